@@ -1,0 +1,36 @@
+"""Trust Region Policy Optimization for TensorFlow and Keras.
+
+The names below are loaded when they are first used: `import tf_trpo` and `--help` do not wait for
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tf_trpo import callbacks, estimation, models, numerics, optimizers, rollouts, serving
+    from tf_trpo.agents import TRPO, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "TRPO",
+    "callbacks",
+    "estimation",
+    "load",
+    "models",
+    "numerics",
+    "optimizers",
+    "rollouts",
+    "serving",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("TRPO", "load"):
+        return getattr(importlib.import_module("tf_trpo.agents"), name)
+    if name in __all__:
+        return importlib.import_module(f"tf_trpo.{name}")
+    raise AttributeError(f"module 'tf_trpo' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m tf_trpo COMMAND`."""
+
+from tf_trpo.cli import main
+
+main()

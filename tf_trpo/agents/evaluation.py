@@ -1,0 +1,58 @@
+"""Evaluating a policy on whole episodes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from gymnasium.vector import VectorEnv
+
+from tf_trpo.models import Policy
+from tf_trpo.rollouts import Collector, Episode, EpisodeTracker, make_actor
+
+_CHUNK = 128
+"""Steps between two looks at which episodes have ended."""
+
+
+class Evaluation(NamedTuple):
+    """Statistics of whole episodes: the environment's own rewards, undiscounted."""
+
+    mean_return: float
+    std_return: float
+    mean_length: float
+    episodes: int
+
+
+def evaluate_policy(
+    policy: Policy, environments: VectorEnv, episodes: int, *, stochastic: bool = False, seed: int = 0
+) -> Evaluation:
+    """Run a fixed number of episodes in each environment.
+
+    Every environment contributes its first episodes, as many as its share: taking the first that end
+    anywhere would favour short ones.
+
+    Args:
+      policy: the policy to evaluate.
+      environments: B vector environments with NEXT_STEP autoreset.
+      episodes: in all, >= 1.
+      stochastic: sample actions instead of taking the mode.
+      seed: of environments and actions.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    num_envs = environments.num_envs
+    shares = [len(share) for share in np.array_split(np.arange(episodes), num_envs)]
+    collector = Collector(environments, make_actor(policy, num_envs, deterministic=not stochastic), seed=seed)
+    tracker = EpisodeTracker(num_envs)
+    finished: list[list[Episode]] = [[] for _ in range(num_envs)]
+    chunk = 0
+    while any(len(done) < share for done, share in zip(finished, shares, strict=True)):
+        noise = policy.noise([_CHUNK, num_envs], tf.constant([seed, chunk], tf.int32)).numpy()
+        for done, new in zip(finished, tracker.finished(collector.collect(noise)), strict=True):
+            done.extend(new)
+        chunk += 1
+    counted = [episode for done, share in zip(finished, shares, strict=True) for episode in done[:share]]
+    returns = [episode.episode_return for episode in counted]
+    lengths = [episode.length for episode in counted]
+    return Evaluation(float(np.mean(returns)), float(np.std(returns)), float(np.mean(lengths)), episodes)

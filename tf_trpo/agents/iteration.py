@@ -1,0 +1,212 @@
+"""One iteration after collection, as one compiled call: from a rollout to new models and metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from tf_trpo.agents.value_regression import fit_value_function
+from tf_trpo.estimation import (
+    Batch,
+    Moments,
+    discounted_return_so_far,
+    explained_variance,
+    gae,
+    lambda_returns,
+    normalize_advantages,
+    rewards_to_go,
+    weighted_mean,
+    weighted_moments,
+)
+from tf_trpo.models import GaussianPolicy, Policy, RunningReturnScale, ValueFunction
+from tf_trpo.optimizers import Outcome, TrustRegion
+from tf_trpo.rollouts import Rollout
+
+ValueTarget = Literal["lambda-return", "reward-to-go"]
+Update = Callable[[Rollout, tf.Tensor, tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateSettings:
+    """How a rollout becomes advantages and value targets, and how the value function is fitted.
+
+    Attributes:
+      gamma: discount, in [0, 1].
+      gae_lambda: lambda of the advantage estimates, in [0, 1].
+      normalize_advantages: shift and scale them to mean 0 and standard deviation 1 over the batch.
+      normalize_rewards: divide rewards by the running standard deviation of the discounted return.
+      value_target: regress on "lambda-return" (A + V) or "reward-to-go" (Algorithm 1, line 5).
+      value_epochs: passes over the batch, >= 0.
+      value_minibatch_size: samples of a minibatch, >= 1.
+    """
+
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    normalize_advantages: bool = True
+    normalize_rewards: bool = True
+    value_target: ValueTarget = "lambda-return"
+    value_epochs: int = 10
+    value_minibatch_size: int = 128
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gamma <= 1:
+            raise ValueError(f"gamma must lie in [0, 1], got {self.gamma}")
+        if not 0 <= self.gae_lambda <= 1:
+            raise ValueError(f"gae_lambda must lie in [0, 1], got {self.gae_lambda}")
+        if self.value_target not in ("lambda-return", "reward-to-go"):
+            raise ValueError(f'value_target must be "lambda-return" or "reward-to-go", got {self.value_target!r}')
+        if self.value_epochs < 0:
+            raise ValueError(f"value_epochs must not be negative, got {self.value_epochs}")
+        if self.value_minibatch_size < 1:
+            raise ValueError(f"value_minibatch_size must be at least 1, got {self.value_minibatch_size}")
+
+
+class Learner:
+    """Everything that an iteration changes, and the compiled function that changes it.
+
+    Args:
+      policy: moved by the policy optimizer.
+      value_function: fitted by the value optimizer.
+      return_scale: running scale of the rewards.
+      policy_optimizer: turns (policy, batch) into new parameters.
+      value_optimizer: a Keras optimizer, built on the value function.
+      settings: the rest.
+      jit_compile: compile by XLA.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        value_function: ValueFunction,
+        return_scale: RunningReturnScale,
+        policy_optimizer: TrustRegion,
+        value_optimizer: keras.optimizers.Optimizer,
+        settings: UpdateSettings,
+        *,
+        jit_compile: bool = True,
+    ) -> None:
+        self._policy = policy
+        self._value_function = value_function
+        self._return_scale = return_scale
+        self._policy_optimizer = policy_optimizer
+        self._value_optimizer = value_optimizer
+        self._settings = settings
+        self.update: Update = tf.function(self._update, jit_compile=jit_compile, autograph=False)
+        """(rollout, return carry [B], seed int32 [2]) -> (metrics, new return carry [B])."""
+
+    def _update(
+        self, rollout: Rollout, carry: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        steps = _Steps.of(rollout)
+        rewards, carry = self._scaled_rewards(steps, carry)
+        values = self._values(rollout.observations)
+        advantages, targets = self._advantages_and_targets(steps, rewards, values)
+        observations = _flat(rollout.observations[:-1])
+        batch = Batch(observations, _flat(rollout.actions), _flat(advantages), steps.weights)
+        if self._settings.normalize_advantages:
+            batch = batch._replace(advantages=normalize_advantages(batch.advantages, batch.weights))
+        outcome = self._policy_optimizer.step(self._policy, batch)
+        value_loss = fit_value_function(
+            self._value_function,
+            self._value_optimizer,
+            observations,
+            _flat(targets),
+            steps.weights,
+            epochs=self._settings.value_epochs,
+            minibatch_size=self._settings.value_minibatch_size,
+            seed=seed,
+        )
+        metrics = _outcome_metrics(outcome) | {
+            "train/value_loss": value_loss,
+            "train/explained_variance": explained_variance(_flat(values[:-1]), _flat(targets), steps.weights),
+            "train/learning_rate": tf.convert_to_tensor(self._value_optimizer.learning_rate),
+        }
+        if isinstance(self._policy, GaussianPolicy):
+            metrics["train/std"] = weighted_mean(self._policy.std(observations), steps.weights)
+        self._update_normalization(observations, steps)
+        return metrics, carry
+
+    def _scaled_rewards(self, steps: _Steps, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Rewards over the std of the return so far, these rows included: one scale for all of them."""
+        if not self._settings.normalize_rewards:
+            return steps.rewards, carry
+        ended = tf.maximum(steps.terminated, steps.truncated)
+        returns, carry = discounted_return_so_far(steps.rewards, ended, carry, gamma=self._settings.gamma)
+        mean, variance = weighted_moments(_flat(returns), steps.weights)
+        self._return_scale.update(Moments(mean, variance, steps.count))
+        return self._return_scale(steps.rewards), carry
+
+    def _values(self, observations: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(self._value_function(_flat(observations)), observations.shape[:2])
+
+    def _advantages_and_targets(
+        self, steps: _Steps, rewards: tf.Tensor, values: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        settings = self._settings
+        inputs = (rewards, values, steps.terminated, steps.truncated, steps.valid)
+        advantages = gae(*inputs, gamma=settings.gamma, gae_lambda=settings.gae_lambda)
+        if settings.value_target == "reward-to-go":
+            return advantages, rewards_to_go(*inputs, gamma=settings.gamma)
+        return advantages, lambda_returns(advantages, values)
+
+    def _update_normalization(self, observations: tf.Tensor, steps: _Steps) -> None:
+        """Last of all: every figure of this iteration is by the statistics that it acted with."""
+        moments = Moments(*weighted_moments(observations, steps.weights), steps.count)
+        for model in (self._policy, self._value_function):
+            if model.normalization is not None:
+                model.normalization.update(moments)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """A rollout's rewards and flags as float32 [T, B]; weights [N] of the mean over valid rows, and their count."""
+
+    rewards: tf.Tensor
+    terminated: tf.Tensor
+    truncated: tf.Tensor
+    valid: tf.Tensor
+    weights: tf.Tensor
+    count: tf.Tensor
+
+    @classmethod
+    def of(cls, rollout: Rollout) -> _Steps:
+        valid = tf.cast(rollout.valid, tf.float32)
+        count = tf.reduce_sum(valid)
+        return cls(
+            tf.cast(rollout.rewards, tf.float32),
+            tf.cast(rollout.terminated, tf.float32),
+            tf.cast(rollout.truncated, tf.float32),
+            valid,
+            _flat(valid) / tf.maximum(count, 1.0),
+            count,
+        )
+
+
+def _flat(rows: tf.Tensor) -> tf.Tensor:
+    """[T, B, ...] -> [T * B, ...]."""
+    return tf.reshape(rows, [-1, *rows.shape[2:]])
+
+
+def _outcome_metrics(outcome: Outcome) -> dict[str, tf.Tensor]:
+    """The outcome under Stable-Baselines3's names where they exist, and under its own."""
+    return {
+        "train/policy_objective": outcome.surrogate,
+        "train/kl_divergence_loss": outcome.kl,
+        "train/is_line_search_success": outcome.accepted,
+        "train/max_kl_over_states": outcome.max_kl_over_states,
+        "train/line_search_status": outcome.line_search_status,
+        "train/backtracks": outcome.backtracks,
+        "train/predicted_improvement": outcome.predicted_improvement,
+        "train/actual_improvement": outcome.actual_improvement,
+        "train/improvement_ratio": outcome.improvement_ratio,
+        "train/entropy": outcome.entropy,
+        "train/gradient_norm": outcome.gradient_norm,
+        "train/step_norm": outcome.step_norm,
+        "train/cg_status": outcome.cg_status,
+        "train/cg_iterations": outcome.cg_iterations,
+        "train/cg_residual": outcome.cg_residual,
+    }

@@ -1,0 +1,286 @@
+"""The agent: a Keras model with compile, fit, evaluate, predict, save and export of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from gymnasium.vector import VectorEnv
+
+from tf_trpo.agents.construction import check_fit, make_policy, make_value_function
+from tf_trpo.agents.evaluation import Evaluation, evaluate_policy
+from tf_trpo.agents.iteration import Learner, UpdateSettings
+from tf_trpo.agents.training import train
+from tf_trpo.environments import VectorBackend, make_vector_environment
+from tf_trpo.environments.vector import Environment
+from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
+from tf_trpo.models.distributions import Distribution
+from tf_trpo.optimizers import TrustRegion
+from tf_trpo.serving import export_policy
+
+
+@keras.saving.register_keras_serializable(package="tf_trpo")
+class TRPO(keras.Model):
+    """Trust Region Policy Optimization: a policy and a value function that learn from an environment.
+
+        agent = tf_trpo.TRPO.for_env("Hopper-v5")
+        agent.compile(policy_optimizer=tf_trpo.optimizers.TrustRegion(max_kl=0.01))
+        history = agent.fit("Hopper-v5", total_steps=1_000_000)
+
+    Args:
+      policy: observations -> distribution over actions.
+      value_function: observations -> V.
+
+    Source:
+      Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1.
+    """
+
+    def __init__(self, policy: Policy, value_function: ValueFunction, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.policy = policy
+        self.value_function = value_function
+        self.return_scale = RunningReturnScale()
+        self.env_steps = self.add_weight(shape=(), dtype="int64", trainable=False, name="env_steps")
+        self.iterations = self.add_weight(shape=(), dtype="int64", trainable=False, name="iterations")
+        self.built = True
+
+    @classmethod
+    def for_env(
+        cls,
+        environment: Environment,
+        *,
+        network: keras.Model | None = None,
+        value_network: keras.Model | None = None,
+        hidden_sizes: Sequence[int] = (64, 64),
+        value_hidden_sizes: Sequence[int] = (64, 64),
+        activation: str = "tanh",
+        state_dependent_std: bool = False,
+        initial_std: float = 1.0,
+        normalize_observations: bool = True,
+        seed: int | None = None,
+        env_kwargs: Mapping[str, Any] | None = None,
+    ) -> TRPO:
+        """Make an agent for an environment's spaces, compiled with the default settings.
+
+        Args:
+          environment: a Gymnasium id, a function that makes an environment, or a vector environment.
+          network: any keras.Model from observations [N, ...] to features [N, F] for the policy; by
+            default an MLP.
+          value_network: the same for the value function.
+          hidden_sizes: layers of the policy's MLP.
+          value_hidden_sizes: layers of the value function's MLP.
+          activation: of both MLPs.
+          state_dependent_std: let the Gaussian's standard deviation depend on the observation.
+          initial_std: the Gaussian's standard deviation at the start, > 0, in action units.
+          normalize_observations: running normalisation inside both models.
+          seed: makes the initial weights reproducible.
+          env_kwargs: arguments for the environment, with an id.
+
+        Raises:
+          ValueError: a space or an autoreset mode that is not supported.
+        """
+        with _environments(environment, 1, env_kwargs=env_kwargs) as environments:
+            observation_space = environments.single_observation_space
+            action_space = environments.single_action_space
+        shared = {"activation": activation, "normalize_observations": normalize_observations, "seed": seed}
+        policy = make_policy(
+            observation_space,
+            action_space,
+            network=network,
+            hidden_sizes=hidden_sizes,
+            state_dependent_std=state_dependent_std,
+            initial_std=initial_std,
+            **shared,
+        )
+        value_function = make_value_function(
+            observation_space, network=value_network, hidden_sizes=value_hidden_sizes, **shared
+        )
+        agent = cls(policy, value_function)
+        agent.compile()
+        return agent
+
+    def compile(
+        self,
+        policy_optimizer: TrustRegion | None = None,
+        value_optimizer: keras.optimizers.Optimizer | str | None = None,
+        *,
+        jit_compile: bool = True,
+        **settings: Any,
+    ) -> None:
+        """Choose how to learn.
+
+        Args:
+          policy_optimizer: by default `TrustRegion()`.
+          value_optimizer: any Keras optimizer; by default Adam with learning rate 1e-3.
+          jit_compile: compile the update by XLA; without it the results agree to rounding.
+          **settings: gamma, gae_lambda, value_epochs, ... : the attributes of `UpdateSettings`.
+
+        Raises:
+          ValueError, TypeError: a setting out of range or unknown.
+        """
+        self.policy_optimizer = TrustRegion() if policy_optimizer is None else policy_optimizer
+        self.optimizer = keras.optimizers.get(value_optimizer or keras.optimizers.Adam(1e-3))
+        self.optimizer.build(self.value_function.trainable_variables)
+        self.settings = UpdateSettings(**settings)
+        self.jit_compile = jit_compile
+        self.learner = Learner(
+            self.policy,
+            self.value_function,
+            self.return_scale,
+            self.policy_optimizer,
+            self.optimizer,
+            self.settings,
+            jit_compile=jit_compile,
+        )
+        self.compiled = True
+
+    def fit(
+        self,
+        environment: Environment,
+        total_steps: int,
+        *,
+        num_envs: int = 1,
+        num_steps: int = 2048,
+        backend: VectorBackend = "sync",
+        env_kwargs: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        verbose: int = 1,
+    ) -> keras.callbacks.History:
+        """Train for at least `total_steps` environment steps, in whole iterations.
+
+        An iteration collects num_steps rows from each environment, improves the policy and fits the
+        value function. To callbacks it is an epoch. Fitting again goes on from where the agent is.
+
+        Args:
+          environment: a Gymnasium id, a function that makes an environment, or a vector environment.
+          total_steps: environment steps to take, >= 1.
+          num_envs: environments stepped together.
+          num_steps: rows of a rollout, for each environment and iteration, >= 1.
+          backend: "sync", "async" or "envpool".
+          env_kwargs: arguments for the environment, with an id.
+          seed: of environments, actions and minibatches; same seed, same weights.
+          callbacks: any Keras callbacks.
+          verbose: 1 shows progress, 0 nothing.
+
+        Returns:
+          A Keras History; `history.history["rollout/ep_rew_mean"]` and so on.
+
+        Raises:
+          ValueError: the environment does not fit the agent, or a setting out of range.
+        """
+        if total_steps < 1 or num_steps < 1:
+            raise ValueError(f"total_steps and num_steps must be at least 1, got {total_steps} and {num_steps}")
+        with _environments(environment, num_envs, backend=backend, seed=seed, env_kwargs=env_kwargs) as environments:
+            check_fit(self.policy, environments.single_observation_space, environments.single_action_space)
+            return train(
+                self, environments, total_steps, num_steps=num_steps, seed=seed, callbacks=callbacks, verbose=verbose
+            )
+
+    def evaluate(
+        self,
+        environment: Environment,
+        episodes: int = 20,
+        *,
+        stochastic: bool = False,
+        num_envs: int | None = None,
+        env_kwargs: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> dict[str, float]:
+        """Run whole episodes and report the environment's own, undiscounted returns.
+
+        Args:
+          environment: as for `fit`.
+          episodes: whole episodes to run, >= 1.
+          stochastic: sample actions; by default the mode of the distribution is taken.
+          num_envs: environments stepped together; by default one for each episode, 10 at most.
+          env_kwargs: arguments for the environment, with an id.
+          seed: of environments and actions.
+
+        Returns:
+          mean_return, std_return (over episodes), mean_length, episodes.
+        """
+        num_envs = min(episodes, 10) if num_envs is None else num_envs
+        with _environments(environment, num_envs, env_kwargs=env_kwargs) as environments:
+            check_fit(self.policy, environments.single_observation_space, environments.single_action_space)
+            evaluation: Evaluation = evaluate_policy(
+                self.policy, environments, episodes, stochastic=stochastic, seed=seed
+            )
+        return evaluation._asdict()
+
+    def call(self, observations: tf.Tensor) -> Distribution:
+        """Distribution over actions for observations [N, ...]."""
+        return self.policy(observations)
+
+    def predict(self, observations: np.ndarray, *, stochastic: bool = False, seed: int = 0) -> np.ndarray:
+        """Actions, as the environment takes them, for observations [N, ...].
+
+        Args:
+          observations: float array [N, ...]; not normalised, the policy does that.
+          stochastic: sample; by default the mode is taken.
+          seed: of the samples.
+        """
+        inputs = tf.convert_to_tensor(np.asarray(observations, np.float32))
+        parameters = self.policy.distribution_parameters(inputs)
+        if stochastic:
+            noise = self.policy.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32))
+            actions = self.policy.sample(parameters, noise)
+        else:
+            actions = self.policy.mode(parameters)
+        return self.policy.to_environment(actions).numpy()
+
+    def export(self, path: str | os.PathLike[str]) -> str:
+        """Write a SavedModel for serving to PATH/VERSION; see `tf_trpo.serving.export_policy`."""
+        return export_policy(self.policy, self.value_function, path)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "policy": keras.saving.serialize_keras_object(self.policy),
+            "value_function": keras.saving.serialize_keras_object(self.value_function),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TRPO:
+        models = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("policy", "value_function")}
+        return cls(**{**config, **models})
+
+    def get_compile_config(self) -> dict[str, Any]:
+        return {
+            "policy_optimizer": keras.saving.serialize_keras_object(self.policy_optimizer),
+            "value_optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "jit_compile": self.jit_compile,
+            **dataclasses.asdict(self.settings),
+        }
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+
+def load(path: str | os.PathLike[str]) -> TRPO:
+    """Load an agent that was saved by `agent.save("NAME.keras")`.
+
+    Raises:
+      ValueError: there is no such file, or it holds something else.
+    """
+    agent = keras.saving.load_model(path)
+    if not isinstance(agent, TRPO):
+        raise ValueError(f"{path} holds a {type(agent).__name__}, not a TRPO agent")
+    return agent
+
+
+@contextmanager
+def _environments(environment: Environment, num_envs: int, **kwargs: Any):
+    """Vector environments, closed at the end unless they are the caller's own."""
+    environments = make_vector_environment(environment, num_envs, **kwargs)
+    try:
+        yield environments
+    finally:
+        if not isinstance(environment, VectorEnv):
+            environments.close()

@@ -1,0 +1,8 @@
+"""Keras callbacks: progress, TensorBoard over environment steps, checkpoints, evaluation."""
+
+from tf_trpo.callbacks.checkpoint import Checkpoint
+from tf_trpo.callbacks.evaluation import Evaluate
+from tf_trpo.callbacks.progress import Progress
+from tf_trpo.callbacks.tensorboard import TensorBoard
+
+__all__ = ["Checkpoint", "Evaluate", "Progress", "TensorBoard"]

@@ -1,0 +1,82 @@
+"""Progress for people: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import keras
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+_FIGURES = {
+    "rollout/ep_rew_mean": "mean episode return",
+    "rollout/ep_len_mean": "mean episode length",
+    "train/kl_divergence_loss": "KL of the step",
+    "train/backtracks": "line search: backtracks",
+    "train/improvement_ratio": "actual / predicted improvement",
+    "train/explained_variance": "explained variance",
+    "time/fps": "steps per second",
+}
+
+
+class Progress(keras.callbacks.Callback):
+    """Shows how training goes.
+
+    Args:
+      console: where to; by default the standard error stream.
+      interval: seconds between two lines where the output is not a terminal.
+    """
+
+    def __init__(self, console: Console | None = None, *, interval: float = 5.0) -> None:
+        super().__init__()
+        self._console = console or Console(stderr=True)
+        self._interval = interval
+        self._bar = Bar(
+            "[bold]training", BarColumn(None), MofNCompleteColumn(), "steps", TimeRemainingColumn(), console=self._console
+        )
+        self._live: Live | None = None
+        self._last_line = 0.0
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        total = self.params["total_steps"]
+        self._task = self._bar.add_task("training", total=total, completed=int(self.model.env_steps.numpy()))
+        if self._console.is_terminal:
+            self._live = Live(self._view({}), console=self._console, refresh_per_second=4)
+            self._live.start()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        logs = logs or {}
+        if self._live is not None:
+            self._bar.update(self._task, completed=min(logs["time/total_timesteps"], self.params["total_steps"]))
+            self._live.update(self._view(logs))
+        elif time.monotonic() - self._last_line >= self._interval:
+            self._print_line(logs)
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        elif logs:
+            self._print_line(logs)
+
+    def _view(self, logs: Mapping[str, float]) -> Table:
+        view = Table.grid(padding=(0, 2))
+        for name, label in _FIGURES.items():
+            view.add_row(label, f"{logs[name]:.4g}" if name in logs else "...")
+        whole = Table.grid()
+        whole.add_row(view)
+        whole.add_row(self._bar)
+        return whole
+
+    def _print_line(self, logs: Mapping[str, float]) -> None:
+        self._last_line = time.monotonic()
+        self._console.print(
+            f"steps {logs['time/total_timesteps']:.0f}  return {logs['rollout/ep_rew_mean']:.1f}  "
+            f"length {logs['rollout/ep_len_mean']:.0f}  kl {logs['train/kl_divergence_loss']:.4f}  "
+            f"explained variance {logs['train/explained_variance']:.2f}  {logs['time/fps']:.0f} steps/s",
+            highlight=False,
+        )

@@ -1,0 +1,37 @@
+"""The command line: one file for each command."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+# TensorFlow's start-up messages say nothing that a person could act on. Set before it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+COMMANDS = {
+    "train": "train an agent and write a run folder",
+    "evaluate": "run whole episodes with a trained agent",
+    "export": "write a SavedModel for serving",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command named by the first argument: `tf_trpo train --help`."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: tf_trpo COMMAND [OPTIONS]\n\ncommands (each has --help):")
+        for name, summary in COMMANDS.items():
+            print(f"  {name:<10}{summary}")
+        raise SystemExit(0 if arguments else 2)
+    command, *rest = arguments
+    if command not in COMMANDS:
+        print(f"error: no command {command!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        raise SystemExit(2)
+    run_command(command, rest)
+
+
+def run_command(command: str, argv: Sequence[str] | None = None) -> None:
+    """Run one command with the given arguments, or the process's own."""
+    importlib.import_module(f"tf_trpo.cli.{command}").main(sys.argv[1:] if argv is None else argv)

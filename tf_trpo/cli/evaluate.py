@@ -1,0 +1,59 @@
+"""`evaluate`: run whole episodes with a trained agent."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.run_folder import RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateSettings:
+    """Run whole episodes with a trained agent and report the environment's own returns."""
+
+    run_dir: tyro.conf.Positional[Path]
+    """Folder of a run, as train writes it."""
+    episodes: int = 20
+    """Whole episodes to run."""
+    stochastic: bool = False
+    """Sample actions; by default the most likely action is taken."""
+    seed: int = 0
+    """Of environments and actions."""
+    json: bool = False
+    """Print one JSON object: mean_return, std_return, mean_length, episodes."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse options, evaluate, print."""
+    settings = tyro.cli(EvaluateSettings, args=argv, prog="evaluate")
+    with one_line_errors():
+        result = _evaluate(settings)
+    if settings.json:
+        print(json.dumps(result))
+    else:
+        print(
+            f"mean return {result['mean_return']:.2f} +- {result['std_return']:.2f}, "
+            f"mean length {result['mean_length']:.1f}, {result['episodes']} episodes, "
+            f"{'stochastic' if settings.stochastic else 'deterministic'} actions"
+        )
+
+
+def _evaluate(settings: EvaluateSettings) -> dict[str, float]:
+    folder = RunFolder(settings.run_dir)
+    env = folder.settings()["env"]
+    if settings.episodes < 1:
+        raise UsageError(f"episodes must be at least 1, got {settings.episodes}")
+    if settings.seed < 0:
+        raise UsageError(f"seed must be at least 0, got {settings.seed}")
+    import tf_trpo
+
+    agent = tf_trpo.load(folder.agent)
+    return agent.evaluate(env, settings.episodes, stochastic=settings.stochastic, seed=settings.seed)
+
+

@@ -1,0 +1,33 @@
+"""`export`: write a SavedModel for serving."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from tf_trpo.cli.errors import one_line_errors
+from tf_trpo.cli.run_folder import RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings:
+    """Write a trained agent as a SavedModel in TensorFlow Serving's layout, OUTPUT/VERSION."""
+
+    run_dir: tyro.conf.Positional[Path]
+    """Folder of a run, as train writes it."""
+    output: Path
+    """Folder of the model, such as saved_models/Hopper-v5; each export adds the next version."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse options, export, print the folder."""
+    settings = tyro.cli(ExportSettings, args=argv, prog="export")
+    with one_line_errors():
+        folder = RunFolder(settings.run_dir)
+        folder.settings()
+        import tf_trpo
+
+        print(tf_trpo.load(folder.agent).export(settings.output))

@@ -1,0 +1,78 @@
+"""The folder of a run: what is in it, and where."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tf_trpo.cli.errors import UsageError
+
+_PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy", "ai-edge-litert")
+
+
+class RunFolder:
+    """Paths of a run.
+
+    Attributes:
+      path: the folder.
+      config: JSON: every setting, package versions, the platform.
+      history: CSV: one row an iteration.
+      agent: the final agent.
+      checkpoints: agents along the way.
+      tensorboard: event files.
+      evaluation: JSON: the last evaluation.
+      saved_model: the exported model.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.history = self.path / "history.csv"
+        self.agent = self.path / "agent.keras"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.evaluation = self.path / "evaluation.json"
+        self.saved_model = self.path / "saved_model"
+
+    def create(self, settings: dict[str, Any]) -> None:
+        """Make the folder and write config.json.
+
+        Raises:
+          UsageError: the folder exists, or cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True)
+        except FileExistsError:
+            raise UsageError(f"run folder {self.path} exists; name another by --run-dir") from None
+        except OSError as error:
+            raise UsageError(f"run folder {self.path} cannot be made: {error.strerror}") from None
+        versions = {name: _version(name) for name in _PACKAGES}
+        config = {
+            "settings": settings,
+            "versions": {"python": platform.python_version(), **versions},
+            "platform": platform.platform(),
+        }
+        self.config.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of a run that is there.
+
+        Raises:
+          UsageError: the folder holds no run, or one that has not ended.
+        """
+        if not self.agent.is_file():
+            raise UsageError(f"{self.path} holds no trained agent ({self.agent.name} is missing)")
+        try:
+            return json.loads(self.config.read_text(encoding="utf-8"))["settings"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{self.config} cannot be read: {error}") from None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,152 @@
+"""`train`: train an agent and write a run folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.presets import parse_settings
+from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    import tf_trpo
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse options, train, evaluate, save, and say what to do next."""
+    with one_line_errors():
+        settings = parse_settings(argv, prog="train")
+        agent = _agent(settings)
+        folder = RunFolder(settings.run.run_dir or Path("runs") / settings.environment.env / str(settings.run.seed))
+        folder.create(settings.flat())
+    _train(agent, settings, folder)
+    agent.save(folder.agent)
+    result = agent.evaluate(settings.environment.env, settings.run.eval_episodes, seed=settings.run.seed)
+    folder.evaluation.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    if settings.run.export:
+        agent.export(folder.saved_model)
+    _say_what_next(settings, folder, result)
+
+
+def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
+    """Everything that can be wrong with the settings is found here, before the run folder is made."""
+    import gymnasium as gym
+    import keras
+    import tensorflow as tf
+
+    import tf_trpo
+
+    run, policy, step = settings.run, settings.policy, settings.trust_region
+    advantages, value = settings.advantages, settings.value
+    try:
+        _check_ranges(settings)
+        tf.config.threading.set_intra_op_parallelism_threads(run.threads)
+        keras.utils.set_random_seed(run.seed)
+        agent = tf_trpo.TRPO.for_env(
+            settings.environment.env,
+            hidden_sizes=policy.hidden_sizes,
+            value_hidden_sizes=value.value_hidden_sizes,
+            activation=policy.activation,
+            state_dependent_std=policy.state_dependent_std,
+            initial_std=policy.initial_std,
+            normalize_observations=policy.normalize_observations,
+            seed=run.seed,
+        )
+        agent.compile(
+            tf_trpo.optimizers.TrustRegion(
+                step.max_kl,
+                cg_iterations=step.cg_iterations,
+                cg_damping=step.cg_damping,
+                cg_tolerance=step.cg_tolerance,
+                backtrack_ratio=step.backtrack_ratio,
+                max_backtracks=step.max_backtracks,
+                fisher_vector_product=step.fisher_vector_product,
+            ),
+            keras.optimizers.Adam(value.value_learning_rate),
+            jit_compile=step.jit_compile,
+            gamma=advantages.gamma,
+            gae_lambda=advantages.gae_lambda,
+            normalize_advantages=advantages.normalize_advantages,
+            normalize_rewards=advantages.normalize_rewards,
+            value_target=value.value_target,
+            value_epochs=value.value_epochs,
+            value_minibatch_size=value.value_minibatch_size,
+        )
+    except (ValueError, ImportError, gym.error.Error) as error:
+        raise UsageError(" ".join(str(error).split())) from None
+    return agent
+
+
+def _check_ranges(settings: TrainSettings) -> None:
+    """Ranges that no constructor checks."""
+    at_least = {
+        "num_envs": (settings.environment.num_envs, 1),
+        "num_steps": (settings.advantages.num_steps, 1),
+        "total_steps": (settings.run.total_steps, 1),
+        "seed": (settings.run.seed, 0),
+        "eval_every": (settings.run.eval_every, 0),
+        "eval_episodes": (settings.run.eval_episodes, 1),
+        "checkpoint_every": (settings.run.checkpoint_every, 0),
+        "threads": (settings.run.threads, 0),
+        "hidden_sizes": (min(settings.policy.hidden_sizes, default=1), 1),
+        "value_hidden_sizes": (min(settings.value.value_hidden_sizes, default=1), 1),
+    }
+    for name, (value, lowest) in at_least.items():
+        if value < lowest:
+            raise ValueError(f"{name} must be at least {lowest}, got {value}")
+    if settings.value.value_learning_rate <= 0:
+        raise ValueError(f"value_learning_rate must be positive, got {settings.value.value_learning_rate}")
+
+
+def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder) -> None:
+    agent.fit(
+        settings.environment.env,
+        settings.run.total_steps,
+        num_envs=settings.environment.num_envs,
+        num_steps=settings.advantages.num_steps,
+        backend=settings.environment.backend,
+        seed=settings.run.seed,
+        callbacks=_callbacks(settings, folder),
+    )
+
+
+def _callbacks(settings: TrainSettings, folder: RunFolder) -> list[keras.callbacks.Callback]:
+    import keras
+
+    from tf_trpo.callbacks import Checkpoint, Evaluate, TensorBoard
+
+    run = settings.run
+    callbacks: list[keras.callbacks.Callback] = []
+    if run.eval_every:
+        callbacks.append(
+            Evaluate(settings.environment.env, run.eval_every, episodes=run.eval_episodes, seed=run.seed)
+        )
+    if run.checkpoint_every:
+        callbacks.append(Checkpoint(folder.checkpoints, run.checkpoint_every))
+    return [*callbacks, TensorBoard(folder.tensorboard), keras.callbacks.CSVLogger(folder.history)]
+
+
+def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str, float]) -> None:
+    run_dir = shlex.quote(str(folder.path))
+    print(
+        f"\nMean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over {result['episodes']} episodes "
+        f"of {settings.environment.env} (deterministic actions).\n"
+        f"Run folder: {folder.path}\n\n"
+        f"Look at the run:    tensorboard --logdir {run_dir}\n"
+        f"Evaluate again:     python scripts/evaluate.py {run_dir} --episodes 100"
+    )
+    if settings.run.export:
+        model = settings.environment.env.rpartition("/")[2]
+        print(
+            f"Serve the model:    docker run --rm -p 8501:8501 -e MODEL_NAME={model} \\\n"
+            f'                      -v "$PWD/{folder.saved_model}:/models/{model}" tensorflow/serving'
+        )
+    else:
+        print(f"Export for serving: python scripts/export.py {run_dir} --output saved_models/{settings.environment.env}")

@@ -1,0 +1,55 @@
+"""EnvPool behind Gymnasium's vector interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+
+class EnvPoolVectorEnv(VectorEnv):
+    """An EnvPool pool of `num_envs` environments that steps all of them at every call.
+
+    Raises:
+      ImportError: EnvPool is not installed.
+      ValueError: EnvPool does not know the environment.
+    """
+
+    def __init__(
+        self, environment_id: str, num_envs: int, *, seed: int = 0, env_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        try:
+            import envpool
+        except ImportError as error:
+            raise ImportError('EnvPool is not installed: pip install "tf_trpo[envpool]"') from error
+        if environment_id not in envpool.list_all_envs():
+            raise ValueError(f"EnvPool has no environment {environment_id!r}; the sync and async backends may")
+        self._make = lambda seed: envpool.make_gymnasium(
+            environment_id, num_envs=num_envs, seed=seed, **(env_kwargs or {})
+        )
+        self._seed = seed
+        self._pool = self._make(seed)
+        self.num_envs = num_envs
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+        self.single_observation_space = self._pool.observation_space
+        self.single_action_space = self._pool.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start new episodes; another seed makes the pool anew, since EnvPool is seeded when made."""
+        if isinstance(seed, int) and seed != self._seed:
+            self._pool.close()
+            self._pool, self._seed = self._make(seed), seed
+        return self._pool.reset()
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        return self._pool.step(actions)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        self._pool.close()

@@ -1,0 +1,112 @@
+"""One way from an environment id, a factory or a vector environment to a checked vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers.vector import FlattenObservation
+
+VectorBackend = Literal["sync", "async", "envpool"]
+Environment = str | Callable[[], gym.Env] | VectorEnv
+
+
+def make_vector_environment(
+    environment: Environment,
+    num_envs: int = 1,
+    *,
+    backend: VectorBackend = "sync",
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> VectorEnv:
+    """Make, or check, a vector environment that the collector can step.
+
+    Observations that are not a Box (Discrete, MultiDiscrete, Dict, Tuple ...) are flattened, Discrete
+    parts one-hot.
+
+    Args:
+      environment: a Gymnasium id, a function without arguments that makes one environment, or a
+        vector environment, which is used as it is.
+      num_envs: copies to step together, >= 1; not used with a vector environment.
+      backend: "sync" steps one after the other in this process (fastest for cheap environments),
+        "async" in a process each, "envpool" in EnvPool's C++ threads (an extra; ids only).
+      seed: for EnvPool, which takes its seed when made.
+      env_kwargs: arguments for the environment; ids only.
+
+    Returns:
+      A vector environment with NEXT_STEP autoreset, a float Box of observations and a Box or Discrete
+      space of actions.
+
+    Raises:
+      ValueError: an autoreset mode or a space that is not supported, or a setting out of range.
+      ImportError: EnvPool is asked for and not installed.
+    """
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    if isinstance(environment, VectorEnv):
+        environments = environment
+    elif backend == "envpool":
+        environments = _make_envpool(environment, num_envs, seed, env_kwargs)
+    else:
+        environments = _make_gymnasium(environment, num_envs, backend, env_kwargs)
+    _check_autoreset(environments)
+    if not isinstance(environments.single_observation_space, gym.spaces.Box):
+        environments = FlattenObservation(environments)
+    _check_spaces(environments)
+    return environments
+
+
+def _make_gymnasium(
+    environment: str | Callable[[], gym.Env], num_envs: int, backend: str, env_kwargs: Mapping[str, Any] | None
+) -> VectorEnv:
+    # The collector copies each observation into the rollout, so the vector need not.
+    vector_kwargs = {"copy": False, "autoreset_mode": AutoresetMode.NEXT_STEP}
+    if isinstance(environment, str):
+        return gym.make_vec(
+            environment,
+            num_envs=num_envs,
+            vectorization_mode=_checked_backend(backend),
+            vector_kwargs=vector_kwargs,
+            **(env_kwargs or {}),
+        )
+    if env_kwargs:
+        raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
+    make = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}[_checked_backend(backend)]
+    return make([environment] * num_envs, **vector_kwargs)
+
+
+def _checked_backend(backend: str) -> str:
+    if backend not in ("sync", "async"):
+        raise ValueError(f'the vector backend must be "sync", "async" or "envpool", got {backend!r}')
+    return backend
+
+
+def _make_envpool(
+    environment: str | Callable[[], gym.Env], num_envs: int, seed: int, env_kwargs: Mapping[str, Any] | None
+) -> VectorEnv:
+    if not isinstance(environment, str):
+        raise ValueError("EnvPool makes environments from ids only")
+    from tf_trpo.environments.envpool import EnvPoolVectorEnv
+
+    return EnvPoolVectorEnv(environment, num_envs, seed=seed, env_kwargs=env_kwargs)
+
+
+def _check_autoreset(environments: VectorEnv) -> None:
+    mode = environments.metadata.get("autoreset_mode")
+    if mode != AutoresetMode.NEXT_STEP:
+        raise ValueError(
+            f"the vector environment resets in mode {mode}, and only NEXT_STEP is supported: there, the observation at "
+            "an episode's end is the true final one, whose value bootstraps a truncated episode. Make it with "
+            "autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP."
+        )
+
+
+def _check_spaces(environments: VectorEnv) -> None:
+    actions = environments.single_action_space
+    if not isinstance(actions, gym.spaces.Box | gym.spaces.Discrete):
+        raise ValueError(f"the action space {actions} is not supported: only Box and Discrete are")
+    if isinstance(actions, gym.spaces.Box) and not np.issubdtype(actions.dtype, np.floating):
+        raise ValueError(f"the action space {actions} is not supported: a Box of actions must hold floats")

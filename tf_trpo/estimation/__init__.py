@@ -1,0 +1,29 @@
+"""Estimates from sampled data: advantages, returns, the surrogate, moments. Tensors in, tensors out."""
+
+from tf_trpo.estimation.advantages import gae, normalize_advantages
+from tf_trpo.estimation.batch import Batch
+from tf_trpo.estimation.moments import (
+    Moments,
+    combined_moments,
+    explained_variance,
+    weighted_mean,
+    weighted_moments,
+)
+from tf_trpo.estimation.returns import discounted_return_so_far, lambda_returns, rewards_to_go
+from tf_trpo.estimation.surrogate import surrogate_advantage, surrogate_improvement
+
+__all__ = [
+    "Batch",
+    "Moments",
+    "combined_moments",
+    "discounted_return_so_far",
+    "explained_variance",
+    "gae",
+    "lambda_returns",
+    "normalize_advantages",
+    "rewards_to_go",
+    "surrogate_advantage",
+    "surrogate_improvement",
+    "weighted_mean",
+    "weighted_moments",
+]

@@ -1,0 +1,66 @@
+"""Weighted means and variances, and how two sets of them combine."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Moments(NamedTuple):
+    """Mean, variance (of the population) and number of the samples seen."""
+
+    mean: tf.Tensor
+    variance: tf.Tensor
+    count: tf.Tensor
+
+
+def weighted_mean(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Mean of samples [N] under weights [N] that sum to 1; samples of weight 0 may be anything."""
+    return tf.reduce_sum(tf.where(weights > 0, weights * samples, tf.zeros_like(samples)))
+
+
+def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and population variance over the first axis.
+
+    Args:
+      samples: float [N, ...].
+      weights: float [N], non-negative, summing to 1.
+
+    Returns:
+      Mean and variance, each [...].
+    """
+    weights = tf.reshape(weights, [-1] + [1] * (samples.shape.rank - 1))
+    mean = tf.reduce_sum(weights * samples, axis=0)
+    return mean, tf.reduce_sum(weights * tf.square(samples - mean), axis=0)
+
+
+def combined_moments(first: Moments, second: Moments) -> Moments:
+    """Moments of the union of two sets of samples.
+
+    Source:
+      Chan, Golub and LeVeque (1983), equation 2.1.
+    """
+    count = first.count + second.count
+    share = tf.math.divide_no_nan(second.count, count)
+    delta = second.mean - first.mean
+    mean = first.mean + share * delta
+    variance = (1.0 - share) * first.variance + share * second.variance + share * (1.0 - share) * tf.square(delta)
+    return Moments(mean, variance, count)
+
+
+def explained_variance(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """1 - Var(targets - predictions) / Var(targets).
+
+    Args:
+      predictions: float [N].
+      targets: float [N].
+      weights: float [N], summing to 1, 0 on padding.
+
+    Returns:
+      Scalar: 1 is perfect, 0 no better than a constant, negative worse than one; NaN where the
+      targets do not vary.
+    """
+    _, residual = weighted_moments(targets - predictions, weights)
+    _, total = weighted_moments(targets, weights)
+    return 1.0 - residual / total

@@ -1,0 +1,18 @@
+"""Keras models: policies that return distributions, value functions, networks, running statistics."""
+
+from tf_trpo.models.categorical import CategoricalPolicy
+from tf_trpo.models.gaussian import GaussianPolicy
+from tf_trpo.models.networks import mlp
+from tf_trpo.models.normalization import RunningNormalization, RunningReturnScale
+from tf_trpo.models.policy import Policy
+from tf_trpo.models.value_function import ValueFunction
+
+__all__ = [
+    "CategoricalPolicy",
+    "GaussianPolicy",
+    "Policy",
+    "RunningNormalization",
+    "RunningReturnScale",
+    "ValueFunction",
+    "mlp",
+]

@@ -1,0 +1,27 @@
+"""The one door to TensorFlow Probability, which is frozen upstream."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+Distribution = tfp.distributions.Distribution
+
+
+def diagonal_gaussian(mean: tf.Tensor, log_std: tf.Tensor) -> Distribution:
+    """Gaussian with independent dimensions: one event of shape [d] for each row of [N, d]."""
+    return tfp.distributions.Independent(tfp.distributions.Normal(mean, tf.exp(log_std)), reinterpreted_batch_ndims=1)
+
+
+def categorical(logits: tf.Tensor) -> Distribution:
+    """Categorical over 0 .. n - 1 from logits [N, n]."""
+    return tfp.distributions.Categorical(logits=logits)
+
+
+def kl_divergence(p: Distribution, q: Distribution) -> tf.Tensor:
+    """KL(p || q) in nats, one value for each event: analytic, and joint over the event's dimensions.
+
+    Raises:
+      NotImplementedError: no KL is registered for the pair of distributions.
+    """
+    return tfp.distributions.kl_divergence(p, q)

@@ -1,0 +1,102 @@
+"""Diagonal Gaussian policy for continuous actions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_trpo.models.distributions import Distribution, diagonal_gaussian
+from tf_trpo.models.policy import Policy
+
+LOG_STD_RANGE = (-20.0, 2.0)
+"""Limits of a state-dependent log standard deviation; beyond them exp() and the KL lose their digits."""
+
+
+@keras.saving.register_keras_serializable(package="tf_trpo")
+class GaussianPolicy(Policy):
+    """Gaussian with independent dimensions; parameters are [mean, log_std], D = 2 d.
+
+    The sampled action is what is stored and scored. Only the environment sees it clipped to the
+    bounds: clipping the stored action would bias the log-probabilities.
+
+    Args:
+      observation_shape: shape of one observation.
+      action_low: lower bounds, one per action dimension (d of them); -inf for none.
+      action_high: upper bounds.
+      action_shape: shape of one environment action, d elements; by default [d].
+      state_dependent_std: take the log standard deviation from the output layer, clipped to
+        `LOG_STD_RANGE`, instead of from one free weight per dimension.
+      initial_std: standard deviation at the start, > 0, in the environment's own action units.
+      **kwargs: as for `Policy`.
+    """
+
+    def __init__(
+        self,
+        observation_shape: Sequence[int],
+        action_low: Sequence[float],
+        action_high: Sequence[float],
+        *,
+        action_shape: Sequence[int] | None = None,
+        state_dependent_std: bool = False,
+        initial_std: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        if initial_std <= 0:
+            raise ValueError(f"initial_std must be positive, got {initial_std}")
+        num_actions = len(action_low)
+        super().__init__(observation_shape, num_actions * (2 if state_dependent_std else 1), **kwargs)
+        self.action_low = tuple(float(bound) for bound in action_low)
+        self.action_high = tuple(float(bound) for bound in action_high)
+        self.action_shape = tuple(action_shape) if action_shape is not None else (num_actions,)
+        self.state_dependent_std = state_dependent_std
+        self.initial_std = initial_std
+        if not state_dependent_std:
+            initializer = keras.initializers.Constant(math.log(initial_std))
+            self.log_std = self.add_weight(shape=(num_actions,), initializer=initializer, name="log_std")
+
+    def distribution_parameters(self, observations: tf.Tensor) -> tf.Tensor:
+        outputs = self.outputs(observations)
+        if self.state_dependent_std:
+            mean, log_std = tf.split(outputs, 2, axis=-1)
+            log_std = tf.clip_by_value(log_std + math.log(self.initial_std), *LOG_STD_RANGE)
+        else:
+            mean = outputs
+            log_std = tf.broadcast_to(tf.convert_to_tensor(self.log_std), tf.shape(mean))
+        return tf.concat([mean, log_std], axis=-1)
+
+    def distribution(self, parameters: tf.Tensor) -> Distribution:
+        return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
+
+    def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_normal([*shape, len(self.action_low)], seed)
+
+    def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        mean, log_std = tf.split(parameters, 2, axis=-1)
+        return mean + tf.exp(log_std) * noise
+
+    def std(self, observations: tf.Tensor) -> tf.Tensor:
+        """Standard deviation for each observation [N], a mean over the action dimensions."""
+        _, log_std = tf.split(self.distribution_parameters(observations), 2, axis=-1)
+        return tf.reduce_mean(tf.exp(log_std), axis=-1)
+
+    def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
+        low, high = np.asarray(self.action_low, np.float32), np.asarray(self.action_high, np.float32)
+        clipped = tf.minimum(tf.maximum(actions, low), high)
+        return clipped if len(self.action_shape) == 1 else tf.reshape(clipped, [-1, *self.action_shape])
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["num_outputs"]
+        return {
+            **config,
+            "action_low": self.action_low,
+            "action_high": self.action_high,
+            "action_shape": self.action_shape,
+            "state_dependent_std": self.state_dependent_std,
+            "initial_std": self.initial_std,
+        }

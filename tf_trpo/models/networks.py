@@ -1,0 +1,50 @@
+"""Networks: from normalised observations to features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+
+def mlp(
+    observation_shape: Sequence[int],
+    hidden_sizes: Sequence[int] = (64, 64),
+    *,
+    activation: str = "tanh",
+    seed: int | None = None,
+) -> keras.Model:
+    """Fully connected network without an output layer; observations of any rank are flattened.
+
+    Args:
+      observation_shape: shape of one observation.
+      hidden_sizes: units of each layer; empty for a linear policy.
+      activation: a Keras activation.
+      seed: makes the orthogonal initial weights reproducible.
+
+    Returns:
+      keras.Model, [N, *observation_shape] -> [N, hidden_sizes[-1]].
+    """
+    layers: list[keras.layers.Layer] = [keras.Input(tuple(observation_shape))]
+    if len(observation_shape) != 1:
+        layers.append(keras.layers.Flatten())
+    for size, layer_seed in zip(hidden_sizes, layer_seeds(seed, len(hidden_sizes)), strict=True):
+        initializer = keras.initializers.Orthogonal(gain=math.sqrt(2), seed=layer_seed)
+        layers.append(keras.layers.Dense(size, activation, kernel_initializer=initializer))
+    if len(layers) == 1:
+        layers.append(keras.layers.Identity())
+    return keras.Sequential(layers)
+
+
+def output_layer(units: int, gain: float, seed: int | None) -> keras.layers.Dense:
+    """Linear layer with orthogonal initial weights of the given gain."""
+    return keras.layers.Dense(units, kernel_initializer=keras.initializers.Orthogonal(gain=gain, seed=seed))
+
+
+def layer_seeds(seed: int | None, count: int) -> list[int | None]:
+    """Independent seeds for `count` layers; None leaves each layer to Keras' global seed."""
+    if seed is None:
+        return [None] * count
+    return [int(word) for word in np.random.SeedSequence(seed).generate_state(count) >> 1]

@@ -1,0 +1,128 @@
+"""A policy: a Keras model whose call returns a distribution over actions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_trpo.models.distributions import Distribution, kl_divergence
+from tf_trpo.models.networks import layer_seeds, mlp, output_layer
+from tf_trpo.models.normalization import RunningNormalization
+from tf_trpo.numerics import unflatten
+
+
+class Policy(keras.Model):
+    """Observations -> normalisation -> network -> output layer -> distribution parameters -> distribution.
+
+    A subclass says how parameters make a distribution, by `distribution`; any TFP distribution with a
+    registered KL will do. It may override the rest: `distribution_parameters` to compute them
+    otherwise, `noise` and `sample` to make sampling a plain function of its noise, `to_environment`.
+
+    Args:
+      observation_shape: shape of one observation.
+      num_outputs: units of the linear output layer.
+      network: any keras.Model from [N, *observation_shape] to [N, features]; by default an MLP of
+        64-64 tanh units.
+      normalize_observations: put a `RunningNormalization` in front of the network.
+      output_gain: gain of the output layer's orthogonal initialiser; small values start near the
+        same distribution in every state.
+      seed: makes the initial weights reproducible.
+    """
+
+    def __init__(
+        self,
+        observation_shape: Sequence[int],
+        num_outputs: int,
+        *,
+        network: keras.Model | None = None,
+        normalize_observations: bool = True,
+        output_gain: float = 0.01,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.observation_shape = tuple(observation_shape)
+        self.num_outputs = num_outputs
+        self.normalize_observations = normalize_observations
+        self.output_gain = output_gain
+        network_seed, output_seed = layer_seeds(seed, 2)
+        self.normalization = RunningNormalization(self.observation_shape) if normalize_observations else None
+        self.network = mlp(self.observation_shape, seed=network_seed) if network is None else network
+        self.output_layer = output_layer(num_outputs, output_gain, output_seed)
+        self.output_layer.build(self.network.compute_output_shape((None, *self.observation_shape)))
+        self.built = True
+
+    def outputs(self, observations: tf.Tensor) -> tf.Tensor:
+        """Output layer's values [N, num_outputs] for observations [N, *observation_shape]."""
+        if self.normalization is not None:
+            observations = self.normalization(observations)
+        return self.output_layer(self.network(observations, training=False))
+
+    def distribution_parameters(self, observations: tf.Tensor) -> tf.Tensor:
+        """Parameters [N, D] of the action distribution: all that the distribution depends on."""
+        return self.outputs(observations)
+
+    def distribution(self, parameters: tf.Tensor) -> Distribution:
+        """TFP distribution over actions, batch shape [N], from parameters [N, D] of any float type."""
+        raise NotImplementedError(f"{type(self).__name__} must define distribution(parameters)")
+
+    def call(self, observations: tf.Tensor) -> Distribution:
+        """Distribution over actions, batch shape [N], for observations [N, *observation_shape]."""
+        return self.distribution(self.distribution_parameters(observations))
+
+    def divergence(self, parameters: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        """Joint KL(parameters || other) for each sample [N], in nats."""
+        return kl_divergence(self.distribution(parameters), self.distribution(other))
+
+    def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Entropy for each sample [N], in nats; NaN if the distribution has none in closed form."""
+        try:
+            return self.distribution(parameters).entropy()
+        except NotImplementedError:
+            return tf.fill([tf.shape(parameters)[0]], tf.cast(float("nan"), parameters.dtype))
+
+    def parameters_at(self, theta: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
+        """Distribution parameters as a pure function of the flat trainable weights theta [P]."""
+        variables = self.trainable_variables
+        values = unflatten(theta, variables)
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return self.distribution_parameters(observations)
+
+    def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+        """Noise [*shape, ...] that `sample` turns into actions: here, a seed for each sample.
+
+        Args:
+          shape: leading dimensions.
+          seed: int32 [2].
+        """
+        limit = tf.int32.max
+        return tf.random.stateless_uniform([*shape, 2], seed, minval=0, maxval=limit, dtype=tf.int32)
+
+    def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Actions [N, ...], a deterministic function of parameters [N, D] and noise [N, ...]."""
+        return self.distribution(parameters).sample(seed=noise[0])
+
+    def mode(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Most likely actions [N, ...]."""
+        return self.distribution(parameters).mode()
+
+    def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
+        """What the environment is given for sampled actions: by default, the actions themselves."""
+        return actions
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "observation_shape": self.observation_shape,
+            "num_outputs": self.num_outputs,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "normalize_observations": self.normalize_observations,
+            "output_gain": self.output_gain,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Policy:
+        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})

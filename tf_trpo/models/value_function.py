@@ -1,0 +1,61 @@
+"""The value function: a Keras model of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_trpo.models.networks import layer_seeds, mlp, output_layer
+from tf_trpo.models.normalization import RunningNormalization
+
+
+@keras.saving.register_keras_serializable(package="tf_trpo")
+class ValueFunction(keras.Model):
+    """Observations [N, *observation_shape] -> V(s) [N], the expected (scaled) discounted return.
+
+    Args:
+      observation_shape: shape of one observation.
+      network: any keras.Model from [N, *observation_shape] to [N, features]; by default an MLP of
+        64-64 tanh units.
+      normalize_observations: put a `RunningNormalization` in front of the network.
+      seed: makes the initial weights reproducible.
+    """
+
+    def __init__(
+        self,
+        observation_shape: Sequence[int],
+        *,
+        network: keras.Model | None = None,
+        normalize_observations: bool = True,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.observation_shape = tuple(observation_shape)
+        self.normalize_observations = normalize_observations
+        network_seed, output_seed = layer_seeds(seed, 2)
+        self.normalization = RunningNormalization(self.observation_shape) if normalize_observations else None
+        self.network = mlp(self.observation_shape, seed=network_seed) if network is None else network
+        self.output_layer = output_layer(1, 1.0, output_seed)
+        self.output_layer.build(self.network.compute_output_shape((None, *self.observation_shape)))
+        self.built = True
+
+    def call(self, observations: tf.Tensor) -> tf.Tensor:
+        if self.normalization is not None:
+            observations = self.normalization(observations)
+        return tf.squeeze(self.output_layer(self.network(observations, training=False)), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "observation_shape": self.observation_shape,
+            "network": keras.saving.serialize_keras_object(self.network),
+            "normalize_observations": self.normalize_observations,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ValueFunction:
+        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})

@@ -1,0 +1,34 @@
+"""Solvers that know only tensors and callables: no Keras, no Gymnasium, no policy."""
+
+from tf_trpo.numerics.conjugate_gradient import (
+    ConjugateGradientResult,
+    ConjugateGradientStatus,
+    conjugate_gradient,
+)
+from tf_trpo.numerics.fisher_vector_product import (
+    double_backprop_fisher_vector_product,
+    gauss_newton_fisher_vector_product,
+)
+from tf_trpo.numerics.flat_parameters import flatten, unflatten
+from tf_trpo.numerics.line_search import (
+    LineSearchResult,
+    LineSearchStatus,
+    backtracking_line_search,
+)
+from tf_trpo.numerics.linear_recurrence import linear_recurrence
+from tf_trpo.numerics.trust_region_step import step_length_for_kl
+
+__all__ = [
+    "ConjugateGradientResult",
+    "ConjugateGradientStatus",
+    "LineSearchResult",
+    "LineSearchStatus",
+    "backtracking_line_search",
+    "conjugate_gradient",
+    "double_backprop_fisher_vector_product",
+    "flatten",
+    "gauss_newton_fisher_vector_product",
+    "linear_recurrence",
+    "step_length_for_kl",
+    "unflatten",
+]

@@ -1,0 +1,110 @@
+"""Backtracking line search of Algorithm 1, line 9."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class LineSearchStatus(enum.IntEnum):
+    """Accepted, or why the last (smallest) step was refused."""
+
+    ACCEPTED = 0
+    KL_ABOVE_LIMIT = 1
+    """The surrogate improved, and the KL was above max_kl."""
+    NO_IMPROVEMENT = 2
+    """The surrogate did not improve."""
+    NOT_FINITE = 3
+    """The surrogate or the KL was not finite."""
+    NO_DIRECTION = 4
+    """There was nothing to search along: the step is zero or not finite."""
+
+
+class LineSearchResult(NamedTuple):
+    """Where the search ended.
+
+    Attributes:
+      theta: vector [P]: the accepted parameters, or the given ones, bit for bit.
+      status: int32 scalar, a `LineSearchStatus`.
+      backtracks: int32 scalar j: the step tried last was ratio^j times the full one.
+      improvement: float64 scalar, surrogate(theta + ratio^j step) - surrogate(theta) of that step.
+      kl: float64 scalar, the divergence of that step, in nats.
+    """
+
+    theta: tf.Tensor
+    status: tf.Tensor
+    backtracks: tf.Tensor
+    improvement: tf.Tensor
+    kl: tf.Tensor
+
+
+def backtracking_line_search(
+    evaluate: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    theta: tf.Tensor,
+    step: tf.Tensor,
+    *,
+    max_kl: float,
+    ratio: float = 0.8,
+    max_backtracks: int = 10,
+) -> LineSearchResult:
+    """First of theta + ratio^j step, j = 0 .. max_backtracks, that is better and near enough.
+
+    A candidate is accepted when improvement > 0 and kl <= max_kl, exactly: there is no slack and no
+    tolerance on either test.
+
+    Args:
+      evaluate: parameters [P] -> (improvement over theta, kl from theta), two float64 scalars.
+      theta: current parameters, float vector [P].
+      step: full step, float vector [P].
+      max_kl: limit of the divergence, > 0, in nats.
+      ratio: factor between candidates, alpha of Algorithm 1, in (0, 1).
+      max_backtracks: K of Algorithm 1, >= 0.
+
+    Returns:
+      A `LineSearchResult`.
+
+    Raises:
+      ValueError: a setting outside its range.
+
+    Source:
+      Schulman et al. (2015), appendix C; lecture, Algorithm 1, line 9.
+    """
+    if max_kl <= 0:
+        raise ValueError(f"max_kl must be positive, got {max_kl}")
+    if not 0 < ratio < 1:
+        raise ValueError(f"ratio must lie between 0 and 1, got {ratio}")
+    if max_backtracks < 0:
+        raise ValueError(f"max_backtracks must not be negative, got {max_backtracks}")
+
+    scale = tf.cast(ratio, theta.dtype)
+
+    def refused(j: tf.Tensor, status: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
+        return (status != LineSearchStatus.ACCEPTED) & (j < max_backtracks)
+
+    # The candidate travels with its verdict: computed again outside the loop, it could differ in the
+    # last bit from the parameters that were tested.
+    def attempt(j: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        candidate = theta + scale ** tf.cast(j + 1, theta.dtype) * step
+        improvement, kl = evaluate(candidate)
+        return j + 1, _judge(improvement, kl, max_kl), improvement, kl, candidate
+
+    step_squared = tf.reduce_sum(step * step)
+    searchable = tf.math.is_finite(step_squared) & (step_squared > 0)
+    zero = tf.constant(0.0, tf.float64)
+    # A search without a direction starts at its end, so that it evaluates nothing.
+    first = tf.where(searchable, -1, max_backtracks)
+    no_direction = tf.constant(int(LineSearchStatus.NO_DIRECTION))
+    j, status, improvement, kl, candidate = tf.while_loop(refused, attempt, [first, no_direction, zero, zero, theta])
+    accepted = tf.equal(status, LineSearchStatus.ACCEPTED)
+    return LineSearchResult(tf.where(accepted, candidate, theta), status, j, improvement, kl)
+
+
+def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float) -> tf.Tensor:
+    finite = tf.math.is_finite(improvement) & tf.math.is_finite(kl)
+    within = kl <= tf.cast(max_kl, kl.dtype)
+    status = tf.where(within, int(LineSearchStatus.ACCEPTED), int(LineSearchStatus.KL_ABOVE_LIMIT))
+    status = tf.where(improvement > 0, status, int(LineSearchStatus.NO_IMPROVEMENT))
+    return tf.where(finite, status, int(LineSearchStatus.NOT_FINITE))

@@ -1,0 +1,17 @@
+"""Collecting experience: from vector environments to rollouts and episodes."""
+
+from tf_trpo.rollouts.actor import Actor, CompiledActor, LiteActor, make_actor
+from tf_trpo.rollouts.collector import Collector
+from tf_trpo.rollouts.episodes import Episode, EpisodeTracker
+from tf_trpo.rollouts.rollout import Rollout
+
+__all__ = [
+    "Actor",
+    "Collector",
+    "CompiledActor",
+    "Episode",
+    "EpisodeTracker",
+    "LiteActor",
+    "Rollout",
+    "make_actor",
+]

@@ -1,0 +1,150 @@
+"""The policy as a plain function of NumPy arrays, called once for every step of the environments.
+
+Calling a Keras model, even a compiled one, costs hundreds of microseconds of Python; an environment
+step may cost ten. So the policy's own TensorFlow function, with its weights as inputs, is converted to
+LiteRT once, and runs in a few microseconds. What LiteRT cannot convert is called as a compiled
+TensorFlow function instead.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_trpo.models import Policy
+
+_logger = logging.getLogger(__name__)
+
+
+class Actions(NamedTuple):
+    """Actions as sampled [B, ...], to be stored, and as the environment is given them [B, ...]."""
+
+    sampled: np.ndarray
+    environment: np.ndarray
+
+
+class Actor(Protocol):
+    """A policy for a fixed number of environments."""
+
+    def update_weights(self) -> None:
+        """Act by the policy's present weights from now on."""
+
+    def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
+        """Actions for float32 observations [B, ...] and noise [B, ...] (not used by a mode)."""
+
+
+def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False) -> Actor:
+    """Make the fastest actor that the policy allows.
+
+    Args:
+      policy: the policy to act by.
+      num_envs: B, environments stepped together.
+      deterministic: take the mode of the distribution instead of a sample.
+    """
+    try:
+        return LiteActor(policy, num_envs, deterministic=deterministic)
+    except (ValueError, RuntimeError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        _logger.warning("acting through TensorFlow, which is slower: LiteRT cannot run this policy (%s)", reason)
+        return CompiledActor(policy, deterministic=deterministic)
+
+
+def _act(
+    policy: Policy,
+    deterministic: bool,
+    observations: tf.Tensor,
+    noise: tf.Tensor,
+    weights: Sequence[tf.Tensor] | None = None,
+) -> dict[str, tf.Tensor]:
+    """The one definition of acting: both actors run it."""
+    mapping = [] if weights is None else list(zip(policy.weights, weights, strict=True))
+    with keras.StatelessScope(state_mapping=mapping):
+        parameters = policy.distribution_parameters(observations)
+        sampled = policy.mode(parameters) if deterministic else policy.sample(parameters, noise)
+        return {"sampled": sampled, "environment": policy.to_environment(sampled)}
+
+
+class CompiledActor:
+    """Acts through a tf.function. Arguments as in `make_actor`."""
+
+    def __init__(self, policy: Policy, *, deterministic: bool = False) -> None:
+        self._function = tf.function(
+            lambda observations, noise: _act(policy, deterministic, observations, noise), autograph=False
+        )
+
+    def update_weights(self) -> None:
+        """Nothing to do: the function reads the policy's variables."""
+
+    def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
+        actions = self._function(tf.convert_to_tensor(observations), tf.convert_to_tensor(noise))
+        return Actions(actions["sampled"].numpy(), actions["environment"].numpy())
+
+
+class LiteActor:
+    """Acts through LiteRT. Arguments as in `make_actor`.
+
+    Raises:
+      ValueError, RuntimeError: the policy cannot be converted.
+      ImportError: LiteRT is not installed.
+    """
+
+    def __init__(self, policy: Policy, num_envs: int, *, deterministic: bool = False) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        self._policy = policy
+        self._interpreter = Interpreter(
+            model_content=_converted(policy, num_envs, deterministic),
+            num_threads=1,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        self._interpreter.allocate_tensors()
+        # The runner is asked for the tensors' places only, and dropped: while it lives, the
+        # interpreter refuses direct access.
+        runner = self._interpreter.get_signature_runner()
+        inputs = {name: details["index"] for name, details in runner.get_input_details().items()}
+        outputs = {name: details["index"] for name, details in runner.get_output_details().items()}
+        del runner
+        self._observations, self._noise = inputs.get("observations"), inputs.get("noise")
+        self._weights = {
+            inputs[name]: variable for name, variable in _named_weights(policy).items() if name in inputs
+        }
+        self._sampled, self._environment = outputs["sampled"], outputs["environment"]
+        self.update_weights()
+
+    def update_weights(self) -> None:
+        for index, variable in self._weights.items():
+            self._interpreter.set_tensor(index, variable.numpy())
+
+    def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
+        interpreter = self._interpreter
+        interpreter.set_tensor(self._observations, observations)
+        if self._noise is not None:
+            interpreter.set_tensor(self._noise, noise)
+        interpreter.invoke()
+        return Actions(interpreter.get_tensor(self._sampled), interpreter.get_tensor(self._environment))
+
+
+def _named_weights(policy: Policy) -> dict[str, keras.Variable]:
+    return {f"weight_{position}": variable for position, variable in enumerate(policy.weights)}
+
+
+def _converted(policy: Policy, num_envs: int, deterministic: bool) -> bytes:
+    """The policy as a LiteRT flatbuffer with inputs observations, noise and the weights."""
+    noise = policy.noise([num_envs], tf.constant([0, 0]))
+    specs = {"observations": tf.TensorSpec((num_envs, *policy.observation_shape), tf.float32)}
+    if not deterministic:
+        specs["noise"] = tf.TensorSpec(noise.shape, noise.dtype)
+    weights = _named_weights(policy)
+    specs |= {name: tf.TensorSpec(variable.shape, variable.dtype) for name, variable in weights.items()}
+
+    def act(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        values = [inputs[name] for name in weights]
+        return _act(policy, deterministic, inputs["observations"], inputs.get("noise"), values)
+
+    concrete = tf.function(act, autograph=False).get_concrete_function(**specs)
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable_obj=tf.Module()).convert()

@@ -1,0 +1,47 @@
+"""Returns and lengths of whole episodes, which may span rollouts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tf_trpo.rollouts.rollout import Rollout
+
+
+class Episode(NamedTuple):
+    """A whole episode: the undiscounted sum of the environment's own rewards, and its steps."""
+
+    episode_return: float
+    length: int
+
+
+class EpisodeTracker:
+    """Adds up rewards until episodes end.
+
+    Args:
+      num_envs: environments stepped together.
+    """
+
+    def __init__(self, num_envs: int) -> None:
+        self._returns = np.zeros(num_envs)
+        self._lengths = np.zeros(num_envs, np.int64)
+
+    def finished(self, rollout: Rollout) -> list[list[Episode]]:
+        """Episodes that end in a rollout, in order, one list for each environment."""
+        ended = rollout.terminated | rollout.truncated
+        return [self._finished_in(column, rollout, ended) for column in range(len(self._returns))]
+
+    def _finished_in(self, column: int, rollout: Rollout, ended: np.ndarray) -> list[Episode]:
+        rewards, valid = rollout.rewards[:, column], rollout.valid[:, column]
+        episodes = []
+        start = 0
+        for end in np.flatnonzero(ended[:, column]) + 1:
+            total = self._returns[column] + rewards[start:end].sum()
+            length = self._lengths[column] + valid[start:end].sum()
+            episodes.append(Episode(float(total), int(length)))
+            self._returns[column] = self._lengths[column] = 0
+            start = end
+        self._returns[column] += rewards[start:].sum()
+        self._lengths[column] += valid[start:].sum()
+        return episodes
