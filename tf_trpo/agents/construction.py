@@ -9,12 +9,13 @@ from typing import Any
 import gymnasium as gym
 import keras
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, ValueFunction, mlp
 
 
 def make_policy(
-    observation_space: gym.spaces.Box,
+    observation_shape: tuple[int, ...],
     action_space: gym.Space,
     *,
     network: keras.Model | None,
@@ -30,17 +31,16 @@ def make_policy(
     Raises:
       ValueError: another space.
     """
-    shape = observation_space.shape
     common: dict[str, Any] = {
-        "network": network or mlp(shape, hidden_sizes, activation=activation, seed=_branch(seed, 0)),
+        "network": network or mlp(observation_shape, hidden_sizes, activation=activation, seed=_branch(seed, 0)),
         "normalize_observations": normalize_observations,
         "seed": _branch(seed, 1),
     }
     if isinstance(action_space, gym.spaces.Discrete):
-        return CategoricalPolicy(shape, int(action_space.n), first_action=int(action_space.start), **common)
+        return CategoricalPolicy(observation_shape, int(action_space.n), first_action=int(action_space.start), **common)
     if isinstance(action_space, gym.spaces.Box):
         return GaussianPolicy(
-            shape,
+            observation_shape,
             action_space.low.ravel().tolist(),
             action_space.high.ravel().tolist(),
             action_shape=action_space.shape,
@@ -52,7 +52,7 @@ def make_policy(
 
 
 def make_value_function(
-    observation_space: gym.spaces.Box,
+    observation_shape: tuple[int, ...],
     *,
     network: keras.Model | None,
     hidden_sizes: Sequence[int],
@@ -60,11 +60,10 @@ def make_value_function(
     normalize_observations: bool,
     seed: int | None,
 ) -> ValueFunction:
-    """Value function over a Box of observations."""
-    shape = observation_space.shape
+    """Value function for observations of a shape."""
     return ValueFunction(
-        shape,
-        network=network or mlp(shape, hidden_sizes, activation=activation, seed=_branch(seed, 2)),
+        observation_shape,
+        network=network or mlp(observation_shape, hidden_sizes, activation=activation, seed=_branch(seed, 2)),
         normalize_observations=normalize_observations,
         seed=_branch(seed, 3),
     )
@@ -74,16 +73,17 @@ def _branch(seed: int | None, branch: int) -> int | None:
     return None if seed is None else int(np.random.SeedSequence([seed, branch]).generate_state(1)[0] >> 1)
 
 
-def check_fit(policy: Policy, observation_space: gym.spaces.Box, action_space: gym.Space) -> None:
+def check_fit(policy: Policy, environments: VectorEnv) -> None:
     """Refuse an environment whose spaces are not those of the policy.
 
     Raises:
       ValueError: observations or actions differ in kind or shape.
     """
-    if observation_space.shape != policy.observation_shape:
+    observation_shape = environments.single_observation_space.shape
+    action_space = environments.single_action_space
+    if observation_shape != policy.observation_shape:
         raise ValueError(
-            f"the agent observes arrays of shape {policy.observation_shape}, the environment gives "
-            f"{observation_space.shape}"
+            f"the agent observes arrays of shape {policy.observation_shape}, the environment gives {observation_shape}"
         )
     if isinstance(policy, CategoricalPolicy):
         fits = isinstance(action_space, gym.spaces.Discrete) and int(action_space.n) == policy.num_outputs

@@ -98,9 +98,7 @@ class Learner:
         self.update: Update = tf.function(self._update, jit_compile=jit_compile, autograph=False)
         """(rollout, return carry [B], seed int32 [2]) -> (metrics, new return carry [B])."""
 
-    def _update(
-        self, rollout: Rollout, carry: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def _update(self, rollout: Rollout, carry: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         steps = _Steps.of(rollout)
         rewards, carry = self._scaled_rewards(steps, carry)
         values = self._values(rollout.observations)

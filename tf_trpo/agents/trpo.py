@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,11 +86,16 @@ class TRPO(keras.Model):
           ValueError: a space or an autoreset mode that is not supported.
         """
         with _environments(environment, 1, env_kwargs=env_kwargs) as environments:
-            observation_space = environments.single_observation_space
+            observation_shape = environments.single_observation_space.shape
             action_space = environments.single_action_space
-        shared = {"activation": activation, "normalize_observations": normalize_observations, "seed": seed}
+        assert observation_shape is not None, "make_vector_environment gives Box observations"
+        shared: dict[str, Any] = {
+            "activation": activation,
+            "normalize_observations": normalize_observations,
+            "seed": seed,
+        }
         policy = make_policy(
-            observation_space,
+            observation_shape,
             action_space,
             network=network,
             hidden_sizes=hidden_sizes,
@@ -99,7 +104,7 @@ class TRPO(keras.Model):
             **shared,
         )
         value_function = make_value_function(
-            observation_space, network=value_network, hidden_sizes=value_hidden_sizes, **shared
+            observation_shape, network=value_network, hidden_sizes=value_hidden_sizes, **shared
         )
         agent = cls(policy, value_function)
         agent.compile()
@@ -178,7 +183,7 @@ class TRPO(keras.Model):
         if total_steps < 1 or num_steps < 1:
             raise ValueError(f"total_steps and num_steps must be at least 1, got {total_steps} and {num_steps}")
         with _environments(environment, num_envs, backend=backend, seed=seed, env_kwargs=env_kwargs) as environments:
-            check_fit(self.policy, environments.single_observation_space, environments.single_action_space)
+            check_fit(self.policy, environments)
             return train(
                 self, environments, total_steps, num_steps=num_steps, seed=seed, callbacks=callbacks, verbose=verbose
             )
@@ -208,7 +213,7 @@ class TRPO(keras.Model):
         """
         num_envs = min(episodes, 10) if num_envs is None else num_envs
         with _environments(environment, num_envs, env_kwargs=env_kwargs) as environments:
-            check_fit(self.policy, environments.single_observation_space, environments.single_action_space)
+            check_fit(self.policy, environments)
             evaluation: Evaluation = evaluate_policy(
                 self.policy, environments, episodes, stochastic=stochastic, seed=seed
             )
@@ -276,7 +281,7 @@ def load(path: str | os.PathLike[str]) -> TRPO:
 
 
 @contextmanager
-def _environments(environment: Environment, num_envs: int, **kwargs: Any):
+def _environments(environment: Environment, num_envs: int, **kwargs: Any) -> Iterator[VectorEnv]:
     """Vector environments, closed at the end unless they are the caller's own."""
     environments = make_vector_environment(environment, num_envs, **kwargs)
     try:

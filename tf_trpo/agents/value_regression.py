@@ -45,7 +45,9 @@ def fit_value_function(
     def minibatch_step(step: tf.Tensor, order: tf.Tensor, total_loss: tf.Tensor) -> tuple[tf.Tensor, ...]:
         position = step % per_epoch
         order = tf.cond(
-            tf.equal(position, 0), lambda: _random_order(num_samples, seed + tf.stack([0, step // per_epoch])), lambda: order
+            tf.equal(position, 0),
+            lambda: _random_order(num_samples, seed + tf.stack([0, step // per_epoch])),
+            lambda: order,
         )
         slots = position * minibatch_size + tf.range(minibatch_size)
         rows = tf.gather(order, slots % num_samples)

@@ -1,8 +1,9 @@
-"""Keras callbacks: progress, TensorBoard over environment steps, checkpoints, evaluation."""
+"""Keras callbacks: progress, TensorBoard over environment steps, CSV, checkpoints, evaluation."""
 
 from tf_trpo.callbacks.checkpoint import Checkpoint
 from tf_trpo.callbacks.evaluation import Evaluate
+from tf_trpo.callbacks.history_csv import HistoryCSV
 from tf_trpo.callbacks.progress import Progress
 from tf_trpo.callbacks.tensorboard import TensorBoard
 
-__all__ = ["Checkpoint", "Evaluate", "Progress", "TensorBoard"]
+__all__ = ["Checkpoint", "Evaluate", "HistoryCSV", "Progress", "TensorBoard"]

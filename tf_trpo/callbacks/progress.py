@@ -36,7 +36,12 @@ class Progress(keras.callbacks.Callback):
         self._console = console or Console(stderr=True)
         self._interval = interval
         self._bar = Bar(
-            "[bold]training", BarColumn(None), MofNCompleteColumn(), "steps", TimeRemainingColumn(), console=self._console
+            "[bold]training",
+            BarColumn(None),
+            MofNCompleteColumn(),
+            "steps",
+            TimeRemainingColumn(),
+            console=self._console,
         )
         self._live: Live | None = None
         self._last_line = 0.0
@@ -79,4 +84,5 @@ class Progress(keras.callbacks.Callback):
             f"length {logs['rollout/ep_len_mean']:.0f}  kl {logs['train/kl_divergence_loss']:.4f}  "
             f"explained variance {logs['train/explained_variance']:.2f}  {logs['time/fps']:.0f} steps/s",
             highlight=False,
+            soft_wrap=True,
         )

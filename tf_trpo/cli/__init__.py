@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
-
-# TensorFlow's start-up messages say nothing that a person could act on. Set before it is imported.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 COMMANDS = {
     "train": "train an agent and write a run folder",

@@ -11,6 +11,7 @@ import tyro
 
 from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.startup import start_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +52,8 @@ def _evaluate(settings: EvaluateSettings) -> dict[str, float]:
         raise UsageError(f"episodes must be at least 1, got {settings.episodes}")
     if settings.seed < 0:
         raise UsageError(f"seed must be at least 0, got {settings.seed}")
+    start_tensorflow()
     import tf_trpo
 
     agent = tf_trpo.load(folder.agent)
     return agent.evaluate(env, settings.episodes, stochastic=settings.stochastic, seed=settings.seed)
-
-

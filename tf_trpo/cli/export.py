@@ -10,6 +10,7 @@ import tyro
 
 from tf_trpo.cli.errors import one_line_errors
 from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.startup import start_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ def main(argv: Sequence[str]) -> None:
     with one_line_errors():
         folder = RunFolder(settings.run_dir)
         folder.settings()
+        start_tensorflow()
         import tf_trpo
 
         print(tf_trpo.load(folder.agent).export(settings.output))

@@ -12,6 +12,7 @@ from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.settings import TrainSettings
+from tf_trpo.cli.startup import start_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -23,6 +24,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse options, train, evaluate, save, and say what to do next."""
     with one_line_errors():
         settings = parse_settings(argv, prog="train")
+        start_tensorflow(settings.run.threads)
         agent = _agent(settings)
         folder = RunFolder(settings.run.run_dir or Path("runs") / settings.environment.env / str(settings.run.seed))
         folder.create(settings.flat())
@@ -39,7 +41,6 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     """Everything that can be wrong with the settings is found here, before the run folder is made."""
     import gymnasium as gym
     import keras
-    import tensorflow as tf
 
     import tf_trpo
 
@@ -47,7 +48,6 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     advantages, value = settings.advantages, settings.value
     try:
         _check_ranges(settings)
-        tf.config.threading.set_intra_op_parallelism_threads(run.threads)
         keras.utils.set_random_seed(run.seed)
         agent = tf_trpo.TRPO.for_env(
             settings.environment.env,
@@ -118,19 +118,16 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder) -> N
 
 
 def _callbacks(settings: TrainSettings, folder: RunFolder) -> list[keras.callbacks.Callback]:
-    import keras
 
-    from tf_trpo.callbacks import Checkpoint, Evaluate, TensorBoard
+    from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, TensorBoard
 
     run = settings.run
     callbacks: list[keras.callbacks.Callback] = []
     if run.eval_every:
-        callbacks.append(
-            Evaluate(settings.environment.env, run.eval_every, episodes=run.eval_episodes, seed=run.seed)
-        )
+        callbacks.append(Evaluate(settings.environment.env, run.eval_every, episodes=run.eval_episodes, seed=run.seed))
     if run.checkpoint_every:
         callbacks.append(Checkpoint(folder.checkpoints, run.checkpoint_every))
-    return [*callbacks, TensorBoard(folder.tensorboard), keras.callbacks.CSVLogger(folder.history)]
+    return [*callbacks, TensorBoard(folder.tensorboard), HistoryCSV(folder.history)]
 
 
 def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str, float]) -> None:
@@ -149,4 +146,6 @@ def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str,
             f'                      -v "$PWD/{folder.saved_model}:/models/{model}" tensorflow/serving'
         )
     else:
-        print(f"Export for serving: python scripts/export.py {run_dir} --output saved_models/{settings.environment.env}")
+        print(
+            f"Export for serving: python scripts/export.py {run_dir} --output saved_models/{settings.environment.env}"
+        )

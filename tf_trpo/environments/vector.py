@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.wrappers.vector import FlattenObservation
 
 VectorBackend = Literal["sync", "async", "envpool"]
-Environment = str | Callable[[], gym.Env] | VectorEnv
+Environment: TypeAlias = str | Callable[[], gym.Env] | VectorEnv
 
 
 def make_vector_environment(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-Distribution = tfp.distributions.Distribution
+Distribution: TypeAlias = tfp.distributions.Distribution
 
 
 def diagonal_gaussian(mean: tf.Tensor, log_std: tf.Tensor) -> Distribution:

@@ -101,9 +101,7 @@ def conjugate_gradient(
     return ConjugateGradientResult(end.x, end.iterations, tf.sqrt(end.residual_squared), end.status)
 
 
-def _iterate(
-    product: Callable[[tf.Tensor], tf.Tensor], state: _State, goal: tf.Tensor, max_iterations: int
-) -> _State:
+def _iterate(product: Callable[[tf.Tensor], tf.Tensor], state: _State, goal: tf.Tensor, max_iterations: int) -> _State:
     image = product(state.direction)
     curvature = _dot(state.direction, image)
     length = state.residual_squared / curvature

@@ -41,5 +41,7 @@ def unflatten(vector: tf.Tensor, like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     shapes = [tuple(tensor.shape) for tensor in like]
     sizes = [math.prod(shape) for shape in shapes]
     if vector.shape[0] is not None and vector.shape[0] != sum(sizes):
-        raise ValueError(f"a vector of {vector.shape[0]} elements does not fill shapes {shapes} ({sum(sizes)} elements)")
+        raise ValueError(
+            f"a vector of {vector.shape[0]} elements does not fill shapes {shapes} ({sum(sizes)} elements)"
+        )
     return [tf.reshape(part, shape) for part, shape in zip(tf.split(vector, sizes), shapes, strict=True)]

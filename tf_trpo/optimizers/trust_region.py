@@ -113,7 +113,10 @@ class TrustRegion:
         _require(0 < backtrack_ratio < 1, "backtrack_ratio", "between 0 and 1", backtrack_ratio)
         _require(max_backtracks >= 0, "max_backtracks", "zero or positive", max_backtracks)
         _require(
-            fisher_vector_product in _PRODUCTS, "fisher_vector_product", f"one of {list(_PRODUCTS)}", fisher_vector_product
+            fisher_vector_product in _PRODUCTS,
+            "fisher_vector_product",
+            f"one of {list(_PRODUCTS)}",
+            fisher_vector_product,
         )
         self.max_kl = max_kl
         self.cg_iterations = cg_iterations
@@ -137,9 +140,7 @@ class TrustRegion:
         theta = flatten(old)
         objective = _Objective(policy, batch, theta)
         gradient = objective.gradient(theta)
-        product = _PRODUCTS[self.fisher_vector_product](
-            objective.parameters, policy.divergence, theta, batch.weights
-        )
+        product = _PRODUCTS[self.fisher_vector_product](objective.parameters, policy.divergence, theta, batch.weights)
         solution = conjugate_gradient(
             lambda vector: product(vector) + self.cg_damping * vector,
             gradient,
@@ -218,9 +219,7 @@ class _Objective:
         return tf.cast(self._batch.advantages, tf.float64)
 
     def _improvement(self, parameters: tf.Tensor) -> tf.Tensor:
-        return surrogate_improvement(
-            self._log_prob(parameters), self._old_log_prob, self._advantages, self._weights
-        )
+        return surrogate_improvement(self._log_prob(parameters), self._old_log_prob, self._advantages, self._weights)
 
     def _log_prob(self, parameters: tf.Tensor) -> tf.Tensor:
         return self._policy.distribution(parameters).log_prob(_float64(self._batch.actions))

@@ -110,9 +110,7 @@ class LiteActor:
         outputs = {name: details["index"] for name, details in runner.get_output_details().items()}
         del runner
         self._observations, self._noise = inputs.get("observations"), inputs.get("noise")
-        self._weights = {
-            inputs[name]: variable for name, variable in _named_weights(policy).items() if name in inputs
-        }
+        self._weights = {inputs[name]: variable for name, variable in _named_weights(policy).items() if name in inputs}
         self._sampled, self._environment = outputs["sampled"], outputs["environment"]
         self.update_weights()
 

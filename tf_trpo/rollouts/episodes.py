@@ -36,9 +36,9 @@ class EpisodeTracker:
         rewards, valid = rollout.rewards[:, column], rollout.valid[:, column]
         episodes = []
         start = 0
-        for end in np.flatnonzero(ended[:, column]) + 1:
+        for end in (np.flatnonzero(ended[:, column]) + 1).tolist():
             total = self._returns[column] + rewards[start:end].sum()
-            length = self._lengths[column] + valid[start:end].sum()
+            length = self._lengths[column] + np.count_nonzero(valid[start:end])
             episodes.append(Episode(float(total), int(length)))
             self._returns[column] = self._lengths[column] = 0
             start = end
