@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -44,7 +45,7 @@ class Progress(keras.callbacks.Callback):
             console=self._console,
         )
         self._live: Live | None = None
-        self._last_line = 0.0
+        self._last_line = -math.inf
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         total = self.params["total_steps"]

@@ -11,6 +11,7 @@ import tyro
 
 from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.settings import LARGEST_SEED
 from tf_trpo.cli.startup import start_tensorflow
 
 
@@ -50,10 +51,13 @@ def _evaluate(settings: EvaluateSettings) -> dict[str, float]:
     env = folder.settings()["env"]
     if settings.episodes < 1:
         raise UsageError(f"episodes must be at least 1, got {settings.episodes}")
-    if settings.seed < 0:
-        raise UsageError(f"seed must be at least 0, got {settings.seed}")
+    if not 0 <= settings.seed <= LARGEST_SEED:
+        raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.seed}")
     start_tensorflow()
-    import tf_trpo
+    import gymnasium as gym
 
-    agent = tf_trpo.load(folder.agent)
-    return agent.evaluate(env, settings.episodes, stochastic=settings.stochastic, seed=settings.seed)
+    agent = folder.load_agent()
+    try:
+        return agent.evaluate(env, settings.episodes, stochastic=settings.stochastic, seed=settings.seed)
+    except (ImportError, gym.error.Error) as error:
+        raise UsageError(" ".join(str(error).split())) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from tf_trpo.cli.errors import one_line_errors
+from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.startup import start_tensorflow
 
@@ -30,6 +30,8 @@ def main(argv: Sequence[str]) -> None:
         folder = RunFolder(settings.run_dir)
         folder.settings()
         start_tensorflow()
-        import tf_trpo
-
-        print(tf_trpo.load(folder.agent).export(settings.output))
+        agent = folder.load_agent()
+        try:
+            print(agent.export(settings.output))
+        except OSError as error:
+            raise UsageError(f"{settings.output} cannot be written: {error.strerror}") from None

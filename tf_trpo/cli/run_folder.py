@@ -6,9 +6,12 @@ import json
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    import tf_trpo
 
 _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy", "ai-edge-litert")
 
@@ -69,6 +72,19 @@ class RunFolder:
             return json.loads(self.config.read_text(encoding="utf-8"))["settings"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{self.config} cannot be read: {error}") from None
+
+    def load_agent(self) -> tf_trpo.TRPO:
+        """The final agent.
+
+        Raises:
+          UsageError: its file cannot be read.
+        """
+        import tf_trpo
+
+        try:
+            return tf_trpo.load(self.agent)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.agent} cannot be loaded: {' '.join(str(error).split())}") from None
 
 
 def _version(package: str) -> str | None:

@@ -9,6 +9,9 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+LARGEST_SEED = 2**31 - 1
+"""Seeds of stateless random operations are int32."""
+
 
 @dataclasses.dataclass(frozen=True)
 class EnvironmentSettings:

@@ -23,7 +23,8 @@ def start_tensorflow(threads: int = 0) -> None:
         try:
             import tensorflow as tf
 
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            if threads:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.list_logical_devices()
         except BaseException:
             said.seek(0)

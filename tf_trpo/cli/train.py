@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import RunFolder
-from tf_trpo.cli.settings import TrainSettings
+from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
 from tf_trpo.cli.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse options, train, evaluate, save, and say what to do next."""
     with one_line_errors():
         settings = parse_settings(argv, prog="train")
+        _check_ranges(settings)
         start_tensorflow(settings.run.threads)
         agent = _agent(settings)
         folder = RunFolder(settings.run.run_dir or Path("runs") / settings.environment.env / str(settings.run.seed))
@@ -43,11 +45,12 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     import keras
 
     import tf_trpo
+    from tf_trpo.agents.construction import check_fit
+    from tf_trpo.environments import make_vector_environment
 
     run, policy, step = settings.run, settings.policy, settings.trust_region
     advantages, value = settings.advantages, settings.value
     try:
-        _check_ranges(settings)
         keras.utils.set_random_seed(run.seed)
         agent = tf_trpo.TRPO.for_env(
             settings.environment.env,
@@ -59,6 +62,10 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
             normalize_observations=policy.normalize_observations,
             seed=run.seed,
         )
+        if settings.environment.backend == "envpool":  # has other environments than Gymnasium, or is not installed
+            pool = make_vector_environment(settings.environment.env, backend="envpool", seed=run.seed)
+            check_fit(agent.policy, pool)
+            pool.close()
         agent.compile(
             tf_trpo.optimizers.TrustRegion(
                 step.max_kl,
@@ -90,7 +97,6 @@ def _check_ranges(settings: TrainSettings) -> None:
         "num_envs": (settings.environment.num_envs, 1),
         "num_steps": (settings.advantages.num_steps, 1),
         "total_steps": (settings.run.total_steps, 1),
-        "seed": (settings.run.seed, 0),
         "eval_every": (settings.run.eval_every, 0),
         "eval_episodes": (settings.run.eval_episodes, 1),
         "checkpoint_every": (settings.run.checkpoint_every, 0),
@@ -100,9 +106,16 @@ def _check_ranges(settings: TrainSettings) -> None:
     }
     for name, (value, lowest) in at_least.items():
         if value < lowest:
-            raise ValueError(f"{name} must be at least {lowest}, got {value}")
-    if settings.value.value_learning_rate <= 0:
-        raise ValueError(f"value_learning_rate must be positive, got {settings.value.value_learning_rate}")
+            raise UsageError(f"{name} must be at least {lowest}, got {value}")
+    if not 0 <= settings.run.seed <= LARGEST_SEED:
+        raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.run.seed}")
+    positive = {
+        "initial_std": settings.policy.initial_std,
+        "value_learning_rate": settings.value.value_learning_rate,
+    }
+    for name, number in positive.items():
+        if not 0 < number < math.inf:
+            raise UsageError(f"{name} must be positive and finite, got {number}")
 
 
 def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,11 +28,11 @@ class EnvPoolVectorEnv(VectorEnv):
             raise ImportError('EnvPool is not installed: pip install "tf_trpo[envpool]"') from error
         if environment_id not in envpool.list_all_envs():
             raise ValueError(f"EnvPool has no environment {environment_id!r}; the sync and async backends may")
-        self._make = lambda seed: envpool.make_gymnasium(
+        self._envpool_make = lambda seed: envpool.make_gymnasium(
             environment_id, num_envs=num_envs, seed=seed, **(env_kwargs or {})
         )
-        self._seed = seed
         self._pool = self._make(seed)
+        self._unused_seed: int | None = seed
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         self.single_observation_space = self._pool.observation_space
@@ -39,13 +40,22 @@ class EnvPoolVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
+    def _make(self, seed: int) -> Any:
+        pool = self._envpool_make(seed)
+        with warnings.catch_warnings():
+            # EnvPool makes the spaces at their first use, float32 from float64 bounds; Gymnasium warns of that.
+            warnings.filterwarnings("ignore", ".*precision lowered by casting to float32", UserWarning)
+            _ = pool.observation_space, pool.action_space
+        return pool
+
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start new episodes; another seed makes the pool anew, since EnvPool is seeded when made."""
-        if isinstance(seed, int) and seed != self._seed:
+        """Start new episodes; a seed makes the pool anew, since EnvPool is seeded when made."""
+        if isinstance(seed, int) and seed != self._unused_seed:
             self._pool.close()
-            self._pool, self._seed = self._make(seed), seed
+            self._pool = self._make(seed)
+        self._unused_seed = None
         return self._pool.reset()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:

@@ -53,9 +53,9 @@ def make_vector_environment(
     else:
         environments = _make_gymnasium(environment, num_envs, backend, env_kwargs)
     _check_autoreset(environments)
+    _check_spaces(environments)
     if not isinstance(environments.single_observation_space, gym.spaces.Box):
         environments = FlattenObservation(environments)
-    _check_spaces(environments)
     return environments
 
 
@@ -105,7 +105,9 @@ def _check_autoreset(environments: VectorEnv) -> None:
 
 
 def _check_spaces(environments: VectorEnv) -> None:
-    actions = environments.single_action_space
+    observations, actions = environments.single_observation_space, environments.single_action_space
+    if not observations.is_np_flattenable:
+        raise ValueError(f"the observation space {observations} is not supported: it has no fixed size")
     if not isinstance(actions, gym.spaces.Box | gym.spaces.Discrete):
         raise ValueError(f"the action space {actions} is not supported: only Box and Discrete are")
     if isinstance(actions, gym.spaces.Box) and not np.issubdtype(actions.dtype, np.floating):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -30,9 +31,13 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
     Returns:
       Mean and variance, each [...].
     """
+    # Measured from one of the samples, equal samples have a variance of exactly 0. Otherwise the rounding
+    # error of their mean would pass for a spread, and whoever divides by it would blow it up to size 1.
+    reference = tf.gather(samples, tf.argmax(weights))
     weights = tf.reshape(weights, [-1] + [1] * (samples.shape.rank - 1))
-    mean = tf.reduce_sum(weights * samples, axis=0)
-    return mean, tf.reduce_sum(weights * tf.square(samples - mean), axis=0)
+    offsets = samples - reference
+    mean_offset = tf.reduce_sum(weights * offsets, axis=0)
+    return reference + mean_offset, tf.reduce_sum(weights * tf.square(offsets - mean_offset), axis=0)
 
 
 def combined_moments(first: Moments, second: Moments) -> Moments:
@@ -63,4 +68,4 @@ def explained_variance(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.T
     """
     _, residual = weighted_moments(targets - predictions, weights)
     _, total = weighted_moments(targets, weights)
-    return 1.0 - residual / total
+    return tf.where(total > 0, 1.0 - residual / total, math.nan)

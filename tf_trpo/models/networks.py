@@ -43,6 +43,18 @@ def output_layer(units: int, gain: float, seed: int | None) -> keras.layers.Dens
     return keras.layers.Dense(units, kernel_initializer=keras.initializers.Orthogonal(gain=gain, seed=seed))
 
 
+def feature_shape(network: keras.Model, observation_shape: Sequence[int]) -> tuple[int | None, ...]:
+    """Shape [None, F] of a network's output; calling it here builds one that was not built yet.
+
+    Raises:
+      ValueError: the output is not one vector for each observation.
+    """
+    shape = tuple(network(keras.KerasTensor((None, *observation_shape))).shape)
+    if len(shape) != 2:
+        raise ValueError(f"the network must give one vector of features for each observation, not an array {shape[1:]}")
+    return shape
+
+
 def layer_seeds(seed: int | None, count: int) -> list[int | None]:
     """Independent seeds for `count` layers; None leaves each layer to Keras' global seed."""
     if seed is None:

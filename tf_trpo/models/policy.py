@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.models.distributions import Distribution, kl_divergence
-from tf_trpo.models.networks import layer_seeds, mlp, output_layer
+from tf_trpo.models.networks import feature_shape, layer_seeds, mlp, output_layer
 from tf_trpo.models.normalization import RunningNormalization
 from tf_trpo.numerics import unflatten
 
@@ -52,7 +52,7 @@ class Policy(keras.Model):
         self.normalization = RunningNormalization(self.observation_shape) if normalize_observations else None
         self.network = mlp(self.observation_shape, seed=network_seed) if network is None else network
         self.output_layer = output_layer(num_outputs, output_gain, output_seed)
-        self.output_layer.build(self.network.compute_output_shape((None, *self.observation_shape)))
+        self.output_layer.build(feature_shape(self.network, self.observation_shape))
         self.built = True
 
     def outputs(self, observations: tf.Tensor) -> tf.Tensor:

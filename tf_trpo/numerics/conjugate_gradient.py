@@ -80,10 +80,10 @@ def conjugate_gradient(
     """
     if max_iterations < 1:
         raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
-    if tolerance < 0:
+    if not tolerance >= 0:
         raise ValueError(f"tolerance must not be negative, got {tolerance}")
     b_squared = _dot(b, b)
-    goal = tf.cast(tolerance, b.dtype) ** 2 * b_squared
+    goal = tf.constant(tolerance, b.dtype) ** 2 * b_squared
 
     def step(state: _State) -> tuple[_State]:
         return (_iterate(product, state, goal, max_iterations),)
@@ -114,7 +114,7 @@ def _iterate(product: Callable[[tf.Tensor], tf.Tensor], state: _State, goal: tf.
     # Curvature is tested, not padded with an epsilon: an epsilon would silently bend every step.
     finite = tf.math.is_finite(curvature) & tf.math.is_finite(residual_squared) & tf.math.is_finite(_dot(x, x))
     failure = tf.where(
-        curvature <= 0,
+        tf.math.is_finite(curvature) & (curvature <= 0),
         int(ConjugateGradientStatus.NON_POSITIVE_CURVATURE),
         tf.where(finite, _RUNNING, int(ConjugateGradientStatus.BREAKDOWN)),
     )

@@ -72,14 +72,14 @@ def backtracking_line_search(
     Source:
       Schulman et al. (2015), appendix C; lecture, Algorithm 1, line 9.
     """
-    if max_kl <= 0:
+    if not max_kl > 0:
         raise ValueError(f"max_kl must be positive, got {max_kl}")
     if not 0 < ratio < 1:
         raise ValueError(f"ratio must lie between 0 and 1, got {ratio}")
     if max_backtracks < 0:
         raise ValueError(f"max_backtracks must not be negative, got {max_backtracks}")
 
-    scale = tf.cast(ratio, theta.dtype)
+    scale = tf.constant(ratio, theta.dtype)
 
     def refused(j: tf.Tensor, status: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         return (status != LineSearchStatus.ACCEPTED) & (j < max_backtracks)
@@ -91,8 +91,7 @@ def backtracking_line_search(
         improvement, kl = evaluate(candidate)
         return j + 1, _judge(improvement, kl, max_kl), improvement, kl, candidate
 
-    step_squared = tf.reduce_sum(step * step)
-    searchable = tf.math.is_finite(step_squared) & (step_squared > 0)
+    searchable = tf.reduce_all(tf.math.is_finite(step)) & tf.reduce_any(tf.not_equal(step, 0))
     zero = tf.constant(0.0, tf.float64)
     # A search without a direction starts at its end, so that it evaluates nothing.
     first = tf.where(searchable, -1, max_backtracks)
@@ -104,7 +103,8 @@ def backtracking_line_search(
 
 def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float) -> tf.Tensor:
     finite = tf.math.is_finite(improvement) & tf.math.is_finite(kl)
-    within = kl <= tf.cast(max_kl, kl.dtype)
+    # tf.cast would take a Python number by way of float32, and round the limit.
+    within = kl <= tf.constant(max_kl, kl.dtype)
     status = tf.where(within, int(LineSearchStatus.ACCEPTED), int(LineSearchStatus.KL_ABOVE_LIMIT))
     status = tf.where(improvement > 0, status, int(LineSearchStatus.NO_IMPROVEMENT))
     return tf.where(finite, status, int(LineSearchStatus.NOT_FINITE))

@@ -238,7 +238,8 @@ def _outcome(
 ) -> Outcome:
     accepted = tf.equal(search.status, LineSearchStatus.ACCEPTED)
     step = search.theta - theta
-    predicted = _float64(tf.reduce_sum(gradient * step))
+    # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.
+    predicted = tf.where(accepted, _float64(tf.reduce_sum(gradient * step)), 0.0)
     actual = tf.where(accepted, search.improvement, 0.0)
     gradient_norm = tf.norm(gradient)
     return Outcome(

@@ -145,4 +145,8 @@ def _converted(policy: Policy, num_envs: int, deterministic: bool) -> bytes:
         return _act(policy, deterministic, inputs["observations"], inputs.get("noise"), values)
 
     concrete = tf.function(act, autograph=False).get_concrete_function(**specs)
-    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable_obj=tf.Module()).convert()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable_obj=tf.Module())
+    try:
+        return converter.convert()
+    except Exception as error:  # TensorFlow's ConverterError, which has no public name and no other base
+        raise ValueError(str(error)) from error

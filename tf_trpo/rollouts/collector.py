@@ -64,5 +64,5 @@ class Collector:
         valid[0] = ~self._just_ended
         valid[1:] = ~ended[:-1]
         self._just_ended = ended[-1]
-        self._observations = observations[-1]
+        self._observations = observations[-1].copy()
         return Rollout(observations, actions, rewards * valid, terminated & valid, truncated & valid, valid)

@@ -1,0 +1,99 @@
+"""Environments that are small enough to know everything about."""
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+
+import tf_trpo
+
+
+class Scripted(gym.Env):
+    """Episodes of given lengths, over and over; the odd ones time out, the even ones end.
+
+    The reward is the observation's first coordinate times a scale; what was seen and given is kept.
+    """
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Discrete(3)
+
+    def __init__(self, lengths=(3, 5, 2, 7), scale=1.0):
+        self.lengths = lengths
+        self.scale = scale
+        self.episode = -1
+        self.acted_on = []
+        self.returns = []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode += 1
+        self.time = 0
+        self.returns.append(0.0)
+        return self._observe(), {}
+
+    def _observe(self):
+        self.observation = np.float32([5 + 3 * np.sin(1.7 * self.episode + 2.3 * self.time), self.time - 40])
+        return self.observation
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.acted_on.append(self.observation)
+        reward = self.scale * float(self.observation[0])
+        self.returns[-1] += reward
+        self.time += 1
+        ends = self.time == self.lengths[self.episode % len(self.lengths)]
+        timeout = self.episode % 2 == 1
+        return self._observe(), reward, ends and not timeout, ends and timeout, {}
+
+
+class Factory:
+    """Makes environments, and keeps hold of them."""
+
+    def __init__(self, make):
+        self._make = make
+        self.made = []
+
+    def __call__(self):
+        self.made.append(self._make())
+        return self.made[-1]
+
+
+@pytest.fixture
+def scripted():
+    """A factory of scripted environments that can be asked what happened in them."""
+    return Factory(Scripted)
+
+
+def make_agent(environment, *, jit_compile=False, seed=0, **settings):
+    agent = tf_trpo.TRPO.for_env(environment, hidden_sizes=(8,), value_hidden_sizes=(8,), seed=seed)
+    agent.compile(**{"value_epochs": 2, "value_minibatch_size": 32, "jit_compile": jit_compile} | settings)
+    return agent
+
+
+@pytest.fixture(scope="session", name="make_agent")
+def make_agent_fixture():
+    """make_agent(environment, **settings of compile): small networks, without XLA."""
+    return make_agent
+
+
+class WeightsAfterEachIteration(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.weights = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights.append(self.model.get_weights())
+
+
+@pytest.fixture
+def weights_after_each_iteration():
+    return WeightsAfterEachIteration()
+
+
+@pytest.fixture(scope="session")
+def assert_same_weights():
+    def check(one, other):
+        for first, second in zip(one, other, strict=True):
+            np.testing.assert_array_equal(first, second)
+
+    return check

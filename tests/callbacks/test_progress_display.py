@@ -1,0 +1,105 @@
+"""What people see: lines in a file, a live table on a terminal."""
+
+import math
+import re
+from io import StringIO
+
+import pytest
+import tensorflow as tf
+from rich.console import Console
+
+from tf_trpo.callbacks import Progress
+
+
+class StandIn:
+    def __init__(self, steps=0):
+        self.env_steps = tf.Variable(steps, dtype=tf.int64)
+
+
+def figures(steps, mean_return=12.34):
+    return {
+        "rollout/ep_rew_mean": mean_return,
+        "rollout/ep_len_mean": 56.0,
+        "time/total_timesteps": steps,
+        "time/fps": 789.0,
+        "train/kl_divergence_loss": 0.0091,
+        "train/backtracks": 2.0,
+        "train/improvement_ratio": 0.95,
+        "train/explained_variance": 0.123,
+    }
+
+
+def shown(console, *logs, interval=0.0, first_steps=0):
+    callback = Progress(console, interval=interval)
+    callback.set_model(StandIn(first_steps))
+    callback.set_params({"total_steps": 1000})
+    callback.on_train_begin({})
+    for epoch, of_epoch in enumerate(logs):
+        callback.on_epoch_end(epoch, of_epoch)
+    callback.on_train_end(logs[-1] if logs else {})
+    return console.file.getvalue()
+
+
+def plain():
+    return Console(file=StringIO())
+
+
+def terminal():
+    return Console(force_terminal=True, file=StringIO(), width=120)
+
+
+def test_lines_without_control_codes_where_there_is_no_terminal():
+    text = shown(plain(), figures(100), figures(250))
+    # One line each, and the last state once more at the end; never folded, however long.
+    assert [line.split()[:2] for line in text.splitlines()] == [["steps", "100"], ["steps", "250"], ["steps", "250"]]
+    assert "\x1b" not in text
+    assert text.splitlines()[0] == (
+        "steps 100  return 12.3  length 56  kl 0.0091  explained variance 0.12  789 steps/s"
+    )
+
+
+def test_lines_come_no_more_often_than_the_interval():
+    text = shown(plain(), *(figures(steps) for steps in range(100, 1100, 100)), interval=3600.0)
+    assert [line.split()[1] for line in text.splitlines()] == ["100", "1000"]
+
+
+def test_nothing_to_say_when_nothing_happened():
+    assert shown(plain()) == ""
+
+
+def test_a_terminal_shows_figures_and_how_far_it_is():
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown(terminal(), figures(100), figures(250)))
+    assert re.search(r"mean episode return\s+12\.34", text)
+    assert re.search(r"KL of the step\s+0\.0091", text)
+    assert re.search(r"steps per second\s+789", text)
+    assert "250/1000" in text.replace(" ", "")
+
+
+def test_a_terminal_gets_its_cursor_back():
+    text = shown(terminal(), figures(100))
+    assert text.count("\x1b[?25l") == 1
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+
+
+def test_the_bar_ends_full_when_the_last_iteration_goes_past_the_end():
+    assert "1000/1000" in shown(terminal(), figures(1024)).replace(" ", "")
+
+
+def test_the_bar_goes_on_from_the_steps_taken_before():
+    assert "400/1000" in shown(terminal(), first_steps=400).replace(" ", "")
+
+
+@pytest.mark.parametrize("console", [plain, terminal])
+def test_figures_that_are_not_known_yet_are_shown_as_nan(console):
+    assert "nan" in shown(console(), figures(100, mean_return=math.nan))
+
+
+def test_the_default_is_the_standard_error_stream(capsys):
+    callback = Progress(interval=0.0)
+    callback.set_model(StandIn())
+    callback.set_params({"total_steps": 1000})
+    callback.on_train_begin({})
+    callback.on_epoch_end(0, figures(100))
+    captured = capsys.readouterr()
+    assert captured.err.startswith("steps 100 ")
+    assert captured.out == ""

@@ -1,0 +1,97 @@
+"""--help of every command: at once, complete, without TensorFlow."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tf_trpo.cli import COMMANDS, main
+from tf_trpo.cli.settings import TrainSettings
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SLOW_TO_IMPORT = {"tensorflow", "keras", "gymnasium", "tensorflow_probability", "scipy"}
+
+WAYS = {
+    **{f"scripts/{command}.py": [SCRIPTS / f"{command}.py", "--help"] for command in COMMANDS},
+    **{f"python -m tf_trpo {command}": ["-m", "tf_trpo", command, "--help"] for command in COMMANDS},
+    "python -m tf_trpo": ["-m", "tf_trpo", "--help"],
+}
+
+
+def run_python(*arguments):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("arguments", WAYS.values(), ids=WAYS)
+def test_help_comes_without_waiting_for_tensorflow(arguments):
+    result = run_python("-X", "importtime", *arguments)
+    assert result.returncode == 0
+    assert "usage:" in result.stdout
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in result.stderr.splitlines()}
+    assert "tf_trpo" in imported
+    assert not imported & SLOW_TO_IMPORT
+
+
+def help_of(command, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main([command, "--help"])
+    assert exit_info.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_of_train_names_every_setting_and_the_presets(capsys):
+    text = help_of("train", capsys)
+    for name in TrainSettings().flat():
+        assert f"--{name.replace('_', '-')}" in text
+    assert "--preset" in text
+    assert "cartpole" in text
+    assert "mujoco" in text
+
+
+def test_help_of_evaluate_and_export_names_their_options(capsys):
+    text = help_of("evaluate", capsys)
+    assert all(option in text for option in ("--episodes", "--stochastic", "--seed", "--json"))
+    assert "--output" in help_of("export", capsys)
+
+
+def test_help_lists_the_commands(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--help"])
+    assert exit_info.value.code == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+
+
+def test_an_unknown_command_ends_with_status_2_and_the_commands_there_are():
+    result = run_python("-m", "tf_trpo", "trian")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == "error: no command 'trian'; there are train, evaluate, export\n"
+
+
+def test_without_a_command_the_status_is_2(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main([])
+    assert exit_info.value.code == 2
+    assert "train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["evaluate", "run"], ["export", "run", "--output", "model"]])
+def test_an_unknown_option_ends_with_status_2_and_its_name(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main([*arguments, "--no-such-option", "1"])
+    assert exit_info.value.code == 2
+    assert "--no-such-option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [(["evaluate"], "PATH"), (["export", "--output", "x"], "PATH"), (["export", "run"], "--output")],
+)
+def test_an_argument_that_is_missing_ends_with_status_2_and_its_name(arguments, missing, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    assert exit_info.value.code == 2
+    assert missing in capsys.readouterr().err

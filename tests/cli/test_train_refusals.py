@@ -1,0 +1,158 @@
+"""Settings that make no sense: exit status 2, one line that names them, and no run folder."""
+
+import sys
+
+import gymnasium as gym
+import pytest
+
+from tf_trpo.cli import main
+from tf_trpo.cli.settings import TrainSettings
+
+OUT_OF_RANGE = {
+    "num_envs": ["0", "-1"],
+    "num_steps": ["0", "-1"],
+    "total_steps": ["0", "-1"],
+    "seed": ["-1", str(2**31)],
+    "eval_every": ["-1"],
+    "eval_episodes": ["0", "-1"],
+    "checkpoint_every": ["-1"],
+    "threads": ["-1"],
+    "hidden_sizes": ["0", "-4"],
+    "value_hidden_sizes": ["0", "-4"],
+    "initial_std": ["0", "-1", "nan", "inf"],
+    "max_kl": ["0", "-0.01", "nan"],
+    "cg_iterations": ["0"],
+    "cg_damping": ["-0.1", "nan"],
+    "cg_tolerance": ["-1e-6", "nan"],
+    "backtrack_ratio": ["0", "1", "1.5", "nan"],
+    "max_backtracks": ["-1"],
+    "gamma": ["-0.1", "1.5", "nan"],
+    "gae_lambda": ["-0.1", "1.5", "nan"],
+    "value_learning_rate": ["0", "-1", "nan", "inf"],
+    "value_epochs": ["-1"],
+    "value_minibatch_size": ["0", "-1"],
+    "activation": ["tahn"],
+}
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refused(capsys, *arguments):
+    """The one line on standard error of a refused training."""
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", *map(str, arguments)])
+    captured = capsys.readouterr()
+    assert exit_info.value.code == 2
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in OUT_OF_RANGE.items() for value in values]
+)
+def test_an_option_out_of_range_is_refused_by_its_name(name, value, capsys, workplace):
+    assert name in refused(capsys, f"--{name.replace('_', '-')}", value)
+    assert not list(workplace.iterdir())
+
+
+def test_every_number_is_tried():
+    numbers = {name for name, value in TrainSettings().flat().items() if type(value) in (int, float, tuple)}
+    assert numbers <= set(OUT_OF_RANGE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--total-steps", "many"], "--total-steps"),
+        (["--total-steps", "1.5"], "--total-steps"),
+        (["--max-kl", "small"], "--max-kl"),
+        (["--backend", "ray"], "--backend"),
+        (["--value-target", "td"], "--value-target"),
+        (["--hidden-sizes", "8", "x"], "--hidden-sizes"),
+        (["--seed"], "--seed"),
+        (["surplus"], "surplus"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_cannot_be_read_is_refused_by_its_name(arguments, message, capsys, workplace):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", *arguments])
+    error = capsys.readouterr().err
+    assert exit_info.value.code == 2
+    assert message in error
+    assert "Traceback" not in error
+    assert not list(workplace.iterdir())
+
+
+@pytest.mark.parametrize(
+    "env", ["CartPoole-v1", "CartPole-v99", "no//id", "", "nowhere/CartPole-v1", "nomodule:Env-v0"]
+)
+@pytest.mark.parametrize("backend", ["sync", "envpool"])
+def test_an_unknown_environment_is_refused(env, backend, capsys, workplace):
+    refused(capsys, "--env", env, "--backend", backend)
+    assert not list(workplace.iterdir())
+
+
+@pytest.fixture
+def registered():
+    """Ids of environments with actions that are not supported, and that EnvPool does not know."""
+
+    class Walk(gym.Env):
+        observation_space = gym.spaces.Box(-1, 1, (2,))
+
+        def __init__(self, action_space):
+            self.action_space = action_space
+
+    ids = {"MultiDiscrete": "TestPairs-v0", "unknown to EnvPool": "TestWalk-v0"}
+    gym.register(ids["MultiDiscrete"], lambda: Walk(gym.spaces.MultiDiscrete([2, 2])))
+    gym.register(ids["unknown to EnvPool"], lambda: Walk(gym.spaces.Discrete(2)))
+    yield ids
+    for name in ids.values():
+        del gym.registry[name]
+
+
+def test_an_environment_with_other_actions_is_refused(registered, capsys, workplace):
+    error = refused(capsys, "--env", registered["MultiDiscrete"])
+    assert "MultiDiscrete([2 2]) is not supported: only Box and Discrete are" in error
+    assert not list(workplace.iterdir())
+
+
+def test_an_environment_that_envpool_does_not_have_is_refused_before_a_folder_is_made(registered, capsys, workplace):
+    pytest.importorskip("envpool")
+    error = refused(capsys, "--env", registered["unknown to EnvPool"], "--backend", "envpool")
+    assert "EnvPool has no environment 'TestWalk-v0'" in error
+    assert not list(workplace.iterdir())
+
+
+def test_envpool_that_is_not_installed_is_refused_before_a_folder_is_made(monkeypatch, capsys, workplace):
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    assert 'pip install "tf_trpo[envpool]"' in refused(capsys, "--backend", "envpool")
+    assert not list(workplace.iterdir())
+
+
+def test_a_run_folder_that_exists_is_refused_and_left_as_it_is(capsys, workplace):
+    folder = workplace / "run"
+    folder.mkdir()
+    (folder / "config.json").write_text("mine")
+    error = refused(capsys, "--run-dir", folder)
+    assert str(folder) in error
+    assert "--run-dir" in error
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"config.json": "mine"}
+
+
+def test_the_default_run_folder_is_refused_too_when_it_exists(capsys, workplace):
+    (workplace / "runs" / "CartPole-v1" / "0").mkdir(parents=True)
+    assert "runs/CartPole-v1/0 exists" in refused(capsys)
+    assert not list((workplace / "runs" / "CartPole-v1" / "0").iterdir())
+
+
+def test_a_run_folder_that_cannot_be_made_is_refused(capsys, workplace):
+    (workplace / "file").write_text("mine")
+    assert "cannot be made" in refused(capsys, "--run-dir", workplace / "file" / "run")
+    assert (workplace / "file").read_text() == "mine"

@@ -1,0 +1,152 @@
+"""EnvPool behind the same interface, held against the physics of its environments."""
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+from tf_trpo.environments import make_vector_environment
+from tf_trpo.rollouts import Collector
+from tf_trpo.rollouts.actor import Actions
+
+pytest.importorskip("envpool")
+
+
+@pytest.fixture
+def make():
+    """Makes environments that are closed at the end."""
+    made = []
+
+    def make_environments(*arguments, **kwargs):
+        made.append(make_vector_environment(*arguments, backend="envpool", **kwargs))
+        return made[-1]
+
+    yield make_environments
+    for environments in made:
+        environments.close()
+
+
+def pendulum_actor(observations, noise):
+    actions = noise[:, None].astype(np.float32)
+    return Actions(actions, actions.clip(-2, 2))
+
+
+def cartpole_actor(observations, noise):
+    actions = (noise > 0).astype(np.int32)
+    return Actions(actions, actions)
+
+
+def cheetah_actor(observations, noise):
+    actions = np.tanh(noise[:, None]).repeat(6, axis=1).astype(np.float32)
+    return Actions(actions, actions)
+
+
+def collected(environments, actor, num_steps, seed=0):
+    noise = 3 * np.random.default_rng(0).standard_normal((num_steps, environments.num_envs))
+    return Collector(environments, actor, seed=seed).collect(noise)
+
+
+def pendulum_step(observations, actions):
+    """Next observations and rewards, by the equations of Gymnasium's Pendulum."""
+    cos, sin, speed = np.moveaxis(observations.astype(np.float64), -1, 0)
+    torque = np.clip(actions[..., 0], -2, 2)
+    angle = np.arctan2(sin, cos)
+    rewards = -(angle**2 + 0.1 * speed**2 + 0.001 * torque**2)
+    speed = np.clip(speed + (15 * sin + 3 * torque) * 0.05, -8, 8)
+    angle = angle + speed * 0.05
+    return np.stack([np.cos(angle), np.sin(angle), speed], axis=-1), rewards
+
+
+def cartpole_step(observations, actions):
+    """Next observations, by the equations of Barto, Sutton and Anderson, as in Gymnasium's CartPole."""
+    x, x_dot, theta, theta_dot = np.moveaxis(observations.astype(np.float64), -1, 0)
+    force = np.where(actions == 1, 10.0, -10.0)
+    pull = (force + 0.05 * theta_dot**2 * np.sin(theta)) / 1.1
+    theta_acc = (9.8 * np.sin(theta) - np.cos(theta) * pull) / (0.5 * (4 / 3 - 0.1 * np.cos(theta) ** 2 / 1.1))
+    x_acc = pull - 0.05 * theta_acc * np.cos(theta) / 1.1
+    step = [x + 0.02 * x_dot, x_dot + 0.02 * x_acc, theta + 0.02 * theta_dot, theta_dot + 0.02 * theta_acc]
+    return np.stack(step, axis=-1)
+
+
+def test_the_spaces_are_those_of_one_and_of_all_environments(make):
+    environments = make("Pendulum-v1", 3)
+    assert environments.num_envs == 3
+    assert environments.single_observation_space.shape == (3,)
+    assert environments.observation_space.shape == (3, 3)
+    assert environments.single_action_space.shape == (1,)
+    assert environments.action_space.shape == (3, 1)
+    assert environments.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+
+
+def test_every_row_of_pendulum_follows_the_physics_and_ends_by_truncation(make):
+    rollout = collected(make("Pendulum-v1", 4, env_kwargs={"max_episode_steps": 6}), pendulum_actor, 25)
+    successors, rewards = pendulum_step(rollout.observations[:-1], rollout.actions)
+    # Six steps and the row of the reset, again and again.
+    expected_valid = np.arange(25) % 7 != 6
+    np.testing.assert_array_equal(rollout.valid, np.repeat(expected_valid[:, None], 4, axis=1))
+    np.testing.assert_array_equal(rollout.truncated, np.repeat((np.arange(25) % 7 == 5)[:, None], 4, axis=1))
+    assert not rollout.terminated.any()
+    np.testing.assert_allclose(rollout.observations[1:][rollout.valid], successors[rollout.valid], atol=1e-4)
+    np.testing.assert_allclose(rollout.rewards[rollout.valid], rewards[rollout.valid], atol=1e-3)
+    assert (rollout.rewards[~rollout.valid] == 0).all()
+    # After a reset the pendulum turns slowly, wherever it was before.
+    assert (np.abs(rollout.observations[1:][~rollout.valid][:, 2]) <= 1).all()
+
+
+def test_every_row_of_cartpole_follows_the_physics_and_ends_by_termination(make):
+    rollout = collected(make("CartPole-v1", 4), cartpole_actor, 100)
+    successors = cartpole_step(rollout.observations[:-1], rollout.actions)
+    np.testing.assert_allclose(rollout.observations[1:][rollout.valid], successors[rollout.valid], atol=1e-4)
+    fallen = (np.abs(rollout.observations[1:, :, 0]) > 2.4) | (np.abs(rollout.observations[1:, :, 2]) > np.pi / 15)
+    np.testing.assert_array_equal(rollout.terminated, fallen & rollout.valid)
+    assert not rollout.truncated.any()
+    np.testing.assert_array_equal(rollout.rewards, rollout.valid.astype(float))
+    np.testing.assert_array_equal(rollout.valid[1:], ~rollout.terminated[:-1])
+    starts = rollout.observations[1:][~rollout.valid]
+    assert len(starts) > 4
+    assert (np.abs(starts) <= 0.05).all()
+
+
+def test_mujoco_steps_in_the_precision_of_its_actions(make):
+    environments = make("HalfCheetah-v5", 2)
+    rollout = collected(environments, cheetah_actor, 5)
+    assert environments.single_action_space.dtype == np.float64
+    assert rollout.observations.shape == (6, 2, 17)
+    assert rollout.observations.dtype == np.float32
+    assert rollout.valid.all()
+    assert np.isfinite(rollout.rewards).all()
+    assert rollout.rewards.std() > 0
+
+
+def test_the_same_seed_gives_the_same_rollouts(make):
+    first, second = (collected(make("CartPole-v1", 3, seed=7), cartpole_actor, 60, seed=7) for _ in range(2))
+    for array, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(array, other)
+
+
+def test_another_seed_gives_other_rollouts(make):
+    first, second = (collected(make("CartPole-v1", 3, seed=seed), cartpole_actor, 1, seed=seed) for seed in (7, 8))
+    assert not np.array_equal(first.observations[0], second.observations[0])
+
+
+def test_the_seed_of_reset_counts_and_not_the_one_it_was_made_with(make):
+    fresh = make("CartPole-v1", 3, seed=8).reset(seed=8)[0]
+    np.testing.assert_array_equal(make("CartPole-v1", 3, seed=7).reset(seed=8)[0], fresh)
+
+
+def test_resetting_by_the_same_seed_starts_the_same_episodes_again(make):
+    environments = make("CartPole-v1", 3, seed=7)
+    first = collected(environments, cartpole_actor, 40, seed=7)
+    again = collected(environments, cartpole_actor, 40, seed=7)
+    for array, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(array, other)
+
+
+def test_resetting_without_a_seed_starts_other_episodes(make):
+    environments = make("CartPole-v1", 3, seed=7)
+    first = environments.reset(seed=7)[0].copy()
+    assert not np.array_equal(environments.reset()[0], first)
+
+
+def test_an_environment_that_envpool_does_not_have_is_refused(make):
+    with pytest.raises(ValueError, match="EnvPool has no environment 'CartPoole-v1'; the sync and async backends may"):
+        make("CartPoole-v1")

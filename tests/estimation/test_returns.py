@@ -1,0 +1,109 @@
+"""Returns against loops over streams with every kind of ending."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.estimation import discounted_return_so_far, gae, lambda_returns, rewards_to_go
+
+PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
+STREAMS = {"seed": st.integers(0, 10_000), "length": st.integers(1, 30), "environments": st.integers(1, 3)}
+FRACTIONS = st.sampled_from([0.0, 0.5, 0.99, 1.0])
+
+
+def tensors(rows):
+    return [tf.constant(array) for array in rows]
+
+
+def looped_rewards_to_go(stream, gamma):
+    returns = np.zeros_like(stream.rewards)
+    for t, b in np.argwhere(stream.valid):
+        rows = stream.episode_from(t, b)
+        total = 0.0 if stream.terminated[rows[-1], b] else stream.values[rows[-1] + 1, b]
+        for row in reversed(rows):
+            total = stream.rewards[row, b] + gamma * total
+        returns[t, b] = total
+    return returns
+
+
+def looped_lambda_return(stream, t, b, gamma, gae_lambda):
+    """Equation 12.2 and its finite form 12.3: a mixture of the n-step returns, the longest taking the rest."""
+    rows = stream.episode_from(t, b)
+    rewards_so_far, result = 0.0, 0.0
+    for n, row in enumerate(rows, start=1):
+        rewards_so_far += gamma ** (n - 1) * stream.rewards[row, b]
+        successor = 0.0 if stream.terminated[row, b] else stream.values[row + 1, b]
+        share = gae_lambda ** (n - 1) * (1.0 if row == rows[-1] else 1.0 - gae_lambda)
+        result += share * (rewards_so_far + gamma**n * successor)
+    return result
+
+
+def looped_return_so_far(rewards, ended, carry, gamma):
+    returns = np.zeros_like(rewards)
+    carry = carry.copy()
+    for t in range(len(rewards)):
+        returns[t] = rewards[t] + carry
+        carry = gamma * np.where(ended[t], 0.0, returns[t])
+    return returns, carry
+
+
+@PROPERTY
+@given(**STREAMS, gamma=FRACTIONS)
+def test_rewards_to_go_agree_with_a_loop(make_stream, seed, length, environments, gamma):
+    stream = make_stream(seed, length, environments)
+    returns = rewards_to_go(*tensors(stream), gamma=gamma).numpy()
+    steps = stream.valid > 0
+    assert returns.shape == stream.rewards.shape
+    np.testing.assert_allclose(returns[steps], looped_rewards_to_go(stream, gamma)[steps], rtol=1e-10, atol=1e-11)
+
+
+@PROPERTY
+@given(seed=st.integers(0, 10_000), length=st.integers(1, 12), gamma=FRACTIONS, gae_lambda=FRACTIONS)
+def test_lambda_return_is_the_mixture_of_n_step_returns(make_stream, seed, length, gamma, gae_lambda):
+    stream = make_stream(seed, length, 2)
+    advantages = gae(*tensors(stream), gamma=gamma, gae_lambda=gae_lambda)
+    returns = lambda_returns(advantages, tf.constant(stream.values)).numpy()
+    for t, b in np.argwhere(stream.valid):
+        expected = looped_lambda_return(stream, t, b, gamma, gae_lambda)
+        np.testing.assert_allclose(returns[t, b], expected, rtol=1e-10, atol=1e-11)
+
+
+def test_lambda_return_adds_the_value_of_the_same_row():
+    returns = lambda_returns(tf.constant([[1.0], [2.0]]), tf.constant([[10.0], [20.0], [99.0]]))
+    np.testing.assert_array_equal(returns, [[11.0], [22.0]])
+
+
+@PROPERTY
+@given(**STREAMS, gamma=FRACTIONS)
+def test_return_so_far_agrees_with_a_loop(make_stream, seed, length, environments, gamma):
+    stream = make_stream(seed, length, environments)
+    carry = np.random.default_rng(seed).normal(size=environments)
+    result = discounted_return_so_far(*tensors([stream.rewards, stream.ended, carry]), gamma=gamma)
+    expected = looped_return_so_far(stream.rewards, stream.ended, carry, gamma)
+    for tensor, array in zip(result, expected, strict=True):
+        np.testing.assert_allclose(tensor, array, rtol=1e-10, atol=1e-12, strict=True)
+
+
+@PROPERTY
+@given(seed=st.integers(0, 10_000), first=st.integers(1, 12), second=st.integers(1, 12))
+def test_two_rollouts_with_a_carry_are_one(make_stream, seed, first, second):
+    stream = make_stream(seed, first + second, 3)
+    nothing = np.zeros(3)
+    whole, end = discounted_return_so_far(*tensors([stream.rewards, stream.ended, nothing]), gamma=0.9)
+    head, carry = discounted_return_so_far(*tensors([stream.rewards[:first], stream.ended[:first], nothing]), gamma=0.9)
+    tail, tail_end = discounted_return_so_far(
+        *tensors([stream.rewards[first:], stream.ended[first:], carry]), gamma=0.9
+    )
+    np.testing.assert_allclose(np.concatenate([head, tail]), whole, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(tail_end, end, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0])
+def test_return_so_far_starts_anew_with_every_episode(gamma):
+    rewards, ended = tf.ones([5, 1]), tf.constant([[0.0], [0.0], [1.0], [0.0], [1.0]])
+    returns, carry = discounted_return_so_far(rewards, ended, tf.constant([4.0]), gamma=gamma)
+    expected = [5, 1 + gamma * 5, 1 + gamma * (1 + gamma * 5), 1, 1 + gamma]
+    np.testing.assert_array_equal(returns[:, 0], expected)
+    np.testing.assert_array_equal(carry, [0.0])

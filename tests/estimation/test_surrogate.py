@@ -1,0 +1,97 @@
+"""The surrogate advantage and its improvement, to the last digits that tiny steps need."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.estimation import surrogate_advantage, surrogate_improvement
+
+PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
+
+
+def random_batch(seed, size, distance):
+    """log_prob, old_log_prob, advantages, weights, with garbage in the padding."""
+    generator = np.random.default_rng(seed)
+    old_log_prob = generator.normal(-2.0, 1.0, size)
+    log_prob = old_log_prob + distance * generator.normal(size=size)
+    advantages = generator.normal(size=size)
+    valid = generator.random(size) < 0.7
+    valid[0] = True
+    log_prob[~valid], advantages[~valid] = 1e4, 1e6
+    return log_prob, old_log_prob, advantages, valid / valid.sum()
+
+
+def tensors(batch, dtype=tf.float64):
+    return [tf.constant(array, dtype) for array in batch]
+
+
+def in_long_double(batch):
+    """Improvement, and the sum of its terms' absolute values, from expm1 in extended precision."""
+    log_prob, old_log_prob, advantages, weights = (array[batch[3] > 0].astype(np.longdouble) for array in batch)
+    terms = weights * np.expm1(log_prob - old_log_prob) * advantages
+    return float(terms.sum()), float(np.abs(terms).sum())
+
+
+@PROPERTY
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 40))
+def test_surrogate_is_the_mean_ratio_weighted_advantage_over_valid_samples(seed, size):
+    batch = random_batch(seed, size, 0.5)
+    log_prob, old_log_prob, advantages, weights = batch
+    valid = weights > 0
+    probability_ratios = np.exp(log_prob[valid]) / np.exp(old_log_prob[valid])
+    expected = np.mean(probability_ratios * advantages[valid])
+    np.testing.assert_allclose(surrogate_advantage(*tensors(batch)), expected, rtol=1e-10, atol=1e-12)
+
+
+@PROPERTY
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 40), distance=st.sampled_from([0.0, 1e-3, 0.1, 2.0]))
+def test_improvement_is_the_difference_of_two_surrogates(seed, size, distance):
+    log_prob, old_log_prob, advantages, weights = tensors(random_batch(seed, size, distance))
+    new = surrogate_advantage(log_prob, old_log_prob, advantages, weights)
+    old = surrogate_advantage(old_log_prob, old_log_prob, advantages, weights)
+    improvement = surrogate_improvement(log_prob, old_log_prob, advantages, weights)
+    np.testing.assert_allclose(improvement, new - old, rtol=1e-9, atol=1e-12)
+
+
+def test_old_policy_has_the_mean_advantage_and_improves_by_exactly_nothing():
+    _, old_log_prob, advantages, weights = random_batch(0, 30, 0.1)
+    batch = (old_log_prob, old_log_prob, advantages, weights)
+    np.testing.assert_allclose(surrogate_advantage(*tensors(batch)), advantages[weights > 0].mean(), rtol=1e-12)
+    assert surrogate_improvement(*tensors(batch)) == 0.0
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("distance", [1e-14, 1e-10, 1e-6, 1e-2])
+def test_improvement_is_precise_for_tiny_steps(distance, jit_compile):
+    batch = random_batch(1, 200, distance)
+    expected, scale = in_long_double(batch)
+    improvement = tf.function(surrogate_improvement, jit_compile=jit_compile)(*tensors(batch))
+    np.testing.assert_allclose(improvement, expected, rtol=0, atol=1e-14 * scale)
+
+
+def test_subtracting_two_surrogates_would_not_be_as_precise():
+    log_prob, old_log_prob, advantages, weights = batch = random_batch(1, 200, 1e-14)
+    expected, scale = in_long_double(batch)
+    new, old = (surrogate_advantage(*tensors((x, old_log_prob, advantages, weights))) for x in (log_prob, old_log_prob))
+    assert abs(float(new - old) - expected) > 1e-4 * scale
+
+
+def test_gradient_at_the_old_policy_is_the_policy_gradient():
+    _, old_log_prob, advantages, weights = random_batch(2, 20, 0.1)
+    old_log_prob, advantages, weights = tensors((old_log_prob, advantages, weights))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(old_log_prob)
+        fixed = tf.stop_gradient(old_log_prob)
+        improvement = surrogate_improvement(old_log_prob, fixed, advantages, weights)
+        surrogate = surrogate_advantage(old_log_prob, fixed, advantages, weights)
+    for objective in (improvement, surrogate):
+        np.testing.assert_allclose(tape.gradient(objective, old_log_prob), weights * advantages, rtol=1e-12)
+
+
+def test_better_actions_made_likelier_are_an_improvement():
+    # A surrogate to be minimised would have the other sign.
+    old_log_prob, advantages = tf.math.log([0.5, 0.5]), tf.constant([1.0, -1.0])
+    better = surrogate_improvement(tf.math.log([0.6, 0.4]), old_log_prob, advantages, tf.constant([0.5, 0.5]))
+    np.testing.assert_allclose(better, 0.2, rtol=1e-6)

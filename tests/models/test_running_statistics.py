@@ -1,0 +1,129 @@
+"""Running normalisation of observations and running scale of rewards."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.estimation import Moments
+from tf_trpo.models import RunningNormalization, RunningReturnScale
+
+
+def moments(samples):
+    return Moments(
+        tf.constant(samples.mean(axis=0), tf.float32),
+        tf.constant(samples.var(axis=0), tf.float32),
+        tf.constant(len(samples), tf.float32),
+    )
+
+
+def batches(seed=0):
+    """Of unequal size, place and spread."""
+    rng = np.random.default_rng(seed)
+    return [rng.normal(place, spread, size=(size, 3)) for size, place, spread in [(5, 0, 1), (70, 20, 3), (31, -4, 9)]]
+
+
+def updated(layer, samples):
+    for batch in samples:
+        layer.update(moments(batch))
+    return layer
+
+
+def test_statistics_are_those_of_all_samples_of_all_batches():
+    layer = updated(RunningNormalization((3,)), batches())
+    together = np.concatenate(batches())
+    np.testing.assert_allclose(layer.mean, together.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(layer.variance, together.var(axis=0), rtol=1e-5)
+    assert layer.count.numpy() == len(together)
+
+
+def test_the_first_batch_replaces_the_initial_statistics_entirely():
+    layer = updated(RunningNormalization((3,)), batches()[:1])
+    np.testing.assert_allclose(layer.mean, batches()[0].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(layer.variance, batches()[0].var(axis=0), rtol=1e-5)
+
+
+def test_statistics_keep_their_digits_far_from_zero():
+    rng = np.random.default_rng(0)
+    samples = [1e4 + rng.normal(size=(500, 3)) for _ in range(4)]
+    layer = updated(RunningNormalization((3,)), samples)
+    np.testing.assert_allclose(layer.variance, np.concatenate(samples).var(axis=0), rtol=0.01)
+
+
+def test_an_empty_batch_changes_nothing():
+    layer = updated(RunningNormalization((3,)), batches())
+    before = [weight.numpy() for weight in layer.weights]
+    layer.update(Moments(tf.zeros(3), tf.zeros(3), tf.constant(0.0)))
+    for weight, value in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_call_standardises_by_the_statistics():
+    layer = updated(RunningNormalization((3,)), batches())
+    together = np.concatenate(batches())
+    samples = together[::7].astype(np.float32)
+    expected = (samples - together.mean(axis=0)) / together.std(axis=0)
+    np.testing.assert_allclose(layer(samples), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_before_any_update_call_changes_nothing():
+    samples = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    np.testing.assert_allclose(RunningNormalization((3,))(samples), samples, rtol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [2.0, 10.0])
+def test_call_clips_on_both_sides(clip):
+    layer = updated(RunningNormalization((3,), clip=clip), batches())
+    np.testing.assert_array_equal(layer(np.full([1, 3], 1e6, np.float32)), np.full([1, 3], clip))
+    np.testing.assert_array_equal(layer(np.full([1, 3], -1e6, np.float32)), np.full([1, 3], -clip))
+
+
+def test_a_coordinate_that_never_varies_becomes_zero_not_nan():
+    samples = batches()[1].copy()
+    samples[:, 1] = 7.0
+    layer = updated(RunningNormalization((3,)), [samples])
+    np.testing.assert_array_equal(layer(samples.astype(np.float32)).numpy()[:, 1], np.zeros(len(samples)))
+
+
+def test_call_leaves_the_statistics_alone():
+    layer = updated(RunningNormalization((3,)), batches())
+    before = [weight.numpy() for weight in layer.weights]
+    layer(np.full([50, 3], 100.0, np.float32))
+    layer(np.full([50, 3], 100.0, np.float32), training=True)
+    for weight, value in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize("layer", [RunningNormalization((3,)), RunningReturnScale()])
+def test_statistics_are_weights_that_no_optimizer_sees(layer):
+    assert len(layer.weights) == 3
+    assert layer.trainable_variables == []
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (4, 5, 2)])
+def test_samples_may_have_any_shape(shape):
+    samples = np.random.default_rng(1).normal(3.0, 2.0, size=(40, *shape))
+    layer = updated(RunningNormalization(shape), [samples[:15], samples[15:]])
+    np.testing.assert_allclose(layer.mean, samples.mean(axis=0), rtol=1e-4)
+    assert layer(samples.astype(np.float32)).shape == samples.shape
+
+
+def test_return_scale_divides_by_the_standard_deviation_and_centres_nothing():
+    rng = np.random.default_rng(0)
+    returns = [rng.normal(100.0, 5.0, size=300), rng.normal(80.0, 2.0, size=50)]
+    layer = updated(RunningReturnScale(), returns)
+    rewards = np.array([[-3.0, 0.0], [1.0, 40.0]], np.float32)
+    np.testing.assert_allclose(layer(rewards), rewards / np.concatenate(returns).std(), rtol=1e-5)
+
+
+def test_return_scale_starts_at_one():
+    np.testing.assert_allclose(RunningReturnScale()(tf.constant([-2.0, 3.0])), [-2.0, 3.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer", [RunningNormalization((2, 3), clip=4.0, epsilon=1e-3, name="here"), RunningReturnScale(epsilon=1e-2)]
+)
+def test_config_round_trip(layer):
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(copy) is type(layer)
+    assert copy.get_config() == layer.get_config()

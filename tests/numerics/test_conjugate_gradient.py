@@ -1,0 +1,237 @@
+"""Conjugate gradient against dense linear algebra, and each way in which it can end."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.numerics import ConjugateGradientStatus, conjugate_gradient
+
+PROPERTY = settings(deadline=None, max_examples=25, derandomize=True)
+SEEDS = st.integers(0, 10_000)
+
+
+def symmetric_matrix(seed, eigenvalues):
+    generator = np.random.default_rng(seed)
+    size = len(eigenvalues)
+    basis, _ = np.linalg.qr(generator.normal(size=(size, size)))
+    matrix = basis @ np.diag(eigenvalues) @ basis.T
+    return (matrix + matrix.T) / 2, generator.normal(size=size)
+
+
+def definite_system(seed, size):
+    return symmetric_matrix(seed, np.random.default_rng(seed + 1).uniform(0.5, 20.0, size))
+
+
+def times(matrix):
+    matrix = tf.constant(matrix)
+    return lambda vector: tf.linalg.matvec(matrix, vector)
+
+
+def solve(matrix, b, **kwargs):
+    return conjugate_gradient(times(matrix), tf.constant(b), **kwargs)
+
+
+def product_failing_at_call(number, matrix, failure):
+    """A product that is right up to call `number`, and `failure` in one of its components from then on."""
+    calls = []
+
+    def product(vector):
+        calls.append(vector)
+        image = matrix @ vector.numpy()
+        if len(calls) >= number:
+            image[-1] = failure
+        return tf.constant(image)
+
+    return product
+
+
+def krylov_minimiser(matrix, b, dimensions):
+    """Minimiser of 1/2 x'Ax - b'x over span{b, Ab, .., A^(k-1) b}, by a dense solve."""
+    basis = b[:, None]
+    for _ in range(dimensions - 1):
+        basis, _ = np.linalg.qr(np.column_stack([basis, matrix @ basis[:, -1]]))
+    return basis @ np.linalg.solve(basis.T @ matrix @ basis, basis.T @ b)
+
+
+@PROPERTY
+@given(seed=SEEDS, size=st.integers(1, 12))
+def test_solution_is_that_of_a_dense_solver(seed, size):
+    matrix, b = definite_system(seed, size)
+    result = solve(matrix, b, max_iterations=4 * size, tolerance=1e-12)
+    assert result.status == ConjugateGradientStatus.CONVERGED
+    np.testing.assert_allclose(result.solution, np.linalg.solve(matrix, b), rtol=1e-8, atol=1e-10)
+    assert np.linalg.norm(b - matrix @ result.solution.numpy()) <= 2e-12 * np.linalg.norm(b)
+
+
+@PROPERTY
+@given(seed=SEEDS, distinct=st.integers(1, 5))
+def test_as_many_iterations_as_distinct_eigenvalues(seed, distinct):
+    matrix, b = symmetric_matrix(seed, np.resize(np.arange(1.0, distinct + 1), 15))
+    result = solve(matrix, b, max_iterations=15, tolerance=1e-9)
+    assert result.status == ConjugateGradientStatus.CONVERGED
+    assert result.iterations == distinct
+
+
+@PROPERTY
+@given(seed=SEEDS, size=st.integers(4, 10), iterations=st.integers(1, 3))
+def test_every_iterate_is_the_best_of_its_krylov_space(seed, size, iterations):
+    matrix, b = definite_system(seed, size)
+    result = solve(matrix, b, max_iterations=iterations)
+    assert result.status == ConjugateGradientStatus.MAX_ITERATIONS
+    assert result.iterations == iterations
+    np.testing.assert_allclose(result.solution, krylov_minimiser(matrix, b, iterations), rtol=1e-8, atol=1e-9)
+
+
+@PROPERTY
+@given(seed=SEEDS, size=st.integers(4, 10), iterations=st.integers(1, 30))
+def test_residual_norm_is_that_of_the_solution_and_the_solution_ascends(seed, size, iterations):
+    matrix, b = definite_system(seed, size)
+    result = solve(matrix, b, max_iterations=iterations, tolerance=1e-6)
+    residual = np.linalg.norm(b - matrix @ result.solution.numpy())
+    np.testing.assert_allclose(result.residual_norm, residual, rtol=1e-6, atol=1e-13)
+    assert b @ result.solution.numpy() > 0
+    converged = result.residual_norm.numpy() <= 1e-6 * np.linalg.norm(b)
+    assert result.status == (ConjugateGradientStatus.CONVERGED if converged else ConjugateGradientStatus.MAX_ITERATIONS)
+
+
+def test_consistent_semi_definite_system_is_solved():
+    matrix, b = symmetric_matrix(3, [0.0, 0.0, 1.0, 2.0, 5.0])
+    b = matrix @ b
+    result = solve(matrix, b, max_iterations=10, tolerance=1e-9)
+    assert result.status == ConjugateGradientStatus.CONVERGED
+    np.testing.assert_allclose(result.solution, np.linalg.pinv(matrix) @ b, rtol=1e-7)
+
+
+@PROPERTY
+@given(seed=SEEDS, positive=st.integers(0, 5), negative=st.integers(1, 3))
+def test_indefinite_matrix_ends_at_the_last_good_iterate(seed, positive, negative):
+    eigenvalues = np.random.default_rng(seed).uniform(0.5, 5.0, positive + negative)
+    eigenvalues[:negative] *= -1
+    matrix, b = symmetric_matrix(seed, eigenvalues)
+    result = solve(matrix, b, max_iterations=100)
+    assert result.status == ConjugateGradientStatus.NON_POSITIVE_CURVATURE
+    good = int(result.iterations)
+    expected = solve(matrix, b, max_iterations=good).solution if good else tf.zeros_like(b)
+    np.testing.assert_array_equal(result.solution, expected)
+    np.testing.assert_allclose(result.residual_norm, np.linalg.norm(b - matrix @ result.solution.numpy()), rtol=1e-6)
+
+
+def test_indefinite_matrix_by_hand():
+    # p0 = b has curvature 0.75 and length 5/3; p1 = (10/9, 20/9) has negative curvature.
+    result = solve(np.diag([1.0, -1.0]), np.array([1.0, 0.5]), max_iterations=10)
+    assert result.status == ConjugateGradientStatus.NON_POSITIVE_CURVATURE
+    assert result.iterations == 1
+    np.testing.assert_allclose(result.solution, [5 / 3, 5 / 6])
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_zero_matrix_has_no_positive_curvature(jit_compile):
+    run = tf.function(lambda b: conjugate_gradient(tf.zeros_like, b, max_iterations=5), jit_compile=jit_compile)
+    result = run(tf.constant([3.0, -4.0]))
+    assert result.status == ConjugateGradientStatus.NON_POSITIVE_CURVATURE
+    assert result.iterations == 0
+    assert result.residual_norm == 5.0
+    np.testing.assert_array_equal(result.solution, [0.0, 0.0])
+
+
+def test_zero_right_hand_side_converges_without_a_product():
+    result = conjugate_gradient(lambda _: pytest.fail("product was called"), tf.zeros([4]), max_iterations=5)
+    assert result.status == ConjugateGradientStatus.CONVERGED
+    assert result.iterations == 0
+    assert result.residual_norm == 0.0
+    np.testing.assert_array_equal(result.solution, np.zeros(4))
+
+
+def test_zero_tolerance_stops_at_the_exact_solution():
+    result = solve(np.eye(3), np.array([1.0, 2.0, -4.0]), max_iterations=10, tolerance=0.0)
+    assert result.status == ConjugateGradientStatus.CONVERGED
+    assert result.iterations == 1
+    np.testing.assert_array_equal(result.solution, [1.0, 2.0, -4.0])
+
+
+@pytest.mark.parametrize("failure", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_product_that_is_not_finite_ends_at_the_last_good_iterate(failure, number):
+    matrix, b = definite_system(7, 8)
+    product = product_failing_at_call(number, matrix, failure)
+    result = conjugate_gradient(product, tf.constant(b), max_iterations=20)
+    assert result.status == ConjugateGradientStatus.BREAKDOWN
+    assert result.iterations == number - 1
+    expected = solve(matrix, b, max_iterations=number - 1).solution if number > 1 else tf.zeros_like(b)
+    np.testing.assert_allclose(result.solution, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("failure", [np.nan, np.inf, -np.inf])
+def test_compiled_product_that_is_not_finite_leaves_zeros(failure):
+    @tf.function(jit_compile=True)
+    def run(b, factor):
+        return conjugate_gradient(lambda vector: factor * vector, b, max_iterations=5)
+
+    result = run(tf.constant([1.0, 2.0]), tf.constant(failure, tf.float32))
+    assert result.status == ConjugateGradientStatus.BREAKDOWN
+    np.testing.assert_array_equal(result.solution, [0.0, 0.0])
+
+
+def test_overflowing_step_is_a_breakdown():
+    result = conjugate_gradient(lambda vector: 1e-30 * vector, tf.constant([1e15, 1e15]), max_iterations=5)
+    assert result.status == ConjugateGradientStatus.BREAKDOWN
+    np.testing.assert_array_equal(result.solution, [0.0, 0.0])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_right_hand_side_that_is_not_finite_is_a_breakdown(bad):
+    result = conjugate_gradient(lambda vector: vector, tf.constant([1.0, bad, 2.0]), max_iterations=5)
+    assert result.status == ConjugateGradientStatus.BREAKDOWN
+    assert result.iterations == 0
+    np.testing.assert_array_equal(result.solution, np.zeros(3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_same_system_gives_the_same_bits_and_leaves_b_alone(dtype):
+    matrix, b = (array.astype(dtype) for array in definite_system(11, 20))
+    right_hand_side = tf.constant(b)
+    first = conjugate_gradient(times(matrix), right_hand_side, max_iterations=10)
+    second = conjugate_gradient(times(matrix), right_hand_side, max_iterations=10)
+    assert first.solution.dtype == dtype
+    assert first.solution.numpy().tobytes() == second.solution.numpy().tobytes()
+    assert first.residual_norm == second.residual_norm
+    # An initial direction that shared its storage with the residual, or with b, would change them.
+    assert right_hand_side.numpy().tobytes() == b.tobytes()
+
+
+def test_products_are_taken_of_conjugate_directions():
+    matrix, b = definite_system(5, 6)
+    directions = []
+
+    def product(vector):
+        directions.append(vector.numpy())
+        return tf.constant(matrix @ vector.numpy())
+
+    conjugate_gradient(product, tf.constant(b), max_iterations=6)
+    np.testing.assert_array_equal(directions[0], b)
+    gram = np.array(directions) @ matrix @ np.array(directions).T
+    scale = np.sqrt(np.outer(np.diag(gram), np.diag(gram)))
+    np.testing.assert_allclose(gram / scale, np.eye(6), atol=1e-8)
+
+
+@pytest.mark.parametrize("iterations", [3, 30])
+def test_compiled_by_xla_it_agrees(iterations):
+    matrix, b = definite_system(13, 10)
+
+    @tf.function(jit_compile=True)
+    def compiled(right_hand_side):
+        return conjugate_gradient(times(matrix), right_hand_side, max_iterations=iterations, tolerance=1e-8)
+
+    expected = solve(matrix, b, max_iterations=iterations, tolerance=1e-8)
+    result = compiled(tf.constant(b))
+    np.testing.assert_allclose(result.solution, expected.solution, rtol=1e-9)
+    assert result.status == expected.status
+    assert result.iterations == expected.iterations
+
+
+@pytest.mark.parametrize("setting", [{"max_iterations": 0}, {"tolerance": -1e-3}, {"tolerance": np.nan}])
+def test_setting_outside_its_range_is_named(setting):
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        conjugate_gradient(tf.identity, tf.ones([2]), **{"max_iterations": 5, **setting})

@@ -1,0 +1,209 @@
+"""Fisher-vector products against the dense Hessian of the mean KL and against closed forms."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.numerics import double_backprop_fisher_vector_product, gauss_newton_fisher_vector_product
+
+PROPERTY = settings(deadline=None, max_examples=20, derandomize=True)
+PRODUCTS = [gauss_newton_fisher_vector_product, double_backprop_fisher_vector_product]
+WEIGHTS = np.array([0.25, 0.0, 0.25, 0.25, 0.0, 0.25])
+ACTIONS = 2
+HIDDEN = 3
+OBSERVATIONS = np.random.default_rng(5).normal(size=(len(WEIGHTS), 2))
+
+
+class Problem(NamedTuple):
+    family: str
+    theta: tf.Tensor
+    hessian: np.ndarray
+
+
+def gaussian_kl(p, q):
+    """KL of diagonal Gaussians given as [mean, log_std], summed over dimensions."""
+    p_mean, p_log_std = tf.split(p, 2, axis=-1)
+    q_mean, q_log_std = tf.split(q, 2, axis=-1)
+    spread = (tf.exp(2 * p_log_std) + tf.square(p_mean - q_mean)) / (2 * tf.exp(2 * q_log_std))
+    return tf.reduce_sum(q_log_std - p_log_std + spread - 0.5, axis=-1)
+
+
+def categorical_kl(p, q):
+    log_p, log_q = tf.nn.log_softmax(p), tf.nn.log_softmax(q)
+    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+def network(theta, observations, outputs):
+    """A tanh layer and a linear one; returns the outputs and the parameters left over."""
+    sizes = [2 * HIDDEN, HIDDEN, HIDDEN * outputs, outputs]
+    first, first_bias, second, second_bias, rest = tf.split(theta, [*sizes, theta.shape[0] - sum(sizes)])
+    hidden = tf.tanh(tf.constant(observations) @ tf.reshape(first, [2, HIDDEN]) + first_bias)
+    return hidden @ tf.reshape(second, [HIDDEN, outputs]) + second_bias, rest
+
+
+def gaussian_policy(observations):
+    def parameters(theta):
+        mean, log_std = network(theta, observations, ACTIONS)
+        return tf.concat([mean, tf.broadcast_to(log_std, mean.shape)], axis=-1)
+
+    return parameters
+
+
+def categorical_policy(observations):
+    return lambda theta: network(theta, observations, 3)[0]
+
+
+FAMILIES = {"gaussian": (gaussian_policy, gaussian_kl, 19), "categorical": (categorical_policy, categorical_kl, 21)}
+
+
+def dense_hessian(parameters, divergence, theta):
+    """Hessian of the mean KL, by nested tapes, row by row."""
+    old = tf.stop_gradient(parameters(theta))
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch(theta)
+        with tf.GradientTape() as inner:
+            inner.watch(theta)
+            mean_kl = tf.reduce_sum(WEIGHTS * divergence(old, parameters(theta)))
+        gradient = inner.gradient(mean_kl, theta)
+    return outer.jacobian(gradient, theta, experimental_use_pfor=False).numpy()
+
+
+def dense(product, size):
+    return np.stack([product(tf.constant(row)).numpy() for row in np.eye(size)])
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def problem(request):
+    policy, divergence, size = FAMILIES[request.param]
+    theta = tf.constant(np.random.default_rng(0).normal(size=size))
+    return Problem(request.param, theta, dense_hessian(policy(OBSERVATIONS), divergence, theta))
+
+
+@functools.cache
+def traced(fisher_vector_product, family):
+    """(theta, vector) -> F(theta) vector on the fixed observations, as a graph."""
+    policy, divergence, _ = FAMILIES[family]
+
+    @tf.function
+    def product(theta, vector):
+        return fisher_vector_product(policy(OBSERVATIONS), divergence, theta, tf.constant(WEIGHTS))(vector)
+
+    return product
+
+
+def product_of(fisher_vector_product, problem):
+    return functools.partial(traced(fisher_vector_product, problem.family), problem.theta)
+
+
+@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
+def test_product_with_every_unit_vector_is_the_dense_hessian(fisher_vector_product, problem):
+    assert np.linalg.norm(problem.hessian) > 0.1
+    matrix = dense(product_of(fisher_vector_product, problem), problem.theta.shape[0])
+    np.testing.assert_allclose(matrix, problem.hessian, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
+def test_matrix_is_symmetric_and_positive_semi_definite(fisher_vector_product, problem):
+    matrix = dense(product_of(fisher_vector_product, problem), problem.theta.shape[0])
+    np.testing.assert_allclose(matrix, matrix.T, rtol=1e-9, atol=1e-12)
+    assert np.linalg.eigvalsh(matrix).min() > -1e-12
+
+
+@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
+@PROPERTY
+@given(seed=st.integers(0, 10_000))
+def test_product_is_linear(fisher_vector_product, problem, seed):
+    product = product_of(fisher_vector_product, problem)
+    generator = np.random.default_rng(seed)
+    u, v = generator.normal(size=(2, problem.theta.shape[0]))
+    a, b = generator.normal(size=2)
+    together = product(tf.constant(a * u + b * v))
+    np.testing.assert_allclose(together, a * product(tf.constant(u)) + b * product(tf.constant(v)), atol=1e-12)
+
+
+@PROPERTY
+@given(seed=st.integers(0, 10_000))
+def test_both_products_are_equal_at_random_parameters(problem, seed):
+    generator = np.random.default_rng(seed)
+    theta, vector = (tf.constant(row) for row in generator.normal(size=(2, problem.theta.shape[0])))
+    one, other = (product_of(product, problem._replace(theta=theta))(vector) for product in PRODUCTS)
+    np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_garbage_in_padding_changes_nothing(fisher_vector_product, family):
+    policy, divergence, size = FAMILIES[family]
+    generator = np.random.default_rng(1)
+    theta, vector = (tf.constant(row) for row in generator.normal(size=(2, size)))
+    garbage = np.where(WEIGHTS[:, None] > 0, OBSERVATIONS, [[1e4, -1e4]])
+    clean, dirty = (
+        fisher_vector_product(policy(rows), divergence, theta, tf.constant(WEIGHTS))(vector)
+        for rows in (OBSERVATIONS, garbage)
+    )
+    np.testing.assert_allclose(dirty, clean, rtol=1e-13)
+
+
+@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
+def test_linear_gaussian_policy_has_its_closed_form(fisher_vector_product):
+    # Mean x'W with std sigma: E[x x'] / sigma_j^2 for column j of W, and 2 for each log_std.
+    generator = np.random.default_rng(2)
+    observations = generator.normal(size=(len(WEIGHTS), 3))
+    log_std = np.array([-0.5, 0.3])
+    theta = tf.constant(np.concatenate([generator.normal(size=6), log_std]))
+
+    def parameters(theta):
+        mean = tf.constant(observations) @ tf.reshape(theta[:6], [3, 2])
+        return tf.concat([mean, tf.broadcast_to(theta[6:], mean.shape)], axis=-1)
+
+    expected = np.zeros((8, 8))
+    second_moment = np.einsum("n,ni,nj->ij", WEIGHTS, observations, observations)
+    expected[:6, :6] = np.kron(second_moment, np.diag(np.exp(-2 * log_std)))
+    expected[6:, 6:] = 2 * np.eye(2)
+    product = fisher_vector_product(parameters, gaussian_kl, theta, tf.constant(WEIGHTS))
+    np.testing.assert_allclose(dense(product, 8), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
+def test_linear_categorical_policy_has_its_closed_form(fisher_vector_product):
+    # Logits x'W: E[x x' (x) (diag(p) - p p')].
+    generator = np.random.default_rng(3)
+    observations = generator.normal(size=(len(WEIGHTS), 2))
+    theta = generator.normal(size=6)
+    weighted = np.exp(observations @ theta.reshape(2, 3))
+    probabilities = weighted / weighted.sum(axis=1, keepdims=True)
+    expected = sum(
+        w * np.kron(np.outer(x, x), np.diag(p) - np.outer(p, p))
+        for w, x, p in zip(WEIGHTS, observations, probabilities, strict=True)
+    )
+    product = fisher_vector_product(
+        lambda theta: tf.constant(observations) @ tf.reshape(theta, [2, 3]),
+        categorical_kl,
+        tf.constant(theta),
+        tf.constant(WEIGHTS),
+    )
+    np.testing.assert_allclose(dense(product, 6), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
+def test_parameter_that_moves_nothing_has_no_curvature(fisher_vector_product):
+    theta = tf.constant([0.5, 1.0], tf.float64)
+    product = fisher_vector_product(
+        lambda theta: tf.stack([[theta[0], 0.0]]), gaussian_kl, theta, tf.ones([1], tf.float64)
+    )
+    np.testing.assert_allclose(product(tf.constant([3.0, 7.0], tf.float64)), [3.0, 0.0])
+
+
+@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
+def test_compiled_by_xla_and_eagerly_it_agrees(fisher_vector_product, problem):
+    policy, divergence, size = FAMILIES[problem.family]
+    product = fisher_vector_product(policy(OBSERVATIONS), divergence, problem.theta, tf.constant(WEIGHTS))
+    vector = tf.constant(np.random.default_rng(4).normal(size=size))
+    expected = problem.hessian @ vector.numpy()
+    np.testing.assert_allclose(product(vector), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(tf.function(product, jit_compile=True)(vector), expected, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,32 @@
+"""The step length spends the trust region exactly."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.numerics import step_length_for_kl
+
+PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
+
+
+@PROPERTY
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 10), max_kl=st.floats(1e-6, 10.0), double=st.booleans())
+def test_quadratic_model_of_the_kl_is_the_limit(seed, size, max_kl, double):
+    dtype = np.float64 if double else np.float32
+    generator = np.random.default_rng(seed)
+    factor = generator.normal(size=(size, size))
+    fisher = (factor @ factor.T + np.eye(size)).astype(dtype)
+    direction = generator.normal(size=size).astype(dtype)
+    length = step_length_for_kl(tf.constant(direction), tf.constant(fisher @ direction), max_kl)
+    assert length.dtype == dtype
+    step = length.numpy() * direction
+    np.testing.assert_allclose(step @ fisher @ step / 2, max_kl, rtol=1e-12 if double else 1e-4)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("image", [[0.0, 0.0], [-1.0, -1.0], [2.0, -1.0], [np.nan, 1.0], [np.inf, 1.0], [-np.inf, 1.0]])
+def test_length_is_zero_without_positive_finite_curvature(image, jit_compile):
+    run = tf.function(lambda *vectors: step_length_for_kl(*vectors, 0.01), jit_compile=jit_compile)
+    assert run(tf.constant([1.0, 2.0]), tf.constant(image)) == 0.0

@@ -1,0 +1,194 @@
+"""Small policies, random batches, and what a step does to them, computed again in NumPy."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.estimation import Batch
+from tf_trpo.models import CategoricalPolicy, GaussianPolicy, mlp
+from tf_trpo.optimizers import Outcome, TrustRegion
+
+
+def make_policy(kind):
+    network = {"network": mlp((3,), (8,), seed=1), "seed": 2}
+    if kind == "categorical":
+        return CategoricalPolicy((3,), 4, **network)
+    return GaussianPolicy((3,), [-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent", **network)
+
+
+def gaussian_log_prob(parameters, actions):
+    mean, log_std = np.split(parameters, 2, axis=1)
+    return np.sum(-0.5 * ((actions - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi), axis=1)
+
+
+def gaussian_kl(old, new):
+    old_mean, old_log_std = np.split(old, 2, axis=1)
+    new_mean, new_log_std = np.split(new, 2, axis=1)
+    spread = np.exp(2 * old_log_std) + (old_mean - new_mean) ** 2
+    return np.sum(new_log_std - old_log_std + spread / (2 * np.exp(2 * new_log_std)) - 0.5, axis=1)
+
+
+def gaussian_entropy(parameters):
+    _, log_std = np.split(parameters, 2, axis=1)
+    return np.sum(log_std + 0.5 * np.log(2 * np.pi * np.e), axis=1)
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+
+
+def categorical_log_prob(logits, actions):
+    return log_softmax(logits)[np.arange(len(actions)), actions]
+
+
+def categorical_kl(old, new):
+    return np.sum(np.exp(log_softmax(old)) * (log_softmax(old) - log_softmax(new)), axis=1)
+
+
+def categorical_entropy(logits):
+    return -np.sum(np.exp(log_softmax(logits)) * log_softmax(logits), axis=1)
+
+
+CLOSED_FORMS = {
+    "categorical": (categorical_log_prob, categorical_kl, categorical_entropy),
+    "fixed-std": (gaussian_log_prob, gaussian_kl, gaussian_entropy),
+    "state-dependent": (gaussian_log_prob, gaussian_kl, gaussian_entropy),
+}
+
+
+class Step(NamedTuple):
+    """A step that was taken, and the figures of it that a second computation gives, in float64."""
+
+    outcome: Outcome
+    old_theta: np.ndarray
+    theta: np.ndarray
+    kl: np.ndarray
+    improvement: np.ndarray
+    surrogate: np.ndarray
+    entropy: np.ndarray
+    max_kl_over_states: np.ndarray
+
+
+class Stepper:
+    """A policy, a TrustRegion and its compiled step."""
+
+    def __init__(self, kind, jit_compile, settings):
+        self.kind = kind
+        self.policy = make_policy(kind)
+        self.optimizer = TrustRegion(**settings)
+        self._initial = [variable.numpy() for variable in self.policy.weights]
+        self._step = tf.function(
+            lambda batch: self.optimizer.step(self.policy, batch), jit_compile=jit_compile, autograph=False
+        )
+
+        self._hessian = tf.function(self._hessian_of_mean_kl, autograph=False)
+
+    def _hessian_of_mean_kl(self, theta, batch):
+        old = tf.cast(self.policy.parameters_at(theta, batch.observations), tf.float64)
+        with tf.GradientTape() as outer:
+            outer.watch(theta)
+            with tf.GradientTape() as inner:
+                inner.watch(theta)
+                new = tf.cast(self.policy.parameters_at(theta, batch.observations), tf.float64)
+                kl = self.policy.divergence(tf.stop_gradient(old), new)
+                mean_kl = tf.tensordot(tf.cast(batch.weights, tf.float64), kl, 1)
+            gradient = inner.gradient(mean_kl, theta)
+        return outer.jacobian(gradient, theta)
+
+    def fisher(self, batch):
+        """The Fisher matrix by its definition: dense, without damping."""
+        return self._hessian(tf.constant(self.theta()), batch).numpy().astype(np.float64)
+
+    def restart(self, seed):
+        """Weights away from the start, where every state has the same distribution."""
+        rng = np.random.default_rng(seed)
+        for variable, value in zip(self.policy.weights, self._initial, strict=True):
+            variable.assign(value)
+        for variable in self.policy.trainable_variables:
+            variable.assign_add(0.3 * rng.normal(size=variable.shape).astype(np.float32))
+        self.policy.normalization.mean.assign(rng.normal(size=3))
+        self.policy.normalization.variance.assign(rng.uniform(0.5, 2.0, size=3))
+
+    def batch(self, seed, *, samples=48, padding=0, scale=1.0):
+        """Actions of the policy as it is in random states, with random advantages."""
+        rng = np.random.default_rng(seed + 1000)
+        observations = tf.constant(2 * rng.normal(size=(samples, 3)), tf.float32)
+        noise = self.policy.noise([samples], tf.constant([seed, 1], tf.int32))
+        actions = self.policy.sample(self.policy.distribution_parameters(observations), noise)
+        valid = np.ones(samples)
+        valid[rng.choice(samples, padding, replace=False)] = 0
+        advantages = tf.constant(scale * rng.normal(size=samples), tf.float32)
+        return Batch(observations, actions, advantages, tf.constant(valid / valid.sum(), tf.float32))
+
+    def theta(self):
+        return np.concatenate([variable.numpy().ravel() for variable in self.policy.trainable_variables])
+
+    def parameters(self, batch):
+        return self.policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
+
+    def assign(self, theta):
+        position = 0
+        for variable in self.policy.trainable_variables:
+            size = int(np.prod(variable.shape))
+            variable.assign(np.reshape(theta[position : position + size], variable.shape))
+            position += size
+
+    def figures(self, old, new, batch):
+        """KL, improvement, L, entropy and the largest KL, from distribution parameters old and new."""
+        log_prob, kl, entropy = CLOSED_FORMS[self.kind]
+        weights = batch.weights.numpy().astype(np.float64)
+        valid = weights > 0
+        old, new, weights = old[valid], new[valid], weights[valid]
+        actions, advantages = batch.actions.numpy()[valid], batch.advantages.numpy()[valid].astype(np.float64)
+        ratio = np.exp(log_prob(new, actions) - log_prob(old, actions))
+        divergence = kl(old, new)
+        return {
+            "kl": weights @ divergence,
+            "improvement": weights @ (advantages * (ratio - 1)),
+            "surrogate": weights @ (advantages * ratio),
+            "entropy": weights @ entropy(new),
+            "max_kl_over_states": divergence.max(),
+        }
+
+    def outcome(self, batch):
+        return Outcome(*(value.numpy() for value in self._step(batch)))
+
+    def step(self, batch):
+        old_theta, old = self.theta(), self.parameters(batch)
+        outcome = self.outcome(batch)
+        return Step(outcome, old_theta, self.theta(), **self.figures(old, self.parameters(batch), batch))
+
+    def run(self, seed, **batch_settings):
+        self.restart(seed)
+        return self.step(self.batch(seed, **batch_settings))
+
+
+@pytest.fixture(scope="session")
+def make_stepper():
+    """make_stepper(kind, jit_compile=False, **settings of TrustRegion); traced once for the same arguments."""
+
+    @functools.cache
+    def cached(kind, jit_compile, settings):
+        return Stepper(kind, jit_compile, dict(settings))
+
+    defaults = TrustRegion().get_config()
+
+    def make(kind, jit_compile=False, **settings):
+        return cached(kind, jit_compile, tuple((defaults | settings).items()))
+
+    return make
+
+
+@pytest.fixture(scope="session", params=["categorical", "fixed-std", "state-dependent"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def stepper(kind, make_stepper):
+    """The default TrustRegion."""
+    return make_stepper(kind)

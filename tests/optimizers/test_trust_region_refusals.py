@@ -1,0 +1,113 @@
+"""A refused step: the reason is reported, and the weights stay as they were, bit for bit."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
+
+FULL_STEP_ONLY = {"max_kl": 100.0, "max_backtracks": 0}
+
+
+def bits(policy):
+    return [variable.numpy().tobytes() for variable in policy.weights]
+
+
+def refused(stepper, batch):
+    """The outcome of a step that must be refused."""
+    before = bits(stepper.policy)
+    outcome = stepper.outcome(batch)
+    assert not outcome.accepted
+    assert bits(stepper.policy) == before
+    for name in ("predicted_improvement", "actual_improvement", "improvement_ratio", "kl", "step_norm"):
+        assert getattr(outcome, name) == 0, name
+    assert outcome.max_kl_over_states == pytest.approx(0, abs=1e-12)
+    return outcome
+
+
+def test_without_any_advantage_there_is_no_direction(stepper):
+    stepper.restart(0)
+    outcome = refused(stepper, stepper.batch(0, scale=0.0))
+    assert outcome.line_search_status == LineSearchStatus.NO_DIRECTION
+    assert outcome.cg_status == ConjugateGradientStatus.CONVERGED
+    assert outcome.gradient_norm == 0
+    assert outcome.surrogate == 0
+
+
+@pytest.mark.parametrize("advantage", [np.nan, np.inf, -np.inf])
+def test_an_advantage_that_is_not_finite_gives_no_direction(stepper, advantage):
+    stepper.restart(0)
+    batch = stepper.batch(0)
+    advantages = batch.advantages.numpy().copy()
+    advantages[7] = advantage
+    outcome = refused(stepper, batch._replace(advantages=tf.constant(advantages)))
+    assert outcome.line_search_status == LineSearchStatus.NO_DIRECTION
+    assert outcome.cg_status == ConjugateGradientStatus.BREAKDOWN
+
+
+@pytest.mark.parametrize("observation", [np.nan, np.inf])
+def test_an_observation_that_is_not_finite_leaves_the_weights(stepper, observation):
+    stepper.restart(0)
+    batch = stepper.batch(0)
+    observations = batch.observations.numpy().copy()
+    observations[7, 1] = observation
+    before = bits(stepper.policy)
+    outcome = stepper.step(batch._replace(observations=tf.constant(observations))).outcome
+    assert outcome.accepted == (not np.isnan(observation))
+    if not outcome.accepted:
+        assert bits(stepper.policy) == before
+
+
+def test_advantages_beyond_float32_squares_leave_the_weights(stepper):
+    stepper.restart(0)
+    refused(stepper, stepper.batch(0, scale=1e30))
+
+
+def test_weights_that_sum_to_nothing_give_no_direction(stepper):
+    stepper.restart(0)
+    batch = stepper.batch(0)
+    outcome = refused(stepper, batch._replace(weights=tf.zeros_like(batch.weights)))
+    assert outcome.line_search_status == LineSearchStatus.NO_DIRECTION
+
+
+@pytest.mark.parametrize("kind", ["fixed-std", "state-dependent"], indirect=True)
+def test_a_kl_above_the_limit_is_refused(kind, make_stepper):
+    """The quadratic model sees 100 nats; the true KL of a shrinking std is far larger."""
+    stepper = make_stepper(kind, **FULL_STEP_ONLY)
+    for seed in (2, 3, 4, 5):
+        stepper.restart(seed)
+        outcome = refused(stepper, stepper.batch(seed))
+        assert outcome.line_search_status == LineSearchStatus.KL_ABOVE_LIMIT
+        assert outcome.backtracks == 0
+
+
+def test_a_step_that_makes_the_surrogate_worse_is_refused(kind, make_stepper):
+    stepper = make_stepper(kind, **FULL_STEP_ONLY)
+    for seed in {"categorical": (4, 7, 12), "fixed-std": (0, 1, 6), "state-dependent": (0, 1, 6)}[kind]:
+        stepper.restart(seed)
+        outcome = refused(stepper, stepper.batch(seed))
+        assert outcome.line_search_status == LineSearchStatus.NO_IMPROVEMENT
+
+
+def test_candidates_whose_kl_is_not_finite_are_refused_and_every_backtrack_is_tried(make_stepper):
+    stepper = make_stepper("fixed-std", max_kl=1e12, max_backtracks=3)
+    stepper.restart(2)
+    outcome = refused(stepper, stepper.batch(2))
+    assert outcome.line_search_status == LineSearchStatus.NOT_FINITE
+    assert outcome.backtracks == 3
+
+
+def test_refused_weights_keep_even_negative_zero_and_subnormal_numbers(make_stepper):
+    stepper = make_stepper("categorical")
+    stepper.restart(0)
+    stepper.policy.output_layer.bias.assign([-0.0, 1e-41, 0.0, 1.0])
+    refused(stepper, stepper.batch(0, scale=0.0))
+    assert np.signbit(stepper.policy.output_layer.bias.numpy()[0])
+
+
+def test_after_a_refusal_the_next_step_is_as_if_there_had_been_none(stepper):
+    expected = stepper.run(5)
+    stepper.restart(5)
+    batch = stepper.batch(5)
+    refused(stepper, batch._replace(advantages=tf.fill([48], np.float32(np.nan))))
+    np.testing.assert_array_equal(stepper.step(batch).theta, expected.theta)

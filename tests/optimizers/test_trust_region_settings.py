@@ -1,0 +1,62 @@
+"""Settings of TrustRegion: their ranges and their config."""
+
+import json
+
+import keras
+import pytest
+
+from tf_trpo.optimizers import TrustRegion
+
+OTHER_SETTINGS = {
+    "max_kl": 0.03,
+    "cg_iterations": 7,
+    "cg_damping": 0.02,
+    "cg_tolerance": 1e-4,
+    "backtrack_ratio": 0.6,
+    "max_backtracks": 4,
+    "fisher_vector_product": "double-backprop",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_kl", 0.0),
+        ("max_kl", -0.01),
+        ("max_kl", float("nan")),
+        ("cg_iterations", 0),
+        ("cg_damping", -1e-9),
+        ("cg_damping", float("nan")),
+        ("cg_tolerance", -1e-9),
+        ("backtrack_ratio", 0.0),
+        ("backtrack_ratio", 1.0),
+        ("max_backtracks", -1),
+        ("fisher_vector_product", "hessian"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        TrustRegion(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("cg_damping", 0.0), ("cg_tolerance", 0.0), ("cg_iterations", 1), ("max_backtracks", 0)]
+)
+def test_the_end_of_a_range_belongs_to_it(name, value):
+    assert getattr(TrustRegion(**{name: value}), name) == value
+
+
+def test_every_setting_has_another_default_than_the_ones_tested_here():
+    defaults = TrustRegion().get_config()
+    assert defaults.keys() == OTHER_SETTINGS.keys()
+    assert all(defaults[name] != value for name, value in OTHER_SETTINGS.items())
+
+
+def test_config_round_trip_keeps_every_setting():
+    optimizer = TrustRegion(**OTHER_SETTINGS)
+    assert optimizer.get_config() == OTHER_SETTINGS
+    assert TrustRegion.from_config(optimizer.get_config()).get_config() == OTHER_SETTINGS
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(optimizer)))
+    copy = keras.saving.deserialize_keras_object(config)
+    assert isinstance(copy, TrustRegion)
+    assert copy.get_config() == OTHER_SETTINGS

@@ -1,0 +1,221 @@
+"""Acting: through LiteRT, through TensorFlow, and what the policy's own distribution says."""
+
+import logging
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.environments import make_vector_environment
+from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
+from tf_trpo.models.distributions import diagonal_gaussian
+from tf_trpo.rollouts import Collector, CompiledActor, LiteActor, make_actor
+
+NUM_ENVS = 8
+LOGGER = "tf_trpo.rollouts.actor"
+
+
+class DefaultSampling(Policy):
+    """A policy that defines nothing but its distribution; LiteRT has no such random operations."""
+
+    def distribution(self, parameters):
+        return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
+
+
+def conv_network():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            keras.layers.Conv2D(3, 3, strides=2, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(6, activation="tanh"),
+        ]
+    )
+
+
+def gaussian(**kwargs):
+    return GaussianPolicy((3,), [-0.5, -0.5], [0.5, 0.5], network=mlp((3,), [6]), **kwargs)
+
+
+MAKERS = {
+    "gaussian": gaussian,
+    "gaussian, std from the observation": lambda: gaussian(state_dependent_std=True),
+    "gaussian, not normalised": lambda: gaussian(normalize_observations=False),
+    "categorical": lambda: CategoricalPolicy((3,), 4, first_action=3, network=mlp((3,), [6])),
+    "images, gaussian": lambda: GaussianPolicy((8, 8, 2), [-0.5], [0.5], network=conv_network()),
+    "images, categorical": lambda: CategoricalPolicy((8, 8, 2), 4, network=conv_network()),
+}
+
+
+def randomize(policy, seed):
+    """New values for every weight, the statistics of the normalisation included; variances stay positive."""
+    rng = np.random.default_rng(seed)
+    for weight in policy.weights:
+        values = rng.standard_normal(weight.shape)
+        weight.assign(np.abs(values) + 0.5 if weight.name in ("variance", "count") else values)
+
+
+def inputs(policy, seed=0):
+    rng = np.random.default_rng(seed)
+    observations = rng.standard_normal((NUM_ENVS, *policy.observation_shape)).astype(np.float32)
+    return observations, policy.noise([NUM_ENVS], tf.constant([seed, 1])).numpy()
+
+
+def expected_actions(policy, observations, noise, deterministic):
+    """By the distribution that calling the policy gives: mean + std * noise, or the largest logit + noise."""
+    distribution = policy(observations)
+    if isinstance(policy, CategoricalPolicy):
+        logits = distribution.logits_parameter().numpy()
+        sampled = (logits if deterministic else logits + noise).argmax(axis=-1)
+        return sampled, sampled + policy.first_action
+    mean, std = distribution.mean().numpy(), distribution.stddev().numpy()
+    sampled = mean if deterministic else mean + std * noise
+    return sampled, sampled.clip(-0.5, 0.5)
+
+
+def spoken(caplog):
+    return [record for record in caplog.records if record.name == LOGGER]
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def policy(request):
+    return MAKERS[request.param]()
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["stochastic", "deterministic"])
+def deterministic(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def actors(policy, deterministic):
+    return (
+        LiteActor(policy, NUM_ENVS, deterministic=deterministic),
+        CompiledActor(policy, deterministic=deterministic),
+    )
+
+
+def test_both_actors_act_by_the_distribution_of_the_policy(policy, deterministic, actors):
+    randomize(policy, seed=1)
+    for seed in range(3):
+        observations, noise = inputs(policy, seed)
+        sampled, environment = expected_actions(policy, observations, noise, deterministic)
+        for actor in actors:
+            actor.update_weights()
+            actions = actor(observations, noise)
+            np.testing.assert_allclose(actions.sampled, sampled, atol=1e-5)
+            np.testing.assert_allclose(actions.environment, environment, atol=1e-5)
+
+
+def test_new_weights_count_from_update_weights_on(policy, deterministic, actors):
+    observations, noise = inputs(policy)
+    outcomes = []
+    for seed in range(2, 6):
+        randomize(policy, seed)
+        outcomes.append(expected_actions(policy, observations, noise, deterministic)[0])
+        for actor in actors:
+            actor.update_weights()
+            np.testing.assert_allclose(actor(observations, noise).sampled, outcomes[-1], atol=1e-5)
+    assert not np.allclose(outcomes, outcomes[0], atol=0.1), "the weights make no difference: nothing is tested"
+
+
+def test_litert_keeps_the_weights_it_was_given_until_it_is_given_others():
+    policy = gaussian()
+    randomize(policy, seed=1)
+    actor = LiteActor(policy, NUM_ENVS)
+    observations, noise = inputs(policy)
+    before = actor(observations, noise).sampled
+    randomize(policy, seed=2)
+    np.testing.assert_array_equal(actor(observations, noise).sampled, before)
+
+
+@pytest.mark.parametrize("make", [lambda policy: LiteActor(policy, NUM_ENVS), CompiledActor], ids=["lite", "compiled"])
+def test_every_weight_is_taken_the_std_and_the_normalisation_included(make):
+    policy = gaussian()
+    randomize(policy, seed=1)
+    actor = make(policy)
+    observations, noise = inputs(policy)
+    previous = actor(observations, noise).sampled
+    for weight in policy.weights:
+        if weight.name == "count":
+            continue
+        weight.assign(weight.numpy() + 0.3)
+        actor.update_weights()
+        actions = actor(observations, noise).sampled
+        np.testing.assert_allclose(actions, expected_actions(policy, observations, noise, False)[0], atol=1e-5)
+        assert np.abs(actions - previous).max() > 1e-3, f"{weight.path} makes no difference"
+        previous = actions
+
+
+@pytest.mark.parametrize("make", [lambda policy: LiteActor(policy, NUM_ENVS), CompiledActor], ids=["lite", "compiled"])
+def test_sampled_actions_leave_the_bounds_and_the_environments_are_clipped(make):
+    policy = gaussian(initial_std=3.0)
+    actions = make(policy)(*inputs(policy))
+    assert np.abs(actions.sampled).max() > 1
+    np.testing.assert_array_equal(actions.environment, actions.sampled.clip(-0.5, 0.5))
+    assert actions.environment.dtype == np.float32
+
+
+@pytest.mark.parametrize("make", [lambda policy: LiteActor(policy, NUM_ENVS), CompiledActor], ids=["lite", "compiled"])
+def test_actions_of_higher_rank_are_stored_flat_and_given_in_shape(make):
+    policy = GaussianPolicy((3,), [-9] * 6, [9] * 6, action_shape=(2, 3))
+    actions = make(policy)(*inputs(policy))
+    assert actions.sampled.shape == (NUM_ENVS, 6)
+    np.testing.assert_array_equal(actions.environment, actions.sampled.reshape(NUM_ENVS, 2, 3))
+
+
+def test_actions_that_were_given_out_stay_as_they_are():
+    policy = gaussian()
+    actor = LiteActor(policy, NUM_ENVS)
+    first = actor(*inputs(policy, seed=1))
+    copy = first.sampled.copy()
+    actor(*inputs(policy, seed=2))
+    np.testing.assert_array_equal(first.sampled, copy)
+
+
+def test_a_policy_that_litert_can_run_is_run_by_litert_without_a_word(caplog):
+    with caplog.at_level(logging.WARNING, LOGGER):
+        assert isinstance(make_actor(gaussian(), NUM_ENVS), LiteActor)
+    assert not spoken(caplog)
+
+
+def test_a_policy_that_litert_cannot_convert_is_run_by_tensorflow_with_a_warning(caplog):
+    policy = DefaultSampling((3,), 4, network=mlp((3,), [6]))
+    with caplog.at_level(logging.WARNING, LOGGER):
+        actor = make_actor(policy, NUM_ENVS)
+    assert isinstance(actor, CompiledActor)
+    [record] = spoken(caplog)
+    assert record.levelno == logging.WARNING
+    assert "acting through TensorFlow, which is slower: LiteRT cannot run this policy (" in record.getMessage()
+    observations, noise = inputs(policy)
+    actions = actor(observations, noise).sampled
+    assert actions.shape == (NUM_ENVS, 2)
+    np.testing.assert_array_equal(actor(observations, noise).sampled, actions)
+    assert not np.allclose(actor(*inputs(policy, seed=1)).sampled, actions)
+
+
+def test_the_mode_of_such_a_policy_needs_no_random_numbers_and_runs_by_litert():
+    policy = DefaultSampling((3,), 4, network=mlp((3,), [6]))
+    actor = make_actor(policy, NUM_ENVS, deterministic=True)
+    assert isinstance(actor, LiteActor)
+    observations, noise = inputs(policy)
+    np.testing.assert_allclose(actor(observations, noise).sampled, policy(observations).mean(), atol=1e-6)
+
+
+def test_without_litert_tensorflow_acts_with_a_warning(caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with caplog.at_level(logging.WARNING, LOGGER):
+        assert isinstance(make_actor(gaussian(), NUM_ENVS), CompiledActor)
+    assert len(spoken(caplog)) == 1
+
+
+def test_a_policy_run_by_tensorflow_collects(caplog):
+    policy = DefaultSampling((3,), 2, network=mlp((3,), [6]))
+    environments = make_vector_environment("Pendulum-v1", 3)
+    with caplog.at_level(logging.WARNING, LOGGER):
+        collector = Collector(environments, make_actor(policy, 3), seed=0)
+    rollout = collector.collect(policy.noise([4, 3], tf.constant([0, 0])).numpy())
+    assert rollout.actions.shape == (4, 3, 1)
+    assert len(np.unique(rollout.actions)) == 12

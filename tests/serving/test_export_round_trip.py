@@ -1,0 +1,222 @@
+"""Exported policies: loaded by TensorFlow, and run by the session loader that TensorFlow Serving uses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_trpo
+from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, ValueFunction, mlp
+from tf_trpo.models.distributions import diagonal_gaussian
+
+OBSERVATIONS = (3,)
+
+
+class DefaultSampling(Policy):
+    """A policy that defines nothing but its distribution."""
+
+    def distribution(self, parameters):
+        return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
+
+
+def gaussian(**kwargs):
+    return GaussianPolicy(OBSERVATIONS, [-0.5, -1.0], [0.5, 1.0], network=mlp(OBSERVATIONS, [6]), **kwargs)
+
+
+def categorical():
+    return CategoricalPolicy(OBSERVATIONS, 4, first_action=5, network=mlp(OBSERVATIONS, [6]))
+
+
+POLICIES = {
+    "gaussian": gaussian,
+    "gaussian, std from the observation": lambda: gaussian(state_dependent_std=True),
+    "categorical": categorical,
+    "of one's own": lambda: DefaultSampling(OBSERVATIONS, 4, network=mlp(OBSERVATIONS, [6])),
+}
+
+
+def make_agent(policy):
+    """An agent with weights and statistics that all make a difference."""
+    agent = tf_trpo.TRPO(policy, ValueFunction(OBSERVATIONS, network=mlp(OBSERVATIONS, [5])))
+    rng = np.random.default_rng(0)
+    for weight in agent.policy.weights + agent.value_function.weights:
+        values = rng.standard_normal(weight.shape)
+        weight.assign(np.abs(values) + 0.5 if weight.name in ("variance", "count") else values)
+    return agent
+
+
+def observations(count):
+    return 3 * np.random.default_rng(count).standard_normal((count, *OBSERVATIONS)).astype(np.float32)
+
+
+def expected(agent, signature, inputs, seed):
+    if signature == "value":
+        return agent.value_function(inputs).numpy()
+    return agent.predict(inputs, stochastic=signature == "act_stochastic", seed=seed)
+
+
+@pytest.fixture(scope="module", params=POLICIES)
+def exported(request, tmp_path_factory):
+    """(agent, folder of the first version)."""
+    agent = make_agent(POLICIES[request.param]())
+    return agent, agent.export(tmp_path_factory.mktemp("models") / "policy")
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+    # The signatures die with the object that they belong to.
+    return tf.saved_model.load(exported[1])
+
+
+def test_the_endpoints_and_their_names(loaded):
+    signatures = loaded.signatures
+    assert set(signatures) == {"act", "act_stochastic", "value", "serving_default"}
+    inputs = {name: signatures[name].structured_input_signature[1] for name in signatures}
+    assert {name: set(specs) for name, specs in inputs.items()} == {
+        "act": {"observations"},
+        "serving_default": {"observations"},
+        "value": {"observations"},
+        "act_stochastic": {"observations", "seed"},
+    }
+    assert inputs["act"]["observations"].shape.as_list() == [None, *OBSERVATIONS]
+    assert inputs["act"]["observations"].dtype == tf.float32
+    assert (inputs["act_stochastic"]["seed"].shape, inputs["act_stochastic"]["seed"].dtype) == ([2], tf.int32)
+
+
+@pytest.mark.parametrize("count", [1, 3, 17])
+def test_the_mode_is_that_of_the_agent_for_any_batch_size(exported, loaded, count):
+    agent, inputs = exported[0], observations(count)
+    for name in ("act", "serving_default"):
+        actions = loaded.signatures[name](observations=tf.constant(inputs))["actions"]
+        np.testing.assert_allclose(actions, agent.predict(inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 3, 17])
+def test_samples_are_those_of_the_agent_for_any_batch_size(exported, loaded, count):
+    agent, inputs = exported[0], observations(count)
+    for seed in (0, 9):
+        arguments = {"observations": tf.constant(inputs), "seed": tf.constant([seed, 0])}
+        actions = loaded.signatures["act_stochastic"](**arguments)["actions"]
+        np.testing.assert_allclose(actions, agent.predict(inputs, stochastic=True, seed=seed), atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 3, 17])
+def test_values_are_those_of_the_agent_for_any_batch_size(exported, loaded, count):
+    inputs = observations(count)
+    values = loaded.signatures["value"](observations=tf.constant(inputs))["values"]
+    assert values.shape == [count]
+    np.testing.assert_allclose(values, exported[0].value_function(inputs), atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_actions_and_another_seed_others(loaded):
+    inputs = tf.constant(observations(17))
+
+    def sampled(*seed):
+        return loaded.signatures["act_stochastic"](observations=inputs, seed=tf.constant(seed))["actions"].numpy()
+
+    np.testing.assert_array_equal(sampled(1, 2), sampled(1, 2))
+    assert (sampled(1, 2) != sampled(1, 3)).any()
+    assert (sampled(1, 2) != sampled(2, 2)).any()
+
+
+def test_equal_observations_get_different_samples(loaded):
+    actions = loaded.signatures["act_stochastic"](observations=tf.zeros([17, 3]), seed=tf.constant([0, 0]))["actions"]
+    assert len(np.unique(actions, axis=0)) > 1
+
+
+def test_the_normalisation_is_inside(exported, loaded):
+    agent, _ = exported
+    inputs = observations(17)
+    mean, variance = agent.policy.normalization.mean, agent.policy.normalization.variance
+    kept = mean.numpy(), variance.numpy()
+    actions = loaded.signatures["act"](observations=tf.constant(inputs))["actions"].numpy()
+    mean.assign(np.zeros(3))
+    variance.assign(np.ones(3))
+    without = agent.predict(inputs)
+    mean.assign(kept[0])
+    variance.assign(kept[1])
+    assert np.abs(actions - without).max() > 0.1
+
+
+def test_gaussian_actions_are_clipped_to_the_bounds(tmp_path):
+    agent = make_agent(gaussian())
+    act = tf.saved_model.load(agent.export(tmp_path)).signatures["act_stochastic"]
+    actions = act(observations=tf.constant(observations(300)), seed=tf.constant([0, 0]))["actions"].numpy()
+    np.testing.assert_array_equal(np.abs(actions).max(axis=0), [0.5, 1.0])
+
+
+def test_categorical_actions_are_numbered_from_the_first_of_the_environment(tmp_path):
+    agent = make_agent(categorical())
+    act = tf.saved_model.load(agent.export(tmp_path)).signatures["act_stochastic"]
+    actions = act(observations=tf.constant(observations(300)), seed=tf.constant([0, 0]))["actions"].numpy()
+    assert set(actions.tolist()) == {5, 6, 7, 8}
+
+
+def test_an_export_stays_as_it_is_when_the_agent_learns_on(tmp_path):
+    agent = make_agent(gaussian())
+    inputs = observations(5)
+    before = agent.predict(inputs)
+    folder = agent.export(tmp_path)
+    agent.policy.output_layer.bias.assign([9.0, 9.0])
+    actions = tf.saved_model.load(folder).signatures["act"](observations=tf.constant(inputs))["actions"]
+    np.testing.assert_allclose(actions, before, atol=1e-5)
+
+
+def run_saved_model_cli(folder, signature, output, *inputs):
+    command = [
+        *(Path(sys.executable).parent / "saved_model_cli", "run", "--dir", folder, "--tag_set", "serve"),
+        *("--signature_def", signature, "--inputs", ";".join(inputs), "--outdir", output),
+    ]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=300)
+    [result] = Path(output).glob("*.npy")
+    return result.stem, np.load(result)
+
+
+@pytest.mark.parametrize(
+    ("make_policy", "signatures"),
+    [(gaussian, ["act", "act_stochastic", "value"]), (categorical, ["act_stochastic"])],
+    ids=["gaussian", "categorical"],
+)
+def test_the_session_loader_of_tensorflow_serving_runs_it(tmp_path, make_policy, signatures):
+    agent = make_agent(make_policy())
+    folder = agent.export(tmp_path / "model")
+    inputs = observations(7)
+    np.save(tmp_path / "observations.npy", inputs)
+    np.save(tmp_path / "seed.npy", np.array([4, 0], np.int32))
+    for signature in signatures:
+        files = [f"observations={tmp_path}/observations.npy"]
+        if signature == "act_stochastic":
+            files.append(f"seed={tmp_path}/seed.npy")
+        name, result = run_saved_model_cli(folder, signature, tmp_path / signature, *files)
+        assert name == ("values" if signature == "value" else "actions")
+        np.testing.assert_allclose(result, expected(agent, signature, inputs, seed=4), atol=1e-5)
+
+
+def test_versions_are_numbered_and_nothing_half_written_is_left(tmp_path):
+    agent = make_agent(gaussian())
+    root = tmp_path / "new" / "policy"
+    folders = [agent.export(root) for _ in range(3)]
+    assert folders == [str(root / "1"), str(root / "2"), str(root / "3")]
+    assert sorted(path.name for path in root.iterdir()) == ["1", "2", "3"]
+    assert all((Path(folder) / "saved_model.pb").is_file() for folder in folders)
+
+
+def test_the_next_version_follows_the_highest_number_there(tmp_path):
+    for name in ("2", "10", "notes", ".hidden"):
+        (tmp_path / name).mkdir()
+    assert make_agent(gaussian()).export(tmp_path) == str(tmp_path / "11")
+
+
+def test_an_export_that_breaks_off_leaves_no_version(tmp_path, monkeypatch):
+    def half(archive, path, **kwargs):
+        Path(path).mkdir()
+        (Path(path) / "saved_model.pb").write_text("half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", half)
+    with pytest.raises(OSError, match="no space left"):
+        make_agent(gaussian()).export(tmp_path)
+    assert list(tmp_path.iterdir()) == []

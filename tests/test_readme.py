@@ -1,0 +1,64 @@
+"""The README's example runs as it stands, and its commands name options and targets that exist."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tf_trpo.cli.presets import parse_settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands_starting_with(start: str) -> list[list[str]]:
+    joined = README.replace("\\\n", " ")
+    return [
+        shlex.split(line, comments=True) for line in re.findall(r"^    (.+)$", joined, re.M) if line.startswith(start)
+    ]
+
+
+def test_python_example_runs_and_learns(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 16
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(re.search(r"'mean_return': ([0-9.]+)", done.stdout)[1]) > 100
+    assert (tmp_path / "saved_models" / "CartPole-v1" / "1" / "saved_model.pb").is_file()
+    assert list((tmp_path / "runs" / "example").glob("events.*"))
+
+
+@pytest.mark.parametrize("command", commands_starting_with("python scripts/train.py"), ids=" ".join)
+def test_train_commands_parse(command):
+    parse_settings(command[2:], prog="train")
+
+
+def test_every_script_is_there():
+    scripts = {command[1] for command in commands_starting_with("python scripts/")}
+    assert scripts >= {"scripts/train.py", "scripts/evaluate.py", "scripts/export.py"}
+    for script in scripts:
+        assert (ROOT / script).is_file()
+
+
+def test_make_targets_are_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = {command[1] for command in commands_starting_with("make ")}
+    assert targets >= {"train", "test"}
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.M)
+
+
+def test_linked_files_are_there():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
