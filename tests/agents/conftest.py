@@ -22,13 +22,13 @@ class Scripted(gym.Env):
         self.scale = scale
         self.episode = -1
         self.acted_on = []
-        self.returns = []
+        self.finished = []
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.episode += 1
         self.time = 0
-        self.returns.append(0.0)
+        self.total = 0.0
         return self._observe(), {}
 
     def _observe(self):
@@ -39,9 +39,11 @@ class Scripted(gym.Env):
         assert self.action_space.contains(action)
         self.acted_on.append(self.observation)
         reward = self.scale * float(self.observation[0])
-        self.returns[-1] += reward
+        self.total += reward
         self.time += 1
         ends = self.time == self.lengths[self.episode % len(self.lengths)]
+        if ends:
+            self.finished.append((self.total, self.time))
         timeout = self.episode % 2 == 1
         return self._observe(), reward, ends and not timeout, ends and timeout, {}
 

@@ -1,5 +1,6 @@
 """fit: one iteration after the other, reproducible, within the trust region, counted and reported."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -107,13 +108,10 @@ def test_reported_episodes_are_the_environments_own_undiscounted_sums(make_agent
     agent = make_agent(scripted, gamma=0.5)
     scripted.made.clear()
     history = agent.fit(scripted, 50, num_envs=2, num_steps=30, verbose=0).history
-    ended = [(environment.returns[:-1], environment.lengths) for environment in scripted.made]
-    returns = np.concatenate([returns for returns, _ in ended])
-    lengths = np.concatenate([[lengths[i % 4] for i in range(len(returns))] for returns, lengths in ended])
-    # An episode that ends with the last row has not been reset yet, so that it is in no `returns[:-1]`.
-    assert all(environment.time < 7 for environment in scripted.made)
-    assert history["rollout/ep_rew_mean"] == [pytest.approx(returns.mean(), rel=1e-6)]
-    assert history["rollout/ep_len_mean"] == [pytest.approx(lengths.mean())]
+    finished = np.concatenate([environment.finished for environment in scripted.made])
+    assert len(finished) >= 10
+    assert history["rollout/ep_rew_mean"] == [pytest.approx(finished[:, 0].mean(), rel=1e-6)]
+    assert history["rollout/ep_len_mean"] == [pytest.approx(finished[:, 1].mean())]
 
 
 def test_normalisation_takes_in_exactly_what_was_acted_on(make_agent, scripted):
@@ -129,14 +127,23 @@ def test_normalisation_takes_in_exactly_what_was_acted_on(make_agent, scripted):
         assert model.normalization.count.numpy() == len(seen)
 
 
-def test_same_seeds_give_the_same_bits_and_other_seeds_do_not(make_agent, discrete, assert_same_weights):
+def test_same_seeds_give_the_same_bits(make_agent, discrete, assert_same_weights):
     agent, history = discrete
     twin = make_agent("CartPole-v1")
     again = fit(twin)
     assert_same_weights(twin.get_weights(), agent.get_weights())
     assert again["train/value_loss"] == history["train/value_loss"]
-    fresh = make_agent("CartPole-v1", seed=1)
-    assert not np.array_equal(fresh.get_weights()[0], make_agent("CartPole-v1").get_weights()[0])
+    assert again["rollout/ep_rew_mean"] == history["rollout/ep_rew_mean"]
+
+
+def test_the_seed_of_the_agent_is_that_of_its_initial_weights(make_agent):
+    start, again, other = (make_agent("CartPole-v1", seed=seed) for seed in (0, 0, 1))
+    observations = np.ones([1, 4], np.float32)
+    for name in ("policy", "value_function"):
+        kernel, same, another = (getattr(agent, name).output_layer.kernel.numpy() for agent in (start, again, other))
+        np.testing.assert_array_equal(kernel, same)
+        assert not np.any(kernel == another)
+    assert start.value_function(observations) != other.value_function(observations)
 
 
 def test_another_seed_of_fit_gives_another_run(make_agent, discrete):
@@ -163,23 +170,24 @@ def test_fitting_again_goes_on(discrete):
 
 def test_fit_acts_by_weights_that_a_callback_sets(make_agent, assert_same_weights):
     """A callback may restore a backup when training begins: the first rollout must be its policy's."""
-    import keras
-
     agent = make_agent("CartPole-v1")
-    changed = [3 * value + 0.1 for value in agent.policy.get_weights()[:4]]
+    state = [*agent.variables, *agent.optimizer.variables]
+    start = [variable.numpy() for variable in state]
+    kernel = agent.policy.output_layer.kernel
 
-    def change():
-        agent.policy.set_weights([*changed, *agent.policy.get_weights()[4:]])
+    def restart():
+        for variable, value in zip(state, start, strict=True):
+            variable.assign(value)
 
-    start, optimizer = agent.get_weights(), [variable.numpy() for variable in agent.optimizer.variables]
-    change()
-    expected = fit(agent, 1)
-    weights = agent.get_weights()
-    agent.set_weights(start)
-    for variable, value in zip(agent.optimizer.variables, optimizer, strict=True):
-        variable.assign(value)
-    callback = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: change())
-    assert fit(agent, 1, callbacks=[callback])["train/policy_objective"] == expected["train/policy_objective"]
+    unchanged = fit(agent, 1)
+    restart()
+    kernel.assign(1000 * kernel.numpy())
+    expected, weights = fit(agent, 1), agent.get_weights()
+    restart()
+    callback = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: kernel.assign(1000 * kernel.numpy()))
+    history = fit(agent, 1, callbacks=[callback])
+    assert expected["rollout/ep_len_mean"] != unchanged["rollout/ep_len_mean"]
+    assert history["rollout/ep_len_mean"] == expected["rollout/ep_len_mean"]
     assert_same_weights(agent.get_weights(), weights)
 
 

@@ -155,19 +155,25 @@ def test_preset_needs_a_value(arguments):
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["total_steps: many", "max_kl:", "backend: ray", "jit_compile: maybe", "hidden_sizes: [8, [9]]", "gamma: true"],
+    ("line", "named"),
+    [
+        ("total_steps: many", "--total-steps"),
+        ("max_kl:", "--max-kl"),
+        ("backend: ray", "--backend"),
+        ("jit_compile: maybe", "maybe"),
+        ("hidden_sizes: [8, [9]]", "--hidden-sizes"),
+        ("gamma: true", "--gamma"),
+    ],
 )
-def test_a_bad_value_in_a_preset_ends_with_status_2_and_its_name(tmp_path, monkeypatch, capsys, line):
+def test_a_bad_value_in_a_preset_ends_with_status_2_and_says_which(tmp_path, monkeypatch, capsys, line, named):
     monkeypatch.chdir(tmp_path)
     path = preset_file(tmp_path, line)
     with pytest.raises(SystemExit) as exit_info:
         main(["train", "--preset", str(path)])
     error = capsys.readouterr().err
     assert exit_info.value.code == 2
+    assert named in error
     assert "Traceback" not in error
-    # tyro folds its message into a frame.
-    assert line.partition(":")[0].replace("_", "-") in error or "maybe" in error
     assert list(tmp_path.iterdir()) == [path]
 
 

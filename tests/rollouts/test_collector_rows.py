@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import TransformReward
 
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.rollouts import Collector
@@ -138,6 +139,12 @@ def test_row_t_plus_1_is_the_final_observation_of_an_episode_and_not_the_next_st
     assert rollout.truncated[3, 0]
     np.testing.assert_array_equal(rollout.observations[4, 0], [3, 0, 4])
     np.testing.assert_array_equal(rollout.observations[5, 0], [3, 1, 0])
+
+
+def test_what_a_wrapper_pays_for_the_row_of_a_reset_does_not_count():
+    environments = TransformReward(SyncVectorEnv([lambda: Scripted(3)]), lambda rewards: rewards + 7)
+    rollout = Collector(make_vector_environment(environments), actor).collect(noise_rows(6, 1))
+    np.testing.assert_array_equal(rollout.rewards[:, 0], [107, 108, 109, 110, 0, 207])
 
 
 def test_environments_in_processes_give_the_same_rows():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,9 +85,10 @@ def check_fit(policy: Policy, environments: VectorEnv) -> None:
             f"the agent observes arrays of shape {policy.observation_shape}, the environment gives {observation_shape}"
         )
     if isinstance(policy, CategoricalPolicy):
-        fits = isinstance(action_space, gym.spaces.Discrete) and int(action_space.n) == policy.num_outputs
+        numbering = (policy.num_outputs, policy.first_action)
+        fits = isinstance(action_space, gym.spaces.Discrete) and (action_space.n, action_space.start) == numbering
     elif isinstance(policy, GaussianPolicy):
-        fits = isinstance(action_space, gym.spaces.Box) and math.prod(action_space.shape) == len(policy.action_low)
+        fits = isinstance(action_space, gym.spaces.Box) and action_space.shape == policy.action_shape
     else:
         fits = True
     if not fits:

@@ -39,8 +39,6 @@ def evaluate_policy(
       stochastic: sample actions instead of taking the mode.
       seed: of environments and actions.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, got {episodes}")
     num_envs = environments.num_envs
     shares = [len(share) for share in np.array_split(np.arange(episodes), num_envs)]
     collector = Collector(environments, make_actor(policy, num_envs, deterministic=not stochastic), seed=seed)

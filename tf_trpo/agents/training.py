@@ -44,7 +44,6 @@ def train(
     actor = make_actor(agent.policy, num_envs)
     collector = Collector(environments, actor, seed=seed)
     carry = tf.zeros([num_envs])
-    report = _Report(agent, num_envs)
     first = int(agent.iterations.numpy())
     goal = int(agent.env_steps.numpy()) + total_steps
     callback_list = keras.callbacks.CallbackList(
@@ -58,15 +57,17 @@ def train(
     )
     agent.stop_training = False
     callback_list.on_train_begin()
+    report = _Report(agent, num_envs)
     logs: dict[str, float] = {}
     while int(agent.env_steps.numpy()) < goal and not agent.stop_training:
         iteration = int(agent.iterations.numpy())
         callback_list.on_epoch_begin(iteration)
         callback_list.on_train_batch_begin(0)
         noise = agent.policy.noise([num_steps, num_envs], _seed(seed, iteration, 0)).numpy()
+        # Just before they are used: a callback may have set them, such as one that restores a backup.
+        actor.update_weights()
         rollout = collector.collect(noise)
         metrics, carry = agent.learner.update(rollout, carry, _seed(seed, iteration, 1))
-        actor.update_weights()
         agent.env_steps.assign_add(int(rollout.valid.sum()))
         agent.iterations.assign_add(1)
         logs = report.logs(rollout, metrics)

@@ -210,7 +210,12 @@ class TRPO(keras.Model):
 
         Returns:
           mean_return, std_return (over episodes), mean_length, episodes.
+
+        Raises:
+          ValueError: the environment does not fit the agent, or a setting out of range.
         """
+        if episodes < 1:
+            raise ValueError(f"episodes must be at least 1, got {episodes}")
         num_envs = min(episodes, 10) if num_envs is None else num_envs
         with _environments(environment, num_envs, env_kwargs=env_kwargs) as environments:
             check_fit(self.policy, environments)
@@ -274,7 +279,10 @@ def load(path: str | os.PathLike[str]) -> TRPO:
     Raises:
       ValueError: there is no such file, or it holds something else.
     """
-    agent = keras.saving.load_model(path)
+    try:
+        agent = keras.saving.load_model(path)
+    except (KeyError, OSError) as error:
+        raise ValueError(f"{path} holds no Keras model: {error}") from error
     if not isinstance(agent, TRPO):
         raise ValueError(f"{path} holds a {type(agent).__name__}, not a TRPO agent")
     return agent

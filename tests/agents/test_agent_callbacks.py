@@ -1,0 +1,188 @@
+"""The callbacks that come with Keras, in the agent's own fit."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_trpo
+
+# Keras makes NumPy arrays of its variables in a way that NumPy 2 deprecates, wherever it reads one.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras.src.backend.tensorflow.core"
+)
+
+STEPS_PER_ITERATION = 32
+
+
+@pytest.fixture(scope="module")
+def agent(make_agent):
+    return make_agent("Pendulum-v1")
+
+
+@pytest.fixture(autouse=True)
+def fresh(agent):
+    """Every test starts from an agent that has not learned; the compiled update stays."""
+    if not hasattr(agent, "start"):
+        agent.start = [variable.numpy() for variable in state(agent)]
+    for variable, value in zip(state(agent), agent.start, strict=True):
+        variable.assign(value)
+
+
+def state(agent):
+    return [*agent.variables, *agent.optimizer.variables]
+
+
+def fit(agent, *callbacks, iterations=3):
+    """Episodes of Pendulum are never over within so few steps: an iteration is 32 of them."""
+    steps = iterations * STEPS_PER_ITERATION
+    return agent.fit(
+        "Pendulum-v1", steps, num_envs=2, num_steps=STEPS_PER_ITERATION // 2, callbacks=callbacks, verbose=0
+    ).history
+
+
+def test_lambda_callback_is_called_in_keras_order_with_every_figure(agent):
+    calls, logs_seen = [], {}
+
+    def record(name):
+        # Keras gives the logs by position or by name, as the hook may be.
+        def call(*arguments, logs=None):
+            *place, last = arguments if logs is None else (*arguments, logs)
+            calls.append((name, *place))
+            logs_seen[name] = dict(last or {})
+
+        return call
+
+    hooks = ("train_begin", "epoch_begin", "train_batch_begin", "train_batch_end", "epoch_end", "train_end")
+    history = fit(agent, keras.callbacks.LambdaCallback(**{f"on_{hook}": record(hook) for hook in hooks}), iterations=2)
+    iteration = [("train_batch_begin", 0), ("train_batch_end", 0)]
+    assert calls == [
+        ("train_begin",),
+        *[("epoch_begin", 0), *iteration, ("epoch_end", 0)],
+        *[("epoch_begin", 1), *iteration, ("epoch_end", 1)],
+        ("train_end",),
+    ]
+    assert set(logs_seen["epoch_end"]) == set(history)
+    assert {name: values[-1] for name, values in history.items()} == logs_seen["epoch_end"] == logs_seen["train_end"]
+
+
+def test_epochs_go_on_where_the_agent_is(agent):
+    epochs = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    for _ in range(2):
+        fit(agent, callback, iterations=2)
+    assert epochs == [0, 1, 2, 3]
+
+
+def test_stop_training_ends_the_run_after_the_iteration(agent):
+    def stop(epoch, logs):
+        agent.stop_training = epoch == 1
+
+    history = fit(agent, keras.callbacks.LambdaCallback(on_epoch_end=stop), iterations=5)
+    assert len(history["time/iterations"]) == 2
+    assert len(fit(agent, iterations=1)["time/iterations"]) == 1
+
+
+def test_csv_logger_writes_one_row_an_iteration(agent, tmp_path):
+    history = fit(agent, keras.callbacks.CSVLogger(str(tmp_path / "log.csv")))
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
+    for name, values in history.items():
+        np.testing.assert_allclose([float(row[name]) for row in rows], values, rtol=1e-6)
+
+
+def test_early_stopping_stops_and_restores_the_best_weights(agent, weights_after_each_iteration, assert_same_weights):
+    # A figure that gets worse all the time: the first iteration is the best one.
+    early = keras.callbacks.EarlyStopping("time/total_timesteps", mode="min", patience=2, restore_best_weights=True)
+    history = fit(agent, early, weights_after_each_iteration, iterations=10)
+    assert len(history["time/iterations"]) == 3
+    assert_same_weights(agent.get_weights(), weights_after_each_iteration.weights[0])
+    last = weights_after_each_iteration.weights[-1]
+    assert any(not np.array_equal(value, other) for value, other in zip(agent.get_weights(), last, strict=True))
+
+
+def test_model_checkpoint_writes_agents_that_load(agent, tmp_path, weights_after_each_iteration, assert_same_weights):
+    path = str(tmp_path / "agent-{epoch:02d}.keras")
+    fit(agent, keras.callbacks.ModelCheckpoint(path), weights_after_each_iteration, iterations=2)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["agent-01.keras", "agent-02.keras"]
+    for iteration, weights in enumerate(weights_after_each_iteration.weights, start=1):
+        loaded = tf_trpo.load(tmp_path / f"agent-{iteration:02d}.keras")
+        assert_same_weights(loaded.get_weights(), weights)
+        assert loaded.iterations.numpy() == iteration
+
+
+def test_model_checkpoint_keeps_the_best_one(agent, tmp_path):
+    checkpoint = keras.callbacks.ModelCheckpoint(
+        str(tmp_path / "best.keras"), monitor="time/total_timesteps", mode="min", save_best_only=True
+    )
+    fit(agent, checkpoint)
+    assert tf_trpo.load(tmp_path / "best.keras").iterations.numpy() == 1
+
+
+def test_learning_rate_scheduler_sets_the_rate_of_the_value_optimizer(agent):
+    history = fit(agent, keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.01 / 2**epoch))
+    np.testing.assert_allclose(history["train/learning_rate"], [0.01, 0.005, 0.0025], rtol=1e-6)
+
+
+def test_a_learning_rate_of_zero_stops_the_value_function_and_not_the_policy(agent, weights_after_each_iteration):
+    def trainable():
+        return [[variable.numpy() for variable in model.trainable_variables] for model in models]
+
+    models = (agent.value_function, agent.policy)
+    before = trainable()
+    fit(agent, keras.callbacks.LearningRateScheduler(lambda epoch: 0.0), iterations=1)
+    values, policy = (
+        [np.array_equal(*pair) for pair in zip(*pairs, strict=True)] for pairs in zip(before, trainable(), strict=True)
+    )
+    assert all(values)
+    assert not any(policy)
+
+
+def test_reduce_lr_on_plateau_reduces_the_rate(agent):
+    plateau = keras.callbacks.ReduceLROnPlateau("time/total_timesteps", mode="min", factor=0.5, patience=1)
+    history = fit(agent, plateau, iterations=4)
+    np.testing.assert_allclose(history["train/learning_rate"], [1e-3, 1e-3, 5e-4, 2.5e-4], rtol=1e-6)
+
+
+def test_tensorboard_writes_every_figure(agent, tmp_path):
+    history = fit(agent, keras.callbacks.TensorBoard(str(tmp_path)), iterations=2)
+    files = [str(path) for path in tmp_path.rglob("events.out.tfevents.*")]
+    assert files
+    records = b"".join(record.numpy() for record in tf.data.TFRecordDataset(files))
+    for name in history:
+        assert name.encode() in records, name
+
+
+def test_terminate_on_nan_is_accepted(agent):
+    assert len(fit(agent, keras.callbacks.TerminateOnNaN(), iterations=2)["time/iterations"]) == 2
+
+
+class Crash(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise RuntimeError("power cut")
+
+
+def test_backup_and_restore_finishes_an_interrupted_run(agent, tmp_path):
+    def backup():
+        return keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(agent, backup(), Crash(), iterations=5)
+    at_crash = [variable.numpy() for variable in state(agent)]
+    for variable, value in zip(state(agent), agent.start, strict=True):
+        variable.assign(value)
+
+    def compare(logs):
+        for variable, value in zip(state(agent), at_crash, strict=True):
+            np.testing.assert_array_equal(variable, value)
+
+    history = fit(agent, backup(), keras.callbacks.LambdaCallback(on_train_begin=compare), iterations=5)
+    assert history["time/iterations"] == [3, 4, 5]
+    assert agent.env_steps.numpy() == 5 * STEPS_PER_ITERATION
+    elapsed = np.array(history["time/time_elapsed"])
+    np.testing.assert_allclose(history["time/fps"], STEPS_PER_ITERATION * np.array([1, 2, 3]) / elapsed, rtol=1e-6)
+    assert not (tmp_path / "backup").exists()

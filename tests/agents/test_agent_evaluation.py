@@ -1,0 +1,150 @@
+"""evaluate and predict: whole episodes, fairly counted, in the environment's own rewards."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import tf_trpo
+
+
+class Fixed(gym.Env):
+    """Episodes of one length with one reward a step, whatever the action."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, length, reward):
+        self.length, self.reward = length, reward
+
+    def reset(self, *, seed=None, options=None):
+        self.time = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        return np.zeros(2, np.float32), self.reward, False, self.time == self.length, {}
+
+
+def vector(*environments):
+    return SyncVectorEnv(
+        [lambda environment=environment: environment for environment in environments],
+        autoreset_mode=AutoresetMode.NEXT_STEP,
+    )
+
+
+@pytest.fixture(scope="module")
+def agent(make_agent):
+    return make_agent(lambda: Fixed(1, 0.0))
+
+
+@pytest.fixture(scope="module")
+def cartpole(make_agent):
+    return make_agent("CartPole-v1")
+
+
+def test_each_environment_gives_its_share_of_whole_episodes(agent):
+    """The first five that end anywhere would be four short ones and a long one, or all short."""
+    result = agent.evaluate(vector(Fixed(2, 1.0), Fixed(50, 3.0)), episodes=5)
+    returns = [2.0] * 3 + [150.0] * 2
+    assert result["mean_return"] == pytest.approx(np.mean(returns))
+    assert result["std_return"] == pytest.approx(np.std(returns))
+    assert result["mean_length"] == pytest.approx(np.mean([2] * 3 + [50] * 2))
+    assert result["episodes"] == 5
+
+
+def test_fewer_episodes_than_environments_use_the_first_ones(agent):
+    result = agent.evaluate(vector(Fixed(3, 1.0), Fixed(4, 1.0), Fixed(90, 1.0)), episodes=2)
+    assert result["mean_length"] == 3.5
+
+
+def test_episodes_may_be_longer_than_a_chunk_of_steps(agent):
+    result = agent.evaluate(vector(Fixed(301, 0.5)), episodes=3)
+    assert result["mean_return"] == pytest.approx(150.5)
+    assert result["mean_length"] == 301
+
+
+def test_returns_are_the_environments_own_and_undiscounted(make_agent):
+    agent = make_agent(lambda: Fixed(1, 0.0), gamma=0.5)
+    agent.return_scale.variance.assign(100.0)
+    assert agent.evaluate(lambda: Fixed(10, -7.0), episodes=4)["mean_return"] == pytest.approx(-70.0)
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_evaluation_repeats_itself(cartpole, stochastic):
+    results = [cartpole.evaluate("CartPole-v1", 5, stochastic=stochastic, seed=3) for _ in range(2)]
+    assert results[0] == results[1]
+    assert results[0]["std_return"] > 0
+
+
+def test_another_seed_gives_other_episodes(cartpole):
+    results = [cartpole.evaluate("CartPole-v1", 10, stochastic=True, seed=seed) for seed in (0, 1)]
+    assert results[0] != results[1]
+
+
+def test_mode_and_sample_are_different_ways_to_act(cartpole):
+    mode, sampled = (cartpole.evaluate("CartPole-v1", 10, stochastic=stochastic) for stochastic in (False, True))
+    assert mode != sampled
+
+
+def test_evaluation_changes_nothing_in_the_agent(cartpole, assert_same_weights):
+    before = cartpole.get_weights()
+    cartpole.evaluate("CartPole-v1", 2)
+    assert_same_weights(cartpole.get_weights(), before)
+
+
+def test_evaluation_acts_by_the_present_weights(cartpole):
+    before = cartpole.get_weights()
+    try:
+        # Always to the left: the pole falls within some ten steps.
+        cartpole.policy.output_layer.bias.assign([100.0, -100.0])
+        left = cartpole.evaluate("CartPole-v1", 10)
+        assert 8 <= left["mean_length"] <= 11
+        assert left["mean_return"] == left["mean_length"]
+    finally:
+        cartpole.set_weights(before)
+
+
+@pytest.mark.parametrize("episodes", [0, -3])
+def test_there_must_be_an_episode(cartpole, episodes):
+    with pytest.raises(ValueError, match=f"episodes must be at least 1, got {episodes}"):
+        cartpole.evaluate("CartPole-v1", episodes)
+
+
+@pytest.mark.parametrize("use", ["evaluate", "fit"])
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ("Acrobot-v1", r"observes arrays of shape \(4,\), the environment gives \(6,\)"),
+        (lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Discrete(5)), "does not act in"),
+        (
+            lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Box(0, 1, (1,))),
+            "CategoricalPolicy does not act in Box",
+        ),
+        (
+            lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Discrete(2, start=1)),
+            r"does not act in Discrete\(2, start=1\)",
+        ),
+    ],
+)
+def test_an_environment_with_other_spaces_is_refused(cartpole, use, environment, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(cartpole, use)(environment, 1)
+
+
+def test_boxes_of_another_shape_are_refused(make_agent):
+    agent = make_agent("Pendulum-v1")
+    square = gym.spaces.Box(-2, 2, (1, 1))
+    with pytest.raises(ValueError, match=r"GaussianPolicy does not act in Box"):
+        agent.evaluate(lambda: gym.wrappers.TransformAction(gym.make("Pendulum-v1"), np.ravel, square), 1)
+
+
+def test_predict_gives_the_actions_that_the_environment_takes():
+    agent = tf_trpo.TRPO.for_env("Pendulum-v1", seed=0, initial_std=5.0)
+    observations = np.random.default_rng(0).normal(size=(50, 3))
+    mode, sampled = agent.predict(observations), agent.predict(observations, stochastic=True, seed=1)
+    assert mode.shape == sampled.shape == (50, 1)
+    np.testing.assert_allclose(mode, agent(observations.astype(np.float32)).mean(), rtol=1e-5, atol=1e-6)
+    assert np.abs(sampled).max() == 2.0
+    np.testing.assert_array_equal(sampled, agent.predict(observations, stochastic=True, seed=1))
+    assert np.mean(sampled == agent.predict(observations, stochastic=True, seed=2)) < 0.9

@@ -1,0 +1,241 @@
+"""The update, figure by figure, against loops over a rollout made by hand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.agents import UpdateSettings
+from tf_trpo.agents.iteration import Learner
+from tf_trpo.models import CategoricalPolicy, RunningReturnScale, ValueFunction, mlp
+from tf_trpo.optimizers import Outcome, TrustRegion
+from tf_trpo.rollouts import Rollout
+
+T, B = 14, 3
+
+
+class Recorder(TrustRegion):
+    """Takes no step, and keeps the batch and the statistics that the policy had."""
+
+    def step(self, policy, batch):
+        self.batch = batch
+        self.count = float(policy.normalization.count.numpy())
+        return Outcome(*[tf.constant(0.0)] * len(Outcome._fields))
+
+
+@pytest.fixture(autouse=True)
+def eagerly():
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+class Update:
+    def __init__(self, **settings):
+        self.value_function = ValueFunction((2,), network=mlp((2,), (6,), seed=0), seed=1)
+        self.return_scale = RunningReturnScale()
+        self.recorder = Recorder()
+        self.policy = CategoricalPolicy((2,), 3, network=mlp((2,), (4,), seed=0), seed=0)
+        self.settings = UpdateSettings(**{"value_epochs": 1, "value_minibatch_size": 10 * T * B} | settings)
+        # With a learning rate of 0, the loss of the regression is that of the values that went in.
+        optimizer = keras.optimizers.SGD(0.0)
+        optimizer.build(self.value_function.trainable_variables)
+        self.learner = Learner(
+            self.policy,
+            self.value_function,
+            self.return_scale,
+            self.recorder,
+            optimizer,
+            self.settings,
+            jit_compile=False,
+        )
+        self.carry = tf.zeros([B])
+
+    def __call__(self, rollout):
+        rollout = Rollout(*(tf.constant(part) for part in rollout))
+        metrics, self.carry = self.learner.update(rollout, self.carry, tf.constant([1, 2]))
+        return {name: float(value) for name, value in metrics.items()}
+
+
+def make_rollout(seed, just_ended=(False,) * B):
+    """Random numbers, with endings of both kinds; the row after an ending is no step, and holds garbage."""
+    rng = np.random.default_rng(seed)
+    observations = rng.normal(2.0, 3.0, size=(T + 1, B, 2)).astype(np.float32)
+    terminated, truncated, valid = (np.zeros((T, B), bool) for _ in range(3))
+    for column in range(B):
+        ended = just_ended[column]
+        for t in range(T):
+            valid[t, column] = not ended
+            ended = bool(valid[t, column] and rng.random() < 0.3)
+            kind = terminated if rng.random() < 0.5 else truncated
+            kind[t, column] = ended
+    rewards = rng.normal(1.0, 5.0, size=(T, B)) * valid
+    actions = rng.integers(0, 3, size=(T, B)).astype(np.int32)
+    return Rollout(observations, actions, rewards, terminated, truncated, valid)
+
+
+def ended(rollout):
+    return rollout.terminated | rollout.truncated
+
+
+def discounted_returns(rollouts, gamma):
+    """Discounted reward since the start of the episode, for every valid step of consecutive rollouts."""
+    returns = []
+    for column in range(B):
+        total = 0.0
+        for rollout in rollouts:
+            for t in range(T):
+                if not rollout.valid[t, column]:
+                    continue
+                total = gamma * total + rollout.rewards[t, column]
+                returns.append(total)
+                if ended(rollout)[t, column]:
+                    total = 0.0
+    return np.array(returns)
+
+
+def advantages_by_loop(rollout, rewards, values, gamma, gae_lambda):
+    advantages = np.zeros((T, B))
+    for column in range(B):
+        for start in range(T):
+            if not rollout.valid[start, column]:
+                continue
+            weight = 1.0
+            for t in range(start, T):
+                # An ending by time limit, and the rollout's own end, have a successor with a value.
+                bootstrap = 0.0 if rollout.terminated[t, column] else gamma * values[t + 1, column]
+                advantages[start, column] += weight * (rewards[t, column] + bootstrap - values[t, column])
+                weight *= gamma * gae_lambda
+                if ended(rollout)[t, column]:
+                    break
+    return advantages
+
+
+def values_of(update, rollout):
+    return update.value_function(rollout.observations.reshape(-1, 2)).numpy().reshape(T + 1, B).astype(np.float64)
+
+
+@pytest.fixture
+def rollout():
+    made = make_rollout(0)
+    # The cases that matter are all there: both endings, rows that are no steps, an episode that is cut off.
+    assert made.terminated.any()
+    assert made.truncated.any()
+    assert (~made.valid).sum() >= 5
+    assert not ended(made)[-1].all()
+    return made
+
+
+@pytest.mark.parametrize(("gamma", "gae_lambda"), [(0.9, 0.7), (1.0, 1.0), (0.97, 0.0)])
+def test_the_policy_optimizer_gets_the_advantages_of_the_definition(rollout, gamma, gae_lambda):
+    update = Update(gamma=gamma, gae_lambda=gae_lambda, normalize_advantages=False, normalize_rewards=False)
+    values = values_of(update, rollout)
+    update(rollout)
+    expected = advantages_by_loop(rollout, rollout.rewards, values, gamma, gae_lambda)
+    advantages = update.recorder.batch.advantages.numpy().reshape(T, B)
+    np.testing.assert_allclose(advantages[rollout.valid], expected[rollout.valid], rtol=1e-4, atol=1e-4)
+
+
+def test_the_batch_is_the_rollout_row_by_row_with_no_weight_on_padding(rollout):
+    update = Update()
+    update(rollout)
+    batch = update.recorder.batch
+    np.testing.assert_array_equal(batch.observations.numpy().reshape(T, B, 2), rollout.observations[:-1])
+    np.testing.assert_array_equal(batch.actions.numpy().reshape(T, B), rollout.actions)
+    np.testing.assert_allclose(
+        batch.weights.numpy().reshape(T, B), rollout.valid / np.count_nonzero(rollout.valid), rtol=1e-6
+    )
+
+
+def test_advantages_are_normalised_over_valid_steps_only(rollout):
+    plain, normalised = Update(normalize_advantages=False), Update()
+    for update in (plain, normalised):
+        update(rollout)
+    valid = rollout.valid.ravel()
+    raw = plain.recorder.batch.advantages.numpy()[valid]
+    expected = (raw - raw.mean()) / raw.std()
+    np.testing.assert_allclose(normalised.recorder.batch.advantages.numpy()[valid], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rewards_are_scaled_by_the_std_of_all_returns_so_far_and_not_centred(rollout):
+    gamma = 0.9
+    second = make_rollout(1, just_ended=ended(rollout)[-1])
+    update = Update(gamma=gamma, gae_lambda=0.8, normalize_advantages=False)
+    for rollouts in ([rollout], [rollout, second]):
+        values = values_of(update, rollouts[-1])
+        update(rollouts[-1])
+        scaled = rollouts[-1].rewards / discounted_returns(rollouts, gamma).std()
+        expected = advantages_by_loop(rollouts[-1], scaled, values, gamma, 0.8)
+        advantages = update.recorder.batch.advantages.numpy().reshape(T, B)
+        valid = rollouts[-1].valid
+        np.testing.assert_allclose(advantages[valid], expected[valid], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("value_target", "target_lambda"), [("lambda-return", 0.6), ("reward-to-go", 1.0)])
+def test_the_value_function_is_fitted_to_its_targets(rollout, value_target, target_lambda):
+    gamma = 0.9
+    update = Update(gamma=gamma, gae_lambda=0.6, value_target=value_target, normalize_rewards=False)
+    values = values_of(update, rollout)
+    metrics = update(rollout)
+    targets = advantages_by_loop(rollout, rollout.rewards, values, gamma, target_lambda) + values[:-1]
+    residuals = (targets - values[:-1])[rollout.valid]
+    assert metrics["train/value_loss"] == pytest.approx(np.mean(residuals**2), rel=1e-4)
+    explained = 1 - residuals.var() / targets[rollout.valid].var()
+    assert metrics["train/explained_variance"] == pytest.approx(explained, rel=1e-3)
+
+
+def test_rewards_to_go_are_the_plain_discounted_sums_of_whole_episodes():
+    gamma, update = 0.9, Update(gamma=0.9, value_target="reward-to-go", normalize_rewards=False)
+    rewards = np.random.default_rng(0).normal(size=(T, B))
+    flags = np.zeros((T, B), bool)
+    terminated = flags.copy()
+    terminated[-1] = True
+    observations = np.random.default_rng(1).normal(size=(T + 1, B, 2)).astype(np.float32)
+    whole = Rollout(observations, np.zeros((T, B), np.int32), rewards, terminated, flags, ~flags)
+    sums = np.array([gamma ** np.arange(T - t) @ rewards[t:] for t in range(T)])
+    residuals = sums - values_of(update, whole)[:-1]
+    assert update(whole)["train/value_loss"] == pytest.approx(np.mean(residuals**2), rel=1e-4)
+
+
+def test_statistics_move_only_after_everything_else(rollout):
+    update = Update()
+    seen = rollout.observations[:-1][rollout.valid]
+    update(rollout)
+    assert update.recorder.count == 0
+    for model in (update.policy, update.value_function):
+        np.testing.assert_allclose(model.normalization.mean, seen.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(model.normalization.variance, seen.var(axis=0), rtol=1e-5)
+        assert model.normalization.count.numpy() == len(seen)
+    update(make_rollout(1))
+    assert update.recorder.count == len(seen)
+
+
+def test_what_lies_in_rows_that_are_no_steps_changes_nothing(rollout):
+    """But for their observation: that is the true successor of the step before."""
+    results = []
+    for garbage in (0, 2):
+        update = Update()
+        actions = np.where(rollout.valid, rollout.actions, np.int32(garbage))
+        metrics = update(rollout._replace(actions=actions))
+        batch = update.recorder.batch
+        results.append((metrics, batch.advantages.numpy()[rollout.valid.ravel()]))
+    assert results[0][0] == results[1][0]
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gamma", -0.1),
+        ("gamma", 1.1),
+        ("gamma", float("nan")),
+        ("gae_lambda", -0.1),
+        ("gae_lambda", 1.1),
+        ("value_target", "monte-carlo"),
+        ("value_epochs", -1),
+        ("value_minibatch_size", 0),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must"):
+        UpdateSettings(**{name: value})

@@ -1,0 +1,175 @@
+"""The regression of the value function, on problems whose answer is known."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.agents.value_regression import fit_value_function
+from tf_trpo.models import ValueFunction, mlp
+
+
+def linear_value_function(size):
+    """V(s) = kernel . s + bias, from zero."""
+    value_function = ValueFunction((size,), network=mlp((size,), ()), normalize_observations=False, seed=0)
+    value_function.output_layer.kernel.assign(np.zeros([size, 1]))
+    return value_function
+
+
+def fit(value_function, optimizer, observations, targets, *, weights=None, epochs=1, minibatch_size=10**6, seed=(0, 0)):
+    """Returns the loss; the value function is left fitted."""
+    weights = np.full(len(targets), 1 / len(targets)) if weights is None else weights
+    optimizer.build(value_function.trainable_variables)
+    arguments = [tf.constant(array, tf.float32) for array in (observations, targets, weights)]
+
+    @tf.function(autograph=False)
+    def run(observations, targets, weights, seed):
+        return fit_value_function(
+            value_function,
+            optimizer,
+            observations,
+            targets,
+            weights,
+            epochs=epochs,
+            minibatch_size=minibatch_size,
+            seed=seed,
+        )
+
+    return run(*arguments, tf.constant(seed, tf.int32)).numpy()
+
+
+def solution(value_function):
+    layer = value_function.output_layer
+    return np.append(layer.kernel.numpy()[:, 0], layer.bias.numpy())
+
+
+def problem(samples=40, size=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(samples, size)), rng.normal(size=samples)
+
+
+def with_constant(observations):
+    return np.concatenate([observations, np.ones([len(observations), 1])], axis=1)
+
+
+def test_a_linear_value_function_reaches_the_least_squares_solution():
+    observations, targets = problem()
+    value_function = linear_value_function(3)
+    fit(value_function, keras.optimizers.SGD(0.2), observations, targets, epochs=300)
+    expected = np.linalg.lstsq(with_constant(observations), targets, rcond=None)[0]
+    np.testing.assert_allclose(solution(value_function), expected, atol=1e-4)
+
+
+def test_weights_make_it_weighted_least_squares():
+    observations, targets = problem()
+    weights = np.random.default_rng(1).uniform(0.1, 1.0, size=40)
+    value_function = linear_value_function(3)
+    fit(value_function, keras.optimizers.SGD(0.2), observations, targets, weights=weights / weights.sum(), epochs=300)
+    roots = np.sqrt(weights)
+    expected = np.linalg.lstsq(roots[:, None] * with_constant(observations), roots * targets, rcond=None)[0]
+    np.testing.assert_allclose(solution(value_function), expected, atol=1e-4)
+
+
+def test_one_epoch_of_one_minibatch_is_one_gradient_step_of_the_mean_squared_error():
+    observations, targets = problem()
+    value_function = linear_value_function(3)
+    loss = fit(value_function, keras.optimizers.SGD(0.1), observations, targets)
+    gradient = 2 * with_constant(observations).T @ (0 - targets) / len(targets)
+    np.testing.assert_allclose(solution(value_function), -0.1 * gradient, rtol=1e-5)
+    assert loss == pytest.approx(np.mean(targets**2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("samples", "minibatch_size"), [(5, 2), (6, 2), (7, 3), (5, 4), (5, 1)])
+def test_every_sample_counts_exactly_once_an_epoch(samples, minibatch_size):
+    """With one coordinate for each sample, each weight moves for its own sample only."""
+    targets = np.arange(1.0, samples + 1)
+    rate, epochs = 1e-6, 4
+    moves = []
+    for epoch in range(1, epochs + 1):
+        value_function = linear_value_function(samples)
+        optimizer = keras.optimizers.SGD(rate)
+        fit(value_function, optimizer, np.eye(samples), targets, epochs=epoch, minibatch_size=minibatch_size)
+        assert optimizer.iterations.numpy() == epoch * -(-samples // minibatch_size)
+        moves.append(solution(value_function)[:samples] / (2 * rate * targets))
+    # A sample moves its weight by one over the size of its minibatch; the last one may be smaller.
+    in_last = samples % minibatch_size or minibatch_size
+    expected = np.sort([1 / minibatch_size] * (samples - in_last) + [1 / in_last] * in_last)
+    for shares in np.diff(moves, axis=0, prepend=np.zeros([1, samples])):
+        np.testing.assert_allclose(np.sort(shares), expected, rtol=1e-3)
+
+
+def test_each_epoch_has_another_order():
+    """The sample that is alone in the last minibatch of five is not always the same one."""
+    moves = []
+    for epoch in range(1, 9):
+        value_function = linear_value_function(5)
+        fit(value_function, keras.optimizers.SGD(1e-6), np.eye(5), np.ones(5), epochs=epoch, minibatch_size=2)
+        moves.append(solution(value_function)[:5])
+    alone = np.argmax(np.diff(moves, axis=0, prepend=np.zeros([1, 5])), axis=1)
+    assert len(set(alone.tolist())) >= 3
+
+
+def test_the_loss_is_the_mean_over_all_minibatches():
+    targets = np.array([1.0, 2.0, 3.0, 4.0])
+    value_function = linear_value_function(1)
+    loss = fit(value_function, keras.optimizers.SGD(0.0), np.zeros([4, 1]), targets, epochs=3, minibatch_size=2)
+    assert loss == pytest.approx(np.mean(targets**2), rel=1e-6)
+
+
+def test_samples_of_weight_zero_are_ignored():
+    observations, targets = problem()
+    weights = np.where(np.arange(40) % 3 == 0, 0.0, 1.0)
+    fitted = []
+    for garbage in (0.0, 1e6):
+        value_function = linear_value_function(3)
+        given = np.where(weights > 0, targets, garbage)
+        loss = fit(
+            value_function,
+            keras.optimizers.SGD(0.05),
+            observations,
+            given,
+            weights=weights / weights.sum(),
+            epochs=5,
+            minibatch_size=7,
+        )
+        fitted.append((loss, *solution(value_function)))
+    assert fitted[0] == fitted[1]
+    assert fitted[0][0] < 10
+
+
+def test_a_minibatch_without_weight_does_no_harm():
+    observations, targets = problem(samples=6)
+    value_function = linear_value_function(3)
+    weights = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    loss = fit(value_function, keras.optimizers.SGD(0.1), observations, targets, weights=weights, minibatch_size=2)
+    gradient = 2 * with_constant(observations)[5] * (0 - targets[5])
+    np.testing.assert_allclose(solution(value_function), -0.1 * gradient, rtol=1e-5)
+    assert np.isfinite(loss)
+
+
+def test_no_epochs_change_nothing():
+    observations, targets = problem()
+    value_function = linear_value_function(3)
+    assert fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=0) == 0
+    np.testing.assert_array_equal(solution(value_function), np.zeros(4))
+
+
+def test_the_fit_is_a_function_of_its_seed():
+    observations, targets = problem()
+    fitted = []
+    for seed in [(3, 4), (3, 4), (3, 5), (4, 4)]:
+        value_function = linear_value_function(3)
+        fit(value_function, keras.optimizers.Adam(0.1), observations, targets, epochs=2, minibatch_size=8, seed=seed)
+        fitted.append(solution(value_function))
+    np.testing.assert_array_equal(fitted[0], fitted[1])
+    assert not np.any(fitted[0] == fitted[2])
+    assert not np.any(fitted[0] == fitted[3])
+
+
+def test_statistics_of_the_normalisation_are_no_part_of_the_fit():
+    observations, targets = problem()
+    value_function = ValueFunction((3,), network=mlp((3,), (4,), seed=0), seed=0)
+    before = [weight.numpy() for weight in value_function.normalization.weights]
+    fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=2, minibatch_size=8)
+    for weight, value in zip(value_function.normalization.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)

@@ -1,0 +1,101 @@
+"""evaluate and export of what is no run, or a broken one: exit status 2 and one line."""
+
+import json
+
+import pytest
+
+import tf_trpo
+from tf_trpo.cli import main
+from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.settings import TrainSettings
+
+# Keras 3.15 saves variables by np.array(variable), and their __array__ lacks NumPy 2's copy keyword.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras"
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with an agent, as it is after training."""
+    folder = RunFolder(tmp_path / "run")
+    folder.create(TrainSettings().flat())
+    tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=[4], value_hidden_sizes=[4]).save(folder.agent)
+    return folder
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as exit_info:
+        main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    assert exit_info.value.code == 2
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.fixture(params=["evaluate", "export"])
+def command(request, tmp_path):
+    """The command as a function of the run folder: its arguments."""
+    if request.param == "evaluate":
+        return lambda path: ["evaluate", path, "--episodes", 1]
+    return lambda path: ["export", path, "--output", tmp_path / "model"]
+
+
+def test_a_good_run_is_not_refused(command, run, capsys):
+    main([str(argument) for argument in command(run.path)])
+    assert capsys.readouterr().out
+
+
+def test_a_folder_that_is_not_there(command, tmp_path, capsys):
+    assert f"{tmp_path / 'nowhere'} holds no trained agent" in refused(capsys, *command(tmp_path / "nowhere"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_holds_something_else(command, tmp_path, capsys):
+    (tmp_path / "notes").mkdir()
+    assert "holds no trained agent (agent.keras is missing)" in refused(capsys, *command(tmp_path / "notes"))
+
+
+def test_a_run_that_has_not_ended(command, run, capsys, tmp_path):
+    run.agent.unlink()
+    assert "holds no trained agent" in refused(capsys, *command(run.path))
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
+def test_a_broken_configuration(command, run, capsys, text):
+    run.config.write_text(text)
+    assert f"{run.config} cannot be read" in refused(capsys, *command(run.path))
+
+
+def test_a_missing_configuration(command, run, capsys):
+    run.config.unlink()
+    assert f"{run.config} cannot be read" in refused(capsys, *command(run.path))
+
+
+@pytest.mark.parametrize("kept", [0, 100, -100], ids=["empty", "the beginning", "cut short"])
+def test_an_agent_file_that_is_not_whole(command, run, capsys, kept):
+    run.agent.write_bytes(run.agent.read_bytes()[:kept])
+    assert f"{run.agent} cannot be loaded" in refused(capsys, *command(run.path))
+
+
+def test_an_environment_that_is_not_here_any_more(run, capsys):
+    run.config.write_text(json.dumps({"settings": {"env": "Gone-v0"}}))
+    assert "Gone" in refused(capsys, "evaluate", run.path)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("episodes", 0), ("episodes", -1), ("seed", -1), ("seed", 2**31)], ids=str
+)
+def test_an_option_of_evaluate_out_of_range(run, capsys, option, value):
+    assert option in refused(capsys, "evaluate", run.path, f"--{option}", value)
+
+
+def test_an_output_that_is_a_file(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert f"{tmp_path / 'file'} cannot be written" in refused(
+        capsys, "export", run.path, "--output", tmp_path / "file"
+    )
+    assert (tmp_path / "file").read_text() == "mine"

@@ -1,0 +1,261 @@
+"""A real run through the scripts: training, what is in its folder, evaluating and exporting it."""
+
+import csv
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import tf_trpo
+from tf_trpo.cli import main
+from tf_trpo.cli.settings import TrainSettings
+
+# Keras 3.15 saves variables by np.array(variable), and their __array__ lacks NumPy 2's copy keyword.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras"
+)
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+# Nothing here is a default, so that a setting that gets lost on the way is seen.
+SETTINGS = {
+    "num_envs": 3,
+    "total_steps": 2000,
+    "seed": 5,
+    "eval_every": 700,
+    "eval_episodes": 4,
+    "checkpoint_every": 400,
+    "export": True,
+    "threads": 1,
+    "hidden_sizes": [8, 6],
+    "activation": "relu",
+    "normalize_observations": False,
+    "max_kl": 0.02,
+    "cg_iterations": 8,
+    "cg_damping": 0.05,
+    "cg_tolerance": 1e-5,
+    "backtrack_ratio": 0.7,
+    "max_backtracks": 6,
+    "fisher_vector_product": "double-backprop",
+    "jit_compile": False,
+    "num_steps": 100,
+    "gamma": 0.97,
+    "gae_lambda": 0.9,
+    "normalize_advantages": False,
+    "normalize_rewards": False,
+    "value_hidden_sizes": [7],
+    "value_target": "reward-to-go",
+    "value_learning_rate": 0.002,
+    "value_epochs": 2,
+    "value_minibatch_size": 64,
+}
+
+
+def script(name, *arguments, cwd):
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    command = [sys.executable, *map(str, (SCRIPTS / f"{name}.py", *arguments))]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=cwd, env=quiet)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    return tmp_path_factory.mktemp("workplace")
+
+
+@pytest.fixture(scope="module")
+def trained(workplace):
+    (workplace / "preset.yaml").write_text(yaml.safe_dump(SETTINGS | {"run_dir": "my run"}), encoding="utf-8")
+    return script("train", "--preset", "preset.yaml", cwd=workplace)
+
+
+@pytest.fixture(scope="module")
+def run(workplace, trained):
+    assert trained.returncode == 0, trained.stderr
+    return workplace / "my run"
+
+
+@pytest.fixture(scope="module")
+def agent(run):
+    return tf_trpo.load(run / "agent.keras")
+
+
+def test_the_folder_holds_what_is_promised(run, workplace):
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json", "saved_model"),
+    }
+    assert {path.name for path in workplace.iterdir()} >= {"preset.yaml", "my run"}
+    assert not (workplace / "runs").exists()
+
+
+def test_standard_error_shows_progress_and_nothing_of_tensorflow(run, trained):
+    lines = trained.stderr.splitlines()
+    assert lines
+    assert [line for line in lines if not line.startswith("steps ")] == []
+
+
+def test_standard_output_says_how_it_went_and_what_to_do_next(run, trained):
+    result = json.loads((run / "evaluation.json").read_text())
+    assert f"Mean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over 4 episodes" in trained.stdout
+    for line in (
+        "Run folder: my run",
+        "tensorboard --logdir 'my run'",
+        "python scripts/evaluate.py 'my run'",
+        "docker run",
+        "MODEL_NAME=CartPole-v1",
+    ):
+        assert line in trained.stdout
+
+
+def test_the_configuration_holds_every_setting_and_the_versions(run):
+    config = json.loads((run / "config.json").read_text())
+    defaults = json.loads(json.dumps(TrainSettings().flat()))
+    assert config["settings"] == defaults | SETTINGS | {"run_dir": "my run"}
+    assert config["versions"]["python"] == sys.version.split()[0]
+    assert config["versions"]["tf_trpo"] == tf_trpo.__version__
+    for package in ("tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy"):
+        assert config["versions"][package] == metadata.version(package)
+    assert config["platform"]
+
+
+def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
+    reached = {
+        **agent.policy_optimizer.get_config(),
+        **{name: getattr(agent.settings, name) for name in vars(agent.settings)},
+        "value_learning_rate": pytest.approx(float(agent.optimizer.learning_rate)),
+        "jit_compile": agent.jit_compile,
+        "normalize_observations": agent.policy.normalize_observations,
+    }
+    assert len(reached) == 17
+    for name, value in reached.items():
+        assert SETTINGS[name] == value, name
+    assert agent.value_function.normalize_observations is False
+    assert [layer.units for layer in agent.policy.network.layers] == [8, 6]
+    assert [layer.units for layer in agent.value_function.network.layers] == [7]
+    assert {layer.activation.__name__ for layer in agent.policy.network.layers} == {"relu"}
+
+
+def test_the_history_covers_the_steps_that_were_asked_for(run):
+    with open(run / "history.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    steps = [float(row["time/total_timesteps"]) for row in rows]
+    assert steps[-2] < 2000 <= steps[-1]
+    assert all(0 < later - earlier <= 300 for earlier, later in itertools.pairwise([0, *steps]))
+    assert all(float(row["train/kl_divergence_loss"]) <= 0.02 for row in rows)
+    assert [float(row["train/learning_rate"]) for row in rows] == pytest.approx([0.002] * len(rows))
+    evaluated = [row["eval/mean_reward"] for row in rows if row["eval/mean_reward"] != "nan"]
+    assert len(evaluated) == 2
+
+
+def test_tensorboard_can_read_the_run(run):
+    tags = set(EventAccumulator(str(run / "tensorboard")).Reload().Tags()["tensors"])
+    assert {"rollout/ep_rew_mean", "time/fps", "train/kl_divergence_loss", "eval/mean_reward"} <= tags
+
+
+def test_the_checkpoints_are_agents_on_the_way(run, agent):
+    paths = sorted((run / "checkpoints").iterdir())
+    steps = [int(re.fullmatch(r"steps-(\d+)\.keras", path.name).group(1)) for path in paths]
+    assert len(steps) == 3
+    assert all(later - earlier >= 400 for earlier, later in itertools.pairwise(steps))
+    first = tf_trpo.load(paths[0])
+    assert int(first.env_steps) == steps[0]
+    weights = first.policy.output_layer.kernel.numpy()
+    assert not np.array_equal(weights, agent.policy.output_layer.kernel)
+
+
+def test_the_evaluation_can_be_repeated_and_is_one_json_object(run, workplace):
+    result = script("evaluate", run, "--episodes", "4", "--seed", "5", "--json", cwd=workplace)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.count("\n") == 1
+    evaluation = json.loads(result.stdout)
+    assert set(evaluation) == {"mean_return", "std_return", "mean_length", "episodes"}
+    # Deterministic actions and the same seed: the very same episodes.
+    assert evaluation == json.loads((run / "evaluation.json").read_text())
+    assert evaluation["mean_return"] == evaluation["mean_length"] > 0
+
+
+def test_the_script_exports_the_agent_quietly(run, workplace, agent):
+    result = script("export", run, "--output", "models/CartPole-v1", cwd=workplace)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "models/CartPole-v1/1\n"
+    observations = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
+    for folder in (workplace / "models" / "CartPole-v1" / "1", run / "saved_model" / "1"):
+        actions = tf.saved_model.load(str(folder)).signatures["act"](observations=tf.constant(observations))
+        np.testing.assert_array_equal(actions["actions"], agent.predict(observations))
+
+
+def evaluated(capsys, run, *options):
+    main(["evaluate", str(run), "--episodes", "3", *options])
+    return capsys.readouterr().out
+
+
+def test_stochastic_actions_are_sampled_and_the_seed_counts(run, capsys):
+    mode = evaluated(capsys, run, "--json")
+    sampled = evaluated(capsys, run, "--json", "--stochastic")
+    assert sampled != mode
+    assert sampled == evaluated(capsys, run, "--json", "--stochastic")
+    assert sampled != evaluated(capsys, run, "--json", "--stochastic", "--seed", "1")
+
+
+def test_without_json_people_get_a_line(run, capsys):
+    figures = json.loads(evaluated(capsys, run, "--json"))
+    line = evaluated(capsys, run)
+    assert line == (
+        f"mean return {figures['mean_return']:.2f} +- {figures['std_return']:.2f}, "
+        f"mean length {figures['mean_length']:.1f}, 3 episodes, deterministic actions\n"
+    )
+    assert "stochastic actions" in evaluated(capsys, run, "--stochastic")
+
+
+def test_every_export_is_the_next_version(run, tmp_path, capsys):
+    for version in (1, 2):
+        main(["export", str(run), "--output", str(tmp_path / "model")])
+        assert capsys.readouterr().out == f"{tmp_path / 'model' / str(version)}\n"
+
+
+def test_training_into_the_same_folder_again_is_refused(run, capsys):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "--run-dir", str(run)])
+    assert exit_info.value.code == 2
+    assert "exists" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+SMALL = ["--total-steps", "40", "--num-steps", "20", "--hidden-sizes", "4", "--value-hidden-sizes", "4"]
+SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-episodes", "1"]
+
+
+def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_environment_and_seed(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    options = ["--env", "Pendulum-v1", "--seed", "3", "--initial-std", "0.25", "--state-dependent-std"]
+    main(["train", *options, *SMALL, "--checkpoint-every", "0"])
+    run = Path("runs/Pendulum-v1/3")
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "history.csv", "tensorboard", "agent.keras", "evaluation.json")
+    }
+    policy = tf_trpo.load(run / "agent.keras").policy
+    assert (policy.initial_std, policy.state_dependent_std, policy.normalize_observations) == (0.25, True, True)
+    out = capsys.readouterr().out
+    assert "Export for serving: python scripts/export.py runs/Pendulum-v1/3 --output saved_models/Pendulum-v1" in out
+
+
+def test_the_same_seed_trains_the_same_weights_and_another_one_others(tmp_path):
+    weights = []
+    for number, seed in enumerate(("7", "7", "8")):
+        main(["train", "--seed", seed, "--run-dir", str(tmp_path / str(number)), *SMALL])
+        agent = tf_trpo.load(tmp_path / str(number) / "agent.keras")
+        weights.append([weight.numpy() for weight in agent.policy.weights + agent.value_function.weights])
+    assert all(np.array_equal(first, second) for first, second in zip(weights[0], weights[1], strict=True))
+    assert not all(np.array_equal(first, other) for first, other in zip(weights[0], weights[2], strict=True))
