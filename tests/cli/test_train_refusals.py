@@ -101,7 +101,7 @@ def test_an_unknown_environment_is_refused(env, backend, capsys, workplace):
 
 @pytest.fixture
 def registered():
-    """Ids of environments with actions that are not supported, and that EnvPool does not know."""
+    """Ids of environments with actions that are not supported, and that EnvPool has not, or has otherwise."""
 
     class Walk(gym.Env):
         observation_space = gym.spaces.Box(-1, 1, (2,))
@@ -109,9 +109,10 @@ def registered():
         def __init__(self, action_space):
             self.action_space = action_space
 
-    ids = {"MultiDiscrete": "TestPairs-v0", "unknown to EnvPool": "TestWalk-v0"}
+    ids = {"MultiDiscrete": "TestPairs-v0", "unknown to EnvPool": "TestWalk-v0", "another in EnvPool": "Catch-v0"}
     gym.register(ids["MultiDiscrete"], lambda: Walk(gym.spaces.MultiDiscrete([2, 2])))
     gym.register(ids["unknown to EnvPool"], lambda: Walk(gym.spaces.Discrete(2)))
+    gym.register(ids["another in EnvPool"], lambda: Walk(gym.spaces.Discrete(3)))
     yield ids
     for name in ids.values():
         del gym.registry[name]
@@ -127,6 +128,15 @@ def test_an_environment_that_envpool_does_not_have_is_refused_before_a_folder_is
     pytest.importorskip("envpool")
     error = refused(capsys, "--env", registered["unknown to EnvPool"], "--backend", "envpool")
     assert "EnvPool has no environment 'TestWalk-v0'" in error
+    assert not list(workplace.iterdir())
+
+
+def test_an_environment_that_is_another_one_in_envpool_is_refused_before_a_folder_is_made(
+    registered, capsys, workplace
+):
+    pytest.importorskip("envpool")
+    error = refused(capsys, "--env", registered["another in EnvPool"], "--backend", "envpool")
+    assert "the agent observes arrays of shape (2,), the environment gives" in error
     assert not list(workplace.iterdir())
 
 

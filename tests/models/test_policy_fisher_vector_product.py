@@ -17,10 +17,12 @@ NUM_SAMPLES = 12
 
 @pytest.fixture(autouse=True, scope="module")
 def double_precision():
-    usual = keras.config.floatx()
+    usual, usual_policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     yield
     keras.config.set_floatx(usual)
+    keras.config.set_dtype_policy(usual_policy)
 
 
 def normals(*shape, seed=0):

@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import TransformReward
 
 from tf_trpo.environments import make_vector_environment
-from tf_trpo.rollouts import Collector
+from tf_trpo.rollouts import Collector, EpisodeTracker
 from tf_trpo.rollouts.actor import Actions
 
 # For each environment, its episodes: how many steps, and how they end. They begin again from the first.
@@ -139,6 +139,22 @@ def test_row_t_plus_1_is_the_final_observation_of_an_episode_and_not_the_next_st
     assert rollout.truncated[3, 0]
     np.testing.assert_array_equal(rollout.observations[4, 0], [3, 0, 4])
     np.testing.assert_array_equal(rollout.observations[5, 0], [3, 1, 0])
+
+
+@pytest.mark.parametrize("num_steps", [1, 4, 9])
+def test_the_episodes_of_consecutive_rollouts_are_those_of_the_script(num_steps):
+    collector, _ = make_collector()
+    tracker = EpisodeTracker(len(SCRIPTS))
+    finished = [[] for _ in SCRIPTS]
+    for _ in range(36 // num_steps):
+        for episodes, new in zip(finished, tracker.finished(collector.collect(noise_rows(num_steps))), strict=True):
+            episodes.extend(new)
+    for number, episodes in enumerate(finished):
+        lengths = [length for length, _ in SCRIPTS[number]]
+        for index, (episode_return, length) in enumerate(episodes):
+            assert length == lengths[index % len(lengths)]
+            assert episode_return == sum(100 * (index + 1) + step for step in range(length))
+    assert [len(episodes) for episodes in finished] == [9, 11, 0, 7]
 
 
 def test_what_a_wrapper_pays_for_the_row_of_a_reset_does_not_count():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -28,8 +29,8 @@ class EnvPoolVectorEnv(VectorEnv):
             raise ImportError('EnvPool is not installed: pip install "tf_trpo[envpool]"') from error
         if environment_id not in envpool.list_all_envs():
             raise ValueError(f"EnvPool has no environment {environment_id!r}; the sync and async backends may")
-        self._envpool_make = lambda seed: envpool.make_gymnasium(
-            environment_id, num_envs=num_envs, seed=seed, **(env_kwargs or {})
+        self._make_pool = functools.partial(
+            envpool.make_gymnasium, environment_id, num_envs=num_envs, **(env_kwargs or {})
         )
         self._pool = self._make(seed)
         self._unused_seed: int | None = seed
@@ -41,7 +42,7 @@ class EnvPoolVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def _make(self, seed: int) -> Any:
-        pool = self._envpool_make(seed)
+        pool = self._make_pool(seed=seed)
         with warnings.catch_warnings():
             # EnvPool makes the spaces at their first use, float32 from float64 bounds; Gymnasium warns of that.
             warnings.filterwarnings("ignore", ".*precision lowered by casting to float32", UserWarning)

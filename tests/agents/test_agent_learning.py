@@ -1,0 +1,112 @@
+"""Learning: from a start that fails the threshold to an end that passes it."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import tf_trpo
+
+
+class Identity(gym.Env):
+    """The right action is the state that is seen: 1 point for it, 10 to be had in an episode."""
+
+    observation_space = gym.spaces.Discrete(4)
+    action_space = gym.spaces.Discrete(4)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self.observe(), {}
+
+    def observe(self):
+        self.state = int(self.np_random.integers(4))
+        return self.state
+
+    def reward(self, action):
+        return float(action == self.state)
+
+    def step(self, action):
+        reward = self.reward(action)
+        self.time += 1
+        return self.observe(), reward, False, self.time == 10, {}
+
+
+class ContinuousIdentity(Identity):
+    """The reward is minus the distance between action and state, summed over two dimensions."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Box(-2, 2, (2,), np.float32)
+
+    def observe(self):
+        self.state = self.np_random.uniform(-1, 1, 2).astype(np.float32)
+        return self.state
+
+    def reward(self, action):
+        return -float(np.sum(np.abs(action - self.state)))
+
+
+def learned(
+    environment, total_steps, *, seed, max_kl, num_envs=4, num_steps=64, hidden_sizes=(16,), episodes=20, **settings
+):
+    """Mean evaluated return before and after, and the history."""
+    policy = {"state_dependent_std": settings.pop("state_dependent_std", False)}
+    agent = tf_trpo.TRPO.for_env(
+        environment, hidden_sizes=hidden_sizes, value_hidden_sizes=hidden_sizes, seed=seed, **policy
+    )
+    agent.compile(tf_trpo.optimizers.TrustRegion(max_kl), **settings)
+    before = agent.evaluate(environment, episodes, seed=100)["mean_return"]
+    history = agent.fit(environment, total_steps, num_envs=num_envs, num_steps=num_steps, seed=seed, verbose=0).history
+    assert max(history["train/kl_divergence_loss"]) <= max_kl
+    return before, agent.evaluate(environment, episodes, seed=100)["mean_return"], history
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_discrete_actions_learn_the_identity(seed):
+    before, after, _ = learned(Identity, 5000, seed=seed, max_kl=0.05, gamma=0.5, jit_compile=False)
+    assert before < 7
+    assert after == 10
+
+
+@pytest.mark.parametrize("state_dependent_std", [False, True])
+def test_continuous_actions_learn_the_identity(state_dependent_std):
+    before, after, _ = learned(
+        ContinuousIdentity,
+        15_000,
+        seed=0,
+        max_kl=0.1,
+        gamma=0.5,
+        state_dependent_std=state_dependent_std,
+        jit_compile=False,
+    )
+    assert before < -9
+    # A twentieth for each step and dimension.
+    assert after > -1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_cartpole_is_solved_within_100_000_steps(seed):
+    before, after, _ = learned(
+        "CartPole-v1", 100_000, seed=seed, max_kl=0.01, num_envs=8, num_steps=256, hidden_sizes=(64, 64)
+    )
+    assert before < 200
+    assert after >= 475
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_pendulum_swings_up_within_200_000_steps(seed):
+    before, after, history = learned(
+        "Pendulum-v1",
+        200_000,
+        seed=seed,
+        max_kl=0.01,
+        num_envs=8,
+        num_steps=256,
+        hidden_sizes=(64, 64),
+        episodes=60,
+        gamma=0.9,
+    )
+    assert before < -800
+    assert after > -250
+    assert history["train/explained_variance"][-1] > 0.9
