@@ -17,8 +17,9 @@ from tf_trpo.numerics import unflatten
 class Policy(keras.Model):
     """Observations -> normalisation -> network -> output layer -> distribution parameters -> distribution.
 
-    A subclass says how parameters make a distribution, by `distribution`; any TFP distribution with a
-    registered KL will do. It may override the rest: `distribution_parameters` to compute them
+    A subclass says how parameters make a distribution, by `distribution`; any TFP distribution will do
+    whose KL is registered and can be differentiated twice at its minimum (that of Laplace cannot: it
+    has an absolute value there). It may override the rest: `distribution_parameters` to compute them
     otherwise, `noise` and `sample` to make sampling a plain function of its noise, `to_environment`.
 
     Args:
