@@ -2,33 +2,38 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+VERSION_CHECK := import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
+	"Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ...")
 
-.PHONY: train test test-slow check format install clean
-
-install: $(INSTALLED)  ## make .venv with everything that the other targets need
+.PHONY: train test test-slow check format clean
 
 $(INSTALLED): setup.cfg pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -c '$(VERSION_CHECK)'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable ".[test,check]"
 	touch $@
 
 train: $(INSTALLED)  ## train on CartPole-v1, evaluate and export
 	$(BIN)/python scripts/train.py --preset cartpole --export
 
-test: $(INSTALLED)  ## the quick tests
+test: $(INSTALLED_DEV)  ## the quick tests
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
-test-slow: $(INSTALLED)  ## the tests that take minutes: learning
+test-slow: $(INSTALLED_DEV)  ## the tests that learn for minutes
 	$(BIN)/python -m pytest -m slow
 
-check: $(INSTALLED)  ## format, lint, types, import floors
+check: $(INSTALLED_DEV)  ## format, lint, types, import floors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED)
+format: $(INSTALLED_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

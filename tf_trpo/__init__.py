@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tf_trpo import callbacks, estimation, models, numerics, optimizers, rollouts, serving
+    from tf_trpo import callbacks, environments, estimation, models, numerics, optimizers, rollouts, serving
     from tf_trpo.agents import TRPO, load
 
 __version__ = "0.1.0"
@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "TRPO",
     "callbacks",
+    "environments",
     "estimation",
     "load",
     "models",
@@ -34,3 +35,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return importlib.import_module(f"tf_trpo.{name}")
     raise AttributeError(f"module 'tf_trpo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

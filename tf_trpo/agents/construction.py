@@ -31,7 +31,9 @@ def make_policy(
       ValueError: another space.
     """
     common: dict[str, Any] = {
-        "network": network or mlp(observation_shape, hidden_sizes, activation=activation, seed=_branch(seed, 0)),
+        "network": mlp(observation_shape, hidden_sizes, activation=activation, seed=_branch(seed, 0))
+        if network is None
+        else network,
         "normalize_observations": normalize_observations,
         "seed": _branch(seed, 1),
     }
@@ -62,7 +64,9 @@ def make_value_function(
     """Value function for observations of a shape."""
     return ValueFunction(
         observation_shape,
-        network=network or mlp(observation_shape, hidden_sizes, activation=activation, seed=_branch(seed, 2)),
+        network=mlp(observation_shape, hidden_sizes, activation=activation, seed=_branch(seed, 2))
+        if network is None
+        else network,
         normalize_observations=normalize_observations,
         seed=_branch(seed, 3),
     )

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.models import Policy
-from tf_trpo.rollouts import Collector, Episode, EpisodeTracker, make_actor
+from tf_trpo.rollouts import (
+    Collector,
+    Episode,
+    EpisodeTracker,
+    Stream,
+    environment_seeds,
+    make_actor,
+    operation_seed,
+)
 
 _CHUNK = 128
 """Steps between two looks at which episodes have ended."""
@@ -41,12 +48,14 @@ def evaluate_policy(
     """
     num_envs = environments.num_envs
     shares = [len(share) for share in np.array_split(np.arange(episodes), num_envs)]
-    collector = Collector(environments, make_actor(policy, num_envs, deterministic=not stochastic), seed=seed)
+    actor = make_actor(policy, num_envs, deterministic=not stochastic)
+    seeds = environment_seeds(seed, Stream.EVALUATION_ENVIRONMENTS, num_envs)
+    collector = Collector(environments, actor, seeds=seeds)
     tracker = EpisodeTracker(num_envs)
     finished: list[list[Episode]] = [[] for _ in range(num_envs)]
     chunk = 0
     while any(len(done) < share for done, share in zip(finished, shares, strict=True)):
-        noise = policy.noise([_CHUNK, num_envs], tf.constant([seed, chunk], tf.int32)).numpy()
+        noise = policy.noise([_CHUNK, num_envs], operation_seed(seed, Stream.EVALUATION_ACTIONS, chunk)).numpy()
         for done, new in zip(finished, tracker.finished(collector.collect(noise)), strict=True):
             done.extend(new)
         chunk += 1

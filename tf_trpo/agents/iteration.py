@@ -108,6 +108,9 @@ class Learner:
         if self._settings.normalize_advantages:
             batch = batch._replace(advantages=normalize_advantages(batch.advantages, batch.weights))
         outcome = self._policy_optimizer.step(self._policy, batch)
+        moments = Moments(*weighted_moments(observations, steps.weights), steps.count)
+        # The value function is fitted under the statistics that it will be used with.
+        _update_normalization(self._value_function, moments)
         value_loss = fit_value_function(
             self._value_function,
             self._value_optimizer,
@@ -125,7 +128,7 @@ class Learner:
         }
         if isinstance(self._policy, GaussianPolicy):
             metrics["train/std"] = weighted_mean(self._policy.std(observations), steps.weights)
-        self._update_normalization(observations, steps)
+        metrics["train/normalization_kl"] = self._update_policy_normalization(observations, moments, steps.weights)
         return metrics, carry
 
     def _scaled_rewards(self, steps: _Steps, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -151,12 +154,22 @@ class Learner:
             return advantages, rewards_to_go(*inputs, gamma=settings.gamma)
         return advantages, lambda_returns(advantages, values)
 
-    def _update_normalization(self, observations: tf.Tensor, steps: _Steps) -> None:
-        """Last of all: every figure of this iteration is by the statistics that it acted with."""
-        moments = Moments(*weighted_moments(observations, steps.weights), steps.count)
-        for model in (self._policy, self._value_function):
-            if model.normalization is not None:
-                model.normalization.update(moments)
+    def _update_policy_normalization(self, observations: tf.Tensor, moments: Moments, weights: tf.Tensor) -> tf.Tensor:
+        """Last of all: every figure of this iteration is by the statistics that the policy acted with.
+
+        Returns:
+          Mean KL(before || after) of the update of the statistics, which no trust region bounds: large
+          in the first iterations, and falling as 1 / iterations^2.
+        """
+        before = self._policy.distribution_parameters(observations)
+        _update_normalization(self._policy, moments)
+        after = self._policy.distribution_parameters(observations)
+        return weighted_mean(self._policy.divergence(before, after), weights)
+
+
+def _update_normalization(model: Policy | ValueFunction, moments: Moments) -> None:
+    if model.normalization is not None:
+        model.normalization.update(moments)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,6 +208,8 @@ def _outcome_metrics(outcome: Outcome) -> dict[str, tf.Tensor]:
         "train/policy_objective": outcome.surrogate,
         "train/kl_divergence_loss": outcome.kl,
         "train/is_line_search_success": outcome.accepted,
+        "train/candidate_kl": outcome.candidate_kl,
+        "train/candidate_improvement": outcome.candidate_improvement,
         "train/max_kl_over_states": outcome.max_kl_over_states,
         "train/line_search_status": outcome.line_search_status,
         "train/backtracks": outcome.backtracks,

@@ -14,7 +14,16 @@ import tensorflow as tf
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.callbacks import Progress
-from tf_trpo.rollouts import Collector, Episode, EpisodeTracker, Rollout, make_actor
+from tf_trpo.rollouts import (
+    Collector,
+    Episode,
+    EpisodeTracker,
+    Rollout,
+    Stream,
+    environment_seeds,
+    make_actor,
+    operation_seed,
+)
 
 if TYPE_CHECKING:
     from tf_trpo.agents.trpo import TRPO
@@ -41,11 +50,10 @@ def train(
       The Keras History: one entry an iteration for each figure in the logs.
     """
     num_envs = environments.num_envs
-    actor = make_actor(agent.policy, num_envs)
-    collector = Collector(environments, actor, seed=seed)
-    carry = tf.zeros([num_envs])
     first = int(agent.iterations.numpy())
     goal = int(agent.env_steps.numpy()) + total_steps
+    actor = make_actor(agent.policy, num_envs)
+    collector = Collector(environments, actor, seeds=environment_seeds(seed, Stream.ENVIRONMENTS, num_envs, first))
     callback_list = keras.callbacks.CallbackList(
         [*callbacks, *([Progress()] if verbose else [])],
         add_history=True,
@@ -56,31 +64,30 @@ def train(
         total_steps=goal,
     )
     agent.stop_training = False
+    logs: dict[str, float] = {}
     callback_list.on_train_begin()
     report = _Report(agent, num_envs)
-    logs: dict[str, float] = {}
-    while int(agent.env_steps.numpy()) < goal and not agent.stop_training:
-        iteration = int(agent.iterations.numpy())
-        callback_list.on_epoch_begin(iteration)
-        callback_list.on_train_batch_begin(0)
-        noise = agent.policy.noise([num_steps, num_envs], _seed(seed, iteration, 0)).numpy()
-        # Just before they are used: a callback may have set them, such as one that restores a backup.
-        actor.update_weights()
-        rollout = collector.collect(noise)
-        metrics, carry = agent.learner.update(rollout, carry, _seed(seed, iteration, 1))
-        agent.env_steps.assign_add(int(rollout.valid.sum()))
-        agent.iterations.assign_add(1)
-        logs = report.logs(rollout, metrics)
-        callback_list.on_train_batch_end(0, logs)
-        callback_list.on_epoch_end(iteration, logs)
-    callback_list.on_train_end(logs)
+    carry = tf.zeros([num_envs])
+    # However training ends, callbacks give back the terminal and close their files.
+    try:
+        while int(agent.env_steps.numpy()) < goal and not agent.stop_training:
+            iteration = int(agent.iterations.numpy())
+            callback_list.on_epoch_begin(iteration)
+            callback_list.on_train_batch_begin(0)
+            noise = agent.policy.noise([num_steps, num_envs], operation_seed(seed, Stream.ACTIONS, iteration)).numpy()
+            # Just before they are used: a callback may have set them, such as one that restores a backup.
+            actor.update_weights()
+            rollout = collector.collect(noise)
+            minibatch_seed = operation_seed(seed, Stream.MINIBATCHES, iteration)
+            metrics, carry = agent.learner.update(rollout, carry, minibatch_seed)
+            agent.env_steps.assign_add(int(rollout.valid.sum()))
+            agent.iterations.assign_add(1)
+            logs = report.logs(rollout, metrics)
+            callback_list.on_train_batch_end(0, logs)
+            callback_list.on_epoch_end(iteration, logs)
+    finally:
+        callback_list.on_train_end(logs)
     return agent.history
-
-
-def _seed(seed: int, iteration: int, stream: int) -> tf.Tensor:
-    """int32 [2], independent for every (seed, iteration, stream)."""
-    state = np.random.SeedSequence([seed, iteration, stream]).generate_state(2)
-    return tf.constant(state.astype(np.int32))
 
 
 class _Report:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from gymnasium.vector import VectorEnv
 
 from tf_trpo.agents.construction import check_fit, make_policy, make_value_function
 from tf_trpo.agents.evaluation import Evaluation, evaluate_policy
 from tf_trpo.agents.iteration import Learner, UpdateSettings
 from tf_trpo.agents.training import train
-from tf_trpo.environments import VectorBackend, make_vector_environment
+from tf_trpo.environments import VectorBackend, open_vector_environment
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
@@ -37,12 +35,17 @@ class TRPO(keras.Model):
       policy: observations -> distribution over actions.
       value_function: observations -> V.
 
+    Raises:
+      ValueError: the two share weights: fitting the one would move the other out of its trust region.
+
     Source:
       Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1.
     """
 
     def __init__(self, policy: Policy, value_function: ValueFunction, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if {id(v) for v in policy.trainable_variables} & {id(v) for v in value_function.trainable_variables}:
+            raise ValueError("the policy and the value function share trainable weights; give each its own network")
         self.policy = policy
         self.value_function = value_function
         self.return_scale = RunningReturnScale()
@@ -85,7 +88,7 @@ class TRPO(keras.Model):
         Raises:
           ValueError: a space or an autoreset mode that is not supported.
         """
-        with _environments(environment, 1, env_kwargs=env_kwargs) as environments:
+        with open_vector_environment(environment, 1, env_kwargs=env_kwargs) as environments:
             observation_shape = environments.single_observation_space.shape
             action_space = environments.single_action_space
         assert observation_shape is not None, "make_vector_environment gives Box observations"
@@ -129,6 +132,11 @@ class TRPO(keras.Model):
         Raises:
           ValueError, TypeError: a setting out of range or unknown.
         """
+        unknown = set(settings) - {field.name for field in dataclasses.fields(UpdateSettings)}
+        if unknown:
+            raise TypeError(f"compile has no settings {sorted(unknown)}; see its policy_optimizer and value_optimizer")
+        if policy_optimizer is not None and not isinstance(policy_optimizer, TrustRegion):
+            raise TypeError(f"policy_optimizer must be a TrustRegion, got {policy_optimizer!r}")
         self.policy_optimizer = TrustRegion() if policy_optimizer is None else policy_optimizer
         self.optimizer = keras.optimizers.get(value_optimizer or keras.optimizers.Adam(1e-3))
         self.optimizer.build(self.value_function.trainable_variables)
@@ -155,7 +163,7 @@ class TRPO(keras.Model):
         backend: VectorBackend = "sync",
         env_kwargs: Mapping[str, Any] | None = None,
         seed: int = 0,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
+        callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
         verbose: int = 1,
     ) -> keras.callbacks.History:
         """Train for at least `total_steps` environment steps, in whole iterations.
@@ -182,10 +190,18 @@ class TRPO(keras.Model):
         """
         if total_steps < 1 or num_steps < 1:
             raise ValueError(f"total_steps and num_steps must be at least 1, got {total_steps} and {num_steps}")
-        with _environments(environment, num_envs, backend=backend, seed=seed, env_kwargs=env_kwargs) as environments:
+        with open_vector_environment(
+            environment, num_envs, backend=backend, seed=seed, env_kwargs=env_kwargs
+        ) as environments:
             check_fit(self.policy, environments)
             return train(
-                self, environments, total_steps, num_steps=num_steps, seed=seed, callbacks=callbacks, verbose=verbose
+                self,
+                environments,
+                total_steps,
+                num_steps=num_steps,
+                seed=seed,
+                callbacks=[callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks,
+                verbose=verbose,
             )
 
     def evaluate(
@@ -217,7 +233,7 @@ class TRPO(keras.Model):
         if episodes < 1:
             raise ValueError(f"episodes must be at least 1, got {episodes}")
         num_envs = min(episodes, 10) if num_envs is None else num_envs
-        with _environments(environment, num_envs, env_kwargs=env_kwargs) as environments:
+        with open_vector_environment(environment, num_envs, env_kwargs=env_kwargs) as environments:
             check_fit(self.policy, environments)
             evaluation: Evaluation = evaluate_policy(
                 self.policy, environments, episodes, stochastic=stochastic, seed=seed
@@ -232,11 +248,18 @@ class TRPO(keras.Model):
         """Actions, as the environment takes them, for observations [N, ...].
 
         Args:
-          observations: float array [N, ...]; not normalised, the policy does that.
+          observations: float array [N, ...], as the vector environment gives them (Discrete ones one-hot);
+            not normalised, the policy does that.
           stochastic: sample; by default the mode is taken.
           seed: of the samples.
+
+        Raises:
+          ValueError: the observations are not a batch of the right shape.
         """
         inputs = tf.convert_to_tensor(np.asarray(observations, np.float32))
+        if tuple(inputs.shape[1:]) != self.policy.observation_shape:
+            expected = ", ".join(["N", *map(str, self.policy.observation_shape)])
+            raise ValueError(f"observations must be a batch [{expected}], got an array of shape {tuple(inputs.shape)}")
         parameters = self.policy.distribution_parameters(inputs)
         if stochastic:
             noise = self.policy.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32))
@@ -247,7 +270,7 @@ class TRPO(keras.Model):
 
     def export(self, path: str | os.PathLike[str]) -> str:
         """Write a SavedModel for serving to PATH/VERSION; see `tf_trpo.serving.export_policy`."""
-        return export_policy(self.policy, self.value_function, path)
+        return export_policy(self.policy, self.value_function, self.return_scale, path)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -286,14 +309,3 @@ def load(path: str | os.PathLike[str]) -> TRPO:
     if not isinstance(agent, TRPO):
         raise ValueError(f"{path} holds a {type(agent).__name__}, not a TRPO agent")
     return agent
-
-
-@contextmanager
-def _environments(environment: Environment, num_envs: int, **kwargs: Any) -> Iterator[VectorEnv]:
-    """Vector environments, closed at the end unless they are the caller's own."""
-    environments = make_vector_environment(environment, num_envs, **kwargs)
-    try:
-        yield environments
-    finally:
-        if not isinstance(environment, VectorEnv):
-            environments.close()

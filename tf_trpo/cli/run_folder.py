@@ -87,6 +87,13 @@ class RunFolder:
             raise UsageError(f"{self.agent} cannot be loaded: {' '.join(str(error).split())}") from None
 
 
+def free_run_dir(environment: str, seed: int) -> Path:
+    """The default folder of a run: runs/ENV-SEED, or the first of runs/ENV-SEED-2, -3 ... that is free."""
+    first = Path("runs") / f"{environment.replace('/', '-')}-{seed}"
+    names = (first, *(first.with_name(f"{first.name}-{number}") for number in range(2, 10_000)))
+    return next((name for name in names if not name.exists()), first)
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

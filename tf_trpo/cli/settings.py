@@ -34,7 +34,7 @@ class RunSettings:
     seed: int = 0
     """Same seed, same weights, on one machine."""
     run_dir: Path | None = None
-    """Folder of the run; by default runs/ENV/SEED. It must not exist."""
+    """Folder of the run, which must not exist; by default runs/ENV-SEED, or runs/ENV-SEED-2 and so on."""
     eval_every: int = 0
     """Environment steps between two evaluations during training; 0 for none."""
     eval_episodes: int = 20

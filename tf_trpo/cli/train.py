@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.presets import parse_settings
-from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.run_folder import RunFolder, free_run_dir
 from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
 from tf_trpo.cli.startup import start_tensorflow
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     import tf_trpo
 
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
 def main(argv: Sequence[str]) -> None:
     """Parse options, train, evaluate, save, and say what to do next."""
     with one_line_errors():
@@ -28,9 +33,14 @@ def main(argv: Sequence[str]) -> None:
         _check_ranges(settings)
         start_tensorflow(settings.run.threads)
         agent = _agent(settings)
-        folder = RunFolder(settings.run.run_dir or Path("runs") / settings.environment.env / str(settings.run.seed))
+        folder = RunFolder(settings.run.run_dir or free_run_dir(settings.environment.env, settings.run.seed))
         folder.create(settings.flat())
-    _train(agent, settings, folder)
+    try:
+        _train(agent, settings, folder)
+    except KeyboardInterrupt:
+        agent.save(folder.agent)
+        print(f"\ninterrupted after {int(agent.env_steps.numpy())} steps; the agent as it was is {folder.agent}")
+        raise SystemExit(INTERRUPTED) from None
     agent.save(folder.agent)
     result = agent.evaluate(settings.environment.env, settings.run.eval_episodes, seed=settings.run.seed)
     folder.evaluation.write_text(json.dumps(result) + "\n", encoding="utf-8")
@@ -46,7 +56,7 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
 
     import tf_trpo
     from tf_trpo.agents.construction import check_fit
-    from tf_trpo.environments import make_vector_environment
+    from tf_trpo.environments import open_vector_environment
 
     run, policy, step = settings.run, settings.policy, settings.trust_region
     advantages, value = settings.advantages, settings.value
@@ -63,9 +73,8 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
             seed=run.seed,
         )
         if settings.environment.backend == "envpool":  # has other environments than Gymnasium, or is not installed
-            pool = make_vector_environment(settings.environment.env, backend="envpool", seed=run.seed)
-            check_fit(agent.policy, pool)
-            pool.close()
+            with open_vector_environment(settings.environment.env, 1, backend="envpool", seed=run.seed) as pool:
+                check_fit(agent.policy, pool)
         agent.compile(
             tf_trpo.optimizers.TrustRegion(
                 step.max_kl,
@@ -145,20 +154,23 @@ def _callbacks(settings: TrainSettings, folder: RunFolder) -> list[keras.callbac
 
 def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str, float]) -> None:
     run_dir = shlex.quote(str(folder.path))
+    python = shlex.quote(_from_here(Path(sys.executable)))
+    tensorboard = shlex.quote(_from_here(Path(sys.executable).parent / "tensorboard"))
     print(
         f"\nMean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over {result['episodes']} episodes "
         f"of {settings.environment.env} (deterministic actions).\n"
         f"Run folder: {folder.path}\n\n"
-        f"Look at the run:    tensorboard --logdir {run_dir}\n"
-        f"Evaluate again:     python scripts/evaluate.py {run_dir} --episodes 100"
+        f"Look at the run:    {tensorboard} --logdir {run_dir}\n"
+        f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100"
     )
+    name = settings.environment.env.rpartition("/")[2]
     if settings.run.export:
-        model = settings.environment.env.rpartition("/")[2]
-        print(
-            f"Serve the model:    docker run --rm -p 8501:8501 -e MODEL_NAME={model} \\\n"
-            f'                      -v "$PWD/{folder.saved_model}:/models/{model}" tensorflow/serving'
-        )
+        volume = shlex.quote(f"{folder.saved_model.resolve()}:/models/{name}")
+        print(f"Serve the model:    docker run --rm -p 8501:8501 -e MODEL_NAME={name} -v {volume} tensorflow/serving")
     else:
-        print(
-            f"Export for serving: python scripts/export.py {run_dir} --output saved_models/{settings.environment.env}"
-        )
+        print(f"Export for serving: {python} -m tf_trpo export {run_dir} --output saved_models/{name}")
+
+
+def _from_here(path: Path) -> str:
+    """The path, relative to the working folder where it is below that."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -52,8 +52,13 @@ class EnvPoolVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start new episodes; a seed makes the pool anew, since EnvPool is seeded when made."""
-        if isinstance(seed, int) and seed != self._unused_seed:
+        """Start new episodes; a seed makes the pool anew, since EnvPool is seeded when made.
+
+        It takes one seed for the pool: of a list, the first.
+        """
+        if isinstance(seed, list):
+            seed = seed[0]
+        if seed is not None and seed != self._unused_seed:
             self._pool.close()
             self._pool = self._make(seed)
         self._unused_seed = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
@@ -47,15 +48,39 @@ def make_vector_environment(
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
     if isinstance(environment, VectorEnv):
-        environments = environment
-    elif backend == "envpool":
+        return _checked(environment)
+    if not isinstance(environment, str) and not callable(environment):
+        raise ValueError(
+            f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "
+            f"{type(environment).__name__} is none of these"
+        )
+    if backend == "envpool":
         environments = _make_envpool(environment, num_envs, seed, env_kwargs)
     else:
         environments = _make_gymnasium(environment, num_envs, backend, env_kwargs)
+    try:
+        return _checked(environments)
+    except ValueError:
+        environments.close()
+        raise
+
+
+@contextmanager
+def open_vector_environment(environment: Environment, num_envs: int, **kwargs: Any) -> Iterator[VectorEnv]:
+    """`make_vector_environment`, closed at the end unless it is the caller's own."""
+    environments = make_vector_environment(environment, num_envs, **kwargs)
+    try:
+        yield environments
+    finally:
+        if not isinstance(environment, VectorEnv):
+            environments.close()
+
+
+def _checked(environments: VectorEnv) -> VectorEnv:
     _check_autoreset(environments)
     _check_spaces(environments)
     if not isinstance(environments.single_observation_space, gym.spaces.Box):
-        environments = FlattenObservation(environments)
+        return FlattenObservation(environments)
     return environments
 
 

@@ -26,7 +26,7 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
 
     Args:
       samples: float [N, ...].
-      weights: float [N], non-negative, summing to 1.
+      weights: float [N], non-negative, summing to 1; samples of weight 0 may be anything.
 
     Returns:
       Mean and variance, each [...].
@@ -35,7 +35,7 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
     # error of their mean would pass for a spread, and whoever divides by it would blow it up to size 1.
     reference = tf.gather(samples, tf.argmax(weights))
     weights = tf.reshape(weights, [-1] + [1] * (samples.shape.rank - 1))
-    offsets = samples - reference
+    offsets = tf.where(weights > 0, samples - reference, tf.zeros_like(samples))
     mean_offset = tf.reduce_sum(weights * offsets, axis=0)
     return reference + mean_offset, tf.reduce_sum(weights * tf.square(offsets - mean_offset), axis=0)
 

@@ -66,7 +66,8 @@ class RunningReturnScale(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return inputs * tf.math.rsqrt(self.variance + self.epsilon)
+        # Returns that do not vary set no scale.
+        return inputs * tf.where(self.variance > 0, tf.math.rsqrt(self.variance + self.epsilon), 1.0)
 
     def update(self, moments: Moments) -> None:
         """Take in returns by their moments (scalars)."""

@@ -26,7 +26,8 @@ class Policy(keras.Model):
       observation_shape: shape of one observation.
       num_outputs: units of the linear output layer.
       network: any keras.Model from [N, *observation_shape] to [N, features]; by default an MLP of
-        64-64 tanh units.
+        64-64 tanh units. It is called as at inference: no dropout, and
+        statistics such as those of batch normalisation stay as they are.
       normalize_observations: put a `RunningNormalization` in front of the network.
       output_gain: gain of the output layer's orthogonal initialiser; small values start near the
         same distribution in every state.
@@ -93,7 +94,7 @@ class Policy(keras.Model):
             return self.distribution_parameters(observations)
 
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-        """Noise [*shape, ...] that `sample` turns into actions: here, a seed for each sample.
+        """Noise [*shape, ...] that `sample` turns into actions: here, seeds; `sample` uses the first for all.
 
         Args:
           shape: leading dimensions.

@@ -19,7 +19,7 @@ class ValueFunction(keras.Model):
     Args:
       observation_shape: shape of one observation.
       network: any keras.Model from [N, *observation_shape] to [N, features]; by default an MLP of
-        64-64 tanh units.
+        64-64 tanh units. It is called as at inference, also while it is fitted.
       normalize_observations: put a `RunningNormalization` in front of the network.
       seed: makes the initial weights reproducible.
     """

@@ -98,7 +98,8 @@ def backtracking_line_search(
     no_direction = tf.constant(int(LineSearchStatus.NO_DIRECTION))
     j, status, improvement, kl, candidate = tf.while_loop(refused, attempt, [first, no_direction, zero, zero, theta])
     accepted = tf.equal(status, LineSearchStatus.ACCEPTED)
-    return LineSearchResult(tf.where(accepted, candidate, theta), status, j, improvement, kl)
+    tried = tf.where(searchable, j, 0)
+    return LineSearchResult(tf.where(accepted, candidate, theta), status, tried, improvement, kl)
 
 
 def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float) -> tf.Tensor:

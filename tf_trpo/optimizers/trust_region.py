@@ -41,6 +41,8 @@ class Outcome(NamedTuple):
       actual_improvement: L(new) - L(old); 0 if refused.
       improvement_ratio: actual / predicted improvement; 0 if refused.
       kl: mean joint KL(old || new) over valid samples, in nats; 0 if refused.
+      candidate_kl: KL of the candidate tried last: that of the step if accepted, else what was refused.
+      candidate_improvement: L(candidate) - L(old), likewise.
       max_kl_over_states: the largest KL(old || new) of a valid sample.
       entropy: mean entropy of the new policy, in nats.
       gradient_norm: |g|, Euclidean, of the surrogate's gradient.
@@ -58,6 +60,8 @@ class Outcome(NamedTuple):
     actual_improvement: tf.Tensor
     improvement_ratio: tf.Tensor
     kl: tf.Tensor
+    candidate_kl: tf.Tensor
+    candidate_improvement: tf.Tensor
     max_kl_over_states: tf.Tensor
     entropy: tf.Tensor
     gradient_norm: tf.Tensor
@@ -250,6 +254,8 @@ def _outcome(
         actual_improvement=actual,
         improvement_ratio=tf.math.divide_no_nan(actual, predicted),
         kl=tf.where(accepted, search.kl, 0.0),
+        candidate_kl=search.kl,
+        candidate_improvement=search.improvement,
         gradient_norm=gradient_norm,
         step_norm=tf.norm(step),
         cg_status=solution.status,

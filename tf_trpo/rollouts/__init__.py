@@ -4,6 +4,7 @@ from tf_trpo.rollouts.actor import Actor, CompiledActor, LiteActor, make_actor
 from tf_trpo.rollouts.collector import Collector
 from tf_trpo.rollouts.episodes import Episode, EpisodeTracker
 from tf_trpo.rollouts.rollout import Rollout
+from tf_trpo.rollouts.seeds import Stream, environment_seeds, operation_seed
 
 __all__ = [
     "Actor",
@@ -13,5 +14,8 @@ __all__ = [
     "EpisodeTracker",
     "LiteActor",
     "Rollout",
+    "Stream",
+    "environment_seeds",
     "make_actor",
+    "operation_seed",
 ]

@@ -1,0 +1,32 @@
+"""Every random choice as a function of (seed, stream, position)."""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+import tensorflow as tf
+
+
+class Stream(enum.IntEnum):
+    """What the random numbers are for; no two streams share any."""
+
+    ACTIONS = 1
+    MINIBATCHES = 2
+    ENVIRONMENTS = 3
+    EVALUATION_ACTIONS = 4
+    EVALUATION_ENVIRONMENTS = 5
+
+
+def operation_seed(seed: int, stream: Stream, position: int = 0) -> tf.Tensor:
+    """Seed int32 [2] of a stateless TensorFlow operation."""
+    return tf.constant(_words(seed, stream, position, 2).astype(np.int32))
+
+
+def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0) -> list[int]:
+    """A seed for each environment. Neighbouring seeds have none in common, unlike seed + i."""
+    return [int(word >> 1) for word in _words(seed, stream, position, num_envs)]
+
+
+def _words(seed: int, stream: Stream, position: int, count: int) -> np.ndarray:
+    return np.random.SeedSequence([seed, int(stream), position]).generate_state(count)
