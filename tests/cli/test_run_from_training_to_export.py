@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -19,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import tf_trpo
 from tf_trpo.cli import main
+from tf_trpo.cli.run_folder import free_run_dir
 from tf_trpo.cli.settings import TrainSettings
 
 # Keras 3.15 saves variables by np.array(variable), and their __array__ lacks NumPy 2's copy keyword.
@@ -107,14 +109,21 @@ def test_standard_error_shows_progress_and_nothing_of_tensorflow(run, trained):
 def test_standard_output_says_how_it_went_and_what_to_do_next(run, trained):
     result = json.loads((run / "evaluation.json").read_text())
     assert f"Mean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over 4 episodes" in trained.stdout
-    for line in (
-        "Run folder: my run",
-        "tensorboard --logdir 'my run'",
-        "python scripts/evaluate.py 'my run'",
-        "docker run",
-        "MODEL_NAME=CartPole-v1",
-    ):
-        assert line in trained.stdout
+    assert "Run folder: my run\n" in trained.stdout
+    assert "-e MODEL_NAME=CartPole-v1 " in trained.stdout
+    assert shlex.quote(f"{run / 'saved_model'}:/models/CartPole-v1") in trained.stdout
+
+
+def test_the_commands_that_it_says_can_be_copied_and_run(run, trained, workplace):
+    commands = dict(re.findall(r"^([A-Z][a-z ]+): +(.+)$", trained.stdout, re.MULTILINE))
+    tensorboard, *options = shlex.split(commands["Look at the run"])
+    assert (workplace / tensorboard).is_file()
+    assert options == ["--logdir", "my run"]
+    result = subprocess.run(
+        commands["Evaluate again"], shell=True, cwd=workplace, capture_output=True, text=True, timeout=600, check=True
+    )
+    assert result.stdout.startswith("mean return ")
+    assert "100 episodes" in result.stdout
 
 
 def test_the_configuration_holds_every_setting_and_the_versions(run):
@@ -271,14 +280,15 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
     monkeypatch.chdir(tmp_path)
     options = ["--env", "Pendulum-v1", "--seed", "3", "--initial-std", "0.25", "--state-dependent-std"]
     main(["train", *options, *SMALL, "--checkpoint-every", "0"])
-    run = Path("runs/Pendulum-v1/3")
+    run = Path("runs/Pendulum-v1-3")
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "history.csv", "tensorboard", "agent.keras", "evaluation.json")
     }
     policy = tf_trpo.load(run / "agent.keras").policy
     assert (policy.initial_std, policy.state_dependent_std, policy.normalize_observations) == (0.25, True, True)
-    out = capsys.readouterr().out
-    assert "Export for serving: python scripts/export.py runs/Pendulum-v1/3 --output saved_models/Pendulum-v1" in out
+    command = re.search(r"^Export for serving: (.+)$", capsys.readouterr().out, re.MULTILINE).group(1)
+    expected = ["-m", "tf_trpo", "export", "runs/Pendulum-v1-3", "--output", "saved_models/Pendulum-v1"]
+    assert shlex.split(command) == [sys.executable, *expected]
 
 
 def test_the_same_seed_trains_the_same_weights_and_another_one_others(tmp_path):
@@ -289,6 +299,28 @@ def test_the_same_seed_trains_the_same_weights_and_another_one_others(tmp_path):
         weights.append([weight.numpy() for weight in agent.policy.weights + agent.value_function.weights])
     assert all(np.array_equal(first, second) for first, second in zip(weights[0], weights[1], strict=True))
     assert not all(np.array_equal(first, other) for first, other in zip(weights[0], weights[2], strict=True))
+
+
+def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    taken = []
+    for _ in range(3):
+        taken.append(free_run_dir("ALE/Pong-v5", 7))
+        taken[-1].mkdir(parents=True)
+    assert [str(folder) for folder in taken] == ["runs/ALE-Pong-v5-7", "runs/ALE-Pong-v5-7-2", "runs/ALE-Pong-v5-7-3"]
+
+
+def test_an_interrupted_training_saves_the_agent_as_it_was(tmp_path, monkeypatch, capsys):
+    def interrupted(agent, *args, **kwargs):
+        agent.env_steps.assign(123)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tf_trpo.TRPO, "fit", interrupted)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "--run-dir", str(tmp_path / "run")])
+    assert exit_info.value.code == 130
+    assert "interrupted after 123 steps" in capsys.readouterr().out
+    assert int(tf_trpo.load(tmp_path / "run" / "agent.keras").env_steps) == 123
 
 
 def test_envpool_trains(tmp_path, capsys):

@@ -156,12 +156,6 @@ def test_a_run_folder_that_exists_is_refused_and_left_as_it_is(capsys, workplace
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"config.json": "mine"}
 
 
-def test_the_default_run_folder_is_refused_too_when_it_exists(capsys, workplace):
-    (workplace / "runs" / "CartPole-v1" / "0").mkdir(parents=True)
-    assert "runs/CartPole-v1/0 exists" in refused(capsys)
-    assert not list((workplace / "runs" / "CartPole-v1" / "0").iterdir())
-
-
 def test_a_run_folder_that_cannot_be_made_is_refused(capsys, workplace):
     (workplace / "file").write_text("mine")
     assert "cannot be made" in refused(capsys, "--run-dir", workplace / "file" / "run")

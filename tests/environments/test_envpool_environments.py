@@ -141,6 +141,11 @@ def test_resetting_by_the_same_seed_starts_the_same_episodes_again(make):
         np.testing.assert_array_equal(array, other)
 
 
+def test_of_a_list_of_seeds_the_first_counts(make):
+    fresh = make("CartPole-v1", 3, seed=8).reset(seed=8)[0]
+    np.testing.assert_array_equal(make("CartPole-v1", 3, seed=7).reset(seed=[8, 1, 2])[0], fresh)
+
+
 def test_resetting_without_a_seed_starts_other_episodes(make):
     environments = make("CartPole-v1", 3, seed=7)
     first = environments.reset(seed=7)[0].copy()

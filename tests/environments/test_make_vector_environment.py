@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from tf_trpo.environments import make_vector_environment
+from tf_trpo.environments import make_vector_environment, open_vector_environment
 
 VECTORS = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
 
@@ -20,6 +20,7 @@ class Constant(gym.Env):
         self.observation_space = observation_space or spaces.Box(-1, 1, (2,))
         self.action_space = action_space or spaces.Discrete(2)
         self._observation = np.zeros(2, np.float32) if observation is None else observation
+        self.closed = False
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -27,6 +28,9 @@ class Constant(gym.Env):
 
     def step(self, action):
         return self._observation, 0.0, False, False, {}
+
+    def close(self):
+        self.closed = True
 
 
 class OwnVector(VectorEnv):
@@ -127,6 +131,27 @@ def test_other_actions_are_refused_and_the_supported_ones_named(action_space, re
 def test_a_box_of_integer_actions_is_refused():
     with pytest.raises(ValueError, match="a Box of actions must hold floats"):
         make_vector_environment(lambda: Constant(action_space=spaces.Box(0, 3, (2,), np.int32)))
+
+
+def test_environments_that_are_refused_are_closed_but_for_the_callers_own():
+    refused = [Constant(action_space=spaces.MultiBinary(3)) for _ in range(2)]
+    with pytest.raises(ValueError, match="not supported"):
+        make_vector_environment(lambda: refused[0])
+    with pytest.raises(ValueError, match="not supported"):
+        make_vector_environment(SyncVectorEnv([lambda: refused[1]]))
+    assert [environment.closed for environment in refused] == [True, False]
+
+
+def test_environments_are_closed_at_the_end_of_their_block_but_for_the_callers_own():
+    inside = [Constant(), Constant()]
+    with open_vector_environment(lambda: inside[0], 1), open_vector_environment(SyncVectorEnv([lambda: inside[1]]), 1):
+        assert not any(environment.closed for environment in inside)
+    assert [environment.closed for environment in inside] == [True, False]
+
+
+def test_something_else_than_an_environment_is_refused():
+    with pytest.raises(ValueError, match=r"given by its Gymnasium id.*Constant is none of these"):
+        make_vector_environment(Constant())
 
 
 @pytest.mark.parametrize("action_space", [spaces.Box(-1, 1, (2,), np.float64), spaces.Discrete(3, start=-1)], ids=str)

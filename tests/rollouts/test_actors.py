@@ -215,7 +215,7 @@ def test_a_policy_run_by_tensorflow_collects(caplog):
     policy = DefaultSampling((3,), 2, network=mlp((3,), [6]))
     environments = make_vector_environment("Pendulum-v1", 3)
     with caplog.at_level(logging.WARNING, LOGGER):
-        collector = Collector(environments, make_actor(policy, 3), seed=0)
+        collector = Collector(environments, make_actor(policy, 3))
     rollout = collector.collect(policy.noise([4, 3], tf.constant([0, 0])).numpy())
     assert rollout.actions.shape == (4, 3, 1)
     assert len(np.unique(rollout.actions)) == 12

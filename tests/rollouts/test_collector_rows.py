@@ -210,10 +210,11 @@ def test_the_actor_sees_the_observation_of_its_row():
     assert seen[0].dtype == np.float32
 
 
-def test_only_the_first_reset_is_seeded_and_each_environment_differently():
-    collector, environments = make_collector(seed=11)
+@pytest.mark.parametrize(("seed", "first"), [(11, [11, 12, 13, 14]), ([11, 5, 9, 2], [11, 5, 9, 2])], ids=str)
+def test_the_first_reset_of_each_environment_is_seeded_and_no_other(seed, first):
+    collector, environments = make_collector(seed=seed)
     collector.collect(noise_rows(10))
-    assert [environment.seeds[0] for environment in environments.envs] == [11, 12, 13, 14]
+    assert [environment.seeds[0] for environment in environments.envs] == first
     assert {seed for environment in environments.envs for seed in environment.seeds[1:]} == {None}
 
 
@@ -259,6 +260,6 @@ def test_discrete_actions_are_stored_and_given_as_numbers():
         return Actions(sampled, sampled)
 
     noise = noise_rows(5, 2)[..., 0]
-    rollout = Collector(environments, choose, seed=0).collect(noise)
+    rollout = Collector(environments, choose).collect(noise)
     np.testing.assert_array_equal(rollout.actions, noise > 0)
     assert rollout.actions.dtype == np.int32

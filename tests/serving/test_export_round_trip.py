@@ -42,7 +42,7 @@ def make_agent(policy):
     """An agent with weights and statistics that all make a difference."""
     agent = tf_trpo.TRPO(policy, ValueFunction(OBSERVATIONS, network=mlp(OBSERVATIONS, [5])))
     rng = np.random.default_rng(0)
-    for weight in agent.policy.weights + agent.value_function.weights:
+    for weight in agent.policy.weights + agent.value_function.weights + agent.return_scale.weights:
         values = rng.standard_normal(weight.shape)
         weight.assign(np.abs(values) + 0.5 if weight.name in ("variance", "count") else values)
     return agent
@@ -54,7 +54,8 @@ def observations(count):
 
 def expected(agent, signature, inputs, seed):
     if signature == "value":
-        return agent.value_function(inputs).numpy()
+        # The agent learns values of rewards divided by the standard deviation of the return.
+        return agent.value_function(inputs).numpy() * np.sqrt(agent.return_scale.variance.numpy())
     return agent.predict(inputs, stochastic=signature == "act_stochastic", seed=seed)
 
 
@@ -104,11 +105,12 @@ def test_samples_are_those_of_the_agent_for_any_batch_size(exported, loaded, cou
 
 
 @pytest.mark.parametrize("count", [1, 3, 17])
-def test_values_are_those_of_the_agent_for_any_batch_size(exported, loaded, count):
+def test_values_are_those_of_the_agent_in_units_of_the_environment_for_any_batch_size(exported, loaded, count):
     inputs = observations(count)
     values = loaded.signatures["value"](observations=tf.constant(inputs))["values"]
     assert values.shape == [count]
-    np.testing.assert_allclose(values, exported[0].value_function(inputs), atol=1e-5)
+    np.testing.assert_allclose(values, expected(exported[0], "value", inputs, seed=0), atol=1e-5)
+    assert np.abs(values - exported[0].value_function(inputs)).max() > 0.1
 
 
 def test_the_same_seed_gives_the_same_actions_and_another_seed_others(loaded):

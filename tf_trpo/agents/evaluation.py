@@ -49,8 +49,8 @@ def evaluate_policy(
     num_envs = environments.num_envs
     shares = [len(share) for share in np.array_split(np.arange(episodes), num_envs)]
     actor = make_actor(policy, num_envs, deterministic=not stochastic)
-    seeds = environment_seeds(seed, Stream.EVALUATION_ENVIRONMENTS, num_envs)
-    collector = Collector(environments, actor, seeds=seeds)
+    env_seeds = environment_seeds(seed, Stream.EVALUATION_ENVIRONMENTS, num_envs)
+    collector = Collector(environments, actor, seed=env_seeds)
     tracker = EpisodeTracker(num_envs)
     finished: list[list[Episode]] = [[] for _ in range(num_envs)]
     chunk = 0

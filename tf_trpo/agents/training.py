@@ -53,7 +53,7 @@ def train(
     first = int(agent.iterations.numpy())
     goal = int(agent.env_steps.numpy()) + total_steps
     actor = make_actor(agent.policy, num_envs)
-    collector = Collector(environments, actor, seeds=environment_seeds(seed, Stream.ENVIRONMENTS, num_envs, first))
+    collector = Collector(environments, actor, seed=environment_seeds(seed, Stream.ENVIRONMENTS, num_envs, first))
     callback_list = keras.callbacks.CallbackList(
         [*callbacks, *([Progress()] if verbose else [])],
         add_history=True,

@@ -15,14 +15,14 @@ class Collector:
     Args:
       environments: with NEXT_STEP autoreset, as `make_vector_environment` gives them.
       actor: the policy, for as many environments.
-      seeds: of the environments' first reset, one each; random by default.
+      seed: of the environments' first reset, one for each or one for all; random by default.
     """
 
-    def __init__(self, environments: VectorEnv, actor: Actor, *, seeds: list[int] | None = None) -> None:
+    def __init__(self, environments: VectorEnv, actor: Actor, *, seed: int | list[int] | None = None) -> None:
         self._environments = environments
         self._actor = actor
         self._action_dtype = environments.single_action_space.dtype
-        observations, _ = environments.reset(seed=seeds)  # type: ignore[arg-type]  # every vector takes a list
+        observations, _ = environments.reset(seed=seed)  # type: ignore[arg-type]  # every vector takes a list
         self._observations = np.array(observations, np.float32)
         self._just_ended = np.zeros(environments.num_envs, bool)
 
