@@ -22,7 +22,7 @@ train: $(INSTALLED)  ## train on CartPole-v1, evaluate and export
 	$(BIN)/python scripts/train.py --preset cartpole --export
 
 test: $(INSTALLED_DEV)  ## the quick tests
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(INSTALLED_DEV)  ## the tests that learn for minutes
 	$(BIN)/python -m pytest -m slow

@@ -9,11 +9,6 @@ import tensorflow as tf
 
 import tf_trpo
 
-# Keras makes NumPy arrays of its variables in a way that NumPy 2 deprecates, wherever it reads one.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras.src.backend.tensorflow.core"
-)
-
 STEPS_PER_ITERATION = 32
 
 

@@ -8,11 +8,6 @@ import pytest
 
 import tf_trpo
 
-# Keras makes NumPy arrays of its variables in a way that NumPy 2 deprecates, wherever it reads one.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras.src.backend.tensorflow.core"
-)
-
 SETTINGS = {
     "gamma": 0.9,
     "gae_lambda": 0.8,

@@ -12,11 +12,6 @@ from tensorboard.util import tensor_util
 import tf_trpo
 from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, TensorBoard
 
-# Keras 3.15 saves variables by np.array(variable), and their __array__ lacks NumPy 2's copy keyword.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras"
-)
-
 ITERATIONS = 4
 
 

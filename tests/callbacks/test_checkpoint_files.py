@@ -100,8 +100,6 @@ def test_settings_out_of_range_are_refused(tmp_path, every_steps, keep):
         Checkpoint(tmp_path, every_steps, keep=keep)
 
 
-# Keras 3.15 saves variables by np.array(variable), and their __array__ lacks NumPy 2's copy keyword.
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras")
 def test_a_checkpoint_is_the_agent_as_it_was(tmp_path):
     agent = tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=[4], value_hidden_sizes=[4], seed=0)
     callback = started(Checkpoint(tmp_path, 10), agent)

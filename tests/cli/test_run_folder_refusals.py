@@ -9,11 +9,6 @@ from tf_trpo.cli import main
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.settings import TrainSettings
 
-# Keras 3.15 saves variables by np.array(variable), and their __array__ lacks NumPy 2's copy keyword.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning:keras"
-)
-
 
 @pytest.fixture
 def run(tmp_path):
