@@ -178,8 +178,10 @@ def test_the_value_function_is_fitted_to_its_targets(rollout, value_target, targ
     values = values_of(update, rollout)
     metrics = update(rollout)
     targets = advantages_by_loop(rollout, rollout.rewards, values, gamma, target_lambda) + values[:-1]
+    # It is fitted under the statistics that it will be used with, those after the update.
+    errors = (targets - values_of(update, rollout)[:-1])[rollout.valid]
+    assert metrics["train/value_loss"] == pytest.approx(np.mean(errors**2), rel=1e-4)
     residuals = (targets - values[:-1])[rollout.valid]
-    assert metrics["train/value_loss"] == pytest.approx(np.mean(residuals**2), rel=1e-4)
     explained = 1 - residuals.var() / targets[rollout.valid].var()
     assert metrics["train/explained_variance"] == pytest.approx(explained, rel=1e-3)
 
@@ -193,11 +195,11 @@ def test_rewards_to_go_are_the_plain_discounted_sums_of_whole_episodes():
     observations = np.random.default_rng(1).normal(size=(T + 1, B, 2)).astype(np.float32)
     whole = Rollout(observations, np.zeros((T, B), np.int32), rewards, terminated, flags, ~flags)
     sums = np.array([gamma ** np.arange(T - t) @ rewards[t:] for t in range(T)])
-    residuals = sums - values_of(update, whole)[:-1]
-    assert update(whole)["train/value_loss"] == pytest.approx(np.mean(residuals**2), rel=1e-4)
+    loss = update(whole)["train/value_loss"]
+    assert loss == pytest.approx(np.mean((sums - values_of(update, whole)[:-1]) ** 2), rel=1e-4)
 
 
-def test_statistics_move_only_after_everything_else(rollout):
+def test_the_policys_statistics_move_only_after_its_step(rollout):
     update = Update()
     seen = rollout.observations[:-1][rollout.valid]
     update(rollout)
@@ -208,6 +210,20 @@ def test_statistics_move_only_after_everything_else(rollout):
         assert model.normalization.count.numpy() == len(seen)
     update(make_rollout(1))
     assert update.recorder.count == len(seen)
+
+
+def test_what_moving_the_statistics_does_to_the_policy_is_reported(rollout):
+    update = Update()
+    update.policy.output_layer.kernel.assign(
+        tf.random.stateless_normal(update.policy.output_layer.kernel.shape, [0, 0])
+    )
+    observations = rollout.observations[:-1].reshape(T * B, 2)
+    before = tf.nn.log_softmax(tf.cast(update.policy.distribution_parameters(observations), tf.float64)).numpy()
+    metrics = update(rollout)
+    after = tf.nn.log_softmax(tf.cast(update.policy.distribution_parameters(observations), tf.float64)).numpy()
+    kl = (np.exp(before) * (before - after)).sum(axis=1)[rollout.valid.ravel()].mean()
+    assert kl > 0.001
+    assert metrics["train/normalization_kl"] == pytest.approx(kl, rel=1e-4)
 
 
 def test_what_lies_in_rows_that_are_no_steps_changes_nothing(rollout):

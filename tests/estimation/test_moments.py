@@ -134,3 +134,10 @@ def test_explained_variance_of_targets_that_do_not_vary_is_nan(value, dtype):
     targets = np.full(7, value)
     assert np.isnan(explained(targets, targets, dtype=dtype))
     assert np.isnan(explained(np.arange(7.0), targets, dtype=dtype))
+
+
+def test_samples_of_weight_zero_may_be_anything():
+    samples = np.array([[1.0, 2.0], [np.nan, np.inf], [3.0, 6.0]], np.float32)
+    mean, variance = weighted_moments(tf.constant(samples), tf.constant([0.5, 0.0, 0.5]))
+    np.testing.assert_allclose(mean, [2, 4])
+    np.testing.assert_allclose(variance, [1, 4])

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium.vector import VectorEnv
 
-from tf_trpo.callbacks import Progress
+from tf_trpo.callbacks import Progress, ReleasesResources
 from tf_trpo.rollouts import (
     Collector,
     Episode,
@@ -68,7 +68,6 @@ def train(
     callback_list.on_train_begin()
     report = _Report(agent, num_envs)
     carry = tf.zeros([num_envs])
-    # However training ends, callbacks give back the terminal and close their files.
     try:
         while int(agent.env_steps.numpy()) < goal and not agent.stop_training:
             iteration = int(agent.iterations.numpy())
@@ -85,8 +84,13 @@ def train(
             logs = report.logs(rollout, metrics)
             callback_list.on_train_batch_end(0, logs)
             callback_list.on_epoch_end(iteration, logs)
-    finally:
-        callback_list.on_train_end(logs)
+    except BaseException:
+        # Not on_train_end, which says that training is complete: BackupAndRestore deletes its backup then.
+        for callback in callback_list.callbacks:
+            if isinstance(callback, ReleasesResources):
+                callback.release()
+        raise
+    callback_list.on_train_end(logs)
     return agent.history
 
 

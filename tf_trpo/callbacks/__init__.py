@@ -4,6 +4,7 @@ from tf_trpo.callbacks.checkpoint import Checkpoint
 from tf_trpo.callbacks.evaluation import Evaluate
 from tf_trpo.callbacks.history_csv import HistoryCSV
 from tf_trpo.callbacks.progress import Progress
+from tf_trpo.callbacks.resources import ReleasesResources
 from tf_trpo.callbacks.tensorboard import TensorBoard
 
-__all__ = ["Checkpoint", "Evaluate", "HistoryCSV", "Progress", "TensorBoard"]
+__all__ = ["Checkpoint", "Evaluate", "HistoryCSV", "Progress", "ReleasesResources", "TensorBoard"]

@@ -39,5 +39,9 @@ class HistoryCSV(keras.callbacks.Callback):
         self._file.flush()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Close the file."""
         if self._file is not None:
             self._file.close()

@@ -63,11 +63,15 @@ class Progress(keras.callbacks.Callback):
             self._print_line(logs)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        if self._live is None and logs:
+            self._print_line(logs)
+        self.release()
+
+    def release(self) -> None:
+        """Give back the terminal."""
         if self._live is not None:
             self._live.stop()
             self._live = None
-        elif logs:
-            self._print_line(logs)
 
     def _view(self, logs: Mapping[str, float]) -> Table:
         view = Table.grid(padding=(0, 2))

@@ -38,5 +38,9 @@ class TensorBoard(keras.callbacks.Callback):
         self._writer.flush()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Close the event file."""
         if self._writer is not None:
             self._writer.close()
