@@ -9,7 +9,7 @@ VERSION_CHECK := import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 
 .PHONY: train test test-slow check format clean
 
 $(INSTALLED): setup.cfg pyproject.toml
-	$(PYTHON) -c '$(VERSION_CHECK)'
+	@$(PYTHON) -c '$(VERSION_CHECK)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@

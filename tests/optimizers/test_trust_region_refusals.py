@@ -32,6 +32,7 @@ def test_without_any_advantage_there_is_no_direction(stepper):
     assert outcome.cg_status == ConjugateGradientStatus.CONVERGED
     assert outcome.gradient_norm == 0
     assert outcome.surrogate == 0
+    assert outcome.candidate_kl == outcome.candidate_improvement == outcome.backtracks == 0
 
 
 @pytest.mark.parametrize("advantage", [np.nan, np.inf, -np.inf])
@@ -79,6 +80,24 @@ def test_a_kl_above_the_limit_is_refused(kind, make_stepper):
         outcome = refused(stepper, stepper.batch(seed))
         assert outcome.line_search_status == LineSearchStatus.KL_ABOVE_LIMIT
         assert outcome.backtracks == 0
+
+
+@pytest.mark.parametrize("kind", ["fixed-std", "state-dependent"], indirect=True)
+def test_a_refused_candidate_is_reported_with_its_figures(kind, make_stepper):
+    """It is the full step of a trust region of 0.01, stretched by the square root of 100 / 0.01."""
+    small, large = make_stepper(kind), make_stepper(kind, **FULL_STEP_ONLY)
+    accepted = small.run(3)
+    small.restart(3)
+    batch = small.batch(3)
+    old = small.parameters(batch)
+    stretch = 100 / small.optimizer.backtrack_ratio**accepted.outcome.backtracks
+    small.assign(accepted.old_theta + stretch * (accepted.theta - accepted.old_theta))
+    candidate = small.figures(old, small.parameters(batch), batch)
+    large.restart(3)
+    outcome = refused(large, batch)
+    assert outcome.candidate_kl > 100
+    assert outcome.candidate_kl == pytest.approx(candidate["kl"], rel=0.02)
+    assert outcome.candidate_improvement == pytest.approx(candidate["improvement"], rel=0.02)
 
 
 def test_a_step_that_makes_the_surrogate_worse_is_refused(kind, make_stepper):

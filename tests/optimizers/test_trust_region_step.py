@@ -84,6 +84,8 @@ def test_outcome_is_consistent_with_the_weights(stepper, seed):
     assert outcome.predicted_improvement == recomputed(gradient @ change)
     assert outcome.improvement_ratio == pytest.approx(outcome.actual_improvement / outcome.predicted_improvement)
     assert outcome.entropy == recomputed(step.entropy)
+    assert outcome.candidate_kl == outcome.kl
+    assert outcome.candidate_improvement == outcome.actual_improvement
     assert all(np.ndim(value) == 0 for value in outcome)
 
 

@@ -82,7 +82,8 @@ def train(
             agent.env_steps.assign_add(int(rollout.valid.sum()))
             agent.iterations.assign_add(1)
             logs = report.logs(rollout, metrics)
-            callback_list.on_train_batch_end(0, logs)
+            # TerminateOnNaN looks for Keras' name.
+            callback_list.on_train_batch_end(0, {**logs, "loss": logs["train/value_loss"]})
             callback_list.on_epoch_end(iteration, logs)
     except BaseException:
         # Not on_train_end, which says that training is complete: BackupAndRestore deletes its backup then.
