@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shlex
@@ -55,45 +56,27 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     import keras
 
     import tf_trpo
+    from tf_trpo.agents import UpdateSettings
     from tf_trpo.agents.construction import check_fit
     from tf_trpo.environments import open_vector_environment
 
-    run, policy, step = settings.run, settings.policy, settings.trust_region
-    advantages, value = settings.advantages, settings.value
+    env, seed, value = settings.environment.env, settings.run.seed, settings.value
+    flat = settings.flat()
+    step = dataclasses.asdict(settings.trust_region)
+    jit_compile = step.pop("jit_compile")
+    update = {field.name: flat[field.name] for field in dataclasses.fields(UpdateSettings)}
     try:
-        keras.utils.set_random_seed(run.seed)
-        agent = tf_trpo.TRPO.for_env(
-            settings.environment.env,
-            hidden_sizes=policy.hidden_sizes,
-            value_hidden_sizes=value.value_hidden_sizes,
-            activation=policy.activation,
-            state_dependent_std=policy.state_dependent_std,
-            initial_std=policy.initial_std,
-            normalize_observations=policy.normalize_observations,
-            seed=run.seed,
-        )
+        keras.utils.set_random_seed(seed)
+        policy = dataclasses.asdict(settings.policy)
+        agent = tf_trpo.TRPO.for_env(env, **policy, value_hidden_sizes=value.value_hidden_sizes, seed=seed)
         if settings.environment.backend == "envpool":  # has other environments than Gymnasium, or is not installed
-            with open_vector_environment(settings.environment.env, 1, backend="envpool", seed=run.seed) as pool:
+            with open_vector_environment(env, 1, backend="envpool", seed=seed) as pool:
                 check_fit(agent.policy, pool)
         agent.compile(
-            tf_trpo.optimizers.TrustRegion(
-                step.max_kl,
-                cg_iterations=step.cg_iterations,
-                cg_damping=step.cg_damping,
-                cg_tolerance=step.cg_tolerance,
-                backtrack_ratio=step.backtrack_ratio,
-                max_backtracks=step.max_backtracks,
-                fisher_vector_product=step.fisher_vector_product,
-            ),
+            tf_trpo.optimizers.TrustRegion(**step),
             keras.optimizers.Adam(value.value_learning_rate),
-            jit_compile=step.jit_compile,
-            gamma=advantages.gamma,
-            gae_lambda=advantages.gae_lambda,
-            normalize_advantages=advantages.normalize_advantages,
-            normalize_rewards=advantages.normalize_rewards,
-            value_target=value.value_target,
-            value_epochs=value.value_epochs,
-            value_minibatch_size=value.value_minibatch_size,
+            jit_compile=jit_compile,
+            **update,
         )
     except (ValueError, ImportError, gym.error.Error) as error:
         raise UsageError(" ".join(str(error).split())) from None
