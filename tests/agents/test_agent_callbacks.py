@@ -151,10 +151,10 @@ def test_tensorboard_writes_every_figure(agent, tmp_path):
         assert name.encode() in records, name
 
 
-def test_terminate_on_nan_lets_good_numbers_pass_and_stops_at_a_value_loss_that_is_not_finite(agent):
+def test_terminate_on_nan_lets_good_numbers_pass_and_stops_at_a_value_loss_that_is_not_finite(agent, make_agent):
     assert len(fit(agent, keras.callbacks.TerminateOnNaN(), iterations=2)["time/iterations"]) == 2
-    agent.compile(value_optimizer=keras.optimizers.SGD(1e30), value_minibatch_size=8, jit_compile=False)
-    history = fit(agent, keras.callbacks.TerminateOnNaN(), iterations=3)
+    diverging = make_agent("Pendulum-v1", value_optimizer=keras.optimizers.SGD(1e30), value_minibatch_size=8)
+    history = fit(diverging, keras.callbacks.TerminateOnNaN(), iterations=3)
     assert len(history["time/iterations"]) == 1
     assert not np.isfinite(history["train/value_loss"][0])
 
