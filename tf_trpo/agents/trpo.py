@@ -260,13 +260,8 @@ class TRPO(keras.Model):
         if tuple(inputs.shape[1:]) != self.policy.observation_shape:
             expected = ", ".join(["N", *map(str, self.policy.observation_shape)])
             raise ValueError(f"observations must be a batch [{expected}], got an array of shape {tuple(inputs.shape)}")
-        parameters = self.policy.distribution_parameters(inputs)
-        if stochastic:
-            noise = self.policy.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32))
-            actions = self.policy.sample(parameters, noise)
-        else:
-            actions = self.policy.mode(parameters)
-        return self.policy.to_environment(actions).numpy()
+        noise = self.policy.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32)) if stochastic else None
+        return self.policy.to_environment(self.policy.act(inputs, noise)).numpy()
 
     def export(self, path: str | os.PathLike[str]) -> str:
         """Write a SavedModel for serving to PATH/VERSION; see `tf_trpo.serving.export_policy`."""

@@ -111,6 +111,11 @@ class Policy(keras.Model):
         """Most likely actions [N, ...]."""
         return self.distribution(parameters).mode()
 
+    def act(self, observations: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """Actions [N, ...] for observations [N, ...]: sampled by the noise, or the mode without any."""
+        parameters = self.distribution_parameters(observations)
+        return self.mode(parameters) if noise is None else self.sample(parameters, noise)
+
     def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
         """What the environment is given for sampled actions: by default, the actions themselves."""
         return actions

@@ -61,11 +61,10 @@ def _act(
     noise: tf.Tensor,
     weights: Sequence[tf.Tensor] | None = None,
 ) -> dict[str, tf.Tensor]:
-    """The one definition of acting: both actors run it."""
+    """What both actors run: `Policy.act`, by the given weights in place of the policy's own."""
     mapping = [] if weights is None else list(zip(policy.weights, weights, strict=True))
     with keras.StatelessScope(state_mapping=mapping):
-        parameters = policy.distribution_parameters(observations)
-        sampled = policy.mode(parameters) if deterministic else policy.sample(parameters, noise)
+        sampled = policy.act(observations, None if deterministic else noise)
         return {"sampled": sampled, "environment": policy.to_environment(sampled)}
 
 

@@ -52,13 +52,11 @@ def _archive(
     policy: Policy, value_function: ValueFunction, return_scale: RunningReturnScale
 ) -> keras.export.ExportArchive:
     def act(observations: tf.Tensor) -> dict[str, tf.Tensor]:
-        actions = policy.mode(policy.distribution_parameters(observations))
-        return {"actions": policy.to_environment(actions)}
+        return {"actions": policy.to_environment(policy.act(observations))}
 
     def act_stochastic(observations: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         noise = policy.noise([tf.shape(observations)[0]], seed)
-        actions = policy.sample(policy.distribution_parameters(observations), noise)
-        return {"actions": policy.to_environment(actions)}
+        return {"actions": policy.to_environment(policy.act(observations, noise))}
 
     def value(observations: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"values": value_function(observations) / return_scale(tf.ones([]))}
