@@ -1,0 +1,97 @@
+"""Three whole updates against figures on record: what a change for speed must leave as it is.
+
+The record is written by `python tests/agents/test_golden_iteration.py`; that the figures are right is
+for the other tests to say.
+"""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.agents import UpdateSettings
+from tf_trpo.agents.iteration import Learner
+from tf_trpo.models import CategoricalPolicy, GaussianPolicy, RunningReturnScale, ValueFunction, mlp
+from tf_trpo.optimizers import TrustRegion
+from tf_trpo.rollouts import Rollout
+
+RECORD = Path(__file__).with_name("golden_iteration.json")
+T, B, SIZE = 64, 4, 5
+
+
+def wave(*shape, phase):
+    """The same numbers on every machine and in every version of NumPy."""
+    return np.sin(1.3 * np.arange(np.prod(shape)) ** 1.1 + phase).reshape(shape)
+
+
+def make_policy(kind):
+    network = mlp((SIZE,), (16, 16))
+    if kind == "categorical":
+        policy = CategoricalPolicy((SIZE,), 3, network=network)
+    else:
+        bounds = [-1.0, -1.0], [1.0, 1.0]
+        policy = GaussianPolicy((SIZE,), *bounds, network=network, state_dependent_std=kind == "state-dependent-std")
+    policy.set_weights([_initial(weight, position) for position, weight in enumerate(policy.weights)])
+    return policy
+
+
+def _initial(variable, position):
+    return 0.3 * wave(*variable.shape, phase=position) if variable.trainable else variable.numpy()
+
+
+def make_rollout(policy, iteration):
+    observations = wave(T + 1, B, SIZE, phase=iteration)
+    valid = wave(T, B, phase=iteration + 0.1) > -0.9
+    ended = wave(T, B, phase=iteration + 0.2) > 0.9
+    timeout = wave(T, B, phase=iteration + 0.3) > 0
+    noise = wave(T * B, 3 if isinstance(policy, CategoricalPolicy) else 2, phase=iteration + 0.4)
+    flat = tf.constant(observations[:-1].reshape(T * B, SIZE), tf.float32)
+    actions = policy.act(flat, tf.constant(noise, tf.float32)).numpy()
+    return Rollout(
+        observations.astype(np.float32),
+        actions.reshape(T, B, *actions.shape[1:]),
+        wave(T, B, phase=iteration + 0.5) * valid,
+        ended & ~timeout & valid,
+        ended & timeout & valid,
+        valid,
+    )
+
+
+def three_updates(kind):
+    """Metrics of the third update, and a figure of the weights that all three led to."""
+    policy = make_policy(kind)
+    value_function = ValueFunction((SIZE,), network=mlp((SIZE,), (16, 16)))
+    value_function.set_weights([_initial(weight, position) for position, weight in enumerate(value_function.weights)])
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(value_function.trainable_variables)
+    # One minibatch an epoch: the order of its samples is of no account.
+    settings = UpdateSettings(value_epochs=5, value_minibatch_size=T * B)
+    learner = Learner(
+        policy, value_function, RunningReturnScale(), TrustRegion(), optimizer, settings, jit_compile=False
+    )
+    carry = tf.zeros([B])
+    for iteration in range(3):
+        metrics, carry = learner.update(make_rollout(policy, iteration), carry, tf.constant([0, iteration]))
+    figures = {name: float(value) for name, value in sorted(metrics.items())}
+    for name, model in (("policy", policy), ("value_function", value_function)):
+        weights = np.concatenate([weight.numpy().ravel() for weight in model.trainable_variables])
+        figures[name] = float(np.dot(weights, wave(len(weights), phase=0)))
+    return figures
+
+
+@pytest.mark.parametrize("kind", ["categorical", "fixed-std", "state-dependent-std"])
+def test_updates_give_the_figures_on_record(kind):
+    expected = json.loads(RECORD.read_text())[kind]
+    figures = three_updates(kind)
+    assert figures.keys() == expected.keys()
+    # Rounding, and what conjugate gradient makes of it; cg_residual is nothing but rounding.
+    for name in expected.keys() - {"train/cg_residual"}:
+        assert figures[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-6), name
+
+
+if __name__ == "__main__":
+    kinds = ("categorical", "fixed-std", "state-dependent-std")
+    RECORD.write_text(json.dumps({kind: three_updates(kind) for kind in kinds}, indent=1) + "\n")
