@@ -164,16 +164,16 @@ def test_fitting_again_goes_on(discrete):
 
 def test_no_two_iterations_or_runs_share_their_random_numbers(discrete, monkeypatch):
     agent, _ = discrete
-    draw, update, seeds = agent.policy.noise, agent.learner.update, []
+    draw, update, seen = agent.policy.noise, agent.learner.update, []
 
     def noise(shape, seed):
         if list(shape) == [NUM_STEPS, NUM_ENVS]:
-            seeds.append(tuple(seed.numpy()))
+            seen.append(tuple(seed.numpy()))
         return draw(shape, seed)
 
-    def learn(rollout, carry, seed):
-        seeds.append(tuple(seed.numpy()))
-        return update(rollout, carry, seed)
+    def learn(rollout, carry, orders):
+        seen.append(tuple(orders.ravel()))
+        return update(rollout, carry, orders)
 
     monkeypatch.setattr(agent.policy, "noise", noise)
     monkeypatch.setattr(agent.learner, "update", learn)
@@ -181,7 +181,7 @@ def test_no_two_iterations_or_runs_share_their_random_numbers(discrete, monkeypa
     for seed, start in [(0, first), (0, first + 2), (1, first)]:
         agent.iterations.assign(start)
         fit(agent, 2, seed=seed)
-    assert len(seeds) == len(set(seeds)) == 3 * 2 * 2
+    assert len(seen) == len(set(seen)) == 3 * 2 * 2
 
 
 def test_fit_acts_by_weights_that_a_callback_sets(make_agent, assert_same_weights):

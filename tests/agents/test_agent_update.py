@@ -17,7 +17,7 @@ T, B = 14, 3
 class Recorder(TrustRegion):
     """Takes no step, and keeps the batch and the statistics that the policy had."""
 
-    def step(self, policy, batch):
+    def step(self, policy, batch, *, chunk_size=None):
         self.batch = batch
         self.count = float(policy.normalization.count.numpy())
         return Outcome(*[tf.constant(0.0)] * len(Outcome._fields))
@@ -53,7 +53,9 @@ class Update:
 
     def __call__(self, rollout):
         rollout = Rollout(*(tf.constant(part) for part in rollout))
-        metrics, self.carry = self.learner.update(rollout, self.carry, tf.constant([1, 2]))
+        metrics, self.carry = self.learner.update(
+            rollout, self.carry, self.learner.orders(T * B, np.random.default_rng(1))
+        )
         return {name: float(value) for name, value in metrics.items()}
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.agents.value_regression import fit_value_function
+from tf_trpo.agents.value_regression import fit_value_function, random_orders
 from tf_trpo.models import ValueFunction, mlp
 
 
@@ -22,20 +22,15 @@ def fit(value_function, optimizer, observations, targets, *, weights=None, epoch
     optimizer.build(value_function.trainable_variables)
     arguments = [tf.constant(array, tf.float32) for array in (observations, targets, weights)]
 
+    orders = random_orders(epochs, len(targets), np.random.default_rng(seed))
+
     @tf.function(autograph=False)
-    def run(observations, targets, weights, seed):
+    def run(observations, targets, weights, orders):
         return fit_value_function(
-            value_function,
-            optimizer,
-            observations,
-            targets,
-            weights,
-            epochs=epochs,
-            minibatch_size=minibatch_size,
-            seed=seed,
+            value_function, optimizer, observations, targets, weights, orders=orders, minibatch_size=minibatch_size
         )
 
-    return run(*arguments, tf.constant(seed, tf.int32)).numpy()
+    return run(*arguments, tf.constant(orders)).numpy()
 
 
 def solution(value_function):
@@ -96,6 +91,30 @@ def test_every_sample_counts_exactly_once_an_epoch(samples, minibatch_size):
     expected = np.sort([1 / minibatch_size] * (samples - in_last) + [1 / in_last] * in_last)
     for shares in np.diff(moves, axis=0, prepend=np.zeros([1, samples])):
         np.testing.assert_allclose(np.sort(shares), expected, rtol=1e-3)
+
+
+def test_the_samples_are_taken_in_the_given_orders():
+    """Steps of one sample each, by exact arithmetic: V moves half of the way to the sample's target."""
+    value_function = linear_value_function(1)
+    optimizer = keras.optimizers.SGD(0.25)
+    optimizer.build(value_function.trainable_variables)
+    arguments = tf.zeros([3, 1]), tf.constant([1.0, 2.0, 4.0]), tf.fill([3], 1 / 3)
+    orders = tf.constant([[2, 0, 1], [1, 2, 0]])
+    fit_value_function(value_function, optimizer, *arguments, orders=orders, minibatch_size=1)
+    value = 0.0
+    for target in [4.0, 1.0, 2.0, 2.0, 4.0, 1.0]:
+        value += (target - value) / 2
+    assert solution(value_function)[-1] == value
+
+
+def test_random_orders_are_permutations_and_all_equally_likely():
+    orders = random_orders(6000, 3, np.random.default_rng(0))
+    assert orders.dtype == np.int32
+    np.testing.assert_array_equal(np.sort(orders, axis=1), np.tile(np.arange(3), (6000, 1)))
+    _, counts = np.unique(orders, axis=0, return_counts=True)
+    # 1000 of each expected, with a standard deviation of 29.
+    assert len(counts) == 6
+    np.testing.assert_allclose(counts, 1000, atol=150)
 
 
 def test_each_epoch_has_another_order():

@@ -26,6 +26,8 @@ OUT_OF_RANGE = {
     "cg_tolerance": ["-1e-6", "nan"],
     "backtrack_ratio": ["0", "1", "1.5", "nan"],
     "max_backtracks": ["-1"],
+    "curvature_fraction": ["0", "1.5", "nan"],
+    "chunk_size": ["0", "-1"],
     "gamma": ["-0.1", "1.5", "nan"],
     "gae_lambda": ["-0.1", "1.5", "nan"],
     "value_learning_rate": ["0", "-1", "nan", "inf"],

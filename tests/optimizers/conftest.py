@@ -76,13 +76,15 @@ class Step(NamedTuple):
 class Stepper:
     """A policy, a TrustRegion and its compiled step."""
 
-    def __init__(self, kind, jit_compile, settings):
+    def __init__(self, kind, jit_compile, chunk_size, settings):
         self.kind = kind
         self.policy = make_policy(kind)
         self.optimizer = TrustRegion(**settings)
         self._initial = [variable.numpy() for variable in self.policy.weights]
         self._step = tf.function(
-            lambda batch: self.optimizer.step(self.policy, batch), jit_compile=jit_compile, autograph=False
+            lambda batch: self.optimizer.step(self.policy, batch, chunk_size=chunk_size),
+            jit_compile=jit_compile,
+            autograph=False,
         )
 
         self._hessian = tf.function(self._hessian_of_mean_kl, autograph=False)
@@ -169,16 +171,16 @@ class Stepper:
 
 @pytest.fixture(scope="session")
 def make_stepper():
-    """make_stepper(kind, jit_compile=False, **settings of TrustRegion); traced once for the same arguments."""
+    """make_stepper(kind, jit_compile, chunk_size, **settings of TrustRegion); traced once for the same arguments."""
 
     @functools.cache
-    def cached(kind, jit_compile, settings):
-        return Stepper(kind, jit_compile, dict(settings))
+    def cached(kind, jit_compile, chunk_size, settings):
+        return Stepper(kind, jit_compile, chunk_size, dict(settings))
 
     defaults = TrustRegion().get_config()
 
-    def make(kind, jit_compile=False, **settings):
-        return cached(kind, jit_compile, tuple((defaults | settings).items()))
+    def make(kind, jit_compile=False, chunk_size=None, **settings):
+        return cached(kind, jit_compile, chunk_size, tuple((defaults | settings).items()))
 
     return make
 

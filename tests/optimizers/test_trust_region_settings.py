@@ -14,6 +14,7 @@ OTHER_SETTINGS = {
     "cg_tolerance": 1e-4,
     "backtrack_ratio": 0.6,
     "max_backtracks": 4,
+    "curvature_fraction": 0.25,
     "fisher_vector_product": "double-backprop",
 }
 
@@ -31,6 +32,9 @@ OTHER_SETTINGS = {
         ("backtrack_ratio", 0.0),
         ("backtrack_ratio", 1.0),
         ("max_backtracks", -1),
+        ("curvature_fraction", 0.0),
+        ("curvature_fraction", 1.01),
+        ("curvature_fraction", float("nan")),
         ("fisher_vector_product", "hessian"),
     ],
 )

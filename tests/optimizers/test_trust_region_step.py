@@ -6,6 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tf_trpo.estimation import Batch
 from tf_trpo.numerics import LineSearchStatus
 
 SEEDS = range(6)
@@ -191,6 +192,52 @@ def test_both_fisher_vector_products_give_the_same_step(kind, make_stepper):
         assert twin.outcome.backtracks == step.outcome.backtracks
         np.testing.assert_array_equal(twin.old_theta, step.old_theta)
         assert distance(twin, step) < 0.01
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 20, 48])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_chunks_give_the_same_step_to_rounding(kind, make_stepper, chunk_size, jit_compile):
+    for seed in SEEDS:
+        step = make_stepper(kind).run(seed, padding=5)
+        chunked = make_stepper(kind, jit_compile, chunk_size).run(seed, padding=5)
+        assert chunked.outcome.backtracks == step.outcome.backtracks
+        assert distance(chunked, step) < 0.01
+        for name in ("kl", "improvement", "surrogate", "entropy", "max_kl_over_states"):
+            own = {"improvement": "actual_improvement"}.get(name, name)
+            assert getattr(chunked.outcome, own) == pytest.approx(getattr(chunked, name), rel=1e-4, abs=1e-7), name
+
+
+def test_the_direction_is_that_of_the_fisher_matrix_of_a_part_of_the_samples(kind, make_stepper):
+    """The step solves the damped system of some half of the rows, and not that of all."""
+    stepper = make_stepper(kind, curvature_fraction=0.5, **WIDE)
+    stepper.restart(3)
+    batch = stepper.batch(3)
+    gradient = gradient_of_surrogate(stepper, batch)
+    step = stepper.step(batch)
+    change = step.theta.astype(np.float64) - step.old_theta
+    stepper.assign(step.old_theta)
+    rows = np.sort(np.random.default_rng(0).permutation(48)[:24])
+    part = Batch(*(tf.gather(array, rows) for array in batch))._replace(weights=tf.fill([24], 1 / 24))
+
+    def cosine_to_solution(samples):
+        damped = stepper.fisher(samples) + stepper.optimizer.cg_damping * np.eye(len(gradient))
+        exact = np.linalg.solve(damped, gradient)
+        return change @ exact / np.linalg.norm(change) / np.linalg.norm(exact)
+
+    assert cosine_to_solution(part) == pytest.approx(1, abs=1e-5)
+    assert cosine_to_solution(batch) < 0.999
+
+
+def test_curvature_of_padding_alone_moves_nothing(make_stepper):
+    """All valid samples may be outside the fraction: then there is no metric, and no step."""
+    stepper = make_stepper("fixed-std", curvature_fraction=0.1)
+    stepper.restart(0)
+    batch = stepper.batch(0)
+    rows = np.random.default_rng(0).permutation(48)[:5]
+    weights = np.where(np.isin(np.arange(48), rows), 0, 1 / 43).astype(np.float32)
+    step = stepper.step(batch._replace(weights=tf.constant(weights)))
+    assert not step.outcome.accepted
+    np.testing.assert_array_equal(step.theta, step.old_theta)
 
 
 @pytest.mark.parametrize("kind", ["categorical", "fixed-std"], indirect=True)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tf_trpo.agents.value_regression import fit_value_function
+from tf_trpo.agents.value_regression import fit_value_function, random_orders
 from tf_trpo.estimation import (
     Batch,
     Moments,
@@ -23,6 +24,7 @@ from tf_trpo.estimation import (
     weighted_moments,
 )
 from tf_trpo.models import GaussianPolicy, Policy, RunningReturnScale, ValueFunction
+from tf_trpo.numerics import map_over_chunks
 from tf_trpo.optimizers import Outcome, TrustRegion
 from tf_trpo.rollouts import Rollout
 
@@ -42,6 +44,8 @@ class UpdateSettings:
       value_target: regress on "lambda-return" (A + V) or "reward-to-go" (Algorithm 1, line 5).
       value_epochs: passes over the batch, >= 0.
       value_minibatch_size: samples of a minibatch, >= 1.
+      chunk_size: samples that are in memory at once, with all that the networks make of them, >= 1.
+        Larger batches are processed in chunks, with the same result up to rounding.
     """
 
     gamma: float = 0.99
@@ -51,6 +55,7 @@ class UpdateSettings:
     value_target: ValueTarget = "lambda-return"
     value_epochs: int = 10
     value_minibatch_size: int = 128
+    chunk_size: int = 32_768
 
     def __post_init__(self) -> None:
         if not 0 <= self.gamma <= 1:
@@ -63,6 +68,8 @@ class UpdateSettings:
             raise ValueError(f"value_epochs must not be negative, got {self.value_epochs}")
         if self.value_minibatch_size < 1:
             raise ValueError(f"value_minibatch_size must be at least 1, got {self.value_minibatch_size}")
+        if self.chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}")
 
 
 class Learner:
@@ -96,9 +103,16 @@ class Learner:
         self._value_optimizer = value_optimizer
         self._settings = settings
         self.update: Update = tf.function(self._update, jit_compile=jit_compile, autograph=False)
-        """(rollout, return carry [B], seed int32 [2]) -> (metrics, new return carry [B])."""
+        """(rollout, return carry [B], orders) -> (metrics, new return carry [B]).
 
-    def _update(self, rollout: Rollout, carry: tf.Tensor, seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        The orders are those of `fit_value_function`: `self.orders(T * B, rng)`.
+        """
+
+    def orders(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
+        """Random orders, int32 [value_epochs, num_samples], for one update."""
+        return random_orders(self._settings.value_epochs, num_samples, rng)
+
+    def _update(self, rollout: Rollout, carry: tf.Tensor, orders: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         steps = _Steps.of(rollout)
         rewards, carry = self._scaled_rewards(steps, carry)
         values = self._values(rollout.observations)
@@ -107,7 +121,7 @@ class Learner:
         batch = Batch(observations, _flat(rollout.actions), _flat(advantages), steps.weights)
         if self._settings.normalize_advantages:
             batch = batch._replace(advantages=normalize_advantages(batch.advantages, batch.weights))
-        outcome = self._policy_optimizer.step(self._policy, batch)
+        outcome = self._policy_optimizer.step(self._policy, batch, chunk_size=self._settings.chunk_size)
         moments = Moments(*weighted_moments(observations, steps.weights), steps.count)
         # The value function is fitted under the statistics that it will be used with.
         _update_normalization(self._value_function, moments)
@@ -117,19 +131,26 @@ class Learner:
             observations,
             _flat(targets),
             steps.weights,
-            epochs=self._settings.value_epochs,
+            orders=orders,
             minibatch_size=self._settings.value_minibatch_size,
-            seed=seed,
         )
         metrics = _outcome_metrics(outcome) | {
             "train/value_loss": value_loss,
             "train/explained_variance": explained_variance(_flat(values[:-1]), _flat(targets), steps.weights),
             "train/learning_rate": tf.convert_to_tensor(self._value_optimizer.learning_rate),
         }
+        parameters = self._map(self._policy.distribution_parameters, observations)
         if isinstance(self._policy, GaussianPolicy):
-            metrics["train/std"] = weighted_mean(self._policy.std(observations), steps.weights)
-        metrics["train/normalization_kl"] = self._update_policy_normalization(observations, moments, steps.weights)
+            metrics["train/std"] = weighted_mean(self._policy.std(parameters), steps.weights)
+        # Last of all: every figure of this iteration is by the statistics that the policy acted with.
+        _update_normalization(self._policy, moments)
+        # No trust region bounds what that does to the policy: much in the first iterations, and ever less.
+        moved = self._map(self._policy.distribution_parameters, observations)
+        metrics["train/normalization_kl"] = weighted_mean(self._policy.divergence(parameters, moved), steps.weights)
         return metrics, carry
+
+    def _map(self, function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
+        return map_over_chunks(function, rows, self._settings.chunk_size)
 
     def _scaled_rewards(self, steps: _Steps, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Rewards over the std of the return so far, these rows included: one scale for all of them."""
@@ -142,7 +163,7 @@ class Learner:
         return self._return_scale(steps.rewards), carry
 
     def _values(self, observations: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(self._value_function(_flat(observations)), observations.shape[:2])
+        return tf.reshape(self._map(self._value_function, _flat(observations)), observations.shape[:2])
 
     def _advantages_and_targets(
         self, steps: _Steps, rewards: tf.Tensor, values: tf.Tensor
@@ -153,18 +174,6 @@ class Learner:
         if settings.value_target == "reward-to-go":
             return advantages, rewards_to_go(*inputs, gamma=settings.gamma)
         return advantages, lambda_returns(advantages, values)
-
-    def _update_policy_normalization(self, observations: tf.Tensor, moments: Moments, weights: tf.Tensor) -> tf.Tensor:
-        """Last of all: every figure of this iteration is by the statistics that the policy acted with.
-
-        Returns:
-          Mean KL(before || after) of the update of the statistics, which no trust region bounds: large
-          in the first iterations, and falling as 1 / iterations^2.
-        """
-        before = self._policy.distribution_parameters(observations)
-        _update_normalization(self._policy, moments)
-        after = self._policy.distribution_parameters(observations)
-        return weighted_mean(self._policy.divergence(before, after), weights)
 
 
 def _update_normalization(model: Policy | ValueFunction, moments: Moments) -> None:

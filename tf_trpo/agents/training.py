@@ -22,6 +22,7 @@ from tf_trpo.rollouts import (
     Stream,
     environment_seeds,
     make_actor,
+    numpy_generator,
     operation_seed,
 )
 
@@ -77,8 +78,8 @@ def train(
             # Just before they are used: a callback may have set them, such as one that restores a backup.
             actor.update_weights()
             rollout = collector.collect(noise)
-            minibatch_seed = operation_seed(seed, Stream.MINIBATCHES, iteration)
-            metrics, carry = agent.learner.update(rollout, carry, minibatch_seed)
+            orders = agent.learner.orders(num_steps * num_envs, numpy_generator(seed, Stream.MINIBATCHES, iteration))
+            metrics, carry = agent.learner.update(rollout, carry, orders)
             agent.env_steps.assign_add(int(rollout.valid.sum()))
             agent.iterations.assign_add(1)
             logs = report.logs(rollout, metrics)

@@ -45,6 +45,8 @@ class RunSettings:
     """Also export a SavedModel, to RUN_DIR/saved_model."""
     threads: int = 0
     """Threads that TensorFlow computes with; 0 for all cores."""
+    chunk_size: int = 32_768
+    """Samples that the update has in memory at once; larger batches give the same result in chunks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,8 @@ class TrustRegionSettings:
     """Factor between two candidates of the line search."""
     max_backtracks: int = 10
     """Candidates after the full step, at most."""
+    curvature_fraction: float = 1.0
+    """Share of the samples that Fisher-vector products are taken on; gradient and line search use all."""
     fisher_vector_product: Literal["gauss-newton", "double-backprop"] = "gauss-newton"
     """How products with the Fisher matrix are computed; the result is the same."""
     jit_compile: bool = True

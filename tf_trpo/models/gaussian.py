@@ -79,9 +79,9 @@ class GaussianPolicy(Policy):
         mean, log_std = tf.split(parameters, 2, axis=-1)
         return mean + tf.exp(log_std) * noise
 
-    def std(self, observations: tf.Tensor) -> tf.Tensor:
-        """Standard deviation for each observation [N], a mean over the action dimensions."""
-        _, log_std = tf.split(self.distribution_parameters(observations), 2, axis=-1)
+    def std(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Standard deviation for each sample [N], a mean over the action dimensions."""
+        _, log_std = tf.split(parameters, 2, axis=-1)
         return tf.reduce_mean(tf.exp(log_std), axis=-1)
 
     def to_environment(self, actions: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """Solvers that know only tensors and callables: no Keras, no Gymnasium, no policy."""
 
+from tf_trpo.numerics.chunks import map_over_chunks, reduce_over_chunks
 from tf_trpo.numerics.conjugate_gradient import (
     ConjugateGradientResult,
     ConjugateGradientStatus,
@@ -29,6 +30,8 @@ __all__ = [
     "flatten",
     "gauss_newton_fisher_vector_product",
     "linear_recurrence",
+    "map_over_chunks",
+    "reduce_over_chunks",
     "step_length_for_kl",
     "unflatten",
 ]

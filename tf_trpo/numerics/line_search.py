@@ -32,6 +32,7 @@ class LineSearchResult(NamedTuple):
       backtracks: int32 scalar j: the step tried last was ratio^j times the full one.
       improvement: float64 scalar, surrogate(theta + ratio^j step) - surrogate(theta) of that step.
       kl: float64 scalar, the divergence of that step, in nats.
+      figures: what else `evaluate` found at the parameters that are returned.
     """
 
     theta: tf.Tensor
@@ -39,16 +40,18 @@ class LineSearchResult(NamedTuple):
     backtracks: tf.Tensor
     improvement: tf.Tensor
     kl: tf.Tensor
+    figures: tuple[tf.Tensor, ...] = ()
 
 
 def backtracking_line_search(
-    evaluate: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    evaluate: Callable[[tf.Tensor], tuple[tf.Tensor, ...]],
     theta: tf.Tensor,
     step: tf.Tensor,
     *,
     max_kl: float,
     ratio: float = 0.8,
     max_backtracks: int = 10,
+    figures: tuple[tf.Tensor, ...] = (),
 ) -> LineSearchResult:
     """First of theta + ratio^j step, j = 0 .. max_backtracks, that is better and near enough.
 
@@ -56,12 +59,14 @@ def backtracking_line_search(
     tolerance on either test.
 
     Args:
-      evaluate: parameters [P] -> (improvement over theta, kl from theta), two float64 scalars.
+      evaluate: parameters [P] -> (improvement over theta, kl from theta, *figures), the first two float64
+        scalars; the search decides by them, and carries the others along.
       theta: current parameters, float vector [P].
       step: full step, float vector [P].
       max_kl: limit of the divergence, > 0, in nats.
       ratio: factor between candidates, alpha of Algorithm 1, in (0, 1).
       max_backtracks: K of Algorithm 1, >= 0.
+      figures: those of theta itself, as many as `evaluate` gives.
 
     Returns:
       A `LineSearchResult`.
@@ -88,18 +93,20 @@ def backtracking_line_search(
     # last bit from the parameters that were tested.
     def attempt(j: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
         candidate = theta + scale ** tf.cast(j + 1, theta.dtype) * step
-        improvement, kl = evaluate(candidate)
-        return j + 1, _judge(improvement, kl, max_kl), improvement, kl, candidate
+        improvement, kl, *found = evaluate(candidate)
+        return j + 1, _judge(improvement, kl, max_kl), improvement, kl, candidate, *found
 
     searchable = tf.reduce_all(tf.math.is_finite(step)) & tf.reduce_any(tf.not_equal(step, 0))
     zero = tf.constant(0.0, tf.float64)
     # A search without a direction starts at its end, so that it evaluates nothing.
     first = tf.where(searchable, -1, max_backtracks)
     no_direction = tf.constant(int(LineSearchStatus.NO_DIRECTION))
-    j, status, improvement, kl, candidate = tf.while_loop(refused, attempt, [first, no_direction, zero, zero, theta])
+    start = [first, no_direction, zero, zero, theta, *figures]
+    j, status, improvement, kl, candidate, *found = tf.while_loop(refused, attempt, start)
     accepted = tf.equal(status, LineSearchStatus.ACCEPTED)
     tried = tf.where(searchable, j, 0)
-    return LineSearchResult(tf.where(accepted, candidate, theta), status, tried, improvement, kl)
+    kept = tuple(tf.where(accepted, new, old) for new, old in zip(found, figures, strict=True))
+    return LineSearchResult(tf.where(accepted, candidate, theta), status, tried, improvement, kl, kept)
 
 
 def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float) -> tf.Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tf_trpo.estimation import Batch, surrogate_advantage, surrogate_improvement, weighted_mean
+from tf_trpo.estimation import Batch
 from tf_trpo.models import Policy
 from tf_trpo.numerics import (
     ConjugateGradientResult,
@@ -15,60 +15,12 @@ from tf_trpo.numerics import (
     LineSearchStatus,
     backtracking_line_search,
     conjugate_gradient,
-    double_backprop_fisher_vector_product,
     flatten,
-    gauss_newton_fisher_vector_product,
     step_length_for_kl,
     unflatten,
 )
-
-FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
-_PRODUCTS = {
-    "gauss-newton": gauss_newton_fisher_vector_product,
-    "double-backprop": double_backprop_fisher_vector_product,
-}
-
-
-class Outcome(NamedTuple):
-    """What a policy step did; every attribute is a scalar tensor.
-
-    Attributes:
-      accepted: bool, the parameters changed.
-      line_search_status: int32, a `LineSearchStatus`: accepted, or why the last candidate was refused.
-      backtracks: int32, j: the candidate was ratio^j times the full step.
-      surrogate: L(new), the mean importance-sampled advantage after the step.
-      predicted_improvement: g's of the step taken, the linear model's gain; 0 if refused.
-      actual_improvement: L(new) - L(old); 0 if refused.
-      improvement_ratio: actual / predicted improvement; 0 if refused.
-      kl: mean joint KL(old || new) over valid samples, in nats; 0 if refused.
-      candidate_kl: KL of the candidate tried last: that of the step if accepted, else what was refused.
-      candidate_improvement: L(candidate) - L(old), likewise.
-      max_kl_over_states: the largest KL(old || new) of a valid sample.
-      entropy: mean entropy of the new policy, in nats.
-      gradient_norm: |g|, Euclidean, of the surrogate's gradient.
-      step_norm: |theta_new - theta_old|, Euclidean.
-      cg_status: int32, a `ConjugateGradientStatus`.
-      cg_iterations: int32.
-      cg_residual: |g - (F + damping I) x| / |g|.
-    """
-
-    accepted: tf.Tensor
-    line_search_status: tf.Tensor
-    backtracks: tf.Tensor
-    surrogate: tf.Tensor
-    predicted_improvement: tf.Tensor
-    actual_improvement: tf.Tensor
-    improvement_ratio: tf.Tensor
-    kl: tf.Tensor
-    candidate_kl: tf.Tensor
-    candidate_improvement: tf.Tensor
-    max_kl_over_states: tf.Tensor
-    entropy: tf.Tensor
-    gradient_norm: tf.Tensor
-    step_norm: tf.Tensor
-    cg_status: tf.Tensor
-    cg_iterations: tf.Tensor
-    cg_residual: tf.Tensor
+from tf_trpo.optimizers.objective import FISHER_VECTOR_PRODUCTS, FisherVectorProduct, Objective
+from tf_trpo.optimizers.outcome import Outcome
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -90,6 +42,8 @@ class TrustRegion:
       cg_tolerance: relative residual at which conjugate gradient stops, >= 0.
       backtrack_ratio: alpha of Algorithm 1, in (0, 1).
       max_backtracks: K of Algorithm 1, >= 0.
+      curvature_fraction: share of the samples that the Fisher-vector products are taken on, in (0, 1];
+        gradient and line search always use all of them (appendix C of the paper uses 0.1).
       fisher_vector_product: "gauss-newton", or "double-backprop", its slower twin.
 
     Raises:
@@ -108,6 +62,7 @@ class TrustRegion:
         cg_tolerance: float = 1e-6,
         backtrack_ratio: float = 0.8,
         max_backtracks: int = 10,
+        curvature_fraction: float = 1.0,
         fisher_vector_product: FisherVectorProduct = "gauss-newton",
     ) -> None:
         _require(max_kl > 0, "max_kl", "positive", max_kl)
@@ -116,10 +71,11 @@ class TrustRegion:
         _require(cg_tolerance >= 0, "cg_tolerance", "zero or positive", cg_tolerance)
         _require(0 < backtrack_ratio < 1, "backtrack_ratio", "between 0 and 1", backtrack_ratio)
         _require(max_backtracks >= 0, "max_backtracks", "zero or positive", max_backtracks)
+        _require(0 < curvature_fraction <= 1, "curvature_fraction", "in (0, 1]", curvature_fraction)
         _require(
-            fisher_vector_product in _PRODUCTS,
+            fisher_vector_product in FISHER_VECTOR_PRODUCTS,
             "fisher_vector_product",
-            f"one of {list(_PRODUCTS)}",
+            f"one of {list(FISHER_VECTOR_PRODUCTS)}",
             fisher_vector_product,
         )
         self.max_kl = max_kl
@@ -128,23 +84,26 @@ class TrustRegion:
         self.cg_tolerance = cg_tolerance
         self.backtrack_ratio = backtrack_ratio
         self.max_backtracks = max_backtracks
+        self.curvature_fraction = curvature_fraction
         self.fisher_vector_product = fisher_vector_product
 
-    def step(self, policy: Policy, batch: Batch) -> Outcome:
+    def step(self, policy: Policy, batch: Batch, *, chunk_size: int | None = None) -> Outcome:
         """Move the policy's trainable weights, or leave them bit for bit.
 
         Args:
           policy: assigned the new weights.
           batch: samples of the policy as it is.
+          chunk_size: samples to have in memory at once, >= 1; None for all. The result is the same up
+            to rounding.
 
         Returns:
           The `Outcome`.
         """
         old = [variable.value for variable in policy.trainable_variables]
         theta = flatten(old)
-        objective = _Objective(policy, batch, theta)
-        gradient = objective.gradient(theta)
-        product = _PRODUCTS[self.fisher_vector_product](objective.parameters, policy.divergence, theta, batch.weights)
+        objective = Objective(policy, batch, theta, chunk_size)
+        gradient = objective.gradient()
+        product = objective.fisher_vector_product(fraction=self.curvature_fraction, kind=self.fisher_vector_product)
         solution = conjugate_gradient(
             lambda vector: product(vector) + self.cg_damping * vector,
             gradient,
@@ -154,16 +113,17 @@ class TrustRegion:
         direction = solution.solution
         step = step_length_for_kl(direction, product(direction), self.max_kl) * direction
         search = backtracking_line_search(
-            objective.improvement_and_kl,
+            objective.figures,
             theta,
             step,
             max_kl=self.max_kl,
             ratio=self.backtrack_ratio,
             max_backtracks=self.max_backtracks,
+            figures=objective.old_figures()[2:],
         )
         for variable, value in zip(policy.trainable_variables, unflatten(search.theta, old), strict=True):
             variable.assign(value)
-        return _outcome(objective, theta, gradient, solution, search)
+        return _outcome(objective.old_surrogate, theta, gradient, solution, search)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -173,6 +133,7 @@ class TrustRegion:
             "cg_tolerance": self.cg_tolerance,
             "backtrack_ratio": self.backtrack_ratio,
             "max_backtracks": self.max_backtracks,
+            "curvature_fraction": self.curvature_fraction,
             "fisher_vector_product": self.fisher_vector_product,
         }
 
@@ -181,60 +142,8 @@ class TrustRegion:
         return cls(**config)
 
 
-class _Objective:
-    """The surrogate and the KL as functions of the flat parameters.
-
-    The network runs in its own precision; what follows it, in float64: a KL near 0 is a difference of
-    nearly equal numbers, and the limit on it is exact.
-    """
-
-    def __init__(self, policy: Policy, batch: Batch, theta: tf.Tensor) -> None:
-        self._policy = policy
-        self._batch = batch
-        self._weights = tf.cast(batch.weights, tf.float64)
-        self._old = tf.stop_gradient(_float64(self.parameters(theta)))
-        self._old_log_prob = self._log_prob(self._old)
-
-    def parameters(self, theta: tf.Tensor) -> tf.Tensor:
-        return self._policy.parameters_at(theta, self._batch.observations)
-
-    def gradient(self, theta: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(theta)
-            improvement = self._improvement(_float64(self.parameters(theta)))
-        return tape.gradient(improvement, theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-
-    def improvement_and_kl(self, theta: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        new = _float64(self.parameters(theta))
-        return self._improvement(new), weighted_mean(self._policy.divergence(self._old, new), self._weights)
-
-    def report(self, theta: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Figures of the parameters that were kept."""
-        new = _float64(self.parameters(theta))
-        kl = tf.where(self._weights > 0, self._policy.divergence(self._old, new), 0.0)
-        return {
-            "surrogate": surrogate_advantage(self._log_prob(new), self._old_log_prob, self._advantages, self._weights),
-            "max_kl_over_states": tf.reduce_max(kl),
-            "entropy": weighted_mean(self._policy.entropy(new), self._weights),
-        }
-
-    @property
-    def _advantages(self) -> tf.Tensor:
-        return tf.cast(self._batch.advantages, tf.float64)
-
-    def _improvement(self, parameters: tf.Tensor) -> tf.Tensor:
-        return surrogate_improvement(self._log_prob(parameters), self._old_log_prob, self._advantages, self._weights)
-
-    def _log_prob(self, parameters: tf.Tensor) -> tf.Tensor:
-        return self._policy.distribution(parameters).log_prob(_float64(self._batch.actions))
-
-
-def _float64(tensor: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tensor, tf.float64) if tensor.dtype.is_floating else tensor
-
-
 def _outcome(
-    objective: _Objective,
+    old_surrogate: tf.Tensor,
     theta: tf.Tensor,
     gradient: tf.Tensor,
     solution: ConjugateGradientResult,
@@ -243,25 +152,28 @@ def _outcome(
     accepted = tf.equal(search.status, LineSearchStatus.ACCEPTED)
     step = search.theta - theta
     # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.
-    predicted = tf.where(accepted, _float64(tf.reduce_sum(gradient * step)), 0.0)
+    predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)
     actual = tf.where(accepted, search.improvement, 0.0)
     gradient_norm = tf.norm(gradient)
+    max_kl_over_states, entropy = search.figures
     return Outcome(
         accepted=accepted,
         line_search_status=search.status,
         backtracks=search.backtracks,
+        surrogate=old_surrogate + actual,
         predicted_improvement=predicted,
         actual_improvement=actual,
         improvement_ratio=tf.math.divide_no_nan(actual, predicted),
         kl=tf.where(accepted, search.kl, 0.0),
         candidate_kl=search.kl,
         candidate_improvement=search.improvement,
+        max_kl_over_states=max_kl_over_states,
+        entropy=entropy,
         gradient_norm=gradient_norm,
         step_norm=tf.norm(step),
         cg_status=solution.status,
         cg_iterations=solution.iterations,
         cg_residual=tf.math.divide_no_nan(solution.residual_norm, gradient_norm),
-        **objective.report(search.theta),
     )
 
 

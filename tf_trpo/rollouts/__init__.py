@@ -4,7 +4,7 @@ from tf_trpo.rollouts.actor import Actor, CompiledActor, LiteActor, make_actor
 from tf_trpo.rollouts.collector import Collector
 from tf_trpo.rollouts.episodes import Episode, EpisodeTracker
 from tf_trpo.rollouts.rollout import Rollout
-from tf_trpo.rollouts.seeds import Stream, environment_seeds, operation_seed
+from tf_trpo.rollouts.seeds import Stream, environment_seeds, numpy_generator, operation_seed
 
 __all__ = [
     "Actor",
@@ -17,5 +17,6 @@ __all__ = [
     "Stream",
     "environment_seeds",
     "make_actor",
+    "numpy_generator",
     "operation_seed",
 ]

@@ -23,6 +23,11 @@ def operation_seed(seed: int, stream: Stream, position: int = 0) -> tf.Tensor:
     return tf.constant(_words(seed, stream, position, 2).astype(np.int32))
 
 
+def numpy_generator(seed: int, stream: Stream, position: int = 0) -> np.random.Generator:
+    """Generator of NumPy's random numbers."""
+    return np.random.default_rng([seed, int(stream), position])
+
+
 def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0) -> list[int]:
     """A seed for each environment. Neighbouring seeds have none in common, unlike seed + i."""
     return [int(word >> 1) for word in _words(seed, stream, position, num_envs)]

@@ -1,0 +1,90 @@
+"""Chunk by chunk gives what all at once gives, whatever the sizes, compiled or not."""
+
+import operator
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.numerics import map_over_chunks, reduce_over_chunks
+
+PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
+MODES = [False, True, None]
+
+
+def run(function, *arguments, jit_compile):
+    """Compiled by XLA, as a graph, or (None) eagerly."""
+    return function(*arguments) if jit_compile is None else tf.function(function, jit_compile=jit_compile)(*arguments)
+
+
+class Seen:
+    """A function that keeps the sizes of what it was given."""
+
+    def __init__(self):
+        self.sizes = []
+
+    def __call__(self, samples):
+        values, weights = samples
+        self.sizes.append(values.shape[0])
+        return tf.reduce_sum(weights[:, None] * values, axis=0)
+
+
+@PROPERTY
+@given(size=st.integers(1, 50), chunk_size=st.one_of(st.none(), st.integers(1, 60)), seed=st.integers(0, 99))
+def test_sums_over_chunks_are_sums(size, chunk_size, seed):
+    rng = np.random.default_rng(seed)
+    values, weights = rng.integers(-8, 8, [size, 3]).astype(float), rng.integers(0, 4, size).astype(float)
+    seen = Seen()
+    samples = tf.constant(values), tf.constant(weights)
+    result = reduce_over_chunks(seen, operator.add, tf.zeros(3, tf.float64), samples, chunk_size)
+    np.testing.assert_array_equal(result, weights @ values)
+    assert max(seen.sizes) <= (chunk_size or size)
+    assert len(seen.sizes) == (1 if chunk_size is None else -(-size // chunk_size))
+    assert sum(seen.sizes) - size < len(seen.sizes)
+
+
+@pytest.mark.parametrize("jit_compile", MODES)
+@pytest.mark.parametrize("chunk_size", [1, 4, 7, 20, None])
+def test_any_nest_can_be_combined_in_any_way(jit_compile, chunk_size):
+    values = tf.constant(np.arange(1.0, 8.0))
+
+    def totals(values):
+        initial = {"sum": tf.constant(0.0, tf.float64), "largest": tf.constant(0.0, tf.float64)}
+        return reduce_over_chunks(
+            lambda chunk: {"sum": tf.reduce_sum(chunk), "largest": tf.reduce_max(chunk)},
+            lambda a, b: {"sum": a["sum"] + b["sum"], "largest": tf.maximum(a["largest"], b["largest"])},
+            initial,
+            values,
+            chunk_size,
+        )
+
+    result = run(totals, values, jit_compile=jit_compile)
+    assert {name: float(value) for name, value in result.items()} == {"sum": 28.0, "largest": 7.0}
+
+
+@pytest.mark.parametrize("jit_compile", MODES)
+@pytest.mark.parametrize("chunk_size", [1, 4, 7, 20, None])
+def test_a_map_keeps_rows_and_their_order(jit_compile, chunk_size):
+    rows = tf.constant(np.arange(14.0).reshape(7, 2), tf.float32)
+
+    def twice_with_sum(rows):
+        return tf.concat([2 * rows, tf.reduce_sum(rows, axis=1, keepdims=True)], axis=1)
+
+    result = run(lambda rows: map_over_chunks(twice_with_sum, rows, chunk_size), rows, jit_compile=jit_compile)
+    assert result.shape == [7, 3]
+    np.testing.assert_array_equal(result, np.concatenate([2 * rows, np.sum(rows, axis=1, keepdims=True)], axis=1))
+
+
+def test_gradients_are_taken_within_a_chunk():
+    theta, rows = tf.constant(3.0), tf.range(1.0, 6.0)
+
+    def gradient(chunk):
+        with tf.GradientTape() as tape:
+            tape.watch(theta)
+            total = tf.reduce_sum(chunk * theta**2)
+        return tape.gradient(total, theta)
+
+    total = tf.function(lambda: reduce_over_chunks(gradient, operator.add, tf.constant(0.0), rows, 2))()
+    assert float(total) == 15 * 2 * 3

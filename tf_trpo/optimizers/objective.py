@@ -1,0 +1,172 @@
+"""What a policy optimizer asks of the samples: surrogate, KL, gradient, Fisher-vector products."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_trpo.estimation import Batch, surrogate_improvement, weighted_mean
+from tf_trpo.models import Policy
+from tf_trpo.numerics import (
+    double_backprop_fisher_vector_product,
+    gauss_newton_fisher_vector_product,
+    map_over_chunks,
+    reduce_over_chunks,
+)
+
+FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
+FISHER_VECTOR_PRODUCTS = {
+    "gauss-newton": gauss_newton_fisher_vector_product,
+    "double-backprop": double_backprop_fisher_vector_product,
+}
+
+
+Product = Callable[[tf.Tensor], tf.Tensor]
+"""v [P] -> F v [P]."""
+
+
+class _Samples(NamedTuple):
+    """A batch, and the distribution parameters [N, D] that its actions were sampled with."""
+
+    batch: Batch
+    old: tf.Tensor
+
+
+class PolicyFigures(NamedTuple):
+    """Figures of a policy on the samples; float64 scalars.
+
+    Attributes:
+      improvement: L(policy) - L(old).
+      kl: mean joint KL(old || policy), in nats.
+      max_kl_over_states: the largest KL(old || policy) of a valid sample.
+      entropy: mean entropy, in nats.
+    """
+
+    improvement: tf.Tensor
+    kl: tf.Tensor
+    max_kl_over_states: tf.Tensor
+    entropy: tf.Tensor
+
+
+class Objective:
+    """The surrogate and the KL of a policy near the one that sampled, as functions of the flat parameters.
+
+    The network runs in its own precision; what follows it, in float64: a KL near 0 is a difference of
+    nearly equal numbers, and the limit on it is exact.
+
+    Args:
+      policy: how parameters make a distribution.
+      batch: samples of the policy at theta, N of them (a static number).
+      theta: the policy's flat parameters [P] as they were when it sampled.
+      chunk_size: samples to have in memory at once; None for all of them. The network's activations
+        on one chunk outlive a Fisher-vector product; those on several are computed again in each.
+    """
+
+    def __init__(self, policy: Policy, batch: Batch, theta: tf.Tensor, chunk_size: int | None = None) -> None:
+        self._policy = policy
+        self._theta = theta
+        self._chunk_size = chunk_size
+        old = map_over_chunks(lambda rows: policy.parameters_at(theta, rows), batch.observations, chunk_size)
+        self._samples = _Samples(batch, tf.stop_gradient(old))
+
+    @property
+    def old_surrogate(self) -> tf.Tensor:
+        """L(old), the mean advantage; float64 scalar."""
+        batch = self._samples.batch
+        return weighted_mean(_float64(batch.advantages), _float64(batch.weights))
+
+    def gradient(self) -> tf.Tensor:
+        """Gradient [P] of the surrogate at theta."""
+
+        def on_chunk(samples: _Samples) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(self._theta)
+                new = self._policy.parameters_at(self._theta, samples.batch.observations)
+                improvement = self._improvement(_float64(new), samples)
+            return tape.gradient(improvement, self._theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+        return self._reduce(on_chunk, operator.add, tf.zeros_like(self._theta), self._samples)
+
+    def figures(self, theta: tf.Tensor) -> PolicyFigures:
+        """Figures of the policy with parameters theta [P]."""
+
+        def on_chunk(samples: _Samples) -> PolicyFigures:
+            old, weights = _float64(samples.old), _float64(samples.batch.weights)
+            new = _float64(self._policy.parameters_at(theta, samples.batch.observations))
+            kl = self._policy.divergence(old, new)
+            return PolicyFigures(
+                self._improvement(new, samples),
+                weighted_mean(kl, weights),
+                tf.reduce_max(tf.where(weights > 0, kl, 0.0)),
+                weighted_mean(self._policy.entropy(new), weights),
+            )
+
+        nothing = PolicyFigures(*[tf.constant(0.0, tf.float64)] * len(PolicyFigures._fields))
+        return self._reduce(on_chunk, _combined, nothing, self._samples)
+
+    def old_figures(self) -> PolicyFigures:
+        """Figures of the policy that sampled."""
+        batch, old = self._samples
+        zero = tf.constant(0.0, tf.float64)
+        entropy = weighted_mean(self._policy.entropy(_float64(old)), _float64(batch.weights))
+        return PolicyFigures(zero, zero, zero, entropy)
+
+    def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
+        """v [P] -> F v [P], F the Fisher matrix at theta on a fraction of the samples."""
+        make_product = FISHER_VECTOR_PRODUCTS[kind]
+        batch = self._samples.batch
+        curvature_samples = _subsample((batch.observations, batch.weights), fraction)
+
+        def product(vector: tf.Tensor) -> tf.Tensor:
+            def on_chunk(samples: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+                observations, weights = samples
+                parameters = functools.partial(self._policy.parameters_at, observations=observations)
+                return make_product(parameters, self._policy.divergence, self._theta, weights)(vector)
+
+            return self._reduce(on_chunk, operator.add, tf.zeros_like(self._theta), curvature_samples)
+
+        return product
+
+    def _improvement(self, new: tf.Tensor, samples: _Samples) -> tf.Tensor:
+        batch, old = samples
+        log_prob, old_log_prob = (
+            self._policy.distribution(parameters).log_prob(_float64(batch.actions))
+            for parameters in (new, _float64(old))
+        )
+        return surrogate_improvement(log_prob, old_log_prob, _float64(batch.advantages), _float64(batch.weights))
+
+    def _reduce(self, function: Any, combine: Any, initial: Any, samples: Any) -> Any:
+        return reduce_over_chunks(function, combine, initial, samples, self._chunk_size)
+
+
+def _combined(first: PolicyFigures, second: PolicyFigures) -> PolicyFigures:
+    return PolicyFigures(
+        first.improvement + second.improvement,
+        first.kl + second.kl,
+        tf.maximum(first.max_kl_over_states, second.max_kl_over_states),
+        first.entropy + second.entropy,
+    )
+
+
+def _subsample(samples: tuple[tf.Tensor, tf.Tensor], fraction: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """A fraction of the samples, the same rows every time, spread over all steps and environments.
+
+    Which rows does not matter, since what they hold is new in every batch; that they follow no
+    pattern does: every k-th row of a flattened [T, B] might be always the same environment's.
+    """
+    if fraction == 1.0:
+        return samples
+    observations, weights = samples
+    size = weights.shape[0]
+    rows = np.sort(np.random.default_rng(0).permutation(size)[: max(1, round(fraction * size))])
+    weights = tf.gather(weights, rows)
+    return tf.gather(observations, rows), tf.math.divide_no_nan(weights, tf.reduce_sum(weights))
+
+
+def _float64(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, tf.float64) if tensor.dtype.is_floating else tensor
