@@ -16,7 +16,18 @@ def linear_value_function(size):
     return value_function
 
 
-def fit(value_function, optimizer, observations, targets, *, weights=None, epochs=1, minibatch_size=10**6, seed=(0, 0)):
+def fit(
+    value_function,
+    optimizer,
+    observations,
+    targets,
+    *,
+    weights=None,
+    epochs=1,
+    minibatch_size=10**6,
+    seed=(0, 0),
+    jit=False,
+):
     """Returns the loss; the value function is left fitted."""
     weights = np.full(len(targets), 1 / len(targets)) if weights is None else weights
     optimizer.build(value_function.trainable_variables)
@@ -24,7 +35,7 @@ def fit(value_function, optimizer, observations, targets, *, weights=None, epoch
 
     orders = random_orders(epochs, len(targets), np.random.default_rng(seed))
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, jit_compile=jit)
     def run(observations, targets, weights, orders):
         return fit_value_function(
             value_function, optimizer, observations, targets, weights, orders=orders, minibatch_size=minibatch_size
@@ -166,10 +177,11 @@ def test_a_minibatch_without_weight_does_no_harm():
     assert np.isfinite(loss)
 
 
-def test_no_epochs_change_nothing():
+@pytest.mark.parametrize("jit", [False, True])
+def test_no_epochs_change_nothing(jit):
     observations, targets = problem()
     value_function = linear_value_function(3)
-    assert fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=0) == 0
+    assert fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=0, jit=jit) == 0
     np.testing.assert_array_equal(solution(value_function), np.zeros(4))
 
 

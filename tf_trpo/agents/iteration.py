@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -29,7 +30,8 @@ from tf_trpo.optimizers import Outcome, TrustRegion
 from tf_trpo.rollouts import Rollout
 
 ValueTarget = Literal["lambda-return", "reward-to-go"]
-Update = Callable[[Rollout, tf.Tensor, tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
+Metrics = dict[str, tf.Tensor]
+Update = Callable[[Rollout, tf.Tensor, tf.Tensor], tuple[Metrics, tf.Tensor]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Learner:
       policy_optimizer: turns (policy, batch) into new parameters.
       value_optimizer: a Keras optimizer, built on the value function.
       settings: the rest.
-      jit_compile: compile by XLA.
+      jit_compile: compile the stages of the update by XLA.
     """
 
     def __init__(
@@ -102,7 +104,12 @@ class Learner:
         self._policy_optimizer = policy_optimizer
         self._value_optimizer = value_optimizer
         self._settings = settings
-        self.update: Update = tf.function(self._update, jit_compile=jit_compile, autograph=False)
+        compiled = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
+        self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = compiled(self._prepare)
+        """(rollout, return carry [B]) -> (what to learn from, new return carry [B])."""
+        self.improve_policy: Callable[[Prepared], Metrics] = compiled(self._improve_policy)
+        self.fit_value_function: Callable[[Prepared, tf.Tensor], Metrics] = compiled(self._fit_value_function)
+        self.update: Update = tf.function(self._update, autograph=False)
         """(rollout, return carry [B], orders) -> (metrics, new return carry [B]).
 
         The orders are those of `fit_value_function`: `self.orders(T * B, rng)`.
@@ -112,7 +119,13 @@ class Learner:
         """Random orders, int32 [value_epochs, num_samples], for one update."""
         return random_orders(self._settings.value_epochs, num_samples, rng)
 
-    def _update(self, rollout: Rollout, carry: tf.Tensor, orders: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def _update(self, rollout: Rollout, carry: tf.Tensor, orders: tf.Tensor) -> tuple[Metrics, tf.Tensor]:
+        prepared, carry = self.prepare(rollout, carry)
+        # These two touch no variable in common, so TensorFlow runs them at the same time.
+        metrics = self.improve_policy(prepared) | self.fit_value_function(prepared, orders)
+        return metrics, carry
+
+    def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:
         steps = _Steps.of(rollout)
         rewards, carry = self._scaled_rewards(steps, carry)
         values = self._values(rollout.observations)
@@ -121,33 +134,41 @@ class Learner:
         batch = Batch(observations, _flat(rollout.actions), _flat(advantages), steps.weights)
         if self._settings.normalize_advantages:
             batch = batch._replace(advantages=normalize_advantages(batch.advantages, batch.weights))
-        outcome = self._policy_optimizer.step(self._policy, batch, chunk_size=self._settings.chunk_size)
         moments = Moments(*weighted_moments(observations, steps.weights), steps.count)
+        return Prepared(batch, _flat(values[:-1]), _flat(targets), moments), carry
+
+    def _improve_policy(self, prepared: Prepared) -> Metrics:
+        batch = prepared.batch
+        outcome = self._policy_optimizer.step(self._policy, batch, chunk_size=self._settings.chunk_size)
+        metrics = _outcome_metrics(outcome)
+        parameters = self._map(self._policy.distribution_parameters, batch.observations)
+        if isinstance(self._policy, GaussianPolicy):
+            metrics["train/std"] = weighted_mean(self._policy.std(parameters), batch.weights)
+        # Last of all: every figure of this iteration is by the statistics that the policy acted with.
+        _update_normalization(self._policy, prepared.moments)
+        # No trust region bounds what that does to the policy: much in the first iterations, and ever less.
+        moved = self._map(self._policy.distribution_parameters, batch.observations)
+        metrics["train/normalization_kl"] = weighted_mean(self._policy.divergence(parameters, moved), batch.weights)
+        return metrics
+
+    def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> Metrics:
+        batch, values, targets, moments = prepared
         # The value function is fitted under the statistics that it will be used with.
         _update_normalization(self._value_function, moments)
         value_loss = fit_value_function(
             self._value_function,
             self._value_optimizer,
-            observations,
-            _flat(targets),
-            steps.weights,
+            batch.observations,
+            targets,
+            batch.weights,
             orders=orders,
             minibatch_size=self._settings.value_minibatch_size,
         )
-        metrics = _outcome_metrics(outcome) | {
+        return {
             "train/value_loss": value_loss,
-            "train/explained_variance": explained_variance(_flat(values[:-1]), _flat(targets), steps.weights),
+            "train/explained_variance": explained_variance(values, targets, batch.weights),
             "train/learning_rate": tf.convert_to_tensor(self._value_optimizer.learning_rate),
         }
-        parameters = self._map(self._policy.distribution_parameters, observations)
-        if isinstance(self._policy, GaussianPolicy):
-            metrics["train/std"] = weighted_mean(self._policy.std(parameters), steps.weights)
-        # Last of all: every figure of this iteration is by the statistics that the policy acted with.
-        _update_normalization(self._policy, moments)
-        # No trust region bounds what that does to the policy: much in the first iterations, and ever less.
-        moved = self._map(self._policy.distribution_parameters, observations)
-        metrics["train/normalization_kl"] = weighted_mean(self._policy.divergence(parameters, moved), steps.weights)
-        return metrics, carry
 
     def _map(self, function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
         return map_over_chunks(function, rows, self._settings.chunk_size)
@@ -181,6 +202,15 @@ def _update_normalization(model: Policy | ValueFunction, moments: Moments) -> No
         model.normalization.update(moments)
 
 
+class Prepared(NamedTuple):
+    """What an update learns from: N samples, V [N] and its targets [N], and the observations' moments."""
+
+    batch: Batch
+    values: tf.Tensor
+    targets: tf.Tensor
+    moments: Moments
+
+
 @dataclasses.dataclass(frozen=True)
 class _Steps:
     """A rollout's rewards and flags as float32 [T, B]; weights [N] of the mean over valid rows, and their count."""
@@ -211,7 +241,7 @@ def _flat(rows: tf.Tensor) -> tf.Tensor:
     return tf.reshape(rows, [-1, *rows.shape[2:]])
 
 
-def _outcome_metrics(outcome: Outcome) -> dict[str, tf.Tensor]:
+def _outcome_metrics(outcome: Outcome) -> Metrics:
     """The outcome under Stable-Baselines3's names where they exist, and under its own."""
     return {
         "train/policy_objective": outcome.surrogate,

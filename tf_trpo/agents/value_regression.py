@@ -38,6 +38,8 @@ def fit_value_function(
       Scalar, the mean of the minibatch losses; 0 without any epoch.
     """
     epochs, num_samples = orders.shape
+    if epochs == 0:
+        return tf.constant(0.0)
     minibatch_size = min(minibatch_size, num_samples)
     per_epoch = -(-num_samples // minibatch_size)
     variables = value_function.trainable_variables
@@ -54,7 +56,7 @@ def fit_value_function(
 
     steps = epochs * per_epoch
     _, total_loss = tf.while_loop(lambda step, _: step < steps, minibatch_step, [tf.constant(0), tf.constant(0.0)])
-    return total_loss / max(steps, 1)
+    return total_loss / steps
 
 
 def random_orders(epochs: int, num_samples: int, rng: np.random.Generator) -> np.ndarray:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "train": "train an agent and write a run folder",
     "evaluate": "run whole episodes with a trained agent",
+    "benchmark": "measure the speed, alone or against sb3-contrib",
     "export": "write a SavedModel for serving",
 }
 

@@ -1,0 +1,60 @@
+"""`benchmark`: measure the update, the collection, the training; against the machine, and against a peer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+from tf_trpo.cli.benchmark import settings as options
+from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.startup import start_tensorflow
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse options, measure, print. Nothing else should run on the machine."""
+    command = tyro.cli(
+        options.Command, args=argv, prog="benchmark", description="Measure. Nothing else should run on the machine."
+    )
+    with one_line_errors():
+        _check(command)
+        start_tensorflow(command.threads)
+        tables = _tables(command)
+    from tf_trpo.cli.benchmark import report
+
+    (report.print_json if command.json else report.print_tables)(tables)
+
+
+def _check(command: options.Common) -> None:
+    for name, value in vars(command).items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        lowest = 0 if name == "threads" else 1
+        for number in numbers:
+            if name == "fractions" and not 0 < number <= 1:
+                raise UsageError(f"fractions must lie in (0, 1], got {number}")
+            if isinstance(number, int) and not isinstance(number, bool) and number < lowest:
+                raise UsageError(f"{name} must be at least {lowest}, got {number}")
+
+
+def _tables(command: options.Common) -> list[Any]:
+    import gymnasium as gym
+
+    from tf_trpo.cli.benchmark import commands
+    from tf_trpo.cli.benchmark.peer import start_peer
+
+    try:
+        if isinstance(command, options.AgainstPeer):
+            compare = {
+                options.Update: commands.update,
+                options.Collect: commands.collect,
+                options.Train: commands.train,
+            }
+            python = command.against_sb3
+            with start_peer(python) if python is not None else contextlib.nullcontext() as peer:
+                return compare[type(command)](command, peer)  # type: ignore[operator]
+        alone = {options.Scaling: commands.scaling, options.Roofline: commands.roofline}
+        return alone[type(command)](command)  # type: ignore[operator]
+    except (ImportError, gym.error.Error) as error:
+        raise UsageError(" ".join(str(error).split())) from None

@@ -1,0 +1,144 @@
+"""Each command: from its options to the rows of its tables."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tf_trpo.cli.benchmark import settings as options
+from tf_trpo.cli.benchmark import workloads
+from tf_trpo.cli.benchmark.peer import Peer
+from tf_trpo.cli.benchmark.roofline import fisher_against_matrix_products
+from tf_trpo.cli.benchmark.scaling import curvature_fractions, step_time
+from tf_trpo.cli.benchmark.timing import Measured, in_turns
+from tf_trpo.cli.benchmark.workloads import Job
+from tf_trpo.estimation import Batch
+
+Row = dict[str, Any]
+"""Column -> number, text or `Measured`."""
+Table = tuple[str, list[Row]]
+"""Title and rows."""
+
+
+def update(command: options.Update, peer: Peer | None) -> list[Table]:
+    rows = []
+    for size in command.hidden_sizes:
+        for work, epochs, ours in (("policy step", 0, workloads.policy_step), ("whole update", 10, workloads.update)):
+            job = Job(
+                "update",
+                "HalfCheetah-v5",
+                num_steps=command.num_steps,
+                hidden_sizes=(size, size),
+                value_epochs=epochs,
+                threads=command.threads,
+            )
+            measured = _both(ours(job), job, peer, command.repeats)
+            rows.append({"work": f"{work}, {size}-{size}", **_compared(measured, "ms", 1e3, faster="shorter")})
+    return [(f"Update, {command.num_steps} samples of HalfCheetah-v5, 15 CG iterations", rows)]
+
+
+def collect(command: options.Collect, peer: Peer | None) -> list[Table]:
+    rows = []
+    for env in command.envs:
+        for backend in command.backends:
+            for num_envs in command.num_envs:
+                job = Job(
+                    "collect", env, num_envs, max(1, command.rows // num_envs), value_epochs=0, threads=command.threads
+                )
+                ways: dict[str, Callable[[], float]] = {
+                    "ours": workloads.collect(job, backend),
+                    "raw": workloads.step_at_random(job, backend),
+                }
+                if peer is not None and backend == "sync":
+                    ways["sb3"] = functools.partial(peer.run, job)
+                measured = in_turns(ways, command.repeats)
+                row: Row = {"environment": env, "backend": backend, "environments": num_envs}
+                row |= {f"{name}, steps/s": figure for name, figure in measured.items()}
+                rows.append(row | {"ours / raw": measured["ours"].median / measured["raw"].median})
+    return [("Collection against random actions", rows)]
+
+
+def train(command: options.Train, peer: Peer | None) -> list[Table]:
+    rows = []
+    for env, num_envs in (("HalfCheetah-v5", 1), ("Hopper-v5", 1), ("CartPole-v1", 1), ("HalfCheetah-v5", 8)):
+        job = Job("train", env, num_envs, 2048 // num_envs, iterations=command.iterations, threads=command.threads)
+        for backend in command.backends:
+            measured = _both(workloads.train(job, backend), job, peer, command.repeats)
+            row = {"environment": env, "environments": num_envs, "backend": backend}
+            rows.append(row | _compared(measured, "steps/s", 1.0, faster="more"))
+    return [("Training end to end, 2048 steps an iteration", rows)]
+
+
+def scaling(command: options.Scaling) -> list[Table]:
+    hidden_sizes = (command.hidden_size, command.hidden_size)
+    growth = []
+    for samples in command.samples:
+        time, megabytes = step_time(hidden_sizes, samples, command.chunk_size, command.repeats)
+        growth.append(
+            {
+                "samples": samples,
+                "policy step, ms": _scaled(time, 1e3),
+                "us per sample": 1e6 * time.median / samples,
+                "peak memory, MB more": megabytes,
+            }
+        )
+    job = Job("update", "HalfCheetah-v5", num_steps=8192, hidden_sizes=hidden_sizes)
+    agent = workloads.make_agent(job)
+    rollout = workloads.collect_rollout(agent, job)
+    observations = tf.constant(rollout.observations[:-1, 0])
+    # Rewards stand for advantages: what matters is a gradient from a real rollout.
+    rewards = tf.constant((rollout.rewards[:, 0] - rollout.rewards.mean()) / rollout.rewards.std(), tf.float32)
+    batch = Batch(observations, tf.constant(rollout.actions[:, 0]), rewards, tf.fill([8192], 1 / 8192))
+    curvature = [
+        {
+            "curvature fraction": found.fraction,
+            "policy step, ms": _scaled(found.time, 1e3),
+            "cosine to the full step": found.cosine,
+            "KL": found.kl,
+            "improvement, of the full step's": found.improvement,
+        }
+        for found in curvature_fractions(agent.policy, batch, command.fractions, command.repeats)
+    ]
+    return [
+        (f"Policy step, {command.hidden_size}-{command.hidden_size}, chunks of {command.chunk_size}", growth),
+        ("Curvature on a part of 8192 samples of HalfCheetah-v5", curvature),
+    ]
+
+
+def roofline(command: options.Roofline) -> list[Table]:
+    rows = []
+    for size in command.hidden_sizes:
+        for samples in command.samples:
+            fisher, matrix = fisher_against_matrix_products((size, size), samples, command.repeats)
+            rows.append(
+                {
+                    "network": f"{size}-{size}",
+                    "samples": samples,
+                    "Fisher-vector product, ms": _scaled(fisher, 1e3),
+                    "bare matrix products, ms": _scaled(matrix, 1e3),
+                    "ratio": fisher.median / matrix.median,
+                }
+            )
+    return [("Fisher-vector product against the matrix products in it", rows)]
+
+
+def _both(ours: Callable[[], float], job: Job, peer: Peer | None, repeats: int) -> dict[str, Measured]:
+    ways = {"ours": ours}
+    if peer is not None:
+        ways["sb3"] = functools.partial(peer.run, job)
+    return in_turns(ways, repeats)
+
+
+def _compared(measured: dict[str, Measured], unit: str, scale: float, *, faster: str) -> Row:
+    row: Row = {f"{name}, {unit}": _scaled(figure, scale) for name, figure in measured.items()}
+    if "sb3" in measured:
+        ratio = measured["sb3"].median / measured["ours"].median
+        row["times as fast"] = ratio if faster == "shorter" else 1 / ratio
+    return row
+
+
+def _scaled(measured: Measured, scale: float) -> Measured:
+    return Measured(tuple(scale * value for value in measured.values))

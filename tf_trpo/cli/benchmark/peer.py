@@ -1,0 +1,67 @@
+"""The other side of a comparison: a process of a Python that has sb3-contrib."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tf_trpo.cli.benchmark.workloads import Job
+from tf_trpo.cli.errors import UsageError
+
+_PROGRAM = Path(__file__).with_name("sb3_program.py")
+
+
+class Peer:
+    """Runs jobs one at a time, each when asked."""
+
+    def __init__(self, python: Path, process: subprocess.Popen[str]) -> None:
+        self._python = python
+        self._process = process
+
+    def run(self, job: Job) -> float:
+        """One repeat of a job; the first also prepares it.
+
+        Raises:
+          UsageError: the other Python failed.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(job._asdict()) + "\n")
+            self._process.stdin.flush()
+            return float(json.loads(self._process.stdout.readline())["figure"])
+        except (OSError, ValueError):
+            raise UsageError(f"{self._python} could not run sb3-contrib: {self._last_words()}") from None
+
+    def _last_words(self) -> str:
+        self._process.kill()
+        _, said = self._process.communicate()
+        lines = said.strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+
+@contextmanager
+def start_peer(python: Path) -> Iterator[Peer]:
+    """Start the program; it ends with the context.
+
+    Raises:
+      UsageError: there is no such Python.
+    """
+    try:
+        process = subprocess.Popen(
+            [str(python), str(_PROGRAM)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    except OSError as error:
+        raise UsageError(f"{python} cannot be run: {error.strerror}") from None
+    try:
+        yield Peer(python, process)
+    finally:
+        process.kill()
+        process.communicate()

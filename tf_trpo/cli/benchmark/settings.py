@@ -1,0 +1,93 @@
+"""Options of the benchmark's commands."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+EnvironmentName = Literal["HalfCheetah-v5", "Hopper-v5", "CartPole-v1"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """Options of every command."""
+
+    repeats: int = 10
+    """Turns of each measurement that count; the median is reported."""
+    threads: int = 0
+    """Threads to compute with, on both sides; 0 for all cores."""
+    json: bool = False
+    """Print one JSON object instead of a table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AgainstPeer(Common):
+    """Options of the commands that can run a peer in turns."""
+
+    against_sb3: Path | None = None
+    """A Python that has sb3-contrib: measure its TRPO in turns with ours, and print ratios."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Update(AgainstPeer):
+    """The update on one rollout of HalfCheetah-v5: policy step, and the whole of it with the critic."""
+
+    num_steps: int = 2048
+    """Samples of the batch."""
+    hidden_sizes: tuple[int, ...] = (64, 256)
+    """Each number n: policy and value function with two layers of n units."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Collect(AgainstPeer):
+    """Collection against stepping the same environments with random actions."""
+
+    envs: tuple[EnvironmentName, ...] = ("Hopper-v5", "HalfCheetah-v5")
+    """Environments."""
+    num_envs: tuple[int, ...] = (1, 8, 32)
+    """Numbers of environments stepped together."""
+    backends: tuple[Literal["sync", "envpool"], ...] = ("sync", "envpool")
+    """Vector backends; envpool is an extra."""
+    rows: int = 4096
+    """Steps of a repeat, over all environments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(AgainstPeer):
+    """Training end to end, whole iterations, the first (which compiles) left out."""
+
+    repeats: int = 5
+    iterations: int = 8
+    """Iterations of 2048 steps in a repeat."""
+    backends: tuple[Literal["sync", "envpool"], ...] = ("sync",)
+    """Ours on these vector backends; the peer always on its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling(Common):
+    """Time and memory of the policy step as the batch grows; curvature on a part of the samples."""
+
+    samples: tuple[int, ...] = (2048, 8192, 20_000, 65_536, 200_000)
+    """Batches, smallest first."""
+    chunk_size: int = 32_768
+    """Samples in memory at once."""
+    hidden_size: int = 64
+    """Units of each of the two layers."""
+    fractions: tuple[float, ...] = (1.0, 0.5, 0.25, 0.1, 0.05)
+    """Curvature fractions, on a rollout of HalfCheetah-v5 of 8192 steps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Roofline(Common):
+    """One Fisher-vector product against the matrix products that it cannot avoid."""
+
+    hidden_sizes: tuple[int, ...] = (64, 256)
+    """Each number n: two layers of n units."""
+    samples: tuple[int, ...] = (2048, 20_000)
+    """Batches."""
+
+
+Command = tyro.conf.OmitSubcommandPrefixes[Update | Collect | Train | Scaling | Roofline]
