@@ -13,7 +13,7 @@ from tf_trpo.cli.benchmark import workloads
 from tf_trpo.cli.benchmark.peer import Peer
 from tf_trpo.cli.benchmark.roofline import fisher_against_matrix_products
 from tf_trpo.cli.benchmark.scaling import curvature_fractions, step_time
-from tf_trpo.cli.benchmark.timing import Measured, in_turns
+from tf_trpo.cli.benchmark.timing import CALLS, Measured, in_turns
 from tf_trpo.cli.benchmark.workloads import Job
 from tf_trpo.estimation import Batch
 
@@ -37,7 +37,11 @@ def update(command: options.Update, peer: Peer | None) -> list[Table]:
             )
             measured = _both(ours(job), job, peer, command.repeats)
             rows.append({"work": f"{work}, {size}-{size}", **_compared(measured, "ms", 1e3, faster="shorter")})
-    return [(f"Update, {command.num_steps} samples of HalfCheetah-v5, 15 CG iterations", rows)]
+    start = in_turns({"start": workloads.start_to_first_update}, command.repeats, calls=1)["start"]
+    return [
+        (f"Update, {command.num_steps} samples of HalfCheetah-v5, 15 CG iterations", rows),
+        ("A new process, from its start to the end of its first update", [{"seconds": start}]),
+    ]
 
 
 def collect(command: options.Collect, peer: Peer | None) -> list[Table]:
@@ -64,12 +68,14 @@ def collect(command: options.Collect, peer: Peer | None) -> list[Table]:
 def train(command: options.Train, peer: Peer | None) -> list[Table]:
     rows = []
     for env, num_envs in (("HalfCheetah-v5", 1), ("Hopper-v5", 1), ("CartPole-v1", 1), ("HalfCheetah-v5", 8)):
-        job = Job("train", env, num_envs, 2048 // num_envs, iterations=command.iterations, threads=command.threads)
+        job = Job(
+            "train", env, num_envs, command.rows // num_envs, iterations=command.iterations, threads=command.threads
+        )
         for backend in command.backends:
-            measured = _both(workloads.train(job, backend), job, peer, command.repeats)
+            measured = _both(workloads.train(job, backend), job, peer, command.repeats, calls=1)
             row = {"environment": env, "environments": num_envs, "backend": backend}
             rows.append(row | _compared(measured, "steps/s", 1.0, faster="more"))
-    return [("Training end to end, 2048 steps an iteration", rows)]
+    return [(f"Training end to end, {command.rows} steps an iteration", rows)]
 
 
 def scaling(command: options.Scaling) -> list[Table]:
@@ -85,13 +91,15 @@ def scaling(command: options.Scaling) -> list[Table]:
                 "peak memory, MB more": megabytes,
             }
         )
-    job = Job("update", "HalfCheetah-v5", num_steps=8192, hidden_sizes=hidden_sizes)
+    job = Job("update", "HalfCheetah-v5", num_steps=command.rollout, hidden_sizes=hidden_sizes)
     agent = workloads.make_agent(job)
     rollout = workloads.collect_rollout(agent, job)
     observations = tf.constant(rollout.observations[:-1, 0])
     # Rewards stand for advantages: what matters is a gradient from a real rollout.
     rewards = tf.constant((rollout.rewards[:, 0] - rollout.rewards.mean()) / rollout.rewards.std(), tf.float32)
-    batch = Batch(observations, tf.constant(rollout.actions[:, 0]), rewards, tf.fill([8192], 1 / 8192))
+    batch = Batch(
+        observations, tf.constant(rollout.actions[:, 0]), rewards, tf.fill([command.rollout], 1 / command.rollout)
+    )
     curvature = [
         {
             "curvature fraction": found.fraction,
@@ -104,7 +112,7 @@ def scaling(command: options.Scaling) -> list[Table]:
     ]
     return [
         (f"Policy step, {command.hidden_size}-{command.hidden_size}, chunks of {command.chunk_size}", growth),
-        ("Curvature on a part of 8192 samples of HalfCheetah-v5", curvature),
+        (f"Curvature on a part of {command.rollout} samples of HalfCheetah-v5", curvature),
     ]
 
 
@@ -125,11 +133,13 @@ def roofline(command: options.Roofline) -> list[Table]:
     return [("Fisher-vector product against the matrix products in it", rows)]
 
 
-def _both(ours: Callable[[], float], job: Job, peer: Peer | None, repeats: int) -> dict[str, Measured]:
+def _both(
+    ours: Callable[[], float], job: Job, peer: Peer | None, repeats: int, calls: int = CALLS
+) -> dict[str, Measured]:
     ways = {"ours": ours}
     if peer is not None:
         ways["sb3"] = functools.partial(peer.run, job)
-    return in_turns(ways, repeats)
+    return in_turns(ways, repeats, calls=calls)
 
 
 def _compared(measured: dict[str, Measured], unit: str, scale: float, *, faster: str) -> Row:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from tf_trpo.cli.benchmark.workloads import Job
 from tf_trpo.cli.errors import UsageError
@@ -17,8 +19,9 @@ _PROGRAM = Path(__file__).with_name("sb3_program.py")
 class Peer:
     """Runs jobs one at a time, each when asked."""
 
-    def __init__(self, python: Path, process: subprocess.Popen[str]) -> None:
+    def __init__(self, python: Path, process: subprocess.Popen[str], said: IO[str]) -> None:
         self._python = python
+        self._said = said
         self._process = process
 
     def run(self, job: Job) -> float:
@@ -38,8 +41,9 @@ class Peer:
 
     def _last_words(self) -> str:
         self._process.kill()
-        _, said = self._process.communicate()
-        lines = said.strip().splitlines()
+        self._process.wait()
+        self._said.seek(0)
+        lines = self._said.read().strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
 
@@ -50,18 +54,16 @@ def start_peer(python: Path) -> Iterator[Peer]:
     Raises:
       UsageError: there is no such Python.
     """
-    try:
-        process = subprocess.Popen(
-            [str(python), str(_PROGRAM)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    except OSError as error:
-        raise UsageError(f"{python} cannot be run: {error.strerror}") from None
-    try:
-        yield Peer(python, process)
-    finally:
-        process.kill()
-        process.communicate()
+    # Not a pipe, which would fill up and block it: nobody reads what it says unless it fails.
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            process = subprocess.Popen(
+                [str(python), str(_PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+            )
+        except OSError as error:
+            raise UsageError(f"{python} cannot be run: {error.strerror}") from None
+        try:
+            yield Peer(python, process, said)
+        finally:
+            process.kill()
+            process.wait()

@@ -15,8 +15,8 @@ EnvironmentName = Literal["HalfCheetah-v5", "Hopper-v5", "CartPole-v1"]
 class Common:
     """Options of every command."""
 
-    repeats: int = 10
-    """Turns of each measurement that count; the median is reported."""
+    repeats: int = 5
+    """Turns of each measurement, of two calls that count; their median is reported."""
     threads: int = 0
     """Threads to compute with, on both sides; 0 for all cores."""
     json: bool = False
@@ -51,7 +51,7 @@ class Collect(AgainstPeer):
     """Numbers of environments stepped together."""
     backends: tuple[Literal["sync", "envpool"], ...] = ("sync", "envpool")
     """Vector backends; envpool is an extra."""
-    rows: int = 4096
+    rows: int = 2048
     """Steps of a repeat, over all environments."""
 
 
@@ -59,9 +59,11 @@ class Collect(AgainstPeer):
 class Train(AgainstPeer):
     """Training end to end, whole iterations, the first (which compiles) left out."""
 
-    repeats: int = 5
-    iterations: int = 8
-    """Iterations of 2048 steps in a repeat."""
+    repeats: int = 3
+    rows: int = 2048
+    """Steps of an iteration, over all environments."""
+    iterations: int = 6
+    """Iterations in a repeat."""
     backends: tuple[Literal["sync", "envpool"], ...] = ("sync",)
     """Ours on these vector backends; the peer always on its own."""
 
@@ -77,7 +79,9 @@ class Scaling(Common):
     hidden_size: int = 64
     """Units of each of the two layers."""
     fractions: tuple[float, ...] = (1.0, 0.5, 0.25, 0.1, 0.05)
-    """Curvature fractions, on a rollout of HalfCheetah-v5 of 8192 steps."""
+    """Curvature fractions; the first is the one that the others are compared with."""
+    rollout: int = 8192
+    """Steps of HalfCheetah-v5 that the fractions are of."""
 
 
 @dataclasses.dataclass(frozen=True)
