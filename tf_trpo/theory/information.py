@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr, rel_entr
 
 from tf_trpo.theory.distributions import require_distributions
+from tf_trpo.theory.logarithm import log1p_minus
 
 Unit = Literal["nats", "bits"]
 """Unit of information: log to the base e, or to the base 2."""
@@ -88,8 +89,8 @@ def cross_entropy(p: ArrayLike, q: ArrayLike, unit: Unit = "nats") -> NDArray[np
 def kl_divergence(p: ArrayLike, q: ArrayLike, unit: Unit = "nats") -> NDArray[np.float64]:
     """D_KL(p || q) = sum_i p_i log(p_i / q_i) = H(p, q) - H(p).
 
-    Summed as p log(p/q), not as the difference of two entropies, which would lose the small divergence of two
-    nearly equal distributions.
+    Summed as p log(p/q) - p + q, whose terms are not negative and of second order in q - p: the divergence of two
+    nearly equal distributions keeps its digits, and their sums' rounding does not enter it.
 
     Args:
       p: distributions along the last axis, [..., K].
@@ -105,9 +106,11 @@ def kl_divergence(p: ArrayLike, q: ArrayLike, unit: Unit = "nats") -> NDArray[np
     Source:
       Lecture, "D_KL(p||q) = H(p, q) - H(p)".
     """
-    terms = rel_entr(require_distributions("p", p), require_distributions("q", q))
-    # Rounding can leave a sum of terms of both signs just below 0.
-    return _in_unit(np.maximum(terms.sum(axis=-1), 0.0), unit)
+    p, q = np.broadcast_arrays(require_distributions("p", p), require_distributions("q", q))
+    near = np.abs(q - p) < 0.5 * p
+    relative = np.divide(q - p, p, out=np.zeros_like(p), where=near)
+    terms = np.where(near, -p * log1p_minus(relative), rel_entr(p, q) + (q - p))
+    return _in_unit(terms.sum(axis=-1), unit)
 
 
 def gaussian_entropy(std: ArrayLike, unit: Unit = "nats") -> NDArray[np.float64]:
@@ -166,11 +169,10 @@ def gaussian_kl_divergence(
     """
     mean_p, mean_q = np.atleast_1d(mean_p), np.atleast_1d(mean_q)
     std_p, std_q = _deviations("std_p", std_p), _deviations("std_q", std_q)
-    # 1/2 (v - 1 - log v) with v the ratio of the variances, as expm1(u) - u, which keeps nearly equal deviations apart.
-    log_ratio = 2.0 * (np.log(std_p) - np.log(std_q))
-    spread = 0.5 * (np.expm1(log_ratio) - log_ratio)
+    # 1/2 (v - 1 - log v) with v the ratio of the variances; v - 1 as a product keeps nearly equal deviations apart.
+    spread = -0.5 * log1p_minus((std_p - std_q) * (std_p + std_q) / std_q**2)
     shift = 0.5 * ((mean_p - mean_q) / std_q) ** 2
-    return _in_unit(np.sum(np.maximum(spread, 0.0) + shift, axis=-1), unit)
+    return _in_unit(np.sum(spread + shift, axis=-1), unit)
 
 
 def _in_unit(nats: NDArray[np.float64], unit: Unit) -> NDArray[np.float64]:

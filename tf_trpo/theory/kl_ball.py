@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tf_trpo.theory.distributions import require_distributions
+from tf_trpo.theory.logarithm import log1p_minus
 
 _LARGEST_TILT = 300.0
 """exp(-300): lambda this near the largest advantage is as near as makes no difference."""
@@ -129,23 +130,13 @@ def _family(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], tilt: 
     rest = np.where(old_policy > 0, (1.0 - scaled) + scaled * np.exp(-tilt), 1.0)
     # With sum_a p q = 0, the divergence sum p log(rest) + log sum p / rest is a sum of second-order terms only.
     excess = np.sum(old_policy * q**2 / rest, axis=1)
-    kl = np.sum(old_policy * _log_plus(q, rest), axis=1) + np.log1p(excess)
+    logarithms = np.where(np.abs(q) < 0.1, log1p_minus(np.where(np.abs(q) < 0.1, -q, 0.0)), np.log(rest) + q)
+    kl = np.sum(old_policy * logarithms, axis=1) + np.log1p(excess)
     slope = np.sum(old_policy * q**2 * (2.0 - q) / rest**2, axis=1) / (1.0 + excess) - excess
     with np.errstate(divide="ignore", invalid="ignore"):
         # d log(1/lambda) / dz, which is 1 / (exp(z) - 1).
         kl_slope = slope / np.expm1(tilt[:, 0])
     return _Family(np.maximum(kl, 0.0), kl_slope, 1.0 / rest, excess)
-
-
-def _log_plus(q: NDArray[np.float64], rest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log(1 - q) + q, where rest = 1 - q; by a series where the two terms would cancel.
-
-    With s = q / (2 - q), log(1 - q) = -2 artanh(s) and q = 2 s / (1 + s).
-    """
-    small = np.abs(q) < 0.1
-    s = np.where(small, q, 0.0) / (2.0 - np.where(small, q, 0.0))
-    tail = s**3 * (1 / 3 + s**2 * (1 / 5 + s**2 * (1 / 7 + s**2 * (1 / 9 + s**2 / 11))))
-    return np.where(small, -2.0 * (s**2 / (1.0 + s) + tail), np.log(rest) + q)
 
 
 def _tilt_for_kl(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], max_kl: float) -> NDArray[np.float64]:

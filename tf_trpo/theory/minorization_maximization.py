@@ -17,6 +17,8 @@ from tf_trpo.theory.lower_bound import local_approximation, lower_bound, max_kl_
 
 _SMALLEST_KL = 1e-28
 """A smaller divergence changes probabilities by less than they are rounded to."""
+_LARGEST_KL = 600.0
+"""A larger divergence takes probabilities below exp(-600), and gains nothing more."""
 
 
 class MinorizationMaximizationStatus(enum.IntEnum):
@@ -101,7 +103,7 @@ def maximize_lower_bound(old: PolicyEvaluation) -> LowerBoundMaximum:
         return float(np.log(weights @ multipliers / coefficient))
 
     # By concavity mu(delta) <= gain(delta) / delta <= greedy gain / delta: no maximum lies above this divergence.
-    low, high = float(np.log(_SMALLEST_KL)), float(np.log(greedy_gain / coefficient))
+    low, high = float(np.log(_SMALLEST_KL)), float(np.log(min(greedy_gain / coefficient, _LARGEST_KL)))
     deviation = float(weights @ np.sqrt(np.sum(old.policy * old.advantages**2, axis=1)))
     guess = 2.0 * np.log(max(deviation / coefficient, np.sqrt(_SMALLEST_KL))) - np.log(2.0)
     if high <= low:
