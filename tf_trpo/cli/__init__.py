@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "train an agent and write a run folder",
     "evaluate": "run whole episodes with a trained agent",
     "export": "write a SavedModel for serving",
+    "figures": "draw the figures of the theory",
 }
 
 
