@@ -57,7 +57,10 @@ def save(compute: Callable[[], Any], draw: Callable[[Any], Figure], stem: Path) 
     """
     data = compute()
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
-    with mpl.rc_context({**mpl.rcParamsDefault, **SETTINGS}):
+    with mpl.rc_context():
+        # Nobody's matplotlibrc decides how the figures look.
+        mpl.rcdefaults()
+        mpl.rcParams.update(SETTINGS)
         figure = draw(data)
         figure.savefig(png)
         figure.savefig(svg, metadata={"Date": None})

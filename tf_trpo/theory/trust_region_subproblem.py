@@ -70,7 +70,7 @@ def exact_step(gradient: ArrayLike, hessian: ArrayLike, radius: float) -> Subpro
     others = np.where(in_lowest, 0.0, -components / np.where(in_lowest, 1.0, gaps))
     if lowest <= 0 and not components[in_lowest].any() and np.linalg.norm(others) <= radius:
         return _hard_case(gradient, hessian, eigenvectors @ others, eigenvectors[:, 0], radius)
-    shift = _shift_to_boundary(components, gaps, max(lowest, 0.0), radius)
+    shift = _shift_to_boundary(components, gaps, radius)
     step = eigenvectors @ (-components / (gaps + shift))
     # The scalar solve leaves rounding in the length.
     return _taken(gradient, hessian, step * (radius / np.linalg.norm(step)), StepStatus.BOUNDARY)
@@ -118,17 +118,15 @@ def dogleg_step(gradient: ArrayLike, hessian: ArrayLike, radius: float) -> Subpr
     return _taken(gradient, hessian, unconstrained + length * (newton - unconstrained), StepStatus.BOUNDARY)
 
 
-def _shift_to_boundary(
-    components: NDArray[np.float64], gaps: NDArray[np.float64], smallest: float, radius: float
-) -> float:
-    """The shift >= smallest at which the step has the length of the radius."""
+def _shift_to_boundary(components: NDArray[np.float64], gaps: NDArray[np.float64], radius: float) -> float:
+    """The shift at which the step has the length of the radius."""
 
     def norm(shift: float) -> float:
         return float(np.linalg.norm(components / (gaps + shift)))
 
     # |p| <= |g| / shift, and >= the lowest part of g / shift: the root lies between the two, or on one of them.
     high = float(np.linalg.norm(components)) / radius
-    low = max(smallest, float(np.linalg.norm(components[gaps == 0])) / radius, high * 1e-300)
+    low = max(float(np.linalg.norm(components[gaps == 0])) / radius, high * 1e-300)
     bracket = np.log(0.99 * low), np.log(1.01 * high)
     # 1 / |p| is nearly linear in the shift, and the logarithm spans a nearly hard case, where the shift is tiny.
     return float(np.exp(brentq(lambda log: 1 / radius - 1 / norm(np.exp(log)), *bracket, xtol=1e-15)))
