@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tf_trpo.theory.logarithm import log1p_minus
 
-PROPERTY = settings(deadline=None, max_examples=100, derandomize=True)
+PROPERTY = settings(deadline=None, max_examples=60, derandomize=True)
 
 
 def exact_series(x):
