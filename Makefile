@@ -3,10 +3,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_FIGURES := $(VENV)/.installed-figures
 VERSION_CHECK := import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 	"Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ...")
 
-.PHONY: train test test-slow check format clean
+.PHONY: train test test-slow check format figures clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	@$(PYTHON) -c '$(VERSION_CHECK)'
@@ -16,6 +17,10 @@ $(INSTALLED): setup.cfg pyproject.toml
 
 $(INSTALLED_DEV): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable ".[test,check]"
+	touch $@
+
+$(INSTALLED_FIGURES): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable ".[figures]"
 	touch $@
 
 train: $(INSTALLED)  ## train on CartPole-v1, evaluate and export
@@ -36,6 +41,9 @@ check: $(INSTALLED_DEV)  ## format, lint, types, import floors
 format: $(INSTALLED_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+figures: $(INSTALLED_FIGURES)  ## draw the figures of the theory into docs/figures
+	$(BIN)/python scripts/figures.py --output-dir docs/figures
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tf_trpo import callbacks, environments, estimation, models, numerics, optimizers, rollouts, serving
+    from tf_trpo import callbacks, environments, estimation, models, numerics, optimizers, rollouts, serving, theory
     from tf_trpo.agents import TRPO, load
 
 __version__ = "0.1.0"
@@ -26,6 +26,7 @@ __all__ = [
     "optimizers",
     "rollouts",
     "serving",
+    "theory",
 ]
 
 

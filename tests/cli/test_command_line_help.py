@@ -8,9 +8,10 @@ import pytest
 
 from tf_trpo.cli import COMMANDS, main
 from tf_trpo.cli.settings import TrainSettings
+from tf_trpo.figures import FIGURES
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-SLOW_TO_IMPORT = {"tensorflow", "keras", "gymnasium", "tensorflow_probability", "scipy"}
+SLOW_TO_IMPORT = {"tensorflow", "keras", "gymnasium", "tensorflow_probability", "scipy", "matplotlib"}
 
 WAYS = {
     **{f"scripts/{command}.py": [SCRIPTS / f"{command}.py", "--help"] for command in COMMANDS},
@@ -56,6 +57,14 @@ def test_help_of_evaluate_and_export_names_their_options(capsys):
     assert "--output" in help_of("export", capsys)
 
 
+def test_help_of_figures_lists_the_figures(capsys):
+    text = help_of("figures", capsys)
+    assert "--output-dir" in text
+    assert "--only" in text
+    for number, entry in FIGURES.items():
+        assert f"{number}: {entry.summary}" in " ".join(text.replace("│", " ").split())
+
+
 def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit) as exit_info:
         main(["--help"])
@@ -68,7 +77,7 @@ def test_an_unknown_command_ends_with_status_2_and_the_commands_there_are():
     result = run_python("-m", "tf_trpo", "trian")
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr == "error: no command 'trian'; there are train, evaluate, export\n"
+    assert result.stderr == "error: no command 'trian'; there are train, evaluate, export, figures\n"
 
 
 def test_without_a_command_the_status_is_2(capsys):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_trpo.estimation import surrogate_advantage, surrogate_improvement
+from tf_trpo.theory import local_approximation, random_mdp, random_policy
 
 PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
 
@@ -95,3 +96,15 @@ def test_better_actions_made_likelier_are_an_improvement():
     old_log_prob, advantages = tf.math.log([0.5, 0.5]), tf.constant([1.0, -1.0])
     better = surrogate_improvement(tf.math.log([0.6, 0.4]), old_log_prob, advantages, tf.constant([0.5, 0.5]))
     np.testing.assert_allclose(better, 0.2, rtol=1e-6)
+
+
+def test_expectation_over_every_state_and_action_is_the_theorys_local_approximation():
+    """Weighted by the old policy's visits, the estimator is (1 - gamma) (L(new) - eta(old)) of an exact MDP."""
+    rng = np.random.default_rng(0)
+    mdp = random_mdp(5, 3, 0.9, rng)
+    old, new_policy = mdp.evaluate(random_policy(5, 3, rng)), random_policy(5, 3, rng)
+    weights = (1 - mdp.gamma) * old.visitation_frequencies[:, None] * old.policy
+    columns = (np.log(new_policy), np.log(old.policy), old.advantages, weights)
+    estimate = surrogate_advantage(*(tf.constant(column.ravel()) for column in columns))
+    expected = (1 - mdp.gamma) * (local_approximation(old, new_policy) - old.expected_return)
+    np.testing.assert_allclose(estimate, expected, rtol=1e-12)

@@ -1,0 +1,160 @@
+"""Closed forms of a finite MDP against sums over time, Bellman iteration and sampled episodes."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.theory import FiniteMDP, random_mdp, random_policy
+
+PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
+SEEDS = st.integers(0, 100_000)
+GAMMAS = st.sampled_from([0.0, 0.3, 0.9, 0.99])
+
+
+def steps_until(gamma, remainder):
+    """Number of steps after which gamma^t / (1 - gamma) is below the remainder."""
+    return 1 if gamma == 0 else math.ceil(math.log(remainder * (1 - gamma)) / math.log(gamma))
+
+
+def summed_over_time(mdp, policy):
+    """rho and eta by walking the state distribution forward."""
+    distribution, discount, frequencies, expected_return = mdp.initial, 1.0, np.zeros(mdp.num_states), 0.0
+    for _ in range(steps_until(mdp.gamma, 1e-13)):
+        frequencies = frequencies + discount * distribution
+        expected_return += discount * sum(
+            distribution[s] * policy[s, a] * mdp.rewards[s, a]
+            for s in range(mdp.num_states)
+            for a in range(mdp.num_actions)
+        )
+        flow = distribution[:, None] * policy
+        distribution = np.tensordot(flow, mdp.transitions, axes=2)
+        discount *= mdp.gamma
+    return frequencies, expected_return
+
+
+def iterated_action_values(mdp, policy):
+    """Q by repeated Bellman backups from 0."""
+    values = np.zeros(mdp.rewards.shape)
+    for _ in range(steps_until(mdp.gamma, 1e-13)):
+        values = mdp.rewards + mdp.gamma * mdp.transitions @ np.sum(policy * values, axis=1)
+    return values
+
+
+@settings(PROPERTY, max_examples=25)
+@given(seed=SEEDS, gamma=GAMMAS)
+def test_visitation_frequencies_and_return_are_the_sums_over_time(make_mdp, make_policy, seed, gamma):
+    mdp = make_mdp(seed, gamma)
+    policy = make_policy(mdp, seed + 1)
+    evaluation = mdp.evaluate(policy)
+    frequencies, expected_return = summed_over_time(mdp, policy)
+    scale = np.abs(mdp.rewards).max() / (1 - gamma)
+    np.testing.assert_allclose(evaluation.visitation_frequencies, frequencies, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(evaluation.expected_return, expected_return, atol=1e-9 * scale)
+
+
+@PROPERTY
+@given(seed=SEEDS, gamma=GAMMAS)
+def test_values_are_the_fixed_point_of_bellman_backups(make_mdp, make_policy, seed, gamma):
+    mdp = make_mdp(seed, gamma)
+    policy = make_policy(mdp, seed + 1)
+    evaluation = mdp.evaluate(policy)
+    action_values = iterated_action_values(mdp, policy)
+    scale = np.abs(mdp.rewards).max() / (1 - gamma)
+    np.testing.assert_allclose(evaluation.action_values, action_values, atol=1e-9 * scale)
+    np.testing.assert_allclose(evaluation.values, np.sum(policy * action_values, axis=1), atol=1e-9 * scale)
+    advantages = action_values - evaluation.values[:, None]
+    np.testing.assert_allclose(evaluation.advantages, advantages, atol=1e-9 * scale)
+
+
+@PROPERTY
+@given(seed=SEEDS, gamma=GAMMAS)
+def test_visits_sum_to_the_horizon_and_advantages_average_to_zero(make_mdp, make_policy, seed, gamma):
+    mdp = make_mdp(seed, gamma)
+    evaluation = mdp.evaluate(make_policy(mdp, seed + 1))
+    np.testing.assert_allclose(evaluation.visitation_frequencies.sum(), 1 / (1 - gamma), rtol=1e-10)
+    average = np.sum(evaluation.policy * evaluation.advantages, axis=1)
+    np.testing.assert_allclose(average, 0, atol=1e-12 * np.abs(mdp.rewards).max() / (1 - gamma))
+    np.testing.assert_allclose(
+        evaluation.visitation_frequencies @ np.sum(evaluation.policy * mdp.rewards, axis=1),
+        evaluation.expected_return,
+        rtol=1e-9,
+        atol=1e-9 * np.abs(mdp.rewards).max(),
+    )
+
+
+def test_expected_return_is_the_mean_of_sampled_episodes():
+    rng = np.random.default_rng(0)
+    mdp, episodes = random_mdp(4, 3, 0.8, rng), 20_000
+    policy = random_policy(4, 3, rng)
+    state = rng.choice(4, size=episodes, p=mdp.initial)
+    returns = np.zeros(episodes)
+    for t in range(60):
+        action = (rng.random(episodes)[:, None] > policy[state].cumsum(axis=1)).sum(axis=1)
+        returns += mdp.gamma**t * mdp.rewards[state, action]
+        state = (rng.random(episodes)[:, None] > mdp.transitions[state, action].cumsum(axis=1)).sum(axis=1).clip(max=3)
+    error = returns.std() / np.sqrt(episodes)
+    assert abs(returns.mean() - mdp.evaluate(policy).expected_return) < 4 * error
+    assert error < 0.02
+
+
+def test_chain_by_hand():
+    """Start -> middle -> absorbing end, rewards 1 and 2 on the way: V = 1 + 2 gamma, 2, 0."""
+    transitions = np.array([[[0, 1, 0]], [[0, 0, 1]], [[0, 0, 1]]], float)
+    mdp = FiniteMDP(transitions, np.array([[1.0], [2.0], [0.0]]), np.array([1.0, 0, 0]), 0.5)
+    evaluation = mdp.evaluate(np.ones((3, 1)))
+    np.testing.assert_allclose(evaluation.values, [2, 2, 0], atol=1e-15)
+    np.testing.assert_allclose(evaluation.visitation_frequencies, [1, 0.5, 0.5], atol=1e-15)
+    assert evaluation.expected_return == pytest.approx(2)
+
+
+def test_mdp_keeps_its_own_copy():
+    transitions, rewards = np.ones((1, 1, 1)), np.ones((1, 1))
+    mdp = FiniteMDP(transitions, rewards, np.ones(1), 0.5)
+    rewards[0, 0] = 7
+    assert mdp.rewards[0, 0] == 1
+    with pytest.raises(ValueError, match="read-only"):
+        mdp.rewards[0, 0] = 7
+
+
+PARTS = {
+    "transitions": np.full((2, 3, 2), 0.5),
+    "rewards": np.zeros((2, 3)),
+    "initial": np.array([0.5, 0.5]),
+    "gamma": 0.9,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("transitions", np.full((2, 3, 3), 1 / 3)),
+        ("transitions", np.full((2, 3, 2), 0.4)),
+        ("transitions", np.full((2, 3, 2), np.nan)),
+        ("transitions", np.broadcast_to([1.5, -0.5], (2, 3, 2))),
+        ("rewards", np.zeros(2)),
+        ("rewards", np.full((2, 3), np.inf)),
+        ("rewards", np.zeros((2, 0))),
+        ("initial", np.array([1.0])),
+        ("initial", np.array([0.5, 0.6])),
+        ("gamma", 1.0),
+        ("gamma", -0.1),
+        ("gamma", math.nan),
+    ],
+)
+def test_part_that_does_not_fit_is_named(name, value):
+    with pytest.raises(ValueError, match=name):
+        FiniteMDP(**{**PARTS, name: value})
+
+
+@pytest.mark.parametrize("policy", [np.full((3, 2), 0.5), np.full((2, 3), 0.5), np.full((2, 3), -1.0), 1.0])
+def test_what_is_no_policy_is_refused(policy):
+    with pytest.raises(ValueError, match="policy"):
+        FiniteMDP(**PARTS).evaluate(policy)
+
+
+def test_random_mdp_needs_a_state_and_an_action():
+    with pytest.raises(ValueError, match="num_states"):
+        random_mdp(0, 1, 0.9, np.random.default_rng(0))

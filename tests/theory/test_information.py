@@ -1,0 +1,157 @@
+"""Information measures against SciPy, numerical integration and the lecture's examples."""
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.theory import (
+    cross_entropy,
+    entropy,
+    gaussian_cross_entropy,
+    gaussian_entropy,
+    gaussian_kl_divergence,
+    information,
+    kl_divergence,
+)
+
+PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
+SEEDS = st.integers(0, 100_000)
+UNITS = st.sampled_from([("nats", np.e), ("bits", 2)])
+
+
+def distributions(seed, count, size):
+    """Random distributions, some of them with zeros."""
+    rng = np.random.default_rng(seed)
+    weights = rng.gamma(0.5, size=(count, size)) * (rng.random((count, size)) < 0.8)
+    weights[:, 0] += 1e-3
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+# "information that A has happened is -log2(0.75) = 0.41 (and for B it is 2)"; "-log2(0.5) = 1". The slide cuts off.
+@pytest.mark.parametrize(("probability", "bits"), [(0.75, 0.41), (0.25, 2.0), (0.5, 1.0), (1.0, 0.0)])
+def test_information_of_the_lectures_events(probability, bits):
+    assert np.floor(100 * information(probability, "bits")) / 100 == bits
+
+
+def test_coins_by_hand():
+    assert entropy([0.5, 0.5], "bits") == pytest.approx(1.0)
+    assert entropy([0.5, 0.5]) == pytest.approx(np.log(2))
+    assert entropy([0.75, 0.25], "bits") == pytest.approx(0.75 * 0.4150375 + 0.25 * 2)
+    assert cross_entropy([0.5, 0.5], [0.75, 0.25], "bits") == pytest.approx((0.4150375 + 2) / 2)
+    assert kl_divergence([0.5, 0.5], [0.75, 0.25], "bits") == pytest.approx((0.4150375 + 2) / 2 - 1)
+
+
+@PROPERTY
+@given(seed=SEEDS, size=st.integers(1, 8), unit_and_base=UNITS)
+def test_entropy_and_divergence_are_scipys(seed, size, unit_and_base):
+    unit, base = unit_and_base
+    p, q = distributions(seed, 4, size), distributions(seed + 1, 4, size)
+    np.testing.assert_allclose(entropy(p, unit), scipy.stats.entropy(p, base=base, axis=1), atol=1e-12)
+    expected = np.maximum(scipy.stats.entropy(p, q, base=base, axis=1), 0)
+    np.testing.assert_allclose(kl_divergence(p, q, unit), expected, atol=1e-12)
+
+
+@PROPERTY
+@given(seed=SEEDS, size=st.integers(1, 8), unit_and_base=UNITS)
+def test_cross_entropy_is_entropy_plus_divergence_and_never_below_entropy(seed, size, unit_and_base):
+    unit, _ = unit_and_base
+    p, q = distributions(seed, 4, size), distributions(seed + 1, 4, size)
+    np.testing.assert_allclose(cross_entropy(p, q, unit), entropy(p, unit) + kl_divergence(p, q, unit), atol=1e-12)
+    assert (cross_entropy(p, q, unit) >= entropy(p, unit) - 1e-12).all()
+    np.testing.assert_allclose(cross_entropy(p, p, unit), entropy(p, unit), atol=1e-12)
+    assert (entropy(p, unit) <= np.log(size) / np.log(unit_and_base[1]) + 1e-12).all()
+
+
+def test_missing_support_is_infinite_and_what_never_happens_costs_nothing():
+    assert kl_divergence([0.5, 0.5], [1.0, 0.0]) == np.inf
+    assert cross_entropy([0.5, 0.5], [1.0, 0.0]) == np.inf
+    assert kl_divergence([1.0, 0.0], [0.5, 0.5]) == pytest.approx(np.log(2))
+    assert cross_entropy([1.0, 0.0], [1.0, 0.0]) == 0
+    assert entropy([1.0, 0.0]) == 0
+    assert information(0.0) == np.inf
+
+
+def test_divergence_is_no_distance():
+    p, q = [0.9, 0.1], [0.5, 0.5]
+    assert abs(kl_divergence(p, q) - kl_divergence(q, p)) > 0.1
+
+
+@pytest.mark.parametrize("shift", [1e-2, 1e-4, 1e-7, 1e-12])
+def test_divergence_of_nearly_equal_distributions_keeps_its_digits(shift):
+    """KL of (1/2, 1/2) from (1/2 + h, 1/2 - h) is -1/2 log(1 - 4 h^2)."""
+    q = np.array([0.5 + shift, 0.5 - shift])
+    exact = -0.5 * np.log1p(-((q[0] - q[1]) ** 2))
+    assert kl_divergence([0.5, 0.5], q) == pytest.approx(exact, rel=1e-11)
+
+
+def test_divergence_takes_no_part_in_the_rounding_of_sums():
+    assert kl_divergence([1 / 3] * 3, [1 / 3] * 3) == 0
+    q = np.array([0.1, 0.2, 0.7])
+    assert kl_divergence(q, q * (1 + 3e-16)) < 1e-30
+    assert kl_divergence([5e-324, 1.0], [0.5, 0.5]) == pytest.approx(np.log(2))
+
+
+def integral(integrand, mean, std):
+    return scipy.integrate.quad(integrand, mean - 12 * std, mean + 12 * std, epsabs=1e-12, limit=200)[0]
+
+
+@PROPERTY
+@given(mean=st.floats(-2, 2), std=st.floats(0.2, 3), other_mean=st.floats(-2, 2), other_std=st.floats(0.2, 3))
+def test_gaussian_measures_are_their_integrals(mean, std, other_mean, other_std):
+    p, q = scipy.stats.norm(mean, std), scipy.stats.norm(other_mean, other_std)
+
+    def log_density(x, mean, std):
+        return -0.5 * ((x - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi))
+
+    def density(x):
+        return np.exp(log_density(x, mean, std))
+
+    crossed = integral(lambda x: -density(x) * log_density(x, other_mean, other_std), mean, std)
+    own = integral(lambda x: -density(x) * log_density(x, mean, std), mean, std)
+    assert gaussian_cross_entropy(mean, std, other_mean, other_std) == pytest.approx(crossed, abs=1e-8, rel=1e-8)
+    assert gaussian_kl_divergence(mean, std, other_mean, other_std) == pytest.approx(crossed - own, abs=1e-8, rel=1e-8)
+    assert gaussian_entropy(std) == pytest.approx(p.entropy(), abs=1e-12)
+    assert gaussian_entropy(other_std, "bits") == pytest.approx(q.entropy() / np.log(2), abs=1e-12)
+
+
+@PROPERTY
+@given(seed=SEEDS, size=st.integers(1, 6))
+def test_diagonal_gaussians_are_sums_over_dimensions(seed, size):
+    rng = np.random.default_rng(seed)
+    means, stds = rng.normal(size=(2, size)), rng.uniform(0.1, 3, size=(2, size))
+    arguments = (means[0], stds[0], means[1], stds[1])
+    covariance = scipy.stats.multivariate_normal(means[0], np.diag(stds[0] ** 2))
+    assert gaussian_entropy(stds[0]) == pytest.approx(covariance.entropy(), abs=1e-10)
+    each = [gaussian_kl_divergence(*numbers) for numbers in zip(*arguments, strict=True)]
+    assert gaussian_kl_divergence(*arguments) == pytest.approx(sum(each), abs=1e-12)
+    identity = gaussian_entropy(stds[0]) + gaussian_kl_divergence(*arguments)
+    assert gaussian_cross_entropy(*arguments) == pytest.approx(identity, abs=1e-10)
+    assert gaussian_kl_divergence(*arguments, "bits") == pytest.approx(sum(each) / np.log(2))
+
+
+@pytest.mark.parametrize("ratio", [1e-3, 1e-5, 1e-9])
+def test_divergence_of_nearly_equal_gaussians_keeps_its_digits(ratio):
+    """KL(sigma, sigma (1 + e)) = e^2 + O(e^3)."""
+    assert gaussian_kl_divergence(0.0, 1.0, 0.0, 1.0 + ratio) == pytest.approx(ratio**2, rel=2 * ratio)
+    assert gaussian_kl_divergence(1.0, 2.0, 1.0, 2.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: entropy([0.5, 0.6]), "p must sum"),
+        (lambda: kl_divergence([0.5, 0.5], [1.5, -0.5]), "q must be probabilities"),
+        (lambda: entropy(1.0), "p must be"),
+        (lambda: information(1.5), "probability"),
+        (lambda: information(np.nan), "probability"),
+        (lambda: entropy([1.0], "bans"), "unit"),
+        (lambda: gaussian_entropy(0.0), "std"),
+        (lambda: gaussian_kl_divergence(0.0, 1.0, 0.0, np.nan), "std_q"),
+    ],
+)
+def test_bad_argument_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

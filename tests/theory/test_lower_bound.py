@@ -1,0 +1,136 @@
+"""The identity, the local approximation and the lower bound, on MDPs and policies of every kind."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.theory import (
+    FiniteMDP,
+    local_approximation,
+    lower_bound,
+    max_kl_divergence,
+    max_total_variation,
+    penalty_coefficient,
+    performance_difference,
+    random_mdp,
+    random_policy,
+    total_variation_lower_bound,
+)
+
+PROPERTY = settings(deadline=None, max_examples=150, derandomize=True)
+SEEDS = st.integers(0, 1_000_000)
+GAMMAS = st.sampled_from([0.0, 0.05, 0.5, 0.9, 0.99])
+MIXTURES = st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.03, 0.3, 1.0])
+
+
+def scale_of(mdp):
+    return np.abs(mdp.rewards).max() / (1 - mdp.gamma) ** 2
+
+
+@PROPERTY
+@given(seed=SEEDS, gamma=GAMMAS)
+def test_identity_holds_for_any_two_policies(make_mdp, make_policy, seed, gamma):
+    mdp = make_mdp(seed, gamma)
+    old, new = (mdp.evaluate(make_policy(mdp, seed + i)) for i in (1, 2))
+    difference = new.expected_return - old.expected_return
+    scale = np.abs(mdp.rewards).max() / (1 - gamma)
+    np.testing.assert_allclose(performance_difference(old, new), difference, rtol=1e-9, atol=1e-9 * scale)
+
+
+@PROPERTY
+@given(seed=SEEDS, gamma=GAMMAS, mixture=MIXTURES)
+def test_bounds_hold_for_any_two_policies(make_mdp, make_policy, seed, gamma, mixture):
+    mdp = make_mdp(seed, gamma)
+    old = mdp.evaluate(make_policy(mdp, seed + 1))
+    new = mdp.evaluate((1 - mixture) * old.policy + mixture * make_policy(mdp, seed + 2))
+    rounding = 1e-13 * scale_of(mdp)
+    by_variation = total_variation_lower_bound(old, new.policy)
+    assert by_variation <= new.expected_return + rounding
+    assert lower_bound(old, new.policy) <= by_variation + rounding
+    assert max_total_variation(old.policy, new.policy) ** 2 <= max_kl_divergence(old.policy, new.policy) + 1e-15
+
+
+@PROPERTY
+@given(seed=SEEDS, gamma=st.sampled_from([0.3, 0.9, 0.99]))
+def test_bounds_hold_where_the_policy_moves_against_the_advantages(make_mdp, make_policy, seed, gamma):
+    """Adversarial pairs: the new policy is the greedy or the worst one, or a small way towards it."""
+    mdp = make_mdp(seed, gamma)
+    old = mdp.evaluate(make_policy(mdp, seed + 1))
+    rng = np.random.default_rng(seed)
+    target = np.eye(mdp.num_actions)[(rng.choice([-1, 1]) * old.advantages).argmax(axis=1)]
+    mixture = rng.choice([1e-4, 1e-2, 0.1, 1.0])
+    new = mdp.evaluate((1 - mixture) * old.policy + mixture * target)
+    assert total_variation_lower_bound(old, new.policy) <= new.expected_return + 1e-13 * scale_of(mdp)
+    assert lower_bound(old, new.policy) <= new.expected_return + 1e-13 * scale_of(mdp)
+
+
+@PROPERTY
+@given(seed=SEEDS, gamma=GAMMAS)
+def test_at_the_old_policy_everything_is_the_expected_return(make_mdp, make_policy, seed, gamma):
+    mdp = make_mdp(seed, gamma)
+    old = mdp.evaluate(make_policy(mdp, seed + 1))
+    for function in (local_approximation, lower_bound, total_variation_lower_bound):
+        np.testing.assert_allclose(function(old, old.policy), old.expected_return, atol=1e-13 * scale_of(mdp))
+    assert max_kl_divergence(old.policy, old.policy) == 0
+    assert max_total_variation(old.policy, old.policy) == 0
+
+
+@settings(PROPERTY, max_examples=60)
+@given(seed=SEEDS, gamma=st.sampled_from([0.3, 0.9]))
+def test_local_approximation_has_the_gradient_of_the_return(seed, gamma):
+    rng = np.random.default_rng(seed)
+    mdp = random_mdp(4, 3, gamma, rng)
+    policy = 0.1 + 0.7 * random_policy(4, 3, rng)
+    old = mdp.evaluate(policy)
+    direction = rng.normal(size=(4, 3))
+    direction -= direction.mean(axis=1, keepdims=True)
+    h = 1e-5
+    there, back = (mdp.evaluate(policy + sign * h * direction).expected_return for sign in (1, -1))
+    approximation = local_approximation(old, policy + h * direction) - local_approximation(old, policy - h * direction)
+    np.testing.assert_allclose(approximation / (2 * h), (there - back) / (2 * h), rtol=1e-5, atol=1e-7)
+    # And no more than the gradient: along a long step the two part company.
+    far = random_policy(4, 3, rng)
+    assert abs(local_approximation(old, far) - mdp.evaluate(far).expected_return) > 1e-6
+
+
+def test_without_discounting_ahead_the_approximation_is_exact(make_mdp, make_policy):
+    mdp = make_mdp(3, 0.0)
+    old, new = (mdp.evaluate(make_policy(mdp, seed)) for seed in (1, 2))
+    assert penalty_coefficient(old) == 0
+    assert local_approximation(old, new.policy) == pytest.approx(new.expected_return)
+    assert lower_bound(old, new.policy) == pytest.approx(new.expected_return)
+
+
+def test_one_state_by_hand():
+    """Two actions paying 1 and 0, old policy even, gamma = 1/2: eta = 1, A = +-1/2, C = 4."""
+    mdp = FiniteMDP(np.ones((1, 2, 1)), np.array([[1.0, 0.0]]), np.ones(1), 0.5)
+    old = mdp.evaluate([[0.5, 0.5]])
+    new_policy = np.array([[0.75, 0.25]])
+    assert old.expected_return == pytest.approx(1)
+    assert penalty_coefficient(old) == pytest.approx(4 * 0.5 * 0.5 / 0.25)
+    assert local_approximation(old, new_policy) == pytest.approx(1 + 2 * (0.75 - 0.25) / 2)
+    divergence = 0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25)
+    assert max_kl_divergence(old.policy, new_policy) == pytest.approx(divergence)
+    assert max_total_variation(old.policy, new_policy) == pytest.approx(0.25)
+    assert lower_bound(old, new_policy) == pytest.approx(1.5 - 4 * divergence)
+    assert total_variation_lower_bound(old, new_policy) == pytest.approx(1.5 - 4 / 16)
+
+
+def test_dropped_action_makes_the_bound_minus_infinity():
+    mdp = random_mdp(2, 2, 0.9, np.random.default_rng(0))
+    old = mdp.evaluate([[0.5, 0.5], [0.5, 0.5]])
+    new_policy = [[1.0, 0.0], [0.5, 0.5]]
+    assert max_kl_divergence(old.policy, new_policy) == np.inf
+    assert lower_bound(old, new_policy) == -np.inf
+    assert np.isfinite(total_variation_lower_bound(old, new_policy))
+
+
+def test_divergence_counts_states_that_are_never_visited():
+    assert max_kl_divergence([[0.5, 0.5], [0.5, 0.5]], [[0.5, 0.5], [0.75, 0.25]]) > 0.1
+
+
+def test_policy_of_another_shape_is_refused():
+    old = random_mdp(2, 2, 0.9, np.random.default_rng(0)).evaluate([[0.5, 0.5], [0.5, 0.5]])
+    with pytest.raises(ValueError, match="new_policy"):
+        local_approximation(old, [[0.5, 0.5]])

@@ -1,0 +1,50 @@
+"""`figures`: draw the figures of the theory."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.startup import start_tensorflow
+from tf_trpo.figures import FIGURES, draw_figures
+
+
+@dataclasses.dataclass(frozen=True)
+class FiguresSettings:
+    """Draw the figures of the theory, each as PNG and SVG, from data computed on the spot."""
+
+    output_dir: Path = Path("docs/figures")
+    """Folder of the figures; made when it is missing."""
+    only: tuple[int, ...] = ()
+    """Numbers of the figures to draw; all of them by default."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse options, draw, print the files."""
+    listing = "\n\n".join(f"{number}: {entry.summary}" for number, entry in FIGURES.items())
+    description = f"{FiguresSettings.__doc__}\n\n{listing}"
+    settings = tyro.cli(FiguresSettings, args=argv, prog="figures", description=description)
+    with one_line_errors():
+        for path in _draw(settings):
+            print(path)
+
+
+def _draw(settings: FiguresSettings) -> list[Path]:
+    numbers = settings.only or tuple(FIGURES)
+    for number in numbers:
+        if number not in FIGURES:
+            raise UsageError(f"no figure {number}; there are {', '.join(map(str, FIGURES))}")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("drawing needs matplotlib: pip install 'tf_trpo[figures]'")
+    if any(FIGURES[number].needs_tensorflow for number in numbers):
+        start_tensorflow()
+    try:
+        settings.output_dir.mkdir(parents=True, exist_ok=True)
+        return draw_figures(numbers, settings.output_dir)
+    except OSError as error:
+        raise UsageError(f"{settings.output_dir} cannot be written: {error.strerror}") from None

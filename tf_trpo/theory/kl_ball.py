@@ -1,0 +1,168 @@
+"""The best policy within a KL ball around the old one, state by state.
+
+In one state, with p = pi_old, pi = pi_new and advantages A centred so that sum_a p A = 0:
+
+    maximise sum_a pi(a) A(a)   subject to   sum_a p(a) log(p(a) / pi(a)) <= delta,  sum_a pi(a) = 1,  pi >= 0.
+
+It is a concave programme. Stationarity of the Lagrangian in pi(a), with mu for the divergence and lambda for the sum,
+reads A(a) + mu p(a) / pi(a) = lambda, hence
+
+    pi(a) = mu p(a) / (lambda - A(a)),    mu = 1 / sum_a p(a) / (lambda - A(a)),
+
+a family in lambda > max_a A alone. Its divergence grows from 0 (lambda = infinity, pi = p) as lambda falls, so a 1-D
+root gives the lambda of a delta. Because KL(old || new) is silent about actions the old policy never takes, one more
+case exists: when the largest A belongs to such an action, lambda stops at that A at a finite divergence delta_0, and
+beyond it pi = (1 - m) pi_0 + m [best action], with 1 - m = exp(delta_0 - delta).
+
+The multiplier mu is the derivative of the maximum with respect to delta, and the maximum is concave in delta.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tf_trpo.theory.distributions import require_distributions
+from tf_trpo.theory.logarithm import log1p_minus
+
+_LARGEST_TILT = 300.0
+"""exp(-300): lambda this near the largest advantage is as near as makes no difference."""
+
+
+class KLBallMaximum(NamedTuple):
+    """Maximiser and maximum in each state.
+
+    Attributes:
+      policy: the maximisers, [S, A]; the old policy where no action is better than it.
+      gains: sum_a pi(a|s) A(s, a) minus the old policy's own, [S], >= 0.
+      multipliers: mu, d gains / d max_kl, [S]; infinite at max_kl = 0 where the old policy mixes unequal actions.
+    """
+
+    policy: NDArray[np.float64]
+    gains: NDArray[np.float64]
+    multipliers: NDArray[np.float64]
+
+
+class _Family(NamedTuple):
+    """pi(a) = mu p(a) / (lambda - A(a)) at one lambda for each state.
+
+    Attributes:
+      kl: KL(p || pi), [S].
+      kl_slope: its derivative with respect to the tilt, [S].
+      ratios: lambda / (lambda - A(a)), [S, A]: the unnormalised pi / p.
+      excess: sum_a p(a) ratios(a) - 1, [S], accurate when it is tiny.
+    """
+
+    kl: NDArray[np.float64]
+    kl_slope: NDArray[np.float64]
+    ratios: NDArray[np.float64]
+    excess: NDArray[np.float64]
+
+
+def maximize_within_kl(old_policy: ArrayLike, advantages: ArrayLike, max_kl: float) -> KLBallMaximum:
+    """Maximise sum_a pi(a|s) A(s, a) subject to KL(old || pi) <= max_kl in every state.
+
+    The divergence is met to 1e-12 of max_kl, unless the greedy gain is reached before it, up to rounding.
+
+    Args:
+      old_policy: [S, A].
+      advantages: [S, A]; a constant added in a state changes nothing.
+      max_kl: delta, >= 0, in nats; infinity gives the greedy policy.
+
+    Returns:
+      A `KLBallMaximum`.
+
+    Raises:
+      ValueError: shapes that differ, a policy that is none, max_kl negative.
+
+    Source:
+      Derived above; the programme is Schulman et al. (2015), equation 11, in one state, and lecture, "such that
+      D_KL^max(pi_old, pi) <= delta".
+    """
+    old_policy = require_distributions("old_policy", old_policy)
+    advantages = np.asarray(advantages, dtype=np.float64)
+    if advantages.shape != old_policy.shape or old_policy.ndim != 2:
+        raise ValueError(f"old_policy and advantages must be [S, A], got {old_policy.shape} and {advantages.shape}")
+    if not max_kl >= 0:
+        raise ValueError(f"max_kl must not be negative, got {max_kl}")
+    centred = advantages - np.sum(old_policy * advantages, axis=1, keepdims=True)
+    # What remains of equal advantages is rounding: no direction to move in.
+    rounding = 8 * np.finfo(np.float64).eps * np.abs(advantages).max(axis=1)
+    best = np.where(centred.max(axis=1) > rounding, centred.max(axis=1), 0.0)
+    if max_kl == np.inf:
+        greedy = np.eye(centred.shape[1])[centred.argmax(axis=1)]
+        return KLBallMaximum(np.where(best[:, None] > 0, greedy, old_policy), best, np.zeros_like(best))
+    # In units of the best advantage the family is a function of one number in [0, infinity), the tilt z, with
+    # lambda = best / (1 - exp(-z)): quadratic in z at 0, linear far out, and no overflow in between.
+    scaled = np.divide(centred, best[:, None], out=np.zeros_like(centred), where=best[:, None] > 0)
+    tilt = _tilt_for_kl(old_policy, scaled, max_kl)
+    return _maximum_at(old_policy, scaled, best, tilt, max_kl)
+
+
+def _maximum_at(
+    old_policy: NDArray[np.float64],
+    scaled: NDArray[np.float64],
+    best: NDArray[np.float64],
+    tilt: NDArray[np.float64],
+    max_kl: float,
+) -> KLBallMaximum:
+    family = _family(old_policy, scaled, tilt)
+    unnormalised = old_policy * family.ratios
+    # Mass that moves to an action of probability 0, in states whose family has come to its end.
+    kept = np.where(np.isinf(tilt), np.exp(np.minimum(family.kl - max_kl, 0.0)), 1.0)
+    policy = kept[:, None] * unnormalised / unnormalised.sum(axis=1, keepdims=True)
+    policy[np.arange(len(best)), scaled.argmax(axis=1)] += 1.0 - kept
+    inverse_lambda = -np.expm1(-tilt)
+    still = inverse_lambda == 0
+    divisor = np.where(still, 1.0, inverse_lambda) * (1.0 + family.excess)
+    gains = best * (kept * family.excess / divisor + (1.0 - kept))
+    mixed = np.any((old_policy > 0) & (scaled != 0), axis=1)
+    multipliers = np.where(still, np.where(mixed, np.inf, best), best * kept / divisor)
+    return KLBallMaximum(policy, gains, multipliers)
+
+
+def _family(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], tilt: NDArray[np.float64]) -> _Family:
+    tilt = tilt[:, None]
+    q = scaled * -np.expm1(-tilt)
+    # 1 - q without cancellation when q is near 1. Actions of probability 0 stand aside with a neutral value.
+    rest = np.where(old_policy > 0, (1.0 - scaled) + scaled * np.exp(-tilt), 1.0)
+    # With sum_a p q = 0, the divergence sum p log(rest) + log sum p / rest is a sum of second-order terms only.
+    excess = np.sum(old_policy * q**2 / rest, axis=1)
+    logarithms = np.where(np.abs(q) < 0.1, log1p_minus(np.where(np.abs(q) < 0.1, -q, 0.0)), np.log(rest) + q)
+    kl = np.sum(old_policy * logarithms, axis=1) + np.log1p(excess)
+    slope = np.sum(old_policy * q**2 * (2.0 - q) / rest**2, axis=1) / (1.0 + excess) - excess
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # d log(1/lambda) / dz, which is 1 / (exp(z) - 1).
+        kl_slope = slope / np.expm1(tilt[:, 0])
+    return _Family(np.maximum(kl, 0.0), kl_slope, 1.0 / rest, excess)
+
+
+def _tilt_for_kl(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], max_kl: float) -> NDArray[np.float64]:
+    """Tilt of each state at which its divergence is max_kl, [S]; infinite where the family ends below it.
+
+    Newton's method on the square root of the divergence, which is nearly linear near 0, inside a bracket.
+    """
+    states = len(scaled)
+    off_support = np.where(old_policy > 0, scaled, -np.inf).max(axis=1) < 1
+    movable = np.any(scaled != 0, axis=1) & (max_kl > 0)
+    end = _family(old_policy, scaled, np.where(off_support & movable, np.inf, 0.0)).kl
+    ended = off_support & movable & (end <= max_kl)
+    low, high = np.zeros(states), np.full(states, _LARGEST_TILT)
+    # The divergence is tilt^2 / 2 times the variance, to second order: below the root, and near it, for small ones.
+    variance = np.sum(old_policy * scaled**2, axis=1)
+    tilt = np.minimum(np.sqrt(2.0 * max_kl / np.where(variance > 0, variance, 1.0)), _LARGEST_TILT)
+    for _ in range(200):
+        family = _family(old_policy, scaled, tilt)
+        above = family.kl >= max_kl
+        low, high = np.where(above, low, tilt), np.where(above, tilt, high)
+        root = np.sqrt(family.kl)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            newton = tilt - (root - np.sqrt(max_kl)) * 2.0 * root / family.kl_slope
+        proposal = np.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
+        settled = (np.abs(family.kl - max_kl) <= 1e-12 * max_kl) | (high - low <= 1e-15 * high)
+        tilt = np.where(settled, tilt, proposal)
+        if (settled | ended | ~movable).all():
+            break
+    return np.where(movable, np.where(ended, np.inf, tilt), 0.0)
