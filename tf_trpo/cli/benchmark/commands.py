@@ -37,9 +37,15 @@ def update(command: options.Update, peer: Peer | None) -> list[Table]:
             )
             measured = _both(ours(job), job, peer, command.repeats)
             rows.append({"work": f"{work}, {size}-{size}", **_compared(measured, "ms", 1e3, faster="shorter")})
+    job = Job("update", "HalfCheetah-v5", num_steps=command.num_steps, threads=command.threads)
+    parts = in_turns(workloads.parts_of_iteration(job), command.repeats)
     start = in_turns({"start": workloads.start_to_first_update}, command.repeats, calls=1)["start"]
     return [
         (f"Update, {command.num_steps} samples of HalfCheetah-v5, 15 CG iterations", rows),
+        (
+            f"One iteration of {command.num_steps} steps of HalfCheetah-v5, 64-64, part by part",
+            [{"part": name, "ms": _scaled(time, 1e3)} for name, time in parts.items()],
+        ),
         ("A new process, from its start to the end of its first update", [{"seconds": start}]),
     ]
 

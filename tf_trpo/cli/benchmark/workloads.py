@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def update(job: Job) -> Callable[[], float]:
     def run() -> None:
         orders = agent.learner.orders(job.num_steps * job.num_envs, np.random.default_rng(0))
         metrics, _ = agent.learner.update(rollout, tf.zeros([job.num_envs]), orders)
-        [float(value) for value in metrics.values()]
+        _finish(metrics)
 
     return _from_the_same_weights(agent, run)
 
@@ -87,6 +88,34 @@ def _from_the_same_weights(agent: tf_trpo.TRPO, work: Callable[[], object]) -> C
         return seconds(work)
 
     return run
+
+
+def parts_of_iteration(job: Job) -> dict[str, Callable[[], float]]:
+    """Seconds of an iteration's parts, each by itself; indented names are part of what stands above them."""
+    agent = make_agent(job)
+    learner = agent.learner
+    rollout = collect_rollout(agent, job)
+    rows = job.num_steps * job.num_envs
+    carry, orders = tf.zeros([job.num_envs]), learner.orders(rows, np.random.default_rng(0))
+    prepared, _ = learner.prepare(rollout, carry)
+    collected, stepped = collect(job, "sync"), step_at_random(job, "sync")
+    again = functools.partial(_from_the_same_weights, agent)
+    return {
+        "collection": lambda: rows / collected(),
+        "- stepping the environment (random actions)": lambda: rows / stepped(),
+        "update": again(lambda: _finish(learner.update(rollout, carry, orders))),
+        "- advantages and value targets": lambda: seconds(lambda: _finish(learner.prepare(rollout, carry))),
+        "- policy step and its figures": again(lambda: _finish(learner.improve_policy(prepared))),
+        "- value regression, at the same time": lambda: seconds(
+            lambda: _finish(learner.fit_value_function(prepared, orders))
+        ),
+    }
+
+
+def _finish(results: Any) -> None:
+    """Wait for all of it."""
+    for tensor in tf.nest.flatten(results):
+        tensor.numpy()
 
 
 _FIRST_UPDATE = """
