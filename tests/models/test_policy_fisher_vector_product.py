@@ -5,14 +5,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, mlp
+from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
 from tf_trpo.numerics import (
     double_backprop_fisher_vector_product,
     flatten,
     gauss_newton_fisher_vector_product,
+    hessian_product_at_minimum,
 )
 
 NUM_SAMPLES = 12
+KINDS = ["categorical", "fixed std", "state-dependent std"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_closed_form_of_the_metric_is_the_hessian_of_the_divergence(kind):
+    policy = make_policy(kind)
+    size = policy.distribution_parameters(tf.zeros([1, 3])).shape[1]
+    parameters, vectors = tf.constant(normals(NUM_SAMPLES, size)), tf.constant(normals(NUM_SAMPLES, size, seed=1))
+    expected = hessian_product_at_minimum(policy.divergence, parameters, vectors)
+    np.testing.assert_allclose(policy.metric_product(parameters, vectors), expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(Policy.metric_product(policy, parameters, vectors), expected, rtol=1e-12)
 
 
 @pytest.fixture(autouse=True, scope="module")

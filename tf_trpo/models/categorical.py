@@ -33,6 +33,11 @@ class CategoricalPolicy(Policy):
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return categorical(parameters)
 
+    def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        """M = diag(p) - p p', in the logits."""
+        probabilities = tf.nn.softmax(parameters)
+        return probabilities * (vectors - tf.reduce_sum(probabilities * vectors, axis=-1, keepdims=True))
+
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
         # Standard Gumbel noise, -log(-log u); u is kept off 0 and 1, where it would not be finite.
         smallest, largest = np.finfo(np.float32).tiny, 1.0 - np.finfo(np.float32).epsneg

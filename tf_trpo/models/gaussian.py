@@ -72,6 +72,12 @@ class GaussianPolicy(Policy):
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
 
+    def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        """M = diag(1 / std^2, 2), in the means and in the log standard deviations."""
+        _, log_std = tf.split(parameters, 2, axis=-1)
+        mean_part, log_std_part = tf.split(vectors, 2, axis=-1)
+        return tf.concat([tf.exp(-2.0 * log_std) * mean_part, 2.0 * log_std_part], axis=-1)
+
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
         return tf.random.stateless_normal([*shape, len(self.action_low)], seed)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_trpo.models.distributions import Distribution, kl_divergence
 from tf_trpo.models.networks import feature_shape, layer_seeds, mlp, output_layer
 from tf_trpo.models.normalization import RunningNormalization
-from tf_trpo.numerics import unflatten
+from tf_trpo.numerics import hessian_product_at_minimum, unflatten
 
 
 class Policy(keras.Model):
@@ -78,6 +78,14 @@ class Policy(keras.Model):
     def divergence(self, parameters: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         """Joint KL(parameters || other) for each sample [N], in nats."""
         return kl_divergence(self.distribution(parameters), self.distribution(other))
+
+    def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        """M u [N, D] for each sample, M the Fisher matrix [D, D] of its distribution in its parameters [N, D].
+
+        Here from the divergence, whatever it is, by automatic differentiation; a closed form saves
+        tracing and compiling that.
+        """
+        return hessian_product_at_minimum(self.divergence, parameters, vectors)
 
     def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
         """Entropy for each sample [N], in nats; NaN if the distribution has none in closed form."""

@@ -9,6 +9,7 @@ from tf_trpo.numerics.conjugate_gradient import (
 from tf_trpo.numerics.fisher_vector_product import (
     double_backprop_fisher_vector_product,
     gauss_newton_fisher_vector_product,
+    hessian_product_at_minimum,
 )
 from tf_trpo.numerics.flat_parameters import flatten, unflatten
 from tf_trpo.numerics.line_search import (
@@ -29,6 +30,7 @@ __all__ = [
     "double_backprop_fisher_vector_product",
     "flatten",
     "gauss_newton_fisher_vector_product",
+    "hessian_product_at_minimum",
     "linear_recurrence",
     "map_over_chunks",
     "reduce_over_chunks",

@@ -12,6 +12,7 @@ semi-definite by construction. Double backprop differentiates the KL twice; it i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -20,12 +21,18 @@ ParametersFunction = Callable[[tf.Tensor], tf.Tensor]
 """theta [P] -> distribution parameters [N, D]."""
 DivergenceFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """(p [N, D], q [N, D]) -> KL(p || q) for each sample [N], in nats."""
+MetricFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""(p [N, D], u [N, D]) -> M u [N, D], M_n the Hessian of KL(p_n || .) at p_n."""
 Product = Callable[[tf.Tensor], tf.Tensor]
 """v [P] -> F v [P]."""
 
 
 def gauss_newton_fisher_vector_product(
-    parameters: ParametersFunction, divergence: DivergenceFunction, theta: tf.Tensor, weights: tf.Tensor
+    parameters: ParametersFunction,
+    divergence: DivergenceFunction,
+    theta: tf.Tensor,
+    weights: tf.Tensor,
+    metric: MetricFunction | None = None,
 ) -> Product:
     """Fisher-vector product J' M J v: forward mode, a small middle Hessian, reverse mode.
 
@@ -34,6 +41,7 @@ def gauss_newton_fisher_vector_product(
       divergence: (p, q) -> KL(p || q) [N], twice differentiable in q, zero at q = p.
       theta: current parameters [P].
       weights: sample weights [N], non-negative; a mean over n valid samples has 1/n there, 0 elsewhere.
+      metric: M_n u_n in closed form; by default the divergence is differentiated twice.
 
     Returns:
       The function v [P] -> F v [P], symmetric and positive semi-definite.
@@ -41,12 +49,14 @@ def gauss_newton_fisher_vector_product(
     Source:
       Schulman et al. (2015), appendix C.1; Martens (2014), section 8 (generalised Gauss-Newton).
     """
+    if metric is None:
+        metric = functools.partial(hessian_product_at_minimum, divergence)
 
     def product(vector: tf.Tensor) -> tf.Tensor:
         with tf.autodiff.ForwardAccumulator(theta, vector) as forward:
             current = parameters(theta)
         tangent = forward.jvp(current, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        cotangent = weights[:, None] * _middle_product(divergence, current, tangent)
+        cotangent = weights[:, None] * metric(current, tangent)
         with tf.GradientTape() as tape:
             tape.watch(theta)
             current = parameters(theta)
@@ -57,8 +67,14 @@ def gauss_newton_fisher_vector_product(
     return product
 
 
-def _middle_product(divergence: DivergenceFunction, current: tf.Tensor, tangent: tf.Tensor) -> tf.Tensor:
-    """M_n u_n for every sample: forward mode over the gradient of the KL."""
+def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tensor, tangent: tf.Tensor) -> tf.Tensor:
+    """M_n u_n [N, D] for every sample, M_n = d2 KL(p_n || q) / d q2 at q = p_n, by forward over reverse mode.
+
+    Args:
+      divergence: (p, q) -> KL(p || q) [N].
+      current: p [N, D].
+      tangent: u [N, D].
+    """
     old = tf.stop_gradient(current)
     new = tf.identity(old)
     with tf.autodiff.ForwardAccumulator(new, tangent) as forward:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -20,10 +20,7 @@ from tf_trpo.numerics import (
 )
 
 FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
-FISHER_VECTOR_PRODUCTS = {
-    "gauss-newton": gauss_newton_fisher_vector_product,
-    "double-backprop": double_backprop_fisher_vector_product,
-}
+FISHER_VECTOR_PRODUCTS = get_args(FisherVectorProduct)
 
 
 Product = Callable[[tf.Tensor], tf.Tensor]
@@ -118,9 +115,11 @@ class Objective:
 
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
         """v [P] -> F v [P], F the Fisher matrix at theta on a fraction of the samples."""
-        make_product = FISHER_VECTOR_PRODUCTS[kind]
         batch = self._samples.batch
         curvature_samples = _subsample((batch.observations, batch.weights), fraction)
+        make_product: Any = double_backprop_fisher_vector_product
+        if kind == "gauss-newton":
+            make_product = functools.partial(gauss_newton_fisher_vector_product, metric=self._policy.metric_product)
 
         def product(vector: tf.Tensor) -> tf.Tensor:
             def on_chunk(samples: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:

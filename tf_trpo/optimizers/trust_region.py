@@ -75,7 +75,7 @@ class TrustRegion:
         _require(
             fisher_vector_product in FISHER_VECTOR_PRODUCTS,
             "fisher_vector_product",
-            f"one of {list(FISHER_VECTOR_PRODUCTS)}",
+            f"one of {FISHER_VECTOR_PRODUCTS}",
             fisher_vector_product,
         )
         self.max_kl = max_kl
