@@ -38,7 +38,9 @@ def test_the_update_is_traced_once(discrete):
     agent, history = discrete
     assert len(history["time/iterations"]) >= 5
     assert len(set(history["rollout/ep_len_mean"])) > 1
-    assert agent.learner.update.experimental_get_tracing_count() == 1
+    learner = agent.learner
+    for function in (learner.update, learner.prepare, learner.improve_policy, learner.fit_value_function):
+        assert function.experimental_get_tracing_count() == 1
 
 
 def test_the_kl_of_every_iteration_is_within_max_kl(trained):

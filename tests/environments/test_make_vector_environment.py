@@ -48,7 +48,7 @@ def test_an_id_becomes_that_many_copies_which_reset_in_the_next_step(backend):
     environments = make_vector_environment("CartPole-v1", 3, backend=backend)
     try:
         # CartPole has a vector class of its own, which is not asked for.
-        assert type(environments) is VECTORS[backend]
+        assert isinstance(environments, VECTORS[backend])
         assert environments.num_envs == 3
         assert environments.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
         assert environments.reset(seed=0)[0].shape == (3, 4)
@@ -60,7 +60,7 @@ def test_an_id_becomes_that_many_copies_which_reset_in_the_next_step(backend):
 def test_a_factory_becomes_that_many_environments(backend):
     environments = make_vector_environment(Constant, 3, backend=backend)
     try:
-        assert type(environments) is VECTORS[backend]
+        assert isinstance(environments, VECTORS[backend])
         assert environments.reset(seed=0)[0].shape == (3, 2)
     finally:
         environments.close()

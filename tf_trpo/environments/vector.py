@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import FlattenObservation
+
+from tf_trpo.environments.sync import BareSyncVectorEnv
 
 VectorBackend = Literal["sync", "async", "envpool"]
 Environment: TypeAlias = str | Callable[[], gym.Env] | VectorEnv
@@ -90,16 +93,10 @@ def _make_gymnasium(
     # The collector copies each observation into the rollout, so the vector need not.
     vector_kwargs = {"copy": False, "autoreset_mode": AutoresetMode.NEXT_STEP}
     if isinstance(environment, str):
-        return gym.make_vec(
-            environment,
-            num_envs=num_envs,
-            vectorization_mode=_checked_backend(backend),
-            vector_kwargs=vector_kwargs,
-            **(env_kwargs or {}),
-        )
-    if env_kwargs:
+        environment = functools.partial(gym.make, environment, **(env_kwargs or {}))
+    elif env_kwargs:
         raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
-    make = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}[_checked_backend(backend)]
+    make = {"sync": BareSyncVectorEnv, "async": AsyncVectorEnv}[_checked_backend(backend)]
     return make([environment] * num_envs, **vector_kwargs)
 
 

@@ -115,7 +115,7 @@ class LiteActor:
 
     def update_weights(self) -> None:
         for index, variable in self._weights.items():
-            self._interpreter.set_tensor(index, variable.numpy())
+            self._interpreter.set_tensor(index, _transposed(variable.numpy()))
 
     def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
         interpreter = self._interpreter
@@ -130,6 +130,14 @@ def _named_weights(policy: Policy) -> dict[str, keras.Variable]:
     return {f"weight_{position}": variable for position, variable in enumerate(policy.weights)}
 
 
+def _transposed(weight: np.ndarray) -> np.ndarray:
+    """A matrix as LiteRT's fully connected layer wants it.
+
+    Given the other way round, it is multiplied as a batch of matrices, which transposes it at every step.
+    """
+    return np.ascontiguousarray(weight.T) if weight.ndim == 2 else weight
+
+
 def _converted(policy: Policy, num_envs: int, deterministic: bool) -> bytes:
     """The policy as a LiteRT flatbuffer with inputs observations, noise and the weights."""
     noise = policy.noise([num_envs], tf.constant([0, 0]))
@@ -137,10 +145,11 @@ def _converted(policy: Policy, num_envs: int, deterministic: bool) -> bytes:
     if not deterministic:
         specs["noise"] = tf.TensorSpec(noise.shape, noise.dtype)
     weights = _named_weights(policy)
-    specs |= {name: tf.TensorSpec(variable.shape, variable.dtype) for name, variable in weights.items()}
+    for name, variable in weights.items():
+        specs[name] = tf.TensorSpec(_transposed(variable.numpy()).shape, variable.dtype)
 
     def act(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        values = [inputs[name] for name in weights]
+        values = [tf.transpose(inputs[name]) if inputs[name].shape.rank == 2 else inputs[name] for name in weights]
         return _act(policy, deterministic, inputs["observations"], inputs.get("noise"), values)
 
     concrete = tf.function(act, autograph=False).get_concrete_function(**specs)

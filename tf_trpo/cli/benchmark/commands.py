@@ -60,8 +60,10 @@ def collect(command: options.Collect, peer: Peer | None) -> list[Table]:
                 )
                 ways: dict[str, Callable[[], float]] = {
                     "ours": workloads.collect(job, backend),
-                    "raw": workloads.step_at_random(job, backend),
+                    "raw": workloads.step_at_random(job, backend, gymnasium=backend == "sync"),
                 }
+                if backend == "sync":
+                    ways["raw without infos"] = workloads.step_at_random(job, backend)
                 if peer is not None and backend == "sync":
                     ways["sb3"] = functools.partial(peer.run, job)
                 measured = in_turns(ways, command.repeats)

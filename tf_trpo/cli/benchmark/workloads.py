@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+import gymnasium as gym
 import keras
 import numpy as np
 import tensorflow as tf
+from gymnasium.vector import VectorEnv
 
 import tf_trpo
 from tf_trpo.cli.benchmark.timing import seconds
@@ -180,9 +182,18 @@ def collect(job: Job, backend: VectorBackend) -> Callable[[], float]:
     return lambda: job.num_steps * job.num_envs / seconds(run)
 
 
-def step_at_random(job: Job, backend: VectorBackend) -> Callable[[], float]:
-    """Steps per second of the same vector environment with random actions drawn beforehand: the limit."""
-    environments = make_vector_environment(job.env, job.num_envs, backend=backend)
+def step_at_random(job: Job, backend: VectorBackend, *, gymnasium: bool = False) -> Callable[[], float]:
+    """Steps per second of a vector environment with random actions drawn beforehand: the limit.
+
+    Args:
+      job: how many environments, and how many steps.
+      backend: "sync" or "envpool".
+      gymnasium: take Gymnasium's own synchronous vector environment, instead of ours without infos.
+    """
+    if gymnasium:
+        environments: VectorEnv = gym.make_vec(job.env, job.num_envs, "sync", vector_kwargs={"copy": False})
+    else:
+        environments = make_vector_environment(job.env, job.num_envs, backend=backend)
     environments.action_space.seed(0)
     environments.reset(seed=0)
     actions = [environments.action_space.sample() for _ in range(job.num_steps)]

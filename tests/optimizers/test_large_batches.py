@@ -1,0 +1,39 @@
+"""Large batches cost no more memory than a chunk of them, beyond their own size."""
+
+import subprocess
+import sys
+
+import pytest
+
+MEASURE = """
+import resource, sys
+import tensorflow as tf
+from tf_trpo.estimation import Batch
+from tf_trpo.models import GaussianPolicy, mlp
+from tf_trpo.optimizers import TrustRegion
+
+def peak_megabytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+policy = GaussianPolicy((8,), [-1.0], [1.0], network=mlp((8,), (64, 64), seed=0), seed=0)
+optimizer = TrustRegion(cg_iterations=3)
+step = tf.function(lambda batch: optimizer.step(policy, batch, chunk_size=int(sys.argv[1])), jit_compile=True)
+peaks = []
+for samples in (20_000, 200_000):
+    noise = [tf.random.stateless_normal([samples, size], [0, size]) for size in (8, 1)]
+    step(Batch(noise[0], noise[1], noise[1][:, 0], tf.fill([samples], 1 / samples)))
+    peaks.append(peak_megabytes())
+print(peaks[1] - peaks[0])
+"""
+
+
+def growth(chunk_size):
+    command = [sys.executable, "-c", MEASURE, str(chunk_size)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_batch_beyond_the_batch():
+    # 200,000 samples of 11 numbers are 9 MB; the activations of one hidden layer on them, 51 MB.
+    assert growth(20_000) < 150
+    assert growth(200_000) > 250

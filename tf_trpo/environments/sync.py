@@ -1,0 +1,35 @@
+"""Gymnasium's synchronous vector environment without what the collector never reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import SyncVectorEnv
+
+Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
+
+
+class BareSyncVectorEnv(SyncVectorEnv):
+    """A `SyncVectorEnv` in NEXT_STEP mode whose steps return no infos.
+
+    Gymnasium merges the info dictionaries of all environments at every step and stacks observations that
+    could be written to their place at once: on a cheap environment, a third of the time of a step.
+    """
+
+    def step(self, actions: np.ndarray) -> Step:
+        """As Gymnasium's, with an empty dictionary of infos."""
+        if not isinstance(self.single_observation_space, gym.spaces.Box):
+            return super().step(actions)
+        for i, env in enumerate(self.envs):
+            if self._autoreset_envs[i]:
+                observation, _ = env.reset()
+                self._rewards[i], self._terminations[i], self._truncations[i] = 0.0, False, False
+            else:
+                observation, reward, terminated, truncated, _ = env.step(actions[i])
+                self._rewards[i], self._terminations[i], self._truncations[i] = reward, terminated, truncated
+            self._observations[i] = observation
+        self._autoreset_envs = self._terminations | self._truncations
+        observations = self._observations.copy() if self.copy else self._observations
+        return observations, self._rewards.copy(), self._terminations.copy(), self._truncations.copy(), {}
