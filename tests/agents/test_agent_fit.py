@@ -43,6 +43,17 @@ def test_the_update_is_traced_once(discrete):
         assert function.experimental_get_tracing_count() == 1
 
 
+def test_stages_that_run_at_the_same_time_share_no_variable(discrete):
+    agent, _ = discrete
+    touched = []
+    for stage in (agent.learner.improve_policy, agent.learner.fit_value_function):
+        (function,) = stage._list_all_concrete_functions()
+        touched.append({id(tensor) for tensor in function.captured_inputs if tensor.dtype == "resource"})
+    assert len(touched[0]) >= 6
+    assert len(touched[1]) >= 6
+    assert touched[0].isdisjoint(touched[1])
+
+
 def test_the_kl_of_every_iteration_is_within_max_kl(trained):
     agent, history = trained
     limit = agent.policy_optimizer.max_kl

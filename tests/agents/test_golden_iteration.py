@@ -60,7 +60,7 @@ def make_rollout(policy, iteration):
     )
 
 
-def three_updates(kind, **settings):
+def three_updates(kind, jit_compile=False, **settings):
     """Metrics of the third update, and a figure of the weights that all three led to."""
     policy = make_policy(kind)
     value_function = ValueFunction((SIZE,), network=mlp((SIZE,), (16, 16)))
@@ -70,7 +70,7 @@ def three_updates(kind, **settings):
     # One minibatch an epoch: the order of its samples is of no account.
     settings = UpdateSettings(value_epochs=5, value_minibatch_size=T * B, **settings)
     learner = Learner(
-        policy, value_function, RunningReturnScale(), TrustRegion(), optimizer, settings, jit_compile=False
+        policy, value_function, RunningReturnScale(), TrustRegion(), optimizer, settings, jit_compile=jit_compile
     )
     carry = tf.zeros([B])
     for iteration in range(3):
@@ -90,6 +90,15 @@ def test_updates_give_the_figures_on_record(kind, chunk_size):
     assert figures.keys() == expected.keys()
     # Rounding of 1e-7 in the values becomes 1e-3 in a step, by way of an ill-conditioned Fisher matrix;
     # cg_residual is nothing but rounding.
+    sensitive = {"train/max_kl_over_states", "train/step_norm", "policy"} if chunk_size > T * B else expected.keys()
+    for name in expected.keys() - {"train/cg_residual"}:
+        tolerance = 1e-2 if name in sensitive else 1e-3
+        assert figures[name] == pytest.approx(expected[name], rel=tolerance, abs=1e-6), name
+
+
+def test_xla_gives_the_figures_on_record():
+    expected = json.loads(RECORD.read_text())["fixed-std"]
+    figures = three_updates("fixed-std", jit_compile=True)
     for name in expected.keys() - {"train/cg_residual"}:
         assert figures[name] == pytest.approx(expected[name], rel=1e-2, abs=1e-6), name
 

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import re
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +117,7 @@ def refused(capsys, *arguments):
         (["roofline", "--samples", "0"], "samples must be at least 1"),
         (["roofline", "--threads", "-1"], "threads must be at least 0"),
         (["scaling", "--fractions", "1", "1.5"], "fractions must lie in"),
+        (["scaling", "--fractions", "0.5"], "the first of fractions must be 1"),
         (["update", "--against-sb3", "/nowhere/python"], "/nowhere/python cannot be run"),
     ],
 )
@@ -128,6 +131,13 @@ def test_a_python_without_sb3_is_refused_with_its_own_words(capsys, tmp_path):
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     said = refused(capsys, "update", *TINY["update"], "--repeats", "1", "--against-sb3", path)
     assert "could not run sb3-contrib: ModuleNotFoundError" in said
+
+
+def test_the_program_of_the_peer_asks_for_what_a_job_says():
+    program = Path(timing.__file__).with_name("sb3_program.py")
+    asked = set(re.findall(r'job\["(\w+)"\]', program.read_text()))
+    assert len(asked) >= 9
+    assert asked <= set(workloads.Job._fields)
 
 
 def test_turns_alternate_and_warm_up():

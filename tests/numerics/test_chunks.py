@@ -25,8 +25,8 @@ class Seen:
     def __init__(self):
         self.sizes = []
 
-    def __call__(self, samples):
-        values, weights = samples
+    def __call__(self, values, weights):
+        assert not np.any(np.all(values == 0, axis=1)), "a row that is none of the samples"
         self.sizes.append(values.shape[0])
         return tf.reduce_sum(weights[:, None] * values, axis=0)
 
@@ -35,10 +35,10 @@ class Seen:
 @given(size=st.integers(1, 50), chunk_size=st.one_of(st.none(), st.integers(1, 60)), seed=st.integers(0, 99))
 def test_sums_over_chunks_are_sums(size, chunk_size, seed):
     rng = np.random.default_rng(seed)
-    values, weights = rng.integers(-8, 8, [size, 3]).astype(float), rng.integers(0, 4, size).astype(float)
+    values, weights = rng.integers(1, 8, [size, 3]).astype(float), rng.integers(0, 4, size).astype(float)
     seen = Seen()
-    samples = tf.constant(values), tf.constant(weights)
-    result = reduce_over_chunks(seen, operator.add, tf.zeros(3, tf.float64), samples, chunk_size)
+    arrays = tf.constant(values), tf.constant(weights)
+    result = reduce_over_chunks(seen, operator.add, tf.zeros(3, tf.float64), *arrays, chunk_size)
     np.testing.assert_array_equal(result, weights @ values)
     assert max(seen.sizes) <= (chunk_size or size)
     assert len(seen.sizes) == (1 if chunk_size is None else -(-size // chunk_size))
@@ -53,10 +53,11 @@ def test_any_nest_can_be_combined_in_any_way(jit_compile, chunk_size):
     def totals(values):
         initial = {"sum": tf.constant(0.0, tf.float64), "largest": tf.constant(0.0, tf.float64)}
         return reduce_over_chunks(
-            lambda chunk: {"sum": tf.reduce_sum(chunk), "largest": tf.reduce_max(chunk)},
+            lambda chunk, weights: {"sum": tf.reduce_sum(weights * chunk), "largest": tf.reduce_max(chunk)},
             lambda a, b: {"sum": a["sum"] + b["sum"], "largest": tf.maximum(a["largest"], b["largest"])},
             initial,
             values,
+            tf.ones_like(values),
             chunk_size,
         )
 
@@ -80,11 +81,17 @@ def test_a_map_keeps_rows_and_their_order(jit_compile, chunk_size):
 def test_gradients_are_taken_within_a_chunk():
     theta, rows = tf.constant(3.0), tf.range(1.0, 6.0)
 
-    def gradient(chunk):
+    def gradient(chunk, weights):
         with tf.GradientTape() as tape:
             tape.watch(theta)
-            total = tf.reduce_sum(chunk * theta**2)
+            total = tf.reduce_sum(weights * chunk * theta**2)
         return tape.gradient(total, theta)
 
-    total = tf.function(lambda: reduce_over_chunks(gradient, operator.add, tf.constant(0.0), rows, 2))()
+    total = tf.function(lambda: reduce_over_chunks(gradient, operator.add, tf.constant(0.0), rows, tf.ones(5), 2))()
     assert float(total) == 15 * 2 * 3
+
+
+def test_an_unknown_number_of_samples_is_refused():
+    run = tf.function(lambda rows: map_over_chunks(tf.identity, rows, 2), input_signature=[tf.TensorSpec([None, 1])])
+    with pytest.raises(ValueError, match="static"):
+        run(tf.zeros([3, 1]))

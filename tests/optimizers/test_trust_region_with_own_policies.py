@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_trpo.estimation import Batch
-from tf_trpo.models import CategoricalPolicy, Policy, mlp
+from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
 from tf_trpo.optimizers import TrustRegion
 
 
@@ -37,11 +37,13 @@ def make_batch(policy, samples=64):
     return Batch(observations, actions, tf.constant(normals(samples, seed=1)), tf.fill([samples], 1 / samples))
 
 
-def take_step(policy, **settings):
+def take_step(policy, chunk_size=None, **settings):
     """The outcome, and distribution parameters before and after in float64."""
     batch = make_batch(policy)
     old = policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
-    outcome = tf.function(lambda batch: TrustRegion(**settings).step(policy, batch), autograph=False)(batch)
+    optimizer = TrustRegion(**settings)
+    step = tf.function(lambda batch: optimizer.step(policy, batch, chunk_size=chunk_size), autograph=False)
+    outcome = step(batch)
     return batch, outcome, old, policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
 
 
@@ -112,3 +114,39 @@ def test_a_convolutional_network_steps_alike_by_both_fisher_vector_products():
         thetas.append(after - before)
     assert np.linalg.norm(thetas[1] - thetas[0]) < 0.01 * np.linalg.norm(thetas[0])
     assert np.count_nonzero(thetas[0]) > 0.9 * thetas[0].size
+
+
+@pytest.mark.parametrize("chunk_size", [20, 25])
+def test_chunks_bring_in_no_row_that_the_distribution_cannot_take(chunk_size):
+    """64 samples are chunks of 16, and of 22 with two rows too many: an action of 0 has no density here."""
+    outcomes = []
+    for size in (None, chunk_size):
+        policy = BetaPolicy((3,), 4, network=mlp((3,), (8,), seed=0), output_gain=1.0, seed=0)
+        outcomes.append(take_step(policy, chunk_size=size, max_kl=0.02)[1])
+    whole, chunked = outcomes
+    assert chunked.accepted
+    assert float(chunked.kl) == pytest.approx(float(whole.kl), rel=1e-2)
+    assert float(chunked.gradient_norm) == pytest.approx(float(whole.gradient_norm), rel=1e-4)
+
+
+class WiderGaussianPolicy(GaussianPolicy):
+    """Parametrised otherwise: the closed form of its parent's metric is not its own."""
+
+    def distribution(self, parameters):
+        mean, log_std = tf.split(parameters, 2, axis=-1)
+        return tfp.distributions.Independent(tfp.distributions.Normal(mean, 2 * tf.exp(log_std)), 1)
+
+
+def test_a_subclass_with_another_distribution_has_another_metric():
+    policy = WiderGaussianPolicy((3,), [-1.0], [1.0], seed=0)
+    parameters, vectors = tf.constant(normals(5, 2)), tf.constant(normals(5, 2, seed=1))
+    mean, log_std = np.split(parameters.numpy(), 2, axis=1)
+    expected = vectors * np.concatenate([np.exp(-2 * log_std) / 4, np.full_like(mean, 2)], axis=1)
+    np.testing.assert_allclose(policy.metric_product(parameters, vectors), expected, rtol=1e-5)
+
+
+def test_a_subclass_with_the_same_distribution_keeps_the_closed_form():
+    class Same(GaussianPolicy):
+        pass
+
+    assert Same.metric_product is GaussianPolicy.metric_product

@@ -25,6 +25,8 @@ def start_tensorflow(threads: int = 0) -> None:
 
             if threads:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
+                # The stages of an update that run at the same time would take a core each.
+                tf.config.threading.set_inter_op_parallelism_threads(threads)
             tf.config.list_logical_devices()
         except BaseException:
             said.seek(0)

@@ -6,8 +6,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+_NEXT_STEP = AutoresetMode.NEXT_STEP
 Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
 
 
@@ -19,9 +20,11 @@ class BareSyncVectorEnv(SyncVectorEnv):
     """
 
     def step(self, actions: np.ndarray) -> Step:
-        """As Gymnasium's, with an empty dictionary of infos."""
-        if not isinstance(self.single_observation_space, gym.spaces.Box):
+        """As Gymnasium's, with an empty dictionary of infos if observations are a Box."""
+        if not isinstance(self.single_observation_space, gym.spaces.Box) or self.autoreset_mode != _NEXT_STEP:
             return super().step(actions)
+        if len(actions) != self.num_envs:
+            raise ValueError(f"{self.num_envs} environments take {self.num_envs} actions, got {len(actions)}")
         for i, env in enumerate(self.envs):
             if self._autoreset_envs[i]:
                 observation, _ = env.reset()
@@ -29,7 +32,7 @@ class BareSyncVectorEnv(SyncVectorEnv):
             else:
                 observation, reward, terminated, truncated, _ = env.step(actions[i])
                 self._rewards[i], self._terminations[i], self._truncations[i] = reward, terminated, truncated
-            self._observations[i] = observation
+            self._env_obs[i] = self._observations[i] = observation
         self._autoreset_envs = self._terminations | self._truncations
         observations = self._observations.copy() if self.copy else self._observations
         return observations, self._rewards.copy(), self._terminations.copy(), self._truncations.copy(), {}

@@ -35,7 +35,7 @@ def make_vector_environment(
       environment: a Gymnasium id, a function without arguments that makes one environment, or a
         vector environment, which is used as it is.
       num_envs: copies to step together, >= 1; not used with a vector environment.
-      backend: "sync" steps one after the other in this process (fastest for cheap environments),
+      backend: "sync" steps one after the other in this process, without infos (fastest for cheap environments),
         "async" in a process each, "envpool" in EnvPool's C++ threads (an extra; ids only).
       seed: for EnvPool, which takes its seed when made.
       env_kwargs: arguments for the environment; ids only.

@@ -57,6 +57,13 @@ class Policy(keras.Model):
         self.output_layer.build(feature_shape(self.network, self.observation_shape))
         self.built = True
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A subclass with another distribution does not inherit a closed form that is not its own."""
+        super().__init_subclass__(**kwargs)
+        own = cls.__dict__.keys()
+        if {"distribution", "divergence"} & own and "metric_product" not in own:
+            cls.metric_product = Policy.metric_product  # type: ignore[method-assign]
+
     def outputs(self, observations: tf.Tensor) -> tf.Tensor:
         """Output layer's values [N, num_outputs] for observations [N, *observation_shape]."""
         if self.normalization is not None:

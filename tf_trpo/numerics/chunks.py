@@ -1,7 +1,7 @@
 """Many samples in bounded memory: a function of a batch, computed on one chunk of its rows after another.
 
-Rows are padded with zeros to make the chunks equal, so a function has to give rows of weight 0 no say.
-A batch that fits into one chunk is passed as it is.
+To make the chunks equal, the last row is repeated, with weight 0 (zeros instead of a real row might be something that a
+network or a distribution cannot take). A batch that fits into one chunk is passed as it is.
 """
 
 from __future__ import annotations
@@ -16,30 +16,41 @@ Samples = TypeVar("Samples")
 
 
 def reduce_over_chunks(
-    function: Callable[[Samples], Any],
+    function: Callable[[Samples, tf.Tensor], Any],
     combine: Callable[[Any, Any], Any],
     initial: Any,
     samples: Samples,
+    weights: tf.Tensor,
     chunk_size: int | None,
 ) -> Any:
     """combine(... combine(combine(initial, function(chunk 1)), function(chunk 2)) ...).
 
     Args:
-      function: a chunk [size, ...] -> a tensor or a nest of them, all its terms weighted by the sample.
+      function: (chunk of the samples [size, ...], of the weights [size]) -> a tensor or a nest of them, in
+        which a sample of weight 0 has no say.
       combine: (result so far, result of a chunk) -> result.
       initial: the result of no chunk, with the shapes and types of every other.
-      samples: tensors [N, ...] with a static N.
+      samples: tensors [N, ...].
+      weights: float [N].
       chunk_size: at most so many rows at once, >= 1; None for all.
 
     Returns:
       The result.
+
+    Raises:
+      ValueError: N is not static, and there is a chunk_size.
     """
     chunks, count = _chunks(samples, chunk_size)
     if count == 1:
-        return combine(initial, function(samples))
+        return combine(initial, function(samples, weights))
+    size = weights.shape[0]
+    slots = tf.range(count * (-(-size // count)))
+    weight_chunks, _ = _chunks(weights, chunk_size)
+    weight_chunks = tf.where(tf.reshape(slots < size, weight_chunks.shape), weight_chunks, 0.0)
 
     def step(i: tf.Tensor, result: Any) -> tuple[tf.Tensor, Any]:
-        return i + 1, combine(result, function(tf.nest.map_structure(lambda rows: rows[i], chunks)))
+        chunk = tf.nest.map_structure(lambda rows: rows[i], chunks)
+        return i + 1, combine(result, function(chunk, weight_chunks[i]))
 
     # One after another: iterations side by side would each hold their chunk.
     return tf.while_loop(lambda i, _: i < count, step, (tf.constant(0), initial), parallel_iterations=1)[1]
@@ -66,13 +77,17 @@ def map_over_chunks(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor,
 def _chunks(samples: Any, chunk_size: int | None) -> tuple[Any, int]:
     """[N, ...] as [count, size, ...] for the fewest chunks that are small enough."""
     size = tf.nest.flatten(samples)[0].shape[0]
-    if chunk_size is None or size is None or size <= chunk_size:
+    if chunk_size is None:
+        return samples, 1
+    if size is None:
+        raise ValueError("a batch is processed in chunks only if the number of its samples is static")
+    if size <= chunk_size:
         return samples, 1
     count = -(-size // chunk_size)
     rows = -(-size // count)
 
     def cut(tensor: tf.Tensor) -> tf.Tensor:
-        padded = tf.pad(tensor, [[0, count * rows - size], *[[0, 0]] * (tensor.shape.rank - 1)])
+        padded = tf.gather(tensor, tf.minimum(tf.range(count * rows), size - 1))
         return tf.reshape(padded, [count, rows, *tensor.shape[1:]])
 
     return tf.nest.map_structure(cut, samples), count

@@ -87,7 +87,7 @@ class Objective:
                 improvement = self._improvement(_float64(new), samples)
             return tape.gradient(improvement, self._theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-        return self._reduce(on_chunk, operator.add, tf.zeros_like(self._theta), self._samples)
+        return self._over_samples(on_chunk, operator.add, tf.zeros_like(self._theta))
 
     def figures(self, theta: tf.Tensor) -> PolicyFigures:
         """Figures of the policy with parameters theta [P]."""
@@ -104,7 +104,7 @@ class Objective:
             )
 
         nothing = PolicyFigures(*[tf.constant(0.0, tf.float64)] * len(PolicyFigures._fields))
-        return self._reduce(on_chunk, _combined, nothing, self._samples)
+        return self._over_samples(on_chunk, _combined, nothing)
 
     def old_figures(self) -> PolicyFigures:
         """Figures of the policy that sampled."""
@@ -116,18 +116,18 @@ class Objective:
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
         """v [P] -> F v [P], F the Fisher matrix at theta on a fraction of the samples."""
         batch = self._samples.batch
-        curvature_samples = _subsample((batch.observations, batch.weights), fraction)
+        observations, weights = _subsample(batch.observations, batch.weights, fraction)
         make_product: Any = double_backprop_fisher_vector_product
         if kind == "gauss-newton":
             make_product = functools.partial(gauss_newton_fisher_vector_product, metric=self._policy.metric_product)
 
         def product(vector: tf.Tensor) -> tf.Tensor:
-            def on_chunk(samples: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-                observations, weights = samples
+            def on_chunk(observations: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
                 parameters = functools.partial(self._policy.parameters_at, observations=observations)
                 return make_product(parameters, self._policy.divergence, self._theta, weights)(vector)
 
-            return self._reduce(on_chunk, operator.add, tf.zeros_like(self._theta), curvature_samples)
+            nothing = tf.zeros_like(self._theta)
+            return reduce_over_chunks(on_chunk, operator.add, nothing, observations, weights, self._chunk_size)
 
         return product
 
@@ -139,8 +139,13 @@ class Objective:
         )
         return surrogate_improvement(log_prob, old_log_prob, _float64(batch.advantages), _float64(batch.weights))
 
-    def _reduce(self, function: Any, combine: Any, initial: Any, samples: Any) -> Any:
-        return reduce_over_chunks(function, combine, initial, samples, self._chunk_size)
+    def _over_samples(self, function: Callable[[_Samples], Any], combine: Any, initial: Any) -> Any:
+        def on_chunk(samples: _Samples, weights: tf.Tensor) -> Any:
+            return function(samples._replace(batch=samples.batch._replace(weights=weights)))
+
+        return reduce_over_chunks(
+            on_chunk, combine, initial, self._samples, self._samples.batch.weights, self._chunk_size
+        )
 
 
 def _combined(first: PolicyFigures, second: PolicyFigures) -> PolicyFigures:
@@ -152,16 +157,17 @@ def _combined(first: PolicyFigures, second: PolicyFigures) -> PolicyFigures:
     )
 
 
-def _subsample(samples: tuple[tf.Tensor, tf.Tensor], fraction: float) -> tuple[tf.Tensor, tf.Tensor]:
+def _subsample(observations: tf.Tensor, weights: tf.Tensor, fraction: float) -> tuple[tf.Tensor, tf.Tensor]:
     """A fraction of the samples, the same rows every time, spread over all steps and environments.
 
     Which rows does not matter, since what they hold is new in every batch; that they follow no
     pattern does: every k-th row of a flattened [T, B] might be always the same environment's.
     """
     if fraction == 1.0:
-        return samples
-    observations, weights = samples
+        return observations, weights
     size = weights.shape[0]
+    if size is None:
+        raise ValueError("curvature is taken on a part of the samples only if their number is static")
     rows = np.sort(np.random.default_rng(0).permutation(size)[: max(1, round(fraction * size))])
     weights = tf.gather(weights, rows)
     return tf.gather(observations, rows), tf.math.divide_no_nan(weights, tf.reduce_sum(weights))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ def _check(command: options.Common) -> None:
     for name, value in vars(command).items():
         numbers = value if isinstance(value, tuple) else (value,)
         lowest = 0 if name == "threads" else 1
+        if name == "fractions" and numbers[0] != 1:
+            raise UsageError(f"the first of fractions must be 1, got {numbers[0]}")
         for number in numbers:
             if name == "fractions" and not 0 < number <= 1:
                 raise UsageError(f"fractions must lie in (0, 1], got {number}")
@@ -56,5 +59,5 @@ def _tables(command: options.Common) -> list[Any]:
                 return compare[type(command)](command, peer)  # type: ignore[operator]
         alone = {options.Scaling: commands.scaling, options.Roofline: commands.roofline}
         return alone[type(command)](command)  # type: ignore[operator]
-    except (ImportError, gym.error.Error) as error:
+    except (ImportError, gym.error.Error, subprocess.CalledProcessError) as error:
         raise UsageError(" ".join(str(error).split())) from None

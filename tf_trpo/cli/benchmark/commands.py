@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import tensorflow as tf
@@ -15,7 +17,6 @@ from tf_trpo.cli.benchmark.roofline import fisher_against_matrix_products
 from tf_trpo.cli.benchmark.scaling import curvature_fractions, step_time
 from tf_trpo.cli.benchmark.timing import CALLS, Measured, in_turns
 from tf_trpo.cli.benchmark.workloads import Job
-from tf_trpo.estimation import Batch
 
 Row = dict[str, Any]
 """Column -> number, text or `Measured`."""
@@ -38,7 +39,8 @@ def update(command: options.Update, peer: Peer | None) -> list[Table]:
             measured = _both(ours(job), job, peer, command.repeats)
             rows.append({"work": f"{work}, {size}-{size}", **_compared(measured, "ms", 1e3, faster="shorter")})
     job = Job("update", "HalfCheetah-v5", num_steps=command.num_steps, threads=command.threads)
-    parts = in_turns(workloads.parts_of_iteration(job), command.repeats)
+    with ExitStack() as stack:
+        parts = in_turns(workloads.parts_of_iteration(job, stack), command.repeats)
     start = in_turns({"start": workloads.start_to_first_update}, command.repeats, calls=1)["start"]
     return [
         (f"Update, {command.num_steps} samples of HalfCheetah-v5, 15 CG iterations", rows),
@@ -52,35 +54,36 @@ def update(command: options.Update, peer: Peer | None) -> list[Table]:
 
 def collect(command: options.Collect, peer: Peer | None) -> list[Table]:
     rows = []
-    for env in command.envs:
-        for backend in command.backends:
-            for num_envs in command.num_envs:
-                job = Job(
-                    "collect", env, num_envs, max(1, command.rows // num_envs), value_epochs=0, threads=command.threads
-                )
-                ways: dict[str, Callable[[], float]] = {
-                    "ours": workloads.collect(job, backend),
-                    "raw": workloads.step_at_random(job, backend, gymnasium=backend == "sync"),
-                }
-                if backend == "sync":
-                    ways["raw without infos"] = workloads.step_at_random(job, backend)
-                if peer is not None and backend == "sync":
-                    ways["sb3"] = functools.partial(peer.run, job)
-                measured = in_turns(ways, command.repeats)
-                row: Row = {"environment": env, "backend": backend, "environments": num_envs}
-                row |= {f"{name}, steps/s": figure for name, figure in measured.items()}
-                rows.append(row | {"ours / raw": measured["ours"].median / measured["raw"].median})
+    for env, backend, num_envs in itertools.product(command.envs, command.backends, command.num_envs):
+        num_steps = max(1, command.rows // num_envs)
+        job = Job("collect", env, num_envs, num_steps, value_epochs=0, threads=command.threads)
+        with ExitStack() as stack:
+            ways: dict[str, Callable[[], float]] = {
+                "ours": workloads.collect(job, backend, stack),
+                "raw": workloads.step_at_random(job, backend, stack, gymnasium=backend == "sync"),
+            }
+            if backend == "sync":
+                ways["raw, no infos"] = workloads.step_at_random(job, backend, stack)
+            if peer is not None and backend == "sync":
+                ways["sb3"] = functools.partial(peer.run, job)
+            measured = in_turns(ways, command.repeats)
+        row: Row = {"environment": env, "backend": backend, "environments": num_envs}
+        row |= {f"{name}, steps/s": figure for name, figure in measured.items()}
+        for name in ("raw", "raw, no infos"):
+            if name in measured:
+                row[f"ours / {name}"] = measured["ours"].median / measured[name].median
+        rows.append(row)
     return [("Collection against random actions", rows)]
 
 
 def train(command: options.Train, peer: Peer | None) -> list[Table]:
     rows = []
     for env, num_envs in (("HalfCheetah-v5", 1), ("Hopper-v5", 1), ("CartPole-v1", 1), ("HalfCheetah-v5", 8)):
-        job = Job(
-            "train", env, num_envs, command.rows // num_envs, iterations=command.iterations, threads=command.threads
-        )
+        num_steps = max(1, command.rows // num_envs)
+        job = Job("train", env, num_envs, num_steps, iterations=command.iterations, threads=command.threads)
         for backend in command.backends:
-            measured = _both(workloads.train(job, backend), job, peer, command.repeats, calls=1)
+            with ExitStack() as stack:
+                measured = _both(workloads.train(job, backend, stack), job, peer, command.repeats, calls=1)
             row = {"environment": env, "environments": num_envs, "backend": backend}
             rows.append(row | _compared(measured, "steps/s", 1.0, faster="more"))
     return [(f"Training end to end, {command.rows} steps an iteration", rows)]
@@ -96,18 +99,12 @@ def scaling(command: options.Scaling) -> list[Table]:
                 "samples": samples,
                 "policy step, ms": _scaled(time, 1e3),
                 "us per sample": 1e6 * time.median / samples,
-                "peak memory, MB more": megabytes,
+                "peak memory of the process, MB": megabytes,
             }
         )
     job = Job("update", "HalfCheetah-v5", num_steps=command.rollout, hidden_sizes=hidden_sizes)
     agent = workloads.make_agent(job)
-    rollout = workloads.collect_rollout(agent, job)
-    observations = tf.constant(rollout.observations[:-1, 0])
-    # Rewards stand for advantages: what matters is a gradient from a real rollout.
-    rewards = tf.constant((rollout.rewards[:, 0] - rollout.rewards.mean()) / rollout.rewards.std(), tf.float32)
-    batch = Batch(
-        observations, tf.constant(rollout.actions[:, 0]), rewards, tf.fill([command.rollout], 1 / command.rollout)
-    )
+    prepared, _ = agent.learner.prepare(workloads.collect_rollout(agent, job), tf.zeros([1]))
     curvature = [
         {
             "curvature fraction": found.fraction,
@@ -116,7 +113,7 @@ def scaling(command: options.Scaling) -> list[Table]:
             "KL": found.kl,
             "improvement, of the full step's": found.improvement,
         }
-        for found in curvature_fractions(agent.policy, batch, command.fractions, command.repeats)
+        for found in curvature_fractions(agent.policy, prepared.batch, command.fractions, command.repeats)
     ]
     return [
         (f"Policy step, {command.hidden_size}-{command.hidden_size}, chunks of {command.chunk_size}", growth),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -36,7 +36,7 @@ class Peer:
             self._process.stdin.write(json.dumps(job._asdict()) + "\n")
             self._process.stdin.flush()
             return float(json.loads(self._process.stdout.readline())["figure"])
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError, TypeError):
             raise UsageError(f"{self._python} could not run sb3-contrib: {self._last_words()}") from None
 
     def _last_words(self) -> str:
@@ -47,7 +47,7 @@ class Peer:
         return lines[-1] if lines else "it said nothing"
 
 
-@contextmanager
+@contextlib.contextmanager
 def start_peer(python: Path) -> Iterator[Peer]:
     """Start the program; it ends with the context.
 
@@ -66,4 +66,6 @@ def start_peer(python: Path) -> Iterator[Peer]:
             yield Peer(python, process, said)
         finally:
             process.kill()
-            process.wait()
+            # What it left unread is lost with it.
+            with contextlib.suppress(BrokenPipeError):
+                process.communicate()

@@ -6,7 +6,6 @@ job that was seen before is repeated, without preparing it again. Imports nothin
 
 import copy
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -101,8 +100,11 @@ def main() -> None:
     jobs: dict[str, Callable[[], float]] = {}
     for line in sys.stdin:
         job = json.loads(line)
-        torch.set_num_threads(job["threads"] or os.cpu_count())
+        if job["threads"]:
+            torch.set_num_threads(job["threads"])
         if line not in jobs:
+            # Of one job at a time: no other's environments and models are kept.
+            jobs.clear()
             jobs[line] = {"update": update, "train": train, "collect": collect}[job["work"]](job)
         print(json.dumps({"figure": jobs[line]()}), flush=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from tf_trpo.cli.benchmark.timing import Measured, in_turns, seconds
 from tf_trpo.estimation import Batch
 from tf_trpo.models import Policy
 from tf_trpo.numerics import flatten
-from tf_trpo.optimizers import TrustRegion
+from tf_trpo.optimizers import Outcome, TrustRegion
 
 MAX_KL = 0.06
 
@@ -22,12 +22,11 @@ MAX_KL = 0.06
 def step_time(
     hidden_sizes: Sequence[int], samples: int, chunk_size: int | None, repeats: int
 ) -> tuple[Measured, float]:
-    """Seconds of a policy step, and by how many MB it raised the most memory that the process ever used."""
-    before = _peak_megabytes()
+    """Seconds of a policy step, and the most memory, in MB, that the process ever used until now."""
     policy, batch = random_policy_and_batch(hidden_sizes, samples)
-    step = _step(policy, batch, TrustRegion(MAX_KL, cg_tolerance=0.0), chunk_size)
-    measured = in_turns({"step": lambda: seconds(step)}, repeats)["step"]
-    return measured, _peak_megabytes() - before
+    step = _Step(policy, batch, TrustRegion(MAX_KL, cg_tolerance=0.0), chunk_size)
+    measured = in_turns({"step": step.seconds}, repeats)["step"]
+    return measured, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class Curvature(NamedTuple):
@@ -49,50 +48,51 @@ class Curvature(NamedTuple):
 
 
 def curvature_fractions(policy: Policy, batch: Batch, fractions: Sequence[float], repeats: int) -> list[Curvature]:
-    """What the fractions cost and save, on one batch; the first should be 1."""
-    steps = {}
-    workloads = {}
-    for fraction in fractions:
-        optimizer = TrustRegion(MAX_KL, cg_tolerance=0.0, curvature_fraction=fraction)
-        step = _step(policy, batch, optimizer, None)
-        steps[fraction] = step()
-        workloads[str(fraction)] = lambda step=step: seconds(step)
-    times = in_turns(workloads, repeats)
-    full, _, full_improvement = steps[fractions[0]]
+    """What the fractions cost and save, on one batch; the first must be 1."""
+    steps = [
+        _Step(policy, batch, TrustRegion(MAX_KL, cg_tolerance=0.0, curvature_fraction=fraction), None)
+        for fraction in fractions
+    ]
+    times = in_turns({str(i): step.seconds for i, step in enumerate(steps)}, repeats)
+    changes, outcomes = zip(*(step.change_and_outcome() for step in steps), strict=True)
+    full = changes[0]
     return [
         Curvature(
             fraction,
-            times[str(fraction)],
-            float(full @ change / np.linalg.norm(full) / np.linalg.norm(change)),
-            kl,
-            improvement / full_improvement,
+            times[str(i)],
+            float(np.divide(full @ changes[i], np.linalg.norm(full) * np.linalg.norm(changes[i]))),
+            float(outcomes[i].kl),
+            float(np.divide(outcomes[i].actual_improvement, outcomes[0].actual_improvement)),
         )
-        for fraction, (change, kl, improvement) in steps.items()
+        for i, fraction in enumerate(fractions)
     ]
 
 
-def _step(
-    policy: Policy, batch: Batch, optimizer: TrustRegion, chunk_size: int | None
-) -> Callable[[], tuple[np.ndarray, float, float]]:
-    """A step from the same weights every time: (change of the parameters, KL, improvement)."""
-    weights = policy.get_weights()
-    compiled = tf.function(
-        lambda batch: optimizer.step(policy, batch, chunk_size=chunk_size), jit_compile=True, autograph=False
-    )
+class _Step:
+    """A policy step, from the same weights every time."""
 
-    def theta() -> np.ndarray:
-        return flatten([variable.value for variable in policy.trainable_variables]).numpy()
+    def __init__(self, policy: Policy, batch: Batch, optimizer: TrustRegion, chunk_size: int | None) -> None:
+        self._policy = policy
+        self._batch = batch
+        self._weights = policy.get_weights()
+        self._step = tf.function(
+            lambda batch: optimizer.step(policy, batch, chunk_size=chunk_size), jit_compile=True, autograph=False
+        )
 
-    def step() -> tuple[np.ndarray, float, float]:
-        policy.set_weights(weights)
-        start = theta()
-        outcome = compiled(batch)
-        result = theta() - start, float(outcome.kl), float(outcome.actual_improvement)
-        policy.set_weights(weights)
-        return result
+    def seconds(self) -> float:
+        self._policy.set_weights(self._weights)
+        taken = seconds(lambda: self._step(self._batch).kl.numpy())
+        self._policy.set_weights(self._weights)
+        return taken
 
-    return step
+    def change_and_outcome(self) -> tuple[np.ndarray, Outcome]:
+        """How the parameters change [P], and the outcome."""
+        self._policy.set_weights(self._weights)
+        before = self._theta()
+        outcome = self._step(self._batch)
+        change = self._theta() - before
+        self._policy.set_weights(self._weights)
+        return change, outcome
 
-
-def _peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    def _theta(self) -> np.ndarray:
+        return flatten([variable.value for variable in self._policy.trainable_variables]).numpy()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
@@ -19,6 +20,8 @@ from gymnasium.vector import VectorEnv
 import tf_trpo
 from tf_trpo.cli.benchmark.timing import seconds
 from tf_trpo.environments import VectorBackend, make_vector_environment
+from tf_trpo.estimation import Batch, normalize_advantages
+from tf_trpo.optimizers import Outcome
 from tf_trpo.rollouts import Collector, EpisodeTracker, Rollout, make_actor
 
 
@@ -60,13 +63,18 @@ def collect_rollout(agent: tf_trpo.TRPO, job: Job) -> Rollout:
 
 
 def policy_step(job: Job) -> Callable[[], float]:
-    """Seconds of the policy optimizer's step, from the same weights every time."""
+    """Seconds of the policy optimizer's step on a batch, from the same weights every time."""
     agent = make_agent(job)
     prepared, _ = agent.learner.prepare(collect_rollout(agent, job), tf.zeros([job.num_envs]))
-    step = tf.function(
-        lambda batch: agent.policy_optimizer.step(agent.policy, batch), jit_compile=True, autograph=False
-    )
-    return _from_the_same_weights(agent, lambda: step(prepared.batch).kl.numpy())
+    # From NumPy arrays, and with normalised advantages: sb3-contrib does both in what it is timed on.
+    batch = Batch(*(array.numpy() for array in prepared.batch))
+
+    @tf.function(jit_compile=True, autograph=False)
+    def step(batch: Batch) -> Outcome:
+        advantages = normalize_advantages(batch.advantages, batch.weights)
+        return agent.policy_optimizer.step(agent.policy, batch._replace(advantages=advantages))
+
+    return _from_the_same_weights(agent, lambda: _finish(step(batch)))
 
 
 def update(job: Job) -> Callable[[], float]:
@@ -83,16 +91,16 @@ def update(job: Job) -> Callable[[], float]:
 
 
 def _from_the_same_weights(agent: tf_trpo.TRPO, work: Callable[[], object]) -> Callable[[], float]:
-    weights = agent.policy.get_weights()
+    weights = agent.get_weights()
 
     def run() -> float:
-        agent.policy.set_weights(weights)
+        agent.set_weights(weights)
         return seconds(work)
 
     return run
 
 
-def parts_of_iteration(job: Job) -> dict[str, Callable[[], float]]:
+def parts_of_iteration(job: Job, open_environments: ExitStack) -> dict[str, Callable[[], float]]:
     """Seconds of an iteration's parts, each by itself; indented names are part of what stands above them."""
     agent = make_agent(job)
     learner = agent.learner
@@ -100,7 +108,7 @@ def parts_of_iteration(job: Job) -> dict[str, Callable[[], float]]:
     rows = job.num_steps * job.num_envs
     carry, orders = tf.zeros([job.num_envs]), learner.orders(rows, np.random.default_rng(0))
     prepared, _ = learner.prepare(rollout, carry)
-    collected, stepped = collect(job, "sync"), step_at_random(job, "sync")
+    collected, stepped = (work(job, "sync", open_environments) for work in (collect, step_at_random))
     again = functools.partial(_from_the_same_weights, agent)
     return {
         "collection": lambda: rows / collected(),
@@ -151,11 +159,12 @@ class _Progress(keras.callbacks.Callback):
         self._mark()
 
 
-def train(job: Job, backend: VectorBackend = "sync") -> Callable[[], float]:
+def train(job: Job, backend: VectorBackend, open_environments: ExitStack) -> Callable[[], float]:
     """Steps per second of whole iterations of `fit`, the first (which compiles) left out."""
     agent = make_agent(job)
     rows = job.num_steps * job.num_envs
     environments = make_vector_environment(job.env, job.num_envs, backend=backend)
+    open_environments.callback(environments.close)
 
     def repeat() -> float:
         progress = _Progress()
@@ -167,39 +176,53 @@ def train(job: Job, backend: VectorBackend = "sync") -> Callable[[], float]:
     return repeat
 
 
-def collect(job: Job, backend: VectorBackend) -> Callable[[], float]:
+def collect(job: Job, backend: VectorBackend, open_environments: ExitStack) -> Callable[[], float]:
     """Steps per second of all that an iteration does before its update, episode statistics included."""
     agent = make_agent(job)
     environments = make_vector_environment(job.env, job.num_envs, backend=backend)
+    open_environments.callback(environments.close)
     actor = make_actor(agent.policy, job.num_envs)
     collector, tracker = Collector(environments, actor, seed=0), EpisodeTracker(job.num_envs)
 
-    def run() -> None:
+    def run() -> float:
+        start = time.perf_counter()
         actor.update_weights()
         noise = agent.policy.noise([job.num_steps, job.num_envs], tf.constant([0, 0])).numpy()
-        tracker.finished(collector.collect(noise))
+        rollout = collector.collect(noise)
+        tracker.finished(rollout)
+        return float(rollout.valid.sum()) / (time.perf_counter() - start)
 
-    return lambda: job.num_steps * job.num_envs / seconds(run)
+    return run
 
 
-def step_at_random(job: Job, backend: VectorBackend, *, gymnasium: bool = False) -> Callable[[], float]:
+def step_at_random(
+    job: Job, backend: VectorBackend, open_environments: ExitStack, *, gymnasium: bool = False
+) -> Callable[[], float]:
     """Steps per second of a vector environment with random actions drawn beforehand: the limit.
 
     Args:
       job: how many environments, and how many steps.
       backend: "sync" or "envpool".
+      open_environments: closes them.
       gymnasium: take Gymnasium's own synchronous vector environment, instead of ours without infos.
     """
     if gymnasium:
         environments: VectorEnv = gym.make_vec(job.env, job.num_envs, "sync", vector_kwargs={"copy": False})
     else:
         environments = make_vector_environment(job.env, job.num_envs, backend=backend)
+    open_environments.callback(environments.close)
     environments.action_space.seed(0)
     environments.reset(seed=0)
     actions = [environments.action_space.sample() for _ in range(job.num_steps)]
 
-    def run() -> None:
+    def run() -> float:
+        ended = []
+        start = time.perf_counter()
         for action in actions:
-            environments.step(action)
+            _, _, terminated, truncated, _ = environments.step(action)
+            ended.append((terminated, truncated))
+        taken = time.perf_counter() - start
+        # What follows an ending is a reset, and no step.
+        return (job.num_steps * job.num_envs - np.sum(ended)) / taken
 
-    return lambda: job.num_steps * job.num_envs / seconds(run)
+    return run
