@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tf_trpo
+from tf_trpo.estimation import LowerBound
 from tf_trpo.optimizers import Outcome
 
 ITERATIONS, NUM_ENVS, NUM_STEPS = 6, 2, 32
@@ -80,6 +81,7 @@ def test_history_has_the_names_of_stable_baselines3_and_every_figure_of_the_outc
     }
     renamed = {"accepted", "surrogate", "kl"}
     names |= {f"train/{field}" for field in Outcome._fields if field not in renamed}
+    names |= {f"bound/{field}" for field in (*LowerBound._fields, "mean_kl", "max_kl")}
     if isinstance(agent.policy, tf_trpo.models.GaussianPolicy):
         names.add("train/std")
     assert set(history) == names

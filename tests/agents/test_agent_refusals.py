@@ -25,7 +25,7 @@ def test_an_environment_in_none_of_the_three_forms_is_refused():
 
 
 def test_a_policy_optimizer_of_another_type_is_refused(agent):
-    with pytest.raises(TypeError, match="policy_optimizer must be a TrustRegion"):
+    with pytest.raises(TypeError, match="policy_optimizer must be a PolicyOptimizer"):
         agent.compile("adam")
 
 

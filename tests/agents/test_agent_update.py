@@ -20,7 +20,12 @@ class Recorder(TrustRegion):
     def step(self, policy, batch, *, chunk_size=None):
         self.batch = batch
         self.count = float(policy.normalization.count.numpy())
-        return Outcome(*[tf.constant(0.0)] * len(Outcome._fields))
+        figures = {"actual_improvement": 0.02, "predicted_improvement": 0.03, "kl": 0.01, "max_kl_over_states": 0.05}
+        return Outcome(**(dict.fromkeys(Outcome._fields, tf.constant(0.0)) | _constants(figures)))
+
+
+def _constants(figures):
+    return {name: tf.constant(value) for name, value in figures.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +162,47 @@ def test_advantages_are_normalised_over_valid_steps_only(rollout):
     raw = plain.recorder.batch.advantages.numpy()[valid]
     expected = (raw - raw.mean()) / raw.std()
     np.testing.assert_allclose(normalised.recorder.batch.advantages.numpy()[valid], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_lower_bound_is_reported_in_the_units_of_the_environment(rollout):
+    gamma = 0.9
+    update = Update(gamma=gamma, gae_lambda=0.8)
+    values = values_of(update, rollout)
+    metrics = update(rollout)
+    unit = discounted_returns([rollout], gamma).std()
+    raw = unit * advantages_by_loop(rollout, rollout.rewards / unit, values, gamma, 0.8)[rollout.valid]
+    epsilon, horizon = np.abs(raw).max(), 1 / (1 - gamma)
+    coefficient = 4 * epsilon * gamma * horizon**2
+    expected = {
+        "epsilon": epsilon,
+        "penalty_coefficient": coefficient,
+        "mean_kl": 0.01,
+        "max_kl": 0.05,
+        "predicted_improvement": 0.03 * raw.std() * horizon,
+        "actual_improvement": 0.02 * raw.std() * horizon,
+        "improvement": 0.02 * raw.std() * horizon - coefficient * 0.05,
+    }
+    for name, figure in expected.items():
+        assert metrics[f"bound/{name}"] == pytest.approx(figure, rel=1e-3), name
+    assert len(expected) == sum(name.startswith("bound/") for name in metrics)
+
+
+@pytest.mark.parametrize("normalize_advantages", [False, True])
+@pytest.mark.parametrize("normalize_rewards", [False, True])
+def test_the_batch_says_how_to_get_back_to_the_units_of_the_environment(
+    rollout, normalize_advantages, normalize_rewards
+):
+    gamma = 0.9
+    settings = {"normalize_advantages": normalize_advantages, "normalize_rewards": normalize_rewards}
+    update = Update(gamma=gamma, gae_lambda=0.8, **settings)
+    values = values_of(update, rollout)
+    update(rollout)
+    unit = discounted_returns([rollout], gamma).std() if normalize_rewards else 1.0
+    expected = unit * advantages_by_loop(rollout, rollout.rewards / unit, values, gamma, 0.8)
+    batch = update.recorder.batch
+    raw = batch.advantage_mean + batch.advantage_scale * batch.advantages
+    valid = rollout.valid
+    np.testing.assert_allclose(raw.numpy().reshape(T, B)[valid], expected[valid], rtol=1e-3, atol=1e-3)
 
 
 def test_rewards_are_scaled_by_the_std_of_all_returns_so_far_and_not_centred(rollout):

@@ -87,7 +87,7 @@ def three_updates(kind, jit_compile=False, **settings):
 def test_updates_give_the_figures_on_record(kind, chunk_size):
     expected = json.loads(RECORD.read_text())[kind]
     figures = three_updates(kind, chunk_size=chunk_size)
-    assert figures.keys() == expected.keys()
+    assert figures.keys() >= expected.keys()
     # Rounding of 1e-7 in the values becomes 1e-3 in a step, by way of an ill-conditioned Fisher matrix;
     # cg_residual is nothing but rounding.
     sensitive = {"train/max_kl_over_states", "train/step_norm", "policy"} if chunk_size > T * B else expected.keys()

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.agents.value_regression import fit_value_function, random_orders
+from tf_trpo.agents.value_regression import fit_value_function
 from tf_trpo.models import ValueFunction, mlp
+from tf_trpo.numerics import random_orders
 
 
 def linear_value_function(size):
@@ -116,16 +117,6 @@ def test_the_samples_are_taken_in_the_given_orders():
     for target in [4.0, 1.0, 2.0, 2.0, 4.0, 1.0]:
         value += (target - value) / 2
     assert solution(value_function)[-1] == value
-
-
-def test_random_orders_are_permutations_and_all_equally_likely():
-    orders = random_orders(6000, 3, np.random.default_rng(0))
-    assert orders.dtype == np.int32
-    np.testing.assert_array_equal(np.sort(orders, axis=1), np.tile(np.arange(3), (6000, 1)))
-    _, counts = np.unique(orders, axis=0, return_counts=True)
-    # 1000 of each expected, with a standard deviation of 29.
-    assert len(counts) == 6
-    np.testing.assert_allclose(counts, 1000, atol=150)
 
 
 def test_each_epoch_has_another_order():

@@ -71,6 +71,7 @@ def test_the_expected_tags_are_written(scalars):
         "train/cg_status",
         "train/line_search_status",
         "train/improvement_ratio",
+        "bound/improvement",
         "eval/mean_reward",
         "eval/mean_ep_length",
     } <= set(scalars)

@@ -40,6 +40,10 @@ SETTINGS = {
     "activation": "relu",
     "normalize_observations": False,
     "max_kl": 0.02,
+    "constraint": "max",
+    "radius": "adaptive",
+    "min_radius": 0.001,
+    "max_radius": 0.02,
     "cg_iterations": 8,
     "cg_damping": 0.05,
     "cg_tolerance": 1e-5,
@@ -142,7 +146,7 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
         "jit_compile": agent.jit_compile,
         "normalize_observations": agent.policy.normalize_observations,
     }
-    assert len(reached) == 17
+    assert len(reached) == 21
     for name, value in reached.items():
         assert SETTINGS[name] == value, name
     assert agent.value_function.normalize_observations is False

@@ -9,9 +9,21 @@ import pytest
 import tf_trpo
 from tf_trpo.agents import UpdateSettings
 from tf_trpo.agents.iteration import ValueTarget
-from tf_trpo.cli.settings import EnvironmentSettings, TrainSettings, TrustRegionSettings, ValueSettings
+from tf_trpo.cli.algorithms import make_policy_optimizer
+from tf_trpo.cli.settings import (
+    AlgorithmSettings,
+    EnvironmentSettings,
+    KLPenaltySettings,
+    NaturalDirectionSettings,
+    TrainSettings,
+    TrustRegionSettings,
+    ValueSettings,
+)
 from tf_trpo.environments import VectorBackend
-from tf_trpo.optimizers.trust_region import FisherVectorProduct
+from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
+from tf_trpo.optimizers.kl_penalty import Penalty, PenaltySolver
+from tf_trpo.optimizers.objective import FisherVectorProduct
+from tf_trpo.optimizers.trust_region import Constraint, Radius
 
 
 def defaults_of(function):
@@ -71,13 +83,41 @@ def test_the_last_evaluation_runs_as_many_episodes_as_the_library():
     ("settings", "name", "choices"),
     [
         (EnvironmentSettings, "backend", VectorBackend),
-        (TrustRegionSettings, "fisher_vector_product", FisherVectorProduct),
+        (NaturalDirectionSettings, "fisher_vector_product", FisherVectorProduct),
+        (TrustRegionSettings, "constraint", Constraint),
+        (TrustRegionSettings, "radius", Radius),
+        (KLPenaltySettings, "penalty", Penalty),
+        (KLPenaltySettings, "penalty_solver", PenaltySolver),
         (ValueSettings, "value_target", ValueTarget),
     ],
-    ids=["backend", "fisher_vector_product", "value_target"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_choices_are_those_of_the_library(settings, name, choices):
     assert get_args(get_type_hints(settings)[name]) == get_args(choices)
+
+
+DEFAULT_OPTIMIZERS = {
+    "trpo": TrustRegion,
+    "natural-policy-gradient": NaturalPolicyGradient,
+    "vanilla-policy-gradient": VanillaPolicyGradient,
+    "kl-penalty": KLPenalty,
+}
+
+
+@pytest.mark.parametrize("algorithm", DEFAULT_OPTIMIZERS)
+def test_an_algorithm_without_settings_is_that_of_the_library(algorithm):
+    made = make_policy_optimizer(TrainSettings(algorithm=AlgorithmSettings(algorithm)))
+    default = DEFAULT_OPTIMIZERS[algorithm]()
+    assert type(made) is type(default)
+    configs = [one.get_config() for one in (made, default)]
+    for config in configs:
+        # Keras numbers the names of its optimizers.
+        config.get("optimizer", {}).get("config", {}).pop("name", None)
+    assert configs[0] == configs[1]
+
+
+def test_there_is_an_algorithm_for_every_choice():
+    assert get_args(get_type_hints(AlgorithmSettings)["algorithm"]) == tuple(DEFAULT_OPTIMIZERS)
 
 
 def test_every_setting_is_explained():

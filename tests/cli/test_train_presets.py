@@ -37,7 +37,14 @@ def other_than_default():
         "backend": "envpool",
         "run_dir": "a folder/with spaces",
         "activation": "relu",
+        "algorithm": "vanilla-policy-gradient",
         "fisher_vector_product": "double-backprop",
+        "natural_learning_rate": 0.25,
+        "policy_optimizer": "adam",
+        "constraint": "max",
+        "radius": "adaptive",
+        "penalty": "theory",
+        "penalty_solver": "first-order",
         "value_target": "reward-to-go",
     }
     return {
@@ -182,6 +189,20 @@ def test_a_relative_path_is_taken_from_where_the_command_runs(tmp_path, monkeypa
     preset_file(tmp_path, "gamma: 0.5")
     assert parsed("--preset", "mine.yaml")["gamma"] == 0.5
     assert parsed("--preset", Path("mine.yaml").absolute())["gamma"] == 0.5
+
+
+def test_a_bundled_preset_serves_every_algorithm_and_only_with_what_is_its_own(tmp_path):
+    own = parsed("--preset", "mujoco")
+    assert own["max_kl"] != TrainSettings().flat()["max_kl"]
+    vanilla = parsed("--preset", "mujoco", "--algorithm", "vanilla-policy-gradient")
+    assert vanilla == own | {"algorithm": "vanilla-policy-gradient", "max_kl": TrainSettings().flat()["max_kl"]}
+    natural = parsed("--preset", "mujoco", "--algorithm", "natural-policy-gradient")
+    assert natural == own | {"algorithm": "natural-policy-gradient"}
+    # What somebody says himself stays, and is refused where it has no effect.
+    said = parsed("--preset", "mujoco", "--algorithm", "vanilla-policy-gradient", "--max-kl", 0.5)
+    assert said["max_kl"] == 0.5
+    mine = preset_file(tmp_path, "max_kl: 0.5\nalgorithm: vanilla-policy-gradient")
+    assert parsed("--preset", "mujoco", "--preset", mine)["max_kl"] == 0.5
 
 
 def test_settings_cannot_be_changed_by_accident():

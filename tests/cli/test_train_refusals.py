@@ -34,6 +34,21 @@ OUT_OF_RANGE = {
     "value_epochs": ["-1"],
     "value_minibatch_size": ["0", "-1"],
     "activation": ["tahn"],
+    "natural_learning_rate": ["0", "-1", "nan", "inf"],
+    "policy_learning_rate": ["0", "-1", "nan", "inf"],
+    "min_radius": ["0", "nan"],
+    "max_radius": ["0", "nan", "inf"],
+    "penalty_coefficient": ["0", "-1", "nan", "inf"],
+    "target_kl": ["0", "-1", "nan"],
+    "penalty_epochs": ["0", "-1"],
+    "penalty_minibatch_size": ["0", "-1"],
+    "penalty_learning_rate": ["0", "-1", "nan", "inf"],
+}
+ALGORITHM_OF = {
+    "natural_learning_rate": "natural-policy-gradient",
+    "policy_learning_rate": "vanilla-policy-gradient",
+    **dict.fromkeys(["penalty_coefficient", "target_kl", "penalty_epochs"], "kl-penalty"),
+    **dict.fromkeys(["penalty_minibatch_size", "penalty_learning_rate"], "kl-penalty"),
 }
 
 
@@ -59,12 +74,46 @@ def refused(capsys, *arguments):
     ("name", "value"), [(name, value) for name, values in OUT_OF_RANGE.items() for value in values]
 )
 def test_an_option_out_of_range_is_refused_by_its_name(name, value, capsys, workplace):
-    assert name in refused(capsys, f"--{name.replace('_', '-')}", value)
+    algorithm = ["--algorithm", ALGORITHM_OF.get(name, "trpo")]
+    error = refused(capsys, *algorithm, f"--{name.replace('_', '-')}", value)
+    assert name in error
+    assert "is a setting of" not in error
     assert not list(workplace.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "option", "value", "owners"),
+    [
+        ("trpo", "policy_learning_rate", "0.5", "vanilla-policy-gradient"),
+        ("trpo", "natural_learning_rate", "0.5", "natural-policy-gradient"),
+        ("natural-policy-gradient", "backtrack_ratio", "0.5", "trpo"),
+        ("natural-policy-gradient", "policy_optimizer", "adam", "vanilla-policy-gradient"),
+        ("vanilla-policy-gradient", "max_kl", "0.5", "trpo and natural-policy-gradient"),
+        ("vanilla-policy-gradient", "cg_iterations", "5", "trpo and natural-policy-gradient and kl-penalty"),
+        ("kl-penalty", "max_kl", "0.5", "trpo and natural-policy-gradient"),
+        ("trpo", "penalty", "fixed", "kl-penalty"),
+    ],
+)
+def test_a_setting_of_another_algorithm_is_refused(algorithm, option, value, owners, capsys, workplace):
+    error = refused(capsys, "--algorithm", algorithm, f"--{option.replace('_', '-')}", value)
+    assert error == f"error: {option} is a setting of {owners}, and does nothing in {algorithm}\n"
+    assert not list(workplace.iterdir())
+
+
+def test_a_theory_without_discount_is_refused(capsys, workplace):
+    error = refused(capsys, "--algorithm", "kl-penalty", "--penalty", "theory", "--gamma", "1")
+    assert error == "error: gamma must be in (0, 1), got 1.0\n"
+
+
+def test_a_setting_of_another_algorithm_is_refused_in_a_preset_of_ones_own(capsys, workplace):
+    preset = workplace / "mine.yaml"
+    preset.write_text("max_kl: 0.5\nalgorithm: vanilla-policy-gradient\n")
+    assert "max_kl is a setting of trpo" in refused(capsys, "--preset", preset)
 
 
 def test_every_number_is_tried():
     numbers = {name for name, value in TrainSettings().flat().items() if type(value) in (int, float, tuple)}
+    numbers.add("natural_learning_rate")
     assert numbers <= set(OUT_OF_RANGE)
 
 

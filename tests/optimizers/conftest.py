@@ -74,12 +74,13 @@ class Step(NamedTuple):
 
 
 class Stepper:
-    """A policy, a TrustRegion and its compiled step."""
+    """A policy, a policy optimizer and its compiled step."""
 
-    def __init__(self, kind, jit_compile, chunk_size, settings):
+    def __init__(self, kind, jit_compile, chunk_size, optimizer):
         self.kind = kind
         self.policy = make_policy(kind)
-        self.optimizer = TrustRegion(**settings)
+        self.optimizer = optimizer
+        self.optimizer.build(self.policy)
         self._initial = [variable.numpy() for variable in self.policy.weights]
         self._step = tf.function(
             lambda batch: self.optimizer.step(self.policy, batch, chunk_size=chunk_size),
@@ -100,6 +101,15 @@ class Stepper:
                 mean_kl = tf.tensordot(tf.cast(batch.weights, tf.float64), kl, 1)
             gradient = inner.gradient(mean_kl, theta)
         return outer.jacobian(gradient, theta)
+
+    def gradient(self, batch):
+        """Gradient of the surrogate, which is that of the log-probability at the policy that sampled."""
+        theta = tf.constant(self.theta())
+        with tf.GradientTape() as tape:
+            tape.watch(theta)
+            distribution = self.policy.distribution(self.policy.parameters_at(theta, batch.observations))
+            mean = tf.reduce_sum(batch.weights * batch.advantages * distribution.log_prob(batch.actions))
+        return tape.gradient(mean, theta).numpy().astype(np.float64)
 
     def fisher(self, batch):
         """The Fisher matrix by its definition: dense, without damping."""
@@ -175,12 +185,22 @@ def make_stepper():
 
     @functools.cache
     def cached(kind, jit_compile, chunk_size, settings):
-        return Stepper(kind, jit_compile, chunk_size, dict(settings))
+        return Stepper(kind, jit_compile, chunk_size, TrustRegion(**dict(settings)))
 
     defaults = TrustRegion().get_config()
 
     def make(kind, jit_compile=False, chunk_size=None, **settings):
         return cached(kind, jit_compile, chunk_size, tuple((defaults | settings).items()))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_stepper_of():
+    """make_stepper_of(policy optimizer, kind): made anew, since the optimizer may have a state."""
+
+    def make(optimizer, kind="fixed-std", jit_compile=False, chunk_size=None):
+        return Stepper(kind, jit_compile, chunk_size, optimizer)
 
     return make
 

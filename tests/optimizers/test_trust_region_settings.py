@@ -9,6 +9,10 @@ from tf_trpo.optimizers import TrustRegion
 
 OTHER_SETTINGS = {
     "max_kl": 0.03,
+    "constraint": "max",
+    "radius": "adaptive",
+    "min_radius": 1e-4,
+    "max_radius": 0.5,
     "cg_iterations": 7,
     "cg_damping": 0.02,
     "cg_tolerance": 1e-4,
@@ -25,6 +29,10 @@ OTHER_SETTINGS = {
         ("max_kl", 0.0),
         ("max_kl", -0.01),
         ("max_kl", float("nan")),
+        ("constraint", "median"),
+        ("radius", "shrinking"),
+        ("min_radius", 0.0),
+        ("max_radius", float("inf")),
         ("cg_iterations", 0),
         ("cg_damping", -1e-9),
         ("cg_damping", float("nan")),
@@ -41,6 +49,13 @@ OTHER_SETTINGS = {
 def test_a_setting_out_of_range_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"^{name} must be"):
         TrustRegion(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("min_radius", 0.02), ("max_radius", 0.009)])
+def test_an_adaptive_radius_starts_between_its_limits(name, value):
+    TrustRegion(0.01, **{name: value})
+    with pytest.raises(ValueError, match=f"^{name} must be at"):
+        TrustRegion(0.01, radius="adaptive", **{name: value})
 
 
 @pytest.mark.parametrize(

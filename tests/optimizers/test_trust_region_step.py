@@ -25,16 +25,6 @@ def distance(one, other):
     return np.linalg.norm(one.theta - other.theta) / np.linalg.norm(other.theta - other.old_theta)
 
 
-def gradient_of_surrogate(stepper, batch):
-    theta = tf.constant(stepper.theta())
-    with tf.GradientTape() as tape:
-        tape.watch(theta)
-        distribution = stepper.policy.distribution(stepper.policy.parameters_at(theta, batch.observations))
-        # At the old policy, the gradient of the ratio is that of the log-probability.
-        mean = tf.reduce_sum(batch.weights * batch.advantages * distribution.log_prob(batch.actions))
-    return tape.gradient(mean, theta).numpy().astype(np.float64)
-
-
 @any_batch
 @thorough
 def test_an_accepted_step_keeps_the_kl_within_max_kl_exactly(stepper, seed, scale, padding):
@@ -76,7 +66,7 @@ def test_an_accepted_step_spends_a_good_part_of_the_trust_region(stepper, seed):
 def test_outcome_is_consistent_with_the_weights(stepper, seed):
     stepper.restart(seed)
     batch = stepper.batch(seed, padding=5)
-    gradient = gradient_of_surrogate(stepper, batch)
+    gradient = stepper.gradient(batch)
     step = stepper.step(batch)
     outcome = step.outcome
     change = step.theta.astype(np.float64) - step.old_theta
@@ -98,7 +88,7 @@ def test_the_full_step_has_a_quadratic_kl_of_max_kl_without_damping(stepper, see
     step = stepper.step(batch)
     ratio = stepper.optimizer.backtrack_ratio**step.outcome.backtracks
     full = (step.theta.astype(np.float64) - step.old_theta) / ratio
-    damped = fisher + stepper.optimizer.cg_damping * np.eye(len(full))
+    damped = fisher + stepper.optimizer.natural_direction.cg_damping * np.eye(len(full))
     assert 0.5 * full @ fisher @ full == pytest.approx(stepper.optimizer.max_kl, rel=1e-3)
     assert 0.5 * full @ damped @ full > 1.1 * stepper.optimizer.max_kl
 
@@ -108,8 +98,8 @@ def test_the_direction_solves_the_damped_system(kind, make_stepper, seed):
     stepper = make_stepper(kind, **WIDE)
     stepper.restart(seed)
     batch = stepper.batch(seed, padding=5)
-    fisher, gradient = stepper.fisher(batch), gradient_of_surrogate(stepper, batch)
-    damped = fisher + stepper.optimizer.cg_damping * np.eye(len(gradient))
+    fisher, gradient = stepper.fisher(batch), stepper.gradient(batch)
+    damped = fisher + stepper.optimizer.natural_direction.cg_damping * np.eye(len(gradient))
     exact = np.linalg.solve(damped, gradient)
     step = stepper.step(batch)
     change = step.theta.astype(np.float64) - step.old_theta
@@ -169,7 +159,7 @@ def test_padding_counts_for_nothing(make_stepper):
         stepper.restart(seed)
         padded = stepper.batch(seed, padding=20)
         valid = padded.weights.numpy() > 0
-        alone = type(padded)(*(tf.boolean_mask(part, valid) for part in padded))
+        alone = type(padded)(*(tf.boolean_mask(part, valid) for part in padded[:4]))
         step = stepper.step(padded)
         stepper.assign(step.old_theta)
         other = stepper.step(alone)
@@ -212,15 +202,15 @@ def test_the_direction_is_that_of_the_fisher_matrix_of_a_part_of_the_samples(kin
     stepper = make_stepper(kind, curvature_fraction=0.5, **WIDE)
     stepper.restart(3)
     batch = stepper.batch(3)
-    gradient = gradient_of_surrogate(stepper, batch)
+    gradient = stepper.gradient(batch)
     step = stepper.step(batch)
     change = step.theta.astype(np.float64) - step.old_theta
     stepper.assign(step.old_theta)
     rows = np.sort(np.random.default_rng(0).permutation(48)[:24])
-    part = Batch(*(tf.gather(array, rows) for array in batch))._replace(weights=tf.fill([24], 1 / 24))
+    part = Batch(*(tf.gather(array, rows) for array in batch[:4]))._replace(weights=tf.fill([24], 1 / 24))
 
     def cosine_to_solution(samples):
-        damped = stepper.fisher(samples) + stepper.optimizer.cg_damping * np.eye(len(gradient))
+        damped = stepper.fisher(samples) + stepper.optimizer.natural_direction.cg_damping * np.eye(len(gradient))
         exact = np.linalg.solve(damped, gradient)
         return change @ exact / np.linalg.norm(change) / np.linalg.norm(exact)
 

@@ -1,6 +1,7 @@
 """Agents: a policy, a value function and a policy optimizer that learn together."""
 
 from tf_trpo.agents.iteration import UpdateSettings
-from tf_trpo.agents.trpo import TRPO, load
+from tf_trpo.agents.loading import load
+from tf_trpo.agents.trpo import TRPO
 
 __all__ = ["TRPO", "UpdateSettings", "load"]

@@ -11,11 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.agents.value_regression import fit_value_function, random_orders
+from tf_trpo.agents.value_regression import fit_value_function
 from tf_trpo.estimation import (
     Batch,
     Moments,
+    advantage_moments,
     discounted_return_so_far,
+    estimate_lower_bound,
     explained_variance,
     gae,
     lambda_returns,
@@ -25,8 +27,8 @@ from tf_trpo.estimation import (
     weighted_moments,
 )
 from tf_trpo.models import GaussianPolicy, Policy, RunningReturnScale, ValueFunction
-from tf_trpo.numerics import map_over_chunks
-from tf_trpo.optimizers import Outcome, TrustRegion
+from tf_trpo.numerics import map_over_chunks, random_orders
+from tf_trpo.optimizers import Outcome, PolicyOptimizer
 from tf_trpo.rollouts import Rollout
 
 ValueTarget = Literal["lambda-return", "reward-to-go"]
@@ -92,7 +94,7 @@ class Learner:
         policy: Policy,
         value_function: ValueFunction,
         return_scale: RunningReturnScale,
-        policy_optimizer: TrustRegion,
+        policy_optimizer: PolicyOptimizer,
         value_optimizer: keras.optimizers.Optimizer,
         settings: UpdateSettings,
         *,
@@ -131,16 +133,23 @@ class Learner:
         values = self._values(rollout.observations)
         advantages, targets = self._advantages_and_targets(steps, rewards, values)
         observations = _flat(rollout.observations[:-1])
-        batch = Batch(observations, _flat(rollout.actions), _flat(advantages), steps.weights)
-        if self._settings.normalize_advantages:
-            batch = batch._replace(advantages=normalize_advantages(batch.advantages, batch.weights))
+        batch = self._batch(observations, _flat(rollout.actions), _flat(advantages), steps.weights)
         moments = Moments(*weighted_moments(observations, steps.weights), steps.count)
         return Prepared(batch, _flat(values[:-1]), _flat(targets), moments), carry
+
+    def _batch(self, observations: tf.Tensor, actions: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor) -> Batch:
+        """The batch, and how its advantages came from those in the environment's own units."""
+        unit = 1.0 / self._return_scale(tf.constant(1.0)) if self._settings.normalize_rewards else tf.constant(1.0)
+        if not self._settings.normalize_advantages:
+            return Batch(observations, actions, advantages, weights, tf.constant(0.0), unit)
+        mean, scale = advantage_moments(advantages, weights)
+        advantages = normalize_advantages(advantages, weights)
+        return Batch(observations, actions, advantages, weights, unit * mean, unit * scale)
 
     def _improve_policy(self, prepared: Prepared) -> Metrics:
         batch = prepared.batch
         outcome = self._policy_optimizer.step(self._policy, batch, chunk_size=self._settings.chunk_size)
-        metrics = _outcome_metrics(outcome)
+        metrics = _outcome_metrics(outcome) | _bound_metrics(batch, outcome, self._settings.gamma)
         parameters = self._map(self._policy.distribution_parameters, batch.observations)
         if isinstance(self._policy, GaussianPolicy):
             metrics["train/std"] = weighted_mean(self._policy.std(parameters), batch.weights)
@@ -261,4 +270,19 @@ def _outcome_metrics(outcome: Outcome) -> Metrics:
         "train/cg_status": outcome.cg_status,
         "train/cg_iterations": outcome.cg_iterations,
         "train/cg_residual": outcome.cg_residual,
+        "train/trust_region_radius": outcome.trust_region_radius,
+        "train/penalty_coefficient": outcome.penalty_coefficient,
     }
+
+
+def _bound_metrics(batch: Batch, outcome: Outcome, gamma: float) -> Metrics:
+    """The lower bound on the return, estimated; see `estimate_lower_bound` for what it is worth."""
+    bound = estimate_lower_bound(
+        batch,
+        predicted=outcome.predicted_improvement,
+        actual=outcome.actual_improvement,
+        max_kl=outcome.max_kl_over_states,
+        gamma=gamma,
+    )
+    figures = {"mean_kl": outcome.kl, "max_kl": outcome.max_kl_over_states, **bound._asdict()}
+    return {f"bound/{name}": figure for name, figure in figures.items()}

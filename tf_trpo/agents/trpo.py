@@ -14,18 +14,22 @@ import tensorflow as tf
 from tf_trpo.agents.construction import check_fit, make_policy, make_value_function
 from tf_trpo.agents.evaluation import Evaluation, evaluate_policy
 from tf_trpo.agents.iteration import Learner, UpdateSettings
+from tf_trpo.agents.policy_optimizer_state import load_policy_optimizer, own_variables, save_policy_optimizer
 from tf_trpo.agents.training import train
 from tf_trpo.environments import VectorBackend, open_vector_environment
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
-from tf_trpo.optimizers import TrustRegion
+from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.serving import export_policy
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class TRPO(keras.Model):
     """Trust Region Policy Optimization: a policy and a value function that learn from an environment.
+
+    The algorithm is the policy optimizer that the agent is compiled with: `TrustRegion` makes it TRPO, and
+    the others of `tf_trpo.optimizers` what they are named after. All the rest is the same.
 
         agent = tf_trpo.TRPO.for_env("Hopper-v5")
         agent.compile(policy_optimizer=tf_trpo.optimizers.TrustRegion(max_kl=0.01))
@@ -115,7 +119,7 @@ class TRPO(keras.Model):
 
     def compile(
         self,
-        policy_optimizer: TrustRegion | None = None,
+        policy_optimizer: PolicyOptimizer | None = None,
         value_optimizer: keras.optimizers.Optimizer | str | None = None,
         *,
         jit_compile: bool = True,
@@ -124,7 +128,7 @@ class TRPO(keras.Model):
         """Choose how to learn.
 
         Args:
-          policy_optimizer: by default `TrustRegion()`.
+          policy_optimizer: the algorithm; by default `TrustRegion()`.
           value_optimizer: any Keras optimizer; by default Adam with learning rate 1e-3.
           jit_compile: compile the update by XLA; without it the results agree to rounding.
           **settings: gamma, gae_lambda, value_epochs, ... : the attributes of `UpdateSettings`.
@@ -135,9 +139,10 @@ class TRPO(keras.Model):
         unknown = set(settings) - {field.name for field in dataclasses.fields(UpdateSettings)}
         if unknown:
             raise TypeError(f"compile has no settings {sorted(unknown)}; see its policy_optimizer and value_optimizer")
-        if policy_optimizer is not None and not isinstance(policy_optimizer, TrustRegion):
-            raise TypeError(f"policy_optimizer must be a TrustRegion, got {policy_optimizer!r}")
+        if policy_optimizer is not None and not isinstance(policy_optimizer, PolicyOptimizer):
+            raise TypeError(f"policy_optimizer must be a PolicyOptimizer, got {policy_optimizer!r}")
         self.policy_optimizer = TrustRegion() if policy_optimizer is None else policy_optimizer
+        self.policy_optimizer.build(self.policy)
         self.optimizer = keras.optimizers.get(value_optimizer or keras.optimizers.Adam(1e-3))
         self.optimizer.build(self.value_function.trainable_variables)
         self.settings = UpdateSettings(**settings)
@@ -279,6 +284,16 @@ class TRPO(keras.Model):
         models = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("policy", "value_function")}
         return cls(**{**config, **models})
 
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        if self.compiled:
+            save_policy_optimizer(self.policy_optimizer, store)
+
+    def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables(own_variables(store))
+        if self.compiled:
+            load_policy_optimizer(self.policy_optimizer, store)
+
     def get_compile_config(self) -> dict[str, Any]:
         return {
             "policy_optimizer": keras.saving.serialize_keras_object(self.policy_optimizer),
@@ -289,18 +304,3 @@ class TRPO(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
-
-
-def load(path: str | os.PathLike[str]) -> TRPO:
-    """Load an agent that was saved by `agent.save("NAME.keras")`.
-
-    Raises:
-      ValueError: there is no such file, or it holds something else.
-    """
-    try:
-        agent = keras.saving.load_model(path)
-    except (KeyError, OSError) as error:
-        raise ValueError(f"{path} holds no Keras model: {error}") from error
-    if not isinstance(agent, TRPO):
-        raise ValueError(f"{path} holds a {type(agent).__name__}, not a TRPO agent")
-    return agent

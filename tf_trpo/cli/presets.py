@@ -10,6 +10,7 @@ from pathlib import Path
 import tyro
 import yaml
 
+from tf_trpo.cli.algorithms import foreign_settings
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.settings import TrainSettings
 
@@ -25,7 +26,8 @@ def parse_settings(argv: Sequence[str], prog: str) -> TrainSettings:
     """Settings from defaults, then presets (--preset NAME or FILE), then the other options.
 
     A preset's entries go through the parser of the command line, so both are checked by one piece of
-    code and a later value replaces an earlier one.
+    code and a later value replaces an earlier one. A bundled preset is for an environment and serves
+    every algorithm: what it sets for others than the one chosen is left out.
 
     Raises:
       UsageError: a preset that cannot be read, or with an unknown setting.
@@ -33,9 +35,19 @@ def parse_settings(argv: Sequence[str], prog: str) -> TrainSettings:
     """
     presets, options = _split_presets(argv)
     arguments = [argument for preset in presets for argument in preset_options(preset)]
+    settings = _parsed([*arguments, *options], prog)
+    foreign = foreign_settings(settings)
+    if foreign:
+        bundled = [name for name in presets if name in bundled_presets()]
+        said = _parsed([argument for preset in bundled for argument in preset_options(preset)], prog).flat()
+        settings = settings.with_defaults([name for name in foreign if said[name] == settings.flat()[name]])
+    return settings
+
+
+def _parsed(arguments: Sequence[str], prog: str) -> TrainSettings:
     return tyro.cli(
         TrainSettings,
-        args=[*arguments, *options],
+        args=arguments,
         prog=prog,
         config=(tyro.conf.OmitArgPrefixes,),
         description=_description(),

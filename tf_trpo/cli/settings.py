@@ -6,6 +6,7 @@ Kept free of TensorFlow, so that --help answers at once.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -66,27 +67,87 @@ class PolicySettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class AlgorithmSettings:
+    """How the policy is moved."""
+
+    algorithm: Literal["trpo", "natural-policy-gradient", "vanilla-policy-gradient", "kl-penalty"] = "trpo"
+    """The policy optimizer; what only another one uses is refused."""
+    jit_compile: bool = True
+    """Compile the update by XLA; the results agree to rounding."""
+
+
+@dataclasses.dataclass(frozen=True)
 class TrustRegionSettings:
-    """The policy step: Algorithm 1, lines 7 to 9."""
+    """trpo: Algorithm 1, lines 7 to 9."""
 
     max_kl: float = 0.01
-    """Limit of the mean joint KL(old || new) of a step, in nats."""
+    """Limit of the mean joint KL(old || new) of a step, in nats; natural-policy-gradient aims at it."""
+    constraint: Literal["mean", "max"] = "mean"
+    """Limit the mean KL, or the largest one of a sampled state."""
+    radius: Literal["fixed", "adaptive"] = "fixed"
+    """Keep max_kl, or let the limit follow how well the linear model predicted the last improvement."""
+    min_radius: float = 1e-5
+    """Smallest adaptive limit."""
+    max_radius: float = 0.1
+    """Largest adaptive limit."""
+    backtrack_ratio: float = 0.8
+    """Factor between two candidates of the line search."""
+    max_backtracks: int = 10
+    """Candidates after the full step, at most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NaturalDirectionSettings:
+    """trpo, natural-policy-gradient and kl-penalty: the direction F^-1 g."""
+
     cg_iterations: int = 15
     """Conjugate gradient iterations, at most."""
     cg_damping: float = 0.1
     """Added to the Fisher matrix's diagonal in the linear system."""
     cg_tolerance: float = 1e-6
     """Relative residual at which conjugate gradient stops."""
-    backtrack_ratio: float = 0.8
-    """Factor between two candidates of the line search."""
-    max_backtracks: int = 10
-    """Candidates after the full step, at most."""
     curvature_fraction: float = 1.0
     """Share of the samples that Fisher-vector products are taken on; gradient and line search use all."""
     fisher_vector_product: Literal["gauss-newton", "double-backprop"] = "gauss-newton"
     """How products with the Fisher matrix are computed; the result is the same."""
-    jit_compile: bool = True
-    """Compile the update by XLA; the results agree to rounding."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NaturalPolicyGradientSettings:
+    """natural-policy-gradient."""
+
+    natural_learning_rate: float | None = None
+    """Fixed factor on the natural direction; None to take it from max_kl."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VanillaPolicyGradientSettings:
+    """vanilla-policy-gradient."""
+
+    policy_optimizer: Literal["sgd", "adam"] = "sgd"
+    """Keras optimizer of the policy."""
+    policy_learning_rate: float = 0.01
+    """Its learning rate."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KLPenaltySettings:
+    """kl-penalty: maximise L - C KL."""
+
+    penalty: Literal["fixed", "adaptive", "theory"] = "adaptive"
+    """C: a number, adapted to target_kl, or that of the lower bound (steps are tiny)."""
+    penalty_coefficient: float = 5.0
+    """The fixed C, or the first adaptive one."""
+    target_kl: float = 0.01
+    """KL of a step that the adaptive C aims at, in nats."""
+    penalty_solver: Literal["newton", "first-order"] = "newton"
+    """One step along (1/C) F^-1 g, or minibatch steps of Adam on L - C KL."""
+    penalty_epochs: int = 10
+    """First-order: passes over the batch."""
+    penalty_minibatch_size: int = 128
+    """First-order: samples of a minibatch."""
+    penalty_learning_rate: float = 3e-4
+    """First-order: learning rate of Adam."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,12 +184,17 @@ class ValueSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """Train an agent by Trust Region Policy Optimization."""
+    """Train an agent by Trust Region Policy Optimization, or by what it came from."""
 
     environment: EnvironmentSettings = EnvironmentSettings()
     run: RunSettings = RunSettings()
     policy: PolicySettings = PolicySettings()
+    algorithm: AlgorithmSettings = AlgorithmSettings()
     trust_region: TrustRegionSettings = TrustRegionSettings()
+    natural_direction: NaturalDirectionSettings = NaturalDirectionSettings()
+    natural_policy_gradient: NaturalPolicyGradientSettings = NaturalPolicyGradientSettings()
+    vanilla_policy_gradient: VanillaPolicyGradientSettings = VanillaPolicyGradientSettings()
+    kl_penalty: KLPenaltySettings = KLPenaltySettings()
     advantages: AdvantageSettings = AdvantageSettings()
     value: ValueSettings = ValueSettings()
 
@@ -137,3 +203,12 @@ class TrainSettings:
         groups = (getattr(self, field.name) for field in dataclasses.fields(self))
         values = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
         return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+    def with_defaults(self, names: Collection[str]) -> TrainSettings:
+        """A copy in which the settings of these names have their defaults again."""
+        groups = {}
+        for group in dataclasses.fields(self):
+            settings = getattr(self, group.name)
+            again = {field.name: field.default for field in dataclasses.fields(settings) if field.name in names}
+            groups[group.name] = dataclasses.replace(settings, **again)
+        return TrainSettings(**groups)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tf_trpo.cli.algorithms import check_algorithm, make_policy_optimizer
 from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import RunFolder, free_run_dir
@@ -31,6 +32,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse options, train, evaluate, save, and say what to do next."""
     with one_line_errors():
         settings = parse_settings(argv, prog="train")
+        check_algorithm(settings)
         _check_ranges(settings)
         start_tensorflow(settings.run.threads)
         agent = _agent(settings)
@@ -62,8 +64,6 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
 
     env, seed, value = settings.environment.env, settings.run.seed, settings.value
     flat = settings.flat()
-    step = dataclasses.asdict(settings.trust_region)
-    jit_compile = step.pop("jit_compile")
     update = {field.name: flat[field.name] for field in dataclasses.fields(UpdateSettings)}
     try:
         keras.utils.set_random_seed(seed)
@@ -73,9 +73,9 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
             with open_vector_environment(env, 1, backend="envpool", seed=seed) as pool:
                 check_fit(agent.policy, pool)
         agent.compile(
-            tf_trpo.optimizers.TrustRegion(**step),
+            make_policy_optimizer(settings),
             keras.optimizers.Adam(value.value_learning_rate),
-            jit_compile=jit_compile,
+            jit_compile=settings.algorithm.jit_compile,
             **update,
         )
     except (ValueError, ImportError, gym.error.Error) as error:
@@ -101,12 +101,15 @@ def _check_ranges(settings: TrainSettings) -> None:
             raise UsageError(f"{name} must be at least {lowest}, got {value}")
     if not 0 <= settings.run.seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.run.seed}")
-    positive = {
+    positive: dict[str, float | None] = {
         "initial_std": settings.policy.initial_std,
         "value_learning_rate": settings.value.value_learning_rate,
+        "policy_learning_rate": settings.vanilla_policy_gradient.policy_learning_rate,
+        "penalty_learning_rate": settings.kl_penalty.penalty_learning_rate,
+        "natural_learning_rate": settings.natural_policy_gradient.natural_learning_rate,
     }
     for name, number in positive.items():
-        if not 0 < number < math.inf:
+        if number is not None and not 0 < number < math.inf:
             raise UsageError(f"{name} must be positive and finite, got {number}")
 
 

@@ -1,7 +1,13 @@
 """Estimates from sampled data: advantages, returns, the surrogate, moments. Tensors in, tensors out."""
 
-from tf_trpo.estimation.advantages import gae, normalize_advantages
+from tf_trpo.estimation.advantages import advantage_moments, gae, normalize_advantages
 from tf_trpo.estimation.batch import Batch
+from tf_trpo.estimation.lower_bound import (
+    LowerBound,
+    estimate_lower_bound,
+    largest_advantage,
+    penalty_coefficient,
+)
 from tf_trpo.estimation.moments import (
     Moments,
     combined_moments,
@@ -14,13 +20,18 @@ from tf_trpo.estimation.surrogate import surrogate_advantage, surrogate_improvem
 
 __all__ = [
     "Batch",
+    "LowerBound",
     "Moments",
+    "advantage_moments",
     "combined_moments",
     "discounted_return_so_far",
+    "estimate_lower_bound",
     "explained_variance",
     "gae",
     "lambda_returns",
+    "largest_advantage",
     "normalize_advantages",
+    "penalty_coefficient",
     "rewards_to_go",
     "surrogate_advantage",
     "surrogate_improvement",

@@ -47,6 +47,14 @@ def gae(
     return linear_recurrence(gamma * gae_lambda * goes_on, deltas * valid, reverse=True)
 
 
+def advantage_moments(
+    advantages: tf.Tensor, weights: tf.Tensor, *, epsilon: float = 1e-8
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What `normalize_advantages` shifts and divides by: mean, and standard deviation plus epsilon; scalars."""
+    mean, variance = weighted_moments(advantages, weights)
+    return mean, tf.sqrt(variance) + epsilon
+
+
 def normalize_advantages(advantages: tf.Tensor, weights: tf.Tensor, *, epsilon: float = 1e-8) -> tf.Tensor:
     """Shift and scale advantages to mean 0 and standard deviation 1 over the valid samples.
 
@@ -58,6 +66,6 @@ def normalize_advantages(advantages: tf.Tensor, weights: tf.Tensor, *, epsilon: 
     Returns:
       float [N]; 0 on padding.
     """
-    mean, variance = weighted_moments(advantages, weights)
-    centred = (advantages - mean) / (tf.sqrt(variance) + epsilon)
+    mean, scale = advantage_moments(advantages, weights, epsilon=epsilon)
+    centred = (advantages - mean) / scale
     return tf.where(weights > 0, centred, tf.zeros_like(centred))

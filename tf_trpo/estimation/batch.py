@@ -16,9 +16,14 @@ class Batch(NamedTuple):
       advantages: float32 [N].
       weights: float32 [N], summing to 1: 1/n on the n valid samples and 0 on padding, so that a
         weighted sum is the mean over valid samples.
+      advantage_mean: scalar, what was taken off the advantages before they were scaled; 0 if nothing.
+      advantage_scale: scalar > 0, what they were divided by: advantage_mean + advantage_scale *
+        advantages are the estimates in the environment's own units of return.
     """
 
     observations: tf.Tensor
     actions: tf.Tensor
     advantages: tf.Tensor
     weights: tf.Tensor
+    advantage_mean: tf.Tensor | float = 0.0
+    advantage_scale: tf.Tensor | float = 1.0

@@ -18,6 +18,7 @@ from tf_trpo.numerics.line_search import (
     backtracking_line_search,
 )
 from tf_trpo.numerics.linear_recurrence import linear_recurrence
+from tf_trpo.numerics.minibatches import minibatch_rows, minibatches_per_epoch, random_orders
 from tf_trpo.numerics.trust_region_step import step_length_for_kl
 
 __all__ = [
@@ -33,6 +34,9 @@ __all__ = [
     "hessian_product_at_minimum",
     "linear_recurrence",
     "map_over_chunks",
+    "minibatch_rows",
+    "minibatches_per_epoch",
+    "random_orders",
     "reduce_over_chunks",
     "step_length_for_kl",
     "unflatten",

@@ -20,6 +20,8 @@ class ConjugateGradientStatus(enum.IntEnum):
     """A direction p with p'Ap <= 0 came up: A is not positive definite. x is the iterate before it."""
     BREAKDOWN = 3
     """A product or a residual was not finite. x is the last finite iterate."""
+    NOT_USED = 4
+    """No system was solved: what an algorithm without conjugate gradient reports."""
 
 
 class ConjugateGradientResult(NamedTuple):

@@ -21,6 +21,8 @@ class LineSearchStatus(enum.IntEnum):
     """The surrogate or the KL was not finite."""
     NO_DIRECTION = 4
     """There was nothing to search along: the step is zero or not finite."""
+    NOT_USED = 5
+    """Nothing was searched: the step of an algorithm without line search was taken."""
 
 
 class LineSearchResult(NamedTuple):
@@ -48,7 +50,7 @@ def backtracking_line_search(
     theta: tf.Tensor,
     step: tf.Tensor,
     *,
-    max_kl: float,
+    max_kl: float | tf.Tensor,
     ratio: float = 0.8,
     max_backtracks: int = 10,
     figures: tuple[tf.Tensor, ...] = (),
@@ -63,7 +65,7 @@ def backtracking_line_search(
         scalars; the search decides by them, and carries the others along.
       theta: current parameters, float vector [P].
       step: full step, float vector [P].
-      max_kl: limit of the divergence, > 0, in nats.
+      max_kl: limit of the divergence, > 0, in nats; a number or a float64 scalar.
       ratio: factor between candidates, alpha of Algorithm 1, in (0, 1).
       max_backtracks: K of Algorithm 1, >= 0.
       figures: those of theta itself, as many as `evaluate` gives.
@@ -77,7 +79,7 @@ def backtracking_line_search(
     Source:
       Schulman et al. (2015), appendix C; lecture, Algorithm 1, line 9.
     """
-    if not max_kl > 0:
+    if not tf.is_tensor(max_kl) and not max_kl > 0:
         raise ValueError(f"max_kl must be positive, got {max_kl}")
     if not 0 < ratio < 1:
         raise ValueError(f"ratio must lie between 0 and 1, got {ratio}")
@@ -109,10 +111,10 @@ def backtracking_line_search(
     return LineSearchResult(tf.where(accepted, candidate, theta), status, tried, improvement, kl, kept)
 
 
-def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float) -> tf.Tensor:
+def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float | tf.Tensor) -> tf.Tensor:
     finite = tf.math.is_finite(improvement) & tf.math.is_finite(kl)
     # tf.cast would take a Python number by way of float32, and round the limit.
-    within = kl <= tf.constant(max_kl, kl.dtype)
+    within = kl <= tf.convert_to_tensor(max_kl, kl.dtype)
     status = tf.where(within, int(LineSearchStatus.ACCEPTED), int(LineSearchStatus.KL_ABOVE_LIMIT))
     status = tf.where(improvement > 0, status, int(LineSearchStatus.NO_IMPROVEMENT))
     return tf.where(finite, status, int(LineSearchStatus.NOT_FINITE))

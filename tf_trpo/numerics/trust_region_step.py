@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 
-def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, max_kl: float) -> tf.Tensor:
+def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, max_kl: float | tf.Tensor) -> tf.Tensor:
     """Length beta with 1/2 (beta s)' F (beta s) = max_kl.
 
     F is the Fisher matrix itself, without the damping that conditioned the linear system: the
@@ -14,7 +14,7 @@ def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, 
     Args:
       direction: s, float vector [P].
       fisher_times_direction: F s, float vector [P].
-      max_kl: delta, > 0, in nats.
+      max_kl: delta, > 0, in nats; a number or a float scalar.
 
     Returns:
       Scalar sqrt(2 delta / s'Fs); 0 where s'Fs is not a positive finite number.
@@ -25,4 +25,4 @@ def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, 
     curvature = tf.reduce_sum(direction * fisher_times_direction)
     usable = tf.math.is_finite(curvature) & (curvature > 0)
     safe_curvature = tf.where(usable, curvature, 1.0)
-    return tf.where(usable, tf.sqrt(2.0 * max_kl / safe_curvature), 0.0)
+    return tf.where(usable, tf.sqrt(tf.cast(2.0 * max_kl, curvature.dtype) / safe_curvature), 0.0)

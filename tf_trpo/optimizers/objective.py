@@ -28,9 +28,12 @@ Product = Callable[[tf.Tensor], tf.Tensor]
 
 
 class _Samples(NamedTuple):
-    """A batch, and the distribution parameters [N, D] that its actions were sampled with."""
+    """What a batch has for each sample, and the distribution parameters [N, D] that its action was sampled with."""
 
-    batch: Batch
+    observations: tf.Tensor
+    actions: tf.Tensor
+    advantages: tf.Tensor
+    weights: tf.Tensor
     old: tf.Tensor
 
 
@@ -56,25 +59,31 @@ class Objective:
     The network runs in its own precision; what follows it, in float64: a KL near 0 is a difference of
     nearly equal numbers, and the limit on it is exact.
 
-    Args:
+    Attributes:
       policy: how parameters make a distribution.
-      batch: samples of the policy at theta, N of them (a static number).
+      batch: the samples.
       theta: the policy's flat parameters [P] as they were when it sampled.
+
+    Args:
+      policy: as above.
+      batch: samples of the policy at theta, N of them (a static number).
+      theta: as above.
       chunk_size: samples to have in memory at once; None for all of them. The network's activations
         on one chunk outlive a Fisher-vector product; those on several are computed again in each.
     """
 
     def __init__(self, policy: Policy, batch: Batch, theta: tf.Tensor, chunk_size: int | None = None) -> None:
-        self._policy = policy
-        self._theta = theta
+        self.policy = policy
+        self.batch = batch
+        self.theta = theta
         self._chunk_size = chunk_size
         old = map_over_chunks(lambda rows: policy.parameters_at(theta, rows), batch.observations, chunk_size)
-        self._samples = _Samples(batch, tf.stop_gradient(old))
+        self._samples = _Samples(*batch[:4], tf.stop_gradient(old))
 
     @property
     def old_surrogate(self) -> tf.Tensor:
         """L(old), the mean advantage; float64 scalar."""
-        batch = self._samples.batch
+        batch = self.batch
         return weighted_mean(_float64(batch.advantages), _float64(batch.weights))
 
     def gradient(self) -> tf.Tensor:
@@ -82,70 +91,91 @@ class Objective:
 
         def on_chunk(samples: _Samples) -> tf.Tensor:
             with tf.GradientTape() as tape:
-                tape.watch(self._theta)
-                new = self._policy.parameters_at(self._theta, samples.batch.observations)
+                tape.watch(self.theta)
+                new = self.policy.parameters_at(self.theta, samples.observations)
                 improvement = self._improvement(_float64(new), samples)
-            return tape.gradient(improvement, self._theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            return tape.gradient(improvement, self.theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-        return self._over_samples(on_chunk, operator.add, tf.zeros_like(self._theta))
+        return self._over(self._samples, on_chunk, operator.add, tf.zeros_like(self.theta))
+
+    def penalised_gradient(
+        self, theta: tf.Tensor, coefficient: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor
+    ) -> tf.Tensor:
+        """Gradient [P] of L - coefficient * KL at theta [P], on a minibatch.
+
+        Args:
+          theta: not that of the policy that sampled, in general.
+          coefficient: float64 scalar.
+          rows: int32 [M], the samples.
+          counted: bool [M], False on rows that only fill the minibatch up.
+        """
+        minibatch = tf.nest.map_structure(lambda array: tf.gather(array, rows), self._samples)
+        weights = minibatch.weights * tf.cast(counted, minibatch.weights.dtype)
+        minibatch = minibatch._replace(weights=tf.math.divide_no_nan(weights, tf.reduce_sum(weights)))
+
+        def on_chunk(samples: _Samples) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(theta)
+                new = _float64(self.policy.parameters_at(theta, samples.observations))
+                kl = weighted_mean(self.policy.divergence(_float64(samples.old), new), _float64(samples.weights))
+                penalised = self._improvement(new, samples) - coefficient * kl
+            return tape.gradient(penalised, theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+        return self._over(minibatch, on_chunk, operator.add, tf.zeros_like(theta))
 
     def figures(self, theta: tf.Tensor) -> PolicyFigures:
         """Figures of the policy with parameters theta [P]."""
 
         def on_chunk(samples: _Samples) -> PolicyFigures:
-            old, weights = _float64(samples.old), _float64(samples.batch.weights)
-            new = _float64(self._policy.parameters_at(theta, samples.batch.observations))
-            kl = self._policy.divergence(old, new)
+            old, weights = _float64(samples.old), _float64(samples.weights)
+            new = _float64(self.policy.parameters_at(theta, samples.observations))
+            kl = self.policy.divergence(old, new)
             return PolicyFigures(
                 self._improvement(new, samples),
                 weighted_mean(kl, weights),
                 tf.reduce_max(tf.where(weights > 0, kl, 0.0)),
-                weighted_mean(self._policy.entropy(new), weights),
+                weighted_mean(self.policy.entropy(new), weights),
             )
 
         nothing = PolicyFigures(*[tf.constant(0.0, tf.float64)] * len(PolicyFigures._fields))
-        return self._over_samples(on_chunk, _combined, nothing)
+        return self._over(self._samples, on_chunk, _combined, nothing)
 
     def old_figures(self) -> PolicyFigures:
         """Figures of the policy that sampled."""
-        batch, old = self._samples
         zero = tf.constant(0.0, tf.float64)
-        entropy = weighted_mean(self._policy.entropy(_float64(old)), _float64(batch.weights))
+        old, weights = self._samples.old, self._samples.weights
+        entropy = weighted_mean(self.policy.entropy(_float64(old)), _float64(weights))
         return PolicyFigures(zero, zero, zero, entropy)
 
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
         """v [P] -> F v [P], F the Fisher matrix at theta on a fraction of the samples."""
-        batch = self._samples.batch
-        observations, weights = _subsample(batch.observations, batch.weights, fraction)
+        observations, weights = _subsample(self._samples.observations, self._samples.weights, fraction)
         make_product: Any = double_backprop_fisher_vector_product
         if kind == "gauss-newton":
-            make_product = functools.partial(gauss_newton_fisher_vector_product, metric=self._policy.metric_product)
+            make_product = functools.partial(gauss_newton_fisher_vector_product, metric=self.policy.metric_product)
 
         def product(vector: tf.Tensor) -> tf.Tensor:
             def on_chunk(observations: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-                parameters = functools.partial(self._policy.parameters_at, observations=observations)
-                return make_product(parameters, self._policy.divergence, self._theta, weights)(vector)
+                parameters = functools.partial(self.policy.parameters_at, observations=observations)
+                return make_product(parameters, self.policy.divergence, self.theta, weights)(vector)
 
-            nothing = tf.zeros_like(self._theta)
+            nothing = tf.zeros_like(self.theta)
             return reduce_over_chunks(on_chunk, operator.add, nothing, observations, weights, self._chunk_size)
 
         return product
 
     def _improvement(self, new: tf.Tensor, samples: _Samples) -> tf.Tensor:
-        batch, old = samples
         log_prob, old_log_prob = (
-            self._policy.distribution(parameters).log_prob(_float64(batch.actions))
-            for parameters in (new, _float64(old))
+            self.policy.distribution(parameters).log_prob(_float64(samples.actions))
+            for parameters in (new, _float64(samples.old))
         )
-        return surrogate_improvement(log_prob, old_log_prob, _float64(batch.advantages), _float64(batch.weights))
+        return surrogate_improvement(log_prob, old_log_prob, _float64(samples.advantages), _float64(samples.weights))
 
-    def _over_samples(self, function: Callable[[_Samples], Any], combine: Any, initial: Any) -> Any:
-        def on_chunk(samples: _Samples, weights: tf.Tensor) -> Any:
-            return function(samples._replace(batch=samples.batch._replace(weights=weights)))
+    def _over(self, samples: _Samples, function: Callable[[_Samples], Any], combine: Any, initial: Any) -> Any:
+        def on_chunk(chunk: _Samples, weights: tf.Tensor) -> Any:
+            return function(chunk._replace(weights=weights))
 
-        return reduce_over_chunks(
-            on_chunk, combine, initial, self._samples, self._samples.batch.weights, self._chunk_size
-        )
+        return reduce_over_chunks(on_chunk, combine, initial, samples, samples.weights, self._chunk_size)
 
 
 def _combined(first: PolicyFigures, second: PolicyFigures) -> PolicyFigures:

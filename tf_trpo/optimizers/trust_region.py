@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import math
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
-from tf_trpo.estimation import Batch
 from tf_trpo.models import Policy
-from tf_trpo.numerics import (
-    ConjugateGradientResult,
-    LineSearchResult,
-    LineSearchStatus,
-    backtracking_line_search,
-    conjugate_gradient,
-    flatten,
-    step_length_for_kl,
-    unflatten,
-)
-from tf_trpo.optimizers.objective import FISHER_VECTOR_PRODUCTS, FisherVectorProduct, Objective
-from tf_trpo.optimizers.outcome import Outcome
+from tf_trpo.numerics import LineSearchResult, LineSearchStatus, backtracking_line_search, step_length_for_kl
+from tf_trpo.optimizers.natural_direction import NaturalDirection
+from tf_trpo.optimizers.objective import FisherVectorProduct, Objective, PolicyFigures
+from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, require
+
+Constraint = Literal["mean", "max"]
+Radius = Literal["fixed", "adaptive"]
+
+_POOR, _GOOD = 0.25, 0.75
+_SHRINK, _GROW = 0.25, 2.0
+"""Thresholds of actual / predicted improvement, and factors on the radius, as trust-region methods have them."""
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
-class TrustRegion:
+class TrustRegion(PolicyOptimizer):
     """Maximise the surrogate advantage subject to mean KL(old || new) <= max_kl.
 
     The direction is x ~ (F + damping I)^-1 g by conjugate gradient; its length makes the quadratic
@@ -35,8 +35,22 @@ class TrustRegion:
     The KL is the joint one over all action dimensions. An implementation that averages it over the d
     dimensions (sb3-contrib) has, at the same number, a trust region d times as large.
 
+    With constraint="max" the limit is on the largest KL of a sampled state, as in the theory, instead of
+    the mean one. The full step is the same, and backtracking scales it: the more the states differ,
+    the more of `max_backtracks` that takes.
+
+    With radius="adaptive", max_kl is only the first limit. After each step the next one follows from
+    rho, the actual improvement over the predicted one: a quarter of it if rho < 0.25 or no step was
+    found, twice as much if rho > 0.75 and the step reached the boundary: it was not shortened, or its KL is
+    as near to the limit as backtracking comes. It never leaves [min_radius, max_radius], and is part of the
+    state.
+
     Args:
       max_kl: delta, in nats, > 0.
+      constraint: "mean", or "max" over the sampled states.
+      radius: "fixed" or "adaptive".
+      min_radius: of an adaptive radius, in nats, > 0 and at most max_kl.
+      max_radius: of an adaptive radius, in nats, at least max_kl.
       cg_iterations: at most this many Fisher-vector products for the direction, >= 1.
       cg_damping: lambda >= 0, added to F's diagonal in the linear system only.
       cg_tolerance: relative residual at which conjugate gradient stops, >= 0.
@@ -50,13 +64,18 @@ class TrustRegion:
       ValueError: a setting outside its range.
 
     Source:
-      Schulman et al. (2015), appendix C; lecture, Algorithm 1.
+      Schulman et al. (2015), equations 11 and 12 and appendix C; lecture, Algorithm 1; the adaptive radius:
+      Nocedal and Wright (2006), algorithm 4.1, and lecture, "Primer: Trust-Region Methods".
     """
 
     def __init__(
         self,
         max_kl: float = 0.01,
         *,
+        constraint: Constraint = "mean",
+        radius: Radius = "fixed",
+        min_radius: float = 1e-5,
+        max_radius: float = 0.1,
         cg_iterations: int = 15,
         cg_damping: float = 0.1,
         cg_tolerance: float = 1e-6,
@@ -65,118 +84,86 @@ class TrustRegion:
         curvature_fraction: float = 1.0,
         fisher_vector_product: FisherVectorProduct = "gauss-newton",
     ) -> None:
-        _require(max_kl > 0, "max_kl", "positive", max_kl)
-        _require(cg_iterations >= 1, "cg_iterations", "at least 1", cg_iterations)
-        _require(cg_damping >= 0, "cg_damping", "zero or positive", cg_damping)
-        _require(cg_tolerance >= 0, "cg_tolerance", "zero or positive", cg_tolerance)
-        _require(0 < backtrack_ratio < 1, "backtrack_ratio", "between 0 and 1", backtrack_ratio)
-        _require(max_backtracks >= 0, "max_backtracks", "zero or positive", max_backtracks)
-        _require(0 < curvature_fraction <= 1, "curvature_fraction", "in (0, 1]", curvature_fraction)
-        _require(
-            fisher_vector_product in FISHER_VECTOR_PRODUCTS,
-            "fisher_vector_product",
-            f"one of {FISHER_VECTOR_PRODUCTS}",
-            fisher_vector_product,
+        require(max_kl > 0, "max_kl", "positive", max_kl)
+        require(constraint in ("mean", "max"), "constraint", "mean or max", constraint)
+        require(radius in ("fixed", "adaptive"), "radius", "fixed or adaptive", radius)
+        require(min_radius > 0, "min_radius", "positive", min_radius)
+        require(0 < max_radius < math.inf, "max_radius", "positive and finite", max_radius)
+        if radius == "adaptive":
+            require(min_radius <= max_kl, "min_radius", f"at most max_kl ({max_kl})", min_radius)
+            require(max_radius >= max_kl, "max_radius", f"at least max_kl ({max_kl})", max_radius)
+        require(0 < backtrack_ratio < 1, "backtrack_ratio", "between 0 and 1", backtrack_ratio)
+        require(max_backtracks >= 0, "max_backtracks", "zero or positive", max_backtracks)
+        self.natural_direction = NaturalDirection(
+            cg_iterations, cg_damping, cg_tolerance, curvature_fraction, fisher_vector_product
         )
         self.max_kl = max_kl
-        self.cg_iterations = cg_iterations
-        self.cg_damping = cg_damping
-        self.cg_tolerance = cg_tolerance
+        self.constraint = constraint
+        self.radius = radius
+        self.min_radius = min_radius
+        self.max_radius = max_radius
         self.backtrack_ratio = backtrack_ratio
         self.max_backtracks = max_backtracks
-        self.curvature_fraction = curvature_fraction
-        self.fisher_vector_product = fisher_vector_product
+        self._adapted: tf.Variable | None = None
 
-    def step(self, policy: Policy, batch: Batch, *, chunk_size: int | None = None) -> Outcome:
-        """Move the policy's trainable weights, or leave them bit for bit.
+    def build(self, policy: Policy) -> None:
+        if self.radius == "adaptive" and self._adapted is None:
+            self._adapted = tf.Variable(self.max_kl, dtype=tf.float64, trainable=False)
 
-        Args:
-          policy: assigned the new weights.
-          batch: samples of the policy as it is.
-          chunk_size: samples to have in memory at once, >= 1; None for all. The result is the same up
-            to rounding.
+    @property
+    def variables(self) -> list[Any]:
+        return [] if self._adapted is None else [self._adapted]
 
-        Returns:
-          The `Outcome`.
-        """
-        old = [variable.value for variable in policy.trainable_variables]
-        theta = flatten(old)
-        objective = Objective(policy, batch, theta, chunk_size)
+    def propose(self, objective: Objective) -> Proposal:
+        radius = self._radius()
         gradient = objective.gradient()
-        product = objective.fisher_vector_product(fraction=self.curvature_fraction, kind=self.fisher_vector_product)
-        solution = conjugate_gradient(
-            lambda vector: product(vector) + self.cg_damping * vector,
-            gradient,
-            max_iterations=self.cg_iterations,
-            tolerance=self.cg_tolerance,
-        )
+        solution, product = self.natural_direction.solve(objective, gradient)
         direction = solution.solution
-        step = step_length_for_kl(direction, product(direction), self.max_kl) * direction
         search = backtracking_line_search(
-            objective.figures,
-            theta,
-            step,
-            max_kl=self.max_kl,
+            lambda theta: self._limited(objective.figures(theta)),
+            objective.theta,
+            step_length_for_kl(direction, product(direction), radius) * direction,
+            max_kl=radius,
             ratio=self.backtrack_ratio,
             max_backtracks=self.max_backtracks,
-            figures=objective.old_figures()[2:],
+            figures=objective.old_figures()[1:],
         )
-        for variable, value in zip(policy.trainable_variables, unflatten(search.theta, old), strict=True):
-            variable.assign(value)
-        return _outcome(objective.old_surrogate, theta, gradient, solution, search)
+        if self._adapted is not None:
+            predicted = tf.reduce_sum(gradient * (search.theta - objective.theta))
+            self._adapted.assign(self._next_radius(radius, tf.cast(predicted, tf.float64), search))
+        return Proposal(gradient, search, solution, radius=radius)
+
+    def _radius(self) -> tf.Tensor | float:
+        if self.radius == "fixed":
+            return self.max_kl
+        require(self._adapted is not None, "policy optimizer", "built before its first step", self)
+        return tf.identity(self._adapted)
+
+    def _limited(self, figures: PolicyFigures) -> tuple[tf.Tensor, ...]:
+        """(improvement, the KL that is limited, and the figures that go along)."""
+        limited = figures.kl if self.constraint == "mean" else figures.max_kl_over_states
+        return figures.improvement, limited, *figures[1:]
+
+    def _next_radius(self, radius: tf.Tensor, predicted: tf.Tensor, search: LineSearchResult) -> tf.Tensor:
+        accepted = tf.equal(search.status, LineSearchStatus.ACCEPTED)
+        # A gradient of zero says nothing against the model.
+        nothing = tf.equal(search.status, LineSearchStatus.NO_DIRECTION)
+        agreement = tf.math.divide_no_nan(search.improvement, predicted)
+        # One candidate less far than the boundary is as near as backtracking comes to it.
+        reached = (search.backtracks == 0) | (search.kl >= self.backtrack_ratio**2 * radius)
+        grows = accepted & (agreement > _GOOD) & reached
+        shrinks = ~nothing & (~accepted | (agreement < _POOR))
+        factor = tf.where(shrinks, _SHRINK, tf.where(grows, _GROW, 1.0))
+        return tf.clip_by_value(radius * tf.cast(factor, tf.float64), self.min_radius, self.max_radius)
 
     def get_config(self) -> dict[str, Any]:
         return {
             "max_kl": self.max_kl,
-            "cg_iterations": self.cg_iterations,
-            "cg_damping": self.cg_damping,
-            "cg_tolerance": self.cg_tolerance,
+            "constraint": self.constraint,
+            "radius": self.radius,
+            "min_radius": self.min_radius,
+            "max_radius": self.max_radius,
             "backtrack_ratio": self.backtrack_ratio,
             "max_backtracks": self.max_backtracks,
-            "curvature_fraction": self.curvature_fraction,
-            "fisher_vector_product": self.fisher_vector_product,
+            **dataclasses.asdict(self.natural_direction),
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> TrustRegion:
-        return cls(**config)
-
-
-def _outcome(
-    old_surrogate: tf.Tensor,
-    theta: tf.Tensor,
-    gradient: tf.Tensor,
-    solution: ConjugateGradientResult,
-    search: LineSearchResult,
-) -> Outcome:
-    accepted = tf.equal(search.status, LineSearchStatus.ACCEPTED)
-    step = search.theta - theta
-    # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.
-    predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)
-    actual = tf.where(accepted, search.improvement, 0.0)
-    gradient_norm = tf.norm(gradient)
-    max_kl_over_states, entropy = search.figures
-    return Outcome(
-        accepted=accepted,
-        line_search_status=search.status,
-        backtracks=search.backtracks,
-        surrogate=old_surrogate + actual,
-        predicted_improvement=predicted,
-        actual_improvement=actual,
-        improvement_ratio=tf.math.divide_no_nan(actual, predicted),
-        kl=tf.where(accepted, search.kl, 0.0),
-        candidate_kl=search.kl,
-        candidate_improvement=search.improvement,
-        max_kl_over_states=max_kl_over_states,
-        entropy=entropy,
-        gradient_norm=gradient_norm,
-        step_norm=tf.norm(step),
-        cg_status=solution.status,
-        cg_iterations=solution.iterations,
-        cg_residual=tf.math.divide_no_nan(solution.residual_norm, gradient_norm),
-    )
-
-
-def _require(condition: bool, name: str, requirement: str, value: object) -> None:
-    if not condition:
-        raise ValueError(f"{name} must be {requirement}, got {value!r}")

@@ -1,0 +1,99 @@
+"""Runs by every algorithm: recorded, loaded, evaluated, exported."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import tf_trpo
+from tf_trpo.cli import main
+from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
+
+# Nothing here is a default, so that a setting that gets lost on the way is seen.
+NATURAL_DIRECTION = {
+    "cg_iterations": 8,
+    "cg_damping": 0.05,
+    "cg_tolerance": 1e-5,
+    "curvature_fraction": 0.5,
+    "fisher_vector_product": "double-backprop",
+}
+TRUST_REGION = {
+    "max_kl": 0.02,
+    "constraint": "max",
+    "radius": "adaptive",
+    "min_radius": 0.001,
+    "max_radius": 0.2,
+    "backtrack_ratio": 0.7,
+    "max_backtracks": 6,
+}
+KL_PENALTY = {
+    "penalty": "theory",
+    "penalty_coefficient": 3.0,
+    "target_kl": 0.02,
+    "penalty_solver": "first-order",
+    "penalty_epochs": 2,
+    "penalty_minibatch_size": 20,
+}
+RUNS = {
+    "trpo": (
+        TRUST_REGION | NATURAL_DIRECTION,
+        TrustRegion(**TRUST_REGION, **NATURAL_DIRECTION),
+    ),
+    "natural-policy-gradient": (
+        {"max_kl": 0.02, "natural_learning_rate": 0.1, **NATURAL_DIRECTION},
+        NaturalPolicyGradient(0.1, max_kl=0.02, **NATURAL_DIRECTION),
+    ),
+    "vanilla-policy-gradient": (
+        {"policy_optimizer": "adam", "policy_learning_rate": 0.02},
+        VanillaPolicyGradient(keras.optimizers.Adam(0.02)),
+    ),
+    "kl-penalty": (
+        KL_PENALTY | NATURAL_DIRECTION | {"penalty_learning_rate": 0.004, "gamma": 0.9},
+        KLPenalty(gamma=0.9, optimizer=keras.optimizers.Adam(0.004), **KL_PENALTY, **NATURAL_DIRECTION),
+    ),
+}
+RUN = ["--hidden-sizes", 4, "--value-hidden-sizes", 4, "--num-steps", 32, "--total-steps", 64, "--eval-episodes", 2]
+
+
+def options(settings):
+    return [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", value)]
+
+
+def without_names(config):
+    """Keras numbers the names of its optimizers, and keeps their rates in float32."""
+    if isinstance(config, dict):
+        return {key: without_names(value) for key, value in config.items() if key != "name"}
+    return float(np.float32(config)) if isinstance(config, float) else config
+
+
+@pytest.fixture
+def run_main(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_recorded_loaded_evaluated_and_exported(name, run_main, tmp_path, capsys):
+    settings, optimizer = RUNS[name]
+    run_main("train", "--algorithm", name, *options(settings), *RUN, "--no-jit-compile", "--run-dir", "run")
+    recorded = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
+    assert recorded["algorithm"] == name
+    assert recorded == recorded | settings
+    agent = tf_trpo.load(tmp_path / "run" / "agent.keras")
+    assert type(agent.policy_optimizer) is type(optimizer)
+    assert without_names(agent.policy_optimizer.get_config()) == without_names(optimizer.get_config())
+    capsys.readouterr()
+    run_main("evaluate", "run", "--episodes", 2, "--json")
+    assert json.loads(capsys.readouterr().out)["episodes"] == 2
+    run_main("export", "run", "--output", "model")
+    assert (tmp_path / "model" / "1" / "saved_model.pb").is_file()
+
+
+def test_the_settings_of_a_run_make_the_same_run_again(run_main, tmp_path):
+    run_main("train", "--algorithm", "natural-policy-gradient", *RUN, "--no-jit-compile", "--run-dir", "first")
+    settings = json.loads((tmp_path / "first" / "config.json").read_text())["settings"]
+    (tmp_path / "again.yaml").write_text(json.dumps(settings | {"run_dir": "second"}))
+    run_main("train", "--preset", "again.yaml")
+    one, other = (tf_trpo.load(tmp_path / run / "agent.keras").get_weights() for run in ("first", "second"))
+    assert all((first == second).all() for first, second in zip(one, other, strict=True))

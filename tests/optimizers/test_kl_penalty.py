@@ -1,0 +1,234 @@
+"""The KL-penalised step against dense Newton steps, NumPy loops, and the theory."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.optimizers import KLPenalty
+
+MANY = {"cg_iterations": 60}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_newtons_step_solves_the_quadratic_problem(kind, make_stepper_of, seed):
+    """(1/C) F^-1 g maximises g's - C/2 s'Fs, damping included in F."""
+    stepper = make_stepper_of(KLPenalty("fixed", penalty_coefficient=4.0, **MANY), kind)
+    stepper.restart(seed)
+    batch = stepper.batch(seed, padding=5)
+    fisher, gradient = stepper.fisher(batch), stepper.gradient(batch)
+    step = stepper.step(batch)
+    change = step.theta.astype(np.float64) - step.old_theta
+    damped = fisher + 0.1 * np.eye(len(gradient))
+    exact = np.linalg.solve(4.0 * damped, gradient)
+    assert np.linalg.norm(change - exact) < 0.005 * np.linalg.norm(exact)
+    # At the maximum the slope is 0.
+    assert np.linalg.norm(gradient - 4.0 * damped @ change) < 0.01 * np.linalg.norm(gradient)
+    assert step.outcome.penalty_coefficient == 4.0
+
+
+def test_twice_the_penalty_is_half_the_step(make_stepper_of):
+    changes = []
+    for coefficient in (2.0, 4.0):
+        step = make_stepper_of(KLPenalty("fixed", penalty_coefficient=coefficient)).run(1)
+        changes.append(step.theta - step.old_theta)
+    np.testing.assert_allclose(changes[0], 2 * changes[1], rtol=1e-3, atol=1e-6)
+
+
+def penalised_objective(stepper, old, batch, coefficient):
+    figures = stepper.figures(old, stepper.parameters(batch), batch)
+    return figures["improvement"] - coefficient * figures["kl"]
+
+
+def test_first_order_steps_come_to_a_maximum_of_the_penalised_objective(kind, make_stepper_of):
+    """Nearby weights are no better, by closed forms; the unpenalised objective would go on rising."""
+    optimizer = KLPenalty(
+        "fixed",
+        penalty_coefficient=2.0,
+        penalty_solver="first-order",
+        penalty_epochs=1500,
+        penalty_minibatch_size=48,
+        optimizer=keras.optimizers.Adam(0.01),
+    )
+    stepper = make_stepper_of(optimizer, kind)
+    stepper.restart(1)
+    batch = stepper.batch(1)
+    old, gradient = stepper.parameters(batch), stepper.gradient(batch)
+    step = stepper.step(batch)
+    best = penalised_objective(stepper, old, batch, 2.0)
+    assert best > 0
+    unpenalised = step.improvement
+    rng = np.random.default_rng(0)
+    gains = []
+    for direction in [gradient, *rng.normal(size=(10, len(gradient)))]:
+        for length in (-0.03, 0.03):
+            stepper.assign(step.theta + length * direction / np.linalg.norm(direction))
+            gains.append(penalised_objective(stepper, old, batch, 2.0) - best)
+    assert max(gains) < 0.002 * best
+    stepper.assign(step.theta + 0.03 * gradient / np.linalg.norm(gradient))
+    assert stepper.figures(old, stepper.parameters(batch), batch)["improvement"] > unpenalised
+
+
+def test_sgd_minibatches_are_those_of_a_loop(make_stepper_of):
+    """Three epochs of minibatches of 20 out of 48 samples, 8 of them padding, repeated one by one."""
+    settings = {"penalty_solver": "first-order", "penalty_epochs": 3, "penalty_minibatch_size": 20}
+    rate, coefficient = 0.1, 3.0
+    optimizer = KLPenalty("fixed", penalty_coefficient=coefficient, optimizer=keras.optimizers.SGD(rate), **settings)
+    stepper = make_stepper_of(optimizer, "categorical")
+    stepper.restart(2)
+    batch = stepper.batch(2, padding=8)
+    theta = tf.constant(stepper.theta())
+    old = tf.nn.log_softmax(tf.cast(stepper.policy.parameters_at(theta, batch.observations), tf.float64))
+    orders = np.random.default_rng(0).permuted(np.tile(np.arange(48, dtype=np.int32), (3, 1)), axis=1)
+    for order in orders:
+        for start in range(0, 48, 20):
+            rows = order[start : start + 20]
+            weights = tf.cast(tf.gather(batch.weights, rows), tf.float64)
+            with tf.GradientTape() as tape:
+                tape.watch(theta)
+                logits = stepper.policy.parameters_at(theta, tf.gather(batch.observations, rows))
+                new, before = tf.nn.log_softmax(tf.cast(logits, tf.float64)), tf.gather(old, rows)
+                picked = tf.one_hot(tf.gather(batch.actions, rows), 4, dtype=tf.float64)
+                ratio = tf.exp(tf.reduce_sum(picked * (new - before), axis=1))
+                kl = tf.reduce_sum(tf.exp(before) * (before - new), axis=1)
+                terms = ratio * tf.cast(tf.gather(batch.advantages, rows), tf.float64) - coefficient * kl
+                objective = tf.reduce_sum(weights * terms) / tf.reduce_sum(weights)
+            theta += rate * tape.gradient(objective, theta)
+    step = stepper.step(batch)
+    assert np.linalg.norm(theta - step.old_theta) > 0.1
+    np.testing.assert_allclose(step.theta, theta, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("solver", ["newton", "first-order"])
+def test_the_same_batch_gives_the_same_bits(solver, make_stepper_of):
+    thetas = [make_stepper_of(KLPenalty(penalty_solver=solver)).run(1).theta for _ in range(2)]
+    np.testing.assert_array_equal(*thetas)
+
+
+def theoretical(batch, gamma):
+    """C / scale * (1 - gamma) of the raw advantages: what counts against the mean normalised surrogate."""
+    raw = (float(batch.advantage_mean) + float(batch.advantage_scale) * batch.advantages.numpy())[batch.weights > 0]
+    return 4 * np.abs(raw).max() * gamma / (1 - gamma) ** 2 * (1 - gamma) / float(batch.advantage_scale)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize(("mean", "scale"), [(0.0, 1.0), (3.0, 20.0), (-50.0, 0.2)])
+def test_the_penalty_of_the_theory_is_in_the_units_of_the_batch(gamma, mean, scale, make_stepper_of):
+    stepper = make_stepper_of(KLPenalty("theory", gamma=gamma))
+    stepper.restart(0)
+    batch = stepper.batch(0, padding=5)._replace(advantage_mean=tf.constant(mean), advantage_scale=tf.constant(scale))
+    # Padding may hold anything.
+    advantages = tf.where(batch.weights > 0, batch.advantages, 1e6)
+    outcome = stepper.outcome(batch._replace(advantages=advantages))
+    assert outcome.penalty_coefficient == pytest.approx(theoretical(batch, gamma), rel=1e-5)
+
+
+def test_with_the_penalty_of_the_theory_the_step_is_that_of_the_raw_problem(make_stepper_of):
+    """Normalised advantages with their scale, and the raw ones: one problem, and one step."""
+    gamma, scale = 0.9, 25.0
+    stepper = make_stepper_of(KLPenalty("theory", gamma=gamma, **MANY))
+    stepper.restart(0)
+    batch = stepper.batch(0)
+    raw = stepper.step(batch._replace(advantages=scale * batch.advantages))
+    stepper.restart(0)
+    normalised = stepper.step(batch._replace(advantage_scale=tf.constant(scale)))
+    assert np.linalg.norm(raw.theta - raw.old_theta) > 0
+    np.testing.assert_allclose(normalised.theta, raw.theta, rtol=1e-5, atol=1e-6)
+
+
+def test_with_the_penalty_of_the_theory_steps_are_tiny(kind, make_stepper_of):
+    step = make_stepper_of(KLPenalty("theory", gamma=0.99), kind).run(0)
+    assert step.outcome.accepted
+    assert 0 < step.outcome.kl < 1e-5
+    # The bound holds of the step: what it gains in L is more than the penalty of its largest KL.
+    assert step.improvement > 0
+    by_hand = make_stepper_of(KLPenalty("fixed", penalty_coefficient=1.0), kind).run(0)
+    assert by_hand.outcome.kl > 1e3 * step.outcome.kl
+
+
+def test_without_any_advantage_nothing_moves_even_with_the_penalty_of_the_theory(make_stepper_of):
+    stepper = make_stepper_of(KLPenalty("theory"))
+    stepper.restart(0)
+    step = stepper.step(stepper.batch(0, scale=0.0))
+    assert not step.outcome.accepted
+    np.testing.assert_array_equal(step.theta, step.old_theta)
+
+
+@pytest.mark.parametrize("first", [1e-3, 0.3, 1.0, 30.0])
+def test_the_adaptive_penalty_doubles_above_its_target_and_halves_below(kind, make_stepper_of, first):
+    stepper = make_stepper_of(KLPenalty("adaptive", penalty_coefficient=first, target_kl=0.02), kind)
+    coefficient = first
+    for seed in range(8):
+        outcome = stepper.run(seed).outcome
+        assert outcome.penalty_coefficient == coefficient
+        if not outcome.accepted or outcome.kl > 1.5 * 0.02:
+            coefficient *= 2
+        elif outcome.kl < 0.02 / 1.5:
+            coefficient /= 2
+        assert float(stepper.optimizer.variables[0]) == coefficient
+
+
+def test_the_adaptive_penalty_comes_to_its_target(make_stepper_of):
+    for first in (0.01, 100.0):
+        stepper = make_stepper_of(KLPenalty("adaptive", penalty_coefficient=first, target_kl=0.02))
+        kls = [stepper.run(3).kl for _ in range(20)]
+        assert not 0.01 < kls[0] < 0.04
+        # Halving or doubling C is a factor of 4 in the KL.
+        assert 0.02 / 4 < kls[-1] < 0.02 * 4
+
+
+def test_without_a_gradient_the_adaptive_penalty_stays(make_stepper_of):
+    stepper = make_stepper_of(KLPenalty("adaptive", penalty_coefficient=2.0))
+    stepper.restart(0)
+    stepper.outcome(stepper.batch(0, scale=0.0))
+    assert float(stepper.optimizer.variables[0]) == 2.0
+
+
+def test_the_state_is_the_adapted_penalty_and_that_of_the_keras_optimizer(make_stepper_of):
+    assert make_stepper_of(KLPenalty("fixed")).optimizer.variables == []
+    assert len(make_stepper_of(KLPenalty("adaptive")).optimizer.variables) == 1
+    first_order = make_stepper_of(KLPenalty("adaptive", penalty_solver="first-order"))
+    # C, iterations and learning rate, two moments for each of five weights.
+    assert len(first_order.optimizer.variables) == 1 + 2 + 2 * 5
+
+
+@pytest.mark.parametrize("solver", ["newton", "first-order"])
+def test_the_same_in_xla(solver, make_stepper_of):
+    plain, compiled = (
+        make_stepper_of(KLPenalty(penalty_solver=solver, penalty_minibatch_size=20), jit_compile=jit).run(0)
+        for jit in (False, True)
+    )
+    np.testing.assert_allclose(compiled.theta, plain.theta, rtol=1e-3, atol=1e-4)
+    assert compiled.outcome.kl == pytest.approx(plain.outcome.kl, rel=0.02)
+
+
+def test_an_adaptive_penalty_needs_build(make_stepper_of):
+    stepper = make_stepper_of(KLPenalty())
+    with pytest.raises(ValueError, match="must be built before its first step"):
+        KLPenalty().step(stepper.policy, stepper.batch(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("penalty", "none"),
+        ("penalty_coefficient", 0.0),
+        ("penalty_coefficient", float("nan")),
+        ("penalty_coefficient", float("inf")),
+        ("target_kl", 0.0),
+        ("penalty_solver", "lbfgs"),
+        ("penalty_epochs", 0),
+        ("penalty_minibatch_size", 0),
+        ("cg_iterations", 0),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        KLPenalty(**{name: value})
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, float("nan")])
+def test_gamma_has_to_discount_where_it_is_used(gamma):
+    KLPenalty("fixed", gamma=gamma)
+    with pytest.raises(ValueError, match=r"^gamma must be"):
+        KLPenalty("theory", gamma=gamma)

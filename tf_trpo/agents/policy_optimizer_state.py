@@ -1,0 +1,52 @@
+"""The policy optimizer's state among the agent's weights: Keras itself saves only what is Keras'."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import MutableMapping
+from typing import Any
+
+from tf_trpo.optimizers import PolicyOptimizer
+
+_PREFIX = "policy_optimizer_"
+
+
+def save_policy_optimizer(optimizer: PolicyOptimizer, store: MutableMapping[str, Any]) -> None:
+    """Write the optimizer's variables to an agent's entry of a Keras weights file."""
+    for position, variable in enumerate(optimizer.variables):
+        store[f"{_PREFIX}{position}"] = variable.numpy()
+
+
+def own_variables(store: MutableMapping[str, Any]) -> dict[str, Any]:
+    """What an agent's entry of a weights file holds besides the policy optimizer's variables."""
+    names = list(store.keys())
+    return {name: store[name] for name in names if not name.startswith(_PREFIX)}
+
+
+def load_policy_optimizer(optimizer: PolicyOptimizer, store: MutableMapping[str, Any]) -> None:
+    """Read the optimizer's variables back.
+
+    Weights may be loaded into an agent that goes on by another algorithm: as Keras does with its own
+    optimizers, the state is then left as it is, with a warning.
+
+    Args:
+      optimizer: built.
+      store: an agent's entry of a Keras weights file.
+    """
+    names = list(store.keys())
+    saved = sorted((name for name in names if name.startswith(_PREFIX)), key=_position)
+    variables = optimizer.variables
+    shapes = [tuple(store[name].shape) for name in saved]
+    if shapes != [tuple(variable.shape) for variable in variables]:
+        message = (
+            f"the policy optimizer's state is not loaded: the file holds {len(saved)} variables, "
+            f"{type(optimizer).__name__} has {len(variables)} or others"
+        )
+        warnings.warn(message, stacklevel=2)
+        return
+    for name, variable in zip(saved, variables, strict=True):
+        variable.assign(store[name])
+
+
+def _position(name: str) -> int:
+    return int(name.removeprefix(_PREFIX))
