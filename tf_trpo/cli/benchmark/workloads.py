@@ -67,7 +67,7 @@ def policy_step(job: Job) -> Callable[[], float]:
     agent = make_agent(job)
     prepared, _ = agent.learner.prepare(collect_rollout(agent, job), tf.zeros([job.num_envs]))
     # From NumPy arrays, and with normalised advantages: sb3-contrib does both in what it is timed on.
-    batch = Batch(*(array.numpy() for array in prepared.batch))
+    batch = Batch(*(np.asarray(array) for array in prepared.batch))
 
     @tf.function(jit_compile=True, autograph=False)
     def step(batch: Batch) -> Outcome:
