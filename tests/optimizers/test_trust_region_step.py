@@ -168,11 +168,9 @@ def test_padding_counts_for_nothing(make_stepper):
 
 def test_scaling_the_advantages_leaves_the_step_as_it_is(stepper):
     """The trust region sets the length: only the direction of the gradient matters."""
-    changes = []
-    for scale in (1.0, 1000.0):
-        step = stepper.run(3, scale=scale)
-        changes.append(step.theta - step.old_theta)
-    np.testing.assert_allclose(changes[1], changes[0], rtol=1e-2, atol=1e-4)
+    step, scaled = stepper.run(3), stepper.run(3, scale=1000.0)
+    assert scaled.outcome.backtracks == step.outcome.backtracks
+    assert distance(scaled, step) < 0.01
 
 
 def test_both_fisher_vector_products_give_the_same_step(kind, make_stepper):

@@ -43,10 +43,8 @@ def reduce_over_chunks(
     chunks, count = _chunks(samples, chunk_size)
     if count == 1:
         return combine(initial, function(samples, weights))
-    size = weights.shape[0]
-    slots = tf.range(count * (-(-size // count)))
-    weight_chunks, _ = _chunks(weights, chunk_size)
-    weight_chunks = tf.where(tf.reshape(slots < size, weight_chunks.shape), weight_chunks, 0.0)
+    rows = tf.nest.flatten(chunks)[0].shape[1]
+    weight_chunks = tf.reshape(tf.pad(weights, [[0, count * rows - weights.shape[0]]]), [count, rows])
 
     def step(i: tf.Tensor, result: Any) -> tuple[tf.Tensor, Any]:
         chunk = tf.nest.map_structure(lambda rows: rows[i], chunks)

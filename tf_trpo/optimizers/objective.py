@@ -18,13 +18,10 @@ from tf_trpo.numerics import (
     map_over_chunks,
     reduce_over_chunks,
 )
+from tf_trpo.numerics.fisher_vector_product import Product
 
 FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
 FISHER_VECTOR_PRODUCTS = get_args(FisherVectorProduct)
-
-
-Product = Callable[[tf.Tensor], tf.Tensor]
-"""v [P] -> F v [P]."""
 
 
 class _Samples(NamedTuple):

@@ -25,7 +25,7 @@ def operation_seed(seed: int, stream: Stream, position: int = 0) -> tf.Tensor:
 
 def numpy_generator(seed: int, stream: Stream, position: int = 0) -> np.random.Generator:
     """Generator of NumPy's random numbers."""
-    return np.random.default_rng([seed, int(stream), position])
+    return np.random.default_rng(_sequence(seed, stream, position))
 
 
 def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0) -> list[int]:
@@ -34,4 +34,8 @@ def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 
 
 
 def _words(seed: int, stream: Stream, position: int, count: int) -> np.ndarray:
-    return np.random.SeedSequence([seed, int(stream), position]).generate_state(count)
+    return _sequence(seed, stream, position).generate_state(count)
+
+
+def _sequence(seed: int, stream: Stream, position: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, int(stream), position])

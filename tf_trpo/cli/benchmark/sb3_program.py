@@ -1,7 +1,7 @@
 """sb3-contrib's TRPO, timed: run by a Python that has it, and driven by `peer.py` over a pipe.
 
-Each line on standard input is a job as a JSON object; the answer is one JSON line with its figure. A
-job that was seen before is repeated, without preparing it again. Imports nothing of tf_trpo.
+Each line on standard input is a job as a JSON object; the answer is one JSON line with its figure. The
+same job again is repeated without preparing it anew. Imports nothing of tf_trpo.
 """
 
 import copy

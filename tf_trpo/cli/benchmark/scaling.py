@@ -81,18 +81,14 @@ class _Step:
 
     def seconds(self) -> float:
         self._policy.set_weights(self._weights)
-        taken = seconds(lambda: self._step(self._batch).kl.numpy())
-        self._policy.set_weights(self._weights)
-        return taken
+        return seconds(lambda: self._step(self._batch).kl.numpy())
 
     def change_and_outcome(self) -> tuple[np.ndarray, Outcome]:
         """How the parameters change [P], and the outcome."""
         self._policy.set_weights(self._weights)
         before = self._theta()
         outcome = self._step(self._batch)
-        change = self._theta() - before
-        self._policy.set_weights(self._weights)
-        return change, outcome
+        return self._theta() - before, outcome
 
     def _theta(self) -> np.ndarray:
         return flatten([variable.value for variable in self._policy.trainable_variables]).numpy()
