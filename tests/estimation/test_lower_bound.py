@@ -22,7 +22,7 @@ def whole_process(evaluation, *, mean=0.0, scale=1.0):
         )
     ]
     nothing = tf.zeros([len(columns[0])])
-    return Batch(nothing, nothing, *(tf.constant(column, tf.float64) for column in columns), mean, scale)
+    return Batch(nothing, nothing, *(tf.constant(column, tf.float64) for column in (*columns, mean, scale)))
 
 
 def mean_surrogate_gain(batch, old_policy, new_policy):
@@ -43,7 +43,7 @@ def test_with_every_state_in_the_batch_it_is_the_bound_itself(seed, gamma, mean,
         batch,
         predicted=tf.constant(0.5 / scale, tf.float64),
         actual=mean_surrogate_gain(batch, old.policy, new_policy),
-        max_kl=tf.constant(theory.max_kl_divergence(old.policy, new_policy)),
+        max_kl=tf.constant(theory.max_kl_divergence(old.policy, new_policy), tf.float64),
         gamma=gamma,
     )
     gain = theory.local_approximation(old, new_policy) - old.expected_return

@@ -40,33 +40,33 @@ def penalised_objective(stepper, old, batch, coefficient):
     return figures["improvement"] - coefficient * figures["kl"]
 
 
-def test_first_order_steps_come_to_a_maximum_of_the_penalised_objective(kind, make_stepper_of):
-    """Nearby weights are no better, by closed forms; the unpenalised objective would go on rising."""
+def test_first_order_steps_come_to_where_the_penalised_objective_is_flat(kind, make_stepper_of):
+    """By closed forms: no slope is left, and the gain is at least Newton's in the steep directions."""
+    coefficient, radius = 50.0, 0.003
     optimizer = KLPenalty(
         "fixed",
-        penalty_coefficient=2.0,
+        penalty_coefficient=coefficient,
         penalty_solver="first-order",
-        penalty_epochs=1500,
+        penalty_epochs=1000,
         penalty_minibatch_size=48,
-        optimizer=keras.optimizers.Adam(0.01),
+        optimizer=keras.optimizers.Adam(0.001),
     )
     stepper = make_stepper_of(optimizer, kind)
     stepper.restart(1)
     batch = stepper.batch(1)
-    old, gradient = stepper.parameters(batch), stepper.gradient(batch)
+    old = stepper.parameters(batch)
+    gradient, fisher = stepper.gradient(batch), stepper.fisher(batch)
+    foreseen = gradient @ np.linalg.pinv(fisher, rcond=0.05) @ gradient / (2 * coefficient)
     step = stepper.step(batch)
-    best = penalised_objective(stepper, old, batch, 2.0)
-    assert best > 0
-    unpenalised = step.improvement
+    assert penalised_objective(stepper, old, batch, coefficient) > foreseen > 0
     rng = np.random.default_rng(0)
-    gains = []
     for direction in [gradient, *rng.normal(size=(10, len(gradient)))]:
-        for length in (-0.03, 0.03):
-            stepper.assign(step.theta + length * direction / np.linalg.norm(direction))
-            gains.append(penalised_objective(stepper, old, batch, 2.0) - best)
-    assert max(gains) < 0.002 * best
-    stepper.assign(step.theta + 0.03 * gradient / np.linalg.norm(gradient))
-    assert stepper.figures(old, stepper.parameters(batch), batch)["improvement"] > unpenalised
+        unit = direction / np.linalg.norm(direction)
+        values = []
+        for length in (-radius, radius):
+            stepper.assign(step.theta + length * unit)
+            values.append(penalised_objective(stepper, old, batch, coefficient))
+        assert abs(values[1] - values[0]) / (2 * radius) < 0.05 * np.linalg.norm(gradient)
 
 
 def test_sgd_minibatches_are_those_of_a_loop(make_stepper_of):

@@ -62,7 +62,7 @@ def test_an_adaptive_radius_starts_between_its_limits(name, value):
     ("name", "value"), [("cg_damping", 0.0), ("cg_tolerance", 0.0), ("cg_iterations", 1), ("max_backtracks", 0)]
 )
 def test_the_end_of_a_range_belongs_to_it(name, value):
-    assert getattr(TrustRegion(**{name: value}), name) == value
+    assert TrustRegion(**{name: value}).get_config()[name] == value
 
 
 def test_every_setting_has_another_default_than_the_ones_tested_here():

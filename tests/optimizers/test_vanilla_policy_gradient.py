@@ -52,4 +52,4 @@ def test_the_same_in_xla(make_stepper_of):
 def test_a_larger_step_has_a_larger_kl_and_nothing_limits_it(make_stepper_of):
     kls = [make_stepper_of(VanillaPolicyGradient(keras.optimizers.SGD(rate))).run(0).kl for rate in (0.01, 0.1, 1.0)]
     assert kls[1] == pytest.approx(100 * kls[0], rel=0.2)
-    assert kls[2] > 0.3
+    assert kls[2] > 0.1

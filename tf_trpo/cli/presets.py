@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -71,6 +71,11 @@ def preset_options(preset: str) -> list[str]:
     unknown = sorted(str(name) for name in settings if name not in known)
     if unknown:
         raise UsageError(f"preset {where} has unknown settings: {', '.join(unknown)}; see --help for those there are")
+    return as_options(settings)
+
+
+def as_options(settings: Mapping[str, object]) -> list[str]:
+    """Settings as command line options."""
     return [argument for name, value in settings.items() for argument in _option(name, value)]
 
 

@@ -1,4 +1,4 @@
-"""`benchmark`: measure the update, the collection, the training; against the machine, and against a peer."""
+"""`benchmark`: measure the speed, against the machine and against a peer; and what is learned, over seeds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ def main(argv: Sequence[str]) -> None:
     )
     with one_line_errors():
         _check(command)
+        if isinstance(command, options.Learn):
+            _learn(command)
+            return
         start_tensorflow(command.threads)
         tables = _tables(command)
     from tf_trpo.cli.benchmark import report
@@ -28,10 +31,17 @@ def main(argv: Sequence[str]) -> None:
     (report.print_json if command.json else report.print_tables)(tables)
 
 
-def _check(command: options.Common) -> None:
+def _learn(command: options.Learn) -> None:
+    from tf_trpo.cli.benchmark import report
+    from tf_trpo.cli.benchmark.learn import learn
+
+    report.print_tables([(f"Final returns of suite {command.suite}, {command.episodes} episodes", learn(command))])
+
+
+def _check(command: options.Common | options.Learn) -> None:
     for name, value in vars(command).items():
         numbers = value if isinstance(value, tuple) else (value,)
-        lowest = 0 if name == "threads" else 1
+        lowest = 0 if name in ("threads", "first_seed") else 1
         if name == "fractions" and numbers[0] != 1:
             raise UsageError(f"the first of fractions must be 1, got {numbers[0]}")
         for number in numbers:

@@ -32,11 +32,12 @@ def print_json(tables: Sequence[tuple[str, list[dict[str, Any]]]]) -> None:
 
 
 def print_tables(tables: Sequence[tuple[str, list[dict[str, Any]]]]) -> None:
-    """Medians, with quartiles in brackets, as Markdown that documents can quote."""
+    """As Markdown that documents can quote; measurements as medians, with quartiles in brackets."""
     print(", ".join(f"{name} {value}" for name, value in machine().items() if value))
     for title, rows in tables:
         header = list(dict.fromkeys(name for row in rows for name in row))
-        print(f"\n{title} (median [quartiles])\n")
+        measured = any(isinstance(value, Measured) for row in rows for value in row.values())
+        print(f"\n{title}{' (median [quartiles])' if measured else ''}\n")
         print("| " + " | ".join(header) + " |")
         print("|" + "---|" * len(header))
         for row in rows:

@@ -94,4 +94,29 @@ class Roofline(Common):
     """Batches."""
 
 
-Command = tyro.conf.OmitSubcommandPrefixes[Update | Collect | Train | Scaling | Roofline]
+@dataclasses.dataclass(frozen=True)
+class Learn:
+    """Train every run of a suite with several seeds, and write tables of what was learned.
+
+    A run that is there is not trained again: call it again to go on after an interruption.
+    """
+
+    suite: str = "algorithms"
+    """A bundled suite, or a YAML file: environment, name of the settings, settings of train."""
+    seeds: int = 5
+    """Seeds for each entry of the suite."""
+    first_seed: int = 0
+    """The first of them."""
+    only: tuple[str, ...] = ()
+    """Environments, names, or ENVIRONMENT/NAME of the entries to train; all of them by default."""
+    episodes: int = 20
+    """Episodes of the final evaluation, with the most likely and with sampled actions each."""
+    jobs: int = 2
+    """Runs at the same time, on one thread each; the seeds' results do not depend on it."""
+    runs_dir: Path = Path("runs/learn")
+    """Folder of the run folders: RUNS_DIR/SUITE/ENVIRONMENT/NAME/SEED."""
+    results_dir: Path = Path("docs/results")
+    """Folder of the tables: RESULTS_DIR/SUITE/results.csv and curves.csv."""
+
+
+Command = tyro.conf.OmitSubcommandPrefixes[Update | Collect | Train | Scaling | Roofline | Learn]

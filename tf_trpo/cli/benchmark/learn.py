@@ -1,0 +1,189 @@
+"""Train the runs of a suite, each in a process of its own, and collect what they learned."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import csv
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tf_trpo.cli.benchmark.settings import Learn
+from tf_trpo.cli.benchmark.suites import Entry, read_suite
+from tf_trpo.cli.errors import UsageError
+from tf_trpo.cli.presets import parse_settings
+from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.results import CurvePoint, RunResult, interquartile_mean, learning_curve, write_table
+
+CURVE_POINTS = 40
+"""Windows of a learning curve: no more than the shortest runs have updates."""
+
+
+class Run(NamedTuple):
+    """One training run of a suite.
+
+    Attributes:
+      entry: what is trained.
+      seed: with which seed.
+      folder: where.
+      episodes: of each final evaluation.
+    """
+
+    entry: Entry
+    seed: int
+    folder: RunFolder
+    episodes: int
+
+    @property
+    def arguments(self) -> list[str]:
+        """Of the command train."""
+        own = {"env": self.entry.env, "seed": self.seed, "run-dir": self.folder.path, "threads": 1}
+        return [*self.entry.options, *(f"--{name}={value}" for name, value in own.items())]
+
+    @property
+    def finished(self) -> Path:
+        """Written last: the evaluations of the trained agent."""
+        return self.folder.path / "final_evaluations.json"
+
+
+def learn(command: Learn) -> list[dict[str, Any]]:
+    """Train what is missing, write the tables, and summarise them.
+
+    Returns:
+      A row for each entry of the suite.
+
+    Raises:
+      UsageError: a suite that cannot be read, nothing selected, a run folder of other settings, tables that
+        cannot be written, or a run that failed; the others are trained nevertheless.
+    """
+    entries = [entry for entry in read_suite(command.suite) if entry.is_one_of(command.only)]
+    if not entries:
+        raise UsageError(f"suite {command.suite} has nothing of {', '.join(command.only)}")
+    name = Path(command.suite).stem
+    seeds = range(command.first_seed, command.first_seed + command.seeds)
+    runs = [_run(entry, seed, command.runs_dir / name, command.episodes) for entry in entries for seed in seeds]
+    missing = [run for run in runs if not _is_finished(run)]
+    failures = _train_all(missing, command.jobs)
+    done = [run for run in runs if run.finished.is_file()]
+    results = [_result(run) for run in done]
+    if done:
+        _write_tables(command.results_dir / name, results, [point for run in done for point in _curve(run)])
+    if failures:
+        raise UsageError("; ".join(failures))
+    return summary(results)
+
+
+def summary(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    """A row for each environment and name: seeds, and statistics over them of both evaluations."""
+    rows = []
+    for (env, name), group in itertools.groupby(results, key=lambda result: (result.env, result.name)):
+        of_name = list(group)
+        row: dict[str, Any] = {"environment": env, "settings": name, "seeds": len(of_name)}
+        for mode in ("deterministic", "stochastic"):
+            returns = np.array([getattr(result, mode) for result in of_name])
+            middle = interquartile_mean(returns)
+            row[f"{mode}: mean ± std"] = f"{returns.mean():.1f} ± {returns.std():.1f}"
+            row[f"{mode}: IQM [95%]"] = f"{middle.estimate:.1f} [{middle.low:.1f}, {middle.high:.1f}]"
+        rows.append(row)
+    return rows
+
+
+def _run(entry: Entry, seed: int, runs_dir: Path, episodes: int) -> Run:
+    return Run(entry, seed, RunFolder(runs_dir / entry.env.replace("/", "-") / entry.name / str(seed)), episodes)
+
+
+def _is_finished(run: Run) -> bool:
+    if not run.finished.is_file():
+        return False
+    settings = json.loads(json.dumps(parse_settings(run.arguments, prog="train").flat()))
+    then = run.folder.settings()
+    if settings != then:
+        differing = sorted(name for name in settings if settings[name] != then.get(name))
+        raise UsageError(
+            f"{run.folder.path} was trained with other settings ({', '.join(differing)}): "
+            "remove it, or name another folder by --runs-dir"
+        )
+    return True
+
+
+def _train_all(runs: Sequence[Run], jobs: int) -> list[str]:
+    """Train and evaluate; what went wrong, a line for each run that failed."""
+    failures = []
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        trained = {pool.submit(_train, run): run for run in runs}
+        try:
+            for number, future in enumerate(concurrent.futures.as_completed(trained), 1):
+                path = trained[future].folder.path
+                error = future.exception()
+                if isinstance(error, subprocess.CalledProcessError):
+                    lines = str(error.stderr).strip().splitlines() or ["no message"]
+                    failures.append(f"{path} failed: {lines[-1]}")
+                elif error is not None:
+                    raise error
+                print(f"{number} of {len(runs)}: {path}", file=sys.stderr, flush=True)
+        except BaseException:
+            # Ctrl-C reaches the running ones by itself; those that wait must not begin.
+            pool.shutdown(cancel_futures=True)
+            raise
+    return failures
+
+
+def _train(run: Run) -> None:
+    # What is there is of a run that was broken off.
+    shutil.rmtree(run.folder.path, ignore_errors=True)
+    _call("train", *run.arguments)
+    evaluations = {}
+    for mode, options in (("deterministic", []), ("stochastic", ["--stochastic"])):
+        # Other episodes than the training's own evaluations had, which took the run's seed.
+        seed = str(run.seed + 1_000_000)
+        arguments = [str(run.folder.path), "--episodes", str(run.episodes), "--seed", seed, "--json", *options]
+        evaluations[mode] = json.loads(_call("evaluate", *arguments))
+    aside = run.finished.with_suffix(".partial")
+    aside.write_text(json.dumps(evaluations) + "\n", encoding="utf-8")
+    aside.replace(run.finished)
+
+
+def _call(command: str, *arguments: str) -> str:
+    line = [sys.executable, "-m", "tf_trpo", command, *arguments]
+    return subprocess.run(line, check=True, capture_output=True, text=True).stdout
+
+
+def _result(run: Run) -> RunResult:
+    evaluations = json.loads(run.finished.read_text(encoding="utf-8"))
+    deterministic, stochastic = evaluations["deterministic"], evaluations["stochastic"]
+    return RunResult(
+        run.entry.env,
+        run.entry.name,
+        run.seed,
+        run.folder.settings()["total_steps"],
+        deterministic["mean_return"],
+        deterministic["std_return"],
+        stochastic["mean_return"],
+        stochastic["std_return"],
+        deterministic["episodes"],
+    )
+
+
+def _curve(run: Run) -> list[CurvePoint]:
+    total_steps = run.folder.settings()["total_steps"]
+    with open(run.folder.history, newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        return learning_curve(
+            rows, run.entry.env, run.entry.name, run.seed, total_steps=total_steps, points=CURVE_POINTS
+        )
+
+
+def _write_tables(folder: Path, results: Sequence[RunResult], curves: Sequence[CurvePoint]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_table(folder / "results.csv", results)
+        write_table(folder / "curves.csv", curves)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}") from None

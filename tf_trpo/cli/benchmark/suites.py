@@ -1,0 +1,65 @@
+"""Suites: YAML files of the runs that `benchmark learn` trains."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from tf_trpo.cli.errors import UsageError
+from tf_trpo.cli.presets import as_options
+
+_BUNDLED = resources.files("tf_trpo") / "suites"
+
+
+class Entry(NamedTuple):
+    """One line of a suite: settings that are trained with several seeds.
+
+    Attributes:
+      env: Gymnasium id.
+      name: of the settings.
+      options: of `train`, without environment, seed and folder.
+    """
+
+    env: str
+    name: str
+    options: tuple[str, ...]
+
+    def is_one_of(self, selected: tuple[str, ...]) -> bool:
+        """Whether its environment, its name or both as ENVIRONMENT/NAME are selected; nothing selects all."""
+        return not selected or bool({self.env, self.name, f"{self.env}/{self.name}"} & set(selected))
+
+
+def bundled_suites() -> list[str]:
+    """Names of the suites that come with the package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _BUNDLED.iterdir() if entry.name.endswith(".yaml"))
+
+
+def read_suite(suite: str) -> list[Entry]:
+    """The entries of a suite.
+
+    Args:
+      suite: a bundled suite's name, or a path of a YAML file: environment -> name -> settings of train.
+
+    Raises:
+      UsageError: the file cannot be read, or is no suite.
+    """
+    try:
+        bundled = suite in bundled_suites()
+        text = (_BUNDLED / f"{suite}.yaml" if bundled else Path(suite)).read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        names = ", ".join(bundled_suites())
+        reason = " ".join(str(error).split())
+        raise UsageError(f"suite {suite}: neither a YAML file nor one of {names}: {reason}") from None
+    levels = [content, *(content.values() if isinstance(content, dict) else [])]
+    levels += [settings for names in levels[1:] if isinstance(names, dict) for settings in names.values()]
+    if not content or not all(isinstance(level, dict) for level in levels):
+        raise UsageError(f"suite {suite} must hold, for each environment, names with settings of train")
+    return [
+        Entry(str(env), str(name), tuple(as_options(settings)))
+        for env, names in content.items()
+        for name, settings in names.items()
+    ]
