@@ -75,7 +75,8 @@ def test_weights_alone_hold_the_state_too(make_agent, tmp_path):
     agent.save_weights(tmp_path / "agent.weights.h5")
     np.testing.assert_array_equal(other.policy_optimizer.steps, [0, 4])
     other.load_weights(tmp_path / "agent.weights.h5")
-    np.testing.assert_array_equal(other.policy_optimizer.steps, [2, 4])
+    np.testing.assert_array_equal(other.policy_optimizer.steps, agent.policy_optimizer.steps)
+    assert agent.policy_optimizer.steps[0] >= 2
 
 
 def test_weights_go_without_their_state_into_an_agent_of_another_algorithm(make_agent, assert_same_weights, tmp_path):

@@ -39,7 +39,7 @@ def test_script_writes_the_figures_asked_for_and_names_them(tmp_path):
 
 def test_number_that_is_none_of_the_figures_is_refused(tmp_path, capsys):
     error = refusal(["--output-dir", str(tmp_path), "--only", "1", "99"], capsys)
-    assert error == "error: no figure 99; there are 1, 2, 3, 4, 5\n"
+    assert error == "error: no figure 99; there are 1, 2, 3, 4, 5, 6\n"
     assert not list(tmp_path.iterdir())
 
 
@@ -54,4 +54,17 @@ def test_folder_that_cannot_be_made_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     error = refusal(["--output-dir", str(tmp_path / "file"), "--only", "2"], capsys)
     assert error.startswith(f"error: {tmp_path / 'file'} cannot be written")
+    assert error.count("\n") == 1
+
+
+def test_results_that_are_missing_or_no_table_are_one_line_with_the_way_out(tmp_path, capsys):
+    arguments = ["--output-dir", str(tmp_path / "figures"), "--results-dir", str(tmp_path), "--only", "6"]
+    table = tmp_path / "algorithms" / "curves.csv"
+    error = refusal(arguments, capsys)
+    assert error.startswith(f"error: {table} cannot be read: No such file")
+    assert "benchmark learn" in error
+    table.parent.mkdir()
+    table.write_text("a,b\n1,2\n")
+    error = refusal(arguments, capsys)
+    assert error.startswith(f"error: {table} is no table with the columns env, name")
     assert error.count("\n") == 1

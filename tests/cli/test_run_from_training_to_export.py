@@ -44,6 +44,10 @@ SETTINGS = {
     "radius": "adaptive",
     "min_radius": 0.001,
     "max_radius": 0.02,
+    "shrink_below": 0.1,
+    "expand_above": 0.9,
+    "shrink_factor": 0.5,
+    "expand_factor": 3.0,
     "cg_iterations": 8,
     "cg_damping": 0.05,
     "cg_tolerance": 1e-5,
@@ -146,7 +150,7 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
         "jit_compile": agent.jit_compile,
         "normalize_observations": agent.policy.normalize_observations,
     }
-    assert len(reached) == 21
+    assert len(reached) == 25
     for name, value in reached.items():
         assert SETTINGS[name] == value, name
     assert agent.value_function.normalize_observations is False

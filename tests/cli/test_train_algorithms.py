@@ -24,6 +24,10 @@ TRUST_REGION = {
     "radius": "adaptive",
     "min_radius": 0.001,
     "max_radius": 0.2,
+    "shrink_below": 0.1,
+    "expand_above": 0.9,
+    "shrink_factor": 0.5,
+    "expand_factor": 3.0,
     "backtrack_ratio": 0.7,
     "max_backtracks": 6,
 }
@@ -45,7 +49,7 @@ RUNS = {
         NaturalPolicyGradient(0.1, max_kl=0.02, **NATURAL_DIRECTION),
     ),
     "vanilla-policy-gradient": (
-        {"policy_optimizer": "adam", "policy_learning_rate": 0.02},
+        {"vanilla_optimizer": "adam", "vanilla_learning_rate": 0.02},
         VanillaPolicyGradient(keras.optimizers.Adam(0.02)),
     ),
     "kl-penalty": (

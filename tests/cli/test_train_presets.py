@@ -40,7 +40,7 @@ def other_than_default():
         "algorithm": "vanilla-policy-gradient",
         "fisher_vector_product": "double-backprop",
         "natural_learning_rate": 0.25,
-        "policy_optimizer": "adam",
+        "vanilla_optimizer": "adam",
         "constraint": "max",
         "radius": "adaptive",
         "penalty": "theory",

@@ -35,9 +35,13 @@ OUT_OF_RANGE = {
     "value_minibatch_size": ["0", "-1"],
     "activation": ["tahn"],
     "natural_learning_rate": ["0", "-1", "nan", "inf"],
-    "policy_learning_rate": ["0", "-1", "nan", "inf"],
+    "vanilla_learning_rate": ["0", "-1", "nan", "inf"],
     "min_radius": ["0", "nan"],
     "max_radius": ["0", "nan", "inf"],
+    "shrink_below": ["-0.1", "1", "nan"],
+    "expand_above": ["0.2", "1", "nan"],
+    "shrink_factor": ["0", "1", "nan"],
+    "expand_factor": ["1", "nan", "inf"],
     "penalty_coefficient": ["0", "-1", "nan", "inf"],
     "target_kl": ["0", "-1", "nan"],
     "penalty_epochs": ["0", "-1"],
@@ -46,7 +50,7 @@ OUT_OF_RANGE = {
 }
 ALGORITHM_OF = {
     "natural_learning_rate": "natural-policy-gradient",
-    "policy_learning_rate": "vanilla-policy-gradient",
+    "vanilla_learning_rate": "vanilla-policy-gradient",
     **dict.fromkeys(["penalty_coefficient", "target_kl", "penalty_epochs"], "kl-penalty"),
     **dict.fromkeys(["penalty_minibatch_size", "penalty_learning_rate"], "kl-penalty"),
 }
@@ -84,10 +88,10 @@ def test_an_option_out_of_range_is_refused_by_its_name(name, value, capsys, work
 @pytest.mark.parametrize(
     ("algorithm", "option", "value", "owners"),
     [
-        ("trpo", "policy_learning_rate", "0.5", "vanilla-policy-gradient"),
+        ("trpo", "vanilla_learning_rate", "0.5", "vanilla-policy-gradient"),
         ("trpo", "natural_learning_rate", "0.5", "natural-policy-gradient"),
         ("natural-policy-gradient", "backtrack_ratio", "0.5", "trpo"),
-        ("natural-policy-gradient", "policy_optimizer", "adam", "vanilla-policy-gradient"),
+        ("natural-policy-gradient", "vanilla_optimizer", "adam", "vanilla-policy-gradient"),
         ("vanilla-policy-gradient", "max_kl", "0.5", "trpo and natural-policy-gradient"),
         ("vanilla-policy-gradient", "cg_iterations", "5", "trpo and natural-policy-gradient and kl-penalty"),
         ("kl-penalty", "max_kl", "0.5", "trpo and natural-policy-gradient"),

@@ -2,16 +2,20 @@
 
 import functools
 import importlib
+from pathlib import Path
 
 import pytest
 
 from tf_trpo.figures import FIGURES
 
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
 
 @functools.cache
 def figure_and_data(number):
-    module = importlib.import_module(f"tf_trpo.figures.{FIGURES[number].module}")
-    return module, module.compute()
+    entry = FIGURES[number]
+    module = importlib.import_module(f"tf_trpo.figures.{entry.module}")
+    return module, module.compute(*([RESULTS] if entry.needs_results else []))
 
 
 @pytest.fixture(scope="session")

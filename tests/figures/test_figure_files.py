@@ -34,6 +34,6 @@ def test_every_panel_has_a_title_and_its_axes_have_names(number, figure_of):
 def test_the_same_figure_is_the_same_bytes(tmp_path):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-    first, second = (draw_figures([2], tmp_path / name) for name in ("first", "second"))
+    first, second = (draw_figures([2], tmp_path / name, tmp_path) for name in ("first", "second"))
     assert [path.name for path in first] == ["2_taylor_approximation.png", "2_taylor_approximation.svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

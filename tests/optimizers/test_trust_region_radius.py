@@ -35,28 +35,52 @@ def test_both_limits_are_along_the_same_direction(make_stepper_of):
     assert changes[0] @ changes[1] == pytest.approx(1, abs=1e-4)
 
 
+def test_the_full_step_is_already_near_the_limit_on_the_largest_kl(kind, make_stepper_of):
+    stepper = make_stepper_of(TrustRegion(1e-4, constraint="max"), kind)
+    for seed in range(5):
+        step = stepper.run(seed)
+        assert step.outcome.backtracks <= 1
+        if step.outcome.backtracks == 0:
+            assert step.max_kl_over_states == pytest.approx(1e-4, rel=0.05)
+
+
 def test_a_step_refused_for_its_largest_kl_says_so(make_stepper_of):
     stepper = make_stepper_of(TrustRegion(0.02, constraint="max", max_backtracks=0))
-    step = stepper.run(1)
-    assert step.outcome.line_search_status == LineSearchStatus.KL_ABOVE_LIMIT
-    assert step.outcome.candidate_kl > 0.02
-    np.testing.assert_array_equal(step.theta, step.old_theta)
+    steps = [stepper.run(seed) for seed in range(8)]
+    refused = [step for step in steps if not step.outcome.accepted]
+    assert 0 < len(refused) < 8
+    for step in refused:
+        assert step.outcome.line_search_status == LineSearchStatus.KL_ABOVE_LIMIT
+        assert 0.02 < step.outcome.candidate_kl < 0.03
+        np.testing.assert_array_equal(step.theta, step.old_theta)
 
 
 def expected_radius(outcome, radius, optimizer):
     """The next radius, by the rule as the books have it."""
+    rule = optimizer.adaptive_radius
     if outcome.line_search_status == LineSearchStatus.NO_DIRECTION:
         return radius
-    if not outcome.accepted or outcome.improvement_ratio < 0.25:
-        radius = radius / 4
-    elif outcome.improvement_ratio > 0.75 and (outcome.backtracks == 0 or outcome.candidate_kl >= 0.64 * radius):
-        radius = radius * 2
-    return min(max(radius, optimizer.min_radius), optimizer.max_radius)
+    reached = outcome.backtracks == 0 or outcome.candidate_kl >= optimizer.backtrack_ratio**2 * radius
+    if not outcome.accepted or outcome.improvement_ratio < rule.shrink_below:
+        radius *= rule.shrink_factor
+    elif outcome.improvement_ratio > rule.expand_above and reached:
+        radius *= rule.expand_factor
+    return min(max(radius, rule.min_radius), rule.max_radius)
+
+
+OWN_RULE = {
+    "shrink_below": 0.6,
+    "expand_above": 0.97,
+    "shrink_factor": 0.7,
+    "expand_factor": 1.3,
+    "backtrack_ratio": 0.6,
+}
 
 
 @pytest.mark.parametrize("max_kl", [0.001, 0.3, 3.0])
-def test_the_radius_follows_the_agreement_with_the_model(kind, make_stepper_of, max_kl):
-    stepper = make_stepper_of(TrustRegion(max_kl, radius="adaptive", min_radius=1e-4, max_radius=4.0), kind)
+@pytest.mark.parametrize("rule", [{}, OWN_RULE], ids=["classic", "own"])
+def test_the_radius_follows_the_agreement_with_the_model(kind, make_stepper_of, max_kl, rule):
+    stepper = make_stepper_of(TrustRegion(max_kl, radius="adaptive", min_radius=1e-4, max_radius=4.0, **rule), kind)
     radius = max_kl
     for seed in range(6):
         step = stepper.run(seed)

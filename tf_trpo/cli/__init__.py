@@ -11,7 +11,7 @@ COMMANDS = {
     "evaluate": "run whole episodes with a trained agent",
     "benchmark": "measure the speed, alone or against sb3-contrib",
     "export": "write a SavedModel for serving",
-    "figures": "draw the figures of the theory",
+    "figures": "draw the figures of the lecture",
 }
 
 

@@ -85,13 +85,13 @@ def _natural_policy_gradient(*, natural_learning_rate: float | None, **settings:
     return NaturalPolicyGradient(natural_learning_rate, **settings)
 
 
-def _vanilla_policy_gradient(*, policy_optimizer: str, policy_learning_rate: float) -> PolicyOptimizer:
+def _vanilla_policy_gradient(*, vanilla_optimizer: str, vanilla_learning_rate: float) -> PolicyOptimizer:
     import keras
 
     from tf_trpo.optimizers import VanillaPolicyGradient
 
     optimizers = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}
-    return VanillaPolicyGradient(optimizers[policy_optimizer](policy_learning_rate))
+    return VanillaPolicyGradient(optimizers[vanilla_optimizer](vanilla_learning_rate))
 
 
 def _kl_penalty(*, penalty_learning_rate: float, **settings: Any) -> PolicyOptimizer:

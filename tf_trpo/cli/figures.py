@@ -1,4 +1,4 @@
-"""`figures`: draw the figures of the theory."""
+"""`figures`: draw the figures of the lecture."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from tf_trpo.figures import FIGURES, draw_figures
 
 @dataclasses.dataclass(frozen=True)
 class FiguresSettings:
-    """Draw the figures of the theory, each as PNG and SVG, from data computed on the spot."""
+    """Draw the figures of the lecture, each as PNG and SVG: the theory computed on the spot, the rest from results."""
 
     output_dir: Path = Path("docs/figures")
     """Folder of the figures; made when it is missing."""
+    results_dir: Path = Path("docs/results")
+    """Folder of the learned results, as `benchmark learn` writes them."""
     only: tuple[int, ...] = ()
     """Numbers of the figures to draw; all of them by default."""
 
@@ -45,6 +47,11 @@ def _draw(settings: FiguresSettings) -> list[Path]:
         start_tensorflow()
     try:
         settings.output_dir.mkdir(parents=True, exist_ok=True)
-        return draw_figures(numbers, settings.output_dir)
+        return draw_figures(numbers, settings.output_dir, settings.results_dir)
     except OSError as error:
+        if error.filename is not None and Path(error.filename).is_relative_to(settings.results_dir):
+            hint = "name the folder by --results-dir, or write it by benchmark learn"
+            raise UsageError(f"{error.filename} cannot be read: {error.strerror}; {hint}") from None
         raise UsageError(f"{settings.output_dir} cannot be written: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None

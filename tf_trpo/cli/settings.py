@@ -90,6 +90,14 @@ class TrustRegionSettings:
     """Smallest adaptive limit."""
     max_radius: float = 0.1
     """Largest adaptive limit."""
+    shrink_below: float = 0.25
+    """The adaptive limit shrinks if actual / predicted improvement is below this, or no step was found."""
+    expand_above: float = 0.75
+    """It grows if the ratio is above this and the step reached the limit."""
+    shrink_factor: float = 0.25
+    """By how much it shrinks."""
+    expand_factor: float = 2.0
+    """By how much it grows."""
     backtrack_ratio: float = 0.8
     """Factor between two candidates of the line search."""
     max_backtracks: int = 10
@@ -124,9 +132,9 @@ class NaturalPolicyGradientSettings:
 class VanillaPolicyGradientSettings:
     """vanilla-policy-gradient."""
 
-    policy_optimizer: Literal["sgd", "adam"] = "sgd"
-    """Keras optimizer of the policy."""
-    policy_learning_rate: float = 0.01
+    vanilla_optimizer: Literal["sgd", "adam"] = "sgd"
+    """Keras optimizer that takes the step along the gradient."""
+    vanilla_learning_rate: float = 0.01
     """Its learning rate."""
 
 

@@ -104,7 +104,7 @@ def _check_ranges(settings: TrainSettings) -> None:
     positive: dict[str, float | None] = {
         "initial_std": settings.policy.initial_std,
         "value_learning_rate": settings.value.value_learning_rate,
-        "policy_learning_rate": settings.vanilla_policy_gradient.policy_learning_rate,
+        "vanilla_learning_rate": settings.vanilla_policy_gradient.vanilla_learning_rate,
         "penalty_learning_rate": settings.kl_penalty.penalty_learning_rate,
         "natural_learning_rate": settings.natural_policy_gradient.natural_learning_rate,
     }

@@ -25,4 +25,6 @@ def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, 
     curvature = tf.reduce_sum(direction * fisher_times_direction)
     usable = tf.math.is_finite(curvature) & (curvature > 0)
     safe_curvature = tf.where(usable, curvature, 1.0)
-    return tf.where(usable, tf.sqrt(tf.cast(2.0 * max_kl, curvature.dtype) / safe_curvature), 0.0)
+    # tf.cast would take a Python number by way of float32.
+    limit = tf.cast(max_kl, curvature.dtype) if tf.is_tensor(max_kl) else tf.constant(max_kl, curvature.dtype)
+    return tf.where(usable, tf.sqrt(2.0 * limit / safe_curvature), 0.0)

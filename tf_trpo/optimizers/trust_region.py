@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
 from tf_trpo.models import Policy
-from tf_trpo.numerics import LineSearchResult, LineSearchStatus, backtracking_line_search, step_length_for_kl
+from tf_trpo.numerics import backtracking_line_search, step_length_for_kl
+from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import FisherVectorProduct, Objective, PolicyFigures
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, require
 
 Constraint = Literal["mean", "max"]
 Radius = Literal["fixed", "adaptive"]
-
-_POOR, _GOOD = 0.25, 0.75
-_SHRINK, _GROW = 0.25, 2.0
-"""Thresholds of actual / predicted improvement, and factors on the radius, as trust-region methods have them."""
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -36,21 +32,21 @@ class TrustRegion(PolicyOptimizer):
     dimensions (sb3-contrib) has, at the same number, a trust region d times as large.
 
     With constraint="max" the limit is on the largest KL of a sampled state, as in the theory, instead of
-    the mean one. The full step is the same, and backtracking scales it: the more the states differ,
-    the more of `max_backtracks` that takes.
+    the mean one. The direction is the same; the full step is so long that the largest KL, taken for
+    quadratic from where it is at the other constraint's full step, equals max_kl.
 
     With radius="adaptive", max_kl is only the first limit. After each step the next one follows from
     rho, the actual improvement over the predicted one: a quarter of it if rho < 0.25 or no step was
     found, twice as much if rho > 0.75 and the step reached the boundary: it was not shortened, or its KL is
     as near to the limit as backtracking comes. It never leaves [min_radius, max_radius], and is part of the
-    state.
+    state. Thresholds and factors are settings: `AdaptiveRadius`.
 
     Args:
       max_kl: delta, in nats, > 0.
       constraint: "mean", or "max" over the sampled states.
       radius: "fixed" or "adaptive".
-      min_radius: of an adaptive radius, in nats, > 0 and at most max_kl.
-      max_radius: of an adaptive radius, in nats, at least max_kl.
+      min_radius, max_radius, shrink_below, expand_above, shrink_factor, expand_factor: as in
+        `AdaptiveRadius`; max_kl lies between the radii if the radius adapts.
       cg_iterations: at most this many Fisher-vector products for the direction, >= 1.
       cg_damping: lambda >= 0, added to F's diagonal in the linear system only.
       cg_tolerance: relative residual at which conjugate gradient stops, >= 0.
@@ -76,6 +72,10 @@ class TrustRegion(PolicyOptimizer):
         radius: Radius = "fixed",
         min_radius: float = 1e-5,
         max_radius: float = 0.1,
+        shrink_below: float = 0.25,
+        expand_above: float = 0.75,
+        shrink_factor: float = 0.25,
+        expand_factor: float = 2.0,
         cg_iterations: int = 15,
         cg_damping: float = 0.1,
         cg_tolerance: float = 1e-6,
@@ -87,11 +87,11 @@ class TrustRegion(PolicyOptimizer):
         require(max_kl > 0, "max_kl", "positive", max_kl)
         require(constraint in ("mean", "max"), "constraint", "mean or max", constraint)
         require(radius in ("fixed", "adaptive"), "radius", "fixed or adaptive", radius)
-        require(min_radius > 0, "min_radius", "positive", min_radius)
-        require(0 < max_radius < math.inf, "max_radius", "positive and finite", max_radius)
+        self.adaptive_radius = AdaptiveRadius(
+            min_radius, max_radius, shrink_below, expand_above, shrink_factor, expand_factor
+        )
         if radius == "adaptive":
-            require(min_radius <= max_kl, "min_radius", f"at most max_kl ({max_kl})", min_radius)
-            require(max_radius >= max_kl, "max_radius", f"at least max_kl ({max_kl})", max_radius)
+            self.adaptive_radius.check_start(max_kl)
         require(0 < backtrack_ratio < 1, "backtrack_ratio", "between 0 and 1", backtrack_ratio)
         require(max_backtracks >= 0, "max_backtracks", "zero or positive", max_backtracks)
         self.natural_direction = NaturalDirection(
@@ -100,8 +100,6 @@ class TrustRegion(PolicyOptimizer):
         self.max_kl = max_kl
         self.constraint = constraint
         self.radius = radius
-        self.min_radius = min_radius
-        self.max_radius = max_radius
         self.backtrack_ratio = backtrack_ratio
         self.max_backtracks = max_backtracks
         self._adapted: tf.Variable | None = None
@@ -122,7 +120,7 @@ class TrustRegion(PolicyOptimizer):
         search = backtracking_line_search(
             lambda theta: self._limited(objective.figures(theta)),
             objective.theta,
-            step_length_for_kl(direction, product(direction), radius) * direction,
+            self._full_step(objective, direction, product(direction), radius),
             max_kl=radius,
             ratio=self.backtrack_ratio,
             max_backtracks=self.max_backtracks,
@@ -130,7 +128,8 @@ class TrustRegion(PolicyOptimizer):
         )
         if self._adapted is not None:
             predicted = tf.reduce_sum(gradient * (search.theta - objective.theta))
-            self._adapted.assign(self._next_radius(radius, tf.cast(predicted, tf.float64), search))
+            predicted = tf.cast(predicted, tf.float64)
+            self._adapted.assign(self.adaptive_radius.after(radius, predicted, search, self.backtrack_ratio))
         return Proposal(gradient, search, solution, radius=radius)
 
     def _radius(self) -> tf.Tensor | float:
@@ -139,30 +138,29 @@ class TrustRegion(PolicyOptimizer):
         require(self._adapted is not None, "policy optimizer", "built before its first step", self)
         return tf.identity(self._adapted)
 
+    def _full_step(
+        self, objective: Objective, direction: tf.Tensor, curvature: tf.Tensor, radius: tf.Tensor | float
+    ) -> tf.Tensor:
+        step = step_length_for_kl(direction, curvature, radius) * direction
+        if self.constraint == "mean":
+            return step
+        largest = objective.figures(objective.theta + step).max_kl_over_states
+        # Where it overflows, backtracking finds the way.
+        shorten = tf.math.is_finite(largest) & (largest > radius)
+        factor = tf.where(shorten, tf.sqrt(tf.math.divide_no_nan(tf.cast(radius, tf.float64), largest)), 1.0)
+        return tf.cast(factor, step.dtype) * step
+
     def _limited(self, figures: PolicyFigures) -> tuple[tf.Tensor, ...]:
         """(improvement, the KL that is limited, and the figures that go along)."""
         limited = figures.kl if self.constraint == "mean" else figures.max_kl_over_states
         return figures.improvement, limited, *figures[1:]
-
-    def _next_radius(self, radius: tf.Tensor, predicted: tf.Tensor, search: LineSearchResult) -> tf.Tensor:
-        accepted = tf.equal(search.status, LineSearchStatus.ACCEPTED)
-        # A gradient of zero says nothing against the model.
-        nothing = tf.equal(search.status, LineSearchStatus.NO_DIRECTION)
-        agreement = tf.math.divide_no_nan(search.improvement, predicted)
-        # One candidate less far than the boundary is as near as backtracking comes to it.
-        reached = (search.backtracks == 0) | (search.kl >= self.backtrack_ratio**2 * radius)
-        grows = accepted & (agreement > _GOOD) & reached
-        shrinks = ~nothing & (~accepted | (agreement < _POOR))
-        factor = tf.where(shrinks, _SHRINK, tf.where(grows, _GROW, 1.0))
-        return tf.clip_by_value(radius * tf.cast(factor, tf.float64), self.min_radius, self.max_radius)
 
     def get_config(self) -> dict[str, Any]:
         return {
             "max_kl": self.max_kl,
             "constraint": self.constraint,
             "radius": self.radius,
-            "min_radius": self.min_radius,
-            "max_radius": self.max_radius,
+            **dataclasses.asdict(self.adaptive_radius),
             "backtrack_ratio": self.backtrack_ratio,
             "max_backtracks": self.max_backtracks,
             **dataclasses.asdict(self.natural_direction),

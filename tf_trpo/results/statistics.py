@@ -49,23 +49,23 @@ def interquartile_mean(
     array = np.asarray(values, np.float64)
     if array.ndim == 0 or len(array) == 0:
         raise ValueError(f"values must have one entry for each seed, at least one, got shape {array.shape}")
-    estimate = _trimmed(array, axis=0)
-    if len(array) == 1:
-        return Interval(estimate, estimate, estimate)
-    drawn = stats.bootstrap(
-        (array,),
-        _trimmed,
-        axis=0,
-        vectorized=True,
-        n_resamples=resamples,
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    return Interval(estimate, *drawn.confidence_interval)
+    # A NaN sorts last, and would be trimmed away with the best seeds.
+    unknown = np.isnan(array).any(axis=0)
+    known = np.where(unknown, 0.0, array)
+    estimate = _trimmed(known, axis=0)
+    low = high = estimate
+    if len(array) > 1:
+        low, high = stats.bootstrap(
+            (known,),
+            _trimmed,
+            axis=0,
+            n_resamples=resamples,
+            confidence_level=confidence,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    return Interval(*(np.where(unknown, np.nan, figure) for figure in (estimate, low, high)))
 
 
 def _trimmed(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    # A NaN sorts last, and would be trimmed away with the best seeds.
-    mean = stats.trim_mean(values, 0.25, axis=axis)
-    return np.where(np.isnan(values).any(axis=axis), np.nan, mean)
+    return stats.trim_mean(values, 0.25, axis=axis)

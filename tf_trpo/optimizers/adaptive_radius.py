@@ -1,0 +1,81 @@
+"""The radius of a trust region that follows how well the model predicted the last improvement."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import tensorflow as tf
+
+from tf_trpo.numerics import LineSearchResult, LineSearchStatus
+from tf_trpo.optimizers.policy_optimizer import require
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptiveRadius:
+    """The rule by which the limit on the KL grows and shrinks.
+
+    rho is the actual improvement of the surrogate over the predicted one. The radius is in nats, where the
+    books have a length: a factor on it is the square root of that on the step.
+
+    Attributes:
+      min_radius: in nats, > 0.
+      max_radius: in nats, finite, >= min_radius.
+      shrink_below: the radius shrinks if rho is below it, or no step was found; >= 0.
+      expand_above: the radius grows if rho is above it and the step reached the boundary; in
+        (shrink_below, 1).
+      shrink_factor: in (0, 1).
+      expand_factor: > 1, finite.
+
+    Raises:
+      ValueError: a setting outside its range.
+
+    Source:
+      Nocedal and Wright (2006), algorithm 4.1; lecture, "Primer: Trust-Region Methods".
+    """
+
+    min_radius: float = 1e-5
+    max_radius: float = 0.1
+    shrink_below: float = 0.25
+    expand_above: float = 0.75
+    shrink_factor: float = 0.25
+    expand_factor: float = 2.0
+
+    def __post_init__(self) -> None:
+        require(self.min_radius > 0, "min_radius", "positive", self.min_radius)
+        require(0 < self.max_radius < math.inf, "max_radius", "positive and finite", self.max_radius)
+        require(0 <= self.shrink_below < 1, "shrink_below", "in [0, 1)", self.shrink_below)
+        between = f"between shrink_below ({self.shrink_below}) and 1"
+        require(self.shrink_below < self.expand_above < 1, "expand_above", between, self.expand_above)
+        require(0 < self.shrink_factor < 1, "shrink_factor", "in (0, 1)", self.shrink_factor)
+        require(1 < self.expand_factor < math.inf, "expand_factor", "greater than 1 and finite", self.expand_factor)
+
+    def check_start(self, radius: float) -> None:
+        """Raise ValueError if the radius cannot be the first one."""
+        require(self.min_radius <= radius, "min_radius", f"at most max_kl ({radius})", self.min_radius)
+        require(self.max_radius >= radius, "max_radius", f"at least max_kl ({radius})", self.max_radius)
+
+    def after(
+        self, radius: tf.Tensor, predicted: tf.Tensor, search: LineSearchResult, backtrack_ratio: float
+    ) -> tf.Tensor:
+        """The radius of the next step.
+
+        Args:
+          radius: that of this one, float64 scalar.
+          predicted: the linear model's improvement at the end of the search, float64 scalar.
+          search: how this step was found; its KL is the one that is limited.
+          backtrack_ratio: of the search.
+
+        Returns:
+          float64 scalar.
+        """
+        accepted = tf.equal(search.status, LineSearchStatus.ACCEPTED)
+        # A gradient of zero says nothing against the model.
+        nothing = tf.equal(search.status, LineSearchStatus.NO_DIRECTION)
+        rho = tf.math.divide_no_nan(search.improvement, predicted)
+        # One candidate less far than the boundary is as near as backtracking comes to it.
+        reached = (search.backtracks == 0) | (search.kl >= backtrack_ratio**2 * radius)
+        shrinks = ~nothing & (~accepted | (rho < self.shrink_below))
+        grows = accepted & (rho > self.expand_above) & reached
+        factor = tf.where(shrinks, self.shrink_factor, tf.where(grows, self.expand_factor, 1.0))
+        return tf.clip_by_value(radius * tf.cast(factor, tf.float64), self.min_radius, self.max_radius)
