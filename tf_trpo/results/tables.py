@@ -79,7 +79,7 @@ def learning_curve(
     """
     windows: dict[int, list[tuple[float, float]]] = {}
     for row in history:
-        window = min(points, math.ceil(int(row["time/total_timesteps"]) * points / total_steps))
+        window = min(points, math.ceil(float(row["time/total_timesteps"]) * points / total_steps))
         figures = (float(row["rollout/ep_rew_mean"]), float(row["train/kl_divergence_loss"]))
         windows.setdefault(window, []).append(figures)
     curve = []

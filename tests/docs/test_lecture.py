@@ -1,0 +1,51 @@
+"""The page about the lecture: its examples run in order, and what it names exists."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tf_trpo.figures import FIGURES
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "lecture.md").read_text(encoding="utf-8")
+
+
+def test_the_examples_run_in_their_order(tmp_path):
+    examples = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    assert len(examples) >= 8
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(examples)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    penalties = {name: float(kl) for name, kl in re.findall(r"(adaptive|theory) C: \S+ KL: (\S+)", done.stdout)}
+    assert 0 < penalties["theory"] < 1e-5 < penalties["adaptive"]
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:\w+/)+[\w.]+\.(?:py|yaml))`", PAGE))))
+def test_a_file_that_is_named_is_there(name):
+    folder = ROOT if name.startswith(("tests/", "scripts/", "docs/")) else ROOT / "tf_trpo"
+    assert (folder / name).is_file()
+
+
+def test_every_figure_is_shown():
+    shown = set(re.findall(r"!\[[^\]]+\]\(figures/(\w+)\.png\)", PAGE))
+    assert shown == {f"{number}_{entry.module}" for number, entry in FIGURES.items()}
+    assert all((ROOT / "docs" / "figures" / f"{name}.png").is_file() for name in shown)
+
+
+def test_every_file_of_the_lecture_is_on_the_page():
+    """A new algorithm or piece of theory without a place on the road is noticed."""
+    on_page = set(re.findall(r"`(?:theory|optimizers)/(\w+)\.py`", PAGE))
+    helpers = {"__init__", "policy_optimizer", "distributions", "logarithm", "steepest_descent"}
+    for folder in ("theory", "optimizers"):
+        files = {path.stem for path in (ROOT / "tf_trpo" / folder).glob("*.py")}
+        assert files - helpers <= on_page
