@@ -32,6 +32,8 @@ TRUST_REGION = {
     "max_backtracks": 6,
 }
 KL_PENALTY = {
+    "backtrack_ratio": 0.7,
+    "max_backtracks": 6,
     "penalty": "theory",
     "penalty_coefficient": 3.0,
     "target_kl": 0.02,

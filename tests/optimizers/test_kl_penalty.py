@@ -35,6 +35,28 @@ def test_twice_the_penalty_is_half_the_step(make_stepper_of):
     np.testing.assert_allclose(changes[0], 2 * changes[1], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("coefficient", [1e-3, 0.03, 1.0])
+def test_a_step_that_the_quadratic_model_misjudges_is_shortened(kind, make_stepper_of, coefficient):
+    """Far from the old weights, the first candidate that improves L - C KL is taken, as a loop finds it."""
+    settings = {"penalty_coefficient": coefficient, "backtrack_ratio": 0.5, "max_backtracks": 12}
+    stepper = make_stepper_of(KLPenalty("fixed", **settings), kind)
+    backtracks = []
+    for seed in range(3):
+        stepper.restart(seed)
+        batch = stepper.batch(seed)
+        old = stepper.parameters(batch)
+        step = stepper.step(batch)
+        assert step.outcome.accepted
+        assert step.improvement - coefficient * step.kl > 0
+        full = (step.theta - step.old_theta) * 2.0**step.outcome.backtracks
+        for shorter in range(step.outcome.backtracks):
+            stepper.assign(step.old_theta + full / 2.0**shorter)
+            assert not penalised_objective(stepper, old, batch, coefficient) > 0
+        backtracks.append(step.outcome.backtracks)
+    if coefficient == 1e-3:
+        assert max(backtracks) > 0
+
+
 def penalised_objective(stepper, old, batch, coefficient):
     figures = stepper.figures(old, stepper.parameters(batch), batch)
     return figures["improvement"] - coefficient * figures["kl"]
@@ -161,7 +183,7 @@ def test_the_adaptive_penalty_doubles_above_its_target_and_halves_below(kind, ma
     for seed in range(8):
         outcome = stepper.run(seed).outcome
         assert outcome.penalty_coefficient == coefficient
-        if not outcome.accepted or outcome.kl > 1.5 * 0.02:
+        if outcome.backtracks > 0 or outcome.kl > 1.5 * 0.02:
             coefficient *= 2
         elif outcome.kl < 0.02 / 1.5:
             coefficient /= 2
@@ -217,6 +239,8 @@ def test_an_adaptive_penalty_needs_build(make_stepper_of):
         ("penalty_coefficient", float("inf")),
         ("target_kl", 0.0),
         ("penalty_solver", "lbfgs"),
+        ("backtrack_ratio", 1.0),
+        ("max_backtracks", -1),
         ("penalty_epochs", 0),
         ("penalty_minibatch_size", 0),
         ("cg_iterations", 0),

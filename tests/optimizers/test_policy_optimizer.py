@@ -25,7 +25,9 @@ ALGORITHMS = {
     "trust region on the largest KL": lambda: TrustRegion(0.02, constraint="max", max_backtracks=20),
     "trust region that adapts": lambda: TrustRegion(0.02, radius="adaptive"),
 }
-WITHOUT_LINE_SEARCH = [name for name in ALGORITHMS if "trust region" not in name]
+WITHOUT_LINE_SEARCH = [
+    name for name in ALGORITHMS if "trust region" not in name and "KL penalty by natural" not in name
+]
 
 
 def recomputed(figure):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.settings import (
     KLPenaltySettings,
+    LineSearchSettings,
     NaturalDirectionSettings,
     NaturalPolicyGradientSettings,
     TrainSettings,
@@ -25,10 +26,10 @@ def _names(*groups: type) -> tuple[str, ...]:
 
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "trpo": _names(TrustRegionSettings, NaturalDirectionSettings),
+    "trpo": _names(TrustRegionSettings, LineSearchSettings, NaturalDirectionSettings),
     "natural-policy-gradient": ("max_kl", *_names(NaturalDirectionSettings, NaturalPolicyGradientSettings)),
     "vanilla-policy-gradient": _names(VanillaPolicyGradientSettings),
-    "kl-penalty": _names(KLPenaltySettings, NaturalDirectionSettings),
+    "kl-penalty": _names(KLPenaltySettings, LineSearchSettings, NaturalDirectionSettings),
 }
 """What each algorithm uses of the settings that are not everybody's."""
 

@@ -98,8 +98,14 @@ class TrustRegionSettings:
     """By how much it shrinks."""
     expand_factor: float = 2.0
     """By how much it grows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LineSearchSettings:
+    """trpo and kl-penalty: the line search."""
+
     backtrack_ratio: float = 0.8
-    """Factor between two candidates of the line search."""
+    """Factor between two candidates."""
     max_backtracks: int = 10
     """Candidates after the full step, at most."""
 
@@ -199,6 +205,7 @@ class TrainSettings:
     policy: PolicySettings = PolicySettings()
     algorithm: AlgorithmSettings = AlgorithmSettings()
     trust_region: TrustRegionSettings = TrustRegionSettings()
+    line_search: LineSearchSettings = LineSearchSettings()
     natural_direction: NaturalDirectionSettings = NaturalDirectionSettings()
     natural_policy_gradient: NaturalPolicyGradientSettings = NaturalPolicyGradientSettings()
     vanilla_policy_gradient: VanillaPolicyGradientSettings = VanillaPolicyGradientSettings()

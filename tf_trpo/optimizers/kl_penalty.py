@@ -17,6 +17,7 @@ from tf_trpo.numerics import (
     ConjugateGradientResult,
     LineSearchResult,
     LineSearchStatus,
+    backtracking_line_search,
     minibatch_rows,
     minibatches_per_epoch,
     random_orders,
@@ -39,18 +40,19 @@ _DOUBLINGS = 20
 class KLPenalty(PolicyOptimizer):
     """Maximise L(theta) - C KL(old || theta), with the mean joint KL in nats.
 
-    By "newton", L is taken for linear and the KL for quadratic, and the step is (1/C) x with
-    x ~ (F + damping I)^-1 g by conjugate gradient. By "first-order", a Keras optimizer climbs the penalised
-    objective itself, in minibatches. Neither limits the KL, and a step that makes the policy's figures
-    not finite is taken back.
+    By "newton", L is taken for linear and the KL for quadratic, and the full step is (1/C) x with
+    x ~ (F + damping I)^-1 g by conjugate gradient. Far from the old weights neither holds, so the line search
+    takes the first of ratio^j times that step that improves L - C KL itself. By "first-order", a
+    Keras optimizer climbs the penalised objective in minibatches, and a result that makes the policy's figures not
+    finite is taken back. Neither limits the KL.
 
     C is in the unit of the surrogate for each nat. Here L is the mean over samples of the batch's own
     advantages; if they are normalised, a `penalty_coefficient` means the same in every environment: the KL of
     Newton's step is about R^2 / (2 C^2), R^2 <= 1 being the share of their variance that the policy's scores explain.
 
     - "fixed": C = penalty_coefficient.
-    - "adaptive": starts there; doubled after a step whose KL is above 1.5 target_kl, halved after one
-      whose KL is below target_kl / 1.5. C is part of the state.
+    - "adaptive": starts there; doubled after a step that had to be shortened, or whose KL is above
+      1.5 target_kl, halved after one whose KL is below target_kl / 1.5. C is part of the state.
     - "theory": C = 4 epsilon gamma / (1 - gamma)^2 of the lower bound, epsilon = max |A| of the batch,
       unnormalised. The bound's L sums over unnormalised visits, 1 / (1 - gamma) in all, and its
       advantages are raw: it is L / (1 - gamma) times the scale of the advantages. In the units
@@ -62,6 +64,8 @@ class KLPenalty(PolicyOptimizer):
       target_kl: that the adaptive C aims at, in nats, > 0.
       gamma: discount of the returns, for the C of the theory, in (0, 1).
       penalty_solver: "newton" or "first-order".
+      backtrack_ratio: between two candidates, in (0, 1), if newton.
+      max_backtracks: candidates after the full step, >= 0, if newton.
       penalty_epochs: passes over the batch, >= 1, if first-order.
       penalty_minibatch_size: samples of a minibatch, >= 1.
       optimizer: a Keras optimizer or its name; by default Adam with learning rate 3e-4.
@@ -84,6 +88,8 @@ class KLPenalty(PolicyOptimizer):
         target_kl: float = 0.01,
         gamma: float = 0.99,
         penalty_solver: PenaltySolver = "newton",
+        backtrack_ratio: float = 0.8,
+        max_backtracks: int = 10,
         penalty_epochs: int = 10,
         penalty_minibatch_size: int = 128,
         optimizer: keras.optimizers.Optimizer | str | None = None,
@@ -100,6 +106,8 @@ class KLPenalty(PolicyOptimizer):
         # Without the theory nothing depends on gamma, and an undiscounted agent may use the others.
         require(penalty != "theory" or 0 < gamma < 1, "gamma", "in (0, 1)", gamma)
         require(penalty_solver in ("newton", "first-order"), "penalty_solver", "newton or first-order", penalty_solver)
+        require(0 < backtrack_ratio < 1, "backtrack_ratio", "between 0 and 1", backtrack_ratio)
+        require(max_backtracks >= 0, "max_backtracks", "zero or positive", max_backtracks)
         require(penalty_epochs >= 1, "penalty_epochs", "at least 1", penalty_epochs)
         require(penalty_minibatch_size >= 1, "penalty_minibatch_size", "at least 1", penalty_minibatch_size)
         self.natural_direction = NaturalDirection(
@@ -110,6 +118,8 @@ class KLPenalty(PolicyOptimizer):
         self.target_kl = target_kl
         self.gamma = gamma
         self.penalty_solver = penalty_solver
+        self.backtrack_ratio = backtrack_ratio
+        self.max_backtracks = max_backtracks
         self.penalty_epochs = penalty_epochs
         self.penalty_minibatch_size = penalty_minibatch_size
         self.optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(3e-4))
@@ -131,10 +141,9 @@ class KLPenalty(PolicyOptimizer):
         coefficient = self._coefficient(objective)
         solution = None
         if self.penalty_solver == "newton":
-            candidate, solution = self._newton(objective, gradient, coefficient)
+            search, solution = self._newton(objective, gradient, coefficient)
         else:
-            candidate = self._first_order(objective, gradient, coefficient)
-        search = without_line_search(objective, candidate)
+            search = without_line_search(objective, self._first_order(objective, gradient, coefficient))
         if self._adapted is not None:
             self._adapted.assign(self._adapt(coefficient, search))
         return Proposal(gradient, search, solution, penalty_coefficient=coefficient)
@@ -152,11 +161,23 @@ class KLPenalty(PolicyOptimizer):
 
     def _newton(
         self, objective: Objective, gradient: tf.Tensor, coefficient: tf.Tensor
-    ) -> tuple[tf.Tensor, ConjugateGradientResult]:
+    ) -> tuple[LineSearchResult, ConjugateGradientResult]:
+        def penalised(theta: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            figures = objective.figures(theta)
+            return figures.improvement - coefficient * figures.kl, figures.kl, *figures[1:]
+
         solution, _ = self.natural_direction.solve(objective, gradient)
-        # The theory's C is 0 only if every advantage is, and then so is the direction.
-        step = tf.math.divide_no_nan(solution.solution, tf.cast(coefficient, gradient.dtype))
-        return objective.theta + step, solution
+        found = backtracking_line_search(
+            penalised,
+            objective.theta,
+            # The theory's C is 0 only if every advantage is, and then so is the direction.
+            tf.math.divide_no_nan(solution.solution, tf.cast(coefficient, gradient.dtype)),
+            max_kl=math.inf,
+            ratio=self.backtrack_ratio,
+            max_backtracks=self.max_backtracks,
+            figures=objective.old_figures()[1:],
+        )
+        return found._replace(improvement=found.improvement + coefficient * found.kl), solution
 
     def _first_order(self, objective: Objective, gradient: tf.Tensor, coefficient: tf.Tensor) -> tf.Tensor:
         num_samples = objective.batch.weights.shape[0]
@@ -177,9 +198,9 @@ class KLPenalty(PolicyOptimizer):
         return flat_weights(objective.policy)
 
     def _adapt(self, coefficient: tf.Tensor, search: LineSearchResult) -> tf.Tensor:
-        failed = tf.equal(search.status, LineSearchStatus.NOT_FINITE)
         moved = tf.not_equal(search.status, LineSearchStatus.NO_DIRECTION)
-        too_far = failed | (search.kl > _TOLERANCE * self.target_kl)
+        failed = tf.equal(search.status, LineSearchStatus.NOT_FINITE) | (search.backtracks > 0)
+        too_far = moved & (failed | (search.kl > _TOLERANCE * self.target_kl))
         too_near = moved & (search.kl < self.target_kl / _TOLERANCE)
         factor = tf.where(too_far, 2.0, tf.where(too_near, 0.5, 1.0))
         limits = (self.penalty_coefficient * 2.0**power for power in (-_DOUBLINGS, _DOUBLINGS))
@@ -192,6 +213,8 @@ class KLPenalty(PolicyOptimizer):
             "target_kl": self.target_kl,
             "gamma": self.gamma,
             "penalty_solver": self.penalty_solver,
+            "backtrack_ratio": self.backtrack_ratio,
+            "max_backtracks": self.max_backtracks,
             "penalty_epochs": self.penalty_epochs,
             "penalty_minibatch_size": self.penalty_minibatch_size,
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import csv
+import io
 import itertools
 import json
+import multiprocessing
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from tf_trpo.cli.benchmark.suites import Entry, read_suite
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.train import main as train
 from tf_trpo.results import CurvePoint, RunResult, interquartile_mean, learning_curve, write_table
 
 CURVE_POINTS = 40
@@ -116,43 +119,48 @@ def _is_finished(run: Run) -> bool:
 def _train_all(runs: Sequence[Run], jobs: int) -> list[str]:
     """Train and evaluate; what went wrong, a line for each run that failed."""
     failures = []
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    # A fresh process for each run: TensorFlow's threads are set but once, and its memory is given back.
+    pool = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+    try:
         trained = {pool.submit(_train, run): run for run in runs}
-        try:
-            for number, future in enumerate(concurrent.futures.as_completed(trained), 1):
-                path = trained[future].folder.path
-                error = future.exception()
-                if isinstance(error, subprocess.CalledProcessError):
-                    lines = str(error.stderr).strip().splitlines() or ["no message"]
-                    failures.append(f"{path} failed: {lines[-1]}")
-                elif error is not None:
-                    raise error
-                print(f"{number} of {len(runs)}: {path}", file=sys.stderr, flush=True)
-        except BaseException:
-            # Ctrl-C reaches the running ones by itself; those that wait must not begin.
-            pool.shutdown(cancel_futures=True)
-            raise
+        for number, future in enumerate(concurrent.futures.as_completed(trained), 1):
+            path, failure = trained[future].folder.path, future.result()
+            if failure is not None:
+                failures.append(f"{path} failed: {failure}")
+            print(f"{number} of {len(runs)}: {path}", file=sys.stderr, flush=True)
+    finally:
+        # Ctrl-C reaches the running ones by itself; those that wait must not begin.
+        pool.shutdown(cancel_futures=True)
     return failures
 
 
-def _train(run: Run) -> None:
+def _train(run: Run) -> str | None:
+    """Train and evaluate one run; the last line of what it said if it failed."""
     # What is there is of a run that was broken off.
     shutil.rmtree(run.folder.path, ignore_errors=True)
-    _call("train", *run.arguments)
-    evaluations = {}
-    for mode, options in (("deterministic", []), ("stochastic", ["--stochastic"])):
-        # Other episodes than the training's own evaluations had, which took the run's seed.
-        seed = str(run.seed + 1_000_000)
-        arguments = [str(run.folder.path), "--episodes", str(run.episodes), "--seed", seed, "--json", *options]
-        evaluations[mode] = json.loads(_call("evaluate", *arguments))
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            train(run.arguments)
+            evaluations = _evaluations(run)
+    except SystemExit:
+        return said.getvalue().strip().rpartition("\n")[2]
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
     aside = run.finished.with_suffix(".partial")
     aside.write_text(json.dumps(evaluations) + "\n", encoding="utf-8")
     aside.replace(run.finished)
+    return None
 
 
-def _call(command: str, *arguments: str) -> str:
-    line = [sys.executable, "-m", "tf_trpo", command, *arguments]
-    return subprocess.run(line, check=True, capture_output=True, text=True).stdout
+def _evaluations(run: Run) -> dict[str, dict[str, float]]:
+    agent = run.folder.load_agent()
+    # Other episodes than the training's own evaluations had, which took the run's seed.
+    seed = run.seed + 1_000_000
+    return {
+        mode: agent.evaluate(run.entry.env, run.episodes, stochastic=mode == "stochastic", seed=seed)
+        for mode in ("deterministic", "stochastic")
+    }
 
 
 def _result(run: Run) -> RunResult:
