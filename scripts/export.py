@@ -3,4 +3,6 @@
 
 from tf_trpo.cli import run_command
 
-run_command("export")
+# Processes that this one starts import it again.
+if __name__ == "__main__":
+    run_command("export")

@@ -100,16 +100,6 @@ def test_a_ratio_is_how_many_times_as_fast_ours_is(command, capsys, fake_python)
             assert row["times as fast"] == pytest.approx(row["ours, steps/s"]["median"] / row["sb3, steps/s"]["median"])
 
 
-def refused(capsys, *arguments):
-    with pytest.raises(SystemExit) as exit_info:
-        main(["benchmark", *map(str, arguments)])
-    captured = capsys.readouterr()
-    assert exit_info.value.code == 2
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -121,15 +111,15 @@ def refused(capsys, *arguments):
         (["update", "--against-sb3", "/nowhere/python"], "/nowhere/python cannot be run"),
     ],
 )
-def test_bad_input_is_refused_in_one_line(capsys, arguments, words):
-    assert words in refused(capsys, *arguments)
+def test_bad_input_is_refused_in_one_line(refused, arguments, words):
+    assert words in refused("benchmark", *arguments)
 
 
-def test_a_python_without_sb3_is_refused_with_its_own_words(capsys, tmp_path):
+def test_a_python_without_sb3_is_refused_with_its_own_words(refused, tmp_path):
     path = tmp_path / "python"
     path.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'sb3_contrib'\" >&2\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    said = refused(capsys, "update", *TINY["update"], "--repeats", "1", "--against-sb3", path)
+    said = refused("benchmark", "update", *TINY["update"], "--repeats", "1", "--against-sb3", path)
     assert "could not run sb3-contrib: ModuleNotFoundError" in said
 
 

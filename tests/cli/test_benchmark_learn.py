@@ -2,6 +2,9 @@
 
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,26 +14,35 @@ from tf_trpo.cli.benchmark.suites import bundled_suites, read_suite
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.results import CurvePoint, RunResult, read_table
 
+SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 TINY = "{total_steps: 96, num_steps: 32, hidden_sizes: [4], value_hidden_sizes: [4], jit_compile: false}"
 
 
 @pytest.fixture
-def learn(tmp_path, monkeypatch, capsys):
-    """learn(text of a suite, *options): output, or with the exit status for a refusal."""
+def learn_refused(tmp_path, monkeypatch, refused):
+    """learn_refused(text of a suite, *options): the line on standard error."""
     monkeypatch.chdir(tmp_path)
 
-    def run(text, *options):
+    def run(text, *options, **progress):
         (tmp_path / "tiny.yaml").write_text(text)
-        main(["benchmark", "learn", "--suite", "tiny.yaml", "--episodes", "2", *map(str, options)])
-        return capsys.readouterr()
+        return refused("benchmark", "learn", "--suite", "tiny.yaml", "--episodes", "2", *options, **progress)
 
     return run
 
 
-def test_runs_are_trained_once_and_end_in_the_tables(learn, tmp_path):
+def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, monkeypatch, capsys):
     suite = f"CartPole-v1:\n  small: {TINY}\n  other: {TINY}\n"
-    said = learn(suite, "--seeds", 2, "--first-seed", 7, "--only", "small")
-    assert said.err.count("\n") == 2
+    (tmp_path / "tiny.yaml").write_text(suite)
+    options = ["--suite", "tiny.yaml", "--episodes", "2", "--seeds", "2", "--first-seed", "7", "--only", "small"]
+    said = subprocess.run(
+        [sys.executable, SCRIPT, "learn", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert said.stderr.count("\n") == 2
     results = read_table(tmp_path / "docs" / "results" / "tiny" / "results.csv", RunResult)
     assert [(run.env, run.name, run.seed, run.steps, run.episodes) for run in results] == [
         ("CartPole-v1", "small", seed, 96, 2) for seed in (7, 8)
@@ -44,39 +56,30 @@ def test_runs_are_trained_once_and_end_in_the_tables(learn, tmp_path):
     curves = read_table(tmp_path / "docs" / "results" / "tiny" / "curves.csv", CurvePoint)
     assert {point.seed for point in curves} == {7, 8}
     assert all(0 < point.kl <= 0.01 for point in curves)
-    assert "| CartPole-v1 | small | 2 |" in said.out
+    assert "| CartPole-v1 | small | 2 |" in said.stdout
 
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")}
-    again = learn(suite, "--seeds", 2, "--first-seed", 7, "--only", "CartPole-v1/small")
-    assert again.err == ""
-    assert again.out == said.out
+    monkeypatch.chdir(tmp_path)
+    main(["benchmark", "learn", *options[:-1], "CartPole-v1/small"])
+    assert capsys.readouterr() == (said.stdout, "")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == files
 
 
-def refusal(run, capsys):
-    with pytest.raises(SystemExit) as exit_info:
-        run()
-    assert exit_info.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    return captured.err
-
-
-def test_a_run_of_other_settings_is_not_taken_for_done(learn, tmp_path, capsys):
+def test_a_run_of_other_settings_is_not_taken_for_done(learn_refused, tmp_path):
     folder = tmp_path / "runs" / "learn" / "tiny" / "CartPole-v1" / "small" / "0"
     folder.mkdir(parents=True)
     settings = parse_settings([f"--run-dir={folder.relative_to(tmp_path)}", "--threads=1"], prog="train").flat()
     (folder / "config.json").write_text(json.dumps({"settings": settings | {"gamma": 0.5}}))
     for name in ("final_evaluations.json", "agent.keras"):
         (folder / name).write_text("{}")
-    error = refusal(lambda: learn("CartPole-v1: {small: {}}", "--seeds", 1), capsys)
+    error = learn_refused("CartPole-v1: {small: {}}", "--seeds", 1)
     assert "was trained with other settings (gamma)" in error
     assert "--runs-dir" in error
 
 
-def test_a_run_that_fails_is_named_with_its_reason(learn, tmp_path, capsys):
+def test_a_run_that_fails_is_named_with_its_reason(learn_refused, tmp_path):
     suite = "CartPole-v1: {bad: {backend: sync, max_kl: -1}}"
-    error = refusal(lambda: learn(suite, "--seeds", 1), capsys)
+    error = learn_refused(suite, "--seeds", 1, progress_lines=1)
     assert "CartPole-v1/bad/0 failed: error: max_kl must be positive" in error
     assert not (tmp_path / "docs").exists()
 
@@ -95,10 +98,8 @@ def test_a_run_that_fails_is_named_with_its_reason(learn, tmp_path, capsys):
         ("CartPole-v1: {a: {}}", ["--jobs", "0"], "jobs must be at least 1"),
     ],
 )
-def test_bad_input_is_refused_in_one_line(learn, capsys, tmp_path, suite, options, words):
-    error = refusal(lambda: learn(suite, *options), capsys)
-    assert words in error
-    assert error.count("\n") == 1
+def test_bad_input_is_refused_in_one_line(learn_refused, tmp_path, suite, options, words):
+    assert words in learn_refused(suite, *options)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 

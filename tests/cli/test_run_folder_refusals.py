@@ -19,17 +19,6 @@ def run(tmp_path):
     return folder
 
 
-def refused(capsys, *arguments):
-    with pytest.raises(SystemExit) as exit_info:
-        main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    assert exit_info.value.code == 2
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
 @pytest.fixture(params=["evaluate", "export"])
 def command(request, tmp_path):
     """The command as a function of the run folder: its arguments."""
@@ -43,54 +32,52 @@ def test_a_good_run_is_not_refused(command, run, capsys):
     assert capsys.readouterr().out
 
 
-def test_a_folder_that_is_not_there(command, tmp_path, capsys):
-    assert f"{tmp_path / 'nowhere'} holds no trained agent" in refused(capsys, *command(tmp_path / "nowhere"))
+def test_a_folder_that_is_not_there(command, tmp_path, refused):
+    assert f"{tmp_path / 'nowhere'} holds no trained agent" in refused(*command(tmp_path / "nowhere"))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_holds_something_else(command, tmp_path, capsys):
+def test_a_folder_that_holds_something_else(command, tmp_path, refused):
     (tmp_path / "notes").mkdir()
-    assert "holds no trained agent (agent.keras is missing)" in refused(capsys, *command(tmp_path / "notes"))
+    assert "holds no trained agent (agent.keras is missing)" in refused(*command(tmp_path / "notes"))
 
 
-def test_a_run_that_has_not_ended(command, run, capsys, tmp_path):
+def test_a_run_that_has_not_ended(command, run, refused, tmp_path):
     run.agent.unlink()
-    assert "holds no trained agent" in refused(capsys, *command(run.path))
+    assert "holds no trained agent" in refused(*command(run.path))
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
-def test_a_broken_configuration(command, run, capsys, text):
+def test_a_broken_configuration(command, run, refused, text):
     run.config.write_text(text)
-    assert f"{run.config} cannot be read" in refused(capsys, *command(run.path))
+    assert f"{run.config} cannot be read" in refused(*command(run.path))
 
 
-def test_a_missing_configuration(command, run, capsys):
+def test_a_missing_configuration(command, run, refused):
     run.config.unlink()
-    assert f"{run.config} cannot be read" in refused(capsys, *command(run.path))
+    assert f"{run.config} cannot be read" in refused(*command(run.path))
 
 
 @pytest.mark.parametrize("kept", [0, 100, -100], ids=["empty", "the beginning", "cut short"])
-def test_an_agent_file_that_is_not_whole(command, run, capsys, kept):
+def test_an_agent_file_that_is_not_whole(command, run, refused, kept):
     run.agent.write_bytes(run.agent.read_bytes()[:kept])
-    assert f"{run.agent} cannot be loaded" in refused(capsys, *command(run.path))
+    assert f"{run.agent} cannot be loaded" in refused(*command(run.path))
 
 
-def test_an_environment_that_is_not_here_any_more(run, capsys):
+def test_an_environment_that_is_not_here_any_more(run, refused):
     run.config.write_text(json.dumps({"settings": {"env": "Gone-v0"}}))
-    assert "Gone" in refused(capsys, "evaluate", run.path)
+    assert "Gone" in refused("evaluate", run.path)
 
 
 @pytest.mark.parametrize(
     ("option", "value"), [("episodes", 0), ("episodes", -1), ("seed", -1), ("seed", 2**31)], ids=str
 )
-def test_an_option_of_evaluate_out_of_range(run, capsys, option, value):
-    assert option in refused(capsys, "evaluate", run.path, f"--{option}", value)
+def test_an_option_of_evaluate_out_of_range(run, refused, option, value):
+    assert option in refused("evaluate", run.path, f"--{option}", value)
 
 
-def test_an_output_that_is_a_file(run, tmp_path, capsys):
+def test_an_output_that_is_a_file(run, tmp_path, refused):
     (tmp_path / "file").write_text("mine")
-    assert f"{tmp_path / 'file'} cannot be written" in refused(
-        capsys, "export", run.path, "--output", tmp_path / "file"
-    )
+    assert f"{tmp_path / 'file'} cannot be written" in refused("export", run.path, "--output", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"

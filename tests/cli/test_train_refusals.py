@@ -62,24 +62,12 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-def refused(capsys, *arguments):
-    """The one line on standard error of a refused training."""
-    with pytest.raises(SystemExit) as exit_info:
-        main(["train", *map(str, arguments)])
-    captured = capsys.readouterr()
-    assert exit_info.value.code == 2
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in OUT_OF_RANGE.items() for value in values]
 )
-def test_an_option_out_of_range_is_refused_by_its_name(name, value, capsys, workplace):
+def test_an_option_out_of_range_is_refused_by_its_name(name, value, refused, workplace):
     algorithm = ["--algorithm", ALGORITHM_OF.get(name, "trpo")]
-    error = refused(capsys, *algorithm, f"--{name.replace('_', '-')}", value)
+    error = refused("train", *algorithm, f"--{name.replace('_', '-')}", value)
     assert name in error
     assert "is a setting of" not in error
     assert not list(workplace.iterdir())
@@ -90,7 +78,7 @@ def test_an_option_out_of_range_is_refused_by_its_name(name, value, capsys, work
     [
         ("trpo", "vanilla_learning_rate", "0.5", "vanilla-policy-gradient"),
         ("trpo", "natural_learning_rate", "0.5", "natural-policy-gradient"),
-        ("natural-policy-gradient", "backtrack_ratio", "0.5", "trpo"),
+        ("natural-policy-gradient", "backtrack_ratio", "0.5", "trpo and kl-penalty"),
         ("natural-policy-gradient", "vanilla_optimizer", "adam", "vanilla-policy-gradient"),
         ("vanilla-policy-gradient", "max_kl", "0.5", "trpo and natural-policy-gradient"),
         ("vanilla-policy-gradient", "cg_iterations", "5", "trpo and natural-policy-gradient and kl-penalty"),
@@ -98,21 +86,21 @@ def test_an_option_out_of_range_is_refused_by_its_name(name, value, capsys, work
         ("trpo", "penalty", "fixed", "kl-penalty"),
     ],
 )
-def test_a_setting_of_another_algorithm_is_refused(algorithm, option, value, owners, capsys, workplace):
-    error = refused(capsys, "--algorithm", algorithm, f"--{option.replace('_', '-')}", value)
-    assert error == f"error: {option} is a setting of {owners}, and does nothing in {algorithm}\n"
+def test_a_setting_of_another_algorithm_is_refused(algorithm, option, value, owners, refused, workplace):
+    error = refused("train", "--algorithm", algorithm, f"--{option.replace('_', '-')}", value)
+    assert error == f"error: {option} is a setting of {owners}, and does nothing in {algorithm}"
     assert not list(workplace.iterdir())
 
 
-def test_a_theory_without_discount_is_refused(capsys, workplace):
-    error = refused(capsys, "--algorithm", "kl-penalty", "--penalty", "theory", "--gamma", "1")
-    assert error == "error: gamma must be in (0, 1), got 1.0\n"
+def test_a_theory_without_discount_is_refused(refused, workplace):
+    error = refused("train", "--algorithm", "kl-penalty", "--penalty", "theory", "--gamma", "1")
+    assert error == "error: gamma must be in (0, 1), got 1.0"
 
 
-def test_a_setting_of_another_algorithm_is_refused_in_a_preset_of_ones_own(capsys, workplace):
+def test_a_setting_of_another_algorithm_is_refused_in_a_preset_of_ones_own(refused, workplace):
     preset = workplace / "mine.yaml"
     preset.write_text("max_kl: 0.5\nalgorithm: vanilla-policy-gradient\n")
-    assert "max_kl is a setting of trpo" in refused(capsys, "--preset", preset)
+    assert "max_kl is a setting of trpo" in refused("train", "--preset", preset)
 
 
 def test_every_number_is_tried():
@@ -149,8 +137,8 @@ def test_an_option_that_cannot_be_read_is_refused_by_its_name(arguments, message
     "env", ["CartPoole-v1", "CartPole-v99", "no//id", "", "nowhere/CartPole-v1", "nomodule:Env-v0"]
 )
 @pytest.mark.parametrize("backend", ["sync", "envpool"])
-def test_an_unknown_environment_is_refused(env, backend, capsys, workplace):
-    refused(capsys, "--env", env, "--backend", backend)
+def test_an_unknown_environment_is_refused(env, backend, refused, workplace):
+    refused("train", "--env", env, "--backend", backend)
     assert not list(workplace.iterdir())
 
 
@@ -173,45 +161,45 @@ def registered():
         del gym.registry[name]
 
 
-def test_an_environment_with_other_actions_is_refused(registered, capsys, workplace):
-    error = refused(capsys, "--env", registered["MultiDiscrete"])
+def test_an_environment_with_other_actions_is_refused(registered, refused, workplace):
+    error = refused("train", "--env", registered["MultiDiscrete"])
     assert "MultiDiscrete([2 2]) is not supported: only Box and Discrete are" in error
     assert not list(workplace.iterdir())
 
 
-def test_an_environment_that_envpool_does_not_have_is_refused_before_a_folder_is_made(registered, capsys, workplace):
+def test_an_environment_that_envpool_does_not_have_is_refused_before_a_folder_is_made(registered, refused, workplace):
     pytest.importorskip("envpool")
-    error = refused(capsys, "--env", registered["unknown to EnvPool"], "--backend", "envpool")
+    error = refused("train", "--env", registered["unknown to EnvPool"], "--backend", "envpool")
     assert "EnvPool has no environment 'TestWalk-v0'" in error
     assert not list(workplace.iterdir())
 
 
 def test_an_environment_that_is_another_one_in_envpool_is_refused_before_a_folder_is_made(
-    registered, capsys, workplace
+    registered, refused, workplace
 ):
     pytest.importorskip("envpool")
-    error = refused(capsys, "--env", registered["another in EnvPool"], "--backend", "envpool")
+    error = refused("train", "--env", registered["another in EnvPool"], "--backend", "envpool")
     assert "the agent observes arrays of shape (2,), the environment gives" in error
     assert not list(workplace.iterdir())
 
 
-def test_envpool_that_is_not_installed_is_refused_before_a_folder_is_made(monkeypatch, capsys, workplace):
+def test_envpool_that_is_not_installed_is_refused_before_a_folder_is_made(monkeypatch, refused, workplace):
     monkeypatch.setitem(sys.modules, "envpool", None)
-    assert 'pip install "tf_trpo[envpool]"' in refused(capsys, "--backend", "envpool")
+    assert 'pip install "tf_trpo[envpool]"' in refused("train", "--backend", "envpool")
     assert not list(workplace.iterdir())
 
 
-def test_a_run_folder_that_exists_is_refused_and_left_as_it_is(capsys, workplace):
+def test_a_run_folder_that_exists_is_refused_and_left_as_it_is(refused, workplace):
     folder = workplace / "run"
     folder.mkdir()
     (folder / "config.json").write_text("mine")
-    error = refused(capsys, "--run-dir", folder)
+    error = refused("train", "--run-dir", folder)
     assert str(folder) in error
     assert "--run-dir" in error
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"config.json": "mine"}
 
 
-def test_a_run_folder_that_cannot_be_made_is_refused(capsys, workplace):
+def test_a_run_folder_that_cannot_be_made_is_refused(refused, workplace):
     (workplace / "file").write_text("mine")
-    assert "cannot be made" in refused(capsys, "--run-dir", workplace / "file" / "run")
+    assert "cannot be made" in refused("train", "--run-dir", workplace / "file" / "run")
     assert (workplace / "file").read_text() == "mine"

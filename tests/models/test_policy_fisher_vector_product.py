@@ -8,7 +8,6 @@ import tensorflow as tf
 from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
 from tf_trpo.numerics import (
     double_backprop_fisher_vector_product,
-    flatten,
     gauss_newton_fisher_vector_product,
     hessian_product_at_minimum,
 )
@@ -61,7 +60,7 @@ class Problem:
     def __init__(self, policy, observations=None):
         self.policy = policy
         self.observations = tf.constant(normals(NUM_SAMPLES, 3) if observations is None else observations)
-        self.theta = flatten([variable.value for variable in policy.trainable_variables])
+        self.theta = policy.flat_weights
         self.weights = sample_weights()
 
     def parameters(self, theta):

@@ -9,7 +9,6 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, ValueFunction
-from tf_trpo.numerics import flatten
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -84,7 +83,7 @@ def test_all_weights_are_there_before_the_first_call(name):
 def test_parameters_at_the_flat_weights_are_the_distribution_parameters(name):
     policy = make_policy(name)
     observations = normals(5, *policy.observation_shape)
-    theta = flatten([variable.value for variable in policy.trainable_variables])
+    theta = policy.flat_weights
     expected = policy.distribution_parameters(observations).numpy()
     np.testing.assert_array_equal(policy.parameters_at(theta, observations), expected)
 
@@ -94,7 +93,7 @@ def test_parameters_at_other_weights_are_those_after_setting_them(name):
     policy = make_policy(name)
     observations = normals(5, *policy.observation_shape)
     before = [variable.numpy() for variable in policy.weights]
-    theta = flatten([variable.value for variable in policy.trainable_variables])
+    theta = policy.flat_weights
     other = theta + 0.3 * normals(theta.shape[0], seed=1)
     pure = policy.parameters_at(other, observations).numpy()
     for variable, value in zip(policy.weights, before, strict=True):
@@ -113,7 +112,7 @@ def test_parameters_at_other_weights_are_those_after_setting_them(name):
 def test_every_weight_of_the_network_gets_a_gradient(name):
     policy = make_policy(name)
     observations = normals(20, *policy.observation_shape)
-    theta = flatten([variable.value for variable in policy.trainable_variables])
+    theta = policy.flat_weights
     with tf.GradientTape() as tape:
         tape.watch(theta)
         total = tf.reduce_sum(tf.sin(policy.parameters_at(theta, observations)))

@@ -82,6 +82,7 @@ class Stepper:
         self.optimizer = optimizer
         self.optimizer.build(self.policy)
         self._initial = [variable.numpy() for variable in self.policy.weights]
+        self._initial_state = [variable.numpy() for variable in optimizer.variables]
         self._step = tf.function(
             lambda batch: self.optimizer.step(self.policy, batch, chunk_size=chunk_size),
             jit_compile=jit_compile,
@@ -114,6 +115,12 @@ class Stepper:
     def fisher(self, batch):
         """The Fisher matrix by its definition: dense, without damping."""
         return self._hessian(tf.constant(self.theta()), batch).numpy().astype(np.float64)
+
+    def forget(self):
+        """Set the optimizer's state back to its start."""
+        for variable, value in zip(self.optimizer.variables, self._initial_state, strict=True):
+            variable.assign(value)
+        return self
 
     def restart(self, seed):
         """Weights away from the start, where every state has the same distribution."""

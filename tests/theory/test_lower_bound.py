@@ -19,6 +19,7 @@ from tf_trpo.theory import (
 )
 
 PROPERTY = settings(deadline=None, max_examples=150, derandomize=True)
+THOUSAND = settings(PROPERTY, max_examples=1000)
 SEEDS = st.integers(0, 1_000_000)
 GAMMAS = st.sampled_from([0.0, 0.05, 0.5, 0.9, 0.99])
 MIXTURES = st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.03, 0.3, 1.0])
@@ -28,7 +29,7 @@ def scale_of(mdp):
     return np.abs(mdp.rewards).max() / (1 - mdp.gamma) ** 2
 
 
-@PROPERTY
+@THOUSAND
 @given(seed=SEEDS, gamma=GAMMAS)
 def test_identity_holds_for_any_two_policies(make_mdp, make_policy, seed, gamma):
     mdp = make_mdp(seed, gamma)
@@ -38,7 +39,7 @@ def test_identity_holds_for_any_two_policies(make_mdp, make_policy, seed, gamma)
     np.testing.assert_allclose(performance_difference(old, new), difference, rtol=1e-9, atol=1e-9 * scale)
 
 
-@PROPERTY
+@THOUSAND
 @given(seed=SEEDS, gamma=GAMMAS, mixture=MIXTURES)
 def test_bounds_hold_for_any_two_policies(make_mdp, make_policy, seed, gamma, mixture):
     mdp = make_mdp(seed, gamma)
@@ -51,7 +52,7 @@ def test_bounds_hold_for_any_two_policies(make_mdp, make_policy, seed, gamma, mi
     assert max_total_variation(old.policy, new.policy) ** 2 <= max_kl_divergence(old.policy, new.policy) + 1e-15
 
 
-@PROPERTY
+@THOUSAND
 @given(seed=SEEDS, gamma=st.sampled_from([0.3, 0.9, 0.99]))
 def test_bounds_hold_where_the_policy_moves_against_the_advantages(make_mdp, make_policy, seed, gamma):
     """Adversarial pairs: the new policy is the greedy or the worst one, or a small way towards it."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_trpo.models.distributions import Distribution, kl_divergence
 from tf_trpo.models.networks import feature_shape, layer_seeds, mlp, output_layer
 from tf_trpo.models.normalization import RunningNormalization
-from tf_trpo.numerics import hessian_product_at_minimum, unflatten
+from tf_trpo.numerics import flatten, hessian_product_at_minimum, unflatten
 
 
 class Policy(keras.Model):
@@ -100,6 +100,17 @@ class Policy(keras.Model):
             return self.distribution(parameters).entropy()
         except NotImplementedError:
             return tf.fill([tf.shape(parameters)[0]], tf.cast(float("nan"), parameters.dtype))
+
+    @property
+    def flat_weights(self) -> tf.Tensor:
+        """The trainable weights as one vector [P]."""
+        return flatten([variable.value for variable in self.trainable_variables])
+
+    def assign_flat_weights(self, theta: tf.Tensor) -> None:
+        """Set the trainable weights from one vector [P]."""
+        variables = self.trainable_variables
+        for variable, value in zip(variables, unflatten(theta, variables), strict=True):
+            variable.assign(value)
 
     def parameters_at(self, theta: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
         """Distribution parameters as a pure function of the flat trainable weights theta [P]."""

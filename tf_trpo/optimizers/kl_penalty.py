@@ -24,7 +24,7 @@ from tf_trpo.numerics import (
 )
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import FisherVectorProduct, Objective
-from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, flat_weights, require, without_line_search
+from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, require, without_line_search
 from tf_trpo.optimizers.vanilla_policy_gradient import ascend
 
 Penalty = Literal["fixed", "adaptive", "theory"]
@@ -187,7 +187,7 @@ class KLPenalty(PolicyOptimizer):
 
         def minibatch_step(step: tf.Tensor) -> tuple[tf.Tensor]:
             rows, counted = minibatch_rows(orders, step, size)
-            theta = flat_weights(objective.policy)
+            theta = objective.policy.flat_weights
             ascend(self.optimizer, objective.policy, objective.penalised_gradient(theta, coefficient, rows, counted))
             return (step + 1,)
 
@@ -195,7 +195,7 @@ class KLPenalty(PolicyOptimizer):
         # A batch that is not finite as a whole is left alone, though some of its minibatches may be.
         steps = tf.where(tf.reduce_all(tf.math.is_finite(gradient)), steps, 0)
         tf.while_loop(lambda step: step < steps, minibatch_step, [tf.constant(0)])
-        return flat_weights(objective.policy)
+        return objective.policy.flat_weights
 
     def _adapt(self, coefficient: tf.Tensor, search: LineSearchResult) -> tf.Tensor:
         moved = tf.not_equal(search.status, LineSearchStatus.NO_DIRECTION)

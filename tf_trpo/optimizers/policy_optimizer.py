@@ -14,8 +14,6 @@ from tf_trpo.numerics import (
     ConjugateGradientStatus,
     LineSearchResult,
     LineSearchStatus,
-    flatten,
-    unflatten,
 )
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.outcome import Outcome
@@ -72,9 +70,9 @@ class PolicyOptimizer(abc.ABC):
         Returns:
           The `Outcome`.
         """
-        objective = Objective(policy, batch, flat_weights(policy), chunk_size)
+        objective = Objective(policy, batch, policy.flat_weights, chunk_size)
         proposal = self.propose(objective)
-        assign_weights(policy, proposal.search.theta)
+        policy.assign_flat_weights(proposal.search.theta)
         return _outcome(objective, proposal)
 
     @abc.abstractmethod
@@ -96,18 +94,6 @@ class PolicyOptimizer(abc.ABC):
     def from_config(cls, config: dict[str, Any]) -> PolicyOptimizer:
         """The inverse of `get_config`."""
         return cls(**config)
-
-
-def flat_weights(policy: Policy) -> tf.Tensor:
-    """The policy's trainable weights as one vector [P]."""
-    return flatten([variable.value for variable in policy.trainable_variables])
-
-
-def assign_weights(policy: Policy, theta: tf.Tensor) -> None:
-    """Set the policy's trainable weights from one vector [P]."""
-    variables = policy.trainable_variables
-    for variable, value in zip(variables, unflatten(theta, variables), strict=True):
-        variable.assign(value)
 
 
 def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearchResult:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_trpo.models import Policy
 from tf_trpo.numerics import unflatten
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, flat_weights, without_line_search
+from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, without_line_search
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -43,7 +43,7 @@ class VanillaPolicyGradient(PolicyOptimizer):
     def propose(self, objective: Objective) -> Proposal:
         gradient = objective.gradient()
         ascend(self.optimizer, objective.policy, gradient)
-        return Proposal(gradient, without_line_search(objective, flat_weights(objective.policy)))
+        return Proposal(gradient, without_line_search(objective, objective.policy.flat_weights))
 
     def get_config(self) -> dict[str, Any]:
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer)}

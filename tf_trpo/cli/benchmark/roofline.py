@@ -10,7 +10,6 @@ import tensorflow as tf
 from tf_trpo.cli.benchmark.timing import Measured, in_turns, seconds
 from tf_trpo.estimation import Batch
 from tf_trpo.models import GaussianPolicy, mlp
-from tf_trpo.numerics import flatten
 from tf_trpo.optimizers.objective import Objective
 
 OBSERVATION_SIZE, NUM_ACTIONS = 17, 6
@@ -47,7 +46,7 @@ def _fisher_vector_products(hidden_sizes: Sequence[int], samples: int) -> Callab
 
     @tf.function(jit_compile=True, autograph=False)
     def run(vector: tf.Tensor) -> tf.Tensor:
-        theta = flatten([variable.value for variable in policy.trainable_variables])
+        theta = policy.flat_weights
         product = Objective(policy, batch, theta).fisher_vector_product()
         # The next vector depends on the product, so that none can be left out, and stays of its size.
         return _repeated(lambda v: product(v) + 0.1 * v, vector)

@@ -13,7 +13,6 @@ from tf_trpo.cli.benchmark.roofline import random_policy_and_batch
 from tf_trpo.cli.benchmark.timing import Measured, in_turns, seconds
 from tf_trpo.estimation import Batch
 from tf_trpo.models import Policy
-from tf_trpo.numerics import flatten
 from tf_trpo.optimizers import Outcome, TrustRegion
 
 MAX_KL = 0.06
@@ -91,4 +90,4 @@ class _Step:
         return self._theta() - before, outcome
 
     def _theta(self) -> np.ndarray:
-        return flatten([variable.value for variable in self._policy.trainable_variables]).numpy()
+        return self._policy.flat_weights.numpy()
