@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tf_trpo.cli import main
+from tf_trpo.cli.algorithms import SETTINGS as ALGORITHM_SETTINGS
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.presets import bundled_presets, parse_settings
 from tf_trpo.cli.settings import TrainSettings
@@ -58,13 +59,18 @@ def test_without_arguments_the_defaults():
 
 
 def test_the_presets_that_come_with_the_package():
-    assert bundled_presets() == ["cartpole", "mujoco"]
+    assert bundled_presets() == ["cartpole", "mujoco", "pendulum"]
 
 
-@pytest.mark.parametrize("name", ["cartpole", "mujoco"])
-def test_a_bundled_preset_sets_what_it_says_and_nothing_else(name):
+@pytest.mark.parametrize("name", bundled_presets())
+@pytest.mark.parametrize("algorithm", ALGORITHM_SETTINGS)
+def test_a_bundled_preset_sets_what_it_says_and_the_algorithm_has_and_nothing_else(name, algorithm):
     said = yaml.safe_load((resources.files("tf_trpo") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
-    assert parsed("--preset", name) == TrainSettings().flat() | said
+    foreign = {name for names in ALGORITHM_SETTINGS.values() for name in names} - set(ALGORITHM_SETTINGS[algorithm])
+    used = {name: value for name, value in said.items() if name not in foreign}
+    assert parsed("--preset", name, "--algorithm", algorithm) == TrainSettings().flat() | used | {
+        "algorithm": algorithm
+    }
 
 
 def test_a_yaml_file_can_set_everything(tmp_path):
