@@ -69,12 +69,12 @@ def _curve(points: list[CurvePoint]) -> Curve:
         return np.array(rows, np.float64)
 
     # A step that was refused has no KL, and no logarithm.
-    kl = np.where(of("kl") > 0, of("kl"), np.nan)
+    log_kl = np.ma.log(np.ma.masked_invalid(of("kl")))
     return Curve(
         np.array(steps, np.float64),
         interquartile_mean(of("mean_return")),
-        np.exp(np.nanmean(np.log(kl), axis=0)),
-        np.nanmax(of("largest_kl"), axis=0),
+        np.ma.exp(log_kl.mean(axis=0)).filled(np.nan),
+        np.ma.masked_invalid(of("largest_kl")).max(axis=0).filled(np.nan),
         len(seeds),
     )
 
