@@ -42,7 +42,7 @@ format: $(INSTALLED_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-figures: $(INSTALLED_FIGURES)  ## draw the figures of the theory into docs/figures
+figures: $(INSTALLED_FIGURES)  ## draw the figures of the lecture into docs/figures
 	$(BIN)/python scripts/figures.py --output-dir docs/figures
 
 clean:

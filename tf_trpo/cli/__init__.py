@@ -9,7 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "train": "train an agent and write a run folder",
     "evaluate": "run whole episodes with a trained agent",
-    "benchmark": "measure the speed, alone or against sb3-contrib",
+    "benchmark": "measure the speed, or what is learned over seeds",
     "export": "write a SavedModel for serving",
     "figures": "draw the figures of the lecture",
 }

@@ -15,10 +15,9 @@ from tf_trpo.cli.startup import start_tensorflow
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse options, measure, print. Nothing else should run on the machine."""
-    command = tyro.cli(
-        options.Command, args=argv, prog="benchmark", description="Measure. Nothing else should run on the machine."
-    )
+    """Parse options, measure, print."""
+    description = "Measure the speed (nothing else should run on the machine), or what is learned over seeds."
+    command = tyro.cli(options.Command, args=argv, prog="benchmark", description=description)
     with one_line_errors():
         _check(command)
         if isinstance(command, options.Learn):
