@@ -13,7 +13,9 @@ import numpy as np
 import tensorflow as tf
 from gymnasium.vector import VectorEnv
 
+from tf_trpo.agents.loop_state import LoopState
 from tf_trpo.callbacks import Progress, ReleasesResources
+from tf_trpo.environments.state import can_save_state, load_state, save_state
 from tf_trpo.rollouts import (
     Collector,
     Episode,
@@ -33,92 +35,158 @@ _EPISODE_WINDOW = 100
 """Episodes that the reported mean return and length are taken over, as Stable-Baselines3 does."""
 
 
-def train(
-    agent: TRPO,
-    environments: VectorEnv,
-    total_steps: int,
-    *,
-    num_steps: int,
-    seed: int,
-    callbacks: Sequence[keras.callbacks.Callback],
-    verbose: int,
-) -> keras.callbacks.History:
-    """Run iterations until `total_steps` more environment steps are taken or a callback stops it.
+class TrainingLoop:
+    """Iterations of an agent in a vector environment.
 
-    Every random choice is a function of (seed, iteration), so a run can be repeated bit for bit.
+    Every random choice is a function of (seed, iteration) or of the environments' own generators, so a run can be
+    repeated, and resumed, bit for bit.
 
-    Returns:
-      The Keras History: one entry an iteration for each figure in the logs.
+    Args:
+      agent: compiled.
+      environments: that fit it.
+      num_steps: rows of a rollout.
+      seed: of environments, actions and minibatches.
+      resumed: the state of a loop to go on from, with the agent as it was then. Environments whose state it has
+        not are reset.
+
+    Raises:
+      ValueError: the state is one of another loop.
     """
-    num_envs = environments.num_envs
-    first = int(agent.iterations.numpy())
-    goal = int(agent.env_steps.numpy()) + total_steps
-    actor = make_actor(agent.policy, num_envs)
-    collector = Collector(environments, actor, seed=environment_seeds(seed, Stream.ENVIRONMENTS, num_envs, first))
-    callback_list = keras.callbacks.CallbackList(
-        [*callbacks, *([Progress()] if verbose else [])],
-        add_history=True,
-        model=agent,
-        verbose=verbose,
-        epochs=first + math.ceil(total_steps / (num_steps * num_envs)),
-        steps=1,
-        total_steps=goal,
-    )
-    agent.stop_training = False
-    logs: dict[str, float] = {}
-    callback_list.on_train_begin()
-    report = _Report(agent, num_envs)
-    carry = tf.zeros([num_envs])
-    try:
-        while int(agent.env_steps.numpy()) < goal and not agent.stop_training:
-            iteration = int(agent.iterations.numpy())
-            callback_list.on_epoch_begin(iteration)
-            callback_list.on_train_batch_begin(0)
-            noise = agent.policy.noise([num_steps, num_envs], operation_seed(seed, Stream.ACTIONS, iteration)).numpy()
-            # Just before they are used: a callback may have set them, such as one that restores a backup.
-            actor.update_weights()
-            rollout = collector.collect(noise)
-            orders = agent.learner.orders(num_steps * num_envs, numpy_generator(seed, Stream.MINIBATCHES, iteration))
-            metrics, carry = agent.learner.update(rollout, carry, orders)
-            agent.env_steps.assign_add(int(rollout.valid.sum()))
-            agent.iterations.assign_add(1)
-            logs = report.logs(rollout, metrics)
-            # TerminateOnNaN looks for Keras' name.
-            callback_list.on_train_batch_end(0, {**logs, "loss": logs["train/value_loss"]})
-            callback_list.on_epoch_end(iteration, logs)
-    except BaseException:
-        # Not on_train_end, which says that training is complete: BackupAndRestore deletes its backup then.
-        for callback in callback_list.callbacks:
-            if isinstance(callback, ReleasesResources):
-                callback.release()
-        raise
-    callback_list.on_train_end(logs)
-    return agent.history
+
+    def __init__(
+        self, agent: TRPO, environments: VectorEnv, *, num_steps: int, seed: int, resumed: LoopState | None = None
+    ) -> None:
+        num_envs = environments.num_envs
+        self._agent = agent
+        self._environments = environments
+        self._num_steps = num_steps
+        self._seed = seed
+        iteration = int(agent.iterations.numpy())
+        self._start_steps, self._start_iterations = int(agent.env_steps.numpy()), iteration
+        self._actor = make_actor(agent.policy, num_envs)
+        reset_seeds = environment_seeds(seed, Stream.ENVIRONMENTS, num_envs, iteration)
+        self._collector = Collector(environments, self._actor, seed=reset_seeds)
+        self._discounted_returns = tf.zeros([num_envs])
+        self._report = _Report(num_envs)
+        if resumed is not None:
+            self._resume(resumed)
+
+    def run(
+        self, total_steps: int, callbacks: Sequence[keras.callbacks.Callback], verbose: int
+    ) -> keras.callbacks.History:
+        """Iterate until `total_steps` environment steps are taken since the fit began, or a callback stops it.
+
+        Returns:
+          The Keras History: one entry an iteration for each figure in the logs.
+        """
+        agent = self._agent
+        goal = self._start_steps + total_steps
+        callback_list = keras.callbacks.CallbackList(
+            [*callbacks, *([Progress()] if verbose else [])],
+            add_history=True,
+            model=agent,
+            verbose=verbose,
+            epochs=self._start_iterations + math.ceil(total_steps / (self._num_steps * self._environments.num_envs)),
+            steps=1,
+            total_steps=goal,
+        )
+        agent.stop_training = False
+        logs: dict[str, float] = {}
+        callback_list.on_train_begin()
+        try:
+            while int(agent.env_steps.numpy()) < goal and not agent.stop_training:
+                iteration = int(agent.iterations.numpy())
+                callback_list.on_epoch_begin(iteration)
+                callback_list.on_train_batch_begin(0)
+                logs = self._iterate(iteration)
+                # TerminateOnNaN looks for Keras' name.
+                callback_list.on_train_batch_end(0, {**logs, "loss": logs["train/value_loss"]})
+                callback_list.on_epoch_end(iteration, logs)
+        except BaseException:
+            # Not on_train_end, which says that training is complete: BackupAndRestore deletes its backup then.
+            for callback in callback_list.callbacks:
+                if isinstance(callback, ReleasesResources):
+                    callback.release()
+            raise
+        callback_list.on_train_end(logs)
+        return agent.history
+
+    def state(self) -> LoopState:
+        """The loop between two iterations."""
+        report, collector = self._report, self._collector
+        return LoopState(
+            seed=self._seed,
+            num_steps=self._num_steps,
+            start_steps=self._start_steps,
+            start_iterations=self._start_iterations,
+            elapsed=report.elapsed,
+            discounted_returns=np.array(self._discounted_returns),
+            observations=collector.observations.copy(),
+            just_ended=collector.just_ended.copy(),
+            episode_returns=report.tracker.returns.copy(),
+            episode_lengths=report.tracker.lengths.copy(),
+            episodes=np.array(report.episodes, np.float64).reshape(-1, 2),
+            environments=save_state(self._environments) if can_save_state(self._environments) else None,
+        )
+
+    def _resume(self, state: LoopState) -> None:
+        num_envs = self._environments.num_envs
+        if (state.seed, state.num_steps) != (self._seed, self._num_steps):
+            raise ValueError(
+                f"the checkpoint is of seed {state.seed} and {state.num_steps} rows a rollout, "
+                f"not {self._seed} and {self._num_steps}"
+            )
+        state.check(self._collector.observations.shape[1:], num_envs)
+        self._start_steps, self._start_iterations = state.start_steps, state.start_iterations
+        self._report.resume(state)
+        if state.environments is None:
+            return
+        load_state(self._environments, state.environments)
+        self._collector.observations, self._collector.just_ended = state.observations, state.just_ended
+        self._discounted_returns = tf.constant(state.discounted_returns)
+        self._report.tracker.returns, self._report.tracker.lengths = state.episode_returns, state.episode_lengths
+
+    def _iterate(self, iteration: int) -> dict[str, float]:
+        agent, shape = self._agent, [self._num_steps, self._environments.num_envs]
+        noise = agent.policy.noise(shape, operation_seed(self._seed, Stream.ACTIONS, iteration)).numpy()
+        # Just before they are used: a callback may have set them, such as one that restores a backup.
+        self._actor.update_weights()
+        rollout = self._collector.collect(noise)
+        orders = agent.learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
+        metrics, self._discounted_returns = agent.learner.update(rollout, self._discounted_returns, orders)
+        agent.env_steps.assign_add(int(rollout.valid.sum()))
+        agent.iterations.assign_add(1)
+        steps = int(agent.env_steps.numpy())
+        return {
+            **self._report.episode_figures(rollout),
+            "time/total_timesteps": steps,
+            "time/iterations": int(agent.iterations.numpy()),
+            "time/time_elapsed": self._report.elapsed,
+            "time/fps": (steps - self._start_steps) / self._report.elapsed,
+            **{name: float(value) for name, value in sorted(metrics.items())},
+        }
 
 
 class _Report:
-    """The logs of an iteration: what every callback sees."""
+    """What the logs say beside the update's own figures: the last episodes, and the time."""
 
-    def __init__(self, agent: TRPO, num_envs: int) -> None:
-        self._agent = agent
-        self._tracker = EpisodeTracker(num_envs)
-        self._episodes: deque[Episode] = deque(maxlen=_EPISODE_WINDOW)
+    def __init__(self, num_envs: int) -> None:
+        self.tracker = EpisodeTracker(num_envs)
+        self.episodes: deque[Episode] = deque(maxlen=_EPISODE_WINDOW)
         self._start = time.perf_counter()
-        self._start_steps = int(agent.env_steps.numpy())
 
-    def logs(self, rollout: Rollout, metrics: dict[str, tf.Tensor]) -> dict[str, float]:
-        for finished in self._tracker.finished(rollout):
-            self._episodes.extend(finished)
-        elapsed = time.perf_counter() - self._start
-        steps = int(self._agent.env_steps.numpy())
-        episodes = np.array(self._episodes, np.float64).reshape(-1, 2)
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, those before a resumption included."""
+        return time.perf_counter() - self._start
+
+    def resume(self, state: LoopState) -> None:
+        self.episodes.extend(Episode(float(total), int(length)) for total, length in state.episodes)
+        self._start -= state.elapsed
+
+    def episode_figures(self, rollout: Rollout) -> dict[str, float]:
+        for finished in self.tracker.finished(rollout):
+            self.episodes.extend(finished)
+        episodes = np.array(self.episodes, np.float64).reshape(-1, 2)
         mean_return, mean_length = episodes.mean(axis=0) if len(episodes) else (math.nan, math.nan)
-        return {
-            "rollout/ep_rew_mean": float(mean_return),
-            "rollout/ep_len_mean": float(mean_length),
-            "time/total_timesteps": steps,
-            "time/iterations": int(self._agent.iterations.numpy()),
-            "time/time_elapsed": elapsed,
-            "time/fps": (steps - self._start_steps) / elapsed,
-            **{name: float(value) for name, value in sorted(metrics.items())},
-        }
+        return {"rollout/ep_rew_mean": float(mean_return), "rollout/ep_len_mean": float(mean_length)}

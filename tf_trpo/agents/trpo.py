@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_trpo.agents.checkpoints import newest_checkpoint, read_checkpoint, write_checkpoint
 from tf_trpo.agents.construction import check_fit, make_policy, make_value_function
 from tf_trpo.agents.evaluation import Evaluation, evaluate_policy
 from tf_trpo.agents.iteration import Learner, UpdateSettings
 from tf_trpo.agents.policy_optimizer_state import load_policy_optimizer, own_variables, save_policy_optimizer
-from tf_trpo.agents.training import train
+from tf_trpo.agents.training import TrainingLoop
 from tf_trpo.environments import VectorBackend, open_vector_environment
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
@@ -55,6 +57,7 @@ class TRPO(keras.Model):
         self.return_scale = RunningReturnScale()
         self.env_steps = self.add_weight(shape=(), dtype="int64", trainable=False, name="env_steps")
         self.iterations = self.add_weight(shape=(), dtype="int64", trainable=False, name="iterations")
+        self._loop: TrainingLoop | None = None
         self.built = True
 
     @classmethod
@@ -170,6 +173,7 @@ class TRPO(keras.Model):
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
         verbose: int = 1,
+        resume_from: str | os.PathLike[str] | None = None,
     ) -> keras.callbacks.History:
         """Train for at least `total_steps` environment steps, in whole iterations.
 
@@ -186,12 +190,18 @@ class TRPO(keras.Model):
           seed: of environments, actions and minibatches; same seed, same weights.
           callbacks: any Keras callbacks.
           verbose: 1 shows progress, 0 nothing.
+          resume_from: folder of checkpoints that a `tf_trpo.callbacks.Checkpoint` has written during a fit
+            with the same arguments: the fit goes on from the newest whole one, as if it had never ended.
+            Where the environments' state can be saved (Gymnasium's classic control, MuJoCo and toy text, backend
+            "sync"), the weights are bit for bit those of a fit that was not interrupted; else the environments
+            are reset, and the results agree in distribution only.
 
         Returns:
           A Keras History; `history.history["rollout/ep_rew_mean"]` and so on.
 
         Raises:
           ValueError: the environment does not fit the agent, or a setting out of range.
+          CheckpointError: no checkpoint is whole, or it is one of another agent or fit.
         """
         if total_steps < 1 or num_steps < 1:
             raise ValueError(f"total_steps and num_steps must be at least 1, got {total_steps} and {num_steps}")
@@ -199,15 +209,31 @@ class TRPO(keras.Model):
             environment, num_envs, backend=backend, seed=seed, env_kwargs=env_kwargs
         ) as environments:
             check_fit(self.policy, environments)
-            return train(
-                self,
-                environments,
-                total_steps,
-                num_steps=num_steps,
-                seed=seed,
-                callbacks=[callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks,
-                verbose=verbose,
-            )
+            resumed = None if resume_from is None else read_checkpoint(self, newest_checkpoint(Path(resume_from)))
+            self._loop = TrainingLoop(self, environments, num_steps=num_steps, seed=seed, resumed=resumed)
+            callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
+            try:
+                return self._loop.run(total_steps, callbacks, verbose)
+            finally:
+                self._loop = None
+
+    def save_checkpoint(self, directory: str | os.PathLike[str], *, keep: int = 2) -> Path:
+        """Write all that a fit needs to go on to DIRECTORY/steps-N; for callbacks, at an epoch's end.
+
+        Args:
+          directory: of the checkpoints; made when missing.
+          keep: the newest ones that stay, >= 1.
+
+        Returns:
+          The checkpoint's folder.
+
+        Raises:
+          RuntimeError: no fit is running.
+          OSError: it cannot be written; older ones are as they were.
+        """
+        if self._loop is None:
+            raise RuntimeError("a checkpoint is saved during a fit; agent.save keeps an agent")
+        return write_checkpoint(self, self._loop.state(), Path(directory), keep=keep)
 
     def evaluate(
         self,

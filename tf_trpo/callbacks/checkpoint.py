@@ -1,47 +1,47 @@
-"""Copies of the agent during training."""
+"""Checkpoints during training."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import keras
 
+from tf_trpo.callbacks.every_steps import EverySteps
+
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves the agent as DIRECTORY/steps-N.keras every so many environment steps; keeps the newest.
+    """Writes DIRECTORY/steps-N every so many environment steps, and when training ends; keeps the newest.
 
-    A file is written aside and renamed, so that one that is there is whole.
+    `TRPO.fit(resume_from=DIRECTORY)` goes on from there. Put it last: what other callbacks do at an epoch's
+    end is in the checkpoint then.
 
     Args:
-      directory: folder of the files; made when missing.
+      directory: folder of the checkpoints; made when missing.
       every_steps: environment steps between two of them, >= 1.
       keep: how many to keep, >= 1.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], every_steps: int, *, keep: int = 3) -> None:
+    def __init__(self, directory: str | os.PathLike[str], every_steps: int, *, keep: int = 2) -> None:
         super().__init__()
-        if every_steps < 1 or keep < 1:
-            raise ValueError(f"every_steps and keep must be at least 1, got {every_steps} and {keep}")
-        self._directory = Path(directory)
-        self._every_steps = every_steps
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, got {keep}")
+        self._directory = directory
+        self._every_steps = EverySteps(every_steps)
         self._keep = keep
-        self._last = 0
+        self._last = -1
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._last = int(self.model.env_steps.numpy())
+        self._every_steps.start(int(self.model.env_steps.numpy()))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        steps = int(self.model.env_steps.numpy())
-        if steps - self._last >= self._every_steps:
-            self._save(steps)
-            self._last = steps
+        if self._every_steps.reached(int(self.model.env_steps.numpy())):
+            self._save()
 
-    def _save(self, steps: int) -> None:
-        aside = self._directory / ".writing.keras"
-        self.model.save(aside)
-        aside.rename(self._directory / f"steps-{steps:012d}.keras")
-        for old in sorted(self._directory.glob("steps-*.keras"))[: -self._keep]:
-            old.unlink()
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        if self._last != int(self.model.env_steps.numpy()):
+            self._save()
+
+    def _save(self) -> None:
+        self._last = int(self.model.env_steps.numpy())
+        self.model.save_checkpoint(self._directory, keep=self._keep)

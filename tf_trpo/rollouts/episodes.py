@@ -21,27 +21,31 @@ class EpisodeTracker:
 
     Args:
       num_envs: environments stepped together.
+
+    Attributes:
+      returns: float64 [B], so far, of the episodes that go on.
+      lengths: int64 [B], likewise.
     """
 
     def __init__(self, num_envs: int) -> None:
-        self._returns = np.zeros(num_envs)
-        self._lengths = np.zeros(num_envs, np.int64)
+        self.returns = np.zeros(num_envs)
+        self.lengths = np.zeros(num_envs, np.int64)
 
     def finished(self, rollout: Rollout) -> list[list[Episode]]:
         """Episodes that end in a rollout, in order, one list for each environment."""
         ended = rollout.terminated | rollout.truncated
-        return [self._finished_in(column, rollout, ended) for column in range(len(self._returns))]
+        return [self._finished_in(column, rollout, ended) for column in range(len(self.returns))]
 
     def _finished_in(self, column: int, rollout: Rollout, ended: np.ndarray) -> list[Episode]:
         rewards, valid = rollout.rewards[:, column], rollout.valid[:, column]
         episodes = []
         start = 0
         for end in (np.flatnonzero(ended[:, column]) + 1).tolist():
-            total = self._returns[column] + rewards[start:end].sum()
-            length = self._lengths[column] + np.count_nonzero(valid[start:end])
+            total = self.returns[column] + rewards[start:end].sum()
+            length = self.lengths[column] + np.count_nonzero(valid[start:end])
             episodes.append(Episode(float(total), int(length)))
-            self._returns[column] = self._lengths[column] = 0
+            self.returns[column] = self.lengths[column] = 0
             start = end
-        self._returns[column] += rewards[start:].sum()
-        self._lengths[column] += valid[start:].sum()
+        self.returns[column] += rewards[start:].sum()
+        self.lengths[column] += valid[start:].sum()
         return episodes

@@ -1,0 +1,235 @@
+"""Checkpoints: folders that hold all that training needs to go on, written whole or not at all.
+
+    DIRECTORY/steps-000000102400/
+      variables.index, variables.data-...   tf.train.Checkpoint: weights, optimizers, statistics, counters
+      loop.json, loop.npz                   the fit loop, and the environments' states and generators
+      manifest.json                         size and SHA-256 of each file
+
+Reading one runs no code and makes no object that was not there: variables are restored into those of an agent of the
+same structure, numbers into arrays, JSON into numbers and text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_trpo.agents.loop_state import LoopState
+
+if TYPE_CHECKING:
+    from tf_trpo.agents.trpo import TRPO
+
+_FORMAT = 1
+_VARIABLES = "variables"
+_FILES = frozenset({f"{_VARIABLES}.index", f"{_VARIABLES}.data-00000-of-00001", "loop.json", "loop.npz"})
+_MANIFEST = "manifest.json"
+_NAME = re.compile(r"steps-\d{12,}")
+_LARGEST_JSON = 64 * 2**20
+_LARGEST_ARRAYS = 4 * 2**30
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, foreign, or of another agent; the message says which and what is wrong."""
+
+
+def write_checkpoint(agent: TRPO, state: LoopState, directory: Path, *, keep: int) -> Path:
+    """Write a checkpoint aside, rename it, verify it, and only then delete the oldest ones.
+
+    Args:
+      agent: compiled.
+      state: of the loop that trains it.
+      directory: of the checkpoints; made when missing.
+      keep: whole ones to keep, >= 1.
+
+    Returns:
+      The checkpoint's folder.
+
+    Raises:
+      OSError: it cannot be written; the older ones are as they were.
+      CheckpointError: what was written does not read back; likewise.
+    """
+    steps = int(agent.env_steps.numpy())
+    final = directory / f"steps-{steps:012d}"
+    aside = directory / f".partial-{final.name}"
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.glob(".partial-*"):
+        shutil.rmtree(leftover)
+    try:
+        aside.mkdir()
+        _write_files(agent, state, aside)
+        _synchronise(aside)
+    except (OSError, tf.errors.OpError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or getattr(error, "message", str(error))
+        raise OSError(f"checkpoint {final} cannot be written: {reason}") from error
+    if final.exists():
+        # Of the same number of steps, before a resumption.
+        shutil.rmtree(final)
+    aside.rename(final)
+    _synchronise(directory, files=False)
+    verify_checkpoint(final)
+    for old in list(_newest_first(directory))[keep:]:
+        shutil.rmtree(old)
+    return final
+
+
+def newest_checkpoint(directory: Path) -> Path:
+    """The newest whole checkpoint of a folder.
+
+    Raises:
+      CheckpointError: there is none; the message says what is wrong with those that are there.
+    """
+    reasons = []
+    for path in _newest_first(directory):
+        try:
+            verify_checkpoint(path)
+        except CheckpointError as error:
+            reasons.append(str(error))
+        else:
+            return path
+    raise CheckpointError("; ".join(reasons) or f"{directory} holds no checkpoint")
+
+
+def verify_checkpoint(path: Path) -> None:
+    """Check that a checkpoint has just the files that it should, and these the contents that were written.
+
+    Raises:
+      CheckpointError: it has not.
+    """
+    manifest = _read_json(path, _MANIFEST)
+    if manifest.get("format") != _FORMAT:
+        raise CheckpointError(f"{path} has format {manifest.get('format')!r}, this version reads {_FORMAT}")
+    files = manifest.get("files")
+    if not isinstance(files, dict) or files.keys() != _FILES:
+        raise CheckpointError(f"{path / _MANIFEST} does not list the files of a checkpoint")
+    for name, entry in files.items():
+        file = _regular(path, name)
+        if entry != _fingerprint(file):
+            raise CheckpointError(f"{file} is not as it was written: its size or SHA-256 differs")
+
+
+def read_checkpoint(agent: TRPO, path: Path) -> LoopState:
+    """Restore an agent, and return the state of the loop that trained it.
+
+    Args:
+      agent: compiled, with networks and optimizers like those of the agent that was saved; left as it is
+        where an error is raised.
+      path: the checkpoint's folder.
+
+    Raises:
+      CheckpointError: it is damaged, or one of another agent.
+    """
+    verify_checkpoint(path)
+    try:
+        state = LoopState.unpacked(_read_json(path, "loop.json"), _read_arrays(path / "loop.npz"))
+        prefix = str(path / _VARIABLES)
+        _check_variables(agent, tf.train.load_checkpoint(prefix))
+    except (ValueError, OSError, zipfile.BadZipFile, tf.errors.OpError) as error:
+        raise CheckpointError(f"{path} is no checkpoint of this agent: {' '.join(str(error).split())}") from error
+    tf.train.Checkpoint(**_variables(agent)).read(prefix).assert_consumed()
+    return state
+
+
+def _variables(agent: TRPO) -> dict[str, list[Any]]:
+    """All variables by group, in an order that the agent's structure fixes."""
+    return {
+        "policy": list(agent.policy.weights),
+        "value_function": list(agent.value_function.weights),
+        "return_scale": list(agent.return_scale.weights),
+        "value_optimizer": list(agent.optimizer.variables),
+        "policy_optimizer": list(agent.policy_optimizer.variables),
+        "counters": [agent.env_steps, agent.iterations],
+    }
+
+
+def _check_variables(agent: TRPO, reader: Any) -> None:
+    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
+    shapes = reader.get_variable_to_shape_map()
+    types = reader.get_variable_to_dtype_map()
+    found = {
+        name.removesuffix(suffix): (tuple(shape), types[name])
+        for name, shape in shapes.items()
+        if name.endswith(suffix) and not name.startswith("save_counter")
+    }
+    expected = {
+        f"{group}/{position}": (tuple(variable.shape), tf.as_dtype(variable.dtype))
+        for group, variables in _variables(agent).items()
+        for position, variable in enumerate(variables)
+    }
+    differing = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    if differing:
+        raise ValueError(f"its variables differ in {', '.join(differing[:5])}")
+
+
+def _write_files(agent: TRPO, state: LoopState, folder: Path) -> None:
+    plain, arrays = state.packed()
+    tf.train.Checkpoint(**_variables(agent)).write(str(folder / _VARIABLES))
+    (folder / "loop.json").write_text(json.dumps(plain), encoding="utf-8")
+    np.savez(folder / "loop.npz", allow_pickle=False, **arrays)
+    files = {name: _fingerprint(folder / name) for name in sorted(_FILES)}
+    manifest = {"format": _FORMAT, "files": files}
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _synchronise(folder: Path, *, files: bool = True) -> None:
+    """Have the disk hold what was written, so that a rename never outlives its contents."""
+    for path in [*(folder.iterdir() if files else ()), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _newest_first(directory: Path) -> Iterator[Path]:
+    if not directory.is_dir():
+        return iter(())
+    named = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
+    return iter(sorted(named, key=lambda path: path.name, reverse=True))
+
+
+def _regular(folder: Path, name: str) -> Path:
+    path = folder / name
+    if folder.is_symlink() or path.is_symlink() or not path.is_file():
+        raise CheckpointError(f"{path} is missing, or is a link")
+    return path
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    path = _regular(folder, name)
+    if path.stat().st_size > _LARGEST_JSON:
+        raise CheckpointError(f"{path} is too large")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no JSON object")
+    return content
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        # np.savez does not compress: what would grow in memory is none of its files.
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError(f"{path.name} is compressed")
+        if sum(entry.file_size for entry in entries) > min(_LARGEST_ARRAYS, path.stat().st_size):
+            raise ValueError(f"{path.name} is too large")
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)

@@ -1,0 +1,93 @@
+"""What the fit loop holds between two iterations, beside the agent."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tf_trpo.environments.state import EnvironmentState
+
+
+class LoopState(NamedTuple):
+    """The fit loop between two iterations, with B environments and the last W episodes.
+
+    Attributes:
+      seed: of the fit.
+      num_steps: rows of a rollout.
+      start_steps: environment steps of the agent when the fit began.
+      start_iterations: its iterations, likewise.
+      elapsed: seconds of training until now.
+      discounted_returns: float32 [B], of the episodes so far, for the scale of the rewards.
+      observations: float32 [B, ...], where the next rollout begins.
+      just_ended: bool [B], whether an episode ended with the last step.
+      episode_returns: float64 [B], of the episodes so far.
+      episode_lengths: int64 [B], likewise.
+      episodes: float64 [W, 2], return and length of the last ones.
+      environments: their state; None if nobody knows where they keep it.
+    """
+
+    seed: int
+    num_steps: int
+    start_steps: int
+    start_iterations: int
+    elapsed: float
+    discounted_returns: np.ndarray
+    observations: np.ndarray
+    just_ended: np.ndarray
+    episode_returns: np.ndarray
+    episode_lengths: np.ndarray
+    episodes: np.ndarray
+    environments: EnvironmentState | None
+
+    def packed(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """As JSON and as arrays."""
+        values = self._asdict()
+        environments = values.pop("environments")
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        plain = {name: value for name, value in values.items() if name not in arrays}
+        plain["environments"] = None if environments is None else environments.plain
+        if environments is not None:
+            arrays |= {f"environments/{key}": array for key, array in environments.arrays.items()}
+        return plain, arrays
+
+    @classmethod
+    def unpacked(cls, plain: dict[str, Any], arrays: dict[str, np.ndarray]) -> LoopState:
+        """The inverse of `packed`.
+
+        Raises:
+          ValueError: a part is missing, or of another type.
+        """
+        prefix = "environments/"
+        own = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
+        others = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        types: dict[str, Any] = {
+            "seed": int,
+            "num_steps": int,
+            "start_steps": int,
+            "start_iterations": int,
+            "elapsed": float,
+        }
+        numbers = dict(plain)
+        environments = numbers.pop("environments", None)
+        if numbers.keys() != types.keys() or any(type(numbers[name]) is not types[name] for name in types):
+            raise ValueError("the state of the fit loop lacks parts")
+        if own.keys() | numbers.keys() | {"environments"} != set(cls._fields):
+            raise ValueError("the state of the fit loop lacks arrays")
+        state = None if environments is None else EnvironmentState(environments, others)
+        return cls(**numbers, **own, environments=state)
+
+    def check(self, observation_shape: tuple[int, ...], num_envs: int) -> None:
+        """Raise ValueError unless the arrays are those of so many environments."""
+        expected = {
+            "discounted_returns": ((num_envs,), np.float32),
+            "observations": ((num_envs, *observation_shape), np.float32),
+            "just_ended": ((num_envs,), np.bool_),
+            "episode_returns": ((num_envs,), np.float64),
+            "episode_lengths": ((num_envs,), np.int64),
+            "episodes": ((len(self.episodes), 2), np.float64),
+        }
+        for name, (shape, dtype) in expected.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(f"{name} of the checkpoint is {array.dtype} {array.shape}, here {dtype} {shape}")
