@@ -20,7 +20,7 @@ from tf_trpo.environments import VectorBackend, open_vector_environment
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
-from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
+from tf_trpo.optimizers import KLPenalty, PolicyOptimizer, TrustRegion
 from tf_trpo.serving import export_policy
 
 
@@ -146,6 +146,7 @@ class TRPO(keras.Model):
         self.optimizer = keras.optimizers.get(value_optimizer or keras.optimizers.Adam(1e-3))
         self.optimizer.build(self.value_function.trainable_variables)
         self.settings = UpdateSettings(**settings)
+        _check_discount(self.policy_optimizer, self.settings.gamma)
         self.jit_compile = jit_compile
         self.learner = Learner(
             self.policy,
@@ -304,3 +305,10 @@ class TRPO(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+
+def _check_discount(policy_optimizer: PolicyOptimizer, gamma: float) -> None:
+    """Refuse a theory of another discount than the returns have."""
+    by_theory = isinstance(policy_optimizer, KLPenalty) and policy_optimizer.penalty == "theory"
+    if by_theory and policy_optimizer.gamma != gamma:
+        raise ValueError(f"gamma of the KLPenalty is {policy_optimizer.gamma}, and that of the agent {gamma}")
