@@ -23,7 +23,7 @@ def test_the_default_is_adam_at_one_hundredth(make_stepper_of):
     batch = stepper.batch(0)
     gradient = stepper.gradient(batch)
     step = stepper.step(batch)
-    np.testing.assert_allclose(step.theta - step.old_theta, 0.01 * np.sign(gradient), rtol=0.01, atol=1e-5)
+    np.testing.assert_allclose(step.theta - step.old_theta, 0.01 * np.sign(gradient), rtol=0.05)
 
 
 def test_by_adam_three_steps_are_those_of_its_definition(make_stepper_of):

@@ -309,6 +309,7 @@ class TRPO(keras.Model):
 
 def _check_discount(policy_optimizer: PolicyOptimizer, gamma: float) -> None:
     """Refuse a theory of another discount than the returns have."""
-    by_theory = isinstance(policy_optimizer, KLPenalty) and policy_optimizer.penalty == "theory"
-    if by_theory and policy_optimizer.gamma != gamma:
+    if not isinstance(policy_optimizer, KLPenalty) or policy_optimizer.penalty != "theory":
+        return
+    if policy_optimizer.gamma != gamma:
         raise ValueError(f"gamma of the KLPenalty is {policy_optimizer.gamma}, and that of the agent {gamma}")

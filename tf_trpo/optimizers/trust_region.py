@@ -148,10 +148,8 @@ class TrustRegion(PolicyOptimizer):
         largest = objective.figures(objective.theta + step).max_kl_over_states
         # Where it overflows, backtracking finds the way.
         shorten = tf.math.is_finite(largest) & (largest > radius)
-        factor = tf.where(
-            shorten, tf.sqrt(tf.math.divide_no_nan(tf.convert_to_tensor(radius, tf.float64), largest)), 1.0
-        )
-        return tf.cast(factor, step.dtype) * step
+        within = tf.math.divide_no_nan(tf.convert_to_tensor(radius, tf.float64), largest)
+        return tf.cast(tf.where(shorten, tf.sqrt(within), 1.0), step.dtype) * step
 
     def _limited(self, figures: PolicyFigures) -> tuple[tf.Tensor, ...]:
         """(improvement, the KL that is limited, and the figures that go along)."""
