@@ -13,7 +13,7 @@ from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, PolicyOptimizer
 class Counting(PolicyOptimizer):
     """Moves nothing, and counts its steps in a variable of its own."""
 
-    def build(self, policy):
+    def make_state(self, policy):
         self.steps = tf.Variable([0.0, float(len(policy.trainable_variables))])
 
     @property
@@ -79,15 +79,36 @@ def test_weights_alone_hold_the_state_too(make_agent, tmp_path):
     assert agent.policy_optimizer.steps[0] >= 2
 
 
-def test_weights_go_without_their_state_into_an_agent_of_another_algorithm(make_agent, assert_same_weights, tmp_path):
-    agent = make_agent("CartPole-v1", policy_optimizer=VanillaPolicyGradient("adam"))
+@pytest.mark.parametrize(
+    ("saved", "other"),
+    [
+        (VanillaPolicyGradient("adam"), TrustRegion()),
+        (VanillaPolicyGradient("adam"), VanillaPolicyGradient("nadam")),
+        # One number each, but not of the same kind.
+        (TrustRegion(radius="adaptive"), KLPenalty()),
+        (TrustRegion(), KLPenalty()),
+    ],
+    ids=["none", "another Keras optimizer", "same shapes", "from none"],
+)
+def test_weights_go_without_their_state_into_an_agent_of_another_algorithm(
+    saved, other, make_agent, assert_same_weights, tmp_path
+):
+    agent = make_agent("CartPole-v1", policy_optimizer=saved)
     fit(agent)
     agent.save_weights(tmp_path / "agent.weights.h5")
-    for optimizer in (TrustRegion(), Counting()):
-        other = make_agent("CartPole-v1", policy_optimizer=optimizer, seed=1)
-        with pytest.warns(UserWarning, match="policy optimizer's state is not loaded"):
-            other.load_weights(tmp_path / "agent.weights.h5")
-        assert_same_weights(other.get_weights(), agent.get_weights())
+    loaded = make_agent("CartPole-v1", policy_optimizer=other, seed=1)
+    before = [variable.numpy() for variable in other.variables]
+    with pytest.warns(UserWarning, match="policy optimizer's state is not loaded"):
+        loaded.load_weights(tmp_path / "agent.weights.h5")
+    assert_same_weights(loaded.get_weights(), agent.get_weights())
+    assert_same_weights([variable.numpy() for variable in other.variables], before)
+
+
+def test_a_theory_of_another_discount_than_the_agents_is_refused(make_agent):
+    make_agent("CartPole-v1", policy_optimizer=KLPenalty("theory", gamma=0.9), gamma=0.9)
+    make_agent("CartPole-v1", policy_optimizer=KLPenalty("fixed", gamma=0.8), gamma=0.9)
+    with pytest.raises(ValueError, match=r"gamma of the KLPenalty is 0.99, and that of the agent 0.9"):
+        make_agent("CartPole-v1", policy_optimizer=KLPenalty("theory"), gamma=0.9)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -1,5 +1,6 @@
 """The suite runner: real runs, tables of them, no run twice, and refusals in one line."""
 
+import fcntl
 import json
 import math
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tf_trpo.cli import main
+from tf_trpo.cli.algorithms import check_algorithm, make_policy_optimizer
 from tf_trpo.cli.benchmark.learn import summary
 from tf_trpo.cli.benchmark.suites import bundled_suites, read_suite
 from tf_trpo.cli.presets import parse_settings
@@ -77,6 +79,30 @@ def test_a_run_of_other_settings_is_not_taken_for_done(learn_refused, tmp_path):
     assert "--runs-dir" in error
 
 
+def test_a_run_with_other_episodes_of_evaluation_is_not_taken_for_done(learn_refused, tmp_path):
+    folder = tmp_path / "runs" / "learn" / "tiny" / "CartPole-v1" / "small" / "0"
+    folder.mkdir(parents=True)
+    settings = parse_settings([f"--run-dir={folder.relative_to(tmp_path)}", "--threads=1"], prog="train").flat()
+    (folder / "config.json").write_text(json.dumps({"settings": settings}))
+    (folder / "agent.keras").write_text("")
+    (folder / "final_evaluations.json").write_text('{"deterministic": {"episodes": 20}}')
+    assert "was evaluated over 20 episodes, not 2" in learn_refused("CartPole-v1: {small: {}}", "--seeds", 1)
+
+
+def test_a_second_call_at_the_same_time_is_refused(learn_refused, tmp_path):
+    folder = tmp_path / "runs" / "learn" / "tiny"
+    folder.mkdir(parents=True)
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert "another call is training the runs" in learn_refused("CartPole-v1: {small: {}}", "--seeds", 1)
+
+
+def test_a_setting_of_another_algorithm_is_found_before_anything_is_trained(learn_refused, tmp_path):
+    suite = "CartPole-v1: {good: {}, bad: {vanilla_learning_rate: 0.5}}"
+    assert "vanilla_learning_rate is a setting of vanilla-policy-gradient" in learn_refused(suite)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_run_that_fails_is_named_with_its_reason(learn_refused, tmp_path):
     suite = "CartPole-v1: {bad: {backend: sync, max_kl: -1}}"
     error = learn_refused(suite, "--seeds", 1, progress_lines=1)
@@ -109,6 +135,8 @@ def test_every_line_of_a_bundled_suite_can_be_trained(suite):
     assert len(entries) > 1
     for entry in entries:
         settings = parse_settings([*entry.options, "--env", entry.env], prog="train")
+        check_algorithm(settings)
+        make_policy_optimizer(settings)
         assert settings.run.total_steps >= 100_000
 
 

@@ -17,13 +17,21 @@ def points(env, name, steps, returns, kls):
     ]
 
 
+SMALL = [
+    CurvePoint(env, name, 0, 10, 1.0, 0.1, 0.1)
+    for env in learning_curves.ENVIRONMENTS
+    for name in learning_curves.LINES
+]
+
+
 @pytest.fixture
 def written(tmp_path):
     """written(points): what the figure computes from a table of them."""
 
     def compute(rows):
         (tmp_path / "algorithms").mkdir(exist_ok=True)
-        write_table(tmp_path / learning_curves.TABLE, rows)
+        given = {row[:2] for row in rows}
+        write_table(tmp_path / learning_curves.TABLE, [*rows, *(row for row in SMALL if row[:2] not in given)])
         return learning_curves.compute(tmp_path)
 
     return compute
@@ -49,6 +57,13 @@ def test_refused_steps_and_missing_windows_leave_gaps_in_a_seed_only(written):
     curve = written(rows)["CartPole-v1", "trpo"]
     np.testing.assert_allclose(curve.kl, [0.2, np.nan, 0.2])
     np.testing.assert_allclose(curve.returns.estimate, [2.0, np.nan, np.nan])
+
+
+def test_missing_runs_are_named(tmp_path):
+    (tmp_path / "algorithms").mkdir()
+    write_table(tmp_path / learning_curves.TABLE, SMALL[1:])
+    with pytest.raises(ValueError, match=f"has no runs of {SMALL[0].env}/{SMALL[0].name}; benchmark learn"):
+        learning_curves.compute(tmp_path)
 
 
 def test_the_table_in_the_repository_shows_what_the_lecture_says(figure_of):

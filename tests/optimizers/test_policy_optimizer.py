@@ -102,13 +102,34 @@ def test_without_a_line_search_its_figures_are_neutral(name, stepper_of):
         assert outcome.cg_iterations > 0
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [VanillaPolicyGradient(keras.optimizers.SGD(1e30)), NaturalPolicyGradient(1e30)],
-    ids=["vanilla policy gradient", "natural policy gradient"],
-)
-def test_a_step_that_makes_the_policy_not_finite_is_taken_back(optimizer, make_stepper_of):
-    step = make_stepper_of(optimizer).run(0)
+HUGE_STEPS = {
+    "vanilla policy gradient": lambda: VanillaPolicyGradient(keras.optimizers.SGD(1e30, momentum=0.5)),
+    "vanilla policy gradient by Adam": lambda: VanillaPolicyGradient(keras.optimizers.Adam(1e30)),
+    "natural policy gradient": lambda: NaturalPolicyGradient(1e30),
+    "KL penalty by first-order steps": lambda: KLPenalty(
+        "fixed", penalty_solver="first-order", optimizer=keras.optimizers.Adam(1e30)
+    ),
+}
+
+
+def test_a_gradient_whose_square_overflows_does_not_stay_in_the_moments(make_stepper_of):
+    stepper = make_stepper_of(VanillaPolicyGradient("adam"))
+    stepper.restart(0)
+    state = [variable.numpy() for variable in stepper.optimizer.variables]
+    outcome = stepper.outcome(stepper.batch(0, scale=1e25))
+    assert not outcome.accepted
+    for variable, value in zip(stepper.optimizer.variables, state, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert stepper.outcome(stepper.batch(0)).accepted
+
+
+@pytest.mark.parametrize("name", HUGE_STEPS)
+def test_a_step_that_makes_the_policy_not_finite_is_taken_back_with_its_state(name, make_stepper_of):
+    stepper = make_stepper_of(HUGE_STEPS[name]())
+    state = [variable.numpy() for variable in stepper.optimizer.variables]
+    step = stepper.run(0)
+    for variable, value in zip(stepper.optimizer.variables, state, strict=True):
+        np.testing.assert_array_equal(variable, value)
     assert not step.outcome.accepted
     assert step.outcome.line_search_status == LineSearchStatus.NOT_FINITE
     np.testing.assert_array_equal(step.theta, step.old_theta)
@@ -154,6 +175,19 @@ def test_building_twice_makes_no_second_state(make_stepper_of):
     stepper.optimizer.build(stepper.policy)
     assert [id(variable) for variable in stepper.optimizer.variables] == before
     assert len(before) > 2
+
+
+@pytest.mark.parametrize("name", ["vanilla policy gradient by Adam", "trust region that adapts"])
+def test_a_state_is_of_one_policy(name, make_stepper_of):
+    optimizer = ALGORITHMS[name]()
+    make_stepper_of(optimizer)
+    with pytest.raises(ValueError, match="has the state of another policy"):
+        make_stepper_of(optimizer)
+
+
+def test_without_a_state_an_optimizer_serves_any_policy(make_stepper_of):
+    optimizer = NaturalPolicyGradient()
+    assert all(make_stepper_of(optimizer).run(seed).outcome.accepted for seed in range(2))
 
 
 def test_without_build_and_variables_there_is_no_state():

@@ -33,6 +33,7 @@ OTHER_SETTINGS = {
         ("max_kl", 0.0),
         ("max_kl", -0.01),
         ("max_kl", float("nan")),
+        ("max_kl", float("inf")),
         ("constraint", "median"),
         ("radius", "shrinking"),
         ("min_radius", 0.0),

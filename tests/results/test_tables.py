@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tf_trpo.results import CurvePoint, RunResult, learning_curve, read_table, write_table
+from tf_trpo.results import CurvePoint, RunResult, learning_curve, read_table, update_table, write_table
 
 RESULTS = [
     RunResult("CartPole-v1", "trpo", 0, 100_000, 500.0, 0.0, 498.25, 3.5, 20),
@@ -35,6 +35,23 @@ def test_another_file_is_refused(tmp_path, text):
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(ValueError, match="is no table with the columns env, name, seed"):
         read_table(tmp_path / "table.csv", CurvePoint)
+
+
+def test_what_is_no_number_is_refused_with_the_file(tmp_path):
+    write_table(tmp_path / "table.csv", POINTS)
+    (tmp_path / "table.csv").write_text((tmp_path / "table.csv").read_text().replace("2500", "x2500"))
+    with pytest.raises(ValueError, match=r"table.csv holds what is no number: .*x2500"):
+        read_table(tmp_path / "table.csv", CurvePoint)
+
+
+def test_new_rows_replace_those_of_the_same_run_and_no_others(tmp_path):
+    there = [POINTS[0]._replace(seed=seed, steps=steps) for seed in (1, 2) for steps in (10, 20, 30)]
+    new = [POINTS[0]._replace(seed=2, steps=15), POINTS[0]._replace(seed=3, steps=10)]
+    path = tmp_path / "table.csv"
+    update_table(path, there)
+    assert repr(read_table(path, CurvePoint)) == repr(there)
+    update_table(path, new)
+    assert repr(read_table(path, CurvePoint)) == repr([*there[:3], *new])
 
 
 def history(rows):

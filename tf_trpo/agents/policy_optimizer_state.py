@@ -14,7 +14,7 @@ _PREFIX = "policy_optimizer_"
 def save_policy_optimizer(optimizer: PolicyOptimizer, store: MutableMapping[str, Any]) -> None:
     """Write the optimizer's variables to an agent's entry of a Keras weights file."""
     for position, variable in enumerate(optimizer.variables):
-        store[f"{_PREFIX}{position}"] = variable.numpy()
+        store[f"{_PREFIX}{_kind(optimizer)}_{position}"] = variable.numpy()
 
 
 def own_variables(store: MutableMapping[str, Any]) -> dict[str, Any]:
@@ -34,19 +34,22 @@ def load_policy_optimizer(optimizer: PolicyOptimizer, store: MutableMapping[str,
       store: an agent's entry of a Keras weights file.
     """
     names = list(store.keys())
-    saved = sorted((name for name in names if name.startswith(_PREFIX)), key=_position)
-    variables = optimizer.variables
-    shapes = [tuple(store[name].shape) for name in saved]
-    if shapes != [tuple(variable.shape) for variable in variables]:
+    saved = {name: tuple(store[name].shape) for name in names if name.startswith(_PREFIX)}
+    kind, variables = _kind(optimizer), optimizer.variables
+    own = {f"{_PREFIX}{kind}_{position}": tuple(variable.shape) for position, variable in enumerate(variables)}
+    if saved != own:
+        kinds = sorted({name.removeprefix(_PREFIX).rpartition("_")[0] for name in saved}) or ["none"]
         message = (
-            f"the policy optimizer's state is not loaded: the file holds {len(saved)} variables, "
-            f"{type(optimizer).__name__} has {len(variables)} or others"
+            f"the policy optimizer's state is not loaded: the file holds {len(saved)} variables of "
+            f"{', '.join(kinds)}, and {kind} has {len(variables)}, or of other shapes"
         )
         warnings.warn(message, stacklevel=2)
         return
-    for name, variable in zip(saved, variables, strict=True):
+    for name, variable in zip(own, variables, strict=True):
         variable.assign(store[name])
 
 
-def _position(name: str) -> int:
-    return int(name.removeprefix(_PREFIX))
+def _kind(optimizer: PolicyOptimizer) -> str:
+    """Its class, and that of the Keras optimizer whose state is part of its own."""
+    inner = optimizer.get_config().get("optimizer")
+    return type(optimizer).__name__ + (f"-{inner['class_name']}" if isinstance(inner, dict) else "")

@@ -22,7 +22,7 @@ from tf_trpo.environments import VectorBackend, open_vector_environment
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
-from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
+from tf_trpo.optimizers import KLPenalty, PolicyOptimizer, TrustRegion
 from tf_trpo.serving import export_policy
 
 
@@ -149,6 +149,7 @@ class TRPO(keras.Model):
         self.optimizer = keras.optimizers.get(value_optimizer or keras.optimizers.Adam(1e-3))
         self.optimizer.build(self.value_function.trainable_variables)
         self.settings = UpdateSettings(**settings)
+        _check_discount(self.policy_optimizer, self.settings.gamma)
         self.jit_compile = jit_compile
         self.learner = Learner(
             self.policy,
@@ -330,3 +331,11 @@ class TRPO(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+
+def _check_discount(policy_optimizer: PolicyOptimizer, gamma: float) -> None:
+    """Refuse a theory of another discount than the returns have."""
+    if not isinstance(policy_optimizer, KLPenalty) or policy_optimizer.penalty != "theory":
+        return
+    if policy_optimizer.gamma != gamma:
+        raise ValueError(f"gamma of the KLPenalty is {policy_optimizer.gamma}, and that of the agent {gamma}")

@@ -43,7 +43,7 @@ def foreign_settings(settings: TrainSettings) -> list[str]:
 
 
 def check_algorithm(settings: TrainSettings) -> None:
-    """Refuse what the chosen algorithm would ignore.
+    """Refuse what belongs to other algorithms only, and would be ignored.
 
     Raises:
       UsageError: a setting of another algorithm is not at its default.

@@ -81,7 +81,7 @@ class TrustRegionSettings:
     """trpo: Algorithm 1, lines 7 to 9."""
 
     max_kl: float = 0.01
-    """Limit of the mean joint KL(old || new) of a step, in nats; natural-policy-gradient aims at it."""
+    """Limit of the joint KL(old || new) of a step, in nats (see constraint); natural-policy-gradient aims at it."""
     constraint: Literal["mean", "max"] = "mean"
     """Limit the mean KL, or the largest one of a sampled state."""
     radius: Literal["fixed", "adaptive"] = "fixed"
@@ -138,7 +138,7 @@ class NaturalPolicyGradientSettings:
 class VanillaPolicyGradientSettings:
     """vanilla-policy-gradient."""
 
-    vanilla_optimizer: Literal["sgd", "adam"] = "sgd"
+    vanilla_optimizer: Literal["adam", "sgd"] = "adam"
     """Keras optimizer that takes the step along the gradient."""
     vanilla_learning_rate: float = 0.01
     """Its learning rate."""

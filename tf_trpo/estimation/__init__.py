@@ -4,6 +4,7 @@ from tf_trpo.estimation.advantages import advantage_moments, gae, normalize_adva
 from tf_trpo.estimation.batch import Batch
 from tf_trpo.estimation.lower_bound import (
     LowerBound,
+    advantage_scale,
     estimate_lower_bound,
     largest_advantage,
     penalty_coefficient,
@@ -23,6 +24,7 @@ __all__ = [
     "LowerBound",
     "Moments",
     "advantage_moments",
+    "advantage_scale",
     "combined_moments",
     "discounted_return_so_far",
     "estimate_lower_bound",

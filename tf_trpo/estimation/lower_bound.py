@@ -28,10 +28,14 @@ class LowerBound(NamedTuple):
     improvement: tf.Tensor
 
 
+def advantage_scale(batch: Batch) -> tf.Tensor:
+    """What the advantages were divided by; float64 scalar."""
+    return _float64(batch.advantage_scale)
+
+
 def largest_advantage(batch: Batch) -> tf.Tensor:
     """epsilon = max |A| over the valid samples, unnormalised; float64 scalar."""
-    scale, mean = tf.cast(batch.advantage_scale, tf.float64), tf.cast(batch.advantage_mean, tf.float64)
-    raw = mean + scale * tf.cast(batch.advantages, tf.float64)
+    raw = _float64(batch.advantage_mean) + advantage_scale(batch) * tf.cast(batch.advantages, tf.float64)
     return tf.reduce_max(tf.where(batch.weights > 0, tf.abs(raw), 0.0))
 
 
@@ -76,7 +80,8 @@ def estimate_lower_bound(
       predicted: the linear model's gain in the mean surrogate, in the units of `batch.advantages`.
       actual: the gain in the mean surrogate, likewise.
       max_kl: the largest KL(old || new) of a sampled state, in nats.
-      gamma: discount, in [0, 1]; at 1 there is no bound, and its improvement is minus infinity.
+      gamma: discount, in [0, 1]; at 1 there is no bound: its improvement is minus infinity, and gains over an
+        endless horizon are infinite, unless they are 0.
 
     Returns:
       The `LowerBound`.
@@ -87,9 +92,14 @@ def estimate_lower_bound(
     epsilon = largest_advantage(batch)
     coefficient = penalty_coefficient(epsilon, gamma)
     horizon = tf.constant(1.0 / (1.0 - gamma) if gamma < 1 else math.inf, tf.float64)
-    in_return = horizon * tf.cast(batch.advantage_scale, tf.float64)
+    in_return = horizon * advantage_scale(batch)
     # Without a step both are 0, and 0 times infinity should be.
     gain, linear = (tf.math.multiply_no_nan(in_return, tf.cast(value, tf.float64)) for value in (actual, predicted))
     penalty = tf.math.multiply_no_nan(coefficient, tf.cast(max_kl, tf.float64))
     improvement = gain - penalty if gamma < 1 else tf.constant(-math.inf, tf.float64)
     return LowerBound(epsilon, coefficient, linear, gain, improvement)
+
+
+def _float64(value: tf.Tensor | float) -> tf.Tensor:
+    # tf.cast would take a Python number by way of float32.
+    return tf.cast(value, tf.float64) if tf.is_tensor(value) else tf.constant(value, tf.float64)

@@ -32,8 +32,8 @@ class Curve(NamedTuple):
     Attributes:
       steps: environment steps, [X].
       returns: interquartile mean and 95% bootstrap interval, [X] each; NaN before every seed has ended an episode.
-      kl: geometric mean over seeds and updates of the mean KL of an update, in nats, [X].
-      largest_kl: the largest of any seed, [X].
+      kl: mean KL of the updates of a window, in nats, refused ones as 0; geometric mean over seeds, [X].
+      largest_kl: the largest KL of an update of any seed, [X].
       seeds: how many.
     """
 
@@ -48,7 +48,7 @@ def compute(results_dir: Path) -> dict[tuple[str, str], Curve]:
     """Curves by environment and name, from the table of the suite.
 
     Raises:
-      OSError, ValueError: the table cannot be read.
+      OSError, ValueError: the table cannot be read, or lacks runs.
     """
     points = read_table(results_dir / TABLE, CurvePoint)
     points = [point for point in points if point.env in ENVIRONMENTS and point.name in LINES]
@@ -56,7 +56,11 @@ def compute(results_dir: Path) -> dict[tuple[str, str], Curve]:
     def key(point: CurvePoint) -> tuple[str, str]:
         return point.env, point.name
 
-    return {group: _curve(list(of_group)) for group, of_group in itertools.groupby(sorted(points, key=key), key)}
+    curves = {group: _curve(list(of_group)) for group, of_group in itertools.groupby(sorted(points, key=key), key)}
+    missing = [f"{env}/{name}" for env in ENVIRONMENTS for name in LINES if (env, name) not in curves]
+    if missing:
+        raise ValueError(f"{results_dir / TABLE} has no runs of {', '.join(missing)}; benchmark learn trains them")
+    return curves
 
 
 def _curve(points: list[CurvePoint]) -> Curve:
@@ -68,7 +72,7 @@ def _curve(points: list[CurvePoint]) -> Curve:
         rows = [[getattr(by_place.get((seed, step)), name, np.nan) for step in steps] for seed in seeds]
         return np.array(rows, np.float64)
 
-    # A step that was refused has no KL, and no logarithm.
+    # Where every step of a window was refused there is no logarithm.
     log_kl = np.ma.log(np.ma.masked_invalid(of("kl")))
     return Curve(
         np.array(steps, np.float64),

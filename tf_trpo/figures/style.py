@@ -12,11 +12,9 @@ from matplotlib.figure import Figure
 # Okabe and Ito (2008): told apart by every kind of colour vision, and by lightness in print.
 BLACK = "#000000"
 ORANGE = "#E69F00"
-SKY = "#56B4E9"
 GREEN = "#009E73"
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
-PURPLE = "#CC79A7"
 GREY = "#767676"
 
 SETTINGS: dict[str, Any] = {

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, Patch
 from numpy.typing import NDArray
 
 from tf_trpo.figures.style import BLACK, BLUE, GREEN, ORANGE, VERMILION
@@ -94,17 +94,13 @@ def draw(data: TrustRegionData) -> Figure:
     _progress_panel(panels[1, 1], data)
     handles = [
         Line2D([], [], color=BLACK, marker="o", markersize=4, label="iterates"),
-        _ring(BLUE, f"trusted region (first {DRAWN_REGIONS} steps)"),
-        _ring(VERMILION, "refused region"),
+        Patch(fill=False, edgecolor=BLUE, label=f"trusted region (first {DRAWN_REGIONS} steps)"),
+        Patch(fill=False, edgecolor=VERMILION, linestyle="--", label="refused region"),
         Line2D([], [], color=VERMILION, marker="x", linestyle="--", label="refused step"),
         Line2D([], [], color=BLACK, marker="*", markersize=11, linestyle="none", label="minimum"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure
-
-
-def _ring(colour: str, label: str) -> Line2D:
-    return Line2D([], [], color=colour, marker="o", markersize=11, fillstyle="none", linestyle="none", label=label)
 
 
 def _path_panel(axes: Axes, data: TrustRegionData, name: str) -> None:

@@ -14,11 +14,11 @@ class LineSearchStatus(enum.IntEnum):
 
     ACCEPTED = 0
     KL_ABOVE_LIMIT = 1
-    """The surrogate improved, and the KL was above max_kl."""
+    """The objective improved, and the KL was above max_kl."""
     NO_IMPROVEMENT = 2
-    """The surrogate did not improve."""
+    """The objective did not improve: the surrogate, or the penalised one if a penalty is searched for."""
     NOT_FINITE = 3
-    """The surrogate or the KL was not finite."""
+    """The objective or the KL was not finite."""
     NO_DIRECTION = 4
     """There was nothing to search along: the step is zero or not finite."""
     NOT_USED = 5

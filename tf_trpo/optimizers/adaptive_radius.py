@@ -77,5 +77,7 @@ class AdaptiveRadius:
         reached = (search.backtracks == 0) | (search.kl >= backtrack_ratio**2 * radius)
         shrinks = ~nothing & (~accepted | (rho < self.shrink_below))
         grows = accepted & (rho > self.expand_above) & reached
-        factor = tf.where(shrinks, self.shrink_factor, tf.where(grows, self.expand_factor, 1.0))
-        return tf.clip_by_value(radius * tf.cast(factor, tf.float64), self.min_radius, self.max_radius)
+        # tf.where would take Python numbers for float32.
+        shrink, expand, keep = (tf.constant(x, tf.float64) for x in (self.shrink_factor, self.expand_factor, 1.0))
+        factor = tf.where(shrinks, shrink, tf.where(grows, expand, keep))
+        return tf.clip_by_value(radius * factor, self.min_radius, self.max_radius)

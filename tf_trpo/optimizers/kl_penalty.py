@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.estimation import largest_advantage
+from tf_trpo.estimation import advantage_scale, largest_advantage
 from tf_trpo.estimation import penalty_coefficient as theoretical_penalty
 from tf_trpo.models import Policy
 from tf_trpo.numerics import (
@@ -24,8 +24,8 @@ from tf_trpo.numerics import (
 )
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import FisherVectorProduct, Objective
-from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, require, without_line_search
-from tf_trpo.optimizers.vanilla_policy_gradient import ascend
+from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, require, was_taken
+from tf_trpo.optimizers.vanilla_policy_gradient import ascend, climb
 
 Penalty = Literal["fixed", "adaptive", "theory"]
 PenaltySolver = Literal["newton", "first-order"]
@@ -51,18 +51,19 @@ class KLPenalty(PolicyOptimizer):
     Newton's step is about R^2 / (2 C^2), R^2 <= 1 being the share of their variance that the policy's scores explain.
 
     - "fixed": C = penalty_coefficient.
-    - "adaptive": starts there; doubled after a step that had to be shortened, or whose KL is above
+    - "adaptive": starts there; doubled after a step that was shortened or refused, or whose KL is above
       1.5 target_kl, halved after one whose KL is below target_kl / 1.5. C is part of the state.
     - "theory": C = 4 epsilon gamma / (1 - gamma)^2 of the lower bound, epsilon = max |A| of the batch,
       unnormalised. The bound's L sums over unnormalised visits, 1 / (1 - gamma) in all, and its
       advantages are raw: it is L / (1 - gamma) times the scale of the advantages. In the units
-      of L here, that makes 4 epsilon gamma / (1 - gamma) / scale. Steps are then tiny.
+      of L here, that makes 4 epsilon gamma / (1 - gamma) / scale. Steps are then tiny. The bound has the
+      largest KL where this problem has the mean one, so that even this C guarantees no improvement.
 
     Args:
       penalty: which C.
       penalty_coefficient: C, or the first one, > 0.
       target_kl: that the adaptive C aims at, in nats, > 0.
-      gamma: discount of the returns, for the C of the theory, in (0, 1).
+      gamma: discount of the returns, for the C of the theory, in (0, 1); the agent's own.
       penalty_solver: "newton" or "first-order".
       backtrack_ratio: between two candidates, in (0, 1), if newton.
       max_backtracks: candidates after the full step, >= 0, if newton.
@@ -102,7 +103,7 @@ class KLPenalty(PolicyOptimizer):
         require(penalty in ("fixed", "adaptive", "theory"), "penalty", "fixed, adaptive or theory", penalty)
         usable = 0 < penalty_coefficient < math.inf
         require(usable, "penalty_coefficient", "positive and finite", penalty_coefficient)
-        require(target_kl > 0, "target_kl", "positive", target_kl)
+        require(0 < target_kl < math.inf, "target_kl", "positive and finite", target_kl)
         # Without the theory nothing depends on gamma, and an undiscounted agent may use the others.
         require(penalty != "theory" or 0 < gamma < 1, "gamma", "in (0, 1)", gamma)
         require(penalty_solver in ("newton", "first-order"), "penalty_solver", "newton or first-order", penalty_solver)
@@ -125,8 +126,8 @@ class KLPenalty(PolicyOptimizer):
         self.optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(3e-4))
         self._adapted: tf.Variable | None = None
 
-    def build(self, policy: Policy) -> None:
-        if self.penalty == "adaptive" and self._adapted is None:
+    def make_state(self, policy: Policy) -> None:
+        if self.penalty == "adaptive":
             self._adapted = tf.Variable(self.penalty_coefficient, dtype=tf.float64, trainable=False)
         if self.penalty_solver == "first-order":
             self.optimizer.build(policy.trainable_variables)
@@ -143,7 +144,7 @@ class KLPenalty(PolicyOptimizer):
         if self.penalty_solver == "newton":
             search, solution = self._newton(objective, gradient, coefficient)
         else:
-            search = without_line_search(objective, self._first_order(objective, gradient, coefficient))
+            search = climb(objective, self.optimizer, lambda: self._first_order(objective, gradient, coefficient))
         if self._adapted is not None:
             self._adapted.assign(self._adapt(coefficient, search))
         return Proposal(gradient, search, solution, penalty_coefficient=coefficient)
@@ -152,7 +153,7 @@ class KLPenalty(PolicyOptimizer):
         """C in the units of the batch's advantages, float64."""
         if self.penalty == "theory":
             theoretical = theoretical_penalty(largest_advantage(objective.batch), self.gamma)
-            unit = tf.cast(objective.batch.advantage_scale, tf.float64) / (1.0 - self.gamma)
+            unit = advantage_scale(objective.batch) / (1.0 - self.gamma)
             return theoretical / unit
         if self.penalty == "adaptive":
             require(self._adapted is not None, "policy optimizer", "built before its first step", self)
@@ -179,7 +180,7 @@ class KLPenalty(PolicyOptimizer):
         )
         return found._replace(improvement=found.improvement + coefficient * found.kl), solution
 
-    def _first_order(self, objective: Objective, gradient: tf.Tensor, coefficient: tf.Tensor) -> tf.Tensor:
+    def _first_order(self, objective: Objective, gradient: tf.Tensor, coefficient: tf.Tensor) -> None:
         num_samples = objective.batch.weights.shape[0]
         size = min(self.penalty_minibatch_size, num_samples)
         # The same orders in every step: what their rows hold is new in every batch.
@@ -195,14 +196,13 @@ class KLPenalty(PolicyOptimizer):
         # A batch that is not finite as a whole is left alone, though some of its minibatches may be.
         steps = tf.where(tf.reduce_all(tf.math.is_finite(gradient)), steps, 0)
         tf.while_loop(lambda step: step < steps, minibatch_step, [tf.constant(0)])
-        return objective.policy.flat_weights
 
     def _adapt(self, coefficient: tf.Tensor, search: LineSearchResult) -> tf.Tensor:
-        moved = tf.not_equal(search.status, LineSearchStatus.NO_DIRECTION)
-        failed = tf.equal(search.status, LineSearchStatus.NOT_FINITE) | (search.backtracks > 0)
-        too_far = moved & (failed | (search.kl > _TOLERANCE * self.target_kl))
-        too_near = moved & (search.kl < self.target_kl / _TOLERANCE)
-        factor = tf.where(too_far, 2.0, tf.where(too_near, 0.5, 1.0))
+        nothing = tf.equal(search.status, int(LineSearchStatus.NO_DIRECTION))
+        refused = ~nothing & ~was_taken(search)
+        too_far = refused | (search.backtracks > 0) | (search.kl > _TOLERANCE * self.target_kl)
+        too_near = search.kl < self.target_kl / _TOLERANCE
+        factor = tf.where(too_far, 2.0, tf.where(too_near & ~nothing, 0.5, 1.0))
         limits = (self.penalty_coefficient * 2.0**power for power in (-_DOUBLINGS, _DOUBLINGS))
         return tf.clip_by_value(coefficient * tf.cast(factor, tf.float64), *limits)
 

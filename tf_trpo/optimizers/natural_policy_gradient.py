@@ -50,7 +50,7 @@ class NaturalPolicyGradient(PolicyOptimizer):
     ) -> None:
         usable = learning_rate is None or 0 < learning_rate < math.inf
         require(usable, "learning_rate", "positive and finite, or None", learning_rate)
-        require(max_kl > 0, "max_kl", "positive", max_kl)
+        require(0 < max_kl < math.inf, "max_kl", "positive and finite", max_kl)
         self.natural_direction = NaturalDirection(
             cg_iterations, cg_damping, cg_tolerance, curvature_fraction, fisher_vector_product
         )

@@ -42,16 +42,30 @@ class PolicyOptimizer(abc.ABC):
     """Turns a policy and samples of it into new weights.
 
     A subclass says by `propose` which; `step` assigns them and makes the record. One with a state of its
-    own, such as the moments of Adam, makes its variables in `build` and lists them in `variables`: the
+    own, such as the moments of Adam, makes its variables in `make_state` and lists them in `variables`: the
     agent saves and restores them with its weights.
     """
 
-    def build(self, policy: Policy) -> None:  # noqa: B027  not every optimizer has a state
-        """Make the variables of the state, if there is any; does nothing the second time.
+    _built_for: Policy | None = None
+
+    def build(self, policy: Policy) -> None:
+        """Make the state, if there is any; does nothing the second time.
 
         Args:
           policy: the policy that will be stepped.
+
+        Raises:
+          ValueError: the state is that of another policy.
         """
+        if self._built_for is policy:
+            return
+        if self._built_for is not None and self.variables:
+            raise ValueError(f"this {type(self).__name__} has the state of another policy: make one for each")
+        self.make_state(policy)
+        self._built_for = policy
+
+    def make_state(self, policy: Policy) -> None:  # noqa: B027  not every optimizer has a state
+        """Make the variables of the state for a policy; by default there are none."""
 
     @property
     def variables(self) -> list[Any]:
@@ -123,6 +137,12 @@ def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearc
     return LineSearchResult(theta, status, tf.constant(0), figures.improvement, figures.kl, kept[1:])
 
 
+def was_taken(search: LineSearchResult) -> tf.Tensor:
+    """Whether the search ended at new parameters; bool scalar."""
+    taken = (LineSearchStatus.ACCEPTED, LineSearchStatus.NOT_USED)
+    return tf.reduce_any(tf.equal(search.status, [int(status) for status in taken]))
+
+
 def require(condition: bool, name: str, requirement: str, value: object) -> None:
     """Raise the ValueError of a setting outside its range, unless the condition holds."""
     if not condition:
@@ -131,8 +151,7 @@ def require(condition: bool, name: str, requirement: str, value: object) -> None
 
 def _outcome(objective: Objective, proposal: Proposal) -> Outcome:
     gradient, search, solution = proposal[:3]
-    taken = (LineSearchStatus.ACCEPTED, LineSearchStatus.NOT_USED)
-    accepted = tf.reduce_any(tf.equal(search.status, [int(status) for status in taken]))
+    accepted = was_taken(search)
     step = search.theta - objective.theta
     # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.
     predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 import keras
@@ -84,7 +85,7 @@ class TrustRegion(PolicyOptimizer):
         curvature_fraction: float = 1.0,
         fisher_vector_product: FisherVectorProduct = "gauss-newton",
     ) -> None:
-        require(max_kl > 0, "max_kl", "positive", max_kl)
+        require(0 < max_kl < math.inf, "max_kl", "positive and finite", max_kl)
         require(constraint in ("mean", "max"), "constraint", "mean or max", constraint)
         require(radius in ("fixed", "adaptive"), "radius", "fixed or adaptive", radius)
         self.adaptive_radius = AdaptiveRadius(
@@ -104,8 +105,8 @@ class TrustRegion(PolicyOptimizer):
         self.max_backtracks = max_backtracks
         self._adapted: tf.Variable | None = None
 
-    def build(self, policy: Policy) -> None:
-        if self.radius == "adaptive" and self._adapted is None:
+    def make_state(self, policy: Policy) -> None:
+        if self.radius == "adaptive":
             self._adapted = tf.Variable(self.max_kl, dtype=tf.float64, trainable=False)
 
     @property
@@ -147,8 +148,8 @@ class TrustRegion(PolicyOptimizer):
         largest = objective.figures(objective.theta + step).max_kl_over_states
         # Where it overflows, backtracking finds the way.
         shorten = tf.math.is_finite(largest) & (largest > radius)
-        factor = tf.where(shorten, tf.sqrt(tf.math.divide_no_nan(tf.cast(radius, tf.float64), largest)), 1.0)
-        return tf.cast(factor, step.dtype) * step
+        within = tf.math.divide_no_nan(tf.convert_to_tensor(radius, tf.float64), largest)
+        return tf.cast(tf.where(shorten, tf.sqrt(within), 1.0), step.dtype) * step
 
     def _limited(self, figures: PolicyFigures) -> tuple[tf.Tensor, ...]:
         """(improvement, the KL that is limited, and the figures that go along)."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_trpo.models import Policy
-from tf_trpo.numerics import unflatten
+from tf_trpo.numerics import LineSearchResult, LineSearchStatus, unflatten
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, without_line_search
 
@@ -20,20 +22,20 @@ class VanillaPolicyGradient(PolicyOptimizer):
     At the policy that sampled, the gradient g of the surrogate is the policy gradient. The step is as
     long as the learning rate says in the space of parameters, whatever it does to the policy: its KL
     is reported and limits nothing. A gradient that is not finite is left out, and a step that makes
-    the policy's figures not finite is taken back, though not what it did to the optimizer's moments.
+    the policy's figures, or the optimizer's own state, not finite is taken back with what it did to that.
 
     Args:
-      optimizer: any Keras optimizer, or its name; by default SGD with learning rate 0.01, which makes
-        alpha just that. It minimises, so it is given -g.
+      optimizer: any Keras optimizer, or its name; by default Adam with learning rate 0.01. With SGD, alpha
+        is its learning rate to the letter. It minimises, so it is given -g.
 
     Source:
       Williams (1992); lecture, Algorithm 1, line 7, and "Primer: Natural Policy Gradient".
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer | str | None = None) -> None:
-        self.optimizer = keras.optimizers.get(optimizer or keras.optimizers.SGD(0.01))
+        self.optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(0.01))
 
-    def build(self, policy: Policy) -> None:
+    def make_state(self, policy: Policy) -> None:
         self.optimizer.build(policy.trainable_variables)
 
     @property
@@ -42,8 +44,8 @@ class VanillaPolicyGradient(PolicyOptimizer):
 
     def propose(self, objective: Objective) -> Proposal:
         gradient = objective.gradient()
-        ascend(self.optimizer, objective.policy, gradient)
-        return Proposal(gradient, without_line_search(objective, objective.policy.flat_weights))
+        search = climb(objective, self.optimizer, lambda: ascend(self.optimizer, objective.policy, gradient))
+        return Proposal(gradient, search)
 
     def get_config(self) -> dict[str, Any]:
         return {"optimizer": keras.saving.serialize_keras_object(self.optimizer)}
@@ -51,6 +53,29 @@ class VanillaPolicyGradient(PolicyOptimizer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> VanillaPolicyGradient:
         return cls(keras.saving.deserialize_keras_object(config["optimizer"]))
+
+
+def climb(objective: Objective, optimizer: keras.optimizers.Optimizer, ascend: Callable[[], None]) -> LineSearchResult:
+    """Let a built Keras optimizer move the policy's weights, and judge where they are then.
+
+    Args:
+      objective: at the old parameters.
+      optimizer: put back to where it was if the policy's figures or its own state are not finite then.
+      ascend: moves the weights.
+
+    Returns:
+      As `without_line_search`.
+    """
+    before = [tf.identity(variable.value) for variable in optimizer.variables]
+    ascend()
+    floats = [variable.value for variable in optimizer.variables if variable.dtype.startswith("float")]
+    sound = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in floats])
+    candidate = objective.policy.flat_weights
+    search = without_line_search(objective, tf.where(sound, candidate, tf.constant(math.nan, candidate.dtype)))
+    broken = tf.equal(search.status, int(LineSearchStatus.NOT_FINITE))
+    for variable, value in zip(optimizer.variables, before, strict=True):
+        variable.assign(tf.where(broken, value, variable.value))
+    return search
 
 
 def ascend(optimizer: keras.optimizers.Optimizer, policy: Policy, gradient: tf.Tensor) -> None:

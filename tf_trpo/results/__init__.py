@@ -1,7 +1,7 @@
 """Results of many runs: the tables that they are kept in, and the statistics that summarise seeds."""
 
 from tf_trpo.results.statistics import Interval, interquartile_mean
-from tf_trpo.results.tables import CurvePoint, RunResult, learning_curve, read_table, write_table
+from tf_trpo.results.tables import CurvePoint, RunResult, learning_curve, read_table, update_table, write_table
 
 __all__ = [
     "CurvePoint",
@@ -10,5 +10,6 @@ __all__ = [
     "interquartile_mean",
     "learning_curve",
     "read_table",
+    "update_table",
     "write_table",
 ]

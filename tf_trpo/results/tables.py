@@ -92,7 +92,7 @@ def learning_curve(
     return curve
 
 
-def write_table(path: Path, rows: Sequence[RunResult] | Sequence[CurvePoint]) -> None:
+def write_table(path: Path, rows: Sequence[Row]) -> None:
     """Write rows as CSV, the columns named after their attributes; numbers with six significant digits.
 
     Args:
@@ -105,6 +105,21 @@ def write_table(path: Path, rows: Sequence[RunResult] | Sequence[CurvePoint]) ->
         writer.writerow(rows[0]._fields)
         writer.writerows([f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in rows)
     aside.replace(path)
+
+
+def update_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows into a table in the place of those of the same runs; rows of other runs stay.
+
+    Args:
+      path: as for `write_table`; it need not be there.
+      rows: at least one.
+
+    Raises:
+      OSError, ValueError: as for `read_table`.
+    """
+    there = read_table(path, type(rows[0])) if path.exists() else []
+    runs = {row[:3] for row in rows}
+    write_table(path, [row for row in there if row[:3] not in runs] + list(rows))
 
 
 def read_table(path: Path, record: type[Row]) -> list[Row]:
@@ -123,4 +138,7 @@ def read_table(path: Path, record: type[Row]) -> list[Row]:
     types = tuple(get_type_hints(record).values())
     if not rows or tuple(rows[0]) != record._fields or any(len(row) != len(types) for row in rows):
         raise ValueError(f"{path} is no table with the columns {', '.join(record._fields)}")
-    return [record._make(type_(text) for type_, text in zip(types, row, strict=True)) for row in rows[1:]]
+    try:
+        return [record._make(type_(text) for type_, text in zip(types, row, strict=True)) for row in rows[1:]]
+    except ValueError as error:
+        raise ValueError(f"{path} holds what is no number: {error}") from None

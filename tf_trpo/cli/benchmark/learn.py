@@ -5,25 +5,28 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import csv
+import fcntl
 import io
 import itertools
 import json
 import multiprocessing
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tf_trpo.cli.algorithms import check_algorithm
 from tf_trpo.cli.benchmark.settings import Learn
 from tf_trpo.cli.benchmark.suites import Entry, read_suite
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.train import main as train
-from tf_trpo.results import CurvePoint, RunResult, interquartile_mean, learning_curve, write_table
+from tf_trpo.results import CurvePoint, RunResult, interquartile_mean, learning_curve, update_table
 
 CURVE_POINTS = 40
 """Windows of a learning curve: no more than the shortest runs have updates."""
@@ -57,7 +60,7 @@ class Run(NamedTuple):
 
 
 def learn(command: Learn) -> list[dict[str, Any]]:
-    """Train what is missing, write the tables, and summarise them.
+    """Train what is missing, write its rows of the tables, and summarise them.
 
     Returns:
       A row for each entry of the suite.
@@ -70,14 +73,17 @@ def learn(command: Learn) -> list[dict[str, Any]]:
     if not entries:
         raise UsageError(f"suite {command.suite} has nothing of {', '.join(command.only)}")
     name = Path(command.suite).stem
+    runs_dir = command.runs_dir / name
     seeds = range(command.first_seed, command.first_seed + command.seeds)
-    runs = [_run(entry, seed, command.runs_dir / name, command.episodes) for entry in entries for seed in seeds]
-    missing = [run for run in runs if not _is_finished(run)]
-    failures = _train_all(missing, command.jobs)
-    done = [run for run in runs if run.finished.is_file()]
-    results = [_result(run) for run in done]
-    if done:
-        _write_tables(command.results_dir / name, results, [point for run in done for point in _curve(run)])
+    runs = [_run(entry, seed, runs_dir, command.episodes) for entry in entries for seed in seeds]
+    for run in runs:
+        check_algorithm(parse_settings(run.arguments, prog="train"))
+    with _locked(runs_dir):
+        failures = _train_all([run for run in runs if not _is_finished(run)], command.jobs)
+        done = [run for run in runs if run.finished.is_file()]
+        results = [_result(run) for run in done]
+        if done:
+            _write_tables(command.results_dir / name, results, [point for run in done for point in _curve(run)])
     if failures:
         raise UsageError("; ".join(failures))
     return summary(results)
@@ -113,7 +119,24 @@ def _is_finished(run: Run) -> bool:
             f"{run.folder.path} was trained with other settings ({', '.join(differing)}): "
             "remove it, or name another folder by --runs-dir"
         )
+    episodes = {evaluation["episodes"] for evaluation in json.loads(run.finished.read_text("utf-8")).values()}
+    if episodes != {run.episodes}:
+        raise UsageError(f"{run.folder.path} was evaluated over {episodes.pop()} episodes, not {run.episodes}")
     return True
+
+
+@contextlib.contextmanager
+def _locked(runs_dir: Path) -> Iterator[None]:
+    """Keep a second call away, which would take the runs of this one for broken off."""
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        with open(runs_dir / ".lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError:
+        raise UsageError(f"another call is training the runs in {runs_dir}") from None
+    except OSError as error:
+        raise UsageError(f"{error.filename or runs_dir}: {error.strerror}") from None
 
 
 def _train_all(runs: Sequence[Run], jobs: int) -> list[str]:
@@ -124,7 +147,11 @@ def _train_all(runs: Sequence[Run], jobs: int) -> list[str]:
     try:
         trained = {pool.submit(_train, run): run for run in runs}
         for number, future in enumerate(concurrent.futures.as_completed(trained), 1):
-            path, failure = trained[future].folder.path, future.result()
+            path = trained[future].folder.path
+            try:
+                failure = future.result()
+            except BrokenProcessPool:
+                failure = "its process, or one beside it, was killed"
             if failure is not None:
                 failures.append(f"{path} failed: {failure}")
             print(f"{number} of {len(runs)}: {path}", file=sys.stderr, flush=True)
@@ -191,7 +218,9 @@ def _curve(run: Run) -> list[CurvePoint]:
 def _write_tables(folder: Path, results: Sequence[RunResult], curves: Sequence[CurvePoint]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_table(folder / "results.csv", results)
-        write_table(folder / "curves.csv", curves)
+        update_table(folder / "results.csv", results)
+        update_table(folder / "curves.csv", curves)
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None

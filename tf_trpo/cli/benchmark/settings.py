@@ -116,7 +116,7 @@ class Learn:
     runs_dir: Path = Path("runs/learn")
     """Folder of the run folders: RUNS_DIR/SUITE/ENVIRONMENT/NAME/SEED."""
     results_dir: Path = Path("docs/results")
-    """Folder of the tables: RESULTS_DIR/SUITE/results.csv and curves.csv."""
+    """Folder of the tables: RESULTS_DIR/SUITE/results.csv and curves.csv; rows of other runs stay."""
 
 
 Command = tyro.conf.OmitSubcommandPrefixes[Update | Collect | Train | Scaling | Roofline | Learn]
