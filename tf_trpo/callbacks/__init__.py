@@ -5,6 +5,15 @@ from tf_trpo.callbacks.evaluation import Evaluate
 from tf_trpo.callbacks.history_csv import HistoryCSV
 from tf_trpo.callbacks.progress import Progress
 from tf_trpo.callbacks.resources import ReleasesResources
+from tf_trpo.callbacks.stop_on_signal import StopOnSignal
 from tf_trpo.callbacks.tensorboard import TensorBoard
 
-__all__ = ["Checkpoint", "Evaluate", "HistoryCSV", "Progress", "ReleasesResources", "TensorBoard"]
+__all__ = [
+    "Checkpoint",
+    "Evaluate",
+    "HistoryCSV",
+    "Progress",
+    "ReleasesResources",
+    "StopOnSignal",
+    "TensorBoard",
+]

@@ -52,13 +52,19 @@ class RunFolder:
             raise UsageError(f"run folder {self.path} exists; name another by --run-dir") from None
         except OSError as error:
             raise UsageError(f"run folder {self.path} cannot be made: {error.strerror}") from None
+        self.write_config(settings)
+
+    def write_config(self, settings: dict[str, Any]) -> None:
+        """Write config.json, or replace it at once."""
         versions = {name: _version(name) for name in _PACKAGES}
         config = {
             "settings": settings,
             "versions": {"python": platform.python_version(), **versions},
             "platform": platform.platform(),
         }
-        self.config.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        aside = self.config.with_suffix(".partial")
+        aside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        aside.replace(self.config)
 
     def settings(self) -> dict[str, Any]:
         """The settings of a run that is there.
@@ -68,10 +74,21 @@ class RunFolder:
         """
         if not self.agent.is_file():
             raise UsageError(f"{self.path} holds no trained agent ({self.agent.name} is missing)")
+        return self.read_settings()
+
+    def read_settings(self) -> dict[str, Any]:
+        """The settings of a run that is there, whether it has ended or not.
+
+        Raises:
+          UsageError: the folder holds no run.
+        """
         try:
-            return json.loads(self.config.read_text(encoding="utf-8"))["settings"]
+            settings = json.loads(self.config.read_text(encoding="utf-8"))["settings"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{self.config} cannot be read: {error}") from None
+        if not isinstance(settings, dict):
+            raise UsageError(f"{self.config} holds no settings")
+        return settings
 
     def load_agent(self) -> tf_trpo.TRPO:
         """The final agent.

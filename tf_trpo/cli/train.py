@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from tf_trpo.cli.algorithms import check_algorithm, make_policy_optimizer
 from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.presets import parse_settings
+from tf_trpo.cli.resume import resumed_settings, split_resume
 from tf_trpo.cli.run_folder import RunFolder, free_run_dir
 from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
 from tf_trpo.cli.startup import start_tensorflow
@@ -24,27 +26,31 @@ if TYPE_CHECKING:
     import tf_trpo
 
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
+BY_SIGNAL = 128
+"""Exit status after a signal, less its number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+NOT_WRITTEN = 1
+"""Exit status when the run folder could not be written to."""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse options, train, evaluate, save, and say what to do next."""
+    """Parse options, train or go on, evaluate, save, and say what to do next."""
     with one_line_errors():
-        settings = parse_settings(argv, prog="train")
+        resumed, options = split_resume(argv)
+        settings = parse_settings(options, "train") if resumed is None else resumed_settings(resumed, options, "train")
         check_algorithm(settings)
         _check_ranges(settings)
         start_tensorflow(settings.run.threads)
         agent = _agent(settings)
         folder = RunFolder(settings.run.run_dir or free_run_dir(settings.environment.env, settings.run.seed))
-        folder.create(settings.flat())
-    try:
-        _train(agent, settings, folder)
-    except KeyboardInterrupt:
-        agent.save(folder.agent)
-        print(f"\ninterrupted after {int(agent.env_steps.numpy())} steps; the agent as it was is {folder.agent}")
-        raise SystemExit(INTERRUPTED) from None
+        if resumed is None:
+            folder.create(settings.flat())
+        else:
+            folder.write_config(settings.flat())
+    stopped = _train(agent, settings, folder, resume=resumed is not None)
     agent.save(folder.agent)
+    if stopped is not None:
+        _say_how_to_go_on(agent, settings, folder)
+        raise SystemExit(BY_SIGNAL + stopped)
     result = agent.evaluate(settings.environment.env, settings.run.eval_episodes, seed=settings.run.seed)
     folder.evaluation.write_text(json.dumps(result) + "\n", encoding="utf-8")
     if settings.run.export:
@@ -113,29 +119,56 @@ def _check_ranges(settings: TrainSettings) -> None:
             raise UsageError(f"{name} must be positive and finite, got {number}")
 
 
-def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder) -> None:
-    agent.fit(
-        settings.environment.env,
-        settings.run.total_steps,
-        num_envs=settings.environment.num_envs,
-        num_steps=settings.advantages.num_steps,
-        backend=settings.environment.backend,
-        seed=settings.run.seed,
-        callbacks=_callbacks(settings, folder),
-    )
+def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, resume: bool) -> int | None:
+    """Train to the end, or until a signal; that signal's number."""
+    from tf_trpo.callbacks import StopOnSignal
+
+    signals = StopOnSignal()
+    # A run that was killed before its first checkpoint begins anew.
+    resume = resume and folder.checkpoints.is_dir() and any(folder.checkpoints.iterdir())
+    try:
+        agent.fit(
+            settings.environment.env,
+            settings.run.total_steps,
+            num_envs=settings.environment.num_envs,
+            num_steps=settings.advantages.num_steps,
+            backend=settings.environment.backend,
+            seed=settings.run.seed,
+            callbacks=[signals, *_callbacks(settings, folder, resume=resume)],
+            resume_from=folder.checkpoints if resume else None,
+        )
+    except KeyboardInterrupt:
+        return signal.SIGINT
+    except ValueError as error:
+        if not resume:
+            raise
+        with one_line_errors():
+            raise UsageError(" ".join(str(error).split())) from None
+    except OSError as error:
+        print(f"error: {error}; older checkpoints are as they were", file=sys.stderr)
+        raise SystemExit(NOT_WRITTEN) from None
+    return signals.received
 
 
-def _callbacks(settings: TrainSettings, folder: RunFolder) -> list[keras.callbacks.Callback]:
-
+def _callbacks(settings: TrainSettings, folder: RunFolder, *, resume: bool) -> list[keras.callbacks.Callback]:
     from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, TensorBoard
 
     run = settings.run
     callbacks: list[keras.callbacks.Callback] = []
     if run.eval_every:
         callbacks.append(Evaluate(settings.environment.env, run.eval_every, episodes=run.eval_episodes, seed=run.seed))
+    callbacks += [TensorBoard(folder.tensorboard), HistoryCSV(folder.history, append=resume)]
     if run.checkpoint_every:
+        # Last, so that a checkpoint is never ahead of the logs.
         callbacks.append(Checkpoint(folder.checkpoints, run.checkpoint_every))
-    return [*callbacks, TensorBoard(folder.tensorboard), HistoryCSV(folder.history)]
+    return callbacks
+
+
+def _say_how_to_go_on(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder) -> None:
+    print(f"\nstopped after {int(agent.env_steps.numpy())} steps; the agent as it is: {folder.agent}")
+    if settings.run.checkpoint_every:
+        python = shlex.quote(_from_here(Path(sys.executable)))
+        print(f"Go on with it:      {python} -m tf_trpo train --resume {shlex.quote(str(folder.path))}")
 
 
 def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str, float]) -> None:

@@ -1,0 +1,51 @@
+"""Ctrl-C and SIGTERM end training between two iterations."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+import keras
+
+
+class StopOnSignal(keras.callbacks.Callback):
+    """Lets the iteration finish when the process is asked to end, and stops training then.
+
+    A second signal ends training at once, by KeyboardInterrupt. Only in the main thread; the handlers that were
+    there are back when training is over.
+
+    Attributes:
+      received: the signal's number; None if there was none.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        self.received = None
+        self._before = {number: signal.signal(number, self._receive) for number in self.SIGNALS}
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        if self.received is not None:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Put back the handlers that were there."""
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
+        print(f"\n{signal.Signals(number).name}: finishing the iteration; once more to end at once", file=sys.stderr)

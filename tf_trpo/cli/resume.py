@@ -1,0 +1,53 @@
+"""`train --resume RUN_DIR`: the settings of a run that is there, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tf_trpo.cli.errors import UsageError
+from tf_trpo.cli.presets import as_options, parse_settings
+from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.settings import TrainSettings
+
+CHANGEABLE = ("total_steps", "export")
+"""Settings that a resumed run may have others of: they change nothing of what was done."""
+
+
+def split_resume(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The folder after --resume, if there is one, and the other arguments."""
+    run_dir, options = None, []
+    remaining = iter(argv)
+    for argument in remaining:
+        name, equals, value = argument.partition("=")
+        if name != "--resume":
+            options.append(argument)
+            continue
+        value = value if equals else next(remaining, "")
+        if not value:
+            raise UsageError("--resume needs the folder of a run")
+        run_dir = Path(value)
+    return run_dir, options
+
+
+def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainSettings:
+    """The settings of a run, with what the options change of them.
+
+    Raises:
+      UsageError: there is no run, it is complete, or an option would change what was done.
+    """
+    folder = RunFolder(run_dir)
+    saved = {**folder.read_settings(), "run_dir": str(run_dir)}
+    unknown = sorted(saved.keys() ^ TrainSettings().flat().keys())
+    if unknown:
+        raise UsageError(f"{folder.config} is of another version: it differs in {', '.join(unknown)}")
+    as_saved = as_options({name: value for name, value in saved.items() if value is not None})
+    before, settings = parse_settings(as_saved, prog), parse_settings([*as_saved, *options], prog)
+    old, new = before.flat(), settings.flat()
+    changed = sorted(name for name in new if new[name] != old[name])
+    refused = [name for name in changed if name not in CHANGEABLE]
+    if refused:
+        raise UsageError(f"a resumed run keeps its {', '.join(refused)}; only {' and '.join(CHANGEABLE)} can change")
+    if folder.evaluation.exists() and not changed:
+        raise UsageError(f"{run_dir} is complete; a larger --total-steps goes on with it")
+    return settings
