@@ -75,7 +75,8 @@ class LoopState(NamedTuple):
         if own.keys() | numbers.keys() | {"environments"} != set(cls._fields):
             raise ValueError("the state of the fit loop lacks arrays")
         state = None if environments is None else EnvironmentState(environments, others)
-        return cls(**numbers, **own, environments=state)
+        values: dict[str, Any] = {**numbers, **own, "environments": state}
+        return cls(**values)
 
     def check(self, observation_shape: tuple[int, ...], num_envs: int) -> None:
         """Raise ValueError unless the arrays are those of so many environments."""

@@ -121,6 +121,6 @@ def _description() -> str:
     fields = [field.name.replace("_", "-") for field in dataclasses.fields(TrainSettings)]
     return (
         f"{TrainSettings.__doc__}\n\nOptions come in groups: {', '.join(fields)}. --preset NAME or FILE.yaml reads any "
-        f"of them from a preset ({names}, or your own); options given beside it win. --resume RUN_DIR goes on with a run that "
-        "was stopped or killed, with its own settings."
+        f"of them from a preset ({names}, or your own); options given beside it win. --resume RUN_DIR goes on "
+        "with a run that was stopped or killed, with its own settings."
     )

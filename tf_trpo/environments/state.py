@@ -180,7 +180,7 @@ def _numeric(array: np.ndarray) -> np.ndarray:
 
 
 def _mujoco_parts(data: Any) -> list[str]:
-    """Attributes of fixed size; those of the constraints that a step found are found anew in the next, and empty at first."""
+    """Attributes of fixed size; those of a step's constraints are found anew in the next, and empty in fresh data."""
     fresh = type(data)(data.model)
     values = {name: getattr(fresh, name) for name in dir(fresh) if not name.startswith("_")}
     return [name for name, value in values.items() if isinstance(value, float) or np.size(_array(value)) > 0]
