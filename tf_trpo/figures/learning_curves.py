@@ -104,7 +104,7 @@ def draw(data: dict[tuple[str, str], Curve]) -> Figure:
 
 
 def _label(returns: Axes, kl: Axes) -> None:
-    returns.set(ylabel="return of training episodes\n(interquartile mean, 95% interval)")
+    returns.set(ylabel="return of the last 100 training episodes\n(interquartile mean, 95% interval)")
     returns.grid(axis="y", color=GREY, alpha=0.25)
     kl.set(
         yscale="log", xlabel="environment steps, thousands", ylabel="KL of an update, nats\n(thin: largest of any seed)"
