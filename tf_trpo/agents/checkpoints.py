@@ -83,6 +83,11 @@ def write_checkpoint(agent: TRPO, state: LoopState, directory: Path, *, keep: in
     return final
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a folder is named as a checkpoint, rather than as a folder of them."""
+    return _NAME.fullmatch(path.name) is not None
+
+
 def newest_checkpoint(directory: Path) -> Path:
     """The newest whole checkpoint of a folder.
 
@@ -194,7 +199,7 @@ def _synchronise(folder: Path, *, files: bool = True) -> None:
 def _newest_first(directory: Path) -> Iterator[Path]:
     if not directory.is_dir():
         return iter(())
-    named = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
+    named = [path for path in directory.iterdir() if is_checkpoint(path)]
     return iter(sorted(named, key=lambda path: path.name, reverse=True))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -140,6 +141,8 @@ class TrainingLoop:
         self._start_steps, self._start_iterations = state.start_steps, state.start_iterations
         self._report.resume(state)
         if state.environments is None:
+            message = "the environments' state is not in the checkpoint: they are reset, and the results agree in "
+            warnings.warn(f"{message}distribution with those of an uninterrupted run, not bit for bit", stacklevel=4)
             return
         load_state(self._environments, state.environments)
         self._collector.observations, self._collector.just_ended = state.observations, state.just_ended

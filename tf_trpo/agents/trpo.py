@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.agents.checkpoints import newest_checkpoint, read_checkpoint, write_checkpoint
+from tf_trpo.agents.checkpoints import is_checkpoint, newest_checkpoint, read_checkpoint, write_checkpoint
 from tf_trpo.agents.construction import check_fit, make_policy, make_value_function
 from tf_trpo.agents.evaluation import Evaluation, evaluate_policy
 from tf_trpo.agents.iteration import Learner, UpdateSettings
@@ -217,6 +217,18 @@ class TRPO(keras.Model):
                 return self._loop.run(total_steps, callbacks, verbose)
             finally:
                 self._loop = None
+
+    def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Set the agent to where it was when a checkpoint was written.
+
+        Args:
+          path: a checkpoint DIRECTORY/steps-N, or the DIRECTORY for its newest whole one.
+
+        Raises:
+          CheckpointError: it is not whole, or one of another agent; this one is as it was.
+        """
+        folder = Path(path)
+        read_checkpoint(self, folder if is_checkpoint(folder) else newest_checkpoint(folder))
 
     def save_checkpoint(self, directory: str | os.PathLike[str], *, keep: int = 2) -> Path:
         """Write all that a fit needs to go on to DIRECTORY/steps-N; for callbacks, at an epoch's end.

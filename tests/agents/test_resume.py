@@ -1,0 +1,282 @@
+"""A fit that was broken off and resumed is, bit for bit, one that was not."""
+
+import json
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_trpo
+from tf_trpo.agents import CheckpointError
+from tf_trpo.agents import checkpoints as module
+from tf_trpo.callbacks import Checkpoint
+from tf_trpo.optimizers import KLPenalty, TrustRegion, VanillaPolicyGradient
+
+FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}
+
+
+class BreakOff(keras.callbacks.Callback):
+    """Ends a fit as a killed process would: nothing is written after the iteration."""
+
+    def __init__(self, iteration):
+        super().__init__()
+        self._iteration = iteration
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self._iteration:
+            raise KeyboardInterrupt
+
+
+def make(environment="CartPole-v1", optimizer=None, **settings):
+    agent = tf_trpo.TRPO.for_env(environment, hidden_sizes=[6], value_hidden_sizes=[6], seed=0)
+    agent.compile(optimizer, jit_compile=False, value_epochs=2, **settings)
+    return agent
+
+
+def broken_off(folder, after, environment="CartPole-v1", every_steps=100, optimizer=None, keep=2):
+    agent = make(environment, optimizer)
+    callbacks = [Checkpoint(folder, every_steps, keep=keep), BreakOff(after)]
+    with pytest.raises(KeyboardInterrupt):
+        agent.fit(environment, 600, callbacks=callbacks, **FIT)
+
+
+CASES = {
+    "CartPole, adaptive radius": ("CartPole-v1", lambda: TrustRegion(0.001, radius="adaptive")),
+    "Pendulum, Adam": ("Pendulum-v1", lambda: VanillaPolicyGradient("adam")),
+    "Hopper, adaptive penalty": ("Hopper-v5", KLPenalty),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_weights_are_those_of_a_fit_that_was_not_interrupted(name, tmp_path, assert_same_weights):
+    environment, optimizer = CASES[name]
+    if environment == "Hopper-v5":
+        pytest.importorskip("mujoco")
+    whole = make(environment, optimizer())
+    expected = whole.fit(environment, 600, **FIT).history
+    broken_off(tmp_path, 5, environment, optimizer=optimizer())
+    resumed = make(environment, optimizer())
+    history = resumed.fit(environment, 600, resume_from=tmp_path, **FIT).history
+    assert_same_weights(resumed.get_weights(), whole.get_weights())
+    state = [[np.array(v.numpy()) for v in one.policy_optimizer.variables] for one in (resumed, whole)]
+    assert_same_weights(*state)
+    done = len(history["time/total_timesteps"])
+    assert 0 < done < len(expected["time/total_timesteps"])
+    for figure in ("time/total_timesteps", "rollout/ep_rew_mean", "train/kl_divergence_loss", "train/value_loss"):
+        np.testing.assert_array_equal(history[figure], expected[figure][-done:])
+
+
+def test_it_can_be_broken_off_again_and_again(tmp_path, assert_same_weights):
+    whole = make()
+    whole.fit("CartPole-v1", 600, **FIT)
+    broken_off(tmp_path, 1, every_steps=1)
+    for after in (2, 4, 5):
+        agent = make()
+        callbacks = [Checkpoint(tmp_path, 1), BreakOff(after)]
+        with pytest.raises(KeyboardInterrupt):
+            agent.fit("CartPole-v1", 600, callbacks=callbacks, resume_from=tmp_path, **FIT)
+    last = make()
+    last.fit("CartPole-v1", 600, resume_from=tmp_path, **FIT)
+    assert_same_weights(last.get_weights(), whole.get_weights())
+
+
+def test_environments_that_cannot_be_saved_are_reset_and_the_fit_says_so(tmp_path):
+    settings = FIT | {"backend": "async"}
+    agent = make()
+    with pytest.raises(KeyboardInterrupt):
+        agent.fit("CartPole-v1", 600, callbacks=[Checkpoint(tmp_path, 1), BreakOff(3)], **settings)
+    resumed = make()
+    with pytest.warns(UserWarning, match="they are reset, and the results agree in distribution"):
+        resumed.fit("CartPole-v1", 600, resume_from=tmp_path, **settings)
+    assert int(resumed.env_steps) >= 600
+
+
+def test_a_complete_fit_has_nothing_left_to_do(tmp_path, assert_same_weights):
+    agent = make()
+    agent.fit("CartPole-v1", 200, callbacks=[Checkpoint(tmp_path, 50)], **FIT)
+    resumed = make()
+    history = resumed.fit("CartPole-v1", 200, resume_from=tmp_path, **FIT)
+    assert history.epoch == []
+    assert_same_weights(resumed.get_weights(), agent.get_weights())
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    """A folder with the checkpoints of three iterations."""
+    broken_off(tmp_path, 3, every_steps=1, keep=3)
+    assert len(list(tmp_path.iterdir())) == 3
+    return tmp_path
+
+
+OTHERS = {
+    "seed": ({}, {"seed": 4}, "of seed 3 and 32 rows"),
+    "rows": ({}, {"num_steps": 16}, "of seed 3 and 32 rows"),
+    "environments": ({}, {"num_envs": 3}, "discounted_returns of the checkpoint"),
+    "environment": ({"environment": "Acrobot-v1"}, {}, "its variables differ in policy/0"),
+    "algorithm": ({"optimizer": KLPenalty()}, {}, "its variables differ in policy_optimizer/0"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_checkpoint_of_another_fit_or_agent_is_refused(name, checkpoints):
+    agent_settings, fit_settings, words = OTHERS[name]
+    agent = make(**agent_settings)
+    with pytest.raises(ValueError, match=words):
+        agent.fit(agent_settings.get("environment", "CartPole-v1"), 600, resume_from=checkpoints, **FIT | fit_settings)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def link(path):
+    path.rename(path.with_suffix(".real"))
+    path.symlink_to(path.with_suffix(".real"))
+
+
+def change_manifest(path, **changes):
+    manifest = path.parent / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | changes))
+
+
+FILES = ["variables.index", "variables.data-00000-of-00001", "loop.json", "loop.npz", "manifest.json"]
+DAMAGES = {
+    "one bit": flip,
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "empty": lambda path: path.write_bytes(b""),
+    "missing": lambda path: path.unlink(),
+    "a link": link,
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(checkpoints, file, damage):
+    _, older, newest = sorted(checkpoints.iterdir())
+    DAMAGES[damage](newest / file)
+    assert module.newest_checkpoint(checkpoints) == older
+    agent = make()
+    before = agent.get_weights()
+    with pytest.raises(CheckpointError, match=str(newest)):
+        agent.load_checkpoint(newest)
+    np.testing.assert_array_equal(agent.get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 2},
+        {"files": {}},
+        {"files": {"../../secret": {"size": 0, "sha256": ""}}},
+        {"files": [1]},
+    ],
+)
+def test_a_manifest_of_something_else_is_refused(checkpoints, changes):
+    newest = max(checkpoints.iterdir())
+    change_manifest(newest / "loop.json", **changes)
+    with pytest.raises(CheckpointError, match=r"manifest.json|has format"):
+        module.verify_checkpoint(newest)
+
+
+def resealed(path):
+    """With a manifest that vouches for what a stranger has put there."""
+    files = {name: module._fingerprint(path / name) for name in FILES if name != "manifest.json"}
+    (path / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))
+
+
+def test_pickles_and_compressed_arrays_are_refused_even_with_a_right_manifest(checkpoints):
+    newest = max(checkpoints.iterdir())
+    agent = make()
+    with np.load(newest / "loop.npz") as file:
+        arrays = dict(file)
+    arrays["episodes"] = np.array([object()])
+    np.savez(newest / "loop.npz", **arrays)
+    resealed(newest)
+    with pytest.raises(CheckpointError, match="allow_pickle"):
+        agent.load_checkpoint(newest)
+    np.savez_compressed(newest / "loop.npz", episodes=np.zeros(10**6))
+    resealed(newest)
+    with pytest.raises(CheckpointError, match="compressed"):
+        agent.load_checkpoint(newest)
+
+
+def test_variables_of_other_shapes_are_refused_before_any_is_restored(checkpoints, assert_same_weights):
+    newest = max(checkpoints.iterdir())
+    agent = make()
+    variables = module._variables(agent)
+    variables["counters"] = [tf.Variable(tf.zeros([1000, 1000]))]
+    for path in newest.glob("variables.*"):
+        path.unlink()
+    tf.train.Checkpoint(**variables).write(str(newest / "variables"))
+    resealed(newest)
+    before = agent.get_weights()
+    with pytest.raises(CheckpointError, match="its variables differ in counters/0"):
+        agent.load_checkpoint(newest)
+    assert_same_weights(agent.get_weights(), before)
+
+
+def test_without_any_whole_checkpoint_the_reasons_are_given(checkpoints, tmp_path):
+    for path in checkpoints.iterdir():
+        (path / "loop.json").unlink()
+    with pytest.raises(CheckpointError, match=r"steps-\d+/loop.json is missing.*; .*steps-\d+/loop.json"):
+        make().fit("CartPole-v1", 600, resume_from=checkpoints, **FIT)
+    with pytest.raises(CheckpointError, match="nowhere holds no checkpoint"):
+        make().load_checkpoint(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("moment", ["variables", "arrays", "manifest", "rename", "verification"])
+def test_a_write_that_fails_leaves_the_old_checkpoints_and_no_half_one(checkpoints, moment, monkeypatch):
+    """At any moment of it; the next one succeeds."""
+    before = sorted(checkpoints.iterdir())
+
+    def fails(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    places = {
+        "variables": (tf.train.Checkpoint, "write"),
+        "arrays": (np, "savez"),
+        "manifest": (module, "_fingerprint"),
+        "rename": (module.Path, "rename"),
+    }
+    agent = make()
+    with monkeypatch.context() as patch:
+        if moment == "verification":
+            patch.setattr(module, "verify_checkpoint", lambda path: (_ for _ in ()).throw(CheckpointError("unlike")))
+        else:
+            patch.setattr(*places[moment], fails)
+        with pytest.raises((OSError, CheckpointError), match=r"No space left|unlike"):
+            agent.fit("CartPole-v1", 60, callbacks=[Checkpoint(checkpoints, 1, keep=1)], **FIT)
+    assert set(before) <= set(checkpoints.iterdir())
+    for path in before:
+        module.verify_checkpoint(path)
+    agent.fit("CartPole-v1", 6000, callbacks=[Checkpoint(checkpoints, 10**9, keep=1)], **FIT)
+    [newest] = checkpoints.iterdir()
+    module.verify_checkpoint(newest)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_named(checkpoints):
+    checkpoints.chmod(0o500)
+    try:
+        with pytest.raises(OSError, match=str(checkpoints)):
+            make().fit("CartPole-v1", 60, callbacks=[Checkpoint(checkpoints, 1)], **FIT)
+    finally:
+        checkpoints.chmod(0o700)
+
+
+def test_leftovers_of_a_killed_write_are_cleared_away(checkpoints):
+    leftover = checkpoints / ".partial-steps-000000000999"
+    shutil.copytree(max(checkpoints.iterdir()), leftover)
+    make().fit("CartPole-v1", 60, callbacks=[Checkpoint(checkpoints, 1)], **FIT)
+    assert not leftover.exists()
+
+
+def test_a_checkpoint_is_saved_during_a_fit_only(tmp_path):
+    with pytest.raises(RuntimeError, match="during a fit"):
+        make().save_checkpoint(tmp_path)

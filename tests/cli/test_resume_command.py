@@ -1,0 +1,227 @@
+"""train --resume: real processes, killed and asked to end, and gone on with."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tf_trpo
+from tf_trpo.cli import main
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
+SMALL = ["--hidden-sizes", "4", "--value-hidden-sizes", "4", "--num-steps", "32", "--num-envs", "2", "--seed", "3"]
+SMALL += [
+    "--no-jit-compile",
+    "--value-epochs",
+    "2",
+    "--eval-episodes",
+    "2",
+    "--threads",
+    "1",
+    "--checkpoint-every",
+    "60",
+]
+
+
+def start(folder, *arguments):
+    """A training process, with its output in a file."""
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    with open(folder / "output.txt", "a") as output:
+        return subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+
+
+def finished(folder, *arguments):
+    process = start(folder, *arguments)
+    assert process.wait(timeout=300) == 0, (folder / "output.txt").read_text()
+
+
+def rows(run):
+    with open(run / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def wait_for_rows(run, count, process):
+    """Until a training has written so many rows."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "it ended by itself"
+        path = run / "history.csv"
+        if path.exists() and path.read_text().count("\n") > count:
+            return
+        time.sleep(0.01)
+    raise AssertionError("nothing was trained")
+
+
+def weights(run):
+    return tf_trpo.load(run / "agent.keras").get_weights()
+
+
+def assert_same_run(run, other):
+    for ours, theirs in zip(weights(run), weights(other), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    figures = ("time/total_timesteps", "rollout/ep_rew_mean", "train/kl_divergence_loss", "train/value_loss")
+    assert [[row[name] for name in figures] for row in rows(run)] == [
+        [row[name] for name in figures] for row in rows(other)
+    ]
+    assert (run / "evaluation.json").read_text() == (other / "evaluation.json").read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """make(environment, steps): a run that nobody interrupts."""
+    runs = {}
+
+    def make(environment, steps):
+        if (environment, steps) not in runs:
+            folder = tmp_path_factory.mktemp("whole")
+            finished(folder, "--env", environment, "--total-steps", steps, "--run-dir", "run", *SMALL)
+            runs[environment, steps] = folder / "run"
+        return runs[environment, steps]
+
+    return make
+
+
+def killed_again_and_again(folder, environment, steps, kills, seed):
+    """Train with a process that is killed at random moments, and resumed; how many kills hit a living one."""
+    rng = random.Random(seed)
+    run, hit = folder / "run", 0
+    arguments = ["--env", environment, "--total-steps", steps, "--run-dir", "run", *SMALL]
+    for _ in range(kills):
+        process = start(folder, *arguments)
+        done = len(rows(run)) if (run / "history.csv").exists() else 0
+        while process.poll() is None and not (run / "history.csv").exists():
+            time.sleep(0.01)
+        # From before the first new iteration until some later, in the middle of writes too.
+        deadline = time.monotonic() + rng.uniform(0, 3) + (5 if done == 0 else 0)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.003)
+        hit += process.poll() is None
+        process.kill()
+        process.wait()
+        if (run / "evaluation.json").exists():
+            break
+        if (run / "config.json").exists():
+            arguments = ["--resume", "run"]
+    if not (run / "evaluation.json").exists():
+        finished(folder, *arguments)
+    return hit
+
+
+@pytest.mark.parametrize("environment", ["CartPole-v1"])
+def test_a_run_that_is_killed_twice_ends_as_one_that_was_not(environment, whole, tmp_path):
+    expected = whole(environment, 1500)
+    assert killed_again_and_again(tmp_path, environment, 1500, 2, seed=0) > 0
+    assert_same_run(tmp_path / "run", expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", ["CartPole-v1", "Hopper-v5"])
+def test_a_run_that_is_killed_twenty_five_times_ends_as_one_that_was_not(environment, whole, tmp_path):
+    """Fifty kills in all; the count of those that hit a living process is in the output."""
+    expected = whole(environment, 60_000)
+    hit = killed_again_and_again(tmp_path, environment, 60_000, 25, seed=1)
+    print(f"{environment}: {hit} of 25 kills hit a living process")
+    assert hit >= 15
+    assert_same_run(tmp_path / "run", expected)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_between_two_iterations_and_it_goes_on(number, whole, tmp_path):
+    expected = whole("CartPole-v1", 20_000)
+    process = start(tmp_path, "--env", "CartPole-v1", "--total-steps", 20_000, "--run-dir", "run", *SMALL)
+    run = tmp_path / "run"
+    wait_for_rows(run, 3, process)
+    process.send_signal(number)
+    assert process.wait(timeout=100) == 128 + number
+    output = (tmp_path / "output.txt").read_text()
+    assert "Traceback" not in output
+    assert "--resume run" in output
+    stopped_at = int(float(rows(run)[-1]["time/total_timesteps"]))
+    assert f"stopped after {stopped_at} steps" in output
+    assert (run / "checkpoints" / f"steps-{stopped_at:012d}").is_dir()
+    assert int(tf_trpo.load(run / "agent.keras").env_steps) == stopped_at
+    assert not (run / "evaluation.json").exists()
+    finished(tmp_path, "--resume", "run")
+    assert_same_run(run, expected)
+
+
+@pytest.fixture
+def run(whole, tmp_path, monkeypatch):
+    """A copy of a run that is complete, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    os.system(f"cp -r '{whole('CartPole-v1', 1500)}' run")
+    return tmp_path / "run"
+
+
+def test_a_complete_run_is_left_alone_unless_it_is_to_be_longer(run, refused):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert "run is complete; a larger --total-steps goes on with it" in refused("train", "--resume", "run")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_longer_run_is_the_one_that_was_to_be_so_long_from_the_start(run, tmp_path):
+    finished(tmp_path, "--resume", "run", "--total-steps", 2500)
+    finished(tmp_path, "--env", "CartPole-v1", "--total-steps", 2500, "--run-dir", "other", *SMALL)
+    assert_same_run(run, tmp_path / "other")
+    assert json.loads((run / "config.json").read_text())["settings"]["total_steps"] == 2500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["--resume", "run", "--gamma", "0.5"],
+            "a resumed run keeps its gamma; only total_steps and export can change",
+        ),
+        (["--resume", "run", "--run-dir", "other"], "a resumed run keeps its run_dir"),
+        (["--resume", "nowhere"], "nowhere/config.json cannot be read"),
+        (["--resume"], "--resume needs the folder of a run"),
+        (["--resume="], "--resume needs the folder of a run"),
+    ],
+)
+def test_what_cannot_be_resumed_is_refused_in_one_line(run, refused, arguments, words):
+    assert words in refused("train", *arguments)
+
+
+def test_a_config_of_another_version_is_refused(run, refused):
+    config = json.loads((run / "config.json").read_text())
+    del config["settings"]["gamma"]
+    config["settings"]["delta"] = 1
+    (run / "config.json").write_text(json.dumps(config))
+    error = refused("train", "--resume", "run")
+    assert "is of another version: it differs in delta, gamma" in error
+
+
+def test_damaged_checkpoints_are_refused_in_one_line(run, capsys):
+    for path in (run / "checkpoints").rglob("loop.json"):
+        path.write_text("{")
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "--resume", "run", "--total-steps", "9000"])
+    assert exit_info.value.code == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "is not as it was written: its size or SHA-256 differs" in error
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_run_to_be_resumed(run, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    before = sorted((run / "checkpoints").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", full)
+        with pytest.raises(SystemExit) as exit_info:
+            main(["train", "--resume", "run", "--total-steps", "3000"])
+    assert exit_info.value.code == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: checkpoint run/checkpoints/steps-")
+    assert error.endswith("cannot be written: No space left on device; older checkpoints are as they were")
+    assert sorted((run / "checkpoints").iterdir()) == before
