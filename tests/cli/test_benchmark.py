@@ -50,7 +50,12 @@ def figures(value):
     return [value] if isinstance(value, int | float) else []
 
 
-@pytest.mark.parametrize("command", ROWS)
+SLOW = {"scaling"}
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ROWS]
+)
 def test_a_command_measures_without_a_peer(command, capsys):
     result = json.loads(benchmark(capsys, command, *TINY[command], "--repeats", "1", "--json"))
     assert result["machine"]["cores"] >= 1
@@ -88,6 +93,7 @@ def test_a_peer_does_the_same_job_in_turns(capsys, fake_python):
     assert {name: jobs[0][name] for name in wanted} == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["update", "train"])
 def test_a_ratio_is_how_many_times_as_fast_ours_is(command, capsys, fake_python):
     python, _ = fake_python

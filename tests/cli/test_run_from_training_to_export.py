@@ -150,7 +150,7 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
         "jit_compile": agent.jit_compile,
         "normalize_observations": agent.policy.normalize_observations,
     }
-    assert len(reached) == 25
+    assert len(reached) == 27
     for name, value in reached.items():
         assert SETTINGS[name] == value, name
     assert agent.value_function.normalize_observations is False

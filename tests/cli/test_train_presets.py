@@ -41,7 +41,7 @@ def other_than_default():
         "algorithm": "vanilla-policy-gradient",
         "fisher_vector_product": "double-backprop",
         "natural_learning_rate": 0.25,
-        "vanilla_optimizer": "adam",
+        "vanilla_optimizer": "sgd",
         "constraint": "max",
         "radius": "adaptive",
         "penalty": "theory",

@@ -79,7 +79,7 @@ def test_an_option_out_of_range_is_refused_by_its_name(name, value, refused, wor
         ("trpo", "vanilla_learning_rate", "0.5", "vanilla-policy-gradient"),
         ("trpo", "natural_learning_rate", "0.5", "natural-policy-gradient"),
         ("natural-policy-gradient", "backtrack_ratio", "0.5", "trpo and kl-penalty"),
-        ("natural-policy-gradient", "vanilla_optimizer", "adam", "vanilla-policy-gradient"),
+        ("natural-policy-gradient", "vanilla_optimizer", "sgd", "vanilla-policy-gradient"),
         ("vanilla-policy-gradient", "max_kl", "0.5", "trpo and natural-policy-gradient"),
         ("vanilla-policy-gradient", "cg_iterations", "5", "trpo and natural-policy-gradient and kl-penalty"),
         ("kl-penalty", "max_kl", "0.5", "trpo and natural-policy-gradient"),

@@ -130,7 +130,7 @@ def _locked(runs_dir: Path) -> Iterator[None]:
     """Keep a second call away, which would take the runs of this one for broken off."""
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
-        with open(runs_dir / ".lock", "w") as file:
+        with open(runs_dir / ".lock", "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
     except BlockingIOError:
