@@ -103,12 +103,24 @@ def test_a_complete_fit_has_nothing_left_to_do(tmp_path, assert_same_weights):
     assert_same_weights(resumed.get_weights(), agent.get_weights())
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    broken_off(folder, 3, every_steps=1, keep=3)
+    assert len(list(folder.iterdir())) == 3
+    return folder
+
+
 @pytest.fixture
-def checkpoints(tmp_path):
+def checkpoints(written, tmp_path):
     """A folder with the checkpoints of three iterations."""
-    broken_off(tmp_path, 3, every_steps=1, keep=3)
-    assert len(list(tmp_path.iterdir())) == 3
-    return tmp_path
+    return shutil.copytree(written, tmp_path / "checkpoints")
+
+
+@pytest.fixture(scope="module")
+def agent():
+    """For what is refused, and leaves it as it was."""
+    return make()
 
 
 OTHERS = {
@@ -157,11 +169,10 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("file", FILES)
-def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(checkpoints, file, damage):
+def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(checkpoints, file, damage, agent):
     _, older, newest = sorted(checkpoints.iterdir())
     DAMAGES[damage](newest / file)
     assert module.newest_checkpoint(checkpoints) == older
-    agent = make()
     before = agent.get_weights()
     with pytest.raises(CheckpointError, match=str(newest)):
         agent.load_checkpoint(newest)
@@ -190,9 +201,8 @@ def resealed(path):
     (path / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))
 
 
-def test_pickles_and_compressed_arrays_are_refused_even_with_a_right_manifest(checkpoints):
+def test_pickles_and_compressed_arrays_are_refused_even_with_a_right_manifest(checkpoints, agent):
     newest = max(checkpoints.iterdir())
-    agent = make()
     with np.load(newest / "loop.npz") as file:
         arrays = dict(file)
     arrays["episodes"] = np.array([object()])
@@ -206,9 +216,8 @@ def test_pickles_and_compressed_arrays_are_refused_even_with_a_right_manifest(ch
         agent.load_checkpoint(newest)
 
 
-def test_variables_of_other_shapes_are_refused_before_any_is_restored(checkpoints, assert_same_weights):
+def test_variables_of_other_shapes_are_refused_before_any_is_restored(checkpoints, agent, assert_same_weights):
     newest = max(checkpoints.iterdir())
-    agent = make()
     variables = module._variables(agent)
     variables["counters"] = [tf.Variable(tf.zeros([1000, 1000]))]
     for path in newest.glob("variables.*"):
@@ -277,6 +286,6 @@ def test_leftovers_of_a_killed_write_are_cleared_away(checkpoints):
     assert not leftover.exists()
 
 
-def test_a_checkpoint_is_saved_during_a_fit_only(tmp_path):
+def test_a_checkpoint_is_saved_during_a_fit_only(agent, tmp_path):
     with pytest.raises(RuntimeError, match="during a fit"):
-        make().save_checkpoint(tmp_path)
+        agent.save_checkpoint(tmp_path)

@@ -3,9 +3,9 @@
 import io
 import json
 
-import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.environments.state import EnvironmentState, can_save_state, load_state, save_state
@@ -97,7 +97,7 @@ def test_a_state_that_was_tampered_with_is_refused(name):
         load_state(environments, state)
 
 
-class OfSomebody(gym.envs.classic_control.CartPoleEnv):
+class OfSomebody(CartPoleEnv):
     """Where it keeps its state, nobody knows."""
 
 
