@@ -184,6 +184,7 @@ def test_a_longer_run_is_the_one_that_was_to_be_so_long_from_the_start(run, tmp_
         (["--resume", "run", "--run-dir", "other"], "a resumed run keeps its run_dir"),
         (["--resume", "nowhere"], "nowhere/config.json cannot be read"),
         (["--resume"], "--resume needs the folder of a run"),
+        (["--resume", "run", "--resume", "run"], "--resume goes on with one run"),
         (["--resume="], "--resume needs the folder of a run"),
     ],
 )

@@ -33,7 +33,7 @@ def parse_settings(argv: Sequence[str], prog: str) -> TrainSettings:
       UsageError: a preset that cannot be read, or with an unknown setting.
       SystemExit: an option that cannot be parsed (status 2), or --help (0).
     """
-    presets, options = _split_presets(argv)
+    presets, options = split_option(argv, "--preset", f"a name ({', '.join(bundled_presets())}) or a YAML file")
     arguments = [argument for preset in presets for argument in preset_options(preset)]
     settings = _parsed([*arguments, *options], prog)
     foreign = foreign_settings(settings)
@@ -79,19 +79,24 @@ def as_options(settings: Mapping[str, object]) -> list[str]:
     return [argument for name, value in settings.items() for argument in _option(name, value)]
 
 
-def _split_presets(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    presets, options = [], []
+def split_option(argv: Sequence[str], name: str, value: str) -> tuple[list[str], list[str]]:
+    """The values of an option that may be given several times, and the other arguments.
+
+    Raises:
+      UsageError: it stands without one; `value` says what is needed.
+    """
+    values, others = [], []
     remaining = iter(argv)
     for argument in remaining:
-        name, equals, value = argument.partition("=")
-        if name != "--preset":
-            options.append(argument)
+        option, equals, given = argument.partition("=")
+        if option != name:
+            others.append(argument)
             continue
-        value = value if equals else next(remaining, "")
-        if not value:
-            raise UsageError(f"--preset needs a name ({', '.join(bundled_presets())}) or a YAML file")
-        presets.append(value)
-    return presets, options
+        given = given if equals else next(remaining, "")
+        if not given:
+            raise UsageError(f"{name} needs {value}")
+        values.append(given)
+    return values, others
 
 
 def _preset_text(preset: str) -> tuple[str, str]:

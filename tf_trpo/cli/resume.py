@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.presets import as_options, parse_settings
+from tf_trpo.cli.presets import as_options, parse_settings, split_option
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.settings import TrainSettings
 
@@ -16,18 +16,10 @@ CHANGEABLE = ("total_steps", "export")
 
 def split_resume(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
     """The folder after --resume, if there is one, and the other arguments."""
-    run_dir, options = None, []
-    remaining = iter(argv)
-    for argument in remaining:
-        name, equals, value = argument.partition("=")
-        if name != "--resume":
-            options.append(argument)
-            continue
-        value = value if equals else next(remaining, "")
-        if not value:
-            raise UsageError("--resume needs the folder of a run")
-        run_dir = Path(value)
-    return run_dir, options
+    folders, options = split_option(argv, "--resume", "the folder of a run")
+    if len(folders) > 1:
+        raise UsageError("--resume goes on with one run")
+    return (Path(folders[0]) if folders else None), options
 
 
 def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainSettings:
