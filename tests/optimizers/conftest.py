@@ -1,6 +1,8 @@
 """Small policies, random batches, and what a step does to them, computed again in NumPy."""
 
 import functools
+import json
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -202,12 +204,22 @@ def make_stepper():
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_stepper_of():
-    """make_stepper_of(policy optimizer, kind): made anew, since the optimizer may have a state."""
+    """make_stepper_of(policy optimizer, kind): traced once for the same settings, unless the optimizer has a state."""
+    without_state = {}
 
     def make(optimizer, kind="fixed-std", jit_compile=False, chunk_size=None):
-        return Stepper(kind, jit_compile, chunk_size, optimizer)
+        config = json.dumps(optimizer.get_config(), sort_keys=True)
+        # Keras numbers the names of its optimizers.
+        settings = re.sub(r'"name": "[^"]*"', "", config)
+        key = (type(optimizer), settings, kind, jit_compile, chunk_size)
+        if key not in without_state:
+            stepper = Stepper(kind, jit_compile, chunk_size, optimizer)
+            if optimizer.variables:
+                return stepper
+            without_state[key] = stepper
+        return without_state[key]
 
     return make
 

@@ -77,8 +77,7 @@ OWN_RULE = {
 }
 
 
-@pytest.mark.parametrize("max_kl", [0.001, 0.3, 3.0])
-@pytest.mark.parametrize("rule", [{}, OWN_RULE], ids=["classic", "own"])
+@pytest.mark.parametrize(("max_kl", "rule"), [(0.001, {}), (0.3, OWN_RULE), (3.0, {})])
 def test_the_radius_follows_the_agreement_with_the_model(kind, make_stepper_of, max_kl, rule):
     stepper = make_stepper_of(TrustRegion(max_kl, radius="adaptive", min_radius=1e-4, max_radius=4.0, **rule), kind)
     radius = max_kl
