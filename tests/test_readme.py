@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tf_trpo.cli.presets import parse_settings
+from tf_trpo.cli.resume import split_resume
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,7 +42,8 @@ def test_python_example_runs_and_learns(tmp_path):
 
 @pytest.mark.parametrize("command", commands_starting_with("python scripts/train.py"), ids=" ".join)
 def test_train_commands_parse(command):
-    parse_settings(command[2:], prog="train")
+    _, options = split_resume(command[2:])
+    parse_settings(options, prog="train")
 
 
 def test_every_script_is_there():

@@ -36,16 +36,16 @@ def test_results_are_added_every_so_many_steps_and_nan_in_between():
     logs = run(Evaluate("Env", 100), StandIn(), 60, 100, 199, 230, 320, 330)
     rewards = [figures["eval/mean_reward"] for figures in logs]
     lengths = [figures["eval/mean_ep_length"] for figures in logs]
-    assert [None if math.isnan(value) else value for value in rewards] == [None, 100, None, 230, None, 330]
-    assert [None if math.isnan(value) else value for value in lengths] == [None, -100, None, -230, None, -330]
+    assert [None if math.isnan(value) else value for value in rewards] == [None, 100, None, 230, 320, None]
+    assert [None if math.isnan(value) else value for value in lengths] == [None, -100, None, -230, -320, None]
     assert all(figures["figure"] == 1 for figures in logs)
 
 
-def test_steps_count_from_where_training_began():
-    model = StandIn(steps=1000)
-    run(Evaluate("Env", 100), model, 1050, 1099)
+def test_a_resumed_training_is_evaluated_where_the_whole_one_would_have_been():
+    model = StandIn(steps=1050)
+    run(Evaluate("Env", 100), model, 1060, 1099)
     assert not model.calls
-    run(Evaluate("Env", 100), model, 1199)
+    run(Evaluate("Env", 100), model, 1101, 1199)
     assert len(model.calls) == 1
 
 

@@ -273,10 +273,11 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     main(["train", *arguments, "--eval-episodes=6", f"--run-dir={tmp_path / 'run'}"])
     agent = calls["fit"].pop("self")
     assert [type(callback).__name__ for callback in calls["fit"].pop("callbacks")] == [
-        *("Checkpoint", "TensorBoard", "HistoryCSV")
+        *("StopOnSignal", "TensorBoard", "HistoryCSV", "Checkpoint")
     ]
     assert calls["fit"] == {
         "environment": "Pendulum-v1",
+        "resume_from": None,
         **{name.replace("-", "_"): value for name, value in options.items() if name != "env"},
     }
     assert calls["evaluate"] == {"self": agent, "environment": "Pendulum-v1", "episodes": 6, "seed": 9}

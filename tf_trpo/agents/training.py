@@ -94,6 +94,8 @@ class TrainingLoop:
         agent.stop_training = False
         logs: dict[str, float] = {}
         callback_list.on_train_begin()
+        # After that: a callback may have restored a backup.
+        self._report.begin(int(agent.env_steps.numpy()))
         try:
             while int(agent.env_steps.numpy()) < goal and not agent.stop_training:
                 iteration = int(agent.iterations.numpy())
@@ -165,7 +167,7 @@ class TrainingLoop:
             "time/total_timesteps": steps,
             "time/iterations": int(agent.iterations.numpy()),
             "time/time_elapsed": self._report.elapsed,
-            "time/fps": (steps - self._start_steps) / self._report.elapsed,
+            "time/fps": self._report.steps_per_second(steps),
             **{name: float(value) for name, value in sorted(metrics.items())},
         }
 
@@ -176,16 +178,29 @@ class _Report:
     def __init__(self, num_envs: int) -> None:
         self.tracker = EpisodeTracker(num_envs)
         self.episodes: deque[Episode] = deque(maxlen=_EPISODE_WINDOW)
-        self._start = time.perf_counter()
+        self.first_steps: int | None = None
+        self._start = 0.0
+        self._before = 0.0
 
     @property
     def elapsed(self) -> float:
         """Seconds of training, those before a resumption included."""
-        return time.perf_counter() - self._start
+        return self._before + time.perf_counter() - self._start
 
     def resume(self, state: LoopState) -> None:
         self.episodes.extend(Episode(float(total), int(length)) for total, length in state.episodes)
-        self._start -= state.elapsed
+        self.first_steps, self._before = state.start_steps, state.elapsed
+
+    def begin(self, steps: int) -> None:
+        """The first iteration is about to begin, after so many environment steps."""
+        self._start = time.perf_counter()
+        if self.first_steps is None:
+            self.first_steps = steps
+
+    def steps_per_second(self, steps: int) -> float:
+        """Since the first iteration, those before a resumption included."""
+        assert self.first_steps is not None
+        return (steps - self.first_steps) / self.elapsed
 
     def episode_figures(self, rollout: Rollout) -> dict[str, float]:
         for finished in self.tracker.finished(rollout):
