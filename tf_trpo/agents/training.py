@@ -166,8 +166,7 @@ class TrainingLoop:
             **self._report.episode_figures(rollout),
             "time/total_timesteps": steps,
             "time/iterations": int(agent.iterations.numpy()),
-            "time/time_elapsed": self._report.elapsed,
-            "time/fps": self._report.steps_per_second(steps),
+            **self._report.time_figures(steps),
             **{name: float(value) for name, value in sorted(metrics.items())},
         }
 
@@ -197,10 +196,10 @@ class _Report:
         if self.first_steps is None:
             self.first_steps = steps
 
-    def steps_per_second(self, steps: int) -> float:
-        """Since the first iteration, those before a resumption included."""
+    def time_figures(self, steps: int) -> dict[str, float]:
         assert self.first_steps is not None
-        return (steps - self.first_steps) / self.elapsed
+        elapsed = self.elapsed
+        return {"time/time_elapsed": elapsed, "time/fps": (steps - self.first_steps) / elapsed}
 
     def episode_figures(self, rollout: Rollout) -> dict[str, float]:
         for finished in self.tracker.finished(rollout):
