@@ -25,8 +25,6 @@ SMALL += [
     "2",
     "--eval-episodes",
     "2",
-    "--threads",
-    "1",
     "--checkpoint-every",
     "60",
 ]
