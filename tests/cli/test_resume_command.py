@@ -132,7 +132,7 @@ def test_a_run_that_is_killed_twenty_five_times_ends_as_one_that_was_not(environ
     assert_same_run(tmp_path / "run", expected)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_run_between_two_iterations_and_it_goes_on(number, whole, tmp_path):
     expected = whole("CartPole-v1", STEPS)
     process = start(tmp_path, "--env", "CartPole-v1", "--total-steps", STEPS, "--run-dir", "run", *SMALL)
@@ -166,6 +166,7 @@ def test_a_complete_run_is_left_alone_unless_it_is_to_be_longer(run, refused):
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_longer_run_is_the_one_that_was_to_be_so_long_from_the_start(run, tmp_path):
     finished(tmp_path, "--resume", "run", "--total-steps", 2500)
     finished(tmp_path, "--env", "CartPole-v1", "--total-steps", 2500, "--run-dir", "other", *SMALL)
