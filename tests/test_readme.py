@@ -1,10 +1,7 @@
 """The README's example runs as it stands, and its commands name options and targets that exist."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,19 +20,10 @@ def commands_starting_with(start: str) -> list[list[str]]:
     ]
 
 
-def test_python_example_runs_and_learns(tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+def test_python_example_runs_and_learns(run_examples, tmp_path):
+    (example,), output = run_examples(README)
     assert len([line for line in example.splitlines() if line.strip()]) <= 16
-    done = subprocess.run(
-        [sys.executable, "-c", example],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    assert float(re.search(r"'mean_return': ([0-9.]+)", done.stdout)[1]) > 100
+    assert float(re.search(r"'mean_return': ([0-9.]+)", output)[1]) > 100
     assert (tmp_path / "saved_models" / "CartPole-v1" / "1" / "saved_model.pb").is_file()
     assert list((tmp_path / "runs" / "example").glob("events.*"))
 

@@ -2,8 +2,8 @@
 
 import csv
 import json
-import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,8 +156,7 @@ def test_a_signal_ends_the_run_between_two_iterations_and_it_goes_on(number, who
 def run(whole, tmp_path, monkeypatch):
     """A copy of a run that is complete, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    os.system(f"cp -r '{whole('CartPole-v1', 1500)}' run")
-    return tmp_path / "run"
+    return shutil.copytree(whole("CartPole-v1", 1500), tmp_path / "run")
 
 
 def test_a_complete_run_is_left_alone_unless_it_is_to_be_longer(run, refused):

@@ -1,9 +1,6 @@
 """The page about the lecture: its examples run in order, and what it names exists."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,19 +11,10 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "lecture.md").read_text(encoding="utf-8")
 
 
-def test_the_examples_run_in_their_order(tmp_path):
-    examples = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+def test_the_examples_run_in_their_order(run_examples):
+    examples, output = run_examples(PAGE)
     assert len(examples) >= 8
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(examples)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    penalties = {name: float(kl) for name, kl in re.findall(r"(adaptive|theory) C: \S+ KL: (\S+)", done.stdout)}
+    penalties = {name: float(kl) for name, kl in re.findall(r"(adaptive|theory) C: \S+ KL: (\S+)", output)}
     assert 0 < penalties["theory"] < 1e-5 < penalties["adaptive"]
 
 

@@ -60,7 +60,7 @@ def expected_radius(outcome, radius, optimizer):
     rule = optimizer.adaptive_radius
     if outcome.line_search_status == LineSearchStatus.NO_DIRECTION:
         return radius
-    reached = outcome.backtracks == 0 or outcome.candidate_kl >= optimizer.backtrack_ratio**2 * radius
+    reached = outcome.backtracks == 0 or outcome.candidate_kl >= optimizer.backtracking.backtrack_ratio**2 * radius
     if not outcome.accepted or outcome.improvement_ratio < rule.shrink_below:
         radius *= rule.shrink_factor
     elif outcome.improvement_ratio > rule.expand_above and reached:

@@ -62,9 +62,7 @@ class RunFolder:
             "versions": {"python": platform.python_version(), **versions},
             "platform": platform.platform(),
         }
-        aside = self.config.with_suffix(".partial")
-        aside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        aside.replace(self.config)
+        write_whole(self.config, json.dumps(config, indent=2) + "\n")
 
     def settings(self) -> dict[str, Any]:
         """The settings of a run that is there.
@@ -102,6 +100,13 @@ class RunFolder:
             return tf_trpo.load(self.agent)
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.agent} cannot be loaded: {' '.join(str(error).split())}") from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file aside and rename it, so that one that is there is whole."""
+    aside = path.with_suffix(".partial")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
 
 
 def free_run_dir(environment: str, seed: int) -> Path:

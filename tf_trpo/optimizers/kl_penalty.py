@@ -17,11 +17,11 @@ from tf_trpo.numerics import (
     ConjugateGradientResult,
     LineSearchResult,
     LineSearchStatus,
-    backtracking_line_search,
     minibatch_rows,
     minibatches_per_epoch,
     random_orders,
 )
+from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import FisherVectorProduct, Objective
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, require, was_taken
@@ -65,8 +65,7 @@ class KLPenalty(PolicyOptimizer):
       target_kl: that the adaptive C aims at, in nats, > 0.
       gamma: discount of the returns, for the C of the theory, in (0, 1); the agent's own.
       penalty_solver: "newton" or "first-order".
-      backtrack_ratio: between two candidates, in (0, 1), if newton.
-      max_backtracks: candidates after the full step, >= 0, if newton.
+      backtrack_ratio, max_backtracks: as in `Backtracking`, if newton.
       penalty_epochs: passes over the batch, >= 1, if first-order.
       penalty_minibatch_size: samples of a minibatch, >= 1.
       optimizer: a Keras optimizer or its name; by default Adam with learning rate 3e-4.
@@ -107,8 +106,7 @@ class KLPenalty(PolicyOptimizer):
         # Without the theory nothing depends on gamma, and an undiscounted agent may use the others.
         require(penalty != "theory" or 0 < gamma < 1, "gamma", "in (0, 1)", gamma)
         require(penalty_solver in ("newton", "first-order"), "penalty_solver", "newton or first-order", penalty_solver)
-        require(0 < backtrack_ratio < 1, "backtrack_ratio", "between 0 and 1", backtrack_ratio)
-        require(max_backtracks >= 0, "max_backtracks", "zero or positive", max_backtracks)
+        self.backtracking = Backtracking(backtrack_ratio, max_backtracks)
         require(penalty_epochs >= 1, "penalty_epochs", "at least 1", penalty_epochs)
         require(penalty_minibatch_size >= 1, "penalty_minibatch_size", "at least 1", penalty_minibatch_size)
         self.natural_direction = NaturalDirection(
@@ -119,8 +117,6 @@ class KLPenalty(PolicyOptimizer):
         self.target_kl = target_kl
         self.gamma = gamma
         self.penalty_solver = penalty_solver
-        self.backtrack_ratio = backtrack_ratio
-        self.max_backtracks = max_backtracks
         self.penalty_epochs = penalty_epochs
         self.penalty_minibatch_size = penalty_minibatch_size
         self.optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(3e-4))
@@ -168,16 +164,9 @@ class KLPenalty(PolicyOptimizer):
             return figures.improvement - coefficient * figures.kl, figures.kl, *figures[1:]
 
         solution, _ = self.natural_direction.solve(objective, gradient)
-        found = backtracking_line_search(
-            penalised,
-            objective.theta,
-            # The theory's C is 0 only if every advantage is, and then so is the direction.
-            tf.math.divide_no_nan(solution.solution, tf.cast(coefficient, gradient.dtype)),
-            max_kl=math.inf,
-            ratio=self.backtrack_ratio,
-            max_backtracks=self.max_backtracks,
-            figures=objective.old_figures()[1:],
-        )
+        # The theory's C is 0 only if every advantage is, and then so is the direction.
+        step = tf.math.divide_no_nan(solution.solution, tf.cast(coefficient, gradient.dtype))
+        found = self.backtracking.search(objective, penalised, step, max_kl=math.inf)
         return found._replace(improvement=found.improvement + coefficient * found.kl), solution
 
     def _first_order(self, objective: Objective, gradient: tf.Tensor, coefficient: tf.Tensor) -> None:
@@ -213,8 +202,7 @@ class KLPenalty(PolicyOptimizer):
             "target_kl": self.target_kl,
             "gamma": self.gamma,
             "penalty_solver": self.penalty_solver,
-            "backtrack_ratio": self.backtrack_ratio,
-            "max_backtracks": self.max_backtracks,
+            **dataclasses.asdict(self.backtracking),
             "penalty_epochs": self.penalty_epochs,
             "penalty_minibatch_size": self.penalty_minibatch_size,
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),

@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.models import Policy
-from tf_trpo.numerics import backtracking_line_search, step_length_for_kl
+from tf_trpo.numerics import step_length_for_kl
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius
+from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import FisherVectorProduct, Objective, PolicyFigures
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, require
@@ -51,8 +52,7 @@ class TrustRegion(PolicyOptimizer):
       cg_iterations: at most this many Fisher-vector products for the direction, >= 1.
       cg_damping: lambda >= 0, added to F's diagonal in the linear system only.
       cg_tolerance: relative residual at which conjugate gradient stops, >= 0.
-      backtrack_ratio: alpha of Algorithm 1, in (0, 1).
-      max_backtracks: K of Algorithm 1, >= 0.
+      backtrack_ratio, max_backtracks: as in `Backtracking`.
       curvature_fraction: share of the samples that the Fisher-vector products are taken on, in (0, 1];
         gradient and line search always use all of them (appendix C of the paper uses 0.1).
       fisher_vector_product: "gauss-newton", or "double-backprop", its slower twin.
@@ -93,16 +93,13 @@ class TrustRegion(PolicyOptimizer):
         )
         if radius == "adaptive":
             self.adaptive_radius.check_start(max_kl)
-        require(0 < backtrack_ratio < 1, "backtrack_ratio", "between 0 and 1", backtrack_ratio)
-        require(max_backtracks >= 0, "max_backtracks", "zero or positive", max_backtracks)
+        self.backtracking = Backtracking(backtrack_ratio, max_backtracks)
         self.natural_direction = NaturalDirection(
             cg_iterations, cg_damping, cg_tolerance, curvature_fraction, fisher_vector_product
         )
         self.max_kl = max_kl
         self.constraint = constraint
         self.radius = radius
-        self.backtrack_ratio = backtrack_ratio
-        self.max_backtracks = max_backtracks
         self._adapted: tf.Variable | None = None
 
     def make_state(self, policy: Policy) -> None:
@@ -118,19 +115,17 @@ class TrustRegion(PolicyOptimizer):
         gradient = objective.gradient()
         solution, product = self.natural_direction.solve(objective, gradient)
         direction = solution.solution
-        search = backtracking_line_search(
+        search = self.backtracking.search(
+            objective,
             lambda theta: self._limited(objective.figures(theta)),
-            objective.theta,
             self._full_step(objective, direction, product(direction), radius),
             max_kl=radius,
-            ratio=self.backtrack_ratio,
-            max_backtracks=self.max_backtracks,
-            figures=objective.old_figures()[1:],
         )
         if self._adapted is not None:
             predicted = tf.reduce_sum(gradient * (search.theta - objective.theta))
             predicted = tf.cast(predicted, tf.float64)
-            self._adapted.assign(self.adaptive_radius.after(radius, predicted, search, self.backtrack_ratio))
+            ratio = self.backtracking.backtrack_ratio
+            self._adapted.assign(self.adaptive_radius.after(radius, predicted, search, ratio))
         return Proposal(gradient, search, solution, radius=radius)
 
     def _radius(self) -> tf.Tensor | float:
@@ -162,7 +157,6 @@ class TrustRegion(PolicyOptimizer):
             "constraint": self.constraint,
             "radius": self.radius,
             **dataclasses.asdict(self.adaptive_radius),
-            "backtrack_ratio": self.backtrack_ratio,
-            "max_backtracks": self.max_backtracks,
+            **dataclasses.asdict(self.backtracking),
             **dataclasses.asdict(self.natural_direction),
         }

@@ -55,19 +55,19 @@ class VanillaPolicyGradient(PolicyOptimizer):
         return cls(keras.saving.deserialize_keras_object(config["optimizer"]))
 
 
-def climb(objective: Objective, optimizer: keras.optimizers.Optimizer, ascend: Callable[[], None]) -> LineSearchResult:
+def climb(objective: Objective, optimizer: keras.optimizers.Optimizer, move: Callable[[], None]) -> LineSearchResult:
     """Let a built Keras optimizer move the policy's weights, and judge where they are then.
 
     Args:
       objective: at the old parameters.
       optimizer: put back to where it was if the policy's figures or its own state are not finite then.
-      ascend: moves the weights.
+      move: moves the weights.
 
     Returns:
       As `without_line_search`.
     """
     before = [tf.identity(variable.value) for variable in optimizer.variables]
-    ascend()
+    move()
     floats = [variable.value for variable in optimizer.variables if variable.dtype.startswith("float")]
     sound = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in floats])
     candidate = objective.policy.flat_weights

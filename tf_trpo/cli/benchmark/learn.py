@@ -24,7 +24,7 @@ from tf_trpo.cli.benchmark.settings import Learn
 from tf_trpo.cli.benchmark.suites import Entry, read_suite
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.presets import parse_settings
-from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.run_folder import RunFolder, write_whole
 from tf_trpo.cli.train import main as train
 from tf_trpo.results import CurvePoint, RunResult, interquartile_mean, learning_curve, update_table
 
@@ -76,8 +76,8 @@ def learn(command: Learn) -> list[dict[str, Any]]:
     runs_dir = command.runs_dir / name
     seeds = range(command.first_seed, command.first_seed + command.seeds)
     runs = [_run(entry, seed, runs_dir, command.episodes) for entry in entries for seed in seeds]
-    for run in runs:
-        check_algorithm(parse_settings(run.arguments, prog="train"))
+    for entry in entries:
+        check_algorithm(parse_settings(entry.options, prog="train"))
     with _locked(runs_dir):
         failures = _train_all([run for run in runs if not _is_finished(run)], command.jobs)
         done = [run for run in runs if run.finished.is_file()]
@@ -174,9 +174,7 @@ def _train(run: Run) -> str | None:
         return said.getvalue().strip().rpartition("\n")[2]
     except Exception as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
-    aside = run.finished.with_suffix(".partial")
-    aside.write_text(json.dumps(evaluations) + "\n", encoding="utf-8")
-    aside.replace(run.finished)
+    write_whole(run.finished, json.dumps(evaluations) + "\n")
     return None
 
 
