@@ -90,7 +90,7 @@ def test_a_refused_candidate_is_reported_with_its_figures(kind, make_stepper):
     small.restart(3)
     batch = small.batch(3)
     old = small.parameters(batch)
-    stretch = 100 / small.optimizer.backtrack_ratio**accepted.outcome.backtracks
+    stretch = 100 / small.optimizer.backtracking.backtrack_ratio**accepted.outcome.backtracks
     small.assign(accepted.old_theta + stretch * (accepted.theta - accepted.old_theta))
     candidate = small.figures(old, small.parameters(batch), batch)
     large.restart(3)

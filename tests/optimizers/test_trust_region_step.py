@@ -86,7 +86,7 @@ def test_the_full_step_has_a_quadratic_kl_of_max_kl_without_damping(stepper, see
     batch = stepper.batch(seed, padding=5)
     fisher = stepper.fisher(batch)
     step = stepper.step(batch)
-    ratio = stepper.optimizer.backtrack_ratio**step.outcome.backtracks
+    ratio = stepper.optimizer.backtracking.backtrack_ratio**step.outcome.backtracks
     full = (step.theta.astype(np.float64) - step.old_theta) / ratio
     damped = fisher + stepper.optimizer.natural_direction.cg_damping * np.eye(len(full))
     assert 0.5 * full @ fisher @ full == pytest.approx(stepper.optimizer.max_kl, rel=1e-3)
@@ -124,7 +124,7 @@ def test_the_first_candidate_that_passes_is_taken(kind, make_stepper, settings):
         if not step.outcome.accepted or step.outcome.backtracks == 0:
             continue
         backtracked += 1
-        change = (step.theta - step.old_theta) / stepper.optimizer.backtrack_ratio
+        change = (step.theta - step.old_theta) / stepper.optimizer.backtracking.backtrack_ratio
         stepper.assign(step.old_theta + change)
         before = stepper.figures(old, stepper.parameters(batch), batch)
         assert before["kl"] > max_kl * (1 - 1e-4) or before["improvement"] <= 0
