@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from tf_trpo.agents.faults import require_finite
 from tf_trpo.agents.loop_state import LoopState
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def write_checkpoint(agent: TRPO, state: LoopState, directory: Path, *, keep: in
     Raises:
       OSError: it cannot be written; the older ones are as they were.
       CheckpointError: what was written does not read back; likewise.
+      TrainingFailedError: a weight is not finite; nothing is written.
     """
+    require_finite(_variables(agent))
     steps = int(agent.env_steps.numpy())
     final = directory / f"steps-{steps:012d}"
     aside = directory / f".partial-{final.name}"

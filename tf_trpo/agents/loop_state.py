@@ -18,6 +18,7 @@ class LoopState(NamedTuple):
       start_steps: environment steps of the agent when the fit began.
       start_iterations: its iterations, likewise.
       elapsed: seconds of training until now.
+      faults: numbers that were not finite, so far.
       discounted_returns: float32 [B], of the episodes so far, for the scale of the rewards.
       observations: float32 [B, ...], where the next rollout begins.
       just_ended: bool [B], whether an episode ended with the last step.
@@ -32,6 +33,7 @@ class LoopState(NamedTuple):
     start_steps: int
     start_iterations: int
     elapsed: float
+    faults: int
     discounted_returns: np.ndarray
     observations: np.ndarray
     just_ended: np.ndarray
@@ -67,6 +69,7 @@ class LoopState(NamedTuple):
             "start_steps": int,
             "start_iterations": int,
             "elapsed": float,
+            "faults": int,
         }
         numbers = dict(plain)
         environments = numbers.pop("environments", None)

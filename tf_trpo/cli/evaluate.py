@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.errors import FailedError, UsageError, one_line_errors
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.settings import LARGEST_SEED
 from tf_trpo.cli.startup import start_tensorflow
@@ -56,8 +56,12 @@ def _evaluate(settings: EvaluateSettings) -> dict[str, float]:
     start_tensorflow()
     import gymnasium as gym
 
+    from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+
     agent = folder.load_agent()
     try:
         return agent.evaluate(env, settings.episodes, stochastic=settings.stochastic, seed=settings.seed)
     except (ImportError, gym.error.Error) as error:
         raise UsageError(" ".join(str(error).split())) from None
+    except (EnvironmentFailedError, InvalidStepError) as error:
+        raise FailedError(f"{env} failed: {error}") from None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,7 @@ class RunFolder:
       path: the folder.
       config: JSON: every setting, package versions, the platform.
       history: CSV: one row an iteration.
+      events: text: what went wrong, and when.
       agent: the final agent.
       checkpoints: agents along the way.
       tensorboard: event files.
@@ -34,6 +38,7 @@ class RunFolder:
         self.path = Path(path)
         self.config = self.path / "config.json"
         self.history = self.path / "history.csv"
+        self.events = self.path / "events.log"
         self.agent = self.path / "agent.keras"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -100,6 +105,23 @@ class RunFolder:
             return tf_trpo.load(self.agent)
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.agent} cannot be loaded: {' '.join(str(error).split())}") from None
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Add what the library's loggers say to a file that is made then, and to standard error."""
+    file = logging.FileHandler(path, delay=True, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handlers = [file, *([logging.lastResort] if logging.lastResort else [])]
+    logger = logging.getLogger("tf_trpo")
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+        file.close()
 
 
 def write_whole(path: Path, text: str) -> None:

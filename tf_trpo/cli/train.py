@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tf_trpo.cli.algorithms import check_algorithm, make_policy_optimizer
-from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.errors import FailedError, UsageError, one_line_errors
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.resume import resumed_settings, split_resume
-from tf_trpo.cli.run_folder import RunFolder, free_run_dir
+from tf_trpo.cli.run_folder import RunFolder, free_run_dir, logging_to
 from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
 from tf_trpo.cli.startup import start_tensorflow
 
@@ -46,12 +46,13 @@ def main(argv: Sequence[str]) -> None:
             folder.create(settings.flat())
         else:
             folder.write_config(settings.flat())
-    stopped = _train(agent, settings, folder, resume=resumed is not None)
-    agent.save(folder.agent)
-    if stopped is not None:
-        _say_how_to_go_on(agent, settings, folder)
-        raise SystemExit(BY_SIGNAL + stopped)
-    result = agent.evaluate(settings.environment.env, settings.run.eval_episodes, seed=settings.run.seed)
+    with one_line_errors(), logging_to(folder.events):
+        stopped = _train(agent, settings, folder, resume=resumed is not None)
+        agent.save(folder.agent)
+        if stopped is not None:
+            _say_how_to_go_on(agent, settings, folder)
+            raise SystemExit(BY_SIGNAL + stopped)
+        result = _evaluated(agent, settings)
     folder.evaluation.write_text(json.dumps(result) + "\n", encoding="utf-8")
     if settings.run.export:
         agent.export(folder.saved_model)
@@ -97,6 +98,7 @@ def _check_ranges(settings: TrainSettings) -> None:
         "total_steps": (settings.run.total_steps, 1),
         "eval_every": (settings.run.eval_every, 0),
         "eval_episodes": (settings.run.eval_episodes, 1),
+        "max_faults": (settings.run.max_faults, 1),
         "checkpoint_every": (settings.run.checkpoint_every, 0),
         "threads": (settings.run.threads, 0),
         "hidden_sizes": (min(settings.policy.hidden_sizes, default=1), 1),
@@ -108,6 +110,7 @@ def _check_ranges(settings: TrainSettings) -> None:
     if not 0 <= settings.run.seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.run.seed}")
     positive: dict[str, float | None] = {
+        "env_timeout": settings.environment.env_timeout,
         "initial_std": settings.policy.initial_std,
         "value_learning_rate": settings.value.value_learning_rate,
         "vanilla_learning_rate": settings.vanilla_policy_gradient.vanilla_learning_rate,
@@ -121,7 +124,9 @@ def _check_ranges(settings: TrainSettings) -> None:
 
 def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, resume: bool) -> int | None:
     """Train to the end, or until a signal; that signal's number."""
+    from tf_trpo.agents import TrainingFailedError
     from tf_trpo.callbacks import StopOnSignal
+    from tf_trpo.environments import EnvironmentFailedError
 
     signals = StopOnSignal()
     # A run that was killed before its first checkpoint begins anew.
@@ -133,21 +138,36 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
             num_envs=settings.environment.num_envs,
             num_steps=settings.advantages.num_steps,
             backend=settings.environment.backend,
+            env_timeout=settings.environment.env_timeout,
             seed=settings.run.seed,
+            max_faults=settings.run.max_faults,
             callbacks=[signals, *_callbacks(settings, folder, resume=resume)],
             resume_from=folder.checkpoints if resume else None,
         )
     except KeyboardInterrupt:
         return signal.SIGINT
+    except (EnvironmentFailedError, TrainingFailedError) as error:
+        agent.save(folder.agent)
+        _say_how_to_go_on(agent, settings, folder)
+        raise FailedError(" ".join([str(error), *getattr(error, "__notes__", ())])) from None
     except ValueError as error:
         if not resume:
             raise
-        with one_line_errors():
-            raise UsageError(" ".join(str(error).split())) from None
+        raise UsageError(" ".join(str(error).split())) from None
     except OSError as error:
         print(f"error: {error}; older checkpoints are as they were", file=sys.stderr)
         raise SystemExit(NOT_WRITTEN) from None
     return signals.received
+
+
+def _evaluated(agent: tf_trpo.TRPO, settings: TrainSettings) -> dict[str, float]:
+    from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+
+    env = settings.environment.env
+    try:
+        return agent.evaluate(env, settings.run.eval_episodes, seed=settings.run.seed)
+    except (EnvironmentFailedError, InvalidStepError) as error:
+        raise FailedError(f"the agent is trained and saved, but {env} failed in its evaluation: {error}") from None
 
 
 def _callbacks(settings: TrainSettings, folder: RunFolder, *, resume: bool) -> list[keras.callbacks.Callback]:
