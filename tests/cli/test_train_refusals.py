@@ -27,6 +27,8 @@ OUT_OF_RANGE = {
     "backtrack_ratio": ["0", "1", "1.5", "nan"],
     "max_backtracks": ["-1"],
     "curvature_fraction": ["0", "1.5", "nan"],
+    "max_faults": ["0", "-1"],
+    "env_timeout": ["0", "-1", "nan", "inf"],
     "chunk_size": ["0", "-1"],
     "gamma": ["-0.1", "1.5", "nan"],
     "gae_lambda": ["-0.1", "1.5", "nan"],
