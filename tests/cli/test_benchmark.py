@@ -94,6 +94,7 @@ def test_a_peer_does_the_same_job_in_turns(capsys, fake_python):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["update", "train"])
 def test_a_ratio_is_how_many_times_as_fast_ours_is(command, capsys, fake_python):
     python, _ = fake_python
