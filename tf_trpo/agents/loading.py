@@ -26,9 +26,9 @@ _ALTERED = ("the policy optimizer's state is not loaded", "Skipping nested conta
 def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | None = None) -> TRPO:
     """Load an agent that was saved by `agent.save("NAME.keras")`.
 
-    The file is data: loading it imports no module, runs no code of its own and reads nothing else; see
-    docs/security.md. Layers and functions of your own must have been registered (keras.saving.register_keras_serializable), or be given
-    here.
+    The file is data: loading it imports no module, runs no code of its own and reads nothing else; docs/security.md
+    says more. Layers and functions of your own must have been registered
+    (keras.saving.register_keras_serializable), or be given here.
 
     Args:
       path: the file; not a link.
