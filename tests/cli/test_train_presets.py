@@ -174,7 +174,7 @@ def test_preset_needs_a_value(arguments):
         ("max_kl:", "--max-kl"),
         ("backend: ray", "--backend"),
         ("jit_compile: maybe", "maybe"),
-        ("hidden_sizes: [8, [9]]", "--hidden-sizes"),
+        ("hidden_sizes: [8, [9]]", "hidden_sizes"),
         ("gamma: true", "--gamma"),
     ],
 )
