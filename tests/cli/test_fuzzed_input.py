@@ -5,6 +5,7 @@ Each is bad for certain: the generators make nothing that could be meant. `-s` p
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import random
@@ -14,15 +15,17 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import pytest
 import yaml
 
+import tf_trpo
 from tf_trpo.cli import COMMANDS, main
 from tf_trpo.cli.algorithms import SETTINGS as OF_ALGORITHM
 from tf_trpo.cli.settings import TrainSettings
 
 DEFAULTS = TrainSettings().flat()
-QUICK = 15
+QUICK = 16
 """Cases of each kind that are tried in the quick suite; the slow one tries all."""
 SMALL = ["--hidden-sizes", "8", "--value-hidden-sizes", "8", "--no-jit-compile", "--num-steps", "64"]
 SMALL += ["--total-steps", "64", "--value-epochs", "1", "--eval-episodes", "1", "--checkpoint-every", "64"]
@@ -35,16 +38,30 @@ class Case(NamedTuple):
     prepare: object = None
 
 
+class Written(keras.callbacks.Callback):
+    """Writes a checkpoint before the first iteration, and ends the fit."""
+
+    def __init__(self, directory):
+        super().__init__()
+        self._directory = directory
+
+    def on_train_begin(self, logs=None):
+        self.model.save_checkpoint(self._directory)
+        raise KeyboardInterrupt
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """Folders of a small run, and of runs with another network and of another environment."""
+    """Folders of a small run, and of checkpoints with another network and of another environment."""
     folder = tmp_path_factory.mktemp("trained")
-    with contextlib.redirect_stdout(None), contextlib.redirect_stderr(open(os.devnull, "w")):
+    with contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
         main(["train", "--run-dir", str(folder / "run"), *SMALL])
-        main(["train", "--run-dir", str(folder / "wider"), *SMALL, "--hidden-sizes", "9"])
-        main(["train", "--run-dir", str(folder / "acrobot"), *SMALL, "--env", "Acrobot-v1"])
-    for path in folder.rglob("tensorboard"):
-        shutil.rmtree(path)
+    shutil.rmtree(folder / "run" / "tensorboard")
+    for name, env, units in (("wider", "CartPole-v1", 9), ("acrobot", "Acrobot-v1", 8)):
+        agent = tf_trpo.TRPO.for_env(env, hidden_sizes=[units], value_hidden_sizes=[8])
+        agent.compile(jit_compile=False, value_epochs=1)
+        with pytest.raises(KeyboardInterrupt):
+            agent.fit(env, 64, num_steps=64, callbacks=Written(folder / name / "checkpoints"), verbose=0)
     return folder
 
 

@@ -13,7 +13,7 @@ import tyro
 from tf_trpo.cli.errors import UsageError
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_RULE = re.compile(r"[│ ]*─{3,}[│ ]*")
+_RULE = re.compile(r"[│ ]*(─{10,}|-{10,})[│ ]*")
 
 
 def parse(form: Any, argv: Sequence[str], prog: str, **kwargs: Any) -> Any:
@@ -52,7 +52,11 @@ def split_flag(argv: Sequence[str], name: str) -> tuple[bool, list[str]]:
 def _in_words(box: str) -> str:
     """What a box of tyro says: its first part, and the names that it thinks were meant."""
     parts: list[list[str]] = [[]]
-    for line in _COLOUR.sub("", box).splitlines():
+    lines = _COLOUR.sub("", box).splitlines()
+    if not any(line.startswith("╭") for line in lines):
+        # Where standard output is no UTF-8, the title has a rule below instead of a frame around.
+        lines = lines[2:] if len(lines) > 2 else lines
+    for line in lines:
         if line.startswith(("╭", "╰")):
             continue
         if _RULE.fullmatch(line):
