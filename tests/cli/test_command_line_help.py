@@ -88,19 +88,14 @@ def test_without_a_command_the_status_is_2(capsys):
 
 
 @pytest.mark.parametrize("arguments", [["train"], ["evaluate", "run"], ["export", "run", "--output", "model"]])
-def test_an_unknown_option_ends_with_status_2_and_its_name(arguments, capsys):
-    with pytest.raises(SystemExit) as exit_info:
-        main([*arguments, "--no-such-option", "1"])
-    assert exit_info.value.code == 2
-    assert "--no-such-option" in capsys.readouterr().err
+def test_an_unknown_option_ends_with_one_line_and_its_name(arguments, refused):
+    error = refused(*arguments, "--no-such-option", "1")
+    assert error == f"error: Unrecognized options: --no-such-option, 1; see {arguments[0]} --help"
 
 
 @pytest.mark.parametrize(
     ("arguments", "missing"),
     [(["evaluate"], "PATH"), (["export", "--output", "x"], "PATH"), (["export", "run"], "--output")],
 )
-def test_an_argument_that_is_missing_ends_with_status_2_and_its_name(arguments, missing, capsys):
-    with pytest.raises(SystemExit) as exit_info:
-        main(arguments)
-    assert exit_info.value.code == 2
-    assert missing in capsys.readouterr().err
+def test_an_argument_that_is_missing_ends_with_one_line_and_its_name(arguments, missing, refused):
+    assert missing in refused(*arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +76,8 @@ class LoopState(NamedTuple):
         environments = numbers.pop("environments", None)
         if numbers.keys() != types.keys() or any(type(numbers[name]) is not types[name] for name in types):
             raise ValueError("the state of the fit loop lacks parts")
+        if not all(0 <= number < math.inf for number in numbers.values()):
+            raise ValueError("the state of the fit loop has numbers that no loop has")
         if own.keys() | numbers.keys() | {"environments"} != set(cls._fields):
             raise ValueError("the state of the fit loop lacks arrays")
         state = None if environments is None else EnvironmentState(environments, others)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_LONGEST = 1000
+
 
 class UsageError(Exception):
     """What the user asked for cannot be done; the message says what, where and what to do."""
@@ -14,9 +16,13 @@ class UsageError(Exception):
 class FailedError(Exception):
     """What was begun cannot be finished, through no fault of what the user asked for; the message says why."""
 
+    status = 3
 
-FAILED = 3
-"""Exit status when training or an environment failed."""
+
+class NotWrittenError(FailedError):
+    """A run folder cannot be written to any more."""
+
+    status = 1
 
 
 @contextmanager
@@ -25,8 +31,22 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        message, status = str(error), 2
     except FailedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(FAILED) from None
+        message, status = str(error), error.status
+    except OSError as error:
+        # Of a path that was given; whatever is wrong with it, such as a name that is too long.
+        message, status = f"{error.filename}: {error.strerror}" if error.filename else str(error), 2
+    else:
+        return
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def one_line(message: str) -> str:
+    """The message without line breaks, and with nothing in it that a terminal would act on."""
+    words = " ".join(message.split())
+    printable = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in words
+    )
+    return printable if len(printable) <= _LONGEST else f"{printable[:_LONGEST]} ..."

@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.startup import start_tensorflow
 
@@ -25,13 +26,14 @@ class ExportSettings:
 
 def main(argv: Sequence[str]) -> None:
     """Parse options, export, print the folder."""
-    settings = tyro.cli(ExportSettings, args=argv, prog="export")
     with one_line_errors():
+        settings: ExportSettings = parse(ExportSettings, argv, "export")
         folder = RunFolder(settings.run_dir)
         folder.settings()
         start_tensorflow()
         agent = folder.load_agent()
         try:
             print(agent.export(settings.output))
-        except OSError as error:
-            raise UsageError(f"{settings.output} cannot be written: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"{settings.output} cannot be written: {reason}") from None

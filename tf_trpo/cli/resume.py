@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.presets import as_options, parse_settings, split_option
+from tf_trpo.cli.presets import as_options, parse_file, parse_settings, split_option
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.settings import TrainSettings
 
@@ -33,8 +33,9 @@ def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainS
     unknown = sorted(saved.keys() ^ TrainSettings().flat().keys())
     if unknown:
         raise UsageError(f"{folder.config} is of another version: it differs in {', '.join(unknown)}")
-    as_saved = as_options({name: value for name, value in saved.items() if value is not None})
-    before, settings = parse_settings(as_saved, prog), parse_settings([*as_saved, *options], prog)
+    where = str(folder.config)
+    as_saved = as_options({name: value for name, value in saved.items() if value is not None}, where)
+    before, settings = parse_file(as_saved, prog, where), parse_settings([*as_saved, *options], prog)
     old, new = before.flat(), settings.flat()
     changed = sorted(name for name in new if new[name] != old[name])
     refused = [name for name in changed if name not in CHANGEABLE]

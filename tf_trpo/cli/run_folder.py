@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.errors import UsageError
+from tf_trpo.cli.small_file import read_small
 
 if TYPE_CHECKING:
     import tf_trpo
@@ -51,12 +54,17 @@ class RunFolder:
         Raises:
           UsageError: the folder exists, or cannot be made.
         """
+        missing = [folder for folder in (self.path, *self.path.parents) if not os.path.lexists(folder)]
         try:
             self.path.mkdir(parents=True)
         except FileExistsError:
             raise UsageError(f"run folder {self.path} exists; name another by --run-dir") from None
-        except OSError as error:
-            raise UsageError(f"run folder {self.path} cannot be made: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            for folder in missing:
+                with contextlib.suppress(OSError, ValueError):
+                    folder.rmdir()
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"run folder {self.path} cannot be made: {reason}; name another by --run-dir") from None
         self.write_config(settings)
 
     def write_config(self, settings: dict[str, Any]) -> None:
@@ -86,9 +94,10 @@ class RunFolder:
           UsageError: the folder holds no run.
         """
         try:
-            settings = json.loads(self.config.read_text(encoding="utf-8"))["settings"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{self.config} cannot be read: {error}") from None
+            settings = json.loads(read_small(self.config))["settings"]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            raise UsageError(f"{self.config} cannot be read as that of a run: {reason}") from None
         if not isinstance(settings, dict):
             raise UsageError(f"{self.config} holds no settings")
         return settings
@@ -103,8 +112,8 @@ class RunFolder:
 
         try:
             return tf_trpo.load(self.agent)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{self.agent} cannot be loaded: {' '.join(str(error).split())}") from None
+        except ValueError as error:
+            raise UsageError(str(error)) from None
 
 
 @contextmanager

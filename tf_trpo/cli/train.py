@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tf_trpo.cli.algorithms import check_algorithm, make_policy_optimizer
-from tf_trpo.cli.errors import FailedError, UsageError, one_line_errors
+from tf_trpo.cli.environment_id import ALLOW_IMPORT, check_environment_id, flag_for
+from tf_trpo.cli.errors import FailedError, NotWrittenError, UsageError, one_line_errors
+from tf_trpo.cli.limits import check_limits
+from tf_trpo.cli.parsing import split_flag
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.resume import resumed_settings, split_resume
 from tf_trpo.cli.run_folder import RunFolder, free_run_dir, logging_to
@@ -28,31 +31,37 @@ if TYPE_CHECKING:
 
 BY_SIGNAL = 128
 """Exit status after a signal, less its number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
-NOT_WRITTEN = 1
-"""Exit status when the run folder could not be written to."""
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse options, train or go on, evaluate, save, and say what to do next."""
     with one_line_errors():
+        allow_import, argv = split_flag(argv, ALLOW_IMPORT)
         resumed, options = split_resume(argv)
         settings = parse_settings(options, "train") if resumed is None else resumed_settings(resumed, options, "train")
         check_algorithm(settings)
         _check_ranges(settings)
+        check_limits(settings.flat())
+        check_environment_id(settings.environment.env, allow_import=allow_import)
         start_tensorflow(settings.run.threads)
         agent = _agent(settings)
         folder = RunFolder(settings.run.run_dir or free_run_dir(settings.environment.env, settings.run.seed))
         if resumed is None:
             folder.create(settings.flat())
-        else:
-            folder.write_config(settings.flat())
     with one_line_errors(), logging_to(folder.events):
-        stopped = _train(agent, settings, folder, resume=resumed is not None)
-        agent.save(folder.agent)
-        if stopped is not None:
-            _say_how_to_go_on(agent, settings, folder)
-            raise SystemExit(BY_SIGNAL + stopped)
-        result = _evaluated(agent, settings)
+        try:
+            _run(agent, settings, folder, resume=resumed is not None)
+        except OSError as error:
+            raise NotWrittenError(f"{error}; older checkpoints are as they were") from None
+
+
+def _run(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, resume: bool) -> None:
+    stopped = _train(agent, settings, folder, resume=resume)
+    agent.save(folder.agent)
+    if stopped is not None:
+        _say_how_to_go_on(agent, settings, folder)
+        raise SystemExit(BY_SIGNAL + stopped)
+    result = _evaluated(agent, settings)
     folder.evaluation.write_text(json.dumps(result) + "\n", encoding="utf-8")
     if settings.run.export:
         agent.export(folder.saved_model)
@@ -86,7 +95,7 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
             **update,
         )
     except (ValueError, ImportError, gym.error.Error) as error:
-        raise UsageError(" ".join(str(error).split())) from None
+        raise UsageError(str(error)) from None
     return agent
 
 
@@ -124,11 +133,17 @@ def _check_ranges(settings: TrainSettings) -> None:
 
 def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, resume: bool) -> int | None:
     """Train to the end, or until a signal; that signal's number."""
+    import keras
+
     from tf_trpo.agents import TrainingFailedError
     from tf_trpo.callbacks import StopOnSignal
     from tf_trpo.environments import EnvironmentFailedError
 
     signals = StopOnSignal()
+    # Not before the checkpoint is found to be whole, and of this run.
+    config = keras.callbacks.LambdaCallback(
+        on_train_begin=(lambda _: folder.write_config(settings.flat())) if resume else None
+    )
     # A run that was killed before its first checkpoint begins anew.
     resume = resume and folder.checkpoints.is_dir() and any(folder.checkpoints.iterdir())
     try:
@@ -141,7 +156,7 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
             env_timeout=settings.environment.env_timeout,
             seed=settings.run.seed,
             max_faults=settings.run.max_faults,
-            callbacks=[signals, *_callbacks(settings, folder, resume=resume)],
+            callbacks=[signals, *_callbacks(settings, folder, resume=resume), config],
             resume_from=folder.checkpoints if resume else None,
         )
     except KeyboardInterrupt:
@@ -153,10 +168,7 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
     except ValueError as error:
         if not resume:
             raise
-        raise UsageError(" ".join(str(error).split())) from None
-    except OSError as error:
-        print(f"error: {error}; older checkpoints are as they were", file=sys.stderr)
-        raise SystemExit(NOT_WRITTEN) from None
+        raise UsageError(str(error)) from None
     return signals.received
 
 
@@ -188,7 +200,10 @@ def _say_how_to_go_on(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunF
     print(f"\nstopped after {int(agent.env_steps.numpy())} steps; the agent as it is: {folder.agent}")
     if settings.run.checkpoint_every:
         python = shlex.quote(_from_here(Path(sys.executable)))
-        print(f"Go on with it:      {python} -m tf_trpo train --resume {shlex.quote(str(folder.path))}")
+        print(
+            f"Go on with it:      {python} -m tf_trpo train --resume {shlex.quote(str(folder.path))}"
+            f"{flag_for(settings.environment.env)}"
+        )
 
 
 def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str, float]) -> None:
@@ -200,7 +215,7 @@ def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str,
         f"of {settings.environment.env} (deterministic actions).\n"
         f"Run folder: {folder.path}\n\n"
         f"Look at the run:    {tensorboard} --logdir {run_dir}\n"
-        f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100"
+        f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100{flag_for(settings.environment.env)}"
     )
     name = settings.environment.env.rpartition("/")[2]
     if settings.run.export:
