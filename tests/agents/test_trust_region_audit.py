@@ -82,8 +82,8 @@ def check(audit):
     kls, reported = np.array(audit.kls), np.array(audit.reported)
     assert reported.max() <= MAX_KL
     # What remains is the float32 network's rounding against the float64 one's.
-    np.testing.assert_allclose(kls, reported, rtol=1e-3)
-    assert kls.max() <= MAX_KL * (1 + 1e-4)
+    np.testing.assert_allclose(kls, reported, rtol=1e-5)
+    assert kls.max() <= MAX_KL * (1 + 1e-5)
     # The limit is reached, or there would be nothing to find.
     assert kls.max() > 0.9 * MAX_KL
 
