@@ -47,13 +47,14 @@ def test_help_of_train_names_every_setting_and_the_presets(capsys):
     for name in TrainSettings().flat():
         assert f"--{name.replace('_', '-')}" in text
     assert "--preset" in text
+    assert "--allow-import" in text
     assert "cartpole" in text
     assert "mujoco" in text
 
 
 def test_help_of_evaluate_and_export_names_their_options(capsys):
     text = help_of("evaluate", capsys)
-    assert all(option in text for option in ("--episodes", "--stochastic", "--seed", "--json"))
+    assert all(option in text for option in ("--episodes", "--stochastic", "--seed", "--allow-import", "--json"))
     assert "--output" in help_of("export", capsys)
 
 

@@ -25,7 +25,7 @@ from tf_trpo.cli.algorithms import SETTINGS as OF_ALGORITHM
 from tf_trpo.cli.settings import TrainSettings
 
 DEFAULTS = TrainSettings().flat()
-QUICK = 16
+QUICK = 15
 """Cases of each kind that are tried in the quick suite; the slow one tries all."""
 SMALL = ["--hidden-sizes", "8", "--value-hidden-sizes", "8", "--no-jit-compile", "--num-steps", "64"]
 SMALL += ["--total-steps", "64", "--value-epochs", "1", "--eval-episodes", "1", "--checkpoint-every", "64"]
@@ -297,6 +297,21 @@ def configs_that_are_none(rng):
     return Case(command, prepare)
 
 
+def histories_that_are_none(rng):
+    content = rng.choice(
+        [
+            rng.randbytes(rng.randint(10, 500)) + b"\n\xff\xff\n\xff",
+            f"{word(rng)},{word(rng)}\n1,2\n".encode(),
+            f"time/iterations,x\n{word(rng, 'qxyz')},2\n".encode(),
+            b"a\n" + b"x" * 200_000 + b"\n",
+        ]
+    )
+    return Case(
+        ["train", "--resume", "run", "--total-steps", "640"],
+        lambda folder: (folder / "run" / "history.csv").write_bytes(content),
+    )
+
+
 def for_agent(rng, change):
     command = rng.choice([["evaluate", "run", "--episodes", "1"], ["export", "run", "--output", "model"]])
     return Case(command, lambda folder: change(folder / "run" / "agent.keras"))
@@ -496,6 +511,7 @@ KINDS = {
     configs_with_bad_values: 150,
     configs_of_other_environments: 80,
     configs_that_are_none: 60,
+    histories_that_are_none: 40,
     agents_with_bytes_flipped: 80,
     agents_cut_short: 60,
     agents_with_members_replaced: 60,

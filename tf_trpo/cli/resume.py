@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,4 +44,20 @@ def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainS
         raise UsageError(f"a resumed run keeps its {', '.join(refused)}; only {' and '.join(CHANGEABLE)} can change")
     if folder.evaluation.exists() and not changed:
         raise UsageError(f"{run_dir} is complete; a larger --total-steps goes on with it")
+    _check_history(folder.history)
     return settings
+
+
+def _check_history(path: Path) -> None:
+    """Refuse a history whose rows cannot be told apart by their iteration, before anything is written after them."""
+    if not path.exists():
+        return
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                # A process that was killed may have left half a row.
+                if None not in row.values():
+                    float(row["time/iterations"])
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{path} is not as train wrote it ({reason}): mend it, or move it away") from None

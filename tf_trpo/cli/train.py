@@ -141,9 +141,8 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
 
     signals = StopOnSignal()
     # Not before the checkpoint is found to be whole, and of this run.
-    config = keras.callbacks.LambdaCallback(
-        on_train_begin=(lambda _: folder.write_config(settings.flat())) if resume else None
-    )
+    write_config = keras.callbacks.LambdaCallback(on_train_begin=lambda _: folder.write_config(settings.flat()))
+    at_start = [write_config] if resume else []
     # A run that was killed before its first checkpoint begins anew.
     resume = resume and folder.checkpoints.is_dir() and any(folder.checkpoints.iterdir())
     try:
@@ -156,7 +155,7 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
             env_timeout=settings.environment.env_timeout,
             seed=settings.run.seed,
             max_faults=settings.run.max_faults,
-            callbacks=[signals, *_callbacks(settings, folder, resume=resume), config],
+            callbacks=[signals, *_callbacks(settings, folder, resume=resume), *at_start],
             resume_from=folder.checkpoints if resume else None,
         )
     except KeyboardInterrupt:

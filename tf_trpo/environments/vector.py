@@ -138,7 +138,10 @@ def _check_autoreset(environments: VectorEnv) -> None:
 def _check_spaces(environments: VectorEnv) -> None:
     observations, actions = environments.single_observation_space, environments.single_action_space
     if not observations.is_np_flattenable:
-        raise ValueError(f"the observation space {observations} is not supported: it has no fixed size")
+        raise ValueError(
+            f"the observation space {observations} is not supported, since it has no fixed size: only Box, Discrete, "
+            "MultiDiscrete, MultiBinary, and Dict and Tuple of these are"
+        )
     if not isinstance(actions, gym.spaces.Box | gym.spaces.Discrete):
         raise ValueError(f"the action space {actions} is not supported: only Box and Discrete are")
     if isinstance(actions, gym.spaces.Box) and not np.issubdtype(actions.dtype, np.floating):
