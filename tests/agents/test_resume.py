@@ -69,6 +69,7 @@ def test_the_weights_are_those_of_a_fit_that_was_not_interrupted(name, tmp_path,
         np.testing.assert_array_equal(history[figure], expected[figure][-done:])
 
 
+@pytest.mark.slow
 def test_it_can_be_broken_off_again_and_again(tmp_path, assert_same_weights):
     whole = make()
     whole.fit("CartPole-v1", 600, **FIT)

@@ -25,7 +25,7 @@ from tf_trpo.cli.algorithms import SETTINGS as OF_ALGORITHM
 from tf_trpo.cli.settings import TrainSettings
 
 DEFAULTS = TrainSettings().flat()
-QUICK = 15
+QUICK = 6
 """Cases of each kind that are tried in the quick suite; the slow one tries all."""
 SMALL = ["--hidden-sizes", "8", "--value-hidden-sizes", "8", "--no-jit-compile", "--num-steps", "64"]
 SMALL += ["--total-steps", "64", "--value-epochs", "1", "--eval-episodes", "1", "--checkpoint-every", "64"]
