@@ -1,26 +1,34 @@
-"""`export`: write a SavedModel for serving."""
+"""`export`: write a model for serving."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
 from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.model_card import write_model_card
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.startup import start_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportSettings:
-    """Write a trained agent as a SavedModel in TensorFlow Serving's layout, OUTPUT/VERSION."""
+    """Write a trained agent as a model in TensorFlow Serving's layout, OUTPUT/VERSION."""
 
     run_dir: tyro.conf.Positional[Path]
     """Folder of a run, as train writes it."""
     output: Path
     """Folder of the model, such as saved_models/Hopper-v5; each export adds the next version."""
+    format: Literal["saved_model", "litert", "onnx"] = "saved_model"
+    """saved_model for servers, litert (model.tflite) and onnx (model.onnx, extra onnx) for the runtimes of that name."""
+    warmup: bool = False
+    """Add requests that TensorFlow Serving runs before it takes the version into service (extra warmup)."""
+    card: bool = False
+    """Write OUTPUT/README.md too: command, commit, steps, seed, returns, versions. Runs episodes with sampled actions."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -28,10 +36,22 @@ def main(argv: Sequence[str]) -> None:
     settings = tyro.cli(ExportSettings, args=argv, prog="export")
     with one_line_errors():
         folder = RunFolder(settings.run_dir)
-        folder.settings()
+        trained = folder.settings()
+        evaluation = folder.read_evaluation()
         start_tensorflow()
         agent = folder.load_agent()
         try:
-            print(agent.export(settings.output))
+            version = agent.export(
+                settings.output,
+                format=settings.format,
+                environment=trained["env"],
+                evaluation=evaluation,
+                warmup=settings.warmup,
+            )
+            if settings.card:
+                write_model_card(Path(version), folder, agent)
         except OSError as error:
             raise UsageError(f"{settings.output} cannot be written: {error.strerror}") from None
+        except (ValueError, ImportError) as error:
+            raise UsageError(" ".join(str(error).split())) from None
+    print(version)

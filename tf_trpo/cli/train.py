@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
     result = agent.evaluate(settings.environment.env, settings.run.eval_episodes, seed=settings.run.seed)
     folder.evaluation.write_text(json.dumps(result) + "\n", encoding="utf-8")
     if settings.run.export:
-        agent.export(folder.saved_model)
+        agent.export(folder.saved_model, environment=settings.environment.env, evaluation=result)
     _say_what_next(settings, folder, result)
 
 
