@@ -24,11 +24,11 @@ class ExportSettings:
     output: Path
     """Folder of the model, such as saved_models/Hopper-v5; each export adds the next version."""
     format: Literal["saved_model", "litert", "onnx"] = "saved_model"
-    """saved_model for servers, litert (model.tflite) and onnx (model.onnx, extra onnx) for the runtimes of that name."""
+    """saved_model for servers; litert (model.tflite) and onnx (model.onnx, extra onnx) for runtimes of those names."""
     warmup: bool = False
     """Add requests that TensorFlow Serving runs before it takes the version into service (extra warmup)."""
     card: bool = False
-    """Write OUTPUT/README.md too: command, commit, steps, seed, returns, versions. Runs episodes with sampled actions."""
+    """Write OUTPUT/README.md: command, commit, steps, seed, versions, returns (runs episodes with sampled actions)."""
 
 
 def main(argv: Sequence[str]) -> None:

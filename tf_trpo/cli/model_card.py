@@ -54,9 +54,10 @@ def _card(version: Path, config: dict[str, Any], steps: int, evaluations: dict[s
         if found is not None
     )
     versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
+    trained = f"trained for {steps:,} environment steps with seed {settings['seed']}"
     return f"""# {version.parent.name}
 
-A policy for {settings["env"]}, trained for {steps:,} environment steps with seed {settings["seed"]}. Version {version.name}.
+Version {version.name}: a policy for {settings["env"]}, {trained}.
 
     {training_command(settings)}
 
