@@ -123,12 +123,9 @@ def _policy(settings: PlaySettings) -> LocalPolicy | RemotePolicy:
     assert settings.model is not None, "_check lets no other settings pass"
     start_tensorflow()
     from tf_trpo.serving.local_policy import LocalPolicy
-    from tf_trpo.serving.saved_model import ModelError
 
     try:
         return LocalPolicy(settings.model, trust=settings.trust)
-    except ModelError as error:
-        raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"{settings.model} cannot be read: {error.strerror or error}") from None
 

@@ -18,7 +18,7 @@ DEFAULT_SIGNATURE = "serving_default"
 _NUMERIC = "fiub"
 
 
-class ModelError(Exception):
+class ModelError(ValueError):
     """A version that cannot be served, and why."""
 
 
