@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
             version = agent.export(
                 settings.output,
                 format=settings.format,
-                environment=trained["env"],
+                environment=trained.get("env"),
                 evaluation=evaluation,
                 warmup=settings.warmup,
             )
