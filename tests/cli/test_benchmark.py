@@ -178,7 +178,7 @@ def test_a_load_of_refusals_is_no_load():
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(RuntimeError, match="the server answers HTTP/1.0 503"):
+        with pytest.raises(RuntimeError, match=r"the server answers HTTP/1\.0 503"):
             load_module.load(load_module.ServerAddress(server.server_port, "/v1/models/x"), [1.0], 1, 1)
         server.shutdown()
 

@@ -1,5 +1,7 @@
 """`export` with its options: formats, warm-up requests, the model's card and metadata."""
 
+import contextlib
+import io
 import json
 import re
 import shlex
@@ -8,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import tyro
 
 from tf_trpo.cli import main
 from tf_trpo.cli.model_card import training_command
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.serve import ServeSettings
 from tf_trpo.serving import read_metadata
 
 SMALL = ["--total-steps", "40", "--num-steps", "20", "--hidden-sizes", "4", "--value-hidden-sizes", "4"]
@@ -20,10 +24,25 @@ SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-episodes", "2", "--
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def trained(tmp_path_factory):
+    """(run folder, what training printed)."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    main(["train", "--env", "CartPole-v1", "--run-dir", str(folder), "--export", *SMALL])
-    return folder
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        main(["train", "--env", "CartPole-v1", "--run-dir", str(folder), "--export", *SMALL])
+    return folder, said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return trained[0]
+
+
+def test_training_says_how_to_serve_what_it_has_exported(trained):
+    folder, said = trained
+    command = shlex.split(re.search(r"^Serve the model: +(.+)$", said, re.M)[1])
+    assert command[1:4] == ["-m", "tf_trpo", "serve"]
+    settings = tyro.cli(ServeSettings, args=command[4:])
+    assert (settings.model, settings.name) == (folder / "saved_model", "CartPole-v1")
 
 
 def exported(run, capsys, *options):

@@ -16,6 +16,8 @@ from tf_trpo.serving.metadata import METADATA_FILE, ModelMetadata, read_metadata
 
 DEFAULT_SIGNATURE = "serving_default"
 _NUMERIC = "fiub"
+"""NumPy's kinds of types that JSON has numbers, or true and false, for."""
+_LONGEST_REASON = 500
 
 
 class ModelError(ValueError):
@@ -25,43 +27,45 @@ class ModelError(ValueError):
 class Signature:
     """An endpoint: arrays to arrays.
 
+    Args:
+      function: TensorFlow's, of a loaded SavedModel.
+      rows_independent: whether a row's outputs do not depend on the other rows, as far as is known.
+
     Attributes:
       inputs: what it takes.
       batched: whether rows of several requests can be put together, and its outputs taken apart again.
     """
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, *, rows_independent: bool) -> None:
         self._function = function
-        specs = function.structured_input_signature[1]
         self.inputs = {
             name: InputSpec(tuple(spec.shape.as_list()), np.dtype(spec.dtype.as_numpy_dtype))
-            for name, spec in specs.items()
-            if spec.shape.rank is not None
+            for name, spec in function.structured_input_signature[1].items()
         }
-        self.numeric = len(self.inputs) == len(specs) and all(
-            kind in _NUMERIC
-            for kind in (
-                *(spec.dtype.kind for spec in self.inputs.values()),
-                *(np.dtype(output.dtype.as_numpy_dtype).kind for output in function.structured_outputs.values()),
-            )
-        )
         outputs = [output.shape for output in function.structured_outputs.values()]
-        self.batched = all(spec.batched for spec in self.inputs.values()) and all(
-            shape.rank and shape[0] is None for shape in outputs
+        self.batched = (
+            rows_independent
+            and all(spec.batched for spec in self.inputs.values())
+            and all(shape.rank and shape[0] is None for shape in outputs)
         )
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        outputs = self._function(**{name: tf.constant(array) for name, array in inputs.items()})
+        """The outputs.
+
+        Raises:
+          RequestError: the model refuses the values.
+        """
+        try:
+            outputs = self._function(**{name: tf.constant(array) for name, array in inputs.items()})
+        except tf.errors.InvalidArgumentError as error:
+            reason = " ".join(str(error.message).split())
+            raise RequestError(400, f"the model refuses the inputs: {reason[:_LONGEST_REASON]}") from None
         return {name: output.numpy() for name, output in outputs.items()}
 
     def run_once(self) -> None:
         """Run on zeros: the first call is slow, and a model that cannot run should not be served."""
-        self(
-            {
-                name: np.zeros([1 if n is None else n for n in spec.shape], spec.dtype)
-                for name, spec in self.inputs.items()
-            }
-        )
+        shapes = {name: [1 if size is None else size for size in spec.shape] for name, spec in self.inputs.items()}
+        self({name: np.zeros(shape, self.inputs[name].dtype) for name, shape in shapes.items()})
 
 
 class SavedModel:
@@ -89,8 +93,12 @@ class SavedModel:
         self.signature_def = _signature_def(file)
         # The signatures die with the object that they belong to.
         self._loaded = tf.saved_model.load(str(folder))
-        signatures = {name: Signature(function) for name, function in self._loaded.signatures.items()}
-        self.signatures = {name: signature for name, signature in signatures.items() if signature.numeric}
+        # What tf_trpo exports acts on each row by itself; others' models may normalise over the batch.
+        self.signatures = {
+            name: Signature(function, rows_independent=self.metadata is not None)
+            for name, function in self._loaded.signatures.items()
+            if _is_numeric(function)
+        }
         if not self.signatures:
             raise ModelError(f"{folder} has no endpoint with numbers as inputs and outputs")
         for signature in self.signatures.values():
@@ -116,6 +124,17 @@ class SavedModel:
             raise RequestError(
                 400, f'Serving signature name: "{name[:100]}" not found in signature def; there are {there}'
             ) from None
+
+
+def _is_numeric(function: Any) -> bool:
+    """Whether JSON numbers make its inputs, of which there are some, of known rank, and its outputs make numbers."""
+    inputs = list(function.structured_input_signature[1].values())
+    outputs = list(function.structured_outputs.values())
+    return (
+        bool(inputs and outputs)
+        and all(spec.shape.rank is not None for spec in inputs)
+        and all(np.dtype(spec.dtype.as_numpy_dtype).kind in _NUMERIC for spec in inputs + outputs)
+    )
 
 
 def _signature_def(file: Path) -> dict[str, Any]:

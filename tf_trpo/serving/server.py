@@ -16,6 +16,7 @@ from tf_trpo.serving.saved_model import ModelError
 
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
+_HEADER_BYTES = 16_384
 _logger = logging.getLogger(__name__)
 
 
@@ -57,8 +58,9 @@ def serve(
     api = RestApi(watcher, limits, batching=batching, threads=threads or os.cpu_count() or 1)
     config = uvicorn.Config(
         api.application(),
-        # Its limit of what a header may hold is h11's; with httptools there is none.
+        # With httptools, headers would have no limit.
         http="h11",
+        h11_max_incomplete_event_size=_HEADER_BYTES,
         ws="none",
         log_config=None,
         access_log=False,
