@@ -121,6 +121,7 @@ def test_paths_and_methods_that_do_not_exist(server, connection, examples):
     @given(st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]), paths)
     @example("GET", "/v1/models/policy/versions/" + "9" * 5000)
     @example("GET", "/v1/models/%FF%00")
+    @example("GET", "/v1/models/policy/")
     @example("POST", "/v1/models/policy/versions/%D9%A1:predict")
     def check(method, path):
         status, content = answer(server, connection, method, path, json.dumps(GOOD).encode())

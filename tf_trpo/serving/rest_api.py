@@ -71,7 +71,9 @@ class RestApi:
             routes.append(Route(path + "/metadata", self._metadata, methods=["GET"]))
             routes.append(Route(path, self._status, methods=["GET"]))
         handlers: Any = {RequestError: _refuse, HTTPException: _malformed, Exception: _fail}
-        return Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        application = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        application.router.redirect_slashes = False
+        return application
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
