@@ -29,10 +29,6 @@ def connection(server):
         yield connection
 
 
-seen = {}
-"""Status -> how many."""
-
-
 def answer(server, connection, method, path, body, headers=None):
     try:
         connection.request(method, path, body, headers or {})
@@ -44,7 +40,6 @@ def answer(server, connection, method, path, body, headers=None):
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         status, content = response.status, response.read()
-    seen[status] = seen.get(status, 0) + 1
     return status, content
 
 
@@ -53,6 +48,7 @@ def check_refused(status, content):
     message = json.loads(content)
     assert set(message) == {"error"}
     assert message["error"]
+    return 1
 
 
 numbers = st.integers() | st.floats() | st.integers(min_value=10**30, max_value=10**60)
@@ -78,6 +74,8 @@ def is_answer(content):
 
 @pytest.mark.parametrize("examples", LENGTHS)
 def test_json_that_is_nearly_a_request(server, connection, examples):
+    refused = []
+
     @many(examples)
     @given(bodies)
     @example({"instances": [[1e308, 1, 2]]})
@@ -87,13 +85,16 @@ def test_json_that_is_nearly_a_request(server, connection, examples):
         if status == 200:
             assert is_answer(content)
         else:
-            check_refused(status, content)
+            refused.append(check_refused(status, content))
 
     check()
+    assert len(refused) >= 2 * examples / 3
 
 
 @pytest.mark.parametrize("examples", LENGTHS)
 def test_bytes_that_are_no_request(server, connection, examples):
+    refused = []
+
     @many(examples)
     @given(st.binary(max_size=200) | values.map(lambda value: json.dumps(value).encode()))
     @example(b'{"instances": ' + b"[" * 60_000)
@@ -102,9 +103,10 @@ def test_bytes_that_are_no_request(server, connection, examples):
     @example(b'{"instances": [[' + b"1" * 50_000 + b", 1, 1]]}")
     @example(b"\x00" * 1000)
     def check(body):
-        check_refused(*answer(server, connection, "POST", server.path + ":predict", body))
+        refused.append(check_refused(*answer(server, connection, "POST", server.path + ":predict", body)))
 
     check()
+    assert len(refused) >= examples
 
 
 segment = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#?"), max_size=12)
@@ -117,6 +119,8 @@ paths = st.lists(
 
 @pytest.mark.parametrize("examples", LENGTHS)
 def test_paths_and_methods_that_do_not_exist(server, connection, examples):
+    refused = []
+
     @many(examples)
     @given(st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]), paths)
     @example("GET", "/v1/models/policy/versions/" + "9" * 5000)
@@ -129,9 +133,10 @@ def test_paths_and_methods_that_do_not_exist(server, connection, examples):
             assert method in ("GET", "POST")
             assert "policy" in path
         else:
-            check_refused(status, content)
+            refused.append(check_refused(status, content))
 
     check()
+    assert len(refused) >= 2 * examples / 3
 
 
 def test_bytes_that_are_no_http(server):
@@ -160,9 +165,3 @@ def test_after_all_that_it_still_answers_and_has_logged_no_failure(server):
     assert server.post(GOOD)[0] == 200
     assert server.process.poll() is None
     assert not [line for line in server.said if "Traceback" in line or "Error" in line]
-
-
-@pytest.mark.slow
-def test_thousands_were_refused():
-    assert sum(count for status, count in seen.items() if 400 <= status < 500) >= 2000
-    assert not [status for status in seen if status >= 500]
