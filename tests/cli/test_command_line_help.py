@@ -11,7 +11,7 @@ from tf_trpo.cli.settings import TrainSettings
 from tf_trpo.figures import FIGURES
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-SLOW_TO_IMPORT = {"tensorflow", "keras", "gymnasium", "tensorflow_probability", "scipy", "matplotlib"}
+SLOW_TO_IMPORT = {"tensorflow", "keras", "gymnasium", "tensorflow_probability", "scipy", "matplotlib", "starlette"}
 
 WAYS = {
     **{f"scripts/{command}.py": [SCRIPTS / f"{command}.py", "--help"] for command in COMMANDS},
@@ -55,7 +55,18 @@ def test_help_of_train_names_every_setting_and_the_presets(capsys):
 def test_help_of_evaluate_and_export_names_their_options(capsys):
     text = help_of("evaluate", capsys)
     assert all(option in text for option in ("--episodes", "--stochastic", "--seed", "--allow-import", "--json"))
-    assert "--output" in help_of("export", capsys)
+    text = help_of("export", capsys)
+    assert all(option in text for option in ("--output", "--format", "--warmup", "--card"))
+
+
+def test_help_of_serve_and_play_names_their_options(capsys):
+    text = help_of("serve", capsys)
+    options = ("host", "port", "trust", "max-batch", "max-request-bytes", "max-waiting", "timeout", "batching", "name")
+    assert all(f"--{option}" in text for option in options)
+    assert "127.0.0.1" in text
+    text = help_of("play", capsys)
+    options = ("model", "server", "episodes", "stochastic", "seed", "video", "json", "allow-import", "trust")
+    assert all(f"--{option}" in text for option in options)
 
 
 def test_help_of_figures_lists_the_figures(capsys):
@@ -78,7 +89,10 @@ def test_an_unknown_command_ends_with_status_2_and_the_commands_there_are():
     result = run_python("-m", "tf_trpo", "trian")
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr == "error: no command 'trian'; there are train, evaluate, benchmark, export, figures\n"
+    assert (
+        result.stderr
+        == "error: no command 'trian'; there are train, evaluate, benchmark, export, serve, play, figures\n"
+    )
 
 
 def test_without_a_command_the_status_is_2(capsys):

@@ -24,7 +24,8 @@ from tf_trpo.environments.vector import Environment
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
 from tf_trpo.optimizers import KLPenalty, PolicyOptimizer, TrustRegion
-from tf_trpo.serving import export_policy
+from tf_trpo.serving.export import ExportFormat, export_policy
+from tf_trpo.serving.metadata import Origin
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -330,14 +331,32 @@ class TRPO(keras.Model):
         noise = self.policy.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32)) if stochastic else None
         return self.policy.to_environment(self.policy.act(inputs, noise)).numpy()
 
-    def export(self, path: str | os.PathLike[str]) -> str:
-        """Write a SavedModel for serving to PATH/VERSION; see `tf_trpo.serving.export_policy`.
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: ExportFormat = "saved_model",
+        environment: str | None = None,
+        evaluation: dict[str, float] | None = None,
+        warmup: bool = False,
+    ) -> str:
+        """Write a model for serving to PATH/VERSION; see `tf_trpo.serving.export_policy`.
+
+        Args:
+          path: folder of the model; each export adds the next version.
+          format: "saved_model", "litert" or "onnx".
+          environment: Gymnasium's id, for the model's metadata.
+          evaluation: of `evaluate`, likewise.
+          warmup: add warm-up requests for TensorFlow Serving (extra `warmup`).
 
         Raises:
           TrainingFailedError: a weight is not finite; nothing is written.
         """
         require_finite({"agent": self.weights})
-        return export_policy(self.policy, self.value_function, self.return_scale, path)
+        origin = Origin(environment, int(self.env_steps.numpy()), evaluation)
+        return export_policy(
+            self.policy, self.value_function, self.return_scale, path, format=format, origin=origin, warmup=warmup
+        )
 
     def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """As `keras.Model.save`, with the state of the policy optimizer.

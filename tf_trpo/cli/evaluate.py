@@ -67,7 +67,7 @@ def _evaluate(settings: EvaluateSettings) -> dict[str, float]:
     agent = folder.load_agent()
     try:
         return agent.evaluate(env, settings.episodes, stochastic=settings.stochastic, seed=settings.seed)
-    except (ValueError, ImportError, gym.error.Error) as error:
-        raise UsageError(f"{folder.config}: env {env}: {error}") from None
     except (EnvironmentFailedError, InvalidStepError) as error:
         raise FailedError(f"{env} failed: {error}") from None
+    except (ValueError, ImportError, gym.error.Error) as error:
+        raise UsageError(f"{folder.config}: env {env}: {error}") from None

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -27,7 +28,7 @@ class RunFolder:
 
     Attributes:
       path: the folder.
-      config: JSON: every setting, package versions, the platform.
+      config: JSON: every setting, package versions, the platform, the commit.
       history: CSV: one row an iteration.
       events: text: what went wrong, and when.
       agent: the final agent.
@@ -74,6 +75,7 @@ class RunFolder:
             "settings": settings,
             "versions": {"python": platform.python_version(), **versions},
             "platform": platform.platform(),
+            "commit": _commit(),
         }
         write_whole(self.config, json.dumps(config, indent=2) + "\n")
 
@@ -101,6 +103,20 @@ class RunFolder:
         if not isinstance(settings, dict):
             raise UsageError(f"{self.config} holds no settings")
         return settings
+
+    def read_evaluation(self) -> dict[str, float] | None:
+        """The last evaluation; None of a run that was not evaluated.
+
+        Raises:
+          UsageError: its file cannot be read.
+        """
+        try:
+            content = json.loads(self.evaluation.read_text(encoding="utf-8"))
+            return {str(name): float(value) for name, value in content.items()}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UsageError(f"{self.evaluation} cannot be read: {error}") from None
 
     def load_agent(self) -> tf_trpo.TRPO:
         """The final agent.
@@ -145,6 +161,21 @@ def free_run_dir(environment: str, seed: int) -> Path:
     first = Path("runs") / f"{environment.replace('/', '-')}-{seed}"
     names = (first, *(first.with_name(f"{first.name}-{number}") for number in range(2, 10_000)))
     return next((name for name in names if not name.exists()), first)
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package is run from, "-dirty" when files differ; None outside of one."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _version(package: str) -> str | None:

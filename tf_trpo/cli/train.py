@@ -64,7 +64,7 @@ def _run(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, res
     result = _evaluated(agent, settings)
     folder.evaluation.write_text(json.dumps(result) + "\n", encoding="utf-8")
     if settings.run.export:
-        agent.export(folder.saved_model)
+        agent.export(folder.saved_model, environment=settings.environment.env, evaluation=result)
     _say_what_next(settings, folder, result)
 
 
@@ -218,8 +218,7 @@ def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str,
     )
     name = settings.environment.env.rpartition("/")[2]
     if settings.run.export:
-        volume = shlex.quote(f"{folder.saved_model.resolve()}:/models/{name}")
-        print(f"Serve the model:    docker run --rm -p 8501:8501 -e MODEL_NAME={name} -v {volume} tensorflow/serving")
+        print(f"Serve the model:    {python} -m tf_trpo serve {shlex.quote(str(folder.saved_model))} --name {name}")
     else:
         print(f"Export for serving: {python} -m tf_trpo export {run_dir} --output saved_models/{name}")
 

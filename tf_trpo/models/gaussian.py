@@ -80,6 +80,10 @@ class GaussianPolicy(Policy):
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
 
+    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        mean, log_std = tf.split(parameters, 2, axis=-1)
+        return {"mean": mean, "log_std": log_std}
+
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """M = diag(1 / std^2, 2), in the means and in the log standard deviations."""
         _, log_std = tf.split(parameters, 2, axis=-1)

@@ -67,7 +67,14 @@ def _tables(command: options.Common) -> list[Any]:
             python = command.against_sb3
             with start_peer(python) if python is not None else contextlib.nullcontext() as peer:
                 return compare[type(command)](command, peer)  # type: ignore[operator]
-        alone = {options.Scaling: commands.scaling, options.Roofline: commands.roofline}
+        alone = {
+            options.Scaling: commands.scaling,
+            options.Roofline: commands.roofline,
+            options.Serve: commands.serve,
+        }
         return alone[type(command)](command)  # type: ignore[operator]
-    except (ImportError, gym.error.Error, subprocess.CalledProcessError) as error:
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or "").strip().splitlines()[-1:]
+        raise UsageError(" ".join([*str(error).split(), *said])) from None
+    except (ImportError, OSError, ValueError, gym.error.Error) as error:
         raise UsageError(" ".join(str(error).split())) from None
