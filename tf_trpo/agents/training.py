@@ -52,6 +52,9 @@ class TrainingLoop:
 
     Raises:
       ValueError: the state is one of another loop.
+
+    Attributes:
+      rollout: of the present iteration; None while it is being collected.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class TrainingLoop:
         reset_seeds = environment_seeds(seed, Stream.ENVIRONMENTS, num_envs, iteration)
         self._collector = Collector(environments, self._actor, seed=reset_seeds)
         self._discounted_returns = tf.zeros([num_envs])
+        self.rollout: Rollout | None = None
         self._report = _Report(num_envs)
         if resumed is not None:
             self._resume(resumed)
@@ -156,7 +160,8 @@ class TrainingLoop:
         noise = agent.policy.noise(shape, operation_seed(self._seed, Stream.ACTIONS, iteration)).numpy()
         # Just before they are used: a callback may have set them, such as one that restores a backup.
         self._actor.update_weights()
-        rollout = self._collector.collect(noise)
+        self.rollout = None
+        self.rollout = rollout = self._collector.collect(noise)
         orders = agent.learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
         metrics, self._discounted_returns = agent.learner.update(rollout, self._discounted_returns, orders)
         agent.env_steps.assign_add(int(rollout.valid.sum()))

@@ -12,6 +12,7 @@ COMMANDS = {
     "benchmark": "measure the speed, or what is learned over seeds",
     "export": "write a SavedModel for serving",
     "figures": "draw the figures of the lecture",
+    "plot": "draw learning curves of runs, or report on one",
 }
 
 

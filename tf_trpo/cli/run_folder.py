@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from tf_trpo.cli.errors import UsageError
 
 if TYPE_CHECKING:
     import tf_trpo
+    from tf_trpo.results import Column
 
 _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy", "ai-edge-litert")
 
@@ -80,13 +82,44 @@ class RunFolder:
         Raises:
           UsageError: the folder holds no run.
         """
+        return self.read_config()["settings"]
+
+    def read_config(self) -> dict[str, Any]:
+        """All of config.json: settings, versions, platform.
+
+        Raises:
+          UsageError: the folder holds no run.
+        """
         try:
-            settings = json.loads(self.config.read_text(encoding="utf-8"))["settings"]
+            config = json.loads(self.config.read_text(encoding="utf-8"))
+            settings = config["settings"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{self.config} cannot be read: {error}") from None
         if not isinstance(settings, dict):
             raise UsageError(f"{self.config} holds no settings")
-        return settings
+        return config
+
+    def read_history(self, columns: Sequence[str]) -> dict[str, Column]:
+        """The columns of history.csv, a number for each iteration.
+
+        Args:
+          columns: those that must be there.
+
+        Raises:
+          UsageError: the file cannot be read, is not whole, or lacks one of them.
+        """
+        from tf_trpo.results import read_history
+
+        try:
+            history = read_history(self.history)
+        except OSError as error:
+            raise UsageError(f"{self.history} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        missing = [name for name in columns if name not in history]
+        if missing:
+            raise UsageError(f"{self.history} has no column {', '.join(missing)}; there are {', '.join(history)}")
+        return history
 
     def load_agent(self) -> tf_trpo.TRPO:
         """The final agent.
