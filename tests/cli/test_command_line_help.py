@@ -77,7 +77,7 @@ def test_an_unknown_command_ends_with_status_2_and_the_commands_there_are():
     result = run_python("-m", "tf_trpo", "trian")
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr == "error: no command 'trian'; there are train, evaluate, benchmark, export, figures\n"
+    assert result.stderr == "error: no command 'trian'; there are train, evaluate, benchmark, export, figures, plot\n"
 
 
 def test_without_a_command_the_status_is_2(capsys):

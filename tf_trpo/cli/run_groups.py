@@ -50,8 +50,8 @@ def group_runs(run_dirs: Sequence[Path], group_by: Sequence[str] = ()) -> list[R
             groups.append((settings, [run]))
         else:
             there.append(run)
-    every = [settings for settings, _ in groups]
-    return [RunGroup(_label(settings, every), of_group) for settings, of_group in groups]
+    labels = _labels([settings for settings, _ in groups])
+    return [RunGroup(label, of_group) for label, (_, of_group) in zip(labels, groups, strict=True)]
 
 
 def _compared(run: RunFolder, group_by: Sequence[str]) -> dict[str, Any]:
@@ -64,11 +64,25 @@ def _compared(run: RunFolder, group_by: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in hyperparameters(settings).items() if name not in _NOT_COMPARED}
 
 
-def _label(settings: dict[str, Any], every: Sequence[dict[str, Any]]) -> str:
-    names = [name for name in settings if any(other.get(name) != settings[name] for other in every)]
-    if not names:
-        names = [name for name in _SPEAK_FOR_THEMSELVES if name in settings] or list(settings)
-    return ", ".join(_part(name, settings[name]) for name in names if settings[name] is not None) or "others"
+def _labels(groups: Sequence[dict[str, Any]]) -> list[str]:
+    """What the groups differ in; if that suffices, without what only some of their algorithms have."""
+    names = list(dict.fromkeys(name for settings in groups for name in settings))
+    if len(groups) == 1:
+        differing = [name for name in _SPEAK_FOR_THEMSELVES if name in names] or names
+        return [_label(groups[0], differing)]
+    differing = [name for name in names if any(other.get(name) != groups[0].get(name) for other in groups)]
+    shared = [name for name in differing if _differs_where_it_is(name, groups)]
+    labels = [_label(settings, shared) for settings in groups]
+    return labels if len(set(labels)) == len(groups) else [_label(settings, differing) for settings in groups]
+
+
+def _differs_where_it_is(name: str, groups: Sequence[dict[str, Any]]) -> bool:
+    values = [settings[name] for settings in groups if settings.get(name) is not None]
+    return any(value != values[0] for value in values)
+
+
+def _label(settings: dict[str, Any], names: Sequence[str]) -> str:
+    return ", ".join(_part(name, settings[name]) for name in names if settings.get(name) is not None) or "others"
 
 
 def _part(name: str, value: Any) -> str:
