@@ -1,6 +1,7 @@
 """TensorBoard event files, read back by TensorBoard itself."""
 
 import math
+import resource
 
 import numpy as np
 import pytest
@@ -216,6 +217,19 @@ def test_films_come_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
     assert films[0][1].tolist() == [b"3", b"2", b"GIF89a\x03\x00\x02\x00..."]
     write(tmp_path / "other", *figure(100), video=EpisodeVideo("CartPole-v1", 100))
     assert [step for step, _ in tensors(tmp_path / "other")["episode"]] == [100]
+
+
+def test_a_full_disk_is_an_error_of_the_operating_system(tmp_path):
+    callback = begun(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        # Python ignores the signal that goes with it: writing fails, as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        with pytest.raises(OSError, match=f"{tmp_path}.* cannot be written"):
+            callback.on_epoch_end(0, *figure(10))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    callback.release()
 
 
 @pytest.mark.parametrize("settings", [{"histogram_every": -1}, {"video": EpisodeVideo("CartPole-v1", 0)}])

@@ -158,7 +158,7 @@ def test_images_show_an_episode_as_an_animation(opened):
 
 @pytest.fixture(scope="module")
 def longer(runs, tmp_path_factory):
-    """A folder with a run that went on twice from the same checkpoint: the second time, what the first wrote is void."""
+    """A folder with a run that went on twice from one checkpoint: what was written the first time is void."""
     folder = tmp_path_factory.mktemp("longer")
     run = shutil.copytree(runs / "one", folder / "run")
     [first] = (run / "checkpoints").iterdir()

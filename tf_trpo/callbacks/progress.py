@@ -85,7 +85,7 @@ class Progress(keras.callbacks.Callback):
 
     def _print_line(self, logs: Mapping[str, float]) -> None:
         self._last_line = time.monotonic()
-        left = self._bar.tasks[0].time_remaining
+        left = self._bar.tasks[-1].time_remaining
         self._console.print(
             f"steps {logs['time/total_timesteps']:.0f}/{self.params['total_steps']}  "
             f"return {logs['rollout/ep_rew_mean']:.1f}  "
