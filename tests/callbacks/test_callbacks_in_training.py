@@ -98,7 +98,8 @@ def test_steps_count_the_valid_rows_only(run):
 
 
 def test_histograms_count_the_actions_of_the_last_iteration(run):
-    folder, _, history = run
+    folder, agent, history = run
+    assert agent.rollout is None
     events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"tensors": 0}).Reload()
     steps = [0, *history["time/total_timesteps"]]
     counts = {

@@ -47,7 +47,7 @@ class RunSettings:
     video_every: int = 0
     """Environment steps between two films of an episode in TensorBoard, by Gymnasium's rgb_array; 0 for none."""
     quiet: bool = False
-    """Print errors only."""
+    """Print nothing but errors and, when a signal stops the run, how to go on."""
     export: bool = False
     """Also export a SavedModel, to RUN_DIR/saved_model."""
     threads: int = 0
