@@ -1,6 +1,7 @@
 """All callbacks together in a short training: what they write agrees with the history."""
 
 import csv
+import itertools
 import math
 
 import gymnasium as gym
@@ -32,7 +33,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     callbacks = [
         Evaluate(cartpole, 40, episodes=2),
-        TensorBoard(folder / "tensorboard"),
+        TensorBoard(folder / "tensorboard", histogram_every=30),
         HistoryCSV(folder / "history.csv"),
         Checkpoint(folder / "checkpoints", 40, keep=1),
     ]
@@ -53,6 +54,7 @@ def scalars(run):
     return {
         tag: {event.step: tensor_util.make_ndarray(event.tensor_proto).item() for event in events.Tensors(tag)}
         for tag in events.Tags()["tensors"]
+        if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"
     }
 
 
@@ -93,6 +95,19 @@ def test_steps_count_the_valid_rows_only(run):
     taken = np.diff([0, *steps])
     assert (taken <= 24).all()
     assert steps[-1] < ITERATIONS * 24, "no episode ended: nothing was tested"
+
+
+def test_histograms_count_the_actions_of_the_last_iteration(run):
+    folder, agent, history = run
+    assert agent.rollout is None
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    steps = [0, *history["time/total_timesteps"]]
+    counts = {
+        event.step: tensor_util.make_ndarray(event.tensor_proto)[:, 2].sum() for event in events.Tensors("actions/0")
+    }
+    taken = {int(later): later - earlier for earlier, later in itertools.pairwise(steps)}
+    assert counts == {step: taken[step] for step in counts}
+    assert len(counts) >= 2
 
 
 def test_the_csv_file_is_the_history(run):

@@ -1,5 +1,6 @@
 """What people see: lines in a file, a live table on a terminal."""
 
+import itertools
 import math
 import re
 from io import StringIO
@@ -51,16 +52,34 @@ def terminal():
 def test_lines_without_control_codes_where_there_is_no_terminal():
     text = shown(plain(), figures(100), figures(250))
     # One line each, and the last state once more at the end; never folded, however long.
-    assert [line.split()[:2] for line in text.splitlines()] == [["steps", "100"], ["steps", "250"], ["steps", "250"]]
+    assert [line.split()[1] for line in text.splitlines()] == ["100/1000", "250/1000", "250/1000"]
     assert "\x1b" not in text
     assert text.splitlines()[0] == (
-        "steps 100  return 12.3  length 56  kl 0.0091  explained variance 0.12  789 steps/s"
+        "steps 100/1000  return 12.3  length 56  kl 0.0091  explained variance 0.12  789 steps/s"
     )
 
 
 def test_lines_come_no_more_often_than_the_interval():
     text = shown(plain(), *(figures(steps) for steps in range(100, 1100, 100)), interval=3600.0)
-    assert [line.split()[1] for line in text.splitlines()] == ["100", "1000"]
+    assert [line.split()[1] for line in text.splitlines()] == ["100/1000", "1000/1000"]
+
+
+def test_lines_say_how_long_it_will_take_as_soon_as_that_is_known():
+    callback = Progress(plain(), interval=0.0)
+    # A hundred steps a second.
+    clock = itertools.count()
+    callback._bar.get_time = lambda: next_second
+    callback.set_model(StandIn())
+    callback.set_params({"total_steps": 1000})
+    next_second = next(clock)
+    callback.on_train_begin({})
+    for steps in (100, 200, 1000):
+        next_second = next(clock)
+        callback.on_epoch_end(0, figures(steps))
+    first, second, last = callback._console.file.getvalue().splitlines()
+    assert "left" not in first
+    assert second.endswith("  789 steps/s  0:00:08 left")
+    assert last.endswith("  0:00:00 left")
 
 
 def test_nothing_to_say_when_nothing_happened():
@@ -101,5 +120,5 @@ def test_the_default_is_the_standard_error_stream(capsys):
     callback.on_train_begin({})
     callback.on_epoch_end(0, figures(100))
     captured = capsys.readouterr()
-    assert captured.err.startswith("steps 100 ")
+    assert captured.err.startswith("steps 100/1000 ")
     assert captured.out == ""

@@ -35,6 +35,6 @@ def test_files_and_terminal_are_given_back_and_training_does_not_count_as_comple
     assert output.getvalue().count(hide) == output.getvalue().count(show) == 1
     assert table._file.closed
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
-    with pytest.raises(RuntimeError, match="closed"), board._writer.as_default(step=0):
-        pass
+    with pytest.raises(OSError, match="closed"):
+        board._file.add(0, [])
     assert not interrupted.train_ended

@@ -1,29 +1,72 @@
 """TensorBoard event files, read back by TensorBoard itself."""
 
 import math
+import resource
 
 import numpy as np
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+from tensorboard.compat.proto import graph_pb2
 from tensorboard.util import tensor_util
 
-from tf_trpo.callbacks import TensorBoard
+import tf_trpo
+from tf_trpo.callbacks import EpisodeVideo, TensorBoard
+from tf_trpo.callbacks.tensorboard import add_final_evaluation
+from tf_trpo.rollouts import Rollout
+
+ONCE = {"config", "custom_scalars__config__", "_hparams_/experiment", "_hparams_/session_start_info"}
+ONCE |= {"__run_graph__"}
 
 
-def scalars(folder):
-    """{tag: [(step, value), ...]} of all event files in a folder."""
+def tensors(folder):
+    """{tag: [(step, tensor), ...]} as TensorBoard has it from a folder's event files."""
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
     return {
-        tag: [(event.step, float(tensor_util.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
+        tag: [(event.step, tensor_util.make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
         for tag in events.Tags()["tensors"]
     }
 
 
-def write(folder, *logs):
-    callback = TensorBoard(folder)
+def scalars(folder):
+    return {
+        tag: [(step, value.item()) for step, value in points]
+        for tag, points in tensors(folder).items()
+        if tag not in ONCE
+    }
+
+
+class StandIn:
+    """A real policy and value function, and what else a callback may ask of an agent."""
+
+    agent = None
+
+    def __init__(self, steps=0):
+        if StandIn.agent is None:
+            StandIn.agent = tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=[4], value_hidden_sizes=[3], seed=0)
+        self.policy, self.value_function = self.agent.policy, self.agent.value_function
+        self.policy_optimizer, self.settings = self.agent.policy_optimizer, self.agent.settings
+        self.env_steps = tf.Variable(steps, dtype=tf.int64)
+        self.rollout = None
+
+
+def begun(folder, model=None, **settings):
+    callback = TensorBoard(folder, **{"histogram_every": 0, **settings})
+    callback.set_model(StandIn() if model is None else model)
     callback.on_train_begin()
+    return callback
+
+
+def write(folder, *logs, model=None, **settings):
+    callback = begun(folder, model, **settings)
     for epoch, figures in enumerate(logs):
+        callback.model.env_steps.assign(figures["time/total_timesteps"])
         callback.on_epoch_end(epoch, figures)
     callback.on_train_end(logs[-1])
+
+
+def figure(*steps, value=1.0):
+    return [{"time/total_timesteps": step, "figure": value} for step in steps]
 
 
 def test_every_figure_is_a_scalar_over_environment_steps(tmp_path):
@@ -49,9 +92,8 @@ def test_what_is_not_known_yet_is_left_out(tmp_path):
 
 
 def test_figures_can_be_read_while_training_goes_on(tmp_path):
-    callback = TensorBoard(tmp_path)
-    callback.on_train_begin()
-    callback.on_epoch_end(0, {"time/total_timesteps": 10, "figure": 1.0})
+    callback = begun(tmp_path)
+    callback.on_epoch_end(0, *figure(10))
     assert scalars(tmp_path) == {"figure": [(10, 1.0)]}
     callback.on_train_end()
 
@@ -62,12 +104,135 @@ def test_the_logs_are_left_as_they_were_for_other_callbacks(tmp_path):
     assert logs == {"time/total_timesteps": 10, "figure": 1.0}
 
 
-def test_a_second_training_adds_to_the_first(tmp_path):
-    write(tmp_path, {"time/total_timesteps": 10, "figure": 1.0})
-    write(tmp_path, {"time/total_timesteps": 20, "figure": 2.0})
-    points = [
-        point
-        for path in sorted(tmp_path.iterdir())
-        for point in EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload().Tensors("figure")
-    ]
-    assert sorted(point.step for point in points) == [10, 20]
+def test_a_training_that_goes_on_takes_the_place_of_what_came_after_its_checkpoint(tmp_path):
+    write(tmp_path, *figure(10, 20, 30, 40))
+    write(tmp_path, *figure(25, 35, value=2.0), model=StandIn(20))
+    assert scalars(tmp_path) == {"figure": [(10, 1.0), (20, 1.0), (25, 2.0), (35, 2.0)]}
+    write(tmp_path, *figure(45, value=3.0), model=StandIn(35))
+    assert [step for step, _ in scalars(tmp_path)["figure"]] == [10, 20, 25, 35, 45]
+
+
+def test_a_training_that_begins_anew_takes_the_place_of_all(tmp_path):
+    write(tmp_path, *figure(10, 20))
+    write(tmp_path, *figure(5, value=2.0))
+    assert scalars(tmp_path) == {"figure": [(5, 2.0)]}
+    assert len(tensors(tmp_path)["config"]) == 1
+
+
+def test_the_final_evaluation_stays_when_the_run_is_made_longer(tmp_path):
+    write(tmp_path, *figure(10, 20))
+    add_final_evaluation(tmp_path, 20, 123.0, 4.5)
+    write(tmp_path, *figure(30), model=StandIn(20))
+    assert scalars(tmp_path) == {
+        "figure": [(10, 1.0), (20, 1.0), (30, 1.0)],
+        "final/mean_reward": [(20, 123.0)],
+        "final/std_reward": [(20, 4.5)],
+    }
+
+
+def test_the_description_is_written_once_wherever_a_training_begins_or_goes_on(tmp_path):
+    write(tmp_path / "first", *figure(10))
+    write(tmp_path / "first", *figure(20), model=StandIn(10))
+    write(tmp_path / "second", *figure(20), model=StandIn(10))
+    for name in ("first", "second"):
+        written = tensors(tmp_path / name)
+        assert set(written) == {"figure", *ONCE}
+        assert [len(written[tag]) for tag in ONCE] == [1] * len(ONCE)
+
+
+def test_without_settings_what_the_agent_was_compiled_with_is_shown(tmp_path):
+    write(tmp_path, *figure(10))
+    [(_, text)] = tensors(tmp_path)["config"]
+    for name, value in {"policy_optimizer": "TrustRegion", "max_kl": 0.01, "gamma": 0.99}.items():
+        assert f"<td>{name}</td><td>{value}</td>" in text.item().decode()
+
+
+def test_settings_that_are_given_are_shown_instead(tmp_path):
+    write(tmp_path, *figure(10), hyperparameters={"mine": 1}, config={"heading": {"name": "value"}})
+    [(_, text)] = tensors(tmp_path)["config"]
+    assert text.item().decode().startswith("<h3>heading</h3>")
+    assert "max_kl" not in text.item().decode()
+
+
+def test_the_graph_is_the_policys_from_observations_on(tmp_path):
+    write(tmp_path, *figure(10))
+    [(_, serialized)] = tensors(tmp_path)["__run_graph__"]
+    graph = graph_pb2.GraphDef.FromString(serialized.item())
+    [observations] = [node for node in graph.node if node.name == "observations"]
+    assert [dimension.size for dimension in observations.attr["shape"].shape.dim] == [-1, 4]
+    assert sum(node.op == "MatMul" for node in graph.node) == 2
+
+
+def rollout(actions, valid):
+    rest = {name: None for name in Rollout._fields if name not in ("actions", "valid")}
+    return Rollout(actions=np.array(actions), valid=np.array(valid), **rest)
+
+
+def counted(histogram):
+    """Buckets [left, right, count] as the number of values in all, and the range of those that hold some."""
+    filled = histogram[histogram[:, 2] > 0]
+    return histogram[:, 2].sum(), filled[0, 0], filled[-1, 1]
+
+
+def test_histograms_are_of_all_weights_and_of_the_valid_actions(tmp_path):
+    model = StandIn()
+    model.rollout = rollout([[[0.0, 5.0]], [[1.0, 7.0]], [[9.0, 9.0]], [[2.0, 6.0]]], [[True], [True], [False], [True]])
+    write(tmp_path, *figure(10), model=model, histogram_every=1)
+    written = {tag: points[0][1] for tag, points in tensors(tmp_path).items() if points[0][1].ndim == 2}
+    assert counted(written.pop("actions/0")) == (3, 0.0, 2.0)
+    assert counted(written.pop("actions/1")) == (3, 5.0, 7.0)
+    weights = {
+        f"{name}/{position}_{variable.name}": variable.numpy()
+        for name in ("policy", "value_function")
+        for position, variable in enumerate(getattr(model, name).trainable_variables)
+    }
+    assert set(written) == set(weights)
+    assert len(weights) == 8
+    for name, values in weights.items():
+        assert counted(written[name]) == pytest.approx((values.size, values.min(), values.max())), name
+
+
+def test_histograms_come_every_so_many_steps(tmp_path):
+    model = StandIn()
+    model.rollout = rollout([[0], [1]], [[True], [True]])
+    write(tmp_path, *figure(10, 99, 100, 150, 230), model=model, histogram_every=100)
+    assert [step for step, _ in tensors(tmp_path)["actions/0"]] == [100, 230]
+    write(tmp_path, *figure(290, 301), model=StandIn(230), histogram_every=100)
+    assert [step for step, _ in tensors(tmp_path)["policy/0_kernel"]] == [100, 230, 301]
+
+
+def test_weights_that_are_not_finite_have_no_histogram_and_do_no_harm(tmp_path):
+    model = StandIn()
+    model.rollout = rollout([[[0.0, math.nan]], [[1.0, 1.0]]], [[True], [True]])
+    write(tmp_path, *figure(10), model=model, histogram_every=1)
+    assert "actions/0" in tensors(tmp_path)
+    assert "actions/1" not in tensors(tmp_path)
+
+
+def test_films_come_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(EpisodeVideo, "record", lambda self, agent: b"GIF89a\x03\x00\x02\x00" + b"...")
+    write(tmp_path, *figure(10, 100, 150, 230, 240), video=EpisodeVideo("CartPole-v1", 100))
+    films = tensors(tmp_path)["episode"]
+    assert [step for step, _ in films] == [100, 230, 240]
+    assert films[0][1].tolist() == [b"3", b"2", b"GIF89a\x03\x00\x02\x00..."]
+    write(tmp_path / "other", *figure(100), video=EpisodeVideo("CartPole-v1", 100))
+    assert [step for step, _ in tensors(tmp_path / "other")["episode"]] == [100]
+
+
+def test_a_full_disk_is_an_error_of_the_operating_system(tmp_path):
+    callback = begun(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        # Python ignores the signal that goes with it: writing fails, as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        with pytest.raises(OSError, match=f"{tmp_path}.* cannot be written"):
+            callback.on_epoch_end(0, *figure(10))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    callback.release()
+
+
+@pytest.mark.parametrize("settings", [{"histogram_every": -1}, {"video": EpisodeVideo("CartPole-v1", 0)}])
+def test_an_interval_below_one_is_refused(tmp_path, settings):
+    with pytest.raises(ValueError, match="every_steps must be at least 1"):
+        TensorBoard(tmp_path, **settings)

@@ -91,7 +91,7 @@ def test_an_unknown_command_ends_with_status_2_and_the_commands_there_are():
     assert result.stdout == ""
     assert (
         result.stderr
-        == "error: no command 'trian'; there are train, evaluate, benchmark, export, serve, play, figures\n"
+        == "error: no command 'trian'; there are train, evaluate, benchmark, export, serve, play, figures, plot\n"
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 import tf_trpo
 from tf_trpo.cli import main
@@ -59,6 +60,12 @@ def wait_for_rows(run, count, process):
     raise AssertionError("nothing was trained")
 
 
+def points(run, tag):
+    """A scalar as TensorBoard shows it; NaN is not written."""
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    return [(event.step, event.tensor_proto.SerializeToString()) for event in events.Tensors(tag)]
+
+
 def weights(run):
     return tf_trpo.load(run / "agent.keras").get_weights()
 
@@ -71,6 +78,8 @@ def assert_same_run(run, other):
         [row[name] for name in figures] for row in rows(other)
     ]
     assert (run / "evaluation.json").read_text() == (other / "evaluation.json").read_text()
+    for name in (*figures[1:], "final/mean_reward"):
+        assert points(run, name) == points(other, name)
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +171,7 @@ def run(whole, tmp_path, monkeypatch):
 def test_a_complete_run_is_left_alone_unless_it_is_to_be_longer(run, refused):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     assert "run is complete; a larger --total-steps goes on with it" in refused("train", "--resume", "run")
+    assert "run is complete" in refused("train", "--resume", "run", "--quiet")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 

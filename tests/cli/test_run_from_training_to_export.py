@@ -17,6 +17,8 @@ import pytest
 import tensorflow as tf
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata as metadata_of_hparams
+from tensorboard.util import tensor_util
 
 import tf_trpo
 from tf_trpo.cli import main
@@ -33,6 +35,8 @@ SETTINGS = {
     "eval_every": 700,
     "eval_episodes": 4,
     "checkpoint_every": 400,
+    "histogram_every": 600,
+    "video_every": 900,
     "export": True,
     "threads": 1,
     "chunk_size": 200,
@@ -123,6 +127,7 @@ def test_standard_output_says_how_it_went_and_what_to_do_next(run, trained):
 
 def test_the_commands_that_it_says_can_be_copied_and_run(run, trained, workplace):
     commands = dict(re.findall(r"^([A-Z][a-z ]+): +(.+)$", trained.stdout, re.MULTILINE))
+    assert "/#custom_scalars\n" in trained.stdout
     tensorboard, *options = shlex.split(commands["Look at the run"])
     assert (workplace / tensorboard).is_file()
     assert options == ["--logdir", "my run"]
@@ -174,9 +179,45 @@ def test_the_history_covers_the_steps_that_were_asked_for(run):
     assert len(evaluated) == 2
 
 
-def test_tensorboard_can_read_the_run(run):
-    tags = set(EventAccumulator(str(run / "tensorboard")).Reload().Tags()["tensors"])
+@pytest.fixture(scope="module")
+def events(run):
+    return EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+
+
+def test_tensorboard_can_read_the_run(events):
+    tags = set(events.Tags()["tensors"])
     assert {"rollout/ep_rew_mean", "time/fps", "train/kl_divergence_loss", "eval/mean_reward"} <= tags
+    assert {"custom_scalars__config__", "_hparams_/session_start_info", "config", "actions/0", "episode"} <= tags
+    assert events.Tags()["graph"]
+
+
+def test_tensorboard_has_histograms_and_films_as_often_as_was_asked_for(events, run, agent):
+    with open(run / "history.csv", newline="", encoding="utf-8") as file:
+        steps = [0, *(int(float(row["time/total_timesteps"])) for row in csv.DictReader(file))]
+
+    def due(every):
+        return [later for earlier, later in itertools.pairwise(steps) if later // every > earlier // every]
+
+    assert [event.step for event in events.Tensors("actions/0")] == due(600)
+    assert [event.step for event in events.Tensors("episode")] == sorted({*due(900), int(agent.env_steps)})
+
+
+def test_tensorboard_compares_runs_by_what_their_results_depend_on(events):
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    values = metadata_of_hparams.parse_session_start_info_plugin_data(content).hparams
+    assert values["max_kl"].number_value == 0.02
+    assert values["hidden_sizes"].string_value == "8, 6"
+    assert not {"run_dir", "penalty_solver", "export", "quiet", "threads", "jit_compile"} & set(values)
+
+
+def test_tensorboard_has_the_last_evaluation_and_the_versions(events, run):
+    result = json.loads((run / "evaluation.json").read_text())
+    [final] = events.Tensors("final/mean_reward")
+    assert tensor_util.make_ndarray(final.tensor_proto) == pytest.approx(result["mean_return"])
+    [config] = events.Tensors("config")
+    text = tensor_util.make_ndarray(config.tensor_proto).item().decode()
+    assert f"<td>keras</td><td>{metadata.version('keras')}</td>" in text
+    assert "<td>num_envs</td><td>3</td>" in text
 
 
 def test_the_checkpoints_are_of_the_end_and_of_one_before(run, agent):
@@ -280,6 +321,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     assert calls["fit"] == {
         "environment": "Pendulum-v1",
         "resume_from": None,
+        "verbose": 1,
         **{name.replace("-", "_"): value for name, value in options.items() if name != "env"},
     }
     assert calls["evaluate"] == {"self": agent, "environment": "Pendulum-v1", "episodes": 6, "seed": 9}
@@ -319,6 +361,15 @@ def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch):
         taken.append(free_run_dir("ALE/Pong-v5", 7))
         taken[-1].mkdir(parents=True)
     assert [str(folder) for folder in taken] == ["runs/ALE-Pong-v5-7", "runs/ALE-Pong-v5-7-2", "runs/ALE-Pong-v5-7-3"]
+
+
+def test_quiet_prints_nothing_and_writes_everything(tmp_path, capsys):
+    run = tmp_path / "run"
+    main(["train", "--quiet", "--run-dir", str(run), *SMALL])
+    assert capsys.readouterr() == ("", "")
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json")
+    }
 
 
 def test_an_interrupted_training_saves_the_agent_as_it_was(tmp_path, monkeypatch, capsys):

@@ -19,6 +19,8 @@ OUT_OF_RANGE = {
     "eval_every": ["-1"],
     "eval_episodes": ["0", "-1"],
     "checkpoint_every": ["-1"],
+    "histogram_every": ["-1"],
+    "video_every": ["-1"],
     "threads": ["-1"],
     "hidden_sizes": ["0", "-4"],
     "value_hidden_sizes": ["0", "-4"],
@@ -198,6 +200,14 @@ def test_an_environment_that_is_another_one_in_envpool_is_refused_before_a_folde
 def test_envpool_that_is_not_installed_is_refused_before_a_folder_is_made(monkeypatch, refused, workplace):
     monkeypatch.setitem(sys.modules, "envpool", None)
     assert 'pip install "tf_trpo[envpool]"' in refused("train", "--backend", "envpool")
+    assert not list(workplace.iterdir())
+
+
+def test_filming_without_pygame_is_refused_before_a_folder_is_made(monkeypatch, refused, workplace):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    error = refused("train", "--video-every", "1000")
+    assert "CartPole-v1 cannot be filmed" in error
+    assert 'pip install "tf_trpo[play]"' in error
     assert not list(workplace.iterdir())
 
 

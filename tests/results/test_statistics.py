@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tf_trpo.results import interquartile_mean
+from tf_trpo.results import interquartile_mean, mean
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,15 @@ def test_the_interval_is_that_of_a_loop_over_drawn_seeds():
     means = [np.sort(rng.choice(values, 8))[2:6].mean() for _ in range(20_000)]
     np.testing.assert_allclose([result.low, result.high], np.quantile(means, [0.025, 0.975]), atol=0.03)
     assert result.low < result.estimate < result.high
+
+
+def test_the_mean_leaves_out_nobody_and_its_interval_is_that_of_a_loop():
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=7)
+    result = mean(values, resamples=20_000)
+    assert result.estimate == pytest.approx(values.mean())
+    means = [rng.choice(values, 7).mean() for _ in range(20_000)]
+    np.testing.assert_allclose([result.low, result.high], np.quantile(means, [0.025, 0.975]), atol=0.03)
 
 
 def test_the_interval_covers_the_true_value_about_as_often_as_it_says():

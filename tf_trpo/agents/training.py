@@ -56,6 +56,9 @@ class TrainingLoop:
 
     Raises:
       ValueError: the state is one of another loop.
+
+    Attributes:
+      rollout: of the present iteration; None while it is being collected.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class TrainingLoop:
         self._environments_whole = True
         self._collector = Collector(environments, self._actor, seed=self._reset_seeds(iteration))
         self._discounted_returns = tf.zeros([num_envs])
+        self.rollout: Rollout | None = None
         self._report = _Report(num_envs)
         if resumed is not None:
             self._resume(resumed)
@@ -195,7 +199,8 @@ class TrainingLoop:
         noise = agent.policy.noise(shape, operation_seed(self._seed, Stream.ACTIONS, iteration)).numpy()
         # Just before they are used: a callback may have set them, such as one that restores a backup.
         self._actor.update_weights()
-        rollout = self._rollout(iteration, noise)
+        self.rollout = None
+        self.rollout = rollout = self._rollout(iteration, noise)
         orders = agent.learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
         metrics, self._discounted_returns = agent.learner.update(rollout, self._discounted_returns, orders)
         figures = {name: float(value) for name, value in sorted(metrics.items())}

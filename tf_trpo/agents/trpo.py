@@ -24,6 +24,7 @@ from tf_trpo.environments.vector import Environment
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
 from tf_trpo.optimizers import KLPenalty, PolicyOptimizer, TrustRegion
+from tf_trpo.rollouts import Rollout
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.serving.metadata import Origin
 
@@ -230,6 +231,11 @@ class TRPO(keras.Model):
                 return self._loop.run(total_steps, callbacks, verbose)
             finally:
                 self._loop = None
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """What the present iteration of a fit has collected; for callbacks, at an epoch's end. None outside a fit."""
+        return None if self._loop is None else self._loop.rollout
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Set the agent to where it was when a checkpoint was written.

@@ -1,6 +1,7 @@
-"""Keras callbacks: progress, TensorBoard over environment steps, CSV, checkpoints, evaluation."""
+"""Keras callbacks: progress, TensorBoard and films of episodes, CSV, checkpoints, evaluation."""
 
 from tf_trpo.callbacks.checkpoint import Checkpoint
+from tf_trpo.callbacks.episode_video import EpisodeVideo
 from tf_trpo.callbacks.evaluation import Evaluate
 from tf_trpo.callbacks.history_csv import HistoryCSV
 from tf_trpo.callbacks.progress import Progress
@@ -10,6 +11,7 @@ from tf_trpo.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "Checkpoint",
+    "EpisodeVideo",
     "Evaluate",
     "HistoryCSV",
     "Progress",

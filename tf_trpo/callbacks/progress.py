@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import time
 from collections.abc import Mapping
@@ -56,8 +57,8 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         logs = logs or {}
+        self._bar.update(self._task, completed=min(logs["time/total_timesteps"], self.params["total_steps"]))
         if self._live is not None:
-            self._bar.update(self._task, completed=min(logs["time/total_timesteps"], self.params["total_steps"]))
             self._live.update(self._view(logs))
         elif time.monotonic() - self._last_line >= self._interval:
             self._print_line(logs)
@@ -84,10 +85,13 @@ class Progress(keras.callbacks.Callback):
 
     def _print_line(self, logs: Mapping[str, float]) -> None:
         self._last_line = time.monotonic()
+        left = self._bar.tasks[-1].time_remaining
         self._console.print(
-            f"steps {logs['time/total_timesteps']:.0f}  return {logs['rollout/ep_rew_mean']:.1f}  "
+            f"steps {logs['time/total_timesteps']:.0f}/{self.params['total_steps']}  "
+            f"return {logs['rollout/ep_rew_mean']:.1f}  "
             f"length {logs['rollout/ep_len_mean']:.0f}  kl {logs['train/kl_divergence_loss']:.4f}  "
-            f"explained variance {logs['train/explained_variance']:.2f}  {logs['time/fps']:.0f} steps/s",
+            f"explained variance {logs['train/explained_variance']:.2f}  {logs['time/fps']:.0f} steps/s"
+            + ("" if left is None else f"  {datetime.timedelta(seconds=left)} left"),
             highlight=False,
             soft_wrap=True,
         )

@@ -1,46 +1,152 @@
-"""TensorBoard scalars over environment steps."""
+"""What TensorBoard shows of a training: figures over environment steps, histograms, settings, the graph."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
+from tensorboard.compat.proto import summary_pb2
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.plugins.text.summary_v2 import text_pb
+
+from tf_trpo.callbacks.dashboards import Settings, hyperparameter_summaries, layout_summary, tables
+from tf_trpo.callbacks.episode_video import EpisodeVideo, gif_summary
+from tf_trpo.callbacks.event_file import PATTERN, EventFile
+from tf_trpo.callbacks.every_steps import EverySteps
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes every figure of the logs as a scalar; the x axis is the number of environment steps.
+    """Writes every figure of the logs as a scalar, and what the other dashboards show.
 
-    The stock callback counts iterations, which compare no two runs of different batch sizes.
+    The x axis is the number of environment steps: the stock callback counts iterations, which compare no two runs
+    of different batch sizes. When training goes on in a folder that has events of later steps, as after a
+    resumption, TensorBoard drops those.
 
     Args:
       log_dir: folder of the event files.
+      hyperparameters: of the run, for the HParams dashboard, which shows the first five at once; by default what
+        the agent was compiled with.
+      config: tables of names and values by heading, for the text dashboard; by default the hyperparameters.
+      histogram_every: environment steps between two histograms of weights and of a rollout's actions; 0 for none.
+      video: films an episode of the policy every so often, and when training ends.
+
+    Raises:
+      ValueError: histogram_every is negative.
     """
 
-    def __init__(self, log_dir: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        log_dir: str | os.PathLike[str],
+        *,
+        hyperparameters: Settings | None = None,
+        config: Mapping[str, Settings] | None = None,
+        histogram_every: int = 10_000,
+        video: EpisodeVideo | None = None,
+    ) -> None:
         super().__init__()
-        self._log_dir = os.fspath(log_dir)
-        self._writer: tf.summary.SummaryWriter | None = None
+        self._log_dir = Path(log_dir)
+        self._hyperparameters = hyperparameters
+        self._config = config
+        self._histograms = EverySteps(histogram_every) if histogram_every else None
+        self._video = video
+        self._films = EverySteps(video.every_steps) if video is not None else None
+        self._last_film = -1
+        self._file: EventFile | None = None
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        self._writer = tf.summary.create_file_writer(self._log_dir)
+        steps = int(self.model.env_steps.numpy())
+        is_new = steps == 0 or not any(self._log_dir.glob(PATTERN))
+        self._file = EventFile(self._log_dir, steps)
+        if is_new:
+            self._file.add_graph(_policy_graph(self.model.policy))
+            self._file.add(steps, self._description())
+        for every in (self._histograms, self._films):
+            if every is not None:
+                every.start(steps)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         figures = dict(logs or {})
         step = int(figures.pop("time/total_timesteps", epoch))
-        assert self._writer is not None
-        with self._writer.as_default(step=step):
-            for name, value in figures.items():
-                if not math.isnan(value):
-                    tf.summary.scalar(name, value)
-        self._writer.flush()
+        summaries = _scalars(figures)
+        if self._histograms is not None and self._histograms.reached(step):
+            summaries += self._histogram_summaries()
+        if self._films is not None and self._films.reached(step):
+            summaries += self._film(step)
+        assert self._file is not None
+        self._file.add(step, summaries)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        step = int(self.model.env_steps.numpy())
+        if self._video is not None and self._last_film != step:
+            assert self._file is not None
+            self._file.add(step, self._film(step))
         self.release()
 
     def release(self) -> None:
         """Close the event file."""
-        if self._writer is not None:
-            self._writer.close()
+        if self._file is not None:
+            self._file.close()
+
+    def _description(self) -> list[summary_pb2.Summary]:
+        hyperparameters = _compiled_with(self.model) if self._hyperparameters is None else self._hyperparameters
+        config = {"hyperparameters": hyperparameters} if self._config is None else self._config
+        return [layout_summary(), *hyperparameter_summaries(hyperparameters), text_pb("config", tables(config))]
+
+    def _histogram_summaries(self) -> list[summary_pb2.Summary]:
+        named = {
+            # Keras numbers the layers of a process: its paths differ between runs.
+            f"{name}/{position}_{variable.name}": variable.numpy()
+            for name, model in (("policy", self.model.policy), ("value_function", self.model.value_function))
+            for position, variable in enumerate(model.trainable_variables)
+        }
+        if self.model.rollout is not None:
+            actions = self.model.rollout.actions[self.model.rollout.valid]
+            named |= {f"actions/{place}": column for place, column in enumerate(actions.reshape(len(actions), -1).T)}
+        return [histogram_pb(name, values) for name, values in named.items() if np.isfinite(values).all()]
+
+    def _film(self, step: int) -> list[summary_pb2.Summary]:
+        self._last_film = step
+        return [] if self._video is None else [gif_summary("episode", self._video.record(self.model))]
+
+
+def add_final_evaluation(log_dir: str | os.PathLike[str], steps: int, mean: float, std: float) -> None:
+    """Write the return of the trained agent, by which the HParams dashboard compares runs.
+
+    Args:
+      log_dir: of a training that is over.
+      steps: environment steps that it took.
+      mean: over the episodes.
+      std: over the episodes.
+    """
+    file = EventFile(log_dir, steps)
+    file.add(steps, _scalars({"final/mean_reward": mean, "final/std_reward": std}))
+    file.close()
+
+
+def _scalars(figures: Mapping[str, float]) -> list[summary_pb2.Summary]:
+    return [scalar_pb(name, value) for name, value in figures.items() if not math.isnan(value)]
+
+
+def _compiled_with(agent: keras.Model) -> Settings:
+    """What an agent was compiled with, as far as it is numbers, bools and words."""
+    optimizer = agent.policy_optimizer
+    every = {**dataclasses.asdict(agent.settings), **optimizer.get_config()}
+    plain = {name: value for name, value in every.items() if isinstance(value, bool | int | float | str | None)}
+    return {"policy_optimizer": type(optimizer).__name__, **plain}
+
+
+def _policy_graph(policy: keras.Model) -> tf.Graph:
+    """From observations to the parameters of the distribution over actions."""
+
+    def policy_graph(observations: tf.Tensor) -> tf.Tensor:
+        return policy.distribution_parameters(observations)
+
+    specification = tf.TensorSpec([None, *policy.observation_shape], tf.float32, "observations")
+    return tf.function(policy_graph, autograph=False).get_concrete_function(specification).graph

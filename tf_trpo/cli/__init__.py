@@ -14,6 +14,7 @@ COMMANDS = {
     "serve": "answer REST requests for an exported model",
     "play": "drive an environment by an exported model",
     "figures": "draw the figures of the lecture",
+    "plot": "draw learning curves of runs, or report on one",
 }
 
 

@@ -34,12 +34,15 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 """What each algorithm uses of the settings that are not everybody's."""
 
 
+def unused_settings(algorithm: str) -> set[str]:
+    """Names of the settings that only other algorithms use."""
+    return {name for names in SETTINGS.values() for name in names} - set(SETTINGS[algorithm])
+
+
 def foreign_settings(settings: TrainSettings) -> list[str]:
     """Names of the settings that are not at their default, and that only other algorithms use."""
-    some = {name for names in SETTINGS.values() for name in names}
-    foreign = some - set(SETTINGS[settings.algorithm.algorithm])
     defaults, values = TrainSettings().flat(), settings.flat()
-    return sorted(name for name in foreign if values[name] != defaults[name])
+    return sorted(name for name in unused_settings(settings.algorithm.algorithm) if values[name] != defaults[name])
 
 
 def check_algorithm(settings: TrainSettings) -> None:

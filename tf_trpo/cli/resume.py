@@ -13,6 +13,8 @@ from tf_trpo.cli.settings import TrainSettings
 
 CHANGEABLE = ("total_steps", "export")
 """Settings that a resumed run may have others of: they change nothing of what was done."""
+_SHOWN = ("quiet",)
+"""Settings of what the process prints, which are no part of the run."""
 
 
 def split_resume(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -38,7 +40,7 @@ def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainS
     as_saved = as_options({name: value for name, value in saved.items() if value is not None}, where)
     before, settings = parse_file(as_saved, prog, where), parse_settings([*as_saved, *options], prog)
     old, new = before.flat(), settings.flat()
-    changed = sorted(name for name in new if new[name] != old[name])
+    changed = sorted(name for name in new if new[name] != old[name] and name not in _SHOWN)
     refused = [name for name in changed if name not in CHANGEABLE]
     if refused:
         raise UsageError(f"a resumed run keeps its {', '.join(refused)}; only {' and '.join(CHANGEABLE)} can change")

@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +19,7 @@ from tf_trpo.cli.small_file import read_small
 
 if TYPE_CHECKING:
     import tf_trpo
+    from tf_trpo.results import Column
 
 _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy", "ai-edge-litert")
 
@@ -95,14 +96,45 @@ class RunFolder:
         Raises:
           UsageError: the folder holds no run.
         """
+        return self.read_config()["settings"]
+
+    def read_config(self) -> dict[str, Any]:
+        """All of config.json: settings, versions, platform.
+
+        Raises:
+          UsageError: the folder holds no run.
+        """
         try:
-            settings = json.loads(read_small(self.config))["settings"]
+            config = json.loads(read_small(self.config))
+            settings = config["settings"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             raise UsageError(f"{self.config} cannot be read as that of a run: {reason}") from None
         if not isinstance(settings, dict):
             raise UsageError(f"{self.config} holds no settings")
-        return settings
+        return config
+
+    def read_history(self, columns: Sequence[str]) -> dict[str, Column]:
+        """The columns of history.csv, a number for each iteration.
+
+        Args:
+          columns: those that must be there.
+
+        Raises:
+          UsageError: the file cannot be read, is not whole, or lacks one of them.
+        """
+        from tf_trpo.results import read_history
+
+        try:
+            history = read_history(self.history)
+        except OSError as error:
+            raise UsageError(f"{self.history} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        missing = [name for name in columns if name not in history]
+        if missing:
+            raise UsageError(f"{self.history} has no column {', '.join(missing)}; there are {', '.join(history)}")
+        return history
 
     def read_evaluation(self) -> dict[str, float] | None:
         """The last evaluation; None of a run that was not evaluated.

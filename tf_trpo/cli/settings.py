@@ -44,6 +44,12 @@ class RunSettings:
     """Episodes of an evaluation; the last one is when training is over."""
     checkpoint_every: int = 100_000
     """Environment steps between two checkpoints; 0 for none."""
+    histogram_every: int = 10_000
+    """Environment steps between two histograms of weights and actions in TensorBoard; 0 for none."""
+    video_every: int = 0
+    """Environment steps between two films of an episode in TensorBoard, by Gymnasium's rgb_array; 0 for none."""
+    quiet: bool = False
+    """Print nothing but errors and, when a signal stops the run, how to go on."""
     export: bool = False
     """Also export a SavedModel, to RUN_DIR/saved_model."""
     threads: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import shlex
 import signal
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from tf_trpo.cli.algorithms import check_algorithm, make_policy_optimizer
 from tf_trpo.cli.environment_id import ALLOW_IMPORT, check_environment_id, flag_for
 from tf_trpo.cli.errors import FailedError, NotWrittenError, UsageError, one_line_errors
+from tf_trpo.cli.hyperparameters import hyperparameters
 from tf_trpo.cli.limits import check_limits
 from tf_trpo.cli.parsing import split_flag
 from tf_trpo.cli.presets import parse_settings
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import keras
 
     import tf_trpo
+    from tf_trpo.callbacks import EpisodeVideo
 
 
 BY_SIGNAL = 128
@@ -63,9 +66,11 @@ def _run(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, res
         raise SystemExit(BY_SIGNAL + stopped)
     result = _evaluated(agent, settings)
     folder.evaluation.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    _show_evaluation(agent, folder, result)
     if settings.run.export:
         agent.export(folder.saved_model, environment=settings.environment.env, evaluation=result)
-    _say_what_next(settings, folder, result)
+    if not settings.run.quiet:
+        _say_what_next(settings, folder, result)
 
 
 def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
@@ -88,6 +93,8 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
         if settings.environment.backend == "envpool":  # has other environments than Gymnasium, or is not installed
             with open_vector_environment(env, 1, backend="envpool", seed=seed) as pool:
                 check_fit(agent.policy, pool)
+        if settings.run.video_every:
+            _video(settings).check()
         agent.compile(
             make_policy_optimizer(settings),
             keras.optimizers.Adam(value.value_learning_rate),
@@ -109,6 +116,8 @@ def _check_ranges(settings: TrainSettings) -> None:
         "eval_episodes": (settings.run.eval_episodes, 1),
         "max_faults": (settings.run.max_faults, 1),
         "checkpoint_every": (settings.run.checkpoint_every, 0),
+        "histogram_every": (settings.run.histogram_every, 0),
+        "video_every": (settings.run.video_every, 0),
         "threads": (settings.run.threads, 0),
         "hidden_sizes": (min(settings.policy.hidden_sizes, default=1), 1),
         "value_hidden_sizes": (min(settings.value.value_hidden_sizes, default=1), 1),
@@ -156,6 +165,7 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
             seed=settings.run.seed,
             max_faults=settings.run.max_faults,
             callbacks=[signals, *_callbacks(settings, folder, resume=resume), *at_start],
+            verbose=0 if settings.run.quiet else 1,
             resume_from=folder.checkpoints if resume else None,
         )
     except KeyboardInterrupt:
@@ -188,11 +198,32 @@ def _callbacks(settings: TrainSettings, folder: RunFolder, *, resume: bool) -> l
     callbacks: list[keras.callbacks.Callback] = []
     if run.eval_every:
         callbacks.append(Evaluate(settings.environment.env, run.eval_every, episodes=run.eval_episodes, seed=run.seed))
-    callbacks += [TensorBoard(folder.tensorboard), HistoryCSV(folder.history, append=resume)]
+    board = TensorBoard(
+        folder.tensorboard,
+        hyperparameters=hyperparameters(settings.flat()),
+        config={"settings": settings.flat(), "versions": folder.read_config()["versions"]},
+        histogram_every=run.histogram_every,
+        video=_video(settings) if run.video_every else None,
+    )
+    callbacks += [board, HistoryCSV(folder.history, append=resume)]
     if run.checkpoint_every:
         # Last, so that a checkpoint is never ahead of the logs.
         callbacks.append(Checkpoint(folder.checkpoints, run.checkpoint_every))
     return callbacks
+
+
+def _video(settings: TrainSettings) -> EpisodeVideo:
+    from tf_trpo.callbacks import EpisodeVideo
+
+    # No window is opened; SDL, which draws classic control, would look for a display and complain.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    return EpisodeVideo(settings.environment.env, settings.run.video_every, seed=settings.run.seed)
+
+
+def _show_evaluation(agent: tf_trpo.TRPO, folder: RunFolder, result: dict[str, float]) -> None:
+    from tf_trpo.callbacks.tensorboard import add_final_evaluation
+
+    add_final_evaluation(folder.tensorboard, int(agent.env_steps.numpy()), result["mean_return"], result["std_return"])
 
 
 def _say_how_to_go_on(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder) -> None:
@@ -214,6 +245,7 @@ def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str,
         f"of {settings.environment.env} (deterministic actions).\n"
         f"Run folder: {folder.path}\n\n"
         f"Look at the run:    {tensorboard} --logdir {run_dir}\n"
+        f"                    first the charts at http://localhost:6006/#custom_scalars\n"
         f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100{flag_for(settings.environment.env)}"
     )
     name = settings.environment.env.rpartition("/")[2]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tf_trpo.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION
+from tf_trpo.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION, draw_curve
 from tf_trpo.results import CurvePoint, Interval, interquartile_mean, read_table
 
 TABLE = Path("algorithms") / "curves.csv"
@@ -91,8 +91,7 @@ def draw(data: dict[tuple[str, str], Curve]) -> Figure:
         for name, (label, color, style) in LINES.items():
             curve = data[env, name]
             thousands = curve.steps / 1000
-            returns.plot(thousands, curve.returns.estimate, color=color, linestyle=style, label=label)
-            returns.fill_between(thousands, curve.returns.low, curve.returns.high, color=color, alpha=0.15, linewidth=0)
+            draw_curve(returns, thousands, curve.returns, label=label, color=color, linestyle=style)
             kl.plot(thousands, curve.kl, color=color, linestyle=style)
             kl.plot(thousands, curve.largest_kl, color=color, linestyle=style, linewidth=0.7, alpha=0.6)
         seeds = {curve.seeds for (of_env, _), curve in data.items() if of_env == env}

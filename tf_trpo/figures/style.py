@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tf_trpo.results import Interval
 
 # Okabe and Ito (2008): told apart by every kind of colour vision, and by lightness in print.
 BLACK = "#000000"
@@ -16,6 +22,12 @@ GREEN = "#009E73"
 BLUE = "#0072B2"
 VERMILION = "#D55E00"
 GREY = "#767676"
+SKY = "#56B4E9"
+PURPLE = "#CC79A7"
+CYCLE = tuple(
+    (color, style) for style in ("-", "--", ":") for color in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+)
+"""Colour and line style of one line after the other."""
 
 SETTINGS: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -55,11 +67,37 @@ def save(compute: Callable[[], Any], draw: Callable[[Any], Figure], stem: Path) 
     """
     data = compute()
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
+    with styled():
+        figure = draw(data)
+        write(figure, png)
+        write(figure, svg)
+    return png, svg
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Draw and write in the common style, whatever somebody's matplotlibrc says."""
     with mpl.rc_context():
-        # Nobody's matplotlibrc decides how the figures look.
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS)
-        figure = draw(data)
-        figure.savefig(png)
-        figure.savefig(svg, metadata={"Date": None})
-    return png, svg
+        yield
+
+
+def write(figure: Figure, file: Path | BinaryIO, format: str | None = None) -> None:
+    """Write a figure; without a date, so that the same figure is the same bytes.
+
+    Args:
+      figure: drawn when `styled`, which has to go on.
+      file: where to.
+      format: "png" or "svg"; by default the path's ending.
+    """
+    format = format or Path(str(file)).suffix[1:]
+    figure.savefig(file, format=format, metadata={"Date": None} if format == "svg" else None)
+
+
+def draw_curve(
+    axes: Axes, x: NDArray[np.float64], y: Interval, *, label: str, color: str, linestyle: Any = "-"
+) -> None:
+    """A line at the estimate, [X], and its interval as a band."""
+    axes.plot(x, y.estimate, color=color, linestyle=linestyle, label=label)
+    axes.fill_between(x, y.low, y.high, color=color, alpha=0.15, linewidth=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -46,18 +47,29 @@ def interquartile_mean(
     Source:
       Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.
     """
+    return _bootstrapped(_trimmed, values, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def mean(values: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+    """Mean over seeds, with its interval; arguments, result and errors as for `interquartile_mean`."""
+    return _bootstrapped(_mean, values, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def _bootstrapped(
+    statistic: Callable[..., NDArray[np.float64]], values: ArrayLike, *, confidence: float, resamples: int, seed: int
+) -> Interval:
     array = np.asarray(values, np.float64)
     if array.ndim == 0 or len(array) == 0:
         raise ValueError(f"values must have one entry for each seed, at least one, got shape {array.shape}")
     # A NaN sorts last, and would be trimmed away with the best seeds.
     unknown = np.isnan(array).any(axis=0)
     known = np.where(unknown, 0.0, array)
-    estimate = _trimmed(known, axis=0)
+    estimate = statistic(known, axis=0)
     low = high = estimate
     if len(array) > 1:
         low, high = stats.bootstrap(
             (known,),
-            _trimmed,
+            statistic,
             axis=0,
             n_resamples=resamples,
             confidence_level=confidence,
@@ -69,3 +81,7 @@ def interquartile_mean(
 
 def _trimmed(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     return stats.trim_mean(values, 0.25, axis=axis)
+
+
+def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    return np.mean(values, axis=axis)

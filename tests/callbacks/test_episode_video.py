@@ -1,0 +1,90 @@
+"""Films of an episode: real environments rendered, and the GIF read by Pillow."""
+
+import io
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from PIL import Image
+
+import tf_trpo
+from tf_trpo.callbacks.episode_video import EpisodeVideo, encode_gif
+
+LENGTH = 9
+
+
+class Counter(gym.Env):
+    """Nine steps; what is seen of it is how many were taken, and the action: a grey level each."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 45}  # noqa: RUF012
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.time += 1
+        return np.zeros(2, np.float32), 1.0, self.time == LENGTH, False, {}
+
+    def render(self):
+        return np.full((6, 8, 3), 25 * self.time, np.uint8) if self.render_mode else None
+
+
+@pytest.fixture(scope="module")
+def agent():
+    gym.register("Counter-v0", Counter, disable_env_checker=True)
+    yield tf_trpo.TRPO.for_env("Counter-v0", hidden_sizes=[2], value_hidden_sizes=[2], seed=0)
+    del gym.registry["Counter-v0"]
+
+
+def frames(gif):
+    with Image.open(io.BytesIO(gif)) as image:
+        for number in range(image.n_frames):
+            image.seek(number)
+            yield np.asarray(image.convert("RGB")), image.info["duration"]
+
+
+def test_a_film_is_one_episode_with_frames_for_15_a_second(agent):
+    # 45 steps a second: every third is shown, for 67 ms; a GIF counts in hundredths of a second.
+    film = list(frames(EpisodeVideo("Counter-v0", 1).record(agent)))
+    assert [int(frame[0, 0, 0]) for frame, _ in film] == [0, 75, 150]
+    assert {duration for _, duration in film} == {60}
+    assert film[0][0].shape == (6, 8, 3)
+
+
+def test_a_film_repeats_and_large_frames_are_shrunk():
+    gif = encode_gif([np.full((600, 400, 3), level, np.uint8) for level in (0, 99, 200)], milliseconds=50)
+    with Image.open(io.BytesIO(gif)) as image:
+        assert (image.format, image.size, image.n_frames, image.info["loop"]) == ("GIF", (200, 300), 3, 0)
+
+
+def test_cartpole_can_be_filmed():
+    pytest.importorskip("pygame")
+    agent = tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=[2], value_hidden_sizes=[2], seed=0)
+    video = EpisodeVideo("CartPole-v1", 1)
+    video.check()
+    film = list(frames(video.record(agent)))
+    assert film[0][0].shape == (200, 300, 3)
+    assert len(film) >= 2
+    # White, and a cart and a pole in it.
+    assert all(0.5 < (frame.min(axis=-1) > 250).mean() < 0.999 for frame, _ in film)
+    assert video.record(agent) == video.record(agent)
+
+
+def test_without_pygame_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    with pytest.raises(ValueError, match=r'CartPole-v1 cannot be filmed: .*pip install "tf_trpo\[play\]"'):
+        EpisodeVideo("CartPole-v1", 1).check()
+
+
+def test_an_environment_that_renders_nothing_is_refused(agent, monkeypatch):
+    monkeypatch.setattr(Counter, "render", lambda self: None)
+    with pytest.raises(ValueError, match="Counter-v0 cannot be filmed: it has no render mode rgb_array"):
+        EpisodeVideo("Counter-v0", 1).check()

@@ -1,0 +1,276 @@
+"""The command plot: groups of runs, what is drawn of them, reports, and what is refused in one line."""
+
+import csv
+import importlib.util
+import itertools
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from scipy import stats
+
+from tf_trpo.cli import main
+from tf_trpo.cli.run_groups import group_runs
+from tf_trpo.cli.settings import TrainSettings
+from tf_trpo.figures import run_curves
+from tf_trpo.figures.run_panels import PANELS, STEPS
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "plot.py"
+COLUMNS = (
+    *(STEPS, "time/iterations", "time/time_elapsed", "rollout/ep_len_mean"),
+    *("train/improvement_ratio", "train/is_line_search_success"),
+    *(line.column for panel in PANELS for line in panel.lines),
+)
+
+
+def make_run(path, returns=(1.0, 2.0, 4.0), steps=(10, 20, 30), **settings):
+    """A run folder as train leaves it, with these returns."""
+    path.mkdir(parents=True)
+    config = {"settings": TrainSettings().flat() | settings, "versions": {"python": "3"}, "platform": "here"}
+    (path / "config.json").write_text(json.dumps(config))
+    with open(path / "history.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval=1.0)
+        writer.writeheader()
+        for number, (step, value) in enumerate(zip(steps, returns, strict=True), start=1):
+            writer.writerow(
+                {STEPS: step, "time/iterations": number, "time/time_elapsed": 2.5 * step, "rollout/ep_rew_mean": value}
+            )
+    return path
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def labels(run_dirs, *group_by):
+    return {group.label: [run.path.name for run in group.runs] for group in group_runs(run_dirs, group_by)}
+
+
+def test_runs_that_differ_in_seed_length_or_how_they_were_run_are_one_group(workplace):
+    runs = [
+        make_run(workplace / "a", seed=0),
+        make_run(workplace / "b", seed=1, total_steps=7, run_dir="elsewhere", threads=1, quiet=True, eval_every=5),
+    ]
+    assert labels(runs) == {"CartPole-v1, trpo": ["a", "b"]}
+
+
+def test_groups_are_labelled_by_what_they_differ_in(workplace):
+    runs = [
+        make_run(workplace / "a", seed=0),
+        make_run(workplace / "b", max_kl=0.5, hidden_sizes=[8, 8]),
+        make_run(workplace / "c", seed=1),
+    ]
+    assert labels(runs) == {"max_kl 0.01, hidden_sizes 64 64": ["a", "c"], "max_kl 0.5, hidden_sizes 8 8": ["b"]}
+
+
+def test_settings_that_an_algorithm_does_not_use_are_not_compared(workplace):
+    runs = [
+        make_run(workplace / "a", algorithm="trpo", penalty_epochs=7),
+        make_run(workplace / "b", algorithm="trpo"),
+        make_run(workplace / "c", algorithm="vanilla-policy-gradient"),
+    ]
+    assert labels(runs) == {"trpo": ["a", "b"], "vanilla-policy-gradient": ["c"]}
+
+
+def test_a_setting_that_only_one_group_has_is_named_where_nothing_else_tells_them_apart(workplace):
+    runs = [
+        make_run(workplace / "a", algorithm="natural-policy-gradient"),
+        make_run(workplace / "b", algorithm="natural-policy-gradient", natural_learning_rate=0.5),
+    ]
+    assert labels(runs) == {"others": ["a"], "natural_learning_rate 0.5": ["b"]}
+
+
+def test_groups_may_be_chosen(workplace):
+    runs = [
+        make_run(workplace / "a", env="A", max_kl=0.1),
+        make_run(workplace / "b", env="A", max_kl=0.2),
+        make_run(workplace / "c", env="B", max_kl=0.1),
+    ]
+    assert labels(runs, "env") == {"A": ["a", "b"], "B": ["c"]}
+    assert labels(runs, "max_kl") == {"max_kl 0.1": ["a", "c"], "max_kl 0.2": ["b"]}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The data of the last figure."""
+    kept = []
+    draw = run_curves.draw
+    monkeypatch.setattr(run_curves, "draw", lambda data: kept.append(data) or draw(data))
+    return kept
+
+
+@pytest.mark.parametrize("statistic", ["iqm", "mean"])
+def test_a_curve_is_the_statistic_over_the_runs_on_common_steps(workplace, drawn, statistic, capsys):
+    returns = np.random.default_rng(0).normal(size=(5, 3))
+    steps = [(10, 20, 30), (11, 20, 31), (9, 21, 40), (10, 15, 29), (10, 25, 30)]
+    runs = [make_run(workplace / str(seed), returns[seed], steps[seed], seed=seed) for seed in range(5)]
+    main(["plot", *map(str, runs), "--statistic", statistic, "--output", "curves.svg"])
+    assert capsys.readouterr().out == "curves.svg\n"
+    [group] = drawn[0].groups
+    assert (group.x[0], group.x[-1], group.runs) == (11, 29, 5)
+    values = [np.interp(group.x, steps[seed], returns[seed]) for seed in range(5)]
+    expected = stats.trim_mean(values, 0.25) if statistic == "iqm" else np.mean(values, axis=0)
+    np.testing.assert_allclose(group.y.estimate, expected)
+    assert np.all(group.y.low <= group.y.high)
+    assert np.any(group.y.low < group.y.high)
+    assert ElementTree.parse("curves.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize(("x", "first", "last"), [("steps", 10, 30), ("iterations", 1, 3), ("seconds", 25, 75)])
+def test_curves_may_be_over_steps_iterations_or_seconds(workplace, drawn, x, first, last):
+    main(["plot", str(make_run(workplace / "run")), "--x", x])
+    [group] = drawn[0].groups
+    assert (group.x[0], group.x[-1]) == (first, last)
+    np.testing.assert_array_equal(group.y.estimate[[0, -1]], [1.0, 4.0])
+
+
+def test_values_that_are_not_known_are_left_out(workplace, drawn):
+    run = make_run(workplace / "run", (np.nan, 2.0, np.nan, 4.0), (10, 20, 30, 40))
+    main(["plot", str(run)])
+    [group] = drawn[0].groups
+    assert (group.x[0], group.x[-1]) == (20, 40)
+    np.testing.assert_allclose(group.y.estimate, np.linspace(2, 4, len(group.x)))
+
+
+def test_the_script_writes_a_picture_into_a_new_folder(workplace):
+    runs = [make_run(workplace / "a"), make_run(workplace / "b", max_kl=0.5)]
+    command = [sys.executable, SCRIPT, *runs, "--output", "new/curves.png"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "new/curves.png\n", "")
+    pixels = matplotlib.image.imread("new/curves.png")
+    assert min(pixels.shape[:2]) > 400
+    assert len(np.unique(pixels[..., :3].reshape(-1, 3), axis=0)) > 20
+
+
+class Reader(HTMLParser):
+    """What a browser would make of a report: text, elements, and what they point at."""
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.elements, self.links = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+
+    def handle_data(self, data):
+        self.text.append(data.strip())
+
+
+def read(path):
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader
+
+
+def test_a_report_shows_settings_versions_result_curves_and_a_table(workplace, capsys):
+    run = make_run(workplace / "run", np.arange(50.0), np.arange(10, 510, 10), max_kl=0.125, hidden_sizes=[3, 5])
+    (run / "evaluation.json").write_text('{"mean_return": 7.25, "std_return": 0.5, "mean_length": 1, "episodes": 3}')
+    main(["plot", str(run), "--report", "report.html"])
+    assert capsys.readouterr().out == "report.html\n"
+    page = read(workplace / "report.html")
+    texts = [text for text in page.text if text]
+    following = dict(itertools.pairwise(texts))
+    assert following["max_kl"] == "0.125"
+    assert following["hidden_sizes"] == "3, 5"
+    assert following["python"] == "3"
+    assert following["return after training"] == "7.25 ± 0.50 over 3 episodes"
+    assert following["environment steps"] == "500"
+    assert page.elements.count("img") == len(PANELS)
+    rows = texts[texts.index("steps/s") + 1 : texts.index("Settings")]
+    assert len(rows) == 12 * 8
+    # Steps and return: the first and the last iteration, and some in between.
+    assert (rows[:2], rows[-8:-6]) == (["10", "0"], ["500", "49"])
+
+
+def test_a_report_needs_no_network_and_runs_no_script(workplace):
+    main(["plot", str(make_run(workplace / "run")), "--report", "report.html"])
+    page = read(workplace / "report.html")
+    assert page.links
+    assert all(link.startswith("data:image/svg+xml;base64,") for link in page.links)
+    assert not {"script", "link", "iframe", "object"} & set(page.elements)
+    text = (workplace / "report.html").read_text()
+    assert not re.search(r"url\(|@import", text)
+    assert "default-src 'none'" in text
+
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>&\"'{{ 7 * 7 }}"
+
+
+def test_whatever_comes_from_files_is_text(workplace):
+    run = make_run(workplace / "a <b> & c", env=HOSTILE, **{HOSTILE: HOSTILE})
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"versions": {HOSTILE: [HOSTILE]}, "platform": HOSTILE}))
+    main(["plot", str(run), "--report", "report.html"])
+    page = read(workplace / "report.html")
+    assert page.elements.count("img") == len(PANELS)
+    assert "script" not in page.elements
+    assert page.text.count(HOSTILE) == 6
+    assert "a <b> & c" in page.text
+
+
+def test_a_run_that_was_not_evaluated_yet_has_a_report(workplace):
+    main(["plot", str(make_run(workplace / "run", (np.nan,), (10,))), "--report", "report.html"])
+    assert "not evaluated yet" in read(workplace / "report.html").text
+
+
+def broken(path, name, text):
+    run = make_run(path)
+    (run / name).write_text(text)
+    return run
+
+
+REFUSED = {
+    "no run": ([], "plot needs the folder of a run"),
+    "nowhere": (["nowhere"], "nowhere/config.json cannot be read"),
+    "no history": (["bare"], "bare/history.csv cannot be read: No such file or directory"),
+    "truncated": (["truncated"], "truncated/history.csv is not whole: line 3 has 1 fields, not 2"),
+    "empty": (["empty"], "empty/history.csv has no rows yet"),
+    "config": (["config"], "config/config.json cannot be read"),
+    "twice": (["run", "./run"], "run is named twice"),
+    "metric": (["run", "--metric", "return"], "run/history.csv has no column return; there are time/total"),
+    "no values": (["unknown"], "unknown/history.csv has no value of rollout/ep_rew_mean yet"),
+    "apart": (["run", "late"], "the runs have no steps in common"),
+    "group": (["run", "--group-by", "max_lk"], "run/config.json has no setting max_lk"),
+    "ending": (["run", "--output", "curves.pdf"], "curves.pdf must end in .png or .svg"),
+    "output": (["run", "--output", "file/curves.png"], "file/curves.png cannot be written"),
+    "reports": (["run", "late", "--report", "report.html"], "a report is of one run, not of 2"),
+    "no report": (["--report", "report.html"], "a report is of one run, not of 0"),
+    "columns": (["narrow", "--report", "report.html"], "narrow/history.csv has no column rollout/ep_len_mean"),
+    "evaluation": (["judged", "--report", "report.html"], "judged/evaluation.json cannot be read"),
+    "report": (["run", "--report", "file/report.html"], "file/report.html cannot be written"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_is_one_line(workplace, refused, arguments, words):
+    make_run(workplace / "run")
+    make_run(workplace / "late", steps=(100, 200, 300))
+    make_run(workplace / "unknown", (np.nan, np.nan, np.nan))
+    (make_run(workplace / "bare") / "history.csv").unlink()
+    broken(workplace / "truncated", "history.csv", f"{STEPS},rollout/ep_rew_mean\n1,2\n3")
+    broken(workplace / "narrow", "history.csv", f"{STEPS},rollout/ep_rew_mean\n1,2\n")
+    broken(workplace / "empty", "history.csv", "")
+    broken(workplace / "config", "config.json", "[]")
+    broken(workplace / "judged", "evaluation.json", "{}")
+    (workplace / "file").write_text("")
+    before = set(workplace.rglob("*"))
+    assert words in refused("plot", *arguments)
+    assert set(workplace.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("missing", "arguments"), [("matplotlib", []), ("jinja2", ["--report", "report.html"])])
+def test_a_missing_package_is_one_line_with_the_way_out(workplace, refused, monkeypatch, missing, arguments):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name))
+    error = refused("plot", make_run(workplace / "run"), *arguments)
+    assert error == f"error: drawing needs {missing}: pip install 'tf_trpo[figures]'"

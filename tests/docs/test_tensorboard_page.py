@@ -1,0 +1,55 @@
+"""docs/tensorboard.md: its pictures are there, its commands parse, its example runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+import tyro
+
+from tf_trpo.callbacks.dashboards import METRICS
+from tf_trpo.cli.plot import PlotSettings
+from tf_trpo.cli.presets import parse_settings
+from tf_trpo.cli.settings import TrainSettings
+
+PAGE = Path(__file__).parents[2] / "docs" / "tensorboard.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+COMMANDS = [shlex.split(line) for line in re.findall(r"^ +(python .+)$", TEXT.replace("\\\n", " "), re.M)]
+
+
+def test_the_pictures_are_there_and_small():
+    pictures = re.findall(r"!\[.+\]\((.+\.png)\)", TEXT)
+    assert len(pictures) == 2
+    for picture in pictures:
+        path = PAGE.parent / picture
+        assert path.stat().st_size < 300_000
+        assert min(matplotlib.image.imread(path).shape[:2]) > 400
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_commands_parse(command):
+    script, *arguments = command[1:]
+    if script == "scripts/train.py":
+        parse_settings([re.sub(r"\$\w+", "1", argument) for argument in arguments], prog="train")
+    else:
+        assert script == "scripts/plot.py"
+        tyro.cli(PlotSettings, args=arguments)
+
+
+def test_there_are_commands_to_parse():
+    assert {command[1] for command in COMMANDS} == {"scripts/train.py", "scripts/plot.py"}
+
+
+def test_what_it_says_of_settings_and_metrics_is_so():
+    assert f"`--histogram-every`, {TrainSettings().run.histogram_every:,} steps" in TEXT
+    assert TrainSettings().run.video_every == 0
+    assert "final/mean_reward" in METRICS
+
+
+def test_the_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    names = {}
+    exec(example, names)
+    assert {"board", "film"} <= set(names)

@@ -1,0 +1,124 @@
+"""What TensorBoard is told once for each run: the layout of its charts, the hyperparameters, the settings as text."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tensorboard.compat.proto import summary_pb2
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar_summary
+from tensorboard.plugins.hparams import api_pb2, summary, summary_v2
+
+Settings = Mapping[str, object]
+"""Names and values: numbers, bools, strings, None, or sequences of them."""
+
+CHARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "Learning": {
+        "Return": ("rollout/ep_rew_mean", "eval/mean_reward"),
+        "KL of the step and its limit, nats": ("train/kl_divergence_loss", "train/trust_region_radius"),
+        "Line search: backtracks": ("train/backtracks",),
+        "Line search: step accepted": ("train/is_line_search_success",),
+        "Improvement of the surrogate": ("train/predicted_improvement", "train/actual_improvement"),
+        "Explained variance": ("train/explained_variance",),
+    },
+    "Policy and value function": {
+        "Entropy, nats": ("train/entropy",),
+        "Standard deviation of the actions": ("train/std",),
+        "Value loss": ("train/value_loss",),
+        "KL that normalisation moved the policy by": ("train/normalization_kl",),
+    },
+    "Computation": {
+        "Episode length": ("rollout/ep_len_mean", "eval/mean_ep_length"),
+        "Steps per second": ("time/fps",),
+        "Conjugate gradient: iterations": ("train/cg_iterations",),
+        "Conjugate gradient: relative residual": ("train/cg_residual",),
+    },
+    "Lower bound on the return": {
+        "Improvement that the bound is sure of": ("bound/improvement",),
+        "L(new) - L(old), in units of return": ("bound/predicted_improvement", "bound/actual_improvement"),
+        "KL: mean and largest over states": ("bound/mean_kl", "bound/max_kl"),
+    },
+}
+"""Figures of the logs by category and chart; the first category is open."""
+
+METRICS: Mapping[str, str] = {
+    "final/mean_reward": "return of the trained agent",
+    "eval/mean_reward": "return of the last evaluation",
+    "rollout/ep_rew_mean": "return of training's last episodes",
+    "train/kl_divergence_loss": "KL of the last step",
+    "train/explained_variance": "explained variance",
+}
+"""Figures that runs are compared by, and their names in the table."""
+
+
+def layout_summary() -> summary_pb2.Summary:
+    """The custom-scalars dashboard: `CHARTS`."""
+    categories = [
+        layout_pb2.Category(
+            title=title,
+            closed=number > 0,
+            chart=[
+                # Tags are regular expressions.
+                layout_pb2.Chart(
+                    title=name, multiline=layout_pb2.MultilineChartContent(tag=[f"^{re.escape(tag)}$" for tag in tags])
+                )
+                for name, tags in charts.items()
+            ],
+        )
+        for number, (title, charts) in enumerate(CHARTS.items())
+    ]
+    return _tensorboards(custom_scalar_summary.pb(layout_pb2.Layout(category=categories)))
+
+
+def hyperparameter_summaries(hyperparameters: Settings) -> list[summary_pb2.Summary]:
+    """The HParams dashboard: columns, then the run's values.
+
+    TensorBoard takes the columns from any one of the runs: those without a value here have one in others.
+
+    Args:
+      hyperparameters: the first five are shown at once. Values that are None are left out; what is neither
+        bool, number nor string becomes a string.
+    """
+    values = {name: _plain(value) for name, value in hyperparameters.items() if value is not None}
+    columns = [
+        # TensorBoard puts those that differ between runs first, and shows five at once.
+        api_pb2.HParamInfo(name=name, type=_type(values.get(name)), differs=position < 5)
+        for position, name in enumerate(hyperparameters)
+    ]
+    metrics = [summary_v2.Metric(tag, display_name=label).as_proto() for tag, label in METRICS.items()]
+    return [_tensorboards(summary.experiment_pb(columns, metrics)), summary_v2.hparams_pb(values)]
+
+
+def tables(config: Mapping[str, Settings]) -> str:
+    """A table of names and values for each heading, for the text dashboard: HTML, in which Markdown sees no marks."""
+    parts = []
+    for heading, values in config.items():
+        rows = "".join(f"<tr><td>{_cell(name)}</td><td>{_cell(value)}</td></tr>" for name, value in values.items())
+        parts.append(f"<h3>{_cell(heading)}</h3><table><tr><th>name</th><th>value</th></tr>{rows}</table>")
+    return "\n\n".join(parts)
+
+
+def _tensorboards(made: Any) -> summary_pb2.Summary:
+    """TensorBoard's own kind of Summary: some of its functions make TensorFlow's."""
+    return summary_pb2.Summary.FromString(made.SerializeToString())
+
+
+def _plain(value: object) -> bool | float | str:
+    if isinstance(value, bool | int | float | str):
+        return value
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _type(value: bool | float | str | None) -> int:
+    if isinstance(value, bool):
+        return api_pb2.DATA_TYPE_BOOL
+    if isinstance(value, int | float):
+        return api_pb2.DATA_TYPE_FLOAT64
+    return api_pb2.DATA_TYPE_UNSET if value is None else api_pb2.DATA_TYPE_STRING
+
+
+def _cell(value: object) -> str:
+    return html.escape(" ".join(str(value).split()))

@@ -1,0 +1,110 @@
+"""An episode of the present policy as an animated GIF, for TensorBoard's images."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorboard.compat.proto import summary_pb2
+from tensorboard.plugins.image import metadata
+from tensorboard.util import tensor_util
+
+from tf_trpo.environments import open_vector_environment
+
+LARGEST_SIDE = 300
+"""Of a frame, in pixels."""
+MOST_FRAMES = 200
+FRAMES_PER_SECOND = 15
+"""At most; a frame is shown for a multiple of the environment's time step, so that time runs as it does there."""
+
+Frame = NDArray[np.uint8]
+
+
+class EpisodeVideo:
+    """Films one episode of the most likely actions.
+
+    Args:
+      env: Gymnasium id of an environment with the render mode rgb_array.
+      every_steps: environment steps of training between two films, >= 1.
+      seed: of the environment: every film begins in the same state.
+    """
+
+    def __init__(self, env: str, every_steps: int, *, seed: int = 0) -> None:
+        self.every_steps = every_steps
+        self._env = env
+        self._seed = seed
+
+    def check(self) -> None:
+        """Render once.
+
+        Raises:
+          ValueError: the environment cannot be rendered; the message says why.
+        """
+        try:
+            with self._open() as environments:
+                environments.reset(seed=self._seed)
+                _rendered(environments)
+        except Exception as error:  # what a renderer raises is as manifold as renderers are
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(
+                f"{self._env} cannot be filmed: {reason} (classic control and toy text need "
+                'pip install "tf_trpo[play]"; video_every 0 trains without)'
+            ) from None
+
+    def record(self, agent: Any) -> bytes:
+        """A GIF of the first `MOST_FRAMES` frames of an episode."""
+        policy = agent.policy
+        act = tf.function(lambda observations: policy.to_environment(policy.act(observations)), autograph=False)
+        frames: list[Frame] = []
+        with self._open() as environments:
+            rate = float(environments.metadata.get("render_fps", 30))
+            stride = max(1, round(rate / FRAMES_PER_SECOND))
+            observations, _ = environments.reset(seed=self._seed)
+            ended, steps = False, 0
+            while not ended and len(frames) < MOST_FRAMES:
+                if steps % stride == 0:
+                    frames.append(_rendered(environments))
+                actions = act(tf.constant(observations, tf.float32)).numpy()
+                observations, _, terminated, truncated, _ = environments.step(actions)
+                ended, steps = bool(terminated[0] or truncated[0]), steps + 1
+        return encode_gif(frames, milliseconds=stride * 1000 / rate)
+
+    def _open(self) -> Any:
+        return open_vector_environment(self._env, 1, env_kwargs={"render_mode": "rgb_array"})
+
+
+def encode_gif(frames: list[Frame], *, milliseconds: float) -> bytes:
+    """Frames [height, width, 3] as a GIF that repeats, each shown for so long; larger ones are shrunk."""
+    from PIL import Image
+
+    images = [Image.fromarray(frame) for frame in frames]
+    for image in images:
+        image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    file = io.BytesIO()
+    images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0)
+    return file.getvalue()
+
+
+def gif_summary(tag: str, gif: bytes) -> summary_pb2.Summary:
+    """A GIF for the image dashboard, which shows encoded images as they are."""
+    # A GIF's bytes 6 to 9 are its width and height, little-endian.
+    width, height = (int.from_bytes(gif[start : start + 2], "little") for start in (6, 8))
+    image = [str(width).encode(), str(height).encode(), gif]
+    summary = summary_pb2.Summary()
+    summary.value.add(
+        tag=tag,
+        metadata=metadata.create_summary_metadata(display_name=None, description=None),
+        tensor=tensor_util.make_tensor_proto(image),
+    )
+    return summary
+
+
+def _rendered(environments: gym.vector.VectorEnv) -> Frame:
+    frames = environments.render()
+    if not frames or frames[0] is None:
+        raise ValueError("it has no render mode rgb_array")
+    return np.asarray(frames[0], np.uint8)

@@ -1,0 +1,96 @@
+"""A report of one run as one HTML file: settings, result, figures, and a short table of the training."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from tf_trpo.cli.errors import UsageError
+from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.figures.run_panels import STEPS, draw_panels, missing_columns
+from tf_trpo.results import Column
+
+TABLE = {
+    STEPS: "steps",
+    "rollout/ep_rew_mean": "return",
+    "rollout/ep_len_mean": "episode length",
+    "train/kl_divergence_loss": "KL",
+    "train/backtracks": "backtracks",
+    "train/improvement_ratio": "actual / predicted",
+    "train/explained_variance": "explained variance",
+    "time/fps": "steps/s",
+}
+"""Columns of the table."""
+ROWS = 12
+
+
+def report(run: RunFolder) -> str:
+    """The report as HTML; all that comes from files is escaped.
+
+    Raises:
+      UsageError: the folder holds no run, or its files are not whole.
+    """
+    config = run.read_config()
+    history = run.read_history(list(TABLE))
+    missing = missing_columns(history)
+    if missing:
+        raise UsageError(f"{run.history} has no column {', '.join(missing)}")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string((resources.files("tf_trpo.cli") / "report.html").read_text(encoding="utf-8"))
+    return template.render(
+        name=run.path.name or str(run.path.resolve()),
+        settings=config["settings"],
+        versions=_mapping(config.get("versions")) | {"platform": config.get("platform")},
+        results=_results(run, history),
+        figures={title: base64.b64encode(svg).decode() for title, svg in draw_panels(history).items()},
+        header=list(TABLE.values()),
+        rows=_rows(history),
+    )
+
+
+def _results(run: RunFolder, history: Mapping[str, Column]) -> dict[str, str]:
+    accepted = history["train/is_line_search_success"]
+    results = {
+        "environment steps": f"{history[STEPS][-1]:.0f}",
+        "iterations": f"{len(accepted)}",
+        "steps refused": f"{np.count_nonzero(accepted == 0)}",
+        "return of training's last episodes": _number(history["rollout/ep_rew_mean"][-1]),
+        "largest KL of a step, nats": _number(history["train/kl_divergence_loss"].max()),
+        "seconds": f"{history['time/time_elapsed'][-1]:.0f}" if "time/time_elapsed" in history else "unknown",
+    }
+    return _evaluation(run) | results
+
+
+def _evaluation(run: RunFolder) -> dict[str, str]:
+    if not run.evaluation.is_file():
+        return {"return after training": "not evaluated yet"}
+    try:
+        result = json.loads(run.evaluation.read_text(encoding="utf-8"))
+        text = f"{result['mean_return']:.2f} ± {result['std_return']:.2f} over {result['episodes']} episodes"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{run.evaluation} cannot be read: {error}") from None
+    return {"return after training": text}
+
+
+def _rows(history: Mapping[str, Column]) -> list[list[str]]:
+    """The first and the last iteration, and some in between."""
+    count = len(history[STEPS])
+    places = np.unique(np.linspace(0, count - 1, min(ROWS, count)).round().astype(int))
+    return [[_number(history[column][place]) for column in TABLE] for place in places]
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return f"{value:.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,61 @@
+"""One figure of the logs over training, for groups of runs that differ in their seed only."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from tf_trpo.figures.style import CYCLE, GREY, draw_curve
+from tf_trpo.results import Column, Interval
+
+
+class GroupCurve(NamedTuple):
+    """A line of the figure.
+
+    Attributes:
+      label: what distinguishes the group.
+      runs: how many.
+      x: [X].
+      y: statistic over the runs and its interval, [X].
+    """
+
+    label: str
+    runs: int
+    x: Column
+    y: Interval
+
+
+class Curves(NamedTuple):
+    """What the figure shows.
+
+    Attributes:
+      groups: at least one.
+      x_label: with its unit.
+      y_label: with the statistic.
+    """
+
+    groups: Sequence[GroupCurve]
+    x_label: str
+    y_label: str
+
+
+def draw(data: Curves) -> Figure:
+    """A line and a band for each group."""
+    figure = Figure(figsize=(8.0, 4.8))
+    axes = figure.subplots()
+    for group, (color, style) in zip(data.groups, itertools.cycle(CYCLE), strict=False):
+        runs = f"{group.runs} runs" if group.runs > 1 else "1 run"
+        draw_curve(axes, group.x, group.y, label=literal(f"{group.label} ({runs})"), color=color, linestyle=style)
+    axes.set(xlabel=data.x_label, ylabel=literal(data.y_label))
+    axes.margins(x=0)
+    axes.grid(axis="y", color=GREY, alpha=0.25)
+    axes.legend()
+    return figure
+
+
+def literal(text: str) -> str:
+    """Text as it is: to matplotlib, dollars are marks of mathematics."""
+    return text.replace("$", r"\$")
