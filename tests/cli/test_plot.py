@@ -257,7 +257,7 @@ def test_bad_input_is_one_line(workplace, refused, arguments, words):
     make_run(workplace / "late", steps=(100, 200, 300))
     make_run(workplace / "unknown", (np.nan, np.nan, np.nan))
     (make_run(workplace / "bare") / "history.csv").unlink()
-    broken(workplace / "truncated", "history.csv", f"{STEPS},rollout/ep_rew_mean\n1,2\n3")
+    broken(workplace / "truncated", "history.csv", f"{STEPS},rollout/ep_rew_mean\n1,2\n3\n")
     broken(workplace / "narrow", "history.csv", f"{STEPS},rollout/ep_rew_mean\n1,2\n")
     broken(workplace / "empty", "history.csv", "")
     broken(workplace / "config", "config.json", "[]")

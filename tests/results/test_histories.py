@@ -16,7 +16,7 @@ def written(folder, text):
 
 def test_columns_come_back_to_the_last_digit(tmp_path):
     rows = np.random.default_rng(0).normal(size=(5, 3))
-    text = "\n".join(["a,b,c", *(",".join(map(repr, row)) for row in rows.tolist())])
+    text = "\n".join(["a,b,c", *(",".join(map(repr, row)) for row in rows.tolist()), ""])
     history = read_history(written(tmp_path, text))
     assert list(history) == ["a", "b", "c"]
     np.testing.assert_array_equal(np.transpose(list(history.values())), rows)
@@ -31,7 +31,7 @@ def test_nan_is_nan(tmp_path):
     [
         ("", "has no rows yet"),
         ("a,b\n", "has no rows yet"),
-        ("a,b\n1,2\n3", "is not whole: line 3 has 1 fields, not 2"),
+        ("a,b\n1,2\n3\n", "is not whole: line 3 has 1 fields, not 2"),
         ("a,b\n1,2,3\n", "is not whole: line 2 has 3 fields, not 2"),
         ("a,b\n1,many\n", "holds what is no number: .*many"),
         ("a,b\n1,\n", "holds what is no number"),
@@ -40,6 +40,11 @@ def test_nan_is_nan(tmp_path):
 def test_what_is_no_whole_table_of_numbers_is_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read_history(written(tmp_path, text))
+
+
+def test_half_a_row_at_the_end_is_left_out(tmp_path):
+    for half in ("3", "3,4", "3,4\r"):
+        np.testing.assert_array_equal(read_history(written(tmp_path, f"a,b\r\n1,2\r\n{half}"))["b"], [2])
 
 
 def test_points_without_a_value_are_left_out():
