@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -45,7 +46,8 @@ class EpisodeVideo:
           ValueError: the environment cannot be rendered; the message says why.
         """
         try:
-            with self._open() as environments:
+            # Renderers warn about what they then fail by.
+            with warnings.catch_warnings(action="ignore"), self._open() as environments:
                 environments.reset(seed=self._seed)
                 _rendered(environments)
         except Exception as error:  # what a renderer raises is as manifold as renderers are
