@@ -54,7 +54,7 @@ class EpisodeVideo:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
                 f"{self._env} cannot be filmed: {reason} (classic control and toy text need "
-                'pip install "tf_trpo[play]"; video_every 0 trains without)'
+                'pip install "tf_trpo[play]", MuJoCo a display or MUJOCO_GL=egl; video_every 0 trains without)'
             ) from None
 
     def record(self, agent: Any) -> bytes:
