@@ -1,9 +1,14 @@
-"""What tests of documents share."""
+"""What tests of documents and of servers share."""
 
+import contextlib
+import http.client
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,3 +34,69 @@ def run_examples(tmp_path):
         return examples, done.stdout
 
     return run
+
+
+class Server:
+    """A server of a model folder, and one connection to it."""
+
+    def __init__(self, folder, *options):
+        command = [sys.executable, "-m", "tf_trpo", "serve", str(folder), "--port", "0", "--poll-seconds", "0.1"]
+        self.process = subprocess.Popen(
+            [*command, *map(str, options)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        )
+        self.said = []
+        for line in self.process.stderr:
+            self.said.append(line)
+            found = re.search(r"at http://127\.0\.0\.1:(\d+)(/v1/models/.+)", line)
+            if found:
+                break
+        else:
+            raise AssertionError("".join(self.said))
+        self.port, self.path = int(found[1]), found[2]
+        self._reader = threading.Thread(target=lambda: self.said.extend(self.process.stderr))
+        self._reader.start()
+
+    def connection(self):
+        return contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60))
+
+    def request(self, method, path, body=None, connection=None):
+        """(status, JSON) of one request; the path follows the model's, unless it is whole."""
+        if connection is None:
+            with self.connection() as connection:
+                return self.request(method, path, body, connection)
+        path = path if path.startswith(("/v1/", "/metrics")) else self.path + path
+        body = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+    def get(self, path=""):
+        return self.request("GET", path)
+
+    def post(self, body, path=":predict", **kwargs):
+        return self.request("POST", path, body, **kwargs)
+
+    def stop(self):
+        """Its exit status after SIGTERM, or before."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(60)
+        self._reader.join()
+        self.process.stderr.close()
+        return status
+
+
+@pytest.fixture(scope="module")
+def start_server():
+    """start_server(folder, *options): a `Server`, stopped at the end of the module."""
+    servers = []
+
+    def start(*arguments):
+        servers.append(Server(*arguments))
+        return servers[-1]
+
+    yield start
+    assert [server.stop() for server in servers] == [0] * len(servers)

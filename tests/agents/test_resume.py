@@ -69,6 +69,7 @@ def test_the_weights_are_those_of_a_fit_that_was_not_interrupted(name, tmp_path,
         np.testing.assert_array_equal(history[figure], expected[figure][-done:])
 
 
+@pytest.mark.slow
 def test_it_can_be_broken_off_again_and_again(tmp_path, assert_same_weights):
     whole = make()
     whole.fit("CartPole-v1", 600, **FIT)
@@ -208,7 +209,7 @@ def test_pickles_and_compressed_arrays_are_refused_even_with_a_right_manifest(ch
     arrays["episodes"] = np.array([object()])
     np.savez(newest / "loop.npz", **arrays)
     resealed(newest)
-    with pytest.raises(CheckpointError, match="allow_pickle"):
+    with pytest.raises(CheckpointError, match=r"claims object \(1,\)"):
         agent.load_checkpoint(newest)
     np.savez_compressed(newest / "loop.npz", episodes=np.zeros(10**6))
     resealed(newest)

@@ -4,11 +4,15 @@ import itertools
 import json
 import re
 import stat
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tf_trpo.cli import main
+from tf_trpo.cli.benchmark import load as load_module
 from tf_trpo.cli.benchmark import timing, workloads
 from tf_trpo.cli.benchmark.report import print_tables
 from tf_trpo.cli.benchmark.timing import Measured, in_turns, seconds
@@ -21,8 +25,9 @@ TINY = {
     "train": ["--rows", "64", "--iterations", "1"],
     "scaling": ["--samples", "64", "128", "--chunk-size", "100", "--rollout", "100", "--fractions", "1", "0.5"],
     "roofline": ["--samples", "64", "--hidden-sizes", "4"],
+    "serve": ["--clients", "1", "3", "--seconds", "1"],
 }
-ROWS = {"collect": [4], "scaling": [2, 2], "roofline": [1]}
+ROWS = {"collect": [4], "scaling": [2, 2], "roofline": [1], "serve": [4]}
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +55,7 @@ def figures(value):
     return [value] if isinstance(value, int | float) else []
 
 
-SLOW = {"scaling"}
+SLOW = {"scaling", "serve"}
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,7 @@ def test_a_peer_does_the_same_job_in_turns(capsys, fake_python):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["update", "train"])
 def test_a_ratio_is_how_many_times_as_fast_ours_is(command, capsys, fake_python):
     python, _ = fake_python
@@ -114,6 +120,9 @@ def test_a_ratio_is_how_many_times_as_fast_ours_is(command, capsys, fake_python)
         (["roofline", "--threads", "-1"], "threads must be at least 0"),
         (["scaling", "--fractions", "1", "1.5"], "fractions must lie in"),
         (["scaling", "--fractions", "0.5"], "the first of fractions must be 1"),
+        (["serve", "--clients", "0"], "clients must be at least 1"),
+        (["serve", "--seconds", "0"], "seconds must be at least 1"),
+        (["serve", "--model", "/nowhere"], "/nowhere"),
         (["update", "--against-sb3", "/nowhere/python"], "/nowhere/python cannot be run"),
     ],
 )
@@ -127,6 +136,52 @@ def test_a_python_without_sb3_is_refused_with_its_own_words(refused, tmp_path):
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     said = refused("benchmark", "update", *TINY["update"], "--repeats", "1", "--against-sb3", path)
     assert "could not run sb3-contrib: ModuleNotFoundError" in said
+
+
+def test_a_load_counts_every_answer_and_how_long_it_took(monkeypatch):
+    """Against a server that takes 20 ms: no client can get more than 50 answers a second."""
+    monkeypatch.setattr(load_module, "WARM_UP_SECONDS", 0.1)
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            time.sleep(0.02)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = load_module.ServerAddress(server.server_port, "/v1/models/x")
+        found = load_module.load(address, [1.0, 2.0], clients=3, seconds=1)
+        server.shutdown()
+    assert 0.02 <= found.p50 <= found.p99 < 2
+    # What came in the warm-up does not count, nor the last of each client, which came too late.
+    assert 3 <= found.requests_per_second <= min(150, len(asked) - 3)
+    assert all(body == {"signature_name": "act", "instances": [[1.0, 2.0]]} for body in asked)
+
+
+def test_a_load_of_refusals_is_no_load():
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_error(503)
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(RuntimeError, match=r"the server answers HTTP/1\.0 503"):
+            load_module.load(load_module.ServerAddress(server.server_port, "/v1/models/x"), [1.0], 1, 1)
+        server.shutdown()
 
 
 def test_the_program_of_the_peer_asks_for_what_a_job_says():
@@ -149,8 +204,6 @@ def test_turns_alternate_and_warm_up():
 
 
 def test_seconds_are_seconds():
-    import time
-
     assert 0.05 <= seconds(lambda: time.sleep(0.05)) < 1
 
 

@@ -40,6 +40,8 @@ SETTINGS = {
     "export": True,
     "threads": 1,
     "chunk_size": 200,
+    "max_faults": 4,
+    "env_timeout": 77.0,
     "hidden_sizes": [8, 6],
     "activation": "relu",
     "normalize_observations": False,

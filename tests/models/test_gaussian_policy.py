@@ -228,3 +228,12 @@ def test_config_round_trip_keeps_settings_and_function(state_dependent_std):
     parameters = policy.distribution_parameters(observations)
     np.testing.assert_array_equal(copy.distribution_parameters(observations), parameters)
     np.testing.assert_array_equal(copy.to_environment(parameters[:, :2]), policy.to_environment(parameters[:, :2]))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shape"),
+    [([-1], [1, 1], None), ([-1, -1], [1, 1], (3,)), ([-1], [1], (2, 2)), ([-1], [1], (10**9,))],
+)
+def test_bounds_that_do_not_fit_the_actions_are_refused(low, high, shape):
+    with pytest.raises(ValueError, match="upper bounds do not fit actions of shape"):
+        GaussianPolicy([3], low, high, action_shape=shape)

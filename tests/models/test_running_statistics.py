@@ -121,7 +121,7 @@ def test_return_scale_starts_at_one():
 
 
 @pytest.mark.parametrize(
-    "layer", [RunningNormalization((2, 3), clip=4.0, epsilon=1e-3, name="here"), RunningReturnScale(epsilon=1e-2)]
+    "layer", [RunningNormalization((2, 3), clip=4.0, epsilon=1e-3, name="here"), RunningReturnScale(name="there")]
 )
 def test_config_round_trip(layer):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))

@@ -182,7 +182,15 @@ def test_both_fisher_vector_products_give_the_same_step(kind, make_stepper):
         assert distance(twin, step) < 0.01
 
 
-@pytest.mark.parametrize(("chunk_size", "jit_compile"), [(1, False), (20, False), (48, False), (7, True)])
+@pytest.mark.parametrize(
+    ("chunk_size", "jit_compile"),
+    [
+        (1, False),
+        (20, False),
+        pytest.param(48, False, marks=pytest.mark.slow),
+        pytest.param(7, True, marks=pytest.mark.slow),
+    ],
+)
 def test_chunks_give_the_same_step_to_rounding(kind, make_stepper, chunk_size, jit_compile):
     for seed in SEEDS:
         step = make_stepper(kind).run(seed, padding=5)

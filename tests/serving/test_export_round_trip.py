@@ -53,6 +53,8 @@ def observations(count):
 
 
 def expected(agent, signature, inputs, seed):
+    if signature == "distribution":
+        return agent.policy.distribution_parameters(inputs).numpy()
     if signature == "value":
         # The agent learns values of rewards divided by the standard deviation of the return.
         return agent.value_function(inputs).numpy() * np.sqrt(agent.return_scale.variance.numpy())
@@ -74,12 +76,13 @@ def loaded(exported):
 
 def test_the_endpoints_and_their_names(loaded):
     signatures = loaded.signatures
-    assert set(signatures) == {"act", "act_stochastic", "value", "serving_default"}
+    assert set(signatures) == {"act", "act_stochastic", "value", "distribution", "serving_default"}
     inputs = {name: signatures[name].structured_input_signature[1] for name in signatures}
     assert {name: set(specs) for name, specs in inputs.items()} == {
         "act": {"observations"},
         "serving_default": {"observations"},
         "value": {"observations"},
+        "distribution": {"observations"},
         "act_stochastic": {"observations", "seed"},
     }
     assert inputs["act"]["observations"].shape.as_list() == [None, *OBSERVATIONS]
@@ -111,6 +114,22 @@ def test_values_are_those_of_the_agent_in_units_of_the_environment_for_any_batch
     assert values.shape == [count]
     np.testing.assert_allclose(values, expected(exported[0], "value", inputs, seed=0), atol=1e-5)
     assert np.abs(values - exported[0].value_function(inputs)).max() > 0.1
+
+
+@pytest.mark.parametrize("count", [1, 17])
+def test_the_distribution_is_that_of_the_policy_parameter_by_parameter(exported, loaded, count):
+    agent, inputs = exported[0], observations(count)
+    found = loaded.signatures["distribution"](observations=tf.constant(inputs))
+    parameters = agent.policy.distribution_parameters(inputs).numpy()
+    if isinstance(agent.policy, GaussianPolicy):
+        # TFP's own view of the distribution: means, and logarithms of standard deviations.
+        normal = agent.policy(inputs).distribution
+        wanted = {"mean": normal.loc.numpy(), "log_std": np.log(normal.scale.numpy())}
+    else:
+        wanted = {"logits" if isinstance(agent.policy, CategoricalPolicy) else "parameters": parameters}
+    assert set(found) == set(wanted)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_actions_and_another_seed_others(loaded):
@@ -179,7 +198,7 @@ def run_saved_model_cli(folder, signature, output, *inputs):
 
 @pytest.mark.parametrize(
     ("make_policy", "signatures"),
-    [(gaussian, ["act", "act_stochastic", "value"]), (categorical, ["act_stochastic"])],
+    [(gaussian, ["act", "act_stochastic", "value"]), (categorical, ["act_stochastic", "distribution"])],
     ids=["gaussian", "categorical"],
 )
 def test_the_session_loader_of_tensorflow_serving_runs_it(tmp_path, make_policy, signatures):
@@ -193,7 +212,7 @@ def test_the_session_loader_of_tensorflow_serving_runs_it(tmp_path, make_policy,
         if signature == "act_stochastic":
             files.append(f"seed={tmp_path}/seed.npy")
         name, result = run_saved_model_cli(folder, signature, tmp_path / signature, *files)
-        assert name == ("values" if signature == "value" else "actions")
+        assert name == {"value": "values", "distribution": "logits"}.get(signature, "actions")
         np.testing.assert_allclose(result, expected(agent, signature, inputs, seed=4), atol=1e-5)
 
 

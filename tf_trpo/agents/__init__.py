@@ -1,8 +1,9 @@
 """Agents: a policy, a value function and a policy optimizer that learn together."""
 
 from tf_trpo.agents.checkpoints import CheckpointError
+from tf_trpo.agents.faults import TrainingFailedError
 from tf_trpo.agents.iteration import UpdateSettings
 from tf_trpo.agents.loading import load
 from tf_trpo.agents.trpo import TRPO
 
-__all__ = ["TRPO", "CheckpointError", "UpdateSettings", "load"]
+__all__ = ["TRPO", "CheckpointError", "TrainingFailedError", "UpdateSettings", "load"]

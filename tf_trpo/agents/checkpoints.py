@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from tf_trpo.agents.faults import require_finite
 from tf_trpo.agents.loop_state import LoopState
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _VARIABLES = "variables"
+_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+"""Of the keys of tf.train.Checkpoint."""
 _FILES = frozenset({f"{_VARIABLES}.index", f"{_VARIABLES}.data-00000-of-00001", "loop.json", "loop.npz"})
 _MANIFEST = "manifest.json"
 _NAME = re.compile(r"steps-\d{12,}")
@@ -57,7 +61,9 @@ def write_checkpoint(agent: TRPO, state: LoopState, directory: Path, *, keep: in
     Raises:
       OSError: it cannot be written; the older ones are as they were.
       CheckpointError: what was written does not read back; likewise.
+      TrainingFailedError: a weight is not finite; nothing is written.
     """
+    require_finite(_variables(agent))
     steps = int(agent.env_steps.numpy())
     final = directory / f"steps-{steps:012d}"
     aside = directory / f".partial-{final.name}"
@@ -137,11 +143,19 @@ def read_checkpoint(agent: TRPO, path: Path) -> LoopState:
     verify_checkpoint(path)
     try:
         state = LoopState.unpacked(_read_json(path, "loop.json"), _read_arrays(path / "loop.npz"))
-        prefix = str(path / _VARIABLES)
-        _check_variables(agent, tf.train.load_checkpoint(prefix))
-    except (ValueError, OSError, zipfile.BadZipFile, tf.errors.OpError) as error:
+        reader = tf.train.load_checkpoint(str(path / _VARIABLES))
+        _check_variables(agent, reader)
+        variables = [
+            (variable, reader.get_tensor(f"{group}/{position}{_SUFFIX}"))
+            for group, variables in _variables(agent).items()
+            for position, variable in enumerate(variables)
+        ]
+    # TensorFlow raises IndexError where a file ends early.
+    except (ValueError, LookupError, OSError, zipfile.BadZipFile, tf.errors.OpError) as error:
         raise CheckpointError(f"{path} is no checkpoint of this agent: {' '.join(str(error).split())}") from error
-    tf.train.Checkpoint(**_variables(agent)).read(prefix).assert_consumed()
+    # All of them are there: the agent becomes the other one, or stays as it was.
+    for variable, value in variables:
+        variable.assign(value)
     return state
 
 
@@ -158,13 +172,12 @@ def _variables(agent: TRPO) -> dict[str, list[Any]]:
 
 
 def _check_variables(agent: TRPO, reader: Any) -> None:
-    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
     shapes = reader.get_variable_to_shape_map()
     types = reader.get_variable_to_dtype_map()
     found = {
-        name.removesuffix(suffix): (tuple(shape), types[name])
+        name.removesuffix(_SUFFIX): (tuple(shape), types[name])
         for name, shape in shapes.items()
-        if name.endswith(suffix) and not name.startswith("save_counter")
+        if name.endswith(_SUFFIX) and not name.startswith("save_counter")
     }
     expected = {
         f"{group}/{position}": (tuple(variable.shape), tf.as_dtype(variable.dtype))
@@ -236,5 +249,19 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"{path.name} is compressed")
         if sum(entry.file_size for entry in entries) > min(_LARGEST_ARRAYS, path.stat().st_size):
             raise ValueError(f"{path.name} is too large")
+        for entry in entries:
+            _check_array(archive, entry)
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def _check_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Refuse an array that claims more than its entry holds: NumPy allocates before it reads."""
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"{entry.filename} has NumPy's format {version}")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject or min(shape, default=0) < 0 or file.tell() + size != entry.file_size:
+            raise ValueError(f"{entry.filename} claims {dtype} {shape}, which it does not hold")

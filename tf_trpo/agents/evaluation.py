@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_policy(
-    policy: Policy, environments: VectorEnv, episodes: int, *, stochastic: bool = False, seed: int = 0
+    policy: Policy,
+    environments: VectorEnv,
+    episodes: int,
+    *,
+    stochastic: bool = False,
+    seed: int = 0,
+    max_episode_steps: int = 100_000,
 ) -> Evaluation:
     """Run a fixed number of episodes in each environment.
 
@@ -45,6 +52,7 @@ def evaluate_policy(
       episodes: in all, >= 1.
       stochastic: sample actions instead of taking the mode.
       seed: of environments and actions.
+      max_episode_steps: where an episode that does not end is cut in pieces, at the next look.
     """
     num_envs = environments.num_envs
     shares = [len(share) for share in np.array_split(np.arange(episodes), num_envs)]
@@ -58,6 +66,11 @@ def evaluate_policy(
         noise = policy.noise([_CHUNK, num_envs], operation_seed(seed, Stream.EVALUATION_ACTIONS, chunk)).numpy()
         for done, new in zip(finished, tracker.finished(collector.collect(noise)), strict=True):
             done.extend(new)
+        for index in np.flatnonzero(tracker.lengths >= max_episode_steps).tolist():
+            cut = tracker.cut(index)
+            if len(finished[index]) < shares[index]:
+                warnings.warn(f"an episode had no end after {cut.length} steps; it is cut there", stacklevel=3)
+            finished[index].append(cut)
         chunk += 1
     counted = [episode for done, share in zip(finished, shares, strict=True) for episode in done[:share]]
     returns = [episode.episode_return for episode in counted]

@@ -190,7 +190,8 @@ class Learner:
         returns, carry = discounted_return_so_far(steps.rewards, ended, carry, gamma=self._settings.gamma)
         mean, variance = weighted_moments(_flat(returns), steps.weights)
         self._return_scale.update(Moments(mean, variance, steps.count))
-        return self._return_scale(steps.rewards), carry
+        # A sum that overflowed begins anew.
+        return self._return_scale(steps.rewards), tf.where(tf.math.is_finite(carry), carry, 0.0)
 
     def _values(self, observations: tf.Tensor) -> tf.Tensor:
         return tf.reshape(self._map(self._value_function, _flat(observations)), observations.shape[:2])

@@ -2,23 +2,80 @@
 
 from __future__ import annotations
 
+import math
 import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import keras
+import tensorflow as tf
 
+from tf_trpo.agents.keras_file import copy_checked
 from tf_trpo.agents.trpo import TRPO
 
+_SLACK = 16 * 2**20
+_TIMES = 4
+"""Bytes that the variables of an agent may take: this, and so many times those of the arrays in its file."""
+_ALTERED = ("the policy optimizer's state is not loaded", "Skipping nested container")
 
-def load(path: str | os.PathLike[str]) -> TRPO:
+
+def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | None = None) -> TRPO:
     """Load an agent that was saved by `agent.save("NAME.keras")`.
 
+    The file is data: loading it imports no module, runs no code of its own and reads nothing else; docs/security.md
+    says more. Layers and functions of your own must have been registered
+    (keras.saving.register_keras_serializable), or be given here.
+
+    Args:
+      path: the file; not a link.
+      custom_objects: classes and functions by name, besides the registered ones.
+
     Raises:
-      ValueError: there is no such file, or it holds something else.
+      ValueError: there is no such file, it holds something else, it is damaged, or it names what is neither a harmless
+        part of Keras nor registered here.
     """
-    try:
-        agent = keras.saving.load_model(path)
-    except (KeyError, OSError) as error:
-        raise ValueError(f"{path} holds no Keras model: {error}") from error
-    if not isinstance(agent, TRPO):
-        raise ValueError(f"{path} holds a {type(agent).__name__}, not a TRPO agent")
-    return agent
+    with tempfile.TemporaryDirectory(prefix="tf_trpo-load-") as folder:
+        copy = Path(folder) / "agent.keras"
+        try:
+            size = copy_checked(path, copy, custom_objects or {}, TRPO)
+            with _no_larger_than(_SLACK + _TIMES * size), warnings.catch_warnings():
+                for message in _ALTERED:
+                    warnings.filterwarnings("error", message)
+                return keras.saving.load_model(copy, custom_objects=dict(custom_objects or {}), safe_mode=True)
+        # Whatever Keras, h5py and the classes themselves raise at settings that make no sense.
+        except Exception as error:
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+            raise ValueError(f"{os.fspath(path)} cannot be loaded: {reason[:500]}") from error
+
+
+@contextmanager
+def _no_larger_than(limit: int) -> Iterator[None]:
+    """Refuse variables, before they are allocated, once they would take more bytes than this together."""
+    left = limit
+
+    def create(create_next: Any, **kwargs: Any) -> tf.Variable:
+        nonlocal left
+        left -= _bytes(kwargs["initial_value"])
+        if left < 0:
+            raise ValueError(f"config.json asks for more weights than the file has: above {limit} bytes")
+        return create_next(**kwargs)
+
+    with tf.variable_creator_scope(create):
+        yield
+
+
+def _bytes(initial_value: Any) -> int:
+    """Of a variable that is to be: its initialiser is traced, which finds the shape, and not run."""
+    if callable(initial_value):
+        try:
+            with tf.Graph().as_default():
+                initial_value = initial_value()
+        except Exception:
+            # Not one of Keras', but of a registered class that needs a value at once.
+            return 0
+    shape = getattr(initial_value, "shape", ())
+    return math.prod(size or 0 for size in shape) * tf.as_dtype(getattr(initial_value, "dtype", tf.float32)).size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ class LoopState(NamedTuple):
       start_steps: environment steps of the agent when the fit began.
       start_iterations: its iterations, likewise.
       elapsed: seconds of training until now.
+      faults: numbers that were not finite, so far.
       discounted_returns: float32 [B], of the episodes so far, for the scale of the rewards.
       observations: float32 [B, ...], where the next rollout begins.
       just_ended: bool [B], whether an episode ended with the last step.
@@ -32,6 +34,7 @@ class LoopState(NamedTuple):
     start_steps: int
     start_iterations: int
     elapsed: float
+    faults: int
     discounted_returns: np.ndarray
     observations: np.ndarray
     just_ended: np.ndarray
@@ -67,11 +70,14 @@ class LoopState(NamedTuple):
             "start_steps": int,
             "start_iterations": int,
             "elapsed": float,
+            "faults": int,
         }
         numbers = dict(plain)
         environments = numbers.pop("environments", None)
         if numbers.keys() != types.keys() or any(type(numbers[name]) is not types[name] for name in types):
             raise ValueError("the state of the fit loop lacks parts")
+        if not all(0 <= number < math.inf for number in numbers.values()):
+            raise ValueError("the state of the fit loop has numbers that no loop has")
         if own.keys() | numbers.keys() | {"environments"} != set(cls._fields):
             raise ValueError("the state of the fit loop lacks arrays")
         state = None if environments is None else EnvironmentState(environments, others)

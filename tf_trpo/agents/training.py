@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 import warnings
@@ -14,8 +15,10 @@ import numpy as np
 import tensorflow as tf
 from gymnasium.vector import VectorEnv
 
+from tf_trpo.agents.faults import FaultLog, TrainingFailedError, update_faults
 from tf_trpo.agents.loop_state import LoopState
-from tf_trpo.callbacks import Progress, ReleasesResources
+from tf_trpo.callbacks import Progress, ReleasesResources, SavesOnFailure
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.environments.state import can_save_state, load_state, save_state
 from tf_trpo.rollouts import (
     Collector,
@@ -47,6 +50,7 @@ class TrainingLoop:
       environments: that fit it.
       num_steps: rows of a rollout.
       seed: of environments, actions and minibatches.
+      max_faults: numbers that are not finite, in a row, at which training ends, >= 1.
       resumed: the state of a loop to go on from, with the agent as it was then. Environments whose state it has
         not are reset.
 
@@ -58,7 +62,14 @@ class TrainingLoop:
     """
 
     def __init__(
-        self, agent: TRPO, environments: VectorEnv, *, num_steps: int, seed: int, resumed: LoopState | None = None
+        self,
+        agent: TRPO,
+        environments: VectorEnv,
+        *,
+        num_steps: int,
+        seed: int,
+        max_faults: int,
+        resumed: LoopState | None = None,
     ) -> None:
         num_envs = environments.num_envs
         self._agent = agent
@@ -68,8 +79,9 @@ class TrainingLoop:
         iteration = int(agent.iterations.numpy())
         self._start_steps, self._start_iterations = int(agent.env_steps.numpy()), iteration
         self._actor = make_actor(agent.policy, num_envs)
-        reset_seeds = environment_seeds(seed, Stream.ENVIRONMENTS, num_envs, iteration)
-        self._collector = Collector(environments, self._actor, seed=reset_seeds)
+        self._faults = FaultLog(max_faults)
+        self._environments_whole = True
+        self._collector = Collector(environments, self._actor, seed=self._reset_seeds(iteration))
         self._discounted_returns = tf.zeros([num_envs])
         self.rollout: Rollout | None = None
         self._report = _Report(num_envs)
@@ -83,6 +95,10 @@ class TrainingLoop:
 
         Returns:
           The Keras History: one entry an iteration for each figure in the logs.
+
+        Raises:
+          EnvironmentFailedError: an environment raised, hung or died; callbacks have saved the agent.
+          TrainingFailedError: numbers were not finite too often; likewise.
         """
         agent = self._agent
         goal = self._start_steps + total_steps
@@ -109,7 +125,10 @@ class TrainingLoop:
                 # TerminateOnNaN looks for Keras' name.
                 callback_list.on_train_batch_end(0, {**logs, "loss": logs["train/value_loss"]})
                 callback_list.on_epoch_end(iteration, logs)
-        except BaseException:
+                self._faults.check()
+        except BaseException as error:
+            if isinstance(error, EnvironmentFailedError | TrainingFailedError):
+                self._save_on_failure(callback_list.callbacks, error)
             # Not on_train_end, which says that training is complete: BackupAndRestore deletes its backup then.
             for callback in callback_list.callbacks:
                 if isinstance(callback, ReleasesResources):
@@ -127,14 +146,33 @@ class TrainingLoop:
             start_steps=self._start_steps,
             start_iterations=self._start_iterations,
             elapsed=report.elapsed,
+            faults=self._faults.total,
             discounted_returns=np.array(self._discounted_returns),
             observations=collector.observations.copy(),
             just_ended=collector.just_ended.copy(),
             episode_returns=report.tracker.returns.copy(),
             episode_lengths=report.tracker.lengths.copy(),
             episodes=np.array(report.episodes, np.float64).reshape(-1, 2),
-            environments=save_state(self._environments) if can_save_state(self._environments) else None,
+            environments=save_state(self._environments) if self._can_save_environments() else None,
         )
+
+    def _can_save_environments(self) -> bool:
+        return self._environments_whole and can_save_state(self._environments)
+
+    def _reset_seeds(self, iteration: int, attempt: int = 0) -> list[int]:
+        return environment_seeds(
+            self._seed, Stream.ENVIRONMENTS, self._environments.num_envs, iteration, attempt=attempt
+        )
+
+    def _save_on_failure(self, callbacks: Sequence[keras.callbacks.Callback], error: Exception) -> None:
+        # They are in the middle of a rollout, if not gone.
+        self._environments_whole = False
+        for callback in callbacks:
+            if isinstance(callback, SavesOnFailure):
+                try:
+                    callback.save_on_failure()
+                except (OSError, TrainingFailedError) as reason:
+                    error.add_note(f"The agent could not be saved: {reason}")
 
     def _resume(self, state: LoopState) -> None:
         num_envs = self._environments.num_envs
@@ -146,6 +184,7 @@ class TrainingLoop:
         state.check(self._collector.observations.shape[1:], num_envs)
         self._start_steps, self._start_iterations = state.start_steps, state.start_iterations
         self._report.resume(state)
+        self._faults.total = state.faults
         if state.environments is None:
             message = "the environments' state is not in the checkpoint: they are reset, and the results agree in "
             warnings.warn(f"{message}distribution with those of an uninterrupted run, not bit for bit", stacklevel=4)
@@ -161,9 +200,11 @@ class TrainingLoop:
         # Just before they are used: a callback may have set them, such as one that restores a backup.
         self._actor.update_weights()
         self.rollout = None
-        self.rollout = rollout = self._collector.collect(noise)
+        self.rollout = rollout = self._rollout(iteration, noise)
         orders = agent.learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
         metrics, self._discounted_returns = agent.learner.update(rollout, self._discounted_returns, orders)
+        figures = {name: float(value) for name, value in sorted(metrics.items())}
+        self._faults.record(update_faults(figures), iteration=iteration, steps=int(agent.env_steps.numpy()))
         agent.env_steps.assign_add(int(rollout.valid.sum()))
         agent.iterations.assign_add(1)
         steps = int(agent.env_steps.numpy())
@@ -172,8 +213,26 @@ class TrainingLoop:
             "time/total_timesteps": steps,
             "time/iterations": int(agent.iterations.numpy()),
             **self._report.time_figures(steps),
-            **{name: float(value) for name, value in sorted(metrics.items())},
+            **figures,
+            "train/faults": self._faults.total,
         }
+
+    def _rollout(self, iteration: int, noise: np.ndarray) -> Rollout:
+        """The first rollout of sound numbers; after one with others, all environments begin new episodes."""
+        for attempt in itertools.count(1):
+            try:
+                return self._collector.collect(noise)
+            except InvalidStepError as fault:
+                steps = int(self._agent.env_steps.numpy())
+                self._faults.record([str(fault)], iteration=iteration, steps=steps)
+                self._faults.check()
+                self._collector.restart(self._reset_seeds(iteration, attempt))
+                self._discounted_returns = tf.zeros_like(self._discounted_returns)
+                self._report.tracker.restart()
+            except EnvironmentFailedError as failure:
+                where = f"of the rollout of iteration {iteration}, after {int(self._agent.env_steps.numpy())} steps"
+                raise EnvironmentFailedError(f"{failure} {where}") from failure
+        raise AssertionError
 
 
 class _Report:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tf_trpo.agents.checkpoints import is_checkpoint, newest_checkpoint, read_checkpoint, write_checkpoint
 from tf_trpo.agents.construction import check_fit, make_policy, make_value_function
 from tf_trpo.agents.evaluation import Evaluation, evaluate_policy
+from tf_trpo.agents.faults import require_finite
 from tf_trpo.agents.iteration import Learner, UpdateSettings
 from tf_trpo.agents.policy_optimizer_state import load_policy_optimizer, own_variables, save_policy_optimizer
 from tf_trpo.agents.training import TrainingLoop
@@ -24,7 +25,8 @@ from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
 from tf_trpo.optimizers import KLPenalty, PolicyOptimizer, TrustRegion
 from tf_trpo.rollouts import Rollout
-from tf_trpo.serving import export_policy
+from tf_trpo.serving.export import ExportFormat, export_policy
+from tf_trpo.serving.metadata import Origin
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -172,9 +174,11 @@ class TRPO(keras.Model):
         num_steps: int = 2048,
         backend: VectorBackend = "sync",
         env_kwargs: Mapping[str, Any] | None = None,
+        env_timeout: float = 300.0,
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
         verbose: int = 1,
+        max_faults: int = 10,
         resume_from: str | os.PathLike[str] | None = None,
     ) -> keras.callbacks.History:
         """Train for at least `total_steps` environment steps, in whole iterations.
@@ -189,9 +193,13 @@ class TRPO(keras.Model):
           num_steps: rows of a rollout, for each environment and iteration, >= 1.
           backend: "sync", "async" or "envpool".
           env_kwargs: arguments for the environment, with an id.
+          env_timeout: seconds that a step of all environments may take with the backend "async", > 0.
           seed: of environments, actions and minibatches; same seed, same weights.
           callbacks: any Keras callbacks.
           verbose: 1 shows progress, 0 nothing.
+          max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1.
+            Nothing is learned from such a rollout, and such a part of an update changes nothing; each is a
+            warning of the logger "tf_trpo" and counted in the logs as train/faults.
           resume_from: folder of checkpoints that a `tf_trpo.callbacks.Checkpoint` has written during a fit
             with the same arguments: the fit goes on from the newest whole one, as if it had never ended.
             Where the environments' state can be saved (Gymnasium's classic control, MuJoCo and toy text, backend
@@ -204,15 +212,20 @@ class TRPO(keras.Model):
         Raises:
           ValueError: the environment does not fit the agent, or a setting out of range.
           CheckpointError: no checkpoint is whole, or it is one of another agent or fit.
+          EnvironmentFailedError: an environment raised, hung or died; a `Checkpoint` among the callbacks has saved the
+            agent as it was after the last iteration.
+          TrainingFailedError: there were max_faults in a row; likewise.
         """
         if total_steps < 1 or num_steps < 1:
             raise ValueError(f"total_steps and num_steps must be at least 1, got {total_steps} and {num_steps}")
         with open_vector_environment(
-            environment, num_envs, backend=backend, seed=seed, env_kwargs=env_kwargs
+            environment, num_envs, backend=backend, seed=seed, env_kwargs=env_kwargs, timeout=env_timeout
         ) as environments:
             check_fit(self.policy, environments)
             resumed = None if resume_from is None else read_checkpoint(self, newest_checkpoint(Path(resume_from)))
-            self._loop = TrainingLoop(self, environments, num_steps=num_steps, seed=seed, resumed=resumed)
+            self._loop = TrainingLoop(
+                self, environments, num_steps=num_steps, seed=seed, max_faults=max_faults, resumed=resumed
+            )
             callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
             try:
                 return self._loop.run(total_steps, callbacks, verbose)
@@ -262,6 +275,7 @@ class TRPO(keras.Model):
         stochastic: bool = False,
         num_envs: int | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
+        max_episode_steps: int = 100_000,
         seed: int = 0,
     ) -> dict[str, float]:
         """Run whole episodes and report the environment's own, undiscounted returns.
@@ -272,6 +286,8 @@ class TRPO(keras.Model):
           stochastic: sample actions; by default the mode of the distribution is taken.
           num_envs: environments stepped together; by default one for each episode, 10 at most.
           env_kwargs: arguments for the environment, with an id.
+          max_episode_steps: a longer episode is cut in pieces of about this length, >= 1, each counted as an
+            episode; there is a warning then.
           seed: of environments and actions.
 
         Returns:
@@ -279,14 +295,22 @@ class TRPO(keras.Model):
 
         Raises:
           ValueError: the environment does not fit the agent, or a setting out of range.
+          EnvironmentFailedError, InvalidStepError: an environment raised, or gave what is not finite.
         """
         if episodes < 1:
             raise ValueError(f"episodes must be at least 1, got {episodes}")
+        if max_episode_steps < 1:
+            raise ValueError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
         num_envs = min(episodes, 10) if num_envs is None else num_envs
         with open_vector_environment(environment, num_envs, env_kwargs=env_kwargs) as environments:
             check_fit(self.policy, environments)
             evaluation: Evaluation = evaluate_policy(
-                self.policy, environments, episodes, stochastic=stochastic, seed=seed
+                self.policy,
+                environments,
+                episodes,
+                stochastic=stochastic,
+                seed=seed,
+                max_episode_steps=max_episode_steps,
             )
         return evaluation._asdict()
 
@@ -313,9 +337,41 @@ class TRPO(keras.Model):
         noise = self.policy.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32)) if stochastic else None
         return self.policy.to_environment(self.policy.act(inputs, noise)).numpy()
 
-    def export(self, path: str | os.PathLike[str]) -> str:
-        """Write a SavedModel for serving to PATH/VERSION; see `tf_trpo.serving.export_policy`."""
-        return export_policy(self.policy, self.value_function, self.return_scale, path)
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        format: ExportFormat = "saved_model",
+        environment: str | None = None,
+        evaluation: dict[str, float] | None = None,
+        warmup: bool = False,
+    ) -> str:
+        """Write a model for serving to PATH/VERSION; see `tf_trpo.serving.export_policy`.
+
+        Args:
+          path: folder of the model; each export adds the next version.
+          format: "saved_model", "litert" or "onnx".
+          environment: Gymnasium's id, for the model's metadata.
+          evaluation: of `evaluate`, likewise.
+          warmup: add warm-up requests for TensorFlow Serving (extra `warmup`).
+
+        Raises:
+          TrainingFailedError: a weight is not finite; nothing is written.
+        """
+        require_finite({"agent": self.weights})
+        origin = Origin(environment, int(self.env_steps.numpy()), evaluation)
+        return export_policy(
+            self.policy, self.value_function, self.return_scale, path, format=format, origin=origin, warmup=warmup
+        )
+
+    def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.save`, with the state of the policy optimizer.
+
+        Raises:
+          TrainingFailedError: a weight is not finite; nothing is written.
+        """
+        require_finite({"agent": self.weights})
+        super().save(filepath, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -21,6 +23,8 @@ def fit_value_function(
 ) -> tf.Tensor:
     """Minimise the mean squared error by minibatch steps, each epoch in an order of its own.
 
+    If a loss, a gradient or a weight is not finite on the way, the weights and the optimizer are as they were.
+
     Args:
       value_function: the model to fit.
       optimizer: a built Keras optimizer of its trainable variables.
@@ -32,13 +36,15 @@ def fit_value_function(
       minibatch_size: samples of a minibatch, >= 1.
 
     Returns:
-      Scalar, the mean of the minibatch losses; 0 without any epoch.
+      Scalar, the mean of the minibatch losses; 0 without any epoch, NaN where nothing was changed.
     """
     epochs, num_samples = orders.shape
     if epochs == 0:
         return tf.constant(0.0)
     minibatch_size = min(minibatch_size, num_samples)
     variables = value_function.trainable_variables
+    changed = [*variables, *optimizer.variables]
+    before = [tf.identity(variable.value) for variable in changed]
 
     def minibatch_step(step: tf.Tensor, total_loss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows, counted = minibatch_rows(orders, step, minibatch_size)
@@ -51,4 +57,12 @@ def fit_value_function(
 
     steps = epochs * minibatches_per_epoch(num_samples, minibatch_size)
     _, total_loss = tf.while_loop(lambda step, _: step < steps, minibatch_step, [tf.constant(0), tf.constant(0.0)])
-    return total_loss / steps
+    # A loss or a gradient that is not finite stays in the sum, or in the optimizer's moments and the weights.
+    sound = tf.math.is_finite(total_loss) & tf.reduce_all([_is_finite(variable.value) for variable in changed])
+    for variable, value in zip(changed, before, strict=True):
+        variable.assign(tf.where(sound, variable.value, value))
+    return tf.where(sound, total_loss / steps, math.nan)
+
+
+def _is_finite(value: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_all(tf.math.is_finite(value)) if value.dtype.is_floating else tf.constant(True)

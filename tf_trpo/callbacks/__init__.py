@@ -5,7 +5,7 @@ from tf_trpo.callbacks.episode_video import EpisodeVideo
 from tf_trpo.callbacks.evaluation import Evaluate
 from tf_trpo.callbacks.history_csv import HistoryCSV
 from tf_trpo.callbacks.progress import Progress
-from tf_trpo.callbacks.resources import ReleasesResources
+from tf_trpo.callbacks.resources import ReleasesResources, SavesOnFailure
 from tf_trpo.callbacks.stop_on_signal import StopOnSignal
 from tf_trpo.callbacks.tensorboard import TensorBoard
 
@@ -16,6 +16,7 @@ __all__ = [
     "HistoryCSV",
     "Progress",
     "ReleasesResources",
+    "SavesOnFailure",
     "StopOnSignal",
     "TensorBoard",
 ]

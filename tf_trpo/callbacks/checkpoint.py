@@ -11,7 +11,7 @@ from tf_trpo.callbacks.every_steps import EverySteps
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes DIRECTORY/steps-N every so many environment steps, and when training ends; keeps the newest.
+    """Writes DIRECTORY/steps-N every so many environment steps, and when training ends or fails; keeps the newest.
 
     `TRPO.fit(resume_from=DIRECTORY)` goes on from there. Put it last: what other callbacks do at an epoch's
     end is in the checkpoint then.
@@ -41,6 +41,10 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self._last != int(self.model.env_steps.numpy()):
             self._save()
+
+    def save_on_failure(self) -> None:
+        """Write a checkpoint of the last whole iteration, unless there is one."""
+        self.on_train_end()
 
     def _save(self) -> None:
         self._last = int(self.model.env_steps.numpy())

@@ -1,4 +1,4 @@
-"""Callbacks that hold a file or the terminal."""
+"""What callbacks may do when training is broken off, besides what Keras' callbacks do."""
 
 from __future__ import annotations
 
@@ -11,3 +11,11 @@ class ReleasesResources(Protocol):
 
     def release(self) -> None:
         """Close files, give back the terminal; may be called twice."""
+
+
+@runtime_checkable
+class SavesOnFailure(Protocol):
+    """A callback that the fit loop tells when training fails while the agent itself is whole."""
+
+    def save_on_failure(self) -> None:
+        """Keep the agent as it was after the last whole iteration."""

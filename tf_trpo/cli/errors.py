@@ -1,4 +1,4 @@
-"""Bad input ends with one clear line and exit status 2, not with a traceback."""
+"""Bad input ends with one clear line and exit status 2, a failed environment with 3, not with a traceback."""
 
 from __future__ import annotations
 
@@ -6,16 +6,47 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_LONGEST = 1000
+
 
 class UsageError(Exception):
     """What the user asked for cannot be done; the message says what, where and what to do."""
 
 
+class FailedError(Exception):
+    """What was begun cannot be finished, through no fault of what the user asked for; the message says why."""
+
+    status = 3
+
+
+class NotWrittenError(FailedError):
+    """A run folder cannot be written to any more."""
+
+    status = 1
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn errors that bad input causes into a line on standard error and exit status 2."""
+    """Turn these errors into a line on standard error and an exit status."""
     try:
         yield
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        message, status = str(error), 2
+    except FailedError as error:
+        message, status = str(error), error.status
+    except OSError as error:
+        # Of a path that was given; whatever is wrong with it, such as a name that is too long.
+        message, status = f"{error.filename}: {error.strerror}" if error.filename else str(error), 2
+    else:
+        return
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def one_line(message: str) -> str:
+    """The message without line breaks, and with nothing in it that a terminal would act on."""
+    words = " ".join(message.split())
+    printable = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in words
+    )
+    return printable if len(printable) <= _LONGEST else f"{printable[:_LONGEST]} ..."

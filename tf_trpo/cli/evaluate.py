@@ -9,7 +9,10 @@ from pathlib import Path
 
 import tyro
 
-from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.environment_id import check_environment_id
+from tf_trpo.cli.errors import FailedError, UsageError, one_line_errors
+from tf_trpo.cli.limits import check_limits
+from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.settings import LARGEST_SEED
 from tf_trpo.cli.startup import start_tensorflow
@@ -27,14 +30,16 @@ class EvaluateSettings:
     """Sample actions; by default the most likely action is taken."""
     seed: int = 0
     """Of environments and actions."""
+    allow_import: bool = False
+    """Let an id with a module prefix, module:Id, import that module, which runs its code."""
     json: bool = False
     """Print one JSON object: mean_return, std_return, mean_length, episodes."""
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse options, evaluate, print."""
-    settings = tyro.cli(EvaluateSettings, args=argv, prog="evaluate")
     with one_line_errors():
+        settings: EvaluateSettings = parse(EvaluateSettings, argv, "evaluate")
         result = _evaluate(settings)
     if settings.json:
         print(json.dumps(result))
@@ -48,16 +53,21 @@ def main(argv: Sequence[str]) -> None:
 
 def _evaluate(settings: EvaluateSettings) -> dict[str, float]:
     folder = RunFolder(settings.run_dir)
-    env = folder.settings()["env"]
+    env = check_environment_id(folder.settings().get("env"), allow_import=settings.allow_import)
     if settings.episodes < 1:
         raise UsageError(f"episodes must be at least 1, got {settings.episodes}")
     if not 0 <= settings.seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.seed}")
+    check_limits({"episodes": settings.episodes})
     start_tensorflow()
     import gymnasium as gym
+
+    from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 
     agent = folder.load_agent()
     try:
         return agent.evaluate(env, settings.episodes, stochastic=settings.stochastic, seed=settings.seed)
-    except (ImportError, gym.error.Error) as error:
-        raise UsageError(" ".join(str(error).split())) from None
+    except (EnvironmentFailedError, InvalidStepError) as error:
+        raise FailedError(f"{env} failed: {error}") from None
+    except (ValueError, ImportError, gym.error.Error) as error:
+        raise UsageError(f"{folder.config}: env {env}: {error}") from None

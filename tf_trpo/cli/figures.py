@@ -7,9 +7,8 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
-
 from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.figures import FIGURES, draw_figures
 
@@ -30,8 +29,8 @@ def main(argv: Sequence[str]) -> None:
     """Parse options, draw, print the files."""
     listing = "\n\n".join(f"{number}: {entry.summary}" for number, entry in FIGURES.items())
     description = f"{FiguresSettings.__doc__}\n\n{listing}"
-    settings = tyro.cli(FiguresSettings, args=argv, prog="figures", description=description)
     with one_line_errors():
+        settings: FiguresSettings = parse(FiguresSettings, argv, "figures", description=description)
         for path in _draw(settings):
             print(path)
 

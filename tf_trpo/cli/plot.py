@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.run_groups import RunGroup, group_runs
 
@@ -53,8 +54,8 @@ class PlotSettings:
 
 def main(argv: Sequence[str]) -> None:
     """Parse options, draw or report, print the file."""
-    settings = tyro.cli(PlotSettings, args=argv, prog="plot")
     with one_line_errors():
+        settings: PlotSettings = parse(PlotSettings, argv, "plot")
         print(_curves(settings) if settings.report is None else _report(settings, settings.report))
 
 

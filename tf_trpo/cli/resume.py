@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.presets import as_options, parse_settings, split_option
+from tf_trpo.cli.presets import as_options, parse_file, parse_settings, split_option
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.settings import TrainSettings
 
@@ -35,8 +36,9 @@ def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainS
     unknown = sorted(saved.keys() ^ TrainSettings().flat().keys())
     if unknown:
         raise UsageError(f"{folder.config} is of another version: it differs in {', '.join(unknown)}")
-    as_saved = as_options({name: value for name, value in saved.items() if value is not None})
-    before, settings = parse_settings(as_saved, prog), parse_settings([*as_saved, *options], prog)
+    where = str(folder.config)
+    as_saved = as_options({name: value for name, value in saved.items() if value is not None}, where)
+    before, settings = parse_file(as_saved, prog, where), parse_settings([*as_saved, *options], prog)
     old, new = before.flat(), settings.flat()
     changed = sorted(name for name in new if new[name] != old[name] and name not in _SHOWN)
     refused = [name for name in changed if name not in CHANGEABLE]
@@ -44,4 +46,20 @@ def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainS
         raise UsageError(f"a resumed run keeps its {', '.join(refused)}; only {' and '.join(CHANGEABLE)} can change")
     if folder.evaluation.exists() and not changed:
         raise UsageError(f"{run_dir} is complete; a larger --total-steps goes on with it")
+    _check_history(folder.history)
     return settings
+
+
+def _check_history(path: Path) -> None:
+    """Refuse a history whose rows cannot be told apart by their iteration, before anything is written after them."""
+    if not path.exists():
+        return
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                # A process that was killed may have left half a row.
+                if None not in row.values():
+                    float(row["time/iterations"])
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{path} is not as train wrote it ({reason}): mend it, or move it away") from None

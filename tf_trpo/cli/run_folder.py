@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import os
 import platform
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.errors import UsageError
+from tf_trpo.cli.small_file import read_small
 
 if TYPE_CHECKING:
     import tf_trpo
@@ -23,8 +29,9 @@ class RunFolder:
 
     Attributes:
       path: the folder.
-      config: JSON: every setting, package versions, the platform.
+      config: JSON: every setting, package versions, the platform, the commit.
       history: CSV: one row an iteration.
+      events: text: what went wrong, and when.
       agent: the final agent.
       checkpoints: agents along the way.
       tensorboard: event files.
@@ -36,6 +43,7 @@ class RunFolder:
         self.path = Path(path)
         self.config = self.path / "config.json"
         self.history = self.path / "history.csv"
+        self.events = self.path / "events.log"
         self.agent = self.path / "agent.keras"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -48,12 +56,17 @@ class RunFolder:
         Raises:
           UsageError: the folder exists, or cannot be made.
         """
+        missing = [folder for folder in (self.path, *self.path.parents) if not os.path.lexists(folder)]
         try:
             self.path.mkdir(parents=True)
         except FileExistsError:
             raise UsageError(f"run folder {self.path} exists; name another by --run-dir") from None
-        except OSError as error:
-            raise UsageError(f"run folder {self.path} cannot be made: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            for folder in missing:
+                with contextlib.suppress(OSError, ValueError):
+                    folder.rmdir()
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"run folder {self.path} cannot be made: {reason}; name another by --run-dir") from None
         self.write_config(settings)
 
     def write_config(self, settings: dict[str, Any]) -> None:
@@ -63,6 +76,7 @@ class RunFolder:
             "settings": settings,
             "versions": {"python": platform.python_version(), **versions},
             "platform": platform.platform(),
+            "commit": _commit(),
         }
         write_whole(self.config, json.dumps(config, indent=2) + "\n")
 
@@ -91,10 +105,11 @@ class RunFolder:
           UsageError: the folder holds no run.
         """
         try:
-            config = json.loads(self.config.read_text(encoding="utf-8"))
+            config = json.loads(read_small(self.config))
             settings = config["settings"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{self.config} cannot be read: {error}") from None
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            raise UsageError(f"{self.config} cannot be read as that of a run: {reason}") from None
         if not isinstance(settings, dict):
             raise UsageError(f"{self.config} holds no settings")
         return config
@@ -121,6 +136,20 @@ class RunFolder:
             raise UsageError(f"{self.history} has no column {', '.join(missing)}; there are {', '.join(history)}")
         return history
 
+    def read_evaluation(self) -> dict[str, float] | None:
+        """The last evaluation; None of a run that was not evaluated.
+
+        Raises:
+          UsageError: its file cannot be read.
+        """
+        try:
+            content = json.loads(self.evaluation.read_text(encoding="utf-8"))
+            return {str(name): float(value) for name, value in content.items()}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UsageError(f"{self.evaluation} cannot be read: {error}") from None
+
     def load_agent(self) -> tf_trpo.TRPO:
         """The final agent.
 
@@ -131,8 +160,25 @@ class RunFolder:
 
         try:
             return tf_trpo.load(self.agent)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{self.agent} cannot be loaded: {' '.join(str(error).split())}") from None
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Add what the library's loggers say to a file that is made then, and to standard error."""
+    file = logging.FileHandler(path, delay=True, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handlers = [file, *([logging.lastResort] if logging.lastResort else [])]
+    logger = logging.getLogger("tf_trpo")
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+        file.close()
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -147,6 +193,21 @@ def free_run_dir(environment: str, seed: int) -> Path:
     first = Path("runs") / f"{environment.replace('/', '-')}-{seed}"
     names = (first, *(first.with_name(f"{first.name}-{number}") for number in range(2, 10_000)))
     return next((name for name in names if not name.exists()), first)
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this package is run from, "-dirty" when files differ; None outside of one."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _version(package: str) -> str | None:

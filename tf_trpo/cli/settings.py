@@ -24,6 +24,8 @@ class EnvironmentSettings:
     """Environments stepped together."""
     backend: Literal["sync", "async", "envpool"] = "sync"
     """How: in this process, in a process each, or by EnvPool (an extra)."""
+    env_timeout: float = 300.0
+    """Seconds that a step of all environments may take with the backend async."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,8 @@ class RunSettings:
     """Threads that TensorFlow computes with; 0 for all cores."""
     chunk_size: int = 32_768
     """Samples that the update has in memory at once; larger batches give the same result in chunks."""
+    max_faults: int = 10
+    """Rollouts or updates in a row with numbers that are not finite, at which the run ends."""
 
 
 @dataclasses.dataclass(frozen=True)

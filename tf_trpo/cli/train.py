@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tf_trpo.cli.algorithms import check_algorithm, make_policy_optimizer
-from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.environment_id import ALLOW_IMPORT, check_environment_id, flag_for
+from tf_trpo.cli.errors import FailedError, NotWrittenError, UsageError, one_line_errors
 from tf_trpo.cli.hyperparameters import hyperparameters
+from tf_trpo.cli.limits import check_limits
+from tf_trpo.cli.parsing import split_flag
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.resume import resumed_settings, split_resume
-from tf_trpo.cli.run_folder import RunFolder, free_run_dir
+from tf_trpo.cli.run_folder import RunFolder, free_run_dir, logging_to
 from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
 from tf_trpo.cli.startup import start_tensorflow
 
@@ -31,34 +34,41 @@ if TYPE_CHECKING:
 
 BY_SIGNAL = 128
 """Exit status after a signal, less its number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
-NOT_WRITTEN = 1
-"""Exit status when the run folder could not be written to."""
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse options, train or go on, evaluate, save, and say what to do next."""
     with one_line_errors():
+        allow_import, argv = split_flag(argv, ALLOW_IMPORT)
         resumed, options = split_resume(argv)
         settings = parse_settings(options, "train") if resumed is None else resumed_settings(resumed, options, "train")
         check_algorithm(settings)
         _check_ranges(settings)
+        check_limits(settings.flat())
+        check_environment_id(settings.environment.env, allow_import=allow_import)
         start_tensorflow(settings.run.threads)
         agent = _agent(settings)
         folder = RunFolder(settings.run.run_dir or free_run_dir(settings.environment.env, settings.run.seed))
         if resumed is None:
             folder.create(settings.flat())
-        else:
-            folder.write_config(settings.flat())
-    stopped = _train(agent, settings, folder, resume=resumed is not None)
+    with one_line_errors(), logging_to(folder.events):
+        try:
+            _run(agent, settings, folder, resume=resumed is not None)
+        except OSError as error:
+            raise NotWrittenError(f"{error}; older checkpoints are as they were") from None
+
+
+def _run(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, resume: bool) -> None:
+    stopped = _train(agent, settings, folder, resume=resume)
     agent.save(folder.agent)
     if stopped is not None:
         _say_how_to_go_on(agent, settings, folder)
         raise SystemExit(BY_SIGNAL + stopped)
-    result = agent.evaluate(settings.environment.env, settings.run.eval_episodes, seed=settings.run.seed)
+    result = _evaluated(agent, settings)
     folder.evaluation.write_text(json.dumps(result) + "\n", encoding="utf-8")
     _show_evaluation(agent, folder, result)
     if settings.run.export:
-        agent.export(folder.saved_model)
+        agent.export(folder.saved_model, environment=settings.environment.env, evaluation=result)
     if not settings.run.quiet:
         _say_what_next(settings, folder, result)
 
@@ -92,7 +102,7 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
             **update,
         )
     except (ValueError, ImportError, gym.error.Error) as error:
-        raise UsageError(" ".join(str(error).split())) from None
+        raise UsageError(str(error)) from None
     return agent
 
 
@@ -104,6 +114,7 @@ def _check_ranges(settings: TrainSettings) -> None:
         "total_steps": (settings.run.total_steps, 1),
         "eval_every": (settings.run.eval_every, 0),
         "eval_episodes": (settings.run.eval_episodes, 1),
+        "max_faults": (settings.run.max_faults, 1),
         "checkpoint_every": (settings.run.checkpoint_every, 0),
         "histogram_every": (settings.run.histogram_every, 0),
         "video_every": (settings.run.video_every, 0),
@@ -117,6 +128,7 @@ def _check_ranges(settings: TrainSettings) -> None:
     if not 0 <= settings.run.seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.run.seed}")
     positive: dict[str, float | None] = {
+        "env_timeout": settings.environment.env_timeout,
         "initial_std": settings.policy.initial_std,
         "value_learning_rate": settings.value.value_learning_rate,
         "vanilla_learning_rate": settings.vanilla_policy_gradient.vanilla_learning_rate,
@@ -130,9 +142,16 @@ def _check_ranges(settings: TrainSettings) -> None:
 
 def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, resume: bool) -> int | None:
     """Train to the end, or until a signal; that signal's number."""
+    import keras
+
+    from tf_trpo.agents import TrainingFailedError
     from tf_trpo.callbacks import StopOnSignal
+    from tf_trpo.environments import EnvironmentFailedError
 
     signals = StopOnSignal()
+    # Not before the checkpoint is found to be whole, and of this run.
+    write_config = keras.callbacks.LambdaCallback(on_train_begin=lambda _: folder.write_config(settings.flat()))
+    at_start = [write_config] if resume else []
     # A run that was killed before its first checkpoint begins anew.
     resume = resume and folder.checkpoints.is_dir() and any(folder.checkpoints.iterdir())
     try:
@@ -142,22 +161,34 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
             num_envs=settings.environment.num_envs,
             num_steps=settings.advantages.num_steps,
             backend=settings.environment.backend,
+            env_timeout=settings.environment.env_timeout,
             seed=settings.run.seed,
-            callbacks=[signals, *_callbacks(settings, folder, resume=resume)],
             verbose=0 if settings.run.quiet else 1,
+            max_faults=settings.run.max_faults,
+            callbacks=[signals, *_callbacks(settings, folder, resume=resume), *at_start],
             resume_from=folder.checkpoints if resume else None,
         )
     except KeyboardInterrupt:
         return signal.SIGINT
+    except (EnvironmentFailedError, TrainingFailedError) as error:
+        agent.save(folder.agent)
+        _say_how_to_go_on(agent, settings, folder)
+        raise FailedError(" ".join([str(error), *getattr(error, "__notes__", ())])) from None
     except ValueError as error:
         if not resume:
             raise
-        with one_line_errors():
-            raise UsageError(" ".join(str(error).split())) from None
-    except OSError as error:
-        print(f"error: {error}; older checkpoints are as they were", file=sys.stderr)
-        raise SystemExit(NOT_WRITTEN) from None
+        raise UsageError(str(error)) from None
     return signals.received
+
+
+def _evaluated(agent: tf_trpo.TRPO, settings: TrainSettings) -> dict[str, float]:
+    from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+
+    env = settings.environment.env
+    try:
+        return agent.evaluate(env, settings.run.eval_episodes, seed=settings.run.seed)
+    except (EnvironmentFailedError, InvalidStepError) as error:
+        raise FailedError(f"the agent is trained and saved, but {env} failed in its evaluation: {error}") from None
 
 
 def _callbacks(settings: TrainSettings, folder: RunFolder, *, resume: bool) -> list[keras.callbacks.Callback]:
@@ -199,7 +230,10 @@ def _say_how_to_go_on(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunF
     print(f"\nstopped after {int(agent.env_steps.numpy())} steps; the agent as it is: {folder.agent}")
     if settings.run.checkpoint_every:
         python = shlex.quote(_from_here(Path(sys.executable)))
-        print(f"Go on with it:      {python} -m tf_trpo train --resume {shlex.quote(str(folder.path))}")
+        print(
+            f"Go on with it:      {python} -m tf_trpo train --resume {shlex.quote(str(folder.path))}"
+            f"{flag_for(settings.environment.env)}"
+        )
 
 
 def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str, float]) -> None:
@@ -212,12 +246,11 @@ def _say_what_next(settings: TrainSettings, folder: RunFolder, result: dict[str,
         f"Run folder: {folder.path}\n\n"
         f"Look at the run:    {tensorboard} --logdir {run_dir}\n"
         f"                    first the charts at http://localhost:6006/#custom_scalars\n"
-        f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100"
+        f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100{flag_for(settings.environment.env)}"
     )
     name = settings.environment.env.rpartition("/")[2]
     if settings.run.export:
-        volume = shlex.quote(f"{folder.saved_model.resolve()}:/models/{name}")
-        print(f"Serve the model:    docker run --rm -p 8501:8501 -e MODEL_NAME={name} -v {volume} tensorflow/serving")
+        print(f"Serve the model:    {python} -m tf_trpo serve {shlex.quote(str(folder.saved_model))} --name {name}")
     else:
         print(f"Export for serving: {python} -m tf_trpo export {run_dir} --output saved_models/{name}")
 

@@ -67,8 +67,9 @@ def save_state(environments: VectorEnv) -> EnvironmentState:
 def load_state(environments: VectorEnv, state: EnvironmentState) -> None:
     """Set environments to a state.
 
-    Only attributes that are there already, and hold a number, text, an array or nothing, are set: a state from a
-    stranger's file can make an episode go on oddly, and nothing else.
+    Only attributes that are there already, and hold a number, an array or nothing, are set, and these only to numbers,
+    arrays of the same shape or nothing; text has to be what it is, since some says what to load, or how to render. A
+    state from a stranger's file can make an episode go on oddly, and nothing else.
 
     Args:
       environments: made as those whose state it is, and reset.
@@ -86,7 +87,7 @@ def load_state(environments: VectorEnv, state: EnvironmentState) -> None:
             for layer, saved in zip(_layers(env), saved_layers, strict=True):
                 _load_layer(layer, saved, state.arrays)
         vector._autoreset_envs = autoreset.copy()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"the state is not one of these environments: {error}") from error
 
 
@@ -108,7 +109,10 @@ def _load_layer(layer: gym.Env, saved: dict[str, Any], arrays: dict[str, np.ndar
             for part in value["mujoco"]:
                 _set_mujoco(current, part, _numeric(arrays[f"{value['at']}/{part}"]))
         else:
-            attributes[name] = _decoded(value, arrays)
+            new = _decoded(value, arrays)
+            if not _may_replace(new, current):
+                raise ValueError(f"{type(layer).__qualname__}.{name} cannot become that")
+            attributes[name] = new
 
 
 def _vector(environments: VectorEnv) -> VectorEnv:
@@ -171,6 +175,16 @@ def _decoded(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return tuple(_decoded(part, arrays) for part in content)
     array = _numeric(arrays[content])
     return array.copy() if tag == "array" else array[()]
+
+
+def _may_replace(new: Any, current: Any) -> bool:
+    if isinstance(new, str) or isinstance(current, str):
+        return type(new) is type(current) and new == current
+    if isinstance(new, tuple) and isinstance(current, tuple):
+        return len(new) == len(current) and all(map(_may_replace, new, current))
+    if isinstance(new, np.ndarray) and isinstance(current, np.ndarray):
+        return new.shape == current.shape and new.dtype == current.dtype
+    return _is_state(new)
 
 
 def _numeric(array: np.ndarray) -> np.ndarray:

@@ -9,9 +9,10 @@ from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import FlattenObservation
 
+from tf_trpo.environments.processes import GuardedAsyncVectorEnv
 from tf_trpo.environments.sync import BareSyncVectorEnv
 
 VectorBackend = Literal["sync", "async", "envpool"]
@@ -25,6 +26,7 @@ def make_vector_environment(
     backend: VectorBackend = "sync",
     seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
+    timeout: float = 300.0,
 ) -> VectorEnv:
     """Make, or check, a vector environment that the collector can step.
 
@@ -39,6 +41,8 @@ def make_vector_environment(
         "async" in a process each, "envpool" in EnvPool's C++ threads (an extra; ids only).
       seed: for EnvPool, which takes its seed when made.
       env_kwargs: arguments for the environment; ids only.
+      timeout: seconds that a step or a reset of all environments may take, > 0, with the backend "async"; the others
+        cannot be interrupted.
 
     Returns:
       A vector environment with NEXT_STEP autoreset, a float Box of observations and a Box or Discrete
@@ -60,7 +64,7 @@ def make_vector_environment(
     if backend == "envpool":
         environments = _make_envpool(environment, num_envs, seed, env_kwargs)
     else:
-        environments = _make_gymnasium(environment, num_envs, backend, env_kwargs)
+        environments = _make_gymnasium(environment, num_envs, backend, env_kwargs, timeout)
     try:
         return _checked(environments)
     except ValueError:
@@ -88,16 +92,21 @@ def _checked(environments: VectorEnv) -> VectorEnv:
 
 
 def _make_gymnasium(
-    environment: str | Callable[[], gym.Env], num_envs: int, backend: str, env_kwargs: Mapping[str, Any] | None
+    environment: str | Callable[[], gym.Env],
+    num_envs: int,
+    backend: str,
+    env_kwargs: Mapping[str, Any] | None,
+    timeout: float,
 ) -> VectorEnv:
-    # The collector copies each observation into the rollout, so the vector need not.
-    vector_kwargs = {"copy": False, "autoreset_mode": AutoresetMode.NEXT_STEP}
     if isinstance(environment, str):
         environment = functools.partial(gym.make, environment, **(env_kwargs or {}))
     elif env_kwargs:
         raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
-    make = {"sync": BareSyncVectorEnv, "async": AsyncVectorEnv}[_checked_backend(backend)]
-    return make([environment] * num_envs, **vector_kwargs)
+    in_processes = functools.partial(GuardedAsyncVectorEnv, timeout=timeout)
+    makers: dict[str, Callable[..., VectorEnv]] = {"sync": BareSyncVectorEnv, "async": in_processes}
+    make = makers[_checked_backend(backend)]
+    # The collector copies each observation into the rollout, so the vector need not.
+    return make([environment] * num_envs, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
 
 
 def _checked_backend(backend: str) -> str:
@@ -129,7 +138,10 @@ def _check_autoreset(environments: VectorEnv) -> None:
 def _check_spaces(environments: VectorEnv) -> None:
     observations, actions = environments.single_observation_space, environments.single_action_space
     if not observations.is_np_flattenable:
-        raise ValueError(f"the observation space {observations} is not supported: it has no fixed size")
+        raise ValueError(
+            f"the observation space {observations} is not supported, since it has no fixed size: only Box, Discrete, "
+            "MultiDiscrete, MultiBinary, and Dict and Tuple of these are"
+        )
     if not isinstance(actions, gym.spaces.Box | gym.spaces.Discrete):
         raise ValueError(f"the action space {actions} is not supported: only Box and Discrete are")
     if isinstance(actions, gym.spaces.Box) and not np.issubdtype(actions.dtype, np.floating):

@@ -33,6 +33,9 @@ class CategoricalPolicy(Policy):
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return categorical(parameters)
 
+    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"logits": parameters}
+
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """M = diag(p) - p p', in the logits."""
         probabilities = tf.nn.softmax(parameters)

@@ -33,6 +33,9 @@ class GaussianPolicy(Policy):
         `LOG_STD_RANGE`, instead of from one free weight per dimension.
       initial_std: standard deviation at the start, > 0, in the environment's own action units.
       **kwargs: as for `Policy`.
+
+    Raises:
+      ValueError: bounds, shape and standard deviation that make no sense together.
     """
 
     def __init__(
@@ -53,6 +56,11 @@ class GaussianPolicy(Policy):
         self.action_low = tuple(float(bound) for bound in action_low)
         self.action_high = tuple(float(bound) for bound in action_high)
         self.action_shape = tuple(action_shape) if action_shape is not None else (num_actions,)
+        if not num_actions == len(self.action_high) == math.prod(self.action_shape):
+            raise ValueError(
+                f"{num_actions} lower and {len(self.action_high)} upper bounds do not fit actions of shape "
+                f"{self.action_shape}"
+            )
         self.state_dependent_std = state_dependent_std
         self.initial_std = initial_std
         if not state_dependent_std:
@@ -71,6 +79,10 @@ class GaussianPolicy(Policy):
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
+
+    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        mean, log_std = tf.split(parameters, 2, axis=-1)
+        return {"mean": mean, "log_std": log_std}
 
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """M = diag(1 / std^2, 2), in the means and in the log standard deviations."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_trpo.estimation import Moments, combined_moments
@@ -39,7 +40,10 @@ class RunningNormalization(keras.layers.Layer):
         return tf.clip_by_value(scaled, -self.clip, self.clip)
 
     def update(self, moments: Moments) -> None:
-        """Take in a batch of samples by its moments (mean and variance [*shape], scalar count)."""
+        """Take in a batch of samples by its moments (mean and variance [*shape], scalar count).
+
+        Moments that are not finite are left out, but for an infinite variance: it counts as the largest number.
+        """
         _assign_moments(self, moments)
 
     def get_config(self) -> dict[str, Any]:
@@ -50,36 +54,34 @@ class RunningNormalization(keras.layers.Layer):
 class RunningReturnScale(keras.layers.Layer):
     """Divides rewards by the running standard deviation of the discounted return; centres nothing.
 
-    Args:
-      epsilon: added to the variance.
+    Nothing is added to the variance: rewards of 1e-12 are learned from as those of 1 are.
 
     Source:
       Engstrom et al. (2020), "reward scaling".
     """
 
-    def __init__(self, epsilon: float = 1e-8, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.epsilon = epsilon
         self.mean = self.add_weight(shape=(), initializer="zeros", trainable=False, name="mean")
         self.variance = self.add_weight(shape=(), initializer="ones", trainable=False, name="variance")
         self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, name="count")
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        # Returns that do not vary set no scale.
-        return inputs * tf.where(self.variance > 0, tf.math.rsqrt(self.variance + self.epsilon), 1.0)
+        # Returns that do not vary set no scale; below the normal numbers, nothing can be told apart.
+        varies = self.variance >= float(np.finfo(np.float32).tiny)
+        return inputs * tf.where(varies, tf.math.rsqrt(self.variance), 1.0)
 
     def update(self, moments: Moments) -> None:
-        """Take in returns by their moments (scalars)."""
+        """Take in returns by their moments (scalars), as `RunningNormalization` does."""
         _assign_moments(self, moments)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "epsilon": self.epsilon}
 
 
 def _assign_moments(layer: RunningNormalization | RunningReturnScale, moments: Moments) -> None:
     seen = Moments(layer.mean.value, layer.variance.value, layer.count.value)
     mean, variance, count = combined_moments(seen, moments)
-    layer.mean.assign(mean)
-    layer.variance.assign(variance)
-    layer.count.assign(count)
+    # The square of a huge number overflows: such samples are spread as far as can be told.
+    variance = tf.minimum(variance, variance.dtype.max)
+    sound = tf.reduce_all([tf.reduce_all(tf.math.is_finite(moment)) for moment in (mean, variance, count)])
+    for weight, moment in ((layer.mean, mean), (layer.variance, variance), (layer.count, count)):
+        weight.assign(tf.where(sound, moment, weight.value))

@@ -78,6 +78,10 @@ class Policy(keras.Model):
         """TFP distribution over actions, batch shape [N], from parameters [N, D] of any float type."""
         raise NotImplementedError(f"{type(self).__name__} must define distribution(parameters)")
 
+    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Parameters [N, D] by the names that an exported model gives them: here, all as "parameters"."""
+        return {"parameters": parameters}
+
     def call(self, observations: tf.Tensor) -> Distribution:
         """Distribution over actions, batch shape [N], for observations [N, *observation_shape]."""
         return self.distribution(self.distribution_parameters(observations))

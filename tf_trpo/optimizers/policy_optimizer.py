@@ -86,6 +86,7 @@ class PolicyOptimizer(abc.ABC):
         """
         objective = Objective(policy, batch, policy.flat_weights, chunk_size)
         proposal = self.propose(objective)
+        proposal = proposal._replace(search=_finite(proposal.search, objective))
         policy.assign_flat_weights(proposal.search.theta)
         return _outcome(objective, proposal)
 
@@ -141,6 +142,19 @@ def was_taken(search: LineSearchResult) -> tf.Tensor:
     """Whether the search ended at new parameters; bool scalar."""
     taken = (LineSearchStatus.ACCEPTED, LineSearchStatus.NOT_USED)
     return tf.reduce_any(tf.equal(search.status, [int(status) for status in taken]))
+
+
+def _finite(search: LineSearchResult, objective: Objective) -> LineSearchResult:
+    """The search, with the old parameters where those that it ended at are not finite: no weight ever is."""
+    sound = tf.reduce_all(tf.math.is_finite(search.theta))
+    kept = tuple(
+        tf.where(sound, new, old) for new, old in zip(search.figures, objective.old_figures()[1:], strict=True)
+    )
+    return search._replace(
+        theta=tf.where(sound, search.theta, objective.theta),
+        status=tf.where(sound, search.status, int(LineSearchStatus.NOT_FINITE)),
+        figures=kept,
+    )
 
 
 def require(condition: bool, name: str, requirement: str, value: object) -> None:

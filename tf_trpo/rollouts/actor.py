@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models import Policy
+from tf_trpo.rollouts.litert import litert_flatbuffer
 
 _logger = logging.getLogger(__name__)
 
@@ -154,7 +155,4 @@ def _converted(policy: Policy, num_envs: int, deterministic: bool) -> bytes:
 
     concrete = tf.function(act, autograph=False).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable_obj=tf.Module())
-    try:
-        return converter.convert()
-    except Exception as error:  # TensorFlow's ConverterError, which has no public name and no other base
-        raise ValueError(str(error)) from error
+    return litert_flatbuffer(converter)

@@ -31,6 +31,17 @@ class EpisodeTracker:
         self.returns = np.zeros(num_envs)
         self.lengths = np.zeros(num_envs, np.int64)
 
+    def restart(self) -> None:
+        """Forget the episodes that go on."""
+        self.returns[:] = 0.0
+        self.lengths[:] = 0
+
+    def cut(self, column: int) -> Episode:
+        """End the episode that goes on in an environment, as far as returns and lengths are concerned."""
+        episode = Episode(float(self.returns[column]), int(self.lengths[column]))
+        self.returns[column] = self.lengths[column] = 0
+        return episode
+
     def finished(self, rollout: Rollout) -> list[list[Episode]]:
         """Episodes that end in a rollout, in order, one list for each environment."""
         ended = rollout.terminated | rollout.truncated

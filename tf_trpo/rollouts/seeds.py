@@ -28,14 +28,14 @@ def numpy_generator(seed: int, stream: Stream, position: int = 0) -> np.random.G
     return np.random.default_rng(_sequence(seed, stream, position))
 
 
-def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0) -> list[int]:
+def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0, attempt: int = 0) -> list[int]:
     """A seed for each environment. Neighbouring seeds have none in common, unlike seed + i."""
-    return [int(word >> 1) for word in _words(seed, stream, position, num_envs)]
+    return [int(word >> 1) for word in _words(seed, stream, position, num_envs, attempt)]
 
 
-def _words(seed: int, stream: Stream, position: int, count: int) -> np.ndarray:
-    return _sequence(seed, stream, position).generate_state(count)
+def _words(seed: int, stream: Stream, position: int, count: int, attempt: int = 0) -> np.ndarray:
+    return _sequence(seed, stream, position, attempt).generate_state(count)
 
 
-def _sequence(seed: int, stream: Stream, position: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence([seed, int(stream), position])
+def _sequence(seed: int, stream: Stream, position: int, attempt: int = 0) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, int(stream), position, attempt])

@@ -7,18 +7,18 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-import tyro
-
 from tf_trpo.cli.benchmark import settings as options
 from tf_trpo.cli.errors import UsageError, one_line_errors
+from tf_trpo.cli.limits import check_limits
+from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse options, measure, print."""
     description = "Measure the speed (nothing else should run on the machine), or what is learned over seeds."
-    command = tyro.cli(options.Command, args=argv, prog="benchmark", description=description)
     with one_line_errors():
+        command = parse(options.Command, argv, "benchmark", description=description)
         _check(command)
         if isinstance(command, options.Learn):
             _learn(command)
@@ -48,6 +48,7 @@ def _check(command: options.Common | options.Learn) -> None:
                 raise UsageError(f"fractions must lie in (0, 1], got {number}")
             if isinstance(number, int) and not isinstance(number, bool) and number < lowest:
                 raise UsageError(f"{name} must be at least {lowest}, got {number}")
+    check_limits(vars(command))
 
 
 def _tables(command: options.Common) -> list[Any]:
@@ -66,7 +67,14 @@ def _tables(command: options.Common) -> list[Any]:
             python = command.against_sb3
             with start_peer(python) if python is not None else contextlib.nullcontext() as peer:
                 return compare[type(command)](command, peer)  # type: ignore[operator]
-        alone = {options.Scaling: commands.scaling, options.Roofline: commands.roofline}
+        alone = {
+            options.Scaling: commands.scaling,
+            options.Roofline: commands.roofline,
+            options.Serve: commands.serve,
+        }
         return alone[type(command)](command)  # type: ignore[operator]
-    except (ImportError, gym.error.Error, subprocess.CalledProcessError) as error:
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or "").strip().splitlines()[-1:]
+        raise UsageError(" ".join([*str(error).split(), *said])) from None
+    except (ImportError, OSError, ValueError, gym.error.Error) as error:
         raise UsageError(" ".join(str(error).split())) from None

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import functools
 import itertools
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_trpo.cli.benchmark import settings as options
 from tf_trpo.cli.benchmark import workloads
+from tf_trpo.cli.benchmark.load import Load, load, running_server
 from tf_trpo.cli.benchmark.peer import Peer
 from tf_trpo.cli.benchmark.roofline import fisher_against_matrix_products
 from tf_trpo.cli.benchmark.scaling import curvature_fractions, step_time
 from tf_trpo.cli.benchmark.timing import CALLS, Measured, in_turns
 from tf_trpo.cli.benchmark.workloads import Job
+from tf_trpo.serving.local_policy import LocalPolicy
 
 Row = dict[str, Any]
 """Column -> number, text or `Measured`."""
@@ -136,6 +141,36 @@ def roofline(command: options.Roofline) -> list[Table]:
                 }
             )
     return [("Fisher-vector product against the matrix products in it", rows)]
+
+
+def serve(command: options.Serve) -> list[Table]:
+    with ExitStack() as stack:
+        model = command.model or _untrained_model(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        shape = LocalPolicy(model).observation_shape
+        observation = np.zeros([size or 1 for size in shape]).tolist()
+        most = max(command.clients)
+        servers = {
+            batching: stack.enter_context(running_server(model, batching=batching, max_waiting=2 * most))
+            for batching in (True, False)
+        }
+        found: dict[tuple[int, bool], list[Load]] = {}
+        # In turns, so that whatever else the machine does falls on all alike.
+        for _ in range(command.repeats):
+            for clients, batching in itertools.product(command.clients, servers):
+                turn = load(servers[batching], observation, clients, command.seconds)
+                found.setdefault((clients, batching), []).append(turn)
+    rows = []
+    for (clients, batching), turns in found.items():
+        rate, p50, p99 = (Measured(values) for values in zip(*turns, strict=True))
+        row: Row = {"clients": clients, "batching": "yes" if batching else "no", "requests/s": rate}
+        rows.append({**row, "p50, ms": _scaled(p50, 1e3), "p99, ms": _scaled(p99, 1e3)})
+    return [(f"The REST server, one observation {list(shape)} a request", rows)]
+
+
+def _untrained_model(folder: Path) -> Path:
+    model = folder / "HalfCheetah-v5"
+    workloads.make_agent(Job("update", "HalfCheetah-v5")).export(model)
+    return model
 
 
 def _both(

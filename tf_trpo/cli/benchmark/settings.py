@@ -95,6 +95,19 @@ class Roofline(Common):
 
 
 @dataclasses.dataclass(frozen=True)
+class Serve(Common):
+    """Requests per second and latency of the REST server, one observation a request, with and without batching."""
+
+    repeats: int = 3
+    model: Path | None = None
+    """Folder of an exported model; by default an untrained policy for HalfCheetah-v5's spaces."""
+    clients: tuple[int, ...] = (1, 8, 64)
+    """Clients that ask at the same time, each as soon as it has its answer."""
+    seconds: int = 5
+    """Of each turn, after half a second that does not count."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Learn:
     """Train every run of a suite with several seeds, and write tables of what was learned.
 
@@ -119,4 +132,4 @@ class Learn:
     """Folder of the tables: RESULTS_DIR/SUITE/results.csv and curves.csv; rows of other runs stay."""
 
 
-Command = tyro.conf.OmitSubcommandPrefixes[Update | Collect | Train | Scaling | Roofline | Learn]
+Command = tyro.conf.OmitSubcommandPrefixes[Update | Collect | Train | Scaling | Roofline | Serve | Learn]

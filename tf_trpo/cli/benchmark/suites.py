@@ -6,10 +6,10 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.presets import as_options
+from tf_trpo.cli.presets import as_options, parse_yaml
+from tf_trpo.cli.settings import TrainSettings
+from tf_trpo.cli.small_file import read_small
 
 _BUNDLED = resources.files("tf_trpo") / "suites"
 
@@ -48,18 +48,29 @@ def read_suite(suite: str) -> list[Entry]:
     """
     try:
         bundled = suite in bundled_suites()
-        text = (_BUNDLED / f"{suite}.yaml" if bundled else Path(suite)).read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = (_BUNDLED / f"{suite}.yaml").read_text(encoding="utf-8") if bundled else read_small(Path(suite))
+        content = parse_yaml(text, "the file")
+    except (OSError, ValueError, UsageError) as error:
         names = ", ".join(bundled_suites())
-        reason = " ".join(str(error).split())
-        raise UsageError(f"suite {suite}: neither a YAML file nor one of {names}: {reason}") from None
+        raise UsageError(f"suite {suite}: neither a YAML file nor one of {names}: {error}") from None
     levels = [content, *(content.values() if isinstance(content, dict) else [])]
     levels += [settings for names in levels[1:] if isinstance(names, dict) for settings in names.values()]
     if not content or not all(isinstance(level, dict) for level in levels):
         raise UsageError(f"suite {suite} must hold, for each environment, names with settings of train")
     return [
-        Entry(str(env), str(name), tuple(as_options(settings)))
+        _entry(str(env), str(name), settings, f"suite {suite}: {env}/{name}")
         for env, names in content.items()
         for name, settings in names.items()
     ]
+
+
+def _entry(env: str, name: str, settings: dict[str, object], where: str) -> Entry:
+    # Both are names of folders, which a run that is begun anew empties.
+    if name in (".", "..") or "/" in name or "\0" in name or ".." in env.split("/") or env.startswith("/"):
+        raise UsageError(
+            f"{where} is no name of an environment and of settings: it would lie outside of the run folder"
+        )
+    unknown = sorted(str(key) for key in settings.keys() - {"preset", *TrainSettings().flat()})
+    if unknown:
+        raise UsageError(f"{where} has unknown settings: {', '.join(unknown)}; see train --help for those there are")
+    return Entry(env, name, tuple(as_options(settings, where)))

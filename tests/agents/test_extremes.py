@@ -1,0 +1,110 @@
+"""Environments at the edges of what numbers and episodes can be: training goes on, and every weight stays finite."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+
+class Extreme(gym.Env):
+    """Observes noise, the action and the time, each times a scale, and pays for actions near 0.5 and for time."""
+
+    action_space = gym.spaces.Box(-2.0, 2.0, (1,), np.float32)
+
+    def __init__(self, reward=1.0, observation=1.0, length=9, constant=False, dtype=np.float64):
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), dtype)
+        self.scales = reward, observation
+        self.length = length
+        self.constant = constant
+
+    def _observe(self, action):
+        seen = np.ones(3) if self.constant else np.array([self.np_random.normal(), action, self.time / 8])
+        return (seen * self.scales[1]).astype(self.observation_space.dtype)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time = 0
+        return self._observe(0.0), {}
+
+    def step(self, action):
+        self.time += 1
+        chosen = float(action[0])
+        reward = (1.0 - (chosen - 0.5) ** 2 + 0.25 * (self.time % 4)) * self.scales[0]
+        return self._observe(chosen), reward, self.time == self.length, False, {}
+
+
+EXTREMES = {
+    "no reward": {"reward": 0.0},
+    "rewards of 1e-12": {"reward": 1e-12},
+    "rewards of 1e12": {"reward": 1e12},
+    "observations of 1e30": {"observation": 1e30},
+    "observations of 1e-30": {"observation": 1e-30},
+    "constant observations": {"constant": True},
+    "one-step episodes": {"length": 1},
+    "episodes without end": {"length": None},
+}
+
+
+def trained(make_agent, environment, *, num_envs=2, num_steps=24, iterations=3, fit=(), **settings):
+    agent = make_agent(lambda: Extreme(**environment), **settings)
+    steps = num_envs * num_steps * iterations
+    arguments = {"num_envs": num_envs, "num_steps": num_steps, "verbose": 0, **dict(fit)}
+    history = agent.fit(lambda: Extreme(**environment), steps, **arguments)
+    return agent, history.history
+
+
+def assert_sound(agent, history):
+    for variable in [*agent.weights, *agent.optimizer.variables]:
+        assert np.isfinite(variable.numpy()).all()
+    assert history["train/faults"][-1] == 0
+    for name, values in history.items():
+        # Without an ended episode there is no mean return; targets that do not vary have no explained variance.
+        if name not in ("rollout/ep_rew_mean", "rollout/ep_len_mean", "train/explained_variance"):
+            assert np.isfinite(values).all(), name
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_training_goes_on(name, make_agent):
+    agent, history = trained(make_agent, EXTREMES[name])
+    assert_sound(agent, history)
+    learns = name not in ("no reward", "one-step episodes")
+    assert any(history["train/is_line_search_success"]) or not learns
+
+
+@pytest.mark.parametrize(("normalize", "reward"), [(False, 1e12), (False, 1e-12)])
+def test_training_goes_on_without_normalisation(normalize, reward, make_agent):
+    settings = {"normalize_rewards": normalize, "normalize_advantages": normalize}
+    agent, history = trained(make_agent, {"reward": reward}, **settings)
+    assert_sound(agent, history)
+
+
+@pytest.mark.parametrize(("num_envs", "num_steps"), [(1, 1), (1, 2), (5, 1)])
+def test_training_goes_on_with_rollouts_of_a_step(num_envs, num_steps, make_agent):
+    # With one environment and one step, some rollouts are nothing but the row of a reset.
+    agent, history = trained(make_agent, {"length": 3}, num_envs=num_envs, num_steps=num_steps, iterations=8)
+    assert_sound(agent, history)
+
+
+@pytest.fixture(scope="module")
+def reference(make_agent):
+    return trained(make_agent, {})[0]
+
+
+@pytest.mark.parametrize("exponent", [-40, 40])
+def test_the_unit_of_rewards_changes_nothing(exponent, reference, make_agent):
+    """A power of two scales every intermediate number exactly, so that the weights agree in every bit."""
+    other, _ = trained(make_agent, {"reward": 2.0**exponent})
+    for model in ("policy", "value_function"):
+        for weight, expected in zip(getattr(other, model).weights, getattr(reference, model).weights, strict=True):
+            np.testing.assert_array_equal(weight.numpy(), expected.numpy())
+
+
+def test_an_evaluation_of_episodes_without_end_ends(make_agent):
+    agent = make_agent(Extreme)
+    with pytest.warns(UserWarning, match=r"an episode had no end after \d+ steps; it is cut there"):
+        result = agent.evaluate(lambda: Extreme(length=None), 5, num_envs=2, max_episode_steps=300)
+    assert result["episodes"] == 5
+    assert 300 <= result["mean_length"] <= 300 + 128
+    short = agent.evaluate(lambda: Extreme(length=9), 5, num_envs=2, max_episode_steps=300)
+    assert short["mean_length"] == 9
+    with pytest.raises(ValueError, match="max_episode_steps must be at least 1, got 0"):
+        agent.evaluate(Extreme, 1, max_episode_steps=0)

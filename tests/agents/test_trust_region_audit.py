@@ -1,0 +1,114 @@
+"""Every accepted step of long MuJoCo runs, recomputed outside the compiled update in float64, is within max_kl."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import tf_trpo
+
+MAX_KL = 0.02
+
+
+class Audit(keras.callbacks.Callback):
+    """Keeps what an update was given and what it left, and computes the KL between the two from the weights alone."""
+
+    def __init__(self, agent):
+        super().__init__()
+        self.kls = []
+        self.reported = []
+        self.refused = 0
+        update = agent.learner.update
+
+        def watched(rollout, carry, orders):
+            self._rollout, self._before = rollout, snapshot(agent.policy)
+            return update(rollout, carry, orders)
+
+        agent.learner.update = watched
+
+    def on_epoch_end(self, epoch, logs=None):
+        after = snapshot(self.model.policy)
+        valid = self._rollout.valid.ravel()
+        observations = self._rollout.observations[:-1].reshape(len(valid), -1)[valid].astype(np.float64)
+        # The statistics move only after the step: both policies see by those from before.
+        mean, variance = self._before["mean"], self._before["variance"]
+        inputs = np.clip((observations - mean) / np.sqrt(variance + 1e-8), -10, 10)
+        if not logs["train/is_line_search_success"]:
+            self.refused += 1
+            for old, new in zip(self._before["layers"], after["layers"], strict=True):
+                np.testing.assert_array_equal(old, new)
+            return
+        self.kls.append(mean_kl(forward(self._before, inputs), forward(after, inputs)))
+        self.reported.append(logs["train/kl_divergence_loss"])
+
+
+def snapshot(policy):
+    normalization = policy.normalization
+    return {
+        "layers": [np.array(weight.numpy(), np.float64) for weight in policy.trainable_weights],
+        "mean": np.array(normalization.mean.numpy(), np.float64),
+        "variance": np.array(normalization.variance.numpy(), np.float64),
+    }
+
+
+def forward(weights, inputs):
+    """Means [N, d] and the log standard deviations [d] of a tanh network with two hidden layers."""
+    log_std, *layers = weights["layers"]
+    kernels, biases = layers[::2], layers[1::2]
+    hidden = inputs
+    for kernel, bias in zip(kernels[:-1], biases[:-1], strict=True):
+        hidden = np.tanh(hidden @ kernel + bias)
+    return hidden @ kernels[-1] + biases[-1], log_std
+
+
+def mean_kl(old, new):
+    """Mean over samples of KL(old || new) of diagonal Gaussians, summed over the dimensions."""
+    (old_mean, old_log_std), (new_mean, new_log_std) = old, new
+    variance_ratio = np.exp(2 * (old_log_std - new_log_std))
+    squared = ((old_mean - new_mean) / np.exp(new_log_std)) ** 2
+    return (0.5 * (variance_ratio - 1 - np.log(variance_ratio) + squared)).sum(axis=1).mean()
+
+
+def audited(environment, iterations, seed=0):
+    agent = tf_trpo.TRPO.for_env(environment, seed=seed)
+    agent.compile(tf_trpo.optimizers.TrustRegion(max_kl=MAX_KL), value_epochs=2)
+    audit = Audit(agent)
+    agent.fit(environment, iterations * 512, num_envs=8, num_steps=64, seed=seed, callbacks=audit, verbose=0)
+    return audit
+
+
+def check(audit):
+    kls, reported = np.array(audit.kls), np.array(audit.reported)
+    assert reported.max() <= MAX_KL
+    # What remains is the float32 network's rounding against the float64 one's.
+    np.testing.assert_allclose(kls, reported, rtol=1e-5)
+    assert kls.max() <= MAX_KL * (1 + 1e-5)
+    # The limit is reached, or there would be nothing to find.
+    assert kls.max() > 0.9 * MAX_KL
+
+
+def test_the_accepted_steps_of_a_short_run_are_within_the_limit():
+    pytest.importorskip("mujoco")
+    audit = audited("InvertedPendulum-v5", 25)
+    check(audit)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", ["Hopper-v5", "HalfCheetah-v5"])
+def test_the_accepted_steps_of_thousands_are_within_the_limit(environment):
+    audit = audited(environment, 2000)
+    check(audit)
+    kls, reported = np.array(audit.kls), np.array(audit.reported)
+    figures = {
+        "environment": environment,
+        "accepted": len(kls),
+        "refused": audit.refused,
+        "max_kl": MAX_KL,
+        "largest": kls.max(),
+        "above": int((kls > MAX_KL).sum()),
+        "largest_excess": max(0.0, float((kls / MAX_KL - 1).max())),
+        "largest_difference": float(np.abs(kls / reported - 1).max()),
+    }
+    print(json.dumps(figures))
+    assert len(kls) > 1500

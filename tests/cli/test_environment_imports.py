@@ -1,0 +1,106 @@
+"""Ids that have Gymnasium import a module: only with a flag that nothing but the command line can say."""
+
+import json
+import sys
+
+import gymnasium as gym
+import pytest
+import yaml
+
+import tf_trpo
+from tf_trpo.cli import main
+from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.settings import TrainSettings
+
+MODULE = "module_with_an_environment"
+ENV = f"{MODULE}:Imported-v0"
+
+
+@pytest.fixture
+def imported(tmp_path, monkeypatch):
+    """Whether the module was imported; it registers an environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / f"{MODULE}.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "gymnasium.register('Imported-v0', CartPoleEnv, max_episode_steps=20)\n"
+    )
+    yield lambda: MODULE in sys.modules
+    sys.modules.pop(MODULE, None)
+    gym.registry.pop("Imported-v0", None)
+
+
+@pytest.fixture
+def run(imported):
+    folder = RunFolder("run")
+    folder.create(TrainSettings().flat() | {"env": ENV})
+    tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=[4], value_hidden_sizes=[4]).save(folder.agent)
+    return folder
+
+
+def test_no_way_of_saying_it_imports_without_the_flag(run, imported, refused, tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"env": ENV}))
+    for arguments in (
+        ["train", "--env", ENV],
+        ["train", "--env", ENV, "--backend", "async"],
+        ["train", "--preset", "mine.yaml"],
+        ["train", "--resume", "run"],
+        ["evaluate", "run"],
+    ):
+        error = refused(*arguments)
+        assert f"env {ENV} has Python import the module '{MODULE}'" in error
+        assert "--allow-import" in error
+        assert not imported()
+    assert {path.name for path in tmp_path.iterdir()} == {"modules", "mine.yaml", "run"}
+
+
+@pytest.mark.parametrize("name", ["allow_import", "allow-import"])
+@pytest.mark.parametrize("value", [True, "true"])
+def test_a_file_cannot_say_the_flag(name, value, run, imported, refused, tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"env": ENV, name: value}))
+    assert "unknown settings" in refused("train", "--preset", "mine.yaml")
+    config = json.loads(run.config.read_text())
+    config["settings"][name] = value
+    run.config.write_text(json.dumps(config))
+    assert "is of another version" in refused("train", "--resume", "run")
+    assert "--allow-import" in refused("evaluate", "run")
+    assert not imported()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"env": "--allow-import"},
+        {"env": ["CartPole-v1", "--allow-import"]},
+        {"hidden_sizes": [8, "--env", ENV]},
+        {"hidden_sizes": ["8", f"--env={ENV}"]},
+        {"run_dir": "--tyro-write-completion"},
+        {"hidden_sizes": [8, "--tyro-write-completion", "bash", "stolen"]},
+        {"env": ["CartPole-v1", "-h"]},
+    ],
+    ids=str,
+)
+def test_a_value_in_a_file_is_no_option(settings, imported, refused, tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
+    [name] = settings
+    assert f"preset mine.yaml has a value of {name} that it cannot have" in refused("train", "--preset", "mine.yaml")
+    assert not imported()
+    assert {path.name for path in tmp_path.iterdir()} == {"modules", "mine.yaml"}
+
+
+def test_numbers_in_a_file_may_be_negative_and_text_as_people_write_it(tmp_path, imported, refused):
+    (tmp_path / "mine.yaml").write_text("initial_std: -1e-3\n")
+    assert "initial_std must be positive and finite, got -0.001" in refused("train", "--preset", "mine.yaml")
+
+
+def test_with_the_flag_the_module_is_imported(run, imported, refused, capsys):
+    assert "doesn't exist" in refused("train", "--allow-import", "--env", f"{MODULE}:Nothing-v0")
+    assert imported()
+    main(["evaluate", "run", "--allow-import", "--episodes", "2", "--json"])
+    assert json.loads(capsys.readouterr().out)["mean_length"] <= 20
+
+
+def test_a_module_that_is_not_there_is_one_line(imported, refused):
+    assert "no_such_module" in refused("train", "--allow-import", "--env", "no_such_module:Env-v0")

@@ -1,0 +1,600 @@
+"""More than a thousand bad inputs, made at random from a seed: each ends with one line, status 2, and nothing changed.
+
+Each is bad for certain: the generators make nothing that could be meant. `-s` prints how many of each kind there were.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import string
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import pytest
+import yaml
+
+import tf_trpo
+from tf_trpo.cli import COMMANDS, main
+from tf_trpo.cli.algorithms import SETTINGS as OF_ALGORITHM
+from tf_trpo.cli.settings import TrainSettings
+
+DEFAULTS = TrainSettings().flat()
+QUICK = 6
+"""Cases of each kind that are tried in the quick suite; the slow one tries all."""
+SMALL = ["--hidden-sizes", "8", "--value-hidden-sizes", "8", "--no-jit-compile", "--num-steps", "64"]
+SMALL += ["--total-steps", "64", "--value-epochs", "1", "--eval-episodes", "1", "--checkpoint-every", "64"]
+
+
+class Case(NamedTuple):
+    """A command line, and what is done before it to the folder that it runs in."""
+
+    arguments: list
+    prepare: object = None
+
+
+class Written(keras.callbacks.Callback):
+    """Writes a checkpoint before the first iteration, and ends the fit."""
+
+    def __init__(self, directory):
+        super().__init__()
+        self._directory = directory
+
+    def on_train_begin(self, logs=None):
+        self.model.save_checkpoint(self._directory)
+        raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Folders of a small run, and of checkpoints with another network and of another environment."""
+    folder = tmp_path_factory.mktemp("trained")
+    with contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
+        main(["train", "--run-dir", str(folder / "run"), *SMALL])
+    shutil.rmtree(folder / "run" / "tensorboard")
+    for name, env, units in (("wider", "CartPole-v1", 9), ("acrobot", "Acrobot-v1", 8)):
+        agent = tf_trpo.TRPO.for_env(env, hidden_sizes=[units], value_hidden_sizes=[8])
+        agent.compile(jit_compile=False, value_epochs=1)
+        with pytest.raises(KeyboardInterrupt):
+            agent.fit(env, 64, num_steps=64, callbacks=Written(folder / name / "checkpoints"), verbose=0)
+    return folder
+
+
+def word(rng, letters=string.ascii_lowercase):
+    return "".join(rng.choices(letters, k=rng.randint(3, 12)))
+
+
+def bad_id(rng):
+    return rng.choice([f"{word(rng)}x-v0", f"CartPole-v{rng.randint(2, 99)}", f"no/{word(rng)}-v1", word(rng) + "!"])
+
+
+def bad_text(rng, name):
+    """A value on the command line that the setting of this name cannot have."""
+    default = DEFAULTS[name]
+    if name == "env":
+        return rng.choice([bad_id(rng), f"{word(rng)}:CartPole-v1", f"os:{word(rng)}-v0"])
+    if name == "run_dir":
+        return rng.choice(
+            ["run", "run/config.json", "run/agent.keras/deep", "x" * 300, f"new/{'y' * 300}", "/dev/null/x"]
+        )
+    if isinstance(default, bool | str):
+        return f"{word(rng)}-{rng.randint(0, 99)}"
+    digits = str(rng.randint(10**31, 10**40))
+    negative = f"-{rng.randint(1, 10**6)}"
+    if isinstance(default, tuple):
+        return rng.choice([negative, "0", digits, word(rng, "qxyz"), f"{rng.randint(1, 9)}.5", "", "nan"])
+    if isinstance(default, int):
+        return rng.choice([negative, digits, word(rng, "qxyz"), f"{rng.randint(1, 9)}.5", "nan", "inf", "1e3", ""])
+    return rng.choice(
+        [f"{negative}.5", f"1e{rng.randint(31, 400)}", "nan", "inf", "-inf", word(rng, "qxyz"), "", "0x1"]
+    )
+
+
+def algorithm_for(name):
+    """Options that make a setting one of those that are used."""
+    owner = next((algorithm for algorithm, names in OF_ALGORITHM.items() if name in names), "trpo")
+    return ["--algorithm", owner]
+
+
+def values_on_the_command_line(rng):
+    name = rng.choice(sorted(DEFAULTS))
+    if isinstance(DEFAULTS[name], bool):
+        return Case(["train", f"--{name.replace('_', '-')}", bad_text(rng, name)])
+    option = f"--{name.replace('_', '-')}"
+    return Case(["train", *algorithm_for(name), f"{option}={bad_text(rng, name)}"])
+
+
+def options_that_are_not_there(rng):
+    command = rng.choice(sorted(COMMANDS))
+    known = rng.choice(sorted(DEFAULTS)).replace("_", "-")
+    place = rng.randint(0, len(known))
+    typo = f"--{known[:place]}q{known[place:]}q"
+    garbage = ["--", f"-{word(rng)}", f"--{word(rng)}q={rng.random()}", word(rng), "", "\x1b[31m", "a\nb", "--no-env"]
+    rest = rng.choice([[typo], [typo, str(rng.random())], [rng.choice(garbage), word(rng)], [f"{typo}={word(rng)}"]])
+    return Case([command, *rest])
+
+
+def values_of_other_commands(rng):
+    number = rng.choice(["0", "-3", "1.5", word(rng, "qxyz"), "nan", str(rng.randint(10**12, 10**20)), ""])
+    return Case(
+        rng.choice(
+            [
+                ["evaluate", "run", "--episodes", number],
+                ["evaluate", "run", f"--seed={rng.choice(['-1', '1.5', 'x', str(2**31 + rng.randint(0, 9))])}"],
+                ["evaluate", word(rng)],
+                ["evaluate", "x" * rng.randint(256, 5000)],
+                ["evaluate", "run/config.json"],
+                ["evaluate"],
+                ["export", "run"],
+                ["export", word(rng), "--output", "model"],
+                ["export", "run", "--output", "run/config.json"],
+                ["export", "run", "--output", f"run/config.json/{word(rng)}"],
+                ["figures", "--only", str(rng.randint(50, 10**9))],
+                ["figures", "--only", word(rng, "qxyz")],
+                ["figures", f"--{word(rng)}q"],
+                ["benchmark", word(rng)],
+                ["benchmark", "learn", "--suite", f"{word(rng)}.yaml"],
+                ["benchmark", "learn", f"--seeds={number}"],
+                ["benchmark", "learn", f"--jobs={number}"],
+                ["benchmark", "learn", f"--only={word(rng)}q"],
+                ["benchmark", "update", f"--repeats={number}"],
+                ["benchmark", "update", f"--hidden-sizes={number}"],
+                ["benchmark", "collect", "--envs", word(rng)],
+                ["benchmark", "scaling", f"--fractions={rng.choice(['0', '-1', 'nan', '2', 'x'])}"],
+                ["benchmark", "roofline", f"--samples={number}"],
+                [f"{word(rng)}q"],
+            ]
+        )
+    )
+
+
+def bad_value(rng, name):
+    """A value in a preset that the setting of this name cannot have."""
+    some = [{word(rng): 1}, [[1]], [{"a": 1}], f"--{word(rng)}", ["--tyro-write-completion", "bash", "stolen"]]
+    if name in ("run_dir", "env", "activation") or isinstance(DEFAULTS[name], bool):
+        some += [["a", "b"]]
+    if name == "run_dir":
+        return rng.choice([*some, "run", "a\0b", "x" * 300])
+    return rng.choice([*some, bad_text(rng, name) or "q", f"{word(rng)} {word(rng)}"])
+
+
+def used_by(name, value):
+    return {"algorithm": algorithm_for(name)[1], name: value}
+
+
+def presets_with_bad_values(rng):
+    name = rng.choice(sorted(DEFAULTS))
+    text = yaml.safe_dump(used_by(name, bad_value(rng, name)), allow_unicode=rng.random() < 0.5)
+    return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_text(text))
+
+
+def presets_with_unknown_keys(rng):
+    settings = dict(rng.sample([(key, value) for key, value in DEFAULTS.items() if type(value) is int], 3))
+    unknown = rng.choice([word(rng) + "q", "preset", "resume", "allow_import", "allow-import", "env ", 3, None, True])
+    text = yaml.safe_dump(settings | {unknown: rng.choice([1, "x", True, ["--allow-import"]])})
+    return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_text(text))
+
+
+def presets_that_are_none(rng):
+    content = rng.choice(
+        [
+            rng.randbytes(rng.randint(1, 500)) + b"\xff",
+            b"[" * rng.randint(1, 5000),
+            b"{a: " * rng.randint(1, 3000),
+            b"- " * rng.randint(1, 2000) + b"a",
+            b"!!python/object/apply:os.system ['touch stolen']",
+            b"env: !!python/name:os.system",
+            b"!!python/module:" + word(rng).encode(),
+            b"gamma: !!int x\n",
+            b"gamma: !!timestamp x\n",
+            b"gamma: !!bool x\n",
+            b"env: 2026-99-99\n",
+            b"seed: " + b"9" * 5000,
+            b"a: &a [*a, *a]\n",
+            b"a: &a [x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]\n",
+            b"#" * (2**20 + rng.randint(1, 100)),
+            word(rng).encode(),
+            b"? [a]\n: 1\n",
+            b"gamma: 0.5\n" + bytes([rng.randint(1, 8)]),
+            b"gamma: 0.5\n  : :\n-",
+        ]
+    )
+    return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_bytes(content))
+
+
+def suites_that_are_none(rng):
+    settings = {"preset": "cartpole", "total_steps": 100}
+    name = rng.choice(sorted(DEFAULTS))
+    suite = rng.choice(
+        [
+            {"CartPole-v1": {f"../{word(rng)}": settings}},
+            {f"../{word(rng)}": {"trpo": settings}},
+            {"CartPole-v1": {"..": settings}},
+            {"CartPole-v1": {"trpo": settings | {"allow-import": True}}},
+            {"CartPole-v1": {"trpo": settings | {"resume": "run"}}},
+            {"CartPole-v1": {"trpo": settings | {word(rng) + "q": 1}}},
+            {"CartPole-v1": {"trpo": settings | {name: {"a": 1}}}},
+            {"CartPole-v1": {"trpo": settings | {"preset": word(rng) + "q"}}},
+            {"CartPole-v1": {"trpo": settings | {"gamma": word(rng)}}},
+            {"CartPole-v1": [word(rng)]},
+            [word(rng)],
+            word(rng),
+        ]
+    )
+    return Case(
+        ["benchmark", "learn", "--suite", "mine.yaml"],
+        lambda folder: (folder / "mine.yaml").write_text(yaml.safe_dump(suite)),
+    )
+
+
+def with_config(change, run="run"):
+    """Change the settings in a run's config.json."""
+
+    def prepare(folder):
+        path = folder / run / "config.json"
+        config = json.loads(path.read_text())
+        change(config["settings"])
+        path.write_text(json.dumps(config))
+
+    return prepare
+
+
+def configs_with_bad_values(rng):
+    """Of a run to go on with."""
+    name = rng.choice(sorted(set(DEFAULTS) - {"run_dir", "export"}))
+    value = bad_value(rng, name)
+    way = rng.random()
+    change = (
+        (lambda settings: settings.pop(name))
+        if way < 0.1
+        else (lambda settings: settings.update({word(rng): 1}))
+        if way < 0.2
+        else (lambda settings: settings.update(used_by(name, value)))
+    )
+    return Case(["train", "--resume", "run", "--total-steps", "640"], with_config(change))
+
+
+def configs_of_other_environments(rng):
+    """Of a run to evaluate."""
+    kinds = [bad_id(rng), f"{word(rng)}:CartPole-v1", "os:x", "", None, 3, 1.5, True, [word(rng)], {"a": word(rng)}, []]
+    others = ["Pendulum-v1", "Acrobot-v1", "FrozenLake-v1", "MountainCarContinuous-v0", "a\nb", "\x1b[2J"]
+    env = rng.choice([*kinds, *others])
+    arguments = rng.choice([[], ["--episodes", "1"], ["--json"], ["--stochastic"]])
+    return Case(["evaluate", "run", *arguments], with_config(lambda settings: settings.update(env=env)))
+
+
+def configs_that_are_none(rng):
+    content = rng.choice(
+        [
+            rng.randbytes(rng.randint(1, 300)) + b"\xff",
+            b"[" * rng.randint(1000, 50_000),
+            b'{"settings":' * rng.randint(1, 2000),
+            b"null",
+            json.dumps({"settings": rng.choice([1, "x", None, [1]])}).encode(),
+            json.dumps({word(rng): {}}).encode(),
+            b" " * (2**20 + rng.randint(1, 100)),
+            b'{"settings": {"seed": ' + b"9" * 5000 + b"}}",
+        ]
+    )
+    command = rng.choice(
+        [
+            ["evaluate", "run"],
+            ["export", "run", "--output", "model"],
+            ["train", "--resume", "run", "--total-steps", "640"],
+        ]
+    )
+
+    def prepare(folder):
+        path = folder / "run" / "config.json"
+        whole = path.read_bytes()
+        path.write_bytes(content if rng.random() < 0.7 else whole[: rng.randint(0, len(whole) - 3)])
+
+    return Case(command, prepare)
+
+
+def histories_that_are_none(rng):
+    content = rng.choice(
+        [
+            rng.randbytes(rng.randint(10, 500)) + b"\n\xff\xff\n\xff",
+            f"{word(rng)},{word(rng)}\n1,2\n".encode(),
+            f"time/iterations,x\n{word(rng, 'qxyz')},2\n".encode(),
+            b"a\n" + b"x" * 200_000 + b"\n",
+        ]
+    )
+    return Case(
+        ["train", "--resume", "run", "--total-steps", "640"],
+        lambda folder: (folder / "run" / "history.csv").write_bytes(content),
+    )
+
+
+def for_agent(rng, change):
+    command = rng.choice([["evaluate", "run", "--episodes", "1"], ["export", "run", "--output", "model"]])
+    return Case(command, lambda folder: change(folder / "run" / "agent.keras"))
+
+
+def agents_with_bytes_flipped(rng):
+    def change(path):
+        content = bytearray(path.read_bytes())
+        with zipfile.ZipFile(path) as archive:
+            entry = rng.choice(archive.infolist())
+        # In a member's contents: a bit of a header may mean nothing.
+        begin = entry.header_offset + 30 + len(entry.filename)
+        for _ in range(rng.randint(1, 4)):
+            content[begin + rng.randrange(entry.file_size)] ^= rng.randint(1, 255)
+        if bytes(content) == path.read_bytes():
+            content[begin] ^= 1
+        path.write_bytes(content)
+
+    return for_agent(rng, change)
+
+
+def agents_cut_short(rng):
+    def change(path):
+        content = path.read_bytes()
+        path.write_bytes(content[: rng.randrange(len(content) - 1)])
+
+    return for_agent(rng, change)
+
+
+def rewritten(path, change):
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def agents_with_members_replaced(rng):
+    def change(members):
+        name = rng.choice(["config.json", "model.weights.h5"])
+        way = rng.randrange(5)
+        if way == 0:
+            members[name] = rng.randbytes(rng.randint(0, 2000))
+        elif way == 1:
+            members[name] = members[name][: rng.randrange(len(members[name]) // 2)]
+        elif way == 2:
+            members["config.json"], members["model.weights.h5"] = members["model.weights.h5"], members["config.json"]
+        elif way == 3:
+            members[f"{word(rng)}/{word(rng)}"] = b"x"
+        else:
+            del members[name]
+
+    return for_agent(rng, lambda path: rewritten(path, change))
+
+
+def agents_with_settings_replaced(rng):
+    bad = [None, -3, 10**12, "q", [], {}, [[]], 1.5e300]
+    places = {
+        "units": [-3, 10**12, 10**9, "q", [3], {}, 0],
+        "activation": ["q", 3, [], {"class_name": "function", "module": "os", "config": "system"}],
+        "observation_shape": [[-3], [10**9], "q", None, 4, [5]],
+        "num_actions": [-3, 10**12, "q", None, [], 3],
+        "class_name": ["Lambda", "q", 3, None, ["Dense"], "__lambda__", "__typespec__"],
+        "layers": [3, {}, None, "q", [None], [[]], [{"class_name": "Lambda", "config": {}}]],
+        "policy": bad,
+        "value_function": bad,
+    }
+
+    def change(members):
+        config = json.loads(members["config.json"])
+        name = rng.choice(sorted(places))
+        found = [node for node in mappings(config["config"]) if name in node]
+        rng.choice(found)[name] = rng.choice(places[name])
+        members["config.json"] = json.dumps(config).encode()
+
+    return for_agent(rng, lambda path: rewritten(path, change))
+
+
+def mappings(value):
+    """Every mapping that says something of the agent, and not of how it was built or of its numbers' type."""
+    if isinstance(value, dict):
+        if value.get("class_name") not in ("DTypePolicy", "Zeros", "Orthogonal"):
+            yield value
+            for name, part in value.items():
+                if name not in ("build_config", "compile_config"):
+                    yield from mappings(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from mappings(part)
+
+
+def agents_that_are_something_else(rng):
+    def change(path):
+        path.unlink()
+        way = rng.randrange(6)
+        if way == 0:
+            path.mkdir()
+        elif way == 1:
+            path.symlink_to(path.with_name("config.json"))
+        elif way == 2:
+            path.symlink_to("/dev/zero")
+        elif way == 3:
+            os.mkfifo(path)
+        elif way == 4:
+            path.write_bytes(rng.randbytes(rng.randint(0, 3000)))
+        else:
+            shutil.copy(path.with_name("config.json"), path)
+
+    return for_agent(rng, change)
+
+
+def for_checkpoint(change):
+    def prepare(folder):
+        [checkpoint] = (folder / "run" / "checkpoints").iterdir()
+        change(checkpoint)
+
+    return Case(["train", "--resume", "run", "--total-steps", "640"], prepare)
+
+
+def checkpoints_with_bytes_changed(rng):
+    def change(checkpoint):
+        path = rng.choice(sorted(checkpoint.iterdir()))
+        content = bytearray(path.read_bytes())
+        if rng.random() < 0.5:
+            # To no ASCII: in the manifest, whitespace may be other whitespace.
+            content[rng.randrange(len(content))] ^= 128
+        else:
+            content = content[: rng.randrange(len(content) - 2)]
+        path.write_bytes(content)
+
+    return for_checkpoint(change)
+
+
+def checkpoints_with_files_replaced(rng):
+    def change(checkpoint):
+        path = rng.choice(sorted(checkpoint.iterdir()))
+        way = rng.randrange(5)
+        other = rng.choice(sorted(set(checkpoint.iterdir()) - {path}))
+        if way == 0:
+            shutil.copy(other, path)
+        elif way == 1:
+            path.unlink()
+        elif way == 2:
+            target = path.rename(checkpoint.parent.parent / f"moved-{path.name}")
+            path.symlink_to(target)
+        elif way == 3:
+            path.write_bytes(rng.randbytes(rng.randint(0, 1000)))
+        else:
+            path.unlink()
+            path.mkdir()
+
+    return for_checkpoint(change)
+
+
+def checkpoints_with_other_manifests(rng):
+    def change(checkpoint):
+        path = checkpoint / "manifest.json"
+        manifest = json.loads(path.read_text())
+        name = rng.choice(sorted(manifest["files"]))
+        way = rng.randrange(6)
+        if way == 0:
+            manifest["files"][f"../../{word(rng)}"] = manifest["files"].pop(name)
+        elif way == 1:
+            manifest["files"][f"/etc/{word(rng)}"] = manifest["files"][name]
+        elif way == 2:
+            manifest["files"][name][rng.choice(["size", "sha256"])] = rng.choice([0, -1, None, word(rng), [], 1e300])
+        elif way == 3:
+            manifest["format"] = rng.choice([0, 2, None, "1", [1]])
+        elif way == 4:
+            manifest["files"] = rng.choice([None, [], [name], {}, name, 3])
+        else:
+            manifest = rng.choice([None, [], 3, word(rng), [manifest]])
+        path.write_text(json.dumps(manifest))
+
+    return for_checkpoint(change)
+
+
+def checkpoints_of_other_runs(rng):
+    other = rng.choice(["wider", "acrobot"])
+
+    def prepare(folder):
+        shutil.rmtree(folder / "run" / "checkpoints")
+        shutil.copytree(folder / other / "checkpoints", folder / "run" / "checkpoints")
+
+    return Case(["train", "--resume", "run", "--total-steps", str(rng.randint(640, 6400))], prepare)
+
+
+KINDS = {
+    values_on_the_command_line: 300,
+    options_that_are_not_there: 150,
+    values_of_other_commands: 150,
+    presets_with_bad_values: 200,
+    presets_with_unknown_keys: 60,
+    presets_that_are_none: 80,
+    suites_that_are_none: 60,
+    configs_with_bad_values: 150,
+    configs_of_other_environments: 80,
+    configs_that_are_none: 60,
+    histories_that_are_none: 40,
+    agents_with_bytes_flipped: 80,
+    agents_cut_short: 60,
+    agents_with_members_replaced: 60,
+    agents_with_settings_replaced: 60,
+    agents_that_are_something_else: 40,
+    checkpoints_with_bytes_changed: 80,
+    checkpoints_with_files_replaced: 50,
+    checkpoints_with_other_manifests: 60,
+    checkpoints_of_other_runs: 20,
+}
+
+
+def snapshot(folder):
+    """Every name below, with size and hash, or where a link leads."""
+
+    def what(path):
+        if path.is_symlink():
+            return os.readlink(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else oct(path.stat().st_mode)
+
+    return {str(path.relative_to(folder)): what(path) for path in sorted(folder.rglob("*"))}
+
+
+def complaint(case, trained, folder, monkeypatch, capsys):
+    """What is wrong with how a case ended; None if nothing is."""
+    for run in trained.iterdir():
+        shutil.copytree(run, folder / run.name)
+    if case.prepare is not None:
+        case.prepare(folder)
+    monkeypatch.chdir(folder)
+    before = snapshot(folder)
+    status = None
+    try:
+        main([str(argument) for argument in case.arguments])
+    except SystemExit as stop:
+        status = stop.code
+    except BaseException as error:
+        status = f"{type(error).__name__}: {error}"
+    said, error = capsys.readouterr()
+    after = snapshot(folder)
+    wrong = []
+    if status != 2:
+        wrong.append(f"status {status}")
+    if said or error.count("\n") != 1 or not error.startswith("error: ") or not error[:-1].isprintable():
+        wrong.append(f"said {said!r} {error!r}")
+    if after != before:
+        wrong.append(f"changed {sorted(set(before.items()) ^ set(after.items()))}")
+    return f"{case.arguments}: {'; '.join(wrong)}" if wrong else None
+
+
+def fuzzed(kind, count, trained, tmp_path, monkeypatch, capsys):
+    rng = random.Random(f"{kind.__name__} 2015")
+    complaints = []
+    for number in range(KINDS[kind]):
+        case = kind(rng)
+        if number >= count:
+            break
+        folder = Path(tmp_path, str(number))
+        folder.mkdir()
+        complaints.append(complaint(case, trained, folder, monkeypatch, capsys))
+        shutil.rmtree(folder)
+    assert len(complaints) == min(count, KINDS[kind])
+    assert not any(complaints), "\n".join(filter(None, complaints))
+    with capsys.disabled():
+        print(f"\n| {kind.__name__.replace('_', ' ')} | {len(complaints)} |", end="")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_input_is_refused_in_one_line_and_changes_nothing(kind, trained, tmp_path, monkeypatch, capsys):
+    fuzzed(kind, QUICK, trained, tmp_path, monkeypatch, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_bad_input_is_refused_in_one_line_and_changes_nothing(kind, trained, tmp_path, monkeypatch, capsys):
+    fuzzed(kind, KINDS[kind], trained, tmp_path, monkeypatch, capsys)
+
+
+def test_there_are_more_than_a_thousand_and_the_good_ones_are_not_refused(trained, tmp_path, monkeypatch, capsys):
+    assert sum(KINDS.values()) > 1500
+    shutil.copytree(trained / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    main(["evaluate", "run", "--episodes", "1"])
+    main(["export", "run", "--output", "model"])
+    main(["train", "--resume", "run", "--total-steps", "128"])
+    assert "Mean return" in capsys.readouterr().out

@@ -1,0 +1,191 @@
+"""`play`: episodes by a model here and by one behind a server, recorded or not, and what it refuses."""
+
+import json
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import tf_trpo
+from tf_trpo.cli import main
+
+EPISODES = ["--episodes", "2", "--seed", "3"]
+
+
+@pytest.fixture(scope="module")
+def agent():
+    return tf_trpo.TRPO.for_env("CartPole-v1", seed=0)
+
+
+@pytest.fixture(scope="module")
+def model(agent, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "CartPole-v1"
+    agent.export(folder, environment="CartPole-v1")
+    return folder
+
+
+def played(capsys, *arguments):
+    main(["play", *map(str, arguments), "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def by_hand(agent, *, episodes, seed, stochastic):
+    """The same episodes in plain Gymnasium, by the agent."""
+    environment, returns, steps = gym.make("CartPole-v1"), [], 0
+    for episode in range(episodes):
+        observation, _ = environment.reset(seed=seed if episode == 0 else None)
+        total, ended = 0.0, False
+        while not ended:
+            inputs = observation[None]
+            if stochastic:
+                noise = agent.policy.noise([1], np.int32([seed, steps]))
+                action = agent.policy.to_environment(agent.policy.act(inputs, noise)).numpy()
+            else:
+                action = agent.predict(inputs)
+            observation, reward, terminated, truncated, _ = environment.step(int(action[0]))
+            total, ended, steps = total + reward, terminated or truncated, steps + 1
+        returns.append(total)
+    environment.close()
+    return returns
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_the_episodes_are_those_of_the_agent_in_plain_gymnasium(model, agent, capsys, stochastic):
+    options = ["--stochastic"] if stochastic else []
+    found = played(capsys, "--model", model, *EPISODES, *options)
+    assert found["returns"] == by_hand(agent, episodes=2, seed=3, stochastic=stochastic)
+    assert found["lengths"] == found["returns"]
+    assert found["mean_return"] == np.mean(found["returns"])
+
+
+def test_a_server_and_the_model_itself_play_the_same(model, capsys, start_server):
+    server = start_server(model)
+    url = f"http://127.0.0.1:{server.port}{server.path}"
+    for options in ([], ["--stochastic"]):
+        here = played(capsys, "--model", model / "1", *EPISODES, *options)
+        assert played(capsys, "CartPole-v1", "--server", url, *EPISODES, *options) == here
+        assert played(capsys, "CartPole-v1", "--server", f"{url}/versions/1", *EPISODES, *options) == here
+
+
+def test_people_get_a_line_for_each_episode(model, capsys):
+    main(["play", "--model", str(model), *EPISODES])
+    first, second, mean = capsys.readouterr().out.splitlines()
+    assert first.startswith("episode 1: return ")
+    assert second.startswith("episode 2: return ")
+    assert mean.startswith("mean return ")
+
+
+# imageio-ffmpeg's reader does not close its pipes.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <_io:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_every_step_is_a_frame_of_the_video(model, tmp_path, capsys, suffix):
+    pytest.importorskip("pygame")
+    imageio = pytest.importorskip("imageio")
+    if suffix == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path / f"episode{suffix}"
+    steps = played(capsys, "--model", model, "--seed", "3", "--video", path)["lengths"][0]
+    with imageio.get_reader(path) as reader:
+        frames = list(reader.iter_data())
+        fps = reader.get_meta_data().get("fps") or 1000 / reader.get_meta_data()["duration"]
+    assert fps == pytest.approx(50)
+    assert frames[0].shape[:2] == (400, 600)
+    # GIF may join frames that are equal.
+    assert len(frames) == steps + 1 if suffix == ".mp4" else 2 < len(frames) <= steps + 1
+    assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).max() > 100
+
+
+def test_refusals(model, tmp_path, refused, agent):
+    nameless = tmp_path / "nameless"
+    agent.export(nameless)
+    cases = {
+        "either --model FOLDER or --server URL": [],
+        "does not say which environment its model is for": ["--server", "http://localhost:1/v1/models/x"],
+        "is no URL of a model": ["CartPole-v1", "--server", "http://localhost:1/other"],
+        "Connection refused": ["CartPole-v1", "--server", "http://127.0.0.1:1/v1/models/x"],
+        "name it first": ["--model", nameless],
+        "holds no version": ["--model", tmp_path],
+        "cannot be read": ["--model", tmp_path / "nowhere"],
+        "episodes must be at least 1": ["--model", model, "--episodes", "0"],
+        "seed must lie between": ["--model", model, "--seed", "-1"],
+        "video must end with .mp4 or .gif": ["--model", model, "--video", "film.avi"],
+        "cannot be written": ["--model", model, "--video", tmp_path / "nowhere" / "film.gif"],
+        "observes arrays of shape (4,), the environment gives (3,)": ["Pendulum-v1", "--model", model],
+        "does not lie in the environment's Discrete(3)": ["Acrobot-v1", "--model", acrobot_model(tmp_path)],
+        "doesn't exist": ["Nowhere-v0", "--model", model],
+        "import the module 'antigravity', which runs its code: give --allow-import beside it": [
+            "antigravity:X-v0",
+            "--model",
+            model,
+        ],
+    }
+    for words, arguments in cases.items():
+        assert words in refused("play", *arguments), words
+
+
+def acrobot_model(folder):
+    """A policy for six numbers, as Acrobot has, whose actions are another environment's."""
+    from tf_trpo.models import CategoricalPolicy, ValueFunction
+
+    agent = tf_trpo.TRPO(CategoricalPolicy((6,), 2, first_action=7), ValueFunction((6,)))
+    agent.export(folder / "acrobot")
+    return folder / "acrobot"
+
+
+def test_an_id_that_imports_a_module_is_followed_only_when_that_is_allowed(
+    agent, tmp_path, monkeypatch, refused, capsys
+):
+    (tmp_path / "strange.py").write_text(
+        "import gymnasium, pathlib\n"
+        "pathlib.Path(__file__).with_name('imported').touch()\n"
+        "gymnasium.register('Strange-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=5)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    agent.export(tmp_path / "model", environment="strange:Strange-v0")
+    try:
+        assert "--allow-import" in refused("play", "--model", tmp_path / "model")
+        assert not (tmp_path / "imported").exists()
+        assert played(capsys, "--model", tmp_path / "model", "--allow-import")["lengths"] == [5]
+        assert (tmp_path / "imported").exists()
+    finally:
+        sys.modules.pop("strange", None)
+        gym.registry.pop("Strange-v0", None)
+
+
+ANSWERS = {
+    b'{"error": "no such model"}': (404, "answers with status 404: no such model"),
+    b"<html>": (200, "Expecting value"),
+    b"[]": (200, "answers with status 200"),
+    b'{"predictions": [0]}': (200, "answers without outputs"),
+    b'{"outputs": [0.5]}': (200, "does not lie in the environment's Discrete(2)"),
+    b'{"outputs": [[0, 1], 2]}': (200, "answers without outputs"),
+    b'{"outputs": []}': (200, "does not lie in the environment's Discrete(2)"),
+}
+
+
+def test_a_server_that_answers_something_else_is_named_with_what_it_said(refused):
+    answers = iter(ANSWERS.items())
+    current = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body, (status, _) = current[0]
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1/models/x"
+        for body, (status, words) in answers:
+            current[:] = [(body, (status, words))]
+            assert words in refused("play", "CartPole-v1", "--server", url), body
+        server.shutdown()

@@ -1,0 +1,55 @@
+"""Agents whose weights and statistics all make a difference."""
+
+import numpy as np
+import pytest
+
+import tf_trpo
+from tf_trpo.models import CategoricalPolicy, GaussianPolicy, ValueFunction, mlp
+
+OBSERVATIONS = (3,)
+
+
+def make_agent(policy):
+    agent = tf_trpo.TRPO(policy, ValueFunction(policy.observation_shape, network=mlp(policy.observation_shape, [5])))
+    rng = np.random.default_rng(0)
+    for weight in agent.policy.weights + agent.value_function.weights + agent.return_scale.weights:
+        values = rng.standard_normal(weight.shape)
+        weight.assign(np.abs(values) + 0.5 if weight.name in ("variance", "count") else values)
+    return agent
+
+
+@pytest.fixture(scope="session")
+def gaussian_agent():
+    return make_agent(GaussianPolicy(OBSERVATIONS, [-0.5, -np.inf], [0.5, 1.0], network=mlp(OBSERVATIONS, [6])))
+
+
+@pytest.fixture(scope="session")
+def categorical_agent():
+    return make_agent(CategoricalPolicy(OBSERVATIONS, 4, first_action=5, network=mlp(OBSERVATIONS, [6])))
+
+
+@pytest.fixture(scope="session")
+def agents(gaussian_agent, categorical_agent):
+    return {"gaussian": gaussian_agent, "categorical": categorical_agent}
+
+
+@pytest.fixture
+def observations():
+    """observations(count): raw ones, [count, 3]."""
+    return lambda count: 3 * np.random.default_rng(count).standard_normal((count, *OBSERVATIONS)).astype(np.float32)
+
+
+@pytest.fixture
+def expected(agents):
+    """expected(agent, observations): what the deterministic endpoints have to give, by name, from the models."""
+
+    def outputs(agent, inputs):
+        parameters = agent.policy.distribution_parameters(inputs).numpy()
+        named = {"logits": parameters}
+        if isinstance(agent.policy, GaussianPolicy):
+            named = {"mean": parameters[:, :2], "log_std": parameters[:, 2:]}
+        # The agent learns values of rewards divided by the standard deviation of the return.
+        values = agent.value_function(inputs).numpy() * np.sqrt(agent.return_scale.variance.numpy())
+        return {"actions": agent.predict(inputs), "values": values, **named}
+
+    return outputs

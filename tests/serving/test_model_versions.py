@@ -1,0 +1,40 @@
+"""Version folders: numbers, and many writers at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tf_trpo.serving.model_versions import add_version, version_folders
+
+
+def write(text):
+    def into(folder):
+        folder.mkdir()
+        (folder / "model").write_text(text)
+
+    return into
+
+
+def test_versions_are_the_folders_with_plain_numbers(tmp_path):
+    for name in ("2", "10", "007", "1.5", "-3", "²", "notes", ".writing-1"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "4").write_text("a file")
+    assert list(version_folders(tmp_path).items()) == [(2, tmp_path / "2"), (10, tmp_path / "10")]
+
+
+def test_writers_at_the_same_time_get_a_version_each_and_none_is_lost(tmp_path):
+    texts = [str(number) for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda text: add_version(tmp_path, write(text)), texts))
+    assert [(folder / "model").read_text() for folder in folders] == texts
+    assert sorted(int(path.name) for path in tmp_path.iterdir()) == list(range(1, 25))
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path):
+    def fail(folder):
+        write("half")(folder)
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space left"):
+        add_version(tmp_path / "model", fail)
+    assert list((tmp_path / "model").iterdir()) == []

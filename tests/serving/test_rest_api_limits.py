@@ -1,0 +1,152 @@
+"""Limits in time and number, by the ASGI application itself with a model that takes as long as it is told."""
+
+import asyncio
+import json
+import threading
+import types
+
+import numpy as np
+import pytest
+
+from tf_trpo.serving.json_tensors import InputSpec
+from tf_trpo.serving.rest_api import Limits, RestApi
+
+ROW = json.dumps({"instances": [1.5]}).encode()
+PREDICT = "/v1/models/slow:predict"
+
+
+class SlowEndpoint:
+    """Doubles numbers, once it is let go."""
+
+    batched = True
+
+    def __init__(self):
+        self.inputs = {"x": InputSpec((None,), np.dtype(np.float32))}
+        self.let_go = threading.Event()
+        self.failure = None
+
+    def __call__(self, inputs):
+        assert self.let_go.wait(30)
+        if self.failure is not None:
+            raise self.failure
+        return {"y": 2 * inputs["x"]}
+
+
+@pytest.fixture
+def endpoint():
+    endpoint = SlowEndpoint()
+    yield endpoint
+    endpoint.let_go.set()
+
+
+@pytest.fixture
+def make_application(endpoint):
+    def make(**limits):
+        model = types.SimpleNamespace(version=1, signature=lambda name: endpoint, signature_def={})
+        watcher = types.SimpleNamespace(name="slow", current=model, statuses={})
+        return RestApi(watcher, Limits(**limits), batching=True, threads=2).application()
+
+    return make
+
+
+async def ask(application, *chunks, path=PREDICT, last=True, headers=(), sent=None):
+    """(status, JSON, headers) of one request, by ASGI; without `last` the body never ends."""
+    messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    if last:
+        messages.append({"type": "http.request", "body": b"", "more_body": False})
+    sent = [] if sent is None else sent
+
+    async def receive():
+        if messages:
+            return messages.pop(0)
+        await asyncio.sleep(60)
+        raise AssertionError("nobody should wait this long")
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": list(headers),
+        "scheme": "http",
+        "server": ("test", 80),
+        "app": application,
+    }
+    await application(scope, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], json.loads(body), dict(sent[0]["headers"])
+
+
+def test_a_body_that_does_not_end_is_given_up(make_application):
+    status, answer, headers = asyncio.run(ask(make_application(timeout=0.2), b'{"inst', last=False))
+    assert (status, answer) == (408, {"error": "the request did not arrive within 0.2 s"})
+    assert headers[b"connection"] == b"close"
+
+
+def test_a_body_that_is_too_large_is_not_read_to_its_end(make_application):
+    application = make_application(max_bytes=100, timeout=30)
+    chunks = [b" " * 60] * 2
+    status, answer, headers = asyncio.run(ask(application, *chunks, last=False))
+    assert status == 413
+    assert "larger than the largest of 100 bytes" in answer["error"]
+    assert headers[b"connection"] == b"close"
+
+
+def test_a_body_that_says_that_it_is_too_large_is_not_read_at_all(make_application):
+    said = [(b"content-length", b"1" * 30)]
+    status, *_ = asyncio.run(ask(make_application(max_bytes=100), last=False, headers=said))
+    assert status == 413
+
+
+def test_an_answer_that_does_not_come_is_given_up_and_the_next_is_answered(make_application, endpoint):
+    async def scenario():
+        application = make_application(timeout=0.2)
+        first = await ask(application, ROW)
+        endpoint.let_go.set()
+        return first, await ask(application, ROW)
+
+    (status, answer, _), (later, predicted, _) = asyncio.run(scenario())
+    assert (status, answer) == (504, {"error": "no answer within 0.2 s"})
+    assert (later, predicted) == (200, {"predictions": [3.0]})
+
+
+def test_more_requests_than_may_wait_are_sent_away_and_those_that_wait_are_answered(make_application, endpoint):
+    async def scenario():
+        application = make_application(max_waiting=3)
+        waiting = [asyncio.create_task(ask(application, ROW)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        refused = await ask(application, ROW)
+        endpoint.let_go.set()
+        return refused, await asyncio.gather(*waiting), await ask(application, ROW)
+
+    (status, answer, _), waited, after = asyncio.run(scenario())
+    assert status == 503
+    assert "3 requests are waiting already" in answer["error"]
+    assert [(status, answer) for status, answer, _ in [*waited, after]] == [(200, {"predictions": [3.0]})] * 4
+
+
+def test_a_large_body_is_answered_like_a_small_one(make_application, endpoint):
+    endpoint.let_go.set()
+    rows = np.arange(900, dtype=np.float32)
+    body = json.dumps({"instances": rows.tolist()}, indent=20).encode()
+    assert len(body) > 16_384
+    status, answer, _ = asyncio.run(ask(make_application(), body[:1000], body[1000:]))
+    assert status == 200
+    np.testing.assert_array_equal(answer["predictions"], 2 * rows)
+
+
+def test_a_failure_of_the_model_is_a_500_with_a_message_and_without_its_words(make_application, endpoint):
+    endpoint.failure = RuntimeError("a secret")
+    endpoint.let_go.set()
+    sent = []
+
+    # Starlette raises it again, for the server's log.
+    with pytest.raises(RuntimeError, match="a secret"):
+        asyncio.run(ask(make_application(), ROW, sent=sent))
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"]) == {"error": "the server failed to answer; its log says why"}

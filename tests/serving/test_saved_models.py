@@ -1,0 +1,75 @@
+"""Every model that comes with the checkout: small, with a card, and as good as it says."""
+
+import functools
+import re
+import shlex
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from tf_trpo.cli.presets import parse_settings
+from tf_trpo.environments import make_vector_environment
+from tf_trpo.serving.local_policy import LocalPolicy
+from tf_trpo.serving.model_versions import version_folders
+
+ROOT = Path(__file__).parents[2] / "saved_models"
+MODELS = sorted(path.name for path in ROOT.iterdir() if path.is_dir())
+EPISODES = 5
+LARGEST_BYTES = 2_000_000
+
+
+@functools.cache
+def loaded(name):
+    return LocalPolicy(ROOT / name)
+
+
+def test_there_is_one():
+    assert "CartPole-v1" in MODELS
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_small_and_says_where_it_comes_from(name):
+    files = [path for path in (ROOT / name).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < LARGEST_BYTES
+    metadata = loaded(name).metadata
+    assert metadata.environment == name
+    assert metadata.training_steps > 0
+    assert metadata.evaluation["episodes"] >= 20
+    assert {"tensorflow", "keras", "tf_trpo"} <= metadata.versions.keys()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_card_is_that_of_the_newest_version(name):
+    card = (ROOT / name / "README.md").read_text(encoding="utf-8")
+    metadata = loaded(name).metadata
+    assert f"Version {max(version_folders(ROOT / name))}:" in card
+    assert f"{metadata.training_steps:,} environment steps" in card
+    (returned,) = re.findall(r"^\| most likely \| (\S+) ± (\S+) \|", card, re.M)
+    evaluation = metadata.evaluation
+    assert returned == (f"{evaluation['mean_return']:.1f}", f"{evaluation['std_return']:.1f}")
+    assert re.search(r"^- Commit: [0-9a-f]{40}$", card, re.M)
+    command = shlex.split(re.search(r"^    (python scripts/train\.py .+)$", card, re.M)[1])
+    assert parse_settings(command[2:], prog="train").environment.env == name
+    assert f"tensorflow {metadata.versions['tensorflow']}" in card
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_returns_what_it_says(name):
+    policy = loaded(name)
+    try:
+        environments = make_vector_environment(policy.metadata.environment, EPISODES)
+    except gym.error.DependencyNotInstalled as error:
+        pytest.skip(str(error))
+    returns, running = np.zeros(EPISODES), np.ones(EPISODES, bool)
+    observations, _ = environments.reset(seed=20_000)
+    while running.any():
+        observations, rewards, terminated, truncated, _ = environments.step(policy.act(observations))
+        returns += np.where(running, rewards, 0.0)
+        running &= ~(terminated | truncated)
+    environments.close()
+    said = policy.metadata.evaluation
+    # Two means over other episodes: four standard errors of their difference.
+    error = said["std_return"] * np.sqrt(1 / EPISODES + 1 / said["episodes"])
+    assert abs(returns.mean() - said["mean_return"]) <= 4 * error + 0.01 * abs(said["mean_return"])

@@ -1,0 +1,85 @@
+"""Numbers that are not finite: which part of training had them, and when there were too many."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
+
+_logger = logging.getLogger(__name__)
+
+
+class TrainingFailedError(RuntimeError):
+    """Training cannot go on; the message names the cause, and the agent is as its last sound update left it."""
+
+
+class FaultLog:
+    """Counts faults, and logs each with its cause.
+
+    Args:
+      limit: faults in a row at which training ends, >= 1.
+
+    Attributes:
+      total: faults so far.
+      in_a_row: those since something went well.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if limit < 1:
+            raise ValueError(f"max_faults must be at least 1, got {limit}")
+        self._limit = limit
+        self._last = ""
+        self.total = 0
+        self.in_a_row = 0
+
+    def record(self, causes: Sequence[str], *, iteration: int, steps: int) -> None:
+        """Count and log what was wrong at one time; without a cause, all went well.
+
+        Args:
+          causes: in words.
+          iteration: in which it was.
+          steps: environment steps that were learned from until then.
+        """
+        if not causes:
+            self.in_a_row = 0
+            return
+        self.total += 1
+        self.in_a_row += 1
+        self._last = f"{'; '.join(causes)} (iteration {iteration}, after {steps} environment steps)"
+        _logger.warning("fault %d: %s", self.total, self._last)
+
+    def check(self) -> None:
+        """Raise TrainingFailedError if there were too many in a row."""
+        if self.in_a_row >= self._limit:
+            raise TrainingFailedError(f"{self.in_a_row} faults in a row, the last one: {self._last}")
+
+
+def update_faults(figures: Mapping[str, float]) -> list[str]:
+    """What was not finite in an update, whose figures these are; such a part of it has changed nothing."""
+    causes = []
+    searched = figures["train/line_search_status"]
+    if not math.isfinite(figures["train/gradient_norm"]):
+        causes.append("the policy gradient is not finite")
+    elif figures["train/cg_status"] == ConjugateGradientStatus.BREAKDOWN:
+        causes.append("a Fisher-vector product is not finite")
+    elif searched == LineSearchStatus.NOT_FINITE:
+        causes.append("the surrogate advantage, the KL or the weights of the new policy are not finite")
+    elif searched == LineSearchStatus.NO_DIRECTION and figures["train/cg_iterations"] > 0:
+        causes.append("the step has no finite length: the curvature along it is not a positive number")
+    if not math.isfinite(figures["train/value_loss"]):
+        causes.append("the value loss, its gradient or the fitted weights are not finite")
+    return causes
+
+
+def require_finite(groups: Mapping[str, Sequence[Any]]) -> None:
+    """Raise TrainingFailedError if a variable is not finite: what is kept and shipped never holds such a number."""
+    for group, variables in groups.items():
+        for position, variable in enumerate(variables):
+            values = np.asarray(variable.numpy())
+            if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+                raise TrainingFailedError(f"variable {position} of the {group} is not finite: nothing is written")

@@ -1,0 +1,158 @@
+"""Gymnasium's asynchronous vector environment that says which environment failed, and never waits for ever."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
+
+from tf_trpo.environments.failures import (
+    EnvironmentFailedError,
+    InvalidStepError,
+    described,
+    invalid_reward,
+    invalid_shape,
+)
+
+_INVALID = "tf_trpo/invalid"
+"""Key of an info: what is wrong with a step. Raised in its process, it would end that."""
+
+
+class GuardedAsyncVectorEnv(AsyncVectorEnv):
+    """An `AsyncVectorEnv` whose processes are watched.
+
+    Args:
+      makers: functions that make the environments, one for each process.
+      timeout: seconds that a step or a reset of all of them may take, > 0.
+      **kwargs: as for `AsyncVectorEnv`.
+
+    Raises:
+      EnvironmentFailedError: from `step` and `reset`: an environment raised, took too long, or its process died; by
+        then all processes are ended.
+      InvalidStepError: an observation has another shape than its space.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], gym.Env]], *, timeout: float, **kwargs: Any) -> None:
+        if not timeout > 0:
+            raise ValueError(f"the environments' timeout must be positive, got {timeout}")
+        self._timeout = timeout
+        self._failed = False
+        super().__init__([_InProcess(make, index) for index, make in enumerate(makers)], **kwargs)
+
+    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """As Gymnasium's."""
+        return self._watched(lambda: self.step_async(actions), lambda: self.step_wait(self._timeout))
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """As Gymnasium's."""
+        return self._watched(lambda: self.reset_async(seed, options), lambda: self.reset_wait(self._timeout))
+
+    def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
+        """Close the environments; processes of which one has failed are not asked, but ended."""
+        super().close_extras(timeout, terminate or self._failed)
+
+    def _watched(self, send: Callable[[], None], wait: Callable[[], Any]) -> Any:
+        try:
+            send()
+            result = wait()
+        except multiprocessing.TimeoutError:
+            late = [index for index, pipe in enumerate(self.parent_pipes) if not pipe.poll(0)]
+            failure = f"{_environments(late)} took more than {self._timeout:g} seconds"
+        except (EOFError, OSError):
+            dead = [process for process in self.processes if not _lives(process)]
+            codes = ", ".join(str(process.exitcode) for process in dead)
+            failure = f"{_environments(self.processes.index(process) for process in dead)} died (exit code {codes})"
+        else:
+            wrong = [text for text in result[-1].get(_INVALID, ()) if text]
+            if wrong:
+                raise InvalidStepError(wrong[0])
+            return result
+        self._end()
+        raise EnvironmentFailedError(failure)
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        """Raise what a process has raised; Gymnasium's own also warns, with a traceback for each."""
+        failed = [index for index, success in enumerate(successes) if not success]
+        if failed:
+            _, _, message, _ = self.error_queue.get(timeout=self._timeout)
+            self._end()
+            raise EnvironmentFailedError(str(message))
+
+    def _end(self) -> None:
+        self._failed = True
+        self._state = AsyncState.DEFAULT
+        for process in self.processes:
+            process.kill()
+
+
+class _InProcess:
+    """Makes an environment; in the process that steps it, one that is guarded."""
+
+    def __init__(self, make: Callable[[], gym.Env], index: int) -> None:
+        self._make = make
+        self._index = index
+        self._parent = os.getpid()
+
+    def __call__(self) -> gym.Env:
+        if os.getpid() == self._parent:
+            # The vector environment makes one for itself, to see its spaces.
+            return self._make()
+        # A terminal sends Ctrl-C to all processes of a command: the training's own finishes its iteration, and
+        # needs the environments for that.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return _Guarded(self._make(), self._index)
+
+
+class _Guarded(gym.Wrapper):
+    """Gives exceptions the environment's number, and a kind that can be sent; tells of what is misshapen by info."""
+
+    def __init__(self, env: gym.Env, index: int) -> None:
+        super().__init__(env)
+        self._index = index
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        try:
+            observation, info = self.env.reset(**kwargs)
+        except Exception as error:
+            raise EnvironmentFailedError(f"environment {self._index} raised {described(error)}") from error
+        return self._checked(observation, info)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except Exception as error:
+            raise EnvironmentFailedError(f"environment {self._index} raised {described(error)}") from error
+        observation, info = self._checked(observation, info)
+        try:
+            reward = float(reward)
+        except (TypeError, ValueError):
+            reward, info = 0.0, {_INVALID: invalid_reward(self._index, reward)}
+        return observation, reward, terminated, truncated, info
+
+    def _checked(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        space = self.env.observation_space
+        if isinstance(space, gym.spaces.Box) and np.shape(observation) != space.shape:
+            given = np.shape(observation)
+            return np.zeros(space.shape, space.dtype), {_INVALID: invalid_shape(self._index, given, space.shape)}
+        return observation, info
+
+
+def _environments(indices: Iterable[int]) -> str:
+    numbers = [str(index) for index in indices]
+    return f"environment {numbers[0]}" if len(numbers) == 1 else f"environments {', '.join(numbers)}"
+
+
+def _lives(process: Any) -> bool:
+    # A process whose pipe broke is about to be gone.
+    process.join(0.2)
+    return process.is_alive()

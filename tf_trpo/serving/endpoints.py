@@ -1,0 +1,49 @@
+"""What an exported model can be asked, as functions of tensors: one description for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
+
+
+class Endpoint(NamedTuple):
+    """A function of named tensors, and their names, shapes and types in its order."""
+
+    function: Callable[..., dict[str, tf.Tensor]]
+    inputs: tuple[tf.TensorSpec, ...]
+
+
+def endpoints(policy: Policy, value_function: ValueFunction, return_scale: RunningReturnScale) -> dict[str, Endpoint]:
+    """The endpoints of an agent, as `export_policy` describes them.
+
+    Args:
+      policy: the policy.
+      value_function: the value function, of scaled rewards.
+      return_scale: their scale, which the endpoint takes back.
+    """
+
+    def act(observations: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"actions": policy.to_environment(policy.act(observations))}
+
+    def act_stochastic(observations: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        noise = policy.noise([tf.shape(observations)[0]], seed)
+        return {"actions": policy.to_environment(policy.act(observations, noise))}
+
+    def value(observations: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"values": value_function(observations) / return_scale(tf.ones([]))}
+
+    def distribution(observations: tf.Tensor) -> dict[str, tf.Tensor]:
+        return policy.named_parameters(policy.distribution_parameters(observations))
+
+    observations = tf.TensorSpec((None, *policy.observation_shape), tf.float32, name="observations")
+    seed = tf.TensorSpec((2,), tf.int32, name="seed")
+    return {
+        "act": Endpoint(act, (observations,)),
+        "act_stochastic": Endpoint(act_stochastic, (observations, seed)),
+        "value": Endpoint(value, (observations,)),
+        "distribution": Endpoint(distribution, (observations,)),
+    }

@@ -1,0 +1,104 @@
+"""What an exported model says of itself, as JSON beside it: no TensorFlow is needed to read it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+METADATA_FILE = Path("assets.extra") / "tf_trpo.json"
+"""Within a version's folder. TensorFlow Serving reads nothing of assets.extra but its warm-up requests."""
+_LARGEST_BYTES = 16 * 2**20
+_FORMAT = 1
+
+
+class MetadataError(ValueError):
+    """A version's folder holds no metadata, or they are not those of its files."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a model comes from; what is not known is None.
+
+    Attributes:
+      environment: Gymnasium's id.
+      training_steps: environment steps of the training.
+      evaluation: mean_return, std_return, mean_length and episodes, with the most likely actions.
+    """
+
+    environment: str | None = None
+    training_steps: int | None = None
+    evaluation: dict[str, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelMetadata:
+    """What is known of a model.
+
+    Attributes:
+      environment, training_steps, evaluation: see `Origin`.
+      observation_space: type, shape and dtype.
+      action_space: type, with n and start, or with shape, low and high (None where there is no bound); None
+        where the policy does not know.
+      observation_statistics: mean, variance and count of the observations seen; None without normalisation.
+      versions: package -> version, of the process that wrote the model.
+    """
+
+    environment: str | None
+    observation_space: dict[str, Any]
+    action_space: dict[str, Any] | None
+    observation_statistics: dict[str, Any] | None
+    training_steps: int | None
+    evaluation: dict[str, float] | None
+    versions: dict[str, str | None]
+
+
+def write_metadata(folder: Path, metadata: ModelMetadata) -> None:
+    """Write a version's metadata, and the sums of all its files, which have to be there already."""
+    path = folder / METADATA_FILE
+    path.parent.mkdir(exist_ok=True)
+    content = {"format": _FORMAT, **dataclasses.asdict(metadata), "files": _sums(folder)}
+    # JSON has no infinity or NaN.
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_metadata(folder: Path) -> ModelMetadata:
+    """The metadata of a version, when all its files are those that were written with them.
+
+    The sums find a copy that is not whole yet, or damaged. They are no signature: who writes a program of his own
+    there can write its sums as well.
+
+    Raises:
+      MetadataError: there are none, they cannot be understood, or a file is missing, changed or added.
+    """
+    path = folder / METADATA_FILE
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise MetadataError(f"{path} is too large")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != _FORMAT:
+            raise MetadataError(f"{path} is of another format than this version of tf_trpo knows")
+        sums = content.pop("files")
+        metadata = ModelMetadata(**content)
+    except FileNotFoundError:
+        raise MetadataError(f"{folder} has no {METADATA_FILE}: tf_trpo did not write it") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise error if isinstance(error, MetadataError) else MetadataError(f"{path} cannot be read: {error}") from None
+    found = _sums(folder)
+    if found != sums:
+        differing = sorted(name for name in {*found, *sums} if found.get(name) != sums.get(name))
+        raise MetadataError(f"{folder} is not whole: {', '.join(differing)} is missing, changed or new")
+    return metadata
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file but the metadata."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / METADATA_FILE)
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,52 @@
+"""NAME/VERSION/, the layout of TensorFlow Serving: finding versions, and adding one that is whole from the start."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def version_folders(model: Path) -> dict[int, Path]:
+    """The versions of a model, lowest first; other entries of its folder are passed over.
+
+    Raises:
+      OSError: the folder cannot be read.
+    """
+    numbered = {
+        int(entry.name): entry
+        for entry in model.iterdir()
+        # "01" and "1" would be one version with two folders.
+        if entry.name.isascii() and entry.name.isdecimal() and str(int(entry.name)) == entry.name and entry.is_dir()
+    }
+    return dict(sorted(numbered.items()))
+
+
+def add_version(model: Path, write: Callable[[Path], None]) -> Path:
+    """Write the next version of a model.
+
+    A server that watches the folder never sees half a version: it is written under another name, and gets its
+    number when it is whole. One that is there is never replaced, also when two write at the same time.
+
+    Args:
+      model: folder of the model; made when missing.
+      write: given a path that does not exist, makes a folder there and fills it.
+
+    Returns:
+      The folder of the new version.
+    """
+    model.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=model, prefix=".writing-") as folder:
+        written = Path(folder) / "version"
+        write(written)
+        while True:
+            target = model / str(max(version_folders(model), default=0) + 1)
+            try:
+                os.rename(written, target)
+            except OSError:
+                # Another writer took the number: a folder with content is not renamed over.
+                if not target.exists():
+                    raise
+            else:
+                return target

@@ -1,0 +1,123 @@
+"""The newest good version of a model, while versions come and go."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from tf_trpo.serving.model_versions import version_folders
+from tf_trpo.serving.saved_model import SavedModel
+
+_logger = logging.getLogger(__name__)
+
+_Fingerprint: TypeAlias = frozenset[tuple[str, int, int]]
+
+
+class VersionStatus(NamedTuple):
+    """TensorFlow Serving's state of a version: LOADING, AVAILABLE, or END after it was replaced or has failed."""
+
+    state: Literal["LOADING", "AVAILABLE", "END"]
+    error_code: str = "OK"
+    error_message: str = ""
+
+
+class ModelWatcher:
+    """Loads the newest version of a model, looks for newer ones, and replaces it when one is loaded.
+
+    A version that cannot be loaded replaces nothing. It is tried again when its files have changed: someone may
+    still be copying it. When the version in service is removed, the newest that is left takes its place. A request
+    holds on to the version that it began with.
+
+    Args:
+      folder: of the model, NAME of NAME/VERSION/.
+      name: of the model; by default its folder's.
+      trust: load programs that tf_trpo did not write.
+    """
+
+    def __init__(self, folder: Path, *, name: str | None = None, trust: bool = False) -> None:
+        self.folder = folder
+        self.name = folder.resolve().name if name is None else name
+        self._trust = trust
+        self._current: SavedModel | None = None
+        self._statuses: dict[int, VersionStatus] = {}
+        self._failed: dict[int, _Fingerprint] = {}
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def current(self) -> SavedModel | None:
+        """The version in service; None before the first look has found one."""
+        return self._current
+
+    @property
+    def statuses(self) -> dict[int, VersionStatus]:
+        """What became of every version that was looked at, lowest first."""
+        return dict(sorted(self._statuses.copy().items()))
+
+    def look(self) -> None:
+        """Bring the newest version that can be loaded into service; not from two threads at once.
+
+        Raises:
+          OSError: the folder cannot be read.
+        """
+        folders = version_folders(self.folder)
+        for version in sorted(folders, reverse=True):
+            if self._current is not None and version == self._current.version:
+                return
+            if self._load(version, folders[version]):
+                return
+
+    def _load(self, version: int, folder: Path) -> bool:
+        fingerprint = _fingerprint(folder)
+        if self._failed.get(version) == fingerprint:
+            return False
+        self._statuses[version] = VersionStatus("LOADING")
+        try:
+            model = SavedModel(version, folder, trust=self._trust)
+        except Exception as error:  # whatever a file that is no good makes TensorFlow raise
+            reason = " ".join(str(error).split()) or type(error).__name__
+            _logger.warning("version %d cannot be served: %s", version, reason)
+            self._statuses[version] = VersionStatus("END", "FAILED_PRECONDITION", reason[:1000])
+            self._failed[version] = fingerprint
+            return False
+        replaced, self._current = self._current, model
+        self._statuses[version] = VersionStatus("AVAILABLE")
+        if replaced is not None:
+            self._statuses[replaced.version] = VersionStatus("END")
+        _logger.info("version %d of %s is in service", version, self.name)
+        return True
+
+    def start(self, seconds: float) -> None:
+        """Look every so many seconds, in a thread of its own, until `stop`."""
+        self._thread = threading.Thread(target=self._run, args=(seconds,), name="model-watcher", daemon=True)
+        self._thread.start()
+
+    def _run(self, seconds: float) -> None:
+        unreadable = False
+        while not self._stopped.wait(seconds):
+            try:
+                self.look()
+                unreadable = False
+            except OSError as error:
+                if not unreadable:
+                    _logger.warning("%s cannot be read: %s", self.folder, error)
+                unreadable = True
+
+    def stop(self) -> None:
+        """Look no more; a version that is being loaded is waited for."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _fingerprint(folder: Path) -> _Fingerprint:
+    found: set[tuple[str, int, int]] = set()
+    for path in folder.rglob("*"):
+        # It may be renamed or removed while it is looked at.
+        with contextlib.suppress(OSError):
+            status: Any = path.stat()
+            found.add((str(path), status.st_size, status.st_mtime_ns))
+    return frozenset(found)
