@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any
 
 import gymnasium as gym
@@ -45,14 +46,15 @@ class EpisodeVideo:
           ValueError: the environment cannot be rendered; the message says why.
         """
         try:
-            with self._open() as environments:
+            # Renderers warn about what they then fail by.
+            with warnings.catch_warnings(action="ignore"), self._open() as environments:
                 environments.reset(seed=self._seed)
                 _rendered(environments)
         except Exception as error:  # what a renderer raises is as manifold as renderers are
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
                 f"{self._env} cannot be filmed: {reason} (classic control and toy text need "
-                'pip install "tf_trpo[play]"; video_every 0 trains without)'
+                'pip install "tf_trpo[play]", MuJoCo a display or MUJOCO_GL=egl; video_every 0 trains without)'
             ) from None
 
     def record(self, agent: Any) -> bytes:

@@ -13,6 +13,8 @@ LARGEST: Mapping[str, int] = {
     "total_steps": 10**15,
     "eval_every": 10**15,
     "checkpoint_every": 10**15,
+    "histogram_every": 10**15,
+    "video_every": 10**15,
     "eval_episodes": 1_000_000,
     "episodes": 1_000_000,
     "threads": 1024,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Mapping
 from importlib import resources
@@ -69,13 +68,13 @@ def _results(run: RunFolder, history: Mapping[str, Column]) -> dict[str, str]:
 
 
 def _evaluation(run: RunFolder) -> dict[str, str]:
-    if not run.evaluation.is_file():
+    result = run.read_evaluation()
+    if result is None:
         return {"return after training": "not evaluated yet"}
     try:
-        result = json.loads(run.evaluation.read_text(encoding="utf-8"))
-        text = f"{result['mean_return']:.2f} ± {result['std_return']:.2f} over {result['episodes']} episodes"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{run.evaluation} cannot be read: {error}") from None
+        text = f"{result['mean_return']:.2f} ± {result['std_return']:.2f} over {result['episodes']:.0f} episodes"
+    except KeyError as error:
+        raise UsageError(f"{run.evaluation} cannot be read: it has no {error}") from None
     return {"return after training": text}
 
 

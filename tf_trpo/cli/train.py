@@ -163,9 +163,9 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
             backend=settings.environment.backend,
             env_timeout=settings.environment.env_timeout,
             seed=settings.run.seed,
+            verbose=0 if settings.run.quiet else 1,
             max_faults=settings.run.max_faults,
             callbacks=[signals, *_callbacks(settings, folder, resume=resume), *at_start],
-            verbose=0 if settings.run.quiet else 1,
             resume_from=folder.checkpoints if resume else None,
         )
     except KeyboardInterrupt:
