@@ -121,8 +121,7 @@ def test_standard_output_says_how_it_went_and_what_to_do_next(run, trained):
     result = json.loads((run / "evaluation.json").read_text())
     assert f"Mean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over 4 episodes" in trained.stdout
     assert "Run folder: my run\n" in trained.stdout
-    assert "-e MODEL_NAME=CartPole-v1 " in trained.stdout
-    assert shlex.quote(f"{run / 'saved_model'}:/models/CartPole-v1") in trained.stdout
+    assert "-m tf_trpo serve 'my run/saved_model' --name CartPole-v1\n" in trained.stdout
 
 
 def test_the_commands_that_it_says_can_be_copied_and_run(run, trained, workplace):
