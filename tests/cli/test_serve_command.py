@@ -42,6 +42,10 @@ def test_a_folder_without_a_model(refused, tmp_path):
     assert "1 holds no saved_model.pb" in refused("serve", tmp_path, progress_lines=0)
 
 
+def test_a_version_instead_of_its_model(refused, model):
+    assert f"1 holds no version: a folder with a number for a name; serve {model}" in refused("serve", model / "1")
+
+
 def test_a_damaged_model_and_one_of_others(refused, model, tmp_path):
     shutil.copytree(model, tmp_path / "model")
     metadata = tmp_path / "model" / "1" / "assets.extra" / "tf_trpo.json"

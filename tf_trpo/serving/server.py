@@ -54,7 +54,8 @@ def serve(
     watcher.look()
     if watcher.current is None:
         reasons = [status.error_message for status in watcher.statuses.values()]
-        raise ModelError("; ".join(reasons) or f"{folder} holds no version: a folder with a number for a name")
+        above = f"; serve {folder.resolve().parent}" if (folder / "saved_model.pb").is_file() else ""
+        raise ModelError("; ".join(reasons) or f"{folder} holds no version: a folder with a number for a name{above}")
     api = RestApi(watcher, limits, batching=batching, threads=threads or os.cpu_count() or 1)
     config = uvicorn.Config(
         api.application(),
