@@ -98,6 +98,13 @@ def test_the_unit_of_rewards_changes_nothing(exponent, reference, make_agent):
             np.testing.assert_array_equal(weight.numpy(), expected.numpy())
 
 
+def test_huge_observations_are_normalised_as_far_as_float32_goes(make_agent):
+    agent, _ = trained(make_agent, {"observation": 1e30})
+    normalization = agent.policy.normalization
+    assert float(normalization.count.numpy()) > 100
+    np.testing.assert_array_equal(normalization.variance.numpy(), np.full(3, np.finfo(np.float32).max))
+
+
 def test_an_evaluation_of_episodes_without_end_ends(make_agent):
     agent = make_agent(Extreme)
     with pytest.warns(UserWarning, match=r"an episode had no end after \d+ steps; it is cut there"):

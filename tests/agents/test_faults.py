@@ -11,7 +11,8 @@ import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.agents import TrainingFailedError, iteration
-from tf_trpo.callbacks import Checkpoint
+from tf_trpo.agents.faults import require_finite
+from tf_trpo.callbacks import Checkpoint, Evaluate
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.optimizers import trust_region
 from tf_trpo.optimizers.objective import Objective
@@ -225,16 +226,36 @@ def test_a_value_regression_that_is_not_finite_is_taken_back(fault, make_agent, 
     assert_finite(agent)
 
 
-def test_statistics_that_are_not_finite_are_left_out(make_agent, monkeypatch):
+def test_statistics_that_are_not_finite_are_left_out_and_counted(make_agent, monkeypatch):
     moments = iteration.weighted_moments
     monkeypatch.setattr(
         iteration, "weighted_moments", lambda samples, weights: tuple(nan_like(m) for m in moments(samples, weights))
     )
     agent = make_agent(Faulty)
-    fit(agent, Faulty())
+    cause = "^2 faults in a row, the last one: the moments of the observations or of the returns are not finite"
+    with pytest.raises(TrainingFailedError, match=cause):
+        fit(agent, Faulty(), 9, max_faults=2)
     assert_finite(agent)
     assert float(agent.policy.normalization.count.numpy()) == 0
     assert float(agent.return_scale.count.numpy()) == 0
+
+
+def test_an_evaluation_with_a_number_that_is_not_finite_ends_the_run_which_is_saved(make_agent, tmp_path):
+    agent = make_agent(Faulty)
+    environment = Faulty()
+    evaluation = Evaluate(lambda: Faulty(from_step(5, reward=NAN)), 40, episodes=2)
+    with pytest.raises(
+        EnvironmentFailedError, match=r"gave a reward that is not finite \(nan\), in row 4 of an evaluation$"
+    ):
+        fit(agent, environment, 9, callbacks=[evaluation, Checkpoint(tmp_path, 10**6)])
+    make_agent(Faulty).load_checkpoint(tmp_path)
+
+
+def test_a_number_of_any_float_type_is_looked_at():
+    for dtype in ("float16", "bfloat16", "float32", "float64"):
+        require_finite({"agent": [tf.Variable([1.0, 2.0], dtype=dtype), tf.Variable([3])]})
+        with pytest.raises(TrainingFailedError, match=r"^variable 0 of the agent is not finite"):
+            require_finite({"agent": [tf.Variable([1.0, NAN], dtype=dtype)]})
 
 
 @pytest.mark.parametrize("write", ["save", "export", "checkpoint"])

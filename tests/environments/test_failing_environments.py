@@ -1,5 +1,6 @@
 """Environments that raise, hang, die or give nonsense: who, and how, in one line, and no process stays."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -42,7 +43,11 @@ class Scripted(gym.Env):
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.behaviour == "exit":
                 os._exit(7)
+            if self.behaviour == "leave":
+                raise SystemExit(0)
             observation = np.zeros(3, np.float32) if self.behaviour == "misshapen" else observation
+            if self.behaviour == "words":
+                observation = np.array(["one", "two"])
             reward = "much" if self.behaviour == "no reward" else reward
         return observation, reward, False, False, {}
 
@@ -71,6 +76,9 @@ def close(environments):
 
 FAILURES = {
     ("sync", "raise"): "^environment 1 raised ValueError: boom and more$",
+    ("sync", "leave"): "^environment 1 raised SystemExit: 0$",
+    ("async", "leave"): "^environment 1 raised SystemExit: 0$",
+    ("async", "words"): "^environment 1 raised ValueError: could not convert string to float",
     ("async", "raise"): "^environment 1 raised ValueError: boom and more$",
     ("async", "raise what cannot be sent"): "^environment 1 raised UnsendableError: payload$",
     ("async", "hang"): "^environment 1 took more than 1.5 seconds$",
@@ -87,11 +95,81 @@ def test_a_failure_names_the_environment(backend, behaviour):
     close(environments)
 
 
-def test_a_reset_that_raises_is_a_failure():
-    environments = make_vector_environment(lambda: Scripted("raise when reset"), 3, backend="async")
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_a_reset_that_raises_is_a_failure(backend):
+    environments = make_vector_environment(lambda: Scripted("raise when reset"), 3, backend=backend)
     with pytest.raises(EnvironmentFailedError, match=r"^environment 1 raised KeyError: 'no level'$"):
         environments.reset(seed=[10, 11, 12])
     close(environments)
+
+
+class InItsProcess(Scripted):
+    """Behaves when made, or closed, in a process of its own."""
+
+    def __init__(self, behaviour):
+        super().__init__(behaviour)
+        if multiprocessing.parent_process() is not None:
+            if behaviour == "raise when made":
+                raise ConnectionError("no server")
+            if behaviour == "hang when made":
+                time.sleep(600)
+
+    def close(self):
+        if multiprocessing.parent_process() is not None and self.behaviour == "hang when closed":
+            time.sleep(600)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ("raise when made", "^environment [01] cannot be made: ConnectionError: no server$"),
+        ("hang when made", "^environments 0, 1 took more than 1 seconds$"),
+    ],
+)
+def test_an_environment_that_cannot_be_made_in_its_process_is_a_failure(behaviour, message):
+    with pytest.raises(EnvironmentFailedError, match=message):
+        make_vector_environment(lambda: InItsProcess(behaviour), 2, backend="async", timeout=1.0)
+    assert not multiprocessing.active_children()
+
+
+def test_an_environment_that_does_not_close_is_ended():
+    environments = make_vector_environment(lambda: InItsProcess("hang when closed"), 2, backend="async", timeout=1.0)
+    environments.reset(seed=0)
+    close(environments)
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_an_environment_that_cannot_be_made_is_a_failure(backend):
+    def make():
+        raise ZeroDivisionError("half a server")
+
+    with pytest.raises(
+        EnvironmentFailedError, match=r"^the environment cannot be made: ZeroDivisionError: half a server$"
+    ):
+        make_vector_environment(make, 2, backend=backend)
+
+
+def test_observations_that_are_no_box_are_guarded_too():
+    class Lake(gym.Env):
+        observation_space = action_space = gym.spaces.Discrete(3)
+
+        def reset(self, *, seed=None, options=None):
+            return 0, {}
+
+        def step(self, action):
+            if action == 1:
+                raise LookupError("thin ice")
+            return "deep" if action else 2, 1.0, False, False, {}
+
+    environments = make_vector_environment(Lake, 2)
+    observations, _ = environments.reset(seed=3)
+    np.testing.assert_array_equal(observations, [[1, 0, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(environments.step(np.array([0, 0]))[0], [[0, 0, 1], [0, 0, 1]])
+    with pytest.raises(EnvironmentFailedError, match=r"^environment 1 raised LookupError: thin ice$"):
+        environments.step(np.array([0, 1]))
+    environments.reset()
+    with pytest.raises(InvalidStepError, match=r"^an observation is not of its space"):
+        environments.step(np.array([2, 0]))
 
 
 @pytest.mark.parametrize("backend", ["sync", "async"])
@@ -115,10 +193,18 @@ def test_after_an_invalid_step_the_environments_can_be_reset(backend, behaviour,
     close(environments)
 
 
-def test_ctrl_c_reaches_the_training_and_not_its_environments():
+def test_words_in_place_of_numbers_are_an_invalid_step():
+    environments = stepped("sync", "words")
+    with pytest.raises(InvalidStepError, match=r"^environment 1 gave an observation that holds no numbers$"):
+        environments.step(np.zeros(3, np.int64))
+    close(environments)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_ends_no_environment(number):
     environments = stepped("async", "none")
     for process in environments.processes:
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
     time.sleep(0.2)
     observations = environments.step(np.zeros(3, np.int64))[0]
     np.testing.assert_array_equal(observations, np.full([3, 2], 0.5))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.models import Policy
 from tf_trpo.rollouts import (
     Collector,
@@ -53,7 +54,22 @@ def evaluate_policy(
       stochastic: sample actions instead of taking the mode.
       seed: of environments and actions.
       max_episode_steps: where an episode that does not end is cut in pieces, at the next look.
+
+    Raises:
+      EnvironmentFailedError: an environment raised, hung or died, or gave what is not finite.
     """
+    try:
+        counted = _episodes(policy, environments, episodes, stochastic, seed, max_episode_steps)
+    except (EnvironmentFailedError, InvalidStepError) as error:
+        raise EnvironmentFailedError(f"{error} of an evaluation") from error
+    returns = [episode.episode_return for episode in counted]
+    lengths = [episode.length for episode in counted]
+    return Evaluation(float(np.mean(returns)), float(np.std(returns)), float(np.mean(lengths)), episodes)
+
+
+def _episodes(
+    policy: Policy, environments: VectorEnv, episodes: int, stochastic: bool, seed: int, max_episode_steps: int
+) -> list[Episode]:
     num_envs = environments.num_envs
     shares = [len(share) for share in np.array_split(np.arange(episodes), num_envs)]
     actor = make_actor(policy, num_envs, deterministic=not stochastic)
@@ -69,10 +85,7 @@ def evaluate_policy(
         for index in np.flatnonzero(tracker.lengths >= max_episode_steps).tolist():
             cut = tracker.cut(index)
             if len(finished[index]) < shares[index]:
-                warnings.warn(f"an episode had no end after {cut.length} steps; it is cut there", stacklevel=3)
+                warnings.warn(f"an episode had no end after {cut.length} steps; it is cut there", stacklevel=4)
             finished[index].append(cut)
         chunk += 1
-    counted = [episode for done, share in zip(finished, shares, strict=True) for episode in done[:share]]
-    returns = [episode.episode_return for episode in counted]
-    lengths = [episode.length for episode in counted]
-    return Evaluation(float(np.mean(returns)), float(np.std(returns)), float(np.mean(lengths)), episodes)
+    return [episode for done, share in zip(finished, shares, strict=True) for episode in done[:share]]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import tensorflow as tf
 
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
 
@@ -73,6 +73,8 @@ def update_faults(figures: Mapping[str, float]) -> list[str]:
         causes.append("the step has no finite length: the curvature along it is not a positive number")
     if not math.isfinite(figures["train/value_loss"]):
         causes.append("the value loss, its gradient or the fitted weights are not finite")
+    if not figures["train/statistics_are_finite"]:
+        causes.append("the moments of the observations or of the returns are not finite")
     return causes
 
 
@@ -80,6 +82,6 @@ def require_finite(groups: Mapping[str, Sequence[Any]]) -> None:
     """Raise TrainingFailedError if a variable is not finite: what is kept and shipped never holds such a number."""
     for group, variables in groups.items():
         for position, variable in enumerate(variables):
-            values = np.asarray(variable.numpy())
-            if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+            values = tf.convert_to_tensor(variable)
+            if values.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(values)):
                 raise TrainingFailedError(f"variable {position} of the {group} is not finite: nothing is written")

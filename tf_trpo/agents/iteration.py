@@ -129,13 +129,13 @@ class Learner:
 
     def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:
         steps = _Steps.of(rollout)
-        rewards, carry = self._scaled_rewards(steps, carry)
+        rewards, carry, sound = self._scaled_rewards(steps, carry)
         values = self._values(rollout.observations)
         advantages, targets = self._advantages_and_targets(steps, rewards, values)
         observations = _flat(rollout.observations[:-1])
         batch = self._batch(observations, _flat(rollout.actions), _flat(advantages), steps.weights)
         moments = Moments(*weighted_moments(observations, steps.weights), steps.count)
-        return Prepared(batch, _flat(values[:-1]), _flat(targets), moments), carry
+        return Prepared(batch, _flat(values[:-1]), _flat(targets), moments, sound), carry
 
     def _batch(self, observations: tf.Tensor, actions: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor) -> Batch:
         """The batch, and how its advantages came from those in the environment's own units."""
@@ -154,14 +154,15 @@ class Learner:
         if isinstance(self._policy, GaussianPolicy):
             metrics["train/std"] = weighted_mean(self._policy.std(parameters), batch.weights)
         # Last of all: every figure of this iteration is by the statistics that the policy acted with.
-        _update_normalization(self._policy, prepared.moments)
+        sound = _update_normalization(self._policy, prepared.moments)
+        metrics["train/statistics_are_finite"] = sound & prepared.sound
         # No trust region bounds what that does to the policy: much in the first iterations, and ever less.
         moved = self._map(self._policy.distribution_parameters, batch.observations)
         metrics["train/normalization_kl"] = weighted_mean(self._policy.divergence(parameters, moved), batch.weights)
         return metrics
 
     def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> Metrics:
-        batch, values, targets, moments = prepared
+        batch, values, targets, moments, _ = prepared
         # The value function is fitted under the statistics that it will be used with.
         _update_normalization(self._value_function, moments)
         value_loss = fit_value_function(
@@ -182,16 +183,20 @@ class Learner:
     def _map(self, function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
         return map_over_chunks(function, rows, self._settings.chunk_size)
 
-    def _scaled_rewards(self, steps: _Steps, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rewards over the std of the return so far, these rows included: one scale for all of them."""
+    def _scaled_rewards(self, steps: _Steps, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Rewards over the std of the return so far, these rows included: one scale for all of them.
+
+        Returns:
+          The rewards, the new carry, and whether the returns' moments were finite.
+        """
         if not self._settings.normalize_rewards:
-            return steps.rewards, carry
+            return steps.rewards, carry, tf.constant(True)
         ended = tf.maximum(steps.terminated, steps.truncated)
         returns, carry = discounted_return_so_far(steps.rewards, ended, carry, gamma=self._settings.gamma)
         mean, variance = weighted_moments(_flat(returns), steps.weights)
-        self._return_scale.update(Moments(mean, variance, steps.count))
+        sound = self._return_scale.update(Moments(mean, variance, steps.count))
         # A sum that overflowed begins anew.
-        return self._return_scale(steps.rewards), tf.where(tf.math.is_finite(carry), carry, 0.0)
+        return self._return_scale(steps.rewards), tf.where(tf.math.is_finite(carry), carry, 0.0), sound
 
     def _values(self, observations: tf.Tensor) -> tf.Tensor:
         return tf.reshape(self._map(self._value_function, _flat(observations)), observations.shape[:2])
@@ -207,18 +212,22 @@ class Learner:
         return advantages, lambda_returns(advantages, values)
 
 
-def _update_normalization(model: Policy | ValueFunction, moments: Moments) -> None:
-    if model.normalization is not None:
-        model.normalization.update(moments)
+def _update_normalization(model: Policy | ValueFunction, moments: Moments) -> tf.Tensor:
+    """Whether the moments were finite, or are not needed."""
+    return tf.constant(True) if model.normalization is None else model.normalization.update(moments)
 
 
 class Prepared(NamedTuple):
-    """What an update learns from: N samples, V [N] and its targets [N], and the observations' moments."""
+    """What an update learns from.
+
+    N samples, V [N] and its targets [N], the observations' moments, and whether those of the returns were finite.
+    """
 
     batch: Batch
     values: tf.Tensor
     targets: tf.Tensor
     moments: Moments
+    sound: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True)

@@ -219,19 +219,20 @@ class TrainingLoop:
 
     def _rollout(self, iteration: int, noise: np.ndarray) -> Rollout:
         """The first rollout of sound numbers; after one with others, all environments begin new episodes."""
+        steps = int(self._agent.env_steps.numpy())
         for attempt in itertools.count(1):
             try:
-                return self._collector.collect(noise)
-            except InvalidStepError as fault:
-                steps = int(self._agent.env_steps.numpy())
-                self._faults.record([str(fault)], iteration=iteration, steps=steps)
-                self._faults.check()
+                try:
+                    return self._collector.collect(noise)
+                except InvalidStepError as fault:
+                    self._faults.record([str(fault)], iteration=iteration, steps=steps)
+                    self._faults.check()
                 self._collector.restart(self._reset_seeds(iteration, attempt))
-                self._discounted_returns = tf.zeros_like(self._discounted_returns)
-                self._report.tracker.restart()
             except EnvironmentFailedError as failure:
-                where = f"of the rollout of iteration {iteration}, after {int(self._agent.env_steps.numpy())} steps"
+                where = f"of the rollout of iteration {iteration}, after {steps} steps"
                 raise EnvironmentFailedError(f"{failure} {where}") from failure
+            self._discounted_returns = tf.zeros_like(self._discounted_returns)
+            self._report.tracker.restart()
         raise AssertionError
 
 

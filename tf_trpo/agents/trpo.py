@@ -295,7 +295,7 @@ class TRPO(keras.Model):
 
         Raises:
           ValueError: the environment does not fit the agent, or a setting out of range.
-          EnvironmentFailedError, InvalidStepError: an environment raised, or gave what is not finite.
+          EnvironmentFailedError: an environment raised, or gave what is not finite.
         """
         if episodes < 1:
             raise ValueError(f"episodes must be at least 1, got {episodes}")

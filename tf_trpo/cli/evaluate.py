@@ -62,12 +62,12 @@ def _evaluate(settings: EvaluateSettings) -> dict[str, float]:
     start_tensorflow()
     import gymnasium as gym
 
-    from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+    from tf_trpo.environments import EnvironmentFailedError
 
     agent = folder.load_agent()
     try:
         return agent.evaluate(env, settings.episodes, stochastic=settings.stochastic, seed=settings.seed)
-    except (EnvironmentFailedError, InvalidStepError) as error:
+    except EnvironmentFailedError as error:
         raise FailedError(f"{env} failed: {error}") from None
     except (ValueError, ImportError, gym.error.Error) as error:
         raise UsageError(f"{folder.config}: env {env}: {error}") from None

@@ -81,7 +81,7 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     import tf_trpo
     from tf_trpo.agents import UpdateSettings
     from tf_trpo.agents.construction import check_fit
-    from tf_trpo.environments import open_vector_environment
+    from tf_trpo.environments import EnvironmentFailedError, open_vector_environment
 
     env, seed, value = settings.environment.env, settings.run.seed, settings.value
     flat = settings.flat()
@@ -101,6 +101,8 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
             jit_compile=settings.algorithm.jit_compile,
             **update,
         )
+    except EnvironmentFailedError as error:
+        raise FailedError(f"env {env}: {error}") from None
     except (ValueError, ImportError, gym.error.Error) as error:
         raise UsageError(str(error)) from None
     return agent
@@ -182,12 +184,12 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
 
 
 def _evaluated(agent: tf_trpo.TRPO, settings: TrainSettings) -> dict[str, float]:
-    from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+    from tf_trpo.environments import EnvironmentFailedError
 
     env = settings.environment.env
     try:
         return agent.evaluate(env, settings.run.eval_episodes, seed=settings.run.seed)
-    except (EnvironmentFailedError, InvalidStepError) as error:
+    except EnvironmentFailedError as error:
         raise FailedError(f"the agent is trained and saved, but {env} failed in its evaluation: {error}") from None
 
 

@@ -21,6 +21,11 @@ def invalid_shape(index: int, shape: tuple[int, ...], expected: tuple[int, ...] 
     return f"environment {index} gave an observation of shape {shape}, its space has {expected}"
 
 
+def invalid_observation(index: int) -> str:
+    """What to say of an observation that its space cannot hold."""
+    return f"environment {index} gave an observation that holds no numbers"
+
+
 def invalid_reward(index: int, reward: object) -> str:
     """What to say of a reward that is no number."""
     return f"environment {index} gave a reward that is no number, but a {type(reward).__name__}"

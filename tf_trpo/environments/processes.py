@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,6 +25,8 @@ from tf_trpo.environments.failures import (
 
 _INVALID = "tf_trpo/invalid"
 """Key of an info: what is wrong with a step. Raised in its process, it would end that."""
+_PATIENCE = 30.0
+"""Seconds that environments may take to close, at most."""
 
 
 class GuardedAsyncVectorEnv(AsyncVectorEnv):
@@ -57,8 +61,23 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
         return self._watched(lambda: self.reset_async(seed, options), lambda: self.reset_wait(self._timeout))
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
-        """Close the environments; processes of which one has failed are not asked, but ended."""
-        super().close_extras(timeout, terminate or self._failed)
+        """Ask the environments to close, and end those that do not, or all if one has failed."""
+        if not (terminate or self._failed or self._state != AsyncState.DEFAULT):
+            with contextlib.suppress(OSError):
+                for pipe in self.parent_pipes:
+                    pipe.send(("close", None))
+            deadline = time.monotonic() + min(self._timeout, _PATIENCE)
+            for process in self.processes:
+                process.join(max(0.0, deadline - time.monotonic()))
+        self._end()
+        for process, pipe in zip(self.processes, self.parent_pipes, strict=True):
+            process.join()
+            pipe.close()
+
+    def _check_spaces(self) -> None:
+        # Gymnasium's own waits for ever for an environment that is never made.
+        self._watched(lambda: self.call_async("spec"), lambda: (*self.call_wait(self._timeout), {}))
+        super()._check_spaces()
 
     def _watched(self, send: Callable[[], None], wait: Callable[[], Any]) -> Any:
         try:
@@ -83,9 +102,11 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
         """Raise what a process has raised; Gymnasium's own also warns, with a traceback for each."""
         failed = [index for index, success in enumerate(successes) if not success]
         if failed:
-            _, _, message, _ = self.error_queue.get(timeout=self._timeout)
+            index, kind, message, _ = self.error_queue.get(timeout=self._timeout)
             self._end()
-            raise EnvironmentFailedError(str(message))
+            if kind is EnvironmentFailedError:
+                raise EnvironmentFailedError(str(message))
+            raise EnvironmentFailedError(f"environment {index} raised {kind.__name__}: {message}")
 
     def _end(self) -> None:
         self._failed = True
@@ -106,11 +127,26 @@ class _InProcess:
         if os.getpid() == self._parent:
             # The vector environment makes one for itself, to see its spaces.
             return self._make()
-        # A terminal sends Ctrl-C to all processes of a command: the training's own finishes its iteration, and
-        # needs the environments for that.
+        # A terminal sends Ctrl-C to all processes of a command, a scheduler SIGTERM: the training's own finishes its
+        # iteration, and needs the environments for that.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        return _Guarded(self._make(), self._index)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            return _Guarded(self._make(), self._index)
+        except (Exception, SystemExit) as error:
+            return _Unmade(f"environment {self._index} cannot be made: {described(error)}")
+
+
+class _Unmade(gym.Env):
+    """In the place of an environment that cannot be made: it says so as soon as it is asked for anything."""
+
+    observation_space = action_space = gym.spaces.Discrete(1)
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def get_wrapper_attr(self, name: str) -> Any:
+        raise EnvironmentFailedError(self._message)
 
 
 class _Guarded(gym.Wrapper):
@@ -123,14 +159,14 @@ class _Guarded(gym.Wrapper):
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         try:
             observation, info = self.env.reset(**kwargs)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EnvironmentFailedError(f"environment {self._index} raised {described(error)}") from error
         return self._checked(observation, info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EnvironmentFailedError(f"environment {self._index} raised {described(error)}") from error
         observation, info = self._checked(observation, info)
         try:

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers.vector import FlattenObservation
 
+from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.processes import GuardedAsyncVectorEnv
 from tf_trpo.environments.sync import BareSyncVectorEnv
 
@@ -51,6 +52,7 @@ def make_vector_environment(
     Raises:
       ValueError: an autoreset mode or a space that is not supported, or a setting out of range.
       ImportError: EnvPool is asked for and not installed.
+      EnvironmentFailedError: an environment cannot be made.
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
@@ -106,7 +108,12 @@ def _make_gymnasium(
     makers: dict[str, Callable[..., VectorEnv]] = {"sync": BareSyncVectorEnv, "async": in_processes}
     make = makers[_checked_backend(backend)]
     # The collector copies each observation into the rollout, so the vector need not.
-    return make([environment] * num_envs, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+    try:
+        return make([environment] * num_envs, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+    except (ValueError, ImportError, gym.error.Error, EnvironmentFailedError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise EnvironmentFailedError(f"the environment cannot be made: {described(error)}") from error
 
 
 def _checked_backend(backend: str) -> str:

@@ -37,7 +37,9 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
     weights = tf.reshape(weights, [-1] + [1] * (samples.shape.rank - 1))
     offsets = tf.where(weights > 0, samples - reference, tf.zeros_like(samples))
     mean_offset = tf.reduce_sum(weights * offsets, axis=0)
-    return reference + mean_offset, tf.reduce_sum(weights * tf.square(offsets - mean_offset), axis=0)
+    # A square that overflows is infinite; times a weight of 0 it would be no number.
+    deviations = tf.where(weights > 0, offsets - mean_offset, tf.zeros_like(offsets))
+    return reference + mean_offset, tf.reduce_sum(weights * tf.square(deviations), axis=0)
 
 
 def combined_moments(first: Moments, second: Moments) -> Moments:
@@ -50,8 +52,13 @@ def combined_moments(first: Moments, second: Moments) -> Moments:
     share = tf.math.divide_no_nan(second.count, count)
     delta = second.mean - first.mean
     mean = first.mean + share * delta
-    variance = (1.0 - share) * first.variance + share * second.variance + share * (1.0 - share) * tf.square(delta)
-    return Moments(mean, variance, count)
+    variance = _times(1.0 - share, first.variance) + _times(share, second.variance)
+    return Moments(mean, variance + _times(share * (1.0 - share), tf.square(delta)), count)
+
+
+def _times(share: tf.Tensor, spread: tf.Tensor) -> tf.Tensor:
+    """The product; a share of 0 of what is infinite is 0."""
+    return tf.where(share > 0, share * spread, tf.zeros_like(spread))
 
 
 def explained_variance(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -39,12 +39,15 @@ class RunningNormalization(keras.layers.Layer):
         scaled = (inputs - self.mean) * tf.math.rsqrt(self.variance + self.epsilon)
         return tf.clip_by_value(scaled, -self.clip, self.clip)
 
-    def update(self, moments: Moments) -> None:
+    def update(self, moments: Moments) -> tf.Tensor:
         """Take in a batch of samples by its moments (mean and variance [*shape], scalar count).
 
         Moments that are not finite are left out, but for an infinite variance: it counts as the largest number.
+
+        Returns:
+          Bool scalar, whether they were taken in.
         """
-        _assign_moments(self, moments)
+        return _assign_moments(self, moments)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shape": self.shape, "clip": self.clip, "epsilon": self.epsilon}
@@ -72,12 +75,12 @@ class RunningReturnScale(keras.layers.Layer):
         varies = self.variance >= float(np.finfo(np.float32).tiny)
         return inputs * tf.where(varies, tf.math.rsqrt(self.variance), 1.0)
 
-    def update(self, moments: Moments) -> None:
+    def update(self, moments: Moments) -> tf.Tensor:
         """Take in returns by their moments (scalars), as `RunningNormalization` does."""
-        _assign_moments(self, moments)
+        return _assign_moments(self, moments)
 
 
-def _assign_moments(layer: RunningNormalization | RunningReturnScale, moments: Moments) -> None:
+def _assign_moments(layer: RunningNormalization | RunningReturnScale, moments: Moments) -> tf.Tensor:
     seen = Moments(layer.mean.value, layer.variance.value, layer.count.value)
     mean, variance, count = combined_moments(seen, moments)
     # The square of a huge number overflows: such samples are spread as far as can be told.
@@ -85,3 +88,4 @@ def _assign_moments(layer: RunningNormalization | RunningReturnScale, moments: M
     sound = tf.reduce_all([tf.reduce_all(tf.math.is_finite(moment)) for moment in (mean, variance, count)])
     for weight, moment in ((layer.mean, mean), (layer.variance, variance), (layer.count, count)):
         weight.assign(tf.where(sound, moment, weight.value))
+    return sound

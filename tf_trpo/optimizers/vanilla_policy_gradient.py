@@ -68,7 +68,7 @@ def climb(objective: Objective, optimizer: keras.optimizers.Optimizer, move: Cal
     """
     before = [tf.identity(variable.value) for variable in optimizer.variables]
     move()
-    floats = [variable.value for variable in optimizer.variables if variable.dtype.startswith("float")]
+    floats = [v.value for v in optimizer.variables if tf.as_dtype(v.dtype).is_floating]
     sound = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in floats])
     candidate = objective.policy.flat_weights
     search = without_line_search(objective, tf.where(sound, candidate, tf.constant(math.nan, candidate.dtype)))

@@ -41,7 +41,7 @@ class Collector:
         """
         try:
             observations, _ = self._environments.reset(seed=seed)  # type: ignore[arg-type]  # every vector takes a list
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EnvironmentFailedError(f"{_reason(error)}, when reset") from error
         with np.errstate(over="ignore"):  # infinite in float32: `collect` says so
             self.observations = np.array(observations, np.float32)
@@ -78,7 +78,7 @@ class Collector:
                 )
                 if np.shape(observed) != shape or np.shape(reward) != shape[:1]:
                     raise InvalidStepError(_misshapen(observed, reward, shape))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 # What an environment does with the action that follows such an observation is not its fault.
                 _check_finite(observations[: t + 1], rewards[:t])
                 kind = InvalidStepError if isinstance(error, InvalidStepError) else EnvironmentFailedError
@@ -132,7 +132,7 @@ def _check_finite(observations: np.ndarray, rewards: np.ndarray) -> None:
         raise InvalidStepError(f"environment {index} gave {name} that is not finite ({number}), {where}")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, EnvironmentFailedError | InvalidStepError):
         return str(error)
     return f"the environments raised {described(error)}"
