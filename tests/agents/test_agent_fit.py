@@ -78,6 +78,8 @@ def test_history_has_the_names_of_stable_baselines3_and_every_figure_of_the_outc
         "train/kl_divergence_loss",
         "train/is_line_search_success",
         "train/normalization_kl",
+        "train/faults",
+        "train/statistics_are_finite",
     }
     renamed = {"accepted", "surrogate", "kl"}
     names |= {f"train/{field}" for field in Outcome._fields if field not in renamed}
