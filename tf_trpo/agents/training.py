@@ -242,13 +242,13 @@ class _Report:
         self.tracker = EpisodeTracker(num_envs)
         self.episodes: deque[Episode] = deque(maxlen=_EPISODE_WINDOW)
         self.first_steps: int | None = None
-        self._start = 0.0
+        self._start: float | None = None
         self._before = 0.0
 
     @property
     def elapsed(self) -> float:
         """Seconds of training, those before a resumption included."""
-        return self._before + time.perf_counter() - self._start
+        return self._before if self._start is None else self._before + time.perf_counter() - self._start
 
     def resume(self, state: LoopState) -> None:
         self.episodes.extend(Episode(float(total), int(length)) for total, length in state.episodes)

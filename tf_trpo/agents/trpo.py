@@ -12,7 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.agents.checkpoints import is_checkpoint, newest_checkpoint, read_checkpoint, write_checkpoint
+from tf_trpo.agents.checkpoints import (
+    check_directory,
+    is_checkpoint,
+    newest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from tf_trpo.agents.construction import check_fit, make_policy, make_value_function
 from tf_trpo.agents.evaluation import Evaluation, evaluate_policy
 from tf_trpo.agents.faults import require_finite
@@ -262,10 +268,19 @@ class TRPO(keras.Model):
         Raises:
           RuntimeError: no fit is running.
           OSError: it cannot be written; older ones are as they were.
+          CheckpointError: as `check_checkpoints`, or what was written does not read back; likewise.
         """
         if self._loop is None:
             raise RuntimeError("a checkpoint is saved during a fit; agent.save keeps an agent")
         return write_checkpoint(self, self._loop.state(), Path(directory), keep=keep)
+
+    def check_checkpoints(self, directory: str | os.PathLike[str]) -> None:
+        """Refuse a folder that this agent's checkpoints should not go to; for callbacks, before training.
+
+        Raises:
+          CheckpointError: it is a link, or holds whole checkpoints of more steps than the agent has.
+        """
+        check_directory(Path(directory), int(self.env_steps.numpy()))
 
     def evaluate(
         self,
