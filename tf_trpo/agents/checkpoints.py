@@ -20,7 +20,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -42,6 +42,17 @@ _ASIDE = ".partial-"
 _NAME = re.compile(r"steps-\d{12,}")
 _LARGEST_JSON = 64 * 2**20
 _LARGEST_ARRAYS = 4 * 2**30
+# TensorFlow raises IndexError where a file ends early.
+_UNREADABLE = (
+    ValueError,
+    LookupError,
+    OSError,
+    RecursionError,
+    OverflowError,
+    zipfile.BadZipFile,
+    tf.errors.OpError,
+)
+"""What the readers raise at files that a stranger has made."""
 
 
 class CheckpointError(ValueError):
@@ -156,17 +167,38 @@ def verify_checkpoint(path: Path) -> None:
             raise CheckpointError(f"{file} is not as it was written: its size or SHA-256 differs")
 
 
-def read_checkpoint(agent: TRPO, path: Path) -> LoopState:
-    """Restore an agent, and return the state of the loop that trained it.
+class Checkpoint(NamedTuple):
+    """What was read, and fits an agent.
+
+    Attributes:
+      path: of its folder.
+      state: of the loop that trained the agent.
+      variables: of the agent, each with the value that it had.
+      iterations: of the agent.
+    """
+
+    path: Path
+    state: LoopState
+    variables: list[tuple[Any, np.ndarray]]
+    iterations: int
+
+    def restore(self) -> None:
+        """Make the agent the one that was saved."""
+        for variable, value in self.variables:
+            variable.assign(value)
+
+
+def read_checkpoint(agent: TRPO, path: Path) -> Checkpoint:
+    """Read and check a checkpoint; `Checkpoint.restore` then assigns it.
 
     Args:
-      agent: compiled, with networks and optimizers like those of the agent that was saved; left as it is
-        where an error is raised.
-      path: the checkpoint's folder.
+      agent: compiled, with networks and optimizers like those of the agent that was saved.
+      path: the checkpoint's folder, or a folder of checkpoints for its newest whole one.
 
     Raises:
       CheckpointError: it is damaged, or one of another agent.
     """
+    path = path if is_checkpoint(path) else newest_checkpoint(path)
     verify_checkpoint(path)
     try:
         state = LoopState.unpacked(_read_json(path, "loop.json"), _read_arrays(path / "loop.npz"))
@@ -177,17 +209,25 @@ def read_checkpoint(agent: TRPO, path: Path) -> LoopState:
             for group, variables in _variables(agent).items()
             for position, variable in enumerate(variables)
         ]
-    # TensorFlow raises IndexError where a file ends early.
-    except (ValueError, LookupError, OSError, zipfile.BadZipFile, tf.errors.OpError) as error:
+        iterations = _check_values(state, variables)
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} is no checkpoint of this agent: {' '.join(str(error).split())}") from error
-    # All of them are there: the agent becomes the other one, or stays as it was.
+    return Checkpoint(path, state, variables, iterations)
+
+
+def _check_values(state: LoopState, variables: list[tuple[Any, np.ndarray]]) -> int:
+    """Refuse values that no training has; the number of iterations."""
     for variable, value in variables:
-        variable.assign(value)
-    return state
+        if not np.isfinite(value).all():
+            raise ValueError(f"its variable {variable.path} is not finite")
+    env_steps, iterations = (int(value) for _, value in variables[-2:])
+    if not (0 <= state.start_steps <= env_steps and 0 <= state.start_iterations <= iterations):
+        raise ValueError(f"its counters ({env_steps} steps, {iterations} iterations) are those of no training")
+    return iterations
 
 
 def _variables(agent: TRPO) -> dict[str, list[Any]]:
-    """All variables by group, in an order that the agent's structure fixes."""
+    """All variables by group, in an order that the agent's structure fixes; the counters are the last."""
     return {
         "policy": list(agent.policy.weights),
         "value_function": list(agent.value_function.weights),
