@@ -1,5 +1,6 @@
 """Saving and loading: the agent comes back as it was, and learns on."""
 
+import os
 import zipfile
 
 import keras
@@ -100,6 +101,33 @@ def test_an_agent_with_its_own_networks_comes_back(tmp_path):
     np.testing.assert_array_equal(loaded(observations).logits, agent(observations).logits)
     assert loaded.jit_compile is True
     assert loaded.settings == tf_trpo.agents.UpdateSettings()
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    agent = make_agent()
+    path = tmp_path / "agent.keras"
+    agent.save(path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    for place in ((tf_trpo.TRPO, "save_own_variables"), (os, "fsync")):
+        with monkeypatch.context() as patch:
+            patch.setattr(*place, full)
+            with pytest.raises(OSError, match="No space left"):
+                agent.save(path)
+        assert path.read_bytes() == before
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_with_a_weight_that_is_not_finite_is_refused(tmp_path):
+    agent = make_agent()
+    weight = agent.policy.trainable_weights[0]
+    weight.assign(np.full(weight.shape, np.nan))
+    keras.Model.save(agent, tmp_path / "agent.keras")
+    with pytest.raises(ValueError, match="is not finite"):
+        tf_trpo.load(tmp_path / "agent.keras")
 
 
 def write_another_model(path):

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.agents import CheckpointError
@@ -58,6 +59,14 @@ def refused(path, assert_same_weights, match):
     assert_same_weights(agent.get_weights(), before)
 
 
+def fit_refused(path, assert_same_weights, match):
+    agent = make()
+    before = agent.get_weights()
+    with pytest.raises(CheckpointError, match=match):
+        agent.fit("CartPole-v1", 200, resume_from=path.parent, **FIT)
+    assert_same_weights(agent.get_weights(), before)
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype"), [((10**12,), "<f8"), ((2**62, 2**62), "<f8"), ((-4,), "<f8"), ((4,), "<f4"), ((4,), "|O")]
 )
@@ -90,7 +99,13 @@ def test_variables_cut_short_leave_the_agent_as_it_was(file, share, checkpoint, 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"start_steps": -1}, {"start_iterations": -(10**9)}, {"elapsed": float("nan")}, {"elapsed": float("inf")}],
+    [
+        {"start_steps": -1},
+        {"start_iterations": -(10**9)},
+        {"elapsed": float("nan")},
+        {"elapsed": float("inf")},
+        {"faults": 2**63},
+    ],
     ids=str,
 )
 def test_numbers_that_no_loop_has_are_refused(changes, checkpoint, assert_same_weights):
@@ -124,12 +139,59 @@ STATES = {
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_a_state_that_environments_cannot_have_is_refused_and_imports_nothing(name, checkpoint):
+def test_a_state_that_environments_cannot_have_is_refused_and_imports_nothing(name, checkpoint, assert_same_weights):
     with_json(checkpoint, STATES[name])
     had_pygame = "pygame" in sys.modules
-    with pytest.raises(ValueError, match="the state is not one of these environments"):
-        make().fit("CartPole-v1", 200, resume_from=checkpoint.parent, **FIT)
+    fit_refused(checkpoint, assert_same_weights, "the state is not one of these environments")
     assert ("pygame" in sys.modules) == had_pygame
+
+
+def test_a_state_nested_deeper_than_the_stack_is_refused(checkpoint, assert_same_weights):
+    def nest(content):
+        value = 0
+        for _ in range(450):
+            value = {"tuple": [value]}
+        layer_with(content, "gravity").update(gravity=value)
+
+    fit_refused(with_json(checkpoint, nest), assert_same_weights, "is no checkpoint of this")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "match"),
+    [
+        ("episodes", np.array(3.0), "episodes of the checkpoint is"),
+        ("episodes", np.array([[1.0, np.inf]]), "episodes of the checkpoint are not finite"),
+        ("episodes", np.array([[1.0, -1.0]]), "has a negative length"),
+        ("episode_lengths", np.array([1, -1]), "has a negative length"),
+        ("episode_returns", np.array([0.0, np.nan]), "episode_returns of the checkpoint are not finite"),
+    ],
+)
+def test_arrays_that_no_loop_has_are_refused(name, array, match, checkpoint, assert_same_weights):
+    with np.load(checkpoint / "loop.npz") as file:
+        arrays = dict(file) | {name: array}
+    np.savez(checkpoint / "loop.npz", **arrays)
+    fit_refused(sealed(checkpoint), assert_same_weights, match)
+
+
+@pytest.mark.parametrize(
+    ("group", "position", "value", "match"),
+    [
+        ("policy", 0, np.nan, "is not finite"),
+        ("value_optimizer", -1, np.inf, "is not finite"),
+        ("counters", 0, -1, "are those of no training"),
+        ("counters", 1, -1, "are those of no training"),
+    ],
+)
+def test_variables_that_no_agent_has_are_refused(group, position, value, match, checkpoint, assert_same_weights):
+    agent = make()
+    agent.load_checkpoint(checkpoint)
+    variables = module._variables(agent)
+    variable = variables[group][position]
+    variable.assign(np.full(variable.shape, value))
+    for path in checkpoint.glob("variables.*"):
+        path.unlink()
+    tf.train.Checkpoint(**variables).write(str(checkpoint / "variables"))
+    refused(sealed(checkpoint), assert_same_weights, match)
 
 
 def test_a_good_one_is_not_refused(checkpoint, assert_same_weights):

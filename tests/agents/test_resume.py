@@ -244,29 +244,41 @@ def test_without_any_whole_checkpoint_the_reasons_are_given(checkpoints, tmp_pat
 def test_a_write_that_fails_leaves_the_old_checkpoints_and_no_half_one(checkpoints, moment, monkeypatch):
     """At any moment of it; the next one succeeds."""
     before = sorted(checkpoints.iterdir())
+    verify, fingerprint = module.verify_checkpoint, module._fingerprint
+
+    def fingerprint_of_old_ones(path):
+        return fails() if path.parent.name.startswith(".partial-") else fingerprint(path)
+
+    def refusing_new_ones(path):
+        if path.name.startswith(".partial-"):
+            raise CheckpointError("unlike")
+        verify(path)
 
     def fails(*_, **__):
         raise OSError(28, "No space left on device")
 
     places = {
-        "variables": (tf.train.Checkpoint, "write"),
-        "arrays": (np, "savez"),
-        "manifest": (module, "_fingerprint"),
-        "rename": (module.Path, "rename"),
+        "variables": (tf.train.Checkpoint, "write", fails),
+        "arrays": (np, "savez", fails),
+        "manifest": (module, "_fingerprint", fingerprint_of_old_ones),
+        "rename": (module.Path, "rename", fails),
     }
     agent = make()
     with monkeypatch.context() as patch:
         if moment == "verification":
-            patch.setattr(module, "verify_checkpoint", lambda path: (_ for _ in ()).throw(CheckpointError("unlike")))
+            patch.setattr(module, "verify_checkpoint", refusing_new_ones)
         else:
-            patch.setattr(*places[moment], fails)
+            patch.setattr(*places[moment])
         with pytest.raises((OSError, CheckpointError), match=r"No space left|unlike"):
-            agent.fit("CartPole-v1", 60, callbacks=[Checkpoint(checkpoints, 1, keep=1)], **FIT)
-    assert set(before) <= set(checkpoints.iterdir())
+            agent.fit(
+                "CartPole-v1", 600, resume_from=checkpoints, callbacks=[Checkpoint(checkpoints, 1, keep=1)], **FIT
+            )
+    assert sorted(checkpoints.iterdir()) == before
     for path in before:
         module.verify_checkpoint(path)
-    agent.fit("CartPole-v1", 6000, callbacks=[Checkpoint(checkpoints, 10**9, keep=1)], **FIT)
+    agent.fit("CartPole-v1", 60, callbacks=[Checkpoint(checkpoints, 10**9, keep=1)], **FIT)
     [newest] = checkpoints.iterdir()
+    assert newest.name > max(before).name
     module.verify_checkpoint(newest)
 
 
@@ -275,7 +287,7 @@ def test_a_read_only_folder_is_named(checkpoints):
     checkpoints.chmod(0o500)
     try:
         with pytest.raises(OSError, match=str(checkpoints)):
-            make().fit("CartPole-v1", 60, callbacks=[Checkpoint(checkpoints, 1)], **FIT)
+            make().fit("CartPole-v1", 600, callbacks=[Checkpoint(checkpoints, 1)], resume_from=checkpoints, **FIT)
     finally:
         checkpoints.chmod(0o700)
 
@@ -283,8 +295,76 @@ def test_a_read_only_folder_is_named(checkpoints):
 def test_leftovers_of_a_killed_write_are_cleared_away(checkpoints):
     leftover = checkpoints / ".partial-steps-000000000999"
     shutil.copytree(max(checkpoints.iterdir()), leftover)
-    make().fit("CartPole-v1", 60, callbacks=[Checkpoint(checkpoints, 1)], **FIT)
+    make().fit("CartPole-v1", 300, callbacks=[Checkpoint(checkpoints, 1)], resume_from=checkpoints, **FIT)
     assert not leftover.exists()
+
+
+def content(folder):
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_with_checkpoints_of_more_steps_is_refused_before_training(checkpoints, agent):
+    before, steps = content(checkpoints), int(agent.env_steps)
+    with pytest.raises(ValueError, match=r"holds steps-\d+, and the agent is at 0 steps: it belongs to another fit"):
+        agent.fit("CartPole-v1", 60, callbacks=[Checkpoint(checkpoints, 1)], **FIT)
+    assert content(checkpoints) == before
+    assert int(agent.env_steps) == steps
+
+
+def test_damaged_newer_ones_go_when_a_good_one_is_written_and_that_one_stays(checkpoints):
+    oldest, *newer = sorted(checkpoints.iterdir())
+    for path in newer:
+        flip(path / "loop.npz")
+    steps = int(oldest.name.removeprefix("steps-"))
+    callbacks = [Checkpoint(checkpoints, None, keep=1)]
+    make().fit("CartPole-v1", steps + 1, callbacks=callbacks, resume_from=checkpoints, **FIT)
+    [left] = checkpoints.iterdir()
+    assert oldest.name < left.name < newer[-1].name
+    module.verify_checkpoint(left)
+
+
+def test_a_whole_checkpoint_of_the_same_step_is_not_written_again(checkpoints):
+    before, newest = content(checkpoints), max(checkpoints.iterdir())
+    callbacks = [Checkpoint(checkpoints, 1, keep=1, at_start=True)]
+    make().fit("CartPole-v1", 60, callbacks=callbacks, resume_from=newest, **FIT)
+    assert content(checkpoints) == before
+
+
+def test_a_damaged_one_of_the_same_step_gives_way(checkpoints):
+    agent, newest = make(), max(checkpoints.iterdir())
+    agent.load_checkpoint(newest)
+    flip(newest / "loop.npz")
+    callbacks = [Checkpoint(checkpoints, None, keep=3, at_start=True)]
+    agent.fit("CartPole-v1", 60, callbacks=callbacks, **FIT)
+    module.verify_checkpoint(newest)
+    assert not list(checkpoints.glob(".*"))
+
+
+def test_a_folder_that_is_a_link_is_neither_read_nor_written(checkpoints, tmp_path, agent):
+    link = tmp_path / "link"
+    link.symlink_to(checkpoints)
+    before = content(checkpoints)
+    with pytest.raises(CheckpointError, match="link is a symbolic link"):
+        agent.load_checkpoint(link)
+    with pytest.raises(CheckpointError, match="link is a symbolic link"):
+        agent.fit("CartPole-v1", 60, callbacks=[Checkpoint(link, 1)], **FIT)
+    assert content(checkpoints) == before
+
+
+def test_a_fit_goes_on_from_one_checkpoint_of_several(checkpoints):
+    older = sorted(checkpoints.iterdir())[0]
+    history = make().fit("CartPole-v1", 600, resume_from=older, **FIT).history
+    assert history["time/total_timesteps"][0] - int(older.name.removeprefix("steps-")) <= 64
+
+
+@pytest.mark.parametrize("fit_settings", [{"seed": 4}, {"num_steps": 16}, {"num_envs": 3}], ids=str)
+def test_the_checkpoint_of_another_fit_leaves_the_agent_as_it_was(
+    fit_settings, checkpoints, agent, assert_same_weights
+):
+    before = agent.get_weights()
+    with pytest.raises(CheckpointError, match="is no checkpoint of this fit"):
+        agent.fit("CartPole-v1", 600, resume_from=checkpoints, **FIT | fit_settings)
+    assert_same_weights(agent.get_weights(), before)
 
 
 def test_a_checkpoint_is_saved_during_a_fit_only(agent, tmp_path):

@@ -13,8 +13,15 @@ class StandIn:
     def __init__(self, steps=0):
         self.env_steps = tf.Variable(steps, dtype=tf.int64)
         self.saved = []
+        self.checked = []
+        self.full = False
+
+    def check_checkpoints(self, directory):
+        self.checked.append((directory, int(self.env_steps)))
 
     def save_checkpoint(self, directory, keep):
+        if self.full:
+            raise OSError("full")
         self.saved.append((directory, int(self.env_steps), keep))
 
 
@@ -49,6 +56,36 @@ def test_folder_and_number_to_keep_are_handed_on():
     callback.set_model(StandIn())
     callback.on_train_end()
     assert callback.model.saved == [("d", 0, 7)]
+
+
+def test_without_a_number_of_steps_the_end_only_is_written():
+    assert saved_at(Checkpoint("d", None), 0, 60, 1000, end=False) == []
+    assert saved_at(Checkpoint("d", None), 0, 60, 1000) == [1000]
+
+
+def test_the_start_is_written_when_it_is_asked_for():
+    assert saved_at(Checkpoint("d", 100, at_start=True), 7, 60, 110, end=False) == [7, 110]
+
+
+def test_the_folder_is_checked_before_training():
+    callback = Checkpoint("d", 1)
+    callback.set_model(StandIn(5))
+    callback.on_train_begin()
+    assert callback.model.checked == [("d", 5)]
+
+
+def test_a_write_that_failed_is_tried_again_when_training_fails():
+    callback = Checkpoint("d", 10)
+    callback.set_model(StandIn())
+    callback.on_train_begin()
+    callback.model.env_steps.assign(10)
+    callback.model.full = True
+    with pytest.raises(OSError, match="full"):
+        callback.on_epoch_end(0)
+    callback.model.full = False
+    callback.save_on_failure()
+    callback.save_on_failure()
+    assert callback.model.saved == [("d", 10, 2)]
 
 
 @pytest.mark.parametrize(("every_steps", "keep"), [(0, 1), (-1, 1), (1, 0)])

@@ -161,7 +161,7 @@ def longer(runs, tmp_path_factory):
     """A folder with a run that went on twice from one checkpoint: what was written the first time is void."""
     folder = tmp_path_factory.mktemp("longer")
     run = shutil.copytree(runs / "one", folder / "run")
-    [first] = (run / "checkpoints").iterdir()
+    _, first = sorted((run / "checkpoints").iterdir())
     script("train", "--resume", run, "--total-steps", "900")
     for checkpoint in (run / "checkpoints").iterdir():
         if checkpoint.name != first.name:

@@ -57,6 +57,8 @@ def trained(tmp_path_factory):
     with contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
         main(["train", "--run-dir", str(folder / "run"), *SMALL])
     shutil.rmtree(folder / "run" / "tensorboard")
+    # One to damage, and none to fall back on.
+    shutil.rmtree(folder / "run" / "checkpoints" / f"steps-{0:012d}")
     for name, env, units in (("wider", "CartPole-v1", 9), ("acrobot", "Acrobot-v1", 8)):
         agent = tf_trpo.TRPO.for_env(env, hidden_sizes=[units], value_hidden_sizes=[8])
         agent.compile(jit_compile=False, value_epochs=1)

@@ -335,7 +335,7 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
     main(["train", *options, *SMALL, "--checkpoint-every", "0"])
     run = Path("runs/Pendulum-v1-3")
     assert {path.name for path in run.iterdir()} == {
-        *("config.json", "history.csv", "tensorboard", "agent.keras", "evaluation.json")
+        *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json")
     }
     policy = tf_trpo.load(run / "agent.keras").policy
     assert (policy.initial_std, policy.state_dependent_std, policy.normalize_observations) == (0.25, True, True)

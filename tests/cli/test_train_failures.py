@@ -1,10 +1,16 @@
 """Training that fails half-way: one line, status 3, and a run that goes on where it was."""
 
+import json
+import shutil
+
 import gymnasium as gym
 import numpy as np
 import pytest
 
+import tf_trpo
 from tf_trpo.cli import main
+from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.settings import TrainSettings
 
 
 class Fragile(gym.Env):
@@ -59,7 +65,10 @@ def test_a_run_that_fails_is_saved_and_goes_on(mode, message, tmp_path, monkeypa
     assert f"train --resume {folder}" in output.out
     assert "Traceback" not in output.err
     assert (folder / "agent.keras").is_file()
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["steps-000000000054"]
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "steps-000000000000",
+        "steps-000000000054",
+    ]
     assert (folder / "events.log").exists() == (mode == "nan")
     if mode == "nan":
         lines = (folder / "events.log").read_text().splitlines()
@@ -69,6 +78,89 @@ def test_a_run_that_fails_is_saved_and_goes_on(mode, message, tmp_path, monkeypa
     assert (folder / "evaluation.json").is_file()
     rows = (folder / "history.csv").read_text().splitlines()
     assert len(rows) == 1 + 5
+
+
+def interrupted_while_extended(folder, monkeypatch):
+    """A complete run whose extension has failed."""
+    train(folder, None, monkeypatch, "--quiet")
+    monkeypatch.setattr(Fragile, "mode", "raise")
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "--resume", str(folder), "--total-steps", "512", "--quiet"])
+    assert exit_info.value.code == 3
+    monkeypatch.setattr(Fragile, "mode", None)
+
+
+@pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
+def test_an_extended_run_that_was_interrupted_goes_on(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    interrupted_while_extended(folder, monkeypatch)
+    assert not (folder / "evaluation.json").exists()
+    main(["train", "--resume", str(folder), "--quiet"])
+    assert int(tf_trpo.load(folder / "agent.keras").env_steps) >= 512
+    assert json.loads((folder / "evaluation.json").read_text())["episodes"] == 2
+
+
+@pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
+@pytest.mark.parametrize("text", [pytest.param("", marks=pytest.mark.slow), '{"mean_return": 3'])
+def test_half_an_evaluation_does_not_make_a_run_complete(text, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    train(folder, None, monkeypatch, "--quiet")
+    whole = (folder / "evaluation.json").read_text()
+    (folder / "evaluation.json").write_text(text)
+    main(["train", "--resume", str(folder), "--quiet"])
+    assert (folder / "evaluation.json").read_text() == whole
+
+
+def test_a_run_that_was_killed_in_the_write_of_its_first_checkpoint_begins_anew(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    train(folder, None, monkeypatch)
+    whole = (folder / "history.csv").read_text()
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "checkpoints" / ".partial-steps-000000000000").mkdir(parents=True)
+    (folder / "history.csv").write_text("")
+    (folder / "evaluation.json").unlink()
+    main(["train", "--resume", str(folder)])
+    assert "run has no checkpoint and no iteration yet: it begins anew" in capsys.readouterr().err
+    assert len((folder / "history.csv").read_text().splitlines()) == len(whole.splitlines())
+
+
+def test_a_run_with_iterations_and_without_a_checkpoint_is_not_begun_anew(tmp_path, monkeypatch, refused):
+    folder = tmp_path / "run"
+    train(folder, None, monkeypatch, "--quiet", "--checkpoint-every", "0")
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["steps-000000000267"]
+    shutil.rmtree(folder / "checkpoints")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    error = refused("train", "--resume", folder, "--total-steps", 512, "--quiet")
+    assert "run has iterations and no checkpoint to go on from" in error
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
+def test_a_run_without_regular_checkpoints_that_fails_goes_on(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    with pytest.raises(SystemExit):
+        train(folder, "raise", monkeypatch, "--checkpoint-every", "0")
+    assert f"train --resume {folder}" in capsys.readouterr().out
+    monkeypatch.setattr(Fragile, "mode", None)
+    main(["train", "--resume", str(folder), "--quiet"])
+    assert len((folder / "history.csv").read_text().splitlines()) == 1 + 5
+
+
+LINKS = ["config.partial", "history.csv.partial", "agent.keras", "events.log", "tensorboard", "checkpoints"]
+
+
+@pytest.mark.parametrize("name", [*LINKS, "checkpoints/steps-000000000512"])
+def test_a_run_folder_with_a_link_is_refused_before_anything_is_written(name, tmp_path, refused):
+    folder = RunFolder(tmp_path / "run")
+    folder.create(TrainSettings().flat())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder.path / name).parent.mkdir(exist_ok=True)
+    (folder.path / name).symlink_to(elsewhere)
+    error = refused("train", "--resume", folder.path)
+    assert f"{folder.path / name} is a symbolic link" in error
+    assert not any(elsewhere.iterdir())
 
 
 def test_an_evaluation_that_fails_says_so(tmp_path, monkeypatch, capsys):

@@ -20,7 +20,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -37,9 +37,22 @@ _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 """Of the keys of tf.train.Checkpoint."""
 _FILES = frozenset({f"{_VARIABLES}.index", f"{_VARIABLES}.data-00000-of-00001", "loop.json", "loop.npz"})
 _MANIFEST = "manifest.json"
+_ASIDE = ".partial-"
+"""Begins the names of what is being written, or on its way out."""
 _NAME = re.compile(r"steps-\d{12,}")
 _LARGEST_JSON = 64 * 2**20
 _LARGEST_ARRAYS = 4 * 2**30
+# TensorFlow raises IndexError where a file ends early.
+_UNREADABLE = (
+    ValueError,
+    LookupError,
+    OSError,
+    RecursionError,
+    OverflowError,
+    zipfile.BadZipFile,
+    tf.errors.OpError,
+)
+"""What the readers raise at files that a stranger has made."""
 
 
 class CheckpointError(ValueError):
@@ -47,7 +60,10 @@ class CheckpointError(ValueError):
 
 
 def write_checkpoint(agent: TRPO, state: LoopState, directory: Path, *, keep: int) -> Path:
-    """Write a checkpoint aside, rename it, verify it, and only then delete the oldest ones.
+    """Write a checkpoint aside, verify it, rename it, and only then delete the oldest ones.
+
+    A whole one of the same number of steps stays as it is, and nothing is written. Of the others, those of fewer
+    steps are counted by `keep`; damaged ones of more steps, which a resumption has passed over, are deleted.
 
     Args:
       agent: compiled.
@@ -60,33 +76,54 @@ def write_checkpoint(agent: TRPO, state: LoopState, directory: Path, *, keep: in
 
     Raises:
       OSError: it cannot be written; the older ones are as they were.
-      CheckpointError: what was written does not read back; likewise.
+      CheckpointError: what was written does not read back, or the folder is that of another fit; likewise.
       TrainingFailedError: a weight is not finite; nothing is written.
     """
     require_finite(_variables(agent))
     steps = int(agent.env_steps.numpy())
+    check_directory(directory, steps)
     final = directory / f"steps-{steps:012d}"
-    aside = directory / f".partial-{final.name}"
     directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob(".partial-*"):
-        shutil.rmtree(leftover)
+    for leftover in directory.glob(f"{_ASIDE}*"):
+        _remove(leftover)
+    if _is_whole(final):
+        return final
+    aside = directory / f"{_ASIDE}{final.name}"
     try:
         aside.mkdir()
         _write_files(agent, state, aside)
         _synchronise(aside)
+        verify_checkpoint(aside)
+        if os.path.lexists(final):
+            final.rename(directory / f"{_ASIDE}damaged-{final.name}")
+        aside.rename(final)
+        _synchronise(directory, files=False)
     except (OSError, tf.errors.OpError) as error:
         shutil.rmtree(aside, ignore_errors=True)
         reason = getattr(error, "strerror", None) or getattr(error, "message", str(error))
         raise OSError(f"checkpoint {final} cannot be written: {reason}") from error
-    if final.exists():
-        # Of the same number of steps, before a resumption.
-        shutil.rmtree(final)
-    aside.rename(final)
-    _synchronise(directory, files=False)
-    verify_checkpoint(final)
-    for old in list(_newest_first(directory))[keep:]:
-        shutil.rmtree(old)
+    except CheckpointError:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    _remove_others(directory, steps, keep)
     return final
+
+
+def check_directory(directory: Path, steps: int) -> None:
+    """Refuse a folder that a fit which has taken so many steps should not write its checkpoints to.
+
+    Raises:
+      CheckpointError: it is a link, or holds a whole checkpoint of more steps, which is then another fit's.
+    """
+    _refuse_link(directory)
+    for path in _newest_first(directory):
+        if _steps(path) <= steps:
+            break
+        if _is_whole(path):
+            raise CheckpointError(
+                f"{directory} holds {path.name}, and the agent is at {steps} steps: it belongs to another fit; "
+                "go on with that one, or name another folder"
+            )
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -98,8 +135,9 @@ def newest_checkpoint(directory: Path) -> Path:
     """The newest whole checkpoint of a folder.
 
     Raises:
-      CheckpointError: there is none; the message says what is wrong with those that are there.
+      CheckpointError: there is none, or the folder is a link; the message says what is wrong with those that are there.
     """
+    _refuse_link(directory)
     reasons = []
     for path in _newest_first(directory):
         try:
@@ -129,17 +167,38 @@ def verify_checkpoint(path: Path) -> None:
             raise CheckpointError(f"{file} is not as it was written: its size or SHA-256 differs")
 
 
-def read_checkpoint(agent: TRPO, path: Path) -> LoopState:
-    """Restore an agent, and return the state of the loop that trained it.
+class Checkpoint(NamedTuple):
+    """What was read, and fits an agent.
+
+    Attributes:
+      path: of its folder.
+      state: of the loop that trained the agent.
+      variables: of the agent, each with the value that it had.
+      iterations: of the agent.
+    """
+
+    path: Path
+    state: LoopState
+    variables: list[tuple[Any, np.ndarray]]
+    iterations: int
+
+    def restore(self) -> None:
+        """Make the agent the one that was saved."""
+        for variable, value in self.variables:
+            variable.assign(value)
+
+
+def read_checkpoint(agent: TRPO, path: Path) -> Checkpoint:
+    """Read and check a checkpoint; `Checkpoint.restore` then assigns it.
 
     Args:
-      agent: compiled, with networks and optimizers like those of the agent that was saved; left as it is
-        where an error is raised.
-      path: the checkpoint's folder.
+      agent: compiled, with networks and optimizers like those of the agent that was saved.
+      path: the checkpoint's folder, or a folder of checkpoints for its newest whole one.
 
     Raises:
       CheckpointError: it is damaged, or one of another agent.
     """
+    path = path if is_checkpoint(path) else newest_checkpoint(path)
     verify_checkpoint(path)
     try:
         state = LoopState.unpacked(_read_json(path, "loop.json"), _read_arrays(path / "loop.npz"))
@@ -150,17 +209,25 @@ def read_checkpoint(agent: TRPO, path: Path) -> LoopState:
             for group, variables in _variables(agent).items()
             for position, variable in enumerate(variables)
         ]
-    # TensorFlow raises IndexError where a file ends early.
-    except (ValueError, LookupError, OSError, zipfile.BadZipFile, tf.errors.OpError) as error:
+        iterations = _check_values(state, variables)
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path} is no checkpoint of this agent: {' '.join(str(error).split())}") from error
-    # All of them are there: the agent becomes the other one, or stays as it was.
+    return Checkpoint(path, state, variables, iterations)
+
+
+def _check_values(state: LoopState, variables: list[tuple[Any, np.ndarray]]) -> int:
+    """Refuse values that no training has; the number of iterations."""
     for variable, value in variables:
-        variable.assign(value)
-    return state
+        if not np.isfinite(value).all():
+            raise ValueError(f"its variable {variable.path} is not finite")
+    env_steps, iterations = (int(value) for _, value in variables[-2:])
+    if not (0 <= state.start_steps <= env_steps and 0 <= state.start_iterations <= iterations):
+        raise ValueError(f"its counters ({env_steps} steps, {iterations} iterations) are those of no training")
+    return iterations
 
 
 def _variables(agent: TRPO) -> dict[str, list[Any]]:
-    """All variables by group, in an order that the agent's structure fixes."""
+    """All variables by group, in an order that the agent's structure fixes; the counters are the last."""
     return {
         "policy": list(agent.policy.weights),
         "value_function": list(agent.value_function.weights),
@@ -213,7 +280,40 @@ def _newest_first(directory: Path) -> Iterator[Path]:
     if not directory.is_dir():
         return iter(())
     named = [path for path in directory.iterdir() if is_checkpoint(path)]
-    return iter(sorted(named, key=lambda path: path.name, reverse=True))
+    return iter(sorted(named, key=_steps, reverse=True))
+
+
+def _steps(path: Path) -> int:
+    return int(path.name.removeprefix("steps-"))
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        verify_checkpoint(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _remove_others(directory: Path, steps: int, keep: int) -> None:
+    """Delete what the checkpoint of so many steps makes superfluous; `check_directory` has seen to whole newer ones."""
+    others = [path for path in _newest_first(directory) if _steps(path) != steps]
+    older = [path for path in others if _steps(path) < steps]
+    for path in {*others} - {*older[: keep - 1]} | {*directory.glob(f"{_ASIDE}*")}:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Delete a folder, or what has the name of one; never what a link leads to."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
+def _refuse_link(directory: Path) -> None:
+    if directory.is_symlink():
+        raise CheckpointError(f"{directory} is a symbolic link")
 
 
 def _regular(folder: Path, name: str) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_trpo.agents.keras_file import copy_checked
@@ -45,7 +46,9 @@ def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | No
             with _no_larger_than(_SLACK + _TIMES * size), warnings.catch_warnings():
                 for message in _ALTERED:
                     warnings.filterwarnings("error", message)
-                return keras.saving.load_model(copy, custom_objects=dict(custom_objects or {}), safe_mode=True)
+                agent = keras.saving.load_model(copy, custom_objects=dict(custom_objects or {}), safe_mode=True)
+            _check_finite(agent)
+            return agent
         # Whatever Keras, h5py and the classes themselves raise at settings that make no sense.
         except Exception as error:
             reason = " ".join(str(getattr(error, "strerror", None) or error).split())
@@ -66,6 +69,13 @@ def _no_larger_than(limit: int) -> Iterator[None]:
 
     with tf.variable_creator_scope(create):
         yield
+
+
+def _check_finite(agent: TRPO) -> None:
+    own = [*agent.optimizer.variables, *agent.policy_optimizer.variables] if agent.compiled else []
+    for variable in [*agent.weights, *own]:
+        if not np.isfinite(variable.numpy()).all():
+            raise ValueError(f"its variable {variable.name} is not finite")
 
 
 def _bytes(initial_value: Any) -> int:

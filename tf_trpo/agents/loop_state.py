@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tf_trpo.environments.state import EnvironmentState
+
+_LARGEST = 2**63
+"""No number of a loop is as large: TensorFlow counts in int64."""
 
 
 class LoopState(NamedTuple):
@@ -76,7 +78,7 @@ class LoopState(NamedTuple):
         environments = numbers.pop("environments", None)
         if numbers.keys() != types.keys() or any(type(numbers[name]) is not types[name] for name in types):
             raise ValueError("the state of the fit loop lacks parts")
-        if not all(0 <= number < math.inf for number in numbers.values()):
+        if not all(0 <= number < _LARGEST for number in numbers.values()):
             raise ValueError("the state of the fit loop has numbers that no loop has")
         if own.keys() | numbers.keys() | {"environments"} != set(cls._fields):
             raise ValueError("the state of the fit loop lacks arrays")
@@ -85,16 +87,22 @@ class LoopState(NamedTuple):
         return cls(**values)
 
     def check(self, observation_shape: tuple[int, ...], num_envs: int) -> None:
-        """Raise ValueError unless the arrays are those of so many environments."""
+        """Raise ValueError unless the arrays are those of so many environments, with values that they can have."""
         expected = {
             "discounted_returns": ((num_envs,), np.float32),
             "observations": ((num_envs, *observation_shape), np.float32),
             "just_ended": ((num_envs,), np.bool_),
             "episode_returns": ((num_envs,), np.float64),
             "episode_lengths": ((num_envs,), np.int64),
-            "episodes": ((len(self.episodes), 2), np.float64),
+            "episodes": ((*self.episodes.shape[:1], 2), np.float64),
         }
         for name, (shape, dtype) in expected.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(f"{name} of the checkpoint is {array.dtype} {array.shape}, here {dtype} {shape}")
+        # The discounted returns may overflow, which is a fault that the update deals with.
+        for name in ("observations", "episode_returns", "episodes"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} of the checkpoint are not finite")
+        if min(self.episode_lengths.min(), self.episodes[:, 1].min(initial=0)) < 0:
+            raise ValueError("an episode of the checkpoint has a negative length")

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from gymnasium.vector import VectorEnv
 
+from tf_trpo.agents.checkpoints import Checkpoint, CheckpointError
 from tf_trpo.agents.faults import FaultLog, TrainingFailedError, update_faults
 from tf_trpo.agents.loop_state import LoopState
 from tf_trpo.callbacks import Progress, ReleasesResources, SavesOnFailure
@@ -51,11 +52,10 @@ class TrainingLoop:
       num_steps: rows of a rollout.
       seed: of environments, actions and minibatches.
       max_faults: numbers that are not finite, in a row, at which training ends, >= 1.
-      resumed: the state of a loop to go on from, with the agent as it was then. Environments whose state it has
-        not are reset.
+      resumed: the checkpoint to go on from. Environments whose state it has not are reset.
 
     Raises:
-      ValueError: the state is one of another loop.
+      CheckpointError: it is one of another loop; the agent is as it was.
 
     Attributes:
       rollout: of the present iteration; None while it is being collected.
@@ -69,14 +69,16 @@ class TrainingLoop:
         num_steps: int,
         seed: int,
         max_faults: int,
-        resumed: LoopState | None = None,
+        resumed: Checkpoint | None = None,
     ) -> None:
         num_envs = environments.num_envs
         self._agent = agent
         self._environments = environments
         self._num_steps = num_steps
         self._seed = seed
-        iteration = int(agent.iterations.numpy())
+        if resumed is not None:
+            _check_resumed(resumed, environments, num_steps=num_steps, seed=seed)
+        iteration = int(agent.iterations.numpy()) if resumed is None else resumed.iterations
         self._start_steps, self._start_iterations = int(agent.env_steps.numpy()), iteration
         self._actor = make_actor(agent.policy, num_envs)
         self._faults = FaultLog(max_faults)
@@ -87,6 +89,8 @@ class TrainingLoop:
         self._report = _Report(num_envs)
         if resumed is not None:
             self._resume(resumed)
+            # All of it is checked: the agent becomes the other one, or stays as it was.
+            resumed.restore()
 
     def run(
         self, total_steps: int, callbacks: Sequence[keras.callbacks.Callback], verbose: int
@@ -171,17 +175,11 @@ class TrainingLoop:
             if isinstance(callback, SavesOnFailure):
                 try:
                     callback.save_on_failure()
-                except (OSError, TrainingFailedError) as reason:
+                except (OSError, CheckpointError, TrainingFailedError) as reason:
                     error.add_note(f"The agent could not be saved: {reason}")
 
-    def _resume(self, state: LoopState) -> None:
-        num_envs = self._environments.num_envs
-        if (state.seed, state.num_steps) != (self._seed, self._num_steps):
-            raise ValueError(
-                f"the checkpoint is of seed {state.seed} and {state.num_steps} rows a rollout, "
-                f"not {self._seed} and {self._num_steps}"
-            )
-        state.check(self._collector.observations.shape[1:], num_envs)
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.state
         self._start_steps, self._start_iterations = state.start_steps, state.start_iterations
         self._report.resume(state)
         self._faults.total = state.faults
@@ -189,7 +187,10 @@ class TrainingLoop:
             message = "the environments' state is not in the checkpoint: they are reset, and the results agree in "
             warnings.warn(f"{message}distribution with those of an uninterrupted run, not bit for bit", stacklevel=4)
             return
-        load_state(self._environments, state.environments)
+        try:
+            load_state(self._environments, state.environments)
+        except (ValueError, RecursionError, OverflowError) as error:
+            raise CheckpointError(f"{checkpoint.path} is no checkpoint of this fit: {error}") from error
         self._collector.observations, self._collector.just_ended = state.observations, state.just_ended
         self._discounted_returns = tf.constant(state.discounted_returns)
         self._report.tracker.returns, self._report.tracker.lengths = state.episode_returns, state.episode_lengths
@@ -236,6 +237,20 @@ class TrainingLoop:
         raise AssertionError
 
 
+def _check_resumed(checkpoint: Checkpoint, environments: VectorEnv, *, num_steps: int, seed: int) -> None:
+    """Refuse the checkpoint of another loop, before anything is reset."""
+    state, shape = checkpoint.state, environments.single_observation_space.shape
+    assert shape is not None, "make_vector_environment gives Box observations"
+    try:
+        if (state.seed, state.num_steps) != (seed, num_steps):
+            raise ValueError(
+                f"it is of seed {state.seed} and {state.num_steps} rows a rollout, not {seed} and {num_steps}"
+            )
+        state.check(shape, environments.num_envs)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path} is no checkpoint of this fit: {error}") from error
+
+
 class _Report:
     """What the logs say beside the update's own figures: the last episodes, and the time."""
 
@@ -243,13 +258,13 @@ class _Report:
         self.tracker = EpisodeTracker(num_envs)
         self.episodes: deque[Episode] = deque(maxlen=_EPISODE_WINDOW)
         self.first_steps: int | None = None
-        self._start = 0.0
+        self._start: float | None = None
         self._before = 0.0
 
     @property
     def elapsed(self) -> float:
         """Seconds of training, those before a resumption included."""
-        return self._before + time.perf_counter() - self._start
+        return self._before if self._start is None else self._before + time.perf_counter() - self._start
 
     def resume(self, state: LoopState) -> None:
         self.episodes.extend(Episode(float(total), int(length)) for total, length in state.episodes)

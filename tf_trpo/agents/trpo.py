@@ -12,13 +12,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.agents.checkpoints import is_checkpoint, newest_checkpoint, read_checkpoint, write_checkpoint
+from tf_trpo.agents.checkpoints import check_directory, read_checkpoint, write_checkpoint
 from tf_trpo.agents.construction import check_fit, make_policy, make_value_function
 from tf_trpo.agents.evaluation import Evaluation, evaluate_policy
 from tf_trpo.agents.faults import require_finite
 from tf_trpo.agents.iteration import Learner, UpdateSettings
 from tf_trpo.agents.policy_optimizer_state import load_policy_optimizer, own_variables, save_policy_optimizer
 from tf_trpo.agents.training import TrainingLoop
+from tf_trpo.agents.whole_file import replaced_at_once
 from tf_trpo.environments import VectorBackend, open_vector_environment
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
@@ -201,7 +202,8 @@ class TRPO(keras.Model):
             Nothing is learned from such a rollout, and such a part of an update changes nothing; each is a
             warning of the logger "tf_trpo" and counted in the logs as train/faults.
           resume_from: folder of checkpoints that a `tf_trpo.callbacks.Checkpoint` has written during a fit
-            with the same arguments: the fit goes on from the newest whole one, as if it had never ended.
+            with the same arguments: the fit goes on from the newest whole one, as if it had never ended; or
+            one of them, DIRECTORY/steps-N.
             Where the environments' state can be saved (Gymnasium's classic control, MuJoCo and toy text, backend
             "sync"), the weights are bit for bit those of a fit that was not interrupted; else the environments
             are reset, and the results agree in distribution only.
@@ -211,7 +213,7 @@ class TRPO(keras.Model):
 
         Raises:
           ValueError: the environment does not fit the agent, or a setting out of range.
-          CheckpointError: no checkpoint is whole, or it is one of another agent or fit.
+          CheckpointError: no checkpoint is whole, or it is one of another agent or fit; this one is as it was.
           EnvironmentFailedError: an environment raised, hung or died; a `Checkpoint` among the callbacks has saved the
             agent as it was after the last iteration.
           TrainingFailedError: there were max_faults in a row; likewise.
@@ -222,7 +224,7 @@ class TRPO(keras.Model):
             environment, num_envs, backend=backend, seed=seed, env_kwargs=env_kwargs, timeout=env_timeout
         ) as environments:
             check_fit(self.policy, environments)
-            resumed = None if resume_from is None else read_checkpoint(self, newest_checkpoint(Path(resume_from)))
+            resumed = None if resume_from is None else read_checkpoint(self, Path(resume_from))
             self._loop = TrainingLoop(
                 self, environments, num_steps=num_steps, seed=seed, max_faults=max_faults, resumed=resumed
             )
@@ -246,8 +248,7 @@ class TRPO(keras.Model):
         Raises:
           CheckpointError: it is not whole, or one of another agent; this one is as it was.
         """
-        folder = Path(path)
-        read_checkpoint(self, folder if is_checkpoint(folder) else newest_checkpoint(folder))
+        read_checkpoint(self, Path(path)).restore()
 
     def save_checkpoint(self, directory: str | os.PathLike[str], *, keep: int = 2) -> Path:
         """Write all that a fit needs to go on to DIRECTORY/steps-N; for callbacks, at an epoch's end.
@@ -262,10 +263,19 @@ class TRPO(keras.Model):
         Raises:
           RuntimeError: no fit is running.
           OSError: it cannot be written; older ones are as they were.
+          CheckpointError: as `check_checkpoints`, or what was written does not read back; likewise.
         """
         if self._loop is None:
             raise RuntimeError("a checkpoint is saved during a fit; agent.save keeps an agent")
         return write_checkpoint(self, self._loop.state(), Path(directory), keep=keep)
+
+    def check_checkpoints(self, directory: str | os.PathLike[str]) -> None:
+        """Refuse a folder that this agent's checkpoints should not go to; for callbacks, before training.
+
+        Raises:
+          CheckpointError: it is a link, or holds whole checkpoints of more steps than the agent has.
+        """
+        check_directory(Path(directory), int(self.env_steps.numpy()))
 
     def evaluate(
         self,
@@ -365,13 +375,22 @@ class TRPO(keras.Model):
         )
 
     def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        """As `keras.Model.save`, with the state of the policy optimizer.
+        """As `keras.Model.save`, with the state of the policy optimizer; a .keras file is replaced at once, or not.
 
         Raises:
           TrainingFailedError: a weight is not finite; nothing is written.
+          OSError: the file cannot be written; one that was there is as it was.
         """
         require_finite({"agent": self.weights})
-        super().save(filepath, *args, **kwargs)
+        path = os.fspath(filepath)
+        # With arguments, Keras may ask before it overwrites; what is not on this machine's disks, it copies there.
+        if args or kwargs.keys() - {"overwrite"} or not kwargs.get("overwrite", True):
+            super().save(filepath, *args, **kwargs)
+        elif path.endswith(".keras") and "://" not in path:
+            with replaced_at_once(Path(path)) as aside:
+                super().save(aside)
+        else:
+            super().save(filepath)
 
     def get_config(self) -> dict[str, Any]:
         return {

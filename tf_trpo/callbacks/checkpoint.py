@@ -14,28 +14,38 @@ class Checkpoint(keras.callbacks.Callback):
     """Writes DIRECTORY/steps-N every so many environment steps, and when training ends or fails; keeps the newest.
 
     `TRPO.fit(resume_from=DIRECTORY)` goes on from there. Put it last: what other callbacks do at an epoch's
-    end is in the checkpoint then.
+    end is in the checkpoint then. A folder with checkpoints of more steps than the agent has is another fit's:
+    training does not begin then.
 
     Args:
       directory: folder of the checkpoints; made when missing.
-      every_steps: environment steps between two of them, >= 1.
+      every_steps: environment steps between two of them, >= 1; None for the end, or a failure, only.
       keep: how many to keep, >= 1.
+      at_start: write one before the first iteration too, so that there is always one to go on from.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], every_steps: int, *, keep: int = 2) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], every_steps: int | None, *, keep: int = 2, at_start: bool = False
+    ) -> None:
         super().__init__()
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
         self._directory = directory
-        self._every_steps = EverySteps(every_steps)
+        self._every_steps = None if every_steps is None else EverySteps(every_steps)
         self._keep = keep
+        self._at_start = at_start
         self._last = -1
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        self._every_steps.start(int(self.model.env_steps.numpy()))
+        self.model.check_checkpoints(self._directory)
+        if self._every_steps is not None:
+            self._every_steps.start(int(self.model.env_steps.numpy()))
+        self._last = -1
+        if self._at_start:
+            self._save()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        if self._every_steps.reached(int(self.model.env_steps.numpy())):
+        if self._every_steps is not None and self._every_steps.reached(int(self.model.env_steps.numpy())):
             self._save()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
@@ -47,5 +57,6 @@ class Checkpoint(keras.callbacks.Callback):
         self.on_train_end()
 
     def _save(self) -> None:
-        self._last = int(self.model.env_steps.numpy())
         self.model.save_checkpoint(self._directory, keep=self._keep)
+        # Not before: a write that failed is tried again when training fails.
+        self._last = int(self.model.env_steps.numpy())

@@ -29,9 +29,10 @@ def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainS
     """The settings of a run, with what the options change of them.
 
     Raises:
-      UsageError: there is no run, it is complete, or an option would change what was done.
+      UsageError: there is no run, it is complete, it has links, or an option would change what was done.
     """
     folder = RunFolder(run_dir)
+    folder.check_no_links()
     saved = {**folder.read_settings(), "run_dir": str(run_dir)}
     unknown = sorted(saved.keys() ^ TrainSettings().flat().keys())
     if unknown:
@@ -44,7 +45,7 @@ def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainS
     refused = [name for name in changed if name not in CHANGEABLE]
     if refused:
         raise UsageError(f"a resumed run keeps its {', '.join(refused)}; only {' and '.join(CHANGEABLE)} can change")
-    if folder.evaluation.exists() and not changed:
+    if folder.is_complete() and not changed:
         raise UsageError(f"{run_dir} is complete; a larger --total-steps goes on with it")
     _check_history(folder.history)
     return settings

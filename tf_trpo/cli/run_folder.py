@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -149,6 +150,38 @@ class RunFolder:
             return None
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"{self.evaluation} cannot be read: {error}") from None
+
+    def is_complete(self) -> bool:
+        """Whether training has ended and was evaluated; half a file does not count."""
+        try:
+            return bool(self.read_evaluation())
+        except UsageError:
+            return False
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint, whole or not."""
+        from tf_trpo.agents.checkpoints import is_checkpoint
+
+        return self.checkpoints.is_dir() and any(is_checkpoint(path) for path in self.checkpoints.iterdir())
+
+    def has_iterations(self) -> bool:
+        """Whether the history has a row."""
+        if not self.history.exists():
+            return False
+        with open(self.history, encoding="utf-8") as file:
+            return sum(1 for _ in itertools.islice(file, 2)) == 2
+
+    def check_no_links(self) -> None:
+        """Refuse a folder with symbolic links in it: what is written to it would be written elsewhere.
+
+        Raises:
+          UsageError: there is one.
+        """
+        for folder, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                path = Path(folder) / name
+                if path.is_symlink():
+                    raise UsageError(f"{path} is a symbolic link: a run that has one is not gone on with")
 
     def load_agent(self) -> tf_trpo.TRPO:
         """The final agent.

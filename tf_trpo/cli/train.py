@@ -21,7 +21,7 @@ from tf_trpo.cli.limits import check_limits
 from tf_trpo.cli.parsing import split_flag
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.resume import resumed_settings, split_resume
-from tf_trpo.cli.run_folder import RunFolder, free_run_dir, logging_to
+from tf_trpo.cli.run_folder import RunFolder, free_run_dir, logging_to, write_whole
 from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
 from tf_trpo.cli.startup import start_tensorflow
 
@@ -65,7 +65,7 @@ def _run(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, res
         _say_how_to_go_on(agent, settings, folder)
         raise SystemExit(BY_SIGNAL + stopped)
     result = _evaluated(agent, settings)
-    folder.evaluation.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    write_whole(folder.evaluation, json.dumps(result) + "\n")
     _show_evaluation(agent, folder, result)
     if settings.run.export:
         agent.export(folder.saved_model, environment=settings.environment.env, evaluation=result)
@@ -152,10 +152,9 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
 
     signals = StopOnSignal()
     # Not before the checkpoint is found to be whole, and of this run.
-    write_config = keras.callbacks.LambdaCallback(on_train_begin=lambda _: folder.write_config(settings.flat()))
-    at_start = [write_config] if resume else []
-    # A run that was killed before its first checkpoint begins anew.
-    resume = resume and folder.checkpoints.is_dir() and any(folder.checkpoints.iterdir())
+    begin_again = keras.callbacks.LambdaCallback(on_train_begin=lambda _: _begin_again(settings, folder))
+    at_start = [begin_again] if resume else []
+    resume = resume and _has_checkpoint(settings, folder)
     try:
         agent.fit(
             settings.environment.env,
@@ -183,6 +182,28 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
     return signals.received
 
 
+def _begin_again(settings: TrainSettings, folder: RunFolder) -> None:
+    """Put down that the run has these settings, and has not ended."""
+    # First: with the new settings, the old evaluation would say that the run is complete.
+    folder.evaluation.unlink(missing_ok=True)
+    folder.write_config(settings.flat())
+
+
+def _has_checkpoint(settings: TrainSettings, folder: RunFolder) -> bool:
+    """Whether a run goes on from a checkpoint; one that was killed before its first iteration begins anew.
+
+    Raises:
+      UsageError: there is none, and beginning anew would lose iterations.
+    """
+    if folder.has_checkpoint():
+        return True
+    if folder.has_iterations():
+        raise UsageError(f"{folder.path} has iterations and no checkpoint to go on from: train it anew, elsewhere")
+    if not settings.run.quiet:
+        print(f"{folder.path} has no checkpoint and no iteration yet: it begins anew", file=sys.stderr)
+    return False
+
+
 def _evaluated(agent: tf_trpo.TRPO, settings: TrainSettings) -> dict[str, float]:
     from tf_trpo.environments import EnvironmentFailedError
 
@@ -208,9 +229,9 @@ def _callbacks(settings: TrainSettings, folder: RunFolder, *, resume: bool) -> l
         video=_video(settings) if run.video_every else None,
     )
     callbacks += [board, HistoryCSV(folder.history, append=resume)]
-    if run.checkpoint_every:
-        # Last, so that a checkpoint is never ahead of the logs.
-        callbacks.append(Checkpoint(folder.checkpoints, run.checkpoint_every))
+    # Last, so that a checkpoint is never ahead of the logs.
+    every = run.checkpoint_every
+    callbacks.append(Checkpoint(folder.checkpoints, every or None, at_start=every > 0))
     return callbacks
 
 
@@ -230,7 +251,7 @@ def _show_evaluation(agent: tf_trpo.TRPO, folder: RunFolder, result: dict[str, f
 
 def _say_how_to_go_on(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder) -> None:
     print(f"\nstopped after {int(agent.env_steps.numpy())} steps; the agent as it is: {folder.agent}")
-    if settings.run.checkpoint_every:
+    if folder.has_checkpoint():
         python = shlex.quote(_from_here(Path(sys.executable)))
         print(
             f"Go on with it:      {python} -m tf_trpo train --resume {shlex.quote(str(folder.path))}"

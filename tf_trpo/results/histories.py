@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,9 +24,10 @@ def read_history(path: Path) -> dict[str, Column]:
       OSError: the file cannot be read.
       ValueError: it has no rows, a row of another length than the header, or what is no number.
     """
-    text = path.read_text(encoding="utf-8")
+    with open(path, newline="", encoding="utf-8") as file:
+        text = file.read()
     try:
-        rows = list(csv.reader(text[: text.rfind("\n") + 1].splitlines()))
+        rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
     except csv.Error as error:
         raise ValueError(f"{path} is no CSV: {error}") from None
     if len(rows) < 2:
