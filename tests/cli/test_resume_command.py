@@ -147,7 +147,7 @@ def killed_again_and_again(folder, environment, steps, alive, writing, seed):
         wait_to_kill(run, process, began, rng, moment)
         hit = process.poll() is None
         process.kill()
-        process.wait()
+        assert process.wait() in (-signal.SIGKILL, 0), (folder / "output.txt").read_text()
         # What the dead process left half written proves it.
         kills = Kills(kills.alive + hit, kills.writing + (hit and half_written(run, began)))
         if (run / "config.json").exists():
