@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import sys
+import time
 import zipfile
 
 import h5py
@@ -191,16 +192,56 @@ def test_nesting_and_size_are_limited(stranger):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda settings: settings["config"]["policy"]["config"].update(action_shape=[10**9]),
-        lambda settings: network(settings)[1]["config"].update(units=10**9),
+        lambda settings: settings["config"]["policy"]["config"].update(action_shape=[2**24]),
+        lambda settings: network(settings)[1]["config"].update(units=2**24),
         lambda settings: network(settings).extend([dense(100_000), dense(100_000)]),
-        lambda settings: network(settings)[1]["config"].update(units=10**30),
-        lambda settings: settings["config"]["policy"]["config"].update(observation_shape=[2**40]),
+        lambda settings: settings["config"]["policy"]["config"].update(observation_shape=[2**24]),
     ],
-    ids=["actions", "units", "product", "integer", "observations"],
+    ids=["actions", "units", "product", "observations"],
 )
 def test_weights_that_the_file_does_not_have_are_refused_before_they_are_allocated(change, stranger):
     refusal(stranger(config=change), "compile", "exec")
+
+
+NORMALIZATION = {"axis": [1, 2], "mean": 0.0, "variance": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("layers", "reason"),
+    [
+        (
+            [("RepeatVector", {"n": 3 * 10**8}), ("Normalization", NORMALIZATION)],
+            "Normalization whose mean or variance",
+        ),
+        ([("RepeatVector", {"n": 2**24}), ("Normalization", NORMALIZATION)], "Normalization whose mean or variance"),
+        ([("Normalization", NORMALIZATION | {"axis": -1})], "Normalization whose mean or variance"),
+        ([("RepeatVector", {"n": 2**24 + 1})], "config/n is an integer beyond 16777216"),
+        ([("Reshape", {"target_shape": [1, -(10**30)]})], "target_shape/1 is an integer beyond 16777216"),
+    ],
+    ids=["integer and statistics", "statistics", "of one axis", "integer", "in a list"],
+)
+def test_arrays_that_are_no_weights_are_refused_before_they_are_allocated(layers, reason, stranger):
+    """Such a file of 53 kB would make Keras take 9 GB."""
+    nodes = [node("keras.layers", name, config) for name, config in layers]
+    path = stranger(config=lambda settings: network(settings).extend(nodes))
+    began = time.monotonic()
+    assert reason in refusal(path)
+    assert time.monotonic() - began < 5
+
+
+def test_seeds_and_steps_of_schedules_may_be_large_and_an_adapted_normalization_is_loaded(tmp_path):
+    network = keras.Sequential(
+        [keras.layers.Normalization(), keras.layers.Dense(2, kernel_initializer=keras.initializers.GlorotNormal(10**9))]
+    )
+    network.layers[0].adapt(np.array([[1.0, 2, 3], [2, 5, 9]]))
+    agent = tf_trpo.TRPO.for_env("Pendulum-v1", network=network, value_hidden_sizes=[4], seed=10**9)
+    agent.compile(
+        jit_compile=False, value_optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 10**9))
+    )
+    agent.save(tmp_path / "agent.keras")
+    observations = np.array([[0.5, 0.5, 1]], np.float32)
+    again = tf_trpo.load(tmp_path / "agent.keras")
+    np.testing.assert_array_equal(again.predict(observations), agent.predict(observations))
 
 
 def network(settings):

@@ -1,5 +1,6 @@
 """train --resume: real processes, killed and asked to end, and gone on with."""
 
+import contextlib
 import csv
 import json
 import random
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -97,47 +99,82 @@ def whole(tmp_path_factory):
     return make
 
 
-def killed_again_and_again(folder, environment, steps, kills, seed):
-    """Train with processes that are killed at random moments, and resumed; how many kills hit a living one."""
+class Kills(NamedTuple):
+    """How many hit a living process, and how many of these in the middle of a checkpoint's write."""
+
+    alive: int
+    writing: int
+
+
+def half_written(run, began):
+    """Whether there is a checkpoint that was begun after that time and is not complete."""
+    for path in (run / "checkpoints").glob(".partial-*"):
+        # It may be renamed just now. One that an earlier kill left behind is older.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime > began:
+                return True
+    return False
+
+
+def wait_to_kill(run, process, began, rng, moment):
+    """Until a random moment while the process starts, while it trains, or while it writes a checkpoint."""
+    history = run / "history.csv"
+    while moment != "start" and process.poll() is None and not (history.exists() and history.stat().st_mtime > began):
+        time.sleep(0.005)
+    until = time.monotonic() + rng.uniform(0, 5 if moment == "start" else 1.5)
+    while process.poll() is None and time.monotonic() < until:
+        time.sleep(0.003)
+    if moment == "write":
+        # The last one may be whole in the next instant: the beginning of another is waited for.
+        while process.poll() is None and half_written(run, began):
+            time.sleep(0.0005)
+        while process.poll() is None and not half_written(run, began):
+            time.sleep(0.0005)
+        time.sleep(rng.uniform(0, 0.005))
+
+
+def killed_again_and_again(folder, environment, steps, alive, writing, seed):
+    """Train with processes that are killed and resumed, until so many kills hit a living and a writing one."""
     rng = random.Random(seed)
-    run, hit = folder / "run", 0
+    run, kills = folder / "run", Kills(0, 0)
     arguments = ["--env", environment, "--total-steps", steps, "--run-dir", "run", *SMALL]
-    for _ in range(kills):
+    while kills.alive < alive or kills.writing < writing:
         if (run / "evaluation.json").exists():
             break
+        at_write = kills.writing * alive < writing * (kills.alive + 1)
+        moment = "write" if at_write else rng.choices(["start", "train"], [0.1, 0.9])[0]
         process, began = start(folder, *arguments), time.time()
-        # Mostly while it trains, in the middle of a checkpoint's write too; sometimes while it starts.
-        starting = rng.random() < 0.1
-        history = run / "history.csv"
-        while not starting and process.poll() is None and not (history.exists() and history.stat().st_mtime > began):
-            time.sleep(0.005)
-        until = time.monotonic() + rng.uniform(0, 5 if starting else 1.5)
-        while process.poll() is None and time.monotonic() < until:
-            time.sleep(0.003)
-        hit += process.poll() is None
+        wait_to_kill(run, process, began, rng, moment)
+        hit = process.poll() is None
         process.kill()
-        process.wait()
+        assert process.wait() in (-signal.SIGKILL, 0), (folder / "output.txt").read_text()
+        # What the dead process left half written proves it.
+        kills = Kills(kills.alive + hit, kills.writing + (hit and half_written(run, began)))
         if (run / "config.json").exists():
             arguments = ["--resume", "run"]
     if not (run / "evaluation.json").exists():
         finished(folder, *arguments)
-    return hit
+    return kills
 
 
 def test_a_run_that_is_killed_twice_ends_as_one_that_was_not(whole, tmp_path):
+    """Once of these in the middle of a checkpoint's write."""
     expected = whole("CartPole-v1", STEPS)
-    assert killed_again_and_again(tmp_path, "CartPole-v1", STEPS, 2, seed=0) > 0
+    kills = killed_again_and_again(tmp_path, "CartPole-v1", STEPS, alive=2, writing=1, seed=0)
+    assert kills.alive >= 2
+    assert kills.writing >= 1
     assert_same_run(tmp_path / "run", expected)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Hopper-v5"])
 def test_a_run_that_is_killed_twenty_five_times_ends_as_one_that_was_not(environment, whole, tmp_path):
-    """Fifty kills in all; how many hit a living process is printed."""
+    """Fifty kills of living processes in all, ten of them in the middle of a checkpoint's write."""
     expected = whole(environment, 60_000)
-    hit = killed_again_and_again(tmp_path, environment, 60_000, 25, seed=1)
-    print(f"{environment}: {hit} of 25 kills hit a living process")
-    assert hit >= 15
+    kills = killed_again_and_again(tmp_path, environment, 60_000, alive=25, writing=5, seed=1)
+    print(f"{environment}: {kills.alive} kills of a living process, {kills.writing} of them of a writing one")
+    assert kills.alive >= 25
+    assert kills.writing >= 5
     assert_same_run(tmp_path / "run", expected)
 
 

@@ -16,6 +16,10 @@ import keras
 
 LARGEST_DEPTH = 100
 """Of lists and mappings in each other; a network of networks needs about 15."""
+LARGEST_INTEGER = 2**24
+"""Of sizes: a layer that has no variables may still allocate an array of one."""
+_NO_SIZES = frozenset(("seed", "decay_steps", "first_decay_steps", "warmup_steps", "boundaries", "shared_object_id"))
+"""Settings of Keras whose integers are no sizes: seeds, steps of learning rate schedules, names of objects."""
 
 _CLASSES_IN = frozenset(
     {
@@ -87,17 +91,19 @@ def check_config(config: Any, custom_objects: Mapping[str, Any], root: type) -> 
 
 
 def _mappings(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping and its place, without recursion; no deeper than Keras can follow."""
-    waiting = [("config.json", config, 0)]
+    """Every mapping and its place, without recursion; no deeper than Keras can follow, and no integer too large."""
+    waiting = [("config.json", "", config, 0)]
     while waiting:
-        where, value, depth = waiting.pop()
+        where, setting, value, depth = waiting.pop()
         if depth > LARGEST_DEPTH:
             raise ValueError(f"config.json is nested more than {LARGEST_DEPTH} levels deep")
         if isinstance(value, dict):
             yield where, value
-            waiting += [(f"{where}/{name}"[-200:], part, depth + 1) for name, part in value.items()]
+            waiting += [(f"{where}/{name}"[-200:], name, part, depth + 1) for name, part in value.items()]
         elif isinstance(value, list):
-            waiting += [(f"{where}/{i}"[-200:], part, depth + 1) for i, part in enumerate(value)]
+            waiting += [(f"{where}/{i}"[-200:], setting, part, depth + 1) for i, part in enumerate(value)]
+        elif isinstance(value, int) and abs(value) > LARGEST_INTEGER and setting not in _NO_SIZES:
+            raise ValueError(f"{where} is an integer beyond {LARGEST_INTEGER}")
 
 
 def _check_node(node: dict[str, Any], where: str, custom_objects: Mapping[str, Any]) -> None:
@@ -110,13 +116,21 @@ def _check_node(node: dict[str, Any], where: str, custom_objects: Mapping[str, A
     # Without a module, Keras takes an older way that looks the class up otherwise.
     if "module" not in node or "config" not in node:
         raise ValueError(f"{where} names {name!r} without a module or config, as Keras 3 writes them")
-    if _named(node, custom_objects) is None:
+    found = _named(node, custom_objects)
+    if found is keras.layers.Normalization and _has_statistics(node["config"]):
+        raise ValueError(f"{where} is a Normalization whose mean or variance is a setting: adapt it to data instead")
+    if found is None:
         named = f"{node['module']}.{node['config'] if name == 'function' else name}"[:200]
         raise ValueError(
             f"{where} names {named}, which is neither a harmless part of Keras nor registered here: if you trust the "
             "file, import the module that registers it (keras.saving.register_keras_serializable), or pass it by "
             "tf_trpo.load(path, custom_objects={...})"
         )
+
+
+def _has_statistics(config: Any) -> bool:
+    # Keras broadcasts them to the layer's input, however large, as arrays that no variable counts.
+    return not isinstance(config, dict) or any(config.get(name) is not None for name in ("mean", "variance"))
 
 
 def _check_plain(node: dict[str, Any], where: str) -> None:

@@ -6,6 +6,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from tf_trpo.cli.errors import one_line_errors
+
 COMMANDS = {
     "train": "train an agent and write a run folder",
     "evaluate": "run whole episodes with a trained agent",
@@ -35,4 +37,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run_command(command: str, argv: Sequence[str] | None = None) -> None:
     """Run one command with the given arguments, or the process's own."""
-    importlib.import_module(f"tf_trpo.cli.{command}").main(sys.argv[1:] if argv is None else argv)
+    # Here too, since importing takes seconds in which Ctrl-C may come.
+    with one_line_errors():
+        importlib.import_module(f"tf_trpo.cli.{command}").main(sys.argv[1:] if argv is None else argv)

@@ -1,12 +1,17 @@
-"""Bad input ends with one clear line and exit status 2, a failed environment with 3, not with a traceback."""
+"""What goes wrong ends with one clear line, not with a traceback.
+
+The exit status is 2 after bad input, 3 after a failed environment, 130 after Ctrl-C.
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LONGEST = 1000
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 class UsageError(Exception):
@@ -37,6 +42,9 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         # Of a path that was given; whatever is wrong with it, such as a name that is too long.
         message, status = f"{error.filename}: {error.strerror}" if error.filename else str(error), 2
+    except KeyboardInterrupt:
+        # While training, a first Ctrl-C is answered elsewhere: the iteration is finished (callbacks/stop_on_signal.py).
+        message, status = "interrupted", _INTERRUPTED
     else:
         return
     print(f"error: {one_line(message)}", file=sys.stderr)

@@ -1,0 +1,70 @@
+"""Ctrl-C when no training is under way: one line and exit status 130, whatever the command was doing."""
+
+import importlib
+import json
+import os
+import signal
+
+import pytest
+
+import tf_trpo
+from tf_trpo.cli import COMMANDS, main
+from tf_trpo.cli.errors import one_line_errors
+
+SMALL = [
+    "--hidden-sizes",
+    "4",
+    "--value-hidden-sizes",
+    "4",
+    "--no-jit-compile",
+    "--num-steps",
+    "32",
+    "--value-epochs",
+    "1",
+]
+
+
+def ctrl_c(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+    raise AssertionError("it was not interrupted")
+
+
+def interrupted(capsys, *arguments):
+    """What a command that gets Ctrl-C prints."""
+    with pytest.raises(SystemExit) as exit_info:
+        main([*map(str, arguments)])
+    assert exit_info.value.code == 130
+    captured = capsys.readouterr()
+    assert captured.err == "error: interrupted\n"
+    return captured.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_while_a_command_is_imported(command, monkeypatch, capsys):
+    monkeypatch.setattr(importlib, "import_module", ctrl_c)
+    assert interrupted(capsys, command) == ""
+
+
+def test_while_training_starts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tf_trpo.TRPO, "for_env", ctrl_c)
+    assert interrupted(capsys, "train", "--run-dir", tmp_path / "run", *SMALL) == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_in_the_final_evaluation(tmp_path, monkeypatch, capsys):
+    """The trained agent is saved by then, and the run can be gone on with."""
+    run = tmp_path / "run"
+    monkeypatch.setattr(tf_trpo.TRPO, "evaluate", ctrl_c)
+    interrupted(capsys, "train", "--quiet", "--total-steps", 64, "--run-dir", run, *SMALL)
+    assert int(tf_trpo.load(run / "agent.keras").env_steps) >= 64
+    assert not (run / "evaluation.json").exists()
+    monkeypatch.undo()
+    main(["train", "--resume", str(run), "--quiet"])
+    assert json.loads((run / "evaluation.json").read_text())["episodes"] > 0
+
+
+def test_what_ends_a_command_by_itself_is_left_alone(capsys):
+    with pytest.raises(SystemExit) as exit_info, one_line_errors(), one_line_errors():
+        raise SystemExit(143)
+    assert exit_info.value.code == 143
+    assert capsys.readouterr() == ("", "")
