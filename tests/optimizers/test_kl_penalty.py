@@ -214,6 +214,7 @@ def test_the_state_is_the_adapted_penalty_and_that_of_the_keras_optimizer(make_s
     assert len(first_order.optimizer.variables) == 1 + 2 + 2 * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["newton", "first-order"])
 def test_the_same_in_xla(solver, make_stepper_of):
     plain, compiled = (

@@ -119,6 +119,7 @@ def test_an_adaptive_radius_needs_build(make_stepper_of):
         TrustRegion(radius="adaptive").step(stepper.policy, stepper.batch(0))
 
 
+@pytest.mark.slow
 def test_the_adapted_radius_works_in_xla(make_stepper_of):
     plain, compiled = (
         make_stepper_of(TrustRegion(0.001, radius="adaptive", constraint="max"), jit_compile=jit)
