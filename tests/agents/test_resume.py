@@ -51,7 +51,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name.startswith("Pendulum") else name for name in CASES]
+)
 def test_the_weights_are_those_of_a_fit_that_was_not_interrupted(name, tmp_path, assert_same_weights):
     environment, optimizer = CASES[name]
     if environment == "Hopper-v5":

@@ -79,7 +79,9 @@ def run_main(tmp_path, monkeypatch):
     return lambda *arguments: main([str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [name if name == "trpo" else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
+)
 def test_a_run_is_recorded_loaded_evaluated_and_exported(name, run_main, tmp_path, capsys):
     settings, optimizer = RUNS[name]
     run_main("train", "--algorithm", name, *options(settings), *RUN, "--no-jit-compile", "--run-dir", "run")

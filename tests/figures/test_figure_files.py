@@ -9,7 +9,7 @@ from tf_trpo.figures import FIGURES, draw_figures
 from tf_trpo.figures.style import save
 
 
-@pytest.mark.parametrize("number", FIGURES)
+@pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow) if n in (4, 5) else n for n in FIGURES])
 def test_png_and_svg_are_written_and_show_something(number, figure_of, tmp_path):
     module, data = figure_of(number)
     png, svg = save(lambda: data, module.draw, tmp_path / "figure")

@@ -186,7 +186,7 @@ def test_both_fisher_vector_products_give_the_same_step(kind, make_stepper):
     ("chunk_size", "jit_compile"),
     [
         (1, False),
-        (20, False),
+        pytest.param(20, False, marks=pytest.mark.slow),
         pytest.param(48, False, marks=pytest.mark.slow),
         pytest.param(7, True, marks=pytest.mark.slow),
     ],
@@ -235,6 +235,7 @@ def test_curvature_of_padding_alone_moves_nothing(make_stepper):
     np.testing.assert_array_equal(step.theta, step.old_theta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["categorical", "fixed-std"], indirect=True)
 def test_xla_gives_the_same_step_to_rounding(kind, make_stepper):
     for seed in SEEDS:

@@ -99,6 +99,7 @@ def convolution():
     )
 
 
+@pytest.mark.slow
 def test_a_convolutional_network_steps_alike_by_both_fisher_vector_products():
     thetas = []
     for product in ("gauss-newton", "double-backprop"):
@@ -116,7 +117,7 @@ def test_a_convolutional_network_steps_alike_by_both_fisher_vector_products():
     assert np.count_nonzero(thetas[0]) > 0.9 * thetas[0].size
 
 
-@pytest.mark.parametrize("chunk_size", [20, 25])
+@pytest.mark.parametrize("chunk_size", [20, pytest.param(25, marks=pytest.mark.slow)])
 def test_chunks_bring_in_no_row_that_the_distribution_cannot_take(chunk_size):
     """64 samples are chunks of 16, and of 22 with two rows too many: an action of 0 has no density here."""
     outcomes = []

@@ -40,6 +40,7 @@ def test_by_adam_three_steps_are_those_of_its_definition(make_stepper_of):
         np.testing.assert_allclose(step.theta - step.old_theta, expected, rtol=2e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_in_xla(make_stepper_of):
     plain, compiled = (
         make_stepper_of(VanillaPolicyGradient(keras.optimizers.Adam(0.03)), jit_compile=jit).run(0)

@@ -198,7 +198,10 @@ def run_saved_model_cli(folder, signature, output, *inputs):
 
 @pytest.mark.parametrize(
     ("make_policy", "signatures"),
-    [(gaussian, ["act", "act_stochastic", "value"]), (categorical, ["act_stochastic", "distribution"])],
+    [
+        pytest.param(gaussian, ["act", "act_stochastic", "value"], marks=pytest.mark.slow),
+        (categorical, ["act_stochastic", "distribution"]),
+    ],
     ids=["gaussian", "categorical"],
 )
 def test_the_session_loader_of_tensorflow_serving_runs_it(tmp_path, make_policy, signatures):
