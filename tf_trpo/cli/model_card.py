@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CARD_FILE = "README.md"
 SAMPLED_EPISODES = 20
-_NOT_OF_THE_RESULT = {"run_dir", "export"}
+_NOT_OF_THE_RESULT = {"run_dir", "export", "quiet"}
 
 
 def write_model_card(version: Path, run: RunFolder, agent: tf_trpo.TRPO) -> None:
