@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import gymnasium as gym
 import keras
 import numpy as np
 import pytest
@@ -142,6 +143,13 @@ def test_a_checkpoint_of_another_fit_or_agent_is_refused(name, checkpoints):
     agent = make(**agent_settings)
     with pytest.raises(ValueError, match=words):
         agent.fit(agent_settings.get("environment", "CartPole-v1"), 600, resume_from=checkpoints, **FIT | fit_settings)
+
+
+def test_a_checkpoint_of_an_environment_with_the_same_spaces_is_refused(checkpoints, monkeypatch):
+    """Also where the environments' state, which would tell, is not saved."""
+    monkeypatch.setitem(gym.registry, "OtherCart-v0", gym.spec("CartPole-v1"))
+    with pytest.raises(ValueError, match="it is of CartPole-v1, not OtherCart-v0"):
+        make().fit("OtherCart-v0", 600, resume_from=checkpoints, **FIT)
 
 
 def flip(path):

@@ -16,6 +16,7 @@ class LoopState(NamedTuple):
     """The fit loop between two iterations, with B environments and the last W episodes.
 
     Attributes:
+      environment: Gymnasium's id; empty where the fit was given none.
       seed: of the fit.
       num_steps: rows of a rollout.
       start_steps: environment steps of the agent when the fit began.
@@ -31,6 +32,7 @@ class LoopState(NamedTuple):
       environments: their state; None if nobody knows where they keep it.
     """
 
+    environment: str
     seed: int
     num_steps: int
     start_steps: int
@@ -75,15 +77,17 @@ class LoopState(NamedTuple):
             "faults": int,
         }
         numbers = dict(plain)
-        environments = numbers.pop("environments", None)
+        environments, environment = numbers.pop("environments", None), numbers.pop("environment", None)
         if numbers.keys() != types.keys() or any(type(numbers[name]) is not types[name] for name in types):
             raise ValueError("the state of the fit loop lacks parts")
         if not all(0 <= number < _LARGEST for number in numbers.values()):
             raise ValueError("the state of the fit loop has numbers that no loop has")
-        if own.keys() | numbers.keys() | {"environments"} != set(cls._fields):
+        if not isinstance(environment, str):
+            raise ValueError("the state of the fit loop names no environment")
+        if own.keys() | numbers.keys() | {"environment", "environments"} != set(cls._fields):
             raise ValueError("the state of the fit loop lacks arrays")
         state = None if environments is None else EnvironmentState(environments, others)
-        values: dict[str, Any] = {**numbers, **own, "environments": state}
+        values: dict[str, Any] = {**numbers, **own, "environment": environment, "environments": state}
         return cls(**values)
 
     def check(self, observation_shape: tuple[int, ...], num_envs: int) -> None:

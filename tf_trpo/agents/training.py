@@ -49,6 +49,7 @@ class TrainingLoop:
     Args:
       agent: compiled.
       environments: that fit it.
+      environment: their Gymnasium id; empty if they were not made from one.
       num_steps: rows of a rollout.
       seed: of environments, actions and minibatches.
       max_faults: numbers that are not finite, in a row, at which training ends, >= 1.
@@ -66,6 +67,7 @@ class TrainingLoop:
         agent: TRPO,
         environments: VectorEnv,
         *,
+        environment: str,
         num_steps: int,
         seed: int,
         max_faults: int,
@@ -74,10 +76,11 @@ class TrainingLoop:
         num_envs = environments.num_envs
         self._agent = agent
         self._environments = environments
+        self._environment = environment
         self._num_steps = num_steps
         self._seed = seed
         if resumed is not None:
-            _check_resumed(resumed, environments, num_steps=num_steps, seed=seed)
+            _check_resumed(resumed, environments, environment=environment, num_steps=num_steps, seed=seed)
         iteration = int(agent.iterations.numpy()) if resumed is None else resumed.iterations
         self._start_steps, self._start_iterations = int(agent.env_steps.numpy()), iteration
         self._actor = make_actor(agent.policy, num_envs)
@@ -145,6 +148,7 @@ class TrainingLoop:
         """The loop between two iterations."""
         report, collector = self._report, self._collector
         return LoopState(
+            environment=self._environment,
             seed=self._seed,
             num_steps=self._num_steps,
             start_steps=self._start_steps,
@@ -237,11 +241,15 @@ class TrainingLoop:
         raise AssertionError
 
 
-def _check_resumed(checkpoint: Checkpoint, environments: VectorEnv, *, num_steps: int, seed: int) -> None:
+def _check_resumed(
+    checkpoint: Checkpoint, environments: VectorEnv, *, environment: str, num_steps: int, seed: int
+) -> None:
     """Refuse the checkpoint of another loop, before anything is reset."""
     state, shape = checkpoint.state, environments.single_observation_space.shape
     assert shape is not None, "make_vector_environment gives Box observations"
     try:
+        if state.environment and environment and state.environment != environment:
+            raise ValueError(f"it is of {state.environment}, not {environment}")
         if (state.seed, state.num_steps) != (seed, num_steps):
             raise ValueError(
                 f"it is of seed {state.seed} and {state.num_steps} rows a rollout, not {seed} and {num_steps}"

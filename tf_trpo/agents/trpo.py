@@ -226,7 +226,13 @@ class TRPO(keras.Model):
             check_fit(self.policy, environments)
             resumed = None if resume_from is None else read_checkpoint(self, Path(resume_from))
             self._loop = TrainingLoop(
-                self, environments, num_steps=num_steps, seed=seed, max_faults=max_faults, resumed=resumed
+                self,
+                environments,
+                environment=environment if isinstance(environment, str) else "",
+                num_steps=num_steps,
+                seed=seed,
+                max_faults=max_faults,
+                resumed=resumed,
             )
             callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
             try:
