@@ -198,8 +198,10 @@ def read_checkpoint(agent: TRPO, path: Path) -> Checkpoint:
     Raises:
       CheckpointError: it is damaged, or one of another agent.
     """
-    path = path if is_checkpoint(path) else newest_checkpoint(path)
-    verify_checkpoint(path)
+    if is_checkpoint(path):
+        verify_checkpoint(path)
+    else:
+        path = newest_checkpoint(path)
     try:
         state = LoopState.unpacked(_read_json(path, "loop.json"), _read_arrays(path / "loop.npz"))
         reader = tf.train.load_checkpoint(str(path / _VARIABLES))

@@ -11,12 +11,12 @@ import platform
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.small_file import read_small
+from tf_trpo.serving.metadata import installed_versions
 
 if TYPE_CHECKING:
     import tf_trpo
@@ -72,10 +72,9 @@ class RunFolder:
 
     def write_config(self, settings: dict[str, Any]) -> None:
         """Write config.json, or replace it at once."""
-        versions = {name: _version(name) for name in _PACKAGES}
         config = {
             "settings": settings,
-            "versions": {"python": platform.python_version(), **versions},
+            "versions": installed_versions(_PACKAGES),
             "platform": platform.platform(),
             "commit": _commit(),
         }
@@ -240,11 +239,4 @@ def _commit() -> str | None:
             check=True,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
         return None

@@ -16,6 +16,11 @@ def described(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
+def raised(index: int, error: BaseException) -> EnvironmentFailedError:
+    """What to raise where an environment has raised."""
+    return EnvironmentFailedError(f"environment {index} raised {described(error)}")
+
+
 def invalid_shape(index: int, shape: tuple[int, ...], expected: tuple[int, ...] | None) -> str:
     """What to say of an observation."""
     return f"environment {index} gave an observation of shape {shape}, its space has {expected}"

@@ -21,6 +21,7 @@ from tf_trpo.environments.failures import (
     described,
     invalid_reward,
     invalid_shape,
+    raised,
 )
 
 _INVALID = "tf_trpo/invalid"
@@ -100,8 +101,7 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
 
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
         """Raise what a process has raised; Gymnasium's own also warns, with a traceback for each."""
-        failed = [index for index, success in enumerate(successes) if not success]
-        if failed:
+        if not all(successes):
             index, kind, message, _ = self.error_queue.get(timeout=self._timeout)
             self._end()
             if kind is EnvironmentFailedError:
@@ -160,14 +160,14 @@ class _Guarded(gym.Wrapper):
         try:
             observation, info = self.env.reset(**kwargs)
         except (Exception, SystemExit) as error:
-            raise EnvironmentFailedError(f"environment {self._index} raised {described(error)}") from error
+            raise raised(self._index, error) from error
         return self._checked(observation, info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
         except (Exception, SystemExit) as error:
-            raise EnvironmentFailedError(f"environment {self._index} raised {described(error)}") from error
+            raise raised(self._index, error) from error
         observation, info = self._checked(observation, info)
         try:
             reward = float(reward)

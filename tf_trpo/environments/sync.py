@@ -11,12 +11,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate
 
 from tf_trpo.environments.failures import (
-    EnvironmentFailedError,
     InvalidStepError,
     described,
     invalid_observation,
     invalid_reward,
     invalid_shape,
+    raised,
 )
 
 _NEXT_STEP = AutoresetMode.NEXT_STEP
@@ -49,7 +49,7 @@ class BareSyncVectorEnv(SyncVectorEnv):
                 else:
                     observation, reward, terminated, truncated, _ = env.step(actions[i])
             except (Exception, SystemExit) as error:
-                raise EnvironmentFailedError(f"environment {i} raised {described(error)}") from error
+                raise raised(i, error) from error
             try:
                 self._rewards[i] = reward
             except (TypeError, ValueError):
@@ -73,7 +73,7 @@ class BareSyncVectorEnv(SyncVectorEnv):
             try:
                 observation, _ = env.reset(seed=own_seed, options=options)
             except (Exception, SystemExit) as error:
-                raise EnvironmentFailedError(f"environment {i} raised {described(error)}") from error
+                raise raised(i, error) from error
             self._keep(i, observation)
         self._terminations[:] = self._truncations[:] = False
         self._autoreset_envs = np.zeros(self.num_envs, bool)

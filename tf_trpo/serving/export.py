@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import tempfile
 from collections.abc import Sequence
-from importlib import metadata as packages
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +14,7 @@ import tensorflow as tf
 
 from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, RunningReturnScale, ValueFunction
 from tf_trpo.serving.endpoints import Endpoint, endpoints
-from tf_trpo.serving.metadata import ModelMetadata, Origin, write_metadata
+from tf_trpo.serving.metadata import ModelMetadata, Origin, installed_versions, write_metadata
 from tf_trpo.serving.model_versions import add_version, version_folders
 from tf_trpo.serving.warmup import write_warmup_requests
 
@@ -141,7 +139,7 @@ def _metadata(policy: Policy, origin: Origin) -> ModelMetadata:
         else {name: getattr(normalization, name).numpy().tolist() for name in ("mean", "variance", "count")},
         training_steps=origin.training_steps,
         evaluation=origin.evaluation,
-        versions={"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        versions=installed_versions(_PACKAGES),
     )
 
 
@@ -153,10 +151,3 @@ def _action_space(policy: Policy) -> dict[str, Any] | None:
         finite = {name: [bound if np.isfinite(bound) else None for bound in bounds[name]] for name in bounds}
         return {"type": "Box", "shape": list(policy.action_shape), **finite}
     return None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return packages.version(package)
-    except packages.PackageNotFoundError:
-        return None

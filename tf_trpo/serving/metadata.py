@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import platform
+from collections.abc import Iterable
+from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,18 @@ class ModelMetadata:
     training_steps: int | None
     evaluation: dict[str, float] | None
     versions: dict[str, str | None]
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """Versions of Python and of packages; None of one that is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return distributions.version(package)
+    except distributions.PackageNotFoundError:
+        return None
 
 
 def write_metadata(folder: Path, metadata: ModelMetadata) -> None:

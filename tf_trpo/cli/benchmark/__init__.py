@@ -77,4 +77,4 @@ def _tables(command: options.Common) -> list[Any]:
         said = (error.stderr or "").strip().splitlines()[-1:]
         raise UsageError(" ".join([*str(error).split(), *said])) from None
     except (ImportError, OSError, ValueError, gym.error.Error) as error:
-        raise UsageError(" ".join(str(error).split())) from None
+        raise UsageError(str(error)) from None
