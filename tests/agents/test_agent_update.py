@@ -36,11 +36,13 @@ def eagerly():
 
 
 class Update:
-    def __init__(self, **settings):
+    def __init__(self, *, function_preserving=True, **settings):
         self.value_function = ValueFunction((2,), network=mlp((2,), (6,), seed=0), seed=1)
         self.return_scale = RunningReturnScale()
         self.recorder = Recorder()
-        self.policy = CategoricalPolicy((2,), 3, network=mlp((2,), (4,), seed=0), seed=0)
+        self.policy = CategoricalPolicy(
+            (2,), 3, network=mlp((2,), (4,), seed=0), seed=0, function_preserving=function_preserving
+        )
         self.settings = UpdateSettings(**{"value_epochs": 1, "value_minibatch_size": 10 * T * B} | settings)
         # With a learning rate of 0, the loss of the regression is that of the values that went in.
         optimizer = keras.optimizers.SGD(0.0)
@@ -272,6 +274,17 @@ def test_what_moving_the_statistics_does_to_the_policy_is_reported(rollout):
     kl = (np.exp(before) * (before - after)).sum(axis=1)[rollout.valid.ravel()].mean()
     assert kl > 0.001
     assert metrics["train/normalization_kl"] == pytest.approx(kl, rel=1e-4)
+
+
+@pytest.mark.parametrize("function_preserving", [True, False])
+def test_from_the_second_update_on_statistics_move_the_policy_only_if_they_are_let_free(rollout, function_preserving):
+    update = Update(function_preserving=function_preserving)
+    update.policy.output_layer.kernel.assign(
+        tf.random.stateless_normal(update.policy.output_layer.kernel.shape, [0, 0])
+    )
+    update(rollout)
+    kl = update(make_rollout(1))["train/normalization_kl"]
+    assert abs(kl) < 1e-6 if function_preserving else kl > 1e-4
 
 
 def test_what_lies_in_rows_that_are_no_steps_changes_nothing(rollout):

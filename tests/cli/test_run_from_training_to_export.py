@@ -45,6 +45,7 @@ SETTINGS = {
     "hidden_sizes": [8, 6],
     "activation": "relu",
     "normalize_observations": False,
+    "function_preserving": False,
     "max_kl": 0.02,
     "constraint": "max",
     "radius": "adaptive",
@@ -155,8 +156,9 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
         "value_learning_rate": pytest.approx(float(agent.optimizer.learning_rate)),
         "jit_compile": agent.jit_compile,
         "normalize_observations": agent.policy.normalize_observations,
+        "function_preserving": agent.policy.function_preserving,
     }
-    assert len(reached) == 27
+    assert len(reached) == 28
     for name, value in reached.items():
         assert SETTINGS[name] == value, name
     assert agent.value_function.normalize_observations is False

@@ -62,7 +62,7 @@ def test_every_number_of_the_algorithm_can_be_set():
         *(("TrustRegion", name) for name in tf_trpo.optimizers.TrustRegion().get_config()),
         *(("UpdateSettings", field.name) for field in dataclasses.fields(UpdateSettings)),
         *(("TRPO.for_env", name) for name in ("hidden_sizes", "value_hidden_sizes", "activation", "initial_std")),
-        *(("TRPO.for_env", name) for name in ("state_dependent_std", "normalize_observations")),
+        *(("TRPO.for_env", name) for name in ("state_dependent_std", "normalize_observations", "function_preserving")),
         *(("TRPO.fit", name) for name in ("num_envs", "num_steps", "backend", "seed")),
         ("TRPO.compile", "jit_compile"),
     }

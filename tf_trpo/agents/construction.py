@@ -22,6 +22,7 @@ def make_policy(
     activation: str,
     state_dependent_std: bool,
     initial_std: float,
+    function_preserving: bool,
     normalize_observations: bool,
     seed: int | None,
 ) -> Policy:
@@ -35,6 +36,7 @@ def make_policy(
         if network is None
         else network,
         "normalize_observations": normalize_observations,
+        "function_preserving": function_preserving,
         "seed": _branch(seed, 1),
     }
     if isinstance(action_space, gym.spaces.Discrete):

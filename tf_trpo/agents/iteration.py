@@ -154,9 +154,9 @@ class Learner:
         if isinstance(self._policy, GaussianPolicy):
             metrics["train/std"] = weighted_mean(self._policy.std(parameters), batch.weights)
         # Last of all: every figure of this iteration is by the statistics that the policy acted with.
-        sound = _update_normalization(self._policy, prepared.moments)
+        sound = self._policy.update_normalization(prepared.moments)
         metrics["train/statistics_are_finite"] = sound & prepared.sound
-        # No trust region bounds what that does to the policy: much in the first iterations, and ever less.
+        # 0 but for rounding, clipped observations and the first statistics, if the policy's function is preserved.
         moved = self._map(self._policy.distribution_parameters, batch.observations)
         metrics["train/normalization_kl"] = weighted_mean(self._policy.divergence(parameters, moved), batch.weights)
         return metrics
@@ -164,7 +164,7 @@ class Learner:
     def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> Metrics:
         batch, values, targets, moments, _ = prepared
         # The value function is fitted under the statistics that it will be used with.
-        _update_normalization(self._value_function, moments)
+        self._value_function.update_normalization(moments)
         value_loss = fit_value_function(
             self._value_function,
             self._value_optimizer,
@@ -210,11 +210,6 @@ class Learner:
         if settings.value_target == "reward-to-go":
             return advantages, rewards_to_go(*inputs, gamma=settings.gamma)
         return advantages, lambda_returns(advantages, values)
-
-
-def _update_normalization(model: Policy | ValueFunction, moments: Moments) -> tf.Tensor:
-    """Whether the moments were finite, or are not needed."""
-    return tf.constant(True) if model.normalization is None else model.normalization.update(moments)
 
 
 class Prepared(NamedTuple):

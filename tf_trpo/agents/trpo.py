@@ -77,6 +77,7 @@ class TRPO(keras.Model):
         state_dependent_std: bool = False,
         initial_std: float = 1.0,
         normalize_observations: bool = True,
+        function_preserving: bool = True,
         seed: int | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
     ) -> TRPO:
@@ -93,6 +94,7 @@ class TRPO(keras.Model):
           state_dependent_std: let the Gaussian's standard deviation depend on the observation.
           initial_std: the Gaussian's standard deviation at the start, > 0, in action units.
           normalize_observations: running normalisation inside both models.
+          function_preserving: keep new statistics from moving the policy: its first layer takes the change in.
           seed: makes the initial weights reproducible.
           env_kwargs: arguments for the environment, with an id.
 
@@ -115,6 +117,7 @@ class TRPO(keras.Model):
             hidden_sizes=hidden_sizes,
             state_dependent_std=state_dependent_std,
             initial_std=initial_std,
+            function_preserving=function_preserving,
             **shared,
         )
         value_function = make_value_function(

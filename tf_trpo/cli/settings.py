@@ -74,6 +74,8 @@ class PolicySettings:
     """Let the standard deviation depend on the observation."""
     normalize_observations: bool = True
     """Normalise observations by their running mean and standard deviation."""
+    function_preserving: bool = True
+    """Keep new statistics of observations from moving the policy: its first layer takes the change in."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,3 +60,18 @@ def layer_seeds(seed: int | None, count: int) -> list[int | None]:
     if seed is None:
         return [None] * count
     return [int(word) for word in np.random.SeedSequence(seed).generate_state(count) >> 1]
+
+
+def first_dense_layer(network: keras.Model, output: keras.layers.Dense) -> keras.layers.Dense | None:
+    """The layer that all inputs go through first, if that is a Dense one with a bias.
+
+    Args:
+      network: a keras.Sequential is looked into, past layers that only pass on or flatten; of other models
+        nothing is known.
+      output: the layer on top of it.
+    """
+    if not isinstance(network, keras.Sequential):
+        return None
+    passing = (keras.layers.Identity, keras.layers.Flatten)
+    first = next(layer for layer in [*network.layers, output] if not isinstance(layer, passing))
+    return first if type(first) is keras.layers.Dense and first.use_bias else None

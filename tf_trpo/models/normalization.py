@@ -39,15 +39,37 @@ class RunningNormalization(keras.layers.Layer):
         scaled = (inputs - self.mean) * tf.math.rsqrt(self.variance + self.epsilon)
         return tf.clip_by_value(scaled, -self.clip, self.clip)
 
-    def update(self, moments: Moments) -> tf.Tensor:
+    def update(self, moments: Moments, *, absorbed_by: keras.layers.Dense | None = None) -> tf.Tensor:
         """Take in a batch of samples by its moments (mean and variance [*shape], scalar count).
 
         Moments that are not finite are left out, but for an infinite variance: it counts as the largest number.
 
+        A linear layer that follows can take the change in, so that the two together stay the function they were,
+        where nothing is clipped and up to rounding:
+
+            W (x - m) / s + b  =  W' (x - m') / s' + b',    W' = W s' / s,    b' = b + W' (m' - m) / s'
+
+        The first samples of all are an exception: nothing was normalised before, and the layer stays as it is. If
+        the spread of a feature grows by more than `clip`, its samples were clipped, and no weights could keep that:
+        they grow by `clip`.
+
+        Args:
+          moments: as above.
+          absorbed_by: the Dense layer, with a bias, on the flattened result; None changes the function.
+
         Returns:
           Bool scalar, whether they were taken in.
         """
-        return _assign_moments(self, moments)
+        mean, std, begun = tf.identity(self.mean.value), self._std(), self.count.value > 0
+        sound = _assign_moments(self, moments)
+        if absorbed_by is not None:
+            growth = tf.minimum(self._std() / std, self.clip)
+            shift = (self.mean.value - mean) / self._std()
+            _absorb(absorbed_by, tf.where(begun, growth, 1.0), tf.where(begun, shift, 0.0))
+        return sound
+
+    def _std(self) -> tf.Tensor:
+        return tf.sqrt(self.variance.value + self.epsilon)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "shape": self.shape, "clip": self.clip, "epsilon": self.epsilon}
@@ -78,6 +100,12 @@ class RunningReturnScale(keras.layers.Layer):
     def update(self, moments: Moments) -> tf.Tensor:
         """Take in returns by their moments (scalars), as `RunningNormalization` does."""
         return _assign_moments(self, moments)
+
+
+def _absorb(layer: keras.layers.Dense, growth: tf.Tensor, shift: tf.Tensor) -> None:
+    kernel = tf.reshape(growth, [-1, 1]) * layer.kernel.value
+    layer.bias.assign_add(tf.linalg.matvec(kernel, tf.reshape(shift, [-1]), transpose_a=True))
+    layer.kernel.assign(kernel)
 
 
 def _assign_moments(layer: RunningNormalization | RunningReturnScale, moments: Moments) -> tf.Tensor:

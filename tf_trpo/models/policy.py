@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_trpo.estimation import Moments
 from tf_trpo.models.distributions import Distribution, kl_divergence
-from tf_trpo.models.networks import feature_shape, layer_seeds, mlp, output_layer
+from tf_trpo.models.networks import feature_shape, first_dense_layer, layer_seeds, mlp, output_layer
 from tf_trpo.models.normalization import RunningNormalization
 from tf_trpo.numerics import flatten, hessian_product_at_minimum, unflatten
 
@@ -29,6 +30,9 @@ class Policy(keras.Model):
         64-64 tanh units. It is called as at inference: no dropout, and
         statistics such as those of batch normalisation stay as they are.
       normalize_observations: put a `RunningNormalization` in front of the network.
+      function_preserving: let the network's first layer take in what new statistics would change, so that they never
+        move the policy; only where that is a Dense layer with a bias, first in a keras.Sequential, or first
+        after a Flatten.
       output_gain: gain of the output layer's orthogonal initialiser; small values start near the
         same distribution in every state.
       seed: makes the initial weights reproducible.
@@ -41,6 +45,7 @@ class Policy(keras.Model):
         *,
         network: keras.Model | None = None,
         normalize_observations: bool = True,
+        function_preserving: bool = True,
         output_gain: float = 0.01,
         seed: int | None = None,
         **kwargs: Any,
@@ -49,6 +54,7 @@ class Policy(keras.Model):
         self.observation_shape = tuple(observation_shape)
         self.num_outputs = num_outputs
         self.normalize_observations = normalize_observations
+        self.function_preserving = function_preserving
         self.output_gain = output_gain
         network_seed, output_seed = layer_seeds(seed, 2)
         self.normalization = RunningNormalization(self.observation_shape) if normalize_observations else None
@@ -69,6 +75,13 @@ class Policy(keras.Model):
         if self.normalization is not None:
             observations = self.normalization(observations)
         return self.output_layer(self.network(observations, training=False))
+
+    def update_normalization(self, moments: Moments) -> tf.Tensor:
+        """Take in observations by their moments; whether those were finite, or are not needed. Bool scalar."""
+        if self.normalization is None:
+            return tf.constant(True)
+        layer = first_dense_layer(self.network, self.output_layer) if self.function_preserving else None
+        return self.normalization.update(moments, absorbed_by=layer)
 
     def distribution_parameters(self, observations: tf.Tensor) -> tf.Tensor:
         """Parameters [N, D] of the action distribution: all that the distribution depends on."""
@@ -157,6 +170,7 @@ class Policy(keras.Model):
             "num_outputs": self.num_outputs,
             "network": keras.saving.serialize_keras_object(self.network),
             "normalize_observations": self.normalize_observations,
+            "function_preserving": self.function_preserving,
             "output_gain": self.output_gain,
         }
 

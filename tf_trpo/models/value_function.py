@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_trpo.estimation import Moments
 from tf_trpo.models.networks import feature_shape, layer_seeds, mlp, output_layer
 from tf_trpo.models.normalization import RunningNormalization
 
@@ -42,6 +43,13 @@ class ValueFunction(keras.Model):
         self.output_layer = output_layer(1, 1.0, output_seed)
         self.output_layer.build(feature_shape(self.network, self.observation_shape))
         self.built = True
+
+    def update_normalization(self, moments: Moments) -> tf.Tensor:
+        """Take in observations by their moments; whether those were finite, or are not needed. Bool scalar.
+
+        Nothing keeps the function as it was: it is fitted under the new statistics.
+        """
+        return tf.constant(True) if self.normalization is None else self.normalization.update(moments)
 
     def call(self, observations: tf.Tensor) -> tf.Tensor:
         if self.normalization is not None:

@@ -1,0 +1,162 @@
+"""New statistics that do not move the policy: its first layer takes the change in."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.estimation import Moments
+from tf_trpo.models import CategoricalPolicy, RunningNormalization, mlp
+
+
+def moments(samples):
+    return Moments(*(tf.constant(x, tf.float32) for x in (samples.mean(axis=0), samples.var(axis=0), len(samples))))
+
+
+def samples_of(rng, size, *shape):
+    return rng.normal(rng.normal(size=shape), rng.uniform(0.5, 2.0, size=shape), size=(size, *shape))
+
+
+def policy_of(network, *, shape=(3,), **kwargs):
+    return CategoricalPolicy(shape, 4, network=network, output_gain=1.0, seed=0, **kwargs)
+
+
+def outputs(policy, samples):
+    return policy.distribution_parameters(tf.constant(samples, tf.float32)).numpy()
+
+
+def sequential(*layers, shape=(3,)):
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+NETWORKS = {
+    "mlp": lambda: mlp((3,), (8, 8), seed=0),
+    "linear policy": lambda: mlp((3,), ()),
+    "relu": lambda: mlp((3,), (5,), activation="relu", seed=0),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_outputs_stay_as_they_were_while_the_statistics_move(name):
+    rng, policy = np.random.default_rng(0), policy_of(NETWORKS[name]())
+    policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    watched = samples_of(rng, 30, 3)
+    before, mean = outputs(policy, watched), policy.normalization.mean.numpy()
+    for _ in range(5):
+        policy.update_normalization(moments(samples_of(rng, 40, 3)))
+    assert np.abs(policy.normalization.mean.numpy() - mean).max() > 0.1
+    assert np.ptp(before, axis=0).min() > 0.1
+    np.testing.assert_allclose(outputs(policy, watched), before, rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(shape=st.sampled_from([(1,), (4,), (2, 3), (2, 1, 2)]), units=st.integers(1, 5), seed=st.integers(0, 2**31 - 1))
+def test_so_it_is_for_every_shape_and_every_size(shape, units, seed):
+    rng, policy = np.random.default_rng(seed), policy_of(mlp(shape, (units,), seed=seed), shape=shape)
+    policy.update_normalization(moments(samples_of(rng, 50, *shape)))
+    watched = samples_of(rng, 20, *shape)
+    normalized = policy.normalization(tf.constant(watched, tf.float32)).numpy()
+    watched = watched[(np.abs(normalized) < 9).reshape(len(watched), -1).all(axis=1)]
+    before = outputs(policy, watched)
+    policy.update_normalization(moments(samples_of(rng, 200, *shape)))
+    after_normalized = policy.normalization(tf.constant(watched, tf.float32)).numpy()
+    kept = (np.abs(after_normalized) < 10).reshape(len(watched), -1).all(axis=1)
+    np.testing.assert_allclose(outputs(policy, watched)[kept], before[kept], rtol=1e-3, atol=1e-4)
+
+
+def test_the_first_samples_normalise_what_nothing_had_normalised():
+    policy = policy_of(mlp((3,), (8,), seed=0))
+    kernel = policy.network.layers[0].kernel.numpy()
+    samples = 20 + samples_of(np.random.default_rng(0), 50, 3)
+    policy.update_normalization(moments(samples))
+    np.testing.assert_array_equal(policy.network.layers[0].kernel, kernel)
+    np.testing.assert_array_equal(policy.network.layers[0].bias, np.zeros(8))
+    np.testing.assert_allclose(policy.normalization.mean, samples.mean(axis=0), rtol=1e-5)
+
+
+def test_moments_that_are_not_finite_leave_every_weight_bit_for_bit():
+    rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0))
+    policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    before = policy.get_weights()
+    broken = moments(samples_of(rng, 50, 3))._replace(mean=tf.constant([0.0, np.nan, 0.0]))
+    assert not policy.update_normalization(broken)
+    for now, then in zip(policy.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_weights_of_a_feature_that_begins_to_vary_do_not_explode():
+    policy = policy_of(mlp((3,), (8,), seed=0))
+    samples = samples_of(np.random.default_rng(0), 50, 3)
+    still = samples.copy()
+    still[:, 1] = 7.0
+    policy.update_normalization(moments(still))
+    kernel = policy.network.layers[0].kernel.numpy()
+    policy.update_normalization(moments(samples))
+    grown = policy.network.layers[0].kernel.numpy() / kernel
+    np.testing.assert_allclose(grown[1], policy.normalization.clip, rtol=1e-5)
+    assert np.all(np.abs(grown[[0, 2]] - 1) < 0.5)
+
+
+def test_free_statistics_move_the_policy_and_not_the_weights():
+    rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0), function_preserving=False)
+    policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    watched = samples_of(rng, 30, 3)
+    before, weights = outputs(policy, watched), policy.flat_weights.numpy()
+    policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    np.testing.assert_array_equal(policy.flat_weights, weights)
+    assert np.abs(outputs(policy, watched) - before).max() > 0.01
+
+
+def functional():
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, keras.layers.Concatenate()([inputs, keras.layers.Dense(4)(inputs)]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        functional,
+        lambda: sequential(keras.layers.LayerNormalization(), keras.layers.Dense(4)),
+        lambda: sequential(keras.layers.Dense(4, use_bias=False)),
+    ],
+    ids=["not sequential", "another layer first", "no bias"],
+)
+def test_where_no_layer_can_take_it_in_the_weights_are_left_alone(make):
+    rng, policy = np.random.default_rng(0), policy_of(make())
+    weights = policy.flat_weights.numpy()
+    for _ in range(2):
+        assert policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    np.testing.assert_array_equal(policy.flat_weights, weights)
+    assert policy.normalization.count.numpy() == 100
+
+
+def test_a_policy_without_normalisation_has_nothing_to_update():
+    policy = policy_of(mlp((3,), (8,), seed=0), normalize_observations=False)
+    weights = policy.get_weights()
+    assert policy.update_normalization(moments(samples_of(np.random.default_rng(0), 50, 3)))
+    for now, then in zip(policy.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("function_preserving", [True, False])
+def test_the_setting_is_saved(function_preserving):
+    policy = policy_of(mlp((3,), (8,), seed=0), function_preserving=function_preserving)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(policy))
+    assert copy.function_preserving is function_preserving
+
+
+def test_a_dense_layer_alone_takes_in_the_change_exactly_as_written():
+    layer, normalization = keras.layers.Dense(2), RunningNormalization((3,))
+    layer.build((None, 3))
+    rng = np.random.default_rng(1)
+    first, second = samples_of(rng, 10, 3), samples_of(rng, 30, 3)
+    normalization.update(moments(first), absorbed_by=layer)
+    kernel, bias = layer.kernel.numpy().astype(np.float64), layer.bias.numpy().astype(np.float64)
+    normalization.update(moments(second), absorbed_by=layer)
+    both = np.concatenate([first, second])
+    mean, std, new_mean, new_std = first.mean(axis=0), first.std(axis=0), both.mean(axis=0), both.std(axis=0)
+    expected = kernel * (new_std / std)[:, None]
+    np.testing.assert_allclose(layer.kernel, expected, rtol=1e-5)
+    np.testing.assert_allclose(layer.bias, bias + expected.T @ ((new_mean - mean) / new_std), rtol=1e-4, atol=1e-6)
