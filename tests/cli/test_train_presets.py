@@ -41,6 +41,7 @@ def other_than_default():
         "algorithm": "vanilla-policy-gradient",
         "fisher_vector_product": "double-backprop",
         "natural_learning_rate": 0.25,
+        "final_std": 0.125,
         "vanilla_optimizer": "sgd",
         "constraint": "max",
         "radius": "adaptive",

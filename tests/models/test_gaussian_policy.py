@@ -237,3 +237,17 @@ def test_config_round_trip_keeps_settings_and_function(state_dependent_std):
 def test_bounds_that_do_not_fit_the_actions_are_refused(low, high, shape):
     with pytest.raises(ValueError, match="upper bounds do not fit actions of shape"):
         GaussianPolicy([3], low, high, action_shape=shape)
+
+
+def test_a_standard_deviation_that_is_not_learned_is_no_trainable_weight():
+    policy = make_policy(learned_std=False, initial_std=0.5)
+    assert id(policy.log_std) not in {id(variable) for variable in policy.trainable_variables}
+    assert policy.flat_weights.shape[0] == make_policy().flat_weights.shape[0] - 2
+    policy.set_std(0.25)
+    parameters = policy.distribution_parameters(normals(4, 3).astype(np.float32))
+    np.testing.assert_allclose(policy.distribution(parameters).stddev(), np.full([4, 2], 0.25), rtol=1e-6)
+
+
+def test_a_standard_deviation_that_depends_on_the_observation_cannot_be_held():
+    with pytest.raises(ValueError, match="depends on the observation is learned"):
+        make_policy(True, learned_std=False)

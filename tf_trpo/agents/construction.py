@@ -22,6 +22,7 @@ def make_policy(
     activation: str,
     state_dependent_std: bool,
     initial_std: float,
+    learned_std: bool,
     function_preserving: bool,
     normalize_observations: bool,
     seed: int | None,
@@ -49,6 +50,7 @@ def make_policy(
             action_shape=action_space.shape,
             state_dependent_std=state_dependent_std,
             initial_std=initial_std,
+            learned_std=learned_std,
             **common,
         )
     raise ValueError(f"the action space {action_space} is not supported: only Box and Discrete are")

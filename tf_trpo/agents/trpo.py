@@ -76,6 +76,7 @@ class TRPO(keras.Model):
         activation: str = "tanh",
         state_dependent_std: bool = False,
         initial_std: float = 1.0,
+        learned_std: bool = True,
         normalize_observations: bool = True,
         function_preserving: bool = True,
         seed: int | None = None,
@@ -93,6 +94,7 @@ class TRPO(keras.Model):
           activation: of both MLPs.
           state_dependent_std: let the Gaussian's standard deviation depend on the observation.
           initial_std: the Gaussian's standard deviation at the start, > 0, in action units.
+          learned_std: let the policy optimizer move it; else it stays, or follows a callback `AnnealedStd`.
           normalize_observations: running normalisation inside both models.
           function_preserving: keep new statistics from moving the policy: its first layer takes the change in.
           seed: makes the initial weights reproducible.
@@ -117,6 +119,7 @@ class TRPO(keras.Model):
             hidden_sizes=hidden_sizes,
             state_dependent_std=state_dependent_std,
             initial_std=initial_std,
+            learned_std=learned_std,
             function_preserving=function_preserving,
             **shared,
         )

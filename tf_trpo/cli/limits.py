@@ -15,6 +15,7 @@ LARGEST: Mapping[str, int] = {
     "checkpoint_every": 10**15,
     "histogram_every": 10**15,
     "video_every": 10**15,
+    "std_steps": 10**15,
     "eval_episodes": 1_000_000,
     "episodes": 1_000_000,
     "threads": 1024,

@@ -70,6 +70,10 @@ class PolicySettings:
     """Keras activation of the policy and of the value function."""
     initial_std: float = 1.0
     """Standard deviation of the Gaussian at the start, in action units."""
+    final_std: float | None = None
+    """That at the end of std_steps, reached geometrically; None to learn the standard deviation."""
+    std_steps: int = 1_000_000
+    """Environment steps from initial_std to final_std."""
     state_dependent_std: bool = False
     """Let the standard deviation depend on the observation."""
     normalize_observations: bool = True

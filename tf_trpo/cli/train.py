@@ -82,6 +82,7 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     from tf_trpo.agents import UpdateSettings
     from tf_trpo.agents.construction import check_fit
     from tf_trpo.environments import EnvironmentFailedError, open_vector_environment
+    from tf_trpo.models import GaussianPolicy
 
     env, seed, value = settings.environment.env, settings.run.seed, settings.value
     flat = settings.flat()
@@ -89,7 +90,12 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     try:
         keras.utils.set_random_seed(seed)
         policy = dataclasses.asdict(settings.policy)
-        agent = tf_trpo.TRPO.for_env(env, **policy, value_hidden_sizes=value.value_hidden_sizes, seed=seed)
+        annealed = policy.pop("final_std") is not None
+        del policy["std_steps"]
+        policy |= {"learned_std": not annealed, "value_hidden_sizes": value.value_hidden_sizes}
+        agent = tf_trpo.TRPO.for_env(env, **policy, seed=seed)
+        if annealed and not isinstance(agent.policy, GaussianPolicy):
+            raise ValueError(f"final_std: {env} has no continuous actions")
         if settings.environment.backend == "envpool":  # has other environments than Gymnasium, or is not installed
             with open_vector_environment(env, 1, backend="envpool", seed=seed) as pool:
                 check_fit(agent.policy, pool)
@@ -121,6 +127,7 @@ def _check_ranges(settings: TrainSettings) -> None:
         "histogram_every": (settings.run.histogram_every, 0),
         "video_every": (settings.run.video_every, 0),
         "threads": (settings.run.threads, 0),
+        "std_steps": (settings.policy.std_steps, 1),
         "hidden_sizes": (min(settings.policy.hidden_sizes, default=1), 1),
         "value_hidden_sizes": (min(settings.value.value_hidden_sizes, default=1), 1),
     }
@@ -132,6 +139,7 @@ def _check_ranges(settings: TrainSettings) -> None:
     positive: dict[str, float | None] = {
         "env_timeout": settings.environment.env_timeout,
         "initial_std": settings.policy.initial_std,
+        "final_std": settings.policy.final_std,
         "value_learning_rate": settings.value.value_learning_rate,
         "vanilla_learning_rate": settings.vanilla_policy_gradient.vanilla_learning_rate,
         "penalty_learning_rate": settings.kl_penalty.penalty_learning_rate,
@@ -215,10 +223,12 @@ def _evaluated(agent: tf_trpo.TRPO, settings: TrainSettings) -> dict[str, float]
 
 
 def _callbacks(settings: TrainSettings, folder: RunFolder, *, resume: bool) -> list[keras.callbacks.Callback]:
-    from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, TensorBoard
+    from tf_trpo.callbacks import AnnealedStd, Checkpoint, Evaluate, HistoryCSV, TensorBoard
 
-    run = settings.run
+    run, policy = settings.run, settings.policy
     callbacks: list[keras.callbacks.Callback] = []
+    if policy.final_std is not None:
+        callbacks.append(AnnealedStd(policy.final_std, policy.std_steps))
     if run.eval_every:
         callbacks.append(Evaluate(settings.environment.env, run.eval_every, episodes=run.eval_episodes, seed=run.seed))
     board = TensorBoard(

@@ -32,6 +32,7 @@ class GaussianPolicy(Policy):
       state_dependent_std: take the log standard deviation from the output layer, clipped to
         `LOG_STD_RANGE`, instead of from one free weight per dimension.
       initial_std: standard deviation at the start, > 0, in the environment's own action units.
+      learned_std: let the policy optimizer move the standard deviation; else it stays until `set_std`.
       **kwargs: as for `Policy`.
 
     Raises:
@@ -47,10 +48,13 @@ class GaussianPolicy(Policy):
         action_shape: Sequence[int] | None = None,
         state_dependent_std: bool = False,
         initial_std: float = 1.0,
+        learned_std: bool = True,
         **kwargs: Any,
     ) -> None:
         if initial_std <= 0:
             raise ValueError(f"initial_std must be positive, got {initial_std}")
+        if state_dependent_std and not learned_std:
+            raise ValueError("a standard deviation that depends on the observation is learned")
         num_actions = len(action_low)
         super().__init__(observation_shape, num_actions * (2 if state_dependent_std else 1), **kwargs)
         self.action_low = tuple(float(bound) for bound in action_low)
@@ -63,9 +67,16 @@ class GaussianPolicy(Policy):
             )
         self.state_dependent_std = state_dependent_std
         self.initial_std = initial_std
+        self.learned_std = learned_std
         if not state_dependent_std:
             initializer = keras.initializers.Constant(math.log(initial_std))
-            self.log_std = self.add_weight(shape=(num_actions,), initializer=initializer, name="log_std")
+            self.log_std = self.add_weight(
+                shape=(num_actions,), initializer=initializer, trainable=learned_std, name="log_std"
+            )
+
+    def set_std(self, std: float) -> None:
+        """Set the standard deviation of every action dimension, > 0, where it does not depend on the observation."""
+        self.log_std.assign(tf.fill(self.log_std.shape, math.log(std)))
 
     def distribution_parameters(self, observations: tf.Tensor) -> tf.Tensor:
         outputs = self.outputs(observations)
@@ -117,4 +128,5 @@ class GaussianPolicy(Policy):
             "action_shape": self.action_shape,
             "state_dependent_std": self.state_dependent_std,
             "initial_std": self.initial_std,
+            "learned_std": self.learned_std,
         }
