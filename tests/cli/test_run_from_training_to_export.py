@@ -112,7 +112,8 @@ def test_the_folder_holds_what_is_promised(run, workplace):
 
 
 def test_standard_error_shows_progress_and_nothing_of_tensorflow(run, trained):
-    lines = trained.stderr.splitlines()
+    preset, *lines = trained.stderr.splitlines()
+    assert preset == "preset preset.yaml"
     assert lines
     assert [line for line in lines if not line.startswith("steps ")] == []
 
@@ -293,7 +294,7 @@ def test_training_into_the_same_folder_again_is_refused(run, capsys):
 
 
 SMALL = ["--total-steps", "40", "--num-steps", "20", "--hidden-sizes", "4", "--value-hidden-sizes", "4"]
-SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-episodes", "1"]
+SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-episodes", "1", "--preset", "none"]
 
 
 def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
@@ -313,7 +314,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     options = {"env": "Pendulum-v1", "total-steps": 1234, "num-envs": 3, "num-steps": 56, "backend": "async", "seed": 9}
     options |= {"env-timeout": 77.0, "max-faults": 3}
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    main(["train", *arguments, "--eval-episodes=6", f"--run-dir={tmp_path / 'run'}"])
+    main(["train", "--preset=none", *arguments, "--eval-episodes=6", f"--run-dir={tmp_path / 'run'}"])
     agent = calls["fit"].pop("self")
     assert [type(callback).__name__ for callback in calls["fit"].pop("callbacks")] == [
         *("StopOnSignal", "TensorBoard", "HistoryCSV", "Checkpoint")
@@ -389,4 +390,5 @@ def test_envpool_trains(tmp_path, capsys):
     pytest.importorskip("envpool")
     main(["train", "--env", "Pendulum-v1", "--backend", "envpool", "--run-dir", str(tmp_path / "run"), *SMALL])
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
-    assert all(line.startswith("steps ") for line in capsys.readouterr().err.splitlines())
+    _, *progress = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("steps ") for line in progress)
