@@ -294,7 +294,7 @@ def test_training_into_the_same_folder_again_is_refused(run, capsys):
 
 
 SMALL = ["--total-steps", "40", "--num-steps", "20", "--hidden-sizes", "4", "--value-hidden-sizes", "4"]
-SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-episodes", "1", "--preset", "none"]
+SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-episodes", "1"]
 
 
 def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
@@ -333,7 +333,7 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
 ):
     monkeypatch.chdir(tmp_path)
     options = ["--env", "Pendulum-v1", "--seed", "3", "--initial-std", "0.25", "--state-dependent-std"]
-    main(["train", *options, *SMALL, "--checkpoint-every", "0"])
+    main(["train", *options, *SMALL, "--preset", "none", "--checkpoint-every", "0"])
     run = Path("runs/Pendulum-v1-3")
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json")
@@ -348,7 +348,7 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
 def test_the_same_seed_trains_the_same_weights_and_another_one_others(tmp_path):
     weights = []
     for number, seed in enumerate(("7", "7", "8")):
-        main(["train", "--seed", seed, "--run-dir", str(tmp_path / str(number)), *SMALL])
+        main(["train", "--seed", seed, "--run-dir", str(tmp_path / str(number)), *SMALL, "--preset", "none"])
         agent = tf_trpo.load(tmp_path / str(number) / "agent.keras")
         weights.append([weight.numpy() for weight in agent.policy.weights + agent.value_function.weights])
     assert all(np.array_equal(first, second) for first, second in zip(weights[0], weights[1], strict=True))
@@ -366,7 +366,7 @@ def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch):
 
 def test_quiet_prints_nothing_and_writes_everything(tmp_path, capsys):
     run = tmp_path / "run"
-    main(["train", "--quiet", "--run-dir", str(run), *SMALL])
+    main(["train", "--quiet", "--run-dir", str(run), *SMALL, "--preset", "none"])
     assert capsys.readouterr() == ("", "")
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json")
@@ -388,7 +388,30 @@ def test_an_interrupted_training_saves_the_agent_as_it_was(tmp_path, monkeypatch
 
 def test_envpool_trains(tmp_path, capsys):
     pytest.importorskip("envpool")
-    main(["train", "--env", "Pendulum-v1", "--backend", "envpool", "--run-dir", str(tmp_path / "run"), *SMALL])
+    main(
+        [
+            "train",
+            "--env",
+            "Pendulum-v1",
+            "--backend",
+            "envpool",
+            "--run-dir",
+            str(tmp_path / "run"),
+            *SMALL,
+            "--preset",
+            "none",
+        ]
+    )
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
     _, *progress = capsys.readouterr().err.splitlines()
     assert all(line.startswith("steps ") for line in progress)
+
+
+# Where a Box2D environment stands cannot be saved: its state is the library's own.
+@pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
+def test_box2d_trains_by_its_preset(tmp_path, capsys):
+    pytest.importorskip("Box2D")
+    main(["train", "--env", "LunarLanderContinuous-v3", "--num-envs", "2", "--run-dir", str(tmp_path / "run"), *SMALL])
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
+    assert capsys.readouterr().err.startswith("preset box2d, for LunarLanderContinuous-v3\nsteps ")
+    assert tf_trpo.load(tmp_path / "run" / "agent.keras").policy_optimizer.max_kl == 0.02
