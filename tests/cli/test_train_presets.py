@@ -75,6 +75,12 @@ def bundled(name):
     return said, said.pop("environments")
 
 
+def used_by(algorithm, settings):
+    """Without the settings that only other algorithms use."""
+    foreign = {name for names in ALGORITHM_SETTINGS.values() for name in names} - set(ALGORITHM_SETTINGS[algorithm])
+    return {name: value for name, value in settings.items() if name not in foreign}
+
+
 NAMED = [(name, env) for name in bundled_presets() for env in bundled(name)[1]]
 """Every environment that a bundled preset names."""
 
@@ -104,8 +110,7 @@ def test_a_bundled_preset_is_of_settings_that_say_nothing_of_one_run(name):
 )
 def test_a_bundled_preset_is_chosen_by_its_environments_and_sets_what_the_algorithm_has(name, env, algorithm):
     shared, differences = bundled(name)
-    foreign = {name for names in ALGORITHM_SETTINGS.values() for name in names} - set(ALGORITHM_SETTINGS[algorithm])
-    used = {name: value for name, value in (shared | differences[env]).items() if name not in foreign}
+    used = used_by(algorithm, shared | differences[env])
     chosen = parsed("--env", env, "--algorithm", algorithm)
     assert chosen == TrainSettings().flat() | used | {"env": env, "algorithm": algorithm}
     if differences[env]:
@@ -139,7 +144,8 @@ def test_a_preset_that_is_named_is_the_only_one(tmp_path):
     mine = preset_file(tmp_path, "seed: 3")
     assert parsed("--env", "Hopper-v5", "--preset", mine) == TrainSettings().flat() | {"env": "Hopper-v5", "seed": 3}
     shared, _ = bundled("mujoco")
-    assert parsed("--env", "CartPole-v1", "--preset", "mujoco")["num_envs"] == shared["num_envs"]
+    expected = TrainSettings().flat() | used_by("trpo", shared)
+    assert parsed("--env", "CartPole-v1", "--preset", "mujoco") == expected | {"env": "CartPole-v1"}
     with pytest.raises(UsageError, match="--preset none cannot stand beside another one"):
         parsed("--preset", mine, "--preset", "none")
 
@@ -336,16 +342,16 @@ def test_a_relative_path_is_taken_from_where_the_command_runs(tmp_path, monkeypa
     assert parsed("--preset", Path("mine.yaml").absolute())["gamma"] == 0.5
 
 
-@pytest.mark.parametrize("preset", [["--preset", "mujoco"], []], ids=["named", "chosen"])
+@pytest.mark.parametrize("preset", [["--preset", "classic_control"], []], ids=["named", "chosen"])
 def test_what_somebody_says_himself_stays_beside_a_bundled_preset_even_where_it_has_no_effect(tmp_path, preset):
     """So that it can be refused; even the preset's own figure."""
-    bundled = parsed(*preset, "--env", "Hopper-v5")["max_kl"]
+    bundled = parsed(*preset, "--env", "Pendulum-v1")["max_kl"]
     assert bundled != TrainSettings().flat()["max_kl"]
     for max_kl in (0.5, bundled):
-        said = parsed(*preset, "--env=Hopper-v5", "--algorithm", "vanilla-policy-gradient", "--max-kl", max_kl)
+        said = parsed(*preset, "--env=Pendulum-v1", "--algorithm", "vanilla-policy-gradient", "--max-kl", max_kl)
         assert said["max_kl"] == max_kl
-    mine = preset_file(tmp_path, "environments: {Hopper-v5: {max_kl: 0.5}}\nalgorithm: vanilla-policy-gradient")
-    assert parsed("--preset", "mujoco", "--preset", mine, "--env", "Hopper-v5")["max_kl"] == 0.5
+    mine = preset_file(tmp_path, "environments: {Pendulum-v1: {max_kl: 0.5}}\nalgorithm: vanilla-policy-gradient")
+    assert parsed("--preset=classic_control", "--preset", mine, "--env", "Pendulum-v1")["max_kl"] == 0.5
 
 
 @pytest.fixture
