@@ -24,7 +24,7 @@ $(INSTALLED_FIGURES): $(INSTALLED)
 	touch $@
 
 train: $(INSTALLED)  ## train on CartPole-v1, evaluate and export
-	$(BIN)/python scripts/train.py --preset cartpole --export
+	$(BIN)/python scripts/train.py --env CartPole-v1 --export
 
 test: $(INSTALLED_DEV)  ## the quick tests
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile

@@ -17,7 +17,7 @@ from tf_trpo.cli.presets import parse_settings
 from tf_trpo.results import CurvePoint, RunResult, read_table
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
-TINY = "{total_steps: 96, num_steps: 32, hidden_sizes: [4], value_hidden_sizes: [4], jit_compile: false}"
+TINY = "{preset: none, total_steps: 96, num_steps: 32, hidden_sizes: [4], value_hidden_sizes: [4], jit_compile: false}"
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ FLAGS += ("--disable-component-update", "--disable-sync", "--no-sandbox")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SMALL = ["--total-steps", "600", "--num-steps", "100", "--hidden-sizes", "8", "--value-hidden-sizes", "8"]
 SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-every", "300", "--eval-episodes", "2"]
-SMALL += ["--histogram-every", "200", "--video-every", "300"]
+SMALL += ["--histogram-every", "200", "--video-every", "300", "--preset", "none"]
 
 
 def script(name, *arguments):

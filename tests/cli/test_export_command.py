@@ -20,7 +20,7 @@ from tf_trpo.cli.serve import ServeSettings
 from tf_trpo.serving import read_metadata
 
 SMALL = ["--total-steps", "40", "--num-steps", "20", "--hidden-sizes", "4", "--value-hidden-sizes", "4"]
-SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-episodes", "2", "--seed", "6"]
+SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-episodes", "2", "--seed", "6", "--preset", "none"]
 
 
 @pytest.fixture(scope="module")

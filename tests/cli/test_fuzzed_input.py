@@ -29,6 +29,7 @@ QUICK = 6
 """Cases of each kind that are tried in the quick suite; the slow one tries all."""
 SMALL = ["--hidden-sizes", "8", "--value-hidden-sizes", "8", "--no-jit-compile", "--num-steps", "64"]
 SMALL += ["--total-steps", "64", "--value-epochs", "1", "--eval-episodes", "1", "--checkpoint-every", "64"]
+SMALL += ["--preset", "none"]
 
 
 class Case(NamedTuple):
@@ -182,6 +183,24 @@ def presets_with_unknown_keys(rng):
     return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_text(text))
 
 
+def presets_with_bad_environments(rng):
+    name = rng.choice(sorted(set(DEFAULTS) - {"env"}))
+    env = rng.choice(["CartPole-v1", "Hopper-v5", f"{word(rng)}-v0"])
+    environments = rng.choice(
+        [
+            {"CartPole-v1": used_by(name, bad_value(rng, name))},
+            {env: {}, "CartPole-v1": used_by(name, bad_value(rng, name))},
+            {env: {rng.choice([word(rng) + "q", "preset", "environments", "allow-import", "env ", 3, None, True]): {}}},
+            {env: {"env": rng.choice([env, "Pendulum-v1", None, [env]])}},
+            {env: rng.choice([None, 3, True, word(rng), [], [{"gamma": 0.5}], "{}"])},
+            {rng.choice([None, 3, 1.5, False, ""]): {}},
+            rng.choice([None, 3, True, word(rng), [], [env], [{env: {}}]]),
+        ]
+    )
+    text = yaml.safe_dump({"gamma": 0.5, "environments": environments})
+    return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_text(text))
+
+
 def presets_that_are_none(rng):
     content = rng.choice(
         [
@@ -204,13 +223,15 @@ def presets_that_are_none(rng):
             b"? [a]\n: 1\n",
             b"gamma: 0.5\n" + bytes([rng.randint(1, 8)]),
             b"gamma: 0.5\n  : :\n-",
+            b"environments: &a {CartPole-v1: *a}\n",
+            b"environments:\n  ? [a]\n  : {}\n",
         ]
     )
     return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_bytes(content))
 
 
 def suites_that_are_none(rng):
-    settings = {"preset": "cartpole", "total_steps": 100}
+    settings = {"preset": "classic_control", "total_steps": 100}
     name = rng.choice(sorted(DEFAULTS))
     suite = rng.choice(
         [
@@ -508,6 +529,7 @@ KINDS = {
     values_of_other_commands: 150,
     presets_with_bad_values: 200,
     presets_with_unknown_keys: 60,
+    presets_with_bad_environments: 100,
     presets_that_are_none: 80,
     suites_that_are_none: 60,
     configs_with_bad_values: 150,

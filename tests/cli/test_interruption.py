@@ -21,6 +21,8 @@ SMALL = [
     "32",
     "--value-epochs",
     "1",
+    "--preset",
+    "none",
 ]
 
 

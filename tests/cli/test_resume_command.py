@@ -30,6 +30,8 @@ SMALL += [
     "2",
     "--checkpoint-every",
     "60",
+    "--preset",
+    "none",
 ]
 
 
@@ -230,6 +232,7 @@ def test_a_longer_run_is_the_one_that_was_to_be_so_long_from_the_start(run, tmp_
             "a resumed run keeps its gamma; only total_steps and export can change",
         ),
         (["--resume", "run", "--run-dir", "other"], "a resumed run keeps its run_dir"),
+        (["--resume", "run", "--preset", "none"], "a resumed run keeps its settings: --preset cannot stand beside"),
         (["--resume", "nowhere"], "nowhere/config.json cannot be read"),
         (["--resume"], "--resume needs the folder of a run"),
         (["--resume", "run", "--resume", "run"], "--resume goes on with one run"),

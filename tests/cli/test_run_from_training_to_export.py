@@ -22,6 +22,7 @@ from tensorboard.util import tensor_util
 
 import tf_trpo
 from tf_trpo.cli import main
+from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import free_run_dir
 from tf_trpo.cli.settings import TrainSettings
 
@@ -113,7 +114,8 @@ def test_the_folder_holds_what_is_promised(run, workplace):
 
 
 def test_standard_error_shows_progress_and_nothing_of_tensorflow(run, trained):
-    lines = trained.stderr.splitlines()
+    preset, *lines = trained.stderr.splitlines()
+    assert preset == "preset preset.yaml"
     assert lines
     assert [line for line in lines if not line.startswith("steps ")] == []
 
@@ -315,7 +317,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     options = {"env": "Pendulum-v1", "total-steps": 1234, "num-envs": 3, "num-steps": 56, "backend": "async", "seed": 9}
     options |= {"env-timeout": 77.0, "max-faults": 3}
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    main(["train", *arguments, "--eval-episodes=6", f"--run-dir={tmp_path / 'run'}"])
+    main(["train", "--preset=none", *arguments, "--eval-episodes=6", f"--run-dir={tmp_path / 'run'}"])
     agent = calls["fit"].pop("self")
     assert [type(callback).__name__ for callback in calls["fit"].pop("callbacks")] == [
         *("StopOnSignal", "TensorBoard", "HistoryCSV", "Checkpoint")
@@ -334,7 +336,7 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
 ):
     monkeypatch.chdir(tmp_path)
     options = ["--env", "Pendulum-v1", "--seed", "3", "--initial-std", "0.25", "--state-dependent-std"]
-    main(["train", *options, *SMALL, "--checkpoint-every", "0"])
+    main(["train", *options, *SMALL, "--preset", "none", "--checkpoint-every", "0"])
     run = Path("runs/Pendulum-v1-3")
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json")
@@ -349,7 +351,7 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
 def test_the_same_seed_trains_the_same_weights_and_another_one_others(tmp_path):
     weights = []
     for number, seed in enumerate(("7", "7", "8")):
-        main(["train", "--seed", seed, "--run-dir", str(tmp_path / str(number)), *SMALL])
+        main(["train", "--seed", seed, "--run-dir", str(tmp_path / str(number)), *SMALL, "--preset", "none"])
         agent = tf_trpo.load(tmp_path / str(number) / "agent.keras")
         weights.append([weight.numpy() for weight in agent.policy.weights + agent.value_function.weights])
     assert all(np.array_equal(first, second) for first, second in zip(weights[0], weights[1], strict=True))
@@ -367,7 +369,7 @@ def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch):
 
 def test_quiet_prints_nothing_and_writes_everything(tmp_path, capsys):
     run = tmp_path / "run"
-    main(["train", "--quiet", "--run-dir", str(run), *SMALL])
+    main(["train", "--quiet", "--run-dir", str(run), *SMALL, "--preset", "none"])
     assert capsys.readouterr() == ("", "")
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json")
@@ -389,6 +391,31 @@ def test_an_interrupted_training_saves_the_agent_as_it_was(tmp_path, monkeypatch
 
 def test_envpool_trains(tmp_path, capsys):
     pytest.importorskip("envpool")
-    main(["train", "--env", "Pendulum-v1", "--backend", "envpool", "--run-dir", str(tmp_path / "run"), *SMALL])
+    main(
+        [
+            "train",
+            "--env",
+            "Pendulum-v1",
+            "--backend",
+            "envpool",
+            "--run-dir",
+            str(tmp_path / "run"),
+            *SMALL,
+            "--preset",
+            "none",
+        ]
+    )
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
-    assert all(line.startswith("steps ") for line in capsys.readouterr().err.splitlines())
+    _, *progress = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("steps ") for line in progress)
+
+
+# Where a Box2D environment stands cannot be saved: its state is the library's own.
+@pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
+def test_box2d_trains_by_its_preset(tmp_path, capsys):
+    pytest.importorskip("Box2D")
+    main(["train", "--env", "LunarLanderContinuous-v3", "--num-envs", "2", "--run-dir", str(tmp_path / "run"), *SMALL])
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
+    of_preset = parse_settings(["--env", "LunarLanderContinuous-v3", "--preset", "box2d"], "train")
+    assert capsys.readouterr().err.startswith("preset box2d, for LunarLanderContinuous-v3\nsteps ")
+    assert tf_trpo.load(tmp_path / "run" / "agent.keras").policy_optimizer.max_kl == of_preset.trust_region.max_kl

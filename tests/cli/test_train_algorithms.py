@@ -60,6 +60,7 @@ RUNS = {
     ),
 }
 RUN = ["--hidden-sizes", 4, "--value-hidden-sizes", 4, "--num-steps", 32, "--total-steps", 64, "--eval-episodes", 2]
+RUN += ["--preset", "none"]
 
 
 def options(settings):

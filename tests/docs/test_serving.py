@@ -25,7 +25,7 @@ PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 SHORT_TRAINING = """
 . .venv/bin/activate
 make() {
-    python scripts/train.py --preset cartpole --total-steps 4096 --no-jit-compile --eval-every 0 --export
+    python scripts/train.py --preset classic_control --total-steps 4096 --no-jit-compile --eval-every 0 --export
 }
 """
 

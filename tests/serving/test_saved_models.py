@@ -52,6 +52,7 @@ def test_the_card_is_that_of_the_newest_version(name):
     assert re.search(r"^- Commit: [0-9a-f]{40}$", card, re.M)
     command = shlex.split(re.search(r"^    (python scripts/train\.py .+)$", card, re.M)[1])
     assert parse_settings(command[2:], prog="train").environment.env == name
+    assert command[2:4] == ["--preset", "none"]
     assert f"tensorflow {metadata.versions['tensorflow']}" in card
 
 

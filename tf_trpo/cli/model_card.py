@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tf_trpo.cli.presets import as_options
+from tf_trpo.cli.preset_files import as_options
+from tf_trpo.cli.presets import NO_PRESET
 from tf_trpo.cli.run_folder import RunFolder, write_whole
 from tf_trpo.cli.settings import TrainSettings
 
@@ -35,14 +36,17 @@ def write_model_card(version: Path, run: RunFolder, agent: tf_trpo.TRPO) -> None
 
 
 def training_command(settings: dict[str, Any]) -> str:
-    """The command that repeats a run: every setting that differs from its default."""
+    """The command that repeats a run: every setting that differs from its default.
+
+    No preset, though one may have set them: its figures may be others one day.
+    """
     defaults = json.loads(json.dumps(TrainSettings().flat()))
     chosen = {
         name: value
         for name, value in settings.items()
         if name not in _NOT_OF_THE_RESULT and (name == "env" or value != defaults.get(name))
     }
-    return shlex.join(["python", "scripts/train.py", *as_options(chosen, "config.json")])
+    return shlex.join(["python", "scripts/train.py", "--preset", NO_PRESET, *as_options(chosen, "config.json")])
 
 
 def _card(version: Path, config: dict[str, Any], steps: int, evaluations: dict[str, dict[str, float] | None]) -> str:

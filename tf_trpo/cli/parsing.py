@@ -49,6 +49,26 @@ def split_flag(argv: Sequence[str], name: str) -> tuple[bool, list[str]]:
     return len(others) < len(argv), others
 
 
+def split_option(argv: Sequence[str], name: str, value: str) -> tuple[list[str], list[str]]:
+    """The values of an option that may be given several times, and the other arguments.
+
+    Raises:
+      UsageError: it stands without one; `value` says what is needed.
+    """
+    values, others = [], []
+    remaining = iter(argv)
+    for argument in remaining:
+        option, equals, given = argument.partition("=")
+        if option != name:
+            others.append(argument)
+            continue
+        given = given if equals else next(remaining, "")
+        if not given:
+            raise UsageError(f"{name} needs {value}")
+        values.append(given)
+    return values, others
+
+
 def _in_words(box: str) -> str:
     """What a box of tyro says: its first part, and the names that it thinks were meant."""
     parts: list[list[str]] = [[]]

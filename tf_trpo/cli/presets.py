@@ -1,56 +1,89 @@
-"""Presets: YAML files of settings, read as if their lines were options."""
+"""From arguments of `train` to settings: which presets apply, and what beats what."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import tyro
-import yaml
 
 from tf_trpo.cli.algorithms import foreign_settings
-from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.errors import UsageError, one_line
+from tf_trpo.cli.parsing import parse, split_option
+from tf_trpo.cli.preset_files import Preset, bundled_presets, read_preset
 from tf_trpo.cli.settings import TrainSettings
-from tf_trpo.cli.small_file import read_small
 
-_BUNDLED = resources.files("tf_trpo") / "presets"
+NO_PRESET = "none"
+"""The value of --preset that takes none."""
 
 
-def bundled_presets() -> list[str]:
-    """Names of the presets that come with the package."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in _BUNDLED.iterdir() if entry.name.endswith(".yaml"))
+class Choice(NamedTuple):
+    """What `train` was asked for.
+
+    Attributes:
+      settings: every setting.
+      source: which presets they come from, in a line.
+    """
+
+    settings: TrainSettings
+    source: str
 
 
 def parse_settings(argv: Sequence[str], prog: str) -> TrainSettings:
-    """Settings from defaults, then presets (--preset NAME or FILE), then the other options.
+    """The settings of `parse_choice`."""
+    return parse_choice(argv, prog).settings
 
-    A preset's entries go through the parser of the command line, so both are checked by one piece of
-    code and a later value replaces an earlier one. A bundled preset is for an environment and serves
-    every algorithm: what it sets for others than the one chosen is left out.
+
+def parse_choice(argv: Sequence[str], prog: str) -> Choice:
+    """Settings from defaults, then presets, then the other options.
+
+    Presets are those of --preset NAME or FILE, in their order; without any, the bundled one that names the
+    environment. Of each, the shared lines come first and then what differs in the environment. All go through
+    the parser of the command line, so both are checked by one piece of code and a later value replaces an
+    earlier one. A bundled preset serves every algorithm: what it sets for others than the one chosen is left out.
 
     Raises:
       UsageError: a preset that cannot be read, or with an unknown setting; an option that cannot be parsed.
       SystemExit: after --help, with status 0.
     """
-    presets, options = split_option(argv, "--preset", f"a name ({', '.join(bundled_presets())}) or a YAML file")
-    from_presets = {preset: preset_options(preset) for preset in presets}
-    arguments = [argument for preset in presets for argument in from_presets[preset]]
-    try:
-        settings = _parsed([*arguments, *options], prog)
-    except UsageError:
-        for preset, said in from_presets.items():
-            parse_file(said, prog, f"preset {preset}")
-        raise
-    foreign = foreign_settings(settings)
-    if foreign:
-        bundled = [name for name in presets if name in bundled_presets()]
-        of_bundled = _parsed([argument for preset in bundled for argument in from_presets[preset]], prog).flat()
-        settings = settings.with_defaults([name for name in foreign if of_bundled[name] == settings.flat()[name]])
+    names, options = split_preset(argv)
+    presets = [read_preset(name) for name in names if name != NO_PRESET]
+    if NO_PRESET in names and presets:
+        raise UsageError(f"--preset {NO_PRESET} cannot stand beside another one")
+    env = _environment(presets, options, prog)
+    source = f"preset {', '.join(names)}"
+    if not names:
+        presets = presets_naming(env)
+        source = (
+            f"preset {presets[0].name}, for {env}" if presets else f"preset {NO_PRESET}: no bundled one names {env}"
+        )
+    return Choice(_settings(presets, env, options, prog), one_line(source))
+
+
+def split_preset(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The values of --preset, and the other arguments.
+
+    Raises:
+      UsageError: it stands without one.
+    """
+    return split_option(argv, "--preset", f"a name ({', '.join([*bundled_presets(), NO_PRESET])}) or a YAML file")
+
+
+def presets_naming(env: str) -> list[Preset]:
+    """The bundled preset that names an environment: one, or none."""
+    return [preset for preset in map(read_preset, bundled_presets()) if env in preset.differences]
+
+
+def parse_options(arguments: Sequence[str], prog: str) -> TrainSettings:
+    """Settings from defaults and options, without presets.
+
+    Raises:
+      UsageError: an option cannot be parsed.
+      SystemExit: after --help, with status 0.
+    """
+    config = (tyro.conf.OmitArgPrefixes,)
+    settings: TrainSettings = parse(TrainSettings, arguments, prog, config=config, description=_description())
     return settings
 
 
@@ -61,117 +94,39 @@ def parse_file(arguments: Sequence[str], prog: str, where: str) -> TrainSettings
       UsageError: one cannot be parsed; the message says where it stands.
     """
     try:
-        return _parsed(arguments, prog)
+        return parse_options(arguments, prog)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
 
 
-def _parsed(arguments: Sequence[str], prog: str) -> TrainSettings:
-    config = (tyro.conf.OmitArgPrefixes,)
-    settings: TrainSettings = parse(TrainSettings, arguments, prog, config=config, description=_description())
+def _environment(presets: Sequence[Preset], options: Sequence[str], prog: str) -> str:
+    """The environment that is trained: of the options, else of a preset's own line, else the default."""
+    try:
+        shared = [argument for preset in presets for argument in preset.shared]
+        return parse_options([*shared, *options], prog).environment.env
+    except UsageError:
+        for preset in presets:
+            parse_file(preset.shared, prog, f"preset {preset.name}")
+        raise
+
+
+def _settings(presets: Sequence[Preset], env: str, options: Sequence[str], prog: str) -> TrainSettings:
+    try:
+        settings = parse_options([*_of_presets(presets, env), *options], prog)
+    except UsageError:
+        for preset in presets:
+            parse_file(preset.options_for(env), prog, f"preset {preset.name}, environment {env}")
+        raise
+    foreign = foreign_settings(settings)
+    if foreign:
+        own = [preset for preset in presets if not preset.is_bundled]
+        said, defaults = parse_options([*_of_presets(own, env), *options], prog).flat(), TrainSettings().flat()
+        settings = settings.with_defaults([name for name in foreign if said[name] == defaults[name]])
     return settings
 
 
-def preset_options(preset: str) -> list[str]:
-    """A preset's settings as command line options.
-
-    Args:
-      preset: a bundled preset's name or a path of a YAML file with `name: value` lines.
-    """
-    text, where = _preset_text(preset)
-    settings = parse_yaml(text, f"preset {where}")
-    if not isinstance(settings, dict):
-        raise UsageError(f"preset {where} must hold lines of the form `name: value`")
-    known = TrainSettings().flat()
-    unknown = sorted(str(name) for name in settings if name not in known)
-    if unknown:
-        raise UsageError(f"preset {where} has unknown settings: {', '.join(unknown)}; see --help for those there are")
-    return as_options(settings, f"preset {where}")
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Numbers, text, lists and mappings from YAML; no other objects.
-
-    Raises:
-      UsageError: it is none.
-    """
-    try:
-        return yaml.safe_load(text)
-    # PyYAML passes on what int, datetime and its own tables raise at scalars that are none.
-    except (
-        yaml.YAMLError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise UsageError(f"{where} is not YAML: {error}") from None
-
-
-def as_options(settings: Mapping[str, object], where: str) -> list[str]:
-    """Settings from a file as command line options: the values, and nothing that would be an option itself.
-
-    Raises:
-      UsageError: a value is neither a number, text nor a list of these.
-    """
-    return [argument for name, value in settings.items() for argument in _option(name, value, where)]
-
-
-def split_option(argv: Sequence[str], name: str, value: str) -> tuple[list[str], list[str]]:
-    """The values of an option that may be given several times, and the other arguments.
-
-    Raises:
-      UsageError: it stands without one; `value` says what is needed.
-    """
-    values, others = [], []
-    remaining = iter(argv)
-    for argument in remaining:
-        option, equals, given = argument.partition("=")
-        if option != name:
-            others.append(argument)
-            continue
-        given = given if equals else next(remaining, "")
-        if not given:
-            raise UsageError(f"{name} needs {value}")
-        values.append(given)
-    return values, others
-
-
-def _preset_text(preset: str) -> tuple[str, str]:
-    if preset in bundled_presets():
-        return (_BUNDLED / f"{preset}.yaml").read_text(encoding="utf-8"), preset
-    path = Path(preset)
-    try:
-        return read_small(path), str(path)
-    except (OSError, ValueError) as error:
-        names = ", ".join(bundled_presets())
-        raise UsageError(
-            f"preset {preset}: neither a file that can be read ({type(error).__name__}) nor one of {names}"
-        ) from None
-
-
-def _option(name: str, value: object, where: str) -> list[str]:
-    flag = f"--{name.replace('_', '-')}"
-    if isinstance(value, bool) and isinstance(TrainSettings().flat().get(name, value), bool):
-        return [flag if value else f"--no-{flag.removeprefix('--')}"]
-    items = value if isinstance(value, list) else [value]
-    for item in items:
-        if not isinstance(item, str | int | float | datetime.date | None) or _is_option(item):
-            raise UsageError(f"{where} has a value of {name} that it cannot have: {item!r}")
-    return [flag, *map(str, items)]
-
-
-def _is_option(item: object) -> bool:
-    """Whether the parser would take a value for an option: it begins with a dash, and is no number."""
-    if not isinstance(item, str) or not item.startswith("-"):
-        return False
-    try:
-        float(item)
-    except ValueError:
-        return True
-    return False
+def _of_presets(presets: Sequence[Preset], env: str) -> list[str]:
+    return [argument for preset in presets for argument in preset.options_for(env)]
 
 
 def _description() -> str:
@@ -179,7 +134,8 @@ def _description() -> str:
     fields = [field.name.replace("_", "-") for field in dataclasses.fields(TrainSettings)]
     return (
         f"{TrainSettings.__doc__}\n\nOptions come in groups: {', '.join(fields)}. --preset NAME or FILE.yaml reads any "
-        f"of them from a preset ({names}, or your own); options given beside it win. --resume RUN_DIR goes on "
-        "with a run that was stopped or killed, with its own settings. --allow-import lets an --env of the form "
-        "module:Id import that module, which runs its code."
+        f"of them from a preset ({names}, or your own); options given beside it win. Without it, the one of these "
+        f"presets that names the environment is taken, if one does; --preset {NO_PRESET} takes none. --resume RUN_DIR "
+        "goes on with a run that was stopped or killed, with its own settings. --allow-import lets an --env of the "
+        "form module:Id import that module, which runs its code."
     )

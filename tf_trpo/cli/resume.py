@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.presets import as_options, parse_file, parse_settings, split_option
+from tf_trpo.cli.parsing import split_option
+from tf_trpo.cli.preset_files import as_options
+from tf_trpo.cli.presets import parse_file, parse_options, split_preset
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.settings import TrainSettings
 
@@ -29,8 +31,12 @@ def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainS
     """The settings of a run, with what the options change of them.
 
     Raises:
-      UsageError: there is no run, it is complete, it has links, or an option would change what was done.
+      UsageError: there is no run, it is complete, it has links, or a preset or an option would
+        change what was done.
     """
+    presets, options = split_preset(options)
+    if presets:
+        raise UsageError("a resumed run keeps its settings: --preset cannot stand beside --resume")
     folder = RunFolder(run_dir)
     folder.check_no_links()
     saved = {**folder.read_settings(), "run_dir": str(run_dir)}
@@ -39,7 +45,7 @@ def resumed_settings(run_dir: Path, options: Sequence[str], prog: str) -> TrainS
         raise UsageError(f"{folder.config} is of another version: it differs in {', '.join(unknown)}")
     where = str(folder.config)
     as_saved = as_options({name: value for name, value in saved.items() if value is not None}, where)
-    before, settings = parse_file(as_saved, prog, where), parse_settings([*as_saved, *options], prog)
+    before, settings = parse_file(as_saved, prog, where), parse_options([*as_saved, *options], prog)
     old, new = before.flat(), settings.flat()
     changed = sorted(name for name in new if new[name] != old[name] and name not in _SHOWN)
     refused = [name for name in changed if name not in CHANGEABLE]

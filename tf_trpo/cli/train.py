@@ -19,7 +19,7 @@ from tf_trpo.cli.errors import FailedError, NotWrittenError, UsageError, one_lin
 from tf_trpo.cli.hyperparameters import hyperparameters
 from tf_trpo.cli.limits import check_limits
 from tf_trpo.cli.parsing import split_flag
-from tf_trpo.cli.presets import parse_settings
+from tf_trpo.cli.presets import parse_choice
 from tf_trpo.cli.resume import resumed_settings, split_resume
 from tf_trpo.cli.run_folder import RunFolder, free_run_dir, logging_to, write_whole
 from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
@@ -41,7 +41,10 @@ def main(argv: Sequence[str]) -> None:
     with one_line_errors():
         allow_import, argv = split_flag(argv, ALLOW_IMPORT)
         resumed, options = split_resume(argv)
-        settings = parse_settings(options, "train") if resumed is None else resumed_settings(resumed, options, "train")
+        if resumed is None:
+            settings, source = parse_choice(options, "train")
+        else:
+            settings, source = resumed_settings(resumed, options, "train"), ""
         check_algorithm(settings)
         _check_ranges(settings)
         check_limits(settings.flat())
@@ -51,6 +54,8 @@ def main(argv: Sequence[str]) -> None:
         folder = RunFolder(settings.run.run_dir or free_run_dir(settings.environment.env, settings.run.seed))
         if resumed is None:
             folder.create(settings.flat())
+            if not settings.run.quiet:
+                print(source, file=sys.stderr, flush=True)
     with one_line_errors(), logging_to(folder.events):
         try:
             _run(agent, settings, folder, resume=resumed is not None)

@@ -77,7 +77,7 @@ def learn(command: Learn) -> list[dict[str, Any]]:
     seeds = range(command.first_seed, command.first_seed + command.seeds)
     runs = [_run(entry, seed, runs_dir, command.episodes) for entry in entries for seed in seeds]
     for entry in entries:
-        check_algorithm(parse_settings(entry.options, prog="train"))
+        check_algorithm(parse_settings([*entry.options, f"--env={entry.env}"], prog="train"))
     with _locked(runs_dir):
         failures = _train_all([run for run in runs if not _is_finished(run)], command.jobs)
         done = [run for run in runs if run.finished.is_file()]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.presets import as_options, parse_yaml
+from tf_trpo.cli.preset_files import as_options, parse_yaml
 from tf_trpo.cli.settings import TrainSettings
 from tf_trpo.cli.small_file import read_small
 
