@@ -13,8 +13,8 @@ from tf_trpo.models import GaussianPolicy
 class AnnealedStd(keras.callbacks.Callback):
     """Takes a Gaussian policy's standard deviation from its initial to a final value, geometrically over env steps.
 
-    A learned one shrinks as fast as the trust region lets it: less noise is the nearest way to a better return. Then
-    there is nothing left to explore with, and the mean stays where it is. By a schedule, all of the region is for the mean.
+    A learned one shrinks as fast as the trust region lets it, since less noise is the nearest way to a better return.
+    Then there is nothing left to explore with. By a schedule, all of the trust region is for the mean.
 
     Between two policies that act one after the other, the schedule adds about d (log ratio / iterations)^2 to the KL,
     d the number of action dimensions: 2e-5 nats from 1 to 0.4 in 488 iterations of HalfCheetah.
