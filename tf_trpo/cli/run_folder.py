@@ -242,7 +242,12 @@ def _git(folder: Path, *arguments: str) -> str | None:
     """What git says in a folder; None if it is not there, or fails."""
     try:
         return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=True
+            ["git", "--no-optional-locks", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

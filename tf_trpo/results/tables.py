@@ -150,7 +150,7 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
 def update_table(path: Path, rows: Sequence[RunRow]) -> None:
     """Write rows into a table in the place of those of the same runs; rows of other runs stay.
 
-    The runs are in the order of environment, name and seed: in whichever order they were trained, the table is the same.
+    The runs are in the order of environment, name and seed: however they were trained, it is one table.
 
     Args:
       path: as for `write_table`; it need not be there.

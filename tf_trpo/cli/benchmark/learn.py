@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def _locked(runs_dir: Path) -> Iterator[None]:
         raise UsageError(f"{error.filename or runs_dir}: {error.strerror}") from None
 
 
-def _train_all(runs: Sequence[Run], jobs: int) -> Iterator[tuple[Run, str | None]]:
+def _train_all(runs: Sequence[Run], jobs: int) -> Generator[tuple[Run, str | None]]:
     """Train and evaluate; each run as it ends, with what went wrong, if anything did."""
     # A fresh process for each run: TensorFlow's threads are set but once, and its memory is given back.
     pool = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
@@ -131,8 +131,7 @@ def _evaluations(run: Run) -> dict[str, dict[str, float]]:
     # Other episodes than the training's own evaluations had, which took the run's seed.
     seed = run.seed + 1_000_000
     return {
-        mode: agent.evaluate(run.entry.env, run.episodes, stochastic=mode == "stochastic", seed=seed)
-        for mode in MODES
+        mode: agent.evaluate(run.entry.env, run.episodes, stochastic=mode == "stochastic", seed=seed) for mode in MODES
     }
 
 
