@@ -180,4 +180,6 @@ def _numbers(*values: SupportsFloat) -> list[str]:
 
 
 def _thousands(steps: int) -> str:
+    if steps < 1000:
+        return str(steps)
     return f"{steps / 1e6:g}M" if steps >= 1_000_000 else f"{steps / 1e3:g}k"
