@@ -89,10 +89,9 @@ def _medians(command: Export) -> list[Median]:
 def _checked(median: Median) -> Median:
     run = median.run
     path = run.folder.path
-    try:
-        result = run.result()
-    except OSError:
-        raise UsageError(f"{path}, the median of its seeds, holds no run that is finished; see --runs-dir") from None
+    if not run.finished.is_file():
+        raise UsageError(f"{path}, the median of its seeds, holds no run that is finished; see --runs-dir")
+    result = run.result()
     (listed,) = (row for row in median.results if row.seed == run.seed)
     if not np.allclose([getattr(result, mode) for mode in MODES], [getattr(listed, mode) for mode in MODES], rtol=1e-5):
         raise UsageError(f"{path} is not the run of which the table has the results")
