@@ -87,7 +87,7 @@ def test_a_crossed_table_has_a_column_for_each_environment(capsys):
     ]
 
 
-DOCUMENT = """before
+DOCUMENT = """before: `<!-- results: t -->` and <!-- end of results --> are no lines of their own
 
 <!-- results: s -->
 old
@@ -137,6 +137,7 @@ REFUSED = {
     ),
     "no begin": (["--into", "close.md"], "close.md: each line <!-- results: SUITE --> needs"),
     "nested": (["--into", "nested.md"], "nested.md: each line <!-- results: SUITE --> needs"),
+    "printed layout": (["--into", "page.md", "--layout", "crossed"], "layout is of a printed table; in a document it"),
     "layout": (["--into", "layout.md"], "layout.md: no layout wide; there are rows, crossed"),
     "missing suite": (["--into", "missing.md"], "docs/results/ablations/results.csv cannot be read"),
 }

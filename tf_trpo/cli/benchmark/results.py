@@ -19,12 +19,12 @@ from tf_trpo.results.tables import Row
 
 LAYOUTS = ("rows", "crossed")
 _SECTION = re.compile(
-    r"(?P<begin><!-- results: (?P<suite>\S+)(?: (?P<layout>\w+))? -->\n)"
-    r"(?:(?!<!-- results: ).)*?"
-    r"(?P<end><!-- end of results -->)",
-    re.DOTALL,
+    r"(?P<begin>^<!-- results: (?P<suite>\S+)(?: (?P<layout>\w+))? -->\n)"
+    r"(?:(?!^<!-- results: ).)*?"
+    r"(?P<end>^<!-- end of results -->$)",
+    re.DOTALL | re.MULTILINE,
 )
-_MARK = re.compile(r"<!-- (?:results: .*?|end of results) -->")
+_MARK = re.compile(r"^<!-- (?:results: .*|end of results) -->$", re.MULTILINE)
 
 
 class Beside(NamedTuple):
@@ -51,6 +51,10 @@ def print_results(command: Results) -> None:
             raise UsageError("results needs the name of a suite by --suite, or documents by --into")
         print(table_of(suite, command.layout, command.results_dir, command.peers))
         return
+    if command.layout != LAYOUTS[0]:
+        raise UsageError(
+            "layout is of a printed table; in a document it stands in the line <!-- results: SUITE LAYOUT -->"
+        )
     try:
         for path, text in [(path, path.read_text(encoding="utf-8")) for path in command.into]:
             write_whole(path, refreshed(text, str(path), command.results_dir, command.peers, only=suite))
