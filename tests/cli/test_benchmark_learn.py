@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ import pytest
 
 from tf_trpo.cli import main
 from tf_trpo.cli.algorithms import check_algorithm, make_policy_optimizer
-from tf_trpo.cli.benchmark.learn import summary
+from tf_trpo.cli.benchmark import learn as learn_module
 from tf_trpo.cli.benchmark.suites import bundled_suites, read_suite
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.results import CurvePoint, RunResult, read_table
@@ -54,17 +54,41 @@ def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, monkeypatch, caps
         evaluations = json.loads((folder / "final_evaluations.json").read_text())
         assert run.deterministic == pytest.approx(evaluations["deterministic"]["mean_return"])
         assert run.stochastic == pytest.approx(evaluations["stochastic"]["mean_return"])
-        assert json.loads((folder / "config.json").read_text())["settings"]["seed"] == run.seed
+        config = json.loads((folder / "config.json").read_text())
+        assert config["settings"]["seed"] == run.seed
+        assert run.commit == (config["commit"] or "")
+        assert run.seconds > 0
     curves = read_table(tmp_path / "docs" / "results" / "tiny" / "curves.csv", CurvePoint)
     assert {point.seed for point in curves} == {7, 8}
     assert all(0 < point.kl <= 0.01 for point in curves)
-    assert "| CartPole-v1 | small | 2 |" in said.stdout
+    assert "| CartPole-v1 | small | 96 | 2 |" in said.stdout
 
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")}
     monkeypatch.chdir(tmp_path)
     main(["benchmark", "learn", *options[:-1], "CartPole-v1/small"])
     assert capsys.readouterr() == (said.stdout, "")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == files
+
+    shutil.rmtree(tmp_path / "runs" / "learn" / "tiny" / "CartPole-v1" / "small" / "7")
+    main(["benchmark", "learn", *options[:4], "--seeds", "1", "--first-seed", "8", "--only", "small"])
+    assert "| CartPole-v1 | small | 96 | 1 |" in capsys.readouterr().out
+    assert read_table(tmp_path / "docs" / "results" / "tiny" / "results.csv", RunResult) == results
+
+
+def finished_run(root, name, seed):
+    """A run folder as it is when all is done, of a run with the default settings."""
+    folder = Path("runs") / "learn" / "tiny" / "CartPole-v1" / name / str(seed)
+    (root / folder).mkdir(parents=True)
+    settings = parse_settings([f"--run-dir={folder}", "--threads=1", f"--seed={seed}"], prog="train").flat()
+    (root / folder / "config.json").write_text(json.dumps({"settings": settings, "commit": "abc"}))
+    (root / folder / "agent.keras").write_text("")
+    (root / folder / "history.csv").write_text(
+        "time/total_timesteps,time/time_elapsed,rollout/ep_rew_mean,train/kl_divergence_loss\n"
+        "50000,5,20,0.01\n100000,9.5,30,0.005\n"
+    )
+    evaluation = {"mean_return": 10.0 + seed, "std_return": 1.0, "mean_length": 9.0, "episodes": 2}
+    evaluations = dict.fromkeys(("deterministic", "stochastic"), evaluation)
+    (root / folder / "final_evaluations.json").write_text(json.dumps(evaluations))
 
 
 def test_a_run_of_other_settings_is_not_taken_for_done(learn_refused, tmp_path):
@@ -110,6 +134,30 @@ def test_a_run_that_fails_is_named_with_its_reason(learn_refused, tmp_path):
     assert not (tmp_path / "docs").exists()
 
 
+def test_a_table_that_cannot_be_written_is_found_before_the_next_run_is_trained(learn_refused, tmp_path, monkeypatch):
+    """Runs of hours must not be lost to what could have been known at the start."""
+    finished_run(tmp_path, "small", 0)
+    (tmp_path / "docs").write_text("")
+    monkeypatch.setattr(learn_module, "_train", None)  # cannot even be handed to a process
+    assert "docs/results/tiny cannot be written" in learn_refused("CartPole-v1: {small: {}}", "--seeds", 2)
+
+
+def test_a_row_is_in_the_tables_as_soon_as_its_run_has_ended(learn_refused, tmp_path, monkeypatch):
+    def trained(runs, jobs):
+        assert jobs == 3
+        first, second = runs
+        finished_run(tmp_path, "small", first.seed)
+        yield first, None
+        table = read_table(tmp_path / "docs" / "results" / "tiny" / "results.csv", RunResult)
+        assert [row.seed for row in table] == [first.seed]
+        assert (table[0].seconds, table[0].commit) == (9.5, "abc")
+        yield second, "it broke"
+
+    monkeypatch.setattr(learn_module, "_train_all", trained)
+    error = learn_refused("CartPole-v1: {small: {}}", "--seeds", 2, "--jobs", 3)
+    assert error.endswith("runs/learn/tiny/CartPole-v1/small/1 failed: it broke")
+
+
 @pytest.mark.parametrize(
     ("suite", "options", "words"),
     [
@@ -138,16 +186,3 @@ def test_every_line_of_a_bundled_suite_can_be_trained(suite):
         check_algorithm(settings)
         make_policy_optimizer(settings)
         assert settings.run.total_steps >= 100_000
-
-
-def test_the_summary_is_over_seeds():
-    results = [
-        RunResult("E", "a", seed, 10, value, 0.0, 2 * value, 0.0, 20)
-        for seed, value in enumerate([1.0, 2.0, 6.0, 100.0])
-    ]
-    (row, other) = summary([*results, RunResult("E", "b", 0, 10, math.pi, 0.0, 0.0, 0.0, 20)])
-    assert row["seeds"] == 4
-    assert row["deterministic: mean ± std"].startswith("27.2 ±")
-    assert row["deterministic: IQM [95%]"].startswith("4.0 [")
-    assert row["stochastic: IQM [95%]"].startswith("8.0 [")
-    assert other["deterministic: IQM [95%]"] == "3.1 [3.1, 3.1]"

@@ -78,6 +78,21 @@ def test_help_of_figures_lists_the_figures(capsys):
         assert f"{number}: {entry.summary}" in " ".join(text.replace("│", " ").split())
 
 
+def test_help_of_plot_and_of_what_is_about_suites_names_their_options(capsys):
+    text = help_of("plot", capsys)
+    assert all(option in text for option in ("--metric", "--x", "--suite", "--peers", "--output", "--report"))
+    for command, options in {
+        "learn": ("suite", "seeds", "first-seed", "only", "jobs", "runs-dir", "results-dir"),
+        "results": ("suite", "layout", "into", "results-dir", "peers"),
+        "export": ("suite", "only", "output", "runs-dir", "results-dir"),
+    }.items():
+        with pytest.raises(SystemExit) as exit_info:
+            main(["benchmark", command, "--help"])
+        assert exit_info.value.code == 0
+        text = capsys.readouterr().out
+        assert all(f"--{option}" in text for option in options)
+
+
 def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit) as exit_info:
         main(["--help"])

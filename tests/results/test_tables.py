@@ -4,16 +4,30 @@ import math
 
 import pytest
 
-from tf_trpo.results import CurvePoint, RunResult, learning_curve, read_table, update_table, write_table
+from tf_trpo.results import (
+    CurvePoint,
+    PublishedResult,
+    RunResult,
+    Target,
+    by_settings,
+    learning_curve,
+    read_table,
+    update_table,
+    write_table,
+)
 
 RESULTS = [
-    RunResult("CartPole-v1", "trpo", 0, 100_000, 500.0, 0.0, 498.25, 3.5, 20),
-    RunResult("ns/Other, v5", 'a "name"', 11, 5, -1.5, 2.0, math.nan, 1e-9, 1),
+    RunResult("CartPole-v1", "trpo", 0, 100_000, 500.0, 0.0, 498.25, 3.5, 20, 61.5, "0123abc-dirty"),
+    RunResult("ns/Other, v5", 'a "name"', 11, 5, -1.5, 2.0, math.nan, 1e-9, 1, math.nan, ""),
 ]
+PUBLISHED = [PublishedResult("Hopper-v3", "some, one", "TRPO", 1_000_000, 3, "", "best", 3372.0, math.nan, "")]
+TARGETS = [Target("Hopper-v5", -2.5)]
 POINTS = [CurvePoint("CartPole-v1", "trpo", 3, 2500, math.nan, 0.01, 0.02)]
 
 
-@pytest.mark.parametrize(("rows", "record"), [(RESULTS, RunResult), (POINTS, CurvePoint)])
+@pytest.mark.parametrize(
+    ("rows", "record"), [(RESULTS, RunResult), (POINTS, CurvePoint), (PUBLISHED, PublishedResult), (TARGETS, Target)]
+)
 def test_what_is_written_is_read_back(tmp_path, rows, record):
     write_table(tmp_path / "table.csv", rows)
     again = read_table(tmp_path / "table.csv", record)
@@ -52,6 +66,28 @@ def test_new_rows_replace_those_of_the_same_run_and_no_others(tmp_path):
     assert repr(read_table(path, CurvePoint)) == repr(there)
     update_table(path, new)
     assert repr(read_table(path, CurvePoint)) == repr([*there[:3], *new])
+
+
+def test_a_table_does_not_depend_on_the_order_of_training(tmp_path):
+    rows = [
+        POINTS[0]._replace(env=env, name=name, seed=seed, steps=steps)
+        for env in ("A", "B")
+        for name in ("x", "y")
+        for seed in (0, 2, 10)
+        for steps in (9, 10)
+    ]
+    runs = [rows[first : first + 2] for first in range(0, len(rows), 2)]
+    for number, order in enumerate((1, -1, 5, -7)):
+        path = tmp_path / f"{number}.csv"
+        for place in range(len(runs)):
+            update_table(path, runs[place * order % len(runs)])
+        assert repr(read_table(path, CurvePoint)) == repr(rows)
+
+
+def test_rows_are_grouped_by_environment_and_name():
+    rows = [POINTS[0]._replace(env=env, name=name, seed=seed) for env, name, seed in [("B", "x", 1), ("A", "y", 2)] * 2]
+    assert by_settings(rows) == {("A", "y"): [rows[1], rows[3]], ("B", "x"): [rows[0], rows[2]]}
+    assert list(by_settings(rows)) == [("A", "y"), ("B", "x")]
 
 
 def history(rows):

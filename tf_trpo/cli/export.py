@@ -16,6 +16,9 @@ from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.startup import start_tensorflow
 
+SAMPLED_EPISODES = 20
+"""For the card: the run itself has an evaluation with the most likely actions only."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ExportSettings:
@@ -55,7 +58,9 @@ def main(argv: Sequence[str]) -> None:
                 warmup=settings.warmup,
             )
             if settings.card:
-                write_model_card(Path(version), folder, agent)
+                sampled = agent.evaluate(trained["env"], SAMPLED_EPISODES, stochastic=True, seed=trained["seed"])
+                evaluations = {"deterministic": evaluation, "stochastic": sampled}
+                write_model_card(Path(version), folder, int(agent.env_steps.numpy()), evaluations)
         except (OSError, ValueError, ImportError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(f"{settings.output} cannot be written: {reason}") from None

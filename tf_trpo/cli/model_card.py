@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tf_trpo.cli.preset_files import as_options
 from tf_trpo.cli.presets import NO_PRESET
 from tf_trpo.cli.run_folder import RunFolder, write_whole
 from tf_trpo.cli.settings import TrainSettings
 
-if TYPE_CHECKING:
-    import tf_trpo
-
 CARD_FILE = "README.md"
-SAMPLED_EPISODES = 20
+ACTIONS = {"deterministic": "most likely", "stochastic": "sampled"}
+"""Which actions an evaluation takes."""
 _NOT_OF_THE_RESULT = {"run_dir", "export", "quiet"}
 
 
-def write_model_card(version: Path, run: RunFolder, agent: tf_trpo.TRPO) -> None:
+def write_model_card(
+    version: Path, run: RunFolder, steps: int, evaluations: Mapping[str, Mapping[str, float] | None], *, seeds: str = ""
+) -> None:
     """Write MODEL/README.md for the version that was just exported.
 
     Args:
       version: its folder, MODEL/VERSION.
       run: the run that it is of.
-      agent: the agent of that run; runs episodes with sampled actions, which the run has not.
+      steps: environment steps of the training.
+      evaluations: of that run, "deterministic" and "stochastic"; None of one that was not made.
+      seeds: how it stands among other seeds, in Markdown.
+
+    Raises:
+      OSError: the card cannot be written.
     """
-    config = json.loads(run.config.read_text(encoding="utf-8"))
-    settings = config["settings"]
-    sampled = agent.evaluate(settings["env"], SAMPLED_EPISODES, stochastic=True, seed=settings["seed"])
-    evaluations = {"most likely": run.read_evaluation(), "sampled": sampled}
-    write_whole(version.parent / CARD_FILE, _card(version, config, int(agent.env_steps.numpy()), evaluations))
+    write_whole(version.parent / CARD_FILE, _card(version, run.read_config(), steps, evaluations, seeds))
 
 
 def training_command(settings: dict[str, Any]) -> str:
@@ -49,14 +51,21 @@ def training_command(settings: dict[str, Any]) -> str:
     return shlex.join(["python", "scripts/train.py", "--preset", NO_PRESET, *as_options(chosen, "config.json")])
 
 
-def _card(version: Path, config: dict[str, Any], steps: int, evaluations: dict[str, dict[str, float] | None]) -> str:
+def _card(
+    version: Path,
+    config: dict[str, Any],
+    steps: int,
+    evaluations: Mapping[str, Mapping[str, float] | None],
+    seeds: str,
+) -> str:
     settings = config["settings"]
     returns = "\n".join(
         f"| {actions} | {found['mean_return']:.1f} ± {found['std_return']:.1f} | {found['mean_length']:.1f} "
         f"| {found['episodes']:.0f} |"
-        for actions, found in evaluations.items()
-        if found is not None
+        for mode, actions in ACTIONS.items()
+        if (found := evaluations[mode]) is not None
     )
+    among_seeds = f"\n{seeds}" if seeds else ""
     versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
     trained = f"trained for {steps:,} environment steps with seed {settings['seed']}"
     return f"""# {version.parent.name}
@@ -68,7 +77,7 @@ Version {version.name}: a policy for {settings["env"]}, {trained}.
 | actions | return, mean ± standard deviation over episodes | length | episodes |
 |---|---|---|---|
 {returns}
-
+{among_seeds}
 - Commit: {config.get("commit") or "not known"}
 - Versions: {versions}
 - Platform: {config["platform"]}

@@ -1,13 +1,13 @@
-"""`plot`: learning curves of several runs, or a report of one."""
+"""`plot`: learning curves of several runs, or of a suite beside others', or a report of one run."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -18,7 +18,8 @@ from tf_trpo.cli.run_groups import RunGroup, group_runs
 
 if TYPE_CHECKING:
     from tf_trpo.figures.run_curves import GroupCurve
-    from tf_trpo.results import Curve
+    from tf_trpo.results import Column, Curve, Interval
+    from tf_trpo.results.tables import Row
 
 POINTS = 200
 """Of a curve."""
@@ -31,9 +32,9 @@ X_AXES = {
 
 @dataclasses.dataclass(frozen=True)
 class PlotSettings:
-    """Draw learning curves of runs, a line for each group of runs that differ in their seed only; or report on one run.
+    """Draw learning curves: of runs, a line for each group that differs in its seed only, or of a suite's tables.
 
-    The band is the 95% bootstrap interval over the runs of a group.
+    The band is the 95% bootstrap interval over the runs of a group. --report is about one run instead.
     """
 
     run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -46,6 +47,10 @@ class PlotSettings:
     """Over the runs of a group: interquartile mean, or mean."""
     group_by: tuple[str, ...] = ()
     """Settings that the runs of a group have in common; by default all that a result depends on, but for the seed."""
+    suite: Path | None = None
+    """Instead of runs: folder of a suite's tables, as benchmark learn writes them; a panel for each environment."""
+    peers: Path | None = None
+    """Beside a suite: folder of others' tables; curves.csv, and figures that they published in published.csv."""
     output: Path = Path("curves.png")
     """The figure: PNG or SVG, by its ending."""
     report: Path | None = None
@@ -56,39 +61,89 @@ def main(argv: Sequence[str]) -> None:
     """Parse options, draw or report, print the file."""
     with one_line_errors():
         settings: PlotSettings = parse(PlotSettings, argv, "plot")
-        print(_curves(settings) if settings.report is None else _report(settings, settings.report))
+        print(_plot(settings))
+
+
+def _plot(settings: PlotSettings) -> Path:
+    if settings.suite is not None:
+        runs_only = PlotSettings(run_dirs=())
+        names = ("run_dirs", "metric", "x", "group_by", "report")
+        given = [name for name in names if getattr(settings, name) != getattr(runs_only, name)]
+        if given:
+            raise UsageError(f"{', '.join(given)} cannot be given with suite: they are for folders of runs")
+    elif settings.peers is not None:
+        raise UsageError("peers are drawn beside a suite: name its folder by --suite")
+    return _curves(settings) if settings.report is None else _report(settings, settings.report)
 
 
 def _curves(settings: PlotSettings) -> Path:
-    if not settings.run_dirs:
-        raise UsageError("plot needs the folder of a run, or of several")
     if settings.output.suffix not in (".png", ".svg"):
         raise UsageError(f"{settings.output} must end in .png or .svg")
-    groups = group_runs(settings.run_dirs, settings.group_by)
     _check_installed("matplotlib")
-    from tf_trpo.figures.run_curves import Curves, draw
     from tf_trpo.figures.style import styled, write
 
-    name = {"iqm": "interquartile mean", "mean": "mean"}[settings.statistic]
-    several = any(len(group.runs) > 1 for group in groups)
-    y_label = f"{settings.metric}\n({name}, 95% interval)" if several else settings.metric
-    curves = Curves([_curve(group, settings) for group in groups], X_AXES[settings.x][1], y_label)
-    with styled(), _writing(settings.output):
-        write(draw(curves), settings.output)
+    with styled():
+        figure = _groups(settings) if settings.suite is None else _suite(settings, settings.suite)
+        with _writing(settings.output):
+            write(figure, settings.output)
     return settings.output
+
+
+def _statistic(settings: PlotSettings) -> tuple[Callable[[Column], Interval], str]:
+    from tf_trpo.results import interquartile_mean, mean
+
+    return {"iqm": (interquartile_mean, "interquartile mean"), "mean": (mean, "mean")}[settings.statistic]
+
+
+def _suite(settings: PlotSettings, suite: Path) -> Any:
+    from tf_trpo.figures.suite_panels import compute, draw
+    from tf_trpo.results import CurvePoint, PublishedResult
+
+    points = _read(suite / "curves.csv", CurvePoint)
+    peers: list[CurvePoint] = []
+    published: list[PublishedResult] = []
+    if settings.peers is not None:
+        peers = _read(settings.peers / "curves.csv", CurvePoint)
+        published = _read(settings.peers / "published.csv", PublishedResult)
+    statistic, name = _statistic(settings)
+    return draw(compute(points, peers, published, statistic), name)
+
+
+def _read(path: Path, record: type[Row]) -> list[Row]:
+    from tf_trpo.results import read_table
+
+    try:
+        rows = read_table(path, record)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if not rows:
+        raise UsageError(f"{path} has no rows")
+    return rows
+
+
+def _groups(settings: PlotSettings) -> Any:
+    if not settings.run_dirs:
+        raise UsageError("plot needs the folder of a run, or of several, or that of a suite's tables by --suite")
+    groups = group_runs(settings.run_dirs, settings.group_by)
+    from tf_trpo.figures.run_curves import Curves, draw
+
+    several = any(len(group.runs) > 1 for group in groups)
+    y_label = f"{settings.metric}\n({_statistic(settings)[1]}, 95% interval)" if several else settings.metric
+    return draw(Curves([_curve(group, settings) for group in groups], X_AXES[settings.x][1], y_label))
 
 
 def _curve(group: RunGroup, settings: PlotSettings) -> GroupCurve:
     from tf_trpo.figures.run_curves import GroupCurve
-    from tf_trpo.results import interquartile_mean, mean, on_common_steps
+    from tf_trpo.results import on_common_steps
 
     curves = [_curve_of(run, settings) for run in group.runs]
     try:
         x, values = on_common_steps(curves, POINTS)
     except ValueError as error:
         raise UsageError(f"{group.label}: {error}") from None
-    statistic = {"iqm": interquartile_mean, "mean": mean}[settings.statistic]
-    return GroupCurve(group.label, len(group.runs), x, statistic(values))
+    return GroupCurve(group.label, len(group.runs), x, _statistic(settings)[0](values))
 
 
 def _curve_of(run: RunFolder, settings: PlotSettings) -> Curve:

@@ -76,7 +76,7 @@ class RunFolder:
             "settings": settings,
             "versions": installed_versions(_PACKAGES),
             "platform": platform.platform(),
-            "commit": _commit(),
+            "commit": commit_of(Path(__file__).parents[1]),
         }
         write_whole(self.config, json.dumps(config, indent=2) + "\n")
 
@@ -227,12 +227,23 @@ def free_run_dir(environment: str, seed: int) -> Path:
     return next((name for name in names if not name.exists()), first)
 
 
-def _commit() -> str | None:
-    """The commit of the checkout that this package is run from, "-dirty" when files differ; None outside of one."""
+def commit_of(package: Path) -> str | None:
+    """The commit of the checkout that a package is in, "-dirty" when its own files differ; None outside of one.
+
+    Documents and tables of results change while runs are trained: they are no part of what a run depends on.
+    """
+    commit, changes = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", "--", ".")
+    if commit is None or changes is None:
+        return None
+    return f"{commit}-dirty" if changes else commit
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git says in a folder; None if it is not there, or fails."""
     try:
         return subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
-            cwd=Path(__file__).parent,
+            ["git", "--no-optional-locks", *arguments],
+            cwd=folder,
             capture_output=True,
             text=True,
             timeout=60,

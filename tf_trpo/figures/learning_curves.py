@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tf_trpo.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION, draw_curve
-from tf_trpo.results import CurvePoint, Interval, interquartile_mean, read_table
+from tf_trpo.results import CurvePoint, Interval, by_settings, interquartile_mean, on_windows, read_table
 
 TABLE = Path("algorithms") / "curves.csv"
 """Below the folder of results: what `benchmark learn --suite algorithms` writes."""
@@ -52,11 +51,7 @@ def compute(results_dir: Path) -> dict[tuple[str, str], Curve]:
     """
     points = read_table(results_dir / TABLE, CurvePoint)
     points = [point for point in points if point.env in ENVIRONMENTS and point.name in LINES]
-
-    def key(point: CurvePoint) -> tuple[str, str]:
-        return point.env, point.name
-
-    curves = {group: _curve(list(of_group)) for group, of_group in itertools.groupby(sorted(points, key=key), key)}
+    curves = {group: _curve(of_group) for group, of_group in by_settings(points).items()}
     missing = [f"{env}/{name}" for env in ENVIRONMENTS for name in LINES if (env, name) not in curves]
     if missing:
         raise ValueError(f"{results_dir / TABLE} has no runs of {', '.join(missing)}; benchmark learn trains them")
@@ -64,22 +59,15 @@ def compute(results_dir: Path) -> dict[tuple[str, str], Curve]:
 
 
 def _curve(points: list[CurvePoint]) -> Curve:
-    steps = sorted({point.steps for point in points})
-    seeds = sorted({point.seed for point in points})
-    by_place = {(point.seed, point.steps): point for point in points}
-
-    def of(name: str) -> NDArray[np.float64]:
-        rows = [[getattr(by_place.get((seed, step)), name, np.nan) for step in steps] for seed in seeds]
-        return np.array(rows, np.float64)
-
+    steps, returns = on_windows(points, "mean_return")
     # Where every step of a window was refused there is no logarithm.
-    log_kl = np.ma.log(np.ma.masked_invalid(of("kl")))
+    log_kl = np.ma.log(np.ma.masked_invalid(on_windows(points, "kl")[1]))
     return Curve(
-        np.array(steps, np.float64),
-        interquartile_mean(of("mean_return")),
+        steps,
+        interquartile_mean(returns),
         np.ma.exp(log_kl.mean(axis=0)).filled(np.nan),
-        np.ma.masked_invalid(of("largest_kl")).max(axis=0).filled(np.nan),
-        len(seeds),
+        np.ma.masked_invalid(on_windows(points, "largest_kl")[1]).max(axis=0).filled(np.nan),
+        len(returns),
     )
 
 

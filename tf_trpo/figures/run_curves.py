@@ -47,13 +47,20 @@ def draw(data: Curves) -> Figure:
     figure = Figure(figsize=(8.0, 4.8))
     axes = figure.subplots()
     for group, (color, style) in zip(data.groups, itertools.cycle(CYCLE), strict=False):
-        runs = f"{group.runs} runs" if group.runs > 1 else "1 run"
-        draw_curve(axes, group.x, group.y, label=literal(f"{group.label} ({runs})"), color=color, linestyle=style)
+        label = literal(f"{group.label} ({count_of_runs(group.runs)})")
+        draw_curve(axes, group.x, group.y, label=label, color=color, linestyle=style)
     axes.set(xlabel=data.x_label, ylabel=literal(data.y_label))
     axes.margins(x=0)
     axes.grid(axis="y", color=GREY, alpha=0.25)
     axes.legend()
     return figure
+
+
+def count_of_runs(*counts: int) -> str:
+    """How many runs a line is over; if there are several such lines, from how many to how many."""
+    low, high = min(counts), max(counts)
+    several = str(low) if low == high else f"{low} to {high}"
+    return "1 run" if several == "1" else f"{several} runs"
 
 
 def literal(text: str) -> str:

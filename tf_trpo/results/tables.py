@@ -1,4 +1,4 @@
-"""Tidy CSV tables of runs: one row for each run, and one for each point of each learning curve."""
+"""Tidy CSV tables: one row for each run, for each point of a learning curve, for each figure that others published."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class RunResult(NamedTuple):
       stochastic: mean return of sampled actions.
       stochastic_std: over episodes.
       episodes: of each evaluation.
+      seconds: that training took, whatever else the machine did meanwhile; NaN where not known.
+      commit: of the code that trained it, with "-dirty" where that differed; empty where not known.
     """
 
     env: str
@@ -35,6 +37,8 @@ class RunResult(NamedTuple):
     stochastic: float
     stochastic_std: float
     episodes: int
+    seconds: float
+    commit: str
 
 
 class CurvePoint(NamedTuple):
@@ -59,7 +63,43 @@ class CurvePoint(NamedTuple):
     largest_kl: float
 
 
-Row = TypeVar("Row", RunResult, CurvePoint)
+class PublishedResult(NamedTuple):
+    """A figure that others published.
+
+    Attributes:
+      env: as they name it, with its version where they say it.
+      source: who.
+      algorithm: what was trained.
+      steps: environment steps of training.
+      seeds: how many; 0 where they do not say it.
+      actions: deterministic, stochastic, or empty where they do not say it.
+      point: of the learning curve: best, last, or empty for an evaluation after training.
+      mean: return over seeds.
+      spread: beside it; NaN where there is none.
+      spread_is: std, standard error, or empty.
+    """
+
+    env: str
+    source: str
+    algorithm: str
+    steps: int
+    seeds: int
+    actions: str
+    point: str
+    mean: float
+    spread: float
+    spread_is: str
+
+
+class Target(NamedTuple):
+    """A return to be reached: environment and number."""
+
+    env: str
+    target: float
+
+
+Row = TypeVar("Row", RunResult, CurvePoint, PublishedResult, Target)
+RunRow = TypeVar("RunRow", RunResult, CurvePoint)
 
 
 def learning_curve(
@@ -107,8 +147,10 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
     aside.replace(path)
 
 
-def update_table(path: Path, rows: Sequence[Row]) -> None:
+def update_table(path: Path, rows: Sequence[RunRow]) -> None:
     """Write rows into a table in the place of those of the same runs; rows of other runs stay.
+
+    The runs are in the order of environment, name and seed: however they were trained, it is one table.
 
     Args:
       path: as for `write_table`; it need not be there.
@@ -119,7 +161,16 @@ def update_table(path: Path, rows: Sequence[Row]) -> None:
     """
     there = read_table(path, type(rows[0])) if path.exists() else []
     runs = {row[:3] for row in rows}
-    write_table(path, [row for row in there if row[:3] not in runs] + list(rows))
+    together = [row for row in there if row[:3] not in runs] + list(rows)
+    write_table(path, sorted(together, key=lambda row: row[:3]))
+
+
+def by_settings(rows: Iterable[RunRow]) -> dict[tuple[str, str], list[RunRow]]:
+    """Rows by environment and name of the settings, in the order of these."""
+    groups: dict[tuple[str, str], list[RunRow]] = {}
+    for row in rows:
+        groups.setdefault((row.env, row.name), []).append(row)
+    return dict(sorted(groups.items()))
 
 
 def read_table(path: Path, record: type[Row]) -> list[Row]:
@@ -127,7 +178,7 @@ def read_table(path: Path, record: type[Row]) -> list[Row]:
 
     Args:
       path: the file.
-      record: `RunResult` or `CurvePoint`.
+      record: `RunResult`, `CurvePoint`, `PublishedResult` or `Target`.
 
     Raises:
       OSError: the file cannot be read.

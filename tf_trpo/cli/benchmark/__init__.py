@@ -20,8 +20,8 @@ def main(argv: Sequence[str]) -> None:
     with one_line_errors():
         command = parse(options.Command, argv, "benchmark", description=description)
         _check(command)
-        if isinstance(command, options.Learn):
-            _learn(command)
+        if isinstance(command, options.Learn | options.Results | options.Export):
+            _of_suite(command)
             return
         start_tensorflow(command.threads)
         tables = _tables(command)
@@ -30,14 +30,25 @@ def main(argv: Sequence[str]) -> None:
     (report.print_json if command.json else report.print_tables)(tables)
 
 
-def _learn(command: options.Learn) -> None:
-    from tf_trpo.cli.benchmark import report
-    from tf_trpo.cli.benchmark.learn import learn
+def _of_suite(command: options.Learn | options.Results | options.Export) -> None:
+    from tf_trpo.cli.benchmark.results import print_results, summary
 
-    report.print_tables([(f"Final returns of suite {command.suite}, {command.episodes} episodes", learn(command))])
+    if isinstance(command, options.Results):
+        print_results(command)
+    elif isinstance(command, options.Export):
+        from tf_trpo.cli.benchmark.export import export_medians
+
+        for version in export_medians(command):
+            print(version)
+    else:
+        from tf_trpo.cli.benchmark import report
+        from tf_trpo.cli.benchmark.learn import learn
+
+        title = f"Final returns of suite {command.suite}, {command.episodes} episodes"
+        report.print_tables([(title, summary(learn(command)))])
 
 
-def _check(command: options.Common | options.Learn) -> None:
+def _check(command: options.Command) -> None:
     for name, value in vars(command).items():
         numbers = value if isinstance(value, tuple) else (value,)
         lowest = 0 if name in ("threads", "first_seed") else 1

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,20 @@ def print_tables(tables: Sequence[tuple[str, list[dict[str, Any]]]]) -> None:
     """As Markdown that documents can quote; measurements as medians, with quartiles in brackets."""
     print(", ".join(f"{name} {value}" for name, value in machine().items() if value))
     for title, rows in tables:
-        header = list(dict.fromkeys(name for row in rows for name in row))
         measured = any(isinstance(value, Measured) for row in rows for value in row.values())
         print(f"\n{title}{' (median [quartiles])' if measured else ''}\n")
-        print("| " + " | ".join(header) + " |")
-        print("|" + "---|" * len(header))
-        for row in rows:
-            print("| " + " | ".join(_cell(row.get(name, "")) for name in header) + " |")
+        print("\n".join(markdown(rows)))
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of a table; its columns are those of all rows, in the order in which they first stand."""
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    names, *cells = (f"| {' | '.join(line)} |" for line in (header, *(_cells(row, header) for row in rows)))
+    return [names, "|" + "---|" * len(header), *cells]
+
+
+def _cells(row: Mapping[str, Any], header: Sequence[str]) -> list[str]:
+    return [_cell(row.get(name, "")) for name in header]
 
 
 def _cell(value: Any) -> str:

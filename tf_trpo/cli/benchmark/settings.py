@@ -132,4 +132,48 @@ class Learn:
     """Folder of the tables: RESULTS_DIR/SUITE/results.csv and curves.csv; rows of other runs stay."""
 
 
-Command = tyro.conf.OmitSubcommandPrefixes[Update | Collect | Train | Scaling | Roofline | Serve | Learn]
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Print what a suite's runs reached as a Markdown table, or write such tables into documents.
+
+    In a document, a table stands between the lines <!-- results: SUITE --> and <!-- end of results -->, or
+    <!-- results: SUITE crossed -->.
+    """
+
+    suite: str | None = None
+    """Print this suite's table; with --into, write this suite's only."""
+    layout: Literal["rows", "crossed"] = "rows"
+    """Of the printed table: rows has one for each environment and name, with all statistics and others' results beside
+    it; crossed has the names as rows and the environments as columns."""
+    into: tuple[Path, ...] = ()
+    """Documents to write the tables into."""
+    results_dir: Path = Path("docs/results")
+    """Folder of the tables, as learn writes them: RESULTS_DIR/SUITE/results.csv; returns to be reached, if there are
+    any, in targets.csv beside it."""
+    peers: Path | None = None
+    """Folder with others' results.csv; by default RESULTS_DIR/peers, if it is there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Export each environment's median seed, with a card that has the returns of all seeds.
+
+    The median is by the mean return of the final evaluation, with the most likely or with sampled actions, whichever
+    is better over the seeds; of an even number of seeds it is the lower middle one.
+    """
+
+    suite: str
+    """Its name, or YAML file, as for learn."""
+    only: tuple[str, ...] = ()
+    """Environments, names, or ENVIRONMENT/NAME; needed where an environment has several names."""
+    output: Path = Path("saved_models")
+    """Folder of the models, OUTPUT/ENVIRONMENT/VERSION; each export adds the next version."""
+    runs_dir: Path = Path("runs/learn")
+    """Folder of the run folders, as learn left them."""
+    results_dir: Path = Path("docs/results")
+    """Folder of the tables: RESULTS_DIR/SUITE/results.csv says which seeds there are."""
+
+
+Command = tyro.conf.OmitSubcommandPrefixes[
+    Update | Collect | Train | Scaling | Roofline | Serve | Learn | Results | Export
+]

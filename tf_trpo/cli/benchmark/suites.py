@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +63,18 @@ def read_suite(suite: str) -> list[Entry]:
         for env, names in content.items()
         for name, settings in names.items()
     ]
+
+
+def selected(entries: Sequence[Entry], only: tuple[str, ...], suite: str) -> list[Entry]:
+    """The entries that are one of ENVIRONMENT, NAME or ENVIRONMENT/NAME; all of them if none is named.
+
+    Raises:
+      UsageError: there are none.
+    """
+    found = [entry for entry in entries if entry.is_one_of(only)]
+    if not found:
+        raise UsageError(f"suite {suite} has nothing of {', '.join(only)}")
+    return found
 
 
 def _entry(env: str, name: str, settings: dict[str, object], where: str) -> Entry:

@@ -1,0 +1,95 @@
+"""Pages with results: their tables are those of the repository, their commands parse, and others' figures are whole."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tf_trpo.cli.benchmark.results import refreshed
+from tf_trpo.cli.benchmark.settings import Command
+from tf_trpo.cli.benchmark.suites import bundled_suites
+from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.plot import PlotSettings
+from tf_trpo.results import CurvePoint, PublishedResult, RunResult, by_settings, read_table
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+PEERS = RESULTS / "peers"
+PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WITH_TABLES = [path for path in PAGES if re.search("^<!-- results:", path.read_text(encoding="utf-8"), re.M)]
+SUITES = sorted(path.parent.name for path in RESULTS.glob("*/results.csv") if path.parent != PEERS)
+
+
+@pytest.mark.parametrize("path", WITH_TABLES, ids=lambda path: path.name)
+def test_the_tables_of_a_page_are_those_of_the_repository(path):
+    """Where this fails: python scripts/benchmark.py results --into PAGE."""
+    text = path.read_text(encoding="utf-8")
+    assert refreshed(text, path.name, RESULTS) == text
+
+
+def test_every_suite_with_results_has_its_table_on_the_page():
+    assert set(re.findall(r"^<!-- results: (\S+) -->$", PAGE, re.M)) == set(SUITES)
+
+
+def test_every_bundled_suite_is_on_the_page():
+    assert set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M)) == set(bundled_suites())
+
+
+@pytest.mark.parametrize("command", re.findall(r"^    python (scripts/.+)$", PAGE, re.M))
+def test_a_command_of_the_page_parses(command):
+    script, *options = shlex.split(command)
+    form = {"scripts/benchmark.py": Command, "scripts/plot.py": PlotSettings}[script]
+    parse(form, options, "command")
+
+
+@pytest.mark.parametrize("path", [ROOT / "docs" / "results.md", PEERS / "README.md"], ids=lambda path: path.name)
+def test_what_a_page_links_to_is_there(path):
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text(encoding="utf-8"))
+    for link in links:
+        assert (path.parent / link).exists(), link
+
+
+def test_the_example_makes_the_curves_from_logs_of_episodes(run_examples, tmp_path):
+    (tmp_path / "episodes").mkdir()
+    ends = np.arange(500, 1_001_472, 500)
+    rows = [f"{end},{end / 1000},500" for end in ends]
+    for seed in (3, 4):
+        log = tmp_path / "episodes" / f"Some-v1-s{seed}.csv"
+        log.write_text("\n".join(["timesteps,episode_return,episode_length", *rows]) + "\n")
+    run_examples((PEERS / "README.md").read_text(encoding="utf-8"))
+    curves = by_settings(read_table(tmp_path / "curves.csv", CurvePoint))
+    assert list(curves) == [("Some-v1", "sb3-contrib")]
+    points = curves["Some-v1", "sb3-contrib"]
+    assert [point.seed for point in points] == [3] * 40 + [4] * 40
+    # The last 100 episodes are 50,000 steps, of which the mean return is that of the middle.
+    assert points[20].mean_return == pytest.approx(points[20].steps / 1000 - 12.5 - 25, abs=2)
+
+
+def test_results_and_curves_of_others_are_of_the_same_runs():
+    results = by_settings(read_table(PEERS / "results.csv", RunResult))
+    curves = by_settings(read_table(PEERS / "curves.csv", CurvePoint))
+    assert list(results) == list(curves)
+    for key, runs in results.items():
+        assert [run.seed for run in runs] == sorted({point.seed for point in curves[key]})
+        for run in runs:
+            last = [point for point in curves[key] if point.seed == run.seed][-1]
+            assert last.steps == run.steps == 1_000_000
+            # Both are of sampled actions: the last training episodes and those after training.
+            assert last.mean_return == pytest.approx(run.stochastic, rel=0.4, abs=20)
+
+
+def test_what_is_published_is_named_with_its_source():
+    rows = read_table(PEERS / "published.csv", PublishedResult)
+    assert len(rows) > 40
+    assert len({row[:8] for row in rows}) == len(rows)
+    page = (PEERS / "README.md").read_text(encoding="utf-8")
+    assert all(row.source.removesuffix(" docs") in page for row in rows)
+    assert {row.algorithm for row in rows} == {"TRPO", "PPO"}
+    assert {row.point for row in rows} == {"best", "last", ""}
+
+
+def test_the_data_are_small():
+    assert sum(path.stat().st_size for path in PEERS.iterdir()) < 100_000
