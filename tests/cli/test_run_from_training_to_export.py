@@ -419,3 +419,18 @@ def test_box2d_trains_by_its_preset(tmp_path, capsys):
     of_preset = parse_settings(["--env", "LunarLanderContinuous-v3", "--preset", "box2d"], "train")
     assert capsys.readouterr().err.startswith("preset box2d, for LunarLanderContinuous-v3\nsteps ")
     assert tf_trpo.load(tmp_path / "run" / "agent.keras").policy_optimizer.max_kl == of_preset.trust_region.max_kl
+
+
+def test_a_standard_deviation_by_schedule(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    schedule = ["--initial-std", "0.5", "--final-std", "0.02", "--std-steps", "30"]
+    main(["train", "--env", "Pendulum-v1", *schedule, *SMALL, "--preset", "none", "--run-dir", "run"])
+    with open("run/history.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    steps = np.array([0.0, *(float(row["time/total_timesteps"]) for row in rows)])
+    expected = 0.5 * 0.04 ** np.minimum(1, steps / 30)
+    assert len(rows) > 1
+    np.testing.assert_allclose([float(row["train/std"]) for row in rows], expected[:-1], rtol=1e-5)
+    policy = tf_trpo.load(Path("run/agent.keras")).policy
+    assert not policy.learned_std
+    np.testing.assert_allclose(np.exp(policy.log_std.numpy()), expected[-1], rtol=1e-5)

@@ -106,6 +106,18 @@ def test_a_theory_without_discount_is_refused(refused, workplace):
     assert error == "error: gamma must be in (0, 1), got 1.0"
 
 
+def test_a_schedule_of_a_standard_deviation_that_is_not_there_is_refused(refused, workplace):
+    error = refused("train", "--env", "CartPole-v1", "--final-std", "0.1")
+    assert error == "error: final_std: CartPole-v1 has no continuous actions"
+    assert not list(workplace.iterdir())
+
+
+def test_a_schedule_of_a_standard_deviation_that_is_learned_is_refused(refused, workplace):
+    error = refused("train", "--env", "Pendulum-v1", "--final-std", "0.1", "--state-dependent-std")
+    assert error == "error: a standard deviation that depends on the observation is learned"
+    assert not list(workplace.iterdir())
+
+
 def test_a_setting_of_another_algorithm_is_refused_in_a_preset_of_ones_own(refused, workplace):
     preset = workplace / "mine.yaml"
     preset.write_text("max_kl: 0.5\nalgorithm: vanilla-policy-gradient\n")
