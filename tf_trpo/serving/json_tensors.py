@@ -71,7 +71,8 @@ def parse_predict_request(
     signature = document.get("signature_name", "")
     if not isinstance(signature, str):
         raise RequestError(
-            400, f"JSON Value: {_shown(signature)} not formatted correctly. 'signature_name' key must be a string value."
+            400,
+            f"JSON Value: {_shown(signature)} not formatted correctly. 'signature_name' key must be a string value.",
         )
     specs = input_specs(signature)
     if ("instances" in document) == ("inputs" in document):
