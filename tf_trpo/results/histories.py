@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Column = NDArray[np.float64]
 Curve = tuple[Column, Column]
 """x, rising, and y; [X] each."""
+_LARGEST = 1e300
 
 
 def read_history(path: Path) -> dict[str, Column]:
@@ -44,8 +45,8 @@ def read_history(path: Path) -> dict[str, Column]:
 
 
 def known(x: Column, y: Column) -> Curve:
-    """The points whose y is not NaN."""
-    there = ~np.isnan(y)
+    """The points whose x and y are numbers that can be drawn: not NaN or infinite, nor so large that sums overflow."""
+    there = (np.abs(x) < _LARGEST) & (np.abs(y) < _LARGEST)
     return x[there], y[there]
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_trpo.serving.json_tensors import RequestError
 from tf_trpo.serving.metadata import ModelMetadata
 from tf_trpo.serving.model_versions import version_folders
-from tf_trpo.serving.json_tensors import RequestError
 from tf_trpo.serving.saved_model import ModelError, SavedModel, Signature
 
 
