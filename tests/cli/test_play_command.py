@@ -262,4 +262,6 @@ def test_a_server_that_answers_something_else_is_named_with_what_it_said(refused
         for body, (status, words) in answers:
             current[:] = [(body, (status, words))]
             assert words in refused("play", "CartPole-v1", "--server", url), body
+        current[:] = [(b'{"outputs": [1.0]}', (200, ""))]
+        assert "does not lie in the environment's Box(" in refused("play", "Pendulum-v1", "--server", url)
         server.shutdown()

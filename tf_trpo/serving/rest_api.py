@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -31,6 +31,7 @@ _ASKS = re.compile(
 )
 _LOOKS = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?P<metadata>/metadata)?", re.ASCII | re.IGNORECASE)
 _LONGEST_SHOWN = 200
+_WATCH_AFTER_SECONDS = 0.1
 _BODY_NOT_READ = (408, 413)
 """After these the connection is closed: the rest of the body would be read for nothing."""
 _INLINE_BYTES = 16_384
@@ -109,8 +110,9 @@ class RestApi:
         try:
             model = self._model(asked)
             body = await self._body(request)
-            async with asyncio.timeout(self._limits.timeout) as deadline, _until_gone(request, deadline):
-                return _json(await self._answer(model, body))
+            async with asyncio.timeout(self._limits.timeout) as deadline:
+                with _until_gone(request, deadline):
+                    return _json(await self._answer(model, body))
         except TimeoutError:
             raise RequestError(504, f"no answer within {self._limits.timeout:g} s") from None
         finally:
@@ -206,21 +208,26 @@ def _asked(found: re.Match[str]) -> _Asked:
     return _Asked(name, int(digits))
 
 
-@contextlib.asynccontextmanager
-async def _until_gone(request: Request, deadline: asyncio.Timeout) -> AsyncIterator[None]:
+@contextlib.contextmanager
+def _until_gone(request: Request, deadline: asyncio.Timeout) -> Iterator[None]:
     """Let the deadline come at once when the client goes away: nobody waits for the answer."""
+    loop = asyncio.get_running_loop()
+    watching: list[asyncio.Task[None]] = []
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
         if not deadline.expired():
-            deadline.reschedule(asyncio.get_running_loop().time())
+            deadline.reschedule(loop.time())
 
-    watching = asyncio.create_task(watch())
+    # Most answers are there before: a task for each request would cost a tenth of its time.
+    later = loop.call_later(_WATCH_AFTER_SECONDS, lambda: watching.append(loop.create_task(watch())))
     try:
         yield
     finally:
-        watching.cancel()
+        later.cancel()
+        for task in watching:
+            task.cancel()
 
 
 def _json(body: bytes, status: int = 200) -> Response:
