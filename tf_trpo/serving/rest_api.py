@@ -220,7 +220,7 @@ def _until_gone(request: Request, deadline: asyncio.Timeout) -> Iterator[None]:
         if not deadline.expired():
             deadline.reschedule(loop.time())
 
-    # Most answers are there before: a task for each request would cost a tenth of its time.
+    # Most answers are there before, and need no task more.
     later = loop.call_later(_WATCH_AFTER_SECONDS, lambda: watching.append(loop.create_task(watch())))
     try:
         yield
