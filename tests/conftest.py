@@ -67,7 +67,7 @@ class Server:
         if connection is None:
             with self.connection() as connection:
                 return self.request(method, path, body, connection)
-        path = path if path.startswith(("/v1/", "/metrics")) else self.path + path
+        path = path if path.lower().startswith(("/v1/", "/metrics")) else self.path + path
         body = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, body)
         response = connection.getresponse()
@@ -95,8 +95,9 @@ def start_server():
     servers = []
 
     def start(*arguments):
-        servers.append(Server(*arguments))
-        return servers[-1]
+        server = Server(*arguments)
+        servers.append(server)
+        return server
 
     yield start
     assert [server.stop() for server in servers] == [0] * len(servers)

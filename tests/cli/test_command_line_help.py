@@ -63,6 +63,7 @@ def test_help_of_evaluate_and_export_names_their_options(capsys):
 def test_help_of_serve_and_play_names_their_options(capsys):
     text = help_of("serve", capsys)
     options = ("host", "port", "trust", "max-batch", "max-request-bytes", "max-waiting", "timeout", "batching", "name")
+    options += ("max-connections",)
     assert all(f"--{option}" in text for option in options)
     assert "127.0.0.1" in text
     text = help_of("play", capsys)

@@ -62,7 +62,7 @@ def tensorboard(runs):
 @pytest.fixture(scope="module")
 def browser():
     if BROWSER is None:
-        pytest.skip("no Chromium is installed")
+        pytest.skip("chromium, chromium-browser or google-chrome is not in PATH: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

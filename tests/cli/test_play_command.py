@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.cli import main
@@ -101,6 +102,8 @@ def test_every_step_is_a_frame_of_the_video(model, tmp_path, capsys, suffix):
 def test_refusals(model, tmp_path, refused, agent):
     nameless = tmp_path / "nameless"
     agent.export(nameless)
+    folder = tmp_path / "folder.mp4"
+    folder.mkdir()
     cases = {
         "either --model FOLDER or --server URL": [],
         "does not say which environment its model is for": ["--server", "http://localhost:1/v1/models/x"],
@@ -113,6 +116,7 @@ def test_refusals(model, tmp_path, refused, agent):
         "seed must lie between": ["--model", model, "--seed", "-1"],
         "video must end with .mp4 or .gif": ["--model", model, "--video", "film.avi"],
         "cannot be written": ["--model", model, "--video", tmp_path / "nowhere" / "film.gif"],
+        "folder.mp4 cannot be written: Is a directory": ["--model", model, "--video", folder],
         "observes arrays of shape (4,), the environment gives (3,)": ["Pendulum-v1", "--model", model],
         "does not lie in the environment's Discrete(3)": ["Acrobot-v1", "--model", acrobot_model(tmp_path)],
         "doesn't exist": ["Nowhere-v0", "--model", model],
@@ -135,6 +139,63 @@ def acrobot_model(folder):
     return folder / "acrobot"
 
 
+class Foreign(tf.Module):
+    """Endpoints that have something of a policy's."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="x")])
+    def of_x(self, x):
+        return {"actions": x}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="observations")])
+    def values(self, observations):
+        return {"values": observations}
+
+    @tf.function(input_signature=[tf.TensorSpec((4,), tf.float32, name="observations")])
+    def of_one(self, observations):
+        return {"actions": observations}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.int32, name="observations")])
+    def of_integers(self, observations):
+        return {"actions": observations}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="observations")])
+    def one_for_all(self, observations):
+        return {"actions": tf.reduce_sum(observations)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="observations")])
+    def zeros_only(self, observations):
+        tf.debugging.assert_equal(observations, 0.0, "not zero")
+        return {"actions": observations}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float64, name="observations")])
+    def good(self, observations):
+        return {"actions": tf.cast(observations[:, 2] > 0, tf.int32)}
+
+
+FOREIGN = {
+    "of_x": "the model's endpoint act makes actions of x, not actions of observations",
+    "values": "the model's endpoint act makes values of observations, not actions of observations",
+    "of_one": "takes observations of type float32 and shape (4,), not batches of real numbers",
+    "of_integers": "takes observations of type int32",
+    "zeros_only": "the model refuses the inputs",
+    "one_for_all": "the model gives actions of shape () for 1 observations",
+}
+
+
+def test_models_of_others_are_played_when_they_are_trusted_and_have_the_endpoints(tmp_path, refused, capsys):
+    foreign = Foreign()
+    for name in (*FOREIGN, "good"):
+        tf.saved_model.save(foreign, str(tmp_path / name / "1"), signatures={"act": getattr(foreign, name)})
+    tf.saved_model.save(foreign, str(tmp_path / "nameless" / "1"), signatures={"serving_default": foreign.good})
+    for name, words in {**FOREIGN, "nameless": "the model has no endpoint act of numbers, only serving_def"}.items():
+        assert words in refused("play", "CartPole-v1", "--model", tmp_path / name, "--trust"), name
+    good = ["CartPole-v1", "--model", tmp_path / "good"]
+    assert "tf_trpo did not write it" in refused("play", *good)
+    assert "no endpoint act_stochastic" in refused("play", *good, "--trust", "--stochastic")
+    # Pushing to where the pole leans is a poor policy, and one that works for a while.
+    assert 20 < played(capsys, *good, "--trust")["lengths"][0] < 100
+
+
 def test_an_id_that_imports_a_module_is_followed_only_when_that_is_allowed(
     agent, tmp_path, monkeypatch, refused, capsys
 ):
@@ -155,6 +216,7 @@ def test_an_id_that_imports_a_module_is_followed_only_when_that_is_allowed(
         gym.registry.pop("Strange-v0", None)
 
 
+NO_ACTION = "answers with outputs that are no action for each observation"
 ANSWERS = {
     b'{"error": "no such model"}': (404, "answers with status 404: no such model"),
     b"<html>": (200, "Expecting value"),
@@ -162,7 +224,19 @@ ANSWERS = {
     b'{"predictions": [0]}': (200, "answers without outputs"),
     b'{"outputs": [0.5]}': (200, "does not lie in the environment's Discrete(2)"),
     b'{"outputs": [[0, 1], 2]}': (200, "answers without outputs"),
-    b'{"outputs": []}': (200, "does not lie in the environment's Discrete(2)"),
+    b'{"outputs": []}': (200, NO_ACTION),
+    b'{"outputs": 5}': (200, NO_ACTION),
+    b'{"outputs": null}': (200, NO_ACTION),
+    b'{"outputs": {"actions": [1]}}': (200, NO_ACTION),
+    b'{"outputs": ["left"]}': (200, NO_ACTION),
+    b'{"outputs": [true]}': (200, NO_ACTION),
+    b'{"outputs": [0, 1]}': (200, NO_ACTION),
+    b'{"outputs": [null]}': (200, NO_ACTION),
+    b'{"outputs": [99999999999999999999999]}': (200, NO_ACTION),
+    b'{"outputs": [1e400]}': (200, "does not lie in the environment's Discrete(2)"),
+    b'{"outputs": [[[[1]]]]}': (200, "does not lie in the environment's Discrete(2)"),
+    b'{"outputs": ' + b"[" * 500 + b"]" * 500 + b"}": (200, "answers with"),
+    b"[" * 100_000: (200, "recursion"),
 }
 
 
@@ -188,4 +262,6 @@ def test_a_server_that_answers_something_else_is_named_with_what_it_said(refused
         for body, (status, words) in answers:
             current[:] = [(body, (status, words))]
             assert words in refused("play", "CartPole-v1", "--server", url), body
+        current[:] = [(b'{"outputs": [1.0]}', (200, ""))]
+        assert "does not lie in the environment's Box(" in refused("play", "Pendulum-v1", "--server", url)
         server.shutdown()

@@ -223,6 +223,23 @@ def test_a_run_that_was_not_evaluated_yet_has_a_report(workplace):
     assert "not evaluated yet" in read(workplace / "report.html").text
 
 
+@pytest.mark.parametrize(
+    "returns",
+    [("inf", "1", "-inf"), ("1e400", "1", "2"), ("1e308", "1", "-1e308"), ("1e308",) * 3, ("inf", "nan", "1e308")],
+)
+def test_numbers_that_no_axis_has_are_in_the_table_of_a_report_and_in_no_curve(workplace, returns, capsys):
+    run = make_run(workplace / "run", returns)
+    main(["plot", str(run), "--report", "report.html"])
+    page = read(workplace / "report.html")
+    first = {"1e400": "inf", "1e308": "1e+308"}.get(returns[0], returns[0])
+    assert first in page.text
+    assert page.elements.count("img") == len(PANELS)
+    if "1" in returns:
+        main(["plot", str(run)])
+    captured = capsys.readouterr()
+    assert captured.err == ""
+
+
 def broken(path, name, text):
     run = make_run(path)
     (run / name).write_text(text)
@@ -239,7 +256,11 @@ REFUSED = {
     "twice": (["run", "./run"], "run is named twice"),
     "metric": (["run", "--metric", "return"], "run/history.csv has no column return; there are time/total"),
     "no values": (["unknown"], "unknown/history.csv has no value of rollout/ep_rew_mean yet"),
-    "apart": (["run", "late"], "the runs have no steps in common"),
+    "apart": (["run", "late"], "the runs have no steps in common: one ends at 30, another begins at 100"),
+    "apart in time": (
+        ["run", "late", "--x", "seconds"],
+        "the runs have no seconds in common: one ends at 75, another begins at 250; --x steps compares runs of any",
+    ),
     "group": (["run", "--group-by", "max_lk"], "run/config.json has no setting max_lk"),
     "ending": (["run", "--output", "curves.pdf"], "curves.pdf must end in .png or .svg"),
     "output": (["run", "--output", "file/curves.png"], "file/curves.png cannot be written"),

@@ -23,6 +23,7 @@ def model(tmp_path_factory):
         (["--max-batch", "0"], "max_batch must be at least 1"),
         (["--max-request-bytes", "0"], "max_request_bytes must be at least 1"),
         (["--max-waiting", "-1"], "max_waiting must be at least 1"),
+        (["--max-connections", "0"], "max_connections must be at least 1"),
         (["--timeout", "0"], "timeout must be positive"),
         (["--timeout", "nan"], "timeout must be positive"),
         (["--poll-seconds", "inf"], "poll_seconds must be positive and finite"),

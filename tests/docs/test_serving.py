@@ -17,6 +17,7 @@ from tf_trpo.cli.benchmark.settings import Command
 from tf_trpo.cli.export import ExportSettings
 from tf_trpo.cli.play import PlaySettings
 from tf_trpo.cli.serve import ServeSettings
+from tf_trpo.serving.server import _KEEP_ALIVE_SECONDS, _OTHER_FILES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -100,9 +101,11 @@ def test_the_limits_are_those_of_the_server():
         "max-batch": f"{defaults.max_batch} rows",
         "max-request-bytes": f"{defaults.max_request_bytes // 2**20} MiB",
         "max-waiting": f"{defaults.max_waiting} requests",
+        "max-connections": f"{defaults.max_connections}, and {_OTHER_FILES} fewer than",
         "timeout": f"{defaults.timeout:g} s to arrive",
     }.items():
         assert f"| `--{option}` | {words}" in PAGE
+    assert f"| idle after an answer | {_KEEP_ALIVE_SECONDS} s |" in PAGE
 
 
 def test_the_model_that_is_named_is_there():

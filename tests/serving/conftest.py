@@ -9,7 +9,7 @@ from tf_trpo.models import CategoricalPolicy, GaussianPolicy, ValueFunction, mlp
 OBSERVATIONS = (3,)
 
 
-def make_agent(policy):
+def _agent(policy):
     agent = tf_trpo.TRPO(policy, ValueFunction(policy.observation_shape, network=mlp(policy.observation_shape, [5])))
     rng = np.random.default_rng(0)
     for weight in agent.policy.weights + agent.value_function.weights + agent.return_scale.weights:
@@ -19,13 +19,19 @@ def make_agent(policy):
 
 
 @pytest.fixture(scope="session")
+def make_agent():
+    """make_agent(policy): an agent with weights and statistics that all make a difference."""
+    return _agent
+
+
+@pytest.fixture(scope="session")
 def gaussian_agent():
-    return make_agent(GaussianPolicy(OBSERVATIONS, [-0.5, -np.inf], [0.5, 1.0], network=mlp(OBSERVATIONS, [6])))
+    return _agent(GaussianPolicy(OBSERVATIONS, [-0.5, -np.inf], [0.5, 1.0], network=mlp(OBSERVATIONS, [6])))
 
 
 @pytest.fixture(scope="session")
 def categorical_agent():
-    return make_agent(CategoricalPolicy(OBSERVATIONS, 4, first_action=5, network=mlp(OBSERVATIONS, [6])))
+    return _agent(CategoricalPolicy(OBSERVATIONS, 4, first_action=5, network=mlp(OBSERVATIONS, [6])))
 
 
 @pytest.fixture(scope="session")
@@ -40,12 +46,12 @@ def observations():
 
 
 @pytest.fixture
-def expected(agents):
+def expected():
     """expected(agent, observations): what the deterministic endpoints have to give, by name, from the models."""
 
     def outputs(agent, inputs):
         parameters = agent.policy.distribution_parameters(inputs).numpy()
-        named = {"logits": parameters}
+        named = {"logits" if isinstance(agent.policy, CategoricalPolicy) else "parameters": parameters}
         if isinstance(agent.policy, GaussianPolicy):
             named = {"mean": parameters[:, :2], "log_std": parameters[:, 2:]}
         # The agent learns values of rewards divided by the standard deviation of the return.

@@ -1,7 +1,6 @@
 """SavedModels that tf_trpo did not write, served when they are trusted: what is served of them, and how."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -72,10 +71,11 @@ def answers(signature, requests, **kwargs):
     """Of requests that are asked at the same time."""
 
     async def ask():
-        with ThreadPoolExecutor(2) as threads:
-            batcher = Batcher(threads, 100, **kwargs)
-            tasks = [batcher.run(signature, request) for request in requests]
-            return await asyncio.gather(*tasks, return_exceptions=True)
+        batcher = Batcher(2, 100, **kwargs)
+        tasks = [batcher.run(signature, request) for request in requests]
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        batcher.close()
+        return found
 
     return asyncio.run(ask())
 

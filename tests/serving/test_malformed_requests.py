@@ -91,6 +91,67 @@ def test_json_that_is_nearly_a_request(server, connection, examples):
     assert len(refused) >= 2 * examples / 3
 
 
+def lists(levels):
+    return "[" * levels + "1" + "]" * levels
+
+
+def objects(levels):
+    return '{"a":' * levels + "1" + "}" * levels
+
+
+def places(value, path=()):
+    """Where something is in a JSON value, the root first."""
+    yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from places(child, (*path, key))
+
+
+def replaced(value, path, marker):
+    if not path:
+        return marker
+    key, *rest = path
+    changed = value.copy()
+    changed[key] = replaced(value[key], rest, marker)
+    return changed
+
+
+VALID = (
+    GOOD,
+    {"instances": [{"observations": [0.5, -1.0, 2.0]}, {"observations": [1, 2, 3]}]},
+    {"signature_name": "value", "inputs": [[0.5, -1.0, 2.0]]},
+    {"signature_name": "act_stochastic", "inputs": {"observations": [[1, 2, 3]], "seed": [1, 2]}},
+)
+
+
+@st.composite
+def deep_requests(draw):
+    """A valid request with lists or objects of great depth in one place."""
+    valid = draw(st.sampled_from(VALID))
+    path = draw(st.sampled_from(list(places(valid))))
+    nested = draw(st.sampled_from([lists, objects]))(draw(st.integers(200, 1000)))
+    marker = "the place"
+    beside = draw(st.sampled_from([marker, [0, marker], {"a": 0, "b": marker}]))
+    return json.dumps(replaced(valid, path, beside)).replace(json.dumps(marker), nested).encode()
+
+
+@pytest.mark.parametrize("examples", LENGTHS)
+def test_requests_with_a_value_of_great_depth(server, connection, examples):
+    @many(examples)
+    @given(deep_requests())
+    @example(f"[{objects(300)}]".encode())
+    @example(f"[0,{lists(300)}]".encode())
+    @example(f'{{"signature_name":{objects(300)}}}'.encode())
+    @example(f'{{"signature_name":[0,{lists(600)}],"instances":[]}}'.encode())
+    @example(f'{{"instances":[[0,1,{objects(400)}]]}}'.encode())
+    @example(f'{{"instances":[{{"observations":[0,1,2]}},[0,{lists(500)}]]}}'.encode())
+    @example(f'{{"inputs":[[1,2,[0,{lists(500)}]]]}}'.encode())
+    def check(body):
+        check_refused(*answer(server, connection, "POST", server.path + ":predict", body))
+
+    check()
+
+
 @pytest.mark.parametrize("examples", LENGTHS)
 def test_bytes_that_are_no_request(server, connection, examples):
     refused = []

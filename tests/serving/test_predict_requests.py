@@ -80,21 +80,21 @@ REFUSED = {
     b'{"instances": [' + b"[" * 900 + b"]" * 900 + b"]}": r"expected shape \[\?,2\]",
     b'{"instances": [[1, 2], [3]]}': "unexpected size: 1 at level: 1 expected size: 2",
     b'{"instances": [[1, 2], 3]}': "3 found where a list of 2 is expected",
-    b'{"instances": [[1, [2]]]}': r"\[2\] is not of expected type",
+    b'{"instances": [[1, [2]]]}': "a list of 1 is not of expected type",
     b'{"instances": [[1, "2"]]}': '"2" is not of expected type',
     b'{"instances": [[1, null]]}': "null is not of expected type",
     b'{"instances": [[1, true]]}': "true is not of expected type",
-    b'{"instances": [[1, {"b64": "AA=="}]]}': "is not of expected type",
+    b'{"instances": [[1, {"b64": "AA=="}]]}': "an object of 1 is not of expected type",
     b'{"instances": [[1, 1e39]]}': "1e\\+?39 is not finite as float32",
     b'{"instances": [[1, 1e999]]}': "JSON Parse error|is not finite",
     b'{"instances": [[1, -' + b"9" * 400 + b"]]}": "JSON Parse error|is not finite",
-    b'{"instances": [{"observations": [1, 2]}, [1, 2]]}': r"Expecting object but got \[1,2\] at item 1",
-    b'{"instances": [[1, 2], {"observations": [1, 2]}]}': "found where a list of 2 is expected",
-    b'{"instances": [{"observation": [1, 2]}]}': "Failed to process element: 0 keys must be equal to: observations",
+    b'{"instances": [{"observations": [1, 2]}, [1, 2]]}': "Expecting object but got a list of 2 at item 1",
+    b'{"instances": [[1, 2], {"observations": [1, 2]}]}': "Expecting value/list but got object at item 1",
+    b'{"instances": [{"observation": [1, 2]}]}': "element: 0 of 'instances' .* keys must be equal to: observations",
     b'{"instances": [{"observations": [1, 2], "more": 1}]}': "keys must be equal to: observations",
     b'{"inputs": {"observation": [[1, 2]]}}': "Missing named input: observations",
     b'{"signature_name": "seeded", "inputs": [[1, 2]]}': "expecting an object with observations, seed",
-    b'{"signature_name": "seeded", "instances": [[1, 2]]}': "expecting objects with observations, seed",
+    b'{"signature_name": "seeded", "instances": [[1, 2]]}': "expecting list of objects with observations, seed",
     b'{"signature_name": "seeded", "inputs": {"observations": [[1, 2]], "seed": [1, 2.0]}}': "2.0 is not of expected",
     b'{"signature_name": "seeded", "inputs": {"observations": [[1, 2]], "seed": [1, 2147483648]}}': "range of int32",
     b'{"signature_name": "pairs", "inputs": {"a": [1, 2], "b": [[1]]}}': "inconsistent batch sizes",
@@ -108,6 +108,31 @@ REFUSED = {
 def test_what_cannot_be_understood_is_refused_with_the_reason(body, words):
     with pytest.raises(RequestError, match=words) as refused:
         parse(body)
+    assert refused.value.status == 400
+    assert len(str(refused.value)) < 300
+
+
+def deep(opening, closing, levels):
+    return opening * levels + b"1" + closing * levels
+
+
+@pytest.mark.parametrize("levels", [200, 300, 600, 1000])
+@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")], ids=["lists", "objects"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[0, %s]",
+        b'{"signature_name": %s}',
+        b'{"signature_name": [0, %s], "instances": []}',
+        b'{"instances": [[1, %s]]}',
+        b'{"instances": [{"observations": [1, 2]}, [0, %s]]}',
+        b'{"inputs": [[1, [0, %s]]]}',
+        b'{"inputs": %s}',
+    ],
+)
+def test_what_is_nested_beyond_all_depth_is_refused_with_the_reason(body, brackets, levels):
+    with pytest.raises(RequestError) as refused:
+        parse(body % deep(*brackets, levels))
     assert refused.value.status == 400
     assert len(str(refused.value)) < 300
 

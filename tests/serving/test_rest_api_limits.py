@@ -8,6 +8,7 @@ import types
 import numpy as np
 import pytest
 
+from tf_trpo.serving.batching import Batcher
 from tf_trpo.serving.json_tensors import InputSpec
 from tf_trpo.serving.rest_api import Limits, RestApi
 
@@ -24,8 +25,10 @@ class SlowEndpoint:
         self.inputs = {"x": InputSpec((None,), np.dtype(np.float32))}
         self.let_go = threading.Event()
         self.failure = None
+        self.calls = []
 
     def __call__(self, inputs):
+        self.calls.append(inputs["x"].tolist())
         assert self.let_go.wait(30)
         if self.failure is not None:
             raise self.failure
@@ -41,16 +44,16 @@ def endpoint():
 
 @pytest.fixture
 def make_application(endpoint):
-    def make(**limits):
+    def make(batching=True, threads=2, **limits):
         model = types.SimpleNamespace(version=1, signature=lambda name: endpoint, signature_def={})
         watcher = types.SimpleNamespace(name="slow", current=model, statuses={})
-        return RestApi(watcher, Limits(**limits), batching=True, threads=2).application()
+        return RestApi(watcher, Limits(**limits), batching=batching, threads=threads).application()
 
     return make
 
 
-async def ask(application, *chunks, path=PREDICT, last=True, headers=(), sent=None):
-    """(status, JSON, headers) of one request, by ASGI; without `last` the body never ends."""
+async def ask(application, *chunks, path=PREDICT, last=True, headers=(), sent=None, gone=None):
+    """(status, JSON, headers) of one request, by ASGI; without `last` the body never ends; `gone`: the client goes."""
     messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     if last:
         messages.append({"type": "http.request", "body": b"", "more_body": False})
@@ -59,6 +62,9 @@ async def ask(application, *chunks, path=PREDICT, last=True, headers=(), sent=No
     async def receive():
         if messages:
             return messages.pop(0)
+        if gone is not None:
+            await gone.wait()
+            return {"type": "http.disconnect"}
         await asyncio.sleep(60)
         raise AssertionError("nobody should wait this long")
 
@@ -113,6 +119,85 @@ def test_an_answer_that_does_not_come_is_given_up_and_the_next_is_answered(make_
     (status, answer, _), (later, predicted, _) = asyncio.run(scenario())
     assert (status, answer) == (504, {"error": "no answer within 0.2 s"})
     assert (later, predicted) == (200, {"predictions": [3.0]})
+
+
+def row(number):
+    return json.dumps({"instances": [number]}).encode()
+
+
+@pytest.mark.parametrize("batching", [True, False])
+@pytest.mark.parametrize("leaves", ["by the time limit", "by going away"])
+def test_what_was_given_up_is_not_computed(make_application, endpoint, batching, leaves):
+    """One call is running, and so long that all who wait behind it give up, again and again."""
+
+    async def scenario():
+        limits = {"timeout": 0.4 if leaves == "by the time limit" else 60, "max_waiting": 6}
+        application = make_application(batching=batching, threads=1, **limits)
+        first = asyncio.create_task(ask(application, row(0)))
+        await asyncio.sleep(0.05)
+        for _ in range(2):
+            gone = asyncio.Event()
+            asked = [asyncio.create_task(ask(application, row(number), gone=gone)) for number in range(1, 6)]
+            await asyncio.sleep(0.05)
+            if leaves == "by going away":
+                gone.set()
+            given_up = await asyncio.gather(*asked)
+            assert {status for status, *_ in given_up} == {504}
+        last = asyncio.create_task(ask(application, row(9)))
+        await asyncio.sleep(0.01)
+        endpoint.let_go.set()
+        await first
+        return await last
+
+    status, predicted, _ = asyncio.run(scenario())
+    assert (status, predicted) == (200, {"predictions": [18.0]})
+    assert endpoint.calls == [[0.0], [9.0]]
+
+
+async def one_that_runs_and_others_that_wait(batcher, endpoint, count):
+    asked = []
+    for number in range(count):
+        asked.append(asyncio.create_task(batcher.run(endpoint, {"x": np.float32([number])})))
+        while not endpoint.calls:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
+    return asked
+
+
+@pytest.mark.parametrize("batching", [True, False])
+def test_what_waits_is_what_is_counted(endpoint, batching):
+    """Requests that go away leave the queue at once, however long the call before them takes."""
+
+    async def scenario():
+        batcher = Batcher(1, 100, together=batching)
+        asked = await one_that_runs_and_others_that_wait(batcher, endpoint, 6)
+        counts = [batcher.waiting]
+        for task in asked[:4]:
+            task.cancel()
+        await asyncio.wait(asked[:4])
+        counts.append(batcher.waiting)
+        endpoint.let_go.set()
+        answers = await asyncio.gather(*asked[4:])
+        batcher.close()
+        return counts, [answer["y"].tolist() for answer in answers]
+
+    assert asyncio.run(scenario()) == ([5, 2], [[8.0], [10.0]])
+    assert endpoint.calls == ([[0.0], [4.0, 5.0]] if batching else [[0.0], [4.0], [5.0]])
+
+
+def test_a_group_that_fails_is_asked_again_one_by_one_without_those_who_left(endpoint):
+    async def scenario():
+        batcher = Batcher(1, 100)
+        asked = await one_that_runs_and_others_that_wait(batcher, endpoint, 4)
+        endpoint.failure = RuntimeError("no")
+        asked[2].cancel()
+        endpoint.let_go.set()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        batcher.close()
+        return [type(answer) for answer in found]
+
+    assert asyncio.run(scenario()) == [RuntimeError, RuntimeError, asyncio.CancelledError, RuntimeError]
+    assert endpoint.calls == [[0.0], [1.0, 3.0], [1.0], [3.0]]
 
 
 def test_more_requests_than_may_wait_are_sent_away_and_those_that_wait_are_answered(make_application, endpoint):

@@ -96,11 +96,19 @@ REFUSED = {
     "metadata of an unknown version": ("GET", "/versions/9/metadata", None, 404, "Servable not found"),
     "a version with a name": ("POST", "/versions/new:predict", ROW, 400, "Malformed request: POST"),
     "a version beyond int64": ("GET", "/versions/" + "9" * 5000, None, 400, "Failed to convert version"),
-    "a label": ("POST", "/labels/stable:predict", ROW, 400, "Malformed request"),
-    "no model": ("GET", "/v1/models", None, 400, "Malformed request: GET /v1/models"),
+    "a version beyond int64 by one": ("GET", f"/versions/{2**63}", None, 400, "Failed to convert version: 9223372036"),
+    "the largest version": ("GET", f"/versions/{2**63 - 1}", None, 404, "Could not find version 9223372036854775807"),
+    "a label": ("POST", "/labels/stable:predict", ROW, 400, "Unrecognized servable version label: stable"),
+    "no model": ("GET", "/v1/models", None, 400, "Missing model name in request."),
+    "no model, but a version": ("GET", "/v1/models/versions/1", None, 400, "Missing model name in request."),
+    "no path": ("GET", "/v1/", None, 400, "Malformed request: GET /v1/"),
+    "a slash at the end": ("GET", "/", None, 400, "Malformed request: GET /v1/models/Policy-v1/"),
+    "a slash within a name": ("GET", "/v1/models/a%2Fmetadata", None, 404, "any versions of model a/metadata"),
     "another method": ("POST", ":guess", ROW, 400, "Malformed request: POST"),
     "classify": ("POST", ":classify", ROW, 400, "the model has no endpoint for this method"),
-    "predict by GET": ("GET", ":predict", None, 404, "Could not find any versions"),
+    "predict by GET": ("GET", ":predict", None, 400, "Malformed request: GET /v1/models/Policy-v1:predict"),
+    "status by POST": ("POST", "", ROW, 400, "Malformed request: POST /v1/models/Policy-v1"),
+    "a method in capitals": ("POST", ":PREDICT", ROW, 400, "Malformed request: POST /v1/models/Policy-v1:PREDICT"),
     "status by PUT": ("PUT", "", b"{}", 400, "Malformed request: PUT"),
     "another path": ("GET", "/metrics", None, 404, "there is nothing at /metrics"),
     "an empty body": ("POST", ":predict", b"", 400, "The document is empty"),
@@ -124,6 +132,16 @@ def test_what_cannot_be_answered_gets_a_status_and_a_message(server, method, pat
     assert found == status
     assert set(answer) == {"error"}
     assert re.search(words, answer["error"])
+
+
+def test_paths_are_matched_in_any_case_and_names_decoded_as_by_tensorflow_serving(server):
+    for path in ("/V1/Models/Policy-v1", "/v1/models/Policy%2Dv1", "/v1/models/Policy-v1/VERSIONS/1"):
+        assert server.get(path) == (200, {"model_version_status": [AVAILABLE]})
+        assert server.request("POST", path + ":predict", ROW)[0] == 200
+        assert "model_spec" in server.get(path + "/metadata")[1]
+    # Its own peculiarity: in capitals this is the status.
+    assert server.get("/METADATA") == (200, {"model_version_status": [AVAILABLE]})
+    assert server.get("/v1/models/policy-v1")[0] == 404
 
 
 def test_a_body_without_a_length_is_read_no_further_than_the_limit(server):
@@ -226,6 +244,7 @@ def test_new_versions_come_and_go_and_no_request_is_dropped(copies, start_server
         (folder / "3" / "saved_model.pb").write_bytes(b"no model")
         until(lambda: statuses(server).get("3", {}).get("state") == "END")
         assert statuses(server)["2"]["state"] == "AVAILABLE"
+        assert list(statuses(server)) == ["3", "2", "1"]
         # The newest is taken away: back to the one before.
         shutil.rmtree(folder / "2")
         until(lambda: statuses(server)["1"]["state"] == "AVAILABLE")
@@ -239,6 +258,59 @@ def test_new_versions_come_and_go_and_no_request_is_dropped(copies, start_server
     # A Gaussian's action, an array, and a number of the categorical policy of version 2; one after the other.
     kinds = [type(answer["predictions"][0]) for _, answer in answers]
     assert {list, int} == set(kinds)
+
+
+def seen(folder):
+    watcher = ModelWatcher(folder)
+    watcher.look()
+    return watcher, watcher.current
+
+
+def test_other_files_under_the_number_in_service_are_loaded(copies):
+    folder, other = copies
+    watcher, first = seen(folder)
+    watcher.look()
+    assert watcher.current is first
+    shutil.rmtree(folder / "1")
+    watcher.look()
+    assert watcher.current is first
+    shutil.copytree(other, folder / "1")
+    watcher.look()
+    assert watcher.current is not first
+    assert watcher.current.metadata.action_space["type"] == "Discrete"
+    assert watcher.statuses == {1: ("AVAILABLE", "OK", "")}
+
+
+def test_files_that_are_damaged_under_the_number_in_service_replace_nothing(copies):
+    folder, other = copies
+    shutil.copytree(other, folder / "2")
+    watcher, second = seen(folder)
+    good = (folder / "2" / "saved_model.pb").read_bytes()
+    (folder / "2" / "saved_model.pb").write_bytes(b"no model")
+    watcher.look()
+    assert watcher.current is second
+    assert list(watcher.statuses) == [2]
+    assert watcher.statuses[2][:2] == ("AVAILABLE", "FAILED_PRECONDITION")
+    assert "saved_model.pb is missing, changed or new" in watcher.statuses[2].error_message
+    (folder / "2" / "saved_model.pb").write_bytes(good)
+    watcher.look()
+    assert watcher.current.version == 2
+    assert watcher.statuses == {2: ("AVAILABLE", "OK", "")}
+    # A version that was replaced comes back, though its files did not change.
+    shutil.move(folder / "2", folder / "aside")
+    watcher.look()
+    assert watcher.current.version == 1
+    shutil.move(folder / "aside", folder / "2")
+    watcher.look()
+    assert watcher.current.version == 2
+
+
+def test_a_version_that_no_request_could_name_is_not_taken_into_service(copies):
+    folder, other = copies
+    shutil.copytree(other, folder / str(2**63))
+    watcher, current = seen(folder)
+    assert current.version == 1
+    assert list(watcher.statuses) == [1]
 
 
 def foreign_model(folder):
@@ -286,6 +358,57 @@ def test_programs_of_others_are_served_only_when_they_are_trusted(tmp_path, obse
     assert status == 200
     np.testing.assert_allclose(answer["predictions"], network(observations(4)), atol=1e-5)
     assert server.stop() == 0
+
+
+def started(*arguments):
+    command = [sys.executable, *map(str, arguments), "--port", "0"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("milliseconds", [0, 1, 5])
+def test_a_signal_right_after_the_announcement_is_a_graceful_stop(model, milliseconds):
+    with started("-m", "tf_trpo", "serve", model) as process:
+        assert any(" at http" in line for line in process.stderr)
+        time.sleep(milliseconds / 1000)
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+
+SIGNAL_AT_A_MOMENT = """
+import logging, os, signal, sys, uvicorn
+from tf_trpo.cli import main
+
+moment, run = sys.argv.pop(1), uvicorn.Server.run
+
+class Announcement(logging.Handler):
+    def emit(self, record):
+        if moment == "announced" and " at http" in record.getMessage():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+def signal_and_run(self, *args, **kwargs):
+    if moment == "before it runs":
+        os.kill(os.getpid(), signal.SIGTERM)
+    run(self, *args, **kwargs)
+
+uvicorn.Server.run = signal_and_run
+logging.getLogger("tf_trpo").addHandler(Announcement())
+main(["serve", *sys.argv[1:]])
+"""
+
+
+def test_a_signal_at_the_worst_moments_is_a_graceful_stop(model):
+    """While the announcement is made, and before uvicorn has handlers of its own."""
+    processes = [started("-c", SIGNAL_AT_A_MOMENT, moment, model) for moment in ("announced", "before it runs")]
+    try:
+        assert [process.wait(60) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
 
 
 SLOW_MODEL = """

@@ -177,7 +177,8 @@ def _fitting(actions: np.ndarray, environment: VectorEnv) -> np.ndarray:
     space = environment.single_action_space
     kinds = "iu" if space.shape == () else "iuf"
     typed = actions.astype(space.dtype) if actions.dtype.kind in kinds else actions
-    if len(typed) != 1 or not space.contains(typed[0]):
+    # Of a number that is no array, Gymnasium would warn.
+    if len(typed) != 1 or not space.contains(typed[0, ...]):
         raise UsageError(f"the model's action {actions.tolist()} does not lie in the environment's {space}")
     return typed
 

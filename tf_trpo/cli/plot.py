@@ -140,9 +140,10 @@ def _curve(group: RunGroup, settings: PlotSettings) -> GroupCurve:
 
     curves = [_curve_of(run, settings) for run in group.runs]
     try:
-        x, values = on_common_steps(curves, POINTS)
+        x, values = on_common_steps(curves, POINTS, axis=settings.x)
     except ValueError as error:
-        raise UsageError(f"{group.label}: {error}") from None
+        hint = "" if settings.x == "steps" else "; --x steps compares runs of any speed"
+        raise UsageError(f"{group.label}: {error}{hint}") from None
     return GroupCurve(group.label, len(group.runs), x, _statistic(settings)[0](values))
 
 

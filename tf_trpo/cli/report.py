@@ -88,7 +88,7 @@ def _rows(history: Mapping[str, Column]) -> list[list[str]]:
 def _number(value: float) -> str:
     if math.isnan(value):
         return ""
-    return f"{value:.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:.0f}" if abs(value) < 1e15 and float(value).is_integer() else f"{value:.4g}"
 
 
 def _mapping(value: Any) -> dict[str, Any]:

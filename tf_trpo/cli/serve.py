@@ -39,8 +39,11 @@ class ServeSettings:
     """Largest body of a request."""
     max_waiting: int = 1024
     """Requests that may wait at the same time; further ones get status 503."""
+    max_connections: int = 2048
+    """Connections at the same time, as far as the limit of open files lets them be; further ones get status 503."""
     timeout: float = 30.0
-    """Seconds that a request may take to arrive, and its answer to be found; also of a graceful stop."""
+    """Seconds that a request's head, and its body, may take to arrive, and its answer to be found; also of a graceful
+    stop."""
     batching: bool = True
     """Answer requests that wait at the same time by one call of the model."""
     poll_seconds: float = 1.0
@@ -69,7 +72,13 @@ def main(argv: Sequence[str]) -> None:
                 host=settings.host,
                 port=settings.port,
                 trust=settings.trust,
-                limits=Limits(settings.max_batch, settings.max_request_bytes, settings.max_waiting, settings.timeout),
+                limits=Limits(
+                    max_batch=settings.max_batch,
+                    max_bytes=settings.max_request_bytes,
+                    max_waiting=settings.max_waiting,
+                    timeout=settings.timeout,
+                    max_connections=settings.max_connections,
+                ),
                 batching=settings.batching,
                 poll_seconds=settings.poll_seconds,
                 threads=settings.threads,
@@ -83,7 +92,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _check(settings: ServeSettings) -> None:
-    for name in ("max_batch", "max_request_bytes", "max_waiting"):
+    for name in ("max_batch", "max_request_bytes", "max_waiting", "max_connections"):
         if getattr(settings, name) < 1:
             raise UsageError(f"{name} must be at least 1, got {getattr(settings, name)}")
     for name in ("timeout", "poll_seconds"):

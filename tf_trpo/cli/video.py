@@ -33,6 +33,9 @@ def open_video(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]
     try:
         import imageio
 
+        # ffmpeg would say at length what is wrong with the path.
+        with open(path, "ab"):
+            pass
         writer = imageio.get_writer(path, **options)
     except ImportError as error:
         raise UsageError(f'{error.name or "imageio"} is not installed: pip install "tf_trpo[play]"') from None

@@ -110,5 +110,5 @@ def draw_panel(panel: Panel, history: Mapping[str, Column]) -> Figure:
 
 def _mark_refusals(axes: Axes, history: Mapping[str, Column]) -> None:
     refused = history["train/is_line_search_success"] == 0
-    heights = history["train/backtracks"][refused]
-    axes.plot(history[STEPS][refused], heights, "x", color=VERMILION, label=f"step refused ({refused.sum()})")
+    x, heights = known(history[STEPS][refused], history["train/backtracks"][refused])
+    axes.plot(x, heights, "x", color=VERMILION, label=f"step refused ({refused.sum()})")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Column = NDArray[np.float64]
 Curve = tuple[Column, Column]
 """x, rising, and y; [X] each."""
+_LARGEST = 1e300
 
 
 def read_history(path: Path) -> dict[str, Column]:
@@ -44,23 +45,24 @@ def read_history(path: Path) -> dict[str, Column]:
 
 
 def known(x: Column, y: Column) -> Curve:
-    """The points whose y is not NaN."""
-    there = ~np.isnan(y)
+    """The points whose x and y are numbers that can be drawn: not NaN or infinite, nor so large that sums overflow."""
+    there = (np.abs(x) < _LARGEST) & (np.abs(y) < _LARGEST)
     return x[there], y[there]
 
 
-def on_common_steps(curves: Sequence[Curve], points: int) -> Curve:
+def on_common_steps(curves: Sequence[Curve], points: int, *, axis: str = "steps") -> Curve:
     """Curves as values [S, points] at the same x [points], linear between a curve's own points.
 
     Args:
       curves: S of them, each with at least one point.
       points: >= 2, evenly from where all curves have begun to where the first one ends.
+      axis: what x counts, for the error.
 
     Raises:
       ValueError: there is no x at which all curves have begun and none has ended.
     """
     first, last = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
     if first > last:
-        raise ValueError(f"the runs have no steps in common: one ends at {last:g}, another begins at {first:g}")
+        raise ValueError(f"the runs have no {axis} in common: one ends at {last:g}, another begins at {first:g}")
     grid = np.linspace(first, last, points)
     return grid, np.stack([np.interp(grid, x, y) for x, y in curves])

@@ -70,12 +70,17 @@ def parse_predict_request(
     document = _parsed(body)
     signature = document.get("signature_name", "")
     if not isinstance(signature, str):
-        raise RequestError(400, f"'signature_name' key must be a string value, got {_shown(signature)}")
+        raise RequestError(
+            400,
+            f"JSON Value: {_shown(signature)} not formatted correctly. 'signature_name' key must be a string value.",
+        )
     specs = input_specs(signature)
     if ("instances" in document) == ("inputs" in document):
-        both = "instances" in document
-        said = "expecting only one of 'inputs' or 'instances' keys" if both else "Missing 'inputs' or 'instances' key"
-        raise RequestError(400, said)
+        if "inputs" in document:
+            raise RequestError(
+                400, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
+            )
+        raise RequestError(400, "Missing 'inputs' or 'instances' key")
     by_row = "instances" in document
     values = _columns_of_rows(document["instances"], specs) if by_row else _columns(document["inputs"], specs)
     inputs = {name: _array(values[name], specs[name], name, max_batch, by_row=by_row) for name in specs}
@@ -125,14 +130,21 @@ def _columns_of_rows(instances: Any, specs: Mapping[str, InputSpec]) -> dict[str
         raise RequestError(400, "No values in 'instances' array")
     if not isinstance(instances[0], dict):
         if len(specs) > 1:
-            raise RequestError(400, f"instances is a plain list, but expecting objects with {', '.join(specs)}")
+            raise RequestError(400, f"instances is a plain list, but expecting list of objects with {', '.join(specs)}")
+        for position, instance in enumerate(instances):
+            if isinstance(instance, dict):
+                raise RequestError(400, f"Expecting value/list but got object at item {position} of input list")
         (name,) = specs
         return {name: instances}
     for position, instance in enumerate(instances):
         if not isinstance(instance, dict):
-            raise RequestError(400, f"Expecting object but got {_shown(instance)} at item {position} of instances")
+            raise RequestError(400, f"Expecting object but got {_shown(instance)} at item {position} of input list")
         if instance.keys() != specs.keys():
-            raise RequestError(400, f"Failed to process element: {position} keys must be equal to: {','.join(specs)}")
+            raise RequestError(
+                400,
+                f"Failed to process element: {position} of 'instances' list. JSON object keys must be equal to: "
+                f"{','.join(specs)}",
+            )
     return {name: [instance[name] for instance in instances] for name in specs}
 
 
@@ -234,11 +246,8 @@ def _brackets(shape: Sequence[int | None]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The start of a value, as JSON."""
-    text = orjson.dumps(value, default=repr).decode(errors="replace") if _shallow(value) else type(value).__name__
+    """A scalar as JSON; of a list or an object what it is and its size: its depth has no bound here."""
+    if isinstance(value, list | dict):
+        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
+    text = orjson.dumps(value).decode()
     return text if len(text) <= 100 else f"{text[:100]}..."
-
-
-def _shallow(value: Any) -> bool:
-    """orjson writes fewer levels than it reads."""
-    return not isinstance(value, list | dict) or len(_shape(value)) < 100

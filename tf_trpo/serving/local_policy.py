@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_trpo.serving.json_tensors import RequestError
 from tf_trpo.serving.metadata import ModelMetadata
 from tf_trpo.serving.model_versions import version_folders
-from tf_trpo.serving.saved_model import ModelError, SavedModel
+from tf_trpo.serving.saved_model import ModelError, SavedModel, Signature
 
 
 class LocalPolicy:
@@ -22,7 +23,8 @@ class LocalPolicy:
       metadata: what tf_trpo wrote beside the model; None of a model of others.
 
     Raises:
-      ModelError, MetadataError: there is none, or it cannot be loaded.
+      ModelError, MetadataError: there is none, it cannot be loaded, or it has no endpoint `act` from observations to
+        actions.
       OSError: the folder cannot be read.
     """
 
@@ -35,18 +37,53 @@ class LocalPolicy:
             version, folder = list(versions.items())[-1]
         self._model = SavedModel(version, folder, trust=trust)
         self.metadata: ModelMetadata | None = self._model.metadata
+        self._act = self._endpoint("act", "observations")
 
     @property
     def observation_shape(self) -> tuple[int | None, ...]:
         """Of one observation."""
-        return self._model.signature("act").inputs["observations"].shape[1:]
+        return self._act.inputs["observations"].shape[1:]
 
     def act(self, observations: np.ndarray, seed: tuple[int, int] | None = None) -> np.ndarray:
-        """Actions [N, ...] for observations [N, ...]: the mode, or sampled with a seed."""
-        inputs = {"observations": np.asarray(observations, np.float32)}
-        if seed is None:
-            return self._model.signature("act")(inputs)["actions"]
-        return self._model.signature("act_stochastic")({**inputs, "seed": np.asarray(seed, np.int32)})["actions"]
+        """Actions [N, ...] for observations [N, ...]: the mode, or sampled with a seed.
+
+        Raises:
+          ModelError: it cannot be sampled from, or refuses the observations.
+        """
+        endpoint, inputs = self._act, {"observations": observations}
+        if seed is not None:
+            endpoint = self._endpoint("act_stochastic", "observations", "seed")
+            inputs["seed"] = np.asarray(seed)
+        try:
+            outputs = endpoint({name: np.asarray(value, endpoint.inputs[name].dtype) for name, value in inputs.items()})
+        except RequestError as error:
+            raise ModelError(str(error)) from None
+        actions = outputs["actions"]
+        if actions.shape[:1] != (len(observations),):
+            raise ModelError(f"the model gives actions of shape {actions.shape} for {len(observations)} observations")
+        return actions
+
+    def _endpoint(self, name: str, *inputs: str) -> Signature:
+        """One with these inputs, observations in batches, and with actions.
+
+        Raises:
+          ModelError: there is none.
+        """
+        found = self._model.signatures.get(name)
+        if found is None:
+            raise ModelError(f"the model has no endpoint {name} of numbers, only {', '.join(self._model.signatures)}")
+        if found.inputs.keys() != set(inputs) or "actions" not in found.outputs:
+            raise ModelError(
+                f"the model's endpoint {name} makes {', '.join(sorted(found.outputs))} of "
+                f"{', '.join(sorted(found.inputs))}, not actions of {', '.join(inputs)}"
+            )
+        observed = found.inputs["observations"]
+        if not observed.batched or observed.dtype.kind != "f":
+            raise ModelError(
+                f"the model's endpoint {name} takes observations of type {observed.dtype} and shape {observed.shape}, "
+                "not batches of real numbers"
+            )
+        return found
 
     def close(self) -> None:
         """Nothing to do."""

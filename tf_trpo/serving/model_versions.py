@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+LARGEST_VERSION = 2**63 - 1
+"""int64's, as in TensorFlow Serving: a request cannot name a larger one."""
 
 
 def version_folders(model: Path) -> dict[int, Path]:
@@ -14,13 +18,13 @@ def version_folders(model: Path) -> dict[int, Path]:
     Raises:
       OSError: the folder cannot be read.
     """
-    numbered = {
-        int(entry.name): entry
-        for entry in model.iterdir()
-        # "01" and "1" would be one version with two folders.
-        if entry.name.isascii() and entry.name.isdecimal() and str(int(entry.name)) == entry.name and entry.is_dir()
-    }
+    numbered = {int(entry.name): entry for entry in model.iterdir() if _is_version(entry.name) and entry.is_dir()}
     return dict(sorted(numbered.items()))
+
+
+def _is_version(name: str) -> bool:
+    # "01" and "1" would be one version with two folders.
+    return name.isascii() and name.isdecimal() and str(int(name)) == name and int(name) <= LARGEST_VERSION
 
 
 def add_version(model: Path, write: Callable[[Path], None]) -> Path:
@@ -35,13 +39,21 @@ def add_version(model: Path, write: Callable[[Path], None]) -> Path:
 
     Returns:
       The folder of the new version.
+
+    Raises:
+      OSError: the largest number is taken, or the folder cannot be written.
     """
     model.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=model, prefix=".writing-") as folder:
         written = Path(folder) / "version"
         write(written)
         while True:
-            target = model / str(max(version_folders(model), default=0) + 1)
+            newest = max(version_folders(model), default=0)
+            if newest == LARGEST_VERSION:
+                raise FileExistsError(
+                    errno.EEXIST, "no version number is left after this one", str(model / str(newest))
+                )
+            target = model / str(newest + 1)
             try:
                 os.rename(written, target)
             except OSError:

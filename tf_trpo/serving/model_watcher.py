@@ -13,13 +13,18 @@ from tf_trpo.serving.saved_model import SavedModel
 
 _logger = logging.getLogger(__name__)
 
-_Fingerprint: TypeAlias = frozenset[tuple[str, int, int]]
+_Fingerprint: TypeAlias = frozenset[tuple[str, int, int, int]]
+
+_State: TypeAlias = Literal["LOADING", "AVAILABLE", "END"]
 
 
 class VersionStatus(NamedTuple):
-    """TensorFlow Serving's state of a version: LOADING, AVAILABLE, or END after it was replaced or has failed."""
+    """TensorFlow Serving's state of a version: LOADING, AVAILABLE, or END after it was replaced or has failed.
 
-    state: Literal["LOADING", "AVAILABLE", "END"]
+    A version in service whose files were changed to what cannot be loaded is AVAILABLE, with the error.
+    """
+
+    state: _State
     error_code: str = "OK"
     error_message: str = ""
 
@@ -27,9 +32,9 @@ class VersionStatus(NamedTuple):
 class ModelWatcher:
     """Loads the newest version of a model, looks for newer ones, and replaces it when one is loaded.
 
-    A version that cannot be loaded replaces nothing. It is tried again when its files have changed: someone may
-    still be copying it. When the version in service is removed, the newest that is left takes its place. A request
-    holds on to the version that it began with.
+    A version that cannot be loaded replaces nothing. A version is loaded again when its files have changed: someone
+    may still be copying it, or has put other files under the same number. When the version in service is removed, the
+    newest that is left takes its place. A request holds on to the version that it began with.
 
     Args:
       folder: of the model, NAME of NAME/VERSION/.
@@ -43,7 +48,8 @@ class ModelWatcher:
         self._trust = trust
         self._current: SavedModel | None = None
         self._statuses: dict[int, VersionStatus] = {}
-        self._failed: dict[int, _Fingerprint] = {}
+        # Of the version in service, and of those that cannot be.
+        self._tried: dict[int, _Fingerprint] = {}
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -54,8 +60,8 @@ class ModelWatcher:
 
     @property
     def statuses(self) -> dict[int, VersionStatus]:
-        """What became of every version that was looked at, lowest first."""
-        return dict(sorted(self._statuses.copy().items()))
+        """What became of every version that was looked at, newest first."""
+        return dict(sorted(self._statuses.copy().items(), reverse=True))
 
     def look(self) -> None:
         """Bring the newest version that can be loaded into service; not from two threads at once.
@@ -65,28 +71,32 @@ class ModelWatcher:
         """
         folders = version_folders(self.folder)
         for version in sorted(folders, reverse=True):
-            if self._current is not None and version == self._current.version:
+            if self._load(version, folders[version]) or self._serves(version):
                 return
-            if self._load(version, folders[version]):
-                return
+
+    def _serves(self, version: int) -> bool:
+        return self._current is not None and self._current.version == version
 
     def _load(self, version: int, folder: Path) -> bool:
         fingerprint = _fingerprint(folder)
-        if self._failed.get(version) == fingerprint:
+        if self._tried.get(version) == fingerprint:
             return False
-        self._statuses[version] = VersionStatus("LOADING")
+        self._tried[version] = fingerprint
+        if not self._serves(version):
+            self._statuses[version] = VersionStatus("LOADING")
         try:
             model = SavedModel(version, folder, trust=self._trust)
         except Exception as error:  # whatever a file that is no good makes TensorFlow raise
             reason = " ".join(str(error).split()) or type(error).__name__
             _logger.warning("version %d cannot be served: %s", version, reason)
-            self._statuses[version] = VersionStatus("END", "FAILED_PRECONDITION", reason[:1000])
-            self._failed[version] = fingerprint
+            state: _State = "AVAILABLE" if self._serves(version) else "END"
+            self._statuses[version] = VersionStatus(state, "FAILED_PRECONDITION", reason[:1000])
             return False
         replaced, self._current = self._current, model
         self._statuses[version] = VersionStatus("AVAILABLE")
-        if replaced is not None:
+        if replaced is not None and replaced.version != version:
             self._statuses[replaced.version] = VersionStatus("END")
+            self._tried.pop(replaced.version, None)
         _logger.info("version %d of %s is in service", version, self.name)
         return True
 
@@ -114,10 +124,10 @@ class ModelWatcher:
 
 
 def _fingerprint(folder: Path) -> _Fingerprint:
-    found: set[tuple[str, int, int]] = set()
+    found: set[tuple[str, int, int, int]] = set()
     for path in folder.rglob("*"):
         # It may be renamed or removed while it is looked at.
         with contextlib.suppress(OSError):
             status: Any = path.stat()
-            found.add((str(path), status.st_size, status.st_mtime_ns))
+            found.add((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
     return frozenset(found)

@@ -41,7 +41,7 @@ class RemotePolicy:
         """Actions [N, ...] for observations [N, ...]: the mode, or sampled with a seed.
 
         Raises:
-          RemoteError: the server cannot be reached, or refuses.
+          RemoteError: the server cannot be reached, refuses, or answers with what is no action for each observation.
         """
         inputs: dict[str, Any] = {"observations": np.asarray(observations, np.float32).tolist()}
         request = {"signature_name": "act", "inputs": inputs}
@@ -49,9 +49,12 @@ class RemotePolicy:
             request["signature_name"], inputs["seed"] = "act_stochastic", list(seed)
         answer = self._ask(json.dumps(request).encode())
         try:
-            return np.asarray(answer["outputs"])
-        except (KeyError, ValueError):
+            actions = np.asarray(answer["outputs"])
+        except (KeyError, ValueError, RecursionError):
             raise RemoteError(f"{self._where} answers without outputs") from None
+        if actions.dtype.kind not in "iuf" or actions.shape[:1] != (len(observations),):
+            raise RemoteError(f"{self._where} answers with outputs that are no action for each observation")
+        return actions
 
     def close(self) -> None:
         self._connection.close()
@@ -69,7 +72,7 @@ class RemotePolicy:
                 self._connection.close()
                 response = self._post(body)
             answer = json.loads(response.read(_LARGEST_ANSWER))
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             self._connection.close()
             raise RemoteError(f"{self._where}: {error}") from None
         if response.status != http.HTTPStatus.OK or not isinstance(answer, dict):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 import orjson
 from starlette.applications import Starlette
@@ -17,12 +18,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tf_trpo.serving.batching import Batcher
-from tf_trpo.serving.json_tensors import RequestError, parse_predict_request, predict_answer
+from tf_trpo.serving.json_tensors import PredictRequest, RequestError, parse_predict_request, predict_answer
+from tf_trpo.serving.model_versions import LARGEST_VERSION
 from tf_trpo.serving.model_watcher import ModelWatcher
 from tf_trpo.serving.saved_model import SavedModel
 
-_logger = logging.getLogger(__name__)
-_LARGEST_VERSION = 2**63 - 1
+_T = TypeVar("_T")
+_WHICH = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+# As in TensorFlow Serving, upper and lower case are the same, and %XX in a name is decoded after the match.
+_ASKS = re.compile(
+    rf"/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>predict|classify|regress)", re.ASCII | re.IGNORECASE
+)
+_LOOKS = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?P<metadata>/metadata)?", re.ASCII | re.IGNORECASE)
+_LONGEST_SHOWN = 200
+_WATCH_AFTER_SECONDS = 0.1
 _BODY_NOT_READ = (408, 413)
 """After these the connection is closed: the rest of the body would be read for nothing."""
 _INLINE_BYTES = 16_384
@@ -36,13 +45,15 @@ class Limits(NamedTuple):
       max_batch: rows of a request.
       max_bytes: of a request's body.
       max_waiting: requests at the same time; a further one is told to come back.
-      timeout: seconds to send a body in, and to wait for an answer in.
+      timeout: seconds to send a request's head in, its body in, and to wait for an answer in.
+      max_connections: at the same time.
     """
 
     max_batch: int = 1024
     max_bytes: int = 2**20
     max_waiting: int = 1024
     timeout: float = 30.0
+    max_connections: int = 2048
 
 
 class RestApi:
@@ -58,56 +69,63 @@ class RestApi:
     def __init__(self, watcher: ModelWatcher, limits: Limits, *, batching: bool, threads: int) -> None:
         self._watcher = watcher
         self._limits = limits
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="model")
-        self._batcher = Batcher(self._threads, limits.max_batch, together=batching)
+        self._batcher = Batcher(threads, limits.max_batch, together=batching)
+        # A pool of its own: a large body should not wait for a slow model.
+        self._readers = ThreadPoolExecutor(threads, thread_name_prefix="json")
         self._in_flight = 0
 
     def application(self) -> Starlette:
         """The ASGI application; its end closes the worker threads."""
-        model = "/v1/models/{name}"
-        routes = []
-        for path in (model, model + "/versions/{version}"):
-            routes.append(Route(path + ":{method}", self._predict, methods=["POST"]))
-            routes.append(Route(path + "/metadata", self._metadata, methods=["GET"]))
-            routes.append(Route(path, self._status, methods=["GET"]))
+        routes = [Route("/{path:path}", self._respond, methods=["GET", "POST"])]
         handlers: Any = {RequestError: _refuse, HTTPException: _malformed, Exception: _fail}
-        application = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
-        application.router.redirect_slashes = False
-        return application
+        return Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            self._threads.shutdown()
+            self._batcher.close()
+            self._readers.shutdown()
 
-    async def _predict(self, request: Request) -> Response:
-        if request.path_params["method"] != "predict":
-            if request.path_params["method"] in ("classify", "regress"):
+    async def _respond(self, request: Request) -> Response:
+        path = _raw_path(request)
+        if request.method == "POST" and (found := _ASKS.fullmatch(path)):
+            asked = _asked(found)
+            if found["method"] == "predict":
+                return await self._predict(request, asked)
+            if found["method"] in ("classify", "regress"):
                 raise RequestError(400, "the model has no endpoint for this method: it answers :predict")
-            raise HTTPException(404)
+        if request.method == "GET" and (found := _LOOKS.fullmatch(path)):
+            if found["name"] is None:
+                raise RequestError(400, "Missing model name in request.")
+            # TensorFlow Serving answers /METADATA with the status, too.
+            return self._metadata(_asked(found)) if found["metadata"] == "/metadata" else self._status(_asked(found))
+        raise HTTPException(404)
+
+    async def _predict(self, request: Request, asked: _Asked) -> Response:
         if self._in_flight >= self._limits.max_waiting:
             raise RequestError(503, f"{self._in_flight} requests are waiting already; try again later")
         self._in_flight += 1
         try:
-            model = self._model(request)
+            model = self._model(asked)
             body = await self._body(request)
-            async with asyncio.timeout(self._limits.timeout):
-                return _json(await self._answer(model, body))
+            async with asyncio.timeout(self._limits.timeout) as deadline:
+                with _until_gone(request, deadline):
+                    return _json(await self._answer(model, body))
         except TimeoutError:
             raise RequestError(504, f"no answer within {self._limits.timeout:g} s") from None
         finally:
             self._in_flight -= 1
 
     async def _answer(self, model: SavedModel, body: bytes) -> bytes:
-        def understand() -> Any:
+        def understand() -> PredictRequest:
             return parse_predict_request(body, lambda name: model.signature(name).inputs, self._limits.max_batch)
 
-        async def run(work: Any) -> Any:
+        async def run(work: Callable[[], _T]) -> _T:
             if len(body) <= _INLINE_BYTES:
                 return work()
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
         asked = await run(understand)
         outputs = await self._batcher.run(model.signature(asked.signature), asked.inputs)
@@ -134,15 +152,14 @@ class RestApi:
             raise RequestError(400, "the client went away") from None
         return b"".join(chunks)
 
-    async def _status(self, request: Request) -> Response:
-        name, version = self._asked(request)
-        statuses = self._watcher.statuses if name == self._watcher.name else {}
-        if version is not None:
-            if version not in statuses:
-                raise RequestError(404, f"Could not find version {version} of model {name}")
-            statuses = {version: statuses[version]}
+    def _status(self, asked: _Asked) -> Response:
+        statuses = self._watcher.statuses if asked.name == self._watcher.name else {}
+        if asked.version is not None:
+            if asked.version not in statuses:
+                raise RequestError(404, f"Could not find version {asked.version} of model {asked.name}")
+            statuses = {asked.version: statuses[asked.version]}
         if not statuses:
-            raise RequestError(404, f"Could not find any versions of model {name}")
+            raise RequestError(404, f"Could not find any versions of model {asked.name}")
         listed = [
             {
                 "version": str(number),
@@ -153,33 +170,64 @@ class RestApi:
         ]
         return _json(orjson.dumps({"model_version_status": listed}))
 
-    async def _metadata(self, request: Request) -> Response:
-        model = self._model(request)
+    def _metadata(self, asked: _Asked) -> Response:
+        model = self._model(asked)
         answer = {
             "model_spec": {"name": self._watcher.name, "signature_name": "", "version": str(model.version)},
             "metadata": {"signature_def": {"signature_def": model.signature_def}},
         }
         return _json(orjson.dumps(answer))
 
-    def _model(self, request: Request) -> SavedModel:
+    def _model(self, asked: _Asked) -> SavedModel:
         """The version that a path asks for, if it is in service."""
-        name, version = self._asked(request)
         model = self._watcher.current
-        if model is None or name != self._watcher.name or version not in (None, model.version):
-            asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        if model is None or asked.name != self._watcher.name or asked.version not in (None, model.version):
             raise RequestError(404, f"Servable not found for request: {asked}")
         return model
 
-    @staticmethod
-    def _asked(request: Request) -> tuple[str, int | None]:
-        name, version = request.path_params["name"][:200], request.path_params.get("version")
-        if version is None:
-            return name, None
-        if not (version.isascii() and version.isdecimal()):
-            raise HTTPException(404)
-        if len(version) > 19 or int(version) > _LARGEST_VERSION:
-            raise RequestError(400, f"Failed to convert version: {version[:100]} to numeric.")
-        return name, int(version)
+
+class _Asked(NamedTuple):
+    """A model, and a version of it or its newest."""
+
+    name: str
+    version: int | None
+
+    def __str__(self) -> str:
+        return f"Latest({self.name})" if self.version is None else f"Specific({self.name}, {self.version})"
+
+
+def _asked(found: re.Match[str]) -> _Asked:
+    if found["label"] is not None:
+        raise RequestError(400, f"Unrecognized servable version label: {unquote(found['label'][:_LONGEST_SHOWN])}")
+    name, version = unquote(found["name"]), found["version"]
+    if version is None:
+        return _Asked(name, None)
+    digits = version.lstrip("0") or "0"
+    if len(digits) > len(str(LARGEST_VERSION)) or int(digits) > LARGEST_VERSION:
+        raise RequestError(400, f"Failed to convert version: {version[:_LONGEST_SHOWN]} to numeric.")
+    return _Asked(name, int(digits))
+
+
+@contextlib.contextmanager
+def _until_gone(request: Request, deadline: asyncio.Timeout) -> Iterator[None]:
+    """Let the deadline come at once when the client goes away: nobody waits for the answer."""
+    loop = asyncio.get_running_loop()
+    watching: list[asyncio.Task[None]] = []
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        if not deadline.expired():
+            deadline.reschedule(loop.time())
+
+    # Most answers are there before, and need no task more.
+    later = loop.call_later(_WATCH_AFTER_SECONDS, lambda: watching.append(loop.create_task(watch())))
+    try:
+        yield
+    finally:
+        later.cancel()
+        for task in watching:
+            task.cancel()
 
 
 def _json(body: bytes, status: int = 200) -> Response:
@@ -200,10 +248,14 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _malformed(request: Request, error: Exception) -> Response:
     """No such path, or not with this method: below /v1/, TensorFlow Serving calls that a malformed request."""
-    path = request.url.path[:200]
-    if path.startswith("/v1/"):
-        return _error(400, f"Malformed request: {request.method[:20]} {path}")
-    return _error(404, f"there is nothing at {path}")
+    path = _raw_path(request)
+    if path[:4].lower() == "/v1/":
+        return _error(400, f"Malformed request: {request.method[:20]} {path[:_LONGEST_SHOWN]}")
+    return _error(404, f"there is nothing at {path[:_LONGEST_SHOWN]}")
+
+
+def _raw_path(request: Request) -> str:
+    return bytes(request.scope["raw_path"]).decode("ascii", errors="replace")
 
 
 async def _fail(request: Request, error: Exception) -> Response:

@@ -33,6 +33,7 @@ class Signature:
 
     Attributes:
       inputs: what it takes.
+      outputs: the names of what it gives.
       batched: whether rows of several requests can be put together, and its outputs taken apart again.
     """
 
@@ -42,6 +43,7 @@ class Signature:
             name: InputSpec(tuple(spec.shape.as_list()), np.dtype(spec.dtype.as_numpy_dtype))
             for name, spec in function.structured_input_signature[1].items()
         }
+        self.outputs = frozenset(function.structured_outputs)
         outputs = [output.shape for output in function.structured_outputs.values()]
         self.batched = (
             rows_independent
