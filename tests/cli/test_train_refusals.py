@@ -114,7 +114,7 @@ def test_a_schedule_of_a_standard_deviation_that_is_not_there_is_refused(refused
 
 def test_a_schedule_of_a_standard_deviation_that_is_learned_is_refused(refused, workplace):
     error = refused("train", "--env", "Pendulum-v1", "--final-std", "0.1", "--state-dependent-std")
-    assert error == "error: a standard deviation that depends on the observation is learned"
+    assert error == "error: a state_dependent_std is learned, and has no final_std: --final-std None"
     assert not list(workplace.iterdir())
 
 

@@ -96,6 +96,8 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
         keras.utils.set_random_seed(seed)
         policy = dataclasses.asdict(settings.policy)
         annealed = policy.pop("final_std") is not None
+        if annealed and settings.policy.state_dependent_std:
+            raise ValueError("a state_dependent_std is learned, and has no final_std: --final-std None")
         del policy["std_steps"]
         policy |= {"learned_std": not annealed, "value_hidden_sizes": value.value_hidden_sizes}
         agent = tf_trpo.TRPO.for_env(env, **policy, seed=seed)
