@@ -47,6 +47,7 @@ def other_than_default():
         "fisher_vector_product": "double-backprop",
         "natural_learning_rate": 0.25,
         "final_std": 0.125,
+        "observation_min_std": 0.25,
         "vanilla_optimizer": "sgd",
         "constraint": "max",
         "radius": "adaptive",

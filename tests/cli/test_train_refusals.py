@@ -25,6 +25,7 @@ OUT_OF_RANGE = {
     "hidden_sizes": ["0", "-4"],
     "value_hidden_sizes": ["0", "-4"],
     "initial_std": ["0", "-1", "nan", "inf"],
+    "observation_min_std": ["-1", "nan", "inf"],
     "final_std": ["0", "-1", "nan", "inf"],
     "std_steps": ["0", "-1"],
     "max_kl": ["0", "-0.01", "nan", "inf"],

@@ -76,6 +76,17 @@ def test_the_first_samples_normalise_what_nothing_had_normalised():
     np.testing.assert_allclose(policy.normalization.mean, samples.mean(axis=0), rtol=1e-5)
 
 
+def test_features_below_the_least_spread_keep_their_weights_and_the_function_its_values():
+    rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0), observation_min_std=1.0)
+    scale = np.array([3.0, 0.1, 0.2])
+    policy.update_normalization(moments(scale * rng.normal(size=(50, 3))))
+    watched = scale * rng.normal(size=(30, 3))
+    before, kernel = outputs(policy, watched), policy.network.layers[0].kernel.numpy()
+    policy.update_normalization(moments(1 + scale * rng.normal(size=(50, 3))))
+    np.testing.assert_array_equal(policy.network.layers[0].kernel.numpy()[1:], kernel[1:])
+    np.testing.assert_allclose(outputs(policy, watched), before, rtol=1e-4, atol=1e-5)
+
+
 def test_moments_that_are_not_finite_leave_every_weight_bit_for_bit():
     rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0))
     policy.update_normalization(moments(samples_of(rng, 50, 3)))

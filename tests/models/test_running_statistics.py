@@ -85,6 +85,20 @@ def test_a_coordinate_that_never_varies_becomes_zero_not_nan():
     np.testing.assert_array_equal(layer(samples.astype(np.float32)).numpy()[:, 1], np.zeros(len(samples)))
 
 
+def test_a_coordinate_that_spreads_little_is_not_made_to_spread():
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(400, 3)) * [5.0, 0.01, 0.2]
+    layer = updated(RunningNormalization((3,), min_std=0.2), [samples[:150], samples[150:]])
+    expected = (samples - samples.mean(axis=0)) / np.maximum(samples.std(axis=0), 0.2)
+    np.testing.assert_allclose(layer(samples.astype(np.float32)), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("min_std", [-0.1, np.inf, np.nan])
+def test_a_least_spread_that_is_none_is_refused(min_std):
+    with pytest.raises(ValueError, match="min_std must be finite and not negative"):
+        RunningNormalization((3,), min_std=min_std)
+
+
 def test_call_leaves_the_statistics_alone():
     layer = updated(RunningNormalization((3,)), batches())
     before = [weight.numpy() for weight in layer.weights]
@@ -121,7 +135,8 @@ def test_return_scale_starts_at_one():
 
 
 @pytest.mark.parametrize(
-    "layer", [RunningNormalization((2, 3), clip=4.0, epsilon=1e-3, name="here"), RunningReturnScale(name="there")]
+    "layer",
+    [RunningNormalization((2, 3), clip=4.0, epsilon=1e-3, min_std=0.5, name="here"), RunningReturnScale(name="there")],
 )
 def test_config_round_trip(layer):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))

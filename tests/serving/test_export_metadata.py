@@ -31,6 +31,8 @@ def test_the_metadata_say_what_is_known(exported, gaussian_agent):
     statistics = gaussian_agent.policy.normalization
     for name in ("mean", "variance", "count"):
         np.testing.assert_array_equal(found.observation_statistics[name], getattr(statistics, name).numpy())
+    settings = {name: found.observation_statistics[name] for name in ("epsilon", "min_std", "clip")}
+    assert settings == {"epsilon": 1e-8, "min_std": 0.0, "clip": 10.0}
     assert found.versions["tensorflow"] == importlib.metadata.version("tensorflow")
     assert found.versions["keras"] == importlib.metadata.version("keras")
     assert found.versions["tf_trpo"]

@@ -25,6 +25,7 @@ def make_policy(
     learned_std: bool,
     function_preserving: bool,
     normalize_observations: bool,
+    observation_min_std: float,
     seed: int | None,
 ) -> Policy:
     """Gaussian policy for a Box of actions, categorical policy for a Discrete space.
@@ -37,6 +38,7 @@ def make_policy(
         if network is None
         else network,
         "normalize_observations": normalize_observations,
+        "observation_min_std": observation_min_std,
         "function_preserving": function_preserving,
         "seed": _branch(seed, 1),
     }
@@ -63,6 +65,7 @@ def make_value_function(
     hidden_sizes: Sequence[int],
     activation: str,
     normalize_observations: bool,
+    observation_min_std: float,
     seed: int | None,
 ) -> ValueFunction:
     """Value function for observations of a shape."""
@@ -72,6 +75,7 @@ def make_value_function(
         if network is None
         else network,
         normalize_observations=normalize_observations,
+        observation_min_std=observation_min_std,
         seed=_branch(seed, 3),
     )
 

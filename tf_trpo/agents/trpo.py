@@ -78,6 +78,7 @@ class TRPO(keras.Model):
         initial_std: float = 1.0,
         learned_std: bool = True,
         normalize_observations: bool = True,
+        observation_min_std: float = 0.0,
         function_preserving: bool = True,
         seed: int | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
@@ -96,6 +97,7 @@ class TRPO(keras.Model):
           initial_std: the Gaussian's standard deviation at the start, > 0, in action units.
           learned_std: let the policy optimizer move it; else it stays, or follows a callback `AnnealedStd`.
           normalize_observations: running normalisation inside both models.
+          observation_min_std: features that spread less are divided by this, >= 0, and not made to spread by 1.
           function_preserving: keep new statistics from moving the policy: its first layer takes the change in.
           seed: makes the initial weights reproducible.
           env_kwargs: arguments for the environment, with an id.
@@ -110,6 +112,7 @@ class TRPO(keras.Model):
         shared: dict[str, Any] = {
             "activation": activation,
             "normalize_observations": normalize_observations,
+            "observation_min_std": observation_min_std,
             "seed": seed,
         }
         policy = make_policy(

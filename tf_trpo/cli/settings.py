@@ -78,6 +78,8 @@ class PolicySettings:
     """Let the standard deviation depend on the observation."""
     normalize_observations: bool = True
     """Normalise observations by their running mean and standard deviation."""
+    observation_min_std: float = 0.0
+    """A feature that spreads less is divided by this: one that is nearly always 0 is not blown up where it is not."""
     function_preserving: bool = True
     """Keep new statistics of observations from moving the policy: its first layer takes the change in."""
 

@@ -135,11 +135,12 @@ def _check_ranges(settings: TrainSettings) -> None:
         "video_every": (settings.run.video_every, 0),
         "threads": (settings.run.threads, 0),
         "std_steps": (settings.policy.std_steps, 1),
+        "observation_min_std": (settings.policy.observation_min_std, 0),
         "hidden_sizes": (min(settings.policy.hidden_sizes, default=1), 1),
         "value_hidden_sizes": (min(settings.value.value_hidden_sizes, default=1), 1),
     }
     for name, (value, lowest) in at_least.items():
-        if value < lowest:
+        if not value >= lowest:
             raise UsageError(f"{name} must be at least {lowest}, got {value}")
     if not 0 <= settings.run.seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.run.seed}")

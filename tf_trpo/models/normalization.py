@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,20 +24,30 @@ class RunningNormalization(keras.layers.Layer):
       shape: shape of one sample.
       clip: largest absolute value of the result, > 0.
       epsilon: added to the variance.
+      min_std: a feature that spreads less is divided by this, >= 0. One that is nearly always 0, such as a contact
+        force, would otherwise become a spike as high as `clip` where it is not.
+
+    Raises:
+      ValueError: min_std is negative or not finite.
     """
 
-    def __init__(self, shape: Sequence[int], clip: float = 10.0, epsilon: float = 1e-8, **kwargs: Any) -> None:
+    def __init__(
+        self, shape: Sequence[int], clip: float = 10.0, epsilon: float = 1e-8, min_std: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        if not 0 <= min_std < math.inf:
+            raise ValueError(f"min_std must be finite and not negative, got {min_std}")
         self.shape = tuple(shape)
         self.clip = clip
         self.epsilon = epsilon
+        self.min_std = min_std
         self.mean = self.add_weight(shape=self.shape, initializer="zeros", trainable=False, name="mean")
         self.variance = self.add_weight(shape=self.shape, initializer="ones", trainable=False, name="variance")
         self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, name="count")
         self.built = True
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        scaled = (inputs - self.mean) * tf.math.rsqrt(self.variance + self.epsilon)
+        scaled = (inputs - self.mean) / self._std()
         return tf.clip_by_value(scaled, -self.clip, self.clip)
 
     def update(self, moments: Moments, *, absorbed_by: keras.layers.Dense | None = None) -> tf.Tensor:
@@ -69,10 +80,16 @@ class RunningNormalization(keras.layers.Layer):
         return sound
 
     def _std(self) -> tf.Tensor:
-        return tf.sqrt(self.variance.value + self.epsilon)
+        return tf.maximum(tf.sqrt(self.variance + self.epsilon), self.min_std)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "shape": self.shape, "clip": self.clip, "epsilon": self.epsilon}
+        return {
+            **super().get_config(),
+            "shape": self.shape,
+            "clip": self.clip,
+            "epsilon": self.epsilon,
+            "min_std": self.min_std,
+        }
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")

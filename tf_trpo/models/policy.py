@@ -30,6 +30,7 @@ class Policy(keras.Model):
         64-64 tanh units. It is called as at inference: no dropout, and
         statistics such as those of batch normalisation stay as they are.
       normalize_observations: put a `RunningNormalization` in front of the network.
+      observation_min_std: its `min_std`.
       function_preserving: let the network's first layer take in what new statistics would change, so that they never
         move the policy; only where that is a Dense layer with a bias, first in a keras.Sequential, or first
         after a Flatten.
@@ -45,6 +46,7 @@ class Policy(keras.Model):
         *,
         network: keras.Model | None = None,
         normalize_observations: bool = True,
+        observation_min_std: float = 0.0,
         function_preserving: bool = True,
         output_gain: float = 0.01,
         seed: int | None = None,
@@ -54,10 +56,15 @@ class Policy(keras.Model):
         self.observation_shape = tuple(observation_shape)
         self.num_outputs = num_outputs
         self.normalize_observations = normalize_observations
+        self.observation_min_std = observation_min_std
         self.function_preserving = function_preserving
         self.output_gain = output_gain
         network_seed, output_seed = layer_seeds(seed, 2)
-        self.normalization = RunningNormalization(self.observation_shape) if normalize_observations else None
+        self.normalization = (
+            RunningNormalization(self.observation_shape, min_std=observation_min_std)
+            if normalize_observations
+            else None
+        )
         self.network = mlp(self.observation_shape, seed=network_seed) if network is None else network
         self.output_layer = output_layer(num_outputs, output_gain, output_seed)
         self.output_layer.build(feature_shape(self.network, self.observation_shape))
@@ -170,6 +177,7 @@ class Policy(keras.Model):
             "num_outputs": self.num_outputs,
             "network": keras.saving.serialize_keras_object(self.network),
             "normalize_observations": self.normalize_observations,
+            "observation_min_std": self.observation_min_std,
             "function_preserving": self.function_preserving,
             "output_gain": self.output_gain,
         }

@@ -22,6 +22,7 @@ class ValueFunction(keras.Model):
       network: any keras.Model from [N, *observation_shape] to [N, features]; by default an MLP of
         64-64 tanh units. It is called as at inference, also while it is fitted.
       normalize_observations: put a `RunningNormalization` in front of the network.
+      observation_min_std: its `min_std`.
       seed: makes the initial weights reproducible.
     """
 
@@ -31,14 +32,20 @@ class ValueFunction(keras.Model):
         *,
         network: keras.Model | None = None,
         normalize_observations: bool = True,
+        observation_min_std: float = 0.0,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.observation_shape = tuple(observation_shape)
         self.normalize_observations = normalize_observations
+        self.observation_min_std = observation_min_std
         network_seed, output_seed = layer_seeds(seed, 2)
-        self.normalization = RunningNormalization(self.observation_shape) if normalize_observations else None
+        self.normalization = (
+            RunningNormalization(self.observation_shape, min_std=observation_min_std)
+            if normalize_observations
+            else None
+        )
         self.network = mlp(self.observation_shape, seed=network_seed) if network is None else network
         self.output_layer = output_layer(1, 1.0, output_seed)
         self.output_layer.build(feature_shape(self.network, self.observation_shape))
@@ -62,6 +69,7 @@ class ValueFunction(keras.Model):
             "observation_shape": self.observation_shape,
             "network": keras.saving.serialize_keras_object(self.network),
             "normalize_observations": self.normalize_observations,
+            "observation_min_std": self.observation_min_std,
         }
 
     @classmethod

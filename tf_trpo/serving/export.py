@@ -136,7 +136,10 @@ def _metadata(policy: Policy, origin: Origin) -> ModelMetadata:
         action_space=_action_space(policy),
         observation_statistics=None
         if normalization is None
-        else {name: getattr(normalization, name).numpy().tolist() for name in ("mean", "variance", "count")},
+        else {
+            **{name: getattr(normalization, name).numpy().tolist() for name in ("mean", "variance", "count")},
+            **{name: getattr(normalization, name) for name in ("epsilon", "min_std", "clip")},
+        },
         training_steps=origin.training_steps,
         evaluation=origin.evaluation,
         versions=installed_versions(_PACKAGES),

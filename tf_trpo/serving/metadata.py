@@ -45,7 +45,8 @@ class ModelMetadata:
       observation_space: type, shape and dtype.
       action_space: type, with n and start, or with shape, low and high (None where there is no bound); None
         where the policy does not know.
-      observation_statistics: mean, variance and count of the observations seen; None without normalisation.
+      observation_statistics: mean, variance and count of the observations seen, and the epsilon, min_std and clip that
+        they are normalised by: clip((x - mean) / max(sqrt(variance + epsilon), min_std)); None without normalisation.
       versions: package -> version, of the process that wrote the model.
     """
 
