@@ -379,7 +379,7 @@ def started(tmp_path, monkeypatch, capsys):
         (["--env", "Pendulum-v1"], "preset classic_control, for Pendulum-v1\n"),
         (["--env", "FrozenLake-v1"], "preset none: no bundled one names FrozenLake-v1\n"),
         (["--preset", "none"], "preset none\n"),
-        (["--preset", "mujoco", "--preset", "mine.yaml"], "preset mujoco, mine.yaml\n"),
+        (["--preset", "box2d", "--preset", "mine.yaml"], "preset box2d, mine.yaml\n"),
         (["--quiet"], ""),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
