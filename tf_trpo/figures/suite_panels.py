@@ -20,7 +20,7 @@ COLUMNS = 3
 LEVEL_STYLES = ((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 3)))
 """Line styles of published figures, one source after the other."""
 Y_LABEL = "return of the last 100\ntraining episodes (sampled)"
-LEGEND = "{statistic} over seeds, 95% bootstrap interval; ours and others' alike: training episodes, actions sampled"
+LEGEND = "{statistic} over seeds, 95% bootstrap interval;\nours and others' alike: training episodes, actions sampled"
 
 
 class Panel(NamedTuple):
