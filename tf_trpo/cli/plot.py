@@ -15,6 +15,7 @@ from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.run_groups import RunGroup, group_runs
+from tf_trpo.cli.table_file import read_rows
 
 if TYPE_CHECKING:
     from tf_trpo.figures.run_curves import GroupCurve
@@ -110,14 +111,7 @@ def _suite(settings: PlotSettings, suite: Path) -> Any:
 
 
 def _read(path: Path, record: type[Row]) -> list[Row]:
-    from tf_trpo.results import read_table
-
-    try:
-        rows = read_table(path, record)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    rows = read_rows(path, record)
     if not rows:
         raise UsageError(f"{path} has no rows")
     return rows

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.algorithms import check_algorithm, make_policy_optimizer
 from tf_trpo.cli.environment_id import ALLOW_IMPORT, check_environment_id, flag_for
@@ -22,7 +22,7 @@ from tf_trpo.cli.parsing import split_flag
 from tf_trpo.cli.presets import parse_choice
 from tf_trpo.cli.resume import resumed_settings, split_resume
 from tf_trpo.cli.run_folder import RunFolder, free_run_dir, logging_to, write_whole
-from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
+from tf_trpo.cli.settings import LARGEST_SEED, PolicySettings, TrainSettings
 from tf_trpo.cli.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -94,14 +94,9 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     update = {field.name: flat[field.name] for field in dataclasses.fields(UpdateSettings)}
     try:
         keras.utils.set_random_seed(seed)
-        policy = dataclasses.asdict(settings.policy)
-        annealed = policy.pop("final_std") is not None
-        if annealed and settings.policy.state_dependent_std:
-            raise ValueError("a state_dependent_std is learned, and has no final_std: --final-std None")
-        del policy["std_steps"]
-        policy |= {"learned_std": not annealed, "value_hidden_sizes": value.value_hidden_sizes}
-        agent = tf_trpo.TRPO.for_env(env, **policy, seed=seed)
-        if annealed and not isinstance(agent.policy, GaussianPolicy):
+        policy = _policy_arguments(settings.policy)
+        agent = tf_trpo.TRPO.for_env(env, **policy, value_hidden_sizes=value.value_hidden_sizes, seed=seed)
+        if not policy["learned_std"] and not isinstance(agent.policy, GaussianPolicy):
             raise ValueError(f"final_std: {env} has no continuous actions")
         if settings.environment.backend == "envpool":  # has other environments than Gymnasium, or is not installed
             with open_vector_environment(env, 1, backend="envpool", seed=seed) as pool:
@@ -119,6 +114,16 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     except (ValueError, ImportError, gym.error.Error) as error:
         raise UsageError(str(error)) from None
     return agent
+
+
+def _policy_arguments(settings: PolicySettings) -> dict[str, Any]:
+    """The settings as arguments of `TRPO.for_env`; with a final_std, a schedule is in the place of learning."""
+    arguments = dataclasses.asdict(settings)
+    annealed = arguments.pop("final_std") is not None
+    del arguments["std_steps"]
+    if annealed and settings.state_dependent_std:
+        raise ValueError("a state_dependent_std is learned, and has no final_std: --final-std None")
+    return {**arguments, "learned_std": not annealed}
 
 
 def _check_ranges(settings: TrainSettings) -> None:

@@ -14,8 +14,8 @@ from tf_trpo.cli.benchmark.settings import Results
 from tf_trpo.cli.benchmark.suite_runs import MODES, suite_name
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.run_folder import write_whole
-from tf_trpo.results import RunResult, Target, by_settings, interquartile_mean, read_table
-from tf_trpo.results.tables import Row
+from tf_trpo.cli.table_file import read_rows
+from tf_trpo.results import RunResult, Target, by_settings, interquartile_mean
 
 LAYOUTS = ("rows", "crossed")
 _SECTION = re.compile(
@@ -147,7 +147,7 @@ def _beside(results_dir: Path, suite: str, peers: Path | None) -> Beside:
         for (env, name), group in by_settings(read_results(folder / "results.csv")).items():
             found.setdefault((env, group[0].steps), {})[name] = group
     targets = results_dir / suite / "targets.csv"
-    rows = _read(targets, Target) if targets.exists() else []
+    rows = read_rows(targets, Target) if targets.exists() else []
     return Beside(found, {row.env: row.target for row in rows})
 
 
@@ -157,19 +157,10 @@ def read_results(path: Path) -> list[RunResult]:
     Raises:
       UsageError: it cannot be read, or has none.
     """
-    results = _read(path, RunResult)
+    results = read_rows(path, RunResult, hint="; benchmark learn writes it")
     if not results:
         raise UsageError(f"{path} has no runs")
     return results
-
-
-def _read(path: Path, record: type[Row]) -> list[Row]:
-    try:
-        return read_table(path, record)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}; benchmark learn writes it") from None
-    except ValueError as error:
-        raise UsageError(str(error)) from None
 
 
 def _means(results: Sequence[RunResult]) -> str:
