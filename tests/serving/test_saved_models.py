@@ -25,6 +25,13 @@ def loaded(name):
     return LocalPolicy(ROOT / name)
 
 
+def trainings(document):
+    """Arguments of each training that a document shows."""
+    commands = re.findall(r"^    (python scripts/train\.py .+)$", document.replace("\\\n", ""), re.M)
+    assert commands
+    return [shlex.split(command)[2:] for command in commands]
+
+
 def test_there_are_no_others():
     assert sorted(path.name for path in ROOT.iterdir() if path.is_dir()) == MODELS
 
@@ -50,10 +57,18 @@ def test_the_card_is_that_of_the_newest_version(name):
     evaluation = metadata.evaluation
     assert returned == (f"{evaluation['mean_return']:.1f}", f"{evaluation['std_return']:.1f}")
     assert re.search(r"^- Commit: [0-9a-f]{40}$", card, re.M)
-    command = shlex.split(re.search(r"^    (python scripts/train\.py .+)$", card, re.M)[1])
-    assert parse_settings(command[2:], prog="train").environment.env == name
-    assert command[2:4] == ["--preset", "none"]
+    (arguments,) = trainings(card)
+    assert parse_settings(arguments, prog="train").environment.env == name
+    assert arguments[:2] == ["--preset", "none"]
     assert f"tensorflow {metadata.versions['tensorflow']}" in card
+
+
+def test_the_short_commands_have_the_settings_of_the_cards():
+    """A preset may change after a model was made of it."""
+    for arguments in trainings((ROOT / "README.md").read_text(encoding="utf-8")):
+        short = parse_settings(arguments, prog="train").flat()
+        (long,) = trainings((ROOT / short["env"] / "README.md").read_text(encoding="utf-8"))
+        assert short == parse_settings(long, prog="train").flat() | {"run_dir": short["run_dir"]}
 
 
 @pytest.mark.parametrize("name", MODELS)
