@@ -125,6 +125,7 @@ CLASSIC_CONTROL = {
     "CartPole-v1/vanilla-policy-gradient": {"num_steps": 256},
     "CartPole-v1/kl-penalty": {"num_steps": 256},
     "Pendulum-v1/trpo": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "max_kl": 0.03},
+    "Pendulum-v1/natural-policy-gradient": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "max_kl": 0.03},
     "Pendulum-v1/vanilla-policy-gradient": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20},
     "Pendulum-v1/kl-penalty": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "target_kl": 0.03},
 }
