@@ -26,7 +26,9 @@ def fit(agent):
 
 
 def make_agent():
-    agent = tf_trpo.TRPO.for_env("Pendulum-v1", hidden_sizes=(8,), value_hidden_sizes=(6,), initial_std=0.5, seed=0)
+    agent = tf_trpo.TRPO.for_env(
+        "Pendulum-v1", hidden_sizes=(8,), value_hidden_sizes=(6,), initial_std=0.5, ema_momentum=0.7, seed=0
+    )
     agent.compile(
         tf_trpo.optimizers.TrustRegion(0.02, cg_iterations=5, backtrack_ratio=0.5),
         keras.optimizers.SGD(0.01, momentum=0.9),

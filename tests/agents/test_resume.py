@@ -32,7 +32,7 @@ class BreakOff(keras.callbacks.Callback):
 
 
 def make(environment="CartPole-v1", optimizer=None, **settings):
-    agent = tf_trpo.TRPO.for_env(environment, hidden_sizes=[6], value_hidden_sizes=[6], seed=0)
+    agent = tf_trpo.TRPO.for_env(environment, hidden_sizes=[6], value_hidden_sizes=[6], ema_momentum=0.8, seed=0)
     agent.compile(optimizer, jit_compile=False, value_epochs=2, **settings)
     return agent
 

@@ -47,6 +47,7 @@ SETTINGS = {
     "activation": "relu",
     "normalize_observations": False,
     "function_preserving": False,
+    "ema_momentum": 0.9,
     "max_kl": 0.02,
     "constraint": "max",
     "radius": "adaptive",
@@ -159,8 +160,9 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
         "jit_compile": agent.jit_compile,
         "normalize_observations": agent.policy.normalize_observations,
         "function_preserving": agent.policy.function_preserving,
+        "ema_momentum": agent.policy_average.momentum,
     }
-    assert len(reached) == 28
+    assert len(reached) == 29
     for name, value in reached.items():
         assert SETTINGS[name] == value, name
     assert agent.value_function.normalize_observations is False

@@ -47,7 +47,7 @@ RUNS = {
         TrustRegion(**TRUST_REGION, **NATURAL_DIRECTION),
     ),
     "natural-policy-gradient": (
-        {"max_kl": 0.02, "natural_learning_rate": 0.1, **NATURAL_DIRECTION},
+        {"natural_max_kl": 0.02, "natural_learning_rate": 0.1, **NATURAL_DIRECTION},
         NaturalPolicyGradient(0.1, max_kl=0.02, **NATURAL_DIRECTION),
     ),
     "vanilla-policy-gradient": (

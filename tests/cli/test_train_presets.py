@@ -49,6 +49,7 @@ def other_than_default():
         "natural_learning_rate": 0.25,
         "final_std": 0.125,
         "observation_min_std": 0.25,
+        "ema_momentum": 0.75,
         "vanilla_optimizer": "sgd",
         "constraint": "max",
         "radius": "adaptive",
@@ -125,7 +126,12 @@ CLASSIC_CONTROL = {
     "CartPole-v1/vanilla-policy-gradient": {"num_steps": 256},
     "CartPole-v1/kl-penalty": {"num_steps": 256},
     "Pendulum-v1/trpo": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "max_kl": 0.03},
-    "Pendulum-v1/natural-policy-gradient": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "max_kl": 0.03},
+    "Pendulum-v1/natural-policy-gradient": {
+        "num_steps": 128,
+        "gamma": 0.95,
+        "value_epochs": 20,
+        "natural_max_kl": 0.03,
+    },
     "Pendulum-v1/vanilla-policy-gradient": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20},
     "Pendulum-v1/kl-penalty": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "target_kl": 0.03},
 }

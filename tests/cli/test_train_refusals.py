@@ -26,6 +26,7 @@ OUT_OF_RANGE = {
     "value_hidden_sizes": ["0", "-4"],
     "initial_std": ["0", "-1", "nan", "inf"],
     "observation_min_std": ["-1", "nan", "inf"],
+    "ema_momentum": ["-0.1", "1", "nan"],
     "final_std": ["0", "-1", "nan", "inf"],
     "std_steps": ["0", "-1"],
     "max_kl": ["0", "-0.01", "nan", "inf"],
@@ -45,6 +46,7 @@ OUT_OF_RANGE = {
     "value_minibatch_size": ["0", "-1"],
     "activation": ["tahn"],
     "natural_learning_rate": ["0", "-1", "nan", "inf"],
+    "natural_max_kl": ["0", "-1", "nan", "inf"],
     "vanilla_learning_rate": ["0", "-1", "nan", "inf"],
     "min_radius": ["0", "nan"],
     "max_radius": ["0", "nan", "inf"],
@@ -60,6 +62,7 @@ OUT_OF_RANGE = {
 }
 ALGORITHM_OF = {
     "natural_learning_rate": "natural-policy-gradient",
+    "natural_max_kl": "natural-policy-gradient",
     "vanilla_learning_rate": "vanilla-policy-gradient",
     **dict.fromkeys(["penalty_coefficient", "target_kl", "penalty_epochs"], "kl-penalty"),
     **dict.fromkeys(["penalty_minibatch_size", "penalty_learning_rate"], "kl-penalty"),
@@ -90,9 +93,9 @@ def test_an_option_out_of_range_is_refused_by_its_name(name, value, refused, wor
         ("trpo", "natural_learning_rate", "0.5", "natural-policy-gradient"),
         ("natural-policy-gradient", "backtrack_ratio", "0.5", "trpo and kl-penalty"),
         ("natural-policy-gradient", "vanilla_optimizer", "sgd", "vanilla-policy-gradient"),
-        ("vanilla-policy-gradient", "max_kl", "0.5", "trpo and natural-policy-gradient"),
+        ("vanilla-policy-gradient", "max_kl", "0.5", "trpo"),
         ("vanilla-policy-gradient", "cg_iterations", "5", "trpo and natural-policy-gradient and kl-penalty"),
-        ("kl-penalty", "max_kl", "0.5", "trpo and natural-policy-gradient"),
+        ("kl-penalty", "max_kl", "0.5", "trpo"),
         ("trpo", "penalty", "fixed", "kl-penalty"),
     ],
 )

@@ -236,6 +236,7 @@ def _variables(agent: TRPO) -> dict[str, list[Any]]:
         "return_scale": list(agent.return_scale.weights),
         "value_optimizer": list(agent.optimizer.variables),
         "policy_optimizer": list(agent.policy_optimizer.variables),
+        "policy_average": [] if agent.policy_average is None else list(agent.policy_average.weights),
         "counters": [agent.env_steps, agent.iterations],
     }
 

@@ -26,7 +26,7 @@ from tf_trpo.estimation import (
     weighted_mean,
     weighted_moments,
 )
-from tf_trpo.models import GaussianPolicy, Policy, RunningReturnScale, ValueFunction
+from tf_trpo.models import GaussianPolicy, Policy, PolicyAverage, RunningReturnScale, ValueFunction
 from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import Outcome, PolicyOptimizer
 from tf_trpo.rollouts import Rollout
@@ -86,6 +86,7 @@ class Learner:
       policy_optimizer: turns (policy, batch) into new parameters.
       value_optimizer: a Keras optimizer, built on the value function.
       settings: the rest.
+      policy_average: follows the policy, if there is one.
       jit_compile: compile the stages of the update by XLA.
     """
 
@@ -98,6 +99,7 @@ class Learner:
         value_optimizer: keras.optimizers.Optimizer,
         settings: UpdateSettings,
         *,
+        policy_average: PolicyAverage | None = None,
         jit_compile: bool = True,
     ) -> None:
         self._policy = policy
@@ -106,6 +108,7 @@ class Learner:
         self._policy_optimizer = policy_optimizer
         self._value_optimizer = value_optimizer
         self._settings = settings
+        self._policy_average = policy_average
         compiled = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
         self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = compiled(self._prepare)
         """(rollout, return carry [B]) -> (what to learn from, new return carry [B])."""
@@ -154,12 +157,19 @@ class Learner:
         if isinstance(self._policy, GaussianPolicy):
             metrics["train/std"] = weighted_mean(self._policy.std(parameters), batch.weights)
         # Last of all: every figure of this iteration is by the statistics that the policy acted with.
-        sound = self._policy.update_normalization(prepared.moments)
+        sound = self._update_normalization(prepared.moments)
         metrics["train/statistics_are_finite"] = sound & prepared.sound
         # 0 but for rounding, clipped observations and the first statistics, if the policy's function is preserved.
         moved = self._map(self._policy.distribution_parameters, batch.observations)
         metrics["train/normalization_kl"] = weighted_mean(self._policy.divergence(parameters, moved), batch.weights)
         return metrics
+
+    def _update_normalization(self, moments: Moments) -> tf.Tensor:
+        if self._policy_average is not None:
+            # Before: both have the same statistics still, and then again.
+            self._policy_average.update(self._policy)
+            self._policy_average.policy.update_normalization(moments)
+        return self._policy.update_normalization(moments)
 
     def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> Metrics:
         batch, values, targets, moments, _ = prepared

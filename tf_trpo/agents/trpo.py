@@ -22,7 +22,7 @@ from tf_trpo.agents.training import TrainingLoop
 from tf_trpo.agents.whole_file import replaced_at_once
 from tf_trpo.environments import VectorBackend, open_vector_environment
 from tf_trpo.environments.vector import Environment
-from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
+from tf_trpo.models import Policy, PolicyAverage, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
 from tf_trpo.optimizers import KLPenalty, PolicyOptimizer, TrustRegion
 from tf_trpo.rollouts import Rollout
@@ -44,20 +44,28 @@ class TRPO(keras.Model):
     Args:
       policy: observations -> distribution over actions.
       value_function: observations -> V.
+      ema_momentum: evaluate, predict by and export the exponential moving average of the policy's weights, in which
+        the last 1 / (1 - ema_momentum) iterations count, in [0, 1); None for the policy itself. The policy that acts in
+        training, and learns, is the same either way.
 
     Raises:
-      ValueError: the two share weights: fitting the one would move the other out of its trust region.
+      ValueError: ema_momentum is out of range; or the two share weights: fitting the one would move the other out of
+        its trust region.
 
     Source:
-      Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1.
+      Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1; the average: `PolicyAverage`.
     """
 
-    def __init__(self, policy: Policy, value_function: ValueFunction, **kwargs: Any) -> None:
+    def __init__(
+        self, policy: Policy, value_function: ValueFunction, *, ema_momentum: float | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if {id(v) for v in policy.trainable_variables} & {id(v) for v in value_function.trainable_variables}:
             raise ValueError("the policy and the value function share trainable weights; give each its own network")
         self.policy = policy
         self.value_function = value_function
+        self.ema_momentum = ema_momentum
+        self.policy_average = None if ema_momentum is None else PolicyAverage(policy, ema_momentum)
         self.return_scale = RunningReturnScale()
         self.env_steps = self.add_weight(shape=(), dtype="int64", trainable=False, name="env_steps")
         self.iterations = self.add_weight(shape=(), dtype="int64", trainable=False, name="iterations")
@@ -80,6 +88,7 @@ class TRPO(keras.Model):
         normalize_observations: bool = True,
         observation_min_std: float = 0.0,
         function_preserving: bool = True,
+        ema_momentum: float | None = None,
         seed: int | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
     ) -> TRPO:
@@ -99,11 +108,12 @@ class TRPO(keras.Model):
           normalize_observations: running normalisation inside both models.
           observation_min_std: features that spread less are divided by this, >= 0, and not made to spread by 1.
           function_preserving: keep new statistics from moving the policy: its first layer takes the change in.
+          ema_momentum: evaluate and export the average of the policy's weights over iterations; see `TRPO`.
           seed: makes the initial weights reproducible.
           env_kwargs: arguments for the environment, with an id.
 
         Raises:
-          ValueError: a space or an autoreset mode that is not supported.
+          ValueError: a space or an autoreset mode that is not supported, or a setting out of range.
         """
         with open_vector_environment(environment, 1, env_kwargs=env_kwargs) as environments:
             observation_shape = environments.single_observation_space.shape
@@ -129,7 +139,7 @@ class TRPO(keras.Model):
         value_function = make_value_function(
             observation_shape, network=value_network, hidden_sizes=value_hidden_sizes, **shared
         )
-        agent = cls(policy, value_function)
+        agent = cls(policy, value_function, ema_momentum=ema_momentum)
         agent.compile()
         return agent
 
@@ -171,6 +181,7 @@ class TRPO(keras.Model):
             self.policy_optimizer,
             self.optimizer,
             self.settings,
+            policy_average=self.policy_average,
             jit_compile=jit_compile,
         )
         self.compiled = True
@@ -248,6 +259,15 @@ class TRPO(keras.Model):
                 return self._loop.run(total_steps, callbacks, verbose)
             finally:
                 self._loop = None
+
+    # Not a property: Keras saves what an attribute holds, here once the one policy and once the other.
+    def evaluation_policy(self) -> Policy:
+        """The policy that is evaluated, predicted by and exported: the average once there is one, else `policy`."""
+        if self.policy_average is None:
+            return self.policy
+        with tf.init_scope():  # a call may be traced
+            begun = int(self.policy_average.updates.numpy()) > 0
+        return self.policy_average.policy if begun else self.policy
 
     @property
     def rollout(self) -> Rollout | None:
@@ -330,7 +350,7 @@ class TRPO(keras.Model):
         with open_vector_environment(environment, num_envs, env_kwargs=env_kwargs) as environments:
             check_fit(self.policy, environments)
             evaluation: Evaluation = evaluate_policy(
-                self.policy,
+                self.evaluation_policy(),
                 environments,
                 episodes,
                 stochastic=stochastic,
@@ -341,7 +361,7 @@ class TRPO(keras.Model):
 
     def call(self, observations: tf.Tensor) -> Distribution:
         """Distribution over actions for observations [N, ...]."""
-        return self.policy(observations)
+        return self.evaluation_policy()(observations)
 
     def predict(self, observations: np.ndarray, *, stochastic: bool = False, seed: int = 0) -> np.ndarray:
         """Actions, as the environment takes them, for observations [N, ...].
@@ -359,8 +379,9 @@ class TRPO(keras.Model):
         if tuple(inputs.shape[1:]) != self.policy.observation_shape:
             expected = ", ".join(["N", *map(str, self.policy.observation_shape)])
             raise ValueError(f"observations must be a batch [{expected}], got an array of shape {tuple(inputs.shape)}")
-        noise = self.policy.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32)) if stochastic else None
-        return self.policy.to_environment(self.policy.act(inputs, noise)).numpy()
+        policy = self.evaluation_policy()
+        noise = policy.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32)) if stochastic else None
+        return policy.to_environment(policy.act(inputs, noise)).numpy()
 
     def export(
         self,
@@ -386,7 +407,13 @@ class TRPO(keras.Model):
         require_finite({"agent": self.weights})
         origin = Origin(environment, int(self.env_steps.numpy()), evaluation)
         return export_policy(
-            self.policy, self.value_function, self.return_scale, path, format=format, origin=origin, warmup=warmup
+            self.evaluation_policy(),
+            self.value_function,
+            self.return_scale,
+            path,
+            format=format,
+            origin=origin,
+            warmup=warmup,
         )
 
     def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
@@ -412,6 +439,7 @@ class TRPO(keras.Model):
             **super().get_config(),
             "policy": keras.saving.serialize_keras_object(self.policy),
             "value_function": keras.saving.serialize_keras_object(self.value_function),
+            "ema_momentum": self.ema_momentum,
         }
 
     @classmethod

@@ -59,7 +59,7 @@ class EpisodeVideo:
 
     def record(self, agent: Any) -> bytes:
         """A GIF of the first `MOST_FRAMES` frames of an episode."""
-        policy = agent.policy
+        policy = agent.evaluation_policy()
         act = tf.function(lambda observations: policy.to_environment(policy.act(observations)), autograph=False)
         frames: list[Frame] = []
         with self._open() as environments:

@@ -27,7 +27,7 @@ def _names(*groups: type) -> tuple[str, ...]:
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "trpo": _names(TrustRegionSettings, LineSearchSettings, NaturalDirectionSettings),
-    "natural-policy-gradient": ("max_kl", *_names(NaturalDirectionSettings, NaturalPolicyGradientSettings)),
+    "natural-policy-gradient": _names(NaturalDirectionSettings, NaturalPolicyGradientSettings),
     "vanilla-policy-gradient": _names(VanillaPolicyGradientSettings),
     "kl-penalty": _names(KLPenaltySettings, LineSearchSettings, NaturalDirectionSettings),
 }
@@ -83,10 +83,12 @@ def _trust_region(**settings: Any) -> PolicyOptimizer:
     return TrustRegion(**settings)
 
 
-def _natural_policy_gradient(*, natural_learning_rate: float | None, **settings: Any) -> PolicyOptimizer:
+def _natural_policy_gradient(
+    *, natural_learning_rate: float | None, natural_max_kl: float, **settings: Any
+) -> PolicyOptimizer:
     from tf_trpo.optimizers import NaturalPolicyGradient
 
-    return NaturalPolicyGradient(natural_learning_rate, **settings)
+    return NaturalPolicyGradient(natural_learning_rate, max_kl=natural_max_kl, **settings)
 
 
 def _vanilla_policy_gradient(*, vanilla_optimizer: str, vanilla_learning_rate: float) -> PolicyOptimizer:

@@ -82,6 +82,8 @@ class PolicySettings:
     """A feature that spreads less is divided by this: one that is nearly always 0 is not blown up where it is not."""
     function_preserving: bool = True
     """Keep new statistics of observations from moving the policy: its first layer takes the change in."""
+    ema_momentum: float | None = None
+    """Evaluate and export the mean of about 1 / (1 - this) iterations' policies, by their weights; None: the last."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +101,7 @@ class TrustRegionSettings:
     """trpo: Algorithm 1, lines 7 to 9."""
 
     max_kl: float = 0.01
-    """Limit of the joint KL(old || new) of a step, in nats (see constraint); natural-policy-gradient aims at it."""
+    """Limit of the joint KL(old || new) of a step, in nats (see constraint)."""
     constraint: Literal["mean", "max"] = "mean"
     """Limit the mean KL, or the largest one of a sampled state."""
     radius: Literal["fixed", "adaptive"] = "fixed"
@@ -149,7 +151,9 @@ class NaturalPolicyGradientSettings:
     """natural-policy-gradient."""
 
     natural_learning_rate: float | None = None
-    """Fixed factor on the natural direction; None to take it from max_kl."""
+    """Fixed factor on the natural direction; None to take it from natural_max_kl."""
+    natural_max_kl: float = 0.01
+    """Mean joint KL that a step aims at, by the quadratic model, in nats."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -157,6 +157,7 @@ def _check_ranges(settings: TrainSettings) -> None:
         "vanilla_learning_rate": settings.vanilla_policy_gradient.vanilla_learning_rate,
         "penalty_learning_rate": settings.kl_penalty.penalty_learning_rate,
         "natural_learning_rate": settings.natural_policy_gradient.natural_learning_rate,
+        "natural_max_kl": settings.natural_policy_gradient.natural_max_kl,
     }
     for name, number in positive.items():
         if number is not None and not 0 < number < math.inf:

@@ -5,12 +5,14 @@ from tf_trpo.models.gaussian import GaussianPolicy
 from tf_trpo.models.networks import mlp
 from tf_trpo.models.normalization import RunningNormalization, RunningReturnScale
 from tf_trpo.models.policy import Policy
+from tf_trpo.models.policy_average import PolicyAverage
 from tf_trpo.models.value_function import ValueFunction
 
 __all__ = [
     "CategoricalPolicy",
     "GaussianPolicy",
     "Policy",
+    "PolicyAverage",
     "RunningNormalization",
     "RunningReturnScale",
     "ValueFunction",

@@ -1,0 +1,93 @@
+"""An agent that averages its policy's weights: what is trained stays the same, what is evaluated is the average."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tf_trpo
+
+FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}
+OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+
+
+def make(ema_momentum):
+    agent = tf_trpo.TRPO.for_env(
+        "Pendulum-v1", hidden_sizes=[6], value_hidden_sizes=[6], ema_momentum=ema_momentum, seed=0
+    )
+    agent.compile(tf_trpo.optimizers.TrustRegion(0.05), jit_compile=False, value_epochs=2)
+    return agent
+
+
+class RawPolicies(keras.callbacks.Callback):
+    """The policy of every iteration as first layer's weights on raw observations, and the rest."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.kept.append(raw(self.model.policy))
+
+
+def raw(policy):
+    layer, normalization = policy.network.layers[0], policy.normalization
+    kernel = layer.kernel.numpy() / np.sqrt(normalization.variance.numpy() + 1e-8)[:, None]
+    others = [policy.output_layer.kernel, policy.output_layer.bias, policy.log_std]
+    return [kernel, layer.bias.numpy() - normalization.mean.numpy() @ kernel, *(weight.numpy() for weight in others)]
+
+
+def test_the_average_is_that_of_the_policies_that_a_fit_went_through():
+    agent, policies = make(0.7), RawPolicies()
+    agent.fit("Pendulum-v1", 640, callbacks=[policies], **FIT)
+    assert len(policies.kept) == 11
+    expected = policies.kept[0]
+    for count, weights in enumerate(policies.kept[1:], start=2):
+        rate = max(0.3, 1 / count)
+        expected = [(1 - rate) * old + rate * new for old, new in zip(expected, weights, strict=True)]
+    for found, wanted in zip(raw(agent.policy_average.policy), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+    assert np.abs(raw(agent.policy)[0] - expected[0]).max() > 1e-3
+
+
+def test_training_is_bit_for_bit_the_same(assert_same_weights):
+    agents = [make(None), make(0.9)]
+    for agent in agents:
+        agent.fit("Pendulum-v1", 320, **FIT)
+    assert_same_weights(*(agent.policy.get_weights() for agent in agents))
+    assert_same_weights(*(agent.value_function.get_weights() for agent in agents))
+
+
+def test_all_that_is_shown_to_others_is_the_average(tmp_path):
+    agent = make(0.9)
+    agent.fit("Pendulum-v1", 320, **FIT)
+    average, last = agent.policy_average.policy, agent.policy
+    actions = average.to_environment(average.act(OBSERVATIONS)).numpy()
+    assert np.abs(actions - last.to_environment(last.act(OBSERVATIONS)).numpy()).max() > 1e-4
+    np.testing.assert_array_equal(agent.predict(OBSERVATIONS), actions)
+    np.testing.assert_array_equal(agent(OBSERVATIONS).mode(), average(OBSERVATIONS).mode())
+    np.testing.assert_array_equal(tf.function(lambda x: agent(x).mode())(OBSERVATIONS), average(OBSERVATIONS).mode())
+    served = tf.saved_model.load(agent.export(tmp_path)).signatures["serving_default"]
+    np.testing.assert_allclose(served(tf.constant(OBSERVATIONS))["actions"], actions, rtol=1e-5, atol=1e-6)
+    alone = tf_trpo.TRPO(average, agent.value_function)
+    alone.compile()
+    assert agent.evaluate("Pendulum-v1", 3) == alone.evaluate("Pendulum-v1", 3)
+
+
+def test_before_the_first_iteration_it_is_the_policy_whatever_was_assigned_to_that():
+    agent = make(0.9)
+    agent.policy.set_weights([weight + 0.5 for weight in agent.policy.get_weights()])
+    assert agent.evaluation_policy() is agent.policy
+    agent.fit("Pendulum-v1", 64, **FIT)
+    assert agent.evaluation_policy() is agent.policy_average.policy
+    np.testing.assert_allclose(
+        agent.predict(OBSERVATIONS),
+        agent.policy.to_environment(agent.policy.act(OBSERVATIONS)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_without_a_momentum_there_is_none():
+    agent = make(None)
+    assert agent.policy_average is None
+    assert agent.evaluation_policy() is agent.policy
