@@ -73,6 +73,7 @@ SETTINGS = {
     "value_hidden_sizes": [7],
     "value_target": "reward-to-go",
     "value_learning_rate": 0.002,
+    "value_learning_rate_decay": True,
     "value_epochs": 2,
     "value_minibatch_size": 64,
 }
@@ -163,6 +164,11 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
         "ema_momentum": agent.policy_average.momentum,
     }
     assert len(reached) == 29
+    # Three environments of 100 rows: two epochs of five minibatches of 64.
+    assert agent.optimizer.get_config()["learning_rate"]["config"] == {
+        "initial_learning_rate": 0.002,
+        "decay_steps": 10,
+    }
     for name, value in reached.items():
         assert SETTINGS[name] == value, name
     assert agent.value_function.normalize_observations is False

@@ -212,6 +212,8 @@ class ValueSettings:
     """What the value function is regressed on."""
     value_learning_rate: float = 1e-3
     """Learning rate of Adam."""
+    value_learning_rate_decay: bool = False
+    """Let it fall linearly towards 0 in each fit, and begin the next one anew."""
     value_epochs: int = 10
     """Passes over the batch."""
     value_minibatch_size: int = 128

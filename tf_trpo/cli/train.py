@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import keras
 
     import tf_trpo
+    from tf_trpo.agents import LinearDecayRestarts
     from tf_trpo.callbacks import EpisodeVideo
 
 
@@ -105,7 +106,7 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
             _video(settings).check()
         agent.compile(
             make_policy_optimizer(settings),
-            keras.optimizers.Adam(value.value_learning_rate),
+            keras.optimizers.Adam(_value_learning_rate(settings)),
             jit_compile=settings.algorithm.jit_compile,
             **update,
         )
@@ -114,6 +115,17 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     except (ValueError, ImportError, gym.error.Error) as error:
         raise UsageError(str(error)) from None
     return agent
+
+
+def _value_learning_rate(settings: TrainSettings) -> float | LinearDecayRestarts:
+    from tf_trpo.agents import LinearDecayRestarts
+    from tf_trpo.numerics import minibatches_per_epoch
+
+    value, samples = settings.value, settings.environment.num_envs * settings.advantages.num_steps
+    if not value.value_learning_rate_decay or not value.value_epochs:
+        return value.value_learning_rate
+    minibatches = minibatches_per_epoch(samples, min(samples, value.value_minibatch_size))
+    return LinearDecayRestarts(value.value_learning_rate, value.value_epochs * minibatches)
 
 
 def _policy_arguments(settings: PolicySettings) -> dict[str, Any]:
