@@ -2,19 +2,21 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tf_trpo.callbacks import AnnealedStd
 
 FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}
 OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 
 
-def make(ema_momentum):
+def make(ema_momentum, jit_compile=False, **kwargs):
     agent = tf_trpo.TRPO.for_env(
-        "Pendulum-v1", hidden_sizes=[6], value_hidden_sizes=[6], ema_momentum=ema_momentum, seed=0
+        "Pendulum-v1", hidden_sizes=[6], value_hidden_sizes=[6], ema_momentum=ema_momentum, seed=0, **kwargs
     )
-    agent.compile(tf_trpo.optimizers.TrustRegion(0.05), jit_compile=False, value_epochs=2)
+    agent.compile(tf_trpo.optimizers.TrustRegion(0.05), jit_compile=jit_compile, value_epochs=2)
     return agent
 
 
@@ -49,8 +51,9 @@ def test_the_average_is_that_of_the_policies_that_a_fit_went_through():
     assert np.abs(raw(agent.policy)[0] - expected[0]).max() > 1e-3
 
 
-def test_training_is_bit_for_bit_the_same(assert_same_weights):
-    agents = [make(None), make(0.9)]
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_training_is_bit_for_bit_the_same(jit_compile, assert_same_weights):
+    agents = [make(None, jit_compile), make(0.9, jit_compile)]
     for agent in agents:
         agent.fit("Pendulum-v1", 320, **FIT)
     assert_same_weights(*(agent.policy.get_weights() for agent in agents))
@@ -71,6 +74,23 @@ def test_all_that_is_shown_to_others_is_the_average(tmp_path):
     alone = tf_trpo.TRPO(average, agent.value_function)
     alone.compile()
     assert agent.evaluate("Pendulum-v1", 3) == alone.evaluate("Pendulum-v1", 3)
+
+
+def test_a_call_that_was_traced_before_the_first_iteration_goes_by_the_average_afterwards():
+    agent = make(0.9)
+    called = tf.function(lambda observations: agent(observations).mode())
+    np.testing.assert_allclose(called(OBSERVATIONS), agent.policy(OBSERVATIONS).mode(), rtol=1e-6, atol=1e-7)
+    agent.fit("Pendulum-v1", 320, **FIT)
+    average = agent.policy_average.policy(OBSERVATIONS).mode()
+    np.testing.assert_allclose(called(OBSERVATIONS), average, rtol=1e-5, atol=1e-6)
+    assert np.abs(average - agent.policy(OBSERVATIONS).mode()).max() > 1e-3
+
+
+def test_a_standard_deviation_by_schedule_is_that_of_the_average_too():
+    agent = make(0.9, learned_std=False)
+    agent.fit("Pendulum-v1", 320, callbacks=[AnnealedStd(0.1, 320)], **FIT)
+    for policy in (agent.policy, agent.policy_average.policy):
+        np.testing.assert_allclose(np.exp(policy.log_std), 0.1, rtol=1e-5)
 
 
 def test_before_the_first_iteration_it_is_the_policy_whatever_was_assigned_to_that():

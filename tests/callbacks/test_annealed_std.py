@@ -13,6 +13,7 @@ class StandIn:
     def __init__(self, policy=None, steps=0):
         self.env_steps = tf.Variable(steps, dtype=tf.int64)
         self.policy = gaussian() if policy is None else policy
+        self.policy_average = None
 
 
 def gaussian(**kwargs):

@@ -51,6 +51,15 @@ def frames(gif):
             yield np.asarray(image.convert("RGB")), image.info["duration"]
 
 
+def test_a_film_is_of_the_policy_that_is_evaluated(agent, monkeypatch):
+    acted = tf_trpo.TRPO.for_env("Counter-v0", hidden_sizes=[2], value_hidden_sizes=[2], seed=0)
+    asked = []
+    monkeypatch.setattr(acted, "evaluation_policy", lambda: asked.append(1) or agent.policy)
+    monkeypatch.setattr(acted.policy, "act", None)
+    EpisodeVideo("Counter-v0", 1).record(acted)
+    assert asked
+
+
 def test_a_film_is_one_episode_with_frames_for_15_a_second(agent):
     # 45 steps a second: every third is shown, for 67 ms; a GIF counts in hundredths of a second.
     film = list(frames(EpisodeVideo("Counter-v0", 1).record(agent)))

@@ -103,6 +103,13 @@ def test_a_bundled_preset_is_of_settings_that_say_nothing_of_one_run(name):
         assert not settings.keys() & {"env", "seed", "run_dir", "quiet", "export", "algorithm"}
 
 
+@pytest.mark.parametrize("name", bundled_presets())
+def test_a_bundled_preset_gives_every_algorithm_with_a_kl_the_same_one(name):
+    shared, differences = bundled(name)
+    for settings in (shared, *differences.values()):
+        assert settings.get("natural_max_kl") == settings.get("target_kl")
+
+
 @pytest.mark.parametrize(
     ("name", "env", "algorithm"),
     [

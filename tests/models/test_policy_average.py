@@ -112,3 +112,29 @@ def test_it_keeps_the_kind_and_the_settings_of_the_policy():
 def test_a_momentum_that_averages_nothing_is_refused(momentum):
     with pytest.raises(ValueError, match=r"ema_momentum must lie in \[0, 1\)"):
         PolicyAverage(gaussian(), momentum)
+
+
+class Hotter(GaussianPolicy):
+    """Samples wider than its config says."""
+
+    temperature = 1.0
+
+    def sample(self, parameters, noise):
+        return super().sample(parameters, self.temperature * noise)
+
+
+class Needy(GaussianPolicy):
+    """Its config lacks what its constructor needs."""
+
+    def __init__(self, secret, **kwargs):
+        super().__init__((3,), [-1.0], [1.0], **kwargs)
+
+
+def test_a_policy_that_its_config_does_not_make_again_is_refused():
+    hotter = Hotter((3,), [-1.0], [1.0], seed=0)
+    assert PolicyAverage(hotter, 0.9).policy.temperature == 1.0
+    hotter.temperature = 3.0
+    with pytest.raises(ValueError, match=r"ema_momentum needs a Hotter whose config makes it again: .* acts otherwise"):
+        PolicyAverage(hotter, 0.9)
+    with pytest.raises(ValueError, match="ema_momentum needs a Needy whose config makes it again"):
+        PolicyAverage(Needy(1, seed=0), 0.9)

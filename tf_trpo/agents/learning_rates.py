@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -17,15 +18,16 @@ class LinearDecayRestarts(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
       initial_learning_rate: of the first step of each fit, > 0.
-      decay_steps: steps of one fit, >= 1: value_epochs times the minibatches of a batch.
+      decay_steps: steps of one fit, >= 1: value_epochs times the minibatches of a batch, ceil(N / value_minibatch_size)
+        of N = num_envs * num_steps samples. By another number the rate does not begin anew with a fit.
 
     Raises:
       ValueError: a setting out of range.
     """
 
     def __init__(self, initial_learning_rate: float, decay_steps: int) -> None:
-        if not initial_learning_rate > 0:
-            raise ValueError(f"initial_learning_rate must be positive, got {initial_learning_rate}")
+        if not 0 < initial_learning_rate < math.inf:
+            raise ValueError(f"initial_learning_rate must be positive and finite, got {initial_learning_rate}")
         if decay_steps < 1:
             raise ValueError(f"decay_steps must be at least 1, got {decay_steps}")
         self.initial_learning_rate = initial_learning_rate

@@ -46,11 +46,11 @@ class TRPO(keras.Model):
       value_function: observations -> V.
       ema_momentum: evaluate, predict by and export the exponential moving average of the policy's weights, in which
         the last 1 / (1 - ema_momentum) iterations count, in [0, 1); None for the policy itself. The policy that acts in
-        training, and learns, is the same either way.
+        training, and learns, is the same either way. Its config must make it again.
 
     Raises:
-      ValueError: ema_momentum is out of range; or the two share weights: fitting the one would move the other out of
-        its trust region.
+      ValueError: ema_momentum is out of range, or the policy's config makes another one; or the two share weights:
+        fitting the one would move the other out of its trust region.
 
     Source:
       Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1; the average: `PolicyAverage`.
@@ -262,12 +262,13 @@ class TRPO(keras.Model):
 
     # Not a property: Keras saves what an attribute holds, here once the one policy and once the other.
     def evaluation_policy(self) -> Policy:
-        """The policy that is evaluated, predicted by and exported: the average once there is one, else `policy`."""
-        if self.policy_average is None:
-            return self.policy
-        with tf.init_scope():  # a call may be traced
-            begun = int(self.policy_average.updates.numpy()) > 0
-        return self.policy_average.policy if begun else self.policy
+        """The policy that is evaluated, predicted by and exported.
+
+        With an ema_momentum, the average from the first iteration on; weights that are assigned to `policy` after that
+        are part of it only as far as the next iterations take them in. Else, and before, `policy`.
+        """
+        average = self.policy_average
+        return self.policy if average is None or int(average.updates.numpy()) == 0 else average.policy
 
     @property
     def rollout(self) -> Rollout | None:
@@ -360,8 +361,17 @@ class TRPO(keras.Model):
         return evaluation._asdict()
 
     def call(self, observations: tf.Tensor) -> Distribution:
-        """Distribution over actions for observations [N, ...]."""
-        return self.evaluation_policy()(observations)
+        """Distribution over actions for observations [N, ...], that of `evaluation_policy`."""
+        average = self.policy_average
+        if average is None:
+            return self.policy(observations)
+        # Whichever it is when a call runs, not when it is traced.
+        parameters = tf.cond(
+            average.updates.value > 0,
+            lambda: average.policy.distribution_parameters(observations),
+            lambda: self.policy.distribution_parameters(observations),
+        )
+        return self.policy.distribution(parameters)
 
     def predict(self, observations: np.ndarray, *, stochastic: bool = False, seed: int = 0) -> np.ndarray:
         """Actions, as the environment takes them, for observations [N, ...].

@@ -47,6 +47,8 @@ class AnnealedStd(keras.callbacks.Callback):
         self._set()
 
     def _set(self) -> None:
-        policy = self.model.policy
+        policy, average = self.model.policy, self.model.policy_average
         progress = min(1.0, int(self.model.env_steps.numpy()) / self._steps)
-        policy.set_std(policy.initial_std ** (1 - progress) * self._final_std**progress)
+        std = policy.initial_std ** (1 - progress) * self._final_std**progress
+        for annealed in [policy] if average is None else [policy, average.policy]:
+            annealed.set_std(std)

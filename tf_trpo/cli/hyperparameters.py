@@ -15,7 +15,7 @@ IMMATERIAL = frozenset(field.name for field in dataclasses.fields(RunSettings)) 
 }
 """Settings that change no more of a result than rounding."""
 
-_FIRST = ("env", "algorithm", "max_kl", "total_steps", "seed")
+_FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_steps", "seed")
 
 
 def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,5 +29,7 @@ def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     algorithm = str(settings.get("algorithm"))
     unused = unused_settings(algorithm) if algorithm in SETTINGS else set()
+    if algorithm == "natural-policy-gradient" and "natural_max_kl" not in settings:
+        unused -= {"max_kl"}  # by which older versions set it
     names = [*(name for name in _FIRST if name in settings), *(name for name in settings if name not in _FIRST)]
     return {name: None if name in unused else settings[name] for name in names if name not in IMMATERIAL}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.policy import Policy
@@ -24,7 +25,7 @@ class PolicyAverage(keras.layers.Layer):
       momentum: in [0, 1); policies of about 1 / (1 - momentum) iterations count.
 
     Raises:
-      ValueError: the momentum is out of range.
+      ValueError: the momentum is out of range, or the policy's config makes none, or one that acts otherwise.
 
     Attributes:
       policy: the average.
@@ -40,8 +41,7 @@ class PolicyAverage(keras.layers.Layer):
         if not 0 <= momentum < 1:
             raise ValueError(f"ema_momentum must lie in [0, 1), got {momentum}")
         self.momentum = momentum
-        self.policy = type(policy).from_config(policy.get_config())
-        self.policy.set_weights(policy.get_weights())
+        self.policy = _copy(policy)
         self.policy.trainable = False
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.built = True
@@ -58,3 +58,19 @@ class PolicyAverage(keras.layers.Layer):
             new = tf.convert_to_tensor(variable)
             old = tf.convert_to_tensor(average)
             average.assign(old + tf.cast(rate, old.dtype) * (new - old) if variable.trainable else new)
+
+
+def _copy(policy: Policy) -> Policy:
+    """The policy made again by its config; ValueError where that fails, or makes one that acts otherwise."""
+    needs = f"ema_momentum needs a {type(policy).__name__} whose config makes it again"
+    try:
+        copy = type(policy).from_config(policy.get_config())
+        copy.set_weights(policy.get_weights())
+    # Whatever Keras and classes of users raise.
+    except Exception as error:
+        raise ValueError(f"{needs}: {error}") from error
+    probes = tf.random.stateless_normal([16, *policy.observation_shape], seed=[0, 0])
+    noise = policy.noise([16], tf.constant([0, 0]))
+    if not np.array_equal(policy.act(probes, noise), copy.act(probes, noise), equal_nan=True):
+        raise ValueError(f"{needs}: the one that it makes acts otherwise")
+    return copy
