@@ -1,4 +1,4 @@
-"""What tests of documents and of servers share."""
+"""What tests of documents, of servers and of models share."""
 
 import contextlib
 import http.client
@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,18 @@ def run_examples(tmp_path):
         return examples, done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def raw_first_layer():
+    """raw_first_layer(policy): weights [D, H] and biases [H] of its first layer on observations not normalised."""
+
+    def compute(policy):
+        layer, normalization = policy.network.layers[0], policy.normalization
+        kernel = layer.kernel.numpy() / np.sqrt(normalization.variance.numpy() + 1e-8)[:, None]
+        return [kernel, layer.bias.numpy() - normalization.mean.numpy() @ kernel]
+
+    return compute
 
 
 class Server:

@@ -20,30 +20,17 @@ def make(ema_momentum, jit_compile=False, **kwargs):
     return agent
 
 
-class RawPolicies(keras.callbacks.Callback):
-    """The policy of every iteration as first layer's weights on raw observations, and the rest."""
+def test_the_average_is_that_of_the_policies_that_a_fit_went_through(raw_first_layer):
+    def raw(policy):
+        others = [policy.output_layer.kernel, policy.output_layer.bias, policy.log_std]
+        return [*raw_first_layer(policy), *(weight.numpy() for weight in others)]
 
-    def __init__(self):
-        super().__init__()
-        self.kept = []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.kept.append(raw(self.model.policy))
-
-
-def raw(policy):
-    layer, normalization = policy.network.layers[0], policy.normalization
-    kernel = layer.kernel.numpy() / np.sqrt(normalization.variance.numpy() + 1e-8)[:, None]
-    others = [policy.output_layer.kernel, policy.output_layer.bias, policy.log_std]
-    return [kernel, layer.bias.numpy() - normalization.mean.numpy() @ kernel, *(weight.numpy() for weight in others)]
-
-
-def test_the_average_is_that_of_the_policies_that_a_fit_went_through():
-    agent, policies = make(0.7), RawPolicies()
-    agent.fit("Pendulum-v1", 640, callbacks=[policies], **FIT)
-    assert len(policies.kept) == 11
-    expected = policies.kept[0]
-    for count, weights in enumerate(policies.kept[1:], start=2):
+    agent, policies = make(0.7), []
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: policies.append(raw(agent.policy)))
+    agent.fit("Pendulum-v1", 640, callbacks=[keep], **FIT)
+    assert len(policies) == 11
+    expected = policies[0]
+    for count, weights in enumerate(policies[1:], start=2):
         rate = max(0.3, 1 / count)
         expected = [(1 - rate) * old + rate * new for old, new in zip(expected, weights, strict=True)]
     for found, wanted in zip(raw(agent.policy_average.policy), expected, strict=True):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_trpo.agents import LinearDecayRestarts
 from tf_trpo.agents.value_regression import fit_value_function
 from tf_trpo.models import ValueFunction, mlp
 from tf_trpo.numerics import random_orders
@@ -195,3 +196,14 @@ def test_statistics_of_the_normalisation_are_no_part_of_the_fit():
     fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=2, minibatch_size=8)
     for weight, value in zip(value_function.normalization.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_by_a_falling_rate_the_weights_go_by_the_sum_of_the_rates_in_each_fit(jit):
+    """Targets so far away that the gradient stays -2 target: a fit goes 1 + 3/4 + 1/2 + 1/4 times rate times that."""
+    value_function, optimizer = linear_value_function(1), keras.optimizers.SGD(LinearDecayRestarts(1e-6, 4))
+    bias = [0.0]
+    for target in (1000.0, np.nan, 1000.0):
+        fit(value_function, optimizer, np.zeros([8, 1]), np.full(8, target), epochs=2, minibatch_size=4, jit=jit)
+        bias.append(solution(value_function)[-1])
+    np.testing.assert_allclose(np.diff(bias), [2000 * 2.5e-6, 0.0, 2000 * 2.5e-6], rtol=1e-4)

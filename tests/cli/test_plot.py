@@ -17,6 +17,7 @@ import pytest
 from scipy import stats
 
 from tf_trpo.cli import main
+from tf_trpo.cli.hyperparameters import hyperparameters
 from tf_trpo.cli.run_groups import group_runs
 from tf_trpo.cli.settings import TrainSettings
 from tf_trpo.figures import run_curves
@@ -87,6 +88,14 @@ def test_a_setting_that_only_one_group_has_is_named_where_nothing_else_tells_the
         make_run(workplace / "b", algorithm="natural-policy-gradient", natural_learning_rate=0.5),
     ]
     assert labels(runs) == {"others": ["a"], "natural_learning_rate 0.5": ["b"]}
+
+
+def test_natural_gradients_of_older_versions_are_told_apart_by_the_kl_that_they_had():
+    """They aimed at max_kl, which only trpo has now."""
+    older = TrainSettings().flat() | {"algorithm": "natural-policy-gradient", "max_kl": 0.03}
+    assert hyperparameters(older)["max_kl"] is None
+    del older["natural_max_kl"]
+    assert hyperparameters(older)["max_kl"] == 0.03
 
 
 def test_groups_may_be_chosen(workplace):

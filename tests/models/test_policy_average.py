@@ -59,14 +59,7 @@ def test_before_the_first_update_it_is_a_copy_and_the_first_leaves_nothing_of_it
     assert np.abs(after - before).max() > 0.1
 
 
-def raw_first_layer(policy):
-    """Weights [3, H] and biases [H] of the first layer as it acts on observations that are not normalised."""
-    layer, normalization = policy.network.layers[0], policy.normalization
-    kernel = layer.kernel.numpy() / np.sqrt(normalization.variance.numpy() + 1e-8)[:, None]
-    return kernel, layer.bias.numpy() - normalization.mean.numpy() @ kernel
-
-
-def test_under_moving_statistics_it_averages_what_the_first_layers_do_to_raw_observations():
+def test_under_moving_statistics_it_averages_what_the_first_layers_do_to_raw_observations(raw_first_layer):
     """Statistics that are absorbed rewrite the first layer: its weights before and after are not comparable."""
     rng, policy = np.random.default_rng(0), gaussian()
     policy.update_normalization(moments(rng))

@@ -124,8 +124,8 @@ def _value_learning_rate(settings: TrainSettings) -> float | LinearDecayRestarts
     value, samples = settings.value, settings.environment.num_envs * settings.advantages.num_steps
     if not value.value_learning_rate_decay or not value.value_epochs:
         return value.value_learning_rate
-    minibatches = minibatches_per_epoch(samples, min(samples, value.value_minibatch_size))
-    return LinearDecayRestarts(value.value_learning_rate, value.value_epochs * minibatches)
+    steps = value.value_epochs * minibatches_per_epoch(samples, value.value_minibatch_size)
+    return LinearDecayRestarts(value.value_learning_rate, steps)
 
 
 def _policy_arguments(settings: PolicySettings) -> dict[str, Any]:
