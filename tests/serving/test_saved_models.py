@@ -15,7 +15,20 @@ from tf_trpo.serving.local_policy import LocalPolicy
 from tf_trpo.serving.model_versions import version_folders
 
 ROOT = Path(__file__).parents[2] / "saved_models"
-MODELS = ["CartPole-v1", "HalfCheetah-v5", "Hopper-v5", "Pendulum-v1"]
+MODELS = [
+    "Acrobot-v1",
+    "Ant-v5",
+    "CartPole-v1",
+    "HalfCheetah-v5",
+    "Hopper-v5",
+    "InvertedPendulum-v5",
+    "LunarLander-v3",
+    "LunarLanderContinuous-v3",
+    "MountainCarContinuous-v0",
+    "Pendulum-v1",
+    "Swimmer-v5",
+    "Walker2d-v5",
+]
 EPISODES = 5
 LARGEST_BYTES = 2_000_000
 
