@@ -26,6 +26,7 @@ MODELS = [
     "LunarLanderContinuous-v3",
     "MountainCarContinuous-v0",
     "Pendulum-v1",
+    "Reacher-v5",
     "Swimmer-v5",
     "Walker2d-v5",
 ]
