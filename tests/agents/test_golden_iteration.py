@@ -69,9 +69,10 @@ def three_updates(kind, jit_compile=False, **settings):
     optimizer.build(value_function.trainable_variables)
     # One minibatch an epoch: the order of its samples is of no account.
     settings = UpdateSettings(value_epochs=5, value_minibatch_size=T * B, **settings)
-    learner = Learner(
-        policy, value_function, RunningReturnScale(), TrustRegion(), optimizer, settings, jit_compile=jit_compile
-    )
+    # Well conditioned and with a count of its own: processors round differently, and with little damping 1e-7 in the
+    # observations is 1e-3 in a step, or an iteration of conjugate gradient more.
+    optimizers = TrustRegion(cg_damping=1.0, cg_iterations=6, cg_tolerance=0.0), optimizer
+    learner = Learner(policy, value_function, RunningReturnScale(), *optimizers, settings, jit_compile=jit_compile)
     carry = tf.zeros([B])
     for iteration in range(3):
         metrics, carry = learner.update(make_rollout(policy, iteration), carry, np.tile(np.arange(T * B), (5, 1)))
@@ -85,22 +86,18 @@ def three_updates(kind, jit_compile=False, **settings):
 @pytest.mark.parametrize("kind", ["categorical", "fixed-std", "state-dependent-std"])
 @pytest.mark.parametrize("chunk_size", [32_768, 50])
 def test_updates_give_the_figures_on_record(kind, chunk_size):
-    expected = json.loads(RECORD.read_text())[kind]
-    figures = three_updates(kind, chunk_size=chunk_size)
-    assert figures.keys() >= expected.keys()
-    # Rounding of 1e-7 in the values becomes 1e-3 in a step, by way of an ill-conditioned Fisher matrix;
-    # cg_residual is nothing but rounding.
-    sensitive = {"train/max_kl_over_states", "train/step_norm", "policy"} if chunk_size > T * B else expected.keys()
-    for name in expected.keys() - {"train/cg_residual"}:
-        tolerance = 1e-2 if name in sensitive else 1e-3
-        assert figures[name] == pytest.approx(expected[name], rel=tolerance, abs=1e-6), name
+    assert_on_record(kind, three_updates(kind, chunk_size=chunk_size))
 
 
 def test_xla_gives_the_figures_on_record():
-    expected = json.loads(RECORD.read_text())["fixed-std"]
-    figures = three_updates("fixed-std", jit_compile=True)
-    for name in expected.keys() - {"train/cg_residual"}:
-        assert figures[name] == pytest.approx(expected[name], rel=1e-2, abs=1e-6), name
+    assert_on_record("fixed-std", three_updates("fixed-std", jit_compile=True))
+
+
+def assert_on_record(kind, figures):
+    expected = json.loads(RECORD.read_text())[kind]
+    assert figures.keys() >= expected.keys()
+    for name, value in expected.items():
+        assert figures[name] == pytest.approx(value, rel=1e-3, abs=1e-6), name
 
 
 if __name__ == "__main__":

@@ -105,8 +105,8 @@ def test_both_actors_act_by_the_distribution_of_the_policy(policy, deterministic
         for actor in actors:
             actor.update_weights()
             actions = actor(observations, noise)
-            np.testing.assert_allclose(actions.sampled, sampled, atol=1e-5)
-            np.testing.assert_allclose(actions.environment, environment, atol=1e-5)
+            np.testing.assert_allclose(actions.sampled, sampled, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(actions.environment, environment, rtol=1e-5, atol=1e-5)
 
 
 def test_new_weights_count_from_update_weights_on(policy, deterministic, actors):
@@ -117,7 +117,7 @@ def test_new_weights_count_from_update_weights_on(policy, deterministic, actors)
         outcomes.append(expected_actions(policy, observations, noise, deterministic)[0])
         for actor in actors:
             actor.update_weights()
-            np.testing.assert_allclose(actor(observations, noise).sampled, outcomes[-1], atol=1e-5)
+            np.testing.assert_allclose(actor(observations, noise).sampled, outcomes[-1], rtol=1e-5, atol=1e-5)
     assert not np.allclose(outcomes, outcomes[0], atol=0.1), "the weights make no difference: nothing is tested"
 
 
@@ -144,7 +144,9 @@ def test_every_weight_is_taken_the_std_and_the_normalisation_included(make):
         weight.assign(weight.numpy() + 0.3)
         actor.update_weights()
         actions = actor(observations, noise).sampled
-        np.testing.assert_allclose(actions, expected_actions(policy, observations, noise, False)[0], atol=1e-5)
+        np.testing.assert_allclose(
+            actions, expected_actions(policy, observations, noise, False)[0], rtol=1e-5, atol=1e-5
+        )
         assert np.abs(actions - previous).max() > 1e-3, f"{weight.path} makes no difference"
         previous = actions
 
@@ -201,7 +203,7 @@ def test_the_mode_of_such_a_policy_needs_no_random_numbers_and_runs_by_litert():
     actor = make_actor(policy, NUM_ENVS, deterministic=True)
     assert isinstance(actor, LiteActor)
     observations, noise = inputs(policy)
-    np.testing.assert_allclose(actor(observations, noise).sampled, policy(observations).mean(), atol=1e-6)
+    np.testing.assert_allclose(actor(observations, noise).sampled, policy(observations).mean(), rtol=1e-5, atol=1e-6)
 
 
 def test_without_litert_tensorflow_acts_with_a_warning(caplog, monkeypatch):

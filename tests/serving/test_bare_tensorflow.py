@@ -41,13 +41,13 @@ print(json.dumps({name: {key: value.numpy().tolist() for key, value in found.ite
 def check(printed, agent, inputs, expected):
     outputs = json.loads(printed)
     wanted = expected(agent, inputs)
-    np.testing.assert_allclose(outputs["act"]["actions"], wanted["actions"], atol=1e-5)
-    np.testing.assert_allclose(outputs["value"]["values"], wanted["values"], atol=1e-5)
+    np.testing.assert_allclose(outputs["act"]["actions"], wanted["actions"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(outputs["value"]["values"], wanted["values"], rtol=1e-5, atol=1e-5)
     sampled = agent.predict(inputs, stochastic=True, seed=7)
-    np.testing.assert_allclose(outputs["act_stochastic"]["actions"], sampled, atol=1e-5)
+    np.testing.assert_allclose(outputs["act_stochastic"]["actions"], sampled, rtol=1e-5, atol=1e-5)
     assert set(outputs["distribution"]) == set(wanted) - {"actions", "values"}
     for name, found in outputs["distribution"].items():
-        np.testing.assert_allclose(found, wanted[name], atol=1e-5)
+        np.testing.assert_allclose(found, wanted[name], rtol=1e-5, atol=1e-5)
 
 
 def test_tensorflow_alone_loads_and_runs_it(gaussian_agent, tmp_path, observations, expected):

@@ -71,7 +71,7 @@ def test_the_mode_is_that_of_the_agent_for_any_batch_size(exported, loaded, obse
     agent, inputs = exported[0], observations(count)
     for name in ("act", "serving_default"):
         actions = loaded.signatures[name](observations=tf.constant(inputs))["actions"]
-        np.testing.assert_allclose(actions, agent.predict(inputs), atol=1e-5)
+        np.testing.assert_allclose(actions, agent.predict(inputs), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 3, 17])
@@ -80,7 +80,7 @@ def test_samples_are_those_of_the_agent_for_any_batch_size(exported, loaded, obs
     for seed in (0, 9):
         arguments = {"observations": tf.constant(inputs), "seed": tf.constant([seed, 0])}
         actions = loaded.signatures["act_stochastic"](**arguments)["actions"]
-        np.testing.assert_allclose(actions, agent.predict(inputs, stochastic=True, seed=seed), atol=1e-5)
+        np.testing.assert_allclose(actions, agent.predict(inputs, stochastic=True, seed=seed), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 3, 17])
@@ -90,7 +90,7 @@ def test_values_are_those_of_the_agent_in_units_of_the_environment_for_any_batch
     inputs = observations(count)
     values = loaded.signatures["value"](observations=tf.constant(inputs))["values"]
     assert values.shape == [count]
-    np.testing.assert_allclose(values, expected(exported[0], inputs)["values"], atol=1e-5)
+    np.testing.assert_allclose(values, expected(exported[0], inputs)["values"], rtol=1e-5, atol=1e-5)
     assert np.abs(values - exported[0].value_function(inputs)).max() > 0.1
 
 
@@ -107,7 +107,7 @@ def test_the_distribution_is_that_of_the_policy_parameter_by_parameter(exported,
         wanted = {"logits" if isinstance(agent.policy, CategoricalPolicy) else "parameters": parameters}
     assert set(found) == set(wanted)
     for name, value in wanted.items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5)
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_actions_and_another_seed_others(loaded, observations):
@@ -161,7 +161,7 @@ def test_an_export_stays_as_it_is_when_the_agent_learns_on(tmp_path, make_agent,
     folder = agent.export(tmp_path)
     agent.policy.output_layer.bias.assign([9.0, 9.0])
     actions = tf.saved_model.load(folder).signatures["act"](observations=tf.constant(inputs))["actions"]
-    np.testing.assert_allclose(actions, before, atol=1e-5)
+    np.testing.assert_allclose(actions, before, rtol=1e-5, atol=1e-5)
 
 
 def run_saved_model_cli(folder, signature, output, *inputs):
@@ -198,7 +198,9 @@ def test_the_session_loader_of_tensorflow_serving_runs_it(
             files.append(f"seed={tmp_path}/seed.npy")
         name, result = run_saved_model_cli(folder, signature, tmp_path / signature, *files)
         assert name == {"value": "values", "distribution": "logits"}.get(signature, "actions")
-        np.testing.assert_allclose(result, sampled if signature == "act_stochastic" else wanted[name], atol=1e-5)
+        np.testing.assert_allclose(
+            result, sampled if signature == "act_stochastic" else wanted[name], rtol=1e-5, atol=1e-5
+        )
 
 
 def test_versions_are_numbered_and_nothing_half_written_is_left(tmp_path, make_agent):
