@@ -197,6 +197,7 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
             num_steps=settings.advantages.num_steps,
             backend=settings.environment.backend,
             env_timeout=settings.environment.env_timeout,
+            stagger_resets=settings.environment.stagger_resets,
             seed=settings.run.seed,
             verbose=0 if settings.run.quiet else 1,
             max_faults=settings.run.max_faults,

@@ -1,12 +1,20 @@
 """Vector environments: making them, and refusing those that would be misread."""
 
 from tf_trpo.environments.failures import EnvironmentFailedError, InvalidStepError
-from tf_trpo.environments.vector import VectorBackend, make_vector_environment, open_vector_environment
+from tf_trpo.environments.vector import (
+    VectorBackend,
+    can_reset_one,
+    make_vector_environment,
+    open_vector_environment,
+    reset_one,
+)
 
 __all__ = [
     "EnvironmentFailedError",
     "InvalidStepError",
     "VectorBackend",
+    "can_reset_one",
     "make_vector_environment",
     "open_vector_environment",
+    "reset_one",
 ]

@@ -64,19 +64,23 @@ class BareSyncVectorEnv(SyncVectorEnv):
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """As Gymnasium's, with an empty dictionary of infos."""
+        chosen = np.ones(self.num_envs, bool)
         if options and "reset_mask" in options:
-            return super().reset(seed=seed, options=options)
+            chosen = _checked_mask(options["reset_mask"], self.num_envs)
+            options = {name: value for name, value in options.items() if name != "reset_mask"}
         seeds = (
             [None if seed is None else seed + i for i in range(self.num_envs)] if not isinstance(seed, list) else seed
         )
         for i, (env, own_seed) in enumerate(zip(self.envs, seeds, strict=True)):
+            if not chosen[i]:
+                continue
             try:
                 observation, _ = env.reset(seed=own_seed, options=options)
             except (Exception, SystemExit) as error:
                 raise raised(i, error) from error
             self._keep(i, observation)
-        self._terminations[:] = self._truncations[:] = False
-        self._autoreset_envs = np.zeros(self.num_envs, bool)
+        self._terminations[chosen] = self._truncations[chosen] = False
+        self._autoreset_envs = self._autoreset_envs & ~chosen
         return self._together(), {}
 
     def _keep(self, i: int, observation: Any) -> None:
@@ -97,3 +101,9 @@ class BareSyncVectorEnv(SyncVectorEnv):
             except (TypeError, ValueError, LookupError, AttributeError) as error:
                 raise InvalidStepError(f"an observation is not of its space: {described(error)}") from None
         return copy.deepcopy(self._observations) if self.copy else self._observations
+
+
+def _checked_mask(mask: Any, num_envs: int) -> np.ndarray:
+    if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (num_envs,) or not mask.any():
+        raise ValueError(f"reset_mask must be a boolean array [{num_envs}] that chooses an environment, got {mask!r}")
+    return mask

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers.vector import FlattenObservation
 
 from tf_trpo.environments.failures import EnvironmentFailedError, described
@@ -83,6 +83,26 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
     finally:
         if not isinstance(environment, VectorEnv):
             environments.close()
+
+
+def can_reset_one(environments: VectorEnv) -> bool:
+    """Whether one environment can be reset while the others go on: Gymnasium's vectors can, EnvPool cannot."""
+    return isinstance(environments.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+
+
+def reset_one(environments: VectorEnv, index: int) -> np.ndarray:
+    """Begin a new episode in one environment, by its own random numbers; the others go on.
+
+    Args:
+      environments: for which `can_reset_one`, reset before.
+      index: which one, from 0 on.
+
+    Returns:
+      Its first observation.
+    """
+    chosen = np.arange(environments.num_envs) == index
+    observations, _ = environments.reset(options={"reset_mask": chosen})
+    return np.asarray(observations[index])
 
 
 def _checked(environments: VectorEnv) -> VectorEnv:
