@@ -43,6 +43,7 @@ SETTINGS = {
     "chunk_size": 200,
     "max_faults": 4,
     "env_timeout": 77.0,
+    "stagger_resets": True,
     "hidden_sizes": [8, 6],
     "activation": "relu",
     "normalize_observations": False,

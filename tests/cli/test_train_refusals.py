@@ -206,6 +206,12 @@ def test_an_environment_that_envpool_does_not_have_is_refused_before_a_folder_is
     assert not list(workplace.iterdir())
 
 
+def test_resets_that_envpool_cannot_stagger_are_refused_before_a_folder_is_made(refused, workplace):
+    error = refused("train", "--stagger-resets", "--backend", "envpool")
+    assert "--no-stagger-resets" in error
+    assert list(workplace.iterdir()) == []
+
+
 def test_an_environment_that_is_another_one_in_envpool_is_refused_before_a_folder_is_made(
     registered, refused, workplace
 ):

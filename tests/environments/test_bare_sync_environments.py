@@ -36,6 +36,36 @@ def test_steps_are_those_of_gymnasium(name, num_envs):
     assert endings >= 3
 
 
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_resets_of_some_are_those_of_gymnasium(name):
+    def make():
+        return gym.make(name, **ENVIRONMENTS[name])
+
+    own = BareSyncVectorEnv([make] * 4, copy=False)
+    gymnasium = SyncVectorEnv([make] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
+    np.testing.assert_array_equal(own.reset(seed=3)[0], gymnasium.reset(seed=3)[0])
+    own.action_space.seed(0)
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        chosen = rng.random(4) < 0.3
+        chosen[rng.integers(4)] = True
+        # Gymnasium takes the mask out of the options.
+        mine, theirs = (vector.reset(options={"reset_mask": chosen})[0] for vector in (own, gymnasium))
+        np.testing.assert_array_equal(mine, theirs)
+        for _ in range(3):
+            actions = own.action_space.sample()
+            for mine, theirs in zip(own.step(actions)[:4], gymnasium.step(actions)[:4], strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("mask", [[True, False], np.array([1, 0]), np.array([True]), np.array([False, False])])
+def test_a_mask_that_chooses_nothing_is_refused(mask):
+    environments = BareSyncVectorEnv([lambda: gym.make("CartPole-v1")] * 2)
+    environments.reset(seed=0)
+    with pytest.raises(ValueError, match="reset_mask must be a boolean array"):
+        environments.reset(options={"reset_mask": mask})
+
+
 def test_only_observations_are_shared_between_steps_and_only_if_asked():
     for copy in (False, True):
         environments = BareSyncVectorEnv([lambda: gym.make("CartPole-v1")] * 2, copy=copy)

@@ -159,6 +159,8 @@ def _check_ranges(settings: TrainSettings) -> None:
     for name, (value, lowest) in at_least.items():
         if not value >= lowest:
             raise UsageError(f"{name} must be at least {lowest}, got {value}")
+    if settings.environment.stagger_resets and settings.environment.backend == "envpool":
+        raise UsageError("stagger_resets: EnvPool cannot begin an episode in one environment: --no-stagger-resets")
     if not 0 <= settings.run.seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.run.seed}")
     positive: dict[str, float | None] = {

@@ -1,0 +1,207 @@
+"""Environments whose episodes all last until one time limit begin at different times, if asked to."""
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+
+from tf_trpo.callbacks import Checkpoint
+from tf_trpo.environments import can_reset_one, make_vector_environment, reset_one
+from tf_trpo.rollouts import Collector
+from tf_trpo.rollouts.actor import Actions
+
+NUM_ENVS, NUM_STEPS, LIMIT = 4, 12, 40
+SIZES = {"num_envs": NUM_ENVS, "num_steps": NUM_STEPS, "verbose": 0}
+
+
+class Clock(gym.Env):
+    """Observes (number of the episode, its steps so far), and pays those; goes on until a time limit."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,))
+    action_space = gym.spaces.Box(-1, 1, (1,))
+    episode = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode, self.time = self.episode + 1, 0
+        return np.float32([self.episode, 0]), {}
+
+    def step(self, action):
+        self.time += 1
+        if not np.isfinite(action).all():
+            raise ValueError("no action")
+        return np.float32([self.episode, self.time]), float(self.time), False, self.time == LIMIT, {}
+
+
+class Rollouts(keras.callbacks.Callback):
+    """Keeps each iteration's rollout, and the returns that the rewards are scaled by."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(self.model.rollout)
+
+
+def fit(agent, iterations, environment=Clock, **settings):
+    rollouts = Rollouts()
+    callbacks = [rollouts, *settings.pop("callbacks", ())]
+    steps = iterations * NUM_ENVS * NUM_STEPS - NUM_ENVS * NUM_STEPS // 2
+    history = agent.fit(environment, steps, callbacks=callbacks, **SIZES, **settings)
+    return rollouts.seen, history.history
+
+
+def row_by_row(iterations, staggered):
+    """(episode, steps so far, valid) of every row of every environment, by a plain loop."""
+    rows = np.zeros((iterations, NUM_STEPS, NUM_ENVS, 3))
+    for column in range(NUM_ENVS):
+        episode, time, ended = 1, 0, False
+        for iteration in range(iterations):
+            if staggered and iteration == column > 0:
+                episode, time, ended = episode + 1, 0, False
+            for row in range(NUM_STEPS):
+                rows[iteration, row, column] = episode, time, not ended
+                episode, time = (episode + 1, 0) if ended else (episode, time + 1)
+                ended = time == LIMIT
+    return rows
+
+
+@pytest.mark.parametrize("staggered", [False, True])
+def test_every_row_is_of_the_episode_that_it_should_be(make_agent, staggered):
+    rollouts, _ = fit(make_agent(Clock), 9, stagger_resets=staggered)
+    expected = row_by_row(9, staggered)
+    for rollout, rows in zip(rollouts, expected, strict=True):
+        np.testing.assert_array_equal(rollout.observations[:-1], rows[..., :2])
+        np.testing.assert_array_equal(rollout.valid, rows[..., 2])
+    ages = rollouts[-1].observations[0, :, 1]
+    assert len(set(ages)) == (NUM_ENVS if staggered else 1)
+
+
+def test_what_a_cut_episode_returned_is_not_reported(make_agent):
+    _, history = fit(make_agent(Clock), 9, stagger_resets=True)
+    # An episode up to the limit pays 1 + 2 + ... + LIMIT, and no other is counted.
+    assert history["rollout/ep_len_mean"][-1] == LIMIT
+    assert history["rollout/ep_rew_mean"][-1] == LIMIT * (LIMIT + 1) / 2
+
+
+def test_the_rewards_scale_begins_anew_with_a_cut_episode(make_agent):
+    gamma, agent = 0.9, make_agent(Clock, gamma=0.9)
+    rollouts, _ = fit(agent, 6, stagger_resets=True)
+    returns = []
+    for column in range(NUM_ENVS):
+        total = 0.0
+        for iteration, rollout in enumerate(rollouts):
+            total = 0.0 if iteration == column > 0 else total
+            for row in range(NUM_STEPS):
+                if rollout.valid[row, column]:
+                    total = gamma * total + rollout.rewards[row, column]
+                    returns.append(total)
+                    total = 0.0 if rollout.truncated[row, column] else total
+    scaled = agent.return_scale(np.float32(1.0)).numpy()
+    np.testing.assert_allclose(scaled, 1 / np.std(returns), rtol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_one_environment_begins_anew_and_the_others_go_on(backend):
+    def feedback(observations, noise):
+        actions = (observations[:, 1:2] + noise[:, None]).astype(np.float32)
+        return Actions(actions, actions.clip(-2, 2))
+
+    collected = []
+    for restarted in (None, 1):
+        environments = make_vector_environment("Pendulum-v1", 3, backend=backend)
+        collector = Collector(environments, feedback, seed=3)
+        noise = np.random.default_rng(1).random((2, 7, 3))
+        rollouts = [collector.collect(noise[0])]
+        if restarted is not None:
+            collector.restart_one(restarted)
+        collected.append([*rollouts, collector.collect(noise[1])])
+        environments.close()
+    (first, plain), (same, cut) = collected
+    for one, other in zip(first, same, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(cut.observations[:, [0, 2]], plain.observations[:, [0, 2]])
+    assert (cut.observations[0, 1] != plain.observations[0, 1]).any()
+    # A pendulum begins with a speed of at most 1.
+    assert abs(cut.observations[0, 1, 2]) <= 1
+    assert cut.valid.all()
+
+
+def test_an_episode_that_has_just_ended_leaves_no_empty_row():
+    environments = make_vector_environment(lambda: gym.wrappers.TimeLimit(Clock(), 5), 2)
+    collector = Collector(environments, lambda observations, noise: Actions(noise, noise), seed=0)
+    collector.collect(np.zeros((5, 2, 1), np.float32))
+    assert collector.just_ended.all()
+    collector.restart_one(1)
+    np.testing.assert_array_equal(collector.collect(np.zeros((3, 2, 1), np.float32)).valid[0], [False, True])
+
+
+def test_a_fit_that_is_broken_off_while_resets_are_staggered_goes_on_bit_for_bit(
+    make_agent, tmp_path, assert_same_weights
+):
+    class BreakOff(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    whole = make_agent("Pendulum-v1")
+    expected, _ = fit(whole, 6, "Pendulum-v1", stagger_resets=True)
+    checkpoint = Checkpoint(tmp_path, 1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_agent("Pendulum-v1"), 6, "Pendulum-v1", stagger_resets=True, callbacks=[checkpoint, BreakOff()])
+    resumed = make_agent("Pendulum-v1")
+    rollouts, _ = fit(resumed, 6, "Pendulum-v1", stagger_resets=True, resume_from=tmp_path)
+    assert len(rollouts) == 4
+    np.testing.assert_array_equal(rollouts[-1].observations, expected[-1].observations)
+    assert_same_weights(resumed.get_weights(), whole.get_weights())
+
+
+def test_after_a_rollout_that_is_not_finite_resets_are_staggered_again(make_agent):
+    class Fails(Clock):
+        made = []
+
+        def __init__(self):
+            self.made.append(self)
+
+        def step(self, action):
+            observation, reward, *rest = super().step(action)
+            first = self is self.made[0] and (self.episode, self.time) == (2, 20)
+            return observation, float("nan") if first else reward, *rest
+
+    Fails.made = []
+    rollouts, history = fit(make_agent(Clock), 12, Fails, stagger_resets=True)
+    assert history["train/faults"][-1] == 1
+    failed = history["train/faults"].index(1)
+    for column in range(1, NUM_ENVS):
+        assert rollouts[failed + column].observations[0, column, 1] == 0
+    assert len(set(rollouts[-1].observations[0, :, 1])) == NUM_ENVS
+
+
+def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
+    class Together(gym.vector.VectorEnv):
+        num_envs = 2
+        metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
+        single_observation_space, single_action_space = Clock.observation_space, Clock.action_space
+        observation_space = gym.vector.utils.batch_space(Clock.observation_space, 2)
+        action_space = gym.vector.utils.batch_space(Clock.action_space, 2)
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros((2, 2), np.float32), {}
+
+    assert not can_reset_one(Together())
+    with pytest.raises(ValueError, match="stagger_resets needs environments that can be reset one by one"):
+        make_agent(Clock).fit(Together(), 100, stagger_resets=True, verbose=0)
+
+
+def test_one_that_cannot_be_reset_is_named():
+    class Once(Clock):
+        def reset(self, *, seed=None, options=None):
+            if self.episode == 1:
+                raise RuntimeError("the door is shut")
+            return super().reset(seed=seed, options=options)
+
+    environments = make_vector_environment(Once, 2)
+    environments.reset(seed=0)
+    with pytest.raises(RuntimeError, match="environment 1 raised RuntimeError: the door is shut"):
+        reset_one(environments, 1)
