@@ -158,18 +158,17 @@ def test_a_fit_that_is_broken_off_while_resets_are_staggered_goes_on_bit_for_bit
 
 
 def test_after_a_rollout_that_is_not_finite_resets_are_staggered_again(make_agent):
-    class Fails(Clock):
-        made = []
+    made = []
 
+    class Fails(Clock):
         def __init__(self):
-            self.made.append(self)
+            made.append(self)
 
         def step(self, action):
             observation, reward, *rest = super().step(action)
-            first = self is self.made[0] and (self.episode, self.time) == (2, 20)
-            return observation, float("nan") if first else reward, *rest
+            fails = self is made[0] and (self.episode, self.time) == (2, 20)
+            return observation, float("nan") if fails else reward, *rest
 
-    Fails.made = []
     rollouts, history = fit(make_agent(Clock), 12, Fails, stagger_resets=True)
     assert history["train/faults"][-1] == 1
     failed = history["train/faults"].index(1)
@@ -181,10 +180,12 @@ def test_after_a_rollout_that_is_not_finite_resets_are_staggered_again(make_agen
 def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
     class Together(gym.vector.VectorEnv):
         num_envs = 2
-        metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
         single_observation_space, single_action_space = Clock.observation_space, Clock.action_space
         observation_space = gym.vector.utils.batch_space(Clock.observation_space, 2)
         action_space = gym.vector.utils.batch_space(Clock.action_space, 2)
+
+        def __init__(self):
+            self.metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
 
         def reset(self, *, seed=None, options=None):
             return np.zeros((2, 2), np.float32), {}
