@@ -43,7 +43,7 @@ SETTINGS = {
     "chunk_size": 200,
     "max_faults": 4,
     "env_timeout": 77.0,
-    "stagger_resets": True,
+    "restart_every": 7,
     "hidden_sizes": [8, 6],
     "activation": "relu",
     "normalize_observations": False,

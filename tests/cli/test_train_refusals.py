@@ -13,6 +13,7 @@ from tf_trpo.cli.settings import TrainSettings
 ROOT = Path(__file__).parents[2]
 OUT_OF_RANGE = {
     "num_envs": ["0", "-1"],
+    "restart_every": ["-1"],
     "num_steps": ["0", "-1"],
     "total_steps": ["0", "-1"],
     "seed": ["-1", str(2**31)],
@@ -206,9 +207,9 @@ def test_an_environment_that_envpool_does_not_have_is_refused_before_a_folder_is
     assert not list(workplace.iterdir())
 
 
-def test_resets_that_envpool_cannot_stagger_are_refused_before_a_folder_is_made(refused, workplace):
-    error = refused("train", "--stagger-resets", "--backend", "envpool")
-    assert "--no-stagger-resets" in error
+def test_restarts_that_envpool_cannot_make_are_refused_before_a_folder_is_made(refused, workplace):
+    error = refused("train", "--restart-every", "4", "--backend", "envpool")
+    assert "--restart-every 0" in error
     assert list(workplace.iterdir()) == []
 
 

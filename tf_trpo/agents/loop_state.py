@@ -23,7 +23,6 @@ class LoopState(NamedTuple):
       start_iterations: its iterations, likewise.
       elapsed: seconds of training until now.
       faults: numbers that were not finite, so far.
-      restarted_at: the iteration before which all environments last began new episodes.
       discounted_returns: float32 [B], of the episodes so far, for the scale of the rewards.
       observations: float32 [B, ...], where the next rollout begins.
       just_ended: bool [B], whether an episode ended with the last step.
@@ -40,7 +39,6 @@ class LoopState(NamedTuple):
     start_iterations: int
     elapsed: float
     faults: int
-    restarted_at: int
     discounted_returns: np.ndarray
     observations: np.ndarray
     just_ended: np.ndarray
@@ -77,7 +75,6 @@ class LoopState(NamedTuple):
             "start_iterations": int,
             "elapsed": float,
             "faults": int,
-            "restarted_at": int,
         }
         numbers = dict(plain)
         environments, environment = numbers.pop("environments", None), numbers.pop("environment", None)

@@ -19,7 +19,7 @@ from tf_trpo.agents.checkpoints import Checkpoint, CheckpointError
 from tf_trpo.agents.faults import FaultLog, TrainingFailedError, update_faults
 from tf_trpo.agents.loop_state import LoopState
 from tf_trpo.callbacks import Progress, ReleasesResources, SavesOnFailure
-from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, can_reset_one
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, can_reset_some
 from tf_trpo.environments.state import can_save_state, load_state, save_state
 from tf_trpo.rollouts import (
     Collector,
@@ -53,11 +53,11 @@ class TrainingLoop:
       num_steps: rows of a rollout.
       seed: of environments, actions and minibatches.
       max_faults: numbers that are not finite, in a row, at which training ends, >= 1.
-      stagger_resets: let environment k begin another episode after k rollouts, so that not all begin at once.
+      restart_every: rollouts after which an environment begins another episode, each in its turn; 0 for never, >= 0.
       resumed: the checkpoint to go on from. Environments whose state it has not are reset.
 
     Raises:
-      ValueError: resets are to be staggered, and these environments can only be reset together.
+      ValueError: restart_every is negative, or these environments can only be reset together.
       CheckpointError: it is one of another loop; the agent is as it was.
 
     Attributes:
@@ -73,12 +73,14 @@ class TrainingLoop:
         num_steps: int,
         seed: int,
         max_faults: int,
-        stagger_resets: bool = False,
+        restart_every: int = 0,
         resumed: Checkpoint | None = None,
     ) -> None:
         num_envs = environments.num_envs
-        if stagger_resets and not can_reset_one(environments):
-            raise ValueError("stagger_resets needs environments that can be reset one by one: backend sync or async")
+        if restart_every < 0:
+            raise ValueError(f"restart_every must not be negative, got {restart_every}")
+        if restart_every and not can_reset_some(environments):
+            raise ValueError("restart_every needs environments that can be reset one by one: backend sync or async")
         self._agent = agent
         self._environments = environments
         self._environment = environment
@@ -91,7 +93,7 @@ class TrainingLoop:
         self._actor = make_actor(agent.policy, num_envs)
         self._faults = FaultLog(max_faults)
         self._environments_whole = True
-        self._stagger_resets, self._restarted_at = stagger_resets, iteration
+        self._restart_every = restart_every
         self._collector = Collector(environments, self._actor, seed=self._reset_seeds(iteration))
         self._discounted_returns = tf.zeros([num_envs])
         self.rollout: Rollout | None = None
@@ -161,7 +163,6 @@ class TrainingLoop:
             start_iterations=self._start_iterations,
             elapsed=report.elapsed,
             faults=self._faults.total,
-            restarted_at=self._restarted_at,
             discounted_returns=np.array(self._discounted_returns),
             observations=collector.observations.copy(),
             just_ended=collector.just_ended.copy(),
@@ -202,7 +203,6 @@ class TrainingLoop:
             load_state(self._environments, state.environments)
         except (ValueError, RecursionError, OverflowError) as error:
             raise CheckpointError(f"{checkpoint.path} is no checkpoint of this fit: {error}") from error
-        self._restarted_at = state.restarted_at
         self._collector.observations, self._collector.just_ended = state.observations, state.just_ended
         self._discounted_returns = tf.constant(state.discounted_returns)
         self._report.tracker.returns, self._report.tracker.lengths = state.episode_returns, state.episode_lengths
@@ -213,8 +213,8 @@ class TrainingLoop:
         # Just before they are used: a callback may have set them, such as one that restores a backup.
         self._actor.update_weights()
         self.rollout = None
-        if self._stagger_resets:
-            self._restart_one(iteration - self._restarted_at)
+        if self._restart_every and iteration > self._start_iterations:
+            self._restart_in_turn(iteration - self._start_iterations)
         self.rollout = rollout = self._rollout(iteration, noise)
         orders = agent.learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
         metrics, self._discounted_returns = agent.learner.update(rollout, self._discounted_returns, orders)
@@ -232,14 +232,15 @@ class TrainingLoop:
             "train/faults": self._faults.total,
         }
 
-    def _restart_one(self, index: int) -> None:
-        """Cut the episode of an environment, if it is one after the first: what it returned is not reported."""
-        if not 0 < index < self._environments.num_envs:
+    def _restart_in_turn(self, iteration: int) -> None:
+        """Begin new episodes in every restart_every-th environment; what the cut ones returned is not reported."""
+        chosen = (np.arange(self._environments.num_envs) - iteration) % self._restart_every == 0
+        if not chosen.any():
             return
-        self._collector.restart_one(index)
-        self._report.tracker.cut(index)
-        others = np.arange(self._environments.num_envs) != index
-        self._discounted_returns = tf.where(others, self._discounted_returns, 0.0)
+        self._collector.restart_some(chosen)
+        for column in np.flatnonzero(chosen):
+            self._report.tracker.cut(column)
+        self._discounted_returns = tf.where(chosen, 0.0, self._discounted_returns)
 
     def _rollout(self, iteration: int, noise: np.ndarray) -> Rollout:
         """The first rollout of sound numbers; after one with others, all environments begin new episodes."""
@@ -252,7 +253,6 @@ class TrainingLoop:
                     self._faults.record([str(fault)], iteration=iteration, steps=steps)
                     self._faults.check()
                 self._collector.restart(self._reset_seeds(iteration, attempt))
-                self._restarted_at = iteration
             except EnvironmentFailedError as failure:
                 where = f"of the rollout of iteration {iteration}, after {steps} steps"
                 raise EnvironmentFailedError(f"{failure} {where}") from failure

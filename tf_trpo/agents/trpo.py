@@ -200,7 +200,7 @@ class TRPO(keras.Model):
         callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
         verbose: int = 1,
         max_faults: int = 10,
-        stagger_resets: bool = False,
+        restart_every: int = 0,
         resume_from: str | os.PathLike[str] | None = None,
     ) -> keras.callbacks.History:
         """Train for at least `total_steps` environment steps, in whole iterations.
@@ -222,10 +222,12 @@ class TRPO(keras.Model):
           max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1.
             Nothing is learned from such a rollout, and such a part of an update changes nothing; each is a
             warning of the logger "tf_trpo" and counted in the logs as train/faults.
-          stagger_resets: let environment k begin another episode after k rollouts, k = 1 to num_envs - 1. Episodes
-            that all last until the same time limit would else begin at once for ever, and a rollout shorter than
-            they are show one part of them only: Bharthulwar et al., Staggered Environment Resets Improve Massively
-            Parallel On-Policy Reinforcement Learning (2025). Backends "sync" and "async".
+          restart_every: rollouts after which an environment begins another episode, each environment in its turn;
+            0: only when one ends. Episodes that all last until the same time limit would else begin at once for
+            ever, and rollouts shorter than they are show one part of them at a time (Bharthulwar et al., Staggered
+            Environment Resets Improve Massively Parallel On-Policy Reinforcement Learning, 2025). The return of
+            an episode that is cut is bootstrapped and not reported, so let restart_every rollouts be longer than an
+            episode. Backends "sync" and "async".
           resume_from: folder of checkpoints that a `tf_trpo.callbacks.Checkpoint` has written during a fit
             with the same arguments: the fit goes on from the newest whole one, as if it had never ended; or
             one of them, DIRECTORY/steps-N.
@@ -257,7 +259,7 @@ class TRPO(keras.Model):
                 num_steps=num_steps,
                 seed=seed,
                 max_faults=max_faults,
-                stagger_resets=stagger_resets,
+                restart_every=restart_every,
                 resumed=resumed,
             )
             callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks

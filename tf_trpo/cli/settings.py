@@ -26,8 +26,8 @@ class EnvironmentSettings:
     """How: in this process, in a process each, or by EnvPool (an extra)."""
     env_timeout: float = 300.0
     """Seconds that a step of all environments may take with the backend async."""
-    stagger_resets: bool = False
-    """Let environment k begin another episode after k rollouts: those up to a time limit else all begin at once."""
+    restart_every: int = 0
+    """Rollouts after which an environment begins another episode, each in its turn; 0: only when one ends."""
 
 
 @dataclasses.dataclass(frozen=True)

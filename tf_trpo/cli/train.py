@@ -142,6 +142,7 @@ def _check_ranges(settings: TrainSettings) -> None:
     """Ranges that no constructor checks."""
     at_least = {
         "num_envs": (settings.environment.num_envs, 1),
+        "restart_every": (settings.environment.restart_every, 0),
         "num_steps": (settings.advantages.num_steps, 1),
         "total_steps": (settings.run.total_steps, 1),
         "eval_every": (settings.run.eval_every, 0),
@@ -159,8 +160,8 @@ def _check_ranges(settings: TrainSettings) -> None:
     for name, (value, lowest) in at_least.items():
         if not value >= lowest:
             raise UsageError(f"{name} must be at least {lowest}, got {value}")
-    if settings.environment.stagger_resets and settings.environment.backend == "envpool":
-        raise UsageError("stagger_resets: EnvPool cannot begin an episode in one environment: --no-stagger-resets")
+    if settings.environment.restart_every and settings.environment.backend == "envpool":
+        raise UsageError("restart_every: EnvPool cannot begin an episode in one environment: --restart-every 0")
     if not 0 <= settings.run.seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.run.seed}")
     positive: dict[str, float | None] = {
@@ -199,7 +200,7 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
             num_steps=settings.advantages.num_steps,
             backend=settings.environment.backend,
             env_timeout=settings.environment.env_timeout,
-            stagger_resets=settings.environment.stagger_resets,
+            restart_every=settings.environment.restart_every,
             seed=settings.run.seed,
             verbose=0 if settings.run.quiet else 1,
             max_faults=settings.run.max_faults,

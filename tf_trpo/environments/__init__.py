@@ -3,18 +3,18 @@
 from tf_trpo.environments.failures import EnvironmentFailedError, InvalidStepError
 from tf_trpo.environments.vector import (
     VectorBackend,
-    can_reset_one,
+    can_reset_some,
     make_vector_environment,
     open_vector_environment,
-    reset_one,
+    reset_some,
 )
 
 __all__ = [
     "EnvironmentFailedError",
     "InvalidStepError",
     "VectorBackend",
-    "can_reset_one",
+    "can_reset_some",
     "make_vector_environment",
     "open_vector_environment",
-    "reset_one",
+    "reset_some",
 ]

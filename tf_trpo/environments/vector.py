@@ -85,24 +85,24 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
             environments.close()
 
 
-def can_reset_one(environments: VectorEnv) -> bool:
-    """Whether one environment can be reset while the others go on: Gymnasium's vectors can, EnvPool cannot."""
+def can_reset_some(environments: VectorEnv) -> bool:
+    """Whether some environments can be reset while the others go on: Gymnasium's vectors can, EnvPool cannot."""
     return isinstance(environments.unwrapped, SyncVectorEnv | AsyncVectorEnv)
 
 
-def reset_one(environments: VectorEnv, index: int) -> np.ndarray:
-    """Begin a new episode in one environment, by its own random numbers; the others go on.
+def reset_some(environments: VectorEnv, chosen: np.ndarray) -> np.ndarray:
+    """Begin new episodes in some environments, by their own random numbers; the others go on.
 
     Args:
-      environments: for which `can_reset_one`, reset before.
-      index: which one, from 0 on.
+      environments: for which `can_reset_some`, reset before.
+      chosen: bool [B], with one at least.
 
     Returns:
-      Its first observation.
+      The observations [B, ...] of all of them.
     """
-    chosen = np.arange(environments.num_envs) == index
+    # Gymnasium takes the mask out of the options.
     observations, _ = environments.reset(options={"reset_mask": chosen})
-    return np.asarray(observations[index])
+    return np.asarray(observations)
 
 
 def _checked(environments: VectorEnv) -> VectorEnv:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, reset_one
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, reset_some
 from tf_trpo.environments.failures import described
 from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.rollout import Rollout
@@ -47,21 +47,21 @@ class Collector:
             self.observations = np.array(observations, np.float32)
         self.just_ended = np.zeros(self._environments.num_envs, bool)
 
-    def restart_one(self, index: int) -> None:
-        """Begin a new episode in one environment, between two rollouts; the others go on.
+    def restart_some(self, chosen: np.ndarray) -> None:
+        """Begin new episodes in the chosen environments, bool [B], between two rollouts; the others go on.
 
-        What it did until now counts as cut off where the last rollout ended: its value there is bootstrapped.
+        The old ones were cut off where the last rollout ended, as all are there: their value was bootstrapped.
 
         Raises:
-          EnvironmentFailedError: the environment cannot be reset.
+          EnvironmentFailedError: an environment cannot be reset.
         """
         try:
-            observation = reset_one(self._environments, index)
+            observations = reset_some(self._environments, chosen)
         except (Exception, SystemExit) as error:
             raise EnvironmentFailedError(f"{_reason(error)}, when reset") from error
         with np.errstate(over="ignore"):  # as in restart
-            self.observations[index] = observation
-        self.just_ended[index] = False
+            self.observations[chosen] = observations[chosen]
+        self.just_ended[chosen] = False
 
     def collect(self, noise: np.ndarray) -> Rollout:
         """Take one step in every environment for each row of noise.

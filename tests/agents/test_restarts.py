@@ -1,4 +1,4 @@
-"""Environments whose episodes all last until one time limit begin at different times, if asked to."""
+"""Environments begin another episode in their turn, so that those up to one time limit do not all begin at once."""
 
 import gymnasium as gym
 import keras
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tf_trpo.callbacks import Checkpoint
-from tf_trpo.environments import can_reset_one, make_vector_environment, reset_one
+from tf_trpo.environments import can_reset_some, make_vector_environment, reset_some
 from tf_trpo.rollouts import Collector
 from tf_trpo.rollouts.actor import Actions
 
@@ -34,7 +34,7 @@ class Clock(gym.Env):
 
 
 class Rollouts(keras.callbacks.Callback):
-    """Keeps each iteration's rollout, and the returns that the rewards are scaled by."""
+    """Keeps each iteration's rollout."""
 
     def __init__(self):
         super().__init__()
@@ -52,13 +52,21 @@ def fit(agent, iterations, environment=Clock, **settings):
     return rollouts.seen, history.history
 
 
-def row_by_row(iterations, staggered):
+# By restart_every, for each environment: the iterations, of the first nine, before which it begins anew.
+TURNS = {
+    0: ((), (), (), ()),
+    2: ((2, 4, 6, 8), (1, 3, 5, 7), (2, 4, 6, 8), (1, 3, 5, 7)),
+    5: ((5,), (1, 6), (2, 7), (3, 8)),
+}
+
+
+def row_by_row(every):
     """(episode, steps so far, valid) of every row of every environment, by a plain loop."""
-    rows = np.zeros((iterations, NUM_STEPS, NUM_ENVS, 3))
-    for column in range(NUM_ENVS):
+    rows = np.zeros((9, NUM_STEPS, NUM_ENVS, 3))
+    for column, turns in enumerate(TURNS[every]):
         episode, time, ended = 1, 0, False
-        for iteration in range(iterations):
-            if staggered and iteration == column > 0:
+        for iteration in range(9):
+            if iteration in turns:
                 episode, time, ended = episode + 1, 0, False
             for row in range(NUM_STEPS):
                 rows[iteration, row, column] = episode, time, not ended
@@ -67,19 +75,18 @@ def row_by_row(iterations, staggered):
     return rows
 
 
-@pytest.mark.parametrize("staggered", [False, True])
-def test_every_row_is_of_the_episode_that_it_should_be(make_agent, staggered):
-    rollouts, _ = fit(make_agent(Clock), 9, stagger_resets=staggered)
-    expected = row_by_row(9, staggered)
-    for rollout, rows in zip(rollouts, expected, strict=True):
+@pytest.mark.parametrize("every", TURNS)
+def test_every_row_is_of_the_episode_that_it_should_be(make_agent, every):
+    rollouts, _ = fit(make_agent(Clock), 9, restart_every=every)
+    for rollout, rows in zip(rollouts, row_by_row(every), strict=True):
         np.testing.assert_array_equal(rollout.observations[:-1], rows[..., :2])
         np.testing.assert_array_equal(rollout.valid, rows[..., 2])
     ages = rollouts[-1].observations[0, :, 1]
-    assert len(set(ages)) == (NUM_ENVS if staggered else 1)
+    assert len(set(ages)) == {0: 1, 2: 2, 5: NUM_ENVS}[every]
 
 
 def test_what_a_cut_episode_returned_is_not_reported(make_agent):
-    _, history = fit(make_agent(Clock), 9, stagger_resets=True)
+    _, history = fit(make_agent(Clock), 9, restart_every=5)
     # An episode up to the limit pays 1 + 2 + ... + LIMIT, and no other is counted.
     assert history["rollout/ep_len_mean"][-1] == LIMIT
     assert history["rollout/ep_rew_mean"][-1] == LIMIT * (LIMIT + 1) / 2
@@ -87,19 +94,17 @@ def test_what_a_cut_episode_returned_is_not_reported(make_agent):
 
 def test_the_rewards_scale_begins_anew_with_a_cut_episode(make_agent):
     gamma, agent = 0.9, make_agent(Clock, gamma=0.9)
-    rollouts, _ = fit(agent, 6, stagger_resets=True)
+    rollouts, _ = fit(agent, 9, restart_every=5)
     returns = []
-    for column in range(NUM_ENVS):
+    for column, turns in enumerate(TURNS[5]):
         total = 0.0
         for iteration, rollout in enumerate(rollouts):
-            total = 0.0 if iteration == column > 0 else total
-            for row in range(NUM_STEPS):
-                if rollout.valid[row, column]:
-                    total = gamma * total + rollout.rewards[row, column]
-                    returns.append(total)
-                    total = 0.0 if rollout.truncated[row, column] else total
-    scaled = agent.return_scale(np.float32(1.0)).numpy()
-    np.testing.assert_allclose(scaled, 1 / np.std(returns), rtol=1e-4)
+            total = 0.0 if iteration in turns else total
+            for row in np.flatnonzero(rollout.valid[:, column]):
+                total = gamma * total + rollout.rewards[row, column]
+                returns.append(total)
+                total = 0.0 if rollout.truncated[row, column] else total
+    np.testing.assert_allclose(agent.return_scale(np.float32(1.0)).numpy(), 1 / np.std(returns), rtol=1e-4)
 
 
 @pytest.mark.parametrize("backend", ["sync", "async"])
@@ -115,7 +120,7 @@ def test_one_environment_begins_anew_and_the_others_go_on(backend):
         noise = np.random.default_rng(1).random((2, 7, 3))
         rollouts = [collector.collect(noise[0])]
         if restarted is not None:
-            collector.restart_one(restarted)
+            collector.restart_some(np.arange(3) == restarted)
         collected.append([*rollouts, collector.collect(noise[1])])
         environments.close()
     (first, plain), (same, cut) = collected
@@ -133,31 +138,29 @@ def test_an_episode_that_has_just_ended_leaves_no_empty_row():
     collector = Collector(environments, lambda observations, noise: Actions(noise, noise), seed=0)
     collector.collect(np.zeros((5, 2, 1), np.float32))
     assert collector.just_ended.all()
-    collector.restart_one(1)
+    collector.restart_some(np.array([False, True]))
     np.testing.assert_array_equal(collector.collect(np.zeros((3, 2, 1), np.float32)).valid[0], [False, True])
 
 
-def test_a_fit_that_is_broken_off_while_resets_are_staggered_goes_on_bit_for_bit(
-    make_agent, tmp_path, assert_same_weights
-):
+def test_a_fit_that_is_broken_off_goes_on_with_the_same_turns_bit_for_bit(make_agent, tmp_path, assert_same_weights):
     class BreakOff(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             if epoch == 1:
                 raise KeyboardInterrupt
 
     whole = make_agent("Pendulum-v1")
-    expected, _ = fit(whole, 6, "Pendulum-v1", stagger_resets=True)
+    expected, _ = fit(whole, 6, "Pendulum-v1", restart_every=3)
     checkpoint = Checkpoint(tmp_path, 1)
     with pytest.raises(KeyboardInterrupt):
-        fit(make_agent("Pendulum-v1"), 6, "Pendulum-v1", stagger_resets=True, callbacks=[checkpoint, BreakOff()])
+        fit(make_agent("Pendulum-v1"), 6, "Pendulum-v1", restart_every=3, callbacks=[checkpoint, BreakOff()])
     resumed = make_agent("Pendulum-v1")
-    rollouts, _ = fit(resumed, 6, "Pendulum-v1", stagger_resets=True, resume_from=tmp_path)
+    rollouts, _ = fit(resumed, 6, "Pendulum-v1", restart_every=3, resume_from=tmp_path)
     assert len(rollouts) == 4
     np.testing.assert_array_equal(rollouts[-1].observations, expected[-1].observations)
     assert_same_weights(resumed.get_weights(), whole.get_weights())
 
 
-def test_after_a_rollout_that_is_not_finite_resets_are_staggered_again(make_agent):
+def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(make_agent):
     made = []
 
     class Fails(Clock):
@@ -166,14 +169,13 @@ def test_after_a_rollout_that_is_not_finite_resets_are_staggered_again(make_agen
 
         def step(self, action):
             observation, reward, *rest = super().step(action)
-            fails = self is made[0] and (self.episode, self.time) == (2, 20)
+            fails = self is made[0] and (self.episode, self.time) == (2, 10)
             return observation, float("nan") if fails else reward, *rest
 
-    rollouts, history = fit(make_agent(Clock), 12, Fails, stagger_resets=True)
+    rollouts, history = fit(make_agent(Clock), 12, Fails, restart_every=5)
     assert history["train/faults"][-1] == 1
     failed = history["train/faults"].index(1)
-    for column in range(1, NUM_ENVS):
-        assert rollouts[failed + column].observations[0, column, 1] == 0
+    assert not rollouts[failed].observations[0, :, 1].any()
     assert len(set(rollouts[-1].observations[0, :, 1])) == NUM_ENVS
 
 
@@ -190,9 +192,9 @@ def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
         def reset(self, *, seed=None, options=None):
             return np.zeros((2, 2), np.float32), {}
 
-    assert not can_reset_one(Together())
-    with pytest.raises(ValueError, match="stagger_resets needs environments that can be reset one by one"):
-        make_agent(Clock).fit(Together(), 100, stagger_resets=True, verbose=0)
+    assert not can_reset_some(Together())
+    with pytest.raises(ValueError, match="restart_every needs environments that can be reset one by one"):
+        make_agent(Clock).fit(Together(), 100, restart_every=3, verbose=0)
 
 
 def test_one_that_cannot_be_reset_is_named():
@@ -205,4 +207,9 @@ def test_one_that_cannot_be_reset_is_named():
     environments = make_vector_environment(Once, 2)
     environments.reset(seed=0)
     with pytest.raises(RuntimeError, match="environment 1 raised RuntimeError: the door is shut"):
-        reset_one(environments, 1)
+        reset_some(environments, np.array([False, True]))
+
+
+def test_a_number_out_of_range_is_refused(make_agent):
+    with pytest.raises(ValueError, match="restart_every must not be negative, got -1"):
+        make_agent(Clock).fit(Clock, 100, restart_every=-1, verbose=0)
