@@ -238,7 +238,7 @@ class TrainingLoop:
         if not chosen.any():
             return
         self._collector.restart_some(chosen)
-        for column in np.flatnonzero(chosen):
+        for column in np.flatnonzero(chosen).tolist():
             self._report.tracker.cut(column)
         self._discounted_returns = tf.where(chosen, 0.0, self._discounted_returns)
 
