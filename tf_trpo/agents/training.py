@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 import warnings
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,13 +16,12 @@ from gymnasium.vector import VectorEnv
 from tf_trpo.agents.checkpoints import Checkpoint, CheckpointError
 from tf_trpo.agents.faults import FaultLog, TrainingFailedError, update_faults
 from tf_trpo.agents.loop_state import LoopState
+from tf_trpo.agents.training_report import Report
 from tf_trpo.callbacks import Progress, ReleasesResources, SavesOnFailure
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, can_reset_some
 from tf_trpo.environments.state import can_save_state, load_state, save_state
 from tf_trpo.rollouts import (
     Collector,
-    Episode,
-    EpisodeTracker,
     Rollout,
     Stream,
     environment_seeds,
@@ -35,9 +32,6 @@ from tf_trpo.rollouts import (
 
 if TYPE_CHECKING:
     from tf_trpo.agents.trpo import TRPO
-
-_EPISODE_WINDOW = 100
-"""Episodes that the reported mean return and length are taken over, as Stable-Baselines3 does."""
 
 
 class TrainingLoop:
@@ -97,7 +91,7 @@ class TrainingLoop:
         self._collector = Collector(environments, self._actor, seed=self._reset_seeds(iteration))
         self._discounted_returns = tf.zeros([num_envs])
         self.rollout: Rollout | None = None
-        self._report = _Report(num_envs)
+        self._report = Report(num_envs)
         if resumed is not None:
             self._resume(resumed)
             # All of it is checked: the agent becomes the other one, or stays as it was.
@@ -277,41 +271,3 @@ def _check_resumed(
         state.check(shape, environments.num_envs)
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path} is no checkpoint of this fit: {error}") from error
-
-
-class _Report:
-    """What the logs say beside the update's own figures: the last episodes, and the time."""
-
-    def __init__(self, num_envs: int) -> None:
-        self.tracker = EpisodeTracker(num_envs)
-        self.episodes: deque[Episode] = deque(maxlen=_EPISODE_WINDOW)
-        self.first_steps: int | None = None
-        self._start: float | None = None
-        self._before = 0.0
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds of training, those before a resumption included."""
-        return self._before if self._start is None else self._before + time.perf_counter() - self._start
-
-    def resume(self, state: LoopState) -> None:
-        self.episodes.extend(Episode(float(total), int(length)) for total, length in state.episodes)
-        self.first_steps, self._before = state.start_steps, state.elapsed
-
-    def begin(self, steps: int) -> None:
-        """The first iteration is about to begin, after so many environment steps."""
-        self._start = time.perf_counter()
-        if self.first_steps is None:
-            self.first_steps = steps
-
-    def time_figures(self, steps: int) -> dict[str, float]:
-        assert self.first_steps is not None
-        elapsed = self.elapsed
-        return {"time/time_elapsed": elapsed, "time/fps": (steps - self.first_steps) / elapsed}
-
-    def episode_figures(self, rollout: Rollout) -> dict[str, float]:
-        for finished in self.tracker.finished(rollout):
-            self.episodes.extend(finished)
-        episodes = np.array(self.episodes, np.float64).reshape(-1, 2)
-        mean_return, mean_length = episodes.mean(axis=0) if len(episodes) else (math.nan, math.nan)
-        return {"rollout/ep_rew_mean": float(mean_return), "rollout/ep_len_mean": float(mean_length)}
