@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tf_trpo.agents import training
+from tf_trpo.agents import training_report
 from tf_trpo.results import CurvePoint, curve_of_episodes, learning_curve, on_windows
 from tf_trpo.results.curves import EPISODES
 
@@ -57,4 +57,4 @@ def test_before_the_first_episode_has_ended_there_is_no_return():
 
 def test_the_window_of_episodes_is_that_of_training():
     """It is written in both, since tables know nothing of agents."""
-    assert training._EPISODE_WINDOW == EPISODES
+    assert training_report._EPISODE_WINDOW == EPISODES
