@@ -36,6 +36,7 @@ OPTIMIZERS = {
     "KL penalty": lambda: KLPenalty(penalty_coefficient=100.0),
     "KL penalty by first-order steps": lambda: KLPenalty(penalty_coefficient=100.0, penalty_solver="first-order"),
     "trust region that adapts": lambda: TrustRegion(0.001, radius="adaptive"),
+    "trust region by a schedule": lambda: TrustRegion(keras.optimizers.schedules.PolynomialDecay(0.02, 5, 0.001)),
     "one of a user": Counting,
 }
 

@@ -46,6 +46,10 @@ def broken_off(folder, after, environment="CartPole-v1", every_steps=100, optimi
 
 CASES = {
     "CartPole, adaptive radius": ("CartPole-v1", lambda: TrustRegion(0.001, radius="adaptive")),
+    "CartPole, radius by a schedule": (
+        "CartPole-v1",
+        lambda: TrustRegion(keras.optimizers.schedules.PolynomialDecay(0.02, 9, 0.001)),
+    ),
     "Pendulum, Adam": ("Pendulum-v1", lambda: VanillaPolicyGradient("adam")),
     "Blackjack, steepest descent": ("Blackjack-v1", lambda: VanillaPolicyGradient("sgd")),
     "Hopper, adaptive penalty": ("Hopper-v5", KLPenalty),

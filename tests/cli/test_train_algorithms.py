@@ -8,6 +8,8 @@ import pytest
 
 import tf_trpo
 from tf_trpo.cli import main
+from tf_trpo.cli.algorithms import make_policy_optimizer
+from tf_trpo.cli.presets import parse_settings
 from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
 
 # Nothing here is a default, so that a setting that gets lost on the way is seen.
@@ -106,3 +108,11 @@ def test_the_settings_of_a_run_make_the_same_run_again(run_main, tmp_path):
     run_main("train", "--preset", "again.yaml")
     one, other = (tf_trpo.load(tmp_path / run / "agent.keras").get_weights() for run in ("first", "second"))
     assert all((first == second).all() for first, second in zip(one, other, strict=True))
+
+
+def test_the_limit_falls_to_its_end_in_as_many_iterations_as_the_steps_are():
+    options = ["--max-kl", "0.5", "--final-max-kl", "0.1", "--max-kl-steps", "1001"]
+    settings = parse_settings([*options, "--num-envs", "4", "--num-steps", "25", "--preset", "none"], prog="train")
+    schedule = make_policy_optimizer(settings).max_kl
+    assert [float(schedule(step)) for step in (0, 11, 12)] == pytest.approx([0.5, 0.1, 0.1])
+    assert float(schedule(10)) == pytest.approx(0.5 - 0.4 * 10 / 11)

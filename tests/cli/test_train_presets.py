@@ -48,6 +48,7 @@ def other_than_default():
         "fisher_vector_product": "double-backprop",
         "natural_learning_rate": 0.25,
         "final_std": 0.125,
+        "final_max_kl": 0.25,
         "observation_min_std": 0.25,
         "ema_momentum": 0.75,
         "vanilla_optimizer": "sgd",

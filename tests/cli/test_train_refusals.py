@@ -30,6 +30,8 @@ OUT_OF_RANGE = {
     "ema_momentum": ["-0.1", "1", "nan"],
     "final_std": ["0", "-1", "nan", "inf"],
     "std_steps": ["0", "-1"],
+    "final_max_kl": ["0", "-1", "nan", "inf"],
+    "max_kl_steps": ["0", "-1"],
     "max_kl": ["0", "-0.01", "nan", "inf"],
     "cg_iterations": ["0"],
     "cg_damping": ["-0.1", "nan"],
@@ -205,6 +207,12 @@ def test_an_environment_that_envpool_does_not_have_is_refused_before_a_folder_is
     error = refused("train", "--env", registered["unknown to EnvPool"], "--backend", "envpool")
     assert "EnvPool has no environment 'TestWalk-v0'" in error
     assert not list(workplace.iterdir())
+
+
+def test_a_limit_that_adapts_follows_no_schedule(refused, workplace):
+    error = refused("train", "--radius", "adaptive", "--final-max-kl", "0.005")
+    assert error.startswith("error: final_max_kl: a limit that adapts follows no schedule: --radius fixed or")
+    assert list(workplace.iterdir()) == []
 
 
 def test_restarts_that_envpool_cannot_make_are_refused_before_a_folder_is_made(refused, workplace):

@@ -1,5 +1,6 @@
 """Options of TrustRegion: the limit on the largest KL, and the radius that adapts."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -105,6 +106,33 @@ def test_without_a_direction_the_radius_stays(make_stepper_of):
     stepper.restart(0)
     assert not stepper.outcome(stepper.batch(0, scale=0.0)).accepted
     assert float(stepper.optimizer.variables[0]) == 0.01
+
+
+@pytest.mark.parametrize("constraint", ["mean", "max"])
+def test_the_radius_follows_a_schedule_of_the_steps(kind, make_stepper_of, constraint):
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.04, 4, 0.01)
+    stepper = make_stepper_of(TrustRegion(schedule, constraint=constraint, max_backtracks=20), kind)
+    for number, radius in enumerate([0.04, 0.0325, 0.025, 0.0175, 0.01, 0.01]):
+        assert int(stepper.optimizer.variables[0]) == number
+        step = stepper.run(number)
+        assert step.outcome.trust_region_radius == pytest.approx(radius, rel=1e-6)
+        assert step.outcome.accepted
+        assert 0.5 * radius < step.outcome.candidate_kl <= step.outcome.trust_region_radius
+
+
+def test_a_step_is_refused_where_the_schedule_leaves_no_room(make_stepper_of):
+    stepper = make_stepper_of(TrustRegion(keras.optimizers.schedules.PolynomialDecay(0.04, 1, 0.0)))
+    assert stepper.run(0).outcome.accepted
+    step = stepper.run(1)
+    assert not step.outcome.accepted
+    np.testing.assert_array_equal(step.theta, step.old_theta)
+
+
+def test_a_schedule_needs_build(make_stepper_of):
+    stepper = make_stepper_of(TrustRegion())
+    optimizer = TrustRegion(keras.optimizers.schedules.PolynomialDecay(0.04, 4, 0.01))
+    with pytest.raises(ValueError, match="must be built before its first step"):
+        optimizer.step(stepper.policy, stepper.batch(0))
 
 
 def test_a_fixed_radius_is_reported_and_is_no_state(make_stepper_of):

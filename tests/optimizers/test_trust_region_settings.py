@@ -7,6 +7,7 @@ import pytest
 
 from tf_trpo.optimizers import TrustRegion
 
+SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.5, 4, 0.1)
 OTHER_SETTINGS = {
     "max_kl": 0.03,
     "constraint": "max",
@@ -82,6 +83,19 @@ def test_every_setting_has_another_default_than_the_ones_tested_here():
     defaults = TrustRegion().get_config()
     assert defaults.keys() == OTHER_SETTINGS.keys()
     assert all(defaults[name] != value for name, value in OTHER_SETTINGS.items())
+
+
+def test_an_adaptive_radius_follows_no_schedule():
+    with pytest.raises(ValueError, match=r"^max_kl must be a number if the radius adapts"):
+        TrustRegion(SCHEDULE, radius="adaptive")
+
+
+def test_config_round_trip_keeps_a_schedule():
+    optimizer = TrustRegion(SCHEDULE, constraint="max")
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(optimizer)))
+    copy = keras.saving.deserialize_keras_object(config)
+    assert copy.get_config() == optimizer.get_config()
+    assert [float(copy.max_kl(step)) for step in (0, 2, 9)] == pytest.approx([0.5, 0.3, 0.1])
 
 
 def test_config_round_trip_keeps_every_setting():

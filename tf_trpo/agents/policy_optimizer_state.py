@@ -34,19 +34,23 @@ def load_policy_optimizer(optimizer: PolicyOptimizer, store: MutableMapping[str,
       store: an agent's entry of a Keras weights file.
     """
     names = list(store.keys())
-    saved = {name: tuple(store[name].shape) for name in names if name.startswith(_PREFIX)}
+    saved = {name: _form(store[name]) for name in names if name.startswith(_PREFIX)}
     kind, variables = _kind(optimizer), optimizer.variables
-    own = {f"{_PREFIX}{kind}_{position}": tuple(variable.shape) for position, variable in enumerate(variables)}
+    own = {f"{_PREFIX}{kind}_{position}": _form(variable.numpy()) for position, variable in enumerate(variables)}
     if saved != own:
         kinds = sorted({name.removeprefix(_PREFIX).rpartition("_")[0] for name in saved}) or ["none"]
         message = (
             f"the policy optimizer's state is not loaded: the file holds {len(saved)} variables of "
-            f"{', '.join(kinds)}, and {kind} has {len(variables)}, or of other shapes"
+            f"{', '.join(kinds)}, and {kind} has {len(variables)}, or of other shapes or types"
         )
         warnings.warn(message, stacklevel=2)
         return
     for name, variable in zip(own, variables, strict=True):
         variable.assign(store[name])
+
+
+def _form(array: Any) -> tuple[tuple[int, ...], str]:
+    return tuple(array.shape), str(array.dtype)
 
 
 def _kind(optimizer: PolicyOptimizer) -> str:

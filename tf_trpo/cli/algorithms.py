@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,8 @@ def make_policy_optimizer(settings: TrainSettings) -> PolicyOptimizer:
     own = {name: flat[name] for name in SETTINGS[algorithm]}
     if algorithm == "kl-penalty":
         own["gamma"] = settings.advantages.gamma
+    if algorithm == "trpo":
+        own["iteration_steps"] = settings.environment.num_envs * settings.advantages.num_steps
     make: Mapping[str, Callable[..., PolicyOptimizer]] = {
         "trpo": _trust_region,
         "natural-policy-gradient": _natural_policy_gradient,
@@ -77,10 +80,20 @@ def make_policy_optimizer(settings: TrainSettings) -> PolicyOptimizer:
     return make[algorithm](**own)
 
 
-def _trust_region(**settings: Any) -> PolicyOptimizer:
+def _trust_region(
+    *, max_kl: float, final_max_kl: float | None, max_kl_steps: int, iteration_steps: int, **settings: Any
+) -> PolicyOptimizer:
+    from keras.optimizers.schedules import PolynomialDecay
+
     from tf_trpo.optimizers import TrustRegion
 
-    return TrustRegion(**settings)
+    if final_max_kl is None:
+        return TrustRegion(max_kl, **settings)
+    if settings["radius"] != "fixed":
+        raise ValueError("final_max_kl: a limit that adapts follows no schedule: --radius fixed or --final-max-kl None")
+    TrustRegion(max_kl, **settings)  # refuses what is out of range; of a schedule it cannot know
+    iterations = math.ceil(max_kl_steps / iteration_steps)
+    return TrustRegion(PolynomialDecay(max_kl, iterations, final_max_kl), **settings)
 
 
 def _natural_policy_gradient(

@@ -16,6 +16,7 @@ LARGEST: Mapping[str, int] = {
     "histogram_every": 10**15,
     "video_every": 10**15,
     "std_steps": 10**15,
+    "max_kl_steps": 10**15,
     "eval_episodes": 1_000_000,
     "episodes": 1_000_000,
     "threads": 1024,

@@ -104,6 +104,10 @@ class TrustRegionSettings:
 
     max_kl: float = 0.01
     """Limit of the joint KL(old || new) of a step, in nats (see constraint)."""
+    final_max_kl: float | None = None
+    """That at the end of max_kl_steps, reached linearly; None to keep max_kl."""
+    max_kl_steps: int = 1_000_000
+    """Environment steps from max_kl to final_max_kl."""
     constraint: Literal["mean", "max"] = "mean"
     """Limit the mean KL, or the largest one of a sampled state."""
     radius: Literal["fixed", "adaptive"] = "fixed"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
 import tensorflow as tf
+from keras.optimizers.schedules import LearningRateSchedule
 
 from tf_trpo.models import Policy
 from tf_trpo.numerics import step_length_for_kl
@@ -37,6 +39,10 @@ class TrustRegion(PolicyOptimizer):
     the mean one. The direction is the same; the full step is so long that the largest KL, taken for
     quadratic from where it is at the other constraint's full step, equals max_kl.
 
+    With a Keras schedule for max_kl the limit follows it, by the number of steps taken so far, which is part of
+    the state: long steps while there is much to learn, short ones when noise is what is left, such as
+    `keras.optimizers.schedules.PolynomialDecay(1.5, 488, 0.3)` over 488 iterations.
+
     With radius="adaptive", max_kl is only the first limit. After each step the next one follows from
     rho, the actual improvement over the predicted one: a quarter of it if rho < 0.25 or no step was
     found, twice as much if rho > 0.75 and the step reached the boundary: it was not shortened, or its KL is
@@ -44,11 +50,12 @@ class TrustRegion(PolicyOptimizer):
     state. Thresholds and factors are settings: `AdaptiveRadius`.
 
     Args:
-      max_kl: delta, in nats, > 0.
+      max_kl: delta, in nats, > 0, or a `keras.optimizers.schedules.LearningRateSchedule` of it; steps at which that
+        is not positive are refused by the line search.
       constraint: "mean", or "max" over the sampled states.
       radius: "fixed" or "adaptive".
       min_radius, max_radius, shrink_below, expand_above, shrink_factor, expand_factor: as in
-        `AdaptiveRadius`; max_kl lies between the radii if the radius adapts.
+        `AdaptiveRadius`; max_kl is a number and lies between the radii if the radius adapts.
       cg_iterations: at most this many Fisher-vector products for the direction, >= 1.
       cg_damping: lambda >= 0, added to F's diagonal in the linear system only.
       cg_tolerance: relative residual at which conjugate gradient stops, >= 0.
@@ -67,7 +74,7 @@ class TrustRegion(PolicyOptimizer):
 
     def __init__(
         self,
-        max_kl: float = 0.01,
+        max_kl: float | LearningRateSchedule = 0.01,
         *,
         constraint: Constraint = "mean",
         radius: Radius = "fixed",
@@ -85,30 +92,36 @@ class TrustRegion(PolicyOptimizer):
         curvature_fraction: float = 1.0,
         fisher_vector_product: FisherVectorProduct = "gauss-newton",
     ) -> None:
-        require(0 < max_kl < math.inf, "max_kl", "positive and finite", max_kl)
+        schedule: Any = max_kl if isinstance(max_kl, LearningRateSchedule) else None
+        require(schedule is not None or 0 < max_kl < math.inf, "max_kl", "positive and finite", max_kl)
         require(constraint in ("mean", "max"), "constraint", "mean or max", constraint)
         require(radius in ("fixed", "adaptive"), "radius", "fixed or adaptive", radius)
         self.adaptive_radius = AdaptiveRadius(
             min_radius, max_radius, shrink_below, expand_above, shrink_factor, expand_factor
         )
         if radius == "adaptive":
+            require(schedule is None, "max_kl", "a number if the radius adapts", max_kl)
             self.adaptive_radius.check_start(max_kl)
         self.backtracking = Backtracking(backtrack_ratio, max_backtracks)
         self.natural_direction = NaturalDirection(
             cg_iterations, cg_damping, cg_tolerance, curvature_fraction, fisher_vector_product
         )
         self.max_kl = max_kl
+        self._schedule: Callable[[tf.Tensor], tf.Tensor] | None = schedule
         self.constraint = constraint
         self.radius = radius
         self._adapted: tf.Variable | None = None
+        self._steps: tf.Variable | None = None
 
     def make_state(self, policy: Policy) -> None:
         if self.radius == "adaptive":
             self._adapted = tf.Variable(self.max_kl, dtype=tf.float64, trainable=False)
+        if self._schedule is not None:
+            self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @property
     def variables(self) -> list[Any]:
-        return [] if self._adapted is None else [self._adapted]
+        return [variable for variable in (self._adapted, self._steps) if variable is not None]
 
     def propose(self, objective: Objective) -> Proposal:
         radius = self._radius()
@@ -126,13 +139,17 @@ class TrustRegion(PolicyOptimizer):
             predicted = tf.cast(predicted, tf.float64)
             ratio = self.backtracking.backtrack_ratio
             self._adapted.assign(self.adaptive_radius.after(radius, predicted, search, ratio))
+        if self._steps is not None:
+            self._steps.assign_add(1)
         return Proposal(gradient, search, solution, radius=radius)
 
     def _radius(self) -> tf.Tensor | float:
-        if self.radius == "fixed":
+        if self.radius == "fixed" and self._schedule is None:
             return self.max_kl
-        require(self._adapted is not None, "policy optimizer", "built before its first step", self)
-        return tf.identity(self._adapted)
+        require(self.variables != [], "policy optimizer", "built before its first step", self)
+        if self._schedule is None:
+            return tf.identity(self._adapted)
+        return tf.cast(self._schedule(tf.identity(self._steps)), tf.float64)
 
     def _full_step(
         self, objective: Objective, direction: tf.Tensor, curvature: tf.Tensor, radius: tf.Tensor | float
@@ -153,10 +170,14 @@ class TrustRegion(PolicyOptimizer):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "max_kl": self.max_kl,
+            "max_kl": self.max_kl if self._schedule is None else keras.saving.serialize_keras_object(self.max_kl),
             "constraint": self.constraint,
             "radius": self.radius,
             **dataclasses.asdict(self.adaptive_radius),
             **dataclasses.asdict(self.backtracking),
             **dataclasses.asdict(self.natural_direction),
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TrustRegion:
+        return cls(**{**config, "max_kl": keras.saving.deserialize_keras_object(config["max_kl"])})
