@@ -88,8 +88,9 @@ def test_weights_alone_hold_the_state_too(make_agent, tmp_path):
         # One number each, but not of the same kind.
         (TrustRegion(radius="adaptive"), KLPenalty()),
         (TrustRegion(), KLPenalty()),
+        (TrustRegion(radius="adaptive"), TrustRegion(keras.optimizers.schedules.PolynomialDecay(0.02, 5, 0.001))),
     ],
-    ids=["none", "another Keras optimizer", "same shapes", "from none"],
+    ids=["none", "another Keras optimizer", "same shapes", "from none", "a radius, and a number of steps"],
 )
 def test_weights_go_without_their_state_into_an_agent_of_another_algorithm(
     saved, other, make_agent, assert_same_weights, tmp_path

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tf_trpo.callbacks import Checkpoint
-from tf_trpo.environments import can_reset_some, make_vector_environment, reset_some
+from tf_trpo.environments import EnvironmentFailedError, can_reset_some, make_vector_environment, reset_some
 from tf_trpo.rollouts import Collector
 from tf_trpo.rollouts.actor import Actions
 
@@ -55,8 +55,9 @@ def fit(agent, iterations, environment=Clock, **settings):
 # By restart_every, for each environment: the iterations, of the first nine, before which it begins anew.
 TURNS = {
     0: ((), (), (), ()),
-    2: ((2, 4, 6, 8), (1, 3, 5, 7), (2, 4, 6, 8), (1, 3, 5, 7)),
+    2: ((2, 4, 6, 8), (2, 4, 6, 8), (1, 3, 5, 7), (1, 3, 5, 7)),
     5: ((5,), (1, 6), (2, 7), (3, 8)),
+    8: ((8,), (2,), (4,), (6,)),
 }
 
 
@@ -82,7 +83,7 @@ def test_every_row_is_of_the_episode_that_it_should_be(make_agent, every):
         np.testing.assert_array_equal(rollout.observations[:-1], rows[..., :2])
         np.testing.assert_array_equal(rollout.valid, rows[..., 2])
     ages = rollouts[-1].observations[0, :, 1]
-    assert len(set(ages)) == {0: 1, 2: 2, 5: NUM_ENVS}[every]
+    assert len(set(ages)) == {0: 1, 2: 2, 5: NUM_ENVS, 8: NUM_ENVS}[every]
 
 
 def test_what_a_cut_episode_returned_is_not_reported(make_agent):
@@ -139,7 +140,11 @@ def test_an_episode_that_has_just_ended_leaves_no_empty_row():
     collector.collect(np.zeros((5, 2, 1), np.float32))
     assert collector.just_ended.all()
     collector.restart_some(np.array([False, True]))
-    np.testing.assert_array_equal(collector.collect(np.zeros((3, 2, 1), np.float32)).valid[0], [False, True])
+    rollout = collector.collect(np.zeros((3, 2, 1), np.float32))
+    np.testing.assert_array_equal(rollout.valid[:, 0], [False, True, True])
+    assert rollout.valid[:, 1].all()
+    np.testing.assert_array_equal(rollout.observations[:, 0], [(1, 5), (2, 0), (2, 1), (2, 2)])
+    np.testing.assert_array_equal(rollout.observations[:, 1], [(2, 0), (2, 1), (2, 2), (2, 3)])
 
 
 def test_a_fit_that_is_broken_off_goes_on_with_the_same_turns_bit_for_bit(make_agent, tmp_path, assert_same_weights):
@@ -179,6 +184,43 @@ def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(make_a
     assert len(set(rollouts[-1].observations[0, :, 1])) == NUM_ENVS
 
 
+def test_turns_count_from_the_beginning_of_each_fit(make_agent):
+    agent = make_agent(Clock)
+    fit(agent, 3, restart_every=5)
+    rollouts, _ = fit(agent, 9, restart_every=5)
+    for rollout, rows in zip(rollouts, row_by_row(5), strict=True):
+        np.testing.assert_array_equal(rollout.observations[:-1], rows[..., :2])
+
+
+def test_a_turn_that_fails_says_when(make_agent):
+    class Shut(Clock):
+        def reset(self, *, seed=None, options=None):
+            if self.episode == 1 and self.time == NUM_STEPS:
+                raise RuntimeError("the door is shut")
+            return super().reset(seed=seed, options=options)
+
+    with pytest.raises(
+        EnvironmentFailedError, match=r"environment 1 .* the door is shut, when reset of the rollout of"
+    ):
+        fit(make_agent(Clock), 9, Shut, restart_every=5)
+
+
+def test_a_turn_that_begins_with_another_shape_is_a_fault(make_agent):
+    made = []
+
+    class Grows(Clock):
+        def __init__(self):
+            made.append(self)
+
+        def reset(self, *, seed=None, options=None):
+            observation, info = super().reset(seed=seed, options=options)
+            return (np.zeros(3, np.float32) if self is made[1] and self.episode == 2 else observation), info
+
+    _, history = fit(make_agent(Clock), 9, Grows, restart_every=5)
+    assert history["train/faults"][0] == 0
+    assert history["train/faults"][-1] == 1
+
+
 def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
     class Together(gym.vector.VectorEnv):
         num_envs = 2
@@ -193,6 +235,11 @@ def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
             return np.zeros((2, 2), np.float32), {}
 
     assert not can_reset_some(Together())
+    vector = make_vector_environment(Clock, 2)
+    assert can_reset_some(vector)
+    assert can_reset_some(gym.wrappers.vector.FlattenObservation(vector))
+    # Its own statistics know nothing of resets of some.
+    assert not can_reset_some(gym.wrappers.vector.NormalizeObservation(vector))
     with pytest.raises(ValueError, match="restart_every needs environments that can be reset one by one"):
         make_agent(Clock).fit(Together(), 100, restart_every=3, verbose=0)
 

@@ -45,17 +45,21 @@ def test_resets_of_some_are_those_of_gymnasium(name):
     gymnasium = SyncVectorEnv([make] * 4, autoreset_mode=AutoresetMode.NEXT_STEP)
     np.testing.assert_array_equal(own.reset(seed=3)[0], gymnasium.reset(seed=3)[0])
     own.action_space.seed(0)
-    rng = np.random.default_rng(1)
+    rng, ended, ended_and_chosen = np.random.default_rng(1), np.zeros(4, bool), 0
     for _ in range(60):
         chosen = rng.random(4) < 0.3
         chosen[rng.integers(4)] = True
         # Gymnasium takes the mask out of the options.
         mine, theirs = (vector.reset(options={"reset_mask": chosen})[0] for vector in (own, gymnasium))
         np.testing.assert_array_equal(mine, theirs)
+        ended_and_chosen += (ended & chosen).sum()
         for _ in range(3):
             actions = own.action_space.sample()
-            for mine, theirs in zip(own.step(actions)[:4], gymnasium.step(actions)[:4], strict=True):
+            step = gymnasium.step(actions)[:4]
+            for mine, theirs in zip(own.step(actions)[:4], step, strict=True):
                 np.testing.assert_array_equal(mine, theirs)
+            ended = step[2] | step[3]
+    assert ended_and_chosen > 0
 
 
 @pytest.mark.parametrize("mask", [[True, False], np.array([1, 0]), np.array([True]), np.array([False, False])])

@@ -90,6 +90,12 @@ def test_an_adaptive_radius_follows_no_schedule():
         TrustRegion(SCHEDULE, radius="adaptive")
 
 
+@pytest.mark.parametrize("first", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_schedule_that_cannot_begin_is_refused(first):
+    with pytest.raises(ValueError, match="^max_kl must be"):
+        TrustRegion(keras.optimizers.schedules.PolynomialDecay(first, 4, 0.1))
+
+
 def test_config_round_trip_keeps_a_schedule():
     optimizer = TrustRegion(SCHEDULE, constraint="max")
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(optimizer)))

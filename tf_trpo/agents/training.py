@@ -207,8 +207,6 @@ class TrainingLoop:
         # Just before they are used: a callback may have set them, such as one that restores a backup.
         self._actor.update_weights()
         self.rollout = None
-        if self._restart_every and iteration > self._start_iterations:
-            self._restart_in_turn(iteration - self._start_iterations)
         self.rollout = rollout = self._rollout(iteration, noise)
         orders = agent.learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
         metrics, self._discounted_returns = agent.learner.update(rollout, self._discounted_returns, orders)
@@ -227,8 +225,12 @@ class TrainingLoop:
         }
 
     def _restart_in_turn(self, iteration: int) -> None:
-        """Begin new episodes in every restart_every-th environment; what the cut ones returned is not reported."""
-        chosen = (np.arange(self._environments.num_envs) - iteration) % self._restart_every == 0
+        """Begin new episodes where it is an environment's turn; what the cut ones returned is not reported."""
+        since, num_envs = iteration - self._start_iterations, self._environments.num_envs
+        if not self._restart_every or not since:
+            return
+        # Spread over the turns, whether these or the environments are more.
+        chosen = (since - np.arange(num_envs) * self._restart_every // num_envs) % self._restart_every == 0
         if not chosen.any():
             return
         self._collector.restart_some(chosen)
@@ -242,6 +244,8 @@ class TrainingLoop:
         for attempt in itertools.count(1):
             try:
                 try:
+                    if attempt == 1:
+                        self._restart_in_turn(iteration)
                     return self._collector.collect(noise)
                 except InvalidStepError as fault:
                     self._faults.record([str(fault)], iteration=iteration, steps=steps)

@@ -223,11 +223,12 @@ class TRPO(keras.Model):
             Nothing is learned from such a rollout, and such a part of an update changes nothing; each is a
             warning of the logger "tf_trpo" and counted in the logs as train/faults.
           restart_every: rollouts after which an environment begins another episode, each environment in its turn;
-            0: only when one ends. Episodes that all last until the same time limit would else begin at once for
-            ever, and rollouts shorter than they are show one part of them at a time (Bharthulwar et al., Staggered
-            Environment Resets Improve Massively Parallel On-Policy Reinforcement Learning, 2025). The return of
-            an episode that is cut is bootstrapped and not reported, so let restart_every rollouts be longer than an
-            episode. Backends "sync" and "async".
+            0: only when one ends. The first turns follow each other, so some come sooner. Episodes that all last until
+            the same time limit would else begin at once for ever, and rollouts shorter than they are show one part of
+            them at a time (Bharthulwar et al., Staggered Environment Resets Improve Massively Parallel On-Policy
+            Reinforcement Learning, 2025). The return of an episode that is cut is bootstrapped and not reported:
+            rollout/ep_rew_mean then leaves out more of the long ones, and where restart_every rollouts are shorter than
+            an episode, all of them. Backends "sync" and "async".
           resume_from: folder of checkpoints that a `tf_trpo.callbacks.Checkpoint` has written during a fit
             with the same arguments: the fit goes on from the newest whole one, as if it had never ended; or
             one of them, DIRECTORY/steps-N.

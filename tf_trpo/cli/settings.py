@@ -27,7 +27,8 @@ class EnvironmentSettings:
     env_timeout: float = 300.0
     """Seconds that a step of all environments may take with the backend async."""
     restart_every: int = 0
-    """Rollouts after which an environment begins another episode, each in its turn; 0: only when one ends."""
+    """Rollouts after which an environment begins another episode, each in its turn; 0: only when one ends. Cut
+    episodes are not in the logs' returns: let so many rollouts be longer than an episode."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ class TrustRegionSettings:
     final_max_kl: float | None = None
     """That at the end of max_kl_steps, reached linearly; None to keep max_kl."""
     max_kl_steps: int = 1_000_000
-    """Environment steps from max_kl to final_max_kl."""
+    """Environment steps from max_kl to final_max_kl, each iteration counted as num_envs * num_steps."""
     constraint: Literal["mean", "max"] = "mean"
     """Limit the mean KL, or the largest one of a sampled state."""
     radius: Literal["fixed", "adaptive"] = "fixed"

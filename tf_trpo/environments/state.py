@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import SyncVectorEnv, VectorEnv, VectorWrapper
-from gymnasium.wrappers.vector import FlattenObservation
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from tf_trpo.environments.layers import NUMERIC, attributes, is_known, is_mujoco_data, layers, number_kind
 from tf_trpo.environments.sync import BareSyncVectorEnv
+from tf_trpo.environments.vector import unflattened
 
 _OPTIONAL = {"steps_beyond_terminated": "int", "lastaction": "int", "last_u": "float"}
 """Numbers that are None between a reset and what sets them: an episode's end, a step; with their kinds."""
@@ -36,7 +36,7 @@ def can_save_state(environments: VectorEnv) -> bool:
     Gymnasium's wrappers that keep nothing but plain attributes, as long as each attribute is of a kind that can be
     saved. A function given to a Transform wrapper may hold no object. Of others nobody knows where their state is.
     """
-    vector = _vector(environments)
+    vector = unflattened(environments)
     if not isinstance(vector, SyncVectorEnv) or type(vector) not in (SyncVectorEnv, BareSyncVectorEnv):
         return False
     return all(is_known(layer) for env in vector.envs for layer in layers(env))
@@ -113,18 +113,10 @@ def _load_layer(layer: gym.Env, saved: dict[str, Any], arrays: dict[str, np.ndar
             values[name] = new
 
 
-def _vector(environments: VectorEnv) -> VectorEnv:
-    # What `make_vector_environment` puts around; any other wrapper may have a state.
-    while type(environments) is FlattenObservation:
-        assert isinstance(environments, VectorWrapper)
-        environments = environments.env
-    return environments
-
-
 def _synchronous(environments: VectorEnv) -> SyncVectorEnv:
     if not can_save_state(environments):
         raise ValueError("the state of these environments cannot be saved")
-    vector = _vector(environments)
+    vector = unflattened(environments)
     assert isinstance(vector, SyncVectorEnv)
     return vector
 

@@ -67,7 +67,7 @@ class BareSyncVectorEnv(SyncVectorEnv):
         chosen = np.ones(self.num_envs, bool)
         if options and "reset_mask" in options:
             chosen = _checked_mask(options["reset_mask"], self.num_envs)
-            options = {name: value for name, value in options.items() if name != "reset_mask"}
+            options = {name: value for name, value in options.items() if name != "reset_mask"} or None
         seeds = (
             [None if seed is None else seed + i for i in range(self.num_envs)] if not isinstance(seed, list) else seed
         )

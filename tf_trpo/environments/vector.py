@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.wrappers.vector import FlattenObservation
 
 from tf_trpo.environments.failures import EnvironmentFailedError, described
@@ -85,9 +85,17 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
             environments.close()
 
 
+def unflattened(environments: VectorEnv) -> VectorEnv:
+    """Without what `make_vector_environment` puts around: any other wrapper may have a state of its own."""
+    while type(environments) is FlattenObservation:
+        assert isinstance(environments, VectorWrapper)
+        environments = environments.env
+    return environments
+
+
 def can_reset_some(environments: VectorEnv) -> bool:
-    """Whether some environments can be reset while the others go on: Gymnasium's vectors can, EnvPool cannot."""
-    return isinstance(environments.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+    """Whether some environments can be reset while the others go on: Gymnasium's can, EnvPool's cannot."""
+    return isinstance(unflattened(environments), SyncVectorEnv | AsyncVectorEnv)
 
 
 def reset_some(environments: VectorEnv, chosen: np.ndarray) -> np.ndarray:

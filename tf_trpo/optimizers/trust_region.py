@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
@@ -21,6 +20,8 @@ from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, requi
 
 Constraint = Literal["mean", "max"]
 Radius = Literal["fixed", "adaptive"]
+_LEAST_LIMIT = 1e-10
+"""Of a schedule, in nats: with none at all there is no step, which would pass for one that cannot be computed."""
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -39,9 +40,9 @@ class TrustRegion(PolicyOptimizer):
     the mean one. The direction is the same; the full step is so long that the largest KL, taken for
     quadratic from where it is at the other constraint's full step, equals max_kl.
 
-    With a Keras schedule for max_kl the limit follows it, by the number of steps taken so far, which is part of
-    the state: long steps while there is much to learn, short ones when noise is what is left, such as
-    `keras.optimizers.schedules.PolynomialDecay(1.5, 488, 0.3)` over 488 iterations.
+    With a Keras schedule for max_kl the limit follows it, by the number of steps so far, refused ones included, which
+    is part of the state: long steps while there is much to learn, short ones when noise is what is left. With
+    constraint="max", `keras.optimizers.schedules.PolynomialDecay(1.5, 488, 0.3)` goes from 1.5 to 0.3 in 488 steps.
 
     With radius="adaptive", max_kl is only the first limit. After each step the next one follows from
     rho, the actual improvement over the predicted one: a quarter of it if rho < 0.25 or no step was
@@ -50,8 +51,8 @@ class TrustRegion(PolicyOptimizer):
     state. Thresholds and factors are settings: `AdaptiveRadius`.
 
     Args:
-      max_kl: delta, in nats, > 0, or a `keras.optimizers.schedules.LearningRateSchedule` of it; steps at which that
-        is not positive are refused by the line search.
+      max_kl: delta, in nats, > 0, or a `keras.optimizers.schedules.LearningRateSchedule` of it, which begins above 0
+        (of floats: Keras' schedules round to the type of their first number); what falls below 1e-10 counts as that.
       constraint: "mean", or "max" over the sampled states.
       radius: "fixed" or "adaptive".
       min_radius, max_radius, shrink_below, expand_above, shrink_factor, expand_factor: as in
@@ -92,22 +93,20 @@ class TrustRegion(PolicyOptimizer):
         curvature_fraction: float = 1.0,
         fisher_vector_product: FisherVectorProduct = "gauss-newton",
     ) -> None:
-        schedule: Any = max_kl if isinstance(max_kl, LearningRateSchedule) else None
-        require(schedule is not None or 0 < max_kl < math.inf, "max_kl", "positive and finite", max_kl)
+        _check_first_limit(max_kl)
         require(constraint in ("mean", "max"), "constraint", "mean or max", constraint)
         require(radius in ("fixed", "adaptive"), "radius", "fixed or adaptive", radius)
         self.adaptive_radius = AdaptiveRadius(
             min_radius, max_radius, shrink_below, expand_above, shrink_factor, expand_factor
         )
         if radius == "adaptive":
-            require(schedule is None, "max_kl", "a number if the radius adapts", max_kl)
+            require(not _is_schedule(max_kl), "max_kl", "a number if the radius adapts", max_kl)
             self.adaptive_radius.check_start(max_kl)
         self.backtracking = Backtracking(backtrack_ratio, max_backtracks)
         self.natural_direction = NaturalDirection(
             cg_iterations, cg_damping, cg_tolerance, curvature_fraction, fisher_vector_product
         )
-        self.max_kl = max_kl
-        self._schedule: Callable[[tf.Tensor], tf.Tensor] | None = schedule
+        self.max_kl: Any = max_kl
         self.constraint = constraint
         self.radius = radius
         self._adapted: tf.Variable | None = None
@@ -116,7 +115,7 @@ class TrustRegion(PolicyOptimizer):
     def make_state(self, policy: Policy) -> None:
         if self.radius == "adaptive":
             self._adapted = tf.Variable(self.max_kl, dtype=tf.float64, trainable=False)
-        if self._schedule is not None:
+        if _is_schedule(self.max_kl):
             self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     @property
@@ -144,12 +143,14 @@ class TrustRegion(PolicyOptimizer):
         return Proposal(gradient, search, solution, radius=radius)
 
     def _radius(self) -> tf.Tensor | float:
-        if self.radius == "fixed" and self._schedule is None:
-            return self.max_kl
-        require(self.variables != [], "policy optimizer", "built before its first step", self)
-        if self._schedule is None:
+        if self._adapted is not None:
             return tf.identity(self._adapted)
-        return tf.cast(self._schedule(tf.identity(self._steps)), tf.float64)
+        if self._steps is not None:
+            scheduled = self.max_kl(tf.identity(self._steps))
+            return tf.maximum(tf.cast(scheduled, tf.float64), tf.constant(_LEAST_LIMIT, tf.float64))
+        constant = self.radius == "fixed" and not _is_schedule(self.max_kl)
+        require(constant, "policy optimizer", "built before its first step", self)
+        return float(self.max_kl)
 
     def _full_step(
         self, objective: Objective, direction: tf.Tensor, curvature: tf.Tensor, radius: tf.Tensor | float
@@ -170,7 +171,7 @@ class TrustRegion(PolicyOptimizer):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            "max_kl": self.max_kl if self._schedule is None else keras.saving.serialize_keras_object(self.max_kl),
+            "max_kl": keras.saving.serialize_keras_object(self.max_kl),
             "constraint": self.constraint,
             "radius": self.radius,
             **dataclasses.asdict(self.adaptive_radius),
@@ -180,4 +181,16 @@ class TrustRegion(PolicyOptimizer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TrustRegion:
-        return cls(**{**config, "max_kl": keras.saving.deserialize_keras_object(config["max_kl"])})
+        scheduled = isinstance(config.get("max_kl"), dict)
+        own = {"max_kl": keras.saving.deserialize_keras_object(config["max_kl"])} if scheduled else {}
+        return cls(**{**config, **own})
+
+
+def _is_schedule(max_kl: Any) -> bool:
+    return isinstance(max_kl, LearningRateSchedule)
+
+
+def _check_first_limit(max_kl: Any) -> None:
+    """Raise ValueError unless it is a limit that a first step can have."""
+    first = float(max_kl(0) if _is_schedule(max_kl) else max_kl)
+    require(0 < first < math.inf, "max_kl", "positive and finite", first)

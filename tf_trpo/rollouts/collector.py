@@ -53,10 +53,13 @@ class Collector:
         The old ones were cut off where the last rollout ended, as all are there: their value was bootstrapped.
 
         Raises:
+          InvalidStepError: an observation has another shape than it should; all environments have to be restarted.
           EnvironmentFailedError: an environment cannot be reset.
         """
         try:
             observations = reset_some(self._environments, chosen)
+        except InvalidStepError:
+            raise
         except (Exception, SystemExit) as error:
             raise EnvironmentFailedError(f"{_reason(error)}, when reset") from error
         with np.errstate(over="ignore"):  # as in restart
