@@ -92,7 +92,7 @@ def test_an_adaptive_radius_follows_no_schedule():
 
 @pytest.mark.parametrize("first", [0.0, -0.1, float("nan"), float("inf")])
 def test_a_schedule_that_cannot_begin_is_refused(first):
-    with pytest.raises(ValueError, match="^max_kl must be"):
+    with pytest.raises(ValueError, match=r"^max_kl must be"):
         TrustRegion(keras.optimizers.schedules.PolynomialDecay(first, 4, 0.1))
 
 
