@@ -21,6 +21,7 @@ MODELS = [
     "CartPole-v1",
     "HalfCheetah-v5",
     "Hopper-v5",
+    "Humanoid-v5",
     "InvertedDoublePendulum-v5",
     "InvertedPendulum-v5",
     "LunarLander-v3",
