@@ -91,7 +91,6 @@ def _trust_region(
         return TrustRegion(max_kl, **settings)
     if settings["radius"] != "fixed":
         raise ValueError("final_max_kl: a limit that adapts follows no schedule: --radius fixed or --final-max-kl None")
-    TrustRegion(max_kl, **settings)  # refuses what is out of range; of a schedule it cannot know
     iterations = math.ceil(max_kl_steps / iteration_steps)
     return TrustRegion(PolynomialDecay(max_kl, iterations, final_max_kl), **settings)
 

@@ -181,9 +181,9 @@ class TrustRegion(PolicyOptimizer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TrustRegion:
-        scheduled = isinstance(config.get("max_kl"), dict)
-        own = {"max_kl": keras.saving.deserialize_keras_object(config["max_kl"])} if scheduled else {}
-        return cls(**{**config, **own})
+        if isinstance(config.get("max_kl"), dict):
+            config = {**config, "max_kl": keras.saving.deserialize_keras_object(config["max_kl"])}
+        return cls(**config)
 
 
 def _is_schedule(max_kl: Any) -> bool:
