@@ -119,6 +119,12 @@ def test_a_schedule_of_a_standard_deviation_that_is_not_there_is_refused(refused
     assert not list(workplace.iterdir())
 
 
+def test_a_mirror_of_an_environment_that_has_none_is_refused(refused, workplace):
+    error = refused("train", "--env", "MountainCar-v0", "--mirror")
+    assert error.startswith("error: mirror: no symmetry of MountainCar-v0 is known; Acrobot-v1, Ant-v5, CartPole-v1, ")
+    assert not list(workplace.iterdir())
+
+
 def test_a_schedule_of_a_standard_deviation_that_is_learned_is_refused(refused, workplace):
     error = refused("train", "--env", "Pendulum-v1", "--final-std", "0.1", "--state-dependent-std")
     assert error == "error: a state_dependent_std is learned, and has no final_std: --final-std None"

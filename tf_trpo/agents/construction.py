@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, ValueFunction, mlp
+from tf_trpo.models import CategoricalPolicy, GaussianPolicy, MirrorSymmetry, Policy, ValueFunction, mlp
 
 
 def make_policy(
@@ -26,6 +26,7 @@ def make_policy(
     function_preserving: bool,
     normalize_observations: bool,
     observation_min_std: float,
+    mirror: MirrorSymmetry | None,
     seed: int | None,
 ) -> Policy:
     """Gaussian policy for a Box of actions, categorical policy for a Discrete space.
@@ -40,6 +41,7 @@ def make_policy(
         "normalize_observations": normalize_observations,
         "observation_min_std": observation_min_std,
         "function_preserving": function_preserving,
+        "mirror": mirror,
         "seed": _branch(seed, 1),
     }
     if isinstance(action_space, gym.spaces.Discrete):
@@ -66,6 +68,7 @@ def make_value_function(
     activation: str,
     normalize_observations: bool,
     observation_min_std: float,
+    mirror: MirrorSymmetry | None,
     seed: int | None,
 ) -> ValueFunction:
     """Value function for observations of a shape."""
@@ -76,6 +79,7 @@ def make_value_function(
         else network,
         normalize_observations=normalize_observations,
         observation_min_std=observation_min_std,
+        mirror=mirror,
         seed=_branch(seed, 3),
     )
 

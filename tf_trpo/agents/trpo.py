@@ -22,7 +22,7 @@ from tf_trpo.agents.training import TrainingLoop
 from tf_trpo.agents.whole_file import replaced_at_once
 from tf_trpo.environments import VectorBackend, open_vector_environment
 from tf_trpo.environments.vector import Environment
-from tf_trpo.models import Policy, PolicyAverage, RunningReturnScale, ValueFunction
+from tf_trpo.models import MirrorSymmetry, Policy, PolicyAverage, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
 from tf_trpo.optimizers import KLPenalty, PolicyOptimizer, TrustRegion
 from tf_trpo.rollouts import Rollout
@@ -87,6 +87,7 @@ class TRPO(keras.Model):
         learned_std: bool = True,
         normalize_observations: bool = True,
         observation_min_std: float = 0.0,
+        mirror: MirrorSymmetry | None = None,
         function_preserving: bool = True,
         ema_momentum: float | None = None,
         seed: int | None = None,
@@ -107,6 +108,8 @@ class TRPO(keras.Model):
           learned_std: let the policy optimizer move it; else it stays, or follows a callback `AnnealedStd`.
           normalize_observations: running normalisation inside both models.
           observation_min_std: features that spread less are divided by this, >= 0, and not made to spread by 1.
+          mirror: a reflection of the environment that policy and value function respect, as
+            `tf_trpo.environments.mirror_symmetry` gives those of Gymnasium's; None for none.
           function_preserving: keep new statistics from moving the policy: its first layer takes the change in.
           ema_momentum: evaluate and export the average of the policy's weights over iterations; see `TRPO`.
           seed: makes the initial weights reproducible.
@@ -123,6 +126,7 @@ class TRPO(keras.Model):
             "activation": activation,
             "normalize_observations": normalize_observations,
             "observation_min_std": observation_min_std,
+            "mirror": mirror,
             "seed": seed,
         }
         policy = make_policy(

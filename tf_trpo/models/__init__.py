@@ -2,6 +2,7 @@
 
 from tf_trpo.models.categorical import CategoricalPolicy
 from tf_trpo.models.gaussian import GaussianPolicy
+from tf_trpo.models.mirror_symmetry import MirrorSymmetry, SignedPermutation
 from tf_trpo.models.networks import mlp
 from tf_trpo.models.normalization import RunningNormalization, RunningReturnScale
 from tf_trpo.models.policy import Policy
@@ -11,10 +12,12 @@ from tf_trpo.models.value_function import ValueFunction
 __all__ = [
     "CategoricalPolicy",
     "GaussianPolicy",
+    "MirrorSymmetry",
     "Policy",
     "PolicyAverage",
     "RunningNormalization",
     "RunningReturnScale",
+    "SignedPermutation",
     "ValueFunction",
     "mlp",
 ]

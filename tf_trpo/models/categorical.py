@@ -29,9 +29,15 @@ class CategoricalPolicy(Policy):
     ) -> None:
         super().__init__(observation_shape, num_actions, **kwargs)
         self.first_action = first_action
+        if self.mirror is not None:
+            self.mirror.check(observation_shape, num_actions)
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return categorical(parameters)
+
+    def mirrored_outputs(self, outputs: tf.Tensor) -> tf.Tensor:
+        assert self.mirror is not None, "asked for with a mirror only"
+        return self.mirror.actions.unsigned()(outputs)
 
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"logits": parameters}

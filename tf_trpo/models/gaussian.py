@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.distributions import Distribution, diagonal_gaussian
+from tf_trpo.models.mirror_symmetry import check_bounds
 from tf_trpo.models.policy import Policy
 
 LOG_STD_RANGE = (-20.0, 2.0)
@@ -65,6 +66,9 @@ class GaussianPolicy(Policy):
                 f"{num_actions} lower and {len(self.action_high)} upper bounds do not fit actions of shape "
                 f"{self.action_shape}"
             )
+        if self.mirror is not None:
+            self.mirror.check(observation_shape, num_actions)
+            check_bounds(self.mirror.actions, self.action_low, self.action_high)
         self.state_dependent_std = state_dependent_std
         self.initial_std = initial_std
         self.learned_std = learned_std
@@ -85,8 +89,18 @@ class GaussianPolicy(Policy):
             log_std = tf.clip_by_value(log_std + math.log(self.initial_std), *LOG_STD_RANGE)
         else:
             mean = outputs
-            log_std = tf.broadcast_to(tf.convert_to_tensor(self.log_std), tf.shape(mean))
+            log_std = tf.convert_to_tensor(self.log_std)
+            if self.mirror is not None:
+                log_std = 0.5 * (log_std + self.mirror.actions.unsigned()(log_std))
+            log_std = tf.broadcast_to(log_std, tf.shape(mean))
         return tf.concat([mean, log_std], axis=-1)
+
+    def mirrored_outputs(self, outputs: tf.Tensor) -> tf.Tensor:
+        assert self.mirror is not None, "asked for with a mirror only"
+        if not self.state_dependent_std:
+            return self.mirror.actions(outputs)
+        mean, log_std = tf.split(outputs, 2, axis=-1)
+        return tf.concat([self.mirror.actions(mean), self.mirror.actions.unsigned()(log_std)], axis=-1)
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))

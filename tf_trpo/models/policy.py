@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_trpo.estimation import Moments
 from tf_trpo.models.distributions import Distribution, kl_divergence
+from tf_trpo.models.mirror_symmetry import MirrorSymmetry, mirror_from_config, symmetrized
 from tf_trpo.models.networks import feature_shape, first_dense_layer, layer_seeds, mlp, output_layer
 from tf_trpo.models.normalization import RunningNormalization
 from tf_trpo.numerics import flatten, hessian_product_at_minimum, unflatten
@@ -36,6 +37,9 @@ class Policy(keras.Model):
         after a Flatten.
       output_gain: gain of the output layer's orthogonal initialiser; small values start near the
         same distribution in every state.
+      mirror: a reflection of the environment that the policy respects by its form: what it does in a mirrored
+        observation is the mirror image of what it does in the observation. A subclass says by `mirrored_outputs` what
+        that is of its outputs.
       seed: makes the initial weights reproducible.
     """
 
@@ -49,16 +53,20 @@ class Policy(keras.Model):
         observation_min_std: float = 0.0,
         function_preserving: bool = True,
         output_gain: float = 0.01,
+        mirror: MirrorSymmetry | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if mirror is not None:
+            mirror.check(observation_shape)
         self.observation_shape = tuple(observation_shape)
         self.num_outputs = num_outputs
         self.normalize_observations = normalize_observations
         self.observation_min_std = observation_min_std
         self.function_preserving = function_preserving
         self.output_gain = output_gain
+        self.mirror = mirror
         network_seed, output_seed = layer_seeds(seed, 2)
         self.normalization = (
             RunningNormalization(self.observation_shape, min_std=observation_min_std)
@@ -78,7 +86,14 @@ class Policy(keras.Model):
             cls.metric_product = Policy.metric_product  # type: ignore[method-assign]
 
     def outputs(self, observations: tf.Tensor) -> tf.Tensor:
-        """Output layer's values [N, num_outputs] for observations [N, *observation_shape]."""
+        """Output layer's values [N, num_outputs] for observations [N, *observation_shape], symmetric with a mirror."""
+        return symmetrized(self._network_outputs, observations, self.mirror, self.mirrored_outputs)
+
+    def mirrored_outputs(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Outputs [N, num_outputs] that make the mirror image of the distribution that the given ones make."""
+        raise NotImplementedError(f"{type(self).__name__} must define mirrored_outputs(outputs) to respect a mirror")
+
+    def _network_outputs(self, observations: tf.Tensor) -> tf.Tensor:
         if self.normalization is not None:
             observations = self.normalization(observations)
         return self.output_layer(self.network(observations, training=False))
@@ -180,8 +195,10 @@ class Policy(keras.Model):
             "observation_min_std": self.observation_min_std,
             "function_preserving": self.function_preserving,
             "output_gain": self.output_gain,
+            "mirror": self.mirror,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Policy:
-        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**{**config, "network": network, "mirror": mirror_from_config(config.get("mirror"))})

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.estimation import Moments
+from tf_trpo.models.mirror_symmetry import MirrorSymmetry, mirror_from_config, symmetrized
 from tf_trpo.models.networks import feature_shape, layer_seeds, mlp, output_layer
 from tf_trpo.models.normalization import RunningNormalization
 
@@ -23,6 +24,7 @@ class ValueFunction(keras.Model):
         64-64 tanh units. It is called as at inference, also while it is fitted.
       normalize_observations: put a `RunningNormalization` in front of the network.
       observation_min_std: its `min_std`.
+      mirror: a reflection of the environment: a mirrored observation has the observation's value.
       seed: makes the initial weights reproducible.
     """
 
@@ -33,13 +35,17 @@ class ValueFunction(keras.Model):
         network: keras.Model | None = None,
         normalize_observations: bool = True,
         observation_min_std: float = 0.0,
+        mirror: MirrorSymmetry | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if mirror is not None:
+            mirror.check(observation_shape)
         self.observation_shape = tuple(observation_shape)
         self.normalize_observations = normalize_observations
         self.observation_min_std = observation_min_std
+        self.mirror = mirror
         network_seed, output_seed = layer_seeds(seed, 2)
         self.normalization = (
             RunningNormalization(self.observation_shape, min_std=observation_min_std)
@@ -59,9 +65,12 @@ class ValueFunction(keras.Model):
         return tf.constant(True) if self.normalization is None else self.normalization.update(moments)
 
     def call(self, observations: tf.Tensor) -> tf.Tensor:
+        return tf.squeeze(symmetrized(self._network_values, observations, self.mirror), axis=-1)
+
+    def _network_values(self, observations: tf.Tensor) -> tf.Tensor:
         if self.normalization is not None:
             observations = self.normalization(observations)
-        return tf.squeeze(self.output_layer(self.network(observations, training=False)), axis=-1)
+        return self.output_layer(self.network(observations, training=False))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -70,8 +79,10 @@ class ValueFunction(keras.Model):
             "network": keras.saving.serialize_keras_object(self.network),
             "normalize_observations": self.normalize_observations,
             "observation_min_std": self.observation_min_std,
+            "mirror": self.mirror,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ValueFunction:
-        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**{**config, "network": network, "mirror": mirror_from_config(config.get("mirror"))})

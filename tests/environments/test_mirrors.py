@@ -1,0 +1,128 @@
+"""Each known reflection against the simulator: what happens in the mirror is the mirror image of what happens."""
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+import pytest
+
+import tf_trpo
+from tf_trpo.environments import mirror_symmetry
+
+SPACE = {"Ant-v5": 2, "Humanoid-v5": 2, "HumanoidStandup-v5": 2, "Walker2d-v5": 1}
+"""MuJoCo bodies that move freely, and how many of their positions are not observed."""
+SIGNS = {
+    "InvertedDoublePendulum-v5": ([-1, -1, -1], [-1, -1, -1]),
+    "InvertedPendulum-v5": ([-1, -1], [-1, -1]),
+    "Reacher-v5": ([-1, -1, 1, -1], [-1, -1, 1, -1]),
+    "Swimmer-v5": ([1, -1, -1, -1, -1], [1, -1, -1, -1, -1]),
+}
+"""What becomes of the positions and velocities of the others."""
+CLASSIC = {"Acrobot-v1": -1, "CartPole-v1": -1, "Pendulum-v1": -1}
+
+
+def image(permutation, vector):
+    return np.asarray(vector)[list(permutation.sources)] * permutation.signs
+
+
+def mirrored_state(name, mirror, positions, velocities):
+    if name in SIGNS:
+        position_signs, velocity_signs = SIGNS[name]
+        return positions * position_signs, velocities * velocity_signs
+    hidden = SPACE[name]
+    size = len(positions) - hidden + len(velocities)
+    sources, signs = mirror.observations.sources[:size], np.array(mirror.observations.signs[:size])
+    assert max(sources) < size
+    state = np.concatenate([positions[hidden:], velocities])[list(sources)] * signs
+    place = positions[:hidden] * [1, -1][:hidden]
+    return np.concatenate([place, state[: len(positions) - hidden]]), state[len(positions) - hidden :]
+
+
+def simulator(name):
+    environment = gym.make(name).unwrapped
+    model = environment.model
+    if name.startswith("Humanoid"):
+        # The file's own lopsidedness, which is not the mirror's: armature and stiffness of hip and knee.
+        for left in (joint for joint in range(model.njnt) if model.joint(joint).name.startswith("left_")):
+            right = model.joint(model.joint(left).name.replace("left_", "right_")).id
+            model.jnt_stiffness[right] = model.jnt_stiffness[left]
+            model.dof_armature[model.jnt_dofadr[right]] = model.dof_armature[model.jnt_dofadr[left]]
+    if name == "InvertedPendulum-v5":
+        model.body_ipos[model.body("pole").id, 0] = 0.0  # the pole leans by 0.001
+        model.body_iquat[model.body("pole").id] = [1, 0, 0, 0]
+        model.geom_quat[:] = np.where(np.abs(model.geom_quat) < 1e-3, 0, model.geom_quat)
+    mujoco.mj_setConst(model, environment.data)
+    return environment
+
+
+@pytest.mark.parametrize("name", [*SPACE, *SIGNS])
+def test_mujoco_moves_in_the_mirror_as_before_it(name):
+    mirror, here, there = mirror_symmetry(name), simulator(name), simulator(name)
+    # Humanoid's solver stops after a number of sweeps over its contacts, in their order, which is not mirrored.
+    tolerance = 1e-2 if name.startswith("Humanoid") else 1e-4
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        here.reset(seed=seed)
+        there.reset(seed=seed)
+        there.set_state(*mirrored_state(name, mirror, here.data.qpos.copy(), here.data.qvel.copy()))
+        for _ in range(15):
+            action = rng.uniform(here.action_space.low, here.action_space.high)
+            observation, reward, terminated, *_ = here.step(action)
+            other, other_reward, other_terminated, *_ = there.step(image(mirror.actions, action))
+            np.testing.assert_allclose(other, image(mirror.observations, observation), rtol=tolerance, atol=tolerance)
+            assert other_reward == pytest.approx(reward, rel=tolerance, abs=tolerance)
+            assert other_terminated == terminated
+            if terminated:
+                break
+
+
+@pytest.mark.parametrize("name", CLASSIC)
+def test_classic_control_moves_in_the_mirror_as_before_it(name):
+    mirror, here, there = mirror_symmetry(name), gym.make(name).unwrapped, gym.make(name).unwrapped
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        here.reset(seed=seed)
+        there.reset(seed=seed)
+        there.state = -np.asarray(here.state)
+        for _ in range(15):
+            if isinstance(here.action_space, gym.spaces.Discrete):
+                action = int(rng.integers(here.action_space.n))
+                mirrored = mirror.actions.sources[action]
+            else:
+                action = rng.uniform(here.action_space.low, here.action_space.high)
+                mirrored = image(mirror.actions, action)
+            observation, reward, terminated, *_ = here.step(action)
+            other, other_reward, other_terminated, *_ = there.step(mirrored)
+            np.testing.assert_allclose(other, image(mirror.observations, observation), rtol=1e-5, atol=1e-6)
+            assert other_reward == pytest.approx(reward)
+            assert other_terminated == terminated
+            if terminated:
+                break
+
+
+@pytest.mark.parametrize("name", [*SPACE, *SIGNS, *CLASSIC])
+def test_agents_can_be_made_with_it_and_act(name):
+    agent = tf_trpo.TRPO.for_env(name, mirror=mirror_symmetry(name), seed=0)
+    environment = gym.make(name)
+    observation, _ = environment.reset(seed=0)
+    mirrored = image(agent.policy.mirror.observations, observation).astype(np.float32)
+    observations = np.stack([observation.astype(np.float32), mirrored])
+    one, other = agent.predict(observations)
+    if isinstance(environment.action_space, gym.spaces.Box):
+        np.testing.assert_allclose(other, image(agent.policy.mirror.actions, one), rtol=1e-4, atol=1e-6)
+    else:
+        assert other == agent.policy.mirror.actions.sources[one]
+
+
+@pytest.mark.parametrize("name", ["HalfCheetah-v5", "Hopper-v5", "no such thing"])
+def test_environments_without_one_are_refused_with_a_list_of_those_that_have_one(name):
+    with pytest.raises(ValueError, match=rf"no symmetry of {name} is known; Acrobot-v1, .*Walker2d-v5 have one"):
+        mirror_symmetry(name)
+
+
+def test_other_observations_than_the_default_ones_are_refused():
+    with pytest.raises(ValueError, match=r"observations of shape \(8,\), not \(10,\)"):
+        tf_trpo.TRPO.for_env(
+            "Swimmer-v5",
+            mirror=mirror_symmetry("Swimmer-v5"),
+            env_kwargs={"exclude_current_positions_from_observation": False},
+        )
