@@ -25,7 +25,7 @@ from tf_trpo.cli import main
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import free_run_dir
 from tf_trpo.cli.settings import TrainSettings
-from tf_trpo.environments import mirror_symmetry
+from tf_trpo.environments import known_mirror
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -167,7 +167,7 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
         "ema_momentum": agent.policy_average.momentum,
     }
     assert len(reached) == 29
-    assert agent.policy.mirror == agent.value_function.mirror == mirror_symmetry("CartPole-v1")
+    assert agent.policy.mirror == agent.value_function.mirror == known_mirror("CartPole-v1")
     # Three environments of 100 rows: two epochs of five minibatches of 64.
     assert agent.optimizer.get_config()["learning_rate"]["config"] == {
         "initial_learning_rate": 0.002,

@@ -125,6 +125,12 @@ def test_a_mirror_of_an_environment_that_has_none_is_refused(refused, workplace)
     assert not list(workplace.iterdir())
 
 
+def test_a_mirror_of_other_environments_than_gymnasiums_is_refused(refused, workplace):
+    error = refused("train", "--env", "CartPole-v1", "--mirror", "--backend", "envpool")
+    assert error == "error: mirror: the symmetries that are known are of Gymnasium's environments: --no-mirror"
+    assert not list(workplace.iterdir())
+
+
 def test_a_schedule_of_a_standard_deviation_that_is_learned_is_refused(refused, workplace):
     error = refused("train", "--env", "Pendulum-v1", "--final-std", "0.1", "--state-dependent-std")
     assert error == "error: a state_dependent_std is learned, and has no final_std: --final-std None"

@@ -15,7 +15,7 @@ from tf_trpo.models import (
     MirrorSymmetry,
     Policy,
     PolicyAverage,
-    SignedPermutation,
+    Reflection,
     ValueFunction,
 )
 from tf_trpo.models.distributions import diagonal_gaussian
@@ -23,10 +23,10 @@ from tf_trpo.numerics import gauss_newton_fisher_vector_product
 from tf_trpo.rollouts.actor import LiteActor
 
 WALKER = MirrorSymmetry(
-    SignedPermutation.from_names("height -lean right_knee left_knee -right_tilt -left_tilt"),
-    SignedPermutation.from_names("right_torque left_torque -twist"),
+    Reflection.from_names("height -lean right_knee left_knee -right_tilt -left_tilt"),
+    Reflection.from_names("right_torque left_torque -twist"),
 )
-TWO_WAYS = MirrorSymmetry(WALKER.observations, SignedPermutation.from_names("left_push none right_push"))
+TWO_WAYS = MirrorSymmetry(WALKER.observations, Reflection.from_names("left_push none right_push"))
 
 
 def matrix(permutation):
@@ -46,7 +46,7 @@ def involutions(draw, largest=7):
     for pair in range(pairs):
         one, other = order[2 * pair : 2 * pair + 2]
         sources[one], sources[other], signs[other] = other, one, signs[one]
-    return SignedPermutation(tuple(sources), tuple(signs))
+    return Reflection(tuple(sources), tuple(signs))
 
 
 def trained(model, seed=0):
@@ -71,22 +71,23 @@ def gaussian(mirror, **kwargs):
 
 
 def test_names_say_what_changes_its_sign_and_what_its_place():
-    assert WALKER.observations == ((0, 1, 3, 2, 5, 4), (1, -1, 1, 1, -1, -1))
+    assert WALKER.observations == Reflection((0, 1, 3, 2, 5, 4), (1, -1, 1, 1, -1, -1))
     vectors = tf.constant([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
     np.testing.assert_array_equal(WALKER.observations(vectors), [[1, -2, 4, 3, -6, -5]])
     np.testing.assert_array_equal(WALKER.observations.unsigned()(vectors), [[1, 2, 4, 3, 6, 5]])
 
 
-@pytest.mark.parametrize("names", ["left_leg", "one one", "-one one", "left_leg right_arm"])
+@pytest.mark.parametrize(
+    "names", ["left_leg", "one one", "-one one", "--one -one one", "left_leg right_arm", "left_leg -right_leg"]
+)
 def test_names_that_make_no_reflection_are_refused(names):
     with pytest.raises(ValueError, match="each name must stand once"):
-        SignedPermutation.from_names(names)
+        Reflection.from_names(names)
 
 
 @settings(max_examples=50, deadline=None)
 @given(involutions())
 def test_mirrored_twice_all_is_as_it_was(permutation):
-    assert permutation.is_involution()
     vectors = np.random.default_rng(0).normal(size=(3, len(permutation.signs))).astype(np.float32)
     np.testing.assert_array_equal(permutation(tf.constant(vectors)), vectors @ matrix(permutation).T)
     np.testing.assert_array_equal(permutation(permutation(tf.constant(vectors))), vectors)
@@ -97,9 +98,26 @@ def test_mirrored_twice_all_is_as_it_was(permutation):
     [((1, 2, 0), (1, 1, 1)), ((1, 0), (1, -1)), ((0, 0), (1, 1)), ((0, 1), (1, 2)), ((0,), (1, 1)), ((0, 5), (1, 1))],
 )
 def test_what_is_no_reflection_is_refused(sources, signs):
-    mirror = MirrorSymmetry(SignedPermutation(sources, signs), SignedPermutation((0,), (1,)))
-    with pytest.raises(ValueError, match="mirrored twice"):
-        ValueFunction((len(signs),), mirror=mirror)
+    with pytest.raises(ValueError, match="applied twice"):
+        Reflection(sources, signs)
+
+
+def test_positions_and_signs_may_be_any_integers_and_nothing_else():
+    assert Reflection(np.array([1, 0]), [np.int64(-1), -1]) == Reflection((1, 0), (-1, -1))
+    with pytest.raises(TypeError, match="integer"):
+        Reflection((0.0, 1.0), (1, 1))
+
+
+@settings(max_examples=20, deadline=None)
+@given(involutions(), st.integers(0, 2**31 - 1))
+def test_moments_of_samples_and_images_are_those_of_both_together(permutation, seed):
+    samples = np.random.default_rng(seed).normal(3.0, 1.0, size=(30, len(permutation.signs)))
+    moments = Moments(*(tf.constant(x) for x in (samples.mean(axis=0), samples.var(axis=0), 30.0)))
+    both = np.concatenate([samples, samples @ matrix(permutation).T])
+    symmetric = permutation.symmetric(moments)
+    np.testing.assert_allclose(symmetric.mean, both.mean(axis=0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(symmetric.variance, both.var(axis=0), rtol=1e-9, atol=1e-9)
+    assert symmetric.count == 30
 
 
 @settings(max_examples=20, deadline=None)
@@ -145,15 +163,31 @@ def test_the_outputs_are_the_mean_of_the_network_here_and_in_the_mirror():
     np.testing.assert_allclose(policy.outputs(tf.constant(here)), naive, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("model", [gaussian(WALKER), ValueFunction((6,), mirror=WALKER)])
+def test_samples_of_one_side_normalise_both_alike(model):
+    # All far to one side: the images would be beyond the clipping, were the statistics those of the samples.
+    lopsided = np.random.default_rng(5).normal(2.0, 0.03, size=(50, 6)).astype(np.float32)
+    moments = Moments(*(tf.constant(x) for x in (lopsided.mean(axis=0), lopsided.var(axis=0), np.float32(50))))
+    model.update_normalization(moments)
+    normalized, images = (
+        model.normalization(tf.constant(x)).numpy() for x in (lopsided, lopsided @ matrix(WALKER.observations).T)
+    )
+    np.testing.assert_allclose(images, normalized @ matrix(WALKER.observations).T, rtol=1e-5, atol=1e-5)
+    assert np.abs(images).max() < 9
+
+
 def test_new_statistics_leave_a_symmetric_policy_as_it_is():
     policy = trained(gaussian(WALKER))
-    here = tf.constant(observations(WALKER))
-    before = policy.distribution_parameters(here).numpy()
-    rng = np.random.default_rng(5)
+    here = np.random.default_rng(4).normal(2.0, 0.03, size=(20, 6)).astype(np.float32)
     policy.update_normalization(
-        Moments(*(tf.constant(x, tf.float32) for x in (rng.normal(size=6), rng.uniform(1, 3, size=6), 30.0)))
+        Moments(*(tf.constant(x) for x in (here.mean(axis=0), here.var(axis=0), np.float32(1000))))
     )
-    np.testing.assert_allclose(policy.distribution_parameters(here), before, rtol=1e-4, atol=1e-5)
+    before, mean = policy.distribution_parameters(tf.constant(here)).numpy(), policy.normalization.mean.numpy()
+    policy.update_normalization(
+        Moments(*(tf.constant(x) for x in (here.mean(axis=0) + 0.5, here.var(axis=0), np.float32(1000))))
+    )
+    assert np.abs(policy.normalization.mean.numpy() - mean).max() > 0.1
+    np.testing.assert_allclose(policy.distribution_parameters(tf.constant(here)), before, rtol=1e-4, atol=1e-5)
 
 
 def test_fisher_vector_products_are_those_of_the_dense_matrix():
@@ -203,6 +237,24 @@ def test_a_saved_agent_has_its_mirror_again(tmp_path, mirror):
     np.testing.assert_array_equal(again.predict(here), agent.predict(here))
 
 
+@pytest.mark.parametrize("kind", [CategoricalPolicy, ValueFunction])
+def test_models_of_before_there_were_mirrors_have_none(kind):
+    model = kind((6,), 3) if kind is CategoricalPolicy else kind((6,))
+    config = model.get_config()
+    del config["mirror"]
+    assert kind.from_config(config).mirror is None
+
+
+def test_a_saved_model_for_serving_acts_as_the_agent_does(tmp_path):
+    agent = tf_trpo.TRPO(trained(gaussian(WALKER)), ValueFunction((6,), mirror=WALKER))
+    agent.compile()
+    agent.export(tmp_path / "model")
+    exported = tf.saved_model.load(str(next((tmp_path / "model").glob("*/saved_model.pb")).parent))
+    here = observations(WALKER)
+    actions = exported.signatures["serving_default"](tf.constant(here))["actions"]
+    np.testing.assert_allclose(actions, agent.predict(here), rtol=1e-5, atol=1e-6)
+
+
 def test_observations_and_actions_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"observations of shape \(6,\), not \(5,\)"):
         ValueFunction((5,), mirror=WALKER)
@@ -212,6 +264,20 @@ def test_observations_and_actions_of_other_shapes_are_refused():
         CategoricalPolicy((6,), 2, mirror=TWO_WAYS)
     with pytest.raises(ValueError, match="of 3 actions, not of 2"):
         GaussianPolicy((6,), [-1.0] * 2, [1.0] * 2, mirror=WALKER)
+
+
+@pytest.mark.parametrize("mirror", [True, "Swimmer-v5", (WALKER.observations, WALKER.actions)])
+def test_what_is_no_mirror_is_refused_by_a_word_on_where_to_get_one(mirror):
+    for make in (lambda: ValueFunction((6,), mirror=mirror), lambda: CategoricalPolicy((6,), 3, mirror=mirror)):
+        with pytest.raises(
+            TypeError, match=r"mirror must be a MirrorSymmetry, as of tf_trpo.environments.known_mirror"
+        ):
+            make()
+
+
+def test_discrete_actions_have_no_signs():
+    with pytest.raises(ValueError, match="have no sign"):
+        CategoricalPolicy((6,), 3, mirror=WALKER)
 
 
 @pytest.mark.parametrize(
@@ -227,17 +293,24 @@ def test_bounds_without_end_are_mirrored():
     assert GaussianPolicy((6,), low, high, mirror=WALKER).mirror == WALKER
 
 
+class Normal(Policy):
+    def distribution(self, parameters):
+        return diagonal_gaussian(parameters, tf.zeros_like(parameters))
+
+
+class OtherCategorical(CategoricalPolicy):
+    def distribution(self, parameters):
+        return super().distribution(2.0 * parameters)
+
+
 def test_a_policy_that_does_not_say_what_its_mirror_image_is_cannot_have_one():
-    class Unsaid(Policy):
-        def distribution(self, parameters):
-            return diagonal_gaussian(parameters, tf.zeros_like(parameters))
-
-    with pytest.raises(NotImplementedError, match="Unsaid must define mirrored_outputs"):
-        Unsaid((6,), 3, mirror=WALKER)(tf.constant(observations(WALKER)))
-    assert Unsaid((6,), 3)(tf.constant(observations(WALKER))).batch_shape == (20,)
+    with pytest.raises(NotImplementedError, match="Normal must define mirrored_outputs"):
+        Normal((6,), 3, mirror=WALKER)
+    with pytest.raises(NotImplementedError, match="OtherCategorical must define mirrored_outputs"):
+        OtherCategorical((6,), 3, mirror=TWO_WAYS)
+    assert Normal((6,), 3)(tf.constant(observations(WALKER))).batch_shape == (20,)
 
 
-def test_a_model_by_hand_with_keras_config_keeps_its_mirror():
-    policy = gaussian(WALKER)
-    config = keras.saving.serialize_keras_object(policy)
+def test_a_config_of_keras_keeps_the_mirror():
+    config = keras.saving.serialize_keras_object(gaussian(WALKER))
     assert keras.saving.deserialize_keras_object(config).mirror == WALKER

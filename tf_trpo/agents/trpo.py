@@ -109,7 +109,7 @@ class TRPO(keras.Model):
           normalize_observations: running normalisation inside both models.
           observation_min_std: features that spread less are divided by this, >= 0, and not made to spread by 1.
           mirror: a reflection of the environment that policy and value function respect, as
-            `tf_trpo.environments.mirror_symmetry` gives those of Gymnasium's; None for none.
+            `tf_trpo.environments.known_mirror` gives those of Gymnasium's; None for none.
           function_preserving: keep new statistics from moving the policy: its first layer takes the change in.
           ema_momentum: evaluate and export the average of the policy's weights over iterations; see `TRPO`.
           seed: makes the initial weights reproducible.

@@ -84,7 +84,8 @@ class PolicySettings:
     observation_min_std: float = 0.0
     """A feature that spreads less is divided by this: one that is nearly always 0 is not blown up where it is not."""
     mirror: bool = False
-    """Give the policy and the value function the mirror symmetry of the environment, if it has a known one."""
+    """Give the policy and the value function the mirror symmetry of the environment, where one is known; they then
+    compute twice the rows."""
     function_preserving: bool = True
     """Keep new statistics of observations from moving the policy: its first layer takes the change in."""
     ema_momentum: float | None = None

@@ -130,14 +130,14 @@ def _value_learning_rate(settings: TrainSettings) -> float | LinearDecayRestarts
 
 def _policy_arguments(settings: PolicySettings, env: str) -> dict[str, Any]:
     """The settings as arguments of `TRPO.for_env`; with a final_std, a schedule is in the place of learning."""
-    from tf_trpo.environments import mirror_symmetry
+    from tf_trpo.environments import known_mirror
 
     arguments = dataclasses.asdict(settings)
     annealed = arguments.pop("final_std") is not None
     del arguments["std_steps"]
     if annealed and settings.state_dependent_std:
         raise ValueError("a state_dependent_std is learned, and has no final_std: --final-std None")
-    mirror = mirror_symmetry(env) if settings.mirror else None
+    mirror = known_mirror(env) if settings.mirror else None
     return {**arguments, "mirror": mirror, "learned_std": not annealed}
 
 
@@ -166,6 +166,8 @@ def _check_ranges(settings: TrainSettings) -> None:
             raise UsageError(f"{name} must be at least {lowest}, got {value}")
     if settings.environment.restart_every and settings.environment.backend == "envpool":
         raise UsageError("restart_every: EnvPool cannot begin an episode in one environment: --restart-every 0")
+    if settings.policy.mirror and settings.environment.backend == "envpool":
+        raise UsageError("mirror: the symmetries that are known are of Gymnasium's environments: --no-mirror")
     if not 0 <= settings.run.seed <= LARGEST_SEED:
         raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.run.seed}")
     positive: dict[str, float | None] = {

@@ -1,7 +1,7 @@
 """Vector environments: making them, and refusing those that would be misread."""
 
 from tf_trpo.environments.failures import EnvironmentFailedError, InvalidStepError
-from tf_trpo.environments.mirrors import mirror_symmetry
+from tf_trpo.environments.mirrors import known_mirror
 from tf_trpo.environments.vector import (
     VectorBackend,
     can_reset_some,
@@ -15,8 +15,8 @@ __all__ = [
     "InvalidStepError",
     "VectorBackend",
     "can_reset_some",
+    "known_mirror",
     "make_vector_environment",
-    "mirror_symmetry",
     "open_vector_environment",
     "reset_some",
 ]

@@ -1,21 +1,21 @@
-"""Reflections of Gymnasium's environments, as far as they have one.
+"""The reflections that are known of Gymnasium's environments.
 
 What a body does to the left it can do to the right. The components of observations and actions stand in the
-environment's order, by names that say what becomes of them: `SignedPermutation.from_names`.
+environment's order, by names that say what becomes of them: `Reflection.from_names`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tf_trpo.models import MirrorSymmetry, SignedPermutation
+from tf_trpo.models import MirrorSymmetry, Reflection
 
 
-def mirror_symmetry(env_id: str) -> MirrorSymmetry:
+def known_mirror(env_id: str) -> MirrorSymmetry:
     """The reflection of an environment, as made by default.
 
-    That of Humanoid holds nearly: its file gives the hip and the knee of one side a little more inertia and stiffness
-    than those of the other. InvertedPendulum's pole leans by a six-hundredth.
+    That of the Humanoids holds nearly: their files give the hips and knees of the two sides a little other inertia,
+    stiffness and range. InvertedPendulum's pole leans by a six-hundredth. The others are exact.
 
     Args:
       env_id: a Gymnasium id.
@@ -25,7 +25,7 @@ def mirror_symmetry(env_id: str) -> MirrorSymmetry:
     """
     if env_id not in _NAMES:
         raise ValueError(f"mirror: no symmetry of {env_id} is known; {', '.join(sorted(_NAMES))} have one")
-    return MirrorSymmetry(*(SignedPermutation.from_names(names) for names in _NAMES[env_id]))
+    return MirrorSymmetry(*(Reflection.from_names(names) for names in _NAMES[env_id]))
 
 
 def _each(things: str, parts: str) -> str:

@@ -2,7 +2,7 @@
 
 from tf_trpo.models.categorical import CategoricalPolicy
 from tf_trpo.models.gaussian import GaussianPolicy
-from tf_trpo.models.mirror_symmetry import MirrorSymmetry, SignedPermutation
+from tf_trpo.models.mirror_symmetry import MirrorSymmetry, Reflection
 from tf_trpo.models.networks import mlp
 from tf_trpo.models.normalization import RunningNormalization, RunningReturnScale
 from tf_trpo.models.policy import Policy
@@ -15,9 +15,9 @@ __all__ = [
     "MirrorSymmetry",
     "Policy",
     "PolicyAverage",
+    "Reflection",
     "RunningNormalization",
     "RunningReturnScale",
-    "SignedPermutation",
     "ValueFunction",
     "mlp",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.distributions import Distribution, categorical
+from tf_trpo.models.mirror_symmetry import Reflection
 from tf_trpo.models.policy import Policy
 
 
@@ -30,14 +32,15 @@ class CategoricalPolicy(Policy):
         super().__init__(observation_shape, num_actions, **kwargs)
         self.first_action = first_action
         if self.mirror is not None:
-            self.mirror.check(observation_shape, num_actions)
+            self.mirror.check_actions([-math.inf] * num_actions, [math.inf] * num_actions)
+            if self.mirror.actions != self.mirror.actions.unsigned():
+                raise ValueError("discrete actions change places in the mirror, and have no sign")
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return categorical(parameters)
 
-    def mirrored_outputs(self, outputs: tf.Tensor) -> tf.Tensor:
-        assert self.mirror is not None, "asked for with a mirror only"
-        return self.mirror.actions.unsigned()(outputs)
+    def mirrored_outputs(self, outputs: tf.Tensor, actions: Reflection) -> tf.Tensor:
+        return actions(outputs)
 
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"logits": parameters}

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.distributions import Distribution, diagonal_gaussian
-from tf_trpo.models.mirror_symmetry import check_bounds
+from tf_trpo.models.mirror_symmetry import Reflection
 from tf_trpo.models.policy import Policy
 
 LOG_STD_RANGE = (-20.0, 2.0)
@@ -67,8 +67,7 @@ class GaussianPolicy(Policy):
                 f"{self.action_shape}"
             )
         if self.mirror is not None:
-            self.mirror.check(observation_shape, num_actions)
-            check_bounds(self.mirror.actions, self.action_low, self.action_high)
+            self.mirror.check_actions(self.action_low, self.action_high)
         self.state_dependent_std = state_dependent_std
         self.initial_std = initial_std
         self.learned_std = learned_std
@@ -95,12 +94,11 @@ class GaussianPolicy(Policy):
             log_std = tf.broadcast_to(log_std, tf.shape(mean))
         return tf.concat([mean, log_std], axis=-1)
 
-    def mirrored_outputs(self, outputs: tf.Tensor) -> tf.Tensor:
-        assert self.mirror is not None, "asked for with a mirror only"
+    def mirrored_outputs(self, outputs: tf.Tensor, actions: Reflection) -> tf.Tensor:
         if not self.state_dependent_std:
-            return self.mirror.actions(outputs)
+            return actions(outputs)
         mean, log_std = tf.split(outputs, 2, axis=-1)
-        return tf.concat([self.mirror.actions(mean), self.mirror.actions.unsigned()(log_std)], axis=-1)
+        return tf.concat([actions(mean), actions.unsigned()(log_std)], axis=-1)
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))

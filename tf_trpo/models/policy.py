@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_trpo.estimation import Moments
 from tf_trpo.models.distributions import Distribution, kl_divergence
-from tf_trpo.models.mirror_symmetry import MirrorSymmetry, mirror_from_config, symmetrized
+from tf_trpo.models.mirror_symmetry import MirrorSymmetry, Reflection, checked_mirror, symmetrized, with_mirror
 from tf_trpo.models.networks import feature_shape, first_dense_layer, layer_seeds, mlp, output_layer
 from tf_trpo.models.normalization import RunningNormalization
 from tf_trpo.numerics import flatten, hessian_product_at_minimum, unflatten
@@ -39,7 +39,7 @@ class Policy(keras.Model):
         same distribution in every state.
       mirror: a reflection of the environment that the policy respects by its form: what it does in a mirrored
         observation is the mirror image of what it does in the observation. A subclass says by `mirrored_outputs` what
-        that is of its outputs.
+        that is of its outputs; what its `distribution_parameters` adds to those must respect it too.
       seed: makes the initial weights reproducible.
     """
 
@@ -58,15 +58,15 @@ class Policy(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if mirror is not None:
-            mirror.check(observation_shape)
         self.observation_shape = tuple(observation_shape)
         self.num_outputs = num_outputs
         self.normalize_observations = normalize_observations
         self.observation_min_std = observation_min_std
         self.function_preserving = function_preserving
         self.output_gain = output_gain
-        self.mirror = mirror
+        self.mirror = checked_mirror(mirror, observation_shape)
+        if mirror is not None and type(self).mirrored_outputs is Policy.mirrored_outputs:
+            raise NotImplementedError(f"{type(self).__name__} must define mirrored_outputs to have a mirror")
         network_seed, output_seed = layer_seeds(seed, 2)
         self.normalization = (
             RunningNormalization(self.observation_shape, min_std=observation_min_std)
@@ -79,19 +79,30 @@ class Policy(keras.Model):
         self.built = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """A subclass with another distribution does not inherit a closed form that is not its own."""
+        """A subclass with another distribution does not inherit a closed form, or an image, that is not its own."""
         super().__init_subclass__(**kwargs)
         own = cls.__dict__.keys()
         if {"distribution", "divergence"} & own and "metric_product" not in own:
             cls.metric_product = Policy.metric_product  # type: ignore[method-assign]
+        if "distribution" in own and "mirrored_outputs" not in own:
+            cls.mirrored_outputs = Policy.mirrored_outputs  # type: ignore[method-assign]
 
     def outputs(self, observations: tf.Tensor) -> tf.Tensor:
         """Output layer's values [N, num_outputs] for observations [N, *observation_shape], symmetric with a mirror."""
-        return symmetrized(self._network_outputs, observations, self.mirror, self.mirrored_outputs)
+        return symmetrized(self._network_outputs, observations, self.mirror, self._image)
 
-    def mirrored_outputs(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Outputs [N, num_outputs] that make the mirror image of the distribution that the given ones make."""
-        raise NotImplementedError(f"{type(self).__name__} must define mirrored_outputs(outputs) to respect a mirror")
+    def mirrored_outputs(self, outputs: tf.Tensor, actions: Reflection) -> tf.Tensor:
+        """Outputs [N, num_outputs] that make the mirror image of the distribution that the given ones make.
+
+        Args:
+          outputs: [N, num_outputs].
+          actions: the reflection of an action.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define mirrored_outputs")
+
+    def _image(self, outputs: tf.Tensor) -> tf.Tensor:
+        assert self.mirror is not None, "asked for with a mirror only"
+        return self.mirrored_outputs(outputs, self.mirror.actions)
 
     def _network_outputs(self, observations: tf.Tensor) -> tf.Tensor:
         if self.normalization is not None:
@@ -102,6 +113,8 @@ class Policy(keras.Model):
         """Take in observations by their moments; whether those were finite, or are not needed. Bool scalar."""
         if self.normalization is None:
             return tf.constant(True)
+        if self.mirror is not None:
+            moments = self.mirror.observations.symmetric(moments)
         layer = first_dense_layer(self.network, self.output_layer) if self.function_preserving else None
         return self.normalization.update(moments, absorbed_by=layer)
 
@@ -195,10 +208,10 @@ class Policy(keras.Model):
             "observation_min_std": self.observation_min_std,
             "function_preserving": self.function_preserving,
             "output_gain": self.output_gain,
-            "mirror": self.mirror,
+            "mirror": None if self.mirror is None else self.mirror.get_config(),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Policy:
         network = keras.saving.deserialize_keras_object(config["network"])
-        return cls(**{**config, "network": network, "mirror": mirror_from_config(config.get("mirror"))})
+        return cls(**{**with_mirror(config), "network": network})

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.estimation import Moments
-from tf_trpo.models.mirror_symmetry import MirrorSymmetry, mirror_from_config, symmetrized
+from tf_trpo.models.mirror_symmetry import MirrorSymmetry, checked_mirror, symmetrized, with_mirror
 from tf_trpo.models.networks import feature_shape, layer_seeds, mlp, output_layer
 from tf_trpo.models.normalization import RunningNormalization
 
@@ -40,12 +40,10 @@ class ValueFunction(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if mirror is not None:
-            mirror.check(observation_shape)
         self.observation_shape = tuple(observation_shape)
         self.normalize_observations = normalize_observations
         self.observation_min_std = observation_min_std
-        self.mirror = mirror
+        self.mirror = checked_mirror(mirror, observation_shape)
         network_seed, output_seed = layer_seeds(seed, 2)
         self.normalization = (
             RunningNormalization(self.observation_shape, min_std=observation_min_std)
@@ -62,10 +60,14 @@ class ValueFunction(keras.Model):
 
         Nothing keeps the function as it was: it is fitted under the new statistics.
         """
-        return tf.constant(True) if self.normalization is None else self.normalization.update(moments)
+        if self.normalization is None:
+            return tf.constant(True)
+        return self.normalization.update(
+            moments if self.mirror is None else self.mirror.observations.symmetric(moments)
+        )
 
     def call(self, observations: tf.Tensor) -> tf.Tensor:
-        return tf.squeeze(symmetrized(self._network_values, observations, self.mirror), axis=-1)
+        return tf.squeeze(symmetrized(self._network_values, observations, self.mirror, tf.identity), axis=-1)
 
     def _network_values(self, observations: tf.Tensor) -> tf.Tensor:
         if self.normalization is not None:
@@ -79,10 +81,10 @@ class ValueFunction(keras.Model):
             "network": keras.saving.serialize_keras_object(self.network),
             "normalize_observations": self.normalize_observations,
             "observation_min_std": self.observation_min_std,
-            "mirror": self.mirror,
+            "mirror": None if self.mirror is None else self.mirror.get_config(),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ValueFunction:
         network = keras.saving.deserialize_keras_object(config["network"])
-        return cls(**{**config, "network": network, "mirror": mirror_from_config(config.get("mirror"))})
+        return cls(**{**with_mirror(config), "network": network})
