@@ -295,7 +295,8 @@ class TRPO(keras.Model):
           path: a checkpoint DIRECTORY/steps-N, or the DIRECTORY for its newest whole one.
 
         Raises:
-          CheckpointError: it is not whole, or one of another agent; this one is as it was.
+          CheckpointError: it is not whole, or one of another agent by its variables' shapes; this one is as it was.
+            What has none, as an activation or a mirror, is not compared.
         """
         read_checkpoint(self, Path(path)).restore()
 
