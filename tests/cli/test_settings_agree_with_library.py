@@ -63,7 +63,7 @@ def test_every_number_of_the_algorithm_can_be_set():
         *(("UpdateSettings", field.name) for field in dataclasses.fields(UpdateSettings)),
         *(("TRPO.for_env", name) for name in ("hidden_sizes", "value_hidden_sizes", "activation", "initial_std")),
         *(("TRPO.for_env", name) for name in ("state_dependent_std", "normalize_observations", "function_preserving")),
-        *(("TRPO.for_env", name) for name in ("observation_min_std", "ema_momentum")),
+        *(("TRPO.for_env", name) for name in ("observation_min_std", "mirror", "ema_momentum")),
         *(("TRPO.fit", name) for name in ("num_envs", "num_steps", "backend", "seed", "restart_every")),
         ("TRPO.compile", "jit_compile"),
     }

@@ -118,7 +118,8 @@ def test_classic_control_moves_in_the_mirror_as_before_it(name):
 
 @pytest.mark.parametrize("name", [*SPACE, *SIGNS, *CLASSIC])
 def test_agents_can_be_made_with_it_and_act(name):
-    agent = tf_trpo.TRPO.for_env(name, mirror=known_mirror(name), seed=0)
+    agent = tf_trpo.TRPO.for_env(name, mirror=True, seed=0)
+    assert agent.policy.mirror == agent.value_function.mirror == known_mirror(name)
     environment = gym.make(name)
     observation, _ = environment.reset(seed=0)
     mirrored = image(agent.policy.mirror.observations, observation).astype(np.float32)
@@ -143,3 +144,10 @@ def test_other_observations_than_the_default_ones_are_refused():
             mirror=known_mirror("Swimmer-v5"),
             env_kwargs={"exclude_current_positions_from_observation": False},
         )
+
+
+def test_the_known_one_is_known_of_ids_only():
+    with pytest.raises(ValueError, match="mirror=True is what is known of a Gymnasium id"):
+        tf_trpo.TRPO.for_env(lambda: gym.make("Swimmer-v5"), mirror=True)
+    agent = tf_trpo.TRPO.for_env(lambda: gym.make("Swimmer-v5"), mirror=known_mirror("Swimmer-v5"))
+    assert agent.policy.mirror == known_mirror("Swimmer-v5")

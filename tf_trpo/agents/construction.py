@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from tf_trpo.environments import known_mirror
+from tf_trpo.environments.vector import Environment
 from tf_trpo.models import CategoricalPolicy, GaussianPolicy, MirrorSymmetry, Policy, ValueFunction, mlp
 
 
@@ -82,6 +84,23 @@ def make_value_function(
         mirror=mirror,
         seed=_branch(seed, 3),
     )
+
+
+def mirror_of(environment: Environment, mirror: MirrorSymmetry | bool) -> MirrorSymmetry | None:
+    """The mirror that is given, the one that is known of the environment for True, None for False.
+
+    Raises:
+      ValueError: none is known.
+    """
+    if mirror is False:
+        return None
+    if mirror is not True:
+        return mirror
+    if not isinstance(environment, str):
+        raise ValueError(
+            "mirror=True is what is known of a Gymnasium id; give a MirrorSymmetry with other environments"
+        )
+    return known_mirror(environment)
 
 
 def _branch(seed: int | None, branch: int) -> int | None:

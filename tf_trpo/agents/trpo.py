@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.agents.checkpoints import check_directory, read_checkpoint, write_checkpoint
-from tf_trpo.agents.construction import check_fit, make_policy, make_value_function
+from tf_trpo.agents.construction import check_fit, make_policy, make_value_function, mirror_of
 from tf_trpo.agents.evaluation import Evaluation, evaluate_policy
 from tf_trpo.agents.faults import require_finite
 from tf_trpo.agents.iteration import Learner, UpdateSettings
@@ -87,7 +87,7 @@ class TRPO(keras.Model):
         learned_std: bool = True,
         normalize_observations: bool = True,
         observation_min_std: float = 0.0,
-        mirror: MirrorSymmetry | None = None,
+        mirror: MirrorSymmetry | bool = False,
         function_preserving: bool = True,
         ema_momentum: float | None = None,
         seed: int | None = None,
@@ -108,8 +108,8 @@ class TRPO(keras.Model):
           learned_std: let the policy optimizer move it; else it stays, or follows a callback `AnnealedStd`.
           normalize_observations: running normalisation inside both models.
           observation_min_std: features that spread less are divided by this, >= 0, and not made to spread by 1.
-          mirror: a reflection of the environment that policy and value function respect, as
-            `tf_trpo.environments.known_mirror` gives those of Gymnasium's; None for none.
+          mirror: a reflection of the environment that policy and value function respect; True for the one that is
+            known of a Gymnasium id (`tf_trpo.environments.known_mirror`).
           function_preserving: keep new statistics from moving the policy: its first layer takes the change in.
           ema_momentum: evaluate and export the average of the policy's weights over iterations; see `TRPO`.
           seed: makes the initial weights reproducible.
@@ -126,7 +126,7 @@ class TRPO(keras.Model):
             "activation": activation,
             "normalize_observations": normalize_observations,
             "observation_min_std": observation_min_std,
-            "mirror": mirror,
+            "mirror": mirror_of(environment, mirror),
             "seed": seed,
         }
         policy = make_policy(

@@ -95,7 +95,7 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     update = {field.name: flat[field.name] for field in dataclasses.fields(UpdateSettings)}
     try:
         keras.utils.set_random_seed(seed)
-        policy = _policy_arguments(settings.policy, env)
+        policy = _policy_arguments(settings.policy)
         agent = tf_trpo.TRPO.for_env(env, **policy, value_hidden_sizes=value.value_hidden_sizes, seed=seed)
         if not policy["learned_std"] and not isinstance(agent.policy, GaussianPolicy):
             raise ValueError(f"final_std: {env} has no continuous actions")
@@ -128,17 +128,14 @@ def _value_learning_rate(settings: TrainSettings) -> float | LinearDecayRestarts
     return LinearDecayRestarts(value.value_learning_rate, steps)
 
 
-def _policy_arguments(settings: PolicySettings, env: str) -> dict[str, Any]:
+def _policy_arguments(settings: PolicySettings) -> dict[str, Any]:
     """The settings as arguments of `TRPO.for_env`; with a final_std, a schedule is in the place of learning."""
-    from tf_trpo.environments import known_mirror
-
     arguments = dataclasses.asdict(settings)
     annealed = arguments.pop("final_std") is not None
     del arguments["std_steps"]
     if annealed and settings.state_dependent_std:
         raise ValueError("a state_dependent_std is learned, and has no final_std: --final-std None")
-    mirror = known_mirror(env) if settings.mirror else None
-    return {**arguments, "mirror": mirror, "learned_std": not annealed}
+    return {**arguments, "learned_std": not annealed}
 
 
 def _check_ranges(settings: TrainSettings) -> None:
