@@ -1,5 +1,6 @@
 """Making vector environments: from ids, factories and ready ones; flattening; what is refused."""
 
+import subprocess
 import sys
 
 import gymnasium as gym
@@ -240,3 +241,13 @@ def test_without_envpool_the_error_says_how_to_install_it(monkeypatch):
 def test_envpool_takes_ids_only():
     with pytest.raises(ValueError, match="EnvPool makes environments from ids only"):
         make_vector_environment(Constant, backend="envpool")
+
+
+def test_environments_do_not_wait_for_tensorflow():
+    """Nor do the processes that they run in, where those begin with an import."""
+    program = (
+        "import sys, tf_trpo.environments, tf_trpo.environments.processes\n"
+        "print([name for name in ('tensorflow', 'keras', 'tensorflow_probability') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[]\n", done.stderr

@@ -6,9 +6,10 @@ environment's order, by names that say what becomes of them: `Reflection.from_na
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from tf_trpo.models import MirrorSymmetry, Reflection
+if TYPE_CHECKING:
+    from tf_trpo.models import MirrorSymmetry
 
 
 def known_mirror(env_id: str) -> MirrorSymmetry:
@@ -23,6 +24,9 @@ def known_mirror(env_id: str) -> MirrorSymmetry:
     Raises:
       ValueError: none is known; the message names the environments that have one.
     """
+    # Not with the module: environments, and the processes they run in, do without TensorFlow.
+    from tf_trpo.models import MirrorSymmetry, Reflection
+
     if env_id not in _NAMES:
         raise ValueError(f"mirror: no symmetry of {env_id} is known; {', '.join(sorted(_NAMES))} have one")
     return MirrorSymmetry(*(Reflection.from_names(names) for names in _NAMES[env_id]))
@@ -30,7 +34,7 @@ def known_mirror(env_id: str) -> MirrorSymmetry:
 
 def _each(things: str, parts: str) -> str:
     """The names THING_PART of every part of every thing, with the part's sign."""
-    return _join(_renamed(f"{thing}_{{}}", parts) for thing in things.split())
+    return " ".join(_renamed(f"{thing}_{{}}", parts) for thing in things.split())
 
 
 def _of(quantity: str, names: str) -> str:
@@ -39,11 +43,7 @@ def _of(quantity: str, names: str) -> str:
 
 
 def _renamed(form: str, names: str) -> str:
-    return _join("-" * name.startswith("-") + form.format(name.removeprefix("-")) for name in names.split())
-
-
-def _join(names: Iterable[str]) -> str:
-    return " ".join(names)
+    return " ".join("-" * name.startswith("-") + form.format(name.removeprefix("-")) for name in names.split())
 
 
 def _floating(joints: str) -> str:
@@ -59,8 +59,9 @@ _INERTIA = "xx yy zz -xy xz -yz offset_x -offset_y offset_z mass"
 
 _WALKER_JOINTS = _each("right left", "thigh leg foot")
 
-_ANT_JOINTS = _each("left_front left_back right_back right_front", "-hip ankle")
-_ANT_BODIES = f"torso {_each('left_front left_back right_back right_front', 'root upper lower')}"
+_ANT_LEGS = "left_front left_back right_back right_front"
+_ANT_JOINTS = _each(_ANT_LEGS, "-hip ankle")
+_ANT_BODIES = f"torso {_each(_ANT_LEGS, 'root upper lower')}"
 
 _HUMANOID_LIMBS = (
     f"{_each('right left', 'hip_x hip_z hip_y knee')} {_each('right left', '-shoulder_1 -shoulder_2 elbow')}"
@@ -70,7 +71,7 @@ _HUMANOID_BODIES = (
     f"torso waist pelvis {_each('right left', 'thigh shin foot')} {_each('right left', 'upper_arm lower_arm')}"
 )
 _HUMANOID = (
-    _join(
+    " ".join(
         (
             _floating(_HUMANOID_JOINTS),
             _of("inertia", _each(_HUMANOID_BODIES, _INERTIA)),
