@@ -11,15 +11,16 @@ from tf_trpo.environments import known_mirror
 SPACE = {"Ant-v5": 2, "Humanoid-v5": 2, "HumanoidStandup-v5": 2, "Walker2d-v5": 1}
 """MuJoCo bodies that move freely, and how many of their positions are not observed."""
 SIGNS = {
-    "InvertedDoublePendulum-v5": ([-1, -1, -1], [-1, -1, -1]),
-    "InvertedPendulum-v5": ([-1, -1], [-1, -1]),
-    "Reacher-v5": ([-1, -1, 1, -1], [-1, -1, 1, -1]),
-    "Swimmer-v5": ([1, -1, -1, -1, -1], [1, -1, -1, -1, -1]),
+    "InvertedDoublePendulum-v5": [-1, -1, -1],
+    "InvertedPendulum-v5": [-1, -1],
+    "Reacher-v5": [-1, -1, 1, -1],
+    "Swimmer-v5": [1, -1, -1, -1, -1],
 }
-"""What becomes of the positions and velocities of the others."""
+"""What becomes of the positions, and of the velocities, of the others."""
 BODIES = {"Ant-v5": (27, {1, 2, 4, 5, 7, 8, 10, 11}), "Humanoid-v5": (270, {0, 1}), "HumanoidStandup-v5": (270, {0, 1})}
 """Where contact forces begin, six for each body, and the bodies that need not touch anything below."""
-CLASSIC = {"Acrobot-v1": -1, "CartPole-v1": -1, "Pendulum-v1": -1}
+CLASSIC = ["Acrobot-v1", "CartPole-v1", "Pendulum-v1"]
+"""Their whole state changes its sign."""
 
 
 def image(permutation, vector):
@@ -28,8 +29,7 @@ def image(permutation, vector):
 
 def mirrored_state(name, mirror, positions, velocities):
     if name in SIGNS:
-        position_signs, velocity_signs = SIGNS[name]
-        return positions * position_signs, velocities * velocity_signs
+        return positions * SIGNS[name], velocities * SIGNS[name]
     hidden = SPACE[name]
     size = len(positions) - hidden + len(velocities)
     sources, signs = mirror.observations.sources[:size], np.array(mirror.observations.signs[:size])
@@ -37,6 +37,17 @@ def mirrored_state(name, mirror, positions, velocities):
     state = np.concatenate([positions[hidden:], velocities])[list(sources)] * signs
     place = positions[:hidden] * [1, -1][:hidden]
     return np.concatenate([place, state[: len(positions) - hidden]]), state[len(positions) - hidden :]
+
+
+def stepped(mirror, here, there, rng):
+    """Observation, reward and end of a step by a random action, and of one by its image."""
+    if isinstance(here.action_space, gym.spaces.Discrete):
+        action = int(rng.integers(here.action_space.n))
+        mirrored = mirror.actions.sources[action]
+    else:
+        action = rng.uniform(here.action_space.low, here.action_space.high)
+        mirrored = image(mirror.actions, action)
+    return here.step(action)[:3], there.step(mirrored)[:3]
 
 
 def simulator(name):
@@ -79,9 +90,9 @@ def test_mujoco_moves_in_the_mirror_as_before_it(name):
         there.reset(seed=seed)
         there.set_state(*mirrored_state(name, mirror, here.data.qpos.copy(), here.data.qvel.copy()))
         for _ in range(8):
-            action = rng.uniform(here.action_space.low, here.action_space.high)
-            observation, reward, terminated, *_ = here.step(action)
-            other, other_reward, other_terminated, *_ = there.step(image(mirror.actions, action))
+            (observation, reward, terminated), (other, other_reward, other_terminated) = stepped(
+                mirror, here, there, rng
+            )
             np.testing.assert_allclose(other, image(mirror.observations, observation), rtol=tolerance, atol=tolerance)
             assert other_reward == pytest.approx(reward, rel=tolerance, abs=tolerance)
             assert other_terminated == terminated
@@ -101,14 +112,9 @@ def test_classic_control_moves_in_the_mirror_as_before_it(name):
         there.reset(seed=seed)
         there.state = -np.asarray(here.state)
         for _ in range(15):
-            if isinstance(here.action_space, gym.spaces.Discrete):
-                action = int(rng.integers(here.action_space.n))
-                mirrored = mirror.actions.sources[action]
-            else:
-                action = rng.uniform(here.action_space.low, here.action_space.high)
-                mirrored = image(mirror.actions, action)
-            observation, reward, terminated, *_ = here.step(action)
-            other, other_reward, other_terminated, *_ = there.step(mirrored)
+            (observation, reward, terminated), (other, other_reward, other_terminated) = stepped(
+                mirror, here, there, rng
+            )
             np.testing.assert_allclose(other, image(mirror.observations, observation), rtol=1e-5, atol=1e-6)
             assert other_reward == pytest.approx(reward)
             assert other_terminated == terminated

@@ -37,6 +37,17 @@ def matrix(permutation):
     return out
 
 
+def image(samples):
+    """What WALKER makes of observations, by the dense matrix."""
+    return samples @ matrix(WALKER.observations).T
+
+
+def moments(samples, count=None):
+    """Of that many samples like these; of these alone by default."""
+    size = len(samples) if count is None else count
+    return Moments(*(tf.constant(x, samples.dtype) for x in (samples.mean(axis=0), samples.var(axis=0), size)))
+
+
 @st.composite
 def involutions(draw, largest=7):
     size = draw(st.integers(1, largest))
@@ -112,9 +123,8 @@ def test_positions_and_signs_may_be_any_integers_and_nothing_else():
 @given(involutions(), st.integers(0, 2**31 - 1))
 def test_moments_of_samples_and_images_are_those_of_both_together(permutation, seed):
     samples = np.random.default_rng(seed).normal(3.0, 1.0, size=(30, len(permutation.signs)))
-    moments = Moments(*(tf.constant(x) for x in (samples.mean(axis=0), samples.var(axis=0), 30.0)))
     both = np.concatenate([samples, samples @ matrix(permutation).T])
-    symmetric = permutation.symmetric(moments)
+    symmetric = permutation.symmetric(moments(samples))
     np.testing.assert_allclose(symmetric.mean, both.mean(axis=0), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(symmetric.variance, both.var(axis=0), rtol=1e-9, atol=1e-9)
     assert symmetric.count == 30
@@ -138,7 +148,7 @@ def test_a_categorical_policy_swaps_its_actions():
     policy = trained(CategoricalPolicy((6,), 3, mirror=TWO_WAYS, seed=0))
     here = observations(TWO_WAYS)
     logits = policy.distribution_parameters(tf.constant(here)).numpy()
-    images = policy.distribution_parameters(tf.constant(here @ matrix(WALKER.observations).T)).numpy()
+    images = policy.distribution_parameters(tf.constant(image(here))).numpy()
     np.testing.assert_allclose(images, logits[:, ::-1], rtol=1e-5, atol=1e-5)
     assert np.ptp(logits[:, 0] - logits[:, 2]) > 0.1
 
@@ -147,9 +157,7 @@ def test_an_observation_and_its_image_have_one_value():
     value_function = trained(ValueFunction((6,), mirror=WALKER, seed=0))
     here = observations(WALKER)
     values = value_function(tf.constant(here)).numpy()
-    np.testing.assert_allclose(
-        value_function(tf.constant(here @ matrix(WALKER.observations).T)), values, rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(value_function(tf.constant(image(here))), values, rtol=1e-5, atol=1e-5)
     assert np.ptp(values) > 0.1
 
 
@@ -158,7 +166,7 @@ def test_the_outputs_are_the_mean_of_the_network_here_and_in_the_mirror():
     plain = GaussianPolicy((6,), [-1.0] * 3, [1.0] * 3, seed=0)
     plain.set_weights(policy.get_weights())
     here = observations(WALKER)
-    own, other = (plain.outputs(tf.constant(x)).numpy() for x in (here, here @ matrix(WALKER.observations).T))
+    own, other = (plain.outputs(tf.constant(x)).numpy() for x in (here, image(here)))
     naive = 0.5 * (own + other @ matrix(WALKER.actions).T)
     np.testing.assert_allclose(policy.outputs(tf.constant(here)), naive, rtol=1e-5, atol=1e-6)
 
@@ -167,25 +175,18 @@ def test_the_outputs_are_the_mean_of_the_network_here_and_in_the_mirror():
 def test_samples_of_one_side_normalise_both_alike(model):
     # All far to one side: the images would be beyond the clipping, were the statistics those of the samples.
     lopsided = np.random.default_rng(5).normal(2.0, 0.03, size=(50, 6)).astype(np.float32)
-    moments = Moments(*(tf.constant(x) for x in (lopsided.mean(axis=0), lopsided.var(axis=0), np.float32(50))))
-    model.update_normalization(moments)
-    normalized, images = (
-        model.normalization(tf.constant(x)).numpy() for x in (lopsided, lopsided @ matrix(WALKER.observations).T)
-    )
-    np.testing.assert_allclose(images, normalized @ matrix(WALKER.observations).T, rtol=1e-5, atol=1e-5)
+    model.update_normalization(moments(lopsided))
+    normalized, images = (model.normalization(tf.constant(x)).numpy() for x in (lopsided, image(lopsided)))
+    np.testing.assert_allclose(images, image(normalized), rtol=1e-5, atol=1e-5)
     assert np.abs(images).max() < 9
 
 
 def test_new_statistics_leave_a_symmetric_policy_as_it_is():
     policy = trained(gaussian(WALKER))
     here = np.random.default_rng(4).normal(2.0, 0.03, size=(20, 6)).astype(np.float32)
-    policy.update_normalization(
-        Moments(*(tf.constant(x) for x in (here.mean(axis=0), here.var(axis=0), np.float32(1000))))
-    )
+    policy.update_normalization(moments(here, 1000))
     before, mean = policy.distribution_parameters(tf.constant(here)).numpy(), policy.normalization.mean.numpy()
-    policy.update_normalization(
-        Moments(*(tf.constant(x) for x in (here.mean(axis=0) + 0.5, here.var(axis=0), np.float32(1000))))
-    )
+    policy.update_normalization(moments(here + np.float32(0.5), 1000))
     assert np.abs(policy.normalization.mean.numpy() - mean).max() > 0.1
     np.testing.assert_allclose(policy.distribution_parameters(tf.constant(here)), before, rtol=1e-4, atol=1e-5)
 
@@ -222,7 +223,7 @@ def test_an_average_of_symmetric_policies_is_symmetric():
         average.update(trained(gaussian(WALKER), seed))
     here = observations(WALKER)
     parameters = average.policy.distribution_parameters(tf.constant(here)).numpy()[:, :3]
-    images = average.policy.distribution_parameters(tf.constant(here @ matrix(WALKER.observations).T)).numpy()[:, :3]
+    images = average.policy.distribution_parameters(tf.constant(image(here))).numpy()[:, :3]
     np.testing.assert_allclose(images, parameters @ matrix(WALKER.actions).T, rtol=1e-5, atol=1e-5)
 
 

@@ -154,15 +154,16 @@ def checked_mirror(mirror: MirrorSymmetry | None, observation_shape: Sequence[in
 
 def with_mirror(config: dict[str, Any]) -> dict[str, Any]:
     """A model's config, with the mirror in the place of its config, where it has one."""
-    has_one = config.get("mirror") is not None
-    return {**config, "mirror": MirrorSymmetry.from_config(config["mirror"])} if has_one else config
+    if config.get("mirror") is not None:
+        config = {**config, "mirror": MirrorSymmetry.from_config(config["mirror"])}
+    return config
 
 
 def symmetrized(
     function: Callable[[tf.Tensor], tf.Tensor],
     observations: tf.Tensor,
     mirror: MirrorSymmetry | None,
-    image: Callable[[tf.Tensor], tf.Tensor],
+    image: Callable[[tf.Tensor, Reflection], tf.Tensor],
 ) -> tf.Tensor:
     """(f(s) + R f(M s)) / 2: the part of f that the mirror leaves as it is; without a mirror f(s).
 
@@ -170,12 +171,12 @@ def symmetrized(
       function: f, from [N, n] to [N, k], each row for itself.
       observations: s [N, n].
       mirror: M, by its observations.
-      image: R, from [N, k] to [N, k].
+      image: R, from [N, k] and the mirror's actions to [N, k].
     """
     if mirror is None:
         return function(observations)
     own, other = tf.split(function(tf.concat([observations, mirror.observations(observations)], axis=0)), 2)
-    return 0.5 * (own + image(other))
+    return 0.5 * (own + image(other, mirror.actions))
 
 
 def _partner(name: str) -> str:

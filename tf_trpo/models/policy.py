@@ -89,7 +89,7 @@ class Policy(keras.Model):
 
     def outputs(self, observations: tf.Tensor) -> tf.Tensor:
         """Output layer's values [N, num_outputs] for observations [N, *observation_shape], symmetric with a mirror."""
-        return symmetrized(self._network_outputs, observations, self.mirror, self._image)
+        return symmetrized(self._network_outputs, observations, self.mirror, self.mirrored_outputs)
 
     def mirrored_outputs(self, outputs: tf.Tensor, actions: Reflection) -> tf.Tensor:
         """Outputs [N, num_outputs] that make the mirror image of the distribution that the given ones make.
@@ -99,10 +99,6 @@ class Policy(keras.Model):
           actions: the reflection of an action.
         """
         raise NotImplementedError(f"{type(self).__name__} must define mirrored_outputs")
-
-    def _image(self, outputs: tf.Tensor) -> tf.Tensor:
-        assert self.mirror is not None, "asked for with a mirror only"
-        return self.mirrored_outputs(outputs, self.mirror.actions)
 
     def _network_outputs(self, observations: tf.Tensor) -> tf.Tensor:
         if self.normalization is not None:

@@ -67,7 +67,8 @@ class ValueFunction(keras.Model):
         )
 
     def call(self, observations: tf.Tensor) -> tf.Tensor:
-        return tf.squeeze(symmetrized(self._network_values, observations, self.mirror, tf.identity), axis=-1)
+        values = symmetrized(self._network_values, observations, self.mirror, lambda values, _: values)
+        return tf.squeeze(values, axis=-1)
 
     def _network_values(self, observations: tf.Tensor) -> tf.Tensor:
         if self.normalization is not None:
