@@ -36,7 +36,7 @@ def eagerly():
 
 
 class Update:
-    def __init__(self, *, function_preserving=True, **settings):
+    def __init__(self, *, function_preserving=True, learning_rate=0.0, **settings):
         self.value_function = ValueFunction((2,), network=mlp((2,), (6,), seed=0), seed=1)
         self.return_scale = RunningReturnScale()
         self.recorder = Recorder()
@@ -45,7 +45,7 @@ class Update:
         )
         self.settings = UpdateSettings(**{"value_epochs": 1, "value_minibatch_size": 10 * T * B} | settings)
         # With a learning rate of 0, the loss of the regression is that of the values that went in.
-        optimizer = keras.optimizers.SGD(0.0)
+        optimizer = keras.optimizers.SGD(learning_rate)
         optimizer.build(self.value_function.trainable_variables)
         self.learner = Learner(
             self.policy,
@@ -143,6 +143,26 @@ def test_the_policy_optimizer_gets_the_advantages_of_the_definition(rollout, gam
     expected = advantages_by_loop(rollout, rollout.rewards, values, gamma, gae_lambda)
     advantages = update.recorder.batch.advantages.numpy().reshape(T, B)
     np.testing.assert_allclose(advantages[rollout.valid], expected[rollout.valid], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("normalize_rewards", [False, True])
+def test_a_value_function_that_comes_first_gives_the_policy_its_advantages(rollout, normalize_rewards):
+    settings = {"gamma": 0.9, "gae_lambda": 0.7, "normalize_advantages": False, "normalize_rewards": normalize_rewards}
+    update = Update(value_function_first=True, learning_rate=0.1, **settings)
+    before = values_of(update, rollout)
+    metrics = update(rollout)
+    values = values_of(update, rollout)
+    assert np.abs(values - before).mean() > 0.1
+    unit = discounted_returns([rollout], 0.9).std() if normalize_rewards else 1.0
+    rewards, valid = rollout.rewards / unit, rollout.valid
+    expected = advantages_by_loop(rollout, rewards, values, 0.9, 0.7)
+    np.testing.assert_allclose(
+        update.recorder.batch.advantages.numpy().reshape(T, B)[valid], expected[valid], rtol=1e-3, atol=1e-4
+    )
+    # What is explained is by the value function that collected, as ever.
+    targets = advantages_by_loop(rollout, rewards, before, 0.9, 0.7) + before[:-1]
+    explained = 1 - (targets - before[:-1])[valid].var() / targets[valid].var()
+    assert metrics["train/explained_variance"] == pytest.approx(explained, rel=1e-3)
 
 
 def test_the_batch_is_the_rollout_row_by_row_with_no_weight_on_padding(rollout):

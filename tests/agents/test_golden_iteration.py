@@ -93,6 +93,19 @@ def test_xla_gives_the_figures_on_record():
     assert_on_record("fixed-std", three_updates("fixed-std", jit_compile=True))
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_compiled_update_fits_the_value_function_first_if_told_to(jit_compile):
+    """Step by step, nothing can come out of turn."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        expected = three_updates("fixed-std", value_function_first=True)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    figures = three_updates("fixed-std", jit_compile, value_function_first=True)
+    assert figures["policy"] == pytest.approx(expected["policy"], abs=1e-3)
+    assert abs(figures["policy"] - three_updates("fixed-std")["policy"]) > 0.01
+
+
 def assert_on_record(kind, figures):
     expected = json.loads(RECORD.read_text())[kind]
     assert figures.keys() >= expected.keys()

@@ -75,6 +75,7 @@ SETTINGS = {
     "normalize_rewards": False,
     "value_hidden_sizes": [7],
     "value_target": "reward-to-go",
+    "value_function_first": True,
     "value_learning_rate": 0.002,
     "value_learning_rate_decay": True,
     "value_epochs": 2,

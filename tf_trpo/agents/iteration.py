@@ -11,13 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_trpo.agents.update_metrics import Metrics, bound_metrics, outcome_metrics
 from tf_trpo.agents.value_regression import fit_value_function
 from tf_trpo.estimation import (
     Batch,
     Moments,
     advantage_moments,
     discounted_return_so_far,
-    estimate_lower_bound,
     explained_variance,
     gae,
     lambda_returns,
@@ -28,11 +28,10 @@ from tf_trpo.estimation import (
 )
 from tf_trpo.models import GaussianPolicy, Policy, PolicyAverage, RunningReturnScale, ValueFunction
 from tf_trpo.numerics import map_over_chunks, random_orders
-from tf_trpo.optimizers import Outcome, PolicyOptimizer
+from tf_trpo.optimizers import PolicyOptimizer
 from tf_trpo.rollouts import Rollout
 
 ValueTarget = Literal["lambda-return", "reward-to-go"]
-Metrics = dict[str, tf.Tensor]
 Update = Callable[[Rollout, tf.Tensor, tf.Tensor], tuple[Metrics, tf.Tensor]]
 
 
@@ -46,6 +45,8 @@ class UpdateSettings:
       normalize_advantages: shift and scale them to mean 0 and standard deviation 1 over the batch.
       normalize_rewards: divide rewards by the running standard deviation of the discounted return.
       value_target: regress on "lambda-return" (A + V) or "reward-to-go" (Algorithm 1, line 5).
+      value_function_first: fit the value function before the policy's step, and take the step's advantages by the
+        fitted one, which has seen the batch: less noise, more bias. By default both use the one that collected.
       value_epochs: passes over the batch, >= 0.
       value_minibatch_size: samples of a minibatch, >= 1.
       chunk_size: samples that are in memory at once, with all that the networks make of them, >= 1.
@@ -57,6 +58,7 @@ class UpdateSettings:
     normalize_advantages: bool = True
     normalize_rewards: bool = True
     value_target: ValueTarget = "lambda-return"
+    value_function_first: bool = False
     value_epochs: int = 10
     value_minibatch_size: int = 128
     chunk_size: int = 32_768
@@ -112,6 +114,8 @@ class Learner:
         compiled = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
         self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = compiled(self._prepare)
         """(rollout, return carry [B]) -> (what to learn from, new return carry [B])."""
+        self.estimate_again: Callable[[Rollout, Prepared], Prepared] = compiled(self._estimate_again)
+        """(rollout, what was prepared of it) -> the same, with advantages by the value function as it is now."""
         self.improve_policy: Callable[[Prepared], Metrics] = compiled(self._improve_policy)
         self.fit_value_function: Callable[[Prepared, tf.Tensor], Metrics] = compiled(self._fit_value_function)
         self.update: Update = tf.function(self._update, autograph=False)
@@ -126,6 +130,9 @@ class Learner:
 
     def _update(self, rollout: Rollout, carry: tf.Tensor, orders: tf.Tensor) -> tuple[Metrics, tf.Tensor]:
         prepared, carry = self.prepare(rollout, carry)
+        if self._settings.value_function_first:
+            fit = self.fit_value_function(prepared, orders)
+            return self.improve_policy(self.estimate_again(rollout, prepared)) | fit, carry
         # These two touch no variable in common, so TensorFlow runs them at the same time.
         metrics = self.improve_policy(prepared) | self.fit_value_function(prepared, orders)
         return metrics, carry
@@ -138,7 +145,14 @@ class Learner:
         observations = _flat(rollout.observations[:-1])
         batch = self._batch(observations, _flat(rollout.actions), _flat(advantages), steps.weights)
         moments = Moments(*weighted_moments(observations, steps.weights), steps.count)
-        return Prepared(batch, _flat(values[:-1]), _flat(targets), moments, sound), carry
+        return Prepared(batch, rewards, _flat(values[:-1]), _flat(targets), moments, sound), carry
+
+    def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
+        steps = _Steps.of(rollout)
+        values = self._values(rollout.observations)
+        advantages, _ = self._advantages_and_targets(steps, prepared.rewards, values)
+        batch = prepared.batch
+        return prepared._replace(batch=self._batch(batch.observations, batch.actions, _flat(advantages), batch.weights))
 
     def _batch(self, observations: tf.Tensor, actions: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor) -> Batch:
         """The batch, and how its advantages came from those in the environment's own units."""
@@ -152,7 +166,7 @@ class Learner:
     def _improve_policy(self, prepared: Prepared) -> Metrics:
         batch = prepared.batch
         outcome = self._policy_optimizer.step(self._policy, batch, chunk_size=self._settings.chunk_size)
-        metrics = _outcome_metrics(outcome) | _bound_metrics(batch, outcome, self._settings.gamma)
+        metrics = outcome_metrics(outcome) | bound_metrics(batch, outcome, self._settings.gamma)
         parameters = self._map(self._policy.distribution_parameters, batch.observations)
         if isinstance(self._policy, GaussianPolicy):
             metrics["train/std"] = weighted_mean(self._policy.std(parameters), batch.weights)
@@ -172,7 +186,7 @@ class Learner:
         return self._policy.update_normalization(moments)
 
     def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> Metrics:
-        batch, values, targets, moments, _ = prepared
+        batch, _, values, targets, moments, _ = prepared
         # The value function is fitted under the statistics that it will be used with.
         self._value_function.update_normalization(moments)
         value_loss = fit_value_function(
@@ -225,10 +239,12 @@ class Learner:
 class Prepared(NamedTuple):
     """What an update learns from.
 
-    N samples, V [N] and its targets [N], the observations' moments, and whether those of the returns were finite.
+    N samples, the scaled rewards [T, B], V [N] and its targets [N], the observations' moments, and whether those of the
+    returns were finite.
     """
 
     batch: Batch
+    rewards: tf.Tensor
     values: tf.Tensor
     targets: tf.Tensor
     moments: Moments
@@ -263,41 +279,3 @@ class _Steps:
 def _flat(rows: tf.Tensor) -> tf.Tensor:
     """[T, B, ...] -> [T * B, ...]."""
     return tf.reshape(rows, [-1, *rows.shape[2:]])
-
-
-def _outcome_metrics(outcome: Outcome) -> Metrics:
-    """The outcome under Stable-Baselines3's names where they exist, and under its own."""
-    return {
-        "train/policy_objective": outcome.surrogate,
-        "train/kl_divergence_loss": outcome.kl,
-        "train/is_line_search_success": outcome.accepted,
-        "train/candidate_kl": outcome.candidate_kl,
-        "train/candidate_improvement": outcome.candidate_improvement,
-        "train/max_kl_over_states": outcome.max_kl_over_states,
-        "train/line_search_status": outcome.line_search_status,
-        "train/backtracks": outcome.backtracks,
-        "train/predicted_improvement": outcome.predicted_improvement,
-        "train/actual_improvement": outcome.actual_improvement,
-        "train/improvement_ratio": outcome.improvement_ratio,
-        "train/entropy": outcome.entropy,
-        "train/gradient_norm": outcome.gradient_norm,
-        "train/step_norm": outcome.step_norm,
-        "train/cg_status": outcome.cg_status,
-        "train/cg_iterations": outcome.cg_iterations,
-        "train/cg_residual": outcome.cg_residual,
-        "train/trust_region_radius": outcome.trust_region_radius,
-        "train/penalty_coefficient": outcome.penalty_coefficient,
-    }
-
-
-def _bound_metrics(batch: Batch, outcome: Outcome, gamma: float) -> Metrics:
-    """The lower bound on the return, estimated; see `estimate_lower_bound` for what it is worth."""
-    bound = estimate_lower_bound(
-        batch,
-        predicted=outcome.predicted_improvement,
-        actual=outcome.actual_improvement,
-        max_kl=outcome.max_kl_over_states,
-        gamma=gamma,
-    )
-    figures = {"mean_kl": outcome.kl, "max_kl": outcome.max_kl_over_states, **bound._asdict()}
-    return {f"bound/{name}": figure for name, figure in figures.items()}

@@ -220,6 +220,8 @@ class ValueSettings:
     """Units of each hidden layer."""
     value_target: Literal["lambda-return", "reward-to-go"] = "lambda-return"
     """What the value function is regressed on."""
+    value_function_first: bool = False
+    """Fit it before the policy's step, and take the advantages by the fitted one."""
     value_learning_rate: float = 1e-3
     """Learning rate of Adam."""
     value_learning_rate_decay: bool = False
