@@ -28,6 +28,7 @@ def test_a_picture_is_written(options, capsys):
 REFUSED = {
     "no suite": (["--suite", "nowhere"], "nowhere/curves.csv cannot be read: No such file"),
     "no peers": (["--suite", "peers", "--peers", "nowhere"], "nowhere/curves.csv cannot be read: No such file"),
+    "no results": (["--suite", "third"], "third/results.csv cannot be read: No such file"),
     "no published": (["--suite", "peers", "--peers", "half"], "half/published.csv cannot be read: No such file"),
     "empty": (["--suite", "empty"], "empty/curves.csv has no rows"),
     "no table": (["--suite", "broken"], "broken/curves.csv is no table with the columns env, name, seed"),
@@ -43,9 +44,11 @@ REFUSED = {
 @pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED)
 def test_bad_input_is_one_line(workplace, refused, arguments, words):
     (workplace / "file").write_text("")
-    for name in ("half", "empty", "broken"):
+    for name in ("third", "half", "empty", "broken"):
         (workplace / name).mkdir()
-    shutil.copy(workplace / "peers" / "curves.csv", workplace / "half")
+    for copy, files in {"third": ["curves.csv"], "half": ["curves.csv", "results.csv"]}.items():
+        for file in files:
+            shutil.copy(workplace / "peers" / file, workplace / copy)
     header = (workplace / "peers" / "curves.csv").read_text().splitlines(keepends=True)[0]
     (workplace / "empty" / "curves.csv").write_text(header)
     (workplace / "broken" / "curves.csv").write_text("a,b\n")

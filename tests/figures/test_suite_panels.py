@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from tf_trpo.figures.style import styled, write
-from tf_trpo.figures.suite_panels import compute, draw
-from tf_trpo.results import CurvePoint, PublishedResult, interquartile_mean, mean
+from tf_trpo.figures.suite_panels import Runs, compute, draw
+from tf_trpo.results import CurvePoint, PublishedResult, RunResult, interquartile_mean, mean
 
 RANDOM = np.random.default_rng(0)
 STEPS = (10_000, 20_000, 30_000)
@@ -29,13 +29,21 @@ def published(env, source, value, algorithm="TRPO", steps=30_000):
     return PublishedResult(env, source, algorithm, steps, 3, "", "", value, math.nan, "")
 
 
-OURS = curves("B-v5", "trpo", RETURNS) + curves("A-v1", "other", RETURNS[:2]) + curves("A-v1", "trpo", RETURNS[:1])
+def results(env, name, returns, steps=30_000):
+    return [
+        RunResult(env, name, seed, steps, value - 5.0, 0.0, value, 0.0, 20, 1.0, "")
+        for seed, value in enumerate(returns)
+    ]
+
+
+POINTS = curves("B-v5", "trpo", RETURNS) + curves("A-v1", "other", RETURNS[:2]) + curves("A-v1", "trpo", RETURNS[:1])
+OURS, NONE = Runs(POINTS, []), Runs([], [])
 
 
 @pytest.mark.parametrize("statistic", [interquartile_mean, mean])
 def test_a_panel_has_our_curves_and_others_of_the_same_environment(statistic):
     peers = curves("B-v5", "peer", [[*row, 9.0] for row in RETURNS[:3] + 1], (*STEPS, 40_000))
-    first, second = compute(OURS, peers + curves("C-v1", "peer", RETURNS), [], statistic)
+    first, second = compute(OURS, Runs(peers + curves("C-v1", "peer", RETURNS), []), [], statistic)
     assert (first.env, second.env) == ("A-v1", "B-v5")
     assert [(group.label, group.runs) for group in first.groups] == [("ours, other", 2), ("ours, trpo", 1)]
     ours, theirs = second.groups
@@ -57,15 +65,35 @@ def test_published_figures_are_of_the_same_task_and_algorithm_after_no_more_step
         published("Bother-v3", "three", 6.0),
         published("A-very-v1", "four", 7.0),
     ]
-    first, second = compute(OURS, [], figures, mean)
+    first, second = compute(OURS, NONE, figures, mean)
     assert first.levels == {}
     assert second.levels == {"one": 3.0, "two": 5.0}
+
+
+@pytest.mark.parametrize("statistic", [interquartile_mean, mean])
+def test_a_dot_at_the_end_is_of_sampled_actions_after_as_many_steps(statistic):
+    ours = results("B-v5", "trpo", RETURNS[:, 0]) + results("A-v1", "other", [1.0, 2.0])
+    theirs = results("B-v5", "peer", [7.0, 8.0]) + results("B-v5", "longer", [9.0], 30_001)
+    peers = Runs(curves("B-v5", "peer", RETURNS[:3]), theirs)
+    panels = compute(Runs(POINTS, ours), peers, [], statistic)
+    first, second = panels
+    assert first.finals == {"ours, other": statistic(np.array([1.0, 2.0]))}
+    expected = {"ours, trpo": statistic(RETURNS[:, 0]), "peer": statistic(np.array([7.0, 8.0]))}
+    assert second.finals == expected
+    axes = draw(panels, "mean").axes[1]
+    lines = {line.get_label(): line for line in axes.lines}
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    for dot, (label, final) in zip(dots, expected.items(), strict=True):
+        np.testing.assert_allclose(dot.get_xydata(), [[30, final.estimate]])
+        assert dot.get_color() == lines[label].get_color()
+    bars = [bar.get_segments()[0][:, 1] for bar in axes.collections if hasattr(bar, "get_segments")]
+    np.testing.assert_allclose(bars, [(final.low, final.high) for final in expected.values()])
 
 
 def test_what_has_one_label_looks_alike_in_all_panels_and_is_named_once():
     figures = [published("A-v1", "one", 0.5), published("B-v1", "two", 0.25), published("B-v1", "one", 0.75)]
     peers = curves("A-v1", "peer", RETURNS[:2]) + curves("B-v5", "peer", RETURNS[:3])
-    panels = compute(OURS, peers, figures, mean)
+    panels = compute(OURS, Runs(peers, []), figures, mean)
     figure = draw(panels, "mean")
     assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == ["A-v1", "B-v5"]
     looks = {}
@@ -97,7 +125,7 @@ def test_what_has_one_label_looks_alike_in_all_panels_and_is_named_once():
 @pytest.mark.parametrize("count", [1, 2, 4, 7])
 def test_any_number_of_environments_and_any_name_is_drawn(count):
     points = [point for number in range(count) for point in curves(f"${number}\\frac{{", "a $ <b>", RETURNS)]
-    figure = draw(compute(points, [], [], interquartile_mean), "interquartile mean")
+    figure = draw(compute(Runs(points, []), NONE, [], interquartile_mean), "interquartile mean")
     assert len(figure.axes) == count
     file = io.BytesIO()
     with styled():

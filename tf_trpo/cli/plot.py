@@ -97,17 +97,16 @@ def _statistic(settings: PlotSettings) -> tuple[Callable[[Column], Interval], st
 
 
 def _suite(settings: PlotSettings, suite: Path) -> Any:
-    from tf_trpo.figures.suite_panels import compute, draw
-    from tf_trpo.results import CurvePoint, PublishedResult
+    from tf_trpo.figures.suite_panels import Runs, compute, draw
+    from tf_trpo.results import CurvePoint, PublishedResult, RunResult
 
-    points = _read(suite / "curves.csv", CurvePoint)
-    peers: list[CurvePoint] = []
-    published: list[PublishedResult] = []
+    ours = Runs(_read(suite / "curves.csv", CurvePoint), _read(suite / "results.csv", RunResult))
+    peers, published = Runs([], []), list[PublishedResult]()
     if settings.peers is not None:
-        peers = _read(settings.peers / "curves.csv", CurvePoint)
+        peers = Runs(_read(settings.peers / "curves.csv", CurvePoint), _read(settings.peers / "results.csv", RunResult))
         published = _read(settings.peers / "published.csv", PublishedResult)
     statistic, name = _statistic(settings)
-    return draw(compute(points, peers, published, statistic), name)
+    return draw(compute(ours, peers, published, statistic), name)
 
 
 def _read(path: Path, record: type[Row]) -> list[Row]:

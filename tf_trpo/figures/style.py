@@ -101,3 +101,9 @@ def draw_curve(
     """A line at the estimate, [X], and its interval as a band."""
     axes.plot(x, y.estimate, color=color, linestyle=linestyle, label=label)
     axes.fill_between(x, y.low, y.high, color=color, alpha=0.15, linewidth=0)
+
+
+def draw_point(axes: Axes, x: float, y: Interval, *, color: str) -> None:
+    """A dot at the estimate, a scalar, and its interval as a bar; also on the frame."""
+    bar = [[y.estimate - y.low], [y.high - y.estimate]]
+    axes.errorbar(x, y.estimate, bar, fmt="o", color=color, markersize=4, capsize=2, clip_on=False, zorder=3)

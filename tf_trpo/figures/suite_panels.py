@@ -1,4 +1,4 @@
-"""The learning curves of a suite beside those of others: a panel for each environment."""
+"""The learning curves and final evaluations of a suite beside those of others: a panel for each environment."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tf_trpo.figures.run_curves import GroupCurve, count_of_runs, literal
-from tf_trpo.figures.style import CYCLE, GREY, draw_curve
-from tf_trpo.results import Column, CurvePoint, Interval, PublishedResult, by_settings, on_windows
+from tf_trpo.figures.style import CYCLE, GREY, draw_curve, draw_point
+from tf_trpo.results import Column, CurvePoint, Interval, PublishedResult, RunResult, by_settings, on_windows
 
 COLUMNS = 3
 LEVEL_STYLES = ((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 3)))
 """Line styles of published figures, one source after the other."""
 Y_LABEL = "return of the last 100\ntraining episodes (sampled)"
-LEGEND = "{statistic} over seeds, 95% bootstrap interval;\nours and others' alike: training episodes, actions sampled"
+LEGEND = (
+    "{statistic} over seeds, 95% bootstrap interval; ours and others' alike:\n"
+    "training episodes, and as dots the evaluation after training, actions sampled"
+)
+
+
+class Runs(NamedTuple):
+    """Points of learning curves, and the final evaluations of the same runs."""
+
+    points: Sequence[CurvePoint]
+    results: Sequence[RunResult]
 
 
 class Panel(NamedTuple):
@@ -30,46 +40,57 @@ class Panel(NamedTuple):
       env: its id.
       groups: our curves and others', by what they are labelled with.
       levels: published figures, by source.
+      finals: returns of sampled actions after training, by the group's label.
     """
 
     env: str
     groups: list[GroupCurve]
     levels: dict[str, float]
+    finals: dict[str, Interval]
 
 
 def compute(
-    points: Sequence[CurvePoint],
-    peers: Sequence[CurvePoint],
-    published: Sequence[PublishedResult],
-    statistic: Callable[[Column], Interval],
+    runs: Runs, peers: Runs, published: Sequence[PublishedResult], statistic: Callable[[Column], Interval]
 ) -> list[Panel]:
     """A panel for each environment that we have points of, in the order of their names.
 
     Args:
-      points: of our runs, at least one.
-      peers: of others' runs; drawn as far as ours go.
+      runs: ours, with one point at least.
+      peers: others'; their curves are drawn as far as ours go, their evaluations after as many steps as ours.
       published: of those of TRPO, the first one of each source for the same task is drawn, whatever the version of
         the environment; after no more steps than ours.
       statistic: over seeds, [S, X] -> [X].
     """
-    ours = by_settings(points)
+    ours = by_settings(runs.points)
     panels = []
     for env in dict.fromkeys(env for env, _ in ours):
-        last = max(point.steps for point in points if point.env == env)
-        theirs = by_settings(point for point in peers if point.env == env and point.steps <= last)
+        last = max(point.steps for point in runs.points if point.env == env)
+        theirs = by_settings(point for point in peers.points if point.env == env and point.steps <= last)
         groups = [_curve(f"ours, {name}", of, statistic) for (of_env, name), of in ours.items() if of_env == env]
         groups += [_curve(name, of, statistic) for (_, name), of in theirs.items()]
         levels: dict[str, float] = {}
         for figure in published:
             if figure.algorithm == "TRPO" and _task(figure.env) == _task(env) and figure.steps <= last:
                 levels.setdefault(figure.source, figure.mean)
-        panels.append(Panel(env, groups, levels))
+        panels.append(Panel(env, groups, levels, _finals(env, runs.results, peers.results, statistic)))
     return panels
 
 
 def _curve(label: str, points: Sequence[CurvePoint], statistic: Callable[[Column], Interval]) -> GroupCurve:
     steps, returns = on_windows(points, "mean_return")
     return GroupCurve(label, len(returns), steps, statistic(returns))
+
+
+def _finals(
+    env: str, ours: Sequence[RunResult], peers: Sequence[RunResult], statistic: Callable[[Column], Interval]
+) -> dict[str, Interval]:
+    steps = max((result.steps for result in ours if result.env == env), default=0)
+    labelled = [(f"ours, {result.name}", result) for result in ours] + [(result.name, result) for result in peers]
+    returns: dict[str, list[float]] = {}
+    for label, result in labelled:
+        if result.env == env and result.steps == steps:
+            returns.setdefault(label, []).append(result.stochastic)
+    return {label: statistic(np.array(of)) for label, of in returns.items()}
 
 
 def _task(env: str) -> str:
@@ -113,6 +134,8 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, tuple], styles: Ma
     for group in panel.groups:
         color, style = looks[group.label]
         draw_curve(axes, group.x / 1000, group.y, label=group.label, color=color, linestyle=style)
+        if group.label in panel.finals:
+            draw_point(axes, float(group.x[-1]) / 1000, panel.finals[group.label], color=color)
     axes.set_title(literal(panel.env))
     axes.set_xlim(0, max(float(np.max(group.x)) for group in panel.groups) / 1000)
     axes.grid(axis="y", color=GREY, alpha=0.25)
