@@ -123,6 +123,7 @@ def test_a_bundled_preset_gives_every_algorithm_with_a_kl_the_same_one(name):
 def test_a_bundled_preset_is_chosen_by_its_environments_and_sets_what_the_algorithm_has(name, env, algorithm):
     shared, differences = bundled(name)
     used = used_by(algorithm, shared | differences[env])
+    used = {setting: tuple(value) if isinstance(value, list) else value for setting, value in used.items()}
     chosen = parsed("--env", env, "--algorithm", algorithm)
     assert chosen == TrainSettings().flat() | used | {"env": env, "algorithm": algorithm}
     if differences[env]:
