@@ -17,6 +17,7 @@ from tf_trpo.cli.presets import parse_settings
 from tf_trpo.results import CurvePoint, RunResult, read_table
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 TINY = "{preset: none, total_steps: 96, num_steps: 32, hidden_sizes: [4], value_hidden_sizes: [4], jit_compile: false}"
 
 
@@ -170,6 +171,8 @@ def test_a_row_is_in_the_tables_as_soon_as_its_run_has_ended(learn_refused, tmp_
         ("CartPole-v1: {a: {}}", ["--seeds", "0"], "seeds must be at least 1"),
         ("CartPole-v1: {a: {}}", ["--first-seed", "-1"], "first_seed must be at least 0"),
         ("CartPole-v1: {a: {}}", ["--jobs", "0"], "jobs must be at least 1"),
+        ("CartPole-v1: {a: {seed: -1}}", [], "CartPole-v1/a must have a seed from 0 to 2147483647, got -1"),
+        ("CartPole-v1: {a: {seed: first}}", [], "CartPole-v1/a must have a seed from 0 to 2147483647, got 'first'"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(learn_refused, tmp_path, suite, options, words):
@@ -186,3 +189,26 @@ def test_every_line_of_a_bundled_suite_can_be_trained(suite):
         check_algorithm(settings)
         make_policy_optimizer(settings)
         assert settings.run.total_steps >= 100_000
+
+
+def test_an_entry_says_which_seeds_it_is_trained_with_unless_the_command_does(learn_refused, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        learn_module, "_train_all", lambda runs, jobs: (asked.append(run.arguments) or (run, "no") for run in runs)
+    )
+    suite = "CartPole-v1: {a: {seed: 5}, b: {}}"
+    learn_refused(suite, "--seeds", 2)
+    learn_refused(suite, "--seeds", 1, "--first-seed", 0)
+    seeds = [parse_settings(arguments, prog="train").run.seed for arguments in asked]
+    assert seeds == [5, 6, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("suite", bundled_suites())
+def test_the_seeds_of_a_bundled_suite_are_those_of_its_table(suite):
+    reported = {}
+    for row in read_table(RESULTS / suite / "results.csv", RunResult):
+        reported.setdefault((row.env, row.name), set()).add(row.seed)
+    entries = {(entry.env, entry.name): entry for entry in read_suite(suite)}
+    assert reported.keys() == entries.keys()
+    for key, seeds in reported.items():
+        assert seeds == set(entries[key].seeds(None, len(seeds)))

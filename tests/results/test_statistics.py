@@ -54,6 +54,15 @@ def test_places_are_summarised_each_on_its_own():
         assert result.estimate[place] == pytest.approx(interquartile_mean(values[:, *place]).estimate)
 
 
+@pytest.mark.parametrize("statistic", [interquartile_mean, mean])
+def test_an_interval_holds_its_estimate_where_all_seeds_are_equal(statistic):
+    equal = [[9359.77, 0.1]] * 10
+    result = statistic(equal)
+    assert (result.low <= result.estimate).all()
+    assert (result.estimate <= result.high).all()
+    np.testing.assert_allclose([result.low, result.high], [equal[0]] * 2)
+
+
 def test_one_seed_has_no_spread():
     assert interquartile_mean([[1.0, 2.0]])._asdict() == {
         name: pytest.approx([1.0, 2.0]) for name in ("estimate", "low", "high")

@@ -36,9 +36,10 @@ def learn(command: Learn) -> list[RunResult]:
         cannot be written, or a run that failed; the others are trained nevertheless.
     """
     entries = selected(read_suite(command.suite), command.only, command.suite)
-    seeds = range(command.first_seed, command.first_seed + command.seeds)
     runs = [
-        suite_run(entry, seed, command.runs_dir, command.suite, command.episodes) for entry in entries for seed in seeds
+        suite_run(entry, seed, command.runs_dir, command.suite, command.episodes)
+        for entry in entries
+        for seed in entry.seeds(command.first_seed, command.seeds)
     ]
     for entry in entries:
         check_algorithm(parse_settings([*entry.options, f"--env={entry.env}"], prog="train"))

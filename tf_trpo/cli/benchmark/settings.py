@@ -118,8 +118,8 @@ class Learn:
     """A bundled suite, or a YAML file: environment, name of the settings, settings of train."""
     seeds: int = 5
     """Seeds for each entry of the suite."""
-    first_seed: int = 0
-    """The first of them."""
+    first_seed: int | None = None
+    """The first of them; None for that of each entry, its own seed, else 0."""
     only: tuple[str, ...] = ()
     """Environments, names, or ENVIRONMENT/NAME of the entries to train; all of them by default."""
     episodes: int = 20

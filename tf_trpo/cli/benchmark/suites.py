@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.preset_files import as_options, parse_yaml
-from tf_trpo.cli.settings import TrainSettings
+from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
 from tf_trpo.cli.small_file import read_small
 
 _BUNDLED = resources.files("tf_trpo") / "suites"
@@ -22,11 +22,18 @@ class Entry(NamedTuple):
       env: Gymnasium id.
       name: of the settings.
       options: of `train`, without environment, seed and folder.
+      first_seed: of those that it is trained with, where nothing else is asked for.
     """
 
     env: str
     name: str
     options: tuple[str, ...]
+    first_seed: int
+
+    def seeds(self, first: int | None, count: int) -> range:
+        """So many seeds from the first one; None for the entry's own."""
+        first = self.first_seed if first is None else first
+        return range(first, first + count)
 
     def is_one_of(self, selected: tuple[str, ...]) -> bool:
         """Whether its environment, its name or both as ENVIRONMENT/NAME are selected; nothing selects all."""
@@ -42,7 +49,8 @@ def read_suite(suite: str) -> list[Entry]:
     """The entries of a suite.
 
     Args:
-      suite: a bundled suite's name, or a path of a YAML file: environment -> name -> settings of train.
+      suite: a bundled suite's name, or a path of a YAML file: environment -> name -> settings of train, whose seed is
+        the first one of several.
 
     Raises:
       UsageError: the file cannot be read, or is no suite.
@@ -86,4 +94,8 @@ def _entry(env: str, name: str, settings: dict[str, object], where: str) -> Entr
     unknown = sorted(str(key) for key in settings.keys() - {"preset", *TrainSettings().flat()})
     if unknown:
         raise UsageError(f"{where} has unknown settings: {', '.join(unknown)}; see train --help for those there are")
-    return Entry(env, name, tuple(as_options(settings, where)))
+    first_seed = settings.get("seed", 0)
+    if type(first_seed) is not int or not 0 <= first_seed <= LARGEST_SEED:
+        raise UsageError(f"{where} must have a seed from 0 to {LARGEST_SEED}, got {first_seed!r}")
+    own = {key: value for key, value in settings.items() if key != "seed"}
+    return Entry(env, name, tuple(as_options(own, where)), first_seed)
