@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from tf_trpo.figures.style import styled, write
-from tf_trpo.figures.suite_panels import Runs, compute, draw
+from tf_trpo.figures.suite_panels import Final, Runs, compute, draw
 from tf_trpo.results import CurvePoint, PublishedResult, RunResult, interquartile_mean, mean
 
 RANDOM = np.random.default_rng(0)
@@ -71,23 +71,29 @@ def test_published_figures_are_of_the_same_task_and_algorithm_after_no_more_step
 
 
 @pytest.mark.parametrize("statistic", [interquartile_mean, mean])
-def test_a_dot_at_the_end_is_of_sampled_actions_after_as_many_steps(statistic):
+def test_a_dot_is_of_sampled_actions_and_where_training_ended(statistic):
     ours = results("B-v5", "trpo", RETURNS[:, 0]) + results("A-v1", "other", [1.0, 2.0])
+    ours += results("A-v1", "trpo", [3.0], 20_000)
     theirs = results("B-v5", "peer", [7.0, 8.0]) + results("B-v5", "longer", [9.0], 30_001)
     peers = Runs(curves("B-v5", "peer", RETURNS[:3]), theirs)
     panels = compute(Runs(POINTS, ours), peers, [], statistic)
     first, second = panels
-    assert first.finals == {"ours, other": statistic(np.array([1.0, 2.0]))}
-    expected = {"ours, trpo": statistic(RETURNS[:, 0]), "peer": statistic(np.array([7.0, 8.0]))}
-    assert second.finals == expected
-    axes = draw(panels, "mean").axes[1]
-    lines = {line.get_label(): line for line in axes.lines}
-    dots = [line for line in axes.lines if line.get_marker() == "o"]
-    for dot, (label, final) in zip(dots, expected.items(), strict=True):
-        np.testing.assert_allclose(dot.get_xydata(), [[30, final.estimate]])
-        assert dot.get_color() == lines[label].get_color()
-    bars = [bar.get_segments()[0][:, 1] for bar in axes.collections if hasattr(bar, "get_segments")]
-    np.testing.assert_allclose(bars, [(final.low, final.high) for final in expected.values()])
+    assert first.finals == [
+        Final("ours, other", 30_000, statistic(np.array([1.0, 2.0]))),
+        Final("ours, trpo", 20_000, statistic(np.array([3.0]))),
+    ]
+    assert second.finals == [
+        Final("ours, trpo", 30_000, statistic(RETURNS[:, 0])),
+        Final("peer", 30_000, statistic(np.array([7.0, 8.0]))),
+    ]
+    for axes, panel in zip(draw(panels, "mean").axes, panels, strict=True):
+        lines = {line.get_label(): line for line in axes.lines}
+        dots = [line for line in axes.lines if line.get_marker() == "o"]
+        for dot, final in zip(dots, panel.finals, strict=True):
+            np.testing.assert_allclose(dot.get_xydata(), [[final.steps / 1000, final.returns.estimate]])
+            assert dot.get_color() == lines[final.label].get_color()
+        bars = [bar.get_segments()[0][:, 1] for bar in axes.collections if hasattr(bar, "get_segments")]
+        np.testing.assert_allclose(bars, [(final.returns.low, final.returns.high) for final in panel.finals])
 
 
 def test_what_has_one_label_looks_alike_in_all_panels_and_is_named_once():

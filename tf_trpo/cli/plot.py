@@ -101,7 +101,7 @@ def _suite(settings: PlotSettings, suite: Path) -> Any:
     from tf_trpo.results import CurvePoint, PublishedResult, RunResult
 
     ours = Runs(_read(suite / "curves.csv", CurvePoint), _read(suite / "results.csv", RunResult))
-    peers, published = Runs([], []), list[PublishedResult]()
+    peers, published = Runs([], []), []
     if settings.peers is not None:
         peers = Runs(_read(settings.peers / "curves.csv", CurvePoint), _read(settings.peers / "results.csv", RunResult))
         published = _read(settings.peers / "published.csv", PublishedResult)

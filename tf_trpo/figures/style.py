@@ -104,6 +104,6 @@ def draw_curve(
 
 
 def draw_point(axes: Axes, x: float, y: Interval, *, color: str) -> None:
-    """A dot at the estimate, a scalar, and its interval as a bar; also on the frame."""
+    """A dot at the estimate, a scalar, and its interval as a bar; whole even where it lies on the frame of the axes."""
     bar = [[y.estimate - y.low], [y.high - y.estimate]]
     axes.errorbar(x, y.estimate, bar, fmt="o", color=color, markersize=4, capsize=2, clip_on=False, zorder=3)

@@ -21,8 +21,8 @@ LEVEL_STYLES = ((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 3)))
 """Line styles of published figures, one source after the other."""
 Y_LABEL = "return of the last 100\ntraining episodes (sampled)"
 LEGEND = (
-    "{statistic} over seeds, 95% bootstrap interval; ours and others' alike:\n"
-    "training episodes, and as dots the evaluation after training, actions sampled"
+    "{statistic} over seeds, 95% bootstrap interval; actions sampled. Lines: training episodes, without those that\n"
+    "restart_every cut. Dots: evaluation after training, ours of the policy that is exported, which may be an average"
 )
 
 
@@ -33,6 +33,14 @@ class Runs(NamedTuple):
     results: Sequence[RunResult]
 
 
+class Final(NamedTuple):
+    """Evaluations after training: the group's label, after how many steps, and the return of sampled actions."""
+
+    label: str
+    steps: int
+    returns: Interval
+
+
 class Panel(NamedTuple):
     """One environment.
 
@@ -40,13 +48,13 @@ class Panel(NamedTuple):
       env: its id.
       groups: our curves and others', by what they are labelled with.
       levels: published figures, by source.
-      finals: returns of sampled actions after training, by the group's label.
+      finals: evaluations of both.
     """
 
     env: str
     groups: list[GroupCurve]
     levels: dict[str, float]
-    finals: dict[str, Interval]
+    finals: list[Final]
 
 
 def compute(
@@ -56,7 +64,7 @@ def compute(
 
     Args:
       runs: ours, with one point at least.
-      peers: others'; their curves are drawn as far as ours go, their evaluations after as many steps as ours.
+      peers: others'; what they have is drawn as far as our curves go.
       published: of those of TRPO, the first one of each source for the same task is drawn, whatever the version of
         the environment; after no more steps than ours.
       statistic: over seeds, [S, X] -> [X].
@@ -72,7 +80,9 @@ def compute(
         for figure in published:
             if figure.algorithm == "TRPO" and _task(figure.env) == _task(env) and figure.steps <= last:
                 levels.setdefault(figure.source, figure.mean)
-        panels.append(Panel(env, groups, levels, _finals(env, runs.results, peers.results, statistic)))
+        results = [(f"ours, {result.name}", result) for result in runs.results if result.env == env]
+        results += [(result.name, result) for result in peers.results if result.env == env and result.steps <= last]
+        panels.append(Panel(env, groups, levels, _finals(results, statistic)))
     return panels
 
 
@@ -81,16 +91,11 @@ def _curve(label: str, points: Sequence[CurvePoint], statistic: Callable[[Column
     return GroupCurve(label, len(returns), steps, statistic(returns))
 
 
-def _finals(
-    env: str, ours: Sequence[RunResult], peers: Sequence[RunResult], statistic: Callable[[Column], Interval]
-) -> dict[str, Interval]:
-    steps = max((result.steps for result in ours if result.env == env), default=0)
-    labelled = [(f"ours, {result.name}", result) for result in ours] + [(result.name, result) for result in peers]
-    returns: dict[str, list[float]] = {}
+def _finals(labelled: Sequence[tuple[str, RunResult]], statistic: Callable[[Column], Interval]) -> list[Final]:
+    returns: dict[tuple[str, int], list[float]] = {}
     for label, result in labelled:
-        if result.env == env and result.steps == steps:
-            returns.setdefault(label, []).append(result.stochastic)
-    return {label: statistic(np.array(of)) for label, of in returns.items()}
+        returns.setdefault((label, result.steps), []).append(result.stochastic)
+    return [Final(label, steps, statistic(np.array(of))) for (label, steps), of in returns.items()]
 
 
 def _task(env: str) -> str:
@@ -134,8 +139,9 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, tuple], styles: Ma
     for group in panel.groups:
         color, style = looks[group.label]
         draw_curve(axes, group.x / 1000, group.y, label=group.label, color=color, linestyle=style)
-        if group.label in panel.finals:
-            draw_point(axes, float(group.x[-1]) / 1000, panel.finals[group.label], color=color)
+    for final in panel.finals:
+        if final.label in looks:
+            draw_point(axes, final.steps / 1000, final.returns, color=looks[final.label][0])
     axes.set_title(literal(panel.env))
     axes.set_xlim(0, max(float(np.max(group.x)) for group in panel.groups) / 1000)
     axes.grid(axis="y", color=GREY, alpha=0.25)
