@@ -39,7 +39,7 @@ def checkpoint(written, tmp_path):
 def sealed(path):
     """With a manifest that is right."""
     files = {name: module._fingerprint(path / name) for name in module._FILES}
-    (path / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))
+    (path / "manifest.json").write_text(json.dumps({"format": 2, "files": files}))
     return path
 
 

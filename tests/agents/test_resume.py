@@ -133,8 +133,16 @@ def agent():
 
 
 OTHERS = {
-    "seed": ({}, {"seed": 4}, "of seed 3 and 32 rows"),
-    "rows": ({}, {"num_steps": 16}, "of seed 3 and 32 rows"),
+    "seed": ({}, {"seed": 4}, "of a fit with seed 3, not 4$"),
+    "rows": ({}, {"num_steps": 16}, "of a fit with num_steps 32, not 16$"),
+    "turns": ({}, {"restart_every": 2}, "of a fit with restart_every 0, not 2$"),
+    "updates": (
+        {"gamma": 0.9, "value_function_first": True},
+        {},
+        "gamma 0.99, not 0.9; value_function_first False, not",
+    ),
+    "limit": ({"optimizer": TrustRegion(0.02)}, {}, "of a fit with max_kl 0.01, not 0.02$"),
+    "constraint": ({"optimizer": TrustRegion(constraint="max")}, {}, "of a fit with constraint mean, not max$"),
     "environments": ({}, {"num_envs": 3}, "discounted_returns of the checkpoint"),
     "environment": ({"environment": "Acrobot-v1"}, {}, "its variables differ in policy/0"),
     "algorithm": ({"optimizer": KLPenalty()}, {}, "its variables differ in policy_optimizer/0"),
@@ -198,7 +206,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_an_older_one(checkpoints, file,
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
+        {"format": 1},
         {"files": {}},
         {"files": {"../../secret": {"size": 0, "sha256": ""}}},
         {"files": [1]},
@@ -214,7 +222,7 @@ def test_a_manifest_of_something_else_is_refused(checkpoints, changes):
 def resealed(path):
     """With a manifest that vouches for what a stranger has put there."""
     files = {name: module._fingerprint(path / name) for name in FILES if name != "manifest.json"}
-    (path / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))
+    (path / "manifest.json").write_text(json.dumps({"format": 2, "files": files}))
 
 
 def test_pickles_and_compressed_arrays_are_refused_even_with_a_right_manifest(checkpoints, agent):

@@ -503,7 +503,7 @@ def checkpoints_with_other_manifests(rng):
         elif way == 2:
             manifest["files"][name][rng.choice(["size", "sha256"])] = rng.choice([0, -1, None, word(rng), [], 1e300])
         elif way == 3:
-            manifest["format"] = rng.choice([0, 2, None, "1", [1]])
+            manifest["format"] = rng.choice([0, 1, None, "1", [1]])
         elif way == 4:
             manifest["files"] = rng.choice([None, [], [name], {}, name, 3])
         else:

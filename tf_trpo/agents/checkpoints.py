@@ -31,7 +31,7 @@ from tf_trpo.agents.loop_state import LoopState
 if TYPE_CHECKING:
     from tf_trpo.agents.trpo import TRPO
 
-_FORMAT = 1
+_FORMAT = 2
 _VARIABLES = "variables"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 """Of the keys of tf.train.Checkpoint."""

@@ -17,8 +17,7 @@ class LoopState(NamedTuple):
 
     Attributes:
       environment: Gymnasium's id; empty where the fit was given none.
-      seed: of the fit.
-      num_steps: rows of a rollout.
+      settings: of the fit and of its updates, by name, as JSON has them: what a fit that goes on must have alike.
       start_steps: environment steps of the agent when the fit began.
       start_iterations: its iterations, likewise.
       elapsed: seconds of training until now.
@@ -33,8 +32,7 @@ class LoopState(NamedTuple):
     """
 
     environment: str
-    seed: int
-    num_steps: int
+    settings: dict[str, Any]
     start_steps: int
     start_iterations: int
     elapsed: float
@@ -69,26 +67,36 @@ class LoopState(NamedTuple):
         own = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
         others = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
         types: dict[str, Any] = {
-            "seed": int,
-            "num_steps": int,
             "start_steps": int,
             "start_iterations": int,
             "elapsed": float,
             "faults": int,
         }
         numbers = dict(plain)
-        environments, environment = numbers.pop("environments", None), numbers.pop("environment", None)
+        environments, environment, settings = (
+            numbers.pop(name, None) for name in ("environments", "environment", "settings")
+        )
         if numbers.keys() != types.keys() or any(type(numbers[name]) is not types[name] for name in types):
             raise ValueError("the state of the fit loop lacks parts")
         if not all(0 <= number < _LARGEST for number in numbers.values()):
             raise ValueError("the state of the fit loop has numbers that no loop has")
         if not isinstance(environment, str):
             raise ValueError("the state of the fit loop names no environment")
-        if own.keys() | numbers.keys() | {"environment", "environments"} != set(cls._fields):
+        if not isinstance(settings, dict):
+            raise ValueError("the state of the fit loop has no settings")
+        if own.keys() | numbers.keys() | {"environment", "environments", "settings"} != set(cls._fields):
             raise ValueError("the state of the fit loop lacks arrays")
         state = None if environments is None else EnvironmentState(environments, others)
-        values: dict[str, Any] = {**numbers, **own, "environment": environment, "environments": state}
-        return cls(**values)
+        values: dict[str, Any] = {**numbers, **own, "environment": environment, "settings": settings}
+        return cls(**values, environments=state)
+
+    def check_settings(self, settings: dict[str, Any]) -> None:
+        """Raise ValueError, which names the first that differ, unless these are the same settings."""
+        names = sorted(self.settings.keys() | settings.keys())
+        then, now = ({name: source.get(name) for name in names} for source in (self.settings, settings))
+        differing = [f"{name} {then[name]}, not {now[name]}" for name in names if then[name] != now[name]]
+        if differing:
+            raise ValueError(f"it is of a fit with {'; '.join(differing[:5])}")
 
     def check(self, observation_shape: tuple[int, ...], num_envs: int) -> None:
         """Raise ValueError unless the arrays are those of so many environments, with values that they can have."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import json
 import math
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -52,7 +54,7 @@ class TrainingLoop:
 
     Raises:
       ValueError: restart_every is negative, or these environments can only be reset together.
-      CheckpointError: it is one of another loop; the agent is as it was.
+      CheckpointError: it is one of another loop, or of other settings of the updates; the agent is as it was.
 
     Attributes:
       rollout: of the present iteration; None while it is being collected.
@@ -80,8 +82,10 @@ class TrainingLoop:
         self._environment = environment
         self._num_steps = num_steps
         self._seed = seed
+        # As they are now: callbacks may change an optimizer's.
+        self._settings = _settings(agent, seed=seed, num_steps=num_steps, restart_every=restart_every)
         if resumed is not None:
-            _check_resumed(resumed, environments, environment=environment, num_steps=num_steps, seed=seed)
+            _check_resumed(resumed, environments, environment, self._settings)
         iteration = int(agent.iterations.numpy()) if resumed is None else resumed.iterations
         self._start_steps, self._start_iterations = int(agent.env_steps.numpy()), iteration
         self._actor = make_actor(agent.policy, num_envs)
@@ -151,8 +155,7 @@ class TrainingLoop:
         report, collector = self._report, self._collector
         return LoopState(
             environment=self._environment,
-            seed=self._seed,
-            num_steps=self._num_steps,
+            settings=self._settings,
             start_steps=self._start_steps,
             start_iterations=self._start_iterations,
             elapsed=report.elapsed,
@@ -188,6 +191,7 @@ class TrainingLoop:
         state = checkpoint.state
         self._start_steps, self._start_iterations = state.start_steps, state.start_iterations
         self._report.resume(state)
+        # Those in a row are counted anew: who goes on after too many has mended their cause.
         self._faults.total = state.faults
         if state.environments is None:
             message = "the environments' state is not in the checkpoint: they are reset, and the results agree in "
@@ -259,19 +263,27 @@ class TrainingLoop:
         raise AssertionError
 
 
-def _check_resumed(
-    checkpoint: Checkpoint, environments: VectorEnv, *, environment: str, num_steps: int, seed: int
-) -> None:
+def _settings(agent: TRPO, **own: Any) -> dict[str, Any]:
+    """What the result of a fit depends on, beside agent and environments: its own settings and those of the updates."""
+    settings = {**own, **dataclasses.asdict(agent.settings), **agent.policy_optimizer.get_config()}
+    settings["policy_optimizer"] = type(agent.policy_optimizer).__name__
+    # These change no more than rounding.
+    settings = {name: value for name, value in settings.items() if name not in ("chunk_size", "fisher_vector_product")}
+    # Keras numbers the names of its objects.
+    plain: dict[str, Any] = json.loads(
+        json.dumps(settings), object_hook=lambda found: {key: found[key] for key in found if key != "name"}
+    )
+    return plain
+
+
+def _check_resumed(checkpoint: Checkpoint, environments: VectorEnv, environment: str, settings: dict[str, Any]) -> None:
     """Refuse the checkpoint of another loop, before anything is reset."""
     state, shape = checkpoint.state, environments.single_observation_space.shape
     assert shape is not None, "make_vector_environment gives Box observations"
     try:
         if state.environment and environment and state.environment != environment:
             raise ValueError(f"it is of {state.environment}, not {environment}")
-        if (state.seed, state.num_steps) != (seed, num_steps):
-            raise ValueError(
-                f"it is of seed {state.seed} and {state.num_steps} rows a rollout, not {seed} and {num_steps}"
-            )
+        state.check_settings(settings)
         state.check(shape, environments.num_envs)
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path} is no checkpoint of this fit: {error}") from error
