@@ -119,6 +119,18 @@ def test_a_schedule_of_a_standard_deviation_that_is_not_there_is_refused(refused
     assert not list(workplace.iterdir())
 
 
+def test_clipped_actions_that_are_not_there_are_refused(refused, workplace):
+    error = refused("train", "--env", "CartPole-v1", "--clipped-likelihood")
+    assert error == "error: clipped_likelihood: CartPole-v1 has no continuous actions"
+    assert not list(workplace.iterdir())
+
+
+def test_a_value_function_that_is_not_fitted_does_not_come_first(refused, workplace):
+    error = refused("train", "--value-function-first", "--value-epochs", "0")
+    assert error == "error: value_function_first needs a fit of the value function: value_epochs of at least 1"
+    assert not list(workplace.iterdir())
+
+
 def test_a_mirror_of_an_environment_that_has_none_is_refused(refused, workplace):
     error = refused("train", "--env", "MountainCar-v0", "--mirror")
     assert error.startswith("error: mirror: no symmetry of MountainCar-v0 is known; Acrobot-v1, Ant-v5, CartPole-v1, ")

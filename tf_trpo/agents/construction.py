@@ -25,6 +25,7 @@ def make_policy(
     state_dependent_std: bool,
     initial_std: float,
     learned_std: bool,
+    clipped_likelihood: bool,
     function_preserving: bool,
     normalize_observations: bool,
     observation_min_std: float,
@@ -57,6 +58,7 @@ def make_policy(
             state_dependent_std=state_dependent_std,
             initial_std=initial_std,
             learned_std=learned_std,
+            clipped_likelihood=clipped_likelihood,
             **common,
         )
     raise ValueError(f"the action space {action_space} is not supported: only Box and Discrete are")

@@ -46,7 +46,9 @@ class UpdateSettings:
       normalize_rewards: divide rewards by the running standard deviation of the discounted return.
       value_target: regress on "lambda-return" (A + V) or "reward-to-go" (Algorithm 1, line 5).
       value_function_first: fit the value function before the policy's step, and take the step's advantages by the
-        fitted one, which has seen the batch: less noise, more bias. By default both use the one that collected.
+        fitted one, which has seen the batch: less noise, more bias, since a fit that comes nearer to its targets
+        leaves less of an advantage. The figures of the lower bound, `bound/...`, are by the same advantages. By default
+        both use the one that collected.
       value_epochs: passes over the batch, >= 0.
       value_minibatch_size: samples of a minibatch, >= 1.
       chunk_size: samples that are in memory at once, with all that the networks make of them, >= 1.
@@ -72,6 +74,8 @@ class UpdateSettings:
             raise ValueError(f'value_target must be "lambda-return" or "reward-to-go", got {self.value_target!r}')
         if self.value_epochs < 0:
             raise ValueError(f"value_epochs must not be negative, got {self.value_epochs}")
+        if self.value_function_first and self.value_epochs == 0:
+            raise ValueError("value_function_first needs a fit of the value function: value_epochs of at least 1")
         if self.value_minibatch_size < 1:
             raise ValueError(f"value_minibatch_size must be at least 1, got {self.value_minibatch_size}")
         if self.chunk_size < 1:

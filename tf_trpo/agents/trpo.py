@@ -85,6 +85,7 @@ class TRPO(keras.Model):
         state_dependent_std: bool = False,
         initial_std: float = 1.0,
         learned_std: bool = True,
+        clipped_likelihood: bool = False,
         normalize_observations: bool = True,
         observation_min_std: float = 0.0,
         mirror: MirrorSymmetry | bool = False,
@@ -106,6 +107,8 @@ class TRPO(keras.Model):
           state_dependent_std: let the Gaussian's standard deviation depend on the observation.
           initial_std: the Gaussian's standard deviation at the start, > 0, in action units.
           learned_std: let the policy optimizer move it; else it stays, or follows a callback `AnnealedStd`.
+          clipped_likelihood: score the Gaussian's actions as the environment sees them, clipped to its bounds: less
+            variance where many lie beyond; see `GaussianPolicy`.
           normalize_observations: running normalisation inside both models.
           observation_min_std: features that spread less are divided by this, >= 0, and not made to spread by 1.
           mirror: a reflection of the environment that policy and value function respect; True for the one that is
@@ -137,6 +140,7 @@ class TRPO(keras.Model):
             state_dependent_std=state_dependent_std,
             initial_std=initial_std,
             learned_std=learned_std,
+            clipped_likelihood=clipped_likelihood,
             function_preserving=function_preserving,
             **shared,
         )

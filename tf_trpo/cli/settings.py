@@ -79,6 +79,8 @@ class PolicySettings:
     """Environment steps from initial_std to final_std."""
     state_dependent_std: bool = False
     """Let the standard deviation depend on the observation."""
+    clipped_likelihood: bool = False
+    """Score actions as the environment sees them, clipped to its bounds: less variance where many lie beyond."""
     normalize_observations: bool = True
     """Normalise observations by their running mean and standard deviation."""
     observation_min_std: float = 0.0

@@ -99,6 +99,8 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
         agent = tf_trpo.TRPO.for_env(env, **policy, value_hidden_sizes=value.value_hidden_sizes, seed=seed)
         if not policy["learned_std"] and not isinstance(agent.policy, GaussianPolicy):
             raise ValueError(f"final_std: {env} has no continuous actions")
+        if policy["clipped_likelihood"] and not isinstance(agent.policy, GaussianPolicy):
+            raise ValueError(f"clipped_likelihood: {env} has no continuous actions")
         if settings.environment.backend == "envpool":  # has other environments than Gymnasium, or is not installed
             with open_vector_environment(env, 1, backend="envpool", seed=seed) as pool:
                 check_fit(agent.policy, pool)

@@ -23,7 +23,11 @@ class GaussianPolicy(Policy):
     """Gaussian with independent dimensions; parameters are [mean, log_std], D = 2 d.
 
     The sampled action is what is stored and scored. Only the environment sees it clipped to the
-    bounds: clipping the stored action would bias the log-probabilities.
+    bounds: the density at a clipped action is not its probability. That is the likelihood of
+    clipped actions: at a bound the probability of all that lies beyond, inside the density. Both have
+    the same policy gradient in expectation; the second has less variance, the less the more actions
+    lie beyond (Fujita and Maeda, 2018, Clipped Action Policy Gradient). The KL is the Gaussian's with either,
+    and that of clipped actions is not larger, whatever clips them: a limit on it holds for both.
 
     Args:
       observation_shape: shape of one observation.
@@ -34,6 +38,7 @@ class GaussianPolicy(Policy):
         `LOG_STD_RANGE`, instead of from one free weight per dimension.
       initial_std: standard deviation at the start, > 0, in the environment's own action units.
       learned_std: let the policy optimizer move the standard deviation; else it stays until `set_std`.
+      clipped_likelihood: score actions by the likelihood of clipped ones.
       **kwargs: as for `Policy`.
 
     Raises:
@@ -50,6 +55,7 @@ class GaussianPolicy(Policy):
         state_dependent_std: bool = False,
         initial_std: float = 1.0,
         learned_std: bool = True,
+        clipped_likelihood: bool = False,
         **kwargs: Any,
     ) -> None:
         if initial_std <= 0:
@@ -71,6 +77,7 @@ class GaussianPolicy(Policy):
         self.state_dependent_std = state_dependent_std
         self.initial_std = initial_std
         self.learned_std = learned_std
+        self.clipped_likelihood = clipped_likelihood
         if not state_dependent_std:
             initializer = keras.initializers.Constant(math.log(initial_std))
             self.log_std = self.add_weight(
@@ -103,6 +110,17 @@ class GaussianPolicy(Policy):
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
 
+    def log_prob(self, parameters: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        if not self.clipped_likelihood:
+            return super().log_prob(parameters, actions)
+        normal = self.distribution(parameters).distribution
+        clipped = self._clipped(actions)
+        # All three at the clipped action, which is finite without a bound too, so that what tf.where leaves out has a
+        # finite gradient.
+        inside = normal.log_prob(clipped)
+        upwards = tf.where(actions > clipped, normal.log_survival_function(clipped), inside)
+        return tf.reduce_sum(tf.where(actions < clipped, normal.log_cdf(clipped), upwards), axis=-1)
+
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         mean, log_std = tf.split(parameters, 2, axis=-1)
         return {"mean": mean, "log_std": log_std}
@@ -126,9 +144,15 @@ class GaussianPolicy(Policy):
         return tf.reduce_mean(tf.exp(log_std), axis=-1)
 
     def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
-        low, high = np.asarray(self.action_low, np.float32), np.asarray(self.action_high, np.float32)
-        clipped = tf.minimum(tf.maximum(actions, low), high)
+        clipped = self._clipped(actions)
         return clipped if len(self.action_shape) == 1 else tf.reshape(clipped, [-1, *self.action_shape])
+
+    def _clipped(self, actions: tf.Tensor) -> tf.Tensor:
+        # The bounds of environments are float32.
+        low, high = (
+            tf.cast(np.asarray(bound, np.float32), actions.dtype) for bound in (self.action_low, self.action_high)
+        )
+        return tf.minimum(tf.maximum(actions, low), high)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -141,4 +165,5 @@ class GaussianPolicy(Policy):
             "state_dependent_std": self.state_dependent_std,
             "initial_std": self.initial_std,
             "learned_std": self.learned_std,
+            "clipped_likelihood": self.clipped_likelihood,
         }

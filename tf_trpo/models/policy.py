@@ -84,8 +84,9 @@ class Policy(keras.Model):
         own = cls.__dict__.keys()
         if {"distribution", "divergence"} & own and "metric_product" not in own:
             cls.metric_product = Policy.metric_product  # type: ignore[method-assign]
-        if "distribution" in own and "mirrored_outputs" not in own:
-            cls.mirrored_outputs = Policy.mirrored_outputs  # type: ignore[method-assign]
+        for method in ("mirrored_outputs", "log_prob"):
+            if "distribution" in own and method not in own:
+                setattr(cls, method, getattr(Policy, method))
 
     def outputs(self, observations: tf.Tensor) -> tf.Tensor:
         """Output layer's values [N, num_outputs] for observations [N, *observation_shape], symmetric with a mirror."""
@@ -129,6 +130,10 @@ class Policy(keras.Model):
     def call(self, observations: tf.Tensor) -> Distribution:
         """Distribution over actions, batch shape [N], for observations [N, *observation_shape]."""
         return self.distribution(self.distribution_parameters(observations))
+
+    def log_prob(self, parameters: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        """Log-probability, or its density, of each action [N, ...], [N]: what the surrogate's ratios are made of."""
+        return self.distribution(parameters).log_prob(actions)
 
     def divergence(self, parameters: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         """Joint KL(parameters || other) for each sample [N], in nats."""

@@ -163,8 +163,7 @@ class Objective:
 
     def _improvement(self, new: tf.Tensor, samples: _Samples) -> tf.Tensor:
         log_prob, old_log_prob = (
-            self.policy.distribution(parameters).log_prob(_float64(samples.actions))
-            for parameters in (new, _float64(samples.old))
+            self.policy.log_prob(parameters, _float64(samples.actions)) for parameters in (new, _float64(samples.old))
         )
         return surrogate_improvement(log_prob, old_log_prob, _float64(samples.advantages), _float64(samples.weights))
 
