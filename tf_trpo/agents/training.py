@@ -76,7 +76,10 @@ class TrainingLoop:
         if restart_every < 0:
             raise ValueError(f"restart_every must not be negative, got {restart_every}")
         if restart_every and not can_reset_some(environments):
-            raise ValueError("restart_every needs environments that can be reset one by one: backend sync or async")
+            kind = type(environments).__name__
+            raise ValueError(
+                f"restart_every needs environments that can be reset one by one (backend sync or async), not {kind}"
+            )
         self._agent = agent
         self._environments = environments
         self._environment = environment
