@@ -53,6 +53,7 @@ SETTINGS = {
     "ema_momentum": 0.9,
     "max_kl": 0.02,
     "constraint": "max",
+    "reweightings": 1,
     "radius": "adaptive",
     "min_radius": 0.001,
     "max_radius": 0.02,
