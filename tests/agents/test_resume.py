@@ -157,6 +157,21 @@ def test_a_checkpoint_of_another_fit_or_agent_is_refused(name, checkpoints):
         agent.fit(agent_settings.get("environment", "CartPole-v1"), 600, resume_from=checkpoints, **FIT | fit_settings)
 
 
+class Own(TrustRegion):
+    """An optimizer of one's own, whose settings are not all JSON."""
+
+    def get_config(self):
+        return super().get_config() | {"schedule": object(), "factor": np.float32(2)}
+
+
+def test_settings_that_are_no_json_do_not_keep_a_fit_from_going_on(tmp_path):
+    broken_off(tmp_path, 1, every_steps=1, optimizer=Own())
+    history = make(optimizer=Own()).fit("CartPole-v1", 600, resume_from=tmp_path, **FIT).history
+    assert history["time/total_timesteps"][-1] >= 600
+    with pytest.raises(CheckpointError, match="policy_optimizer Own, not TrustRegion; schedule object, not None"):
+        make().fit("CartPole-v1", 600, resume_from=tmp_path, **FIT)
+
+
 def test_a_checkpoint_of_an_environment_with_the_same_spaces_is_refused(checkpoints, monkeypatch):
     """Also where the environments' state, which would tell, is not saved."""
     monkeypatch.setitem(gym.registry, "OtherCart-v0", gym.spec("CartPole-v1"))

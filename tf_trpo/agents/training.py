@@ -268,13 +268,16 @@ class TrainingLoop:
 
 def _settings(agent: TRPO, **own: Any) -> dict[str, Any]:
     """What the result of a fit depends on, beside agent and environments: its own settings and those of the updates."""
-    settings = {**own, **dataclasses.asdict(agent.settings), **agent.policy_optimizer.get_config()}
-    settings["policy_optimizer"] = type(agent.policy_optimizer).__name__
+    optimizer = agent.policy_optimizer
+    # An optimizer's own gamma is the agent's, or unused.
+    settings = {**optimizer.get_config(), **own, **dataclasses.asdict(agent.settings)}
+    settings["policy_optimizer"] = type(optimizer).__name__
     # These change no more than rounding.
     settings = {name: value for name, value in settings.items() if name not in ("chunk_size", "fisher_vector_product")}
-    # Keras numbers the names of its objects.
+    # What is no JSON is compared by its type, and Keras numbers the names of its objects.
     plain: dict[str, Any] = json.loads(
-        json.dumps(settings), object_hook=lambda found: {key: found[key] for key in found if key != "name"}
+        json.dumps(settings, default=lambda value: type(value).__name__),
+        object_hook=lambda found: {key: found[key] for key in found if key != "name"},
     )
     return plain
 
