@@ -13,6 +13,7 @@ SETTINGS = {
     "gamma": 0.9,
     "gae_lambda": 0.8,
     "normalize_advantages": False,
+    "advantage_clip": 2.5,
     "normalize_rewards": False,
     "value_target": "reward-to-go",
     "value_epochs": 3,

@@ -190,13 +190,32 @@ def test_advantages_are_normalised_over_valid_steps_only(rollout):
     np.testing.assert_allclose(normalised.recorder.batch.advantages.numpy()[valid], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_lower_bound_is_reported_in_the_units_of_the_environment(rollout):
+@pytest.mark.parametrize("normalize_advantages", [False, True])
+def test_advantages_beyond_the_clip_are_cut_before_they_are_normalised(rollout, normalize_advantages):
+    clipped = Update(normalize_advantages=normalize_advantages, advantage_clip=1.2)
+    plain = Update(normalize_advantages=False)
+    metrics, plain_metrics = clipped(rollout), plain(rollout)
+    valid = rollout.valid.ravel()
+    raw = plain.recorder.batch.advantages.numpy()[valid]
+    expected = np.clip(raw, raw.mean() - 1.2 * raw.std(), raw.mean() + 1.2 * raw.std())
+    assert 0 < np.count_nonzero(expected != raw) < raw.size
+    if normalize_advantages:
+        expected = (expected - expected.mean()) / expected.std()
+    np.testing.assert_allclose(clipped.recorder.batch.advantages.numpy()[valid], expected, rtol=1e-4, atol=1e-5)
+    # The value function learns from all of them.
+    assert metrics["train/value_loss"] == plain_metrics["train/value_loss"]
+
+
+@pytest.mark.parametrize("advantage_clip", [None, 1.2])
+def test_the_lower_bound_is_reported_in_the_units_of_the_environment(rollout, advantage_clip):
     gamma = 0.9
-    update = Update(gamma=gamma, gae_lambda=0.8)
+    update = Update(gamma=gamma, gae_lambda=0.8, advantage_clip=advantage_clip)
     values = values_of(update, rollout)
     metrics = update(rollout)
     unit = discounted_returns([rollout], gamma).std()
     raw = unit * advantages_by_loop(rollout, rollout.rewards / unit, values, gamma, 0.8)[rollout.valid]
+    if advantage_clip:
+        raw = np.clip(raw, raw.mean() - advantage_clip * raw.std(), raw.mean() + advantage_clip * raw.std())
     epsilon, horizon = np.abs(raw).max(), 1 / (1 - gamma)
     coefficient = 4 * epsilon * gamma * horizon**2
     expected = {
@@ -332,6 +351,9 @@ def test_what_lies_in_rows_that_are_no_steps_changes_nothing(rollout):
         ("gamma", float("nan")),
         ("gae_lambda", -0.1),
         ("gae_lambda", 1.1),
+        ("advantage_clip", 0.0),
+        ("advantage_clip", float("nan")),
+        ("advantage_clip", float("inf")),
         ("value_target", "monte-carlo"),
         ("value_epochs", -1),
         ("value_minibatch_size", 0),

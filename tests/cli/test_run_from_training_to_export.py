@@ -73,6 +73,7 @@ SETTINGS = {
     "gamma": 0.97,
     "gae_lambda": 0.9,
     "normalize_advantages": False,
+    "advantage_clip": 2.5,
     "normalize_rewards": False,
     "value_hidden_sizes": [7],
     "value_target": "reward-to-go",
@@ -168,7 +169,7 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
         "function_preserving": agent.policy.function_preserving,
         "ema_momentum": agent.policy_average.momentum,
     }
-    assert len(reached) == 31
+    assert len(reached) == 32
     assert agent.policy.mirror == agent.value_function.mirror == known_mirror("CartPole-v1")
     # Three environments of 100 rows: two epochs of five minibatches of 64.
     assert agent.optimizer.get_config()["learning_rate"]["config"] == {

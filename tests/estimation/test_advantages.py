@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_trpo.estimation import gae, normalize_advantages
+from tf_trpo.estimation import gae, normalize_advantages, winsorize
 
 PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
 STREAMS = {"seed": st.integers(0, 10_000), "length": st.integers(1, 30), "environments": st.integers(1, 3)}
@@ -188,3 +188,23 @@ def test_equal_advantages_become_zeros(size, value, double):
     _, weights = padded_samples(size, size)
     normalized = normalize_advantages(tf.fill([size], tf.constant(value, dtype)), tf.constant(weights, dtype))
     np.testing.assert_array_equal(normalized, np.zeros(size))
+
+
+@PROPERTY
+@given(
+    seed=st.integers(0, 10_000), size=st.integers(2, 60), limit=st.floats(0.1, 3.0), shift=st.sampled_from([0.0, -50.0])
+)
+def test_what_is_beyond_the_limit_becomes_the_limit(seed, size, limit, shift):
+    samples, weights = padded_samples(seed, size)
+    samples = samples**3 + shift
+    samples[weights == 0] = 1e12
+    cut = winsorize(tf.constant(samples), tf.constant(weights), limit).numpy()[weights > 0]
+    valid_samples = samples[weights > 0]
+    mean, reach = valid_samples.mean(), limit * valid_samples.std()
+    expected = [min(max(sample, mean - reach), mean + reach) for sample in valid_samples]
+    np.testing.assert_allclose(cut, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_equal_values_are_not_cut():
+    values = tf.fill([7], tf.constant(0.1, tf.float32))
+    np.testing.assert_array_equal(winsorize(values, tf.fill([7], 1 / 7), 0.5), values)

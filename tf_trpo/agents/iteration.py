@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -25,6 +26,7 @@ from tf_trpo.estimation import (
     rewards_to_go,
     weighted_mean,
     weighted_moments,
+    winsorize,
 )
 from tf_trpo.models import GaussianPolicy, Policy, PolicyAverage, RunningReturnScale, ValueFunction
 from tf_trpo.numerics import map_over_chunks, random_orders
@@ -43,6 +45,9 @@ class UpdateSettings:
       gamma: discount, in [0, 1].
       gae_lambda: lambda of the advantage estimates, in [0, 1].
       normalize_advantages: shift and scale them to mean 0 and standard deviation 1 over the batch.
+      advantage_clip: cut the policy's advantages at so many standard deviations from their mean over the batch, > 0;
+        see `winsorize`. Value targets are not, and the figures of the lower bound, `bound/...`, are by what is left.
+        By default nothing is cut.
       normalize_rewards: divide rewards by the running standard deviation of the discounted return.
       value_target: regress on "lambda-return" (A + V) or "reward-to-go" (Algorithm 1, line 5).
       value_function_first: fit the value function before the policy's step, and take the step's advantages by the
@@ -58,6 +63,7 @@ class UpdateSettings:
     gamma: float = 0.99
     gae_lambda: float = 0.95
     normalize_advantages: bool = True
+    advantage_clip: float | None = None
     normalize_rewards: bool = True
     value_target: ValueTarget = "lambda-return"
     value_function_first: bool = False
@@ -70,6 +76,8 @@ class UpdateSettings:
             raise ValueError(f"gamma must lie in [0, 1], got {self.gamma}")
         if not 0 <= self.gae_lambda <= 1:
             raise ValueError(f"gae_lambda must lie in [0, 1], got {self.gae_lambda}")
+        if self.advantage_clip is not None and not 0 < self.advantage_clip < math.inf:
+            raise ValueError(f"advantage_clip must be positive and finite, got {self.advantage_clip}")
         if self.value_target not in ("lambda-return", "reward-to-go"):
             raise ValueError(f'value_target must be "lambda-return" or "reward-to-go", got {self.value_target!r}')
         if self.value_epochs < 0:
@@ -161,6 +169,8 @@ class Learner:
     def _batch(self, observations: tf.Tensor, actions: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor) -> Batch:
         """The batch, and how its advantages came from those in the environment's own units."""
         unit = 1.0 / self._return_scale(tf.constant(1.0)) if self._settings.normalize_rewards else tf.constant(1.0)
+        if self._settings.advantage_clip is not None:
+            advantages = winsorize(advantages, weights, self._settings.advantage_clip)
         if not self._settings.normalize_advantages:
             return Batch(observations, actions, advantages, weights, tf.constant(0.0), unit)
         mean, scale = advantage_moments(advantages, weights)

@@ -212,6 +212,8 @@ class AdvantageSettings:
     """Lambda of the generalised advantage estimates."""
     normalize_advantages: bool = True
     """Shift and scale advantages to mean 0 and standard deviation 1."""
+    advantage_clip: float | None = None
+    """Cut the policy's advantages at so many standard deviations from their mean; None: not at all."""
     normalize_rewards: bool = True
     """Divide rewards by the running standard deviation of the discounted return."""
 

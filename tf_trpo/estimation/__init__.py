@@ -1,6 +1,6 @@
 """Estimates from sampled data: advantages, returns, the surrogate, moments. Tensors in, tensors out."""
 
-from tf_trpo.estimation.advantages import advantage_moments, gae, normalize_advantages
+from tf_trpo.estimation.advantages import advantage_moments, gae, normalize_advantages, winsorize
 from tf_trpo.estimation.batch import Batch
 from tf_trpo.estimation.lower_bound import (
     LowerBound,
@@ -39,4 +39,5 @@ __all__ = [
     "surrogate_improvement",
     "weighted_mean",
     "weighted_moments",
+    "winsorize",
 ]
