@@ -53,7 +53,6 @@ SETTINGS = {
     "ema_momentum": 0.9,
     "max_kl": 0.02,
     "constraint": "max",
-    "reweightings": 1,
     "radius": "adaptive",
     "min_radius": 0.001,
     "max_radius": 0.02,
@@ -169,7 +168,7 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
         "function_preserving": agent.policy.function_preserving,
         "ema_momentum": agent.policy_average.momentum,
     }
-    assert len(reached) == 32
+    assert len(reached) == 31
     assert agent.policy.mirror == agent.value_function.mirror == known_mirror("CartPole-v1")
     # Three environments of 100 rows: two epochs of five minibatches of 64.
     assert agent.optimizer.get_config()["learning_rate"]["config"] == {

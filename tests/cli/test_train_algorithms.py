@@ -23,7 +23,6 @@ NATURAL_DIRECTION = {
 TRUST_REGION = {
     "max_kl": 0.02,
     "constraint": "max",
-    "reweightings": 1,
     "radius": "adaptive",
     "min_radius": 0.001,
     "max_radius": 0.2,

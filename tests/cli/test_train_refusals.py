@@ -38,7 +38,6 @@ OUT_OF_RANGE = {
     "cg_tolerance": ["-1e-6", "nan"],
     "backtrack_ratio": ["0", "1", "1.5", "nan"],
     "max_backtracks": ["-1"],
-    "reweightings": ["-1", "1"],
     "curvature_fraction": ["0", "1.5", "nan"],
     "max_faults": ["0", "-1"],
     "env_timeout": ["0", "-1", "nan", "inf"],

@@ -11,7 +11,6 @@ SCHEDULE = keras.optimizers.schedules.PolynomialDecay(0.5, 4, 0.1)
 OTHER_SETTINGS = {
     "max_kl": 0.03,
     "constraint": "max",
-    "reweightings": 2,
     "radius": "adaptive",
     "min_radius": 1e-4,
     "max_radius": 0.5,
@@ -37,7 +36,6 @@ OTHER_SETTINGS = {
         ("max_kl", float("nan")),
         ("max_kl", float("inf")),
         ("constraint", "median"),
-        ("reweightings", -1),
         ("radius", "shrinking"),
         ("min_radius", 0.0),
         ("max_radius", float("inf")),

@@ -25,7 +25,6 @@ LARGEST: Mapping[str, int] = {
     "hidden_size": 16_384,
     "cg_iterations": 10_000,
     "max_backtracks": 1000,
-    "reweightings": 100,
     "value_epochs": 10_000,
     "penalty_epochs": 10_000,
     "repeats": 1000,

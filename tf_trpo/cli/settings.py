@@ -116,8 +116,6 @@ class TrustRegionSettings:
     """Environment steps from max_kl to final_max_kl, each iteration counted as num_envs * num_steps."""
     constraint: Literal["mean", "max"] = "mean"
     """Limit the mean KL, or the largest one of a sampled state."""
-    reweightings: int = 0
-    """With constraint max: solve so often again for the direction, with more weight on states whose KL is large."""
     radius: Literal["fixed", "adaptive"] = "fixed"
     """Keep max_kl, or let the limit follow how well the linear model predicted the last improvement."""
     min_radius: float = 1e-5

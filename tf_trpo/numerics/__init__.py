@@ -8,7 +8,6 @@ from tf_trpo.numerics.conjugate_gradient import (
 )
 from tf_trpo.numerics.fisher_vector_product import (
     double_backprop_fisher_vector_product,
-    fisher_quadratic_forms,
     gauss_newton_fisher_vector_product,
     hessian_product_at_minimum,
 )
@@ -30,7 +29,6 @@ __all__ = [
     "backtracking_line_search",
     "conjugate_gradient",
     "double_backprop_fisher_vector_product",
-    "fisher_quadratic_forms",
     "flatten",
     "gauss_newton_fisher_vector_product",
     "hessian_product_at_minimum",

@@ -67,23 +67,6 @@ def gauss_newton_fisher_vector_product(
     return product
 
 
-def fisher_quadratic_forms(
-    parameters: ParametersFunction, metric: MetricFunction, theta: tf.Tensor, vector: tf.Tensor
-) -> tf.Tensor:
-    """v' F_n v of each sample [N], F_n = J_n' M_n J_n; half of it is KL(p_n || p_n(theta + v)) to second order.
-
-    Args:
-      parameters: theta [P] -> distribution parameters [N, D], differentiable.
-      metric: M_n u_n.
-      theta: current parameters [P].
-      vector: v [P].
-    """
-    with tf.autodiff.ForwardAccumulator(theta, vector) as forward:
-        current = parameters(theta)
-    tangent = forward.jvp(current, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return tf.reduce_sum(tangent * metric(current, tangent), axis=-1)
-
-
 def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tensor, tangent: tf.Tensor) -> tf.Tensor:
     """M_n u_n [N, D] for every sample, M_n = d2 KL(p_n || q) / d q2 at q = p_n, by forward over reverse mode.
 

@@ -49,22 +49,17 @@ class NaturalDirection:
             self.fisher_vector_product,
         )
 
-    def solve(
-        self, objective: Objective, gradient: tf.Tensor, weights: tf.Tensor | None = None
-    ) -> tuple[ConjugateGradientResult, Product]:
+    def solve(self, objective: Objective, gradient: tf.Tensor) -> tuple[ConjugateGradientResult, Product]:
         """Solve for the direction.
 
         Args:
           objective: the KL whose curvature F is.
           gradient: g [P].
-          weights: of the samples in F [N]; by default the batch's.
 
         Returns:
           The solution x, and v -> F v without damping, by which a step is measured.
         """
-        product = objective.fisher_vector_product(
-            fraction=self.curvature_fraction, kind=self.fisher_vector_product, weights=weights
-        )
+        product = objective.fisher_vector_product(fraction=self.curvature_fraction, kind=self.fisher_vector_product)
         solution = conjugate_gradient(
             lambda vector: product(vector) + self.cg_damping * vector,
             gradient,

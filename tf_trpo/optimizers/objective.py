@@ -14,7 +14,6 @@ from tf_trpo.estimation import Batch, surrogate_improvement, weighted_mean
 from tf_trpo.models import Policy
 from tf_trpo.numerics import (
     double_backprop_fisher_vector_product,
-    fisher_quadratic_forms,
     gauss_newton_fisher_vector_product,
     map_over_chunks,
     reduce_over_chunks,
@@ -145,31 +144,9 @@ class Objective:
         entropy = weighted_mean(self.policy.entropy(_float64(old)), _float64(weights))
         return PolicyFigures(zero, zero, zero, entropy)
 
-    def quadratic_kl(self, step: tf.Tensor) -> tf.Tensor:
-        """KL(old || theta + step) of each sample [N], to second order in the step [P], in nats."""
-
-        def on_chunk(observations: tf.Tensor) -> tf.Tensor:
-            parameters = functools.partial(self.policy.parameters_at, observations=observations)
-            return fisher_quadratic_forms(parameters, self.policy.metric_product, self.theta, step)
-
-        return 0.5 * map_over_chunks(on_chunk, self._samples.observations, self._chunk_size)
-
-    def fisher_vector_product(
-        self,
-        *,
-        fraction: float = 1.0,
-        kind: FisherVectorProduct = "gauss-newton",
-        weights: tf.Tensor | None = None,
-    ) -> Product:
-        """v [P] -> F v [P], F the Fisher matrix at theta on a fraction of the samples.
-
-        Args:
-          fraction: of the samples, in (0, 1].
-          kind: how it is computed.
-          weights: of the samples in F [N]; by default the batch's.
-        """
-        weights = self._samples.weights if weights is None else weights
-        observations, weights = _subsample(self._samples.observations, weights, fraction)
+    def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
+        """v [P] -> F v [P], F the Fisher matrix at theta on a fraction of the samples."""
+        observations, weights = _subsample(self._samples.observations, self._samples.weights, fraction)
         make_product: Any = double_backprop_fisher_vector_product
         if kind == "gauss-newton":
             make_product = functools.partial(gauss_newton_fisher_vector_product, metric=self.policy.metric_product)

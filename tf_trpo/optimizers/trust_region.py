@@ -10,9 +10,8 @@ import keras
 import tensorflow as tf
 from keras.optimizers.schedules import LearningRateSchedule
 
-from tf_trpo.estimation import weighted_mean
 from tf_trpo.models import Policy
-from tf_trpo.numerics import ConjugateGradientResult, step_length_for_kl
+from tf_trpo.numerics import step_length_for_kl
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius
 from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.natural_direction import NaturalDirection
@@ -21,8 +20,6 @@ from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, requi
 
 Constraint = Literal["mean", "max"]
 Radius = Literal["fixed", "adaptive"]
-_LEAST_SHARE = 0.5
-"""Of its weight that a state without any KL keeps in a reweighting; one with the mean KL gets 1 more."""
 _LEAST_LIMIT = 1e-10
 """Of a schedule, in nats: with none at all there is no step, which would pass for one that cannot be computed."""
 
@@ -40,13 +37,8 @@ class TrustRegion(PolicyOptimizer):
     dimensions (sb3-contrib) has, at the same number, a trust region d times as large.
 
     With constraint="max" the limit is on the largest KL of a sampled state, as in the theory, instead of
-    the mean one. The full step is so long that the largest KL, taken for quadratic from where it is at the
-    other constraint's full step, equals max_kl. The direction is the same, unless reweightings are asked for:
-    of all steps whose KL is within a limit in every state, the one with the largest g'x is x = F_w^-1 g for
-    some weights w of the states in F_w, the multipliers of their limits, which are 0 where the KL is smaller.
-    Each reweighting takes a multiplicative step towards those, w_n (1/2 + KL_n / mean KL) by the quadratic KL
-    of the direction so far, and solves again: where few states have a KL far above the mean, they shorten the
-    step for all others less.
+    the mean one. The direction is the same; the full step is so long that the largest KL, taken for
+    quadratic from where it is at the other constraint's full step, equals max_kl.
 
     With a Keras schedule for max_kl the limit follows it, by the number of steps so far, refused ones included, which
     is part of the state: long steps while there is much to learn, short ones when noise is what is left. With
@@ -62,8 +54,6 @@ class TrustRegion(PolicyOptimizer):
       max_kl: delta, in nats, > 0, or a `keras.optimizers.schedules.LearningRateSchedule` of it, which begins above 0
         (of floats: Keras' schedules round to the type of their first number); what falls below 1e-10 counts as that.
       constraint: "mean", or "max" over the sampled states.
-      reweightings: how often the direction is solved for again, with more weight on states whose KL is large, >= 0;
-        0 with constraint="mean". Each costs as much as the first direction.
       radius: "fixed" or "adaptive".
       min_radius, max_radius, shrink_below, expand_above, shrink_factor, expand_factor: as in
         `AdaptiveRadius`; max_kl is a number and lies between the radii if the radius adapts.
@@ -88,7 +78,6 @@ class TrustRegion(PolicyOptimizer):
         max_kl: float | LearningRateSchedule = 0.01,
         *,
         constraint: Constraint = "mean",
-        reweightings: int = 0,
         radius: Radius = "fixed",
         min_radius: float = 1e-5,
         max_radius: float = 0.1,
@@ -106,8 +95,6 @@ class TrustRegion(PolicyOptimizer):
     ) -> None:
         _check_first_limit(max_kl)
         require(constraint in ("mean", "max"), "constraint", "mean or max", constraint)
-        require(reweightings >= 0, "reweightings", "zero or positive", reweightings)
-        require(constraint == "max" or not reweightings, "reweightings", "0 unless constraint is max", reweightings)
         require(radius in ("fixed", "adaptive"), "radius", "fixed or adaptive", radius)
         self.adaptive_radius = AdaptiveRadius(
             min_radius, max_radius, shrink_below, expand_above, shrink_factor, expand_factor
@@ -121,7 +108,6 @@ class TrustRegion(PolicyOptimizer):
         )
         self.max_kl: Any = max_kl
         self.constraint = constraint
-        self.reweightings = reweightings
         self.radius = radius
         self._adapted: tf.Variable | None = None
         self._steps: tf.Variable | None = None
@@ -140,7 +126,6 @@ class TrustRegion(PolicyOptimizer):
         radius = self._radius()
         gradient = objective.gradient()
         solution, product = self.natural_direction.solve(objective, gradient)
-        solution = self._reweighted(objective, gradient, solution)
         direction = solution.solution
         search = self.backtracking.search(
             objective,
@@ -167,20 +152,6 @@ class TrustRegion(PolicyOptimizer):
         require(constant, "policy optimizer", "built before its first step", self)
         return float(self.max_kl)
 
-    def _reweighted(
-        self, objective: Objective, gradient: tf.Tensor, solution: ConjugateGradientResult
-    ) -> ConjugateGradientResult:
-        """The direction after all reweightings."""
-        weights = objective.batch.weights
-        for _ in range(self.reweightings):
-            kl = objective.quadratic_kl(solution.solution)
-            relative = tf.math.divide_no_nan(kl, weighted_mean(kl, objective.batch.weights))
-            # A direction that is not finite is the line search's to refuse.
-            weights *= _LEAST_SHARE + tf.where(tf.math.is_finite(relative), relative, 1.0)
-            weights = tf.math.divide_no_nan(weights, tf.reduce_sum(weights))
-            solution, _ = self.natural_direction.solve(objective, gradient, weights)
-        return solution
-
     def _full_step(
         self, objective: Objective, direction: tf.Tensor, curvature: tf.Tensor, radius: tf.Tensor | float
     ) -> tf.Tensor:
@@ -202,7 +173,6 @@ class TrustRegion(PolicyOptimizer):
         return {
             "max_kl": keras.saving.serialize_keras_object(self.max_kl),
             "constraint": self.constraint,
-            "reweightings": self.reweightings,
             "radius": self.radius,
             **dataclasses.asdict(self.adaptive_radius),
             **dataclasses.asdict(self.backtracking),
