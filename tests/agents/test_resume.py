@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_trpo
 from tf_trpo.agents import CheckpointError
 from tf_trpo.agents import checkpoints as module
+from tf_trpo.agents.loop_state import LoopState
 from tf_trpo.callbacks import Checkpoint
 from tf_trpo.optimizers import KLPenalty, TrustRegion, VanillaPolicyGradient
 
@@ -31,8 +32,9 @@ class BreakOff(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def make(environment="CartPole-v1", optimizer=None, **settings):
-    agent = tf_trpo.TRPO.for_env(environment, hidden_sizes=[6], value_hidden_sizes=[6], ema_momentum=0.8, seed=0)
+def make(environment="CartPole-v1", optimizer=None, models=None, **settings):
+    sizes = {"hidden_sizes": [6], "value_hidden_sizes": [6]}
+    agent = tf_trpo.TRPO.for_env(environment, ema_momentum=0.8, seed=0, **sizes, **models or {})
     agent.compile(optimizer, jit_compile=False, value_epochs=2, **settings)
     return agent
 
@@ -141,8 +143,22 @@ OTHERS = {
         {},
         "gamma 0.99, not 0.9; value_function_first False, not",
     ),
-    "limit": ({"optimizer": TrustRegion(0.02)}, {}, "of a fit with max_kl 0.01, not 0.02$"),
-    "constraint": ({"optimizer": TrustRegion(constraint="max")}, {}, "of a fit with constraint mean, not max$"),
+    "limit": ({"optimizer": TrustRegion(0.02)}, {}, "of a fit with policy_optimizer/max_kl 0.01, not 0.02$"),
+    "constraint": (
+        {"optimizer": TrustRegion(constraint="max")},
+        {},
+        "of a fit with policy_optimizer/constraint 'mean', not 'max'$",
+    ),
+    "value optimizer": (
+        {"value_optimizer": keras.optimizers.Adam(0.5, beta_1=0.25)},
+        {},
+        "of a fit with optimizer/beta_1 0.9, not 0.25; optimizer/learning_rate 0.001.*, not 0.5$",
+    ),
+    "policy": (
+        {"models": {"function_preserving": False}},
+        {},
+        "of a fit with policy/function_preserving True, not False$",
+    ),
     "environments": ({}, {"num_envs": 3}, "discounted_returns of the checkpoint"),
     "environment": ({"environment": "Acrobot-v1"}, {}, "its variables differ in policy/0"),
     "algorithm": ({"optimizer": KLPenalty()}, {}, "its variables differ in policy_optimizer/0"),
@@ -168,8 +184,31 @@ def test_settings_that_are_no_json_do_not_keep_a_fit_from_going_on(tmp_path):
     broken_off(tmp_path, 1, every_steps=1, optimizer=Own())
     history = make(optimizer=Own()).fit("CartPole-v1", 600, resume_from=tmp_path, **FIT).history
     assert history["time/total_timesteps"][-1] >= 600
-    with pytest.raises(CheckpointError, match="policy_optimizer Own, not TrustRegion; schedule object, not None"):
+    words = (
+        "policy_optimizer/class 'Own', not 'TrustRegion'; 'policy_optimizer/factor' 2.0, not None; "
+        "'policy_optimizer/schedule' 'object', not None"
+    )
+    with pytest.raises(CheckpointError, match=words):
         make().fit("CartPole-v1", 600, resume_from=tmp_path, **FIT)
+
+
+def test_a_number_is_what_it_is_in_whatever_type(tmp_path):
+    agent = make(gamma=np.float32(0.5))
+    with pytest.raises(KeyboardInterrupt):
+        agent.fit("CartPole-v1", 600, callbacks=[Checkpoint(tmp_path, 1), BreakOff(1)], **FIT)
+    again = make(gamma=0.5)
+    assert again.fit("CartPole-v1", 150, resume_from=tmp_path, **FIT | {"num_steps": np.int64(32)}).history
+    with pytest.raises(CheckpointError, match=r"of a fit with gamma 0.5, not 0.75$"):
+        make(gamma=np.float32(0.75)).fit("CartPole-v1", 600, resume_from=tmp_path, **FIT)
+
+
+def test_what_a_strange_checkpoint_says_of_its_settings_is_shortened():
+    settings = {"gamma": "x" * 1_000_000, "\x1b[2J" * 1000: 1}
+    state = LoopState(**dict.fromkeys(LoopState._fields))._replace(settings=settings)
+    with pytest.raises(ValueError, match=r"of a fit with .*gamma 'x+\.\.\.x+', not 0.9$") as error:
+        state.check_settings({"gamma": 0.9})
+    assert len(str(error.value)) < 200
+    assert str(error.value).isprintable()
 
 
 def test_a_checkpoint_of_an_environment_with_the_same_spaces_is_refused(checkpoints, monkeypatch):

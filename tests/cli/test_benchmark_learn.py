@@ -172,6 +172,8 @@ def test_a_row_is_in_the_tables_as_soon_as_its_run_has_ended(learn_refused, tmp_
         ("CartPole-v1: {a: {}}", ["--first-seed", "-1"], "first_seed must be at least 0"),
         ("CartPole-v1: {a: {}}", ["--jobs", "0"], "jobs must be at least 1"),
         ("CartPole-v1: {a: {seed: -1}}", [], "CartPole-v1/a must have a seed from 0 to 2147483647, got -1"),
+        ("CartPole-v1: {a: {seeds: 0}}", [], "CartPole-v1/a must have at least 1 of seeds, got 0"),
+        ("CartPole-v1: {a: {seed: 2147483647}}", ["--seeds", "2"], "CartPole-v1/a: the last seed must be at most"),
         ("CartPole-v1: {a: {seed: first}}", [], "CartPole-v1/a must have a seed from 0 to 2147483647, got 'first'"),
     ],
 )
@@ -196,11 +198,12 @@ def test_an_entry_says_which_seeds_it_is_trained_with_unless_the_command_does(le
     monkeypatch.setattr(
         learn_module, "_train_all", lambda runs, jobs: (asked.append(run.arguments) or (run, "no") for run in runs)
     )
-    suite = "CartPole-v1: {a: {seed: 5}, b: {}}"
+    suite = "CartPole-v1: {a: {seed: 5, seeds: 3}, b: {}}"
+    learn_refused(suite)
     learn_refused(suite, "--seeds", 2)
     learn_refused(suite, "--seeds", 1, "--first-seed", 0)
     seeds = [parse_settings(arguments, prog="train").run.seed for arguments in asked]
-    assert seeds == [5, 6, 0, 1, 0, 0]
+    assert seeds == [5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("suite", bundled_suites())
@@ -211,4 +214,4 @@ def test_the_seeds_of_a_bundled_suite_are_those_of_its_table(suite):
     entries = {(entry.env, entry.name): entry for entry in read_suite(suite)}
     assert reported.keys() == entries.keys()
     for key, seeds in reported.items():
-        assert seeds == set(entries[key].seeds(None, len(seeds)))
+        assert seeds == set(entries[key].seeds())

@@ -46,8 +46,8 @@ class UpdateSettings:
       gae_lambda: lambda of the advantage estimates, in [0, 1].
       normalize_advantages: shift and scale them to mean 0 and standard deviation 1 over the batch.
       advantage_clip: cut the policy's advantages at so many standard deviations from their mean over the batch, > 0;
-        see `winsorize`. Value targets are not, and the figures of the lower bound, `bound/...`, are by what is left.
-        By default nothing is cut.
+        see `winsorize`. Value targets are not. The lower bound's epsilon, in `bound/...` and in the penalty of the
+        theory, is the largest of what is left. By default nothing is cut.
       normalize_rewards: divide rewards by the running standard deviation of the discounted return.
       value_target: regress on "lambda-return" (A + V) or "reward-to-go" (Algorithm 1, line 5).
       value_function_first: fit the value function before the policy's step, and take the step's advantages by the

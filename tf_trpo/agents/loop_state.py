@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,7 +95,12 @@ class LoopState(NamedTuple):
         """Raise ValueError, which names the first that differ, unless these are the same settings."""
         names = sorted(self.settings.keys() | settings.keys())
         then, now = ({name: source.get(name) for name in names} for source in (self.settings, settings))
-        differing = [f"{name} {then[name]}, not {now[name]}" for name in names if then[name] != now[name]]
+        short = reprlib.repr
+        differing = [
+            f"{name if name in settings else short(name)} {short(then[name])}, not {short(now[name])}"
+            for name in names
+            if then[name] != now[name]
+        ]
         if differing:
             raise ValueError(f"it is of a fit with {'; '.join(differing[:5])}")
 

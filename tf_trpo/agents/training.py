@@ -267,19 +267,29 @@ class TrainingLoop:
 
 
 def _settings(agent: TRPO, **own: Any) -> dict[str, Any]:
-    """What the result of a fit depends on, beside agent and environments: its own settings and those of the updates."""
-    optimizer = agent.policy_optimizer
-    # An optimizer's own gamma is the agent's, or unused.
-    settings = {**optimizer.get_config(), **own, **dataclasses.asdict(agent.settings)}
-    settings["policy_optimizer"] = type(optimizer).__name__
+    """What the result of a fit depends on, beside environments, weights and networks: its own settings and the agent's.
+
+    Those of a part stand under PART/NAME. The shapes of the networks are those of the weights.
+    """
+    settings = {**own, **dataclasses.asdict(agent.settings)}
+    for part in ("policy", "value_function", "policy_optimizer", "optimizer"):
+        model = getattr(agent, part)
+        config = {"class": type(model).__name__, **model.get_config()}
+        settings |= {f"{part}/{name}": value for name, value in config.items() if name not in ("name", "network")}
     # These change no more than rounding.
-    settings = {name: value for name, value in settings.items() if name not in ("chunk_size", "fisher_vector_product")}
-    # What is no JSON is compared by its type, and Keras numbers the names of its objects.
+    for name in ("chunk_size", "policy_optimizer/fisher_vector_product"):
+        settings.pop(name, None)
+    # Keras numbers the names of its objects.
     plain: dict[str, Any] = json.loads(
-        json.dumps(settings, default=lambda value: type(value).__name__),
+        json.dumps(settings, default=_as_json),
         object_hook=lambda found: {key: found[key] for key in found if key != "name"},
     )
     return plain
+
+
+def _as_json(value: Any) -> Any:
+    """What else is no JSON is compared by its type."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else type(value).__name__
 
 
 def _check_resumed(checkpoint: Checkpoint, environments: VectorEnv, environment: str, settings: dict[str, Any]) -> None:

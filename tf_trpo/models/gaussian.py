@@ -42,7 +42,8 @@ class GaussianPolicy(Policy):
       **kwargs: as for `Policy`.
 
     Raises:
-      ValueError: bounds, shape and standard deviation that make no sense together.
+      ValueError: bounds, shape and standard deviation that make no sense together, or the likelihood of clipped actions
+        in a subclass with another distribution and no `log_prob` of its own.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class GaussianPolicy(Policy):
             raise ValueError(f"initial_std must be positive, got {initial_std}")
         if state_dependent_std and not learned_std:
             raise ValueError("a standard deviation that depends on the observation is learned")
+        if clipped_likelihood and type(self).log_prob is Policy.log_prob:
+            raise ValueError(f"the likelihood of clipped actions of {type(self).__name__}'s distribution is not known")
         num_actions = len(action_low)
         super().__init__(observation_shape, num_actions * (2 if state_dependent_std else 1), **kwargs)
         self.action_low = tuple(float(bound) for bound in action_low)

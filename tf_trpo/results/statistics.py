@@ -77,7 +77,8 @@ def _bootstrapped(
             rng=np.random.default_rng(seed),
         ).confidence_interval
         # Of equal seeds, resampled sums may differ from theirs in the last bit, on either side.
-        low, high = np.minimum(low, estimate), np.maximum(high, estimate)
+        same_low, same_high = (np.isclose(end, estimate, rtol=1e-12, atol=0) for end in (low, high))
+        low, high = np.where(same_low, estimate, low), np.where(same_high, estimate, high)
     return Interval(*(np.where(unknown, np.nan, figure) for figure in (estimate, low, high)))
 
 

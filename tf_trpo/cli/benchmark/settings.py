@@ -116,8 +116,8 @@ class Learn:
 
     suite: str = "algorithms"
     """A bundled suite, or a YAML file: environment, name of the settings, settings of train."""
-    seeds: int = 5
-    """Seeds for each entry of the suite."""
+    seeds: int | None = None
+    """Seeds for each entry of the suite; None for as many as the entry says, else 5."""
     first_seed: int | None = None
     """The first of them; None for that of each entry, its own seed, else 0."""
     only: tuple[str, ...] = ()

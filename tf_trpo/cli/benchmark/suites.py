@@ -12,6 +12,8 @@ from tf_trpo.cli.preset_files import as_options, parse_yaml
 from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
 from tf_trpo.cli.small_file import read_small
 
+_SEED_COUNT = 5
+"""Seeds of an entry that does not say how many."""
 _BUNDLED = resources.files("tf_trpo") / "suites"
 
 
@@ -23,17 +25,26 @@ class Entry(NamedTuple):
       name: of the settings.
       options: of `train`, without environment, seed and folder.
       first_seed: of those that it is trained with, where nothing else is asked for.
+      seed_count: how many those are.
     """
 
     env: str
     name: str
     options: tuple[str, ...]
     first_seed: int
+    seed_count: int
 
-    def seeds(self, first: int | None, count: int) -> range:
-        """So many seeds from the first one; None for the entry's own."""
+    def seeds(self, first: int | None = None, count: int | None = None) -> range:
+        """So many seeds from the first one; None for the entry's own.
+
+        Raises:
+          UsageError: some are too large.
+        """
         first = self.first_seed if first is None else first
-        return range(first, first + count)
+        seeds = range(first, first + (self.seed_count if count is None else count))
+        if seeds[-1] > LARGEST_SEED:
+            raise UsageError(f"{self.env}/{self.name}: the last seed must be at most {LARGEST_SEED}, got {seeds[-1]}")
+        return seeds
 
     def is_one_of(self, selected: tuple[str, ...]) -> bool:
         """Whether its environment, its name or both as ENVIRONMENT/NAME are selected; nothing selects all."""
@@ -50,7 +61,7 @@ def read_suite(suite: str) -> list[Entry]:
 
     Args:
       suite: a bundled suite's name, or a path of a YAML file: environment -> name -> settings of train, whose seed is
-        the first one of several.
+        the first one of so many `seeds`.
 
     Raises:
       UsageError: the file cannot be read, or is no suite.
@@ -91,11 +102,14 @@ def _entry(env: str, name: str, settings: dict[str, object], where: str) -> Entr
         raise UsageError(
             f"{where} is no name of an environment and of settings: it would lie outside of the run folder"
         )
-    unknown = sorted(str(key) for key in settings.keys() - {"preset", *TrainSettings().flat()})
+    unknown = sorted(str(key) for key in settings.keys() - {"preset", "seeds", *TrainSettings().flat()})
     if unknown:
         raise UsageError(f"{where} has unknown settings: {', '.join(unknown)}; see train --help for those there are")
     first_seed = settings.get("seed", 0)
     if type(first_seed) is not int or not 0 <= first_seed <= LARGEST_SEED:
         raise UsageError(f"{where} must have a seed from 0 to {LARGEST_SEED}, got {first_seed!r}")
-    own = {key: value for key, value in settings.items() if key != "seed"}
-    return Entry(env, name, tuple(as_options(own, where)), first_seed)
+    seed_count = settings.get("seeds", _SEED_COUNT)
+    if type(seed_count) is not int or seed_count < 1:
+        raise UsageError(f"{where} must have at least 1 of seeds, got {seed_count!r}")
+    own = {key: value for key, value in settings.items() if key not in ("seed", "seeds")}
+    return Entry(env, name, tuple(as_options(own, where)), first_seed, seed_count)
