@@ -48,7 +48,7 @@ class Panel(NamedTuple):
       env: its id.
       groups: our curves and others', by what they are labelled with.
       levels: published figures, by source.
-      finals: evaluations of both.
+      finals: evaluations of both, drawn in the colour of their curve: those without one are not.
     """
 
     env: str
