@@ -51,6 +51,7 @@ def other_than_default():
         "final_max_kl": 0.25,
         "observation_min_std": 0.25,
         "ema_momentum": 0.75,
+        "advantage_clip": 2.5,
         "vanilla_optimizer": "sgd",
         "constraint": "max",
         "radius": "adaptive",
