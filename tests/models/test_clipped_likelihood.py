@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from scipy import stats
+from scipy import integrate, stats
 
 import tf_trpo
 from tf_trpo.estimation import Batch
@@ -76,11 +76,19 @@ def test_its_kl_is_not_larger_than_the_gaussians():
     for old, new in zip(random_parameters(40, seed=2), random_parameters(40, seed=3), strict=True):
         before, after = (tf.constant(np.tile(parameters, [len(grid), 1])) for parameters in (old, new))
         actions = policy.sample(before, tf.constant(grid))
-        clipped = np.sum(mass * (policy.log_prob(before, actions) - policy.log_prob(after, actions)).numpy())
+        summed = np.sum(mass * (policy.log_prob(before, actions) - policy.log_prob(after, actions)).numpy())
+        clipped = 0.0
+        for dimension, (low, high) in enumerate(zip(LOW, HIGH, strict=True)):
+            p, q = (stats.norm(of[dimension], np.exp(of[2 + dimension])) for of in (old, new))
+            clipped += p.cdf(low) * (p.logcdf(low) - q.logcdf(low)) + p.sf(high) * (p.logsf(high) - q.logsf(high))
+            inside = integrate.quad(lambda a, p=p, q=q: p.pdf(a) * (p.logpdf(a) - q.logpdf(a)), low, high, limit=200)
+            clipped += inside[0]
         gaussian = policy.divergence(tf.constant([old]), tf.constant([new])).numpy()[0]
-        # The sum takes two places where the integrand has a step for the grid's next points.
-        assert -1e-3 * (1 + gaussian) < clipped < gaussian + 1e-3 * (1 + gaussian)
-        assert clipped < 0.9999 * gaussian
+        assert -1e-9 < clipped <= gaussian + 1e-9
+        # The integrand has a step at each bound, which the sum takes at the grid's next points.
+        assert abs(summed - clipped) < 0.01 * (1 + clipped)
+        assert -1e-3 * (1 + gaussian) < summed < gaussian + 1e-3 * (1 + gaussian)
+        assert summed < 0.9999 * gaussian
 
 
 @pytest.mark.parametrize("mean", [-1e6, -50.0, 0.0, 50.0, 1e6])

@@ -273,8 +273,8 @@ def _settings(agent: TRPO, **own: Any) -> dict[str, Any]:
     """
     settings = {**own, **dataclasses.asdict(agent.settings)}
     for part in ("policy", "value_function", "policy_optimizer", "optimizer"):
-        model = getattr(agent, part)
-        config = {"class": type(model).__name__, **model.get_config()}
+        configured = getattr(agent, part)
+        config = {"class": type(configured).__name__, **configured.get_config()}
         settings |= {f"{part}/{name}": value for name, value in config.items() if name not in ("name", "network")}
     # These change no more than rounding.
     for name in ("chunk_size", "policy_optimizer/fisher_vector_product"):

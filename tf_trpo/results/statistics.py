@@ -77,8 +77,7 @@ def _bootstrapped(
             rng=np.random.default_rng(seed),
         ).confidence_interval
         # Of equal seeds, resampled sums may differ from theirs in the last bit, on either side.
-        same_low, same_high = (np.isclose(end, estimate, rtol=1e-12, atol=0) for end in (low, high))
-        low, high = np.where(same_low, estimate, low), np.where(same_high, estimate, high)
+        low, high = (np.where(np.isclose(end, estimate, rtol=1e-12, atol=0), estimate, end) for end in (low, high))
     return Interval(*(np.where(unknown, np.nan, figure) for figure in (estimate, low, high)))
 
 
