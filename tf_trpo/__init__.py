@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tf_trpo import callbacks, environments, estimation, models, numerics, optimizers, rollouts, serving, theory
-    from tf_trpo.agents import TRPO, load
+    from tf_trpo.training import TRPO, load
 
 __version__ = "0.1.0"
 
@@ -32,7 +32,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("TRPO", "load"):
-        return getattr(importlib.import_module("tf_trpo.agents"), name)
+        return getattr(importlib.import_module("tf_trpo.training"), name)
     if name in __all__:
         return importlib.import_module(f"tf_trpo.{name}")
     raise AttributeError(f"module 'tf_trpo' has no attribute {name!r}")

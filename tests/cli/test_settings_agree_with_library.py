@@ -7,8 +7,6 @@ from typing import get_args, get_type_hints
 import pytest
 
 import tf_trpo
-from tf_trpo.agents import UpdateSettings
-from tf_trpo.agents.iteration import ValueTarget
 from tf_trpo.cli.algorithms import make_policy_optimizer
 from tf_trpo.cli.settings import (
     AlgorithmSettings,
@@ -24,6 +22,8 @@ from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, Va
 from tf_trpo.optimizers.kl_penalty import Penalty, PenaltySolver
 from tf_trpo.optimizers.objective import FisherVectorProduct
 from tf_trpo.optimizers.trust_region import Constraint, Radius
+from tf_trpo.training import UpdateSettings
+from tf_trpo.training.learner import ValueTarget
 
 
 def defaults_of(function):

@@ -46,7 +46,7 @@ def train(folder, mode, monkeypatch, *more):
     main([*command, *more])
 
 
-# The state of an environment that failed is not kept; tests/agents/test_faults.py looks for the warning.
+# The state of an environment that failed is not kept; tests/training/test_faults.py looks for the warning.
 @pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
 @pytest.mark.parametrize(
     ("mode", "message"),

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from tf_trpo.agents import training_report
 from tf_trpo.results import CurvePoint, curve_of_episodes, learning_curve, on_windows
 from tf_trpo.results.curves import EPISODES
+from tf_trpo.training import training_report
 
 
 def point(seed, steps, mean_return):

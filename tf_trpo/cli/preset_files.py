@@ -12,7 +12,7 @@ import yaml
 
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.settings import TrainSettings
-from tf_trpo.cli.small_file import read_small
+from tf_trpo.files import read_small
 
 _BUNDLED = resources.files("tf_trpo") / "presets"
 _ENVIRONMENTS = "environments"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.small_file import read_small
+from tf_trpo.files import read_small, write_whole
 from tf_trpo.serving.metadata import installed_versions
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class RunFolder:
 
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint, whole or not."""
-        from tf_trpo.agents.checkpoints import is_checkpoint
+        from tf_trpo.training.checkpoints import is_checkpoint
 
         return self.checkpoints.is_dir() and any(is_checkpoint(path) for path in self.checkpoints.iterdir())
 
@@ -211,13 +211,6 @@ def logging_to(path: Path) -> Iterator[None]:
         for handler in handlers:
             logger.removeHandler(handler)
         file.close()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file aside and rename it, so that one that is there is whole."""
-    aside = path.with_suffix(".partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
 
 
 def free_run_dir(environment: str, seed: int) -> Path:

@@ -21,16 +21,17 @@ from tf_trpo.cli.limits import check_limits
 from tf_trpo.cli.parsing import split_flag
 from tf_trpo.cli.presets import parse_choice
 from tf_trpo.cli.resume import resumed_settings, split_resume
-from tf_trpo.cli.run_folder import RunFolder, free_run_dir, logging_to, write_whole
+from tf_trpo.cli.run_folder import RunFolder, free_run_dir, logging_to
 from tf_trpo.cli.settings import LARGEST_SEED, PolicySettings, TrainSettings
 from tf_trpo.cli.startup import start_tensorflow
+from tf_trpo.files import write_whole
 
 if TYPE_CHECKING:
     import keras
 
     import tf_trpo
-    from tf_trpo.agents import LinearDecayRestarts
     from tf_trpo.callbacks import EpisodeVideo
+    from tf_trpo.training import LinearDecayRestarts
 
 
 BY_SIGNAL = 128
@@ -85,10 +86,10 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
     import keras
 
     import tf_trpo
-    from tf_trpo.agents import UpdateSettings
-    from tf_trpo.agents.construction import check_fit
     from tf_trpo.environments import EnvironmentFailedError, open_vector_environment
     from tf_trpo.models import GaussianPolicy
+    from tf_trpo.training import UpdateSettings
+    from tf_trpo.training.construction import check_fit
 
     env, seed, value = settings.environment.env, settings.run.seed, settings.value
     flat = settings.flat()
@@ -120,8 +121,8 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
 
 
 def _value_learning_rate(settings: TrainSettings) -> float | LinearDecayRestarts:
-    from tf_trpo.agents import LinearDecayRestarts
     from tf_trpo.numerics import minibatches_per_epoch
+    from tf_trpo.training import LinearDecayRestarts
 
     value, samples = settings.value, settings.environment.num_envs * settings.advantages.num_steps
     if not value.value_learning_rate_decay or not value.value_epochs:
@@ -189,9 +190,9 @@ def _train(agent: tf_trpo.TRPO, settings: TrainSettings, folder: RunFolder, *, r
     """Train to the end, or until a signal; that signal's number."""
     import keras
 
-    from tf_trpo.agents import TrainingFailedError
     from tf_trpo.callbacks import StopOnSignal
     from tf_trpo.environments import EnvironmentFailedError
+    from tf_trpo.training import TrainingFailedError
 
     signals = StopOnSignal()
     # Not before the checkpoint is found to be whole, and of this run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import tensorflow as tf
+from tf_trpo.lazy import tensorflow as tf
 
 
 class Batch(NamedTuple):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from tf_trpo.estimation.batch import Batch
+from tf_trpo.lazy import tensorflow as tf
 
 
 class LowerBound(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import tensorflow as tf
+from tf_trpo.lazy import tensorflow as tf
 
 
 class Moments(NamedTuple):

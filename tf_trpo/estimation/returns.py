@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-
 from tf_trpo.estimation.advantages import gae
+from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import linear_recurrence
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-
 from tf_trpo.estimation.moments import weighted_mean
+from tf_trpo.lazy import tensorflow as tf
 
 
 def surrogate_advantage(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import tensorflow as tf
+from tf_trpo.lazy import tensorflow as tf
 
 Samples = TypeVar("Samples")
 """A tensor [N, ...], or a nest of them with the same N."""

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TypeAlias
 
-import tensorflow as tf
+from tf_trpo.lazy import tensorflow as tf
 
-ParametersFunction = Callable[[tf.Tensor], tf.Tensor]
+ParametersFunction: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"
 """theta [P] -> distribution parameters [N, D]."""
-DivergenceFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+DivergenceFunction: TypeAlias = "Callable[[tf.Tensor, tf.Tensor], tf.Tensor]"
 """(p [N, D], q [N, D]) -> KL(p || q) for each sample [N], in nats."""
-MetricFunction = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+MetricFunction: TypeAlias = "Callable[[tf.Tensor, tf.Tensor], tf.Tensor]"
 """(p [N, D], u [N, D]) -> M u [N, D], M_n the Hessian of KL(p_n || .) at p_n."""
-Product = Callable[[tf.Tensor], tf.Tensor]
+Product: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"
 """v [P] -> F v [P]."""
 
 

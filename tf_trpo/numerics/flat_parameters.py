@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import tensorflow as tf
+from tf_trpo.lazy import tensorflow as tf
 
 
 def flatten(tensors: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable
 from typing import NamedTuple
 
-import tensorflow as tf
+from tf_trpo.lazy import tensorflow as tf
 
 
 class LineSearchStatus(enum.IntEnum):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
+
+from tf_trpo.lazy import tensorflow as tf
 
 
 def random_orders(epochs: int, num_samples: int, rng: np.random.Generator) -> np.ndarray:

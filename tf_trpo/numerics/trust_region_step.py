@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
+from tf_trpo.lazy import tensorflow as tf
 
 
 def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, max_kl: float | tf.Tensor) -> tf.Tensor:

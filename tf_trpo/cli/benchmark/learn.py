@@ -20,8 +20,8 @@ from tf_trpo.cli.benchmark.suite_runs import MODES, Run, suite_name, suite_run
 from tf_trpo.cli.benchmark.suites import read_suite, selected
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.presets import parse_settings
-from tf_trpo.cli.run_folder import write_whole
 from tf_trpo.cli.train import main as train
+from tf_trpo.files import write_whole
 from tf_trpo.results import RunResult, update_table
 
 

@@ -13,8 +13,8 @@ from tf_trpo.cli.benchmark.report import markdown
 from tf_trpo.cli.benchmark.settings import Results
 from tf_trpo.cli.benchmark.suite_runs import MODES, suite_name
 from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.run_folder import write_whole
 from tf_trpo.cli.table_file import read_rows
+from tf_trpo.files import write_whole
 from tf_trpo.results import RunResult, Target, by_settings, interquartile_mean
 
 LAYOUTS = ("rows", "crossed")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.preset_files import as_options, parse_yaml
 from tf_trpo.cli.settings import LARGEST_SEED, TrainSettings
-from tf_trpo.cli.small_file import read_small
+from tf_trpo.files import read_small
 
 _SEED_COUNT = 5
 """Seeds of an entry that does not say how many."""

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.agents.faults import require_finite
-from tf_trpo.agents.loop_state import LoopState
+from tf_trpo.training.faults import require_finite
+from tf_trpo.training.loop_state import LoopState
 
 if TYPE_CHECKING:
-    from tf_trpo.agents.trpo import TRPO
+    from tf_trpo.training.agent import TRPO
 
 _FORMAT = 2
 _VARIABLES = "variables"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tf_trpo
-from tf_trpo.agents import LinearDecayRestarts
+from tf_trpo.training import LinearDecayRestarts
 
 
 @pytest.mark.parametrize("decay_steps", [1, 3, 8])

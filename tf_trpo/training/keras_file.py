@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import h5py
 
-from tf_trpo.agents.keras_config import check_config
+from tf_trpo.training.keras_config import check_config
 
 _CONFIG = "config.json"
 _WEIGHTS = "model.weights.h5"

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.agents.keras_file import copy_checked
-from tf_trpo.agents.trpo import TRPO
+from tf_trpo.training.agent import TRPO
+from tf_trpo.training.keras_file import copy_checked
 
 _SLACK = 16 * 2**20
 _TIMES = 4

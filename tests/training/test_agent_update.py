@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.agents import UpdateSettings
-from tf_trpo.agents.iteration import Learner
 from tf_trpo.models import CategoricalPolicy, RunningReturnScale, ValueFunction, mlp
 from tf_trpo.optimizers import Outcome, TrustRegion
 from tf_trpo.rollouts import Rollout
+from tf_trpo.training import UpdateSettings
+from tf_trpo.training.learner import Learner
 
 T, B = 14, 3
 

@@ -12,22 +12,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.agents.checkpoints import check_directory, read_checkpoint, write_checkpoint
-from tf_trpo.agents.construction import check_fit, make_policy, make_value_function, mirror_of
-from tf_trpo.agents.evaluation import Evaluation, evaluate_policy
-from tf_trpo.agents.faults import require_finite
-from tf_trpo.agents.iteration import Learner, UpdateSettings
-from tf_trpo.agents.policy_optimizer_state import load_policy_optimizer, own_variables, save_policy_optimizer
-from tf_trpo.agents.training import TrainingLoop
-from tf_trpo.agents.whole_file import replaced_at_once
 from tf_trpo.environments import VectorBackend, open_vector_environment
 from tf_trpo.environments.vector import Environment
+from tf_trpo.files import replaced_at_once
 from tf_trpo.models import MirrorSymmetry, Policy, PolicyAverage, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
 from tf_trpo.optimizers import KLPenalty, PolicyOptimizer, TrustRegion
 from tf_trpo.rollouts import Rollout
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.serving.metadata import Origin
+from tf_trpo.training.checkpoints import check_directory, read_checkpoint, write_checkpoint
+from tf_trpo.training.construction import check_fit, make_policy, make_value_function, mirror_of
+from tf_trpo.training.evaluation import Evaluation, evaluate_policy
+from tf_trpo.training.faults import require_finite
+from tf_trpo.training.learner import Learner, UpdateSettings
+from tf_trpo.training.policy_optimizer_state import load_policy_optimizer, own_variables, save_policy_optimizer
+from tf_trpo.training.trainer import TrainingLoop
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")

@@ -96,7 +96,7 @@ def test_for_env_compiles_with_the_default_settings():
     agent = for_spaces(BOX, gym.spaces.Discrete(2))
     assert agent.compiled
     assert agent.jit_compile
-    assert agent.settings == tf_trpo.agents.UpdateSettings()
+    assert agent.settings == tf_trpo.training.UpdateSettings()
     assert agent.policy_optimizer.get_config() == tf_trpo.optimizers.TrustRegion().get_config()
     assert isinstance(agent.optimizer, keras.optimizers.Adam)
     assert float(agent.optimizer.learning_rate) == pytest.approx(1e-3)

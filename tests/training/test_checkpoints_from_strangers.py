@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
-from tf_trpo.agents import CheckpointError
-from tf_trpo.agents import checkpoints as module
 from tf_trpo.callbacks import Checkpoint
+from tf_trpo.training import CheckpointError
+from tf_trpo.training import checkpoints as module
 
 FIT = {"num_envs": 2, "num_steps": 16, "seed": 3, "verbose": 0}
 

@@ -15,10 +15,6 @@ import numpy as np
 import tensorflow as tf
 from gymnasium.vector import VectorEnv
 
-from tf_trpo.agents.checkpoints import Checkpoint, CheckpointError
-from tf_trpo.agents.faults import FaultLog, TrainingFailedError, update_faults
-from tf_trpo.agents.loop_state import LoopState
-from tf_trpo.agents.training_report import Report
 from tf_trpo.callbacks import Progress, ReleasesResources, SavesOnFailure
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, can_reset_some
 from tf_trpo.environments.state import can_save_state, load_state, save_state
@@ -31,9 +27,13 @@ from tf_trpo.rollouts import (
     numpy_generator,
     operation_seed,
 )
+from tf_trpo.training.checkpoints import Checkpoint, CheckpointError
+from tf_trpo.training.faults import FaultLog, TrainingFailedError, update_faults
+from tf_trpo.training.loop_state import LoopState
+from tf_trpo.training.training_report import Report
 
 if TYPE_CHECKING:
-    from tf_trpo.agents.trpo import TRPO
+    from tf_trpo.training.agent import TRPO
 
 
 class TrainingLoop:

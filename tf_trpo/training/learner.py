@@ -12,8 +12,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.agents.update_metrics import Metrics, bound_metrics, outcome_metrics
-from tf_trpo.agents.value_regression import fit_value_function
 from tf_trpo.estimation import (
     Batch,
     Moments,
@@ -32,6 +30,8 @@ from tf_trpo.models import GaussianPolicy, Policy, PolicyAverage, RunningReturnS
 from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import PolicyOptimizer
 from tf_trpo.rollouts import Rollout
+from tf_trpo.training.update_metrics import Metrics, bound_metrics, outcome_metrics
+from tf_trpo.training.value_regression import fit_value_function
 
 ValueTarget = Literal["lambda-return", "reward-to-go"]
 Update = Callable[[Rollout, tf.Tensor, tf.Tensor], tuple[Metrics, tf.Tensor]]

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
-from tf_trpo.agents import TrainingFailedError, iteration
-from tf_trpo.agents.faults import require_finite
 from tf_trpo.callbacks import Checkpoint, Evaluate
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.optimizers import trust_region
 from tf_trpo.optimizers.objective import Objective
+from tf_trpo.training import TrainingFailedError, iteration
+from tf_trpo.training.faults import require_finite
 
 NAN = float("nan")
 
@@ -98,7 +98,7 @@ def test_nothing_is_learned_from_a_rollout_with_an_invalid_step(name, agent, cap
     for value, old in zip(everything(agent), before, strict=True):
         np.testing.assert_array_equal(value, old)
     assert "in row 4 (iteration 0, after 0 environment steps)" in caplog.records[0].getMessage()
-    assert [record.levelno for record in caplog.records if record.name == "tf_trpo.agents.faults"] == [
+    assert [record.levelno for record in caplog.records if record.name == "tf_trpo.training.faults"] == [
         logging.WARNING
     ] * 3
 

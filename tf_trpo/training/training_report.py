@@ -8,8 +8,8 @@ from collections import deque
 
 import numpy as np
 
-from tf_trpo.agents.loop_state import LoopState
 from tf_trpo.rollouts import Episode, EpisodeTracker, Rollout
+from tf_trpo.training.loop_state import LoopState
 
 _EPISODE_WINDOW = 100
 """Episodes that the reported mean return and length are taken over, as Stable-Baselines3 does."""

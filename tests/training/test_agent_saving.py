@@ -70,7 +70,7 @@ def test_compile_settings_come_back(saved_and_loaded):
     _, loaded = saved_and_loaded
     assert loaded.compiled
     assert loaded.jit_compile is False
-    assert loaded.settings == tf_trpo.agents.UpdateSettings(**SETTINGS)
+    assert loaded.settings == tf_trpo.training.UpdateSettings(**SETTINGS)
     assert loaded.policy_optimizer.get_config() == make_agent().policy_optimizer.get_config()
     assert isinstance(loaded.optimizer, keras.optimizers.SGD)
     assert loaded.optimizer.momentum == 0.9
@@ -103,7 +103,7 @@ def test_an_agent_with_its_own_networks_comes_back(tmp_path):
     observations = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     np.testing.assert_array_equal(loaded(observations).logits, agent(observations).logits)
     assert loaded.jit_compile is True
-    assert loaded.settings == tf_trpo.agents.UpdateSettings()
+    assert loaded.settings == tf_trpo.training.UpdateSettings()
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
-from tf_trpo.agents import CheckpointError
-from tf_trpo.agents import checkpoints as module
-from tf_trpo.agents.loop_state import LoopState
 from tf_trpo.callbacks import Checkpoint
 from tf_trpo.optimizers import KLPenalty, TrustRegion, VanillaPolicyGradient
+from tf_trpo.training import CheckpointError
+from tf_trpo.training import checkpoints as module
+from tf_trpo.training.loop_state import LoopState
 
 FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}
 

@@ -1,6 +1,6 @@
 """Three whole updates against figures on record: what a change for speed must leave as it is.
 
-The record is written by `python tests/agents/test_golden_iteration.py`; that the figures are right is
+The record is written by `python tests/training/test_golden_iteration.py`; that the figures are right is
 for the other tests to say.
 """
 
@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.agents import UpdateSettings
-from tf_trpo.agents.iteration import Learner
 from tf_trpo.models import CategoricalPolicy, GaussianPolicy, RunningReturnScale, ValueFunction, mlp
 from tf_trpo.optimizers import TrustRegion
 from tf_trpo.rollouts import Rollout
+from tf_trpo.training import UpdateSettings
+from tf_trpo.training.learner import Learner
 
 RECORD = Path(__file__).with_name("golden_iteration.json")
 T, B, SIZE = 64, 4, 5

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.agents import LinearDecayRestarts
-from tf_trpo.agents.value_regression import fit_value_function
 from tf_trpo.models import ValueFunction, mlp
 from tf_trpo.numerics import random_orders
+from tf_trpo.training import LinearDecayRestarts
+from tf_trpo.training.value_regression import fit_value_function
 
 
 def linear_value_function(size):

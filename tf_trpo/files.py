@@ -1,0 +1,82 @@
+"""Files that are written whole or not at all, and small files that people write."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LARGEST_SMALL = 2**20
+_ASIDE = ".partial-"
+"""Begins the names of files that are being written."""
+
+
+@contextmanager
+def replaced_at_once(path: Path) -> Iterator[Path]:
+    """Give a name in the folder of `path`; the file that is written there replaces `path` at the end.
+
+    The file is on the disk before it is renamed, so a power cut leaves either the old file or the new one. If an
+    exception is raised, the old file stays as it was and the new one is deleted.
+
+    Args:
+      path: the file to write or replace.
+    """
+    aside = path.with_name(f"{_ASIDE}{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield aside
+        _synchronise(aside)
+        aside.replace(path)
+        _synchronise(path.parent)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file, or replace it at once.
+
+    Args:
+      path: the file.
+      content: text, written as UTF-8, or bytes.
+
+    Raises:
+      OSError: the file cannot be written; an old one is as it was.
+    """
+    with replaced_at_once(path) as aside:
+        aside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the files that killed processes were writing in a folder."""
+    for leftover in folder.glob(f"{_ASIDE}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def read_small(path: Path) -> str:
+    """Read the text of a preset, a suite or a config.json.
+
+    Args:
+      path: a regular file of at most 1 MiB.
+
+    Raises:
+      OSError: the file cannot be read, or it is not a regular file.
+      ValueError: the file is not UTF-8, or it is too large.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    with open(path, "rb") as file:
+        content = file.read(_LARGEST_SMALL + 1)
+    if len(content) > _LARGEST_SMALL:
+        raise ValueError(f"it has more than {_LARGEST_SMALL} bytes")
+    return content.decode("utf-8")
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
