@@ -184,7 +184,7 @@ class Learner:
             gamma=gamma,
         )
         parameters = self._map(policy.distribution_parameters, batch.observations)
-        figures = policy.action_distribution.metrics(parameters)
+        figures = policy.action_distribution.figures(parameters)
         # Last of all: every figure of this iteration is by the statistics that the policy acted with.
         if self._average is not None:
             self._average.update(policy, prepared.moments)
