@@ -5,50 +5,46 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import tensorflow as tf
-
+from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import LineSearchResult, LineSearchStatus
-from tf_trpo.optimizers.policy_optimizer import require
+from tf_trpo.optimizers.ranges import require
 
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveRadius:
-    """The rule by which the limit on the KL grows and shrinks.
+    """The rule by which the limit on the KL grows and shrinks after each step.
 
-    rho is the actual improvement of the surrogate over the predicted one. The radius is in nats, where the
-    books have a length: a factor on it is the square root of that on the step.
-
-    Attributes:
-      min_radius: in nats, > 0.
-      max_radius: in nats, finite, >= min_radius.
-      shrink_below: the radius shrinks if rho is below it, or no step was found; >= 0.
-      expand_above: the radius grows if rho is above it and the step reached the boundary; in
-        (shrink_below, 1).
-      shrink_factor: in (0, 1).
-      expand_factor: > 1, finite.
+    rho is the actual improvement of the surrogate divided by the predicted one. The radius is in nats. The
+    books measure the radius as a length, so a factor f on the radius here is a factor sqrt(f) on the step.
 
     Raises:
-      ValueError: a setting outside its range.
+      ValueError: a setting is outside its range.
 
     Source:
       Nocedal and Wright (2006), algorithm 4.1; lecture, "Primer: Trust-Region Methods".
     """
 
     min_radius: float = 1e-5
+    """Smallest limit, in nats, positive and at most max_kl."""
     max_radius: float = 0.1
+    """Largest limit, in nats, finite and at least max_kl."""
     shrink_below: float = 0.25
+    """The limit shrinks if rho = actual / predicted improvement is below this, or if no step was found; in [0, 1)."""
     expand_above: float = 0.75
+    """The limit grows if rho is above this and the step reached the limit; between shrink_below and 1."""
     shrink_factor: float = 0.25
+    """Factor on the limit if it shrinks, in (0, 1)."""
     expand_factor: float = 2.0
+    """Factor on the limit if it grows, above 1 and finite."""
 
     def __post_init__(self) -> None:
-        require(self.min_radius > 0, "min_radius", "positive", self.min_radius)
+        require(0 < self.min_radius < math.inf, "min_radius", "positive and finite", self.min_radius)
         require(0 < self.max_radius < math.inf, "max_radius", "positive and finite", self.max_radius)
         require(0 <= self.shrink_below < 1, "shrink_below", "in [0, 1)", self.shrink_below)
         between = f"between shrink_below ({self.shrink_below}) and 1"
         require(self.shrink_below < self.expand_above < 1, "expand_above", between, self.expand_above)
         require(0 < self.shrink_factor < 1, "shrink_factor", "in (0, 1)", self.shrink_factor)
-        require(1 < self.expand_factor < math.inf, "expand_factor", "greater than 1 and finite", self.expand_factor)
+        require(1 < self.expand_factor < math.inf, "expand_factor", "above 1 and finite", self.expand_factor)
 
     def check_start(self, radius: float) -> None:
         """Raise ValueError if the radius cannot be the first one."""
@@ -58,16 +54,16 @@ class AdaptiveRadius:
     def after(
         self, radius: tf.Tensor, predicted: tf.Tensor, search: LineSearchResult, backtrack_ratio: float
     ) -> tf.Tensor:
-        """The radius of the next step.
+        """Compute the radius of the next step.
 
         Args:
-          radius: that of this one, float64 scalar.
+          radius: the radius of this step, float64 scalar.
           predicted: the linear model's improvement at the end of the search, float64 scalar.
           search: how this step was found; its KL is the one that is limited.
-          backtrack_ratio: of the search.
+          backtrack_ratio: the factor between two candidates of the search.
 
         Returns:
-          float64 scalar.
+          float64 scalar in [min_radius, max_radius].
         """
         accepted = tf.equal(search.status, LineSearchStatus.ACCEPTED)
         # A gradient of zero says nothing against the model.

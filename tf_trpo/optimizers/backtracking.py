@@ -5,34 +5,31 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-import tensorflow as tf
-
+from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import LineSearchResult, backtracking_line_search
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.optimizers.policy_optimizer import require
+from tf_trpo.optimizers.ranges import require
 
 
 @dataclasses.dataclass(frozen=True)
 class Backtracking:
-    """Candidates ratio^j times the full step, j = 0 to max_backtracks.
-
-    Attributes:
-      backtrack_ratio: alpha of Algorithm 1, in (0, 1).
-      max_backtracks: K of Algorithm 1, >= 0.
+    """Try ratio^j times the full step, j = 0 to max_backtracks, and take the first candidate that passes.
 
     Raises:
-      ValueError: a setting outside its range.
+      ValueError: a setting is outside its range.
 
     Source:
-      Schulman et al. (2015), appendix C; lecture, Algorithm 1, line 9.
+      Schulman et al. (2015), appendix C; lecture, Algorithm 1, line 9 (ratio alpha, at most K backtracks).
     """
 
     backtrack_ratio: float = 0.8
+    """Factor between two candidates, in (0, 1)."""
     max_backtracks: int = 10
+    """Candidates after the full step, at most; in [0, 1000]."""
 
     def __post_init__(self) -> None:
-        require(0 < self.backtrack_ratio < 1, "backtrack_ratio", "between 0 and 1", self.backtrack_ratio)
-        require(self.max_backtracks >= 0, "max_backtracks", "zero or positive", self.max_backtracks)
+        require(0 < self.backtrack_ratio < 1, "backtrack_ratio", "in (0, 1)", self.backtrack_ratio)
+        require(0 <= self.max_backtracks <= 1000, "max_backtracks", "in [0, 1000]", self.max_backtracks)
 
     def search(
         self,
@@ -46,13 +43,13 @@ class Backtracking:
 
         Args:
           objective: at the old parameters.
-          evaluate: theta [P] -> what is to rise, the KL that is limited, and a policy's figures after the
-            improvement: `PolicyFigures` without its first.
-          step: the full one [P].
+          evaluate: theta [P] -> what must rise, the KL that is limited, and `PolicyFigures.tensors` of the policy
+            without the first one.
+          step: the full step [P].
           max_kl: the limit, in nats.
 
         Returns:
-          The `LineSearchResult`, with those figures.
+          The `LineSearchResult`, with the policy's figures.
         """
         return backtracking_line_search(
             evaluate,
@@ -61,5 +58,5 @@ class Backtracking:
             max_kl=max_kl,
             ratio=self.backtrack_ratio,
             max_backtracks=self.max_backtracks,
-            figures=objective.old_figures()[1:],
+            figures=objective.old_figures().tensors[1:],
         )

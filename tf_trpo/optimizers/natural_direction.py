@@ -3,51 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
-import tensorflow as tf
-
+from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, conjugate_gradient
-from tf_trpo.optimizers.objective import FISHER_VECTOR_PRODUCTS, FisherVectorProduct, Objective, Product
-from tf_trpo.optimizers.policy_optimizer import require
+from tf_trpo.optimizers.objective import FisherVectorProduct, Objective, Product
+from tf_trpo.optimizers.ranges import require, require_choice
 
 
 @dataclasses.dataclass(frozen=True)
 class NaturalDirection:
-    """x ~ (F + damping I)^-1 g by conjugate gradient.
-
-    Attributes:
-      cg_iterations: at most this many Fisher-vector products for the direction, >= 1.
-      cg_damping: lambda >= 0, added to F's diagonal in the linear system only.
-      cg_tolerance: relative residual at which conjugate gradient stops, >= 0.
-      curvature_fraction: share of the samples that the Fisher-vector products are taken on, in (0, 1];
-        everything else always uses all of them (appendix C of the paper uses 0.1).
-      fisher_vector_product: "gauss-newton", or "double-backprop", its slower twin.
+    """Solve (F + damping I) x = g by conjugate gradient.
 
     Raises:
-      ValueError: a setting outside its range.
+      ValueError: a setting is outside its range.
 
     Source:
-      Schulman et al. (2015), appendix C; lecture, "Conjugate Gradient (CG) computes F^-1 g
-      approximately without forming F explicitly".
+      Schulman et al. (2015), appendix C (which takes a tenth of the samples for the curvature); lecture,
+      "Conjugate Gradient (CG) computes F^-1 g approximately without forming F explicitly".
     """
 
     cg_iterations: int = 15
+    """Iterations of conjugate gradient, at most: one Fisher-vector product each; in [1, 10000]."""
     cg_damping: float = 0.1
+    """Number added to the diagonal of the Fisher matrix in the linear system only; zero or positive."""
     cg_tolerance: float = 1e-6
+    """Relative residual at which conjugate gradient stops; zero or positive."""
     curvature_fraction: float = 1.0
+    """Share of the samples for Fisher-vector products, in (0, 1]; gradient and line search use all samples."""
     fisher_vector_product: FisherVectorProduct = "gauss-newton"
+    """How products with the Fisher matrix are computed; double-backprop gives the same result and takes longer."""
 
     def __post_init__(self) -> None:
-        require(self.cg_iterations >= 1, "cg_iterations", "at least 1", self.cg_iterations)
-        require(self.cg_damping >= 0, "cg_damping", "zero or positive", self.cg_damping)
-        require(self.cg_tolerance >= 0, "cg_tolerance", "zero or positive", self.cg_tolerance)
+        require(1 <= self.cg_iterations <= 10_000, "cg_iterations", "in [1, 10000]", self.cg_iterations)
+        require(0 <= self.cg_damping < math.inf, "cg_damping", "zero or positive, and finite", self.cg_damping)
+        require(0 <= self.cg_tolerance < math.inf, "cg_tolerance", "zero or positive, and finite", self.cg_tolerance)
         require(0 < self.curvature_fraction <= 1, "curvature_fraction", "in (0, 1]", self.curvature_fraction)
-        require(
-            self.fisher_vector_product in FISHER_VECTOR_PRODUCTS,
-            "fisher_vector_product",
-            f"one of {list(FISHER_VECTOR_PRODUCTS)}",
-            self.fisher_vector_product,
-        )
+        require_choice(FisherVectorProduct, "fisher_vector_product", self.fisher_vector_product)
 
     def solve(self, objective: Objective, gradient: tf.Tensor) -> tuple[ConjugateGradientResult, Product]:
         """Solve for the direction.

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tf_trpo.estimation import Batch, surrogate_improvement, weighted_mean
-from tf_trpo.models import Policy
+from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
     double_backprop_fisher_vector_product,
     gauss_newton_fisher_vector_product,
@@ -20,8 +19,10 @@ from tf_trpo.numerics import (
 )
 from tf_trpo.numerics.fisher_vector_product import Product
 
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
+
 FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
-FISHER_VECTOR_PRODUCTS = get_args(FisherVectorProduct)
 
 
 class _Samples(NamedTuple):
@@ -41,13 +42,18 @@ class PolicyFigures(NamedTuple):
       improvement: L(policy) - L(old).
       kl: mean joint KL(old || policy), in nats.
       max_kl_over_states: the largest KL(old || policy) of a valid sample.
-      entropy: mean entropy, in nats.
+      entropy: mean entropy, in nats; None if the policy has no closed form of it.
     """
 
     improvement: tf.Tensor
     kl: tf.Tensor
     max_kl_over_states: tf.Tensor
-    entropy: tf.Tensor
+    entropy: tf.Tensor | None = None
+
+    @property
+    def tensors(self) -> tuple[tf.Tensor, ...]:
+        """The figures that exist, in the order above: loops of TensorFlow carry tensors only."""
+        return tuple(figure for figure in self if figure is not None)
 
 
 class Objective:
@@ -60,6 +66,7 @@ class Objective:
       policy: how parameters make a distribution.
       batch: the samples.
       theta: the policy's flat parameters [P] as they were when it sampled.
+      gamma: discount of the batch's returns, in [0, 1]; None if it is not known.
 
     Args:
       policy: as above.
@@ -67,15 +74,25 @@ class Objective:
       theta: as above.
       chunk_size: samples to have in memory at once; None for all of them. The network's activations
         on one chunk outlive a Fisher-vector product; those on several are computed again in each.
+      gamma: as above.
     """
 
-    def __init__(self, policy: Policy, batch: Batch, theta: tf.Tensor, chunk_size: int | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        batch: Batch,
+        theta: tf.Tensor,
+        chunk_size: int | None = None,
+        gamma: float | None = None,
+    ) -> None:
         self.policy = policy
         self.batch = batch
         self.theta = theta
+        self.gamma = gamma
         self._chunk_size = chunk_size
         old = map_over_chunks(lambda rows: policy.parameters_at(theta, rows), batch.observations, chunk_size)
         self._samples = _Samples(*batch[:4], tf.stop_gradient(old))
+        self._old_entropy = self._entropy(_float64(old), _float64(batch.weights))
 
     @property
     def old_surrogate(self) -> tf.Tensor:
@@ -125,7 +142,7 @@ class Objective:
     def figures(self, theta: tf.Tensor) -> PolicyFigures:
         """Figures of the policy with parameters theta [P]."""
 
-        def on_chunk(samples: _Samples) -> PolicyFigures:
+        def on_chunk(samples: _Samples) -> tuple[tf.Tensor, ...]:
             old, weights = _float64(samples.old), _float64(samples.weights)
             new = _float64(self.policy.parameters_at(theta, samples.observations))
             kl = self.policy.action_distribution.kl(old, new)
@@ -134,16 +151,15 @@ class Objective:
                 weighted_mean(kl, weights),
                 tf.reduce_max(tf.where(weights > 0, kl, 0.0)),
                 self._entropy(new, weights),
-            )
+            ).tensors
 
-        nothing = PolicyFigures(*[tf.constant(0.0, tf.float64)] * len(PolicyFigures._fields))
-        return self._over(self._samples, on_chunk, _combined, nothing)
+        nothing = tuple(tf.constant(0.0, tf.float64) for _ in self.old_figures().tensors)
+        return PolicyFigures(*self._over(self._samples, on_chunk, _combined, nothing))
 
     def old_figures(self) -> PolicyFigures:
         """Figures of the policy that sampled."""
         zero = tf.constant(0.0, tf.float64)
-        old, weights = self._samples.old, self._samples.weights
-        return PolicyFigures(zero, zero, zero, self._entropy(_float64(old), _float64(weights)))
+        return PolicyFigures(zero, zero, zero, self._old_entropy)
 
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
         """v [P] -> F v [P], F the Fisher matrix at theta on a fraction of the samples."""
@@ -164,9 +180,9 @@ class Objective:
 
         return product
 
-    def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
         entropy = self.policy.action_distribution.entropy(parameters)
-        return tf.constant(float("nan"), tf.float64) if entropy is None else weighted_mean(entropy, weights)
+        return None if entropy is None else weighted_mean(entropy, weights)
 
     def _improvement(self, new: tf.Tensor, samples: _Samples) -> tf.Tensor:
         log_prob, old_log_prob = (
@@ -182,13 +198,11 @@ class Objective:
         return reduce_over_chunks(on_chunk, combine, initial, samples, samples.weights, self._chunk_size)
 
 
-def _combined(first: PolicyFigures, second: PolicyFigures) -> PolicyFigures:
-    return PolicyFigures(
-        first.improvement + second.improvement,
-        first.kl + second.kl,
-        tf.maximum(first.max_kl_over_states, second.max_kl_over_states),
-        first.entropy + second.entropy,
-    )
+def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+    one, other = PolicyFigures(*first), PolicyFigures(*second)
+    largest = tf.maximum(one.max_kl_over_states, other.max_kl_over_states)
+    sums = PolicyFigures(*(a + b for a, b in zip(first, second, strict=True)))
+    return sums._replace(max_kl_over_states=largest).tensors
 
 
 def _subsample(observations: tf.Tensor, weights: tf.Tensor, fraction: float) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,22 +1,24 @@
-"""What every policy optimizer is: a step from (policy, batch) to new weights and an `Outcome`."""
+"""What every policy optimizer is: a value that turns (policy, batch, state) into new weights and an `Outcome`."""
 
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import tensorflow as tf
+import msgspec
 
 from tf_trpo.estimation import Batch
-from tf_trpo.models import Policy
-from tf_trpo.numerics import (
-    ConjugateGradientResult,
-    ConjugateGradientStatus,
-    LineSearchResult,
-    LineSearchStatus,
-)
+from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.outcome import Outcome
+
+if TYPE_CHECKING:
+    import keras
+
+    from tf_trpo.models import Policy
 
 
 class Proposal(NamedTuple):
@@ -24,91 +26,122 @@ class Proposal(NamedTuple):
 
     Attributes:
       gradient: g [P], of the surrogate at the old parameters.
-      search: where it ended; `search.figures` are the mean KL, the largest KL of a state and the entropy,
-        of the policy at `search.theta`.
-      solution: of the linear system, if there was one.
-      radius: the limit on the KL, float64 or a number; 0 if there was none.
-      penalty_coefficient: what the KL counted against the surrogate, likewise.
+      search: where it ended; `search.figures` are `PolicyFigures.tensors` of the policy at `search.theta`, without
+        the first one.
+      solution: of the linear system; None if there was none.
+      radius: the limit on the KL in nats, float64 or a number; None if there was none.
+      penalty_coefficient: what a nat of KL counted against the surrogate, float64 or a number; None if nothing.
     """
 
     gradient: tf.Tensor
     search: LineSearchResult
     solution: ConjugateGradientResult | None = None
-    radius: tf.Tensor | float = 0.0
-    penalty_coefficient: tf.Tensor | float = 0.0
+    radius: tf.Tensor | float | None = None
+    penalty_coefficient: tf.Tensor | float | None = None
 
 
-class PolicyOptimizer(abc.ABC):
-    """Turns a policy and samples of it into new weights.
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What a policy optimizer remembers from one step to the next; an algorithm with another memory subclasses it.
 
-    A subclass says by `propose` which; `step` assigns them and makes the record. One with a state of its
-    own, such as the moments of Adam, makes its variables in `make_state` and lists them in `variables`: the
-    agent saves and restores them with its weights.
+    Attributes:
+      adapted: a number that the steps adapt, float64 `tf.Variable`; None if there is none.
+      optimizer: a Keras optimizer that is built on the policy's trainable variables; None if there is none.
     """
 
-    _built_for: Policy | None = None
-
-    def build(self, policy: Policy) -> None:
-        """Make the state, if there is any; does nothing the second time.
-
-        Args:
-          policy: the policy that will be stepped.
-
-        Raises:
-          ValueError: the state is that of another policy.
-        """
-        if self._built_for is policy:
-            return
-        if self._built_for is not None and self.variables:
-            raise ValueError(f"this {type(self).__name__} has the state of another policy: make one for each")
-        self.make_state(policy)
-        self._built_for = policy
-
-    def make_state(self, policy: Policy) -> None:  # noqa: B027  not every optimizer has a state
-        """Make the variables of the state for a policy; by default there are none."""
+    adapted: tf.Variable | None = None
+    optimizer: keras.optimizers.Optimizer | None = None
 
     @property
     def variables(self) -> list[Any]:
-        """The state: TensorFlow or Keras variables, in an order that does not change; by default none."""
-        return []
+        """All variables of the state, in a fixed order: what is saved and restored."""
+        adapted = [] if self.adapted is None else [self.adapted]
+        return adapted + ([] if self.optimizer is None else self.optimizer.variables)
 
-    def step(self, policy: Policy, batch: Batch, *, chunk_size: int | None = None) -> Outcome:
-        """Move the policy's trainable weights, or leave them bit for bit.
+
+@dataclasses.dataclass(frozen=True)
+class PolicyOptimizer(abc.ABC):
+    """Turns a policy and samples of it into new weights.
+
+    An algorithm is a subclass that is a frozen dataclass: its fields are its settings, and `propose` finds the new
+    weights. `step` assigns them and makes the record. What changes from step to step is no part of the optimizer: an
+    algorithm that remembers something makes it in `make_state`.
+    """
+
+    def make_state(self, policy: Policy) -> State:
+        """Make the state for a policy before its first step; by default nothing is remembered.
+
+        Args:
+          policy: the policy that will be stepped.
+        """
+        return State()
+
+    def step(
+        self,
+        policy: Policy,
+        batch: Batch,
+        state: State,
+        *,
+        progress: float | tf.Tensor,
+        gamma: float,
+        chunk_size: int | None = None,
+    ) -> Outcome:
+        """Move the policy's trainable weights, or leave them as they are, bit for bit.
 
         Args:
           policy: assigned the new weights.
           batch: samples of the policy as it is.
+          state: what `make_state` made for this policy; assigned what the step adapts.
+          progress: fraction of the run that is over, in [0, 1], for schedules; a number or a float scalar.
+          gamma: discount of the batch's returns, in [0, 1].
           chunk_size: samples to have in memory at once, >= 1; None for all. The result is the same up
             to rounding.
 
         Returns:
           The `Outcome`.
         """
-        objective = Objective(policy, batch, policy.flat_weights, chunk_size)
-        proposal = self.propose(objective)
+        objective = Objective(policy, batch, policy.flat_weights, chunk_size, gamma)
+        proposal = self.propose(objective, state, progress)
         proposal = proposal._replace(search=_finite(proposal.search, objective))
         policy.assign_flat_weights(proposal.search.theta)
         return _outcome(objective, proposal)
 
     @abc.abstractmethod
-    def propose(self, objective: Objective) -> Proposal:
+    def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
         """Find new parameters.
 
         Args:
           objective: the surrogate and the KL on the samples, at and near the old parameters.
+          state: as in `step`.
+          progress: as in `step`.
 
         Returns:
           The `Proposal`; its parameters are the old ones, bit for bit, if the step is refused.
         """
 
-    @abc.abstractmethod
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, for JSON."""
+        """Make a dict of all settings, nested as the dataclasses are, for JSON."""
+        return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> PolicyOptimizer:
-        """The inverse of `get_config`."""
-        return cls(**config)
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make an optimizer again from `get_config`.
+
+        Args:
+          config: settings by name, nested; those that are not there have their defaults.
+
+        Raises:
+          ValueError: a setting is unknown, of another type, or outside its range.
+        """
+        try:
+            optimizer = msgspec.convert(config, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{cls.__name__}: {error}") from error
+        # msgspec passes over names that a dataclass does not have.
+        unknown = set(_paths(config)) - set(_paths(optimizer.get_config()))
+        if unknown:
+            raise ValueError(f"{cls.__name__} has no settings {sorted(unknown)}")
+        return optimizer
 
 
 def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearchResult:
@@ -119,9 +152,9 @@ def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearc
       candidate: new parameters [P].
 
     Returns:
-      A `LineSearchResult` with the candidate and the status NOT_USED; with the old parameters and
-      NO_DIRECTION where the candidate is where the policy already was, or NOT_FINITE where it, its
-      surrogate or its KL is not finite.
+      A `LineSearchResult` without backtracks (None). It has the candidate and the status NOT_USED; or the old
+      parameters and NO_DIRECTION if the candidate is where the policy already was, or NOT_FINITE if the candidate,
+      its surrogate or its KL is not finite.
     """
     figures = objective.figures(candidate)
     finite = tf.reduce_all(tf.math.is_finite(candidate))
@@ -133,9 +166,9 @@ def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearc
         tf.where(finite, int(LineSearchStatus.NOT_USED), int(LineSearchStatus.NOT_FINITE)),
         int(LineSearchStatus.NO_DIRECTION),
     )
-    kept = tuple(tf.where(taken, new, old) for new, old in zip(figures, objective.old_figures(), strict=True))
+    kept = _chosen(taken, figures.tensors[1:], objective)
     theta = tf.where(taken, candidate, objective.theta)
-    return LineSearchResult(theta, status, tf.constant(0), figures.improvement, figures.kl, kept[1:])
+    return LineSearchResult(theta, status, None, figures.improvement, figures.kl, kept)
 
 
 def was_taken(search: LineSearchResult) -> tf.Tensor:
@@ -145,40 +178,33 @@ def was_taken(search: LineSearchResult) -> tf.Tensor:
 
 
 def _finite(search: LineSearchResult, objective: Objective) -> LineSearchResult:
-    """The search, with the old parameters where those that it ended at are not finite: no weight ever is."""
+    """The search, with the old parameters if the new ones are not finite: no weight ever is."""
     sound = tf.reduce_all(tf.math.is_finite(search.theta))
-    kept = tuple(
-        tf.where(sound, new, old) for new, old in zip(search.figures, objective.old_figures()[1:], strict=True)
-    )
     return search._replace(
         theta=tf.where(sound, search.theta, objective.theta),
         status=tf.where(sound, search.status, int(LineSearchStatus.NOT_FINITE)),
-        figures=kept,
+        figures=_chosen(sound, search.figures, objective),
     )
 
 
-def require(condition: bool, name: str, requirement: str, value: object) -> None:
-    """Raise the ValueError of a setting outside its range, unless the condition holds."""
-    if not condition:
-        raise ValueError(f"{name} must be {requirement}, got {value!r}")
+def _chosen(condition: tf.Tensor, figures: tuple[tf.Tensor, ...], objective: Objective) -> tuple[tf.Tensor, ...]:
+    """The figures if the condition holds, and the old policy's if not."""
+    old = objective.old_figures().tensors[1:]
+    return tuple(tf.where(condition, new, before) for new, before in zip(figures, old, strict=True))
 
 
 def _outcome(objective: Objective, proposal: Proposal) -> Outcome:
-    gradient, search, solution = proposal[:3]
+    gradient, search, solution, radius, penalty_coefficient = proposal
     accepted = was_taken(search)
     step = search.theta - objective.theta
     # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.
     predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)
     actual = tf.where(accepted, search.improvement, 0.0)
     gradient_norm = tf.norm(gradient)
-    kl, max_kl_over_states, entropy = search.figures
-    if solution is None:
-        unused = tf.constant(int(ConjugateGradientStatus.NOT_USED))
-        solution = ConjugateGradientResult(step, tf.constant(0), tf.zeros_like(gradient_norm), unused)
-    return Outcome(
+    kl, max_kl_over_states, *entropy = search.figures
+    outcome = Outcome(
         accepted=accepted,
         line_search_status=search.status,
-        backtracks=search.backtracks,
         surrogate=objective.old_surrogate + actual,
         predicted_improvement=predicted,
         actual_improvement=actual,
@@ -187,12 +213,24 @@ def _outcome(objective: Objective, proposal: Proposal) -> Outcome:
         candidate_kl=search.kl,
         candidate_improvement=search.improvement,
         max_kl_over_states=max_kl_over_states,
-        entropy=entropy,
         gradient_norm=gradient_norm,
         step_norm=tf.norm(step),
-        cg_status=solution.status,
-        cg_iterations=solution.iterations,
-        cg_residual=tf.math.divide_no_nan(solution.residual_norm, gradient_norm),
-        trust_region_radius=tf.convert_to_tensor(proposal.radius, tf.float64),
-        penalty_coefficient=tf.convert_to_tensor(proposal.penalty_coefficient, tf.float64),
+        entropy=entropy[0] if entropy else None,
+        backtracks=search.backtracks,
+        trust_region_radius=None if radius is None else tf.convert_to_tensor(radius, tf.float64),
+        penalty_coefficient=(
+            None if penalty_coefficient is None else tf.convert_to_tensor(penalty_coefficient, tf.float64)
+        ),
     )
+    if solution is None:
+        return outcome
+    residual = tf.math.divide_no_nan(solution.residual_norm, gradient_norm)
+    return outcome._replace(cg_status=solution.status, cg_iterations=solution.iterations, cg_residual=residual)
+
+
+def _paths(config: Mapping[str, Any], parents: str = "") -> Iterator[str]:
+    """The names of all settings of a nested config, with the names of those that they are part of."""
+    for name, value in config.items():
+        yield parents + name
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{parents}{name}.")

@@ -1,0 +1,128 @@
+"""Steps along gradients by a Keras optimizer, and the settings of a penalised problem that is solved by them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import (
+    LineSearchResult,
+    LineSearchStatus,
+    minibatch_rows,
+    minibatches_per_epoch,
+    random_orders,
+    unflatten,
+)
+from tf_trpo.optimizers.objective import Objective
+from tf_trpo.optimizers.policy_optimizer import without_line_search
+from tf_trpo.optimizers.ranges import require
+
+if TYPE_CHECKING:
+    import keras
+
+    from tf_trpo.models import Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstOrder:
+    """Climb the penalised objective L - C KL by Adam, in minibatches.
+
+    Raises:
+      ValueError: a setting is outside its range.
+    """
+
+    penalty_epochs: int = 10
+    """Passes over the batch, in [1, 10000]."""
+    penalty_minibatch_size: int = 128
+    """Samples of a minibatch, at least 1."""
+    penalty_learning_rate: float = 3e-4
+    """Learning rate of Adam, positive and finite."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.penalty_epochs <= 10_000, "penalty_epochs", "in [1, 10000]", self.penalty_epochs)
+        require(self.penalty_minibatch_size >= 1, "penalty_minibatch_size", "at least 1", self.penalty_minibatch_size)
+        usable = 0 < self.penalty_learning_rate < math.inf
+        require(usable, "penalty_learning_rate", "positive and finite", self.penalty_learning_rate)
+
+    def search(
+        self,
+        objective: Objective,
+        optimizer: keras.optimizers.Optimizer,
+        gradient: tf.Tensor,
+        coefficient: tf.Tensor,
+    ) -> LineSearchResult:
+        """Climb from the objective's parameters.
+
+        Args:
+          objective: at the old parameters, with a static number of samples.
+          optimizer: built on the policy's variables.
+          gradient: of the surrogate at the old parameters [P]; if it is not finite, no step is taken.
+          coefficient: C, float64 scalar.
+
+        Returns:
+          As `climb`.
+        """
+        return climb(objective, optimizer, lambda: self._ascend(objective, optimizer, gradient, coefficient))
+
+    def _ascend(
+        self,
+        objective: Objective,
+        optimizer: keras.optimizers.Optimizer,
+        gradient: tf.Tensor,
+        coefficient: tf.Tensor,
+    ) -> None:
+        num_samples = objective.batch.weights.shape[0]
+        size = min(self.penalty_minibatch_size, num_samples)
+        # The same orders in every step: what their rows hold is new in every batch.
+        orders = tf.constant(random_orders(self.penalty_epochs, num_samples, np.random.default_rng(0)))
+
+        def minibatch_step(step: tf.Tensor) -> tuple[tf.Tensor]:
+            rows, counted = minibatch_rows(orders, step, size)
+            theta = objective.policy.flat_weights
+            ascend(optimizer, objective.policy, objective.penalised_gradient(theta, coefficient, rows, counted))
+            return (step + 1,)
+
+        steps = self.penalty_epochs * minibatches_per_epoch(num_samples, size)
+        # A batch that is not finite as a whole is left alone, though some of its minibatches may be.
+        steps = tf.where(tf.reduce_all(tf.math.is_finite(gradient)), steps, 0)
+        tf.while_loop(lambda step: step < steps, minibatch_step, [tf.constant(0)])
+
+
+def climb(objective: Objective, optimizer: keras.optimizers.Optimizer, move: Callable[[], None]) -> LineSearchResult:
+    """Let a built Keras optimizer move the policy's weights, and judge the weights that it leaves.
+
+    Args:
+      objective: at the old parameters.
+      optimizer: its variables are restored if they or the policy's figures are not finite afterwards.
+      move: moves the weights.
+
+    Returns:
+      As `without_line_search`.
+    """
+    before = [tf.identity(variable.value) for variable in optimizer.variables]
+    move()
+    floats = [v.value for v in optimizer.variables if tf.as_dtype(v.dtype).is_floating]
+    sound = tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in floats])
+    candidate = objective.policy.flat_weights
+    search = without_line_search(objective, tf.where(sound, candidate, tf.constant(math.nan, candidate.dtype)))
+    broken = tf.equal(search.status, int(LineSearchStatus.NOT_FINITE))
+    for variable, value in zip(optimizer.variables, before, strict=True):
+        variable.assign(tf.where(broken, value, variable.value))
+    return search
+
+
+def ascend(optimizer: keras.optimizers.Optimizer, policy: Policy, gradient: tf.Tensor) -> None:
+    """Take one step of a built Keras optimizer up the gradient [P]; none if the gradient is not finite."""
+    variables = policy.trainable_variables
+
+    def apply() -> tf.Tensor:
+        optimizer.apply(unflatten(-gradient, variables), variables)
+        return tf.constant(True)
+
+    # One infinite gradient would stay in the moments of Adam for good.
+    tf.cond(tf.reduce_all(tf.math.is_finite(gradient)), apply, lambda: tf.constant(False))
