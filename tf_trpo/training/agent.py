@@ -17,7 +17,7 @@ from tf_trpo.environments.vector import Environment
 from tf_trpo.files import replaced_at_once
 from tf_trpo.models import MirrorSymmetry, Policy, PolicyAverage, RunningReturnScale, ValueFunction
 from tf_trpo.models.distributions import Distribution
-from tf_trpo.optimizers import KLPenalty, PolicyOptimizer, TrustRegion
+from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer, TrustRegion
 from tf_trpo.rollouts import Rollout
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.serving.metadata import Origin
@@ -28,6 +28,10 @@ from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner, UpdateSettings
 from tf_trpo.training.policy_optimizer_state import load_policy_optimizer, own_variables, save_policy_optimizer
 from tf_trpo.training.trainer import TrainingLoop
+
+# Policy optimizers do not import Keras, so Keras learns their names here.
+for _algorithm in ALGORITHMS.values():
+    keras.saving.register_keras_serializable(package="tf_trpo")(_algorithm)
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -176,11 +180,9 @@ class TRPO(keras.Model):
         if policy_optimizer is not None and not isinstance(policy_optimizer, PolicyOptimizer):
             raise TypeError(f"policy_optimizer must be a PolicyOptimizer, got {policy_optimizer!r}")
         self.policy_optimizer = TrustRegion() if policy_optimizer is None else policy_optimizer
-        self.policy_optimizer.build(self.policy)
         self.optimizer = keras.optimizers.get(value_optimizer or keras.optimizers.Adam(1e-3))
         self.optimizer.build(self.value_function.trainable_variables)
         self.settings = UpdateSettings(**settings)
-        _check_discount(self.policy_optimizer, self.settings.gamma)
         self.jit_compile = jit_compile
         self.learner = Learner(
             self.policy,
@@ -495,11 +497,3 @@ class TRPO(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
-
-
-def _check_discount(policy_optimizer: PolicyOptimizer, gamma: float) -> None:
-    """Refuse a theory of another discount than the returns have."""
-    if not isinstance(policy_optimizer, KLPenalty) or policy_optimizer.penalty != "theory":
-        return
-    if policy_optimizer.gamma != gamma:
-        raise ValueError(f"gamma of the KLPenalty is {policy_optimizer.gamma}, and that of the agent {gamma}")

@@ -120,6 +120,7 @@ class Learner:
         self._value_function = value_function
         self._return_scale = return_scale
         self._policy_optimizer = policy_optimizer
+        self.policy_optimizer_state = policy_optimizer.make_state(policy)
         self._value_optimizer = value_optimizer
         self._settings = settings
         self._policy_average = policy_average
@@ -179,7 +180,10 @@ class Learner:
 
     def _improve_policy(self, prepared: Prepared) -> Metrics:
         batch = prepared.batch
-        outcome = self._policy_optimizer.step(self._policy, batch, chunk_size=self._settings.chunk_size)
+        settings, state = self._settings, self.policy_optimizer_state
+        outcome = self._policy_optimizer.step(
+            self._policy, batch, state, progress=0.0, gamma=settings.gamma, chunk_size=settings.chunk_size
+        )
         metrics = outcome_metrics(outcome) | bound_metrics(batch, outcome, self._settings.gamma)
         parameters = self._map(self._policy.distribution_parameters, batch.observations)
         if isinstance(self._policy, GaussianPolicy):

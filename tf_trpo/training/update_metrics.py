@@ -12,7 +12,7 @@ Metrics = dict[str, tf.Tensor]
 
 def outcome_metrics(outcome: Outcome) -> Metrics:
     """The outcome under Stable-Baselines3's names where they exist, and under its own."""
-    return {
+    figures = {
         "train/policy_objective": outcome.surrogate,
         "train/kl_divergence_loss": outcome.kl,
         "train/is_line_search_success": outcome.accepted,
@@ -33,6 +33,7 @@ def outcome_metrics(outcome: Outcome) -> Metrics:
         "train/trust_region_radius": outcome.trust_region_radius,
         "train/penalty_coefficient": outcome.penalty_coefficient,
     }
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def bound_metrics(batch: Batch, outcome: Outcome, gamma: float) -> Metrics:
