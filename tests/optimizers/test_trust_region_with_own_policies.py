@@ -8,7 +8,7 @@ import tensorflow_probability as tfp
 
 from tf_trpo.estimation import Batch
 from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
-from tf_trpo.optimizers import TrustRegion
+from tf_trpo.optimizers import NaturalDirection, TrustRegion
 
 
 class BetaPolicy(Policy):
@@ -42,7 +42,8 @@ def take_step(policy, chunk_size=None, **settings):
     batch = make_batch(policy)
     old = policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
     optimizer = TrustRegion(**settings)
-    step = tf.function(lambda batch: optimizer.step(policy, batch, chunk_size=chunk_size), autograph=False)
+    call = {"state": optimizer.make_state(policy), "progress": 0.0, "gamma": 0.99, "chunk_size": chunk_size}
+    step = tf.function(lambda batch: optimizer.step(policy, batch, **call), autograph=False)
     outcome = step(batch)
     return batch, outcome, old, policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
 
@@ -106,7 +107,7 @@ def test_a_convolutional_network_steps_alike_by_both_fisher_vector_products():
         keras.utils.set_random_seed(0)
         policy = CategoricalPolicy((6, 6, 2), 3, network=convolution(), output_gain=1.0, seed=0)
         before = np.concatenate([variable.numpy().ravel() for variable in policy.trainable_variables])
-        _, outcome, old, new = take_step(policy, fisher_vector_product=product)
+        _, outcome, old, new = take_step(policy, direction=NaturalDirection(fisher_vector_product=product))
         assert outcome.accepted
         probabilities = [np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) for logits in (old, new)]
         kl = np.sum(probabilities[0] * np.log(probabilities[0] / probabilities[1]), axis=1).mean()
