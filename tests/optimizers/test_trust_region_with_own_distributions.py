@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 from tf_trpo.distributions import ActionDistribution, Categorical
 from tf_trpo.estimation import Batch
 from tf_trpo.models import Encoder, Policy, mlp
-from tf_trpo.optimizers import TrustRegion
+from tf_trpo.optimizers import NaturalDirection, TrustRegion
 
 
 class Beta(ActionDistribution):
@@ -49,7 +49,8 @@ def take_step(policy, chunk_size=None, **settings):
     batch = make_batch(policy)
     old = policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
     optimizer = TrustRegion(**settings)
-    step = tf.function(lambda batch: optimizer.step(policy, batch, chunk_size=chunk_size), autograph=False)
+    call = {"state": optimizer.make_state(policy), "progress": 0.0, "gamma": 0.99, "chunk_size": chunk_size}
+    step = tf.function(lambda batch: optimizer.step(policy, batch, **call), autograph=False)
     outcome = step(batch)
     return batch, outcome, old, policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
 
@@ -115,7 +116,7 @@ def test_a_convolutional_network_steps_alike_by_both_fisher_vector_products():
         encoder = Encoder((6, 6, 2), 3, network=convolution(), output_gain=1.0, seed=0)
         policy = Policy(encoder, Categorical(3))
         before = np.concatenate([variable.numpy().ravel() for variable in policy.trainable_variables])
-        _, outcome, old, new = take_step(policy, fisher_vector_product=product)
+        _, outcome, old, new = take_step(policy, direction=NaturalDirection(fisher_vector_product=product))
         assert outcome.accepted
         probabilities = [np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) for logits in (old, new)]
         kl = np.sum(probabilities[0] * np.log(probabilities[0] / probabilities[1]), axis=1).mean()
