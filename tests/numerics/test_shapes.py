@@ -198,6 +198,7 @@ RESULTS = {
         lambda t: t[:, None], lambda p, q: (p - q) ** 2, FLOAT64, FLOAT64
     )(FLOAT64),
     "result": lambda: numerics.map_over_chunks(lambda rows: rows[:1], tf.ones([3, 2]), None),
+    "vectors": lambda: numerics.Reflection((1, 0), (1, 1))(tf.ones([3])),
     "improvement": lambda: numerics.backtracking_line_search(
         lambda theta: (theta[:1], theta[0]), FLOAT64, FLOAT64, max_kl=0.1
     ),
@@ -234,6 +235,7 @@ def test_kl_of_the_line_search_must_be_float64():
         ({"a": (np.ones(0), "T+1")}, "f: a must have the shape [T+1], got [0]"),
         ({"a": (np.ones([]), "N ...")}, "f: a must have the shape [N, ...], got []"),
         ({"a": (tf.TensorSpec([None, 2]), "N 3")}, "f: a must have the shape [N, 3], got [?, 2]"),
+        ({"a": (np.ones([2, 3]), "... 2")}, "f: a must have the shape [..., 2], got [2, 3]"),
         ({"a": (np.ones([2, 3]), "S..."), "b": (np.ones([2]), "S...")}, "f: b must have the shape [S...]"),
         ({"a": (np.ones([2, 3]), "S..."), "b": (np.ones([2, 1]), "S...")}, "f: b must have the shape [S...]"),
     ],

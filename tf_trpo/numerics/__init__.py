@@ -22,6 +22,7 @@ from tf_trpo.numerics.line_search import (
 )
 from tf_trpo.numerics.linear_recurrence import linear_recurrence
 from tf_trpo.numerics.minibatches import minibatch_rows, minibatches_per_epoch, random_orders
+from tf_trpo.numerics.reflection import Reflection
 from tf_trpo.numerics.shapes import check_shapes
 from tf_trpo.numerics.trust_region_step import step_length_for_kl
 
@@ -30,6 +31,7 @@ __all__ = [
     "ConjugateGradientStatus",
     "LineSearchResult",
     "LineSearchStatus",
+    "Reflection",
     "backtracking_line_search",
     "check_shapes",
     "conjugate_gradient",

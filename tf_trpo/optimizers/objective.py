@@ -114,7 +114,9 @@ class Objective:
             with tf.GradientTape() as tape:
                 tape.watch(theta)
                 new = _float64(self.policy.parameters_at(theta, samples.observations))
-                kl = weighted_mean(self.policy.divergence(_float64(samples.old), new), _float64(samples.weights))
+                kl = weighted_mean(
+                    self.policy.action_distribution.kl(_float64(samples.old), new), _float64(samples.weights)
+                )
                 penalised = self._improvement(new, samples) - coefficient * kl
             return tape.gradient(penalised, theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
@@ -126,12 +128,12 @@ class Objective:
         def on_chunk(samples: _Samples) -> PolicyFigures:
             old, weights = _float64(samples.old), _float64(samples.weights)
             new = _float64(self.policy.parameters_at(theta, samples.observations))
-            kl = self.policy.divergence(old, new)
+            kl = self.policy.action_distribution.kl(old, new)
             return PolicyFigures(
                 self._improvement(new, samples),
                 weighted_mean(kl, weights),
                 tf.reduce_max(tf.where(weights > 0, kl, 0.0)),
-                weighted_mean(self.policy.entropy(new), weights),
+                self._entropy(new, weights),
             )
 
         nothing = PolicyFigures(*[tf.constant(0.0, tf.float64)] * len(PolicyFigures._fields))
@@ -141,29 +143,35 @@ class Objective:
         """Figures of the policy that sampled."""
         zero = tf.constant(0.0, tf.float64)
         old, weights = self._samples.old, self._samples.weights
-        entropy = weighted_mean(self.policy.entropy(_float64(old)), _float64(weights))
-        return PolicyFigures(zero, zero, zero, entropy)
+        return PolicyFigures(zero, zero, zero, self._entropy(_float64(old), _float64(weights)))
 
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
         """v [P] -> F v [P], F the Fisher matrix at theta on a fraction of the samples."""
         observations, weights = _subsample(self._samples.observations, self._samples.weights, fraction)
         make_product: Any = double_backprop_fisher_vector_product
         if kind == "gauss-newton":
-            make_product = functools.partial(gauss_newton_fisher_vector_product, metric=self.policy.metric_product)
+            make_product = functools.partial(
+                gauss_newton_fisher_vector_product, metric=self.policy.action_distribution.metric_product
+            )
 
         def product(vector: tf.Tensor) -> tf.Tensor:
             def on_chunk(observations: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
                 parameters = functools.partial(self.policy.parameters_at, observations=observations)
-                return make_product(parameters, self.policy.divergence, self.theta, weights)(vector)
+                return make_product(parameters, self.policy.action_distribution.kl, self.theta, weights)(vector)
 
             nothing = tf.zeros_like(self.theta)
             return reduce_over_chunks(on_chunk, operator.add, nothing, observations, weights, self._chunk_size)
 
         return product
 
+    def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        entropy = self.policy.action_distribution.entropy(parameters)
+        return tf.constant(float("nan"), tf.float64) if entropy is None else weighted_mean(entropy, weights)
+
     def _improvement(self, new: tf.Tensor, samples: _Samples) -> tf.Tensor:
         log_prob, old_log_prob = (
-            self.policy.log_prob(parameters, _float64(samples.actions)) for parameters in (new, _float64(samples.old))
+            self.policy.action_distribution.log_prob(parameters, _float64(samples.actions))
+            for parameters in (new, _float64(samples.old))
         )
         return surrogate_improvement(log_prob, old_log_prob, _float64(samples.advantages), _float64(samples.weights))
 
