@@ -21,8 +21,7 @@ from tf_trpo.models import Encoder, Policy, ValueFunction
 
 # 2: Hyperparameters: KL-divergence limit delta (nats), backtracking coefficient alpha, number of backtracking steps K.
 MAX_KL, RATIO, MAX_BACKTRACKS = 0.01, 0.8, 10
-CG_ITERATIONS, DAMPING = 10, 0.1
-GAMMA, LAMBDA = 0.99, 0.95
+CG_ITERATIONS, DAMPING, GAMMA, LAMBDA = 10, 0.1, 0.99, 0.95
 ITERATIONS, STEPS, ENVIRONMENTS = 25, 128, 16  # a set of trajectories has STEPS (T) rows and ENVIRONMENTS (B) columns
 VALUE_EPOCHS, MINIBATCH_SIZE, LEARNING_RATE = 10, 128, 1e-3
 
@@ -52,11 +51,10 @@ class Sampler:
         rows = []
         for row_noise in noise:
             # The step after the end of an episode only resets the environment: it is no valid sample.
-            observations, valid = self.observations, ~self.ended
-            actions = act(observations, row_noise).numpy()
+            observations, valid, actions = self.observations, ~self.ended, act(self.observations, row_noise).numpy()
             self.observations, rewards, terminated, truncated, _ = self.environments.step(actions)
-            self.ended = terminated | truncated
             rows.append((observations, actions, *np.float32([rewards, terminated, truncated, valid])))
+            self.ended = terminated | truncated
         observations, *columns = (np.stack(column) for column in zip(*rows, strict=True))
         return Trajectories(np.concatenate([observations, self.observations[None]]), *columns)
 
@@ -116,12 +114,12 @@ def mean_return(act: Act, episodes: int, seed: int) -> float:
     """Play episodes side by side with the most likely actions."""
     environments = gym.make_vec("CartPole-v1", num_envs=episodes)
     observations, _ = environments.reset(seed=seed)
-    returns, running = np.zeros(episodes), np.ones(episodes, bool)
+    total, running = 0.0, np.ones(episodes, bool)
     while running.any():
         observations, rewards, terminated, truncated, _ = environments.step(act(observations, None).numpy())
-        returns += running * rewards
+        total += rewards @ running
         running &= ~(terminated | truncated)
-    return returns.mean()
+    return total / episodes
 
 
 def main(seed: int) -> None:
