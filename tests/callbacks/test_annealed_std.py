@@ -6,7 +6,8 @@ import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.callbacks import AnnealedStd, Checkpoint
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, mlp
+from tf_trpo.distributions import Categorical, Gaussian
+from tf_trpo.models import Encoder, Policy
 
 
 class StandIn:
@@ -18,17 +19,18 @@ class StandIn:
 
 def gaussian(**kwargs):
     kwargs = {"learned_std": False, "initial_std": 2.0} | kwargs
-    return GaussianPolicy((3,), [-1.0] * 2, [1.0] * 2, network=mlp((3,), (4,), seed=0), seed=0, **kwargs)
+    distribution = Gaussian([-1.0] * 2, [1.0] * 2, **kwargs)
+    return Policy(Encoder((3,), distribution.num_outputs), distribution)
 
 
 def stds(callback, model, *step_counts):
     callback.set_model(model)
     callback.on_train_begin()
-    all_stds = [np.exp(model.policy.log_std.numpy())]
+    all_stds = [np.exp(model.policy.action_distribution.log_std.numpy())]
     for steps in step_counts:
         model.env_steps.assign(steps)
         callback.on_epoch_end(0)
-        all_stds.append(np.exp(model.policy.log_std.numpy()))
+        all_stds.append(np.exp(model.policy.action_distribution.log_std.numpy()))
     return np.array(all_stds)
 
 
@@ -51,7 +53,7 @@ def test_it_may_grow():
     [
         gaussian(learned_std=True),
         gaussian(learned_std=True, state_dependent_std=True),
-        CategoricalPolicy((3,), 2, network=mlp((3,), (4,), seed=0), seed=0),
+        Policy(Encoder((3,), 2), Categorical(2)),
     ],
     ids=["learned", "state-dependent", "categorical"],
 )

@@ -7,12 +7,15 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tf_trpo.distributions import Categorical, Gaussian
+from tf_trpo.distributions.action_distribution import ActionDistribution
+from tf_trpo.distributions.tfp import categorical
 from tf_trpo.estimation import Moments
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, PolicyAverage, mlp
+from tf_trpo.models import Encoder, Policy, PolicyAverage, mlp
 
 
 def gaussian(**kwargs):
-    return GaussianPolicy((3,), [-1.0, -1.0], [1.0, 1.0], network=mlp((3,), (5,), seed=0), seed=0, **kwargs)
+    return Policy(Encoder((3,), 2, network=mlp((3,), (5,), seed=0), seed=0), Gaussian([-1.0] * 2, [1.0] * 2, **kwargs))
 
 
 def moments(rng):
@@ -75,7 +78,7 @@ def test_under_moving_statistics_it_averages_what_the_first_layers_do_to_raw_obs
         average.policy.update_normalization(new)
     for found, wanted in zip(raw_first_layer(average.policy), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
-    naive = average.policy.network.layers[0].kernel.numpy()
+    naive = average.policy.encoder.network.layers[0].kernel.numpy()
     assert np.abs(naive - expected[0]).max() > 0.1
 
 
@@ -83,22 +86,22 @@ def test_what_is_not_trained_is_taken_over():
     policy = gaussian(learned_std=False)
     average = PolicyAverage(policy, 0.9)
     for std in (1.0, 0.5, 0.25):
-        policy.set_std(std)
+        policy.action_distribution.set_std(std)
         policy.update_normalization(moments(np.random.default_rng(0)))
         average.update(policy)
-    np.testing.assert_allclose(np.exp(average.policy.log_std), 0.25, rtol=1e-6)
-    np.testing.assert_array_equal(average.policy.normalization.mean, policy.normalization.mean)
+    np.testing.assert_allclose(np.exp(average.policy.action_distribution.log_std), 0.25, rtol=1e-6)
+    np.testing.assert_array_equal(average.policy.encoder.normalization.mean, policy.encoder.normalization.mean)
     assert not average.trainable_variables
 
 
 def test_it_keeps_the_kind_and_the_settings_of_the_policy():
     network = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
-    policy = CategoricalPolicy((4, 4, 1), 5, network=network, first_action=2, function_preserving=False)
+    policy = Policy(Encoder((4, 4, 1), 5, network=network, function_preserving=False), Categorical(5, 2))
     copy = PolicyAverage(policy, 0.9).policy
-    assert type(copy) is CategoricalPolicy
-    assert copy.network is not network
-    assert (copy.num_outputs, copy.first_action, copy.function_preserving) == (5, 2, False)
-    assert [type(layer) for layer in copy.network.layers] == [type(layer) for layer in network.layers]
+    distribution = copy.action_distribution
+    assert copy.encoder.network is not network
+    assert (distribution.num_outputs, distribution.first_action, copy.encoder.function_preserving) == (5, 2, False)
+    assert [type(layer) for layer in copy.encoder.network.layers] == [type(layer) for layer in network.layers]
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.0, float("nan")])
@@ -107,27 +110,29 @@ def test_a_momentum_that_averages_nothing_is_refused(momentum):
         PolicyAverage(gaussian(), momentum)
 
 
-class Hotter(GaussianPolicy):
-    """Samples wider than its config says."""
+@keras.saving.register_keras_serializable(package="tests")
+class Tempered(ActionDistribution):
+    """Its config lacks the temperature."""
 
     temperature = 1.0
 
-    def sample(self, parameters, noise):
-        return super().sample(parameters, self.temperature * noise)
+    def distribution(self, parameters):
+        return categorical(self.temperature * parameters)
 
 
-class Needy(GaussianPolicy):
+@keras.saving.register_keras_serializable(package="tests")
+class Needy(Tempered):
     """Its config lacks what its constructor needs."""
 
     def __init__(self, secret, **kwargs):
-        super().__init__((3,), [-1.0], [1.0], **kwargs)
+        super().__init__(**kwargs)
 
 
 def test_a_policy_that_its_config_does_not_make_again_is_refused():
-    hotter = Hotter((3,), [-1.0], [1.0], seed=0)
-    assert PolicyAverage(hotter, 0.9).policy.temperature == 1.0
-    hotter.temperature = 3.0
-    with pytest.raises(ValueError, match=r"ema_momentum needs a Hotter whose config makes it again: .* acts otherwise"):
-        PolicyAverage(hotter, 0.9)
-    with pytest.raises(ValueError, match="ema_momentum needs a Needy whose config makes it again"):
-        PolicyAverage(Needy(1, seed=0), 0.9)
+    tempered = Policy(Encoder((3,), 2, output_gain=1.0, seed=0), Tempered(2))
+    assert PolicyAverage(tempered, 0.9).policy.action_distribution.temperature == 1.0
+    tempered.action_distribution.temperature = -1.0
+    with pytest.raises(ValueError, match=r"ema_momentum needs a Policy whose config makes it again: .* acts otherwise"):
+        PolicyAverage(tempered, 0.9)
+    with pytest.raises(ValueError, match="ema_momentum needs a Policy whose config makes it again"):
+        PolicyAverage(Policy(Encoder((3,), 2, seed=0), Needy(1, num_outputs=2)), 0.9)

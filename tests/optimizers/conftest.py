@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.estimation import Batch
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, mlp
+from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.optimizers import Outcome, TrustRegion
 
 
 def make_policy(kind):
-    network = {"network": mlp((3,), (8,), seed=1), "seed": 2}
     if kind == "categorical":
-        return CategoricalPolicy((3,), 4, **network)
-    return GaussianPolicy((3,), [-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent", **network)
+        distribution = Categorical(4)
+    else:
+        distribution = Gaussian([-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent")
+    return Policy(Encoder((3,), distribution.num_outputs, network=mlp((3,), (8,), seed=1), seed=2), distribution)
 
 
 def gaussian_log_prob(parameters, actions):
@@ -100,7 +102,7 @@ class Stepper:
             with tf.GradientTape() as inner:
                 inner.watch(theta)
                 new = tf.cast(self.policy.parameters_at(theta, batch.observations), tf.float64)
-                kl = self.policy.divergence(tf.stop_gradient(old), new)
+                kl = self.policy.action_distribution.kl(tf.stop_gradient(old), new)
                 mean_kl = tf.tensordot(tf.cast(batch.weights, tf.float64), kl, 1)
             gradient = inner.gradient(mean_kl, theta)
         return outer.jacobian(gradient, theta)
@@ -110,8 +112,9 @@ class Stepper:
         theta = tf.constant(self.theta())
         with tf.GradientTape() as tape:
             tape.watch(theta)
-            distribution = self.policy.distribution(self.policy.parameters_at(theta, batch.observations))
-            mean = tf.reduce_sum(batch.weights * batch.advantages * distribution.log_prob(batch.actions))
+            parameters = self.policy.parameters_at(theta, batch.observations)
+            log_prob = self.policy.action_distribution.log_prob(parameters, batch.actions)
+            mean = tf.reduce_sum(batch.weights * batch.advantages * log_prob)
         return tape.gradient(mean, theta).numpy().astype(np.float64)
 
     def fisher(self, batch):
@@ -131,15 +134,15 @@ class Stepper:
             variable.assign(value)
         for variable in self.policy.trainable_variables:
             variable.assign_add(0.3 * rng.normal(size=variable.shape).astype(np.float32))
-        self.policy.normalization.mean.assign(rng.normal(size=3))
-        self.policy.normalization.variance.assign(rng.uniform(0.5, 2.0, size=3))
+        self.policy.encoder.normalization.mean.assign(rng.normal(size=3))
+        self.policy.encoder.normalization.variance.assign(rng.uniform(0.5, 2.0, size=3))
 
     def batch(self, seed, *, samples=48, padding=0, scale=1.0):
         """Actions of the policy as it is in random states, with random advantages."""
         rng = np.random.default_rng(seed + 1000)
         observations = tf.constant(2 * rng.normal(size=(samples, 3)), tf.float32)
-        noise = self.policy.noise([samples], tf.constant([seed, 1], tf.int32))
-        actions = self.policy.sample(self.policy.distribution_parameters(observations), noise)
+        noise = self.policy.action_distribution.noise([samples], tf.constant([seed, 1], tf.int32))
+        actions = self.policy.action_distribution.sample(self.policy.distribution_parameters(observations), noise)
         valid = np.ones(samples)
         valid[rng.choice(samples, padding, replace=False)] = 0
         advantages = tf.constant(scale * rng.normal(size=samples), tf.float32)

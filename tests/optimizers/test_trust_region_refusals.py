@@ -119,9 +119,9 @@ def test_candidates_whose_kl_is_not_finite_are_refused_and_every_backtrack_is_tr
 def test_refused_weights_keep_even_negative_zero_and_subnormal_numbers(make_stepper):
     stepper = make_stepper("categorical")
     stepper.restart(0)
-    stepper.policy.output_layer.bias.assign([-0.0, 1e-41, 0.0, 1.0])
+    stepper.policy.encoder.output_layer.bias.assign([-0.0, 1e-41, 0.0, 1.0])
     refused(stepper, stepper.batch(0, scale=0.0))
-    assert np.signbit(stepper.policy.output_layer.bias.numpy()[0])
+    assert np.signbit(stepper.policy.encoder.output_layer.bias.numpy()[0])
 
 
 def test_after_a_refusal_the_next_step_is_as_if_there_had_been_none(stepper):

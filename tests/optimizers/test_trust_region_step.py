@@ -258,18 +258,18 @@ def test_the_same_batch_from_the_same_weights_gives_the_same_bits(kind, make_ste
 
 def test_statistics_of_the_normalisation_stay_as_they_are(stepper):
     stepper.restart(0)
-    before = [variable.numpy() for variable in stepper.policy.normalization.weights]
+    before = [variable.numpy() for variable in stepper.policy.encoder.normalization.weights]
     assert stepper.step(stepper.batch(0)).outcome.accepted
-    for variable, value in zip(stepper.policy.normalization.weights, before, strict=True):
+    for variable, value in zip(stepper.policy.encoder.normalization.weights, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
 
 def test_the_free_log_std_is_moved_too(make_stepper):
     stepper = make_stepper("fixed-std")
     stepper.restart(1)
-    before = stepper.policy.log_std.numpy()
+    before = stepper.policy.action_distribution.log_std.numpy()
     stepper.step(stepper.batch(1))
-    assert np.all(stepper.policy.log_std.numpy() != before)
+    assert np.all(stepper.policy.action_distribution.log_std.numpy() != before)
 
 
 def test_a_larger_trust_region_gives_a_larger_step(kind, make_stepper):
