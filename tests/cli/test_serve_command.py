@@ -71,9 +71,9 @@ def test_without_the_extra_it_is_named(refused, model, monkeypatch):
     original = builtins.__import__
 
     def without(name, *args, **kwargs):
-        if name == "starlette":
-            raise ModuleNotFoundError("No module named 'starlette'", name=name)
+        if name == "uvicorn":
+            raise ModuleNotFoundError("No module named 'uvicorn'", name=name)
         return original(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert 'starlette is not installed: pip install "tf_trpo[serve]"' in refused("serve", model)
+    assert 'uvicorn is not installed: pip install "tf_trpo[serve]"' in refused("serve", model)
