@@ -106,6 +106,7 @@ def test_the_limits_are_those_of_the_server():
         "timeout": f"{defaults.timeout:g} s to arrive",
     }.items():
         assert f"| `--{option}` | {words}" in PAGE
+    assert f"| headers | {_HEADER_BYTES // 1024} KiB |" in PAGE
     assert f"| idle after an answer | {_KEEP_ALIVE_SECONDS} s |" in PAGE
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -36,7 +35,6 @@ _LOOKS = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?:(?P<metadata>(?-i:/metadata))|/metadata)?", re.ASCII | re.IGNORECASE
 )
 _LONGEST_SHOWN = 200
-_WATCH_AFTER_SECONDS = 0.1
 _BODY_NOT_READ = (408, 413, 503)
 """After these statuses the connection is closed, because the rest of the body may still come."""
 _INLINE_BYTES = 16_384
@@ -105,13 +103,23 @@ class RestApi:
             model = self._model(_asked(found))
             if found["method"] != "predict":
                 raise RequestError(400, "the model has no endpoint for this method: it answers :predict")
-            async with asyncio.timeout(self._settings.timeout) as deadline:
-                with _until_gone(receive, deadline):
-                    return await self._predict(model, body)
-        except TimeoutError:
-            raise RequestError(504, f"no answer within {self._settings.timeout:g} s") from None
+            return await self._while_there(receive, self._predict(model, body))
         finally:
             self._in_flight -= 1
+
+    async def _while_there(self, receive: Receive, predicting: Coroutine[Any, Any, bytes]) -> bytes:
+        """Predict, and give the prediction up at the time limit, or if the client goes away: nobody waits for it."""
+        prediction = asyncio.create_task(predicting)
+        # After the body, the next message is that the client has gone.
+        gone = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait((prediction, gone), timeout=self._settings.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not prediction.done():
+                raise RequestError(504, f"no answer within {self._settings.timeout:g} s")
+            return prediction.result()
+        finally:
+            prediction.cancel()
+            gone.cancel()
 
     async def _predict(self, model: SavedModel, body: bytes) -> bytes:
         def understand() -> PredictRequest:
@@ -198,28 +206,6 @@ def _asked(found: re.Match[str]) -> _Asked:
     if len(digits) > len(str(LARGEST_VERSION)) or int(digits) > LARGEST_VERSION:
         raise RequestError(400, f"Failed to convert version: {version[:_LONGEST_SHOWN]} to numeric.")
     return _Asked(name, int(digits))
-
-
-@contextlib.contextmanager
-def _until_gone(receive: Receive, deadline: asyncio.Timeout) -> Iterator[None]:
-    """Let the deadline pass at once if the client goes away, because nobody waits for the answer."""
-    loop = asyncio.get_running_loop()
-    watching: list[asyncio.Task[None]] = []
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if not deadline.expired():
-            deadline.reschedule(loop.time())
-
-    # Most answers are found earlier, and need no further task.
-    later = loop.call_later(_WATCH_AFTER_SECONDS, lambda: watching.append(loop.create_task(watch())))
-    try:
-        yield
-    finally:
-        later.cancel()
-        for task in watching:
-            task.cancel()
 
 
 def _malformed(method: str, path: str) -> RequestError:
