@@ -26,7 +26,7 @@ def model(tmp_path_factory):
         (["--max-connections", "0"], "max_connections must be at least 1"),
         (["--timeout", "0"], "timeout must be positive"),
         (["--timeout", "nan"], "timeout must be positive"),
-        (["--poll-seconds", "inf"], "poll_seconds must be positive and finite"),
+        (["--poll-seconds", "inf"], "poll_seconds must be positive and at most 86400"),
         (["--port", "65536"], "port must lie between 0 and 65535"),
         (["--threads", "-1"], "threads must be at least 0"),
         (["--name", "a/b"], "name must have a character"),

@@ -15,10 +15,8 @@ ROW = {"instances": [[1, 2, 3]]}
 
 
 @pytest.fixture(scope="module")
-def server(gaussian_agent, tmp_path_factory, start_server):
-    folder = tmp_path_factory.mktemp("models") / "policy"
-    gaussian_agent.export(folder)
-    return start_server(folder, "--timeout", SECONDS, "--max-connections", MOST)
+def server(model, start_server):
+    return start_server(model, "--name", "policy", "--timeout", SECONDS, "--max-connections", MOST)
 
 
 @pytest.fixture
@@ -60,9 +58,9 @@ def predict(server, body=b'{"instances": [[1, 2, 3]]}', length=None):
     return head.encode() + body
 
 
-@pytest.mark.parametrize("model", [b"policy", b"nobody"])
-def test_a_body_that_comes_drop_by_drop_is_given_up_and_the_connection_closed(server, connect, model):
-    raw = connect(predict(server, b"{", 1000).replace(b"policy", model))
+@pytest.mark.parametrize("name", [b"policy", b"nobody"])
+def test_a_body_that_comes_drop_by_drop_is_given_up_and_the_connection_closed(server, connect, name):
+    raw = connect(predict(server, b"{", 1000).replace(b"policy", name))
     start = time.monotonic()
     with contextlib.suppress(ConnectionResetError, BrokenPipeError):
         while time.monotonic() < start + 20:

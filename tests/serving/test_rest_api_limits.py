@@ -155,27 +155,6 @@ async def one_that_runs_and_others_that_wait(batcher, endpoint, count):
     return asked
 
 
-@pytest.mark.parametrize("batching", [True, False])
-def test_what_waits_is_what_is_counted(endpoint, batching):
-    """Requests that go away leave the queue at once, however long the call before them takes."""
-
-    async def scenario():
-        batcher = Batcher(1, 100, together=batching)
-        asked = await one_that_runs_and_others_that_wait(batcher, endpoint, 6)
-        counts = [batcher.waiting]
-        for task in asked[:4]:
-            task.cancel()
-        await asyncio.wait(asked[:4])
-        counts.append(batcher.waiting)
-        endpoint.let_go.set()
-        answers = await asyncio.gather(*asked[4:])
-        batcher.close()
-        return counts, [answer["y"].tolist() for answer in answers]
-
-    assert asyncio.run(scenario()) == ([5, 2], [[8.0], [10.0]])
-    assert endpoint.calls == ([[0.0], [4.0, 5.0]] if batching else [[0.0], [4.0], [5.0]])
-
-
 def test_a_group_that_fails_is_asked_again_one_by_one_without_those_who_left(endpoint):
     async def scenario():
         batcher = Batcher(1, 100)

@@ -66,11 +66,6 @@ class Batcher:
         self._queues: dict[Signature, _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def waiting(self) -> int:
-        """Requests whose calls have not begun."""
-        return sum(len(queue.waiting) for queue in self._queues.values())
-
     async def run(self, signature: Signature, inputs: Inputs) -> Outputs:
         """Compute an endpoint's outputs for one request's inputs."""
         queue = self._queues.get(signature)

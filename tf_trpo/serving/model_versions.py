@@ -11,6 +11,8 @@ from pathlib import Path
 
 LARGEST_VERSION = 2**63 - 1
 """int64's, as in TensorFlow Serving: a request cannot name a larger one."""
+# "01" and "1" would be one version with two folders.
+_VERSION = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 def version_folders(model: Path) -> dict[int, Path]:
@@ -19,10 +21,8 @@ def version_folders(model: Path) -> dict[int, Path]:
     Raises:
       OSError: the folder cannot be read.
     """
-    # "01" and "1" would be one version with two folders.
-    named = [entry for entry in model.iterdir() if re.fullmatch(r"0|[1-9][0-9]{0,18}", entry.name) and entry.is_dir()]
-    numbers = sorted(number for entry in named if (number := int(entry.name)) <= LARGEST_VERSION)
-    return {number: model / str(number) for number in numbers}
+    names = [entry.name for entry in model.iterdir() if _VERSION.fullmatch(entry.name) and entry.is_dir()]
+    return {number: model / str(number) for number in sorted(map(int, names)) if number <= LARGEST_VERSION}
 
 
 def add_version(model: Path, write: Callable[[Path], None]) -> Path:

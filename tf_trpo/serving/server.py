@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import resource
 import signal
 import socket
@@ -108,14 +109,10 @@ def _listening(settings: ServerSettings) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             # Linux closes the connection of a client that takes nothing of its answers for so many milliseconds.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _milliseconds(settings.timeout))
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(1000 * settings.timeout))
         listener.bind((settings.host, settings.port))
         listener.listen(_BACKLOG)
     except BaseException:
         listener.close()
         raise
     return listener
-
-
-def _milliseconds(seconds: float) -> int:
-    return min(max(int(1000 * seconds), 1), 2**31 - 1)

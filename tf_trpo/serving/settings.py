@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 
 _LARGEST_PORT = 65_535
+_LONGEST_SECONDS = 86_400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +48,8 @@ class ServerSettings:
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
         for field in ("timeout", "poll_seconds"):
-            if not 0 < getattr(self, field) < math.inf:
-                raise ValueError(f"{field} must be positive and finite, got {getattr(self, field)}")
+            if not 0 < getattr(self, field) <= _LONGEST_SECONDS:
+                raise ValueError(f"{field} must be positive and at most {_LONGEST_SECONDS}, got {getattr(self, field)}")
         if not 0 <= self.port <= _LARGEST_PORT:
             raise ValueError(f"port must lie between 0 and {_LARGEST_PORT}, got {self.port}")
         if self.name is not None and not re.fullmatch(r"[^/:]+", self.name):
