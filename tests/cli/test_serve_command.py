@@ -26,7 +26,7 @@ def model(tmp_path_factory):
         (["--max-connections", "0"], "max_connections must be at least 1"),
         (["--timeout", "0"], "timeout must be positive"),
         (["--timeout", "nan"], "timeout must be positive"),
-        (["--poll-seconds", "inf"], "poll_seconds must be positive and finite"),
+        (["--poll-seconds", "inf"], "poll_seconds must be positive and at most 86400"),
         (["--port", "65536"], "port must lie between 0 and 65535"),
         (["--threads", "-1"], "threads must be at least 0"),
         (["--name", "a/b"], "name must have a character"),
@@ -71,9 +71,9 @@ def test_without_the_extra_it_is_named(refused, model, monkeypatch):
     original = builtins.__import__
 
     def without(name, *args, **kwargs):
-        if name == "starlette":
-            raise ModuleNotFoundError("No module named 'starlette'", name=name)
+        if name == "uvicorn":
+            raise ModuleNotFoundError("No module named 'uvicorn'", name=name)
         return original(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert 'starlette is not installed: pip install "tf_trpo[serve]"' in refused("serve", model)
+    assert 'uvicorn is not installed: pip install "tf_trpo[serve]"' in refused("serve", model)
