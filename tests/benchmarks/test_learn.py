@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import learn as learn_module
+from benchmarks._settings import Experiment
 from benchmarks.learn import Learn
 from benchmarks.runs import read_suite, suite_run, suites
 from benchmarks.tables import CurvePoint, RunResult, read_table
@@ -167,3 +168,29 @@ def test_every_line_of_a_suite_can_be_trained_and_its_seeds_are_those_of_its_tab
         run = suite_run(entry, entry.first_seed, Path("runs"), suite)
         assert run.experiment.flat()["total_steps"] >= 100_000
         assert reported[key] == set(entry.seeds())
+
+
+CLASSIC_CONTROL = {
+    "CartPole-v1/trpo": {"num_steps": 256},
+    "CartPole-v1/vanilla-policy-gradient": {"num_steps": 256},
+    "CartPole-v1/kl-penalty": {"num_steps": 256},
+    "Pendulum-v1/trpo": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "max_kl": 0.03},
+    "Pendulum-v1/natural-policy-gradient": {
+        "num_steps": 128,
+        "gamma": 0.95,
+        "value_epochs": 20,
+        "natural_max_kl": 0.03,
+    },
+    "Pendulum-v1/vanilla-policy-gradient": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20},
+    "Pendulum-v1/kl-penalty": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "target_kl": 0.03},
+}
+
+
+@pytest.mark.parametrize(("run", "differing"), CLASSIC_CONTROL.items())
+def test_the_algorithms_are_compared_as_the_published_results_were(run, differing):
+    (entry,) = read_suite("algorithms", [run])
+    defaults = Experiment(entry.env, {"preset": "none"}).flat()
+    both = {"total_steps": 100_000, "num_envs": 8, "eval_every": 0, "checkpoint_every": 0, "function_preserving": False}
+    both |= {"threads": 1, "algorithm": entry.name}
+    settings = suite_run(entry, 0, Path("runs"), "algorithms").experiment.flat()
+    assert settings == defaults | both | differing
