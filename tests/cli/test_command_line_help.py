@@ -9,7 +9,6 @@ import pytest
 from tf_trpo.cli import COMMANDS, main
 from tf_trpo.cli.preset_files import bundled_presets
 from tf_trpo.cli.settings import TrainSettings
-from tf_trpo.figures import FIGURES
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SLOW_TO_IMPORT = {"tensorflow", "keras", "gymnasium", "tensorflow_probability", "scipy", "matplotlib", "starlette"}
@@ -71,27 +70,9 @@ def test_help_of_serve_and_play_names_their_options(capsys):
     assert all(f"--{option}" in text for option in options)
 
 
-def test_help_of_figures_lists_the_figures(capsys):
-    text = help_of("figures", capsys)
-    assert "--output-dir" in text
-    assert "--only" in text
-    for number, entry in FIGURES.items():
-        assert f"{number}: {entry.summary}" in " ".join(text.replace("│", " ").split())
-
-
-def test_help_of_plot_and_of_what_is_about_suites_names_their_options(capsys):
+def test_help_of_plot_names_its_options(capsys):
     text = help_of("plot", capsys)
-    assert all(option in text for option in ("--metric", "--x", "--suite", "--peers", "--output", "--report"))
-    for command, options in {
-        "learn": ("suite", "seeds", "first-seed", "only", "jobs", "runs-dir", "results-dir"),
-        "results": ("suite", "layout", "into", "results-dir", "peers"),
-        "export": ("suite", "only", "output", "runs-dir", "results-dir"),
-    }.items():
-        with pytest.raises(SystemExit) as exit_info:
-            main(["benchmark", command, "--help"])
-        assert exit_info.value.code == 0
-        text = capsys.readouterr().out
-        assert all(f"--{option}" in text for option in options)
+    assert all(option in text for option in ("--metric", "--x", "--group-by", "--output", "--report"))
 
 
 def test_help_lists_the_commands(capsys):
@@ -106,10 +87,7 @@ def test_an_unknown_command_ends_with_status_2_and_the_commands_there_are():
     result = run_python("-m", "tf_trpo", "trian")
     assert result.returncode == 2
     assert result.stdout == ""
-    assert (
-        result.stderr
-        == "error: no command 'trian'; there are train, evaluate, benchmark, export, serve, play, figures, plot\n"
-    )
+    assert result.stderr == "error: no command 'trian'; there are train, evaluate, export, serve, play, plot\n"
 
 
 def test_without_a_command_the_status_is_2(capsys):

@@ -137,19 +137,6 @@ def values_of_other_commands(rng):
                 ["export", word(rng), "--output", "model"],
                 ["export", "run", "--output", "run/config.json"],
                 ["export", "run", "--output", f"run/config.json/{word(rng)}"],
-                ["figures", "--only", str(rng.randint(50, 10**9))],
-                ["figures", "--only", word(rng, "qxyz")],
-                ["figures", f"--{word(rng)}q"],
-                ["benchmark", word(rng)],
-                ["benchmark", "learn", "--suite", f"{word(rng)}.yaml"],
-                ["benchmark", "learn", f"--seeds={number}"],
-                ["benchmark", "learn", f"--jobs={number}"],
-                ["benchmark", "learn", f"--only={word(rng)}q"],
-                ["benchmark", "update", f"--repeats={number}"],
-                ["benchmark", "update", f"--hidden-sizes={number}"],
-                ["benchmark", "collect", "--envs", word(rng)],
-                ["benchmark", "scaling", f"--fractions={rng.choice(['0', '-1', 'nan', '2', 'x'])}"],
-                ["benchmark", "roofline", f"--samples={number}"],
                 [f"{word(rng)}q"],
             ]
         )
@@ -228,31 +215,6 @@ def presets_that_are_none(rng):
         ]
     )
     return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_bytes(content))
-
-
-def suites_that_are_none(rng):
-    settings = {"preset": "classic_control", "total_steps": 100}
-    name = rng.choice(sorted(DEFAULTS))
-    suite = rng.choice(
-        [
-            {"CartPole-v1": {f"../{word(rng)}": settings}},
-            {f"../{word(rng)}": {"trpo": settings}},
-            {"CartPole-v1": {"..": settings}},
-            {"CartPole-v1": {"trpo": settings | {"allow-import": True}}},
-            {"CartPole-v1": {"trpo": settings | {"resume": "run"}}},
-            {"CartPole-v1": {"trpo": settings | {word(rng) + "q": 1}}},
-            {"CartPole-v1": {"trpo": settings | {name: {"a": 1}}}},
-            {"CartPole-v1": {"trpo": settings | {"preset": word(rng) + "q"}}},
-            {"CartPole-v1": {"trpo": settings | {"gamma": word(rng)}}},
-            {"CartPole-v1": [word(rng)]},
-            [word(rng)],
-            word(rng),
-        ]
-    )
-    return Case(
-        ["benchmark", "learn", "--suite", "mine.yaml"],
-        lambda folder: (folder / "mine.yaml").write_text(yaml.safe_dump(suite)),
-    )
 
 
 def with_config(change, run="run"):
@@ -531,7 +493,6 @@ KINDS = {
     presets_with_unknown_keys: 60,
     presets_with_bad_environments: 100,
     presets_that_are_none: 80,
-    suites_that_are_none: 60,
     configs_with_bad_values: 150,
     configs_of_other_environments: 80,
     configs_that_are_none: 60,

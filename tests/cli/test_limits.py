@@ -50,17 +50,3 @@ def test_the_command_line_has_them(option, refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "must be at most" in refused("train", option, 10**9)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["update", "--num-steps", 10**12],
-        ["roofline", "--hidden-sizes", "8", 10**9],
-        ["scaling", "--samples", 10**12],
-        ["learn", "--seeds", 10**9],
-    ],
-    ids=str,
-)
-def test_so_has_the_benchmark(arguments, refused):
-    assert "must be at most" in refused("benchmark", *arguments)

@@ -12,7 +12,6 @@ import yaml
 import tf_trpo
 from tf_trpo.cli import main
 from tf_trpo.cli.algorithms import SETTINGS as ALGORITHM_SETTINGS
-from tf_trpo.cli.benchmark.suites import read_suite, selected
 from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.preset_files import bundled_presets
 from tf_trpo.cli.presets import NO_PRESET, parse_settings
@@ -129,31 +128,6 @@ def test_a_bundled_preset_is_chosen_by_its_environments_and_sets_what_the_algori
     assert chosen == TrainSettings().flat() | used | {"env": env, "algorithm": algorithm}
     if differences[env]:
         assert parsed("--env", env, "--algorithm", algorithm, "--preset", name) == chosen
-
-
-CLASSIC_CONTROL = {
-    "CartPole-v1/trpo": {"num_steps": 256},
-    "CartPole-v1/vanilla-policy-gradient": {"num_steps": 256},
-    "CartPole-v1/kl-penalty": {"num_steps": 256},
-    "Pendulum-v1/trpo": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "max_kl": 0.03},
-    "Pendulum-v1/natural-policy-gradient": {
-        "num_steps": 128,
-        "gamma": 0.95,
-        "value_epochs": 20,
-        "natural_max_kl": 0.03,
-    },
-    "Pendulum-v1/vanilla-policy-gradient": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20},
-    "Pendulum-v1/kl-penalty": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "target_kl": 0.03},
-}
-
-
-@pytest.mark.parametrize(("run", "differing"), CLASSIC_CONTROL.items())
-def test_the_algorithms_are_compared_as_the_published_results_were(run, differing):
-    (entry,) = selected(read_suite("algorithms"), (run,), "algorithms")
-    both = {"total_steps": 100_000, "num_envs": 8, "eval_every": 0, "checkpoint_every": 0, "function_preserving": False}
-    both |= {"vanilla_optimizer": "adam", "vanilla_learning_rate": 0.01}
-    expected = TrainSettings().flat() | both | differing | {"env": entry.env, "algorithm": entry.name}
-    assert parsed("--env", entry.env, *entry.options) == expected
 
 
 def test_an_environment_that_no_bundled_preset_names_has_the_defaults():

@@ -11,11 +11,9 @@ from tf_trpo.cli.errors import one_line_errors
 COMMANDS = {
     "train": "train an agent and write a run folder",
     "evaluate": "run whole episodes with a trained agent",
-    "benchmark": "measure the speed, or what is learned over seeds",
     "export": "write a model for serving",
     "serve": "answer REST requests for an exported model",
     "play": "drive an environment by an exported model",
-    "figures": "draw the figures of the lecture",
     "plot": "draw learning curves of runs, or report on one",
 }
 

@@ -22,15 +22,10 @@ LARGEST: Mapping[str, int] = {
     "threads": 1024,
     "hidden_sizes": 16_384,
     "value_hidden_sizes": 16_384,
-    "hidden_size": 16_384,
     "cg_iterations": 10_000,
     "max_backtracks": 1000,
     "value_epochs": 10_000,
     "penalty_epochs": 10_000,
-    "repeats": 1000,
-    "iterations": 100_000,
-    "seeds": 10_000,
-    "jobs": 1024,
 }
 """Of each number; of another one, `LARGEST_INTEGER`."""
 LARGEST_INTEGER = 2**31 - 1

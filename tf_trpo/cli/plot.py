@@ -1,4 +1,4 @@
-"""`plot`: learning curves of several runs, or of a suite beside others', or a report of one run."""
+"""`plot`: learning curves of several runs, or a report of one run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.run_groups import RunGroup, group_runs
-from tf_trpo.cli.table_file import read_rows
 
 if TYPE_CHECKING:
+    from tf_trpo.figures.histories import Column, Curve
     from tf_trpo.figures.run_curves import GroupCurve
-    from tf_trpo.results import Column, Curve, Interval
-    from tf_trpo.results.tables import Row
+    from tf_trpo.figures.statistics import Interval
 
 POINTS = 200
 """Of a curve."""
@@ -33,7 +32,7 @@ X_AXES = {
 
 @dataclasses.dataclass(frozen=True)
 class PlotSettings:
-    """Draw learning curves: of runs, a line for each group that differs in its seed only, or of a suite's tables.
+    """Draw learning curves of runs: a line for each group of runs that differ in their seed only.
 
     The band is the 95% bootstrap interval over the runs of a group. --report is about one run instead.
     """
@@ -48,10 +47,6 @@ class PlotSettings:
     """Over the runs of a group: interquartile mean, or mean."""
     group_by: tuple[str, ...] = ()
     """Settings that the runs of a group have in common; by default all that a result depends on, but for the seed."""
-    suite: Path | None = None
-    """Instead of runs: folder of a suite's tables, as benchmark learn writes them; a panel for each environment."""
-    peers: Path | None = None
-    """Beside a suite: folder of others' tables; curves.csv, and figures that they published in published.csv."""
     output: Path = Path("curves.png")
     """The figure: PNG or SVG, by its ending."""
     report: Path | None = None
@@ -62,19 +57,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse options, draw or report, print the file."""
     with one_line_errors():
         settings: PlotSettings = parse(PlotSettings, argv, "plot")
-        print(_plot(settings))
-
-
-def _plot(settings: PlotSettings) -> Path:
-    if settings.suite is not None:
-        runs_only = PlotSettings(run_dirs=())
-        names = ("run_dirs", "metric", "x", "group_by", "report")
-        given = [name for name in names if getattr(settings, name) != getattr(runs_only, name)]
-        if given:
-            raise UsageError(f"{', '.join(given)} cannot be given with suite: they are for folders of runs")
-    elif settings.peers is not None:
-        raise UsageError("peers are drawn beside a suite: name its folder by --suite")
-    return _curves(settings) if settings.report is None else _report(settings, settings.report)
+        print(_curves(settings) if settings.report is None else _report(settings, settings.report))
 
 
 def _curves(settings: PlotSettings) -> Path:
@@ -84,41 +67,21 @@ def _curves(settings: PlotSettings) -> Path:
     from tf_trpo.figures.style import styled, write
 
     with styled():
-        figure = _groups(settings) if settings.suite is None else _suite(settings, settings.suite)
+        figure = _groups(settings)
         with _writing(settings.output):
             write(figure, settings.output)
     return settings.output
 
 
 def _statistic(settings: PlotSettings) -> tuple[Callable[[Column], Interval], str]:
-    from tf_trpo.results import interquartile_mean, mean
+    from tf_trpo.figures.statistics import interquartile_mean, mean
 
     return {"iqm": (interquartile_mean, "interquartile mean"), "mean": (mean, "mean")}[settings.statistic]
 
 
-def _suite(settings: PlotSettings, suite: Path) -> Any:
-    from tf_trpo.figures.suite_panels import Runs, compute, draw
-    from tf_trpo.results import CurvePoint, PublishedResult, RunResult
-
-    ours = Runs(_read(suite / "curves.csv", CurvePoint), _read(suite / "results.csv", RunResult))
-    peers, published = Runs([], []), []
-    if settings.peers is not None:
-        peers = Runs(_read(settings.peers / "curves.csv", CurvePoint), _read(settings.peers / "results.csv", RunResult))
-        published = _read(settings.peers / "published.csv", PublishedResult)
-    statistic, name = _statistic(settings)
-    return draw(compute(ours, peers, published, statistic), name)
-
-
-def _read(path: Path, record: type[Row]) -> list[Row]:
-    rows = read_rows(path, record)
-    if not rows:
-        raise UsageError(f"{path} has no rows")
-    return rows
-
-
 def _groups(settings: PlotSettings) -> Any:
     if not settings.run_dirs:
-        raise UsageError("plot needs the folder of a run, or of several, or that of a suite's tables by --suite")
+        raise UsageError("plot needs the folder of a run, or of several")
     groups = group_runs(settings.run_dirs, settings.group_by)
     from tf_trpo.figures.run_curves import Curves, draw
 
@@ -128,8 +91,8 @@ def _groups(settings: PlotSettings) -> Any:
 
 
 def _curve(group: RunGroup, settings: PlotSettings) -> GroupCurve:
+    from tf_trpo.figures.histories import on_common_steps
     from tf_trpo.figures.run_curves import GroupCurve
-    from tf_trpo.results import on_common_steps
 
     curves = [_curve_of(run, settings) for run in group.runs]
     try:
@@ -141,7 +104,7 @@ def _curve(group: RunGroup, settings: PlotSettings) -> GroupCurve:
 
 
 def _curve_of(run: RunFolder, settings: PlotSettings) -> Curve:
-    from tf_trpo.results import known
+    from tf_trpo.figures.histories import known
 
     column = X_AXES[settings.x][0]
     history = run.read_history([column, settings.metric])

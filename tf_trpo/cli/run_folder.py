@@ -20,7 +20,7 @@ from tf_trpo.serving.metadata import installed_versions
 
 if TYPE_CHECKING:
     import tf_trpo
-    from tf_trpo.results import Column
+    from tf_trpo.figures.histories import Column
 
 _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy", "ai-edge-litert")
 
@@ -123,7 +123,7 @@ class RunFolder:
         Raises:
           UsageError: the file cannot be read, is not whole, or lacks one of them.
         """
-        from tf_trpo.results import read_history
+        from tf_trpo.figures.histories import read_history
 
         try:
             history = read_history(self.history)
