@@ -1,0 +1,64 @@
+"""How a rollout becomes a batch, and how the value function is fitted."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Literal, get_args
+
+ValueTarget = Literal["lambda-return", "reward-to-go"]
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateSettings:
+    """Advantages, and the regression of the value function: lines 5, 6 and 10 of Algorithm 1.
+
+    Raises:
+      ValueError: a setting is outside its range.
+    """
+
+    gamma: float = 0.99
+    """Discount, in [0, 1]."""
+    gae_lambda: float = 0.95
+    """Lambda of the generalised advantage estimates, in [0, 1]."""
+    normalize_advantages: bool = True
+    """Shift and scale advantages to mean 0 and standard deviation 1 over the batch."""
+    advantage_clip: float | None = None
+    """Cut the policy's advantages at this many standard deviations from their mean over the batch, > 0; None: never.
+    Value targets are not cut. The epsilon of the lower bound is the largest advantage that is left."""
+    normalize_rewards: bool = True
+    """Divide rewards by the running standard deviation of the discounted return."""
+    value_target: ValueTarget = "lambda-return"
+    """What the value function is regressed on: A + V, or the discounted rewards of Algorithm 1, line 5."""
+    value_function_first: bool = False
+    """Fit the value function before the policy's step, and take the step's advantages by the fitted function, which
+    has seen the batch: less noise and more bias. By default both use the function that collected."""
+    value_learning_rate: float = 1e-3
+    """Learning rate of Adam, > 0."""
+    value_learning_rate_decay: bool = False
+    """Let the learning rate fall linearly towards 0 within each fit; the next fit begins at the full rate again."""
+    value_epochs: int = 10
+    """Passes of a fit over the batch, >= 0."""
+    value_minibatch_size: int = 128
+    """Samples of a minibatch, >= 1."""
+    chunk_size: int = 32_768
+    """Samples that the update has in memory at once, >= 1; a larger batch gives the same result in chunks, up to
+    rounding."""
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "gae_lambda"):
+            _require(0 <= getattr(self, name) <= 1, name, "in [0, 1]", getattr(self, name))
+        clip, rate = self.advantage_clip, self.value_learning_rate
+        _require(clip is None or 0 < clip < math.inf, "advantage_clip", "positive and finite, or None", clip)
+        _require(self.value_target in get_args(ValueTarget), "value_target", f"one of {get_args(ValueTarget)}", self.value_target)
+        _require(0 < rate < math.inf, "value_learning_rate", "positive and finite", rate)
+        _require(self.value_epochs >= 0, "value_epochs", "zero or positive", self.value_epochs)
+        for name in ("value_minibatch_size", "chunk_size"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        if self.value_function_first and self.value_epochs == 0:
+            raise ValueError("value_function_first needs a fit of the value function: value_epochs of at least 1")
+
+
+def _require(condition: bool, name: str, requirement: str, value: object) -> None:
+    if not condition:
+        raise ValueError(f"{name} must be {requirement}, got {value!r}")
