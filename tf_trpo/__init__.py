@@ -10,7 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tf_trpo import callbacks, environments, estimation, models, numerics, optimizers, rollouts, serving, theory
+    from tf_trpo import (
+        callbacks,
+        distributions,
+        environments,
+        estimation,
+        models,
+        numerics,
+        optimizers,
+        rollouts,
+        serving,
+        theory,
+    )
     from tf_trpo.training import TRPO, load
 
 __version__ = "0.1.0"
@@ -18,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "TRPO",
     "callbacks",
+    "distributions",
     "environments",
     "estimation",
     "load",

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_trpo.models.gaussian import LOG_STD_RANGE
 
 from tf_trpo.models import GaussianPolicy, mlp
-from tf_trpo.models.gaussian import LOG_STD_RANGE
 
 both_kinds_of_std = pytest.mark.parametrize("state_dependent_std", [False, True])
 

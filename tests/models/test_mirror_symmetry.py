@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tf_trpo.models.distributions import diagonal_gaussian
 
 import tf_trpo
 from tf_trpo.estimation import Moments
@@ -18,7 +19,6 @@ from tf_trpo.models import (
     Reflection,
     ValueFunction,
 )
-from tf_trpo.models.distributions import diagonal_gaussian
 from tf_trpo.numerics import gauss_newton_fisher_vector_product
 from tf_trpo.rollouts.actor import LiteActor
 

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_trpo.models.distributions import diagonal_gaussian
 
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
-from tf_trpo.models.distributions import diagonal_gaussian
 from tf_trpo.rollouts import Collector, CompiledActor, LiteActor, make_actor
 
 NUM_ENVS = 8

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_trpo.models.distributions import diagonal_gaussian
 
 from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
-from tf_trpo.models.distributions import diagonal_gaussian
 
 OBSERVATIONS = (3,)
 

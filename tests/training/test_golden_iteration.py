@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, RunningReturnScale, ValueFunction, mlp
+from tf_trpo.distributions import Categorical, Gaussian
+from tf_trpo.models import Encoder, Policy, RunningReturnScale, ValueFunction, mlp
 from tf_trpo.optimizers import TrustRegion
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training import UpdateSettings
@@ -28,12 +29,11 @@ def wave(*shape, phase):
 
 
 def make_policy(kind):
-    network = mlp((SIZE,), (16, 16))
     if kind == "categorical":
-        policy = CategoricalPolicy((SIZE,), 3, network=network)
+        distribution = Categorical(3)
     else:
-        bounds = [-1.0, -1.0], [1.0, 1.0]
-        policy = GaussianPolicy((SIZE,), *bounds, network=network, state_dependent_std=kind == "state-dependent-std")
+        distribution = Gaussian([-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent-std")
+    policy = Policy(Encoder((SIZE,), distribution.num_outputs, network=mlp((SIZE,), (16, 16))), distribution)
     policy.set_weights([_initial(weight, position) for position, weight in enumerate(policy.weights)])
     return policy
 
@@ -47,7 +47,7 @@ def make_rollout(policy, iteration):
     valid = wave(T, B, phase=iteration + 0.1) > -0.9
     ended = wave(T, B, phase=iteration + 0.2) > 0.9
     timeout = wave(T, B, phase=iteration + 0.3) > 0
-    noise = wave(T * B, 3 if isinstance(policy, CategoricalPolicy) else 2, phase=iteration + 0.4)
+    noise = wave(T * B, 3 if isinstance(policy.action_distribution, Categorical) else 2, phase=iteration + 0.4)
     flat = tf.constant(observations[:-1].reshape(T * B, SIZE), tf.float32)
     actions = policy.act(flat, tf.constant(noise, tf.float32)).numpy()
     return Rollout(
@@ -63,7 +63,7 @@ def make_rollout(policy, iteration):
 def three_updates(kind, jit_compile=False, **settings):
     """Metrics of the third update, and a figure of the weights that all three led to."""
     policy = make_policy(kind)
-    value_function = ValueFunction((SIZE,), network=mlp((SIZE,), (16, 16)))
+    value_function = ValueFunction(Encoder((SIZE,), 1, network=mlp((SIZE,), (16, 16)), function_preserving=False))
     value_function.set_weights([_initial(weight, position) for position, weight in enumerate(value_function.weights)])
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(value_function.trainable_variables)

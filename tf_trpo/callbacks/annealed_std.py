@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tf_trpo.models import GaussianPolicy
+from tf_trpo.distributions import Gaussian
 
 
 class AnnealedStd(keras.callbacks.Callback):
@@ -25,7 +25,7 @@ class AnnealedStd(keras.callbacks.Callback):
 
     Raises:
       ValueError: a setting out of range; when training begins, a policy that has no Gaussian's standard deviation
-        or learns it (see `learned_std` of `GaussianPolicy`).
+        or learns it (see `learned_std` of `Gaussian`).
     """
 
     def __init__(self, final_std: float, steps: int) -> None:
@@ -38,8 +38,8 @@ class AnnealedStd(keras.callbacks.Callback):
         self._steps = steps
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        policy = self.model.policy
-        if not isinstance(policy, GaussianPolicy) or policy.learned_std:
+        distribution = self.model.policy.action_distribution
+        if not isinstance(distribution, Gaussian) or distribution.learned_std:
             raise ValueError("only the standard deviation of a Gaussian policy with learned_std=False can be annealed")
         self._set()
 
@@ -49,6 +49,6 @@ class AnnealedStd(keras.callbacks.Callback):
     def _set(self) -> None:
         policy, average = self.model.policy, self.model.policy_average
         progress = min(1.0, int(self.model.env_steps.numpy()) / self._steps)
-        std = policy.initial_std ** (1 - progress) * self._final_std**progress
+        std = policy.action_distribution.initial_std ** (1 - progress) * self._final_std**progress
         for annealed in [policy] if average is None else [policy, average.policy]:
-            annealed.set_std(std)
+            annealed.action_distribution.set_std(std)

@@ -60,7 +60,9 @@ class EpisodeVideo:
     def record(self, agent: Any) -> bytes:
         """A GIF of the first `MOST_FRAMES` frames of an episode."""
         policy = agent.evaluation_policy()
-        act = tf.function(lambda observations: policy.to_environment(policy.act(observations)), autograph=False)
+        act = tf.function(
+            lambda observations: policy.action_distribution.to_environment(policy.act(observations)), autograph=False
+        )
         frames: list[Frame] = []
         with self._open() as environments:
             rate = float(environments.metadata.get("render_fps", 30))

@@ -87,9 +87,8 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
 
     import tf_trpo
     from tf_trpo.environments import EnvironmentFailedError, open_vector_environment
-    from tf_trpo.models import GaussianPolicy
+    from tf_trpo.models import check_fit
     from tf_trpo.training import UpdateSettings
-    from tf_trpo.training.construction import check_fit
 
     env, seed, value = settings.environment.env, settings.run.seed, settings.value
     flat = settings.flat()
@@ -98,10 +97,6 @@ def _agent(settings: TrainSettings) -> tf_trpo.TRPO:
         keras.utils.set_random_seed(seed)
         policy = _policy_arguments(settings.policy)
         agent = tf_trpo.TRPO.for_env(env, **policy, value_hidden_sizes=value.value_hidden_sizes, seed=seed)
-        if not policy["learned_std"] and not isinstance(agent.policy, GaussianPolicy):
-            raise ValueError(f"final_std: {env} has no continuous actions")
-        if policy["clipped_likelihood"] and not isinstance(agent.policy, GaussianPolicy):
-            raise ValueError(f"clipped_likelihood: {env} has no continuous actions")
         if settings.environment.backend == "envpool":  # has other environments than Gymnasium, or is not installed
             with open_vector_environment(env, 1, backend="envpool", seed=seed) as pool:
                 check_fit(agent.policy, pool)

@@ -70,7 +70,7 @@ def _copy(policy: Policy) -> Policy:
     except Exception as error:
         raise ValueError(f"{needs}: {error}") from error
     probes = tf.random.stateless_normal([16, *policy.observation_shape], seed=[0, 0])
-    noise = policy.noise([16], tf.constant([0, 0]))
+    noise = policy.action_distribution.noise([16], tf.constant([0, 0]))
     if not np.array_equal(policy.act(probes, noise), copy.act(probes, noise), equal_nan=True):
         raise ValueError(f"{needs}: the one that it makes acts otherwise")
     return copy

@@ -19,6 +19,7 @@ from tf_trpo.numerics.line_search import (
 )
 from tf_trpo.numerics.linear_recurrence import linear_recurrence
 from tf_trpo.numerics.minibatches import minibatch_rows, minibatches_per_epoch, random_orders
+from tf_trpo.numerics.reflection import Reflection
 from tf_trpo.numerics.trust_region_step import step_length_for_kl
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ConjugateGradientStatus",
     "LineSearchResult",
     "LineSearchStatus",
+    "Reflection",
     "backtracking_line_search",
     "conjugate_gradient",
     "double_backprop_fisher_vector_product",

@@ -131,7 +131,9 @@ class Objective:
             with tf.GradientTape() as tape:
                 tape.watch(theta)
                 new = _float64(self.policy.parameters_at(theta, samples.observations))
-                kl = weighted_mean(self.policy.divergence(_float64(samples.old), new), _float64(samples.weights))
+                kl = weighted_mean(
+                    self.policy.action_distribution.kl(_float64(samples.old), new), _float64(samples.weights)
+                )
                 penalised = self._improvement(new, samples) - coefficient * kl
             return tape.gradient(penalised, theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
@@ -143,7 +145,7 @@ class Objective:
         def on_chunk(samples: _Samples) -> tuple[tf.Tensor, ...]:
             old, weights = _float64(samples.old), _float64(samples.weights)
             new = _float64(self.policy.parameters_at(theta, samples.observations))
-            kl = self.policy.divergence(old, new)
+            kl = self.policy.action_distribution.kl(old, new)
             return PolicyFigures(
                 self._improvement(new, samples),
                 weighted_mean(kl, weights),
@@ -164,12 +166,14 @@ class Objective:
         observations, weights = _subsample(self._samples.observations, self._samples.weights, fraction)
         make_product: Any = double_backprop_fisher_vector_product
         if kind == "gauss-newton":
-            make_product = functools.partial(gauss_newton_fisher_vector_product, metric=self.policy.metric_product)
+            make_product = functools.partial(
+                gauss_newton_fisher_vector_product, metric=self.policy.action_distribution.metric_product
+            )
 
         def product(vector: tf.Tensor) -> tf.Tensor:
             def on_chunk(observations: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
                 parameters = functools.partial(self.policy.parameters_at, observations=observations)
-                return make_product(parameters, self.policy.divergence, self.theta, weights)(vector)
+                return make_product(parameters, self.policy.action_distribution.kl, self.theta, weights)(vector)
 
             nothing = tf.zeros_like(self.theta)
             return reduce_over_chunks(on_chunk, operator.add, nothing, observations, weights, self._chunk_size)
@@ -177,12 +181,13 @@ class Objective:
         return product
 
     def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
-        entropy = self.policy.entropy(parameters)
+        entropy = self.policy.action_distribution.entropy(parameters)
         return None if entropy is None else weighted_mean(entropy, weights)
 
     def _improvement(self, new: tf.Tensor, samples: _Samples) -> tf.Tensor:
         log_prob, old_log_prob = (
-            self.policy.log_prob(parameters, _float64(samples.actions)) for parameters in (new, _float64(samples.old))
+            self.policy.action_distribution.log_prob(parameters, _float64(samples.actions))
+            for parameters in (new, _float64(samples.old))
         )
         return surrogate_improvement(log_prob, old_log_prob, _float64(samples.advantages), _float64(samples.weights))
 

@@ -66,7 +66,7 @@ def _act(
     mapping = [] if weights is None else list(zip(policy.weights, weights, strict=True))
     with keras.StatelessScope(state_mapping=mapping):
         sampled = policy.act(observations, None if deterministic else noise)
-        return {"sampled": sampled, "environment": policy.to_environment(sampled)}
+        return {"sampled": sampled, "environment": policy.action_distribution.to_environment(sampled)}
 
 
 class CompiledActor:
@@ -141,7 +141,7 @@ def _transposed(weight: np.ndarray) -> np.ndarray:
 
 def _converted(policy: Policy, num_envs: int, deterministic: bool) -> bytes:
     """The policy as a LiteRT flatbuffer with inputs observations, noise and the weights."""
-    noise = policy.noise([num_envs], tf.constant([0, 0]))
+    noise = policy.action_distribution.noise([num_envs], tf.constant([0, 0]))
     specs = {"observations": tf.TensorSpec((num_envs, *policy.observation_shape), tf.float32)}
     if not deterministic:
         specs["noise"] = tf.TensorSpec(noise.shape, noise.dtype)

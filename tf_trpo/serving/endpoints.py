@@ -26,18 +26,20 @@ def endpoints(policy: Policy, value_function: ValueFunction, return_scale: Runni
       return_scale: their scale, which the endpoint takes back.
     """
 
+    distribution = policy.action_distribution
+
     def act(observations: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"actions": policy.to_environment(policy.act(observations))}
+        return {"actions": distribution.to_environment(policy.act(observations))}
 
     def act_stochastic(observations: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        noise = policy.noise([tf.shape(observations)[0]], seed)
-        return {"actions": policy.to_environment(policy.act(observations, noise))}
+        noise = distribution.noise([tf.shape(observations)[0]], seed)
+        return {"actions": distribution.to_environment(policy.act(observations, noise))}
 
     def value(observations: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"values": value_function(observations) / return_scale(tf.ones([]))}
 
-    def distribution(observations: tf.Tensor) -> dict[str, tf.Tensor]:
-        return policy.named_parameters(policy.distribution_parameters(observations))
+    def parameters(observations: tf.Tensor) -> dict[str, tf.Tensor]:
+        return distribution.named_parameters(policy.distribution_parameters(observations))
 
     observations = tf.TensorSpec((None, *policy.observation_shape), tf.float32, name="observations")
     seed = tf.TensorSpec((2,), tf.int32, name="seed")
@@ -45,5 +47,5 @@ def endpoints(policy: Policy, value_function: ValueFunction, return_scale: Runni
         "act": Endpoint(act, (observations,)),
         "act_stochastic": Endpoint(act_stochastic, (observations, seed)),
         "value": Endpoint(value, (observations,)),
-        "distribution": Endpoint(distribution, (observations,)),
+        "distribution": Endpoint(parameters, (observations,)),
     }

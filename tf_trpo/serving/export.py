@@ -6,13 +6,12 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, RunningReturnScale, ValueFunction
+from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.serving.endpoints import Endpoint, endpoints
 from tf_trpo.serving.metadata import ModelMetadata, Origin, installed_versions, write_metadata
 from tf_trpo.serving.model_versions import add_version, version_folders
@@ -129,11 +128,11 @@ def _write_saved_model(described: dict[str, Endpoint], tracked: Sequence[keras.l
 
 
 def _metadata(policy: Policy, origin: Origin) -> ModelMetadata:
-    normalization = policy.normalization
+    normalization = policy.encoder.normalization
     return ModelMetadata(
         environment=origin.environment,
         observation_space={"type": "Box", "shape": list(policy.observation_shape), "dtype": "float32"},
-        action_space=_action_space(policy),
+        action_space=policy.action_distribution.describe_actions(),
         observation_statistics=None
         if normalization is None
         else {
@@ -144,13 +143,3 @@ def _metadata(policy: Policy, origin: Origin) -> ModelMetadata:
         evaluation=origin.evaluation,
         versions=installed_versions(_PACKAGES),
     )
-
-
-def _action_space(policy: Policy) -> dict[str, Any] | None:
-    if isinstance(policy, CategoricalPolicy):
-        return {"type": "Discrete", "n": policy.num_outputs, "start": policy.first_action}
-    if isinstance(policy, GaussianPolicy):
-        bounds = {"low": policy.action_low, "high": policy.action_high}
-        finite = {name: [bound if np.isfinite(bound) else None for bound in bounds[name]] for name in bounds}
-        return {"type": "Box", "shape": list(policy.action_shape), **finite}
-    return None

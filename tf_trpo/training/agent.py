@@ -12,17 +12,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_trpo.distributions.tfp import Distribution
 from tf_trpo.environments import VectorBackend, open_vector_environment
+from tf_trpo.environments.mirrors import mirror_of
 from tf_trpo.environments.vector import Environment
 from tf_trpo.files import replaced_at_once
-from tf_trpo.models import MirrorSymmetry, Policy, PolicyAverage, RunningReturnScale, ValueFunction
-from tf_trpo.models.distributions import Distribution
+from tf_trpo.models import (
+    MirrorSymmetry,
+    Policy,
+    PolicyAverage,
+    PolicySettings,
+    RunningReturnScale,
+    ValueFunction,
+    ValueSettings,
+)
+from tf_trpo.models.making import check_fit, make_policy, make_value_function
 from tf_trpo.optimizers import KLPenalty, PolicyOptimizer, TrustRegion
 from tf_trpo.rollouts import Rollout
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.serving.metadata import Origin
 from tf_trpo.training.checkpoints import check_directory, read_checkpoint, write_checkpoint
-from tf_trpo.training.construction import check_fit, make_policy, make_value_function, mirror_of
 from tf_trpo.training.evaluation import Evaluation, evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner, UpdateSettings
@@ -108,7 +117,7 @@ class TRPO(keras.Model):
           initial_std: the Gaussian's standard deviation at the start, > 0, in action units.
           learned_std: let the policy optimizer move it; else it stays, or follows a callback `AnnealedStd`.
           clipped_likelihood: score the Gaussian's actions as the environment sees them, clipped to its bounds: less
-            variance where many lie beyond; see `GaussianPolicy`.
+            variance where many lie beyond; see `Gaussian`.
           normalize_observations: running normalisation inside both models.
           observation_min_std: features that spread less are divided by this, >= 0, and not made to spread by 1.
           mirror: a reflection of the environment that policy and value function respect; True for the one that is
@@ -122,31 +131,22 @@ class TRPO(keras.Model):
           ValueError: a space or an autoreset mode that is not supported, or a setting out of range.
         """
         with open_vector_environment(environment, 1, env_kwargs=env_kwargs) as environments:
-            observation_shape = environments.single_observation_space.shape
-            action_space = environments.single_action_space
-        assert observation_shape is not None, "make_vector_environment gives Box observations"
-        shared: dict[str, Any] = {
-            "activation": activation,
-            "normalize_observations": normalize_observations,
-            "observation_min_std": observation_min_std,
-            "mirror": mirror_of(environment, mirror),
-            "seed": seed,
-        }
-        policy = make_policy(
-            observation_shape,
-            action_space,
-            network=network,
-            hidden_sizes=hidden_sizes,
-            state_dependent_std=state_dependent_std,
+            spaces = environments.single_observation_space, environments.single_action_space
+        settings = PolicySettings(
+            hidden_sizes=tuple(hidden_sizes),
+            activation=activation,
             initial_std=initial_std,
-            learned_std=learned_std,
+            final_std=None if learned_std else initial_std,
+            state_dependent_std=state_dependent_std,
             clipped_likelihood=clipped_likelihood,
+            normalize_observations=normalize_observations,
+            observation_min_std=observation_min_std,
             function_preserving=function_preserving,
-            **shared,
         )
-        value_function = make_value_function(
-            observation_shape, network=value_network, hidden_sizes=value_hidden_sizes, **shared
-        )
+        shared: dict[str, Any] = {"mirror": mirror_of(environment, mirror), "seed": seed}
+        policy = make_policy(settings, *spaces, network=network, **shared)
+        value_settings = ValueSettings(tuple(value_hidden_sizes))
+        value_function = make_value_function(settings, value_settings, spaces[0], network=value_network, **shared)
         agent = cls(policy, value_function, ema_momentum=ema_momentum)
         agent.compile()
         return agent
@@ -389,7 +389,7 @@ class TRPO(keras.Model):
             lambda: average.policy.distribution_parameters(observations),
             lambda: self.policy.distribution_parameters(observations),
         )
-        return self.policy.distribution(parameters)
+        return self.policy.action_distribution.distribution(parameters)
 
     def predict(self, observations: np.ndarray, *, stochastic: bool = False, seed: int = 0) -> np.ndarray:
         """Actions, as the environment takes them, for observations [N, ...].
@@ -408,8 +408,12 @@ class TRPO(keras.Model):
             expected = ", ".join(["N", *map(str, self.policy.observation_shape)])
             raise ValueError(f"observations must be a batch [{expected}], got an array of shape {tuple(inputs.shape)}")
         policy = self.evaluation_policy()
-        noise = policy.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32)) if stochastic else None
-        return policy.to_environment(policy.act(inputs, noise)).numpy()
+        noise = (
+            policy.action_distribution.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32))
+            if stochastic
+            else None
+        )
+        return policy.action_distribution.to_environment(policy.act(inputs, noise)).numpy()
 
     def export(
         self,

@@ -79,7 +79,9 @@ def _episodes(
     finished: list[list[Episode]] = [[] for _ in range(num_envs)]
     chunk = 0
     while any(len(done) < share for done, share in zip(finished, shares, strict=True)):
-        noise = policy.noise([_CHUNK, num_envs], operation_seed(seed, Stream.EVALUATION_ACTIONS, chunk)).numpy()
+        noise = policy.action_distribution.noise(
+            [_CHUNK, num_envs], operation_seed(seed, Stream.EVALUATION_ACTIONS, chunk)
+        ).numpy()
         for done, new in zip(finished, tracker.finished(collector.collect(noise)), strict=True):
             done.extend(new)
         for index in np.flatnonzero(tracker.lengths >= max_episode_steps).tolist():

@@ -26,7 +26,7 @@ from tf_trpo.estimation import (
     weighted_moments,
     winsorize,
 )
-from tf_trpo.models import GaussianPolicy, Policy, PolicyAverage, RunningReturnScale, ValueFunction
+from tf_trpo.models import Policy, PolicyAverage, RunningReturnScale, ValueFunction
 from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import PolicyOptimizer
 from tf_trpo.rollouts import Rollout
@@ -182,14 +182,15 @@ class Learner:
         outcome = self._policy_optimizer.step(self._policy, batch, chunk_size=self._settings.chunk_size)
         metrics = outcome_metrics(outcome) | bound_metrics(batch, outcome, self._settings.gamma)
         parameters = self._map(self._policy.distribution_parameters, batch.observations)
-        if isinstance(self._policy, GaussianPolicy):
-            metrics["train/std"] = weighted_mean(self._policy.std(parameters), batch.weights)
+        distribution = self._policy.action_distribution
+        for name, figure in distribution.figures(parameters).items():
+            metrics[f"train/{name}"] = weighted_mean(figure, batch.weights)
         # Last of all: every figure of this iteration is by the statistics that the policy acted with.
         sound = self._update_normalization(prepared.moments)
         metrics["train/statistics_are_finite"] = sound & prepared.sound
         # 0 but for rounding, clipped observations and the first statistics, if the policy's function is preserved.
         moved = self._map(self._policy.distribution_parameters, batch.observations)
-        metrics["train/normalization_kl"] = weighted_mean(self._policy.divergence(parameters, moved), batch.weights)
+        metrics["train/normalization_kl"] = weighted_mean(distribution.kl(parameters, moved), batch.weights)
         return metrics
 
     def _update_normalization(self, moments: Moments) -> tf.Tensor:

@@ -210,7 +210,9 @@ class TrainingLoop:
 
     def _iterate(self, iteration: int) -> dict[str, float]:
         agent, shape = self._agent, [self._num_steps, self._environments.num_envs]
-        noise = agent.policy.noise(shape, operation_seed(self._seed, Stream.ACTIONS, iteration)).numpy()
+        noise = agent.policy.action_distribution.noise(
+            shape, operation_seed(self._seed, Stream.ACTIONS, iteration)
+        ).numpy()
         # Just before they are used: a callback may have set them, such as one that restores a backup.
         self._actor.update_weights()
         self.rollout = None

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tf_trpo.cli.benchmark.timing import Measured, in_turns, seconds
+from tf_trpo.distributions import Gaussian
 from tf_trpo.estimation import Batch
-from tf_trpo.models import GaussianPolicy, mlp
+from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.optimizers.objective import Objective
 
 OBSERVATION_SIZE, NUM_ACTIONS = 17, 6
@@ -30,13 +31,13 @@ def fisher_against_matrix_products(
     return measured["fisher"], measured["matrix"]
 
 
-def random_policy_and_batch(hidden_sizes: Sequence[int], samples: int) -> tuple[GaussianPolicy, Batch]:
+def random_policy_and_batch(hidden_sizes: Sequence[int], samples: int) -> tuple[Policy, Batch]:
     """A Gaussian policy in HalfCheetah's spaces, and random samples of it."""
     network = mlp((OBSERVATION_SIZE,), hidden_sizes, seed=1)
     bounds = [-1.0] * NUM_ACTIONS, [1.0] * NUM_ACTIONS
-    policy = GaussianPolicy((OBSERVATION_SIZE,), *bounds, network=network, seed=2)
+    policy = Policy(Encoder((OBSERVATION_SIZE,), NUM_ACTIONS, network=network, seed=2), Gaussian(*bounds))
     observations = tf.random.stateless_normal([samples, OBSERVATION_SIZE], [0, 1])
-    actions = policy.act(observations, policy.noise([samples], tf.constant([0, 2])))
+    actions = policy.act(observations, policy.action_distribution.noise([samples], tf.constant([0, 2])))
     advantages = tf.random.stateless_normal([samples], [0, 3])
     return policy, Batch(observations, actions, advantages, tf.fill([samples], 1 / samples))
 

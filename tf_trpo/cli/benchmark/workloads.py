@@ -43,7 +43,7 @@ class Job(NamedTuple):
 def make_agent(job: Job) -> tf_trpo.TRPO:
     """An agent with the job's settings, a trust region as large as sb3-contrib's, and no early end of CG."""
     agent = tf_trpo.TRPO.for_env(job.env, hidden_sizes=job.hidden_sizes, value_hidden_sizes=job.hidden_sizes, seed=0)
-    num_actions = len(getattr(agent.policy, "action_low", [0]))
+    num_actions = len(getattr(agent.policy.action_distribution, "action_low", [0]))
     agent.compile(
         # sb3-contrib's 0.01 is a mean over the action dimensions, ours is joint.
         tf_trpo.optimizers.TrustRegion(0.01 * num_actions, cg_iterations=job.cg_iterations, cg_tolerance=0.0),
@@ -57,7 +57,9 @@ def collect_rollout(agent: tf_trpo.TRPO, job: Job) -> Rollout:
     environments = make_vector_environment(job.env, job.num_envs)
     try:
         collector = Collector(environments, make_actor(agent.policy, job.num_envs), seed=0)
-        return collector.collect(agent.policy.noise([job.num_steps, job.num_envs], tf.constant([0, 0])).numpy())
+        return collector.collect(
+            agent.policy.action_distribution.noise([job.num_steps, job.num_envs], tf.constant([0, 0])).numpy()
+        )
     finally:
         environments.close()
 
@@ -187,7 +189,7 @@ def collect(job: Job, backend: VectorBackend, open_environments: ExitStack) -> C
     def run() -> float:
         start = time.perf_counter()
         actor.update_weights()
-        noise = agent.policy.noise([job.num_steps, job.num_envs], tf.constant([0, 0])).numpy()
+        noise = agent.policy.action_distribution.noise([job.num_steps, job.num_envs], tf.constant([0, 0])).numpy()
         rollout = collector.collect(noise)
         tracker.finished(rollout)
         return float(rollout.valid.sum()) / (time.perf_counter() - start)

@@ -1,49 +1,36 @@
-"""Categorical policy for discrete actions."""
+"""Categorical distribution over discrete actions."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, final
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.models.distributions import Distribution, categorical
-from tf_trpo.models.mirror_symmetry import Reflection
-from tf_trpo.models.policy import Policy
+from tf_trpo.distributions.action_distribution import ActionDistribution
+from tf_trpo.distributions.tfp import Distribution, categorical
+from tf_trpo.numerics import Reflection
 
 
+@final
 @keras.saving.register_keras_serializable(package="tf_trpo")
-class CategoricalPolicy(Policy):
-    """Softmax over n actions; parameters are the logits, D = n.
+class Categorical(ActionDistribution):
+    """Softmax over n actions; outputs and parameters are the logits, D = n.
 
     Args:
-      observation_shape: shape of one observation.
       num_actions: n.
       first_action: the environment's number for action 0 (`start` of its Discrete space).
-      **kwargs: as for `Policy`.
+      **kwargs: of `keras.layers.Layer`.
     """
 
-    def __init__(
-        self, observation_shape: Sequence[int], num_actions: int, *, first_action: int = 0, **kwargs: Any
-    ) -> None:
-        super().__init__(observation_shape, num_actions, **kwargs)
+    def __init__(self, num_actions: int, first_action: int = 0, **kwargs: Any) -> None:
+        super().__init__(num_actions, **kwargs)
         self.first_action = first_action
-        if self.mirror is not None:
-            self.mirror.check_actions([-math.inf] * num_actions, [math.inf] * num_actions)
-            if self.mirror.actions != self.mirror.actions.unsigned():
-                raise ValueError("discrete actions change places in the mirror, and have no sign")
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return categorical(parameters)
-
-    def mirrored_outputs(self, outputs: tf.Tensor, actions: Reflection) -> tf.Tensor:
-        return actions(outputs)
-
-    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"logits": parameters}
 
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """M = diag(p) - p p', in the logits."""
@@ -61,6 +48,25 @@ class CategoricalPolicy(Policy):
 
     def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
         return actions + self.first_action
+
+    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"logits": parameters}
+
+    def mirrored(self, actions: Reflection) -> Reflection:
+        if len(actions.signs) != self.num_outputs:
+            raise ValueError(f"the mirror is one of {len(actions.signs)} actions, not of {self.num_outputs}")
+        if actions != actions.unsigned():
+            raise ValueError("discrete actions change places in the mirror, and have no sign")
+        return actions
+
+    def fits(self, action_space: Any) -> bool:
+        from gymnasium.spaces import Discrete
+
+        numbering = (self.num_outputs, self.first_action)
+        return isinstance(action_space, Discrete) and (action_space.n, action_space.start) == numbering
+
+    def describe_actions(self) -> dict[str, Any]:
+        return {"type": "Discrete", "n": self.num_outputs, "start": self.first_action}
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

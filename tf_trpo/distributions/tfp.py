@@ -11,17 +11,17 @@ Distribution: TypeAlias = tfp.distributions.Distribution
 
 
 def diagonal_gaussian(mean: tf.Tensor, log_std: tf.Tensor) -> Distribution:
-    """Gaussian with independent dimensions: one event of shape [d] for each row of [N, d]."""
+    """Make a Gaussian with independent dimensions: one event of shape [d] for each row of [N, d]."""
     return tfp.distributions.Independent(tfp.distributions.Normal(mean, tf.exp(log_std)), reinterpreted_batch_ndims=1)
 
 
 def categorical(logits: tf.Tensor) -> Distribution:
-    """Categorical over 0 .. n - 1 from logits [N, n]."""
+    """Make a categorical distribution over 0 .. n - 1 from logits [N, n]."""
     return tfp.distributions.Categorical(logits=logits)
 
 
 def kl_divergence(p: Distribution, q: Distribution) -> tf.Tensor:
-    """KL(p || q) in nats, one value for each event: analytic, and joint over the event's dimensions.
+    """Compute KL(p || q) in nats, one value for each event: analytic, and joint over the event's dimensions.
 
     Raises:
       NotImplementedError: no KL is registered for the pair of distributions.

@@ -1,0 +1,116 @@
+"""The action distribution of a policy: how the encoder's outputs become actions, probabilities and a KL."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_trpo.distributions.tfp import Distribution, kl_divergence
+from tf_trpo.numerics import Reflection, hessian_product_at_minimum
+
+
+class ActionDistribution(keras.layers.Layer, abc.ABC):
+    """A family of distributions over actions, and everything that a policy needs to know of actions.
+
+    A subclass defines `distribution`. Any TFP distribution will do if its KL is registered and can be differentiated
+    twice at its minimum (the KL of Laplace cannot: it has an absolute value there). The other methods have defaults
+    that hold for every distribution; a subclass overrides them with closed forms of its own.
+
+    Weights that do not depend on the observation, such as a Gaussian's free standard deviations, belong to this layer.
+
+    Args:
+      num_outputs: numbers that the encoder computes for each observation.
+      **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, num_outputs: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_outputs = num_outputs
+        self.built = True
+
+    def parameters(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Turn the encoder's outputs [N, num_outputs] into the distribution's parameters [N, D]; here, the same."""
+        return outputs
+
+    @abc.abstractmethod
+    def distribution(self, parameters: tf.Tensor) -> Distribution:
+        """Make the TFP distribution over actions, batch shape [N], from parameters [N, D] of any float type."""
+
+    def log_prob(self, parameters: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        """Compute the log-probability, or log-density, of each action [N, ...]; the surrogate's ratios use it. [N]."""
+        return self.distribution(parameters).log_prob(actions)
+
+    def kl(self, parameters: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        """Compute the joint KL(parameters || other) for each sample [N], in nats."""
+        return kl_divergence(self.distribution(parameters), self.distribution(other))
+
+    def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        """Compute M u [N, D] for each sample, M the Fisher matrix [D, D] of its distribution in its parameters [N, D].
+
+        Here by automatic differentiation of the KL; a closed form saves the time to trace and compile that.
+        """
+        return hessian_product_at_minimum(self.kl, parameters, vectors)
+
+    def entropy(self, parameters: tf.Tensor) -> tf.Tensor | None:
+        """Compute the entropy for each sample [N], in nats; None if TFP has no closed form for the distribution."""
+        try:
+            return self.distribution(parameters).entropy()
+        except NotImplementedError:
+            return None
+
+    def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+        """Draw noise [*shape, ...] that `sample` turns into actions: here, seeds; `sample` uses the first for all.
+
+        Args:
+          shape: leading dimensions.
+          seed: int32 [2].
+        """
+        limit = tf.int32.max
+        return tf.random.stateless_uniform([*shape, 2], seed, minval=0, maxval=limit, dtype=tf.int32)
+
+    def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Compute actions [N, ...], a deterministic function of parameters [N, D] and noise [N, ...]."""
+        return self.distribution(parameters).sample(seed=noise[0])
+
+    def mode(self, parameters: tf.Tensor) -> tf.Tensor:
+        """Compute the most likely actions [N, ...]."""
+        return self.distribution(parameters).mode()
+
+    def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
+        """Turn sampled actions into the actions that the environment is given; here, the same."""
+        return actions
+
+    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Name parts of the parameters [N, D] for an exported model; here, all are "parameters"."""
+        return {"parameters": parameters}
+
+    def figures(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Compute figures for the logs by name, one value for each sample [N]; here, none."""
+        return {}
+
+    def mirrored(self, actions: Reflection) -> Reflection:
+        """Give the reflection of the outputs that makes the mirror image of the distribution.
+
+        Args:
+          actions: the reflection of an action.
+
+        Raises:
+          ValueError: the actions have no such reflection.
+          NotImplementedError: the class does not define it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define mirrored(actions) to have a mirror")
+
+    def fits(self, action_space: Any) -> bool:
+        """Say whether the actions are those of a Gymnasium space; here, of any."""
+        return True
+
+    def describe_actions(self) -> dict[str, Any] | None:
+        """Describe the action space for an exported model's metadata, as JSON holds it; here, None."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_outputs": self.num_outputs}
