@@ -1,6 +1,5 @@
-"""Keras callbacks: schedules, progress, TensorBoard and films of episodes, CSV, checkpoints, evaluation."""
+"""Keras callbacks: progress, TensorBoard and films of episodes, CSV, checkpoints, evaluation."""
 
-from tf_trpo.callbacks.annealed_std import AnnealedStd
 from tf_trpo.callbacks.checkpoint import Checkpoint
 from tf_trpo.callbacks.episode_video import EpisodeVideo
 from tf_trpo.callbacks.evaluation import Evaluate
@@ -11,7 +10,6 @@ from tf_trpo.callbacks.stop_on_signal import StopOnSignal
 from tf_trpo.callbacks.tensorboard import TensorBoard
 
 __all__ = [
-    "AnnealedStd",
     "Checkpoint",
     "EpisodeVideo",
     "Evaluate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import keras
 
@@ -11,17 +12,17 @@ from tf_trpo.callbacks.every_steps import EverySteps
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes DIRECTORY/steps-N every so many environment steps, and when training ends or fails; keeps the newest.
+    """Writes DIRECTORY/steps-N.ckpt every so many environment steps, and when training ends or fails.
 
-    `TRPO.fit(resume_from=DIRECTORY)` goes on from there. Put it last: what other callbacks do at an epoch's
-    end is in the checkpoint then. A folder with checkpoints of more steps than the agent has is another fit's:
-    training does not begin then.
+    `TRPO.fit(resume_from=DIRECTORY)` continues from the newest one. Put this callback last: what other callbacks do at
+    an epoch's end is in the checkpoint then. A folder with checkpoints of more steps than the agent has is another
+    fit's: training does not begin then.
 
     Args:
-      directory: folder of the checkpoints; made when missing.
+      directory: folder of the checkpoints; made if it is missing.
       every_steps: environment steps between two of them, >= 1; None for the end, or a failure, only.
       keep: how many to keep, >= 1.
-      at_start: write one before the first iteration too, so that there is always one to go on from.
+      at_start: write one before the first iteration too, so that there is always one to continue from.
     """
 
     def __init__(
@@ -30,14 +31,14 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
-        self._directory = directory
+        self._directory = Path(directory)
         self._every_steps = None if every_steps is None else EverySteps(every_steps)
         self._keep = keep
         self._at_start = at_start
         self._last = -1
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        self.model.check_checkpoints(self._directory)
+        self.params["trainer"].check_directory(self._directory)
         if self._every_steps is not None:
             self._every_steps.start(int(self.model.env_steps.numpy()))
         self._last = -1
@@ -57,6 +58,6 @@ class Checkpoint(keras.callbacks.Callback):
         self.on_train_end()
 
     def _save(self) -> None:
-        self.model.save_checkpoint(self._directory, keep=self._keep)
+        self.params["trainer"].save_checkpoint(self._directory, keep=self._keep)
         # Not before: a write that failed is tried again when training fails.
         self._last = int(self.model.env_steps.numpy())

@@ -8,7 +8,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.image import metadata
@@ -59,10 +58,6 @@ class EpisodeVideo:
 
     def record(self, agent: Any) -> bytes:
         """A GIF of the first `MOST_FRAMES` frames of an episode."""
-        policy = agent.evaluation_policy()
-        act = tf.function(
-            lambda observations: policy.action_distribution.to_environment(policy.act(observations)), autograph=False
-        )
         frames: list[Frame] = []
         with self._open() as environments:
             rate = float(environments.metadata.get("render_fps", 30))
@@ -72,8 +67,7 @@ class EpisodeVideo:
             while not ended and len(frames) < MOST_FRAMES:
                 if steps % stride == 0:
                     frames.append(_rendered(environments))
-                actions = act(tf.constant(observations, tf.float32)).numpy()
-                observations, _, terminated, truncated, _ = environments.step(actions)
+                observations, _, terminated, truncated, _ = environments.step(agent.predict(observations))
                 ended, steps = bool(terminated[0] or truncated[0]), steps + 1
         return encode_gif(frames, milliseconds=stride * 1000 / rate)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +13,8 @@ from tf_trpo.callbacks.every_steps import EverySteps
 class Evaluate(keras.callbacks.Callback):
     """Evaluates the agent every so many environment steps and adds the result to the logs.
 
-    The logs carry eval/mean_reward and eval/mean_ep_length at every iteration: NaN where there was no
-    evaluation. Put it before the callbacks that are to see them.
+    The logs have eval/mean_reward and eval/mean_ep_length in the iterations with an evaluation only. Put this callback
+    before the callbacks that need them.
 
     Args:
       environment: as for `TRPO.evaluate`.
@@ -33,10 +32,6 @@ class Evaluate(keras.callbacks.Callback):
         self._every_steps.start(int(self.model.env_steps.numpy()))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        mean_reward = mean_length = math.nan
-        if self._every_steps.reached(int(self.model.env_steps.numpy())):
+        if self._every_steps.reached(int(self.model.env_steps.numpy())) and logs is not None:
             result = self.model.evaluate(self._environment, **self._kwargs)
-            mean_reward, mean_length = result["mean_return"], result["mean_length"]
-        if logs is not None:
-            logs["eval/mean_reward"] = mean_reward
-            logs["eval/mean_ep_length"] = mean_length
+            logs |= {"eval/mean_reward": result["mean_return"], "eval/mean_ep_length": result["mean_length"]}

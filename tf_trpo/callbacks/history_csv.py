@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +11,19 @@ from typing import TextIO
 
 import keras
 
+from tf_trpo.files import write_whole
+
 
 class HistoryCSV(keras.callbacks.Callback):
-    """Writes one row an iteration, at once, with the figures of the first iteration as columns.
+    """Writes one row an iteration, at once; the cell of a figure that an iteration does not have is empty.
 
-    The stock CSVLogger adds a val_ column for each of them, which no agent ever fills.
+    A figure that first appears in a later iteration becomes another column: the file is then replaced as a whole. The
+    stock CSVLogger adds a val_ column for each figure, which no agent ever fills, and drops figures that appear later.
 
     Args:
-      path: the file, written anew.
-      append: go on with a file that is there, after the rows of iterations that the agent has done; those
-        of later ones, which a resumed training repeats, are left out.
+      path: the file; an old one is replaced.
+      append: continue an old file after the rows of iterations that the agent has done; rows of later iterations, which
+        a resumed training repeats, are left out.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
@@ -27,41 +31,44 @@ class HistoryCSV(keras.callbacks.Callback):
         self._path = Path(path)
         self._append = append
         self._file: TextIO | None = None
-        self._writer: csv.DictWriter[str] | None = None
+        self._columns: list[str] = []
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        done = self._rows_until(int(self.model.iterations.numpy())) if self._append else []
-        aside = self._path.with_name(f"{self._path.name}.partial")
-        self._file = open(aside, "w", newline="", encoding="utf-8")  # noqa: SIM115
-        self._writer = None
-        for row in done:
-            self._write(row)
-        # Until here, the old file was whole; the open one follows its new name.
-        aside.replace(self._path)
+        done = self._rows() if self._append else []
+        self._begin([row for row in done if float(row["time/iterations"]) <= int(self.model.iterations.numpy())])
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._write(dict(logs or {}))
+        row = dict(logs or {})
+        if row.keys() <= set(self._columns):
+            assert self._file is not None
+            csv.DictWriter(self._file, self._columns).writerow(row)
+            self._file.flush()
+        else:
+            self._begin([*self._rows(), row])
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         self.release()
-
-    def _rows_until(self, iteration: int) -> list[dict[str, str]]:
-        if not self._path.exists():
-            return []
-        with open(self._path, newline="", encoding="utf-8") as file:
-            # A process that was killed may have left half a row.
-            whole = [row for row in csv.DictReader(file) if None not in row.values()]
-        return [row for row in whole if float(row["time/iterations"]) <= iteration]
-
-    def _write(self, figures: Mapping[str, object]) -> None:
-        assert self._file is not None
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, list(figures), extrasaction="ignore")
-            self._writer.writeheader()
-        self._writer.writerow(figures)
-        self._file.flush()
 
     def release(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+    def _rows(self) -> list[dict[str, str]]:
+        if not self._path.exists():
+            return []
+        with open(self._path, newline="", encoding="utf-8") as file:
+            # A process that was killed may have left half a row.
+            return [row for row in csv.DictReader(file) if None not in row.values()]
+
+    def _begin(self, rows: list[dict[str, str]] | list[dict[str, object]]) -> None:
+        """Replace the file by one of these rows, and keep it open for the next ones."""
+        self.release()
+        self._columns = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO(newline="")
+        if rows:
+            writer = csv.DictWriter(text, self._columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        write_whole(self._path, text.getvalue())
+        self._file = open(self._path, "a", newline="", encoding="utf-8")  # noqa: SIM115

@@ -23,6 +23,13 @@ _FIGURES = {
     "train/explained_variance": "explained variance",
     "time/fps": "steps per second",
 }
+_LINE = {
+    "rollout/ep_rew_mean": ("return", ".1f"),
+    "rollout/ep_len_mean": ("length", ".0f"),
+    "train/kl_divergence_loss": ("kl", ".4f"),
+    "train/explained_variance": ("explained variance", ".2f"),
+}
+"""Figures of a plain line, with their labels and formats."""
 
 
 class Progress(keras.callbacks.Callback):
@@ -86,11 +93,10 @@ class Progress(keras.callbacks.Callback):
     def _print_line(self, logs: Mapping[str, float]) -> None:
         self._last_line = time.monotonic()
         left = self._bar.tasks[-1].time_remaining
+        figures = [f"{label} {logs[name]:{form}}" for name, (label, form) in _LINE.items() if name in logs]
         self._console.print(
             f"steps {logs['time/total_timesteps']:.0f}/{self.params['total_steps']}  "
-            f"return {logs['rollout/ep_rew_mean']:.1f}  "
-            f"length {logs['rollout/ep_len_mean']:.0f}  kl {logs['train/kl_divergence_loss']:.4f}  "
-            f"explained variance {logs['train/explained_variance']:.2f}  {logs['time/fps']:.0f} steps/s"
+            + "  ".join([*figures, f"{logs['time/fps']:.0f} steps/s"])
             + ("" if left is None else f"  {datetime.timedelta(seconds=left)} left"),
             highlight=False,
             soft_wrap=True,

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -106,8 +107,9 @@ class TensorBoard(keras.callbacks.Callback):
             for name, model in (("policy", self.model.policy), ("value_function", self.model.value_function))
             for position, variable in enumerate(model.trainable_variables)
         }
-        if self.model.rollout is not None:
-            actions = self.model.rollout.actions[self.model.rollout.valid]
+        rollout = self.params["trainer"].rollout
+        if rollout is not None:
+            actions = rollout.actions[rollout.valid]
             named |= {f"actions/{place}": column for place, column in enumerate(actions.reshape(len(actions), -1).T)}
         return [histogram_pb(name, values) for name, values in named.items() if np.isfinite(values).all()]
 
@@ -136,10 +138,15 @@ def _scalars(figures: Mapping[str, float]) -> list[summary_pb2.Summary]:
 
 def _compiled_with(agent: keras.Model) -> Settings:
     """What an agent was compiled with, as far as it is numbers, bools and words."""
-    optimizer = agent.policy_optimizer
-    every = {**dataclasses.asdict(agent.settings), **optimizer.get_config()}
+    every = {**dataclasses.asdict(agent.update_settings), **_leaves(agent.policy_optimizer.get_config())}
     plain = {name: value for name, value in every.items() if isinstance(value, bool | int | float | str | None)}
-    return {"policy_optimizer": type(optimizer).__name__, **plain}
+    return {"policy_optimizer": type(agent.policy_optimizer).__name__, **plain}
+
+
+def _leaves(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of nested parts by their own names."""
+    nested = [_leaves(value) if isinstance(value, dict) else {name: value} for name, value in settings.items()]
+    return {name: value for part in nested for name, value in part.items()}
 
 
 def _policy_graph(policy: keras.Model) -> tf.Graph:

@@ -4,9 +4,11 @@ from tf_trpo.environments.failures import EnvironmentFailedError, InvalidStepErr
 from tf_trpo.environments.mirrors import known_mirror
 from tf_trpo.environments.vector import (
     VectorBackend,
+    can_replay,
     can_reset_some,
     make_vector_environment,
     open_vector_environment,
+    replay_episodes,
     reset_some,
 )
 
@@ -14,9 +16,11 @@ __all__ = [
     "EnvironmentFailedError",
     "InvalidStepError",
     "VectorBackend",
+    "can_replay",
     "can_reset_some",
     "known_mirror",
     "make_vector_environment",
     "open_vector_environment",
+    "replay_episodes",
     "reset_some",
 ]

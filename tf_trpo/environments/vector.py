@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.wrappers.vector import FlattenObservation
 
+from tf_trpo.environments.episodes import REPLAY, SeededEpisodes
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.processes import GuardedAsyncVectorEnv
 from tf_trpo.environments.sync import BareSyncVectorEnv
@@ -86,11 +87,34 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
 
 
 def unflattened(environments: VectorEnv) -> VectorEnv:
-    """Without what `make_vector_environment` puts around: any other wrapper may have a state of its own."""
+    """Give the vector environment below the wrapper that `make_vector_environment` adds."""
     while type(environments) is FlattenObservation:
         assert isinstance(environments, VectorWrapper)
         environments = environments.env
     return environments
+
+
+def can_replay(environments: VectorEnv) -> bool:
+    """Tell whether episodes are seeded each and can be played again: those of the backends "sync" and "async"."""
+    return isinstance(unflattened(environments), BareSyncVectorEnv | GuardedAsyncVectorEnv)
+
+
+def replay_episodes(
+    environments: VectorEnv, seeds: list[int], episodes: Sequence[tuple[int, Sequence[Any] | np.ndarray]]
+) -> np.ndarray:
+    """Play the present episode of every environment again.
+
+    Args:
+      environments: B environments for which `can_replay`.
+      seeds: B seeds, with which the environments were reset first.
+      episodes: for each environment the number of its present episode and the actions [L, ...] taken in it.
+
+    Returns:
+      The observations [B, ...] after the last actions. An environment whose episode ended with the last action begins
+      the next episode at its next step.
+    """
+    observations, _ = environments.reset(seed=list(seeds), options={REPLAY: list(episodes)})
+    return np.asarray(observations)
 
 
 def can_reset_some(environments: VectorEnv) -> bool:
@@ -135,13 +159,18 @@ def _make_gymnasium(
     in_processes = functools.partial(GuardedAsyncVectorEnv, timeout=timeout)
     makers: dict[str, Callable[..., VectorEnv]] = {"sync": BareSyncVectorEnv, "async": in_processes}
     make = makers[_checked_backend(backend)]
+    makers = [functools.partial(_make_seeded, environment, index) for index in range(num_envs)]
     # The collector copies each observation into the rollout, so the vector need not.
     try:
-        return make([environment] * num_envs, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return make(makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
     except (ValueError, ImportError, gym.error.Error, EnvironmentFailedError):
         raise
     except (Exception, SystemExit) as error:
         raise EnvironmentFailedError(f"the environment cannot be made: {described(error)}") from error
+
+
+def _make_seeded(make: Callable[[], gym.Env], index: int) -> gym.Env:
+    return SeededEpisodes(make(), index)
 
 
 def _checked_backend(backend: str) -> str:

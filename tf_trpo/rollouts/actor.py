@@ -32,8 +32,8 @@ class Actions(NamedTuple):
 class Actor(Protocol):
     """A policy for a fixed number of environments."""
 
-    def update_weights(self) -> None:
-        """Act by the policy's present weights from now on."""
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Act by these weights from now on; they are in the order of `policy.weights`."""
 
     def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
         """Actions for float32 observations [B, ...] and noise [B, ...] (not used by a mode)."""
@@ -59,11 +59,11 @@ def _act(
     policy: Policy,
     deterministic: bool,
     observations: tf.Tensor,
-    noise: tf.Tensor,
-    weights: Sequence[tf.Tensor] | None = None,
+    noise: tf.Tensor | None,
+    weights: Sequence[tf.Tensor],
 ) -> dict[str, tf.Tensor]:
-    """What both actors run: `Policy.act`, by the given weights in place of the policy's own."""
-    mapping = [] if weights is None else list(zip(policy.weights, weights, strict=True))
+    """Run `Policy.act` with the given weights in place of the policy's own."""
+    mapping = list(zip(policy.weights, weights, strict=True))
     with keras.StatelessScope(state_mapping=mapping):
         sampled = policy.act(observations, None if deterministic else noise)
         return {"sampled": sampled, "environment": policy.action_distribution.to_environment(sampled)}
@@ -74,14 +74,16 @@ class CompiledActor:
 
     def __init__(self, policy: Policy, *, deterministic: bool = False) -> None:
         self._function = tf.function(
-            lambda observations, noise: _act(policy, deterministic, observations, noise), autograph=False
+            lambda observations, noise, weights: _act(policy, deterministic, observations, noise, weights),
+            autograph=False,
         )
+        self._weights = [tf.convert_to_tensor(weight) for weight in policy.weights]
 
-    def update_weights(self) -> None:
-        """Nothing to do: the function reads the policy's variables."""
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        self._weights = [tf.convert_to_tensor(weight) for weight in weights]
 
     def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
-        actions = self._function(tf.convert_to_tensor(observations), tf.convert_to_tensor(noise))
+        actions = self._function(tf.convert_to_tensor(observations), tf.convert_to_tensor(noise), self._weights)
         return Actions(actions["sampled"].numpy(), actions["environment"].numpy())
 
 
@@ -96,7 +98,6 @@ class LiteActor:
     def __init__(self, policy: Policy, num_envs: int, *, deterministic: bool = False) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        self._policy = policy
         self._interpreter = Interpreter(
             model_content=_converted(policy, num_envs, deterministic),
             num_threads=1,
@@ -110,13 +111,15 @@ class LiteActor:
         outputs = {name: details["index"] for name, details in runner.get_output_details().items()}
         del runner
         self._observations, self._noise = inputs.get("observations"), inputs.get("noise")
-        self._weights = {inputs[name]: variable for name, variable in _named_weights(policy).items() if name in inputs}
+        # A weight that the converted function does not use is no input.
+        self._weights = [inputs.get(_weight_name(position)) for position in range(len(policy.weights))]
         self._sampled, self._environment = outputs["sampled"], outputs["environment"]
-        self.update_weights()
+        self.set_weights([weight.numpy() for weight in policy.weights])
 
-    def update_weights(self) -> None:
-        for index, variable in self._weights.items():
-            self._interpreter.set_tensor(index, _transposed(variable.numpy()))
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        for index, weight in zip(self._weights, weights, strict=True):
+            if index is not None:
+                self._interpreter.set_tensor(index, _transposed(weight))
 
     def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
         interpreter = self._interpreter
@@ -127,8 +130,8 @@ class LiteActor:
         return Actions(interpreter.get_tensor(self._sampled), interpreter.get_tensor(self._environment))
 
 
-def _named_weights(policy: Policy) -> dict[str, keras.Variable]:
-    return {f"weight_{position}": variable for position, variable in enumerate(policy.weights)}
+def _weight_name(position: int) -> str:
+    return f"weight_{position}"
 
 
 def _transposed(weight: np.ndarray) -> np.ndarray:
@@ -145,12 +148,12 @@ def _converted(policy: Policy, num_envs: int, deterministic: bool) -> bytes:
     specs = {"observations": tf.TensorSpec((num_envs, *policy.observation_shape), tf.float32)}
     if not deterministic:
         specs["noise"] = tf.TensorSpec(noise.shape, noise.dtype)
-    weights = _named_weights(policy)
-    for name, variable in weights.items():
-        specs[name] = tf.TensorSpec(_transposed(variable.numpy()).shape, variable.dtype)
+    names = [_weight_name(position) for position in range(len(policy.weights))]
+    for name, weight in zip(names, policy.weights, strict=True):
+        specs[name] = tf.TensorSpec(_transposed(weight.numpy()).shape, weight.dtype)
 
     def act(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        values = [tf.transpose(inputs[name]) if inputs[name].shape.rank == 2 else inputs[name] for name in weights]
+        values = [tf.transpose(inputs[name]) if inputs[name].shape.rank == 2 else inputs[name] for name in names]
         return _act(policy, deterministic, inputs["observations"], inputs.get("noise"), values)
 
     concrete = tf.function(act, autograph=False).get_concrete_function(**specs)

@@ -1,10 +1,42 @@
-"""Agents: a policy, a value function and a policy optimizer that learn together."""
+"""Training: an agent, the loop that trains it, and what keeps the agent on disk."""
 
-from tf_trpo.training.agent import TRPO
-from tf_trpo.training.checkpoints import CheckpointError
-from tf_trpo.training.faults import TrainingFailedError
-from tf_trpo.training.learner import UpdateSettings
-from tf_trpo.training.learning_rates import LinearDecayRestarts
-from tf_trpo.training.loading import load
+from __future__ import annotations
 
-__all__ = ["TRPO", "CheckpointError", "LinearDecayRestarts", "TrainingFailedError", "UpdateSettings", "load"]
+from typing import TYPE_CHECKING
+
+from tf_trpo.lazy import exports
+
+if TYPE_CHECKING:
+    from tf_trpo.training.agent import Agent
+    from tf_trpo.training.checkpoint import CheckpointError
+    from tf_trpo.training.faults import TrainingFailedError
+    from tf_trpo.training.learner import Learner
+    from tf_trpo.training.loading import load
+    from tf_trpo.training.settings import UpdateSettings
+    from tf_trpo.training.trainer import Trainer
+    from tf_trpo.training.trpo import TRPO
+
+__all__ = [
+    "TRPO",
+    "Agent",
+    "CheckpointError",
+    "Learner",
+    "Trainer",
+    "TrainingFailedError",
+    "UpdateSettings",
+    "load",
+]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "TRPO": "trpo",
+        "Agent": "agent",
+        "CheckpointError": "checkpoint",
+        "Learner": "learner",
+        "Trainer": "trainer",
+        "TrainingFailedError": "faults",
+        "UpdateSettings": "settings",
+        "load": "loading",
+    },
+)

@@ -10,15 +10,7 @@ from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.models import Policy
-from tf_trpo.rollouts import (
-    Collector,
-    Episode,
-    EpisodeTracker,
-    Stream,
-    environment_seeds,
-    make_actor,
-    operation_seed,
-)
+from tf_trpo.rollouts import Episode, EpisodeTracker, LocalSource, Stream, make_actor, operation_seed
 
 _CHUNK = 128
 """Steps between two looks at which episodes have ended."""
@@ -73,16 +65,15 @@ def _episodes(
     num_envs = environments.num_envs
     shares = [len(share) for share in np.array_split(np.arange(episodes), num_envs)]
     actor = make_actor(policy, num_envs, deterministic=not stochastic)
-    env_seeds = environment_seeds(seed, Stream.EVALUATION_ENVIRONMENTS, num_envs)
-    collector = Collector(environments, actor, seed=env_seeds)
+    source = LocalSource(environments, actor, seed=seed, stream=Stream.EVALUATION_ENVIRONMENTS)
+    weights = [weight.numpy() for weight in policy.weights]
     tracker = EpisodeTracker(num_envs)
     finished: list[list[Episode]] = [[] for _ in range(num_envs)]
     chunk = 0
     while any(len(done) < share for done, share in zip(finished, shares, strict=True)):
-        noise = policy.action_distribution.noise(
-            [_CHUNK, num_envs], operation_seed(seed, Stream.EVALUATION_ACTIONS, chunk)
-        ).numpy()
-        for done, new in zip(finished, tracker.finished(collector.collect(noise)), strict=True):
+        seeds = operation_seed(seed, Stream.EVALUATION_ACTIONS, chunk)
+        noise = policy.action_distribution.noise([_CHUNK, num_envs], seeds).numpy()
+        for done, new in zip(finished, tracker.finished(source.collect(weights, noise)), strict=True):
             done.extend(new)
         for index in np.flatnonzero(tracker.lengths >= max_episode_steps).tolist():
             cut = tracker.cut(index)

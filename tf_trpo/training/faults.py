@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
+from tf_trpo.training.results import UpdateResult
 
 _logger = logging.getLogger(__name__)
 
 
 class TrainingFailedError(RuntimeError):
-    """Training cannot go on; the message names the cause, and the agent is as its last sound update left it."""
+    """Training cannot continue; the message names the cause, and the agent is as its last sound update left it."""
 
 
 class FaultLog:
@@ -26,7 +27,7 @@ class FaultLog:
 
     Attributes:
       total: faults so far.
-      in_a_row: those since something went well.
+      in_a_row: faults since the last iteration without one.
     """
 
     def __init__(self, limit: int) -> None:
@@ -42,7 +43,7 @@ class FaultLog:
 
         Args:
           causes: in words.
-          iteration: in which it was.
+          iteration: number of the iteration.
           steps: environment steps that were learned from until then.
         """
         if not causes:
@@ -54,32 +55,37 @@ class FaultLog:
         _logger.warning("fault %d: %s", self.total, self._last)
 
     def check(self) -> None:
-        """Raise TrainingFailedError if there were too many in a row."""
+        """Raise TrainingFailedError if there were too many faults in a row."""
         if self.in_a_row >= self._limit:
             raise TrainingFailedError(f"{self.in_a_row} faults in a row, the last one: {self._last}")
 
 
-def update_faults(figures: Mapping[str, float]) -> list[str]:
-    """What was not finite in an update, whose figures these are; such a part of it has changed nothing."""
+def update_faults(result: UpdateResult) -> list[str]:
+    """Name what was not finite in an update; that part of the update has changed nothing.
+
+    Args:
+      result: of numbers.
+    """
+    outcome, value = result.policy.outcome, result.value
+    searched = outcome.line_search_status
     causes = []
-    searched = figures["train/line_search_status"]
-    if not math.isfinite(figures["train/gradient_norm"]):
+    if not np.isfinite(outcome.gradient_norm):
         causes.append("the policy gradient is not finite")
-    elif figures["train/cg_status"] == ConjugateGradientStatus.BREAKDOWN:
+    elif outcome.cg_status == ConjugateGradientStatus.BREAKDOWN:
         causes.append("a Fisher-vector product is not finite")
     elif searched == LineSearchStatus.NOT_FINITE:
         causes.append("the surrogate advantage, the KL or the weights of the new policy are not finite")
-    elif searched == LineSearchStatus.NO_DIRECTION and figures["train/cg_iterations"] > 0:
+    elif searched == LineSearchStatus.NO_DIRECTION and (outcome.cg_iterations or 0) > 0:
         causes.append("the step has no finite length: the curvature along it is not a positive number")
-    if not math.isfinite(figures["train/value_loss"]):
+    if value.loss is not None and not np.isfinite(value.loss):
         causes.append("the value loss, its gradient or the fitted weights are not finite")
-    if not figures["train/statistics_are_finite"]:
+    if not result.policy.statistics_are_finite:
         causes.append("the moments of the observations or of the returns are not finite")
     return causes
 
 
 def require_finite(groups: Mapping[str, Sequence[Any]]) -> None:
-    """Raise TrainingFailedError if a variable is not finite: what is kept and shipped never holds such a number."""
+    """Raise TrainingFailedError if a variable is not finite: no such number is kept or shipped."""
     for group, variables in groups.items():
         for position, variable in enumerate(variables):
             values = tf.convert_to_tensor(variable)

@@ -1,12 +1,11 @@
-"""One iteration after collection, as one compiled call: from a rollout to new models and metrics."""
+"""One update, as one compiled call: from a rollout to new models and a typed result."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ from tf_trpo.estimation import (
     Moments,
     advantage_moments,
     discounted_return_so_far,
+    estimate_lower_bound,
     explained_variance,
     gae,
     lambda_returns,
@@ -26,68 +26,16 @@ from tf_trpo.estimation import (
     weighted_moments,
     winsorize,
 )
-from tf_trpo.models import Policy, PolicyAverage, RunningReturnScale, ValueFunction
+from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import PolicyOptimizer
 from tf_trpo.rollouts import Rollout
-from tf_trpo.training.update_metrics import Metrics, bound_metrics, outcome_metrics
+from tf_trpo.training.average import WeightAverage
+from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
+from tf_trpo.training.settings import UpdateSettings
 from tf_trpo.training.value_regression import fit_value_function
 
-ValueTarget = Literal["lambda-return", "reward-to-go"]
-Update = Callable[[Rollout, tf.Tensor, tf.Tensor], tuple[Metrics, tf.Tensor]]
-
-
-@dataclasses.dataclass(frozen=True)
-class UpdateSettings:
-    """How a rollout becomes advantages and value targets, and how the value function is fitted.
-
-    Attributes:
-      gamma: discount, in [0, 1].
-      gae_lambda: lambda of the advantage estimates, in [0, 1].
-      normalize_advantages: shift and scale them to mean 0 and standard deviation 1 over the batch.
-      advantage_clip: cut the policy's advantages at so many standard deviations from their mean over the batch, > 0;
-        see `winsorize`. Value targets are not. The lower bound's epsilon, in `bound/...` and in the penalty of the
-        theory, is the largest of what is left. By default nothing is cut.
-      normalize_rewards: divide rewards by the running standard deviation of the discounted return.
-      value_target: regress on "lambda-return" (A + V) or "reward-to-go" (Algorithm 1, line 5).
-      value_function_first: fit the value function before the policy's step, and take the step's advantages by the
-        fitted one, which has seen the batch: less noise, more bias, since a fit that comes nearer to its targets
-        leaves less of an advantage. The figures of the lower bound, `bound/...`, are by the same advantages. By default
-        both use the one that collected.
-      value_epochs: passes over the batch, >= 0.
-      value_minibatch_size: samples of a minibatch, >= 1.
-      chunk_size: samples that are in memory at once, with all that the networks make of them, >= 1.
-        Larger batches are processed in chunks, with the same result up to rounding.
-    """
-
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    normalize_advantages: bool = True
-    advantage_clip: float | None = None
-    normalize_rewards: bool = True
-    value_target: ValueTarget = "lambda-return"
-    value_function_first: bool = False
-    value_epochs: int = 10
-    value_minibatch_size: int = 128
-    chunk_size: int = 32_768
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.gamma <= 1:
-            raise ValueError(f"gamma must lie in [0, 1], got {self.gamma}")
-        if not 0 <= self.gae_lambda <= 1:
-            raise ValueError(f"gae_lambda must lie in [0, 1], got {self.gae_lambda}")
-        if self.advantage_clip is not None and not 0 < self.advantage_clip < math.inf:
-            raise ValueError(f"advantage_clip must be positive and finite, got {self.advantage_clip}")
-        if self.value_target not in ("lambda-return", "reward-to-go"):
-            raise ValueError(f'value_target must be "lambda-return" or "reward-to-go", got {self.value_target!r}')
-        if self.value_epochs < 0:
-            raise ValueError(f"value_epochs must not be negative, got {self.value_epochs}")
-        if self.value_function_first and self.value_epochs == 0:
-            raise ValueError("value_function_first needs a fit of the value function: value_epochs of at least 1")
-        if self.value_minibatch_size < 1:
-            raise ValueError(f"value_minibatch_size must be at least 1, got {self.value_minibatch_size}")
-        if self.chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}")
+Update = Callable[[Rollout, tf.Tensor, tf.Tensor, tf.Tensor], tuple[UpdateResult, tf.Tensor]]
 
 
 class Learner:
@@ -97,10 +45,10 @@ class Learner:
       policy: moved by the policy optimizer.
       value_function: fitted by the value optimizer.
       return_scale: running scale of the rewards.
-      policy_optimizer: turns (policy, batch) into new parameters.
+      policy_optimizer: the algorithm that finds new parameters of the policy.
       value_optimizer: a Keras optimizer, built on the value function.
       settings: the rest.
-      policy_average: follows the policy, if there is one.
+      average: moving average of the policy's weights, if there is one.
       jit_compile: compile the stages of the update by XLA.
     """
 
@@ -113,41 +61,82 @@ class Learner:
         value_optimizer: keras.optimizers.Optimizer,
         settings: UpdateSettings,
         *,
-        policy_average: PolicyAverage | None = None,
+        average: WeightAverage | None = None,
         jit_compile: bool = True,
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self._value_function = value_function
         self._return_scale = return_scale
         self._policy_optimizer = policy_optimizer
+        self._policy_optimizer_state = policy_optimizer.make_state(policy)
         self._value_optimizer = value_optimizer
         self._settings = settings
-        self._policy_average = policy_average
+        self._average = average
         compiled = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
         self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = compiled(self._prepare)
         """(rollout, return carry [B]) -> (what to learn from, new return carry [B])."""
         self.estimate_again: Callable[[Rollout, Prepared], Prepared] = compiled(self._estimate_again)
         """(rollout, what was prepared of it) -> the same, with advantages by the value function as it is now."""
-        self.improve_policy: Callable[[Prepared], Metrics] = compiled(self._improve_policy)
-        self.fit_value_function: Callable[[Prepared, tf.Tensor], Metrics] = compiled(self._fit_value_function)
+        self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = compiled(self._improve_policy)
+        self.fit_value_function: Callable[[Prepared, tf.Tensor], ValueResult] = compiled(self._fit_value_function)
         self.update: Update = tf.function(self._update, autograph=False)
-        """(rollout, return carry [B], orders) -> (metrics, new return carry [B]).
+        """(rollout, return carry [B], orders, progress in [0, 1]) -> (`UpdateResult`, new return carry [B]).
 
-        The orders are those of `fit_value_function`: `self.orders(T * B, rng)`.
+        The orders are those of `fit_value_function`: `self.orders(T * B, rng)`. The progress is a float64 scalar, of
+        which schedules are functions.
         """
 
     def orders(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
         """Random orders, int32 [value_epochs, num_samples], for one update."""
         return random_orders(self._settings.value_epochs, num_samples, rng)
 
-    def _update(self, rollout: Rollout, carry: tf.Tensor, orders: tf.Tensor) -> tuple[Metrics, tf.Tensor]:
+    def state(self) -> dict[str, list[np.ndarray]]:
+        """Give the values of all variables, by part."""
+        return {part: [np.array(variable) for variable in variables] for part, variables in self.variables().items()}
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise ValueError unless `restore` can take the state: finite arrays of the variables' shapes and types."""
+        for part, variables in self.variables().items():
+            found = state[part]
+            if len(found) != len(variables):
+                raise ValueError(f"it has {len(found)} variables of the {part}, here are {len(variables)}")
+            for position, (array, variable) in enumerate(zip(found, variables, strict=True)):
+                dtype = tf.as_dtype(variable.dtype).as_numpy_dtype
+                if array.shape != tuple(variable.shape) or array.dtype != dtype:
+                    raise ValueError(
+                        f"variable {position} of the {part} is {array.dtype} {array.shape}, "
+                        f"here {np.dtype(dtype)} {tuple(variable.shape)}"
+                    )
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise ValueError(f"variable {position} of the {part} is not finite")
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Set all variables to a state that `check_state` has passed."""
+        for part, variables in self.variables().items():
+            for variable, array in zip(variables, state[part], strict=True):
+                variable.assign(array)
+
+    def variables(self) -> dict[str, list[Any]]:
+        """Give all variables by part, in an order that the structure of the parts fixes."""
+        return {
+            "policy": list(self.policy.weights),
+            "value function": list(self._value_function.weights),
+            "return scale": list(self._return_scale.weights),
+            "value optimizer": list(self._value_optimizer.variables),
+            "policy optimizer": list(self._policy_optimizer_state.variables),
+            "average": [] if self._average is None else list(self._average.weights),
+        }
+
+    def _update(
+        self, rollout: Rollout, carry: tf.Tensor, orders: tf.Tensor, progress: tf.Tensor
+    ) -> tuple[UpdateResult, tf.Tensor]:
         prepared, carry = self.prepare(rollout, carry)
         if self._settings.value_function_first:
-            fit = self.fit_value_function(prepared, orders)
-            return self.improve_policy(self.estimate_again(rollout, prepared)) | fit, carry
+            value = self.fit_value_function(prepared, orders)
+            return UpdateResult(self.improve_policy(self.estimate_again(rollout, prepared), progress), value), carry
         # These two touch no variable in common, so TensorFlow runs them at the same time.
-        metrics = self.improve_policy(prepared) | self.fit_value_function(prepared, orders)
-        return metrics, carry
+        policy, value = self.improve_policy(prepared, progress), self.fit_value_function(prepared, orders)
+        return UpdateResult(policy, value), carry
 
     def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:
         steps = _Steps.of(rollout)
@@ -177,34 +166,43 @@ class Learner:
         advantages = normalize_advantages(advantages, weights)
         return Batch(observations, actions, advantages, weights, unit * mean, unit * scale)
 
-    def _improve_policy(self, prepared: Prepared) -> Metrics:
-        batch = prepared.batch
-        outcome = self._policy_optimizer.step(self._policy, batch, chunk_size=self._settings.chunk_size)
-        metrics = outcome_metrics(outcome) | bound_metrics(batch, outcome, self._settings.gamma)
-        parameters = self._map(self._policy.distribution_parameters, batch.observations)
-        distribution = self._policy.action_distribution
-        for name, figure in distribution.figures(parameters).items():
-            metrics[f"train/{name}"] = weighted_mean(figure, batch.weights)
+    def _improve_policy(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
+        policy, batch, gamma = self.policy, prepared.batch, self._settings.gamma
+        outcome = self._policy_optimizer.step(
+            policy,
+            batch,
+            self._policy_optimizer_state,
+            progress=progress,
+            gamma=gamma,
+            chunk_size=self._settings.chunk_size,
+        )
+        bound = estimate_lower_bound(
+            batch,
+            predicted=outcome.predicted_improvement,
+            actual=outcome.actual_improvement,
+            max_kl=outcome.max_kl_over_states,
+            gamma=gamma,
+        )
+        parameters = self._map(policy.distribution_parameters, batch.observations)
+        figures = policy.action_distribution.figures(parameters)
         # Last of all: every figure of this iteration is by the statistics that the policy acted with.
-        sound = self._update_normalization(prepared.moments)
-        metrics["train/statistics_are_finite"] = sound & prepared.sound
-        # 0 but for rounding, clipped observations and the first statistics, if the policy's function is preserved.
-        moved = self._map(self._policy.distribution_parameters, batch.observations)
-        metrics["train/normalization_kl"] = weighted_mean(distribution.kl(parameters, moved), batch.weights)
-        return metrics
+        if self._average is not None:
+            self._average.update(policy, prepared.moments)
+        sound = policy.update_normalization(prepared.moments)
+        moved = self._map(policy.distribution_parameters, batch.observations)
+        return PolicyResult(
+            outcome,
+            bound,
+            {name: weighted_mean(figure, batch.weights) for name, figure in figures.items()},
+            normalization_kl=weighted_mean(policy.action_distribution.kl(parameters, moved), batch.weights),
+            statistics_are_finite=sound & prepared.sound,
+        )
 
-    def _update_normalization(self, moments: Moments) -> tf.Tensor:
-        if self._policy_average is not None:
-            # Before: both have the same statistics still, and then again.
-            self._policy_average.update(self._policy)
-            self._policy_average.policy.update_normalization(moments)
-        return self._policy.update_normalization(moments)
-
-    def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> Metrics:
+    def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> ValueResult:
         batch, _, values, targets, moments, _ = prepared
         # The value function is fitted under the statistics that it will be used with.
         self._value_function.update_normalization(moments)
-        value_loss = fit_value_function(
+        loss = fit_value_function(
             self._value_function,
             self._value_optimizer,
             batch.observations,
@@ -212,12 +210,13 @@ class Learner:
             batch.weights,
             orders=orders,
             minibatch_size=self._settings.value_minibatch_size,
+            decay=self._settings.value_learning_rate_decay,
         )
-        return {
-            "train/value_loss": value_loss,
-            "train/explained_variance": explained_variance(values, targets, batch.weights),
-            "train/learning_rate": tf.convert_to_tensor(self._value_optimizer.learning_rate),
-        }
+        return ValueResult(
+            loss,
+            explained_variance(values, targets, batch.weights),
+            tf.convert_to_tensor(self._value_optimizer.learning_rate),
+        )
 
     def _map(self, function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
         return map_over_chunks(function, rows, self._settings.chunk_size)

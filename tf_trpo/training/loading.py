@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.training.agent import TRPO
 from tf_trpo.training.keras_file import copy_checked
+from tf_trpo.training.trpo import TRPO
 
 _SLACK = 16 * 2**20
 _TIMES = 4
@@ -72,10 +72,11 @@ def _no_larger_than(limit: int) -> Iterator[None]:
 
 
 def _check_finite(agent: TRPO) -> None:
-    own = [*agent.optimizer.variables, *agent.policy_optimizer.variables] if agent.compiled else []
-    for variable in [*agent.weights, *own]:
-        if not np.isfinite(variable.numpy()).all():
-            raise ValueError(f"its variable {variable.name} is not finite")
+    parts = agent.learner.variables() if agent.compiled else {"agent": agent.weights}
+    for part, variables in parts.items():
+        for position, variable in enumerate(variables):
+            if not np.isfinite(variable.numpy()).all():
+                raise ValueError(f"its variable {position} of the {part} is not finite")
 
 
 def _bytes(initial_value: Any) -> int:

@@ -50,7 +50,12 @@ class UpdateSettings:
             _require(0 <= getattr(self, name) <= 1, name, "in [0, 1]", getattr(self, name))
         clip, rate = self.advantage_clip, self.value_learning_rate
         _require(clip is None or 0 < clip < math.inf, "advantage_clip", "positive and finite, or None", clip)
-        _require(self.value_target in get_args(ValueTarget), "value_target", f"one of {get_args(ValueTarget)}", self.value_target)
+        _require(
+            self.value_target in get_args(ValueTarget),
+            "value_target",
+            f"one of {get_args(ValueTarget)}",
+            self.value_target,
+        )
         _require(0 < rate < math.inf, "value_learning_rate", "positive and finite", rate)
         _require(self.value_epochs >= 0, "value_epochs", "zero or positive", self.value_epochs)
         for name in ("value_minibatch_size", "chunk_size"):

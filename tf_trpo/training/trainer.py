@@ -1,307 +1,286 @@
-"""The fit loop: collect, update, report; one iteration is one Keras epoch."""
+"""The training loop: collect, update, report; one iteration is one Keras epoch."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import json
 import math
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
-from gymnasium.vector import VectorEnv
 
-from tf_trpo.callbacks import Progress, ReleasesResources, SavesOnFailure
-from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, can_reset_some
-from tf_trpo.environments.state import can_save_state, load_state, save_state
-from tf_trpo.rollouts import (
-    Collector,
-    Rollout,
-    Stream,
-    environment_seeds,
-    make_actor,
-    numpy_generator,
-    operation_seed,
-)
-from tf_trpo.training.checkpoints import Checkpoint, CheckpointError
-from tf_trpo.training.faults import FaultLog, TrainingFailedError, update_faults
-from tf_trpo.training.loop_state import LoopState
-from tf_trpo.training.training_report import Report
-
-if TYPE_CHECKING:
-    from tf_trpo.training.agent import TRPO
+from tf_trpo.callbacks import ReleasesResources, SavesOnFailure
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator, operation_seed
+from tf_trpo.training.checkpoint import CheckpointError, check_directory, read_checkpoint, write_checkpoint
+from tf_trpo.training.faults import FaultLog, TrainingFailedError, require_finite, update_faults
+from tf_trpo.training.identity import check_identity
+from tf_trpo.training.learner import Learner
+from tf_trpo.training.metrics import Logs, update_logs
+from tf_trpo.training.report import Report
+from tf_trpo.training.results import UpdateResult
 
 
-class TrainingLoop:
-    """Iterations of an agent in a vector environment.
+class Counters(NamedTuple):
+    """What an agent has learned from: integer variables that the trainer increases."""
 
-    Every random choice is a function of (seed, iteration) or of the environments' own generators, so a run can be
-    repeated, and resumed, bit for bit.
+    env_steps: keras.Variable
+    iterations: keras.Variable
+
+
+class Trainer:
+    """Iterations of a learner on rollouts of a source.
+
+    Every random choice is a function of (seed, iteration) or of (seed, environment, episode), so a run can be repeated,
+    and resumed, bit for bit.
 
     Args:
-      agent: compiled.
-      environments: that fit it.
-      environment: their Gymnasium id; empty if they were not made from one.
+      learner: improves the policy and the value function.
+      source: gives the rollouts.
+      counters: of the agent that learns.
       num_steps: rows of a rollout.
-      seed: of environments, actions and minibatches.
-      max_faults: numbers that are not finite, in a row, at which training ends, >= 1.
-      restart_every: rollouts after which an environment begins another episode, each in its turn; 0 for never, >= 0.
-      resumed: the checkpoint to go on from. Environments whose state it has not are reset.
+      seed: of actions and minibatches.
+      max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1.
+      restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0: never.
+      identity: what a run must have alike to be continued, as JSON has it.
 
     Raises:
-      ValueError: restart_every is negative, or these environments can only be reset together.
-      CheckpointError: it is one of another loop, or of other settings of the updates; the agent is as it was.
+      ValueError: restart_every is negative.
 
     Attributes:
-      rollout: of the present iteration; None while it is being collected.
+      rollout: of the present iteration; None while it is collected.
     """
 
     def __init__(
         self,
-        agent: TRPO,
-        environments: VectorEnv,
+        learner: Learner,
+        source: RolloutSource,
+        counters: Counters,
         *,
-        environment: str,
         num_steps: int,
         seed: int,
-        max_faults: int,
+        max_faults: int = 10,
         restart_every: int = 0,
-        resumed: Checkpoint | None = None,
+        identity: dict[str, Any] | None = None,
     ) -> None:
-        num_envs = environments.num_envs
         if restart_every < 0:
             raise ValueError(f"restart_every must not be negative, got {restart_every}")
-        if restart_every and not can_reset_some(environments):
-            kind = type(environments).__name__
-            raise ValueError(
-                f"restart_every needs environments that can be reset one by one (backend sync or async), not {kind}"
-            )
-        self._agent = agent
-        self._environments = environments
-        self._environment = environment
+        self._learner = learner
+        self._source = source
+        self._counters = counters
         self._num_steps = num_steps
         self._seed = seed
-        # As they are now: callbacks may change an optimizer's.
-        self._settings = _settings(agent, seed=seed, num_steps=num_steps, restart_every=restart_every)
-        if resumed is not None:
-            _check_resumed(resumed, environments, environment, self._settings)
-        iteration = int(agent.iterations.numpy()) if resumed is None else resumed.iterations
-        self._start_steps, self._start_iterations = int(agent.env_steps.numpy()), iteration
-        self._actor = make_actor(agent.policy, num_envs)
         self._faults = FaultLog(max_faults)
-        self._environments_whole = True
         self._restart_every = restart_every
-        self._collector = Collector(environments, self._actor, seed=self._reset_seeds(iteration))
-        self._discounted_returns = tf.zeros([num_envs])
+        self._identity = identity or {}
+        self._report = Report(source.num_envs, self.env_steps)
+        self._first_iteration = self.iterations
+        self._discounted_returns = tf.zeros([source.num_envs])
         self.rollout: Rollout | None = None
-        self._report = Report(num_envs)
-        if resumed is not None:
-            self._resume(resumed)
-            # All of it is checked: the agent becomes the other one, or stays as it was.
-            resumed.restore()
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps of the agent."""
+        return int(self._counters.env_steps.numpy())
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the agent."""
+        return int(self._counters.iterations.numpy())
+
+    def goal(self, total_steps: int) -> tuple[int, int]:
+        """Give the environment steps and the iterations of the agent after `total_steps` steps of this run."""
+        rows = self._num_steps * self._source.num_envs
+        return self._report.first_steps + total_steps, self._first_iteration + math.ceil(total_steps / rows)
 
     def run(
-        self, total_steps: int, callbacks: Sequence[keras.callbacks.Callback], verbose: int
-    ) -> keras.callbacks.History:
-        """Iterate until `total_steps` environment steps are taken since the fit began, or a callback stops it.
+        self,
+        callbacks: keras.callbacks.CallbackList,
+        total_steps: int,
+        *,
+        schedule_steps: int | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Iterate until `total_steps` environment steps are taken since the run began, or training is stopped.
 
-        Returns:
-          The Keras History: one entry an iteration for each figure in the logs.
+        Args:
+          callbacks: told of every iteration as of an epoch.
+          total_steps: >= 1.
+          schedule_steps: environment steps over which schedules go from start to end, >= 1; by default total_steps.
+          stopped: asked before every iteration.
 
         Raises:
           EnvironmentFailedError: an environment raised, hung or died; callbacks have saved the agent.
-          TrainingFailedError: numbers were not finite too often; likewise.
+          TrainingFailedError: numbers were not finite too often; callbacks have saved the agent.
         """
-        agent = self._agent
-        goal = self._start_steps + total_steps
-        callback_list = keras.callbacks.CallbackList(
-            [*callbacks, *([Progress()] if verbose else [])],
-            add_history=True,
-            model=agent,
-            verbose=verbose,
-            epochs=self._start_iterations + math.ceil(total_steps / (self._num_steps * self._environments.num_envs)),
-            steps=1,
-            total_steps=goal,
-        )
-        agent.stop_training = False
-        logs: dict[str, float] = {}
-        callback_list.on_train_begin()
-        # After that: a callback may have restored a backup.
-        self._report.begin(int(agent.env_steps.numpy()))
+        goal, _ = self.goal(total_steps)
+        logs: Logs = {}
+        callbacks.on_train_begin()
+        self._report.begin()
         try:
-            while int(agent.env_steps.numpy()) < goal and not agent.stop_training:
-                iteration = int(agent.iterations.numpy())
-                callback_list.on_epoch_begin(iteration)
-                callback_list.on_train_batch_begin(0)
-                logs = self._iterate(iteration)
+            while self.env_steps < goal and not stopped():
+                iteration = self.iterations
+                progress = min(1.0, (self.env_steps - self._report.first_steps) / (schedule_steps or total_steps))
+                callbacks.on_epoch_begin(iteration)
+                callbacks.on_train_batch_begin(0)
+                result, logs = self._iterate(iteration, progress)
                 # TerminateOnNaN looks for Keras' name.
-                callback_list.on_train_batch_end(0, {**logs, "loss": logs["train/value_loss"]})
-                callback_list.on_epoch_end(iteration, logs)
+                loss = result.value.loss
+                callbacks.on_train_batch_end(0, logs if loss is None else {**logs, "loss": float(loss)})
+                callbacks.on_epoch_end(iteration, logs)
                 self._faults.check()
         except BaseException as error:
             if isinstance(error, EnvironmentFailedError | TrainingFailedError):
-                self._save_on_failure(callback_list.callbacks, error)
+                _save_on_failure(callbacks.callbacks, error)
             # Not on_train_end, which says that training is complete: BackupAndRestore deletes its backup then.
-            for callback in callback_list.callbacks:
+            for callback in callbacks.callbacks:
                 if isinstance(callback, ReleasesResources):
                     callback.release()
             raise
-        callback_list.on_train_end(logs)
-        return agent.history
+        callbacks.on_train_end(logs)
 
-    def state(self) -> LoopState:
-        """The loop between two iterations."""
-        report, collector = self._report, self._collector
-        return LoopState(
-            environment=self._environment,
-            settings=self._settings,
-            start_steps=self._start_steps,
-            start_iterations=self._start_iterations,
-            elapsed=report.elapsed,
-            faults=self._faults.total,
-            discounted_returns=np.array(self._discounted_returns),
-            observations=collector.observations.copy(),
-            just_ended=collector.just_ended.copy(),
-            episode_returns=report.tracker.returns.copy(),
-            episode_lengths=report.tracker.lengths.copy(),
-            episodes=np.array(report.episodes, np.float64).reshape(-1, 2),
-            environments=save_state(self._environments) if self._can_save_environments() else None,
-        )
-
-    def _can_save_environments(self) -> bool:
-        return self._environments_whole and can_save_state(self._environments)
-
-    def _reset_seeds(self, iteration: int, attempt: int = 0) -> list[int]:
-        return environment_seeds(
-            self._seed, Stream.ENVIRONMENTS, self._environments.num_envs, iteration, attempt=attempt
-        )
-
-    def _save_on_failure(self, callbacks: Sequence[keras.callbacks.Callback], error: Exception) -> None:
-        # They are in the middle of a rollout, if not gone.
-        self._environments_whole = False
-        for callback in callbacks:
-            if isinstance(callback, SavesOnFailure):
-                try:
-                    callback.save_on_failure()
-                except (OSError, CheckpointError, TrainingFailedError) as reason:
-                    error.add_note(f"The agent could not be saved: {reason}")
-
-    def _resume(self, checkpoint: Checkpoint) -> None:
-        state = checkpoint.state
-        self._start_steps, self._start_iterations = state.start_steps, state.start_iterations
-        self._report.resume(state)
-        # Those in a row are counted anew: who goes on after too many has mended their cause.
-        self._faults.total = state.faults
-        if state.environments is None:
-            message = "the environments' state is not in the checkpoint: they are reset, and the results agree in "
-            warnings.warn(f"{message}distribution with those of an uninterrupted run, not bit for bit", stacklevel=4)
-            return
-        try:
-            load_state(self._environments, state.environments)
-        except (ValueError, RecursionError, OverflowError) as error:
-            raise CheckpointError(f"{checkpoint.path} is no checkpoint of this fit: {error}") from error
-        self._collector.observations, self._collector.just_ended = state.observations, state.just_ended
-        self._discounted_returns = tf.constant(state.discounted_returns)
-        self._report.tracker.returns, self._report.tracker.lengths = state.episode_returns, state.episode_lengths
-
-    def _iterate(self, iteration: int) -> dict[str, float]:
-        agent, shape = self._agent, [self._num_steps, self._environments.num_envs]
-        noise = agent.policy.action_distribution.noise(
-            shape, operation_seed(self._seed, Stream.ACTIONS, iteration)
-        ).numpy()
-        # Just before they are used: a callback may have set them, such as one that restores a backup.
-        self._actor.update_weights()
-        self.rollout = None
-        self.rollout = rollout = self._rollout(iteration, noise)
-        orders = agent.learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
-        metrics, self._discounted_returns = agent.learner.update(rollout, self._discounted_returns, orders)
-        figures = {name: float(value) for name, value in sorted(metrics.items())}
-        self._faults.record(update_faults(figures), iteration=iteration, steps=int(agent.env_steps.numpy()))
-        agent.env_steps.assign_add(int(rollout.valid.sum()))
-        agent.iterations.assign_add(1)
-        steps = int(agent.env_steps.numpy())
+    def state(self) -> dict[str, Any]:
+        """Give all that `restore` needs, between two iterations: numbers, text and arrays."""
         return {
-            **self._report.episode_figures(rollout),
-            "time/total_timesteps": steps,
-            "time/iterations": int(agent.iterations.numpy()),
-            **self._report.time_figures(steps),
-            **figures,
-            "train/faults": self._faults.total,
+            "identity": self._identity,
+            "env_steps": self.env_steps,
+            "iterations": self.iterations,
+            "first_iteration": self._first_iteration,
+            "faults": self._faults.total,
+            "discounted_returns": np.array(self._discounted_returns),
+            "learner": self._learner.state(),
+            "source": self._source.state(),
+            "report": self._report.state(),
         }
 
-    def _restart_in_turn(self, iteration: int) -> None:
-        """Begin new episodes where it is an environment's turn; what the cut ones returned is not reported."""
-        since, num_envs = iteration - self._start_iterations, self._environments.num_envs
-        if not self._restart_every or not since:
-            return
-        # Spread over the turns, whether these or the environments are more.
-        chosen = (since - np.arange(num_envs) * self._restart_every // num_envs) % self._restart_every == 0
-        if not chosen.any():
-            return
-        self._collector.restart_some(chosen)
-        for column in np.flatnonzero(chosen).tolist():
-            self._report.tracker.cut(column)
-        self._discounted_returns = tf.where(chosen, 0.0, self._discounted_returns)
+    def save_checkpoint(self, directory: Path, *, keep: int = 2) -> Path:
+        """Write the state to DIRECTORY/steps-N.ckpt.
 
-    def _rollout(self, iteration: int, noise: np.ndarray) -> Rollout:
-        """The first rollout of sound numbers; after one with others, all environments begin new episodes."""
-        steps = int(self._agent.env_steps.numpy())
-        for attempt in itertools.count(1):
+        Args:
+          directory: of the checkpoints; made if it is missing.
+          keep: the newest checkpoints that stay, >= 1.
+
+        Raises:
+          OSError: the file cannot be written; older ones are as they were.
+          CheckpointError: the folder is another fit's, or what was written does not read back.
+          TrainingFailedError: a weight is not finite; nothing is written.
+        """
+        require_finite(self._learner.variables())
+        return write_checkpoint(self.state(), directory, self.env_steps, keep=keep)
+
+    def check_directory(self, directory: Path) -> None:
+        """Raise CheckpointError if the checkpoints of this run must not be written to a folder."""
+        check_directory(directory, self.env_steps)
+
+    def resume(self, path: Path) -> None:
+        """Continue a run from a checkpoint, or from the newest whole one of a folder.
+
+        Raises:
+          CheckpointError: there is none, or it is one of another run; the agent is as it was.
+          EnvironmentFailedError: an environment cannot be reset.
+        """
+        path, state = read_checkpoint(path)
+        try:
+            self.restore(state)
+        # What a state raises that a stranger has made: parts are missing, or of other kinds.
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} is not a checkpoint of this run: {error}") from error
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a state; all parts are checked before the first variable is assigned.
+
+        Raises:
+          ValueError, LookupError, TypeError, AttributeError: the state is not one of such a run.
+        """
+        check_identity(state["identity"], self._identity)
+        self._learner.check_state(state["learner"])
+        returns = state["discounted_returns"]
+        env_steps, iterations, first_iteration, faults = (
+            _whole(state[name]) for name in ("env_steps", "iterations", "first_iteration", "faults")
+        )
+        first_steps = _whole(state["report"]["first_steps"])
+        if not (first_steps <= env_steps and first_iteration <= iterations):
+            raise ValueError(f"its counters ({env_steps} steps, {iterations} iterations) are impossible")
+        if returns.shape != self._discounted_returns.shape or returns.dtype != np.float32:
+            raise ValueError("its discounted returns are not those of these environments")
+        exact = self._source.restore(state["source"])
+        self._report.restore(state["report"], unfinished=exact)
+        self._learner.restore(state["learner"])
+        self._counters.env_steps.assign(env_steps)
+        self._counters.iterations.assign(iterations)
+        self._first_iteration, self._faults.total = first_iteration, faults
+        if exact:
+            self._discounted_returns = tf.constant(returns)
+        else:
+            message = "the unfinished episodes cannot be played again: the environments begin new episodes, and the "
+            warnings.warn(f"{message}results agree with an uninterrupted run's in distribution only", stacklevel=4)
+
+    def _iterate(self, iteration: int, progress: float) -> tuple[UpdateResult, Logs]:
+        learner, shape = self._learner, [self._num_steps, self._source.num_envs]
+        distribution = learner.policy.action_distribution
+        distribution.follow_schedule(progress)
+        noise = distribution.noise(shape, operation_seed(self._seed, Stream.ACTIONS, iteration)).numpy()
+        self.rollout = None
+        self.rollout = rollout = self._collect(iteration, noise)
+        orders = learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
+        tensors, self._discounted_returns = learner.update(
+            rollout, self._discounted_returns, orders, tf.constant(progress, tf.float64)
+        )
+        result: UpdateResult = tf.nest.map_structure(lambda figure: None if figure is None else figure.numpy(), tensors)
+        self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
+        self._counters.env_steps.assign_add(int(rollout.valid.sum()))
+        self._counters.iterations.assign_add(1)
+        logs = self._report.logs(rollout, steps=self.env_steps, iterations=self.iterations)
+        return result, {**logs, **update_logs(result), "train/faults": self._faults.total}
+
+    def _collect(self, iteration: int, noise: np.ndarray) -> Rollout:
+        """Give the first rollout of finite numbers; after another one, all environments begin new episodes."""
+        where = f"of the rollout of iteration {iteration}, after {self.env_steps} steps"
+        for attempt in itertools.count():
             try:
                 try:
-                    if attempt == 1:
+                    if attempt == 0:
                         self._restart_in_turn(iteration)
-                    return self._collector.collect(noise)
+                    return self._source.collect([weight.numpy() for weight in self._learner.policy.weights], noise)
                 except InvalidStepError as fault:
-                    self._faults.record([str(fault)], iteration=iteration, steps=steps)
+                    self._faults.record([str(fault)], iteration=iteration, steps=self.env_steps)
                     self._faults.check()
-                self._collector.restart(self._reset_seeds(iteration, attempt))
+                self._source.restart()
             except EnvironmentFailedError as failure:
-                where = f"of the rollout of iteration {iteration}, after {steps} steps"
                 raise EnvironmentFailedError(f"{failure} {where}") from failure
             self._discounted_returns = tf.zeros_like(self._discounted_returns)
             self._report.tracker.restart()
         raise AssertionError
 
-
-def _settings(agent: TRPO, **own: Any) -> dict[str, Any]:
-    """What the result of a fit depends on, beside environments, weights and networks: its own settings and the agent's.
-
-    Those of a part stand under PART/NAME. The shapes of the networks are those of the weights.
-    """
-    settings = {**own, **dataclasses.asdict(agent.settings)}
-    for part in ("policy", "value_function", "policy_optimizer", "optimizer"):
-        configured = getattr(agent, part)
-        config = {"class": type(configured).__name__, **configured.get_config()}
-        settings |= {f"{part}/{name}": value for name, value in config.items() if name not in ("name", "network")}
-    # These change no more than rounding.
-    for name in ("chunk_size", "policy_optimizer/fisher_vector_product"):
-        settings.pop(name, None)
-    # Keras numbers the names of its objects.
-    plain: dict[str, Any] = json.loads(
-        json.dumps(settings, default=_as_json),
-        object_hook=lambda found: {key: found[key] for key in found if key != "name"},
-    )
-    return plain
+    def _restart_in_turn(self, iteration: int) -> None:
+        """Begin new episodes in the environments whose turn it is; the episodes that are cut are not reported."""
+        since, num_envs = iteration - self._first_iteration, self._source.num_envs
+        if not self._restart_every or not since:
+            return
+        # Spread over the turns, whether there are more turns or more environments.
+        chosen = (since - np.arange(num_envs) * self._restart_every // num_envs) % self._restart_every == 0
+        if not chosen.any():
+            return
+        self._source.restart_some(chosen)
+        for column in np.flatnonzero(chosen).tolist():
+            self._report.tracker.cut(column)
+        self._discounted_returns = tf.where(chosen, 0.0, self._discounted_returns)
 
 
-def _as_json(value: Any) -> Any:
-    """What else is no JSON is compared by its type."""
-    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else type(value).__name__
+def _save_on_failure(callbacks: list[keras.callbacks.Callback], error: Exception) -> None:
+    for callback in callbacks:
+        if isinstance(callback, SavesOnFailure):
+            try:
+                callback.save_on_failure()
+            except (OSError, CheckpointError, TrainingFailedError) as reason:
+                error.add_note(f"The agent could not be saved: {reason}")
 
 
-def _check_resumed(checkpoint: Checkpoint, environments: VectorEnv, environment: str, settings: dict[str, Any]) -> None:
-    """Refuse the checkpoint of another loop, before anything is reset."""
-    state, shape = checkpoint.state, environments.single_observation_space.shape
-    assert shape is not None, "make_vector_environment gives Box observations"
-    try:
-        if state.environment and environment and state.environment != environment:
-            raise ValueError(f"it is of {state.environment}, not {environment}")
-        state.check_settings(settings)
-        state.check(shape, environments.num_envs)
-    except ValueError as error:
-        raise CheckpointError(f"{checkpoint.path} is no checkpoint of this fit: {error}") from error
+def _whole(number: Any) -> int:
+    if type(number) is not int or not 0 <= number < 2**63:
+        raise ValueError("its counters are not whole numbers")
+    return number

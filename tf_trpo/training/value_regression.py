@@ -20,10 +20,11 @@ def fit_value_function(
     *,
     orders: tf.Tensor,
     minibatch_size: int,
-) -> tf.Tensor:
+    decay: bool = False,
+) -> tf.Tensor | None:
     """Minimise the mean squared error by minibatch steps, each epoch in an order of its own.
 
-    If a loss, a gradient or a weight is not finite on the way, the weights and the optimizer are as they were.
+    If a loss, a gradient or a weight is not finite on the way, the weights and the optimizer are restored.
 
     Args:
       value_function: the model to fit.
@@ -31,20 +32,23 @@ def fit_value_function(
       observations: float32 [N, ...].
       targets: float32 [N].
       weights: float32 [N], 0 on padding; relative weights within a minibatch.
-      orders: int32 [epochs, N], a permutation of the samples for each pass over them; see
-        `random_orders`.
+      orders: int32 [epochs, N], a permutation of the samples for each pass over them; see `random_orders`.
       minibatch_size: samples of a minibatch, >= 1.
+      decay: let the learning rate fall linearly from its value towards 0 over the fit, which averages the noise of the
+        minibatches out; afterwards the optimizer has its learning rate again. The rate must not be a Keras schedule.
 
     Returns:
-      Scalar, the mean of the minibatch losses; 0 without any epoch, NaN where nothing was changed.
+      Scalar, the mean of the minibatch losses; None without any epoch, NaN if nothing was changed.
     """
     epochs, num_samples = orders.shape
     if epochs == 0:
-        return tf.constant(0.0)
+        return None
     minibatch_size = min(minibatch_size, num_samples)
+    steps = epochs * minibatches_per_epoch(num_samples, minibatch_size)
     variables = value_function.trainable_variables
     changed = [*variables, *optimizer.variables]
     before = [tf.identity(variable.value) for variable in changed]
+    rate = tf.convert_to_tensor(optimizer.learning_rate)
 
     def minibatch_step(step: tf.Tensor, total_loss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows, counted = minibatch_rows(orders, step, minibatch_size)
@@ -52,11 +56,14 @@ def fit_value_function(
         with tf.GradientTape() as tape:
             errors = value_function(tf.gather(observations, rows)) - tf.gather(targets, rows)
             loss = tf.math.divide_no_nan(tf.reduce_sum(row_weights * tf.square(errors)), tf.reduce_sum(row_weights))
+        if decay:
+            optimizer.learning_rate.assign(rate * (1.0 - tf.cast(step, rate.dtype) / steps))
         optimizer.apply(tape.gradient(loss, variables), variables)
         return step + 1, total_loss + loss
 
-    steps = epochs * minibatches_per_epoch(num_samples, minibatch_size)
     _, total_loss = tf.while_loop(lambda step, _: step < steps, minibatch_step, [tf.constant(0), tf.constant(0.0)])
+    if decay:
+        optimizer.learning_rate.assign(rate)
     # A loss or a gradient that is not finite stays in the sum, or in the optimizer's moments and the weights.
     sound = tf.math.is_finite(total_loss) & tf.reduce_all([_is_finite(variable.value) for variable in changed])
     for variable, value in zip(changed, before, strict=True):

@@ -1,0 +1,61 @@
+"""Episodes with a seed each, so that an episode can be played again from its seed and its actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+REPLAY = "tf_trpo/replay"
+"""Option of `reset`: for each environment, the number of an episode and the actions to take in the episode."""
+
+
+class SeededEpisodes(gym.Wrapper):
+    """Resets an environment with a seed for every episode.
+
+    Episode k of an environment that was reset with `seed` is a function of (seed, k) and the actions alone, if the
+    environment itself is deterministic. An environment without a seed stays without one.
+
+    With the option `REPLAY`, a reset plays the beginning of an episode again and gives the last observation. If the
+    episode had ended there, the next step begins another episode, as NEXT_STEP autoreset would have done.
+
+    Args:
+      env: the environment, with all its wrappers.
+      index: position in the vector environment.
+    """
+
+    def __init__(self, env: gym.Env, index: int) -> None:
+        super().__init__(env)
+        self._index = index
+        self._seed: int | None = None
+        self._episode = -1
+        self._replay_ended = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin the next episode, episode 0 if a seed is given, or play an episode again."""
+        replay = None
+        if options and REPLAY in options:
+            replay = options[REPLAY][self._index]
+            options = {name: value for name, value in options.items() if name != REPLAY} or None
+        if seed is not None:
+            self._seed, self._episode = seed, -1
+        self._episode = self._episode + 1 if replay is None else replay[0]
+        self._replay_ended = False
+        observation, info = self.env.reset(seed=self._episode_seed(), options=options)
+        for action in () if replay is None else replay[1]:
+            observation, _, terminated, truncated, info = self.env.step(action)
+            self._replay_ended = bool(terminated or truncated)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the environment; after a replayed episode that had ended, begin the next episode."""
+        if self._replay_ended:
+            observation, info = self.reset()
+            return observation, 0.0, False, False, info
+        return self.env.step(action)
+
+    def _episode_seed(self) -> int | None:
+        if self._seed is None:
+            return None
+        return int(np.random.SeedSequence([self._seed, self._episode]).generate_state(1)[0] >> 1)

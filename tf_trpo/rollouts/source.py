@@ -1,0 +1,247 @@
+"""Where rollouts come from: an interface, and the environments of this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from tf_trpo.environments import (
+    EnvironmentFailedError,
+    InvalidStepError,
+    can_replay,
+    can_reset_some,
+    replay_episodes,
+    reset_some,
+)
+from tf_trpo.environments.failures import described
+from tf_trpo.rollouts.actor import Actor
+from tf_trpo.rollouts.rollout import Rollout
+from tf_trpo.rollouts.seeds import Stream, environment_seeds
+from tf_trpo.rollouts.stepping import collect_rollout
+
+_logger = logging.getLogger(__name__)
+_LONGEST_REPLAY = 100_000
+"""Steps of an episode that are remembered; a longer episode cannot be played again."""
+
+
+class RolloutSource(Protocol):
+    """Collects rollouts of a policy whose weights it is given; episodes continue from one rollout to the next.
+
+    Attributes:
+      num_envs: B, environments stepped together.
+    """
+
+    num_envs: int
+
+    def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
+        """Take one step in every environment for each row of noise.
+
+        Args:
+          weights: of the policy, in the order of `policy.weights`.
+          noise: [T, B, ...], of the action distribution's `noise`.
+
+        Raises:
+          InvalidStepError: an observation or a reward has a wrong shape or is not finite; call `restart`.
+          EnvironmentFailedError: an environment raised, hung or died.
+        """
+        ...
+
+    def restart(self) -> None:
+        """Begin new episodes in all environments."""
+        ...
+
+    def restart_some(self, chosen: np.ndarray) -> None:
+        """Begin new episodes in the chosen environments, bool [B]; the other episodes continue."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Give all that `restore` needs, as numbers and arrays."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> bool:
+        """Continue the episodes of a state; return False if that is impossible and new episodes were begun."""
+        ...
+
+    def close(self) -> None:
+        """Release the environments."""
+        ...
+
+
+class LocalSource:
+    """Rollouts of a vector environment that is stepped in this process.
+
+    Args:
+      environments: B environments with NEXT_STEP autoreset, as `make_vector_environment` gives them.
+      actor: the policy for B environments.
+      seed: of all episodes: episode k of environment i is seeded by (seed, i, k).
+      stream: what the episodes are for; streams share no random numbers.
+
+    Attributes:
+      num_envs: B.
+      observations: float32 [B, ...], where the next rollout begins.
+      just_ended: bool [B], whether an episode ended with the last step, so that the next row is no step.
+
+    Raises:
+      EnvironmentFailedError: an environment cannot be reset.
+    """
+
+    def __init__(
+        self, environments: VectorEnv, actor: Actor, *, seed: int, stream: Stream = Stream.ENVIRONMENTS
+    ) -> None:
+        self.num_envs = environments.num_envs
+        self._environments = environments
+        self._actor = actor
+        self._seed, self._stream = seed, stream
+        self._seeds = environment_seeds(seed, stream, self.num_envs)
+        self._episodes = np.zeros(self.num_envs, np.int64)
+        """Numbers of the present episodes."""
+        self._begin()
+
+    def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
+        """Take one step in every environment for each row of noise; see `RolloutSource`."""
+        self._actor.set_weights(weights)
+        try:
+            rollout, given = collect_rollout(self._environments, self._actor, self.observations, self.just_ended, noise)
+        except EnvironmentFailedError:
+            # An environment that fails after these actions would fail again in every replay.
+            self._failed = True
+            raise
+        self._remember(rollout, given)
+        self.observations = rollout.observations[-1].copy()
+        self.just_ended = rollout.terminated[-1] | rollout.truncated[-1]
+        return rollout
+
+    def restart(self) -> None:
+        """Begin new episodes in all environments."""
+        self._episodes += 1
+        self._begin()
+
+    def restart_some(self, chosen: np.ndarray) -> None:
+        """Begin new episodes in the chosen environments, bool [B]; the other episodes continue.
+
+        Raises:
+          InvalidStepError: an observation has a wrong shape; call `restart`.
+          EnvironmentFailedError: an environment cannot be reset.
+        """
+        if not can_reset_some(self._environments):
+            raise ValueError("these environments can only be reset together")
+        observations = _as_float32(_guarded(lambda: reset_some(self._environments, chosen)))
+        self.observations[chosen] = observations[chosen]
+        self.just_ended[chosen] = False
+        self._episodes[chosen] += 1
+        for index in np.flatnonzero(chosen).tolist():
+            self._actions[index] = []
+
+    def state(self) -> dict[str, Any]:
+        """Give the numbers and the actions of the present episodes, and where they stand."""
+        state: dict[str, Any] = {
+            "observations": self.observations.copy(),
+            "just_ended": self.just_ended.copy(),
+            "episodes": self._episodes.copy(),
+            "actions": None,
+        }
+        lengths = [sum(map(len, actions)) for actions in self._actions]
+        if can_replay(self._environments) and not self._failed and max(lengths) <= _LONGEST_REPLAY:
+            shape, dtype = self._environments.single_action_space.shape, self._environments.single_action_space.dtype
+            empty = np.empty((0, *(shape or ())), dtype)
+            state["actions"] = [np.concatenate([empty, *actions]) for actions in self._actions]
+        return state
+
+    def restore(self, state: dict[str, Any]) -> bool:
+        """Play the episodes of a state again, and compare the observations with those of the state bit for bit.
+
+        Returns:
+          Whether the episodes continue. If they do not, all environments have begun new episodes.
+
+        Raises:
+          ValueError: the state is not one of such environments.
+          EnvironmentFailedError: an environment cannot be reset.
+        """
+        self._check(state)
+        exact = can_replay(self._environments) and state["actions"] is not None and self._replay(state)
+        self._episodes = state["episodes"].copy()
+        if not exact:
+            self.restart()
+            return False
+        self.observations, self.just_ended = state["observations"].copy(), state["just_ended"].copy()
+        self._actions = [[actions] for actions in state["actions"]]
+        return True
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._environments.close()
+
+    def _replay(self, state: dict[str, Any]) -> bool:
+        episodes = list(zip(state["episodes"].tolist(), state["actions"], strict=True))
+        try:
+            observed = _guarded(lambda: replay_episodes(self._environments, self._seeds, episodes))
+        except (EnvironmentFailedError, InvalidStepError) as error:
+            _logger.warning("the unfinished episodes cannot be played again: %s", error)
+            return False
+        return _as_float32(observed).tobytes() == state["observations"].tobytes()
+
+    def _check(self, state: dict[str, Any]) -> None:
+        """Raise ValueError unless the arrays of a state are those of such environments."""
+        expected = {"observations": self.observations, "just_ended": self.just_ended, "episodes": self._episodes}
+        for name, array in expected.items():
+            found = state[name]
+            if found.shape != array.shape or found.dtype != array.dtype:
+                raise ValueError(f"{name} is {found.dtype} {found.shape}, here {array.dtype} {array.shape}")
+        if not np.isfinite(state["observations"]).all() or state["episodes"].min() < 0:
+            raise ValueError("observations or numbers of episodes are impossible")
+        if state["actions"] is None:
+            return
+        space = self._environments.single_action_space
+        if len(state["actions"]) != self.num_envs or any(
+            actions.shape[1:] != space.shape or actions.dtype != space.dtype for actions in state["actions"]
+        ):
+            raise ValueError("the actions are not those of these environments")
+
+    def _begin(self) -> None:
+        """Begin the episodes of the present numbers."""
+        if can_replay(self._environments):
+            begun = [(number, ()) for number in self._episodes.tolist()]
+            observations = _guarded(lambda: replay_episodes(self._environments, self._seeds, begun))
+        else:
+            # One seed for all the episodes that follow: another one at every restart, or episodes would come again.
+            seeds = environment_seeds(self._seed, self._stream, self.num_envs, position=int(self._episodes.sum()))
+            observations = _guarded(lambda: self._environments.reset(seed=seeds)[0])
+        self.observations = _as_float32(observations)
+        self.just_ended = np.zeros(self.num_envs, bool)
+        self._failed = False
+        self._actions: list[list[np.ndarray]] = [[] for _ in range(self.num_envs)]
+        """For each environment the actions of its present episode, in parts."""
+
+    def _remember(self, rollout: Rollout, given: np.ndarray) -> None:
+        """Keep the actions [T, B, ...] of the present episodes; an episode that ended in the last row is still kept."""
+        # The row after an episode's end is no step: the episode that it begins has the actions from the next row on.
+        begins = ~rollout.valid
+        for index in range(self.num_envs):
+            rows = np.flatnonzero(begins[:, index])
+            if len(rows):
+                self._episodes[index] += len(rows)
+                self._actions[index] = []
+            start = rows[-1] + 1 if len(rows) else 0
+            self._actions[index].append(given[start:, index].copy())
+
+
+def _as_float32(observations: Any) -> np.ndarray:
+    # An observation that is infinite in float32 is found when the rollout is checked.
+    with np.errstate(over="ignore"):
+        return np.array(observations, np.float32)
+
+
+def _guarded(reset: Any) -> Any:
+    """Call a function that resets environments; give every exception the kind and the words of a failed environment."""
+    try:
+        return reset()
+    except InvalidStepError:
+        raise
+    except EnvironmentFailedError as error:
+        raise EnvironmentFailedError(f"{error}, when reset") from error
+    except (Exception, SystemExit) as error:
+        raise EnvironmentFailedError(f"the environments raised {described(error)}, when reset") from error

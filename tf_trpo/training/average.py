@@ -1,0 +1,63 @@
+"""The moving average of a policy's weights over iterations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_trpo.estimation import Moments
+from tf_trpo.models import Policy
+
+
+class WeightAverage(keras.layers.Layer):
+    """Exponential moving average of a policy's trainable weights, as one flat vector [P].
+
+    Every step of a trust region follows the noise of one batch. The policies of the last iterations are near each
+    other and differ by that noise; the average of their weights has less of it.
+
+    The k-th policy has the weight max(1 - momentum, 1 / k): the plain mean at first, so that the initial weights, which
+    have learned nothing, leave no trace. Weights that are not trained, such as statistics of observations, are shared
+    with the policy.
+
+    Args:
+      policy: its weights are averaged.
+      momentum: in [0, 1); policies of about 1 / (1 - momentum) iterations count.
+
+    Raises:
+      ValueError: the momentum is out of range.
+
+    Source:
+      Polyak and Juditsky (1992), "Acceleration of stochastic approximation by averaging"; `ema_momentum` of Keras'
+      optimizers.
+    """
+
+    def __init__(self, policy: Policy, momentum: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"ema_momentum must lie in [0, 1), got {momentum}")
+        self.momentum = momentum
+        size = int(policy.flat_weights.shape[0])
+        self.theta = self.add_weight(shape=(size,), initializer="zeros", trainable=False, name="theta")
+        self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
+        self.built = True
+
+    def update(self, policy: Policy, moments: Moments) -> None:
+        """Take in the policy as it is, just before it takes in the moments of observations.
+
+        The policy's first layer may absorb the change of the statistics. The average then has to absorb the same
+        change, so that both weights stay comparable.
+
+        Args:
+          policy: after its step, with the statistics that it acted with.
+          moments: the moments that `policy.update_normalization` is called with next.
+        """
+        self.updates.assign_add(1)
+        new, old = policy.flat_weights, self.theta.value
+        rate = tf.maximum(1.0 - self.momentum, 1.0 / tf.cast(self.updates.value, tf.float32))
+        self.theta.assign(policy.absorbed_at(old + tf.cast(rate, old.dtype) * (new - old), moments))
+
+    def flat_weights(self, policy: Policy) -> tf.Tensor:
+        """Give the average [P], or the policy's own weights before the first update."""
+        return tf.where(self.updates.value > 0, self.theta.value, policy.flat_weights)

@@ -1,0 +1,184 @@
+"""Checkpoints: files that hold all that training needs to continue, written whole or not at all.
+
+    DIRECTORY/steps-000000102400.ckpt
+
+A file is a magic number, the SHA-256 of what follows, and the state in the safetensors format: arrays by their place in
+the state, and the rest of the state as JSON. Reading a file gives dicts, lists, numbers, text and arrays; it runs no code
+and makes no other object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from tf_trpo.files import remove_leftovers, replaced_at_once
+
+_MAGIC = b"tf_trpo checkpoint 3\n"
+_JSON = "json"
+"""Name of the array that holds the JSON part."""
+_ARRAY = "array"
+"""The one key of a JSON object that stands for an array."""
+_NAME = re.compile(r"steps-(\d{12,})\.ckpt")
+_LARGEST = 8 * 2**30
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, foreign, or of another agent; the message says which and what is wrong."""
+
+
+def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep: int) -> Path:
+    """Write a checkpoint, verify it on the disk, rename it, and only then delete the oldest ones.
+
+    A whole checkpoint of the same number of steps stays as it is. Of the others, `keep` counts those of fewer steps;
+    damaged ones of more steps, which a resumption has passed over, are deleted.
+
+    Args:
+      state: nested dicts and lists of arrays, numbers, text and None, with text as keys.
+      directory: of the checkpoints; made if it is missing.
+      steps: environment steps of the agent.
+      keep: whole checkpoints to keep, >= 1.
+
+    Returns:
+      The checkpoint's path.
+
+    Raises:
+      OSError: the file cannot be written; the older ones are as they were.
+      CheckpointError: what was written does not read back, or the folder is another fit's; the same holds.
+    """
+    check_directory(directory, steps)
+    directory.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(directory)
+    path = directory / f"steps-{steps:012d}.ckpt"
+    if not _is_whole(path):
+        try:
+            with replaced_at_once(path) as aside:
+                aside.write_bytes(_encoded(state))
+                _verified(aside)
+        except OSError as error:
+            raise OSError(f"checkpoint {path} cannot be written: {error.strerror or error}") from error
+    others = [other for other in _newest_first(directory) if other != path]
+    older = [other for other in others if _steps(other) < steps]
+    for other in set(others) - set(older[: keep - 1]):
+        other.unlink()
+    return path
+
+
+def check_directory(directory: Path, steps: int) -> None:
+    """Refuse a folder that a fit of an agent with this many steps must not write its checkpoints to.
+
+    Raises:
+      CheckpointError: the folder is a link, or holds a whole checkpoint of more steps, which is another fit's.
+    """
+    _refuse_link(directory)
+    for path in _newest_first(directory):
+        if _steps(path) > steps and _is_whole(path):
+            raise CheckpointError(
+                f"{directory} holds {path.name}, and the agent is at {steps} steps: the folder belongs to another fit; "
+                "resume that one, or name another folder"
+            )
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a path is named as a checkpoint, rather than as a folder of checkpoints."""
+    return _NAME.fullmatch(path.name) is not None
+
+
+def read_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Read a checkpoint, or the newest whole one of a folder.
+
+    Returns:
+      The checkpoint's path, and the state that was written.
+
+    Raises:
+      CheckpointError: there is no whole checkpoint; the message says what is wrong with those that are there.
+    """
+    if is_checkpoint(path):
+        return path, _decoded(path, _verified(path))
+    _refuse_link(path)
+    reasons = []
+    for candidate in _newest_first(path):
+        try:
+            return candidate, _decoded(candidate, _verified(candidate))
+        except CheckpointError as error:
+            reasons.append(str(error))
+    raise CheckpointError("; ".join(reasons) or f"{path} holds no checkpoint")
+
+
+def _encoded(state: dict[str, Any]) -> bytes:
+    arrays: dict[str, np.ndarray] = {}
+
+    def plain(value: Any, place: str) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(part, f"{place}/{name}") for name, part in value.items()}
+        if isinstance(value, list):
+            return [plain(part, f"{place}/{position}") for position, part in enumerate(value)]
+        if isinstance(value, np.ndarray):
+            arrays[place] = np.ascontiguousarray(value).reshape(value.shape)
+            return {_ARRAY: place}
+        return value
+
+    text = json.dumps(plain(state, ""), allow_nan=False)
+    payload = save({_JSON: np.frombuffer(text.encode(), np.uint8), **arrays})
+    return _MAGIC + hashlib.sha256(payload).digest() + payload
+
+
+def _verified(path: Path) -> bytes:
+    """Read the payload of a file, and check that it is as it was written."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+    start = len(_MAGIC) + hashlib.sha256().digest_size
+    if not content.startswith(_MAGIC) or len(content) > _LARGEST:
+        raise CheckpointError(f"{path} is not a checkpoint of this version")
+    payload = content[start:]
+    if content[len(_MAGIC) : start] != hashlib.sha256(payload).digest():
+        raise CheckpointError(f"{path} is not as it was written: its SHA-256 differs")
+    return payload
+
+
+def _decoded(path: Path, payload: bytes) -> dict[str, Any]:
+    try:
+        arrays = load(payload)
+        return json.loads(
+            arrays[_JSON].tobytes(), object_hook=lambda found: arrays[found[_ARRAY]] if _ARRAY in found else found
+        )
+    # What the two libraries raise at files that a stranger has made.
+    except (SafetensorError, ValueError, LookupError, TypeError, RecursionError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint: {error}") from None
+
+
+def _newest_first(directory: Path) -> Iterator[Path]:
+    if not directory.is_dir():
+        return iter(())
+    named = [path for path in directory.iterdir() if is_checkpoint(path)]
+    return iter(sorted(named, key=_steps, reverse=True))
+
+
+def _steps(path: Path) -> int:
+    return int(path.name.removeprefix("steps-").removesuffix(".ckpt"))
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        _verified(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _refuse_link(directory: Path) -> None:
+    if directory.is_symlink():
+        raise CheckpointError(f"{directory} is a symbolic link")

@@ -1,0 +1,249 @@
+"""The agent that learns: how it is made for an environment, compiled and fitted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tf_trpo.callbacks import Progress
+from tf_trpo.environments import VectorBackend, can_reset_some, known_mirror, open_vector_environment
+from tf_trpo.environments.vector import Environment
+from tf_trpo.models import MirrorSymmetry
+from tf_trpo.models.making import check_fit, make_policy, make_value_function
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
+from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
+from tf_trpo.training.agent import Agent
+from tf_trpo.training.identity import run_identity
+from tf_trpo.training.learner import Learner
+from tf_trpo.training.settings import UpdateSettings
+from tf_trpo.training.trainer import Counters, Trainer
+
+
+@keras.saving.register_keras_serializable(package="tf_trpo")
+class TRPO(Agent):
+    """Trust Region Policy Optimization: a policy and a value function that learn from an environment.
+
+    The algorithm is the policy optimizer that the agent is compiled with: `TrustRegion` makes it TRPO, and
+    the others of `tf_trpo.optimizers` what they are named after. All the rest is the same.
+
+        agent = tf_trpo.TRPO.for_env("Hopper-v5")
+        agent.compile(policy_optimizer=tf_trpo.optimizers.TrustRegion(max_kl=0.01))
+        history = agent.fit("Hopper-v5", total_steps=1_000_000)
+
+    Args, attributes and the other methods: see `Agent`.
+
+    Source:
+      Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1.
+    """
+
+    @classmethod
+    def for_env(
+        cls,
+        environment: Environment,
+        *,
+        policy: PolicySettings | None = None,
+        value: ValueSettings | None = None,
+        network: keras.Model | None = None,
+        value_network: keras.Model | None = None,
+        mirror: MirrorSymmetry | None = None,
+        seed: int | None = None,
+        env_kwargs: Mapping[str, Any] | None = None,
+    ) -> TRPO:
+        """Make an agent for an environment's spaces, compiled with the default settings.
+
+        Args:
+          environment: a Gymnasium id, a function that makes an environment, or a vector environment.
+          policy: settings of the policy; by default `PolicySettings()`.
+          value: settings of the value function; by default `ValueSettings()`.
+          network: any keras.Model from observations [N, ...] to features [N, F] for the policy; by default an MLP of
+            the settings.
+          value_network: the same for the value function.
+          mirror: a reflection of the environment that policy and value function respect; by default none, or the known
+            reflection of a Gymnasium id if the settings have `mirror=True`.
+          seed: makes the initial weights reproducible.
+          env_kwargs: arguments for the environment, with an id.
+
+        Raises:
+          ValueError: a space or an autoreset mode that is not supported, or a setting that does not fit the spaces.
+        """
+        policy, value = policy or PolicySettings(), value or ValueSettings()
+        if policy.mirror and mirror is None:
+            if not isinstance(environment, str):
+                raise ValueError("mirror: known of Gymnasium ids only; give a MirrorSymmetry with other environments")
+            mirror = known_mirror(environment)
+        with open_vector_environment(environment, 1, env_kwargs=env_kwargs) as environments:
+            observations, actions = environments.single_observation_space, environments.single_action_space
+        made = make_policy(policy, observations, actions, network=network, mirror=mirror, seed=seed)
+        values = make_value_function(value, policy, observations, network=value_network, mirror=mirror, seed=seed)
+        agent = cls(made, values, ema_momentum=policy.ema_momentum)
+        agent.compile()
+        return agent
+
+    def compile(
+        self,
+        policy_optimizer: PolicyOptimizer | None = None,
+        value_optimizer: keras.optimizers.Optimizer | str | None = None,
+        *,
+        update: UpdateSettings | None = None,
+        jit_compile: bool = True,
+    ) -> None:
+        """Choose how to learn.
+
+        Args:
+          policy_optimizer: the algorithm; by default `TrustRegion()`.
+          value_optimizer: any Keras optimizer; by default Adam with the learning rate of `update`.
+          update: gamma, gae_lambda, value_epochs and so on; by default `UpdateSettings()`.
+          jit_compile: compile the update by XLA; without XLA the results agree to rounding.
+
+        Raises:
+          TypeError: the policy optimizer is not one.
+          ValueError: both a value optimizer and a learning rate for the default one are given, or the rate is to decay
+            and is a Keras schedule.
+        """
+        if policy_optimizer is not None and not isinstance(policy_optimizer, PolicyOptimizer):
+            raise TypeError(f"policy_optimizer must be a PolicyOptimizer, got {policy_optimizer!r}")
+        self.policy_optimizer = policy_optimizer or TrustRegion()
+        self.update_settings = update or UpdateSettings()
+        rate = self.update_settings.value_learning_rate
+        if value_optimizer is not None and rate != UpdateSettings.value_learning_rate:
+            raise ValueError("value_learning_rate is of the default value optimizer; set the rate of the given one")
+        self.optimizer = keras.optimizers.get(value_optimizer or keras.optimizers.Adam(rate))
+        scheduled = isinstance(self.optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+        if scheduled and self.update_settings.value_learning_rate_decay:
+            raise ValueError("value_learning_rate_decay needs a value optimizer without a schedule of its own")
+        self.optimizer.build(self.value_function.trainable_variables)
+        self.jit_compile = jit_compile
+        self.learner = Learner(
+            self.policy,
+            self.value_function,
+            self.return_scale,
+            self.policy_optimizer,
+            self.optimizer,
+            self.update_settings,
+            average=self.average,
+            jit_compile=jit_compile,
+        )
+        self.compiled = True
+
+    def fit(
+        self,
+        environment: Environment | RolloutSource,
+        total_steps: int,
+        *,
+        num_envs: int = 1,
+        num_steps: int = 2048,
+        backend: VectorBackend = "sync",
+        env_kwargs: Mapping[str, Any] | None = None,
+        env_timeout: float = 300.0,
+        seed: int = 0,
+        callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
+        verbose: int = 1,
+        max_faults: int = 10,
+        restart_every: int = 0,
+        schedule_steps: int | None = None,
+        resume_from: str | os.PathLike[str] | None = None,
+    ) -> keras.callbacks.History:
+        """Train for at least `total_steps` environment steps, in whole iterations.
+
+        An iteration collects num_steps rows from each environment, improves the policy and fits the value function. To
+        callbacks an iteration is an epoch. Another call continues from where the agent is.
+
+        Args:
+          environment: a Gymnasium id, a function that makes an environment, a vector environment, or a source of
+            rollouts.
+          total_steps: environment steps to take, >= 1.
+          num_envs: environments stepped together; not used with a vector environment or a source.
+          num_steps: rows of a rollout, for each environment and iteration, >= 1.
+          backend: "sync", "async" or "envpool".
+          env_kwargs: arguments for the environment, with an id.
+          env_timeout: seconds that a step of all environments may take with the backend "async", > 0.
+          seed: of environments, actions and minibatches; the same seed gives the same weights.
+          callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
+          verbose: 1 shows progress, 0 nothing.
+          max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1.
+            Nothing is learned from such a rollout, and such a part of an update changes nothing. Each one is a warning
+            of the logger "tf_trpo" and is counted in the logs as train/faults.
+          restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0:
+            only when an episode ends. Without it, episodes that all last until the same time limit begin together
+            every time, and rollouts shorter than an episode show one part of the episodes at a time (Bharthulwar et
+            al., Staggered Environment Resets Improve Massively Parallel On-Policy Reinforcement Learning, 2025). The
+            value of an episode that is cut is bootstrapped, and its return is not reported. Backends "sync", "async".
+          schedule_steps: environment steps over which schedules (of the standard deviation, of the KL limit) go from
+            start to end, >= 1; by default total_steps.
+          resume_from: folder of checkpoints that a `tf_trpo.callbacks.Checkpoint` has written during a fit with the
+            same arguments, or one of its files: the fit continues from the newest whole one as if it had never ended.
+            The unfinished episodes are played again from their seeds and actions. If the environments then give the
+            same observations, the weights are bit for bit those of an uninterrupted fit; otherwise a warning says that
+            the environments have begun new episodes, and the results agree in distribution only. Vector environments
+            that were not made here, and EnvPool's, always begin new episodes.
+
+        Returns:
+          A Keras History: `history.history["rollout/ep_rew_mean"]` and so on.
+
+        Raises:
+          ValueError: the environment does not fit the agent, or a setting is out of range.
+          CheckpointError: no checkpoint is whole, or it is one of another agent or fit; this agent is as it was.
+          EnvironmentFailedError: an environment raised, hung or died; a `Checkpoint` among the callbacks has saved the
+            agent as it was after the last iteration.
+          TrainingFailedError: there were max_faults in a row; the agent was saved in the same way.
+        """
+        if min(total_steps, num_steps, 1 if schedule_steps is None else schedule_steps) < 1:
+            raise ValueError("total_steps, num_steps and schedule_steps must be at least 1")
+        opening = {"backend": backend, "seed": seed, "env_kwargs": env_kwargs, "timeout": env_timeout}
+        with self._opened_source(environment, num_envs, opening, restart_every) as source:
+            trainer = Trainer(
+                self.learner,
+                source,
+                Counters(self.env_steps, self.iterations),
+                num_steps=num_steps,
+                seed=seed,
+                max_faults=max_faults,
+                restart_every=restart_every,
+                identity=run_identity(self, environment, num_steps=num_steps, seed=seed, restart_every=restart_every),
+            )
+            if resume_from is not None:
+                trainer.resume(Path(resume_from))
+            given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
+            goal, epochs = trainer.goal(total_steps)
+            self.stop_training = False
+            callback_list = keras.callbacks.CallbackList(
+                [*given, *([Progress()] if verbose else [])],
+                add_history=True,
+                model=self,
+                verbose=verbose,
+                epochs=epochs,
+                steps=1,
+                total_steps=goal,
+                trainer=trainer,
+            )
+            trainer.run(
+                callback_list, total_steps, schedule_steps=schedule_steps, stopped=lambda: bool(self.stop_training)
+            )
+        return self.history
+
+    @contextlib.contextmanager
+    def _opened_source(
+        self,
+        environment: Environment | RolloutSource,
+        num_envs: int,
+        opening: Mapping[str, Any],
+        restart_every: int,
+    ) -> Iterator[RolloutSource]:
+        """Give the source itself, or one of the environment; close it at the end unless it is the caller's own."""
+        if isinstance(environment, RolloutSource):
+            yield environment
+            return
+        with open_vector_environment(environment, num_envs, **opening) as environments:
+            check_fit(self.policy, environments.single_observation_space, environments.single_action_space)
+            if restart_every and not can_reset_some(environments):
+                kind = type(environments).__name__
+                raise ValueError(
+                    f"restart_every needs environments that can be reset one by one (backend sync or async), not {kind}"
+                )
+            yield LocalSource(environments, make_actor(self.policy, environments.num_envs), seed=opening["seed"])
