@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tf_trpo.cli.benchmark.results import refreshed
 from tf_trpo.cli.benchmark.settings import Command
 from tf_trpo.cli.benchmark.suites import bundled_suites
+from tf_trpo.results import CurvePoint, PublishedResult, RunResult, by_settings, read_table
+
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.plot import PlotSettings
-from tf_trpo.results import CurvePoint, PublishedResult, RunResult, by_settings, read_table
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"

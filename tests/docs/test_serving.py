@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import tyro
+from tf_trpo.cli.benchmark.settings import Command
 
 from tf_trpo.cli import COMMANDS
-from tf_trpo.cli.benchmark.settings import Command
 from tf_trpo.cli.export import ExportSettings
 from tf_trpo.cli.play import PlaySettings
 from tf_trpo.cli.serve import ServeSettings

@@ -22,6 +22,12 @@ _STATUS = {
     "TrainingFailedError": FAILED,
 }
 """Exit statuses of the library's own errors; of the others, `BAD_INPUT`."""
+_EXTRAS = {
+    **dict.fromkeys(("matplotlib", "jinja2"), "figures"),
+    **dict.fromkeys(("orjson", "starlette", "uvicorn"), "serve"),
+    **dict.fromkeys(("imageio", "pygame"), "play"),
+}
+"""The extras that install what a command needs."""
 
 
 @contextmanager
@@ -75,4 +81,6 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         # Of a path that was given, whatever is wrong with it, such as a name that is too long.
         message = f"{error.filename}: {error.strerror}"
+    if isinstance(error, ImportError) and error.name in _EXTRAS:
+        message = f'{error.name} is not installed: pip install "tf_trpo[{_EXTRAS[error.name]}]"'
     return " ".join([message, *getattr(error, "__notes__", ())])

@@ -10,20 +10,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
-
-from tf_trpo.cli.errors import UsageError, one_line_errors
-from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.parsing import POSITIONAL, parse
 from tf_trpo.cli.startup import start_tensorflow
-
-LARGEST_PORT = 65_535
+from tf_trpo.experiment.settings import require_within
+from tf_trpo.optimizers.ranges import require
 
 
 @dataclasses.dataclass(frozen=True)
-class ServeSettings:
+class ServeOptions:
     """Serve an exported model by TensorFlow Serving's REST API, with nothing but TensorFlow below it."""
 
-    model: tyro.conf.Positional[Path]
+    model: Path = dataclasses.field(metadata=POSITIONAL)
     """Folder of the model, such as saved_models/CartPole-v1; its newest version is served, and newer ones to come."""
     name: str | None = None
     """Name of the model in the paths; by default its folder's."""
@@ -51,65 +48,49 @@ class ServeSettings:
     threads: int = 0
     """Calls of the model at the same time; 0 for as many as there are cores."""
 
+    def __post_init__(self) -> None:
+        at_least_one = dict.fromkeys(("max_batch", "max_request_bytes", "max_waiting", "max_connections"), (1, 2**31 - 1))
+        require_within(self, port=(0, 65_535), threads=(0, 1024), **at_least_one)
+        for name in ("timeout", "poll_seconds"):
+            require(0 < getattr(self, name) < math.inf, name, "positive and finite", getattr(self, name))
+        named = self.name is None or re.fullmatch(r"[^/:]+", self.name)
+        require(bool(named), "name", "of at least one character, without / and :", self.name)
+
 
 def main(argv: Sequence[str]) -> None:
-    """Parse options, serve until a signal."""
-    with one_line_errors():
-        settings: ServeSettings = parse(ServeSettings, argv, "serve")
-        _check(settings)
-        _check_extra()
-        start_tensorflow()
-        from tf_trpo.serving.rest_api import Limits
-        from tf_trpo.serving.saved_model import ModelError
-        from tf_trpo.serving.server import serve
+    """Read options, serve until a signal."""
+    options = parse(ServeOptions, argv, "serve")
+    start_tensorflow()
+    from tf_trpo.serving.rest_api import Limits
+    from tf_trpo.serving.saved_model import ModelError
+    from tf_trpo.serving.server import serve
 
-        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        try:
-            serve(
-                settings.model,
-                name=settings.name,
-                host=settings.host,
-                port=settings.port,
-                trust=settings.trust,
-                limits=Limits(
-                    max_batch=settings.max_batch,
-                    max_bytes=settings.max_request_bytes,
-                    max_waiting=settings.max_waiting,
-                    timeout=settings.timeout,
-                    max_connections=settings.max_connections,
-                ),
-                batching=settings.batching,
-                poll_seconds=settings.poll_seconds,
-                threads=settings.threads,
-            )
-        except ModelError as error:
-            hint = "" if settings.trust else "; a SavedModel is a program: --trust serves one of others all the same"
-            raise UsageError(f"{error}{hint if 'did not write' in str(error) else ''}") from None
-        except OSError as error:
-            what = error.filename or f"{settings.host}:{settings.port}"
-            raise UsageError(f"{what}: {error.strerror or error}") from None
-
-
-def _check(settings: ServeSettings) -> None:
-    for name in ("max_batch", "max_request_bytes", "max_waiting", "max_connections"):
-        if getattr(settings, name) < 1:
-            raise UsageError(f"{name} must be at least 1, got {getattr(settings, name)}")
-    for name in ("timeout", "poll_seconds"):
-        if not 0 < getattr(settings, name) < math.inf:
-            raise UsageError(f"{name} must be positive and finite, got {getattr(settings, name)}")
-    if not 0 <= settings.port <= LARGEST_PORT:
-        raise UsageError(f"port must lie between 0 and {LARGEST_PORT}, got {settings.port}")
-    if settings.name is not None and not re.fullmatch(r"[^/:]+", settings.name):
-        raise UsageError(f"name must have a character, and neither / nor :, got {settings.name!r}")
-    if settings.threads < 0:
-        raise UsageError(f"threads must be at least 0, got {settings.threads}")
-
-
-def _check_extra() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    limits = Limits(
+        max_batch=options.max_batch,
+        max_bytes=options.max_request_bytes,
+        max_waiting=options.max_waiting,
+        timeout=options.timeout,
+        max_connections=options.max_connections,
+    )
     try:
-        import orjson  # noqa: F401
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise UsageError(f'{error.name} is not installed: pip install "tf_trpo[serve]"') from None
+        serve(
+            options.model,
+            name=options.name,
+            host=options.host,
+            port=options.port,
+            trust=options.trust,
+            limits=limits,
+            batching=options.batching,
+            poll_seconds=options.poll_seconds,
+            threads=options.threads,
+        )
+    except ModelError as error:
+        if not options.trust and "did not write" in str(error):
+            error.add_note("A SavedModel is a program: --trust serves one of others all the same")
+        raise
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, f"{options.host}:{options.port}") from None
+        raise
