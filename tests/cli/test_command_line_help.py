@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from tf_trpo.cli import COMMANDS, main
 from tf_trpo.cli.preset_files import bundled_presets
 from tf_trpo.cli.settings import TrainSettings
+
+from tf_trpo.cli import COMMANDS, main
 from tf_trpo.figures import FIGURES
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -6,11 +6,11 @@ import sys
 import gymnasium as gym
 import pytest
 import yaml
+from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.settings import TrainSettings
 
 import tf_trpo
 from tf_trpo.cli import main
-from tf_trpo.cli.run_folder import RunFolder
-from tf_trpo.cli.settings import TrainSettings
 
 MODULE = "module_with_an_environment"
 ENV = f"{MODULE}:Imported-v0"

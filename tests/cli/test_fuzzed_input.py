@@ -18,11 +18,11 @@ from typing import NamedTuple
 import keras
 import pytest
 import yaml
+from tf_trpo.cli.algorithms import SETTINGS as OF_ALGORITHM
+from tf_trpo.cli.settings import TrainSettings
 
 import tf_trpo
 from tf_trpo.cli import COMMANDS, main
-from tf_trpo.cli.algorithms import SETTINGS as OF_ALGORITHM
-from tf_trpo.cli.settings import TrainSettings
 
 DEFAULTS = TrainSettings().flat()
 QUICK = 6

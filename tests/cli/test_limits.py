@@ -1,10 +1,10 @@
 """Numbers that are too large are refused before anything is allocated for them."""
 
 import pytest
-
-from tf_trpo.cli.errors import UsageError
 from tf_trpo.cli.limits import LARGEST, LARGEST_INTEGER, check_limits
 from tf_trpo.cli.settings import TrainSettings
+
+from tf_trpo.cli.errors import UsageError
 
 INTEGERS = [name for name, value in TrainSettings().flat().items() if type(value) is int]
 FLOATS = [name for name, value in TrainSettings().flat().items() if type(value) is float] + ["natural_learning_rate"]

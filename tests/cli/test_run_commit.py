@@ -3,7 +3,6 @@
 import subprocess
 
 import pytest
-
 from tf_trpo.cli.run_folder import commit_of
 
 

@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.settings import TrainSettings
 
 import tf_trpo
 from tf_trpo.cli import main
-from tf_trpo.cli.run_folder import RunFolder
-from tf_trpo.cli.settings import TrainSettings
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ import inspect
 from typing import get_args, get_type_hints
 
 import pytest
-
-import tf_trpo
 from tf_trpo.cli.algorithms import make_policy_optimizer
 from tf_trpo.cli.settings import (
     AlgorithmSettings,
@@ -17,6 +15,8 @@ from tf_trpo.cli.settings import (
     TrustRegionSettings,
     ValueSettings,
 )
+
+import tf_trpo
 from tf_trpo.environments import VectorBackend
 from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
 from tf_trpo.optimizers.kl_penalty import Penalty, PenaltySolver

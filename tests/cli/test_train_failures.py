@@ -6,11 +6,11 @@ import shutil
 import gymnasium as gym
 import numpy as np
 import pytest
+from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.cli.settings import TrainSettings
 
 import tf_trpo
 from tf_trpo.cli import main
-from tf_trpo.cli.run_folder import RunFolder
-from tf_trpo.cli.settings import TrainSettings
 
 
 class Fragile(gym.Env):

@@ -8,17 +8,17 @@ from pathlib import Path
 import gymnasium
 import pytest
 import yaml
-from tf_trpo.cli.benchmark.suites import read_suite, selected
-
-import tf_trpo
-from tf_trpo.cli import main
 from tf_trpo.cli.algorithms import SETTINGS as ALGORITHM_SETTINGS
-from tf_trpo.cli.errors import UsageError
+from tf_trpo.cli.benchmark.suites import read_suite, selected
 from tf_trpo.cli.preset_files import bundled_presets
 from tf_trpo.cli.presets import NO_PRESET, parse_settings
 from tf_trpo.cli.resume import resumed_settings
 from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.settings import TrainSettings
+
+import tf_trpo
+from tf_trpo.cli import main
+from tf_trpo.cli.errors import UsageError
 
 
 def parsed(*arguments):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
-
 from tf_trpo.cli.settings import TrainSettings
 
 ROOT = Path(__file__).parents[2]

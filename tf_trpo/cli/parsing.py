@@ -112,4 +112,3 @@ def _hyphened(argument: str) -> str:
         return argument
     name, equals, value = argument.partition("=")
     return f"{name.replace('_', '-')}{equals}{value}"
-

@@ -49,7 +49,9 @@ class ServeOptions:
     """Calls of the model at the same time; 0 for as many as there are cores."""
 
     def __post_init__(self) -> None:
-        at_least_one = dict.fromkeys(("max_batch", "max_request_bytes", "max_waiting", "max_connections"), (1, 2**31 - 1))
+        at_least_one = dict.fromkeys(
+            ("max_batch", "max_request_bytes", "max_waiting", "max_connections"), (1, 2**31 - 1)
+        )
         require_within(self, port=(0, 65_535), threads=(0, 1024), **at_least_one)
         for name in ("timeout", "poll_seconds"):
             require(0 < getattr(self, name) < math.inf, name, "positive and finite", getattr(self, name))

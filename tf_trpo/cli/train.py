@@ -13,7 +13,7 @@ from tf_trpo.cli.environment_id import check_environment_id, flag_for
 from tf_trpo.cli.parsing import OptionParser, option_name, show_help, wants_help
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment import Experiment, RunFolder
-from tf_trpo.experiment.conversion import changed, convert, fields, leaves
+from tf_trpo.experiment.conversion import convert, fields, leaves
 from tf_trpo.experiment.presets import bundled_for, bundled_presets
 from tf_trpo.experiment.run_folder import free_run_dir
 from tf_trpo.optimizers import ALGORITHMS

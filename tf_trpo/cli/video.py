@@ -34,5 +34,6 @@ def open_video(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]
     # ffmpeg would say at length what is wrong with the path.
     with open(path, "ab"):
         pass
-    with imageio.get_writer(path, **options) as writer:
+    writer: Any = imageio.get_writer(path, **options)
+    with writer:
         yield writer.append_data

@@ -7,7 +7,6 @@ of several classes, a name chooses the class: `algorithm` and `radius`.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +27,6 @@ CHOICES: Mapping[str, Mapping[str, type | None]] = {
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@functools.cache
 def leaves(settings: type) -> Mapping[str, Any]:
     """Find the types of all settings that a settings class, or a class below it, can have, by name."""
     found: Flat = {}
@@ -176,4 +174,3 @@ def _path(hint: type, value: object) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     raise ValueError(f"Expected {hint.__name__}, got {type(value).__name__}")
-

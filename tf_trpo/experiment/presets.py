@@ -116,7 +116,8 @@ def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: st
     algorithms = [settings["algorithm"] for *_, settings in layers if "algorithm" in settings]
     algorithm = given.get("algorithm", algorithms[-1] if algorithms else "trpo")
     left_out = foreign(algorithm) if isinstance(algorithm, str) else set()
-    found, sources = {}, {}
+    found: Flat = {}
+    sources: dict[str, str] = {}
     for preset, where, settings in layers:
         used = {name: settings[name] for name in settings if not preset.is_bundled or name not in left_out}
         found |= used

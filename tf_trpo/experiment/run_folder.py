@@ -134,7 +134,7 @@ class RunFolder:
                     raise ValueError(f"{path} is a symbolic link: a run that has one is not resumed")
 
 
-def run_versions() -> dict[str, str]:
+def run_versions() -> dict[str, str | None]:
     """Find the versions of Python and of the packages that a run depends on."""
     return installed_versions(_PACKAGES)
 
