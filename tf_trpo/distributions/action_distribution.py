@@ -88,6 +88,13 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         """Name parts of the parameters [N, D] for an exported model; here, all are "parameters"."""
         return {"parameters": parameters}
 
+    def follow_schedule(self, progress: float) -> None:
+        """Set the weights that follow a schedule; here, there are none. The trainer calls this before every rollout.
+
+        Args:
+          progress: fraction of the run that is over, in [0, 1].
+        """
+
     def figures(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         """Compute figures for the logs by name, one value for each sample [N]; here, none."""
         return {}

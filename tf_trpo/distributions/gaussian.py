@@ -37,7 +37,9 @@ class Gaussian(ActionDistribution):
       state_dependent_std: take the log standard deviation from the encoder's outputs, clipped to `LOG_STD_RANGE`,
         instead of from free weights.
       initial_std: standard deviation at the start, > 0, in the environment's own action units.
-      learned_std: let the policy optimizer move the free standard deviations; else they stay until `set_std`.
+      final_std: the free standard deviations are not learned, but go geometrically from initial_std to final_std, > 0,
+        as the run progresses; None to learn them. A learned standard deviation shrinks as fast as the trust region
+        lets it, since less noise is the nearest way to a better return; then nothing is left to explore with.
       clipped_likelihood: score actions by the likelihood of clipped ones.
       std_groups: for each action dimension, the number of the free weight that holds its log standard deviation, from
         0; dimensions of the same group share one. By default each has its own.
@@ -55,15 +57,19 @@ class Gaussian(ActionDistribution):
         action_shape: Sequence[int] | None = None,
         state_dependent_std: bool = False,
         initial_std: float = 1.0,
-        learned_std: bool = True,
+        final_std: float | None = None,
         clipped_likelihood: bool = False,
         std_groups: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
         if initial_std <= 0:
             raise ValueError(f"initial_std must be positive, got {initial_std}")
-        if state_dependent_std and not (learned_std and std_groups is None):
-            raise ValueError("a standard deviation that depends on the observation is learned, and has no groups")
+        if final_std is not None and not 0 < final_std < math.inf:
+            raise ValueError(f"final_std must be positive and finite, or None, got {final_std}")
+        if state_dependent_std and not (final_std is None and std_groups is None):
+            raise ValueError(
+                "a standard deviation that depends on the observation is learned: it has no final_std and no std_groups"
+            )
         size = len(action_low)
         super().__init__(size * (2 if state_dependent_std else 1), **kwargs)
         self.action_low = tuple(float(bound) for bound in action_low)
@@ -75,30 +81,22 @@ class Gaussian(ActionDistribution):
             )
         self.state_dependent_std = state_dependent_std
         self.initial_std = initial_std
-        self.learned_std = learned_std
+        self.final_std = final_std
         self.clipped_likelihood = clipped_likelihood
         self.std_groups = _checked_groups(std_groups, size)
         if not state_dependent_std:
             self.log_std = self.add_weight(
                 shape=(size if self.std_groups is None else max(self.std_groups) + 1,),
                 initializer=keras.initializers.Constant(math.log(initial_std)),
-                trainable=learned_std,
+                trainable=final_std is None,
                 name="log_std",
             )
 
-    def set_std(self, std: float | tf.Tensor) -> None:
-        """Set the standard deviation of every action dimension.
-
-        Args:
-          std: scalar > 0.
-
-        Raises:
-          ValueError: the standard deviation depends on the observation.
-        """
-        if self.state_dependent_std:
-            raise ValueError("a standard deviation that depends on the observation cannot be set")
-        log_std = math.log(std) if isinstance(std, float | int) else tf.math.log(std)
-        self.log_std.assign(tf.fill(self.log_std.shape, tf.cast(log_std, self.log_std.dtype)))
+    def follow_schedule(self, progress: float) -> None:
+        """Set the free standard deviations to initial_std^(1 - progress) final_std^progress, if there is a final_std."""
+        if self.final_std is not None:
+            log_std = (1 - progress) * math.log(self.initial_std) + progress * math.log(self.final_std)
+            self.log_std.assign(tf.fill(self.log_std.shape, log_std))
 
     def parameters(self, outputs: tf.Tensor) -> tf.Tensor:
         if self.state_dependent_std:
@@ -194,7 +192,7 @@ class Gaussian(ActionDistribution):
             "action_shape": self.action_shape,
             "state_dependent_std": self.state_dependent_std,
             "initial_std": self.initial_std,
-            "learned_std": self.learned_std,
+            "final_std": self.final_std,
             "clipped_likelihood": self.clipped_likelihood,
             "std_groups": self.std_groups,
         }

@@ -1,4 +1,7 @@
-"""Estimates from sampled data: advantages, returns, the surrogate, moments. Tensors in, tensors out."""
+"""Estimates from sampled data, as functions of tensors: advantages, returns, the surrogate, moments.
+
+Every function checks the ranks and static shapes of its tensors first, and raises ValueError if one is wrong.
+"""
 
 from tf_trpo.estimation.advantages import advantage_moments, gae, normalize_advantages, winsorize
 from tf_trpo.estimation.batch import Batch

@@ -1,10 +1,10 @@
-"""Generalised advantage estimation."""
+"""Generalised advantage estimation, and the scaling of advantages."""
 
 from __future__ import annotations
 
 from tf_trpo.estimation.moments import weighted_moments
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import linear_recurrence
+from tf_trpo.numerics import check_shapes, linear_recurrence
 
 
 def gae(
@@ -17,57 +17,101 @@ def gae(
     gamma: float,
     gae_lambda: float,
 ) -> tf.Tensor:
-    """Advantages A_t = sum_l (gamma lambda)^l delta_{t+l}, summed to the end of the episode.
+    """Estimate advantages A_t = sum_l (gamma lambda)^l delta_{t+l}, summed to the end of the episode.
 
         delta_t = r_t + gamma (1 - terminated_t) V(s_{t+1}) - V(s_t)
 
-    A terminated step has no successor. A truncated one, and the last row, which the rollout cuts off,
-    bootstrap the value of their true successor, which is row t + 1 of `values`: with NEXT_STEP
-    autoreset that row holds the final observation.
+    A terminated step has no successor. A truncated step and the last row, at which the rollout ends, bootstrap the
+    value of their true successor. That is row t + 1 of `values`: with NEXT_STEP autoreset, row t + 1 holds the final
+    observation.
 
     Args:
-      rewards: float [T, B], the reward of the step taken at row t.
-      values: float [T + 1, B], V of the observation at each row.
-      terminated: float [T, B], 1 where the step ended the episode in a terminal state.
-      truncated: float [T, B], 1 where the step was the last one for another reason (a time limit).
-      valid: float [T, B], 0 on the rows that are no step of any episode (autoreset).
+      rewards: reward of the step at each row, float [T, B].
+      values: V of the observation at each row, float [T + 1, B], in the unit of the rewards.
+      terminated: 1 if the step ended the episode in a terminal state, else 0; float [T, B].
+      truncated: 1 if the step was the last of the episode for another reason (a time limit), else 0; float [T, B].
+      valid: 0 if the row is no step of any episode (autoreset), else 1; float [T, B].
       gamma: discount, in [0, 1].
-      gae_lambda: lambda, in [0, 1]; 0 is the one-step TD error, 1 the Monte Carlo return less V.
+      gae_lambda: lambda, in [0, 1]. 0 gives the one-step TD error, 1 the Monte Carlo return minus V.
 
     Returns:
-      Advantages, float [T, B]; 0 where not valid.
+      Advantages, float [T, B], in the unit of the rewards; 0 on rows that are not valid.
+
+    Raises:
+      ValueError: a shape is wrong.
 
     Source:
       Schulman et al. (2016), equations 11 to 16.
     """
+    check_rollout("gae", rewards, values, terminated, truncated, valid)
     deltas = rewards + gamma * (1.0 - terminated) * values[1:] - values[:-1]
-    # Row t + 1 of a row that did not end is valid, so no advantage leaks across a reset.
+    # If a row did not end its episode, row t + 1 is valid, so no advantage leaks across a reset.
     goes_on = (1.0 - terminated) * (1.0 - truncated) * valid
     return linear_recurrence(gamma * gae_lambda * goes_on, deltas * valid, reverse=True)
+
+
+def check_rollout(
+    function: str,
+    rewards: tf.Tensor,
+    values: tf.Tensor,
+    terminated: tf.Tensor,
+    truncated: tf.Tensor,
+    valid: tf.Tensor,
+) -> None:
+    """Raise ValueError unless the rows of a rollout have the shapes that `gae` documents."""
+    check_shapes(
+        function,
+        rewards=(rewards, "T B"),
+        values=(values, "T+1 B"),
+        terminated=(terminated, "T B"),
+        truncated=(truncated, "T B"),
+        valid=(valid, "T B"),
+    )
 
 
 def advantage_moments(
     advantages: tf.Tensor, weights: tf.Tensor, *, epsilon: float = 1e-8
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """What `normalize_advantages` shifts and divides by: mean, and standard deviation plus epsilon; scalars."""
+    """Compute the shift and the scale of `normalize_advantages`.
+
+    Args:
+      advantages: float [N].
+      weights: float [N], with sum 1; 0 on padding.
+      epsilon: added to the standard deviation, >= 0.
+
+    Returns:
+      The mean, and the standard deviation plus epsilon, float scalars.
+
+    Raises:
+      ValueError: a shape is wrong.
+    """
+    check_shapes("advantage_moments", advantages=(advantages, "N"), weights=(weights, "N"))
     mean, variance = weighted_moments(advantages, weights)
     return mean, tf.sqrt(variance) + epsilon
 
 
 def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float) -> tf.Tensor:
-    """Cut values at `limit` standard deviations from their mean: what is beyond becomes the limit itself.
+    """Clip values to at most `limit` standard deviations from their mean.
 
-    Estimated advantages have heavy tails, and so a few samples make much of the noise of a policy gradient (Garg et
-    al., 2021, On Proximal Policy Optimization's Heavy-tailed Gradients). Cut, they bias it, and it has less variance.
+    Estimated advantages have heavy tails, so a few samples make much of the noise of a policy gradient. Clipped
+    advantages give the gradient a bias and less variance.
 
     Args:
       values: float [N].
-      weights: float [N], summing to 1, 0 on padding.
-      limit: standard deviations, > 0; mean and standard deviation are those of the valid samples before the cut.
+      weights: float [N], with sum 1; 0 on padding.
+      limit: number of standard deviations, > 0. Mean and standard deviation are taken over the valid samples, before
+        the clipping.
 
     Returns:
       float [N].
+
+    Raises:
+      ValueError: a shape is wrong.
+
+    Source:
+      Garg et al. (2021), On Proximal Policy Optimization's Heavy-tailed Gradients.
     """
+    check_shapes("winsorize", values=(values, "N"), weights=(weights, "N"))
     mean, variance = weighted_moments(values, weights)
     reach = limit * tf.sqrt(variance)
     return tf.clip_by_value(values, mean - reach, mean + reach)
@@ -78,12 +122,16 @@ def normalize_advantages(advantages: tf.Tensor, weights: tf.Tensor, *, epsilon: 
 
     Args:
       advantages: float [N].
-      weights: float [N], summing to 1, 0 on padding.
-      epsilon: added to the standard deviation, so that equal advantages become zeros.
+      weights: float [N], with sum 1; 0 on padding.
+      epsilon: added to the standard deviation, so that equal advantages become zeros; >= 0.
 
     Returns:
       float [N]; 0 on padding.
+
+    Raises:
+      ValueError: a shape is wrong.
     """
+    check_shapes("normalize_advantages", advantages=(advantages, "N"), weights=(weights, "N"))
     mean, scale = advantage_moments(advantages, weights, epsilon=epsilon)
     centred = (advantages - mean) / scale
     return tf.where(weights > 0, centred, tf.zeros_like(centred))

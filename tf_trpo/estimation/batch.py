@@ -1,4 +1,4 @@
-"""The flat batch that a policy optimizer works on."""
+"""The flat batch of samples from which a policy optimizer learns."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tf_trpo.lazy import tensorflow as tf
 
 
 class Batch(NamedTuple):
-    """N samples, some of them padding.
+    """N samples; some may be padding.
 
     Attributes:
       observations: float32 [N, ...].
-      actions: the sampled actions (not clipped to any bounds), [N, ...].
+      actions: the sampled actions, not clipped to any bounds, [N, ...].
       advantages: float32 [N].
-      weights: float32 [N], summing to 1: 1/n on the n valid samples and 0 on padding, so that a
-        weighted sum is the mean over valid samples.
-      advantage_mean: scalar, what was taken off the advantages before they were scaled; 0 if nothing.
-      advantage_scale: scalar > 0, what they were divided by: advantage_mean + advantage_scale *
+      weights: float32 [N], with sum 1: 1/n on the n valid samples and 0 on padding, so that a weighted sum is the mean
+        over the valid samples.
+      advantage_mean: scalar that was subtracted from the advantages; 0 if none was.
+      advantage_scale: scalar > 0 by which the advantages were then divided. So advantage_mean + advantage_scale *
         advantages are the estimates in the environment's own units of return.
     """
 

@@ -1,12 +1,13 @@
-"""What samples say about the lower bound on the expected return: its constants, and its value."""
+"""Estimates of the lower bound on the expected return, and of its constants."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tf_trpo.estimation.batch import Batch
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import check_shapes
 
 
 class LowerBound(NamedTuple):
@@ -15,9 +16,9 @@ class LowerBound(NamedTuple):
     Attributes:
       epsilon: max |A| over the valid samples.
       penalty_coefficient: C = 4 epsilon gamma / (1 - gamma)^2, for each nat.
-      predicted_improvement: the linear model's L(new) - L(old).
+      predicted_improvement: L(new) - L(old) by the linear model.
       actual_improvement: L(new) - L(old).
-      improvement: L(new) - L(old) - C D_max: by so much, the bound says, the return rises at least.
+      improvement: L(new) - L(old) - C D_max. By the bound, the return rises at least by this.
     """
 
     epsilon: tf.Tensor
@@ -28,29 +29,35 @@ class LowerBound(NamedTuple):
 
 
 def advantage_scale(batch: Batch) -> tf.Tensor:
-    """What the advantages were divided by; float64 scalar."""
+    """Get the scale by which the batch's advantages were divided, as a float64 scalar."""
+    check_shapes("advantage_scale", **{"batch.advantage_scale": (batch.advantage_scale, "")})
     return _float64(batch.advantage_scale)
 
 
 def largest_advantage(batch: Batch) -> tf.Tensor:
-    """epsilon = max |A| over the valid samples, unnormalised; float64 scalar."""
+    """Compute epsilon = max |A| over the valid samples, in the environment's own units of return; float64 scalar."""
+    check_shapes("largest_advantage", **_batch_shapes(batch))
     raw = _float64(batch.advantage_mean) + advantage_scale(batch) * tf.cast(batch.advantages, tf.float64)
     return tf.reduce_max(tf.where(batch.weights > 0, tf.abs(raw), 0.0))
 
 
 def penalty_coefficient(epsilon: tf.Tensor, gamma: float) -> tf.Tensor:
-    """C = 4 epsilon gamma / (1 - gamma)^2; infinite at gamma = 1.
+    """Compute C = 4 epsilon gamma / (1 - gamma)^2, which is infinite if gamma is 1.
 
     Args:
-      epsilon: max |A|, in units of return.
+      epsilon: max |A|, in units of return, float scalar.
       gamma: discount, in [0, 1].
 
     Returns:
-      C, in units of return for each nat.
+      C, in units of return for each nat, float scalar.
+
+    Raises:
+      ValueError: epsilon is not a scalar.
 
     Source:
       Schulman et al. (2015), theorem 1; lecture, "there exists the following bound".
     """
+    check_shapes("penalty_coefficient", epsilon=(epsilon, ""))
     return (
         epsilon * (4.0 * gamma / (1.0 - gamma) ** 2)
         if gamma < 1
@@ -63,42 +70,55 @@ def estimate_lower_bound(
 ) -> LowerBound:
     """Estimate the bound eta(new) - eta(old) >= L(new) - L(old) - C D_max for a step that was taken.
 
-    In the bound, L sums over unnormalised discounted visits, 1 / (1 - gamma) in all, where a batch has a
-    mean over samples: that mean is divided by 1 - gamma.
+    The bound's L sums over unnormalised discounted visits, whose total is 1 / (1 - gamma). The surrogate of a batch is
+    a mean over samples, so it is divided by 1 - gamma.
 
-    It is an estimate, and no guarantee: epsilon and D_max are maxima over the states that were sampled,
-    the true ones are over all; the advantages are estimates; and samples are not discounted by the time
-    of their visit. And it is loose: C takes every state for as bad as the worst one, at every step of
-    the horizon 1 / (1 - gamma), and once more for how far the visits may drift. With gamma = 0.99, C is
-    about 40,000 epsilon, against a gain of at most 200 epsilon for each unit of total variation.
-    So at the step sizes that work in practice the bound is far below 0, and a step that it vouches for
-    is tiny. What it shows is by how much, and how that changes.
+    The result is an estimate and guarantees nothing: epsilon and D_max are maxima over the sampled states and not over
+    all states, the advantages are estimates, and samples are not discounted by the time of their visit. The bound is
+    also loose: C assumes the worst state's error at every step of the horizon 1 / (1 - gamma), and once more for the
+    drift of the visits. With gamma = 0.99, C is about 40,000 epsilon, but the gain is at most 200 epsilon for each
+    unit of total variation. So the bound is far below 0 at the step sizes that work in practice, and a step with a
+    bound above 0 is tiny.
 
     Args:
-      batch: that the step was taken on.
-      predicted: the linear model's gain in the mean surrogate, in the units of `batch.advantages`.
-      actual: the gain in the mean surrogate, likewise.
-      max_kl: the largest KL(old || new) of a sampled state, in nats.
-      gamma: discount, in [0, 1]; at 1 there is no bound: its improvement is minus infinity, and gains over an
-        endless horizon are infinite, unless they are 0.
+      batch: the batch on which the step was taken.
+      predicted: gain in the mean surrogate by the linear model, in the unit of `batch.advantages`; float scalar.
+      actual: gain in the mean surrogate, in the same unit; float scalar.
+      max_kl: largest KL(old || new) of a sampled state, in nats; float scalar.
+      gamma: discount, in [0, 1]. If it is 1, there is no bound: `improvement` is minus infinity, and a gain is
+        infinite unless it is 0.
 
     Returns:
       The `LowerBound`.
 
+    Raises:
+      ValueError: a shape is wrong.
+
     Source:
       Schulman et al. (2015), equations 9 and 10; lecture, "there exists the following bound".
     """
+    scalars = {"predicted": (predicted, ""), "actual": (actual, ""), "max_kl": (max_kl, "")}
+    check_shapes("estimate_lower_bound", **_batch_shapes(batch), **scalars)
     epsilon = largest_advantage(batch)
     coefficient = penalty_coefficient(epsilon, gamma)
     horizon = tf.constant(1.0 / (1.0 - gamma) if gamma < 1 else math.inf, tf.float64)
     in_return = horizon * advantage_scale(batch)
-    # Without a step both are 0, and 0 times infinity should be.
+    # Without a step both gains are 0, and the product with an infinite horizon must be 0 too.
     gain, linear = (tf.math.multiply_no_nan(in_return, tf.cast(value, tf.float64)) for value in (actual, predicted))
     penalty = tf.math.multiply_no_nan(coefficient, tf.cast(max_kl, tf.float64))
     improvement = gain - penalty if gamma < 1 else tf.constant(-math.inf, tf.float64)
     return LowerBound(epsilon, coefficient, linear, gain, improvement)
 
 
+def _batch_shapes(batch: Batch) -> dict[str, tuple[Any, str]]:
+    return {
+        "batch.advantages": (batch.advantages, "N"),
+        "batch.weights": (batch.weights, "N"),
+        "batch.advantage_mean": (batch.advantage_mean, ""),
+        "batch.advantage_scale": (batch.advantage_scale, ""),
+    }
+
+
 def _float64(value: tf.Tensor | float) -> tf.Tensor:
-    # tf.cast would take a Python number by way of float32.
+    # tf.cast would convert a Python number to float32 first.
     return tf.cast(value, tf.float64) if tf.is_tensor(value) else tf.constant(value, tf.float64)

@@ -1,4 +1,4 @@
-"""Weighted means and variances, and how two sets of them combine."""
+"""Weighted means and variances, and the union of two sets of samples."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import math
 from typing import NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import check_shapes
 
 
 class Moments(NamedTuple):
-    """Mean, variance (of the population) and number of the samples seen."""
+    """Moments of a set of samples [...].
+
+    Attributes:
+      mean: float [...].
+      variance: variance of the population, float [...].
+      count: number of samples, float scalar.
+    """
 
     mean: tf.Tensor
     variance: tf.Tensor
@@ -17,37 +24,67 @@ class Moments(NamedTuple):
 
 
 def weighted_mean(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Mean of samples [N] under weights [N] that sum to 1; samples of weight 0 may be anything."""
+    """Compute the weighted mean of samples.
+
+    Args:
+      samples: float [N]. A sample of weight 0 may have any value, also NaN.
+      weights: float [N], >= 0, with sum 1.
+
+    Returns:
+      float scalar.
+
+    Raises:
+      ValueError: a shape is wrong.
+    """
+    check_shapes("weighted_mean", samples=(samples, "N"), weights=(weights, "N"))
     return tf.reduce_sum(tf.where(weights > 0, weights * samples, tf.zeros_like(samples)))
 
 
 def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and population variance over the first axis.
+    """Compute mean and population variance over the first axis.
 
     Args:
-      samples: float [N, ...].
-      weights: float [N], non-negative, summing to 1; samples of weight 0 may be anything.
+      samples: float [N, ...]. A sample of weight 0 may have any value, also NaN.
+      weights: float [N], >= 0, with sum 1.
 
     Returns:
-      Mean and variance, each [...].
+      Mean and variance, each float [...].
+
+    Raises:
+      ValueError: a shape is wrong.
     """
-    # Measured from one of the samples, equal samples have a variance of exactly 0. Otherwise the rounding
-    # error of their mean would pass for a spread, and whoever divides by it would blow it up to size 1.
+    check_shapes("weighted_moments", samples=(samples, "N ..."), weights=(weights, "N"))
+    # Deviations are measured from one of the samples, so that equal samples have a variance of exactly 0. Otherwise
+    # the rounding error of their mean would look like a spread, and a division by it would give values of size 1.
     reference = tf.gather(samples, tf.argmax(weights))
-    weights = tf.reshape(weights, [-1] + [1] * (samples.shape.rank - 1))
+    weights = tf.reshape(weights, [-1] + [1] * (len(samples.shape) - 1))
     offsets = tf.where(weights > 0, samples - reference, tf.zeros_like(samples))
     mean_offset = tf.reduce_sum(weights * offsets, axis=0)
-    # A square that overflows is infinite; times a weight of 0 it would be no number.
+    # A square may overflow to infinity, and infinity times a weight of 0 is NaN.
     deviations = tf.where(weights > 0, offsets - mean_offset, tf.zeros_like(offsets))
     return reference + mean_offset, tf.reduce_sum(weights * tf.square(deviations), axis=0)
 
 
 def combined_moments(first: Moments, second: Moments) -> Moments:
-    """Moments of the union of two sets of samples.
+    """Compute the moments of the union of two sets of samples.
+
+    Args:
+      first: moments of one set.
+      second: moments of the other set, of the same shapes.
+
+    Returns:
+      The moments. A set with a count of 0 does not change them, even if its variance is infinite.
+
+    Raises:
+      ValueError: a shape is wrong.
 
     Source:
       Chan, Golub and LeVeque (1983), equation 2.1.
     """
+    shapes = {"mean": "S...", "variance": "S...", "count": ""}
+    parts = {"first": first, "second": second}
+    named = {f"{part}.{name}": (getattr(parts[part], name), shapes[name]) for part in parts for name in shapes}
+    check_shapes("combined_moments", **named)
     count = first.count + second.count
     share = tf.math.divide_no_nan(second.count, count)
     delta = second.mean - first.mean
@@ -57,22 +94,26 @@ def combined_moments(first: Moments, second: Moments) -> Moments:
 
 
 def _times(share: tf.Tensor, spread: tf.Tensor) -> tf.Tensor:
-    """The product; a share of 0 of what is infinite is 0."""
+    """Multiply; a share of 0 gives 0 even if the spread is infinite."""
     return tf.where(share > 0, share * spread, tf.zeros_like(spread))
 
 
 def explained_variance(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """1 - Var(targets - predictions) / Var(targets).
+    """Compute 1 - Var(targets - predictions) / Var(targets).
 
     Args:
       predictions: float [N].
       targets: float [N].
-      weights: float [N], summing to 1, 0 on padding.
+      weights: float [N], with sum 1; 0 on padding.
 
     Returns:
-      Scalar: 1 is perfect, 0 no better than a constant, negative worse than one; NaN where the
-      targets do not vary.
+      float scalar <= 1: 1 for perfect predictions, 0 for a constant, negative if a constant would be better. NaN if
+      the targets do not vary.
+
+    Raises:
+      ValueError: a shape is wrong.
     """
+    check_shapes("explained_variance", predictions=(predictions, "N"), targets=(targets, "N"), weights=(weights, "N"))
     _, residual = weighted_moments(targets - predictions, weights)
     _, total = weighted_moments(targets, weights)
     return tf.where(total > 0, 1.0 - residual / total, math.nan)

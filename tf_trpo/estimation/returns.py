@@ -1,25 +1,29 @@
-"""Returns: what the value function is regressed on, and what rewards are scaled by."""
+"""Returns: the targets of the value function, and the discounted return by which rewards are scaled."""
 
 from __future__ import annotations
 
-from tf_trpo.estimation.advantages import gae
+from tf_trpo.estimation.advantages import check_rollout, gae
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import linear_recurrence
+from tf_trpo.numerics import check_shapes, linear_recurrence
 
 
 def lambda_returns(advantages: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """TD(lambda) returns, A_t + V(s_t).
+    """Compute TD(lambda) returns, A_t + V(s_t).
 
     Args:
       advantages: GAE(lambda) advantages, float [T, B].
-      values: float [T + 1, B].
+      values: V of the observation at each row, float [T + 1, B], in the unit of the advantages.
 
     Returns:
-      float [T, B].
+      float [T, B], in the same unit.
+
+    Raises:
+      ValueError: a shape is wrong.
 
     Source:
       Sutton and Barto (2018), equation 12.2; Schulman et al. (2016), section 3.
     """
+    check_shapes("lambda_returns", advantages=(advantages, "T B"), values=(values, "T+1 B"))
     return advantages + values[:-1]
 
 
@@ -32,16 +36,29 @@ def rewards_to_go(
     *,
     gamma: float,
 ) -> tf.Tensor:
-    """Discounted sum of the rewards up to the end of the episode: R_t of Algorithm 1, line 5.
+    """Sum the discounted rewards up to the end of the episode: R_t of Algorithm 1, line 5.
 
-    Where the episode was truncated or the rollout cut off, the value of the true successor stands
-    for what was not seen; so this is the lambda-return with lambda = 1.
+    If the episode was truncated or the rollout ended before it, the discounted value of the true successor is added
+    for the rewards that were not seen. So this is the lambda-return with lambda = 1.
 
-    Arguments as in `gae`.
+    Args:
+      rewards: float [T, B].
+      values: float [T + 1, B].
+      terminated: float [T, B].
+      truncated: float [T, B].
+      valid: float [T, B]; all five as in `gae`.
+      gamma: discount, in [0, 1].
 
     Returns:
-      float [T, B].
+      float [T, B], in the unit of the rewards.
+
+    Raises:
+      ValueError: a shape is wrong.
+
+    Source:
+      Lecture, Algorithm 1, line 5.
     """
+    check_rollout("rewards_to_go", rewards, values, terminated, truncated, valid)
     advantages = gae(rewards, values, terminated, truncated, valid, gamma=gamma, gae_lambda=1.0)
     return lambda_returns(advantages, values)
 
@@ -49,17 +66,21 @@ def rewards_to_go(
 def discounted_return_so_far(
     rewards: tf.Tensor, ended: tf.Tensor, carry: tf.Tensor, *, gamma: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Running G_t = gamma G_{t-1} + r_t, starting anew with every episode.
+    """Compute the running return G_t = gamma G_{t-1} + r_t, which starts again at 0 with every episode.
 
     Args:
       rewards: float [T, B].
-      ended: float [T, B], 1 where the step was the last one of its episode.
-      carry: float [B], gamma G of the last step before these rows, 0 where an episode starts.
+      ended: 1 if the step was the last of its episode, else 0; float [T, B].
+      carry: gamma G of the last step before these rows, 0 if an episode starts; float [B].
       gamma: discount, in [0, 1].
 
     Returns:
-      G, float [T, B], and the carry for the next rows, float [B].
+      G, float [T, B], in the unit of the rewards, and the carry for the next rows, float [B].
+
+    Raises:
+      ValueError: a shape is wrong.
     """
+    check_shapes("discounted_return_so_far", rewards=(rewards, "T B"), ended=(ended, "T B"), carry=(carry, "B"))
     goes_on = gamma * (1.0 - ended)
     decay = tf.concat([tf.zeros_like(goes_on[:1]), goes_on[:-1]], axis=0)
     inputs = tf.concat([rewards[:1] + carry, rewards[1:]], axis=0)

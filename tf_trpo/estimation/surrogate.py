@@ -1,36 +1,64 @@
-"""The surrogate objective L: what the old policy's samples say about a new policy."""
+"""The surrogate objective L of a new policy, estimated from samples of the old policy."""
 
 from __future__ import annotations
 
 from tf_trpo.estimation.moments import weighted_mean
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import check_shapes
 
 
 def surrogate_advantage(
     log_prob: tf.Tensor, old_log_prob: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor
 ) -> tf.Tensor:
-    """Importance-sampled advantage, E[ pi_new(a|s) / pi_old(a|s) A(s, a) ]: to be MAXIMISED.
+    """Estimate the surrogate E[ pi_new(a|s) / pi_old(a|s) A(s, a) ], which is MAXIMISED.
 
     Args:
       log_prob: log pi_new(a|s), float [N].
       old_log_prob: log pi_old(a|s), float [N].
       advantages: A(s, a) under the old policy, float [N].
-      weights: float [N], summing to 1, 0 on padding.
+      weights: float [N], with sum 1; 0 on padding.
 
     Returns:
-      Scalar.
+      float scalar, in the unit of the advantages.
+
+    Raises:
+      ValueError: a shape is wrong.
 
     Source:
       Schulman et al. (2015), equation 14; lecture, "L(pi_new)".
     """
+    _check("surrogate_advantage", log_prob, old_log_prob, advantages, weights)
     return weighted_mean(tf.exp(log_prob - old_log_prob) * advantages, weights)
 
 
 def surrogate_improvement(
     log_prob: tf.Tensor, old_log_prob: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor
 ) -> tf.Tensor:
-    """L(new) - L(old), without the cancellation that subtracting the two would suffer.
+    """Estimate L(new) - L(old) without the cancellation of a difference of two surrogates.
 
-    Arguments as in `surrogate_advantage`.
+    Args:
+      log_prob: log pi_new(a|s), float [N].
+      old_log_prob: log pi_old(a|s), float [N].
+      advantages: A(s, a) under the old policy, float [N].
+      weights: float [N], with sum 1; 0 on padding.
+
+    Returns:
+      float scalar, in the unit of the advantages.
+
+    Raises:
+      ValueError: a shape is wrong.
     """
+    _check("surrogate_improvement", log_prob, old_log_prob, advantages, weights)
     return weighted_mean(tf.math.expm1(log_prob - old_log_prob) * advantages, weights)
+
+
+def _check(
+    function: str, log_prob: tf.Tensor, old_log_prob: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor
+) -> None:
+    check_shapes(
+        function,
+        log_prob=(log_prob, "N"),
+        old_log_prob=(old_log_prob, "N"),
+        advantages=(advantages, "N"),
+        weights=(weights, "N"),
+    )

@@ -135,7 +135,7 @@ def _action_distribution(
             action_shape=action_space.shape,
             state_dependent_std=settings.state_dependent_std,
             initial_std=settings.initial_std,
-            learned_std=settings.final_std is None,
+            final_std=settings.final_std,
             clipped_likelihood=settings.clipped_likelihood,
             std_groups=None if mirror is None or settings.state_dependent_std else _groups(mirror, action_space),
         )

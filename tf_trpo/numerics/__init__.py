@@ -1,4 +1,7 @@
-"""Solvers that know only tensors and callables: no Keras, no Gymnasium, no policy."""
+"""Solvers for tensors and callables. They know no Keras, no Gymnasium and no policy.
+
+Every function checks the ranks and static shapes of its tensors first, and raises ValueError if one is wrong.
+"""
 
 from tf_trpo.numerics.chunks import map_over_chunks, reduce_over_chunks
 from tf_trpo.numerics.conjugate_gradient import (
@@ -20,6 +23,7 @@ from tf_trpo.numerics.line_search import (
 from tf_trpo.numerics.linear_recurrence import linear_recurrence
 from tf_trpo.numerics.minibatches import minibatch_rows, minibatches_per_epoch, random_orders
 from tf_trpo.numerics.reflection import Reflection
+from tf_trpo.numerics.shapes import check_shapes
 from tf_trpo.numerics.trust_region_step import step_length_for_kl
 
 __all__ = [
@@ -29,6 +33,7 @@ __all__ = [
     "LineSearchStatus",
     "Reflection",
     "backtracking_line_search",
+    "check_shapes",
     "conjugate_gradient",
     "double_backprop_fisher_vector_product",
     "flatten",

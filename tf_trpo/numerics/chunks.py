@@ -1,7 +1,7 @@
-"""Many samples in bounded memory: a function of a batch, computed on one chunk of its rows after another.
+"""Functions of a batch in bounded memory, computed on one chunk of its rows after another.
 
-To make the chunks equal, the last row is repeated, with weight 0 (zeros instead of a real row might be something that a
-network or a distribution cannot take). A batch that fits into one chunk is passed as it is.
+All chunks have the same size. To fill the last one, the last row is repeated with weight 0: a network or a distribution
+might fail on a row of zeros. A batch that fits into one chunk is passed unchanged.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.shapes import check_shapes
 
 Samples = TypeVar("Samples")
 """A tensor [N, ...], or a nest of them with the same N."""
@@ -23,23 +24,27 @@ def reduce_over_chunks(
     weights: tf.Tensor,
     chunk_size: int | None,
 ) -> Any:
-    """combine(... combine(combine(initial, function(chunk 1)), function(chunk 2)) ...).
+    """Combine the results of a function on all chunks of the samples, in their order.
+
+        combine(... combine(combine(initial, function(chunk 1)), function(chunk 2)) ...)
 
     Args:
-      function: (chunk of the samples [size, ...], of the weights [size]) -> a tensor or a nest of them, in
-        which a sample of weight 0 has no say.
+      function: (samples [size, ...] of a chunk, their weights [size]) -> a tensor or a nest of tensors. A sample of
+        weight 0 must not change the result.
       combine: (result so far, result of a chunk) -> result.
-      initial: the result of no chunk, with the shapes and types of every other.
-      samples: tensors [N, ...].
+      initial: the result of no chunk, with the shapes and dtypes of all other results.
+      samples: a tensor [N, ...] or a nest of tensors with the same N.
       weights: float [N].
-      chunk_size: at most so many rows at once, >= 1; None for all.
+      chunk_size: largest number of rows in a chunk, >= 1; None for one chunk.
 
     Returns:
-      The result.
+      The combined result.
 
     Raises:
-      ValueError: N is not static, and there is a chunk_size.
+      ValueError: a shape is wrong, or there is a chunk_size and N is not static.
     """
+    for rows in tf.nest.flatten(samples):
+        check_shapes("reduce_over_chunks", samples=(rows, "N ..."), weights=(weights, "N"))
     chunks, count = _chunks(samples, chunk_size)
     if count == 1:
         return combine(initial, function(samples, weights))
@@ -55,30 +60,41 @@ def reduce_over_chunks(
 
 
 def map_over_chunks(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, chunk_size: int | None) -> tf.Tensor:
-    """function(rows), chunk by chunk, for a function that treats each row by itself.
+    """Apply a function that treats each row on its own, chunk by chunk.
 
     Args:
-      function: a chunk [size, ...] -> [size, ...] of the chunk's own type.
-      rows: float tensor [N, ...] with a static N.
-      chunk_size: as in `reduce_over_chunks`.
+      function: rows [size, ...] of a chunk -> [size, ...] of the same dtype.
+      rows: float [N, ...].
+      chunk_size: largest number of rows in a chunk, >= 1; None for one chunk.
 
     Returns:
-      A tensor [N, ...].
+      function(rows), [N, ...].
+
+    Raises:
+      ValueError: rows is a scalar, the function changes the number of rows, or there is a chunk_size and N is not
+        static.
     """
+    check_shapes("map_over_chunks", rows=(rows, "N ..."))
     chunks, count = _chunks(rows, chunk_size)
+
+    def on_chunk(chunk: tf.Tensor) -> tf.Tensor:
+        result = function(chunk)
+        check_shapes("map_over_chunks", rows=(chunk, "N ..."), result=(result, "N ..."))
+        return result
+
     if count == 1:
-        return function(rows)
-    results = tf.map_fn(function, chunks, fn_output_signature=rows.dtype, parallel_iterations=1)
+        return on_chunk(rows)
+    results = tf.map_fn(on_chunk, chunks, fn_output_signature=rows.dtype, parallel_iterations=1)
     return tf.reshape(results, [-1, *results.shape[2:]])[: rows.shape[0]]
 
 
 def _chunks(samples: Any, chunk_size: int | None) -> tuple[Any, int]:
-    """[N, ...] as [count, size, ...] for the fewest chunks that are small enough."""
+    """Cut [N, ...] into [count, size, ...] for the smallest sufficient count."""
     size = tf.nest.flatten(samples)[0].shape[0]
     if chunk_size is None:
         return samples, 1
     if size is None:
-        raise ValueError("a batch is processed in chunks only if the number of its samples is static")
+        raise ValueError("a batch can be cut into chunks only if the number of its samples is static")
     if size <= chunk_size:
         return samples, 1
     count = -(-size // chunk_size)

@@ -1,4 +1,4 @@
-"""Conjugate gradient for A x = b, with A given only as a product v -> A v."""
+"""Conjugate gradient for A x = b, if A is known only as a product v -> A v."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.shapes import check_shapes
 
 
 class ConjugateGradientStatus(enum.IntEnum):
-    """Why the iteration ended."""
+    """Reason for which the iteration ended."""
 
     CONVERGED = 0
     """|b - A x| <= tolerance * |b|."""
     MAX_ITERATIONS = 1
-    """The iterations were used up; x is the best iterate of the Krylov space."""
+    """All iterations were used. x is the best iterate of the Krylov space."""
     NON_POSITIVE_CURVATURE = 2
-    """A direction p with p'Ap <= 0 came up: A is not positive definite. x is the iterate before it."""
+    """A direction p had p'Ap <= 0, so A is not positive definite. x is the iterate before p."""
     BREAKDOWN = 3
     """A product or a residual was not finite. x is the last finite iterate."""
     NOT_USED = 4
-    """No system was solved: what an algorithm without conjugate gradient reports."""
+    """No system was solved: the algorithm has no conjugate gradient."""
 
 
 class ConjugateGradientResult(NamedTuple):
-    """Solution and how it came about.
+    """Solution of A x = b, and the reason for which the iteration ended.
 
     Attributes:
-      solution: vector [P], x with A x ~ b.
-      iterations: int32 scalar, the products A p whose step was taken.
-      residual_norm: scalar, |b - A x| as the recurrence tracks it.
+      solution: x with A x ~ b, float [P].
+      iterations: number of steps taken, int32 scalar. Each cost one product.
+      residual_norm: |b - A x| by the recurrence, float scalar.
       status: int32 scalar, a `ConjugateGradientStatus`.
     """
 
@@ -61,25 +62,26 @@ def conjugate_gradient(
 ) -> ConjugateGradientResult:
     """Solve A x = b for a symmetric positive (semi-)definite A, from x = 0.
 
-    Starting at zero makes the result a function of (A, b) alone, and every iterate an ascent
-    direction: b'x > 0 after one step, whatever the number of steps.
+    The start at zero makes the result a function of A and b only, and makes every iterate from the first step on an
+    ascent direction: b'x > 0.
 
     Args:
       product: v [P] -> A v [P], linear and symmetric.
-      b: right-hand side, float vector [P].
-      max_iterations: at most this many products, >= 1.
-      tolerance: relative residual |b - A x| / |b| to stop at, >= 0.
+      b: right-hand side, float [P].
+      max_iterations: largest number of products, >= 1.
+      tolerance: relative residual |b - A x| / |b| at which the iteration stops, >= 0.
 
     Returns:
-      A `ConjugateGradientResult`. The solution is finite whenever b is, whatever A does.
+      A `ConjugateGradientResult`. If b is finite, the solution is finite for every A.
 
     Raises:
-      ValueError: max_iterations < 1 or tolerance < 0.
+      ValueError: a shape is wrong, max_iterations < 1 or tolerance < 0.
 
     Source:
       Hestenes and Stiefel (1952); Shewchuk (1994), algorithm B2; lecture, "Conjugate Gradient (CG)
       computes F^-1 g approximately without forming F explicitly".
     """
+    check_shapes("conjugate_gradient", b=(b, "P"))
     if max_iterations < 1:
         raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
     if not tolerance >= 0:
@@ -105,6 +107,7 @@ def conjugate_gradient(
 
 def _iterate(product: Callable[[tf.Tensor], tf.Tensor], state: _State, goal: tf.Tensor, max_iterations: int) -> _State:
     image = product(state.direction)
+    check_shapes("conjugate_gradient", b=(state.direction, "P"), product=(image, "P"))
     curvature = _dot(state.direction, image)
     length = state.residual_squared / curvature
     x = state.x + length * state.direction
@@ -113,7 +116,7 @@ def _iterate(product: Callable[[tf.Tensor], tf.Tensor], state: _State, goal: tf.
     direction = residual + residual_squared / state.residual_squared * state.direction
     iterations = state.iterations + 1
 
-    # Curvature is tested, not padded with an epsilon: an epsilon would silently bend every step.
+    # The curvature is tested. An epsilon added to it would silently change every step.
     finite = tf.math.is_finite(curvature) & tf.math.is_finite(residual_squared) & tf.math.is_finite(_dot(x, x))
     failure = tf.where(
         tf.math.is_finite(curvature) & (curvature <= 0),
@@ -127,7 +130,7 @@ def _iterate(product: Callable[[tf.Tensor], tf.Tensor], state: _State, goal: tf.
     )
     good = tf.equal(failure, _RUNNING)
 
-    # A failed iteration keeps the last good iterate, so that the caller always has a usable direction.
+    # After a failed iteration the last good iterate remains, so that the caller always has a usable direction.
     def keep(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
         return tf.where(good, new, old)
 

@@ -1,13 +1,12 @@
-"""Products with the Fisher information matrix, never formed: v -> F v.
+"""Products v -> F v with the Fisher information matrix, which is never formed.
 
-F is the Hessian, at the current parameters theta, of the mean KL divergence KL(theta || .). With the
-policy written as p(theta), the distribution's parameters for every sample, and the KL having its
-minimum 0 (so a zero gradient) at p(theta),
+F is the Hessian of the mean KL divergence KL(theta || .) at the current parameters theta. Let p_n(theta) be the
+parameters of the action distribution of sample n. The KL has its minimum 0, and so a zero gradient, at p_n(theta). So
 
     F = sum_n w_n J_n' M_n J_n,   J_n = d p_n / d theta,   M_n = d2 KL(p_n || q) / d q2 at q = p_n.
 
-Both functions here compute that product. Gauss-Newton goes through the three factors; it is positive
-semi-definite by construction. Double backprop differentiates the KL twice; it is the oracle.
+Gauss-Newton multiplies by the three factors, and its F is positive semi-definite by construction. Double backprop
+differentiates the KL twice, and is the oracle of the tests.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.shapes import check_shapes
 
 ParametersFunction: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"
 """theta [P] -> distribution parameters [N, D]."""
 DivergenceFunction: TypeAlias = "Callable[[tf.Tensor, tf.Tensor], tf.Tensor]"
 """(p [N, D], q [N, D]) -> KL(p || q) for each sample [N], in nats."""
 MetricFunction: TypeAlias = "Callable[[tf.Tensor, tf.Tensor], tf.Tensor]"
-"""(p [N, D], u [N, D]) -> M u [N, D], M_n the Hessian of KL(p_n || .) at p_n."""
+"""(p [N, D], u [N, D]) -> M_n u_n for each sample [N, D]; M_n is the Hessian of KL(p_n || .) at p_n."""
 Product: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"
 """v [P] -> F v [P]."""
 
@@ -35,29 +35,43 @@ def gauss_newton_fisher_vector_product(
     weights: tf.Tensor,
     metric: MetricFunction | None = None,
 ) -> Product:
-    """Fisher-vector product J' M J v: forward mode, a small middle Hessian, reverse mode.
+    """Make the Fisher-vector product J' M J v: forward mode, a small Hessian in the middle, reverse mode.
 
     Args:
       parameters: theta [P] -> distribution parameters [N, D], differentiable.
-      divergence: (p, q) -> KL(p || q) [N], twice differentiable in q, zero at q = p.
-      theta: current parameters [P].
-      weights: sample weights [N], non-negative; a mean over n valid samples has 1/n there, 0 elsewhere.
-      metric: M_n u_n in closed form; by default the divergence is differentiated twice.
+      divergence: (p [N, D], q [N, D]) -> KL(p || q) [N] in nats, twice differentiable in q, with its minimum 0 at
+        q = p.
+      theta: current parameters, float [P].
+      weights: weight of each sample, float [N], >= 0. For a mean over n valid samples, their weight is 1/n and all
+        other weights are 0.
+      metric: closed form of M_n u_n, [N, D]. By default the divergence is differentiated twice.
 
     Returns:
       The function v [P] -> F v [P], symmetric and positive semi-definite.
 
+    Raises:
+      ValueError: a shape is wrong; also from the returned function.
+
     Source:
       Schulman et al. (2015), appendix C.1; Martens (2014), section 8 (generalised Gauss-Newton).
     """
+    check_shapes("gauss_newton_fisher_vector_product", theta=(theta, "P"), weights=(weights, "N"))
     if metric is None:
         metric = functools.partial(hessian_product_at_minimum, divergence)
 
     def product(vector: tf.Tensor) -> tf.Tensor:
+        check_shapes("gauss_newton_fisher_vector_product", theta=(theta, "P"), vector=(vector, "P"))
         with tf.autodiff.ForwardAccumulator(theta, vector) as forward:
             current = parameters(theta)
         tangent = forward.jvp(current, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        cotangent = weights[:, None] * metric(current, tangent)
+        image = metric(current, tangent)
+        check_shapes(
+            "gauss_newton_fisher_vector_product",
+            weights=(weights, "N"),
+            parameters=(current, "N D"),
+            metric=(image, "N D"),
+        )
+        cotangent = weights[:, None] * image
         with tf.GradientTape() as tape:
             tape.watch(theta)
             current = parameters(theta)
@@ -69,19 +83,27 @@ def gauss_newton_fisher_vector_product(
 
 
 def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tensor, tangent: tf.Tensor) -> tf.Tensor:
-    """M_n u_n [N, D] for every sample, M_n = d2 KL(p_n || q) / d q2 at q = p_n, by forward over reverse mode.
+    """Compute M_n u_n for every sample, M_n = d2 KL(p_n || q) / d q2 at q = p_n, by forward over reverse mode.
 
     Args:
-      divergence: (p, q) -> KL(p || q) [N].
-      current: p [N, D].
-      tangent: u [N, D].
+      divergence: (p [N, D], q [N, D]) -> KL(p || q) [N] in nats, twice differentiable in q.
+      current: p, float [N, D].
+      tangent: u, float [N, D].
+
+    Returns:
+      float [N, D].
+
+    Raises:
+      ValueError: a shape is wrong.
     """
+    check_shapes("hessian_product_at_minimum", current=(current, "N D"), tangent=(tangent, "N D"))
     old = tf.stop_gradient(current)
     new = tf.identity(old)
     with tf.autodiff.ForwardAccumulator(new, tangent) as forward:
         with tf.GradientTape() as tape:
             tape.watch(new)
             kl = divergence(old, new)
+        check_shapes("hessian_product_at_minimum", current=(current, "N D"), divergence=(kl, "N"))
         gradient = tape.gradient(kl, new)
     return forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
@@ -89,21 +111,38 @@ def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tenso
 def double_backprop_fisher_vector_product(
     parameters: ParametersFunction, divergence: DivergenceFunction, theta: tf.Tensor, weights: tf.Tensor
 ) -> Product:
-    """Fisher-vector product as the gradient of (gradient of the mean KL) . v.
+    """Make the Fisher-vector product as the gradient of (gradient of the mean KL) . v.
 
-    Arguments and result as in `gauss_newton_fisher_vector_product`; about 1.5 times its cost.
+    It costs about 1.5 times as much as `gauss_newton_fisher_vector_product`.
+
+    Args:
+      parameters: theta [P] -> distribution parameters [N, D], twice differentiable.
+      divergence: (p [N, D], q [N, D]) -> KL(p || q) [N] in nats, twice differentiable in q.
+      theta: current parameters, float [P].
+      weights: weight of each sample, float [N], >= 0.
+
+    Returns:
+      The function v [P] -> F v [P].
+
+    Raises:
+      ValueError: a shape is wrong; also from the returned function.
 
     Source:
       Pearlmutter (1994); Schulman et al. (2015), appendix C.
     """
+    check_shapes("double_backprop_fisher_vector_product", theta=(theta, "P"), weights=(weights, "N"))
     old = tf.stop_gradient(parameters(theta))
+    check_shapes("double_backprop_fisher_vector_product", weights=(weights, "N"), parameters=(old, "N D"))
 
     def product(vector: tf.Tensor) -> tf.Tensor:
+        check_shapes("double_backprop_fisher_vector_product", theta=(theta, "P"), vector=(vector, "P"))
         with tf.GradientTape() as outer:
             outer.watch(theta)
             with tf.GradientTape() as inner:
                 inner.watch(theta)
-                mean_kl = tf.reduce_sum(weights * divergence(old, parameters(theta)))
+                kl = divergence(old, parameters(theta))
+                check_shapes("double_backprop_fisher_vector_product", weights=(weights, "N"), divergence=(kl, "N"))
+                mean_kl = tf.reduce_sum(weights * kl)
             gradient = inner.gradient(mean_kl, theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return outer.gradient(
             gradient, theta, output_gradients=vector, unconnected_gradients=tf.UnconnectedGradients.ZERO

@@ -1,4 +1,4 @@
-"""Parameters as one flat vector, and back."""
+"""Parameters as one flat vector, and back to tensors."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import math
 from collections.abc import Sequence
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.shapes import check_shapes
 
 
 def flatten(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     """Concatenate tensors into one vector.
 
     Args:
-      tensors: float tensors of one dtype and of any static shape; at least one.
+      tensors: float tensors (or variables) of one dtype and of any static shapes; at least one.
 
     Returns:
-      Vector [P], P the total number of elements, in row-major order, tensor after tensor.
+      float [P]: the elements of all tensors, in row-major order, tensor after tensor.
 
     Raises:
       ValueError: there is no tensor.
@@ -26,22 +27,19 @@ def flatten(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def unflatten(vector: tf.Tensor, like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Cut a vector into tensors: the inverse of `flatten`.
+    """Cut a vector into tensors; the inverse of `flatten`.
 
     Args:
-      vector: float vector [P].
-      like: tensors (or variables) whose static shapes the result takes, P elements in all.
+      vector: float [P].
+      like: tensors (or variables) whose static shapes the result takes; P elements in total.
 
     Returns:
       Tensors with the shapes of `like`.
 
     Raises:
-      ValueError: the vector's length is not the number of elements in `like`.
+      ValueError: the vector has another rank, or another length than `like` has elements.
     """
     shapes = [tuple(tensor.shape) for tensor in like]
     sizes = [math.prod(shape) for shape in shapes]
-    if vector.shape[0] is not None and vector.shape[0] != sum(sizes):
-        raise ValueError(
-            f"a vector of {vector.shape[0]} elements does not fill shapes {shapes} ({sum(sizes)} elements)"
-        )
+    check_shapes("unflatten", vector=(vector, str(sum(sizes))))
     return [tf.reshape(part, shape) for part, shape in zip(tf.split(vector, sizes), shapes, strict=True)]

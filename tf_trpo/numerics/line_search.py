@@ -7,34 +7,35 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.shapes import check_shapes
 
 
 class LineSearchStatus(enum.IntEnum):
-    """Accepted, or why the last (smallest) step was refused."""
+    """Accepted, or the reason for which the last (smallest) step was refused."""
 
     ACCEPTED = 0
     KL_ABOVE_LIMIT = 1
-    """The objective improved, and the KL was above max_kl."""
+    """The objective improved, but the KL was above max_kl."""
     NO_IMPROVEMENT = 2
-    """The objective did not improve: the surrogate, or the penalised one if a penalty is searched for."""
+    """The objective (the surrogate, or the penalised surrogate) did not improve."""
     NOT_FINITE = 3
     """The objective or the KL was not finite."""
     NO_DIRECTION = 4
-    """There was nothing to search along: the step is zero or not finite."""
+    """No step was tried: the full step is zero or not finite."""
     NOT_USED = 5
-    """Nothing was searched: the step of an algorithm without line search was taken."""
+    """No step was tried: the algorithm has no line search."""
 
 
 class LineSearchResult(NamedTuple):
-    """Where the search ended.
+    """Parameters at which the search ended, and the reason.
 
     Attributes:
-      theta: vector [P]: the accepted parameters, or the given ones, bit for bit.
+      theta: the accepted parameters, float [P]. If no step was accepted, the given parameters, bit for bit.
       status: int32 scalar, a `LineSearchStatus`.
-      backtracks: int32 scalar j: the step tried last was ratio^j times the full one.
-      improvement: float64 scalar, surrogate(theta + ratio^j step) - surrogate(theta) of that step.
-      kl: float64 scalar, the divergence of that step, in nats.
-      figures: what else `evaluate` found at the parameters that are returned.
+      backtracks: int32 scalar j; the last step tried was ratio^j times the full step.
+      improvement: improvement of the objective by the last step tried, float64 scalar.
+      kl: KL of the last step tried, in nats, float64 scalar.
+      figures: further figures of `evaluate` at the returned parameters.
     """
 
     theta: tf.Tensor
@@ -55,30 +56,30 @@ def backtracking_line_search(
     max_backtracks: int = 10,
     figures: tuple[tf.Tensor, ...] = (),
 ) -> LineSearchResult:
-    """First of theta + ratio^j step, j = 0 .. max_backtracks, that is better and near enough.
+    """Find the first theta + ratio^j step, j = 0 .. max_backtracks, that improves the objective within the KL limit.
 
-    A candidate is accepted when improvement > 0 and kl <= max_kl, exactly: there is no slack and no
-    tolerance on either test.
+    A candidate is accepted if improvement > 0 and kl <= max_kl. Both tests are exact: there is no slack.
 
     Args:
-      evaluate: parameters [P] -> (improvement over theta, kl from theta, *figures), the first two float64
-        scalars; the search decides by them, and carries the others along.
-      theta: current parameters, float vector [P].
-      step: full step, float vector [P].
-      max_kl: limit of the divergence, > 0, in nats; a number or a float64 scalar.
+      evaluate: parameters [P] -> (improvement over theta, KL from theta, *figures). The first two are float64 scalars,
+        and the search decides by them.
+      theta: current parameters, float [P].
+      step: full step, float [P].
+      max_kl: limit of the KL, in nats, > 0; a number or a float64 scalar.
       ratio: factor between candidates, alpha of Algorithm 1, in (0, 1).
       max_backtracks: K of Algorithm 1, >= 0.
-      figures: those of theta itself, as many as `evaluate` gives.
+      figures: the further figures of theta itself, as many as `evaluate` returns.
 
     Returns:
       A `LineSearchResult`.
 
     Raises:
-      ValueError: a setting outside its range.
+      ValueError: a shape is wrong, `evaluate` does not return float64 scalars, or a setting is outside its range.
 
     Source:
       Schulman et al. (2015), appendix C; lecture, Algorithm 1, line 9.
     """
+    check_shapes("backtracking_line_search", theta=(theta, "P"), step=(step, "P"), max_kl=(max_kl, ""))
     if not tf.is_tensor(max_kl) and not max_kl > 0:
         raise ValueError(f"max_kl must be positive, got {max_kl}")
     if not 0 < ratio < 1:
@@ -91,16 +92,17 @@ def backtracking_line_search(
     def refused(j: tf.Tensor, status: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         return (status != LineSearchStatus.ACCEPTED) & (j < max_backtracks)
 
-    # The candidate travels with its verdict: computed again outside the loop, it could differ in the
-    # last bit from the parameters that were tested.
+    # The loop carries the candidate with its verdict. If the candidate were computed again outside the loop, it could
+    # differ in the last bit from the parameters that were tested.
     def attempt(j: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
         candidate = theta + scale ** tf.cast(j + 1, theta.dtype) * step
         improvement, kl, *found = evaluate(candidate)
+        _check_decisive_figures(improvement, kl)
         return j + 1, _judge(improvement, kl, max_kl), improvement, kl, candidate, *found
 
     searchable = tf.reduce_all(tf.math.is_finite(step)) & tf.reduce_any(tf.not_equal(step, 0))
     zero = tf.constant(0.0, tf.float64)
-    # A search without a direction starts at its end, so that it evaluates nothing.
+    # A search without a direction starts at its end, and evaluates nothing.
     first = tf.where(searchable, -1, max_backtracks)
     no_direction = tf.constant(int(LineSearchStatus.NO_DIRECTION))
     start = [first, no_direction, zero, zero, theta, *figures]
@@ -111,9 +113,18 @@ def backtracking_line_search(
     return LineSearchResult(tf.where(accepted, candidate, theta), status, tried, improvement, kl, kept)
 
 
+def _check_decisive_figures(improvement: tf.Tensor, kl: tf.Tensor) -> None:
+    check_shapes("backtracking_line_search", improvement=(improvement, ""), kl=(kl, ""))
+    if improvement.dtype != tf.float64 or kl.dtype != tf.float64:
+        # The comparison with a float32 KL would silently round the limit.
+        raise ValueError(
+            f"backtracking_line_search: improvement and kl must be float64, got {improvement.dtype} and {kl.dtype}"
+        )
+
+
 def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float | tf.Tensor) -> tf.Tensor:
     finite = tf.math.is_finite(improvement) & tf.math.is_finite(kl)
-    # tf.cast would take a Python number by way of float32, and round the limit.
+    # tf.cast would convert a Python number to float32 first, and round the limit.
     within = kl <= tf.convert_to_tensor(max_kl, kl.dtype)
     status = tf.where(within, int(LineSearchStatus.ACCEPTED), int(LineSearchStatus.KL_ABOVE_LIMIT))
     status = tf.where(improvement > 0, status, int(LineSearchStatus.NO_IMPROVEMENT))

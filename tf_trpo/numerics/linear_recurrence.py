@@ -1,27 +1,32 @@
-"""First-order linear recurrences along time, in a logarithmic number of vector operations."""
+"""First-order linear recurrences along time in a logarithmic number of vector operations."""
 
 from __future__ import annotations
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.shapes import check_shapes
 
 
 def linear_recurrence(decay: tf.Tensor, inputs: tf.Tensor, *, reverse: bool = False) -> tf.Tensor:
     """Solve y_t = decay_t y_{t-1} + inputs_t along the first axis, with y_{-1} = 0.
 
-    With `reverse`, y_t = decay_t y_{t+1} + inputs_t and y_T = 0. Each of the ceil(log2 T) passes
-    doubles how far a value has travelled; a sequential loop would pay its overhead T times.
+    With `reverse`, solve y_t = decay_t y_{t+1} + inputs_t with y_T = 0. Each of the ceil(log2 T) passes doubles the
+    number of rows that a value has reached. A sequential loop would pay its overhead T times.
 
     Args:
-      decay: float tensor [T, ...], static T.
-      inputs: float tensor [T, ...].
-      reverse: run from the last row to the first.
+      decay: float [T, ...], with a static T.
+      inputs: float [T, ...], of the same shape.
+      reverse: solve from the last row to the first.
 
     Returns:
-      y, float tensor [T, ...].
+      y, float [T, ...].
+
+    Raises:
+      ValueError: a shape is wrong.
 
     Source:
       Hillis and Steele (1986), data-parallel prefix sums, applied to affine maps.
     """
+    check_shapes("linear_recurrence", decay=(decay, "T S..."), inputs=(inputs, "T S..."))
     length = decay.shape[0]
     shift = 1
     while shift < length:
@@ -32,7 +37,7 @@ def linear_recurrence(decay: tf.Tensor, inputs: tf.Tensor, *, reverse: bool = Fa
 
 
 def _shifted(rows: tf.Tensor, shift: int, reverse: bool) -> tf.Tensor:
-    """Row t - shift (t + shift in reverse) at row t; zeros beyond the end."""
+    """Move row t - shift (t + shift in reverse) to row t, with zeros beyond the end."""
     padding = tf.zeros_like(rows[:shift])
     if reverse:
         return tf.concat([rows[shift:], padding], axis=0)

@@ -1,39 +1,44 @@
-"""Minibatches of a batch with a static number of samples: which rows are in which."""
+"""Rows of the minibatches of a batch with a static number of samples."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.shapes import check_shapes
 
 
 def random_orders(epochs: int, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Independent random permutations, int32 [epochs, num_samples].
+    """Draw independent random permutations of the samples, int32 [epochs, num_samples].
 
-    Drawn by NumPy: sorting random numbers inside the compiled update took as long as the regression.
+    NumPy draws them: sorting random numbers inside the compiled update took as long as the regression.
     """
     return rng.permuted(np.tile(np.arange(num_samples, dtype=np.int32), (epochs, 1)), axis=1)
 
 
 def minibatches_per_epoch(num_samples: int, minibatch_size: int) -> int:
-    """How many minibatches of at most this size hold all samples."""
+    """Count the minibatches of at most `minibatch_size` samples that hold all samples."""
     return -(-num_samples // minibatch_size)
 
 
 def minibatch_rows(orders: tf.Tensor, step: tf.Tensor, minibatch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rows of one minibatch out of epochs * minibatches_per_epoch.
+    """Find the rows of one minibatch out of epochs * minibatches_per_epoch.
 
-    If the minibatches do not divide the batch, the last one of an epoch is filled up with rows that do
-    not count, so that every sample counts once an epoch.
+    If N is no multiple of `minibatch_size`, the last minibatch of an epoch is filled with rows that do not count. So
+    every sample counts once in each epoch.
 
     Args:
-      orders: int32 [epochs, N], N static: a permutation of the samples for each pass over them.
-      step: int32 scalar, the number of the minibatch from 0.
+      orders: for each epoch a permutation of the samples, int32 [epochs, N], with a static N.
+      step: number of the minibatch, from 0, int32 scalar.
       minibatch_size: in [1, N].
 
     Returns:
-      Rows, int32 [minibatch_size], and whether each counts, bool [minibatch_size].
+      The rows, int32 [minibatch_size], and for each whether it counts, bool [minibatch_size].
+
+    Raises:
+      ValueError: a shape is wrong.
     """
+    check_shapes("minibatch_rows", orders=(orders, "epochs N"), step=(step, ""))
     num_samples = orders.shape[1]
     per_epoch = minibatches_per_epoch(num_samples, minibatch_size)
     slots = step % per_epoch * minibatch_size + tf.range(minibatch_size)

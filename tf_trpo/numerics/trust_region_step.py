@@ -1,30 +1,40 @@
-"""The length of a step that spends the trust region exactly, in the quadratic model of the KL."""
+"""Length of a step whose KL is exactly the limit, in the quadratic model of the KL."""
 
 from __future__ import annotations
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.shapes import check_shapes
 
 
 def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, max_kl: float | tf.Tensor) -> tf.Tensor:
-    """Length beta with 1/2 (beta s)' F (beta s) = max_kl.
+    """Compute the length beta with 1/2 (beta s)' F (beta s) = max_kl.
 
-    F is the Fisher matrix itself, without the damping that conditioned the linear system: the
-    constraint is on the KL, and damping is no part of it.
+    F is the Fisher matrix without the damping of the linear system. The constraint is on the KL, and damping is no
+    part of the KL.
 
     Args:
-      direction: s, float vector [P].
-      fisher_times_direction: F s, float vector [P].
-      max_kl: delta, > 0, in nats; a number or a float scalar.
+      direction: s, float [P].
+      fisher_times_direction: F s, float [P].
+      max_kl: delta, in nats, > 0; a number or a float scalar.
 
     Returns:
-      Scalar sqrt(2 delta / s'Fs); 0 where s'Fs is not a positive finite number.
+      sqrt(2 delta / s'Fs), float scalar; 0 if s'Fs is not positive and finite.
+
+    Raises:
+      ValueError: a shape is wrong.
 
     Source:
       Schulman et al. (2015), appendix C; lecture, "Given candidate step s_unscaled rescale".
     """
+    check_shapes(
+        "step_length_for_kl",
+        direction=(direction, "P"),
+        fisher_times_direction=(fisher_times_direction, "P"),
+        max_kl=(max_kl, ""),
+    )
     curvature = tf.reduce_sum(direction * fisher_times_direction)
     usable = tf.math.is_finite(curvature) & (curvature > 0)
     safe_curvature = tf.where(usable, curvature, 1.0)
-    # tf.cast would take a Python number by way of float32.
+    # tf.cast would convert a Python number to float32 first.
     limit = tf.cast(max_kl, curvature.dtype) if tf.is_tensor(max_kl) else tf.constant(max_kl, curvature.dtype)
     return tf.where(usable, tf.sqrt(2.0 * limit / safe_curvature), 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -28,6 +28,7 @@ _LONGEST_REPLAY = 100_000
 """Steps of an episode that are remembered; a longer episode cannot be played again."""
 
 
+@runtime_checkable
 class RolloutSource(Protocol):
     """Collects rollouts of a policy whose weights it is given; episodes continue from one rollout to the next.
 

@@ -20,6 +20,7 @@ from tf_trpo.environments.vector import Environment
 from tf_trpo.files import replaced_at_once
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.making import check_fit
+from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.serving.metadata import Origin
 from tf_trpo.training.average import WeightAverage
@@ -31,10 +32,13 @@ from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
     from tf_trpo.distributions import Distribution
-    from tf_trpo.optimizers import PolicyOptimizer
 
 _STATE = "policy_optimizer_"
 """Begins the names of the policy optimizer's variables in a weights file."""
+
+# Policy optimizers know no Keras, which saves them with an agent.
+for _algorithm in ALGORITHMS.values():
+    keras.saving.register_keras_serializable(package="tf_trpo")(_algorithm)
 
 
 class Agent(keras.Model):
@@ -134,7 +138,7 @@ class Agent(keras.Model):
             raise ValueError(f"episodes ({episodes}) and max_episode_steps ({max_episode_steps}) must be at least 1")
         num_envs = min(episodes, 10) if num_envs is None else num_envs
         with open_vector_environment(environment, num_envs, env_kwargs=env_kwargs) as environments:
-            check_fit(self.policy, environments.single_observation_space, environments.single_action_space)
+            check_fit(self.policy, environments)
             with self._evaluation_weights():
                 evaluation = evaluate_policy(
                     self.policy,

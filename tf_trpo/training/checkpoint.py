@@ -2,9 +2,9 @@
 
     DIRECTORY/steps-000000102400.ckpt
 
-A file is a magic number, the SHA-256 of what follows, and the state in the safetensors format: arrays by their place in
-the state, and the rest of the state as JSON. Reading a file gives dicts, lists, numbers, text and arrays; it runs no code
-and makes no other object.
+A file is a magic number, the SHA-256 of what follows, and the state in the safetensors format: arrays by their place
+in the state, and the rest of the state as JSON. Reading a file gives dicts, lists, numbers, text and arrays; it runs no
+code and makes no other object.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class TRPO(Agent):
         with open_vector_environment(environment, 1, env_kwargs=env_kwargs) as environments:
             observations, actions = environments.single_observation_space, environments.single_action_space
         made = make_policy(policy, observations, actions, network=network, mirror=mirror, seed=seed)
-        values = make_value_function(value, policy, observations, network=value_network, mirror=mirror, seed=seed)
+        values = make_value_function(policy, value, observations, network=value_network, mirror=mirror, seed=seed)
         agent = cls(made, values, ema_momentum=policy.ema_momentum)
         agent.compile()
         return agent
@@ -240,7 +240,7 @@ class TRPO(Agent):
             yield environment
             return
         with open_vector_environment(environment, num_envs, **opening) as environments:
-            check_fit(self.policy, environments.single_observation_space, environments.single_action_space)
+            check_fit(self.policy, environments)
             if restart_every and not can_reset_some(environments):
                 kind = type(environments).__name__
                 raise ValueError(
