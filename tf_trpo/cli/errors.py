@@ -36,7 +36,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        # During training, a first Ctrl-C is answered elsewhere: the iteration is finished (callbacks/stop_on_signal.py).
+        # During training, callbacks/stop_on_signal.py answers a first Ctrl-C: the iteration is finished.
         message, status = "interrupted", INTERRUPTED
     except Exception as error:
         found = _status(error)

@@ -7,8 +7,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import tyro
+
 from tf_trpo.cli.environment_id import check_environment_id
-from tf_trpo.cli.parsing import POSITIONAL, parse
+from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.settings import LARGEST_SEED, require_within
@@ -18,7 +20,7 @@ from tf_trpo.experiment.settings import LARGEST_SEED, require_within
 class EvaluateOptions:
     """Run whole episodes with a trained agent and report the environment's own returns."""
 
-    run_dir: Path = dataclasses.field(metadata=POSITIONAL)
+    run_dir: tyro.conf.Positional[Path]
     """Folder of a run, as train writes it."""
     episodes: int = 20
     """Whole episodes to run."""

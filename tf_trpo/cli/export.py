@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import tyro
+
 from tf_trpo.cli.environment_id import check_environment_id
-from tf_trpo.cli.parsing import POSITIONAL, parse
+from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.model_card import write_model_card
@@ -21,7 +23,7 @@ SAMPLED_EPISODES = 20
 class ExportOptions:
     """Write a trained agent as a model in TensorFlow Serving's layout, OUTPUT/VERSION."""
 
-    run_dir: Path = dataclasses.field(metadata=POSITIONAL)
+    run_dir: tyro.conf.Positional[Path]
     """Folder of a run, as train writes it."""
     output: Path
     """Folder of the model, such as saved_models/Hopper-v5; each export adds the next version."""

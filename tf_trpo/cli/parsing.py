@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Sequence
-from typing import Any, NoReturn, TypeVar, get_origin
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeVar, get_origin, get_type_hints
+
+import tyro
 
 from tf_trpo.experiment.conversion import convert, fields, leaves
 
 T = TypeVar("T")
-POSITIONAL = {"positional": True}
-"""Metadata of a field that is an argument without a name."""
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -24,15 +24,17 @@ class OptionParser(argparse.ArgumentParser):
 
     Args:
       command: its name, for messages.
-      options: a class; its settings, and those of the classes below it, are options.
+      *options: classes; their settings, and those of the classes below them, are options.
     """
 
-    def __init__(self, command: str, options: type) -> None:
+    def __init__(self, command: str, *options: type) -> None:
         super().__init__(command, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-        own = {field.name: field for field in dataclasses.fields(options)}
-        self._names = list(leaves(options))
-        for name, hint in leaves(options).items():
-            self._add(name, hint, own.get(name))
+        self._names = [name for each in options for name in leaves(each)]
+        for each in options:
+            marked = get_type_hints(each, include_extras=True)
+            required = {field.name for field in dataclasses.fields(each) if field.default is dataclasses.MISSING}
+            for name, hint in leaves(each).items():
+                self._add(name, hint, getattr(marked.get(name), "__metadata__", ()), name in required)
 
     def read(self, argv: Sequence[str]) -> dict[str, Any]:
         """Read the options that are given, as text, and true or false for those without a value.
@@ -43,7 +45,7 @@ class OptionParser(argparse.ArgumentParser):
         arguments = [_hyphened(argument) for argument in argv]
         found, unknown = self.parse_known_args(arguments)
         if unknown:
-            names = [f"--{name.replace('_', '-')}" for name in self._names]
+            names = [option_name(name) for name in self._names]
             nearest = difflib.get_close_matches(unknown[0].partition("=")[0], names, n=1)
             hint = f"; there is {nearest[0]}" if nearest else ""
             self.error(f"unrecognized options: {' '.join(unknown)}{hint}")
@@ -53,38 +55,40 @@ class OptionParser(argparse.ArgumentParser):
         """Raise ValueError instead of writing the usage and ending the process."""
         raise ValueError(f"{message}; see {self.prog} --help")
 
-    def _add(self, name: str, hint: Any, field: dataclasses.Field | None) -> None:
-        option, several = f"--{name.replace('_', '-')}", get_origin(hint) is tuple
-        if field is not None and "positional" in field.metadata:
-            required = field.default is dataclasses.MISSING
+    def _add(self, name: str, hint: Any, marks: tuple[Any, ...], required: bool) -> None:
+        several = get_origin(hint) is tuple
+        if tyro.conf.Positional in marks:
             self.add_argument(name, nargs="*" if several else None if required else "?")
         elif hint is bool:
-            self.add_argument(option, action=argparse.BooleanOptionalAction)
-        elif several and field is not None and "repeated" in field.metadata:
-            self.add_argument(option, action="append")
+            self.add_argument(option_name(name), action=argparse.BooleanOptionalAction)
+        elif tyro.conf.UseAppendAction in marks:
+            self.add_argument(option_name(name), action="append")
         else:
-            required = field is not None and field.default is dataclasses.MISSING
-            self.add_argument(option, nargs="*" if several else None, required=required)
+            self.add_argument(option_name(name), nargs="*" if several else None, required=required)
 
 
-def parse(options: type[T], argv: Sequence[str], command: str, **help_options: Any) -> T:
+def parse(options: type[T], argv: Sequence[str], command: str) -> T:
     """Read the options of a command.
 
     Args:
       options: a dataclass; its fields are the options.
       argv: the arguments after the command.
       command: its name, for messages.
-      **help_options: for `show_help`.
 
     Raises:
       ValueError: an option is unknown, missing, of another type or out of its range; the message names it.
       SystemExit: after --help, with status 0.
     """
     if wants_help(argv):
-        show_help(options, command, **help_options)
+        show_help(options, command)
     given = OptionParser(command, options).read(argv)
+    return make(options, given)
+
+
+def make(options: type[T], given: Mapping[str, Any]) -> T:
+    """Make an options class of what was given; the values are converted, and other names are not looked at."""
     hints = {field.name: hint for field, hint in fields(options)}
-    return options(**{name: convert(value, hints[name], option_name(name)) for name, value in given.items()})
+    return options(**{name: convert(given[name], hint, name) for name, hint in hints.items() if name in given})
 
 
 def wants_help(argv: Sequence[str]) -> bool:
@@ -94,8 +98,6 @@ def wants_help(argv: Sequence[str]) -> bool:
 
 def show_help(options: Any, command: str, **settings: Any) -> NoReturn:
     """Print the help of a command, and end the process with status 0."""
-    import tyro
-
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
     tyro.cli(options, args=["--help"], prog=command, config=config, **settings)
     raise AssertionError("tyro ends the process")

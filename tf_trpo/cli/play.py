@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import tyro
+
 from tf_trpo.cli.environment_id import check_environment_id
-from tf_trpo.cli.parsing import POSITIONAL, parse
+from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.cli.video import SUFFIXES, open_video
 from tf_trpo.experiment.settings import LARGEST_SEED, require_within
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 class PlayOptions:
     """Run episodes by an exported model, or by a server that answers for one; record them if asked to."""
 
-    env: str | None = dataclasses.field(default=None, metadata=POSITIONAL)
+    env: tyro.conf.Positional[str | None] = None
     """Gymnasium id; by default, the one that the model was exported with."""
     model: Path | None = None
     """Folder of a model, such as saved_models/CartPole-v1, or of a version of it."""

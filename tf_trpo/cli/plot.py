@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tf_trpo.cli.parsing import POSITIONAL, parse
+import tyro
+
+from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.run_groups import RunGroup, group_runs
 from tf_trpo.experiment import RunFolder
 
@@ -32,7 +34,7 @@ class PlotOptions:
     The band is the 95% bootstrap interval over the runs of a group. --report is about one run instead.
     """
 
-    run_dirs: tuple[Path, ...] = dataclasses.field(metadata=POSITIONAL)
+    run_dirs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, as train writes them."""
     metric: str = "rollout/ep_rew_mean"
     """Column of history.csv."""

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tf_trpo.cli.parsing import POSITIONAL, parse
+import tyro
+
+from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment.settings import require_within
 from tf_trpo.optimizers.ranges import require
@@ -20,7 +22,7 @@ from tf_trpo.optimizers.ranges import require
 class ServeOptions:
     """Serve an exported model by TensorFlow Serving's REST API, with nothing but TensorFlow below it."""
 
-    model: Path = dataclasses.field(metadata=POSITIONAL)
+    model: tyro.conf.Positional[Path]
     """Folder of the model, such as saved_models/CartPole-v1; its newest version is served, and newer ones to come."""
     name: str | None = None
     """Name of the model in the paths; by default its folder's."""

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import tyro
+
 from tf_trpo.cli.environment_id import check_environment_id, flag_for
-from tf_trpo.cli.parsing import OptionParser, option_name, show_help, wants_help
+from tf_trpo.cli.parsing import OptionParser, make, show_help, wants_help
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment import Experiment, RunFolder
-from tf_trpo.experiment.conversion import convert, fields, leaves
+from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.presets import bundled_for, bundled_presets
 from tf_trpo.experiment.run_folder import free_run_dir
 from tf_trpo.optimizers import ALGORITHMS
@@ -29,11 +31,11 @@ NO_PRESET = "none"
 
 @dataclasses.dataclass(frozen=True)
 class CommandOptions:
-    """What is no setting of the experiment."""
+    """Options that are no settings of the experiment."""
 
     run_dir: Path | None = None
     """Folder of the run, which must not exist; by default runs/ENV-SEED, or runs/ENV-SEED-2 and so on."""
-    preset: tuple[str, ...] = dataclasses.field(default=(), metadata={"repeated": True})
+    preset: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Take settings from a preset: its name, a YAML file, or none; may be given several times."""
     resume: Path | None = None
     """Continue a run that was stopped or killed, with its own settings."""
@@ -46,13 +48,9 @@ class Train:
     """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that it came from."""
 
     command: CommandOptions = CommandOptions()
+    """Where the run goes, and where its settings come from."""
     experiment: Experiment = Experiment()
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainHelp(Train):
-    """What --help shows: the classes that are chosen by name stand as names too."""
-
+    """The settings of the run."""
     algorithm: Literal[tuple(ALGORITHMS)] = "trpo"  # type: ignore[valid-type]
     """The policy optimizer; --algorithm NAME --help shows its settings."""
     radius: Literal["fixed", "adaptive"] = "fixed"
@@ -61,10 +59,10 @@ class TrainHelp(Train):
 
 def main(argv: Sequence[str]) -> None:
     """Read options, train or resume, evaluate, save, and say what to do next."""
-    given = OptionParser("train", Train).read([argument for argument in argv if argument not in ("-h", "--help")])
-    hints = {field.name: hint for field, hint in fields(CommandOptions)}
-    own = {name: convert(given.pop(name), hint, option_name(name)) for name, hint in hints.items() if name in given}
-    command = CommandOptions(**own)
+    arguments = [argument for argument in argv if argument not in ("-h", "--help")]
+    given = OptionParser("train", CommandOptions, Experiment).read(arguments)
+    command = make(CommandOptions, given)
+    given = {name: value for name, value in given.items() if not hasattr(command, name)}
     experiment, source = _experiment(command, given)
     if wants_help(argv):
         _show_help(experiment)
@@ -118,7 +116,7 @@ def _show_help(experiment: Experiment) -> None:
         f"{Train.__doc__}\n\nThe defaults are those of --env, if a preset names it, and of --preset. Bundled presets: "
         f"{', '.join(bundled_presets())}; --preset {NO_PRESET} takes none. Options beat presets."
     )
-    show_help(TrainHelp, "train", default=TrainHelp(experiment=experiment, **chosen), description=description)
+    show_help(Train, "train", default=Train(experiment=experiment, **chosen), description=description)
 
 
 def _say_how_to_resume(run: Run) -> None:

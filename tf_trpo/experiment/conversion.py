@@ -31,7 +31,7 @@ def leaves(settings: type) -> Mapping[str, Any]:
     """Find the types of all settings that a settings class, or a class below it, can have, by name."""
     found: Flat = {}
     for field, hint in fields(settings):
-        classes = [hint] if dataclasses.is_dataclass(hint) else list(filter(dataclasses.is_dataclass, get_args(hint)))
+        classes: list[Any] = [each for each in (hint, *get_args(hint)) if dataclasses.is_dataclass(each)]
         if field.name in CHOICES:
             found[field.name] = Literal[tuple(CHOICES[field.name])]
         elif not classes:
@@ -97,10 +97,11 @@ def convert(value: object, hint: Any, name: str) -> Any:
         value = [value]
     try:
         return msgspec.convert(value, hint, strict=False, dec_hook=_path)
-    except (ValueError, OverflowError, RecursionError) as error:
-        choices = get_args(hint) if get_origin(hint) is Literal else ()
-        reason = f"must be one of {', '.join(choices)}" if choices else str(error).replace("`", "").partition(" - ")[0]
-        raise ValueError(f"{name}: {reason}: {str(value)[:100]!r}") from None
+    except (ValueError, OverflowError, RecursionError):
+        literal = get_origin(hint) is Literal
+        kind = hint.__name__ if isinstance(hint, type) and not get_args(hint) else hint
+        wanted = f"one of {', '.join(get_args(hint))}" if literal else f"of type {kind}"
+        raise ValueError(f"{name} must be {wanted}, got {str(value)[:100]!r}") from None
 
 
 def foreign(algorithm: str) -> set[str]:

@@ -39,7 +39,7 @@ class TrainedRun(NamedTuple):
 
     Attributes:
       agent: as it is after training.
-      evaluation: mean_return, std_return, mean_length and episodes of the final evaluation; None if the run was stopped.
+      evaluation: mean_return, std_return, mean_length, episodes of the final evaluation; None if the run was stopped.
       stopped_by: the number of the signal that stopped the run; None if it was not stopped.
     """
 
