@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 _LARGEST = {
     "hidden_sizes": 16_384,
     "value_hidden_sizes": 16_384,
-    "cg_iterations": 10_000,
-    "max_backtracks": 1000,
     "value_epochs": 10_000,
-    "penalty_epochs": 10_000,
     **dict.fromkeys(("total_steps", "schedule_steps", "eval_every", "checkpoint_every"), 10**15),
     **dict.fromkeys(("histogram_every", "video_every"), 10**15),
 }
