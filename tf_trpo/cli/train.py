@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import tyro
 
@@ -57,23 +57,27 @@ class Train:
     """trpo: keep max_kl, or let it follow how well the last improvement was predicted."""
 
 
+class Command(NamedTuple):
+    """What `train` was asked for: its options, the experiment, and in a line which presets that comes from."""
+
+    options: CommandOptions
+    experiment: Experiment
+    source: str
+
+
 def main(argv: Sequence[str]) -> None:
     """Read options, train or resume, evaluate, save, and say what to do next."""
-    arguments = [argument for argument in argv if argument not in ("-h", "--help")]
-    given = OptionParser("train", CommandOptions, Experiment).read(arguments)
-    command = make(CommandOptions, given)
-    given = {name: value for name, value in given.items() if not hasattr(command, name)}
-    experiment, source = _experiment(command, given)
+    options, experiment, source = read_command([each for each in argv if each not in ("-h", "--help")])
     if wants_help(argv):
         _show_help(experiment)
-    check_environment_id(experiment.env, allow_import=command.allow_import)
+    check_environment_id(experiment.env, allow_import=options.allow_import)
     start_tensorflow(experiment.run.threads)
     from keras.callbacks import LambdaCallback
 
     from tf_trpo.experiment.run import Run
 
-    default = command.run_dir or free_run_dir(experiment.env, experiment.run.seed)
-    run = Run(experiment, RunFolder(command.resume or default), resume=command.resume is not None)
+    folder = RunFolder(options.resume or options.run_dir or free_run_dir(experiment.env, experiment.run.seed))
+    run = Run(experiment, folder, resume=options.resume is not None)
     silent = experiment.run.quiet or not source
     say_source = LambdaCallback(on_train_begin=lambda _: silent or print(source, file=sys.stderr, flush=True))
     try:
@@ -90,23 +94,36 @@ def main(argv: Sequence[str]) -> None:
         _say_what_next(run, trained)
 
 
-def _experiment(command: CommandOptions, given: dict[str, Any]) -> tuple[Experiment, str]:
-    """Make the experiment, and say in a line which presets it comes from."""
-    presets = list(command.preset)
-    if command.resume is not None:
-        if presets or command.run_dir:
+def read_command(argv: Sequence[str]) -> Command:
+    """Make the experiment of a command line: presets over the defaults, and options over the presets.
+
+    Args:
+      argv: the arguments after `train`, without --help.
+
+    Raises:
+      ValueError: an option or a preset cannot be read, or a value is not one that its setting can have.
+    """
+    given = OptionParser("train", CommandOptions, Experiment).read(argv)
+    options = make(CommandOptions, given)
+    settings = {name: value for name, value in given.items() if not hasattr(options, name)}
+    presets = list(options.preset)
+    if options.resume is not None:
+        if presets or options.run_dir:
             raise ValueError("a resumed run keeps its settings and its folder: only --resume names them")
-        return Experiment.from_run(command.resume).replace(**given), ""
+        return Command(options, Experiment.from_run(options.resume).replace(**settings), "")
     if presets == [NO_PRESET]:
-        return Experiment().replace(**given), f"preset {NO_PRESET}"
+        return Command(options, Experiment().replace(**settings), f"preset {NO_PRESET}")
     if NO_PRESET in presets:
         raise ValueError(f"--preset {NO_PRESET} cannot stand with another one")
-    experiment = Experiment.from_presets(presets, given)
+    experiment = Experiment.from_presets(presets, settings)
+    chosen = bundled_for(experiment.env, leaves(Experiment))
     if presets:
-        return experiment, f"preset {', '.join(presets)}"
-    for preset in bundled_for(experiment.env, leaves(Experiment)):
-        return experiment, f"preset {preset.name}, for {experiment.env}"
-    return experiment, f"preset {NO_PRESET}: no bundled one names {experiment.env}"
+        source = f"preset {', '.join(presets)}"
+    elif chosen:
+        source = f"preset {chosen[0].name}, for {experiment.env}"
+    else:
+        source = f"preset {NO_PRESET}: no bundled one names {experiment.env}"
+    return Command(options, experiment, source)
 
 
 def _show_help(experiment: Experiment) -> None:
