@@ -42,8 +42,8 @@ def by_hand(agent, *, episodes, seed, stochastic):
         while not ended:
             inputs = observation[None]
             if stochastic:
-                noise = agent.policy.noise([1], np.int32([seed, steps]))
-                action = agent.policy.to_environment(agent.policy.act(inputs, noise)).numpy()
+                noise = agent.policy.action_distribution.noise([1], np.int32([seed, steps]))
+                action = agent.policy.action_distribution.to_environment(agent.policy.act(inputs, noise)).numpy()
             else:
                 action = agent.predict(inputs)
             observation, reward, terminated, truncated, _ = environment.step(int(action[0]))
@@ -132,9 +132,10 @@ def test_refusals(model, tmp_path, refused, agent):
 
 def acrobot_model(folder):
     """A policy for six numbers, as Acrobot has, whose actions are another environment's."""
-    from tf_trpo.models import CategoricalPolicy, ValueFunction
+    from tf_trpo.distributions import Categorical
+    from tf_trpo.models import Encoder, Policy, ValueFunction
 
-    agent = tf_trpo.TRPO(CategoricalPolicy((6,), 2, first_action=7), ValueFunction((6,)))
+    agent = tf_trpo.TRPO(Policy(Encoder((6,), 2), Categorical(2, 7)), ValueFunction(Encoder((6,), 1)))
     agent.export(folder / "acrobot")
     return folder / "acrobot"
 

@@ -169,7 +169,9 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
         "ema_momentum": agent.policy_average.momentum,
     }
     assert len(reached) == 31
-    assert agent.policy.mirror == agent.value_function.mirror == known_mirror("CartPole-v1")
+    mirror = known_mirror("CartPole-v1")
+    assert agent.policy.encoder.observations == agent.value_function.encoder.observations == mirror.observations
+    assert agent.policy.encoder.outputs == mirror.actions
     # Three environments of 100 rows: two epochs of five minibatches of 64.
     assert agent.optimizer.get_config()["learning_rate"]["config"] == {
         "initial_learning_rate": 0.002,
@@ -178,9 +180,9 @@ def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
     for name, value in reached.items():
         assert SETTINGS[name] == value, name
     assert agent.value_function.normalize_observations is False
-    assert [layer.units for layer in agent.policy.network.layers] == [8, 6]
-    assert [layer.units for layer in agent.value_function.network.layers] == [7]
-    assert {layer.activation.__name__ for layer in agent.policy.network.layers} == {"relu"}
+    assert [layer.units for layer in agent.policy.encoder.network.layers] == [8, 6]
+    assert [layer.units for layer in agent.value_function.encoder.network.layers] == [7]
+    assert {layer.activation.__name__ for layer in agent.policy.encoder.network.layers} == {"relu"}
 
 
 def test_the_history_covers_the_steps_that_were_asked_for(run):
@@ -446,5 +448,5 @@ def test_a_standard_deviation_by_schedule(tmp_path, monkeypatch):
     assert len(rows) > 1
     np.testing.assert_allclose([float(row["train/std"]) for row in rows], expected[:-1], rtol=1e-5)
     policy = tf_trpo.load(Path("run/agent.keras")).policy
-    assert not policy.learned_std
-    np.testing.assert_allclose(np.exp(policy.log_std.numpy()), expected[-1], rtol=1e-5)
+    assert not policy.action_distribution.learned_std
+    np.testing.assert_allclose(np.exp(policy.action_distribution.log_std.numpy()), expected[-1], rtol=1e-5)

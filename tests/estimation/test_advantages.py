@@ -30,16 +30,6 @@ def looped_gae(stream, gamma, gae_lambda):
     return advantages
 
 
-def looped_monte_carlo_return(stream, gamma):
-    returns = np.zeros_like(stream.rewards)
-    for t, b in np.argwhere(stream.valid):
-        rows = stream.episode_from(t, b)
-        returns[t, b] = sum(gamma**distance * stream.rewards[row, b] for distance, row in enumerate(rows))
-        if not stream.terminated[rows[-1], b]:
-            returns[t, b] += gamma ** len(rows) * stream.values[rows[-1] + 1, b]
-    return returns
-
-
 def constant_reward_episode(make_stream, ending, length=12, gamma=0.9):
     """One episode of reward 1 whose value function is that of an endless one."""
     stream = make_stream(0, length, 1)
@@ -67,24 +57,6 @@ def test_gae_is_the_discounted_sum_of_td_errors(make_stream, seed, length, envir
     stream = make_stream(seed, length, environments)
     expected = looped_gae(stream, gamma, gae_lambda)
     np.testing.assert_allclose(estimate(stream, gamma, gae_lambda), expected, rtol=1e-10, atol=1e-12, strict=True)
-
-
-@PROPERTY
-@given(**STREAMS)
-def test_lambda_0_is_the_td_error(make_stream, seed, length, environments):
-    stream = make_stream(seed, length, environments)
-    expected = np.zeros_like(stream.rewards)
-    for t, b in np.argwhere(stream.valid):
-        expected[t, b] = td_error(stream, t, b, 0.97)
-    np.testing.assert_allclose(estimate(stream, 0.97, 0.0), expected, rtol=1e-12, atol=1e-14)
-
-
-@PROPERTY
-@given(**STREAMS, gamma=FRACTIONS)
-def test_lambda_1_is_the_monte_carlo_return_less_the_value(make_stream, seed, length, environments, gamma):
-    stream = make_stream(seed, length, environments)
-    expected = stream.valid * (looped_monte_carlo_return(stream, gamma) - stream.values[:-1])
-    np.testing.assert_allclose(estimate(stream, gamma, 1.0), expected, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.8, 1.0])

@@ -60,12 +60,12 @@ def test_weighted_moments_are_numpys(seed, size, trailing, shift):
 
 
 @PROPERTY
-@given(seed=SEEDS, size=st.integers(2, 40))
-def test_samples_without_weight_do_not_move_the_moments(seed, size):
+@given(seed=SEEDS, size=st.integers(2, 40), garbage=st.sampled_from([1e30, np.nan, np.inf, -np.inf]))
+def test_samples_without_weight_do_not_move_the_moments(seed, size, garbage):
     generator = np.random.default_rng(seed)
     samples, weights = generator.normal(size=(size, 2)), random_weights(generator, size)
-    garbage = np.where(weights[:, None] > 0, samples, 1e6)
-    clean, dirty = (weighted_moments(tf.constant(rows), tf.constant(weights)) for rows in (samples, garbage))
+    dirty = np.where(weights[:, None] > 0, samples, garbage)
+    clean, dirty = (weighted_moments(tf.constant(rows), tf.constant(weights)) for rows in (samples, dirty))
     np.testing.assert_array_equal(dirty, clean)
 
 
@@ -98,16 +98,6 @@ def test_combined_moments_are_those_of_the_concatenation(seed, first, second, tr
         np.testing.assert_allclose(tensor, array, rtol=1e-10, atol=1e-12)
 
 
-def test_combining_batch_by_batch_equals_all_at_once():
-    samples = np.random.default_rng(1).normal(2.0, 3.0, size=(60, 4))
-    running = moments_of(samples[:0], (4,))
-    for batch in np.split(samples, [1, 10, 11, 40]):
-        running = combined_moments(running, moments_of(batch, (4,)))
-    np.testing.assert_allclose(running.mean, samples.mean(axis=0), rtol=1e-10)
-    np.testing.assert_allclose(running.variance, samples.var(axis=0), rtol=1e-10)
-    assert running.count == 60.0
-
-
 @PROPERTY
 @given(seed=SEEDS, size=st.integers(2, 40))
 def test_explained_variance_agrees_with_numpy_over_valid_samples(seed, size):
@@ -134,10 +124,3 @@ def test_explained_variance_of_targets_that_do_not_vary_is_nan(value, dtype):
     targets = np.full(7, value)
     assert np.isnan(explained(targets, targets, dtype=dtype))
     assert np.isnan(explained(np.arange(7.0), targets, dtype=dtype))
-
-
-def test_samples_of_weight_zero_may_be_anything():
-    samples = np.array([[1.0, 2.0], [np.nan, np.inf], [3.0, 6.0]], np.float32)
-    mean, variance = weighted_moments(tf.constant(samples), tf.constant([0.5, 0.0, 0.5]))
-    np.testing.assert_allclose(mean, [2, 4])
-    np.testing.assert_allclose(variance, [1, 4])

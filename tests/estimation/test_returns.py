@@ -1,7 +1,6 @@
 """Returns against loops over streams with every kind of ending."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,11 +69,6 @@ def test_lambda_return_is_the_mixture_of_n_step_returns(make_stream, seed, lengt
         np.testing.assert_allclose(returns[t, b], expected, rtol=1e-10, atol=1e-11)
 
 
-def test_lambda_return_adds_the_value_of_the_same_row():
-    returns = lambda_returns(tf.constant([[1.0], [2.0]]), tf.constant([[10.0], [20.0], [99.0]]))
-    np.testing.assert_array_equal(returns, [[11.0], [22.0]])
-
-
 @PROPERTY
 @given(**STREAMS, gamma=FRACTIONS)
 def test_return_so_far_agrees_with_a_loop(make_stream, seed, length, environments, gamma):
@@ -98,12 +92,3 @@ def test_two_rollouts_with_a_carry_are_one(make_stream, seed, first, second):
     )
     np.testing.assert_allclose(np.concatenate([head, tail]), whole, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(tail_end, end, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("gamma", [0.5, 1.0])
-def test_return_so_far_starts_anew_with_every_episode(gamma):
-    rewards, ended = tf.ones([5, 1]), tf.constant([[0.0], [0.0], [1.0], [0.0], [1.0]])
-    returns, carry = discounted_return_so_far(rewards, ended, tf.constant([4.0]), gamma=gamma)
-    expected = [5, 1 + gamma * 5, 1 + gamma * (1 + gamma * 5), 1, 1 + gamma]
-    np.testing.assert_array_equal(returns[:, 0], expected)
-    np.testing.assert_array_equal(carry, [0.0])

@@ -7,8 +7,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tf_trpo.distributions import Categorical
 from tf_trpo.estimation import Moments
-from tf_trpo.models import CategoricalPolicy, RunningNormalization, mlp
+from tf_trpo.models import Encoder, Policy, RunningNormalization, mlp
 
 
 def moments(samples):
@@ -20,7 +21,7 @@ def samples_of(rng, size, *shape):
 
 
 def policy_of(network, *, shape=(3,), **kwargs):
-    return CategoricalPolicy(shape, 4, network=network, output_gain=1.0, seed=0, **kwargs)
+    return Policy(Encoder(shape, 4, network=network, output_gain=1.0, seed=0, **kwargs), Categorical(4))
 
 
 def outputs(policy, samples):
@@ -43,10 +44,10 @@ def test_outputs_stay_as_they_were_while_the_statistics_move(name):
     rng, policy = np.random.default_rng(0), policy_of(NETWORKS[name]())
     policy.update_normalization(moments(samples_of(rng, 50, 3)))
     watched = samples_of(rng, 30, 3)
-    before, mean = outputs(policy, watched), policy.normalization.mean.numpy()
+    before, mean = outputs(policy, watched), policy.encoder.normalization.mean.numpy()
     for _ in range(5):
         policy.update_normalization(moments(samples_of(rng, 40, 3)))
-    assert np.abs(policy.normalization.mean.numpy() - mean).max() > 0.1
+    assert np.abs(policy.encoder.normalization.mean.numpy() - mean).max() > 0.1
     assert np.ptp(before, axis=0).min() > 0.1
     np.testing.assert_allclose(outputs(policy, watched), before, rtol=1e-4, atol=1e-5)
 
@@ -57,23 +58,23 @@ def test_so_it_is_for_every_shape_and_every_size(shape, units, seed):
     rng, policy = np.random.default_rng(seed), policy_of(mlp(shape, (units,), seed=seed), shape=shape)
     policy.update_normalization(moments(samples_of(rng, 50, *shape)))
     watched = samples_of(rng, 20, *shape)
-    normalized = policy.normalization(tf.constant(watched, tf.float32)).numpy()
+    normalized = policy.encoder.normalization(tf.constant(watched, tf.float32)).numpy()
     watched = watched[(np.abs(normalized) < 9).reshape(len(watched), -1).all(axis=1)]
     before = outputs(policy, watched)
     policy.update_normalization(moments(samples_of(rng, 200, *shape)))
-    after_normalized = policy.normalization(tf.constant(watched, tf.float32)).numpy()
+    after_normalized = policy.encoder.normalization(tf.constant(watched, tf.float32)).numpy()
     kept = (np.abs(after_normalized) < 10).reshape(len(watched), -1).all(axis=1)
     np.testing.assert_allclose(outputs(policy, watched)[kept], before[kept], rtol=1e-3, atol=1e-4)
 
 
 def test_the_first_samples_normalise_what_nothing_had_normalised():
     policy = policy_of(mlp((3,), (8,), seed=0))
-    kernel = policy.network.layers[0].kernel.numpy()
+    kernel = policy.encoder.network.layers[0].kernel.numpy()
     samples = 20 + samples_of(np.random.default_rng(0), 50, 3)
     policy.update_normalization(moments(samples))
-    np.testing.assert_array_equal(policy.network.layers[0].kernel, kernel)
-    np.testing.assert_array_equal(policy.network.layers[0].bias, np.zeros(8))
-    np.testing.assert_allclose(policy.normalization.mean, samples.mean(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(policy.encoder.network.layers[0].kernel, kernel)
+    np.testing.assert_array_equal(policy.encoder.network.layers[0].bias, np.zeros(8))
+    np.testing.assert_allclose(policy.encoder.normalization.mean, samples.mean(axis=0), rtol=1e-5)
 
 
 def test_features_below_the_least_spread_keep_their_weights_and_the_function_its_values():
@@ -81,9 +82,9 @@ def test_features_below_the_least_spread_keep_their_weights_and_the_function_its
     scale = np.array([3.0, 0.1, 0.2])
     policy.update_normalization(moments(scale * rng.normal(size=(50, 3))))
     watched = scale * rng.normal(size=(30, 3))
-    before, kernel = outputs(policy, watched), policy.network.layers[0].kernel.numpy()
+    before, kernel = outputs(policy, watched), policy.encoder.network.layers[0].kernel.numpy()
     policy.update_normalization(moments(1 + scale * rng.normal(size=(50, 3))))
-    np.testing.assert_array_equal(policy.network.layers[0].kernel.numpy()[1:], kernel[1:])
+    np.testing.assert_array_equal(policy.encoder.network.layers[0].kernel.numpy()[1:], kernel[1:])
     np.testing.assert_allclose(outputs(policy, watched), before, rtol=1e-4, atol=1e-5)
 
 
@@ -103,10 +104,10 @@ def test_weights_of_a_feature_that_begins_to_vary_do_not_explode():
     still = samples.copy()
     still[:, 1] = 7.0
     policy.update_normalization(moments(still))
-    kernel = policy.network.layers[0].kernel.numpy()
+    kernel = policy.encoder.network.layers[0].kernel.numpy()
     policy.update_normalization(moments(samples))
-    grown = policy.network.layers[0].kernel.numpy() / kernel
-    np.testing.assert_allclose(grown[1], policy.normalization.clip, rtol=1e-5)
+    grown = policy.encoder.network.layers[0].kernel.numpy() / kernel
+    np.testing.assert_allclose(grown[1], policy.encoder.normalization.clip, rtol=1e-5)
     assert np.all(np.abs(grown[[0, 2]] - 1) < 0.5)
 
 
@@ -140,7 +141,7 @@ def test_where_no_layer_can_take_it_in_the_weights_are_left_alone(make):
     for _ in range(2):
         assert policy.update_normalization(moments(samples_of(rng, 50, 3)))
     np.testing.assert_array_equal(policy.flat_weights, weights)
-    assert policy.normalization.count.numpy() == 100
+    assert policy.encoder.normalization.count.numpy() == 100
 
 
 def test_a_policy_without_normalisation_has_nothing_to_update():
@@ -155,7 +156,7 @@ def test_a_policy_without_normalisation_has_nothing_to_update():
 def test_the_setting_is_saved(function_preserving):
     policy = policy_of(mlp((3,), (8,), seed=0), function_preserving=function_preserving)
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(policy))
-    assert copy.function_preserving is function_preserving
+    assert copy.encoder.function_preserving is function_preserving
 
 
 def test_a_dense_layer_alone_takes_in_the_change_exactly_as_written():
@@ -171,3 +172,21 @@ def test_a_dense_layer_alone_takes_in_the_change_exactly_as_written():
     expected = kernel * (new_std / std)[:, None]
     np.testing.assert_allclose(layer.kernel, expected, rtol=1e-5)
     np.testing.assert_allclose(layer.bias, bias + expected.T @ ((new_mean - mean) / new_std), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("function_preserving", [True, False])
+def test_other_weights_follow_new_statistics_as_a_second_policy_does(function_preserving):
+    rng, network = np.random.default_rng(0), mlp((3,), (8,), seed=0)
+    policy = policy_of(network, function_preserving=function_preserving)
+    policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    second = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(policy))
+    second.set_weights(policy.get_weights())
+    theta = policy.flat_weights + tf.constant(rng.normal(size=policy.flat_weights.shape), tf.float32)
+    second.assign_flat_weights(theta)
+    new, before = moments(samples_of(rng, 40, 3)), policy.get_weights()
+    absorbed = tf.function(policy.absorbed_at, autograph=False)(theta, new)
+    for now, then in zip(policy.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    second.update_normalization(new)
+    np.testing.assert_allclose(absorbed, second.flat_weights, rtol=1e-5, atol=1e-6)
+    assert (np.abs(absorbed - theta).max() > 0.1) == function_preserving

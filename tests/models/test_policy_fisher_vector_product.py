@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
+from tf_trpo.distributions import Categorical, Gaussian
+from tf_trpo.distributions.action_distribution import ActionDistribution
+from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.numerics import (
     double_backprop_fisher_vector_product,
     gauss_newton_fisher_vector_product,
@@ -17,13 +19,15 @@ KINDS = ["categorical", "fixed std", "state-dependent std"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_closed_form_of_the_metric_is_the_hessian_of_the_divergence(kind):
+def test_the_closed_form_of_the_metric_is_the_hessian_of_the_kl(kind):
     policy = make_policy(kind)
     size = policy.distribution_parameters(tf.zeros([1, 3])).shape[1]
     parameters, vectors = tf.constant(normals(NUM_SAMPLES, size)), tf.constant(normals(NUM_SAMPLES, size, seed=1))
-    expected = hessian_product_at_minimum(policy.divergence, parameters, vectors)
-    np.testing.assert_allclose(policy.metric_product(parameters, vectors), expected, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(Policy.metric_product(policy, parameters, vectors), expected, rtol=1e-12)
+    distribution = policy.action_distribution
+    expected = hessian_product_at_minimum(distribution.kl, parameters, vectors)
+    np.testing.assert_allclose(distribution.metric_product(parameters, vectors), expected, rtol=1e-10, atol=1e-12)
+    by_default = ActionDistribution.metric_product(distribution, parameters, vectors)
+    np.testing.assert_allclose(by_default, expected, rtol=1e-12)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,11 +46,19 @@ def normals(*shape, seed=0):
 
 def make_policy(kind, hidden_sizes=(4,)):
     # A gain of 1 takes the policy away from its start, where the Fisher matrix has a simpler form.
-    common = {"network": mlp((3,), hidden_sizes, seed=1), "output_gain": 1.0, "seed": 2}
     if kind == "categorical":
-        return CategoricalPolicy((3,), 3, **common)
-    low, high = [-1.0, -1.0], [1.0, 1.0]
-    return GaussianPolicy((3,), low, high, state_dependent_std=kind == "state-dependent std", initial_std=0.6, **common)
+        distribution = Categorical(3)
+    else:
+        state_dependent = kind == "state-dependent std"
+        distribution = Gaussian([-1.0] * 2, [1.0] * 2, state_dependent_std=state_dependent, initial_std=0.6)
+    network = mlp((3,), hidden_sizes, seed=1)
+    return Policy(Encoder((3,), distribution.num_outputs, network=network, output_gain=1.0, seed=2), distribution)
+
+
+def linear(distribution):
+    network, outputs = mlp((3,), ()), distribution.num_outputs
+    encoder = Encoder((3,), outputs, network=network, normalize_observations=False, output_gain=1.0, seed=0)
+    return Policy(encoder, distribution)
 
 
 def sample_weights():
@@ -71,7 +83,7 @@ class Problem:
 
         @tf.function(autograph=False)
         def product(theta, vector):
-            return make_product(self.parameters, self.policy.divergence, theta, self.weights)(vector)
+            return make_product(self.parameters, self.policy.action_distribution.kl, theta, self.weights)(vector)
 
         columns = [product(self.theta, unit).numpy() for unit in tf.eye(self.theta.shape[0], dtype=tf.float64)]
         return np.stack(columns, axis=1)
@@ -83,7 +95,7 @@ class Problem:
             outer.watch(self.theta)
             with tf.GradientTape() as inner:
                 inner.watch(self.theta)
-                kl = self.policy.divergence(old, self.parameters(self.theta))
+                kl = self.policy.action_distribution.kl(old, self.parameters(self.theta))
                 mean_kl = tf.tensordot(self.weights, kl, 1)
             gradient = inner.gradient(mean_kl, self.theta)
         np.testing.assert_allclose(gradient, np.zeros(gradient.shape), atol=1e-14)
@@ -121,7 +133,7 @@ def test_fisher_matrix_is_the_quadratic_model_of_the_kl(problem, gauss_newton):
     old = problem.parameters(problem.theta)
     for scale in (1e-3, 1e-4):
         new = problem.parameters(problem.theta + scale * vector)
-        kl = np.dot(problem.weights, problem.policy.divergence(old, new))
+        kl = np.dot(problem.weights, problem.policy.action_distribution.kl(old, new))
         assert kl == pytest.approx(0.5 * scale**2 * vector @ gauss_newton @ vector, rel=100 * scale)
 
 
@@ -133,11 +145,11 @@ def test_fisher_matrix_is_the_covariance_of_the_score(problem, gauss_newton):
         parameters = problem.parameters(problem.theta)
     jacobians = tape.jacobian(parameters, problem.theta).numpy()
     many = tf.repeat(parameters, repeats, axis=0)
-    noise = tf.cast(policy.noise([NUM_SAMPLES * repeats], tf.constant([1, 2])), tf.float64)
-    actions = policy.sample(many, noise)
+    noise = tf.cast(policy.action_distribution.noise([NUM_SAMPLES * repeats], tf.constant([1, 2])), tf.float64)
+    actions = policy.action_distribution.sample(many, noise)
     with tf.GradientTape() as tape:
         tape.watch(many)
-        distribution = policy.distribution(many)
+        distribution = policy.action_distribution.distribution(many)
         log_prob = distribution.log_prob(tf.cast(actions, distribution.dtype))
     scores = tape.gradient(log_prob, many).numpy().reshape(NUM_SAMPLES, repeats, -1)
     covariances = np.einsum("nri,nrj->nij", scores, scores) / repeats
@@ -146,8 +158,8 @@ def test_fisher_matrix_is_the_covariance_of_the_score(problem, gauss_newton):
 
 
 def test_linear_gaussian_has_the_fisher_matrix_of_least_squares():
-    policy = GaussianPolicy((3,), [-1.0], [1.0], network=mlp((3,), ()), normalize_observations=False, seed=0)
-    policy.log_std.assign([-0.7])
+    policy = linear(Gaussian([-1.0], [1.0]))
+    policy.action_distribution.log_std.assign([-0.7])
     problem = Problem(policy)
     fisher = problem.dense(gauss_newton_fisher_vector_product)
     inputs = np.concatenate([problem.observations, np.ones([NUM_SAMPLES, 1])], axis=1)
@@ -161,7 +173,7 @@ def test_linear_gaussian_has_the_fisher_matrix_of_least_squares():
 
 
 def test_linear_softmax_has_the_fisher_matrix_of_multinomial_regression():
-    policy = CategoricalPolicy((3,), 3, network=mlp((3,), ()), normalize_observations=False, output_gain=1.0, seed=0)
+    policy = linear(Categorical(3))
     problem = Problem(policy)
     fisher = problem.dense(gauss_newton_fisher_vector_product)
     inputs = np.concatenate([problem.observations, np.ones([NUM_SAMPLES, 1])], axis=1)
@@ -176,15 +188,14 @@ def test_linear_softmax_has_the_fisher_matrix_of_multinomial_regression():
 def test_log_std_has_curvature_two_for_each_dimension_whatever_the_network():
     policy = make_policy("fixed std")
     fisher = Problem(policy).dense(gauss_newton_fisher_vector_product)
-    assert policy.trainable_variables[0] is policy.log_std
+    assert policy.trainable_variables[0] is policy.action_distribution.log_std
     np.testing.assert_allclose(fisher[:2, :2], 2 * np.eye(2), atol=1e-12)
     np.testing.assert_allclose(fisher[:2, 2:], np.zeros_like(fisher[:2, 2:]), atol=1e-12)
 
 
 def test_two_equal_action_dimensions_have_twice_the_kl_of_one():
     """Joint over the action dimensions: not a mean."""
-    one = GaussianPolicy((3,), [-1.0], [1.0], network=mlp((3,), ()), seed=0)
-    two = GaussianPolicy((3,), [-1.0] * 2, [1.0] * 2, network=mlp((3,), ()), seed=0)
+    one, two = Gaussian([-1.0], [1.0]), Gaussian([-1.0] * 2, [1.0] * 2)
     old, new = tf.constant([[0.2, -0.5]], tf.float64), tf.constant([[-0.1, 0.1]], tf.float64)
     doubled_old, doubled_new = tf.repeat(old, 2, axis=1), tf.repeat(new, 2, axis=1)
-    np.testing.assert_allclose(two.divergence(doubled_old, doubled_new), 2 * one.divergence(old, new), rtol=1e-12)
+    np.testing.assert_allclose(two.kl(doubled_old, doubled_new), 2 * one.kl(old, new), rtol=1e-12)

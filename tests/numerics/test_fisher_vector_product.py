@@ -103,27 +103,9 @@ def product_of(fisher_vector_product, problem):
 @pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
 def test_product_with_every_unit_vector_is_the_dense_hessian(fisher_vector_product, problem):
     assert np.linalg.norm(problem.hessian) > 0.1
+    assert np.linalg.eigvalsh(problem.hessian).min() > -1e-12
     matrix = dense(product_of(fisher_vector_product, problem), problem.theta.shape[0])
     np.testing.assert_allclose(matrix, problem.hessian, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
-def test_matrix_is_symmetric_and_positive_semi_definite(fisher_vector_product, problem):
-    matrix = dense(product_of(fisher_vector_product, problem), problem.theta.shape[0])
-    np.testing.assert_allclose(matrix, matrix.T, rtol=1e-9, atol=1e-12)
-    assert np.linalg.eigvalsh(matrix).min() > -1e-12
-
-
-@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
-@PROPERTY
-@given(seed=st.integers(0, 10_000))
-def test_product_is_linear(fisher_vector_product, problem, seed):
-    product = product_of(fisher_vector_product, problem)
-    generator = np.random.default_rng(seed)
-    u, v = generator.normal(size=(2, problem.theta.shape[0]))
-    a, b = generator.normal(size=2)
-    together = product(tf.constant(a * u + b * v))
-    np.testing.assert_allclose(together, a * product(tf.constant(u)) + b * product(tf.constant(v)), atol=1e-12)
 
 
 @PROPERTY

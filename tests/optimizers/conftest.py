@@ -1,24 +1,24 @@
 """Small policies, random batches, and what a step does to them, computed again in NumPy."""
 
 import functools
-import json
-import re
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.estimation import Batch
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, mlp
+from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.optimizers import Outcome, TrustRegion
 
 
 def make_policy(kind):
-    network = {"network": mlp((3,), (8,), seed=1), "seed": 2}
     if kind == "categorical":
-        return CategoricalPolicy((3,), 4, **network)
-    return GaussianPolicy((3,), [-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent", **network)
+        distribution = Categorical(4)
+    else:
+        distribution = Gaussian([-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent")
+    return Policy(Encoder((3,), distribution.num_outputs, network=mlp((3,), (8,), seed=1), seed=2), distribution)
 
 
 def gaussian_log_prob(parameters, actions):
@@ -78,19 +78,18 @@ class Step(NamedTuple):
 class Stepper:
     """A policy, a policy optimizer and its compiled step."""
 
-    def __init__(self, kind, jit_compile, chunk_size, optimizer):
+    def __init__(self, optimizer, kind, make_state, *, jit_compile, **settings):
         self.kind = kind
         self.policy = make_policy(kind)
         self.optimizer = optimizer
-        self.optimizer.build(self.policy)
+        self.state = (make_state or optimizer.make_state)(self.policy)
         self._initial = [variable.numpy() for variable in self.policy.weights]
-        self._initial_state = [variable.numpy() for variable in optimizer.variables]
+        self._initial_state = self.state_values()
         self._step = tf.function(
-            lambda batch: self.optimizer.step(self.policy, batch, chunk_size=chunk_size),
+            lambda batch, progress: optimizer.step(self.policy, batch, self.state, progress=progress, **settings),
             jit_compile=jit_compile,
             autograph=False,
         )
-
         self._hessian = tf.function(self._hessian_of_mean_kl, autograph=False)
 
     def _hessian_of_mean_kl(self, theta, batch):
@@ -100,7 +99,7 @@ class Stepper:
             with tf.GradientTape() as inner:
                 inner.watch(theta)
                 new = tf.cast(self.policy.parameters_at(theta, batch.observations), tf.float64)
-                kl = self.policy.divergence(tf.stop_gradient(old), new)
+                kl = self.policy.action_distribution.kl(tf.stop_gradient(old), new)
                 mean_kl = tf.tensordot(tf.cast(batch.weights, tf.float64), kl, 1)
             gradient = inner.gradient(mean_kl, theta)
         return outer.jacobian(gradient, theta)
@@ -110,17 +109,21 @@ class Stepper:
         theta = tf.constant(self.theta())
         with tf.GradientTape() as tape:
             tape.watch(theta)
-            distribution = self.policy.distribution(self.policy.parameters_at(theta, batch.observations))
-            mean = tf.reduce_sum(batch.weights * batch.advantages * distribution.log_prob(batch.actions))
+            parameters = self.policy.parameters_at(theta, batch.observations)
+            log_prob = self.policy.action_distribution.log_prob(parameters, batch.actions)
+            mean = tf.reduce_sum(batch.weights * batch.advantages * log_prob)
         return tape.gradient(mean, theta).numpy().astype(np.float64)
 
     def fisher(self, batch):
         """The Fisher matrix by its definition: dense, without damping."""
         return self._hessian(tf.constant(self.theta()), batch).numpy().astype(np.float64)
 
+    def state_values(self):
+        return [variable.numpy() for variable in self.state.variables]
+
     def forget(self):
-        """Set the optimizer's state back to its start."""
-        for variable, value in zip(self.optimizer.variables, self._initial_state, strict=True):
+        """Set the state back to its start."""
+        for variable, value in zip(self.state.variables, self._initial_state, strict=True):
             variable.assign(value)
         return self
 
@@ -131,15 +134,15 @@ class Stepper:
             variable.assign(value)
         for variable in self.policy.trainable_variables:
             variable.assign_add(0.3 * rng.normal(size=variable.shape).astype(np.float32))
-        self.policy.normalization.mean.assign(rng.normal(size=3))
-        self.policy.normalization.variance.assign(rng.uniform(0.5, 2.0, size=3))
+        self.policy.encoder.normalization.mean.assign(rng.normal(size=3))
+        self.policy.encoder.normalization.variance.assign(rng.uniform(0.5, 2.0, size=3))
 
     def batch(self, seed, *, samples=48, padding=0, scale=1.0):
         """Actions of the policy as it is in random states, with random advantages."""
         rng = np.random.default_rng(seed + 1000)
         observations = tf.constant(2 * rng.normal(size=(samples, 3)), tf.float32)
-        noise = self.policy.noise([samples], tf.constant([seed, 1], tf.int32))
-        actions = self.policy.sample(self.policy.distribution_parameters(observations), noise)
+        noise = self.policy.action_distribution.noise([samples], tf.constant([seed, 1], tf.int32))
+        actions = self.policy.action_distribution.sample(self.policy.distribution_parameters(observations), noise)
         valid = np.ones(samples)
         valid[rng.choice(samples, padding, replace=False)] = 0
         advantages = tf.constant(scale * rng.normal(size=samples), tf.float32)
@@ -175,51 +178,31 @@ class Stepper:
             "max_kl_over_states": divergence.max(),
         }
 
-    def outcome(self, batch):
-        return Outcome(*(value.numpy() for value in self._step(batch)))
+    def outcome(self, batch, progress=0.0):
+        outcome = self._step(batch, tf.constant(progress, tf.float64))
+        return Outcome(*(None if value is None else value.numpy() for value in outcome))
 
-    def step(self, batch):
+    def step(self, batch, progress=0.0):
         old_theta, old = self.theta(), self.parameters(batch)
-        outcome = self.outcome(batch)
+        outcome = self.outcome(batch, progress)
         return Step(outcome, old_theta, self.theta(), **self.figures(old, self.parameters(batch), batch))
 
-    def run(self, seed, **batch_settings):
+    def run(self, seed, progress=0.0, **batch_settings):
         self.restart(seed)
-        return self.step(self.batch(seed, **batch_settings))
+        return self.step(self.batch(seed, **batch_settings), progress)
 
 
 @pytest.fixture(scope="session")
 def make_stepper():
-    """make_stepper(kind, jit_compile, chunk_size, **settings of TrustRegion); traced once for the same arguments."""
+    """make_stepper(policy optimizer, kind, ...): traced once for equal arguments, with the state of the start."""
 
     @functools.cache
-    def cached(kind, jit_compile, chunk_size, settings):
-        return Stepper(kind, jit_compile, chunk_size, TrustRegion(**dict(settings)))
+    def cached(optimizer, kind, make_state, jit_compile, chunk_size, gamma):
+        settings = {"chunk_size": chunk_size, "gamma": gamma}
+        return Stepper(optimizer, kind, make_state, jit_compile=jit_compile, **settings)
 
-    defaults = TrustRegion().get_config()
-
-    def make(kind, jit_compile=False, chunk_size=None, **settings):
-        return cached(kind, jit_compile, chunk_size, tuple((defaults | settings).items()))
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def make_stepper_of():
-    """make_stepper_of(policy optimizer, kind): traced once for the same settings, unless the optimizer has a state."""
-    without_state = {}
-
-    def make(optimizer, kind="fixed-std", jit_compile=False, chunk_size=None):
-        config = json.dumps(optimizer.get_config(), sort_keys=True)
-        # Keras numbers the names of its optimizers.
-        settings = re.sub(r'"name": "[^"]*"', "", config)
-        key = (type(optimizer), settings, kind, jit_compile, chunk_size)
-        if key not in without_state:
-            stepper = Stepper(kind, jit_compile, chunk_size, optimizer)
-            if optimizer.variables:
-                return stepper
-            without_state[key] = stepper
-        return without_state[key]
+    def make(optimizer, kind="fixed-std", *, make_state=None, jit_compile=False, chunk_size=None, gamma=0.99):
+        return cached(optimizer, kind, make_state, jit_compile, chunk_size, gamma).forget()
 
     return make
 
@@ -232,4 +215,4 @@ def kind(request):
 @pytest.fixture(scope="session")
 def stepper(kind, make_stepper):
     """The default TrustRegion."""
-    return make_stepper(kind)
+    return make_stepper(TrustRegion(), kind)

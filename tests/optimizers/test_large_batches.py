@@ -8,17 +8,19 @@ import pytest
 MEASURE = """
 import re, sys
 import tensorflow as tf
+from tf_trpo.distributions import Gaussian
 from tf_trpo.estimation import Batch
-from tf_trpo.models import GaussianPolicy, mlp
-from tf_trpo.optimizers import TrustRegion
+from tf_trpo.models import Encoder, Policy, mlp
+from tf_trpo.optimizers import NaturalDirection, TrustRegion
 
 def peak_megabytes():
     # Not ru_maxrss, which begins with the peak of the process that started this one.
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 
-policy = GaussianPolicy((8,), [-1.0], [1.0], network=mlp((8,), (64, 64), seed=0), seed=0)
-optimizer = TrustRegion(cg_iterations=3)
-step = tf.function(lambda batch: optimizer.step(policy, batch, chunk_size=int(sys.argv[1])), jit_compile=True)
+policy = Policy(Encoder((8,), 1, network=mlp((8,), (64, 64), seed=0), seed=0), Gaussian([-1.0], [1.0]))
+optimizer = TrustRegion(direction=NaturalDirection(cg_iterations=3))
+settings = {"state": optimizer.make_state(policy), "progress": 0.0, "gamma": 0.99, "chunk_size": int(sys.argv[1])}
+step = tf.function(lambda batch: optimizer.step(policy, batch, **settings), jit_compile=True)
 peaks = []
 for samples in (20_000, 200_000):
     noise = [tf.random.stateless_normal([samples, size], [0, size]) for size in (8, 1)]

@@ -1,7 +1,6 @@
 """What every policy optimizer keeps to, whatever its algorithm."""
 
-import functools
-import json
+import dataclasses
 
 import keras
 import numpy as np
@@ -9,37 +8,48 @@ import pytest
 import tensorflow as tf
 
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
-from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, PolicyOptimizer, TrustRegion, VanillaPolicyGradient
+from tf_trpo.optimizers import (
+    AdaptiveRadius,
+    Backtracking,
+    FirstOrder,
+    KLPenalty,
+    NaturalPolicyGradient,
+    PolicyOptimizer,
+    Proposal,
+    State,
+    TrustRegion,
+    VanillaPolicyGradient,
+    without_line_search,
+)
 
 ALGORITHMS = {
-    "trust region": lambda: TrustRegion(0.02),
-    "vanilla policy gradient": lambda: VanillaPolicyGradient(keras.optimizers.SGD(0.3, momentum=0.5)),
-    "vanilla policy gradient by Adam": lambda: VanillaPolicyGradient(keras.optimizers.Adam(0.02)),
-    "natural policy gradient": lambda: NaturalPolicyGradient(0.2),
-    "truncated natural policy gradient": lambda: NaturalPolicyGradient(max_kl=0.02),
-    "KL penalty by natural steps": lambda: KLPenalty("fixed", penalty_coefficient=3.0),
-    "KL penalty by natural steps, adapted": lambda: KLPenalty(),
-    "KL penalty by natural steps, theory": lambda: KLPenalty("theory", gamma=0.5),
-    "KL penalty by first-order steps": lambda: KLPenalty(
-        penalty_solver="first-order", penalty_minibatch_size=20, optimizer=keras.optimizers.Adam(0.003)
-    ),
-    "trust region on the largest KL": lambda: TrustRegion(0.02, constraint="max", max_backtracks=20),
-    "trust region that adapts": lambda: TrustRegion(0.02, radius="adaptive"),
+    "trust region": TrustRegion(0.02),
+    "vanilla policy gradient": VanillaPolicyGradient("sgd", 0.3),
+    "vanilla policy gradient by Adam": VanillaPolicyGradient("adam", 0.02),
+    "natural policy gradient": NaturalPolicyGradient(0.2),
+    "truncated natural policy gradient": NaturalPolicyGradient(natural_max_kl=0.02),
+    "KL penalty by natural steps": KLPenalty("fixed", penalty_coefficient=3.0),
+    "KL penalty by natural steps, adapted": KLPenalty(),
+    "KL penalty by natural steps, theory": KLPenalty("theory"),
+    "KL penalty by first-order steps": KLPenalty(penalty_solver="first-order", first_order=FirstOrder(10, 20, 0.003)),
+    "trust region on the largest KL": TrustRegion(0.02, constraint="max", search=Backtracking(max_backtracks=20)),
+    "trust region that adapts": TrustRegion(0.02, radius=AdaptiveRadius()),
 }
 WITHOUT_LINE_SEARCH = [
     name for name in ALGORITHMS if "trust region" not in name and "KL penalty by natural" not in name
 ]
 
 
-@pytest.fixture(scope="module")
-def stepper_of(make_stepper_of):
-    """stepper_of(name, kind): traced once, and as if just made."""
+@pytest.fixture
+def stepper_of(make_stepper):
+    """stepper_of(name, kind): at the start of its state."""
+    return lambda name, kind="fixed-std", **settings: make_stepper(ALGORITHMS[name], kind, gamma=0.5, **settings)
 
-    @functools.cache
-    def made(name, kind):
-        return make_stepper_of(ALGORITHMS[name](), kind)
 
-    return lambda name, kind="fixed-std": made(name, kind).forget()
+def assert_same(arrays, expected):
+    """The same bits."""
+    for array, value in zip(arrays, expected, strict=True):
+        np.testing.assert_array_equal(array, value)
 
 
 def recomputed(figure):
@@ -79,57 +89,63 @@ def test_an_advantage_that_is_not_finite_leaves_weights_and_state_bit_for_bit(na
     batch = stepper.batch(1)
     advantages = batch.advantages.numpy().copy()
     advantages[7] = advantage
-    state = [variable.numpy() for variable in stepper.optimizer.variables]
+    state = stepper.state_values()
     theta = stepper.theta()
     outcome = stepper.outcome(batch._replace(advantages=tf.constant(advantages)))
     assert not outcome.accepted
     np.testing.assert_array_equal(stepper.theta(), theta)
     assert outcome.kl == outcome.step_norm == outcome.predicted_improvement == 0
-    for variable, value in zip(stepper.optimizer.variables, state, strict=True):
-        np.testing.assert_array_equal(variable, value)
+    assert_same(stepper.state_values(), state)
 
 
-@pytest.mark.parametrize("name", WITHOUT_LINE_SEARCH)
-def test_without_a_line_search_its_figures_are_neutral(name, stepper_of):
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_an_algorithm_does_not_have_is_none(name, stepper_of):
     outcome = stepper_of(name).run(0).outcome
-    assert outcome.line_search_status == LineSearchStatus.NOT_USED
-    assert outcome.backtracks == 0
-    if "natural" not in name:
-        assert outcome.cg_status == ConjugateGradientStatus.NOT_USED
-        assert outcome.cg_iterations == outcome.cg_residual == 0
-    else:
-        assert outcome.cg_status != ConjugateGradientStatus.NOT_USED
+    searched = name not in WITHOUT_LINE_SEARCH
+    assert (outcome.line_search_status == LineSearchStatus.NOT_USED) == (not searched)
+    natural = "vanilla" not in name and "first-order" not in name
+    exists = {
+        "backtracks": searched,
+        "cg_status": natural,
+        "cg_iterations": natural,
+        "cg_residual": natural,
+        "trust_region_radius": "trust region" in name,
+        "penalty_coefficient": "penalty" in name,
+    }
+    absent = {field for field, value in outcome._asdict().items() if value is None}
+    assert absent == {field for field, there in exists.items() if not there}
+    if natural:
         assert outcome.cg_iterations > 0
+        ended = (ConjugateGradientStatus.CONVERGED, ConjugateGradientStatus.MAX_ITERATIONS)
+        assert outcome.cg_status in ended
 
 
 HUGE_STEPS = {
-    "vanilla policy gradient": lambda: VanillaPolicyGradient(keras.optimizers.SGD(1e30, momentum=0.5)),
-    "vanilla policy gradient by Adam": lambda: VanillaPolicyGradient(keras.optimizers.Adam(1e30)),
-    "natural policy gradient": lambda: NaturalPolicyGradient(1e30),
-    "KL penalty by first-order steps": lambda: KLPenalty(
-        "fixed", penalty_solver="first-order", optimizer=keras.optimizers.Adam(1e30)
+    "vanilla policy gradient": VanillaPolicyGradient("sgd", 1e30),
+    "vanilla policy gradient by Adam": VanillaPolicyGradient("adam", 1e30),
+    "natural policy gradient": NaturalPolicyGradient(1e30),
+    "KL penalty by first-order steps": KLPenalty(
+        "fixed", penalty_solver="first-order", first_order=FirstOrder(penalty_learning_rate=1e30)
     ),
 }
 
 
-def test_a_gradient_whose_square_overflows_does_not_stay_in_the_moments(make_stepper_of):
-    stepper = make_stepper_of(VanillaPolicyGradient("adam"))
+def test_a_gradient_whose_square_overflows_does_not_stay_in_the_moments(make_stepper):
+    stepper = make_stepper(VanillaPolicyGradient("adam"))
     stepper.restart(0)
-    state = [variable.numpy() for variable in stepper.optimizer.variables]
+    state = stepper.state_values()
     outcome = stepper.outcome(stepper.batch(0, scale=1e25))
     assert not outcome.accepted
-    for variable, value in zip(stepper.optimizer.variables, state, strict=True):
-        np.testing.assert_array_equal(variable, value)
+    assert_same(stepper.state_values(), state)
     assert stepper.outcome(stepper.batch(0)).accepted
 
 
 @pytest.mark.parametrize("name", HUGE_STEPS)
-def test_a_step_that_makes_the_policy_not_finite_is_taken_back_with_its_state(name, make_stepper_of):
-    stepper = make_stepper_of(HUGE_STEPS[name]())
-    state = [variable.numpy() for variable in stepper.optimizer.variables]
+def test_a_step_that_makes_the_policy_not_finite_is_taken_back_with_its_state(name, make_stepper):
+    stepper = make_stepper(HUGE_STEPS[name])
+    state = stepper.state_values()
     step = stepper.run(0)
-    for variable, value in zip(stepper.optimizer.variables, state, strict=True):
-        np.testing.assert_array_equal(variable, value)
+    assert_same(stepper.state_values(), state)
     assert not step.outcome.accepted
     assert step.outcome.line_search_status == LineSearchStatus.NOT_FINITE
     np.testing.assert_array_equal(step.theta, step.old_theta)
@@ -141,9 +157,9 @@ def test_a_step_that_makes_the_policy_not_finite_is_taken_back_with_its_state(na
 @pytest.mark.parametrize(
     "name", ["vanilla policy gradient", "trust region on the largest KL", "KL penalty by first-order steps"]
 )
-def test_chunks_give_the_same_step_to_rounding(name, stepper_of, make_stepper_of):
+def test_chunks_give_the_same_step_to_rounding(name, stepper_of):
     whole = stepper_of(name).run(2, padding=5)
-    chunked = make_stepper_of(ALGORITHMS[name](), chunk_size=13).run(2, padding=5)
+    chunked = stepper_of(name, chunk_size=13).run(2, padding=5)
     change = whole.theta - whole.old_theta
     assert np.linalg.norm(chunked.theta - whole.theta) < 0.01 * np.linalg.norm(change)
     assert chunked.outcome.kl == pytest.approx(whole.outcome.kl, rel=0.02)
@@ -161,48 +177,88 @@ def test_garbage_in_rows_of_weight_zero_changes_nothing(name, stepper_of):
     np.testing.assert_array_equal(*thetas)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_an_optimizer_is_made_again_from_its_config(name):
-    optimizer = ALGORITHMS[name]()
-    config = json.loads(json.dumps(keras.saving.serialize_keras_object(optimizer)))
-    copy = keras.saving.deserialize_keras_object(config)
-    assert type(copy) is type(optimizer)
-    assert copy.get_config() == optimizer.get_config()
-    assert type(optimizer).from_config(optimizer.get_config()).get_config() == optimizer.get_config()
+def momentum(policy):
+    sgd = keras.optimizers.SGD(0.3, momentum=0.5)
+    sgd.build(policy.trainable_variables)
+    return State(optimizer=sgd)
 
 
-@pytest.mark.parametrize("name", ["vanilla policy gradient", "KL penalty by natural steps, adapted"])
-def test_an_optimizer_made_from_its_config_takes_the_same_step(name, stepper_of, make_stepper_of):
-    optimizer = ALGORITHMS[name]()
-    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
-    np.testing.assert_array_equal(make_stepper_of(copy).run(3).theta, stepper_of(name).run(3).theta)
+def test_the_state_may_hold_any_keras_optimizer(make_stepper):
+    """Momentum is kept from step to step, and restored if the step is refused."""
+    stepper = make_stepper(VanillaPolicyGradient("sgd", 0.3), make_state=momentum)
+    stepper.restart(0)
+    changes, gradients = [], []
+    for seed in range(2):
+        batch = stepper.batch(seed)
+        gradients.append(stepper.gradient(batch))
+        step = stepper.step(batch)
+        changes.append(step.theta - step.old_theta)
+    np.testing.assert_allclose(changes[1], 0.3 * gradients[1] + 0.5 * changes[0], rtol=1e-3, atol=1e-6)
+    state = stepper.state_values()
+    assert not stepper.outcome(stepper.batch(2, scale=1e25)).accepted
+    assert_same(stepper.state_values(), state)
 
 
-def test_building_twice_makes_no_second_state(make_stepper_of):
-    stepper = make_stepper_of(VanillaPolicyGradient("adam"))
-    before = [id(variable) for variable in stepper.optimizer.variables]
-    stepper.optimizer.build(stepper.policy)
-    assert [id(variable) for variable in stepper.optimizer.variables] == before
-    assert len(before) > 2
+@pytest.mark.parametrize(
+    ("optimizer", "variables"),
+    [
+        (TrustRegion(), 0),
+        (TrustRegion(final_max_kl=0.001), 0),
+        (TrustRegion(radius=AdaptiveRadius()), 1),
+        (NaturalPolicyGradient(), 0),
+        (KLPenalty("fixed"), 0),
+        (KLPenalty("theory"), 0),
+        (KLPenalty("adaptive"), 1),
+        # Iterations and learning rate, and for Adam two moments for each of five weights.
+        (VanillaPolicyGradient("sgd"), 2),
+        (VanillaPolicyGradient("adam"), 2 + 2 * 5),
+        (KLPenalty("adaptive", penalty_solver="first-order"), 1 + 2 + 2 * 5),
+    ],
+)
+def test_the_state_is_what_changes_from_step_to_step(optimizer, variables, make_stepper):
+    policy = make_stepper(TrustRegion()).policy
+    first, second = optimizer.make_state(policy), optimizer.make_state(policy)
+    assert len(first.variables) == variables
+    # One value serves any number of agents.
+    assert not {id(variable) for variable in first.variables} & {id(variable) for variable in second.variables}
 
 
-@pytest.mark.parametrize("name", ["vanilla policy gradient by Adam", "trust region that adapts"])
-def test_a_state_is_of_one_policy(name, make_stepper_of):
-    optimizer = ALGORITHMS[name]()
-    make_stepper_of(optimizer)
-    with pytest.raises(ValueError, match="has the state of another policy"):
-        make_stepper_of(optimizer)
+@dataclasses.dataclass(frozen=True)
+class SignedGradient(PolicyOptimizer):
+    """An algorithm that a user writes."""
+
+    size: float = 0.01
+
+    def propose(self, objective, state, progress):
+        gradient = objective.gradient()
+        length = self.size * (1 - tf.cast(progress, gradient.dtype)) * objective.gamma
+        return Proposal(gradient, without_line_search(objective, objective.theta + length * tf.sign(gradient)))
 
 
-def test_without_a_state_an_optimizer_serves_any_policy(make_stepper_of):
-    optimizer = NaturalPolicyGradient()
-    assert all(make_stepper_of(optimizer, kind).run(0).outcome.accepted for kind in ("fixed-std", "categorical"))
-
-
-def test_without_build_and_variables_there_is_no_state():
-    assert TrustRegion().variables == NaturalPolicyGradient().variables == []
+def test_an_algorithm_of_ones_own_defines_what_it_proposes(make_stepper):
+    stepper = make_stepper(SignedGradient(), gamma=0.5)
+    stepper.restart(1)
+    batch = stepper.batch(1)
+    gradient = stepper.gradient(batch)
+    step = stepper.step(batch, progress=0.5)
+    assert step.outcome.accepted
+    assert step.outcome.kl == recomputed(step.kl)
+    np.testing.assert_allclose(step.theta - step.old_theta, 0.0025 * np.sign(gradient), rtol=1e-3)
+    assert SignedGradient.from_config(SignedGradient(0.5).get_config()) == SignedGradient(0.5)
 
 
 def test_the_base_class_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
         PolicyOptimizer()
+
+
+@pytest.mark.parametrize("name", ["trust region", "KL penalty by natural steps", "vanilla policy gradient"])
+@pytest.mark.parametrize("chunk_size", [None, 20])
+def test_without_an_entropy_the_step_is_the_same(name, chunk_size, stepper_of, monkeypatch):
+    expected = stepper_of(name, chunk_size=chunk_size).run(0)
+    stepper = stepper_of(name, chunk_size=chunk_size, make_state=lambda policy: ALGORITHMS[name].make_state(policy))
+    monkeypatch.setattr(stepper.policy, "entropy", lambda parameters: None)
+    step = stepper.run(0)
+    assert step.outcome.entropy is None
+    assert step.outcome == expected.outcome._replace(entropy=None)
+    np.testing.assert_array_equal(step.theta, expected.theta)

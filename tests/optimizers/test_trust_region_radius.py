@@ -1,16 +1,16 @@
-"""Options of TrustRegion: the limit on the largest KL, and the radius that adapts."""
+"""The limit of TrustRegion: on the largest KL, adaptive, and on a schedule."""
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tf_trpo.numerics import LineSearchStatus
-from tf_trpo.optimizers import TrustRegion
+from tf_trpo.optimizers import AdaptiveRadius, Backtracking, TrustRegion
+
+MANY, NONE = Backtracking(max_backtracks=20), Backtracking(max_backtracks=0)
 
 
-def test_the_largest_kl_of_a_state_is_kept_within_the_limit(kind, make_stepper_of):
-    stepper = make_stepper_of(TrustRegion(0.02, constraint="max", max_backtracks=20), kind)
+def test_the_largest_kl_of_a_state_is_kept_within_the_limit(kind, make_stepper):
+    stepper = make_stepper(TrustRegion(0.02, constraint="max", search=MANY), kind)
     for seed in range(8):
         step = stepper.run(seed, padding=5)
         assert step.outcome.accepted
@@ -22,22 +22,22 @@ def test_the_largest_kl_of_a_state_is_kept_within_the_limit(kind, make_stepper_o
         assert step.kl < 0.9 * step.max_kl_over_states
 
 
-def test_the_limit_on_the_mean_lets_single_states_go_further(kind, make_stepper_of):
-    stepper = make_stepper_of(TrustRegion(0.02), kind)
+def test_the_limit_on_the_mean_lets_single_states_go_further(kind, make_stepper):
+    stepper = make_stepper(TrustRegion(0.02), kind)
     steps = [stepper.run(seed) for seed in range(8)]
     assert max(step.max_kl_over_states for step in steps) > 2 * 0.02
 
 
-def test_both_limits_are_along_the_same_direction(make_stepper_of):
+def test_both_limits_are_along_the_same_direction(make_stepper):
     changes = []
     for constraint in ("mean", "max"):
-        step = make_stepper_of(TrustRegion(constraint=constraint, max_backtracks=20)).run(1)
+        step = make_stepper(TrustRegion(constraint=constraint, search=MANY)).run(1)
         changes.append((step.theta - step.old_theta) / np.linalg.norm(step.theta - step.old_theta))
     assert changes[0] @ changes[1] == pytest.approx(1, abs=1e-4)
 
 
-def test_the_full_step_is_already_near_the_limit_on_the_largest_kl(kind, make_stepper_of):
-    stepper = make_stepper_of(TrustRegion(1e-4, constraint="max"), kind)
+def test_the_full_step_is_already_near_the_limit_on_the_largest_kl(kind, make_stepper):
+    stepper = make_stepper(TrustRegion(1e-4, constraint="max"), kind)
     for seed in range(5):
         step = stepper.run(seed)
         assert step.outcome.backtracks <= 1
@@ -45,8 +45,8 @@ def test_the_full_step_is_already_near_the_limit_on_the_largest_kl(kind, make_st
             assert step.max_kl_over_states == pytest.approx(1e-4, rel=0.05)
 
 
-def test_a_step_refused_for_its_largest_kl_says_so(make_stepper_of):
-    stepper = make_stepper_of(TrustRegion(0.02, constraint="max", max_backtracks=0))
+def test_a_step_refused_for_its_largest_kl_says_so(make_stepper):
+    stepper = make_stepper(TrustRegion(0.02, constraint="max", search=NONE))
     steps = [stepper.run(seed) for seed in range(8)]
     refused = [step for step in steps if not step.outcome.accepted]
     assert 0 < len(refused) < 8
@@ -58,10 +58,10 @@ def test_a_step_refused_for_its_largest_kl_says_so(make_stepper_of):
 
 def expected_radius(outcome, radius, optimizer):
     """The next radius, by the rule as the books have it."""
-    rule = optimizer.adaptive_radius
+    rule = optimizer.radius
     if outcome.line_search_status == LineSearchStatus.NO_DIRECTION:
         return radius
-    reached = outcome.backtracks == 0 or outcome.candidate_kl >= optimizer.backtracking.backtrack_ratio**2 * radius
+    reached = outcome.backtracks == 0 or outcome.candidate_kl >= optimizer.search.backtrack_ratio**2 * radius
     if not outcome.accepted or outcome.improvement_ratio < rule.shrink_below:
         radius *= rule.shrink_factor
     elif outcome.improvement_ratio > rule.expand_above and reached:
@@ -69,108 +69,66 @@ def expected_radius(outcome, radius, optimizer):
     return min(max(radius, rule.min_radius), rule.max_radius)
 
 
-OWN_RULE = {
-    "shrink_below": 0.6,
-    "expand_above": 0.97,
-    "shrink_factor": 0.7,
-    "expand_factor": 1.3,
-    "backtrack_ratio": 0.6,
-}
+RULE = AdaptiveRadius(1e-4, 4.0)
+OWN_RULE = AdaptiveRadius(1e-4, 4.0, shrink_below=0.6, expand_above=0.97, shrink_factor=0.7, expand_factor=1.3)
 
 
-@pytest.mark.parametrize(("max_kl", "rule"), [(0.001, {}), (0.3, OWN_RULE), (3.0, {})])
-def test_the_radius_follows_the_agreement_with_the_model(kind, make_stepper_of, max_kl, rule):
-    stepper = make_stepper_of(TrustRegion(max_kl, radius="adaptive", min_radius=1e-4, max_radius=4.0, **rule), kind)
+@pytest.mark.parametrize(("max_kl", "rule", "ratio"), [(0.001, RULE, 0.8), (0.3, OWN_RULE, 0.6), (3.0, RULE, 0.8)])
+def test_the_radius_follows_the_agreement_with_the_model(kind, make_stepper, max_kl, rule, ratio):
+    stepper = make_stepper(TrustRegion(max_kl, radius=rule, search=Backtracking(ratio)), kind)
     radius = max_kl
     for seed in range(6):
         step = stepper.run(seed)
         assert step.outcome.trust_region_radius == radius
         assert step.outcome.candidate_kl <= radius or not step.outcome.accepted
         radius = expected_radius(step.outcome, radius, stepper.optimizer)
-        assert float(stepper.optimizer.variables[0]) == radius
+        assert float(stepper.state.adapted) == radius
 
 
-def test_the_radius_both_grows_and_shrinks(make_stepper_of):
+def test_the_radius_both_grows_and_shrinks(make_stepper):
     """Without this, the rule above could be followed by radii that never move."""
-    small = make_stepper_of(TrustRegion(0.001, radius="adaptive", max_radius=0.003))
+    small = make_stepper(TrustRegion(0.001, radius=AdaptiveRadius(max_radius=0.003)))
     radii = [float(small.run(seed).outcome.trust_region_radius) for seed in range(5)]
     assert radii[:3] == pytest.approx([0.001, 0.002, 0.003])
     assert radii[-1] == pytest.approx(0.003)
-    large = make_stepper_of(TrustRegion(100.0, radius="adaptive", max_radius=100.0, min_radius=20.0, max_backtracks=0))
+    large = make_stepper(TrustRegion(100.0, radius=AdaptiveRadius(20.0, 100.0), search=NONE))
     radii = [float(large.run(seed).outcome.trust_region_radius) for seed in (2, 3, 4)]
     assert radii == pytest.approx([100.0, 25.0, 20.0])
 
 
-def test_without_a_direction_the_radius_stays(make_stepper_of):
-    stepper = make_stepper_of(TrustRegion(0.01, radius="adaptive"))
+def test_without_a_direction_the_radius_stays(make_stepper):
+    stepper = make_stepper(TrustRegion(0.01, radius=AdaptiveRadius()))
     stepper.restart(0)
     assert not stepper.outcome(stepper.batch(0, scale=0.0)).accepted
-    assert float(stepper.optimizer.variables[0]) == 0.01
+    assert float(stepper.state.adapted) == 0.01
 
 
 @pytest.mark.parametrize("constraint", ["mean", "max"])
-def test_the_radius_follows_a_schedule_of_the_steps(kind, make_stepper_of, constraint):
-    schedule = keras.optimizers.schedules.PolynomialDecay(0.04, 4, 0.01)
-    stepper = make_stepper_of(TrustRegion(schedule, constraint=constraint, max_backtracks=20), kind)
-    for number, radius in enumerate([0.04, 0.0325, 0.025, 0.0175, 0.01, 0.01]):
-        assert int(stepper.optimizer.variables[0]) == number
-        step = stepper.run(number)
-        assert step.outcome.trust_region_radius == pytest.approx(radius, rel=1e-6)
+def test_the_limit_goes_linearly_with_progress(kind, make_stepper, constraint):
+    optimizer = TrustRegion(0.04, final_max_kl=0.01, constraint=constraint, search=MANY)
+    stepper = make_stepper(optimizer, kind)
+    assert stepper.state.variables == []
+    for progress, limit in [(0.0, 0.04), (0.25, 0.0325), (0.5, 0.025), (1.0, 0.01)]:
+        step = stepper.run(int(4 * progress), progress)
+        assert step.outcome.trust_region_radius == limit
         assert step.outcome.accepted
-        assert 0.5 * radius < step.outcome.candidate_kl <= step.outcome.trust_region_radius
+        assert 0.5 * limit < step.outcome.candidate_kl <= limit
 
 
-@pytest.mark.parametrize("last", [0.0, -1.0])
-def test_a_schedule_that_ends_at_nothing_leaves_next_to_nothing(make_stepper_of, last):
-    stepper = make_stepper_of(TrustRegion(keras.optimizers.schedules.PolynomialDecay(0.04, 1, last)))
-    assert stepper.run(0).outcome.accepted
-    step = stepper.run(1)
-    assert step.outcome.trust_region_radius == 1e-10
-    assert step.outcome.candidate_kl <= 1e-10 or not step.outcome.accepted
-    # Whatever float32 makes of so small a step, it could be computed.
-    assert step.outcome.line_search_status in (
-        LineSearchStatus.ACCEPTED,
-        LineSearchStatus.KL_ABOVE_LIMIT,
-        LineSearchStatus.NO_IMPROVEMENT,
-    )
-
-
-def test_the_schedule_is_followed_in_xla(make_stepper_of):
-    schedule = keras.optimizers.schedules.PolynomialDecay(0.04, 4, 0.01)
-    plain, compiled = (make_stepper_of(TrustRegion(schedule), jit_compile=jit) for jit in (False, True))
-    for seed in range(3):
-        steps = [stepper.run(seed) for stepper in (plain, compiled)]
-        assert steps[0].outcome.trust_region_radius == steps[1].outcome.trust_region_radius
-        np.testing.assert_allclose(steps[1].theta, steps[0].theta, rtol=1e-3, atol=1e-4)
-
-
-def test_a_schedule_needs_build(make_stepper_of):
-    stepper = make_stepper_of(TrustRegion())
-    optimizer = TrustRegion(keras.optimizers.schedules.PolynomialDecay(0.04, 4, 0.01))
-    with pytest.raises(ValueError, match="must be built before its first step"):
-        optimizer.step(stepper.policy, stepper.batch(0))
-
-
-def test_a_fixed_radius_is_reported_and_is_no_state(make_stepper_of):
-    stepper = make_stepper_of(TrustRegion(0.02))
+def test_a_fixed_limit_is_reported_and_is_no_state(make_stepper):
+    stepper = make_stepper(TrustRegion(0.02))
     assert stepper.run(0).outcome.trust_region_radius == 0.02
-    assert stepper.optimizer.variables == []
-
-
-def test_an_adaptive_radius_needs_build(make_stepper_of):
-    stepper = make_stepper_of(TrustRegion())
-    with pytest.raises(ValueError, match="must be built before its first step"):
-        TrustRegion(radius="adaptive").step(stepper.policy, stepper.batch(0))
+    assert stepper.state.variables == []
 
 
 @pytest.mark.slow
-def test_the_adapted_radius_works_in_xla(make_stepper_of):
-    plain, compiled = (
-        make_stepper_of(TrustRegion(0.001, radius="adaptive", constraint="max"), jit_compile=jit)
-        for jit in (False, True)
-    )
+@pytest.mark.parametrize(
+    "optimizer",
+    [TrustRegion(0.001, radius=AdaptiveRadius(), constraint="max"), TrustRegion(0.04, final_max_kl=0.01)],
+)
+def test_the_limit_moves_alike_in_xla(optimizer, make_stepper):
+    plain, compiled = (make_stepper(optimizer, jit_compile=jit) for jit in (False, True))
     for seed in range(2):
-        steps = [stepper.run(seed) for stepper in (plain, compiled)]
-        assert steps[0].outcome.trust_region_radius == steps[1].outcome.trust_region_radius
+        steps = [stepper.run(seed, progress=seed / 3) for stepper in (plain, compiled)]
+        assert steps[0].outcome.trust_region_radius == pytest.approx(steps[1].outcome.trust_region_radius, rel=1e-15)
         np.testing.assert_allclose(steps[1].theta, steps[0].theta, rtol=1e-3, atol=1e-4)
-    assert isinstance(plain.optimizer.variables[0], tf.Variable)

@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
+from tf_trpo.optimizers import Backtracking, TrustRegion
 
-FULL_STEP_ONLY = {"max_kl": 100.0, "max_backtracks": 0}
+FULL_STEP_ONLY = TrustRegion(100.0, search=Backtracking(max_backtracks=0))
 
 
 def bits(policy):
@@ -74,7 +75,7 @@ def test_weights_that_sum_to_nothing_give_no_direction(stepper):
 @pytest.mark.parametrize("kind", ["fixed-std", "state-dependent"], indirect=True)
 def test_a_kl_above_the_limit_is_refused(kind, make_stepper):
     """The quadratic model sees 100 nats; the true KL of a shrinking std is far larger."""
-    stepper = make_stepper(kind, **FULL_STEP_ONLY)
+    stepper = make_stepper(FULL_STEP_ONLY, kind)
     for seed in (2, 3, 4, 5):
         stepper.restart(seed)
         outcome = refused(stepper, stepper.batch(seed))
@@ -85,12 +86,12 @@ def test_a_kl_above_the_limit_is_refused(kind, make_stepper):
 @pytest.mark.parametrize("kind", ["fixed-std", "state-dependent"], indirect=True)
 def test_a_refused_candidate_is_reported_with_its_figures(kind, make_stepper):
     """It is the full step of a trust region of 0.01, stretched by the square root of 100 / 0.01."""
-    small, large = make_stepper(kind), make_stepper(kind, **FULL_STEP_ONLY)
+    small, large = make_stepper(TrustRegion(), kind), make_stepper(FULL_STEP_ONLY, kind)
     accepted = small.run(3)
     small.restart(3)
     batch = small.batch(3)
     old = small.parameters(batch)
-    stretch = 100 / small.optimizer.backtracking.backtrack_ratio**accepted.outcome.backtracks
+    stretch = 100 / small.optimizer.search.backtrack_ratio**accepted.outcome.backtracks
     small.assign(accepted.old_theta + stretch * (accepted.theta - accepted.old_theta))
     candidate = small.figures(old, small.parameters(batch), batch)
     large.restart(3)
@@ -101,7 +102,7 @@ def test_a_refused_candidate_is_reported_with_its_figures(kind, make_stepper):
 
 
 def test_a_step_that_makes_the_surrogate_worse_is_refused(kind, make_stepper):
-    stepper = make_stepper(kind, **FULL_STEP_ONLY)
+    stepper = make_stepper(FULL_STEP_ONLY, kind)
     for seed in {"categorical": (4, 7, 12), "fixed-std": (0, 1, 6), "state-dependent": (0, 1, 6)}[kind]:
         stepper.restart(seed)
         outcome = refused(stepper, stepper.batch(seed))
@@ -109,7 +110,7 @@ def test_a_step_that_makes_the_surrogate_worse_is_refused(kind, make_stepper):
 
 
 def test_candidates_whose_kl_is_not_finite_are_refused_and_every_backtrack_is_tried(make_stepper):
-    stepper = make_stepper("fixed-std", max_kl=1e12, max_backtracks=3)
+    stepper = make_stepper(TrustRegion(1e12, search=Backtracking(max_backtracks=3)))
     stepper.restart(2)
     outcome = refused(stepper, stepper.batch(2))
     assert outcome.line_search_status == LineSearchStatus.NOT_FINITE
@@ -117,11 +118,11 @@ def test_candidates_whose_kl_is_not_finite_are_refused_and_every_backtrack_is_tr
 
 
 def test_refused_weights_keep_even_negative_zero_and_subnormal_numbers(make_stepper):
-    stepper = make_stepper("categorical")
+    stepper = make_stepper(TrustRegion(), "categorical")
     stepper.restart(0)
-    stepper.policy.output_layer.bias.assign([-0.0, 1e-41, 0.0, 1.0])
+    stepper.policy.encoder.output_layer.bias.assign([-0.0, 1e-41, 0.0, 1.0])
     refused(stepper, stepper.batch(0, scale=0.0))
-    assert np.signbit(stepper.policy.output_layer.bias.numpy()[0])
+    assert np.signbit(stepper.policy.encoder.output_layer.bias.numpy()[0])
 
 
 def test_after_a_refusal_the_next_step_is_as_if_there_had_been_none(stepper):

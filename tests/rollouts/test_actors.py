@@ -7,18 +7,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tf_trpo.models.distributions import diagonal_gaussian
 
+from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
+from tf_trpo.distributions.tfp import diagonal_gaussian
 from tf_trpo.environments import make_vector_environment
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
+from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.rollouts import Collector, CompiledActor, LiteActor, make_actor
 
 NUM_ENVS = 8
 LOGGER = "tf_trpo.rollouts.actor"
 
 
-class DefaultSampling(Policy):
-    """A policy that defines nothing but its distribution; LiteRT has no such random operations."""
+class DefaultSampling(ActionDistribution):
+    """A distribution that defines nothing but its distribution; LiteRT has no such random operations."""
 
     def distribution(self, parameters):
         return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
@@ -35,17 +36,22 @@ def conv_network():
     )
 
 
-def gaussian(**kwargs):
-    return GaussianPolicy((3,), [-0.5, -0.5], [0.5, 0.5], network=mlp((3,), [6]), **kwargs)
+def compose(distribution, shape=(3,), network=None, **kwargs):
+    network = mlp(shape, [6]) if network is None else network
+    return Policy(Encoder(shape, distribution.num_outputs, network=network, **kwargs), distribution)
+
+
+def gaussian(normalize_observations=True, **kwargs):
+    return compose(Gaussian([-0.5] * 2, [0.5] * 2, **kwargs), normalize_observations=normalize_observations)
 
 
 MAKERS = {
     "gaussian": gaussian,
     "gaussian, std from the observation": lambda: gaussian(state_dependent_std=True),
     "gaussian, not normalised": lambda: gaussian(normalize_observations=False),
-    "categorical": lambda: CategoricalPolicy((3,), 4, first_action=3, network=mlp((3,), [6])),
-    "images, gaussian": lambda: GaussianPolicy((8, 8, 2), [-0.5], [0.5], network=conv_network()),
-    "images, categorical": lambda: CategoricalPolicy((8, 8, 2), 4, network=conv_network()),
+    "categorical": lambda: compose(Categorical(4, 3)),
+    "images, gaussian": lambda: compose(Gaussian([-0.5], [0.5]), (8, 8, 2), conv_network()),
+    "images, categorical": lambda: compose(Categorical(4), (8, 8, 2), conv_network()),
 }
 
 
@@ -60,16 +66,16 @@ def randomize(policy, seed):
 def inputs(policy, seed=0):
     rng = np.random.default_rng(seed)
     observations = rng.standard_normal((NUM_ENVS, *policy.observation_shape)).astype(np.float32)
-    return observations, policy.noise([NUM_ENVS], tf.constant([seed, 1])).numpy()
+    return observations, policy.action_distribution.noise([NUM_ENVS], tf.constant([seed, 1])).numpy()
 
 
 def expected_actions(policy, observations, noise, deterministic):
     """By the distribution that calling the policy gives: mean + std * noise, or the largest logit + noise."""
     distribution = policy(observations)
-    if isinstance(policy, CategoricalPolicy):
+    if isinstance(policy.action_distribution, Categorical):
         logits = distribution.logits_parameter().numpy()
         sampled = (logits if deterministic else logits + noise).argmax(axis=-1)
-        return sampled, sampled + policy.first_action
+        return sampled, sampled + policy.action_distribution.first_action
     mean, std = distribution.mean().numpy(), distribution.stddev().numpy()
     sampled = mean if deterministic else mean + std * noise
     return sampled, sampled.clip(-0.5, 0.5)
@@ -162,7 +168,7 @@ def test_sampled_actions_leave_the_bounds_and_the_environments_are_clipped(make)
 
 @pytest.mark.parametrize("make", [lambda policy: LiteActor(policy, NUM_ENVS), CompiledActor], ids=["lite", "compiled"])
 def test_actions_of_higher_rank_are_stored_flat_and_given_in_shape(make):
-    policy = GaussianPolicy((3,), [-9] * 6, [9] * 6, action_shape=(2, 3))
+    policy = compose(Gaussian([-9] * 6, [9] * 6, action_shape=(2, 3)))
     actions = make(policy)(*inputs(policy))
     assert actions.sampled.shape == (NUM_ENVS, 6)
     np.testing.assert_array_equal(actions.environment, actions.sampled.reshape(NUM_ENVS, 2, 3))
@@ -184,7 +190,7 @@ def test_a_policy_that_litert_can_run_is_run_by_litert_without_a_word(caplog):
 
 
 def test_a_policy_that_litert_cannot_convert_is_run_by_tensorflow_with_a_warning(caplog):
-    policy = DefaultSampling((3,), 4, network=mlp((3,), [6]))
+    policy = compose(DefaultSampling(4))
     with caplog.at_level(logging.WARNING, LOGGER):
         actor = make_actor(policy, NUM_ENVS)
     assert isinstance(actor, CompiledActor)
@@ -199,7 +205,7 @@ def test_a_policy_that_litert_cannot_convert_is_run_by_tensorflow_with_a_warning
 
 
 def test_the_mode_of_such_a_policy_needs_no_random_numbers_and_runs_by_litert():
-    policy = DefaultSampling((3,), 4, network=mlp((3,), [6]))
+    policy = compose(DefaultSampling(4))
     actor = make_actor(policy, NUM_ENVS, deterministic=True)
     assert isinstance(actor, LiteActor)
     observations, noise = inputs(policy)
@@ -214,10 +220,10 @@ def test_without_litert_tensorflow_acts_with_a_warning(caplog, monkeypatch):
 
 
 def test_a_policy_run_by_tensorflow_collects(caplog):
-    policy = DefaultSampling((3,), 2, network=mlp((3,), [6]))
+    policy = compose(DefaultSampling(2))
     environments = make_vector_environment("Pendulum-v1", 3)
     with caplog.at_level(logging.WARNING, LOGGER):
         collector = Collector(environments, make_actor(policy, 3))
-    rollout = collector.collect(policy.noise([4, 3], tf.constant([0, 0])).numpy())
+    rollout = collector.collect(policy.action_distribution.noise([4, 3], tf.constant([0, 0])).numpy())
     assert rollout.actions.shape == (4, 3, 1)
     assert len(np.unique(rollout.actions)) == 12

@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 
 import tf_trpo
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, ValueFunction, mlp
+from tf_trpo.distributions import Categorical, Gaussian
+from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
 
 OBSERVATIONS = (3,)
 
 
-def _agent(policy):
-    agent = tf_trpo.TRPO(policy, ValueFunction(policy.observation_shape, network=mlp(policy.observation_shape, [5])))
+def _agent(distribution):
+    policy, value = (
+        Encoder(OBSERVATIONS, outputs, network=mlp(OBSERVATIONS, [units]))
+        for outputs, units in ((distribution.num_outputs, 6), (1, 5))
+    )
+    agent = tf_trpo.TRPO(Policy(policy, distribution), ValueFunction(value))
     rng = np.random.default_rng(0)
     for weight in agent.policy.weights + agent.value_function.weights + agent.return_scale.weights:
         values = rng.standard_normal(weight.shape)
@@ -20,18 +25,18 @@ def _agent(policy):
 
 @pytest.fixture(scope="session")
 def make_agent():
-    """make_agent(policy): an agent with weights and statistics that all make a difference."""
+    """make_agent(action distribution): an agent with weights and statistics that all make a difference."""
     return _agent
 
 
 @pytest.fixture(scope="session")
 def gaussian_agent():
-    return _agent(GaussianPolicy(OBSERVATIONS, [-0.5, -np.inf], [0.5, 1.0], network=mlp(OBSERVATIONS, [6])))
+    return _agent(Gaussian([-0.5, -np.inf], [0.5, 1.0]))
 
 
 @pytest.fixture(scope="session")
 def categorical_agent():
-    return _agent(CategoricalPolicy(OBSERVATIONS, 4, first_action=5, network=mlp(OBSERVATIONS, [6])))
+    return _agent(Categorical(4, 5))
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +56,8 @@ def expected():
 
     def outputs(agent, inputs):
         parameters = agent.policy.distribution_parameters(inputs).numpy()
-        named = {"logits" if isinstance(agent.policy, CategoricalPolicy) else "parameters": parameters}
-        if isinstance(agent.policy, GaussianPolicy):
+        named = {"logits" if isinstance(agent.policy.action_distribution, Categorical) else "parameters": parameters}
+        if isinstance(agent.policy.action_distribution, Gaussian):
             named = {"mean": parameters[:, :2], "log_std": parameters[:, 2:]}
         # The agent learns values of rewards divided by the standard deviation of the return.
         values = agent.value_function(inputs).numpy() * np.sqrt(agent.return_scale.variance.numpy())

@@ -9,7 +9,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 import tf_trpo
-from tf_trpo.models import CategoricalPolicy, ValueFunction
+from tf_trpo.distributions import Categorical
+from tf_trpo.models import Encoder, Policy, ValueFunction
 from tf_trpo.serving import read_metadata
 
 KINDS = ["gaussian", "categorical"]
@@ -91,7 +92,7 @@ class Determinant(keras.layers.Layer):
 @pytest.mark.parametrize("format", RUNTIMES)
 def test_a_network_that_cannot_be_converted_is_refused_and_nothing_is_written(format, tmp_path):
     network = keras.Sequential([keras.Input((3,)), Determinant()])
-    agent = tf_trpo.TRPO(CategoricalPolicy((3,), 2, network=network), ValueFunction((3,)))
+    agent = tf_trpo.TRPO(Policy(Encoder((3,), 2, network=network), Categorical(2)), ValueFunction(Encoder((3,), 1)))
     with pytest.raises(ValueError, match="Cholesky"):
         agent.export(tmp_path, format=format)
     assert list(tmp_path.iterdir()) == []

@@ -28,7 +28,7 @@ def test_the_metadata_say_what_is_known(exported, gaussian_agent):
     assert (found.environment, found.training_steps, found.evaluation) == ("Some-v3", 4321, EVALUATION)
     assert found.observation_space == {"type": "Box", "shape": [3], "dtype": "float32"}
     assert found.action_space == {"type": "Box", "shape": [2], "low": [-0.5, None], "high": [0.5, 1.0]}
-    statistics = gaussian_agent.policy.normalization
+    statistics = gaussian_agent.policy.encoder.normalization
     for name in ("mean", "variance", "count"):
         np.testing.assert_array_equal(found.observation_statistics[name], getattr(statistics, name).numpy())
     settings = {name: found.observation_statistics[name] for name in ("epsilon", "min_std", "clip")}

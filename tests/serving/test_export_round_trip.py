@@ -7,40 +7,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tf_trpo.models.distributions import diagonal_gaussian
 
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
-
-OBSERVATIONS = (3,)
+from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
+from tf_trpo.distributions.tfp import diagonal_gaussian
 
 
-class DefaultSampling(Policy):
-    """A policy that defines nothing but its distribution."""
+class DefaultSampling(ActionDistribution):
+    """A distribution that defines nothing but its distribution."""
 
     def distribution(self, parameters):
         return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
 
 
 def gaussian(**kwargs):
-    return GaussianPolicy(OBSERVATIONS, [-0.5, -1.0], [0.5, 1.0], network=mlp(OBSERVATIONS, [6]), **kwargs)
+    return Gaussian([-0.5, -1.0], [0.5, 1.0], **kwargs)
 
 
 def categorical():
-    return CategoricalPolicy(OBSERVATIONS, 4, first_action=5, network=mlp(OBSERVATIONS, [6]))
+    return Categorical(4, 5)
 
 
-POLICIES = {
+DISTRIBUTIONS = {
     "gaussian": gaussian,
     "gaussian, std from the observation": lambda: gaussian(state_dependent_std=True),
     "categorical": categorical,
-    "of one's own": lambda: DefaultSampling(OBSERVATIONS, 4, network=mlp(OBSERVATIONS, [6])),
+    "of one's own": lambda: DefaultSampling(4),
 }
 
 
-@pytest.fixture(scope="module", params=POLICIES)
+@pytest.fixture(scope="module", params=DISTRIBUTIONS)
 def exported(request, tmp_path_factory, make_agent):
     """(agent, folder of the first version)."""
-    agent = make_agent(POLICIES[request.param]())
+    agent = make_agent(DISTRIBUTIONS[request.param]())
     return agent, agent.export(tmp_path_factory.mktemp("models") / "policy")
 
 
@@ -61,7 +59,7 @@ def test_the_endpoints_and_their_names(loaded):
         "distribution": {"observations"},
         "act_stochastic": {"observations", "seed"},
     }
-    assert inputs["act"]["observations"].shape.as_list() == [None, *OBSERVATIONS]
+    assert inputs["act"]["observations"].shape.as_list() == [None, 3]
     assert inputs["act"]["observations"].dtype == tf.float32
     assert (inputs["act_stochastic"]["seed"].shape, inputs["act_stochastic"]["seed"].dtype) == ([2], tf.int32)
 
@@ -99,12 +97,12 @@ def test_the_distribution_is_that_of_the_policy_parameter_by_parameter(exported,
     agent, inputs = exported[0], observations(count)
     found = loaded.signatures["distribution"](observations=tf.constant(inputs))
     parameters = agent.policy.distribution_parameters(inputs).numpy()
-    if isinstance(agent.policy, GaussianPolicy):
+    if isinstance(agent.policy.action_distribution, Gaussian):
         # TFP's own view of the distribution: means, and logarithms of standard deviations.
         normal = agent.policy(inputs).distribution
         wanted = {"mean": normal.loc.numpy(), "log_std": np.log(normal.scale.numpy())}
     else:
-        wanted = {"logits" if isinstance(agent.policy, CategoricalPolicy) else "parameters": parameters}
+        wanted = {"logits" if isinstance(agent.policy.action_distribution, Categorical) else "parameters": parameters}
     assert set(found) == set(wanted)
     for name, value in wanted.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5)
@@ -129,7 +127,7 @@ def test_equal_observations_get_different_samples(loaded):
 def test_the_normalisation_is_inside(exported, loaded, observations):
     agent, _ = exported
     inputs = observations(17)
-    mean, variance = agent.policy.normalization.mean, agent.policy.normalization.variance
+    mean, variance = agent.policy.encoder.normalization.mean, agent.policy.encoder.normalization.variance
     kept = mean.numpy(), variance.numpy()
     actions = loaded.signatures["act"](observations=tf.constant(inputs))["actions"].numpy()
     mean.assign(np.zeros(3))
@@ -159,7 +157,7 @@ def test_an_export_stays_as_it_is_when_the_agent_learns_on(tmp_path, make_agent,
     inputs = observations(5)
     before = agent.predict(inputs)
     folder = agent.export(tmp_path)
-    agent.policy.output_layer.bias.assign([9.0, 9.0])
+    agent.policy.encoder.output_layer.bias.assign([9.0, 9.0])
     actions = tf.saved_model.load(folder).signatures["act"](observations=tf.constant(inputs))["actions"]
     np.testing.assert_allclose(actions, before, rtol=1e-5, atol=1e-5)
 
@@ -175,7 +173,7 @@ def run_saved_model_cli(folder, signature, output, *inputs):
 
 
 @pytest.mark.parametrize(
-    ("make_policy", "signatures"),
+    ("make_distribution", "signatures"),
     [
         pytest.param(gaussian, ["act", "act_stochastic", "value"], marks=pytest.mark.slow),
         (categorical, ["act_stochastic", "distribution"]),
@@ -183,9 +181,9 @@ def run_saved_model_cli(folder, signature, output, *inputs):
     ids=["gaussian", "categorical"],
 )
 def test_the_session_loader_of_tensorflow_serving_runs_it(
-    tmp_path, make_agent, observations, expected, make_policy, signatures
+    tmp_path, make_agent, observations, expected, make_distribution, signatures
 ):
-    agent = make_agent(make_policy())
+    agent = make_agent(make_distribution())
     folder = agent.export(tmp_path / "model")
     inputs = observations(7)
     np.save(tmp_path / "observations.npy", inputs)

@@ -22,7 +22,8 @@ def make(ema_momentum, jit_compile=False, **kwargs):
 
 def test_the_average_is_that_of_the_policies_that_a_fit_went_through(raw_first_layer):
     def raw(policy):
-        others = [policy.output_layer.kernel, policy.output_layer.bias, policy.log_std]
+        output = policy.encoder.output_layer
+        others = [output.kernel, output.bias, policy.action_distribution.log_std]
         return [*raw_first_layer(policy), *(weight.numpy() for weight in others)]
 
     agent, policies = make(0.7), []
@@ -78,7 +79,7 @@ def test_a_standard_deviation_by_schedule_is_that_of_the_average_too():
     agent = make(0.9, learned_std=False)
     agent.fit("Pendulum-v1", 320, callbacks=[AnnealedStd(0.1, 320)], **FIT)
     for policy in (agent.policy, agent.policy_average.policy):
-        np.testing.assert_allclose(np.exp(policy.log_std), 0.1, rtol=1e-5)
+        np.testing.assert_allclose(np.exp(policy.action_distribution.log_std), 0.1, rtol=1e-5)
 
 
 def test_before_the_first_iteration_it_is_the_policy_whatever_was_assigned_to_that():
@@ -89,7 +90,7 @@ def test_before_the_first_iteration_it_is_the_policy_whatever_was_assigned_to_th
     assert agent.evaluation_policy() is agent.policy_average.policy
     np.testing.assert_allclose(
         agent.predict(OBSERVATIONS),
-        agent.policy.to_environment(agent.policy.act(OBSERVATIONS)),
+        agent.policy.action_distribution.to_environment(agent.policy.act(OBSERVATIONS)),
         rtol=1e-4,
         atol=1e-5,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tf_trpo
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy
+from tf_trpo.distributions import Categorical, Gaussian
 
 
 class Spaces(gym.Env):
@@ -23,18 +23,19 @@ def for_spaces(observations, actions, **kwargs):
 
 def test_discrete_actions_make_a_categorical_policy_counting_from_the_spaces_start():
     policy = for_spaces(BOX, gym.spaces.Discrete(4, start=-1)).policy
-    assert isinstance(policy, CategoricalPolicy)
-    assert (policy.num_outputs, policy.first_action) == (4, -1)
+    distribution = policy.action_distribution
+    assert isinstance(distribution, Categorical)
+    assert (distribution.num_outputs, distribution.first_action) == (4, -1)
 
 
 def test_boxes_of_actions_make_a_gaussian_policy_with_their_bounds_and_shape():
     low, high = np.float32([[-1, -2], [-3, -np.inf]]), np.float32([[1, 2], [3, np.inf]])
-    policy = for_spaces(BOX, gym.spaces.Box(low, high), initial_std=0.3).policy
-    assert isinstance(policy, GaussianPolicy)
-    assert policy.action_low == (-1, -2, -3, -np.inf)
-    assert policy.action_high == (1, 2, 3, np.inf)
-    assert policy.action_shape == (2, 2)
-    assert policy.initial_std == 0.3
+    distribution = for_spaces(BOX, gym.spaces.Box(low, high), initial_std=0.3).policy.action_distribution
+    assert isinstance(distribution, Gaussian)
+    assert distribution.action_low == (-1, -2, -3, -np.inf)
+    assert distribution.action_high == (1, 2, 3, np.inf)
+    assert distribution.action_shape == (2, 2)
+    assert distribution.initial_std == 0.3
 
 
 @pytest.mark.parametrize(
@@ -77,8 +78,8 @@ def test_options_reach_the_models():
         state_dependent_std=True,
         normalize_observations=False,
     )
-    assert [layer.units for layer in agent.policy.network.layers] == [5]
-    assert [layer.units for layer in agent.value_function.network.layers] == [6, 7]
+    assert [layer.units for layer in agent.policy.encoder.network.layers] == [5]
+    assert [layer.units for layer in agent.value_function.encoder.network.layers] == [6, 7]
     for model in (agent.policy, agent.value_function):
         assert model.normalization is None
         assert all(layer.activation is keras.activations.relu for layer in model.network.layers)
@@ -88,8 +89,8 @@ def test_options_reach_the_models():
 def test_own_networks_are_used():
     networks = [keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)]) for _ in range(2)]
     agent = for_spaces(BOX, gym.spaces.Discrete(2), network=networks[0], value_network=networks[1])
-    assert agent.policy.network is networks[0]
-    assert agent.value_function.network is networks[1]
+    assert agent.policy.encoder.network is networks[0]
+    assert agent.value_function.encoder.network is networks[1]
 
 
 def test_for_env_compiles_with_the_default_settings():

@@ -97,7 +97,7 @@ def test_evaluation_acts_by_the_present_weights(cartpole):
     before = cartpole.get_weights()
     try:
         # Always to the left: the pole falls within some ten steps.
-        cartpole.policy.output_layer.bias.assign([100.0, -100.0])
+        cartpole.policy.encoder.output_layer.bias.assign([100.0, -100.0])
         left = cartpole.evaluate("CartPole-v1", 10)
         assert 8 <= left["mean_length"] <= 11
         assert left["mean_return"] == left["mean_length"]
@@ -119,7 +119,7 @@ def test_there_must_be_an_episode(cartpole, episodes):
         (lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Discrete(5)), "does not act in"),
         (
             lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Box(0, 1, (1,))),
-            "CategoricalPolicy does not act in Box",
+            "Categorical distribution does not fit Box",
         ),
         (
             lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Discrete(2, start=1)),
@@ -135,7 +135,7 @@ def test_an_environment_with_other_spaces_is_refused(cartpole, use, environment,
 def test_boxes_of_another_shape_are_refused(make_agent):
     agent = make_agent("Pendulum-v1")
     square = gym.spaces.Box(-2, 2, (1, 1))
-    with pytest.raises(ValueError, match=r"GaussianPolicy does not act in Box"):
+    with pytest.raises(ValueError, match=r"Gaussian distribution does not fit Box"):
         agent.evaluate(lambda: gym.wrappers.TransformAction(gym.make("Pendulum-v1"), np.ravel, square), 1)
 
 

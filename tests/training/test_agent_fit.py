@@ -84,7 +84,7 @@ def test_history_has_the_names_of_stable_baselines3_and_every_figure_of_the_outc
     renamed = {"accepted", "surrogate", "kl"}
     names |= {f"train/{field}" for field in Outcome._fields if field not in renamed}
     names |= {f"bound/{field}" for field in (*LowerBound._fields, "mean_kl", "max_kl")}
-    if isinstance(agent.policy, tf_trpo.models.GaussianPolicy):
+    if isinstance(agent.policy.action_distribution, tf_trpo.distributions.Gaussian):
         names.add("train/std")
     assert set(history) == names
 
@@ -181,7 +181,7 @@ def test_fitting_again_goes_on(discrete):
 
 def test_no_two_iterations_or_runs_share_their_random_numbers(discrete, monkeypatch):
     agent, _ = discrete
-    draw, update, seen = agent.policy.noise, agent.learner.update, []
+    draw, update, seen = agent.policy.action_distribution.noise, agent.learner.update, []
 
     def noise(shape, seed):
         if list(shape) == [NUM_STEPS, NUM_ENVS]:
@@ -206,7 +206,7 @@ def test_fit_acts_by_weights_that_a_callback_sets(make_agent, assert_same_weight
     agent = make_agent("CartPole-v1")
     state = [*agent.variables, *agent.optimizer.variables]
     start = [variable.numpy() for variable in state]
-    kernel = agent.policy.output_layer.kernel
+    kernel = agent.policy.encoder.output_layer.kernel
 
     def restart():
         for variable, value in zip(state, start, strict=True):

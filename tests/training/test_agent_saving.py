@@ -54,7 +54,7 @@ def test_every_weight_and_counter_comes_back(saved_and_loaded, assert_same_weigh
     assert_same_weights(loaded.get_weights(), agent.get_weights())
     assert loaded.iterations.numpy() == agent.iterations.numpy() == 2
     assert loaded.env_steps.numpy() == agent.env_steps.numpy() == 64
-    assert loaded.policy.normalization.count.numpy() == 64
+    assert loaded.policy.encoder.normalization.count.numpy() == 64
 
 
 def test_actions_and_values_are_the_same(saved_and_loaded):

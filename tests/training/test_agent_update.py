@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.models import CategoricalPolicy, RunningReturnScale, ValueFunction, mlp
+from tf_trpo.distributions import Categorical
+from tf_trpo.models import Encoder, Policy, RunningReturnScale, ValueFunction, mlp
 from tf_trpo.optimizers import Outcome, TrustRegion
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training import UpdateSettings
@@ -19,7 +20,7 @@ class Recorder(TrustRegion):
 
     def step(self, policy, batch, *, chunk_size=None):
         self.batch = batch
-        self.count = float(policy.normalization.count.numpy())
+        self.count = float(policy.encoder.normalization.count.numpy())
         figures = {"actual_improvement": 0.02, "predicted_improvement": 0.03, "kl": 0.01, "max_kl_over_states": 0.05}
         return Outcome(**(dict.fromkeys(Outcome._fields, tf.constant(0.0)) | _constants(figures)))
 
@@ -37,12 +38,14 @@ def eagerly():
 
 class Update:
     def __init__(self, *, function_preserving=True, learning_rate=0.0, **settings):
-        self.value_function = ValueFunction((2,), network=mlp((2,), (6,), seed=0), seed=1)
+        self.value_function = ValueFunction(
+            Encoder((2,), 1, network=mlp((2,), (6,), seed=0), function_preserving=False, output_gain=1.0, seed=1)
+        )
         self.return_scale = RunningReturnScale()
         self.recorder = Recorder()
-        self.policy = CategoricalPolicy(
-            (2,), 3, network=mlp((2,), (4,), seed=0), seed=0, function_preserving=function_preserving
-        )
+        network = mlp((2,), (4,), seed=0)
+        encoder = Encoder((2,), 3, network=network, function_preserving=function_preserving, seed=0)
+        self.policy = Policy(encoder, Categorical(3))
         self.settings = UpdateSettings(**{"value_epochs": 1, "value_minibatch_size": 10 * T * B} | settings)
         # With a learning rate of 0, the loss of the regression is that of the values that went in.
         optimizer = keras.optimizers.SGD(learning_rate)
@@ -307,8 +310,8 @@ def test_the_policys_statistics_move_only_after_its_step(rollout):
 
 def test_what_moving_the_statistics_does_to_the_policy_is_reported(rollout):
     update = Update()
-    update.policy.output_layer.kernel.assign(
-        tf.random.stateless_normal(update.policy.output_layer.kernel.shape, [0, 0])
+    update.policy.encoder.output_layer.kernel.assign(
+        tf.random.stateless_normal(update.policy.encoder.output_layer.kernel.shape, [0, 0])
     )
     observations = rollout.observations[:-1].reshape(T * B, 2)
     before = tf.nn.log_softmax(tf.cast(update.policy.distribution_parameters(observations), tf.float64)).numpy()
@@ -322,8 +325,8 @@ def test_what_moving_the_statistics_does_to_the_policy_is_reported(rollout):
 @pytest.mark.parametrize("function_preserving", [True, False])
 def test_from_the_second_update_on_statistics_move_the_policy_only_if_they_are_let_free(rollout, function_preserving):
     update = Update(function_preserving=function_preserving)
-    update.policy.output_layer.kernel.assign(
-        tf.random.stateless_normal(update.policy.output_layer.kernel.shape, [0, 0])
+    update.policy.encoder.output_layer.kernel.assign(
+        tf.random.stateless_normal(update.policy.encoder.output_layer.kernel.shape, [0, 0])
     )
     update(rollout)
     kl = update(make_rollout(1))["train/normalization_kl"]

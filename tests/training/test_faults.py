@@ -238,7 +238,7 @@ def test_statistics_that_are_not_finite_are_left_out_and_counted(make_agent, mon
     with pytest.raises(TrainingFailedError, match=cause):
         fit(agent, Faulty(), 9, max_faults=2)
     assert_finite(agent)
-    assert float(agent.policy.normalization.count.numpy()) == 0
+    assert float(agent.policy.encoder.normalization.count.numpy()) == 0
     assert float(agent.return_scale.count.numpy()) == 0
 
 

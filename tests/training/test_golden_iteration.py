@@ -14,10 +14,11 @@ import tensorflow as tf
 
 from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.models import Encoder, Policy, RunningReturnScale, ValueFunction, mlp
-from tf_trpo.optimizers import TrustRegion
+from tf_trpo.optimizers import NaturalDirection, TrustRegion
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training import UpdateSettings
 from tf_trpo.training.learner import Learner
+from tf_trpo.training.metrics import update_logs
 
 RECORD = Path(__file__).with_name("golden_iteration.json")
 T, B, SIZE = 64, 4, 5
@@ -71,12 +72,14 @@ def three_updates(kind, jit_compile=False, **settings):
     settings = UpdateSettings(value_epochs=5, value_minibatch_size=T * B, **settings)
     # Well conditioned and with a count of its own: processors round differently, and with little damping 1e-7 in the
     # observations is 1e-3 in a step, or an iteration of conjugate gradient more.
-    optimizers = TrustRegion(cg_damping=1.0, cg_iterations=6, cg_tolerance=0.0), optimizer
+    direction = NaturalDirection(cg_damping=1.0, cg_iterations=6, cg_tolerance=0.0)
+    optimizers = TrustRegion(direction=direction), optimizer
     learner = Learner(policy, value_function, RunningReturnScale(), *optimizers, settings, jit_compile=jit_compile)
     carry = tf.zeros([B])
     for iteration in range(3):
-        metrics, carry = learner.update(make_rollout(policy, iteration), carry, np.tile(np.arange(T * B), (5, 1)))
-    figures = {name: float(value) for name, value in sorted(metrics.items())}
+        orders, progress = np.tile(np.arange(T * B), (5, 1)), tf.constant(0.0, tf.float64)
+        result, carry = learner.update(make_rollout(policy, iteration), carry, orders, progress)
+    figures = update_logs(result)
     for name, model in (("policy", policy), ("value_function", value_function)):
         weights = np.concatenate([weight.numpy().ravel() for weight in model.trainable_variables])
         figures[name] = float(np.dot(weights, wave(len(weights), phase=0)))

@@ -47,7 +47,7 @@ def stranger(saved, tmp_path):
             content = {name: archive.read(name) for name in archive.namelist()}
         settings = json.loads(content["config.json"])
         if layer is not None:
-            layers = settings["config"]["policy"]["config"]["network"]["config"]["layers"]
+            layers = network(settings)
             layers[1] = layer(layers[1])
         if config is not None:
             config(settings)
@@ -170,7 +170,7 @@ def test_another_root_is_refused(stranger):
         settings.clear()
         settings.update(policy)
 
-    assert "it holds a GaussianPolicy, not a TRPO agent" in refusal(stranger(config=other))
+    assert "it holds a Policy, not a TRPO agent" in refusal(stranger(config=other))
     assert "it holds a list, not a TRPO agent" in refusal(
         stranger(members=lambda content: [*(content | {"config.json": b"[]"}).items()])
     )
@@ -192,10 +192,12 @@ def test_nesting_and_size_are_limited(stranger):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda settings: settings["config"]["policy"]["config"].update(action_shape=[2**24]),
+        lambda settings: settings["config"]["policy"]["config"]["action_distribution"]["config"].update(
+            action_shape=[2**24]
+        ),
         lambda settings: network(settings)[1]["config"].update(units=2**24),
         lambda settings: network(settings).extend([dense(100_000), dense(100_000)]),
-        lambda settings: settings["config"]["policy"]["config"].update(observation_shape=[2**24]),
+        lambda settings: policy_part(settings, "encoder").update(observation_shape=[2**24]),
     ],
     ids=["actions", "units", "product", "observations"],
 )
@@ -244,8 +246,12 @@ def test_seeds_and_steps_of_schedules_may_be_large_and_an_adapted_normalization_
     np.testing.assert_array_equal(again.predict(observations), agent.predict(observations))
 
 
+def policy_part(settings, name):
+    return settings["config"]["policy"]["config"][name]["config"]
+
+
 def network(settings):
-    return settings["config"]["policy"]["config"]["network"]["config"]["layers"]
+    return policy_part(settings, "encoder")["network"]["config"]["layers"]
 
 
 def dense(units):

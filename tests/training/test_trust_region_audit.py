@@ -52,7 +52,7 @@ class Audit(keras.callbacks.Callback):
 
 
 def snapshot(policy):
-    normalization = policy.normalization
+    normalization = policy.encoder.normalization
     return {
         "layers": [np.array(weight.numpy(), np.float64) for weight in policy.trainable_weights],
         "mean": np.array(normalization.mean.numpy(), np.float64),

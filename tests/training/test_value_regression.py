@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.models import ValueFunction, mlp
+from tf_trpo.models import Encoder, ValueFunction, mlp
 from tf_trpo.numerics import random_orders
 from tf_trpo.training import LinearDecayRestarts
 from tf_trpo.training.value_regression import fit_value_function
@@ -13,8 +13,8 @@ from tf_trpo.training.value_regression import fit_value_function
 
 def linear_value_function(size):
     """V(s) = kernel . s + bias, from zero."""
-    value_function = ValueFunction((size,), network=mlp((size,), ()), normalize_observations=False, seed=0)
-    value_function.output_layer.kernel.assign(np.zeros([size, 1]))
+    value_function = ValueFunction(Encoder((size,), 1, network=mlp((size,), ()), normalize_observations=False))
+    value_function.encoder.output_layer.kernel.assign(np.zeros([size, 1]))
     return value_function
 
 
@@ -47,7 +47,7 @@ def fit(
 
 
 def solution(value_function):
-    layer = value_function.output_layer
+    layer = value_function.encoder.output_layer
     return np.append(layer.kernel.numpy()[:, 0], layer.bias.numpy())
 
 
@@ -191,10 +191,10 @@ def test_the_fit_is_a_function_of_its_seed():
 
 def test_statistics_of_the_normalisation_are_no_part_of_the_fit():
     observations, targets = problem()
-    value_function = ValueFunction((3,), network=mlp((3,), (4,), seed=0), seed=0)
-    before = [weight.numpy() for weight in value_function.normalization.weights]
+    value_function = ValueFunction(Encoder((3,), 1, network=mlp((3,), (4,), seed=0), output_gain=1.0, seed=0))
+    before = [weight.numpy() for weight in value_function.encoder.normalization.weights]
     fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=2, minibatch_size=8)
-    for weight, value in zip(value_function.normalization.weights, before, strict=True):
+    for weight, value in zip(value_function.encoder.normalization.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
 
 

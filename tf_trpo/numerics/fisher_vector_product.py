@@ -55,23 +55,21 @@ def gauss_newton_fisher_vector_product(
     Source:
       Schulman et al. (2015), appendix C.1; Martens (2014), section 8 (generalised Gauss-Newton).
     """
-    check_shapes("gauss_newton_fisher_vector_product", theta=(theta, "P"), weights=(weights, "N"))
+    check = functools.partial(check_shapes, "gauss_newton_fisher_vector_product")
+    check(theta=(theta, "P"), weights=(weights, "N"))
     if metric is None:
         metric = functools.partial(hessian_product_at_minimum, divergence)
 
     def product(vector: tf.Tensor) -> tf.Tensor:
-        check_shapes("gauss_newton_fisher_vector_product", theta=(theta, "P"), vector=(vector, "P"))
+        check(theta=(theta, "P"), vector=(vector, "P"))
         with tf.autodiff.ForwardAccumulator(theta, vector) as forward:
             current = parameters(theta)
+        check(weights=(weights, "N"), parameters=(current, "N D"))
         tangent = forward.jvp(current, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        column = weights[:, None]
         image = metric(current, tangent)
-        check_shapes(
-            "gauss_newton_fisher_vector_product",
-            weights=(weights, "N"),
-            parameters=(current, "N D"),
-            metric=(image, "N D"),
-        )
-        cotangent = weights[:, None] * image
+        check(parameters=(current, "N D"), metric=(image, "N D"))
+        cotangent = column * image
         with tf.GradientTape() as tape:
             tape.watch(theta)
             current = parameters(theta)
@@ -130,18 +128,19 @@ def double_backprop_fisher_vector_product(
     Source:
       Pearlmutter (1994); Schulman et al. (2015), appendix C.
     """
-    check_shapes("double_backprop_fisher_vector_product", theta=(theta, "P"), weights=(weights, "N"))
+    check = functools.partial(check_shapes, "double_backprop_fisher_vector_product")
+    check(theta=(theta, "P"), weights=(weights, "N"))
     old = tf.stop_gradient(parameters(theta))
-    check_shapes("double_backprop_fisher_vector_product", weights=(weights, "N"), parameters=(old, "N D"))
+    check(weights=(weights, "N"), parameters=(old, "N D"))
 
     def product(vector: tf.Tensor) -> tf.Tensor:
-        check_shapes("double_backprop_fisher_vector_product", theta=(theta, "P"), vector=(vector, "P"))
+        check(theta=(theta, "P"), vector=(vector, "P"))
         with tf.GradientTape() as outer:
             outer.watch(theta)
             with tf.GradientTape() as inner:
                 inner.watch(theta)
                 kl = divergence(old, parameters(theta))
-                check_shapes("double_backprop_fisher_vector_product", weights=(weights, "N"), divergence=(kl, "N"))
+                check(weights=(weights, "N"), divergence=(kl, "N"))
                 mean_kl = tf.reduce_sum(weights * kl)
             gradient = inner.gradient(mean_kl, theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return outer.gradient(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.shapes import check_shapes
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Reflection:
         return cls(tuple(place[partner] for partner in partners), tuple(signs.values()))
 
     def __call__(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Compute the images [..., n] of vectors [..., n]."""
+        """Compute the images [..., n] of vectors [..., n]; raise ValueError if the last size is not n."""
+        check_shapes("Reflection", vectors=(vectors, f"... {len(self.signs)}"))
         return tf.gather(vectors, self.sources, axis=-1) * np.asarray(self.signs, vectors.dtype.as_numpy_dtype)
 
     def unsigned(self) -> Reflection:

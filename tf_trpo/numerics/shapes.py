@@ -14,7 +14,7 @@ def check_shapes(function: str, /, **arguments: tuple[Any, str]) -> None:
         check_shapes("gae", rewards=(rewards, "T B"), values=(values, "T+1 B"))
 
     A shape is written as its dimensions, separated by spaces. A dimension is a number, or a symbol that means the same
-    size in all arguments of one call, or a symbol plus a number. The last one may be "...", for any further dimensions,
+    size in all arguments of one call, or a symbol plus a number. One of them may be "...", for any further dimensions,
     or a symbol with dots, "S...", for the same further dimensions in all arguments. A scalar has the shape "".
 
     Only static shapes are compared, so the check adds no operation to a graph. Dimensions and ranks that are unknown
@@ -48,12 +48,15 @@ def _static_shape(value: Any) -> tuple[int | None, ...] | None:
 
 def _agree(shape: Sequence[int | None], dimensions: list[str], sizes: dict[str, int]) -> bool:
     """Compare the shape with the dimensions, and add the sizes of new symbols."""
-    if dimensions and dimensions[-1].endswith("..."):
-        symbol = dimensions[-1].removesuffix("...")
-        further = max(len(shape) - len(dimensions) + 1, 0)
-        if symbol and sizes.setdefault(f"rank of {symbol}", further) != further:
-            return False
-        dimensions = dimensions[:-1] + [f"{symbol}{i}" if symbol else "" for i in range(further)]
+    further = max(len(shape) - len(dimensions) + 1, 0)
+    for place, dimension in enumerate(dimensions):
+        if dimension.endswith("..."):
+            symbol = dimension.removesuffix("...")
+            if symbol and sizes.setdefault(f"rank of {symbol}", further) != further:
+                return False
+            dimensions = dimensions.copy()
+            dimensions[place : place + 1] = [f"{symbol}{i}" if symbol else "" for i in range(further)]
+            break
     return len(shape) == len(dimensions) and all(
         size is None or not dimension or _same_size(size, dimension, sizes)
         for size, dimension in zip(shape, dimensions, strict=True)

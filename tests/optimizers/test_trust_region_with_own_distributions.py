@@ -1,4 +1,4 @@
-"""Policies that a user writes: any TFP distribution with a registered KL, any network."""
+"""Distributions and networks that a user writes: any TFP distribution with a registered KL, any network."""
 
 import keras
 import numpy as np
@@ -6,12 +6,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_trpo.distributions import ActionDistribution, Categorical
 from tf_trpo.estimation import Batch
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, mlp
-from tf_trpo.optimizers import TrustRegion
+from tf_trpo.models import Encoder, Policy, mlp
+from tf_trpo.optimizers import NaturalDirection, TrustRegion
 
 
-class BetaPolicy(Policy):
+class Beta(ActionDistribution):
     """Two actions in (0, 1)."""
 
     def distribution(self, parameters):
@@ -19,7 +20,7 @@ class BetaPolicy(Policy):
         return tfp.distributions.Independent(tfp.distributions.Beta(first, second), 1)
 
 
-class BernoulliPolicy(Policy):
+class Bernoulli(ActionDistribution):
     """Switches, each on or off."""
 
     def distribution(self, parameters):
@@ -30,10 +31,16 @@ def normals(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+def make_policy(distribution):
+    encoder = Encoder((3,), distribution.num_outputs, network=mlp((3,), (8,), seed=0), output_gain=1.0, seed=0)
+    return Policy(encoder, distribution)
+
+
 def make_batch(policy, samples=64):
     observations = tf.constant(normals(samples, *policy.observation_shape))
     parameters = policy.distribution_parameters(observations)
-    actions = policy.sample(parameters, policy.noise([samples], tf.constant([0, 1])))
+    distribution = policy.action_distribution
+    actions = distribution.sample(parameters, distribution.noise([samples], tf.constant([0, 1])))
     return Batch(observations, actions, tf.constant(normals(samples, seed=1)), tf.fill([samples], 1 / samples))
 
 
@@ -42,7 +49,8 @@ def take_step(policy, chunk_size=None, **settings):
     batch = make_batch(policy)
     old = policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
     optimizer = TrustRegion(**settings)
-    step = tf.function(lambda batch: optimizer.step(policy, batch, chunk_size=chunk_size), autograph=False)
+    call = {"state": optimizer.make_state(policy), "progress": 0.0, "gamma": 0.99, "chunk_size": chunk_size}
+    step = tf.function(lambda batch: optimizer.step(policy, batch, **call), autograph=False)
     outcome = step(batch)
     return batch, outcome, old, policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
 
@@ -56,7 +64,7 @@ def beta_log_density(parameters, grid):
 
 
 def test_beta_policy_steps_within_the_trust_region():
-    policy = BetaPolicy((3,), 4, network=mlp((3,), (8,), seed=0), output_gain=1.0, seed=0)
+    policy = make_policy(Beta(4))
     batch, outcome, old, new = take_step(policy, max_kl=0.02)
     assert outcome.accepted
     grid = (np.arange(20_000) + 0.5) / 20_000
@@ -65,14 +73,15 @@ def test_beta_policy_steps_within_the_trust_region():
     assert kl <= 0.02
     assert outcome.kl.numpy() == pytest.approx(kl, rel=1e-3)
     actions = tf.cast(batch.actions, tf.float64)
-    ratio = np.exp(policy.distribution(new).log_prob(actions) - policy.distribution(old).log_prob(actions))
+    distribution = policy.action_distribution
+    ratio = np.exp(distribution.log_prob(new, actions) - distribution.log_prob(old, actions))
     improvement = np.mean((ratio - 1) * batch.advantages)
     assert improvement > 0
     assert outcome.actual_improvement.numpy() == pytest.approx(improvement, rel=1e-3)
 
 
 def test_bernoulli_policy_steps_within_the_trust_region():
-    policy = BernoulliPolicy((3,), 3, network=mlp((3,), (8,), seed=0), output_gain=1.0, seed=0)
+    policy = make_policy(Bernoulli(3))
     batch, outcome, old, new = take_step(policy, max_kl=0.02)
     assert outcome.accepted
     old_on, new_on = 1 / (1 + np.exp(-old)), 1 / (1 + np.exp(-new))
@@ -104,9 +113,10 @@ def test_a_convolutional_network_steps_alike_by_both_fisher_vector_products():
     thetas = []
     for product in ("gauss-newton", "double-backprop"):
         keras.utils.set_random_seed(0)
-        policy = CategoricalPolicy((6, 6, 2), 3, network=convolution(), output_gain=1.0, seed=0)
+        encoder = Encoder((6, 6, 2), 3, network=convolution(), output_gain=1.0, seed=0)
+        policy = Policy(encoder, Categorical(3))
         before = np.concatenate([variable.numpy().ravel() for variable in policy.trainable_variables])
-        _, outcome, old, new = take_step(policy, fisher_vector_product=product)
+        _, outcome, old, new = take_step(policy, direction=NaturalDirection(fisher_vector_product=product))
         assert outcome.accepted
         probabilities = [np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) for logits in (old, new)]
         kl = np.sum(probabilities[0] * np.log(probabilities[0] / probabilities[1]), axis=1).mean()
@@ -122,32 +132,9 @@ def test_chunks_bring_in_no_row_that_the_distribution_cannot_take(chunk_size):
     """64 samples are chunks of 16, and of 22 with two rows too many: an action of 0 has no density here."""
     outcomes = []
     for size in (None, chunk_size):
-        policy = BetaPolicy((3,), 4, network=mlp((3,), (8,), seed=0), output_gain=1.0, seed=0)
+        policy = make_policy(Beta(4))
         outcomes.append(take_step(policy, chunk_size=size, max_kl=0.02)[1])
     whole, chunked = outcomes
     assert chunked.accepted
     assert float(chunked.kl) == pytest.approx(float(whole.kl), rel=1e-2)
     assert float(chunked.gradient_norm) == pytest.approx(float(whole.gradient_norm), rel=1e-4)
-
-
-class WiderGaussianPolicy(GaussianPolicy):
-    """Parametrised otherwise: the closed form of its parent's metric is not its own."""
-
-    def distribution(self, parameters):
-        mean, log_std = tf.split(parameters, 2, axis=-1)
-        return tfp.distributions.Independent(tfp.distributions.Normal(mean, 2 * tf.exp(log_std)), 1)
-
-
-def test_a_subclass_with_another_distribution_has_another_metric():
-    policy = WiderGaussianPolicy((3,), [-1.0], [1.0], seed=0)
-    parameters, vectors = tf.constant(normals(5, 2)), tf.constant(normals(5, 2, seed=1))
-    mean, log_std = np.split(parameters.numpy(), 2, axis=1)
-    expected = vectors * np.concatenate([np.exp(-2 * log_std) / 4, np.full_like(mean, 2)], axis=1)
-    np.testing.assert_allclose(policy.metric_product(parameters, vectors), expected, rtol=1e-5)
-
-
-def test_a_subclass_with_the_same_distribution_keeps_the_closed_form():
-    class Same(GaussianPolicy):
-        pass
-
-    assert Same.metric_product is GaussianPolicy.metric_product

@@ -1,22 +1,21 @@
-"""Categorical policy: log-probability, KL and entropy by closed forms, sampling, and what the environment is given."""
+"""Categorical distribution: closed forms of log-probability, KL and entropy; samples; what environments are given."""
 
 import json
 import math
 
+import gymnasium as gym
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.models import CategoricalPolicy, mlp
+from tf_trpo.distributions import Categorical
+from tf_trpo.models import Encoder, Policy, mlp
 
 
-def make_policy(num_actions=4, *, seed=0, **kwargs):
-    return CategoricalPolicy((3,), num_actions, network=mlp((3,), (16,), seed=seed), seed=seed, **kwargs)
-
-
-def settings(policy):
-    return {name: value for name, value in policy.get_config().items() if name != "network"}
+def make_policy(num_actions=4, first_action=0):
+    encoder = Encoder((3,), num_actions, network=mlp((3,), (16,), seed=0), seed=0)
+    return Policy(encoder, Categorical(num_actions, first_action))
 
 
 def normals(*shape, seed=0):
@@ -51,21 +50,21 @@ def test_call_is_the_distribution_of_the_parameters():
 
 def test_log_prob_is_the_log_softmax_of_the_logits():
     logits, actions = 3 * normals(8, 4), np.arange(8) % 4
-    log_prob = make_policy().distribution(tf.constant(logits)).log_prob(actions)
+    log_prob = Categorical(4).distribution(tf.constant(logits)).log_prob(actions)
     np.testing.assert_allclose(log_prob, log_softmax(logits)[np.arange(8), actions], rtol=1e-12)
 
 
-def test_divergence_is_the_kl_of_old_from_new():
+def test_kl_is_the_kl_of_old_from_new():
     old, new = 2 * normals(8, 4, seed=1), 2 * normals(8, 4, seed=2)
     assert not np.allclose(closed_form_kl(old, new), closed_form_kl(new, old), rtol=0.1)
-    divergence = make_policy().divergence(tf.constant(old), tf.constant(new))
-    np.testing.assert_allclose(divergence, closed_form_kl(old, new), rtol=1e-12)
+    kl = Categorical(4).kl(tf.constant(old), tf.constant(new))
+    np.testing.assert_allclose(kl, closed_form_kl(old, new), rtol=1e-12)
 
 
 def test_entropy_is_minus_the_expected_log_prob():
     logits = 2 * normals(8, 4)
     expected = -np.sum(np.exp(log_softmax(logits)) * log_softmax(logits), axis=1)
-    np.testing.assert_allclose(make_policy().entropy(tf.constant(logits)), expected, rtol=1e-12)
+    np.testing.assert_allclose(Categorical(4).entropy(tf.constant(logits)), expected, rtol=1e-12)
 
 
 def test_policy_starts_near_uniform_and_still_depends_on_the_state():
@@ -84,36 +83,36 @@ def test_every_trainable_weight_moves_the_log_prob():
 
 
 def test_noise_is_a_function_of_its_seed():
-    policy = make_policy()
-    noise = policy.noise([4, 3], tf.constant([1, 2])).numpy()
+    categorical = Categorical(4)
+    noise = categorical.noise([4, 3], tf.constant([1, 2])).numpy()
     assert noise.shape == (4, 3, 4)
     assert noise.dtype == np.float32
-    np.testing.assert_array_equal(noise, policy.noise([4, 3], tf.constant([1, 2])))
-    assert not np.any(noise == policy.noise([4, 3], tf.constant([2, 1])).numpy())
+    np.testing.assert_array_equal(noise, categorical.noise([4, 3], tf.constant([1, 2])))
+    assert not np.any(noise == categorical.noise([4, 3], tf.constant([2, 1])).numpy())
 
 
 @pytest.mark.parametrize("uniform", [0.0, 1.0])
 def test_noise_is_finite_at_both_ends_of_the_uniform_numbers(monkeypatch, uniform):
     monkeypatch.setattr(tf.random, "stateless_uniform", lambda shape, seed: tf.fill(shape, np.float32(uniform)))
-    noise = make_policy().noise([5], tf.constant([0, 0])).numpy()
+    noise = Categorical(4).noise([5], tf.constant([0, 0])).numpy()
     assert np.all(np.isfinite(noise))
 
 
 def test_sample_is_a_function_of_parameters_and_noise():
-    policy = make_policy()
-    logits, noise = normals(9, 4).astype(np.float32), policy.noise([9], tf.constant([3, 4]))
-    actions = policy.sample(tf.constant(logits), noise).numpy()
+    categorical = Categorical(4)
+    logits, noise = normals(9, 4).astype(np.float32), categorical.noise([9], tf.constant([3, 4]))
+    actions = categorical.sample(tf.constant(logits), noise).numpy()
     assert actions.shape == (9,)
     assert actions.dtype == np.int32
-    np.testing.assert_array_equal(actions, policy.sample(tf.constant(logits), noise))
+    np.testing.assert_array_equal(actions, categorical.sample(tf.constant(logits), noise))
 
 
 def test_sample_frequencies_are_the_probabilities():
-    policy, count = make_policy(), 200_000
+    categorical, count = Categorical(4), 200_000
     probabilities = np.array([0.6, 0.3, 0.099, 0.001])
     # Logits are free up to a constant: 5 must change nothing.
     logits = np.tile((np.log(probabilities) + 5).astype(np.float32), [count, 1])
-    actions = policy.sample(tf.constant(logits), policy.noise([count], tf.constant([7, 8]))).numpy()
+    actions = categorical.sample(tf.constant(logits), categorical.noise([count], tf.constant([7, 8]))).numpy()
     frequencies = np.bincount(actions, minlength=4) / count
     errors = np.sqrt(probabilities * (1 - probabilities) / count)
     np.testing.assert_array_less(np.abs(frequencies - probabilities), 4.5 * errors)
@@ -121,22 +120,22 @@ def test_sample_frequencies_are_the_probabilities():
 
 def test_mode_is_the_most_likely_action():
     logits = normals(20, 4)
-    np.testing.assert_array_equal(make_policy().mode(tf.constant(logits)), np.argmax(logits, axis=1))
+    np.testing.assert_array_equal(Categorical(4).mode(tf.constant(logits)), np.argmax(logits, axis=1))
 
 
 @pytest.mark.parametrize("first_action", [0, 1, -3])
 def test_the_environment_counts_from_its_first_action(first_action):
-    given = make_policy(first_action=first_action).to_environment(tf.constant([0, 1, 3])).numpy()
+    given = Categorical(4, first_action).to_environment(tf.constant([0, 1, 3])).numpy()
     np.testing.assert_array_equal(given, np.array([0, 1, 3]) + first_action)
 
 
 def test_config_round_trip_keeps_settings_and_function():
-    policy = make_policy(3, first_action=2, normalize_observations=False, output_gain=0.5)
+    policy = make_policy(3, first_action=2)
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(policy)))
     copy = keras.saving.deserialize_keras_object(config)
-    assert isinstance(copy, CategoricalPolicy)
-    assert settings(copy) == settings(policy)
-    assert copy.first_action == 2
+    assert isinstance(copy.action_distribution, Categorical)
+    assert copy.action_distribution.get_config() == policy.action_distribution.get_config()
+    assert copy.action_distribution.first_action == 2
     copy.set_weights(policy.get_weights())
     observations = normals(4, 3).astype(np.float32)
     np.testing.assert_array_equal(
@@ -145,4 +144,10 @@ def test_config_round_trip_keeps_settings_and_function():
 
 
 def test_the_uniform_policy_has_the_largest_entropy():
-    assert make_policy(5).entropy(tf.zeros([1, 5], tf.float64)).numpy() == pytest.approx([math.log(5)], rel=1e-12)
+    assert Categorical(5).entropy(tf.zeros([1, 5], tf.float64)).numpy() == pytest.approx([math.log(5)], rel=1e-12)
+
+
+def test_it_fits_a_discrete_space_with_its_numbers_only():
+    assert Categorical(4, 2).fits(gym.spaces.Discrete(4, start=2))
+    for space in (gym.spaces.Discrete(4), gym.spaces.Discrete(3, start=2), gym.spaces.Box(-1, 1, (4,))):
+        assert not Categorical(4, 2).fits(space)

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_trpo.models import CategoricalPolicy, GaussianPolicy, Policy, ValueFunction
+from tf_trpo.distributions import Categorical, Gaussian
+from tf_trpo.models import Encoder, Policy, ValueFunction
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -65,17 +66,17 @@ def normals(*shape, seed=0):
 
 def make_policy(name):
     make_network, observation_shape, _ = NETWORKS[name]
-    low, high = [-1.0, -1.0], [1.0, 1.0]
-    return GaussianPolicy(observation_shape, low, high, network=make_network(), output_gain=1.0, seed=0)
+    encoder = Encoder(observation_shape, 2, network=make_network(), output_gain=1.0, seed=0)
+    return Policy(encoder, Gaussian([-1.0, -1.0], [1.0, 1.0]))
 
 
 @any_network
 def test_all_weights_are_there_before_the_first_call(name):
     make_network, observation_shape, expected = NETWORKS[name]
     network = make_network()
-    policy = CategoricalPolicy(observation_shape, 4, network=network, seed=0)
+    policy = Policy(Encoder(observation_shape, 4, network=network, seed=0), Categorical(4))
     assert len(policy.trainable_variables) == (6 if name == "mlp" else expected - 1)
-    value_function = ValueFunction(observation_shape, network=make_network(), seed=0)
+    value_function = ValueFunction(Encoder(observation_shape, 1, network=make_network(), seed=0))
     assert len(value_function.trainable_variables) == (6 if name == "mlp" else expected - 1)
 
 
@@ -130,23 +131,25 @@ def test_config_round_trip_keeps_the_network(name):
     )
 
 
-@pytest.mark.parametrize("model", [lambda **kwargs: CategoricalPolicy((6, 6, 2), 3, **kwargs), ValueFunction])
-def test_a_network_that_gives_no_feature_vector_is_refused(model):
+def test_a_network_that_gives_no_feature_vector_is_refused():
     network = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.Conv2D(4, 3)])
-    arguments = {"observation_shape": (6, 6, 2)} if model is ValueFunction else {}
     with pytest.raises(ValueError, match=r"one vector of features for each observation"):
-        model(network=network, **arguments)
+        Encoder((6, 6, 2), 3, network=network)
+
+
+def categorical(**kwargs):
+    return Policy(Encoder((3,), 4, output_gain=1.0, seed=0, **kwargs), Categorical(4))
 
 
 def test_dropout_is_off_so_that_acting_and_updating_see_one_policy():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(32), keras.layers.Dropout(0.5)])
-    policy = CategoricalPolicy((3,), 4, network=network, output_gain=1.0, seed=0)
+    policy = categorical(network=network)
     first, second = policy.distribution_parameters(tf.ones([2, 3])), policy.distribution_parameters(tf.ones([2, 3]))
     np.testing.assert_array_equal(first, second)
 
 
 def weights(seed):
-    return [value.ravel() for value in GaussianPolicy((3,), [-1.0], [1.0], seed=seed).get_weights()]
+    return [value.ravel() for value in Encoder((3,), 1, seed=seed).get_weights()]
 
 
 def test_same_seed_gives_the_same_weights_and_another_seed_others():
@@ -160,7 +163,7 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others():
 
 
 def test_layers_of_one_seed_do_not_repeat_each_other():
-    policy = CategoricalPolicy((64,), 64, seed=3, output_gain=1.0)
+    policy = Encoder((64,), 64, seed=3, output_gain=1.0)
     first, second, output = (value for value in policy.get_weights() if value.ndim == 2 and value.shape == (64, 64))
     for one, two in [(first, second), (first, output), (second, output)]:
         assert np.mean(np.isclose(one / np.linalg.norm(one), two / np.linalg.norm(two), rtol=1e-3)) < 0.01
@@ -171,68 +174,53 @@ def test_without_a_seed_every_policy_is_another():
 
 
 def test_normalization_can_be_left_out():
-    policy = CategoricalPolicy((3,), 4, normalize_observations=False, output_gain=1.0, seed=0)
-    assert policy.normalization is None
+    policy = categorical(normalize_observations=False)
+    assert policy.encoder.normalization is None
     # Beyond the clipping of a normalised observation, the outputs still move.
     network = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
-    linear = CategoricalPolicy((3,), 4, network=network, normalize_observations=False, output_gain=1.0, seed=0)
+    linear = categorical(network=network, normalize_observations=False)
     small, large = linear.distribution_parameters(tf.ones([1, 3])), linear.distribution_parameters(tf.fill([1, 3], 1e3))
     np.testing.assert_allclose(large, 1e3 * small.numpy(), rtol=1e-5)
 
 
 def test_observations_are_normalised_and_clipped_in_front_of_the_network():
     network = keras.Sequential([keras.Input((2,)), keras.layers.Identity()])
-    policy = CategoricalPolicy((2,), 2, network=network, output_gain=1.0, seed=0)
-    policy.normalization.mean.assign([10.0, -5.0])
-    policy.normalization.variance.assign([4.0, 0.25])
+    policy = Policy(Encoder((2,), 2, network=network, output_gain=1.0, seed=0), Categorical(2))
+    policy.encoder.normalization.mean.assign([10.0, -5.0])
+    policy.encoder.normalization.variance.assign([4.0, 0.25])
     observations = np.array([[12.0, -5.25], [1e6, -1e6]], np.float32)
-    kernel = policy.output_layer.kernel.numpy()
+    kernel = policy.encoder.output_layer.kernel.numpy()
     expected = np.array([[1.0, -0.5], [10.0, -10.0]]) @ kernel
     np.testing.assert_allclose(policy.distribution_parameters(observations), expected, rtol=1e-5)
 
 
 def test_statistics_of_the_normalisation_are_weights_but_not_trainable():
-    policy = CategoricalPolicy((3,), 4, seed=0)
-    statistics = {id(policy.normalization.mean), id(policy.normalization.variance), id(policy.normalization.count)}
+    policy = categorical()
+    statistics = {id(variable) for variable in policy.encoder.normalization.variables}
+    assert len(statistics) == 3
     assert statistics <= {id(variable) for variable in policy.weights}
     assert not statistics & {id(variable) for variable in policy.trainable_variables}
 
 
-def test_a_policy_must_say_how_parameters_make_a_distribution():
-    class Undefined(Policy):
-        pass
-
-    with pytest.raises(NotImplementedError, match=r"Undefined must define distribution\(parameters\)"):
-        Undefined((3,), 2, seed=0)(tf.zeros([1, 3]))
+def test_the_weights_of_the_distribution_come_first():
+    policy = make_policy("mlp")
+    assert policy.weights[0] is policy.trainable_variables[0] is policy.action_distribution.log_std
 
 
-def test_entropy_is_nan_where_there_is_no_closed_form():
-    class Mixture(Policy):
+def test_a_distribution_that_needs_other_outputs_is_refused():
+    with pytest.raises(ValueError, match="the encoder has 3 outputs, the action distribution needs 4"):
+        Policy(Encoder((3,), 3), Categorical(4))
+    with pytest.raises(TypeError, match="must be an ActionDistribution"):
+        Policy(Encoder((3,), 3), tfp.distributions.Normal)
+
+
+def test_a_distribution_that_inherits_from_a_final_one_is_refused():
+    """The closed forms of a Gaussian's metric and clipped likelihood are wrong for any other distribution."""
+
+    class Laplace(Gaussian):
         def distribution(self, parameters):
-            components = tfp.distributions.Normal(parameters, tf.ones_like(parameters))
-            mixing = tfp.distributions.Categorical(logits=tf.zeros_like(parameters))
-            return tfp.distributions.MixtureSameFamily(mixing, components)
+            mean, log_scale = tf.split(parameters, 2, axis=-1)
+            return tfp.distributions.Independent(tfp.distributions.Laplace(mean, tf.exp(log_scale)), 1)
 
-    entropy = Mixture((3,), 2, seed=0).entropy(tf.zeros([4, 2], tf.float64))
-    assert entropy.dtype == tf.float64
-    np.testing.assert_array_equal(entropy, np.full(4, np.nan))
-
-
-def test_default_noise_and_sample_serve_any_distribution():
-    class Beta(Policy):
-        def distribution(self, parameters):
-            concentration = 1 + tf.nn.softplus(parameters)
-            first, second = tf.split(concentration, 2, axis=-1)
-            return tfp.distributions.Independent(tfp.distributions.Beta(first, second), 1)
-
-    policy = Beta((3,), 4, seed=0)
-    parameters = tf.constant(normals(1000, 4))
-    noise = policy.noise([1000], tf.constant([1, 2]))
-    actions = policy.sample(parameters, noise).numpy()
-    assert actions.shape == (1000, 2)
-    np.testing.assert_array_equal(actions, policy.sample(parameters, noise))
-    assert not np.any(actions == policy.sample(parameters, policy.noise([1000], tf.constant([2, 2]))).numpy())
-    distribution = policy.distribution(parameters)
-    score = (actions - distribution.mean()) / distribution.stddev()
-    np.testing.assert_allclose(np.mean(score, axis=0), [0, 0], atol=5 / np.sqrt(1000))
-    np.testing.assert_allclose(np.mean(np.square(score), axis=0), [1, 1], atol=0.2)
+    with pytest.raises(ValueError, match="Laplace inherits from Gaussian, which is final"):
+        Policy(Encoder((3,), 1), Laplace([-1.0], [1.0]))

@@ -1,0 +1,78 @@
+"""Signed permutations: their names, what they do, and what is none."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tf_trpo.numerics import Reflection
+
+WALKER = Reflection.from_names("height -lean right_knee left_knee -right_tilt -left_tilt")
+
+
+def matrix(permutation):
+    """The reflection as a dense matrix."""
+    out = np.zeros((len(permutation.signs),) * 2, np.float32)
+    for row, (source, sign) in enumerate(zip(permutation.sources, permutation.signs, strict=True)):
+        out[row, source] = sign
+    return out
+
+
+@st.composite
+def involutions(draw, largest=7):
+    size = draw(st.integers(1, largest))
+    order = draw(st.permutations(range(size)))
+    pairs = draw(st.integers(0, size // 2))
+    sources, signs = list(range(size)), draw(st.lists(st.sampled_from([1, -1]), min_size=size, max_size=size))
+    for pair in range(pairs):
+        one, other = order[2 * pair : 2 * pair + 2]
+        sources[one], sources[other], signs[other] = other, one, signs[one]
+    return Reflection(tuple(sources), tuple(signs))
+
+
+def test_names_say_what_changes_its_sign_and_what_its_place():
+    assert Reflection((0, 1, 3, 2, 5, 4), (1, -1, 1, 1, -1, -1)) == WALKER
+    vectors = tf.constant([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    np.testing.assert_array_equal(WALKER(vectors), [[1, -2, 4, 3, -6, -5]])
+    np.testing.assert_array_equal(WALKER.unsigned()(vectors), [[1, 2, 4, 3, 6, 5]])
+
+
+@pytest.mark.parametrize(
+    "names", ["left_leg", "one one", "-one one", "--one -one one", "left_leg right_arm", "left_leg -right_leg"]
+)
+def test_names_that_make_no_reflection_are_refused(names):
+    with pytest.raises(ValueError, match="each name must stand once"):
+        Reflection.from_names(names)
+
+
+@settings(max_examples=50, deadline=None)
+@given(involutions())
+def test_mirrored_twice_all_is_as_it_was(permutation):
+    vectors = np.random.default_rng(0).normal(size=(3, len(permutation.signs))).astype(np.float32)
+    np.testing.assert_array_equal(permutation(tf.constant(vectors)), vectors @ matrix(permutation).T)
+    np.testing.assert_array_equal(permutation(permutation(tf.constant(vectors))), vectors)
+
+
+@pytest.mark.parametrize(
+    ("sources", "signs"),
+    [((1, 2, 0), (1, 1, 1)), ((1, 0), (1, -1)), ((0, 0), (1, 1)), ((0, 1), (1, 2)), ((0,), (1, 1)), ((0, 5), (1, 1))],
+)
+def test_what_is_no_reflection_is_refused(sources, signs):
+    with pytest.raises(ValueError, match="applied twice"):
+        Reflection(sources, signs)
+
+
+def test_positions_and_signs_may_be_any_integers_and_nothing_else():
+    assert Reflection(np.array([1, 0]), [np.int64(-1), -1]) == Reflection((1, 0), (-1, -1))
+    with pytest.raises(TypeError, match="integer"):
+        Reflection((0.0, 1.0), (1, 1))
+
+
+@settings(max_examples=20, deadline=None)
+@given(involutions(4), involutions(4))
+def test_two_reflections_joined_reflect_each_its_part(one, other):
+    vectors = np.random.default_rng(0).normal(size=(3, len(one.signs) + len(other.signs)))
+    first, second = np.split(vectors, [len(one.signs)], axis=1)
+    expected = np.concatenate([first @ matrix(one).T, second @ matrix(other).T], axis=1)
+    np.testing.assert_array_equal(one.then(other)(tf.constant(vectors)), expected)

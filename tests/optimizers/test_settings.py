@@ -1,0 +1,187 @@
+"""Settings of the policy optimizers: ranges, configs, documentation, and no TensorFlow."""
+
+import ast
+import dataclasses
+import inspect
+import json
+import math
+import subprocess
+import sys
+from collections import Counter
+
+import keras
+import pytest
+
+from tf_trpo import optimizers
+from tf_trpo.optimizers import (
+    ALGORITHMS,
+    AdaptiveRadius,
+    Backtracking,
+    FirstOrder,
+    KLPenalty,
+    NaturalDirection,
+    NaturalPolicyGradient,
+    TrustRegion,
+    VanillaPolicyGradient,
+)
+
+PARTS = [AdaptiveRadius, Backtracking, FirstOrder, NaturalDirection]
+OUT_OF_RANGE = {
+    TrustRegion: {
+        "max_kl": [0.0, -0.01, math.nan, math.inf],
+        "final_max_kl": [0.0, math.inf],
+        "constraint": ["median"],
+    },
+    NaturalPolicyGradient: {
+        "natural_learning_rate": [0.0, -0.1, math.nan, math.inf],
+        "natural_max_kl": [0.0, math.inf],
+    },
+    VanillaPolicyGradient: {"vanilla_optimizer": ["rmsprop"], "vanilla_learning_rate": [0.0, math.nan, math.inf]},
+    KLPenalty: {
+        "penalty": ["none"],
+        "penalty_coefficient": [0.0, math.nan, math.inf],
+        "target_kl": [0.0, math.inf],
+        "penalty_solver": ["lbfgs"],
+    },
+    AdaptiveRadius: {
+        "min_radius": [0.0, math.inf],
+        "max_radius": [0.0, math.inf],
+        "shrink_below": [-0.1, 1.0],
+        "expand_above": [0.25, 1.0],
+        "shrink_factor": [0.0, 1.0],
+        "expand_factor": [1.0, math.inf],
+    },
+    Backtracking: {"backtrack_ratio": [0.0, 1.0], "max_backtracks": [-1, 1001]},
+    FirstOrder: {
+        "penalty_epochs": [0, 10_001],
+        "penalty_minibatch_size": [0],
+        "penalty_learning_rate": [0.0, math.inf],
+    },
+    NaturalDirection: {
+        "cg_iterations": [0, 10_001],
+        "cg_damping": [-1e-9, math.nan, math.inf],
+        "cg_tolerance": [-1e-9, math.inf],
+        "curvature_fraction": [0.0, 1.01, math.nan],
+        "fisher_vector_product": ["hessian"],
+    },
+}
+OTHER = [
+    TrustRegion(
+        0.03,
+        constraint="max",
+        radius=AdaptiveRadius(1e-4, 0.5, 0.1, 0.9, 0.5, 3.0),
+        direction=NaturalDirection(7, 0.02, 1e-4, 0.25, "double-backprop"),
+        search=Backtracking(0.6, 4),
+    ),
+    TrustRegion(final_max_kl=0.001),
+    NaturalPolicyGradient(0.3, 0.02, NaturalDirection(3)),
+    VanillaPolicyGradient("sgd", 0.5),
+    KLPenalty("theory", 2.0, 0.03, "first-order", FirstOrder(3, 20, 0.01), NaturalDirection(3), Backtracking(0.5, 2)),
+]
+
+
+def settings_of(cls):
+    return [field for field in dataclasses.fields(cls) if not dataclasses.is_dataclass(field.default)]
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value"),
+    [(cls, name, value) for cls, names in OUT_OF_RANGE.items() for name, values in names.items() for value in values],
+)
+def test_a_setting_out_of_range_is_refused_with_its_name_and_value(cls, name, value):
+    with pytest.raises(ValueError, match=rf"^{name} must be .*, got {value!r}$"):
+        cls(**{name: value})
+
+
+@pytest.mark.parametrize("cls", [*ALGORITHMS.values(), *PARTS])
+def test_every_setting_has_a_range_and_is_documented(cls):
+    """The string below a field is the help of its option."""
+    (definition,) = ast.parse(inspect.getsource(cls)).body
+    documented = set()
+    for node, following in zip(definition.body, definition.body[1:], strict=False):
+        if isinstance(node, ast.AnnAssign) and isinstance(following, ast.Expr):
+            assert following.value.value.endswith(".")
+            documented.add(node.target.id)
+    assert documented == {field.name for field in dataclasses.fields(cls)}
+    assert OUT_OF_RANGE[cls].keys() == {field.name for field in settings_of(cls)} - {"radius"}
+
+
+def test_a_name_means_one_setting():
+    names = Counter(field.name for cls in [*ALGORITHMS.values(), *PARTS] for field in settings_of(cls))
+    assert set(names.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value"),
+    [
+        (NaturalDirection, "cg_damping", 0.0),
+        (NaturalDirection, "cg_tolerance", 0.0),
+        (NaturalDirection, "cg_iterations", 1),
+        (NaturalDirection, "curvature_fraction", 1.0),
+        (Backtracking, "max_backtracks", 0),
+        (AdaptiveRadius, "shrink_below", 0.0),
+    ],
+)
+def test_the_end_of_a_range_belongs_to_it(cls, name, value):
+    assert getattr(cls(**{name: value}), name) == value
+
+
+def test_an_adaptive_radius_starts_between_its_limits():
+    TrustRegion(0.01, radius=AdaptiveRadius(0.01, 0.01))
+    for radius, name in ((AdaptiveRadius(0.02), "min_radius"), (AdaptiveRadius(max_radius=0.009), "max_radius")):
+        with pytest.raises(ValueError, match=f"^{name} must be at .* max_kl"):
+            TrustRegion(0.01, radius=radius)
+
+
+def test_an_adaptive_radius_follows_no_schedule():
+    with pytest.raises(ValueError, match=r"^final_max_kl must be None if the radius adapts, got 0.001"):
+        TrustRegion(radius=AdaptiveRadius(), final_max_kl=0.001)
+
+
+@pytest.mark.parametrize("optimizer", [*(cls() for cls in ALGORITHMS.values()), *OTHER], ids=repr)
+def test_an_optimizer_is_a_value_that_its_config_describes(optimizer):
+    cls = type(optimizer)
+    config = json.loads(json.dumps(optimizer.get_config()))
+    assert cls.from_config(config) == optimizer
+    assert hash(cls.from_config(config)) == hash(optimizer)
+    assert dataclasses.replace(optimizer) == optimizer
+    assert cls.from_config({}) == cls()
+    keras.saving.register_keras_serializable(package="tf_trpo")(cls)
+    saved = json.loads(json.dumps(keras.saving.serialize_keras_object(optimizer)))
+    assert keras.saving.deserialize_keras_object(saved) == optimizer
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(optimizer, dataclasses.fields(cls)[0].name, 1)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"max_kl": -1.0}, "max_kl must be positive and finite, got -1.0"),
+        ({"max_kl": "0.1"}, r"Expected `float`, got `str` - at `\$.max_kl`"),
+        ({"constraint": "median"}, r"\$.constraint"),
+        ({"search": {"max_backtracks": 1.5}}, r"Expected `int`, got `float` - at `\$.search.max_backtracks`"),
+        ({"search": {"backtrack_ratio": 2.0}}, r"backtrack_ratio must be in \(0, 1\), got 2.0 - at `\$.search`"),
+        ({"learning_rate": 0.1}, r"has no settings \['learning_rate'\]"),
+        ({"search": {"cg_iterations": 3}}, r"has no settings \['search.cg_iterations'\]"),
+        ({"radius": "adaptive"}, r"\$.radius"),
+    ],
+)
+def test_a_config_that_is_none_is_refused_with_its_place(config, message):
+    with pytest.raises(ValueError, match=f"^TrustRegion.*{message}"):
+        TrustRegion.from_config(config)
+
+
+def test_the_algorithms_are_those_that_are_exported():
+    exported = {getattr(optimizers, name) for name in optimizers.__all__ if name != "ALGORITHMS"}
+    algorithms = {cls for cls in exported if isinstance(cls, type) and issubclass(cls, optimizers.PolicyOptimizer)}
+    assert set(ALGORITHMS.values()) == algorithms - {optimizers.PolicyOptimizer}
+
+
+def test_settings_are_made_without_tensorflow():
+    code = """
+import sys
+import tf_trpo.optimizers as optimizers
+[algorithm.from_config(algorithm().get_config()) for algorithm in optimizers.ALGORITHMS.values()]
+assert not {"tensorflow", "tensorflow_probability", "keras", "gymnasium"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
