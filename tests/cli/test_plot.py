@@ -15,11 +15,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 from scipy import stats
+from tf_trpo.cli.hyperparameters import hyperparameters
+from tf_trpo.cli.settings import TrainSettings
 
 from tf_trpo.cli import main
-from tf_trpo.cli.hyperparameters import hyperparameters
 from tf_trpo.cli.run_groups import group_runs
-from tf_trpo.cli.settings import TrainSettings
 from tf_trpo.figures import run_curves
 from tf_trpo.figures.run_panels import PANELS, STEPS
 

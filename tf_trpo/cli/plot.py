@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.run_groups import RunGroup, group_runs
+from tf_trpo.experiment import RunFolder
 
 if TYPE_CHECKING:
     from tf_trpo.figures.histories import Column, Curve
@@ -31,13 +28,13 @@ X_AXES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class PlotSettings:
+class PlotOptions:
     """Draw learning curves of runs: a line for each group of runs that differ in their seed only.
 
     The band is the 95% bootstrap interval over the runs of a group. --report is about one run instead.
     """
 
-    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    run_dirs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, as train writes them."""
     metric: str = "rollout/ep_rew_mean"
     """Column of history.csv."""
@@ -54,88 +51,70 @@ class PlotSettings:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse options, draw or report, print the file."""
-    with one_line_errors():
-        settings: PlotSettings = parse(PlotSettings, argv, "plot")
-        print(_curves(settings) if settings.report is None else _report(settings, settings.report))
+    """Read options, draw or report, print the file."""
+    options = parse(PlotOptions, argv, "plot")
+    print(_curves(options) if options.report is None else _report(options, options.report))
 
 
-def _curves(settings: PlotSettings) -> Path:
-    if settings.output.suffix not in (".png", ".svg"):
-        raise UsageError(f"{settings.output} must end in .png or .svg")
-    _check_installed("matplotlib")
+def _curves(options: PlotOptions) -> Path:
+    if options.output.suffix not in (".png", ".svg"):
+        raise ValueError(f"{options.output} must end in .png or .svg")
     from tf_trpo.figures.style import styled, write
 
     with styled():
-        figure = _groups(settings)
-        with _writing(settings.output):
-            write(figure, settings.output)
-    return settings.output
+        figure = _groups(options)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        write(figure, options.output)
+    return options.output
 
 
-def _statistic(settings: PlotSettings) -> tuple[Callable[[Column], Interval], str]:
+def _statistic(options: PlotOptions) -> tuple[Callable[[Column], Interval], str]:
     from tf_trpo.figures.statistics import interquartile_mean, mean
 
-    return {"iqm": (interquartile_mean, "interquartile mean"), "mean": (mean, "mean")}[settings.statistic]
+    return {"iqm": (interquartile_mean, "interquartile mean"), "mean": (mean, "mean")}[options.statistic]
 
 
-def _groups(settings: PlotSettings) -> Any:
-    if not settings.run_dirs:
-        raise UsageError("plot needs the folder of a run, or of several")
-    groups = group_runs(settings.run_dirs, settings.group_by)
+def _groups(options: PlotOptions) -> Any:
+    if not options.run_dirs:
+        raise ValueError("plot needs the folder of a run, or of several")
+    groups = group_runs(options.run_dirs, options.group_by)
     from tf_trpo.figures.run_curves import Curves, draw
 
     several = any(len(group.runs) > 1 for group in groups)
-    y_label = f"{settings.metric}\n({_statistic(settings)[1]}, 95% interval)" if several else settings.metric
-    return draw(Curves([_curve(group, settings) for group in groups], X_AXES[settings.x][1], y_label))
+    y_label = f"{options.metric}\n({_statistic(options)[1]}, 95% interval)" if several else options.metric
+    return draw(Curves([_curve(group, options) for group in groups], X_AXES[options.x][1], y_label))
 
 
-def _curve(group: RunGroup, settings: PlotSettings) -> GroupCurve:
+def _curve(group: RunGroup, options: PlotOptions) -> GroupCurve:
     from tf_trpo.figures.histories import on_common_steps
     from tf_trpo.figures.run_curves import GroupCurve
 
-    curves = [_curve_of(run, settings) for run in group.runs]
+    curves = [_curve_of(run, options) for run in group.runs]
     try:
-        x, values = on_common_steps(curves, POINTS, axis=settings.x)
+        x, values = on_common_steps(curves, POINTS, axis=options.x)
     except ValueError as error:
-        hint = "" if settings.x == "steps" else "; --x steps compares runs of any speed"
-        raise UsageError(f"{group.label}: {error}{hint}") from None
-    return GroupCurve(group.label, len(group.runs), x, _statistic(settings)[0](values))
+        hint = "" if options.x == "steps" else "; --x steps compares runs of any speed"
+        raise ValueError(f"{group.label}: {error}{hint}") from None
+    return GroupCurve(group.label, len(group.runs), x, _statistic(options)[0](values))
 
 
-def _curve_of(run: RunFolder, settings: PlotSettings) -> Curve:
-    from tf_trpo.figures.histories import known
+def _curve_of(run: RunFolder, options: PlotOptions) -> Curve:
+    from tf_trpo.figures.histories import known, read_history
 
-    column = X_AXES[settings.x][0]
-    history = run.read_history([column, settings.metric])
-    x, y = known(history[column], history[settings.metric])
+    column = X_AXES[options.x][0]
+    history = read_history(run.history, [column, options.metric])
+    x, y = known(history[column], history[options.metric])
     if not len(x):
-        raise UsageError(f"{run.history} has no value of {settings.metric} yet")
+        raise ValueError(f"{run.history} has no value of {options.metric} yet")
     return x, y
 
 
-def _report(settings: PlotSettings, path: Path) -> Path:
-    if len(settings.run_dirs) != 1:
-        raise UsageError(f"a report is of one run, not of {len(settings.run_dirs)}")
-    _check_installed("matplotlib", "jinja2")
+def _report(options: PlotOptions, path: Path) -> Path:
+    if len(options.run_dirs) != 1:
+        raise ValueError(f"a report is of one run, not of {len(options.run_dirs)}")
     from tf_trpo.cli.report import report
 
-    text = report(RunFolder(settings.run_dirs[0]))
-    with _writing(path):
-        path.write_text(text, encoding="utf-8")
+    text = report(RunFolder(options.run_dirs[0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
     return path
-
-
-def _check_installed(*packages: str) -> None:
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"drawing needs {' and '.join(missing)}: pip install 'tf_trpo[figures]'")
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None

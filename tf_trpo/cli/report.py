@@ -11,9 +11,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.run_folder import RunFolder
-from tf_trpo.figures.histories import Column
+from tf_trpo.experiment import RunFolder
+from tf_trpo.figures.histories import Column, read_history
 from tf_trpo.figures.run_panels import STEPS, draw_panels
 
 TABLE = {
@@ -31,13 +30,13 @@ ROWS = 12
 
 
 def report(run: RunFolder) -> str:
-    """The report as HTML; all that comes from files is escaped.
+    """Write the report as HTML; all that comes from files is escaped.
 
     Raises:
-      UsageError: the folder holds no run, or its files are not whole.
+      ValueError: the folder holds no run, or its files are not whole.
     """
     config = run.read_config()
-    history = run.read_history([STEPS])
+    history = read_history(run.history, [STEPS])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((resources.files("tf_trpo.cli") / "report.html").read_text(encoding="utf-8"))
     return template.render(
@@ -74,7 +73,7 @@ def _evaluation(run: RunFolder) -> dict[str, str]:
     try:
         text = f"{result['mean_return']:.2f} ± {result['std_return']:.2f} over {result['episodes']:.0f} episodes"
     except KeyError as error:
-        raise UsageError(f"{run.evaluation} cannot be read: it has no {error}") from None
+        raise ValueError(f"{run.evaluation} cannot be read: it has no {error}") from None
     return {"return after training": text}
 
 

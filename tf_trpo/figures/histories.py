@@ -16,20 +16,22 @@ Curve = tuple[Column, Column]
 _LARGEST = 1e300
 
 
-def read_history(path: Path) -> dict[str, Column]:
+def read_history(path: Path, columns: Sequence[str] = ()) -> dict[str, Column]:
     """Read the columns of a history.csv.
 
     A last line without its end is ignored: it is still being written, or its writer was killed.
 
     Args:
       path: the file.
+      columns: those that must be there.
 
     Returns:
       A number for each iteration, [iterations], by the name of the column; NaN in empty cells.
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: the file has no rows, a row of another length than the header, or a cell that is not a number.
+      ValueError: the file has no rows, a row of another length than the header, a cell that is not a number, or lacks a
+        column.
     """
     with open(path, newline="", encoding="utf-8") as file:
         text = file.read()
@@ -40,6 +42,9 @@ def read_history(path: Path) -> dict[str, Column]:
     if len(rows) < 2:
         raise ValueError(f"{path} has no rows yet")
     names = rows[0]
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(missing)}; there are {', '.join(names)}")
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(names):
             raise ValueError(f"{path} is not whole: line {number} has {len(row)} fields, not {len(names)}")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tf_trpo.cli.preset_files import as_options
-from tf_trpo.cli.presets import NO_PRESET
-from tf_trpo.cli.run_folder import RunFolder, write_whole
-from tf_trpo.cli.settings import TrainSettings
+from tf_trpo.experiment.experiment import Experiment
+from tf_trpo.experiment.run_folder import RunFolder
+from tf_trpo.files import write_whole
 
 CARD_FILE = "README.md"
 ACTIONS = {"deterministic": "most likely", "stochastic": "sampled"}
 """Which actions an evaluation takes."""
-_NOT_OF_THE_RESULT = {"run_dir", "export", "quiet"}
+_NOT_OF_THE_RESULT = {"export", "quiet"}
 
 
 def write_model_card(
@@ -34,31 +32,33 @@ def write_model_card(
     Raises:
       OSError: the card cannot be written.
     """
-    write_whole(version.parent / CARD_FILE, _card(version, run.read_config(), steps, evaluations, seeds))
+    write_whole(version.parent / CARD_FILE, _card(version, run, steps, evaluations, seeds))
 
 
-def training_command(settings: dict[str, Any]) -> str:
-    """The command that repeats a run: every setting that differs from its default.
+def training_command(experiment: Experiment) -> str:
+    """Write the command that repeats a run: every setting that differs from its default.
 
-    No preset, though one may have set them: its figures may be others one day.
+    The command names no preset: what a preset sets may be something else one day.
     """
-    defaults = json.loads(json.dumps(TrainSettings().flat()))
+    settings = experiment.flat()
+    choices = {"algorithm": "trpo", "radius": "fixed"}
+    defaults = Experiment().replace(**{name: settings[name] for name in choices if name in settings}).flat() | choices
     chosen = {
         name: value
         for name, value in settings.items()
-        if name not in _NOT_OF_THE_RESULT and (name == "env" or value != defaults.get(name))
+        if name not in _NOT_OF_THE_RESULT and (name == "env" or value != defaults[name])
     }
-    return shlex.join(["python", "scripts/train.py", "--preset", NO_PRESET, *as_options(chosen, "config.json")])
+    return shlex.join(["python", "scripts/train.py", "--preset", "none", *_as_arguments(chosen)])
 
 
 def _card(
     version: Path,
-    config: dict[str, Any],
+    run: RunFolder,
     steps: int,
     evaluations: Mapping[str, Mapping[str, float] | None],
     seeds: str,
 ) -> str:
-    settings = config["settings"]
+    experiment, config = Experiment.from_run(run.path), run.read_config()
     returns = "\n".join(
         f"| {actions} | {found['mean_return']:.1f} ± {found['std_return']:.1f} | {found['mean_length']:.1f} "
         f"| {found['episodes']:.0f} |"
@@ -67,12 +67,12 @@ def _card(
     )
     among_seeds = f"\n{seeds}" if seeds else ""
     versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
-    trained = f"trained for {steps:,} environment steps with seed {settings['seed']}"
+    trained = f"trained for {steps:,} environment steps with seed {experiment.run.seed}"
     return f"""# {version.parent.name}
 
-Version {version.name}: a policy for {settings["env"]}, {trained}.
+Version {version.name}: a policy for {experiment.env}, {trained}.
 
-    {training_command(settings)}
+    {training_command(experiment)}
 
 | actions | return, mean ± standard deviation over episodes | length | episodes |
 |---|---|---|---|
@@ -84,3 +84,15 @@ Version {version.name}: a policy for {settings["env"]}, {trained}.
 
 Endpoints, servers and limits: docs/serving.md.
 """
+
+
+def _as_arguments(settings: Mapping[str, Any]) -> list[str]:
+    """Write settings as the options that give them."""
+    arguments: list[str] = []
+    for name, value in settings.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            arguments.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            arguments += [f"--{option}", *map(str, value if isinstance(value, list | tuple) else [value])]
+    return arguments
