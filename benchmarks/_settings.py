@@ -14,6 +14,7 @@ from tf_trpo.cli.model_card import write_model_card
 from tf_trpo.cli.preset_files import as_options
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import RunFolder
+
 from tf_trpo.cli.train import main as train
 
 

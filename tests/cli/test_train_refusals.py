@@ -62,6 +62,8 @@ OUT_OF_RANGE = {
     "penalty_minibatch_size": ["0", "-1"],
     "penalty_learning_rate": ["0", "-1", "nan", "inf"],
 }
+
+
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

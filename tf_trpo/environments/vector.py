@@ -113,7 +113,9 @@ def replay_episodes(
       The observations [B, ...] after the last actions. An environment whose episode ended with the last action begins
       the next episode at its next step.
     """
-    observations, _ = environments.reset(seed=list(seeds), options={REPLAY: list(episodes)})
+    # Every vector environment of Gymnasium takes a list of seeds, whatever its type says.
+    seeds_of_all: Any = list(seeds)
+    observations, _ = environments.reset(seed=seeds_of_all, options={REPLAY: list(episodes)})
     return np.asarray(observations)
 
 
@@ -159,10 +161,10 @@ def _make_gymnasium(
     in_processes = functools.partial(GuardedAsyncVectorEnv, timeout=timeout)
     makers: dict[str, Callable[..., VectorEnv]] = {"sync": BareSyncVectorEnv, "async": in_processes}
     make = makers[_checked_backend(backend)]
-    makers = [functools.partial(_make_seeded, environment, index) for index in range(num_envs)]
+    seeded = [functools.partial(_make_seeded, environment, index) for index in range(num_envs)]
     # The collector copies each observation into the rollout, so the vector need not.
     try:
-        return make(makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return make(seeded, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
     except (ValueError, ImportError, gym.error.Error, EnvironmentFailedError):
         raise
     except (Exception, SystemExit) as error:

@@ -100,6 +100,10 @@ class LocalSource:
         self._seeds = environment_seeds(seed, stream, self.num_envs)
         self._episodes = np.zeros(self.num_envs, np.int64)
         """Numbers of the present episodes."""
+        self._actions: list[list[np.ndarray]]
+        """For each environment the actions of its present episode, in parts."""
+        self.observations: np.ndarray
+        self.just_ended: np.ndarray
         self._begin()
 
     def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
@@ -209,13 +213,13 @@ class LocalSource:
             observations = _guarded(lambda: replay_episodes(self._environments, self._seeds, begun))
         else:
             # One seed for all the episodes that follow: another one at every restart, or episodes would come again.
-            seeds = environment_seeds(self._seed, self._stream, self.num_envs, position=int(self._episodes.sum()))
+            position = int(self._episodes.sum())
+            seeds: Any = environment_seeds(self._seed, self._stream, self.num_envs, position=position)
             observations = _guarded(lambda: self._environments.reset(seed=seeds)[0])
         self.observations = _as_float32(observations)
         self.just_ended = np.zeros(self.num_envs, bool)
         self._failed = False
-        self._actions: list[list[np.ndarray]] = [[] for _ in range(self.num_envs)]
-        """For each environment the actions of its present episode, in parts."""
+        self._actions = [[] for _ in range(self.num_envs)]
 
     def _remember(self, rollout: Rollout, given: np.ndarray) -> None:
         """Keep the actions [T, B, ...] of the present episodes; an episode that ended in the last row is still kept."""
