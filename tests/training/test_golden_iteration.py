@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tf_trpo.models import CategoricalPolicy, GaussianPolicy, RunningReturnScale, ValueFunction, mlp
-from tf_trpo.optimizers import TrustRegion
+from tf_trpo.optimizers import NaturalDirection, TrustRegion
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training import UpdateSettings
 from tf_trpo.training.learner import Learner
@@ -71,7 +71,7 @@ def three_updates(kind, jit_compile=False, **settings):
     settings = UpdateSettings(value_epochs=5, value_minibatch_size=T * B, **settings)
     # Well conditioned and with a count of its own: processors round differently, and with little damping 1e-7 in the
     # observations is 1e-3 in a step, or an iteration of conjugate gradient more.
-    optimizers = TrustRegion(cg_damping=1.0, cg_iterations=6, cg_tolerance=0.0), optimizer
+    optimizers = TrustRegion(direction=NaturalDirection(6, cg_damping=1.0, cg_tolerance=0.0)), optimizer
     learner = Learner(policy, value_function, RunningReturnScale(), *optimizers, settings, jit_compile=jit_compile)
     carry = tf.zeros([B])
     for iteration in range(3):
