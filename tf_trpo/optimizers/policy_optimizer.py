@@ -16,8 +16,6 @@ from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.outcome import Outcome
 
 if TYPE_CHECKING:
-    import keras
-
     from tf_trpo.models import Policy
 
 
@@ -49,8 +47,8 @@ class State:
       optimizer: a Keras optimizer that is built on the policy's trainable variables; None if there is none.
     """
 
-    adapted: tf.Variable | None = None
-    optimizer: keras.optimizers.Optimizer | None = None
+    adapted: Any = None
+    optimizer: Any = None
 
     @property
     def variables(self) -> list[Any]:
