@@ -262,7 +262,7 @@ def at_weights(change):
     """A change of one dataset: change(group, name) after it is deleted."""
 
     def weights(file):
-        group = file["layers/gaussian_policy/layers/dense/vars"]
+        group = file["layers/policy/encoder/output_layer/vars"]
         del group["0"]
         change(group, "0")
 
