@@ -276,8 +276,7 @@ def _settings(agent: TRPO, **own: Any) -> dict[str, Any]:
     settings = {**own, **dataclasses.asdict(agent.settings)}
     for part in ("policy", "value_function", "policy_optimizer", "optimizer"):
         configured = getattr(agent, part)
-        config = {"class": type(configured).__name__, **configured.get_config()}
-        settings |= {f"{part}/{name}": value for name, value in config.items() if name not in ("name", "network")}
+        settings |= _named(part, {"class": type(configured).__name__, **configured.get_config()})
     # These change no more than rounding.
     for name in ("chunk_size", "policy_optimizer/fisher_vector_product"):
         settings.pop(name, None)
@@ -287,6 +286,17 @@ def _settings(agent: TRPO, **own: Any) -> dict[str, Any]:
         object_hook=lambda found: {key: found[key] for key in found if key != "name"},
     )
     return plain
+
+
+def _named(part: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a part and of the layers that a model is composed of, by PART/NAME."""
+    settings: dict[str, Any] = {}
+    for name, value in config.items():
+        if name in ("encoder", "action_distribution"):
+            settings |= _named(f"{part}/{name}", {"class": value["class_name"], **value["config"]})
+        elif name not in ("name", "network"):
+            settings[f"{part}/{name}"] = value
+    return settings
 
 
 def _as_json(value: Any) -> Any:
