@@ -157,7 +157,7 @@ OTHERS = {
     "policy": (
         {"models": {"function_preserving": False}},
         {},
-        "of a fit with policy/function_preserving True, not False$",
+        "of a fit with policy/encoder/function_preserving True, not False$",
     ),
     "environments": ({}, {"num_envs": 3}, "discounted_returns of the checkpoint"),
     "environment": ({"environment": "Acrobot-v1"}, {}, "its variables differ in policy/0"),
