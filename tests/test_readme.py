@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.resume import split_resume
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import json
 import random
 import shutil
 import signal

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+
 from tf_trpo import Experiment
 from tf_trpo.optimizers import ALGORITHMS
 
