@@ -157,7 +157,7 @@ class Trainer:
             "iterations": self.iterations,
             "first_iteration": self._first_iteration,
             "faults": self._faults.total,
-            "discounted_returns": np.array(self._discounted_returns),
+            "discounted_returns": np.array(self._discounted_returns.numpy()),
             "learner": self._learner.state(),
             "source": self._source.state(),
             "report": self._report.state(),
