@@ -90,7 +90,7 @@ def make_agent_fixture():
 
 def variables_of(agent):
     """All that an agent remembers, as arrays."""
-    parts = {**agent.learner.state(), "counters": [np.array(agent.env_steps), np.array(agent.iterations)]}
+    parts = {**agent.learner.state(), "counters": [agent.env_steps.numpy(), agent.iterations.numpy()]}
     return [np.array(array) for arrays in parts.values() for array in arrays]
 
 
