@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import tf_trpo
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.training import UpdateSettings
 
 
 class Scripted(gym.Env):
@@ -66,16 +68,36 @@ def scripted():
     return Factory(Scripted)
 
 
-def make_agent(environment, *, jit_compile=False, seed=0, **settings):
-    agent = tf_trpo.TRPO.for_env(environment, hidden_sizes=(8,), value_hidden_sizes=(8,), seed=seed)
-    agent.compile(**{"value_epochs": 2, "value_minibatch_size": 32, "jit_compile": jit_compile} | settings)
+def make_agent(
+    environment, policy_optimizer=None, value_optimizer=None, *, jit_compile=False, seed=0, policy=None, **update
+):
+    agent = tf_trpo.TRPO.for_env(
+        environment,
+        policy=PolicySettings(hidden_sizes=(8,), **policy or {}),
+        value=ValueSettings(value_hidden_sizes=(8,)),
+        seed=seed,
+    )
+    update = UpdateSettings(**{"value_epochs": 2, "value_minibatch_size": 32} | update)
+    agent.compile(policy_optimizer, value_optimizer, update=update, jit_compile=jit_compile)
     return agent
 
 
 @pytest.fixture(scope="session", name="make_agent")
 def make_agent_fixture():
-    """make_agent(environment, **settings of compile): small networks, without XLA."""
+    """make_agent(environment, optimizers, policy={...}, **update settings): small networks, without XLA."""
     return make_agent
+
+
+def variables_of(agent):
+    """All that an agent remembers, as arrays."""
+    parts = {**agent.learner.state(), "counters": [agent.env_steps.numpy(), agent.iterations.numpy()]}
+    return [np.array(array) for arrays in parts.values() for array in arrays]
+
+
+@pytest.fixture(scope="session", name="variables_of")
+def variables_of_fixture():
+    """variables_of(agent): all that it remembers, as arrays."""
+    return variables_of
 
 
 class WeightsAfterEachIteration(keras.callbacks.Callback):

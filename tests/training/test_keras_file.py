@@ -29,11 +29,9 @@ sys.addaudithook(watch)  # stays for good; it looks on only during `watched`
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def saved(make_agent, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "agent.keras"
-    agent = tf_trpo.TRPO.for_env("Pendulum-v1", hidden_sizes=[4], value_hidden_sizes=[4], seed=0)
-    agent.compile(jit_compile=False)
-    agent.save(path)
+    make_agent("Pendulum-v1").save(path)
     tf_trpo.load(path)  # what Keras imports when it loads for the first time is there now
     return path
 

@@ -134,7 +134,12 @@ class LocalSource:
         """
         if not can_reset_some(self._environments):
             raise ValueError("these environments can only be reset together")
-        observations = _as_float32(_guarded(lambda: reset_some(self._environments, chosen)))
+        try:
+            observations = _as_float32(_guarded(lambda: reset_some(self._environments, chosen)))
+        except EnvironmentFailedError:
+            # The same reset would fail after every replay.
+            self._failed = True
+            raise
         self.observations[chosen] = observations[chosen]
         self.just_ended[chosen] = False
         self._episodes[chosen] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from typing import Any
@@ -66,7 +67,7 @@ class Report:
         episodes, returns, lengths = state["episodes"], state["returns"], state["lengths"]
         fits = returns.shape == lengths.shape == self.tracker.returns.shape and episodes.shape[1:] == (2,)
         possible = np.isfinite(episodes).all() and np.isfinite(returns).all()
-        possible = possible and min(lengths.min(), episodes[:, 1].min(initial=0.0)) >= 0 and state["elapsed"] >= 0
+        possible = possible and min(lengths.min(), episodes[:, 1].min(initial=0.0)) >= 0 <= state["elapsed"] < math.inf
         if not (fits and possible and lengths.dtype == np.int64 and returns.dtype == np.float64):
             raise ValueError("the episodes of the checkpoint are impossible")
         self.episodes.extend(Episode(float(total), int(length)) for total, length in episodes)
