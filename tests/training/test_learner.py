@@ -70,10 +70,6 @@ class Update:
     def batch(self):
         return self.recorder.seen[-1][0]
 
-    @property
-    def count(self):
-        return self.recorder.seen[-1][1]
-
 
 def make_rollout(seed, just_ended=(False,) * B):
     """Random numbers, with endings of both kinds; the row after an ending is no step, and holds garbage."""
@@ -276,13 +272,13 @@ def test_the_policys_statistics_move_only_after_its_step(rollout):
     update = Update()
     seen = rollout.observations[:-1][rollout.valid]
     update(rollout)
-    assert update.count == 0
+    assert update.recorder.seen[-1][1] == 0
     for model in (update.policy, update.value_function):
         np.testing.assert_allclose(model.encoder.normalization.mean, seen.mean(axis=0), rtol=1e-5)
         np.testing.assert_allclose(model.encoder.normalization.variance, seen.var(axis=0), rtol=1e-5)
         assert model.encoder.normalization.count.numpy() == len(seen)
     update(make_rollout(1))
-    assert update.count == len(seen)
+    assert update.recorder.seen[-1][1] == len(seen)
 
 
 @pytest.mark.parametrize("function_preserving", [True, False])
@@ -302,16 +298,3 @@ def test_statistics_move_the_policy_only_if_they_are_let_free_and_that_is_report
         kl = (np.exp(before) * (before - log_probabilities(seen))).sum(axis=1)[seen.valid.ravel()].mean()
         assert metrics["train/normalization_kl"] == pytest.approx(kl, rel=1e-4, abs=1e-8)
         assert kl > 1e-4 if number == 0 or not function_preserving else abs(kl) < 1e-6
-
-
-def test_what_lies_in_rows_that_are_no_steps_changes_nothing(rollout):
-    """But for their observation: that is the true successor of the step before."""
-    results = []
-    for garbage in (0, 2):
-        update = Update()
-        actions = np.where(rollout.valid, rollout.actions, np.int32(garbage))
-        metrics = update(rollout._replace(actions=actions))
-        batch = update.batch
-        results.append((metrics, batch.advantages.numpy()[rollout.valid.ravel()]))
-    assert results[0][0] == results[1][0]
-    np.testing.assert_array_equal(results[0][1], results[1][1])

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from tf_trpo.environments import EnvironmentFailedError, can_reset_some, make_vector_environment, reset_some
+from tf_trpo.environments import EnvironmentFailedError, can_reset_some, make_vector_environment
 from tf_trpo.rollouts import LocalSource
 from tf_trpo.rollouts.actor import Actions
 
@@ -176,14 +176,6 @@ def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(make_a
     assert len(set(rollouts[-1].observations[0, :, 1])) == NUM_ENVS
 
 
-def test_turns_count_from_the_beginning_of_each_fit(make_agent):
-    agent = make_agent(Clock)
-    fit(agent, 3, restart_every=5)
-    rollouts, _ = fit(agent, 9, restart_every=5)
-    for rollout, rows in zip(rollouts, row_by_row(5), strict=True):
-        np.testing.assert_array_equal(rollout.observations[:-1], rows[..., :2])
-
-
 def test_a_turn_that_fails_says_when(make_agent):
     class Shut(Clock):
         def reset(self, *, seed=None, options=None):
@@ -195,22 +187,6 @@ def test_a_turn_that_fails_says_when(make_agent):
         EnvironmentFailedError, match=r"environment 1 .* the door is shut, when reset of the rollout of"
     ):
         fit(make_agent(Clock), 9, Shut, restart_every=5)
-
-
-def test_a_turn_that_begins_with_another_shape_is_a_fault(make_agent):
-    made = []
-
-    class Grows(Clock):
-        def __init__(self):
-            made.append(self)
-
-        def reset(self, *, seed=None, options=None):
-            observation, info = super().reset(seed=seed, options=options)
-            return (np.zeros(3, np.float32) if self is made[1] and self.episode == 2 else observation), info
-
-    _, history = fit(make_agent(Clock), 9, Grows, restart_every=5)
-    assert history["train/faults"][0] == 0
-    assert history["train/faults"][-1] == 1
 
 
 def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
@@ -234,19 +210,6 @@ def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
     assert not can_reset_some(gym.wrappers.vector.NormalizeObservation(vector))
     with pytest.raises(ValueError, match="restart_every needs environments that can be reset one by one"):
         make_agent(Clock).fit(Together(), 100, restart_every=3, verbose=0)
-
-
-def test_one_that_cannot_be_reset_is_named():
-    class Once(Clock):
-        def reset(self, *, seed=None, options=None):
-            if self.episode == 1:
-                raise RuntimeError("the door is shut")
-            return super().reset(seed=seed, options=options)
-
-    environments = make_vector_environment(Once, 2)
-    environments.reset(seed=0)
-    with pytest.raises(RuntimeError, match="environment 1 raised RuntimeError: the door is shut"):
-        reset_some(environments, np.array([False, True]))
 
 
 def test_a_number_out_of_range_is_refused(make_agent):
