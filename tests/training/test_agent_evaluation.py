@@ -78,22 +78,6 @@ def test_evaluation_repeats_itself(cartpole, stochastic):
     assert results[0]["std_return"] > 0
 
 
-def test_another_seed_gives_other_episodes(cartpole):
-    results = [cartpole.evaluate("CartPole-v1", 10, stochastic=True, seed=seed) for seed in (0, 1)]
-    assert results[0] != results[1]
-
-
-def test_mode_and_sample_are_different_ways_to_act(cartpole):
-    mode, sampled = (cartpole.evaluate("CartPole-v1", 10, stochastic=stochastic) for stochastic in (False, True))
-    assert mode != sampled
-
-
-def test_evaluation_changes_nothing_in_the_agent(cartpole, assert_same_weights):
-    before = cartpole.get_weights()
-    cartpole.evaluate("CartPole-v1", 2)
-    assert_same_weights(cartpole.get_weights(), before)
-
-
 def test_evaluation_acts_by_the_present_weights(cartpole):
     before = cartpole.get_weights()
     try:

@@ -165,21 +165,6 @@ def test_the_seed_of_the_agent_is_that_of_its_initial_weights(make_agent):
     assert start.value_function(observations) != other.value_function(observations)
 
 
-def test_another_seed_of_fit_gives_another_run(make_agent, discrete):
-    _, history = discrete
-    other = fit(make_agent("CartPole-v1"), 1, seed=1)
-    assert other["train/value_loss"][0] != history["train/value_loss"][0]
-    assert other["train/policy_objective"][0] != history["train/policy_objective"][0]
-
-
-def test_fitting_again_goes_on(discrete):
-    agent, _ = discrete
-    iterations, steps = int(agent.iterations.numpy()), int(agent.env_steps.numpy())
-    more = fit(agent, 1)
-    assert more["time/iterations"] == [iterations + 1]
-    assert more["time/total_timesteps"][0] > steps
-
-
 def test_no_two_iterations_or_runs_share_their_random_numbers(discrete, monkeypatch):
     agent, _ = discrete
     draw, update, seen = agent.policy.action_distribution.noise, agent.learner.update, []
@@ -229,15 +214,6 @@ def test_fit_acts_by_weights_that_a_callback_sets(make_agent, assert_same_weight
 def test_settings_of_fit_out_of_range_are_refused(discrete, arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))}.* must be at least 1"):
         discrete[0].fit("CartPole-v1", **{"total_steps": 10, "verbose": 0} | arguments)
-
-
-def test_a_rollout_of_one_row_is_enough(make_agent, scripted):
-    agent = make_agent(scripted)
-    history = agent.fit(scripted, 12, num_envs=1, num_steps=1, verbose=0).history
-    assert agent.env_steps.numpy() == 12
-    assert len(history["time/iterations"]) > 12
-    for value in agent.get_weights():
-        assert np.all(np.isfinite(value))
 
 
 @pytest.fixture(scope="module")

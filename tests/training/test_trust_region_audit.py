@@ -1,7 +1,5 @@
 """Every accepted step of long MuJoCo runs, recomputed outside the compiled update in float64, is within max_kl."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
@@ -127,16 +125,4 @@ def test_the_policies_that_act_one_after_the_other_are_within_the_limit_too():
 def test_the_accepted_steps_of_thousands_are_within_the_limit(environment):
     audit = audited(environment, 2000)
     check(audit)
-    kls, reported = np.array(audit.kls), np.array(audit.reported)
-    figures = {
-        "environment": environment,
-        "accepted": len(kls),
-        "refused": audit.refused,
-        "max_kl": MAX_KL,
-        "largest": kls.max(),
-        "above": int((kls > MAX_KL).sum()),
-        "largest_excess": max(0.0, float((kls / MAX_KL - 1).max())),
-        "largest_difference": float(np.abs(kls / reported - 1).max()),
-    }
-    print(json.dumps(figures))
-    assert len(kls) > 1500
+    assert len(audit.kls) > 1500

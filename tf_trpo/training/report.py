@@ -35,18 +35,19 @@ class Report:
         self.first_steps = steps
         self._start = time.perf_counter()
         self._before = 0.0
+        self._skipped = 0
 
-    def begin(self) -> None:
-        """Start the clock of this process."""
+    def begin(self, *, skipped: int) -> None:
+        """Start the clock of this process; `skipped` environment steps of the fit were taken before, by no clock."""
         self._start = time.perf_counter()
+        self._skipped = skipped
 
     def logs(self, rollout: Rollout, *, steps: int, iterations: int) -> Logs:
         """Take in a rollout; name the figures of episodes and time after so many steps and iterations of the agent."""
         for finished in self.tracker.finished(rollout):
             self.episodes.extend(finished)
-        steps_of_fit, elapsed = steps - self.first_steps, self._elapsed
-        clock = time_logs(steps=steps, iterations=iterations, elapsed=elapsed, steps_of_fit=steps_of_fit)
-        return {**episode_logs(self.episodes), **clock}
+        clock = {"elapsed": self._elapsed, "steps_of_fit": steps - self.first_steps - self._skipped}
+        return {**episode_logs(self.episodes), **time_logs(steps=steps, iterations=iterations, **clock)}
 
     def state(self) -> dict[str, Any]:
         """Give all that `restore` needs, as numbers and arrays."""
