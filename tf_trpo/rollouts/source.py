@@ -130,7 +130,11 @@ class LocalSource:
         """
         if not can_reset_some(self._environments):
             raise ValueError("these environments can only be reset together")
-        observations = _as_float32(_guarded(lambda: reset_some(self._environments, chosen)))
+        try:
+            observations = _as_float32(_guarded(lambda: reset_some(self._environments, chosen)))
+        except EnvironmentFailedError:
+            self._failed = True
+            raise
         self.observations[chosen] = observations[chosen]
         self.just_ended[chosen] = False
         self._episodes[chosen] += 1
@@ -204,18 +208,24 @@ class LocalSource:
 
     def _begin(self) -> None:
         """Begin the episodes of the present numbers."""
-        if can_replay(self._environments):
-            begun = [(number, ()) for number in self._episodes.tolist()]
-            observations = _guarded(lambda: replay_episodes(self._environments, self._seeds, begun))
-        else:
-            # One seed for all the episodes that follow: another one at every restart, or episodes would come again.
-            seeds = environment_seeds(self._seed, self._stream, self.num_envs, position=int(self._episodes.sum()))
-            observations = _guarded(lambda: self._environments.reset(seed=seeds)[0])
-        self.observations = _as_float32(observations)
+        self._failed = True
+        try:
+            self.observations = _as_float32(_guarded(self._begun))
+        except InvalidStepError as error:
+            # There is nothing to restart from: this was the restart.
+            raise EnvironmentFailedError(f"{error}, when reset") from error
         self.just_ended = np.zeros(self.num_envs, bool)
         self._failed = False
         self._actions: list[list[np.ndarray]] = [[] for _ in range(self.num_envs)]
         """For each environment the actions of its present episode, in parts."""
+
+    def _begun(self) -> np.ndarray:
+        if can_replay(self._environments):
+            begun = [(number, ()) for number in self._episodes.tolist()]
+            return replay_episodes(self._environments, self._seeds, begun)
+        # One seed for all the episodes that follow: another one at every restart, or episodes would come again.
+        seeds = environment_seeds(self._seed, self._stream, self.num_envs, position=int(self._episodes.sum()))
+        return self._environments.reset(seed=seeds)[0]
 
     def _remember(self, rollout: Rollout, given: np.ndarray) -> None:
         """Keep the actions [T, B, ...] of the present episodes; an episode that ended in the last row is still kept."""
