@@ -23,6 +23,10 @@ class SeededEpisodes(gym.Wrapper):
     Args:
       env: the environment, with all its wrappers.
       index: position in the vector environment.
+
+    Attributes:
+      replay_ended: whether the last action of the last reset's replay ended the episode; None if the episode ended, or
+        the environment raised, before that: the environment is not deterministic.
     """
 
     def __init__(self, env: gym.Env, index: int) -> None:
@@ -30,7 +34,7 @@ class SeededEpisodes(gym.Wrapper):
         self._index = index
         self._seed: int | None = None
         self._episode = -1
-        self._replay_ended = False
+        self.replay_ended: bool | None = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin the next episode, episode 0 if a seed is given, or play an episode again."""
@@ -41,16 +45,24 @@ class SeededEpisodes(gym.Wrapper):
         if seed is not None:
             self._seed, self._episode = seed, -1
         self._episode = self._episode + 1 if replay is None else replay[0]
-        self._replay_ended = False
+        self.replay_ended = False
         observation, info = self.env.reset(seed=self._episode_seed(), options=options)
         for action in () if replay is None else replay[1]:
-            observation, _, terminated, truncated, info = self.env.step(action)
-            self._replay_ended = bool(terminated or truncated)
+            try:
+                # Raised, an exception would end a process of its own, in which another episode could begin.
+                step = None if self.replay_ended else self.env.step(action)
+            except (Exception, SystemExit):
+                step = None
+            if step is None:
+                self.replay_ended = None
+                break
+            observation, _, terminated, truncated, info = step
+            self.replay_ended = bool(terminated or truncated)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment; after a replayed episode that had ended, begin the next episode."""
-        if self._replay_ended:
+        if self.replay_ended:
             observation, info = self.reset()
             return observation, 0.0, False, False, info
         return self.env.step(action)
