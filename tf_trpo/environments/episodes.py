@@ -23,6 +23,10 @@ class SeededEpisodes(gym.Wrapper):
     Args:
       env: the environment, with all its wrappers.
       index: position in the vector environment.
+
+    Attributes:
+      replay_ended: whether the last action of the last reset's replay ended the episode; None if the episode ended, or
+        the environment raised, before that: the environment is not deterministic.
     """
 
     def __init__(self, env: gym.Env, index: int) -> None:
@@ -30,6 +34,7 @@ class SeededEpisodes(gym.Wrapper):
         self._index = index
         self._seed: int | None = None
         self._episode = -1
+        self.replay_ended: bool | None = False
         # Bound to this object, so that a step costs no more than without the wrapper.
         self.step = env.step  # type: ignore[method-assign]
 
@@ -42,13 +47,21 @@ class SeededEpisodes(gym.Wrapper):
         if seed is not None:
             self._seed, self._episode = seed, -1
         self._episode = self._episode + 1 if replay is None else replay[0]
-        self.step = self.env.step  # type: ignore[method-assign]
+        self.replay_ended = False
         seed = None if self._seed is None else _episode_seed(self._seed, self._episode)
         observation, info = self.env.reset(seed=seed, options=options)
         for action in () if replay is None else replay[1]:
-            observation, _, terminated, truncated, info = self.env.step(action)
-            if terminated or truncated:
-                self.step = self._begin_next  # type: ignore[method-assign]
+            try:
+                # Raised, an exception would end a process of its own, in which another episode could begin.
+                step = None if self.replay_ended else self.env.step(action)
+            except (Exception, SystemExit):
+                step = None
+            if step is None:
+                self.replay_ended = None
+                break
+            observation, _, terminated, truncated, info = step
+            self.replay_ended = bool(terminated or truncated)
+        self.step = self._begin_next if self.replay_ended else self.env.step  # type: ignore[method-assign]
         return observation, info
 
     def _begin_next(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
