@@ -48,7 +48,7 @@ class SeededEpisodes(gym.Wrapper):
             self._seed, self._episode = seed, -1
         self._episode = self._episode + 1 if replay is None else replay[0]
         self.replay_ended = False
-        seed = None if self._seed is None else _episode_seed(self._seed, self._episode)
+        seed = None if self._seed is None else episode_seed(self._seed, self._episode)
         observation, info = self.env.reset(seed=seed, options=options)
         for action in () if replay is None else replay[1]:
             try:
@@ -70,7 +70,7 @@ class SeededEpisodes(gym.Wrapper):
         return observation, 0.0, False, False, info
 
 
-def _episode_seed(seed: int, episode: int) -> int:
+def episode_seed(seed: int, episode: int) -> int:
     """Mix two numbers to a seed in [0, 2^31), twenty times as fast as NumPy's SeedSequence would.
 
     Source:
