@@ -12,6 +12,8 @@ from tensorboard.util import tensor_util
 
 import tf_trpo
 from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, TensorBoard
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.training.settings import UpdateSettings
 
 ITERATIONS = 4
 
@@ -21,8 +23,9 @@ def cartpole():
 
 
 def trained(callbacks):
-    agent = tf_trpo.TRPO.for_env(cartpole, hidden_sizes=[4], value_hidden_sizes=[4], seed=0)
-    agent.compile(jit_compile=False, value_epochs=1)
+    small = {"policy": PolicySettings(hidden_sizes=(4,)), "value": ValueSettings(value_hidden_sizes=(4,))}
+    agent = tf_trpo.TRPO.for_env(cartpole, **small, seed=0)
+    agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
     # 12 rows: no episode is over within the first iteration.
     history = agent.fit(cartpole, ITERATIONS * 12 * 2 - 8, num_envs=2, num_steps=12, callbacks=callbacks, verbose=0)
     return agent, history.history
