@@ -43,7 +43,8 @@ format: $(INSTALLED_DEV)
 	$(BIN)/ruff check --fix .
 
 figures: $(INSTALLED_FIGURES)  ## draw the figures of the lecture into docs/figures
-	$(BIN)/python scripts/figures.py --output-dir docs/figures
+	$(BIN)/python -m examples.lecture_figures
+	$(BIN)/python -m benchmarks learning-curves
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

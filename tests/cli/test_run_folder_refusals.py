@@ -5,17 +5,18 @@ import json
 import pytest
 
 import tf_trpo
+from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.cli.run_folder import RunFolder
-from tf_trpo.cli.settings import TrainSettings
+from tf_trpo.experiment import RunFolder
+from tf_trpo.models import PolicySettings, ValueSettings
 
 
 @pytest.fixture
 def run(tmp_path):
     """A run folder with an agent, as it is after training."""
     folder = RunFolder(tmp_path / "run")
-    folder.create(TrainSettings().flat())
-    tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=[4], value_hidden_sizes=[4]).save(folder.agent)
+    folder.create(Experiment().flat())
+    tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings((4,)), value=ValueSettings((4,))).save(folder.agent)
     return folder
 
 
@@ -66,7 +67,7 @@ def test_an_agent_file_that_is_not_whole(command, run, refused, kept):
 
 
 def test_an_environment_that_is_not_here_any_more(run, refused):
-    run.config.write_text(json.dumps({"settings": {"env": "Gone-v0"}}))
+    run.config.write_text(json.dumps({"settings": Experiment("Gone-v0").flat()}))
     assert "Gone" in refused("evaluate", run.path)
 
 
@@ -79,5 +80,15 @@ def test_an_option_of_evaluate_out_of_range(run, refused, option, value):
 
 def test_an_output_that_is_a_file(run, tmp_path, refused):
     (tmp_path / "file").write_text("mine")
-    assert f"{tmp_path / 'file'} cannot be written" in refused("export", run.path, "--output", tmp_path / "file")
+    assert f"{tmp_path / 'file'}: " in refused("export", run.path, "--output", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["train", "--resume"], ["export", "--output", "model"]])
+def test_a_run_of_another_version_is_one_line(command, run, refused):
+    settings = Experiment().flat()
+    del settings["gamma"]
+    run.config.write_text(json.dumps({"settings": settings | {"std_steps": 10}}))
+    assert f"{run.config} is of another version: it differs in std_steps" in refused(*command, run.path)
+    run.config.write_text(json.dumps({"settings": settings}))
+    assert "it differs in gamma" in refused(*command, run.path)

@@ -19,12 +19,12 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata as metadata_of_hparams
 from tensorboard.util import tensor_util
-
-import tf_trpo
-from tf_trpo.cli import main
 from tf_trpo.cli.presets import parse_settings
 from tf_trpo.cli.run_folder import free_run_dir
 from tf_trpo.cli.settings import TrainSettings
+
+import tf_trpo
+from tf_trpo.cli import main
 from tf_trpo.environments import known_mirror
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

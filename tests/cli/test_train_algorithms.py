@@ -5,11 +5,11 @@ import json
 import keras
 import numpy as np
 import pytest
+from tf_trpo.cli.algorithms import make_policy_optimizer
+from tf_trpo.cli.presets import parse_settings
 
 import tf_trpo
 from tf_trpo.cli import main
-from tf_trpo.cli.algorithms import make_policy_optimizer
-from tf_trpo.cli.presets import parse_settings
 from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
 
 # Nothing here is a default, so that a setting that gets lost on the way is seen.

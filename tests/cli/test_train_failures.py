@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import tf_trpo
+from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.cli.run_folder import RunFolder
-from tf_trpo.cli.settings import TrainSettings
+from tf_trpo.experiment import RunFolder
 
 
 class Fragile(gym.Env):
@@ -47,7 +47,7 @@ def train(folder, mode, monkeypatch, *more):
 
 
 # The state of an environment that failed is not kept; tests/training/test_faults.py looks for the warning.
-@pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
+@pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 @pytest.mark.parametrize(
     ("mode", "message"),
     [
@@ -66,8 +66,8 @@ def test_a_run_that_fails_is_saved_and_goes_on(mode, message, tmp_path, monkeypa
     assert "Traceback" not in output.err
     assert (folder / "agent.keras").is_file()
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
-        "steps-000000000000",
-        "steps-000000000054",
+        "steps-000000000000.ckpt",
+        "steps-000000000054.ckpt",
     ]
     assert (folder / "events.log").exists() == (mode == "nan")
     if mode == "nan":
@@ -90,7 +90,7 @@ def interrupted_while_extended(folder, monkeypatch):
     monkeypatch.setattr(Fragile, "mode", None)
 
 
-@pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
+@pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 def test_an_extended_run_that_was_interrupted_goes_on(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     interrupted_while_extended(folder, monkeypatch)
@@ -100,7 +100,7 @@ def test_an_extended_run_that_was_interrupted_goes_on(tmp_path, monkeypatch):
     assert json.loads((folder / "evaluation.json").read_text())["episodes"] == 2
 
 
-@pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
+@pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 @pytest.mark.parametrize("text", [pytest.param("", marks=pytest.mark.slow), '{"mean_return": 3'])
 def test_half_an_evaluation_does_not_make_a_run_complete(text, tmp_path, monkeypatch):
     folder = tmp_path / "run"
@@ -116,27 +116,28 @@ def test_a_run_that_was_killed_in_the_write_of_its_first_checkpoint_begins_anew(
     train(folder, None, monkeypatch)
     whole = (folder / "history.csv").read_text()
     shutil.rmtree(folder / "checkpoints")
-    (folder / "checkpoints" / ".partial-steps-000000000000").mkdir(parents=True)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / ".partial-0123abcd.ckpt").write_text("half")
     (folder / "history.csv").write_text("")
     (folder / "evaluation.json").unlink()
     main(["train", "--resume", str(folder)])
-    assert "run has no checkpoint and no iteration yet: it begins anew" in capsys.readouterr().err
+    assert "run has no checkpoint and no iteration yet: it begins again" in capsys.readouterr().err
     assert len((folder / "history.csv").read_text().splitlines()) == len(whole.splitlines())
 
 
 def test_a_run_with_iterations_and_without_a_checkpoint_is_not_begun_anew(tmp_path, monkeypatch, refused):
     folder = tmp_path / "run"
     train(folder, None, monkeypatch, "--quiet", "--checkpoint-every", "0")
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["steps-000000000267"]
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["steps-000000000267.ckpt"]
     shutil.rmtree(folder / "checkpoints")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     error = refused("train", "--resume", folder, "--total-steps", 512, "--quiet")
-    assert "run has iterations and no checkpoint to go on from" in error
+    assert "run has iterations and no checkpoint: train again" in error
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
+@pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 def test_a_run_without_regular_checkpoints_that_fails_goes_on(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
     with pytest.raises(SystemExit):
@@ -150,10 +151,10 @@ def test_a_run_without_regular_checkpoints_that_fails_goes_on(tmp_path, monkeypa
 LINKS = ["config.partial", "history.csv.partial", "agent.keras", "events.log", "tensorboard", "checkpoints"]
 
 
-@pytest.mark.parametrize("name", [*LINKS, "checkpoints/steps-000000000512"])
+@pytest.mark.parametrize("name", [*LINKS, "checkpoints/steps-000000000512.ckpt"])
 def test_a_run_folder_with_a_link_is_refused_before_anything_is_written(name, tmp_path, refused):
     folder = RunFolder(tmp_path / "run")
-    folder.create(TrainSettings().flat())
+    folder.create(Experiment().flat())
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (folder.path / name).parent.mkdir(exist_ok=True)
@@ -172,6 +173,4 @@ def test_an_evaluation_that_fails_says_so(tmp_path, monkeypatch, capsys):
         main(["evaluate", str(folder), "--episodes", "50"])
     assert exit_info.value.code == 3
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith(
-        "error: FragileForTests-v0 failed: environment 0 raised RuntimeError: out of memory, in row 118"
-    )
+    assert error.startswith("error: environment 0 raised RuntimeError: out of memory, in row 118")

@@ -7,11 +7,11 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 import tyro
+from tf_trpo.cli.presets import parse_settings
+from tf_trpo.cli.settings import TrainSettings
 
 from tf_trpo.callbacks.dashboards import METRICS
 from tf_trpo.cli.plot import PlotSettings
-from tf_trpo.cli.presets import parse_settings
-from tf_trpo.cli.settings import TrainSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "tensorboard.md"
 TEXT = PAGE.read_text(encoding="utf-8")

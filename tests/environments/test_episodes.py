@@ -32,8 +32,16 @@ class Walk(gym.Env):
 def alone(seed, number):
     """An environment without any wrapper at the start of an episode, and what it observes there."""
     environment = Walk()
-    episode_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
-    return environment, environment.reset(seed=episode_seed)[0]
+    return environment, environment.reset(seed=split_mix(seed, number))[0]
+
+
+def split_mix(seed, number):
+    """The upper 31 bits of SplitMix64, in NumPy's 64-bit arithmetic."""
+    with np.errstate(over="ignore"):
+        word = np.uint64(seed) + np.uint64(number + 1) * np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            word = (word ^ (word >> np.uint64(shift))) * np.uint64(factor)
+        return int((word ^ (word >> np.uint64(31))) >> np.uint64(33))
 
 
 @pytest.fixture(params=["sync", "async"])

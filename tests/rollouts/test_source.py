@@ -8,6 +8,7 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 
 from tf_trpo.environments import make_vector_environment
+from tf_trpo.environments.episodes import episode_seed
 from tf_trpo.rollouts import LocalSource, Rollout, RolloutSource, Stream, environment_seeds, source
 from tf_trpo.rollouts.actor import Actions
 
@@ -90,8 +91,8 @@ def naive_rows(make, actor, noise, seed):
     numbers, ended = [0] * NUM_ENVS, [False] * NUM_ENVS
 
     def started(index):
-        words = np.random.SeedSequence([environment_seeds(seed, Stream.ENVIRONMENTS, NUM_ENVS)[index], numbers[index]])
-        return environments[index].reset(seed=int(words.generate_state(1)[0] >> 1))[0]
+        own_seed = environment_seeds(seed, Stream.ENVIRONMENTS, NUM_ENVS)[index]
+        return environments[index].reset(seed=episode_seed(own_seed, numbers[index]))[0]
 
     def flat(observations):
         return np.stack([gym.spaces.flatten(spaces, observation) for observation in observations]).astype(np.float32)
@@ -271,8 +272,7 @@ def test_environments_that_are_not_deterministic_begin_episodes_that_did_not_occ
         assert (other.source.state()["episodes"] == state["episodes"] + 1).all()
         assert not other.source.just_ended.any()
         for index, seed in enumerate(environment_seeds(5, Stream.ENVIRONMENTS, NUM_ENVS)):
-            words = np.random.SeedSequence([seed, state["episodes"][index] + 1])
-            start, _ = Walk().reset(seed=int(words.generate_state(1)[0] >> 1))
+            start, _ = Walk().reset(seed=episode_seed(seed, int(state["episodes"][index]) + 1))
             np.testing.assert_array_equal(other.source.observations[index], start.astype(np.float32))
     finally:
         other.source.close()

@@ -8,8 +8,8 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
-
 from tf_trpo.cli.presets import parse_settings
+
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.serving.local_policy import LocalPolicy
 from tf_trpo.serving.model_versions import version_folders

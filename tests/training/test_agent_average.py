@@ -52,8 +52,8 @@ def test_all_that_is_shown_to_others_is_the_average(tmp_path):
     agent = make(0.9)
     agent.fit("Pendulum-v1", 320, **FIT)
     average, last = agent.policy_average.policy, agent.policy
-    actions = average.to_environment(average.act(OBSERVATIONS)).numpy()
-    assert np.abs(actions - last.to_environment(last.act(OBSERVATIONS)).numpy()).max() > 1e-4
+    actions = average.action_distribution.to_environment(average.act(OBSERVATIONS)).numpy()
+    assert np.abs(actions - last.action_distribution.to_environment(last.act(OBSERVATIONS)).numpy()).max() > 1e-4
     np.testing.assert_array_equal(agent.predict(OBSERVATIONS), actions)
     np.testing.assert_array_equal(agent(OBSERVATIONS).mode(), average(OBSERVATIONS).mode())
     compiled = tf.function(lambda x: agent(x).mode())

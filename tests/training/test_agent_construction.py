@@ -81,9 +81,9 @@ def test_options_reach_the_models():
     assert [layer.units for layer in agent.policy.encoder.network.layers] == [5]
     assert [layer.units for layer in agent.value_function.encoder.network.layers] == [6, 7]
     for model in (agent.policy, agent.value_function):
-        assert model.normalization is None
-        assert all(layer.activation is keras.activations.relu for layer in model.network.layers)
-    assert agent.policy.state_dependent_std
+        assert model.encoder.normalization is None
+        assert all(layer.activation is keras.activations.relu for layer in model.encoder.network.layers)
+    assert agent.policy.action_distribution.state_dependent_std
 
 
 def test_own_networks_are_used():

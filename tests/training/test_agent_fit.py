@@ -140,9 +140,9 @@ def test_normalisation_takes_in_exactly_what_was_acted_on(make_agent, scripted):
     seen = np.concatenate([environment.acted_on for environment in scripted.made if environment.acted_on])
     assert len(seen) == agent.env_steps.numpy()
     for model in (agent.policy, agent.value_function):
-        np.testing.assert_allclose(model.normalization.mean, seen.mean(axis=0), rtol=1e-4)
-        np.testing.assert_allclose(model.normalization.variance, seen.var(axis=0), rtol=1e-3)
-        assert model.normalization.count.numpy() == len(seen)
+        np.testing.assert_allclose(model.encoder.normalization.mean, seen.mean(axis=0), rtol=1e-4)
+        np.testing.assert_allclose(model.encoder.normalization.variance, seen.var(axis=0), rtol=1e-3)
+        assert model.encoder.normalization.count.numpy() == len(seen)
 
 
 def test_same_seeds_give_the_same_bits(make_agent, discrete, assert_same_weights):
@@ -192,7 +192,7 @@ def test_no_two_iterations_or_runs_share_their_random_numbers(discrete, monkeypa
         seen.append(tuple(orders.ravel()))
         return update(rollout, carry, orders)
 
-    monkeypatch.setattr(agent.policy, "noise", noise)
+    monkeypatch.setattr(agent.policy.action_distribution, "noise", noise)
     monkeypatch.setattr(agent.learner, "update", learn)
     first = int(agent.iterations.numpy())
     for seed, start in [(0, first), (0, first + 2), (1, first)]:

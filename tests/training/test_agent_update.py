@@ -301,9 +301,9 @@ def test_the_policys_statistics_move_only_after_its_step(rollout):
     update(rollout)
     assert update.recorder.count == 0
     for model in (update.policy, update.value_function):
-        np.testing.assert_allclose(model.normalization.mean, seen.mean(axis=0), rtol=1e-5)
-        np.testing.assert_allclose(model.normalization.variance, seen.var(axis=0), rtol=1e-5)
-        assert model.normalization.count.numpy() == len(seen)
+        np.testing.assert_allclose(model.encoder.normalization.mean, seen.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(model.encoder.normalization.variance, seen.var(axis=0), rtol=1e-5)
+        assert model.encoder.normalization.count.numpy() == len(seen)
     update(make_rollout(1))
     assert update.recorder.count == len(seen)
 

@@ -152,7 +152,7 @@ NOT_ALLOWED = {
 @pytest.mark.parametrize("name", NOT_ALLOWED)
 def test_what_would_run_read_or_import_is_refused_by_its_place(name, stranger, trap):
     message = refusal(stranger(layer=lambda _: NOT_ALLOWED[name]))
-    assert "config.json/config/policy/config/network/config/layers/1" in message
+    assert "config.json/config/policy/config/encoder/config/network/config/layers/1" in message
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def at_weights(change):
     """A change of one dataset: change(group, name) after it is deleted."""
 
     def weights(file):
-        group = file["layers/gaussian_policy/layers/dense/vars"]
+        group = file["layers/policy/encoder/output_layer/vars"]
         del group["0"]
         change(group, "0")
 

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_trpo.training.loop_state import LoopState
 
 import tf_trpo
 from tf_trpo.callbacks import Checkpoint
 from tf_trpo.optimizers import KLPenalty, TrustRegion, VanillaPolicyGradient
 from tf_trpo.training import CheckpointError
 from tf_trpo.training import checkpoints as module
-from tf_trpo.training.loop_state import LoopState
 
 FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}
 
@@ -157,7 +157,7 @@ OTHERS = {
     "policy": (
         {"models": {"function_preserving": False}},
         {},
-        "of a fit with policy/function_preserving True, not False$",
+        "of a fit with policy/encoder/function_preserving True, not False$",
     ),
     "environments": ({}, {"num_envs": 3}, "discounted_returns of the checkpoint"),
     "environment": ({"environment": "Acrobot-v1"}, {}, "its variables differ in policy/0"),

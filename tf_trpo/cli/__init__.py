@@ -11,11 +11,9 @@ from tf_trpo.cli.errors import one_line_errors
 COMMANDS = {
     "train": "train an agent and write a run folder",
     "evaluate": "run whole episodes with a trained agent",
-    "benchmark": "measure the speed, or what is learned over seeds",
     "export": "write a model for serving",
     "serve": "answer REST requests for an exported model",
     "play": "drive an environment by an exported model",
-    "figures": "draw the figures of the lecture",
     "plot": "draw learning curves of runs, or report on one",
 }
 
@@ -29,14 +27,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"  {name:<10}{summary}")
         raise SystemExit(0 if arguments else 2)
     command, *rest = arguments
-    if command not in COMMANDS:
-        print(f"error: no command {command!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
-        raise SystemExit(2)
     run_command(command, rest)
 
 
 def run_command(command: str, argv: Sequence[str] | None = None) -> None:
     """Run one command with the given arguments, or the process's own."""
-    # Here too, since importing takes seconds in which Ctrl-C may come.
+    # Around the import too: it takes seconds, in which Ctrl-C may come.
     with one_line_errors():
+        if command not in COMMANDS:
+            raise ValueError(f"no command {command!r}; there are {', '.join(COMMANDS)}")
         importlib.import_module(f"tf_trpo.cli.{command}").main(sys.argv[1:] if argv is None else argv)

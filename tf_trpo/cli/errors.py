@@ -1,6 +1,8 @@
-"""What goes wrong ends with one clear line, not with a traceback.
+"""The one place where errors become one line on standard error and an exit status, for every command.
 
-The exit status is 2 after bad input, 3 after a failed environment, 130 after Ctrl-C.
+The library raises ValueError, OSError, ImportError and its own errors, with messages for whoever gave the settings,
+the files and the environment. An error of another kind, or a ValueError that is raised below the library, is a fault
+of a program: its traceback is shown.
 """
 
 from __future__ import annotations
@@ -11,40 +13,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LONGEST = 1000
-_INTERRUPTED = 128 + signal.SIGINT
-
-
-class UsageError(Exception):
-    """What the user asked for cannot be done; the message says what, where and what to do."""
-
-
-class FailedError(Exception):
-    """What was begun cannot be finished, through no fault of what the user asked for; the message says why."""
-
-    status = 3
-
-
-class NotWrittenError(FailedError):
-    """A run folder cannot be written to any more."""
-
-    status = 1
+INTERRUPTED = 128 + signal.SIGINT
+BAD_INPUT, NOT_WRITTEN, FAILED = 2, 1, 3
+_STATUS = {
+    "RunNotWrittenError": NOT_WRITTEN,
+    "EnvironmentFailedError": FAILED,
+    "InvalidStepError": FAILED,
+    "TrainingFailedError": FAILED,
+}
+"""Exit statuses of the library's own errors; of the others, `BAD_INPUT`."""
+_EXTRAS = {
+    **dict.fromkeys(("matplotlib", "jinja2"), "figures"),
+    **dict.fromkeys(("orjson", "uvicorn"), "serve"),
+    **dict.fromkeys(("imageio", "pygame"), "play"),
+}
+"""The extras that install what a command needs."""
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn these errors into a line on standard error and an exit status."""
+    """Turn what a user can mend into a line on standard error and an exit status."""
     try:
         yield
-    except UsageError as error:
-        message, status = str(error), 2
-    except FailedError as error:
-        message, status = str(error), error.status
-    except OSError as error:
-        # Of a path that was given; whatever is wrong with it, such as a name that is too long.
-        message, status = f"{error.filename}: {error.strerror}" if error.filename else str(error), 2
     except KeyboardInterrupt:
-        # While training, a first Ctrl-C is answered elsewhere: the iteration is finished (callbacks/stop_on_signal.py).
-        message, status = "interrupted", _INTERRUPTED
+        # During training, callbacks/stop_on_signal.py answers a first Ctrl-C: the iteration is finished.
+        message, status = "interrupted", INTERRUPTED
+    except Exception as error:
+        found = _status(error)
+        if found is None:
+            raise
+        message, status = _message(error), found
     else:
         return
     print(f"error: {one_line(message)}", file=sys.stderr)
@@ -52,9 +50,37 @@ def one_line_errors() -> Iterator[None]:
 
 
 def one_line(message: str) -> str:
-    """The message without line breaks, and with nothing in it that a terminal would act on."""
+    """Remove line breaks from a message, and everything that a terminal would act on."""
     words = " ".join(message.split())
     printable = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in words
     )
     return printable if len(printable) <= _LONGEST else f"{printable[:_LONGEST]} ..."
+
+
+def _status(error: Exception) -> int | None:
+    """Find the exit status; None if the error is a fault of a program."""
+    package, _, _ = type(error).__module__.partition(".")
+    if package == "tf_trpo":
+        return _STATUS.get(type(error).__name__, BAD_INPUT)
+    if package == "gymnasium" or isinstance(error, OSError | ImportError):
+        return BAD_INPUT
+    return BAD_INPUT if isinstance(error, ValueError) and _is_ours(error) else None
+
+
+def _is_ours(error: Exception) -> bool:
+    """Tell whether the library itself raised an error, rather than code that it calls."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "tf_trpo"
+
+
+def _message(error: Exception) -> str:
+    message = str(error)
+    if isinstance(error, OSError) and error.filename:
+        # Of a path that was given, whatever is wrong with it, such as a name that is too long.
+        message = f"{error.filename}: {error.strerror}"
+    if isinstance(error, ImportError) and error.name in _EXTRAS:
+        message = f'{error.name} is not installed: pip install "tf_trpo[{_EXTRAS[error.name]}]"'
+    return " ".join([message, *getattr(error, "__notes__", ())])

@@ -10,16 +10,14 @@ from pathlib import Path
 import tyro
 
 from tf_trpo.cli.environment_id import check_environment_id
-from tf_trpo.cli.errors import FailedError, UsageError, one_line_errors
-from tf_trpo.cli.limits import check_limits
 from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.run_folder import RunFolder
-from tf_trpo.cli.settings import LARGEST_SEED
 from tf_trpo.cli.startup import start_tensorflow
+from tf_trpo.experiment import Experiment, RunFolder
+from tf_trpo.experiment.settings import LARGEST_SEED, require_within
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateSettings:
+class EvaluateOptions:
     """Run whole episodes with a trained agent and report the environment's own returns."""
 
     run_dir: tyro.conf.Positional[Path]
@@ -29,45 +27,33 @@ class EvaluateSettings:
     stochastic: bool = False
     """Sample actions; by default the most likely action is taken."""
     seed: int = 0
-    """Of environments and actions."""
+    """Seed of environments and actions."""
     allow_import: bool = False
     """Let an id with a module prefix, module:Id, import that module, which runs its code."""
     json: bool = False
     """Print one JSON object: mean_return, std_return, mean_length, episodes."""
 
+    def __post_init__(self) -> None:
+        require_within(self, episodes=(1, 1_000_000), seed=(0, LARGEST_SEED))
+
 
 def main(argv: Sequence[str]) -> None:
-    """Parse options, evaluate, print."""
-    with one_line_errors():
-        settings: EvaluateSettings = parse(EvaluateSettings, argv, "evaluate")
-        result = _evaluate(settings)
-    if settings.json:
+    """Read options, evaluate, print."""
+    options = parse(EvaluateOptions, argv, "evaluate")
+    folder = RunFolder(options.run_dir)
+    folder.check_trained()
+    env = Experiment.from_run(options.run_dir).env
+    check_environment_id(env, allow_import=options.allow_import)
+    start_tensorflow()
+    import tf_trpo
+
+    agent = tf_trpo.load(folder.agent)
+    result = agent.evaluate(env, options.episodes, stochastic=options.stochastic, seed=options.seed)
+    if options.json:
         print(json.dumps(result))
     else:
         print(
             f"mean return {result['mean_return']:.2f} +- {result['std_return']:.2f}, "
             f"mean length {result['mean_length']:.1f}, {result['episodes']} episodes, "
-            f"{'stochastic' if settings.stochastic else 'deterministic'} actions"
+            f"{'stochastic' if options.stochastic else 'deterministic'} actions"
         )
-
-
-def _evaluate(settings: EvaluateSettings) -> dict[str, float]:
-    folder = RunFolder(settings.run_dir)
-    env = check_environment_id(folder.settings().get("env"), allow_import=settings.allow_import)
-    if settings.episodes < 1:
-        raise UsageError(f"episodes must be at least 1, got {settings.episodes}")
-    if not 0 <= settings.seed <= LARGEST_SEED:
-        raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.seed}")
-    check_limits({"episodes": settings.episodes})
-    start_tensorflow()
-    import gymnasium as gym
-
-    from tf_trpo.environments import EnvironmentFailedError
-
-    agent = folder.load_agent()
-    try:
-        return agent.evaluate(env, settings.episodes, stochastic=settings.stochastic, seed=settings.seed)
-    except EnvironmentFailedError as error:
-        raise FailedError(f"{env} failed: {error}") from None
-    except (ValueError, ImportError, gym.error.Error) as error:
-        raise UsageError(f"{folder.config}: env {env}: {error}") from None

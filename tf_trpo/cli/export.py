@@ -10,18 +10,17 @@ from typing import Literal
 import tyro
 
 from tf_trpo.cli.environment_id import check_environment_id
-from tf_trpo.cli.errors import UsageError, one_line_errors
-from tf_trpo.cli.model_card import write_model_card
 from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.startup import start_tensorflow
+from tf_trpo.experiment import Experiment, RunFolder
+from tf_trpo.experiment.model_card import write_model_card
 
 SAMPLED_EPISODES = 20
 """For the card: the run itself has an evaluation with the most likely actions only."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportSettings:
+class ExportOptions:
     """Write a trained agent as a model in TensorFlow Serving's layout, OUTPUT/VERSION."""
 
     run_dir: tyro.conf.Positional[Path]
@@ -39,29 +38,27 @@ class ExportSettings:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse options, export, print the folder."""
-    with one_line_errors():
-        settings: ExportSettings = parse(ExportSettings, argv, "export")
-        folder = RunFolder(settings.run_dir)
-        trained = folder.settings()
-        if settings.card:
-            check_environment_id(trained.get("env"), allow_import=settings.allow_import)
-        evaluation = folder.read_evaluation()
-        start_tensorflow()
-        agent = folder.load_agent()
-        try:
-            version = agent.export(
-                settings.output,
-                format=settings.format,
-                environment=trained.get("env"),
-                evaluation=evaluation,
-                warmup=settings.warmup,
-            )
-            if settings.card:
-                sampled = agent.evaluate(trained["env"], SAMPLED_EPISODES, stochastic=True, seed=trained["seed"])
-                evaluations = {"deterministic": evaluation, "stochastic": sampled}
-                write_model_card(Path(version), folder, int(agent.env_steps.numpy()), evaluations)
-        except (OSError, ValueError, ImportError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"{settings.output} cannot be written: {reason}") from None
+    """Read options, export, print the folder."""
+    options = parse(ExportOptions, argv, "export")
+    folder = RunFolder(options.run_dir)
+    folder.check_trained()
+    experiment = Experiment.from_run(options.run_dir)
+    if options.card:
+        check_environment_id(experiment.env, allow_import=options.allow_import)
+    evaluation = folder.read_evaluation()
+    start_tensorflow()
+    import tf_trpo
+
+    agent = tf_trpo.load(folder.agent)
+    version = agent.export(
+        options.output,
+        format=options.format,
+        environment=experiment.env,
+        evaluation=evaluation,
+        warmup=options.warmup,
+    )
+    if options.card:
+        sampled = agent.evaluate(experiment.env, SAMPLED_EPISODES, stochastic=True, seed=experiment.run.seed)
+        evaluations = {"deterministic": evaluation, "stochastic": sampled}
+        write_model_card(Path(version), folder, int(agent.env_steps.numpy()), evaluations)
     print(version)

@@ -1,96 +1,116 @@
-"""The one way from arguments to typed settings, for every command."""
+"""Options of the commands: typed classes whose fields are the options.
+
+argparse reads the options, since its `error` can be overridden: what is wrong is one line. The values are converted
+and checked by the code that does so for files. tyro draws --help from the same classes.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
-from collections.abc import Sequence
-from typing import Any
+import argparse
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeVar, get_origin, get_type_hints
 
 import tyro
 
-from tf_trpo.cli.errors import UsageError
+from tf_trpo.experiment.conversion import convert, fields, leaves
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_RULE = re.compile(r"[│ ]*(─{10,}|-{10,})[│ ]*")
+T = TypeVar("T")
 
 
-def parse(form: Any, argv: Sequence[str], prog: str, **kwargs: Any) -> Any:
-    """Settings of a dataclass, or of a union of them, from arguments.
+class OptionParser(argparse.ArgumentParser):
+    """Reads options as text.
 
     Args:
-      form: what tyro makes a parser of.
-      argv: arguments after the command.
-      prog: name of the command, for messages.
-      **kwargs: for `tyro.cli`.
+      command: its name, for messages.
+      *options: classes; their settings, and those of the classes below them, are options.
+    """
+
+    def __init__(self, command: str, *options: type) -> None:
+        super().__init__(command, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+        self._names = [name for each in options for name in leaves(each)]
+        for each in options:
+            marked = get_type_hints(each, include_extras=True)
+            required = {field.name for field in dataclasses.fields(each) if field.default is dataclasses.MISSING}
+            for name, hint in leaves(each).items():
+                self._add(name, hint, getattr(marked.get(name), "__metadata__", ()), name in required)
+
+    def read(self, argv: Sequence[str]) -> dict[str, Any]:
+        """Read the options that are given, as text, and true or false for those without a value.
+
+        Raises:
+          ValueError: an option or an argument is unknown or missing, or lacks its value.
+        """
+        arguments = [_hyphened(argument) for argument in argv]
+        found, unknown = self.parse_known_args(arguments)
+        if unknown:
+            names = [option_name(name) for name in self._names]
+            nearest = difflib.get_close_matches(unknown[0].partition("=")[0], names, n=1)
+            hint = f"; there is {nearest[0]}" if nearest else ""
+            self.error(f"unrecognized options: {' '.join(unknown)}{hint}")
+        return vars(found)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ValueError instead of writing the usage and ending the process."""
+        raise ValueError(f"{message}; see {self.prog} --help")
+
+    def _add(self, name: str, hint: Any, marks: tuple[Any, ...], required: bool) -> None:
+        several = get_origin(hint) is tuple
+        if tyro.conf.Positional in marks:
+            self.add_argument(name, nargs="*" if several else None if required else "?")
+        elif hint is bool:
+            self.add_argument(option_name(name), action=argparse.BooleanOptionalAction)
+        elif tyro.conf.UseAppendAction in marks:
+            self.add_argument(option_name(name), action="append")
+        else:
+            self.add_argument(option_name(name), nargs="*" if several else None, required=required)
+
+
+def parse(options: type[T], argv: Sequence[str], command: str) -> T:
+    """Read the options of a command.
+
+    Args:
+      options: a dataclass; its fields are the options.
+      argv: the arguments after the command.
+      command: its name, for messages.
 
     Raises:
-      UsageError: the arguments cannot be parsed; tyro says so in a box of several lines.
+      ValueError: an option is unknown, missing, of another type or out of its range; the message names it.
       SystemExit: after --help, with status 0.
     """
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(form, args=list(argv), prog=prog, **kwargs)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        reason = _in_words(said.getvalue())
-    except (AssertionError, OSError, ValueError) as error:
-        # Of tyro's own options, which write completions for a shell.
-        reason = str(error)
-    raise UsageError(f"{reason}; see {prog} --help")
+    if wants_help(argv):
+        show_help(options, command)
+    given = OptionParser(command, options).read(argv)
+    return make(options, given)
 
 
-def split_flag(argv: Sequence[str], name: str) -> tuple[bool, list[str]]:
-    """Whether an option without a value is among the arguments, and the other arguments."""
-    others = [argument for argument in argv if argument != name]
-    return len(others) < len(argv), others
+def make(options: type[T], given: Mapping[str, Any]) -> T:
+    """Make an options class of what was given; the values are converted, and other names are not looked at."""
+    hints = {field.name: hint for field, hint in fields(options)}
+    return options(**{name: convert(given[name], hint, name) for name, hint in hints.items() if name in given})
 
 
-def split_option(argv: Sequence[str], name: str, value: str) -> tuple[list[str], list[str]]:
-    """The values of an option that may be given several times, and the other arguments.
-
-    Raises:
-      UsageError: it stands without one; `value` says what is needed.
-    """
-    values, others = [], []
-    remaining = iter(argv)
-    for argument in remaining:
-        option, equals, given = argument.partition("=")
-        if option != name:
-            others.append(argument)
-            continue
-        given = given if equals else next(remaining, "")
-        if not given:
-            raise UsageError(f"{name} needs {value}")
-        values.append(given)
-    return values, others
+def wants_help(argv: Sequence[str]) -> bool:
+    """Tell whether help is asked for, rather than that the command runs."""
+    return "-h" in argv or "--help" in argv
 
 
-def _in_words(box: str) -> str:
-    """What a box of tyro says: its first part, and the names that it thinks were meant."""
-    parts: list[list[str]] = [[]]
-    lines = _COLOUR.sub("", box).splitlines()
-    if not any(line.startswith("╭") for line in lines):
-        # Where standard output is no UTF-8, the title has a rule below instead of a frame around.
-        lines = lines[2:] if len(lines) > 2 else lines
-    for line in lines:
-        if line.startswith(("╭", "╰")):
-            continue
-        if _RULE.fullmatch(line):
-            parts.append([])
-        else:
-            parts[-1].append(line.strip("│").strip())
-    first = " ".join(" ".join(parts[0]).split()).removeprefix("Error parsing ").removesuffix(".")
-    meant = [
-        re.split(r"[ ,=]", line)[0]
-        for part in parts[1:]
-        if part and re.match(r"(Arguments similar|Perhaps you meant|Similar)", part[0])
-        for line in part[1:]
-        if line.startswith("--")
-    ]
-    others = [" ".join(part) for part in parts[1:] if part and part[0].startswith("Available subcommands")]
-    hints = [f"there is {' and '.join(dict.fromkeys(meant))}"] if meant else []
-    return "; ".join([first, *others, *hints])
+def show_help(options: Any, command: str, **settings: Any) -> NoReturn:
+    """Print the help of a command, and end the process with status 0."""
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
+    tyro.cli(options, args=["--help"], prog=command, config=config, **settings)
+    raise AssertionError("tyro ends the process")
+
+
+def option_name(name: str) -> str:
+    """Write the name of a field as its option."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _hyphened(argument: str) -> str:
+    """Take --max_kl for --max-kl."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return f"{name.replace('_', '-')}{equals}{value}"

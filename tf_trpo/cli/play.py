@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tyro
 
 from tf_trpo.cli.environment_id import check_environment_id
-from tf_trpo.cli.errors import FailedError, UsageError, one_line_errors
 from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.settings import LARGEST_SEED
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.cli.video import SUFFIXES, open_video
+from tf_trpo.experiment.settings import LARGEST_SEED, require_within
+from tf_trpo.optimizers.ranges import require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class PlaySettings:
+class PlayOptions:
     """Run episodes by an exported model, or by a server that answers for one; record them if asked to."""
 
     env: tyro.conf.Positional[str | None] = None
@@ -53,6 +53,15 @@ class PlaySettings:
     trust: bool = False
     """Load a SavedModel that tf_trpo did not write, too. A SavedModel is a program: it can do what you can."""
 
+    def __post_init__(self) -> None:
+        if (self.model is None) == (self.server is None):
+            raise ValueError("play needs either --model FOLDER or --server URL")
+        if self.server is not None and self.env is None:
+            raise ValueError("a server does not say which environment its model is for: name it first")
+        require_within(self, episodes=(1, 1_000_000), seed=(0, LARGEST_SEED))
+        ends = self.video is None or self.video.suffix in SUFFIXES
+        require(ends, "video", f"a file that ends with {' or '.join(SUFFIXES)}", str(self.video))
+
 
 class Episode(NamedTuple):
     """The environment's own rewards, undiscounted, and steps."""
@@ -62,14 +71,12 @@ class Episode(NamedTuple):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse options, play, print."""
-    with one_line_errors():
-        settings: PlaySettings = parse(PlaySettings, argv, "play")
-        _check(settings)
-        episodes = _play(settings)
+    """Read options, play, print."""
+    options = parse(PlayOptions, argv, "play")
+    episodes = _play(options)
     returns = [episode.episode_return for episode in episodes]
     mean = sum(returns) / len(returns)
-    if settings.json:
+    if options.json:
         lengths = [episode.length for episode in episodes]
         print(json.dumps({"mean_return": mean, "returns": returns, "lengths": lengths}))
         return
@@ -78,67 +85,45 @@ def main(argv: Sequence[str]) -> None:
     print(f"mean return {mean:.2f}, {len(episodes)} episodes")
 
 
-def _check(settings: PlaySettings) -> None:
-    if (settings.model is None) == (settings.server is None):
-        raise UsageError("play needs either --model FOLDER or --server URL")
-    if settings.server is not None and settings.env is None:
-        raise UsageError("a server does not say which environment its model is for: name it first")
-    if settings.episodes < 1:
-        raise UsageError(f"episodes must be at least 1, got {settings.episodes}")
-    if not 0 <= settings.seed <= LARGEST_SEED:
-        raise UsageError(f"seed must lie between 0 and {LARGEST_SEED}, got {settings.seed}")
-    if settings.video is not None and settings.video.suffix not in SUFFIXES:
-        raise UsageError(f"video must end with {' or '.join(SUFFIXES)}, got {settings.video}")
-
-
-def _play(settings: PlaySettings) -> list[Episode]:
+def _play(options: PlayOptions) -> list[Episode]:
+    policy = _policy(options)
+    name = _environment(options, policy)
+    check_environment_id(name, allow_import=options.allow_import)
     import gymnasium as gym
 
-    from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, open_vector_environment
-    from tf_trpo.serving.remote_policy import RemoteError
+    from tf_trpo.environments import open_vector_environment
 
-    try:
-        policy = _policy(settings)
-        name = check_environment_id(_environment(settings, policy), allow_import=settings.allow_import)
-        # Frames are drawn in memory: pygame needs no screen, and says so unless it is told.
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-        render_mode = None if settings.video is None else "rgb_array"
-        make = functools.partial(gym.make, name, render_mode=render_mode)
-        with contextlib.closing(policy), open_vector_environment(make, 1) as environment:
-            _check_fit(policy, environment)
-            if settings.video is None:
-                return _episodes(settings, environment, policy, lambda frame: None)
-            fps = float(environment.metadata.get("render_fps", 30))
-            with open_video(settings.video, fps) as add_frame:
-                return _episodes(settings, environment, policy, add_frame)
-    except (EnvironmentFailedError, InvalidStepError) as error:
-        raise FailedError(f"{name} failed: {error}") from None
-    except (ValueError, ImportError, gym.error.Error, RemoteError) as error:
-        hint = '; pip install "tf_trpo[play]"' if isinstance(error, gym.error.DependencyNotInstalled) else ""
-        raise UsageError(f"{error}{hint}") from None
+    # Frames are drawn in memory: pygame needs no screen, and says so unless it is told.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    render_mode = None if options.video is None else "rgb_array"
+    make = functools.partial(gym.make, name, render_mode=render_mode)
+    with contextlib.closing(policy), open_vector_environment(make, 1) as environment:
+        _check_fit(policy, environment)
+        if options.video is None:
+            return _episodes(options, environment, policy, lambda frame: None)
+        fps = float(environment.metadata.get("render_fps", 30))
+        with open_video(options.video, fps) as add_frame:
+            return _episodes(options, environment, policy, add_frame)
 
 
-def _policy(settings: PlaySettings) -> LocalPolicy | RemotePolicy:
-    if settings.server is not None:
+def _policy(options: PlayOptions) -> LocalPolicy | RemotePolicy:
+    if options.server is not None:
         from tf_trpo.serving.remote_policy import RemotePolicy
 
-        return RemotePolicy(settings.server)
-    assert settings.model is not None, "_check lets no other settings pass"
+        return RemotePolicy(options.server)
+    assert options.model is not None, "there is one or the other"
     start_tensorflow()
     from tf_trpo.serving.local_policy import LocalPolicy
 
-    try:
-        return LocalPolicy(settings.model, trust=settings.trust)
-    except OSError as error:
-        raise UsageError(f"{settings.model} cannot be read: {error.strerror or error}") from None
+    return LocalPolicy(options.model, trust=options.trust)
 
 
-def _environment(settings: PlaySettings, policy: LocalPolicy | RemotePolicy) -> str:
-    if settings.env is not None:
-        return settings.env
+def _environment(options: PlayOptions, policy: LocalPolicy | RemotePolicy) -> str:
+    if options.env is not None:
+        return options.env
     metadata = getattr(policy, "metadata", None)
     if metadata is None or metadata.environment is None:
-        raise UsageError(f"{settings.model} does not say which environment it is for: name it first")
+        raise ValueError(f"{options.model} does not say which environment it is for: name it first")
     return str(metadata.environment)
 
 
@@ -146,29 +131,29 @@ def _check_fit(policy: LocalPolicy | RemotePolicy, environment: VectorEnv) -> No
     given = environment.single_observation_space.shape
     observed = getattr(policy, "observation_shape", given)
     if observed != given:
-        raise UsageError(f"the model observes arrays of shape {observed}, the environment gives {given}")
+        raise ValueError(f"the model observes arrays of shape {observed}, the environment gives {given}")
 
 
 def _episodes(
-    settings: PlaySettings,
+    options: PlayOptions,
     environment: VectorEnv,
     policy: LocalPolicy | RemotePolicy,
     add_frame: Callable[[np.ndarray], None],
 ) -> list[Episode]:
     episodes: list[Episode] = []
     steps = 0
-    for number in range(settings.episodes):
+    for number in range(options.episodes):
         # One seed for all: Gymnasium's generator goes on from episode to episode.
-        observations, _ = environment.reset(seed=settings.seed if number == 0 else None)
+        observations, _ = environment.reset(seed=options.seed if number == 0 else None)
         total, length, ended = 0.0, 0, False
-        _render(settings, environment, add_frame)
+        _render(options, environment, add_frame)
         while not ended:
-            seed = (settings.seed, steps) if settings.stochastic else None
+            seed = (options.seed, steps) if options.stochastic else None
             action = _fitting(policy.act(observations, seed), environment)
             observations, rewards, terminated, truncated, _ = environment.step(action)
             total, length, steps = total + float(rewards[0]), length + 1, steps + 1
             ended = bool(terminated[0] or truncated[0])
-            _render(settings, environment, add_frame)
+            _render(options, environment, add_frame)
         episodes.append(Episode(total, length))
     return episodes
 
@@ -179,14 +164,14 @@ def _fitting(actions: np.ndarray, environment: VectorEnv) -> np.ndarray:
     typed = actions.astype(space.dtype) if actions.dtype.kind in kinds else actions
     # Of a number that is no array, Gymnasium would warn.
     if len(typed) != 1 or not space.contains(typed[0, ...]):
-        raise UsageError(f"the model's action {actions.tolist()} does not lie in the environment's {space}")
+        raise ValueError(f"the model's action {actions.tolist()} does not lie in the environment's {space}")
     return typed
 
 
-def _render(settings: PlaySettings, environment: VectorEnv, add_frame: Callable[[np.ndarray], None]) -> None:
-    if settings.video is None:
+def _render(options: PlayOptions, environment: VectorEnv, add_frame: Callable[[np.ndarray], None]) -> None:
+    if options.video is None:
         return
     frames: Any = environment.render()
     if not frames or frames[0] is None:
-        raise UsageError("the environment does not render")
+        raise ValueError("the environment does not render")
     add_frame(frames[0])

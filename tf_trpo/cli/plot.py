@@ -1,26 +1,22 @@
-"""`plot`: learning curves of several runs, or of a suite beside others', or a report of one run."""
+"""`plot`: learning curves of several runs, or a report of one run."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.run_folder import RunFolder
 from tf_trpo.cli.run_groups import RunGroup, group_runs
-from tf_trpo.cli.table_file import read_rows
+from tf_trpo.experiment import RunFolder
 
 if TYPE_CHECKING:
+    from tf_trpo.figures.histories import Column, Curve
     from tf_trpo.figures.run_curves import GroupCurve
-    from tf_trpo.results import Column, Curve, Interval
-    from tf_trpo.results.tables import Row
+    from tf_trpo.figures.statistics import Interval
 
 POINTS = 200
 """Of a curve."""
@@ -32,13 +28,13 @@ X_AXES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class PlotSettings:
-    """Draw learning curves: of runs, a line for each group that differs in its seed only, or of a suite's tables.
+class PlotOptions:
+    """Draw learning curves of runs: a line for each group of runs that differ in their seed only.
 
     The band is the 95% bootstrap interval over the runs of a group. --report is about one run instead.
     """
 
-    run_dirs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    run_dirs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, as train writes them."""
     metric: str = "rollout/ep_rew_mean"
     """Column of history.csv."""
@@ -48,10 +44,6 @@ class PlotSettings:
     """Over the runs of a group: interquartile mean, or mean."""
     group_by: tuple[str, ...] = ()
     """Settings that the runs of a group have in common; by default all that a result depends on, but for the seed."""
-    suite: Path | None = None
-    """Instead of runs: folder of a suite's tables, as benchmark learn writes them; a panel for each environment."""
-    peers: Path | None = None
-    """Beside a suite: folder of others' tables; curves.csv, and figures that they published in published.csv."""
     output: Path = Path("curves.png")
     """The figure: PNG or SVG, by its ending."""
     report: Path | None = None
@@ -59,120 +51,70 @@ class PlotSettings:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse options, draw or report, print the file."""
-    with one_line_errors():
-        settings: PlotSettings = parse(PlotSettings, argv, "plot")
-        print(_plot(settings))
+    """Read options, draw or report, print the file."""
+    options = parse(PlotOptions, argv, "plot")
+    print(_curves(options) if options.report is None else _report(options, options.report))
 
 
-def _plot(settings: PlotSettings) -> Path:
-    if settings.suite is not None:
-        runs_only = PlotSettings(run_dirs=())
-        names = ("run_dirs", "metric", "x", "group_by", "report")
-        given = [name for name in names if getattr(settings, name) != getattr(runs_only, name)]
-        if given:
-            raise UsageError(f"{', '.join(given)} cannot be given with suite: they are for folders of runs")
-    elif settings.peers is not None:
-        raise UsageError("peers are drawn beside a suite: name its folder by --suite")
-    return _curves(settings) if settings.report is None else _report(settings, settings.report)
-
-
-def _curves(settings: PlotSettings) -> Path:
-    if settings.output.suffix not in (".png", ".svg"):
-        raise UsageError(f"{settings.output} must end in .png or .svg")
-    _check_installed("matplotlib")
+def _curves(options: PlotOptions) -> Path:
+    if options.output.suffix not in (".png", ".svg"):
+        raise ValueError(f"{options.output} must end in .png or .svg")
     from tf_trpo.figures.style import styled, write
 
     with styled():
-        figure = _groups(settings) if settings.suite is None else _suite(settings, settings.suite)
-        with _writing(settings.output):
-            write(figure, settings.output)
-    return settings.output
+        figure = _groups(options)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        write(figure, options.output)
+    return options.output
 
 
-def _statistic(settings: PlotSettings) -> tuple[Callable[[Column], Interval], str]:
-    from tf_trpo.results import interquartile_mean, mean
+def _statistic(options: PlotOptions) -> tuple[Callable[[Column], Interval], str]:
+    from tf_trpo.figures.statistics import interquartile_mean, mean
 
-    return {"iqm": (interquartile_mean, "interquartile mean"), "mean": (mean, "mean")}[settings.statistic]
-
-
-def _suite(settings: PlotSettings, suite: Path) -> Any:
-    from tf_trpo.figures.suite_panels import Runs, compute, draw
-    from tf_trpo.results import CurvePoint, PublishedResult, RunResult
-
-    ours = Runs(_read(suite / "curves.csv", CurvePoint), _read(suite / "results.csv", RunResult))
-    peers, published = Runs([], []), []
-    if settings.peers is not None:
-        peers = Runs(_read(settings.peers / "curves.csv", CurvePoint), _read(settings.peers / "results.csv", RunResult))
-        published = _read(settings.peers / "published.csv", PublishedResult)
-    statistic, name = _statistic(settings)
-    return draw(compute(ours, peers, published, statistic), name)
+    return {"iqm": (interquartile_mean, "interquartile mean"), "mean": (mean, "mean")}[options.statistic]
 
 
-def _read(path: Path, record: type[Row]) -> list[Row]:
-    rows = read_rows(path, record)
-    if not rows:
-        raise UsageError(f"{path} has no rows")
-    return rows
-
-
-def _groups(settings: PlotSettings) -> Any:
-    if not settings.run_dirs:
-        raise UsageError("plot needs the folder of a run, or of several, or that of a suite's tables by --suite")
-    groups = group_runs(settings.run_dirs, settings.group_by)
+def _groups(options: PlotOptions) -> Any:
+    if not options.run_dirs:
+        raise ValueError("plot needs the folder of a run, or of several")
+    groups = group_runs(options.run_dirs, options.group_by)
     from tf_trpo.figures.run_curves import Curves, draw
 
     several = any(len(group.runs) > 1 for group in groups)
-    y_label = f"{settings.metric}\n({_statistic(settings)[1]}, 95% interval)" if several else settings.metric
-    return draw(Curves([_curve(group, settings) for group in groups], X_AXES[settings.x][1], y_label))
+    y_label = f"{options.metric}\n({_statistic(options)[1]}, 95% interval)" if several else options.metric
+    return draw(Curves([_curve(group, options) for group in groups], X_AXES[options.x][1], y_label))
 
 
-def _curve(group: RunGroup, settings: PlotSettings) -> GroupCurve:
+def _curve(group: RunGroup, options: PlotOptions) -> GroupCurve:
+    from tf_trpo.figures.histories import on_common_steps
     from tf_trpo.figures.run_curves import GroupCurve
-    from tf_trpo.results import on_common_steps
 
-    curves = [_curve_of(run, settings) for run in group.runs]
+    curves = [_curve_of(run, options) for run in group.runs]
     try:
-        x, values = on_common_steps(curves, POINTS, axis=settings.x)
+        x, values = on_common_steps(curves, POINTS, axis=options.x)
     except ValueError as error:
-        hint = "" if settings.x == "steps" else "; --x steps compares runs of any speed"
-        raise UsageError(f"{group.label}: {error}{hint}") from None
-    return GroupCurve(group.label, len(group.runs), x, _statistic(settings)[0](values))
+        hint = "" if options.x == "steps" else "; --x steps compares runs of any speed"
+        raise ValueError(f"{group.label}: {error}{hint}") from None
+    return GroupCurve(group.label, len(group.runs), x, _statistic(options)[0](values))
 
 
-def _curve_of(run: RunFolder, settings: PlotSettings) -> Curve:
-    from tf_trpo.results import known
+def _curve_of(run: RunFolder, options: PlotOptions) -> Curve:
+    from tf_trpo.figures.histories import known, read_history
 
-    column = X_AXES[settings.x][0]
-    history = run.read_history([column, settings.metric])
-    x, y = known(history[column], history[settings.metric])
+    column = X_AXES[options.x][0]
+    history = read_history(run.history, [column, options.metric])
+    x, y = known(history[column], history[options.metric])
     if not len(x):
-        raise UsageError(f"{run.history} has no value of {settings.metric} yet")
+        raise ValueError(f"{run.history} has no value of {options.metric} yet")
     return x, y
 
 
-def _report(settings: PlotSettings, path: Path) -> Path:
-    if len(settings.run_dirs) != 1:
-        raise UsageError(f"a report is of one run, not of {len(settings.run_dirs)}")
-    _check_installed("matplotlib", "jinja2")
+def _report(options: PlotOptions, path: Path) -> Path:
+    if len(options.run_dirs) != 1:
+        raise ValueError(f"a report is of one run, not of {len(options.run_dirs)}")
     from tf_trpo.cli.report import report
 
-    text = report(RunFolder(settings.run_dirs[0]))
-    with _writing(path):
-        path.write_text(text, encoding="utf-8")
+    text = report(RunFolder(options.run_dirs[0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
     return path
-
-
-def _check_installed(*packages: str) -> None:
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"drawing needs {' and '.join(missing)}: pip install 'tf_trpo[figures]'")
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None

@@ -11,10 +11,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.run_folder import RunFolder
-from tf_trpo.figures.run_panels import STEPS, draw_panels, missing_columns
-from tf_trpo.results import Column
+from tf_trpo.experiment import RunFolder
+from tf_trpo.figures.histories import Column, read_history
+from tf_trpo.figures.run_panels import STEPS, draw_panels
 
 TABLE = {
     STEPS: "steps",
@@ -31,16 +30,13 @@ ROWS = 12
 
 
 def report(run: RunFolder) -> str:
-    """The report as HTML; all that comes from files is escaped.
+    """Write the report as HTML; all that comes from files is escaped.
 
     Raises:
-      UsageError: the folder holds no run, or its files are not whole.
+      ValueError: the folder holds no run, or its files are not whole.
     """
     config = run.read_config()
-    history = run.read_history(list(TABLE))
-    missing = missing_columns(history)
-    if missing:
-        raise UsageError(f"{run.history} has no column {', '.join(missing)}")
+    history = read_history(run.history, [STEPS])
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string((resources.files("tf_trpo.cli") / "report.html").read_text(encoding="utf-8"))
     return template.render(
@@ -49,20 +45,23 @@ def report(run: RunFolder) -> str:
         versions=_mapping(config.get("versions")) | {"platform": config.get("platform")},
         results=_results(run, history),
         figures={title: base64.b64encode(svg).decode() for title, svg in draw_panels(history).items()},
-        header=list(TABLE.values()),
+        header=[title for column, title in TABLE.items() if column in history],
         rows=_rows(history),
     )
 
 
 def _results(run: RunFolder, history: Mapping[str, Column]) -> dict[str, str]:
-    accepted = history["train/is_line_search_success"]
+    def column(name: str) -> Column:
+        return history.get(name, np.full_like(history[STEPS], np.nan))
+
+    kl = column("train/kl_divergence_loss")
     results = {
         "environment steps": f"{history[STEPS][-1]:.0f}",
-        "iterations": f"{len(accepted)}",
-        "steps refused": f"{np.count_nonzero(accepted == 0)}",
-        "return of training's last episodes": _number(history["rollout/ep_rew_mean"][-1]),
-        "largest KL of a step, nats": _number(history["train/kl_divergence_loss"].max()),
-        "seconds": f"{history['time/time_elapsed'][-1]:.0f}" if "time/time_elapsed" in history else "unknown",
+        "iterations": f"{len(history[STEPS])}",
+        "steps refused": f"{np.count_nonzero(column('train/is_line_search_success') == 0)}",
+        "return of training's last episodes": _number(column("rollout/ep_rew_mean")[-1]),
+        "largest KL of a step, nats": _number(kl[~np.isnan(kl)].max(initial=0)),
+        "seconds": _number(np.floor(column("time/time_elapsed")[-1])),
     }
     return _evaluation(run) | results
 
@@ -74,15 +73,16 @@ def _evaluation(run: RunFolder) -> dict[str, str]:
     try:
         text = f"{result['mean_return']:.2f} ± {result['std_return']:.2f} over {result['episodes']:.0f} episodes"
     except KeyError as error:
-        raise UsageError(f"{run.evaluation} cannot be read: it has no {error}") from None
+        raise ValueError(f"{run.evaluation} cannot be read: it has no {error}") from None
     return {"return after training": text}
 
 
 def _rows(history: Mapping[str, Column]) -> list[list[str]]:
-    """The first and the last iteration, and some in between."""
+    """Make rows of the first and the last iteration, and of some in between."""
     count = len(history[STEPS])
     places = np.unique(np.linspace(0, count - 1, min(ROWS, count)).round().astype(int))
-    return [[_number(history[column][place]) for column in TABLE] for place in places]
+    columns = [history[name] for name in TABLE if name in history]
+    return [[_number(column[place]) for column in columns] for place in places]
 
 
 def _number(value: float) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tf_trpo.cli.errors import UsageError
-from tf_trpo.cli.hyperparameters import hyperparameters
-from tf_trpo.cli.run_folder import RunFolder
+from tf_trpo.experiment import RunFolder
+from tf_trpo.experiment.hyperparameters import hyperparameters
 
 _NOT_COMPARED = ("seed", "total_steps")
 """What repetitions differ in: a longer run has the same beginning."""
@@ -35,12 +34,12 @@ def group_runs(run_dirs: Sequence[Path], group_by: Sequence[str] = ()) -> list[R
       group_by: settings that the runs of a group have in common; by default all that a result depends on.
 
     Raises:
-      UsageError: a folder is none of a run or is named twice, or there is no such setting.
+      ValueError: a folder is none of a run or is named twice, or there is no such setting.
     """
     compared: dict[Path, dict[str, Any]] = {}
     for path in run_dirs:
         if path.resolve() in compared:
-            raise UsageError(f"{path} is named twice")
+            raise ValueError(f"{path} is named twice")
         compared[path.resolve()] = _compared(RunFolder(path), group_by)
     runs = [RunFolder(path) for path in run_dirs]
     groups: list[tuple[dict[str, Any], list[RunFolder]]] = []
@@ -55,10 +54,10 @@ def group_runs(run_dirs: Sequence[Path], group_by: Sequence[str] = ()) -> list[R
 
 
 def _compared(run: RunFolder, group_by: Sequence[str]) -> dict[str, Any]:
-    settings = run.read_settings()
+    settings = run.read_config()["settings"]
     unknown = [name for name in group_by if name not in settings]
     if unknown:
-        raise UsageError(f"{run.config} has no setting {', '.join(unknown)}")
+        raise ValueError(f"{run.config} has no setting {', '.join(unknown)}")
     if group_by:
         return {name: settings[name] for name in group_by}
     return {name: value for name, value in hyperparameters(settings).items() if name not in _NOT_COMPARED}

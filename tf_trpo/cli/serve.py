@@ -10,14 +10,13 @@ from pathlib import Path
 
 import tyro
 
-from tf_trpo.cli.errors import UsageError, one_line_errors
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.serving.settings import ServerSettings
 
 
 @dataclasses.dataclass(frozen=True)
-class ServeSettings(ServerSettings):
+class ServeOptions(ServerSettings):
     """Serve an exported model by TensorFlow Serving's REST API, with nothing but TensorFlow below it."""
 
     model: tyro.conf.Positional[Path] = dataclasses.field(kw_only=True)
@@ -25,29 +24,21 @@ class ServeSettings(ServerSettings):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse options, serve until a signal."""
-    with one_line_errors():
-        settings: ServeSettings = parse(ServeSettings, argv, "serve")
-        _check_extra()
-        start_tensorflow()
-        from tf_trpo.serving.saved_model import ModelError
-        from tf_trpo.serving.server import serve
+    """Read options, serve until a signal."""
+    options = parse(ServeOptions, argv, "serve")
+    start_tensorflow()
+    from tf_trpo.serving.saved_model import ModelError
+    from tf_trpo.serving.server import serve
 
-        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        try:
-            serve(settings.model, settings)
-        except ModelError as error:
-            hint = "" if settings.trust else "; a SavedModel is a program: --trust serves one of others all the same"
-            raise UsageError(f"{error}{hint if 'did not write' in str(error) else ''}") from None
-        except OSError as error:
-            what = error.filename or f"{settings.host}:{settings.port}"
-            raise UsageError(f"{what}: {error.strerror or error}") from None
-
-
-def _check_extra() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     try:
-        import orjson  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise UsageError(f'{error.name} is not installed: pip install "tf_trpo[serve]"') from None
+        serve(options.model, options)
+    except ModelError as error:
+        if not options.trust and "did not write" in str(error):
+            error.add_note("A SavedModel is a program: --trust serves one of others all the same")
+        raise
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, f"{options.host}:{options.port}") from None
+        raise

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tf_trpo.cli.errors import UsageError
-
 SUFFIXES = (".mp4", ".gif")
 _CODEC_BLOCK = 2
 """H.264 halves the resolution of colours: width and height have to be even."""
@@ -25,21 +23,17 @@ def open_video(path: Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]
       fps: frames per second.
 
     Raises:
-      UsageError: the extra is not installed, or the file cannot be written.
+      ModuleNotFoundError: the extra is not installed.
+      OSError: the file cannot be written.
     """
     options: dict[str, Any] = {"mode": "I", "duration": 1000 / fps, "loop": 0}
     if path.suffix == ".mp4":
         options = {"fps": fps, "macro_block_size": _CODEC_BLOCK}
-    try:
-        import imageio
+    import imageio
 
-        # ffmpeg would say at length what is wrong with the path.
-        with open(path, "ab"):
-            pass
-        writer = imageio.get_writer(path, **options)
-    except ImportError as error:
-        raise UsageError(f'{error.name or "imageio"} is not installed: pip install "tf_trpo[play]"') from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
+    # ffmpeg would say at length what is wrong with the path.
+    with open(path, "ab"):
+        pass
+    writer: Any = imageio.get_writer(path, **options)
     with writer:
         yield writer.append_data

@@ -1,4 +1,4 @@
-"""One figure of the logs over training, for groups of runs that differ in their seed only."""
+"""One logged figure over training, for groups of runs that differ in their seed only."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from tf_trpo.figures.histories import Column
+from tf_trpo.figures.statistics import Interval
 from tf_trpo.figures.style import CYCLE, GREY, draw_curve
-from tf_trpo.results import Column, Interval
 
 
 class GroupCurve(NamedTuple):
     """A line of the figure.
 
     Attributes:
-      label: what distinguishes the group.
-      runs: how many.
-      x: [X].
+      label: name of the group.
+      runs: number of runs.
+      x: steps, iterations or seconds, [X].
       y: statistic over the runs and its interval, [X].
     """
 
@@ -29,12 +30,12 @@ class GroupCurve(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """What the figure shows.
+    """Content of the figure.
 
     Attributes:
-      groups: at least one.
-      x_label: with its unit.
-      y_label: with the statistic.
+      groups: at least one group.
+      x_label: label of the x axis, with its unit.
+      y_label: label of the y axis, with the statistic.
     """
 
     groups: Sequence[GroupCurve]
@@ -43,7 +44,7 @@ class Curves(NamedTuple):
 
 
 def draw(data: Curves) -> Figure:
-    """A line and a band for each group."""
+    """Draw a line and a band for each group."""
     figure = Figure(figsize=(8.0, 4.8))
     axes = figure.subplots()
     for group, (color, style) in zip(data.groups, itertools.cycle(CYCLE), strict=False):
@@ -57,12 +58,12 @@ def draw(data: Curves) -> Figure:
 
 
 def count_of_runs(*counts: int) -> str:
-    """How many runs a line is over; if there are several such lines, from how many to how many."""
+    """Say the number of runs behind a line, or the smallest and the largest number of several lines."""
     low, high = min(counts), max(counts)
     several = str(low) if low == high else f"{low} to {high}"
     return "1 run" if several == "1" else f"{several} runs"
 
 
 def literal(text: str) -> str:
-    """Text as it is: to matplotlib, dollars are marks of mathematics."""
+    """Escape text for matplotlib, which takes dollars for marks of mathematics."""
     return text.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""The figures of one run, each as an SVG: what the report shows."""
+"""The panels of a report on one run, each as an SVG."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tf_trpo.figures.histories import Column, known
 from tf_trpo.figures.style import BLUE, GREEN, GREY, ORANGE, VERMILION, styled, write
-from tf_trpo.results import Column, known
 
 STEPS = "time/total_timesteps"
+_ACCEPTED = "train/is_line_search_success"
 
 
 class Line(NamedTuple):
-    """A line of a panel: the column of history.csv, and how it looks."""
+    """A line of a panel: a column of history.csv, and the line's look."""
 
     column: str
     label: str
     color: str = BLUE
     style: str = "-"
-    optional: bool = False
 
 
 class Panel(NamedTuple):
-    """A panel: its title, its unit, its lines; where a step was refused it may have a mark."""
+    """A panel: its title, unit and lines, and whether refused steps are marked."""
 
     title: str
     unit: str
@@ -40,7 +40,7 @@ PANELS = (
         "return of an episode",
         (
             Line("rollout/ep_rew_mean", "training: last 100 episodes"),
-            Line("eval/mean_reward", "evaluation", VERMILION, "o-", optional=True),
+            Line("eval/mean_reward", "evaluation", VERMILION, "o-"),
         ),
     ),
     Panel(
@@ -66,7 +66,7 @@ PANELS = (
         "nats; action units",
         (
             Line("train/entropy", "entropy"),
-            Line("train/std", "standard deviation", GREEN, "--", optional=True),
+            Line("train/std", "standard deviation", GREEN, "--"),
         ),
     ),
     Panel("Value function", "loss", (Line("train/value_loss", "value loss"),)),
@@ -74,16 +74,20 @@ PANELS = (
 )
 
 
-def missing_columns(history: Mapping[str, Column]) -> list[str]:
-    """Columns that the panels need and the history lacks."""
-    needed = [line.column for panel in PANELS for line in panel.lines if not line.optional]
-    return [column for column in (STEPS, "train/is_line_search_success", *needed) if column not in history]
-
-
 def draw_panels(history: Mapping[str, Column]) -> dict[str, bytes]:
-    """SVG files by title, for a history that has all `missing_columns` asks for."""
+    """Draw the panels of which the history has a column.
+
+    Args:
+      history: columns by name, `STEPS` among them. Which others there are depends on the algorithm and on how far the
+        run has come.
+
+    Returns:
+      SVG files by the titles of their panels.
+    """
     drawn = {}
     for panel in PANELS:
+        if not any(line.column in history for line in panel.lines):
+            continue
         with styled():
             file = io.BytesIO()
             write(draw_panel(panel, history), file, "svg")
@@ -92,14 +96,14 @@ def draw_panels(history: Mapping[str, Column]) -> dict[str, bytes]:
 
 
 def draw_panel(panel: Panel, history: Mapping[str, Column]) -> Figure:
-    """One panel."""
+    """Draw a panel."""
     figure = Figure(figsize=(5.6, 3.0))
     axes = figure.subplots()
     for line in panel.lines:
         if line.column in history:
             x, y = known(history[STEPS], history[line.column])
             axes.plot(x, y, line.style, color=line.color, label=line.label, markersize=4)
-    if panel.marks_refusals:
+    if panel.marks_refusals and _ACCEPTED in history:
         _mark_refusals(axes, history)
     axes.set(title=panel.title, xlabel="environment steps", ylabel=panel.unit)
     axes.grid(axis="y", color=GREY, alpha=0.25)
@@ -109,6 +113,6 @@ def draw_panel(panel: Panel, history: Mapping[str, Column]) -> Figure:
 
 
 def _mark_refusals(axes: Axes, history: Mapping[str, Column]) -> None:
-    refused = history["train/is_line_search_success"] == 0
+    refused = history[_ACCEPTED] == 0
     x, heights = known(history[STEPS][refused], history["train/backtracks"][refused])
     axes.plot(x, heights, "x", color=VERMILION, label=f"step refused ({refused.sum()})")

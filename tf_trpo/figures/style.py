@@ -1,9 +1,9 @@
-"""How every figure looks, and how it is written: PNG and SVG, the same bytes from the same data."""
+"""The look of all figures, and their files: PNG or SVG, with equal bytes for equal data."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tf_trpo.results import Interval
+from tf_trpo.figures.statistics import Interval
 
-# Okabe and Ito (2008): told apart by every kind of colour vision, and by lightness in print.
+# Okabe and Ito (2008): people with any kind of colour vision tell them apart, and so does lightness in print.
 BLACK = "#000000"
 ORANGE = "#E69F00"
 GREEN = "#009E73"
@@ -27,7 +27,7 @@ PURPLE = "#CC79A7"
 CYCLE = tuple(
     (color, style) for style in ("-", "--", ":") for color in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 )
-"""Colour and line style of one line after the other."""
+"""Colour and line style of the first line, the second line, and so on."""
 
 SETTINGS: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -46,37 +46,14 @@ SETTINGS: dict[str, Any] = {
     "legend.edgecolor": "none",
     "lines.linewidth": 1.8,
     "savefig.dpi": 120,
-    # Ids in the file come from the drawing alone: the same figure is the same file.
+    # Without a fixed salt, the ids in an SVG file are random.
     "svg.hashsalt": "tf_trpo",
 }
 
 
-def save(compute: Callable[[], Any], draw: Callable[[Any], Figure], stem: Path) -> tuple[Path, Path]:
-    """Compute the data, draw it in the common style, and write stem.png and stem.svg.
-
-    Args:
-      compute: -> data.
-      draw: data -> figure.
-      stem: path without ending, in an existing folder.
-
-    Returns:
-      The two paths.
-
-    Raises:
-      OSError: the files cannot be written.
-    """
-    data = compute()
-    png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
-    with styled():
-        figure = draw(data)
-        write(figure, png)
-        write(figure, svg)
-    return png, svg
-
-
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
-    """Draw and write in the common style, whatever somebody's matplotlibrc says."""
+    """Draw and write in the common style; the user's matplotlibrc has no effect."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS)
@@ -84,12 +61,12 @@ def styled() -> Iterator[None]:
 
 
 def write(figure: Figure, file: Path | BinaryIO, format: str | None = None) -> None:
-    """Write a figure; without a date, so that the same figure is the same bytes.
+    """Write a figure without a date, so that equal figures are equal files.
 
     Args:
-      figure: drawn when `styled`, which has to go on.
-      file: where to.
-      format: "png" or "svg"; by default the path's ending.
+      figure: a figure that was drawn inside of `styled`; call `write` inside of it too.
+      file: path, or a file that is open for writing bytes.
+      format: "png" or "svg"; the path's suffix by default.
     """
     format = format or Path(str(file)).suffix[1:]
     figure.savefig(file, format=format, metadata={"Date": None} if format == "svg" else None)
@@ -98,12 +75,6 @@ def write(figure: Figure, file: Path | BinaryIO, format: str | None = None) -> N
 def draw_curve(
     axes: Axes, x: NDArray[np.float64], y: Interval, *, label: str, color: str, linestyle: Any = "-"
 ) -> None:
-    """A line at the estimate, [X], and its interval as a band."""
+    """Draw a line at the estimate, [X], and a band over its interval."""
     axes.plot(x, y.estimate, color=color, linestyle=linestyle, label=label)
     axes.fill_between(x, y.low, y.high, color=color, alpha=0.15, linewidth=0)
-
-
-def draw_point(axes: Axes, x: float, y: Interval, *, color: str) -> None:
-    """A dot at the estimate, a scalar, and its interval as a bar; whole even where it lies on the frame of the axes."""
-    bar = [[y.estimate - y.low], [y.high - y.estimate]]
-    axes.errorbar(x, y.estimate, bar, fmt="o", color=color, markersize=4, capsize=2, clip_on=False, zorder=3)

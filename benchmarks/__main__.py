@@ -1,0 +1,46 @@
+"""The command line: `python -m benchmarks COMMAND [OPTIONS]`; each command has --help."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import tyro
+
+COMMANDS = {
+    "update": ("speed", "Update"),
+    "collect": ("speed", "Collect"),
+    "train": ("speed", "Train"),
+    "scaling": ("scaling", "Scaling"),
+    "roofline": ("roofline", "Roofline"),
+    "serve": ("serving", "Serve"),
+    "learn": ("learn", "Learn"),
+    "results": ("documents", "Results"),
+    "plot": ("suite_panels", "Plot"),
+    "learning-curves": ("learning_curves", "LearningCurves"),
+    "export": ("export", "Export"),
+}
+"""The module and the class of each command: the fields are its options, and `run()` runs it."""
+
+
+def parse(arguments: list[str]) -> Any:
+    """Make the command that the arguments describe; only its module is imported, since TensorFlow takes seconds.
+
+    Raises:
+      SystemExit: there is no such command, an option is wrong, or --help was asked for.
+    """
+    if not arguments or arguments[0] not in COMMANDS:
+        raise SystemExit(f"usage: python -m benchmarks COMMAND [OPTIONS]\ncommands: {', '.join(COMMANDS)}")
+    name, *options = arguments
+    module, command = COMMANDS[name]
+    form = getattr(importlib.import_module(f"benchmarks.{module}"), command)
+    return tyro.cli(form, args=options, prog=f"python -m benchmarks {name}")
+
+
+# Processes that `learn` starts import this module again.
+if __name__ == "__main__":
+    # Read by TensorFlow when it is imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    parse(sys.argv[1:]).run()

@@ -1,0 +1,150 @@
+"""`results`: the tables of results as Markdown, printed or written into documents."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import SupportsFloat
+
+import numpy as np
+
+from benchmarks.report import markdown
+from benchmarks.runs import MODES
+from benchmarks.tables import RunResult, by_settings, read_table
+from tf_trpo.figures.statistics import interquartile_mean
+from tf_trpo.files import write_whole
+
+RESULTS = Path("docs/results")
+FOLDERS = (RESULTS, Path("benchmarks/results"))
+"""Folders of tables: of reported results, and of trials."""
+PEERS = RESULTS / "peers"
+_SECTION = re.compile(
+    r"(?P<begin>^<!-- results: (?P<suite>\S+)(?P<crossed> crossed)? -->\n)"
+    r"(?:(?!^<!-- results: ).)*?"
+    r"(?P<end>^<!-- end of results -->$)",
+    re.DOTALL | re.MULTILINE,
+)
+_MARK = re.compile(r"^<!-- (?:results: .*|end of results) -->$", re.MULTILINE)
+
+Peers = Mapping[tuple[str, int], Mapping[str, Sequence[RunResult]]]
+"""Runs of other programs by environment and steps, then by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Print the results of a suite as a Markdown table, or write such tables into documents.
+
+    In a document, a table stands between the lines <!-- results: SUITE --> and <!-- end of results -->, or
+    <!-- results: SUITE crossed -->, which has the settings as rows and the environments as columns.
+    """
+
+    suite: str | None = None
+    """Suite whose table is printed."""
+    into: tuple[Path, ...] = ()
+    """Documents in which every table is written again."""
+
+    def run(self) -> None:
+        """Print, or write and print the names of the documents."""
+        if self.suite is not None:
+            print(table_of(self.suite))
+        texts = [refreshed(path.read_text(encoding="utf-8")) for path in self.into]
+        for path, text in zip(self.into, texts, strict=True):
+            write_whole(path, text)
+            print(path)
+
+
+def refreshed(text: str) -> str:
+    """Write every table of a document again.
+
+    Args:
+      text: the document.
+
+    Raises:
+      ValueError: the document has no table, or a mark without its other one.
+    """
+    sections = list(_SECTION.finditer(text))
+    if not sections or len(_MARK.findall(text)) != 2 * len(sections):
+        raise ValueError("each line <!-- results: SUITE --> needs a line <!-- end of results --> after it")
+
+    def table(section: re.Match[str]) -> str:
+        made = table_of(section["suite"], is_crossed=section["crossed"] is not None)
+        return f"{section['begin']}\n{made}\n\n{section['end']}"
+
+    return _SECTION.sub(table, text)
+
+
+def table_of(suite: str, *, is_crossed: bool = False) -> str:
+    """Make the Markdown table of a suite.
+
+    Args:
+      suite: name of a folder in one of `FOLDERS`.
+      is_crossed: make a column for each environment.
+
+    Raises:
+      OSError: the suite has no table.
+    """
+    paths = [folder / suite / "results.csv" for folder in FOLDERS]
+    results = read_table(next((path for path in paths if path.exists()), paths[0]), RunResult)
+    return "\n".join(markdown(crossed(results) if is_crossed else summary(results, read_peers())))
+
+
+def read_peers() -> Peers:
+    """Read the runs of other programs; none if there is no table of them."""
+    path = PEERS / "results.csv"
+    found: dict[tuple[str, int], dict[str, Sequence[RunResult]]] = {}
+    for (env, name), group in by_settings(read_table(path, RunResult) if path.exists() else []).items():
+        found.setdefault((env, group[0].steps), {})[name] = group
+    return found
+
+
+def summary(results: Sequence[RunResult], peers: Peers | None = None) -> list[dict[str, str]]:
+    """Make a row for each environment and name: statistics over seeds of both modes of evaluation.
+
+    Args:
+      results: rows of runs.
+      peers: runs of other programs, which get a column in rows of the same environment and number of steps.
+    """
+    rows = []
+    for (env, name), group in by_settings(results).items():
+        steps = group[0].steps
+        row = {"environment": env, "settings": name, "steps": _thousands(steps), "seeds": str(len(group))}
+        for mode in MODES:
+            returns = _returns(group, mode)
+            row[f"{mode}: mean ± std"] = " ± ".join(_numbers(returns.mean(), returns.std()))
+            estimate, low, high = _numbers(*interquartile_mean(returns))
+            row[f"{mode}: IQM [95%]"] = f"{estimate} [{low}, {high}]"
+            (row[f"{mode}: min"],) = _numbers(returns.min())
+        for peer, theirs in (peers or {}).get((env, steps), {}).items():
+            means = " / ".join(_numbers(*(_returns(theirs, mode).mean() for mode in MODES)))
+            row[f"{peer}: deterministic / stochastic (seeds)"] = f"{means} ({len(theirs)})"
+        rows.append(row)
+    return rows
+
+
+def crossed(results: Sequence[RunResult]) -> list[dict[str, str]]:
+    """Make a row for each name and a column for each environment: deterministic / stochastic mean ± std over seeds."""
+    rows: dict[str, dict[str, str]] = {}
+    for (env, name), group in by_settings(results).items():
+        modes = (_returns(group, mode) for mode in MODES)
+        cell = " / ".join(" ± ".join(_numbers(returns.mean(), returns.std())) for returns in modes)
+        rows.setdefault(name, {"settings": name})[f"{env}, {_thousands(group[0].steps)} steps"] = cell
+    return [rows[name] for name in sorted(rows)]
+
+
+def _returns(results: Sequence[RunResult], mode: str) -> np.ndarray:
+    return np.array([getattr(result, mode) for result in results])
+
+
+def _numbers(*values: SupportsFloat) -> list[str]:
+    """Write numbers alike: without decimals if one is above 100, else with one decimal; 0 without a sign."""
+    numbers = [float(value) for value in values]
+    decimals = 0 if max(map(abs, numbers)) >= 99.95 else 1
+    return [f"{round(number, decimals) + 0.0:.{decimals}f}" for number in numbers]
+
+
+def _thousands(steps: int) -> str:
+    if steps < 1000:
+        return str(steps)
+    return f"{steps / 1e6:g}M" if steps >= 1_000_000 else f"{steps / 1e3:g}k"

@@ -1,0 +1,137 @@
+"""`learn`: train the runs of a suite, each in its own process, and write tables of the results."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import fcntl
+import json
+import multiprocessing
+import shutil
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+
+import tf_trpo
+from benchmarks.documents import RESULTS, summary
+from benchmarks.report import print_tables
+from benchmarks.runs import MODES, Run, read_suite, suite_name, suite_run
+from benchmarks.tables import update_table
+from tf_trpo.files import write_whole
+
+RUNS = Path("runs/learn")
+
+
+@dataclasses.dataclass(frozen=True)
+class Learn:
+    """Train every run of a suite with several seeds, and write tables of the results.
+
+    A finished run is not trained again: call the command again to continue after an interruption.
+    """
+
+    suite: str = "algorithms"
+    """Suite in benchmarks/suites, or a YAML file: environment, name of the settings, settings of train."""
+    seeds: int | None = None
+    """Seeds of each entry of the suite; None for the entry's own number, else 5."""
+    first_seed: int | None = None
+    """The first seed; None for the entry's own, else 0."""
+    only: tuple[str, ...] = ()
+    """Environments, names, or ENVIRONMENT/NAME of the entries to train; all of them by default."""
+    episodes: int = 20
+    """Episodes of the final evaluation, with the most likely actions and with sampled ones."""
+    jobs: int = 2
+    """Runs at the same time, each on one thread; they do not change the results."""
+    runs_dir: Path = RUNS
+    """Folder of the run folders: RUNS_DIR/SUITE/ENVIRONMENT/NAME/SEED."""
+    results_dir: Path = RESULTS
+    """Folder of the tables: RESULTS_DIR/SUITE/results.csv and curves.csv; rows of other runs stay."""
+
+    def run(self) -> None:
+        """Train what is missing, and write the rows of each run as soon as it ends.
+
+        Raises:
+          ValueError: a finished run has other settings.
+          RuntimeError: a run failed; the other runs are trained nevertheless.
+        """
+        entries, name = read_suite(self.suite, self.only), suite_name(self.suite)
+        runs = [
+            suite_run(entry, seed, self.runs_dir, self.suite)
+            for entry in entries
+            for seed in entry.seeds(self.first_seed, self.seeds)
+        ]
+        failures = []
+        with _locked(self.runs_dir / name):
+            finished = [run for run in runs if _is_finished(run, self.episodes)]
+            _write_rows(self.results_dir / name, finished)
+            missing = [run for run in runs if run not in finished]
+            for run, failure in _train_all(missing, self.jobs, self.episodes):
+                if failure is None:
+                    finished.append(run)
+                    _write_rows(self.results_dir / name, [run])
+                else:
+                    failures.append(f"{run.path} failed: {failure}")
+        if failures:
+            raise RuntimeError("\n".join(failures))
+        title = f"Final returns of suite {self.suite}, {self.episodes} episodes"
+        print_tables([(title, summary([run.result() for run in finished]))])
+
+
+def _is_finished(run: Run, episodes: int) -> bool:
+    # Finds wrong settings of every run before the first one is trained.
+    settings = json.loads(json.dumps(run.experiment.flat()))
+    if not run.finished.is_file():
+        return False
+    then = run.config()["settings"]
+    differing = [name for name in settings if settings[name] != then.get(name)]
+    if differing:
+        raise ValueError(f"{run.path} was trained with other settings ({', '.join(differing)}): remove it")
+    if any(evaluation["episodes"] != episodes for evaluation in run.evaluations().values()):
+        raise ValueError(f"{run.path} was not evaluated over {episodes} episodes")
+    return True
+
+
+@contextlib.contextmanager
+def _locked(runs_dir: Path) -> Iterator[None]:
+    """Keep out a second call, which would delete the unfinished runs of this one."""
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    with open(runs_dir / ".lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def _train_all(runs: Sequence[Run], jobs: int, episodes: int) -> Generator[tuple[Run, Exception | None]]:
+    """Train and evaluate; yield each run as it ends, and the error if it failed."""
+    # A new process for each run: TensorFlow's threads can be set only once, and its memory is given back.
+    pool = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+    try:
+        trained = {pool.submit(_train, run, episodes): run for run in runs}
+        for number, future in enumerate(concurrent.futures.as_completed(trained), 1):
+            print(f"{number} of {len(runs)}: {trained[future].path}", file=sys.stderr, flush=True)
+            error = future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            yield trained[future], error
+    finally:
+        # Ctrl-C reaches the running processes by itself; no other run may begin.
+        pool.shutdown(cancel_futures=True)
+
+
+def _train(run: Run, episodes: int) -> None:
+    # An unfinished run was interrupted.
+    shutil.rmtree(run.path, ignore_errors=True)
+    run.experiment.train(run.path)
+    agent = tf_trpo.load(run.path / "agent.keras")
+    # Evaluations in the training began with the run's seed; these are other episodes.
+    seed = run.seed + 1_000_000
+    evaluations = {
+        mode: agent.evaluate(run.entry.env, episodes, stochastic=mode == "stochastic", seed=seed) for mode in MODES
+    }
+    write_whole(run.finished, json.dumps(evaluations) + "\n")
+
+
+def _write_rows(folder: Path, runs: Sequence[Run]) -> None:
+    if runs:
+        folder.mkdir(parents=True, exist_ok=True)
+        update_table(folder / "results.csv", [run.result() for run in runs])
+        update_table(folder / "curves.csv", [point for run in runs for point in run.curve()])

@@ -1,0 +1,77 @@
+"""Tables as Markdown or as JSON."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import Measured, Table
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine and the packages, on which the figures depend."""
+    cpu_info = Path("/proc/cpuinfo")
+    lines = cpu_info.read_text(encoding="utf-8").splitlines() if cpu_info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    packages = ("tensorflow", "keras", "gymnasium", "mujoco", "envpool")
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in packages},
+    }
+
+
+def print_json(tables: Sequence[Table]) -> None:
+    """Print one object: the machine, and the rows of each table; a measurement has median, quartiles and values."""
+    content = [{"title": title, "rows": [_plain(row) for row in rows]} for title, rows in tables]
+    print(json.dumps({"machine": machine(), "tables": content}, indent=1))
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Print Markdown that documents can quote; measurements are medians, with quartiles in brackets."""
+    print(", ".join(f"{name} {value}" for name, value in machine().items() if value))
+    for title, rows in tables:
+        measured = any(isinstance(value, Measured) for row in rows for value in row.values())
+        print(f"\n{title}{' (median [quartiles])' if measured else ''}\n")
+        print("\n".join(markdown(rows)))
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Make the lines of a table; its columns are those of all rows, in the order of their first appearance."""
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [header, *([_cell(row.get(name, "")) for name in header] for row in rows)]
+    names, *cells = (f"| {' | '.join(line)} |" for line in lines)
+    return [names, "|" + "---|" * len(header), *cells]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Measured):
+        low, high = value.quartiles
+        return f"{_number(value.median)} [{_number(low)}, {_number(high)}]"
+    return _number(value) if isinstance(value, float) else str(value)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {"median": value.median, "quartiles": value.quartiles, "values": value.values}
+        if isinstance(value, Measured)
+        else value
+        for name, value in row.items()
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

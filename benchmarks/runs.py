@@ -1,0 +1,162 @@
+"""Suites, which are YAML files of settings to train over several seeds, and the runs in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from benchmarks.tables import CurvePoint, RunResult, learning_curve
+from tf_trpo import Experiment
+from tf_trpo.figures.histories import read_history
+
+SUITES = Path(__file__).with_name("suites")
+CURVE_POINTS = 40
+"""Windows of a learning curve: not more than the shortest runs have updates."""
+MODES = {"deterministic": "most likely", "stochastic": "sampled"}
+"""Modes of evaluation, and the actions that each takes."""
+_SEED_COUNT = 5
+
+
+class Entry(NamedTuple):
+    """Settings that are trained with several seeds.
+
+    Attributes:
+      env: Gymnasium id.
+      name: name of the settings.
+      settings: settings that differ from the preset's, without environment and seed.
+      first_seed: the first seed.
+      seed_count: number of seeds.
+    """
+
+    env: str
+    name: str
+    settings: dict[str, Any]
+    first_seed: int
+    seed_count: int
+
+    def seeds(self, first: int | None = None, count: int | None = None) -> range:
+        """Count up from the first seed; None takes the entry's own first seed or number of seeds."""
+        first = self.first_seed if first is None else first
+        return range(first, first + (self.seed_count if count is None else count))
+
+
+class Run(NamedTuple):
+    """A training run of a suite.
+
+    Attributes:
+      entry: its settings.
+      seed: its seed.
+      path: its run folder, RUNS_DIR/SUITE/ENVIRONMENT/NAME/SEED.
+    """
+
+    entry: Entry
+    seed: int
+    path: Path
+
+    @property
+    def experiment(self) -> Experiment:
+        # On one thread, so that the result does not depend on other work of the machine.
+        own = {"env": self.entry.env, "seed": self.seed, "threads": 1, "quiet": True}
+        settings = {**self.entry.settings, **own}
+        preset = settings.pop("preset", None)
+        if preset == "none":
+            return Experiment().replace(**settings)
+        return Experiment.from_presets([] if preset is None else [preset], settings)
+
+    @property
+    def finished(self) -> Path:
+        """The file that is written last: the evaluations of the trained agent."""
+        return self.path / "final_evaluations.json"
+
+    def config(self) -> dict[str, Any]:
+        """Read config.json."""
+        config: dict[str, Any] = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        return config
+
+    def evaluations(self) -> dict[str, dict[str, float]]:
+        """Read mean_return, std_return, mean_length and episodes of each of `MODES`, of a finished run."""
+        evaluations: dict[str, dict[str, float]] = json.loads(self.finished.read_text(encoding="utf-8"))
+        return evaluations
+
+    def result(self) -> RunResult:
+        """Make the row of a finished run."""
+        config, evaluations = self.config(), self.evaluations()
+        deterministic, stochastic = (evaluations[mode] for mode in MODES)
+        return RunResult(
+            self.entry.env,
+            self.entry.name,
+            self.seed,
+            config["settings"]["total_steps"],
+            deterministic["mean_return"],
+            deterministic["std_return"],
+            stochastic["mean_return"],
+            stochastic["std_return"],
+            int(deterministic["episodes"]),
+            float(read_history(self.path / "history.csv")["time/time_elapsed"][-1]),
+            config.get("commit") or "",
+        )
+
+    def curve(self) -> list[CurvePoint]:
+        """Make the learning curve of a finished run."""
+        history = read_history(self.path / "history.csv")
+        steps = history["time/total_timesteps"]
+        unknown = np.full_like(steps, np.nan)
+        return learning_curve(
+            steps,
+            history.get("rollout/ep_rew_mean", unknown),
+            history.get("train/kl_divergence_loss", unknown),
+            self.entry.env,
+            self.entry.name,
+            self.seed,
+            total_steps=self.config()["settings"]["total_steps"],
+            points=CURVE_POINTS,
+        )
+
+
+def suite_run(entry: Entry, seed: int, runs_dir: Path, suite: str) -> Run:
+    """Name the run of an entry and a seed."""
+    return Run(entry, seed, runs_dir / suite_name(suite) / entry.env.replace("/", "-") / entry.name / str(seed))
+
+
+def suite_name(suite: str) -> str:
+    """Give the name of a suite's folders: that of the suite, or of its file."""
+    return Path(suite).stem
+
+
+def suites() -> list[str]:
+    """List the names of the suites in this folder."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def read_suite(suite: str, only: Sequence[str] = ()) -> list[Entry]:
+    """Read the entries of a suite.
+
+    Args:
+      suite: name of a suite in this folder, or path of a YAML file: environment -> name -> settings of `train`, in
+        which `seed` is the first of so many `seeds`.
+      only: environments, names, or ENVIRONMENT/NAME of the entries to keep; all entries by default.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: a name is not that of a folder, or no entry is left.
+    """
+    path = SUITES / f"{suite}.yaml" if suite in suites() else Path(suite)
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = [_entry(env, name, dict(of_name)) for env, names in content.items() for name, of_name in names.items()]
+    if only:
+        entries = [entry for entry in entries if {entry.env, entry.name, f"{entry.env}/{entry.name}"} & set(only)]
+    if not entries:
+        raise ValueError(f"suite {suite} has no entry {' or '.join(only)}")
+    return entries
+
+
+def _entry(env: str, name: str, settings: dict[str, Any]) -> Entry:
+    # Training a run deletes what is in its folder.
+    if "/" in name or ".." in (name, *env.split("/")) or env.startswith("/"):
+        raise ValueError(f"{env}/{name} would lie outside of the folder of runs")
+    return Entry(env, name, settings, settings.pop("seed", 0), settings.pop("seeds", _SEED_COUNT))

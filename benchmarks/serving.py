@@ -1,0 +1,163 @@
+"""`serve`: clients of the REST server that ask again as soon as they have an answer, and their waiting times."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.timing import Measured, Measurement, Table
+from benchmarks.workloads import Job, make_agent
+from tf_trpo.serving.local_policy import LocalPolicy
+
+WARM_UP_SECONDS = 0.5
+_START_SECONDS = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Serve(Measurement):
+    """Measure the REST server with and without batching: requests per second and latency, one observation a request."""
+
+    repeats: int = 3
+    model: Path | None = None
+    """Folder of an exported model; by default an untrained policy for HalfCheetah-v5's spaces."""
+    clients: tuple[int, ...] = (1, 8, 64)
+    """Clients at the same time; each asks again as soon as it has its answer."""
+    seconds: int = 5
+    """Seconds of each turn, after half a second that does not count."""
+
+    def tables(self) -> list[Table]:
+        with ExitStack() as stack:
+            model = self.model or _untrained_model(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+            shape = LocalPolicy(model).observation_shape
+            observation = np.zeros([size or 1 for size in shape]).tolist()
+            servers = {
+                batching: stack.enter_context(running_server(model, batching, max_waiting=2 * max(self.clients)))
+                for batching in (True, False)
+            }
+            cases = list(itertools.product(self.clients, servers))
+            found: dict[tuple[int, bool], list[Load]] = {case: [] for case in cases}
+            # In turns, so that other work of the machine affects all cases alike.
+            for _, (clients, batching) in itertools.product(range(self.repeats), cases):
+                found[clients, batching].append(load(servers[batching], observation, clients, self.seconds))
+        rows = []
+        for (clients, batching), turns in found.items():
+            rate, p50, p99 = (Measured(values) for values in zip(*turns, strict=True))
+            row = {"clients": clients, "batching": "yes" if batching else "no", "requests/s": rate}
+            rows.append({**row, "p50, ms": p50.times(1e3), "p99, ms": p99.times(1e3)})
+        return [(f"The REST server, one observation {list(shape)} a request", rows)]
+
+
+class Load(NamedTuple):
+    """Result of one turn.
+
+    Attributes:
+      requests_per_second: requests per second of all clients.
+      p50, p99: percentiles of the seconds from a request to its whole answer.
+    """
+
+    requests_per_second: float
+    p50: float
+    p99: float
+
+
+class ServerAddress(NamedTuple):
+    """Port of a server on this machine, and the path of its model."""
+
+    port: int
+    path: str
+
+
+@contextlib.contextmanager
+def running_server(model: Path, batching: bool, *, max_waiting: int) -> Iterator[ServerAddress]:
+    """Start a server process at a free port of the loopback; it ends with the context.
+
+    Raises:
+      subprocess.CalledProcessError: the server did not start.
+    """
+    command = [sys.executable, "-m", "tf_trpo", "serve", str(model), "--port", "0", "--max-waiting", str(max_waiting)]
+    command.append("--batching" if batching else "--no-batching")
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=quiet) as process:
+        assert process.stderr is not None
+        try:
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                found = re.search(r"at http://[\d.]+:(\d+)(/v1/models/\S+)", line)
+                if found:
+                    yield ServerAddress(int(found[1]), found[2])
+                    return
+            raise subprocess.CalledProcessError(process.wait(), command, stderr="".join(said))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=_START_SECONDS)
+
+
+def load(server: ServerAddress, observation: list[float], clients: int, seconds: float) -> Load:
+    """Ask for one action at a time.
+
+    Args:
+      server: the server.
+      observation: observation of every request.
+      clients: clients at the same time.
+      seconds: duration after a warm-up.
+
+    Raises:
+      RuntimeError: the server refuses a request.
+    """
+    body = json.dumps({"signature_name": "act", "instances": [observation]}).encode()
+    head = f"POST {server.path}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    waits = asyncio.run(_all_clients(server.port, head.encode() + body, clients, seconds))
+    p50, p99 = np.percentile(waits, [50, 99])
+    return Load(len(waits) / seconds, float(p50), float(p99))
+
+
+async def _all_clients(port: int, request: bytes, clients: int, seconds: float) -> list[float]:
+    begin = time.perf_counter() + WARM_UP_SECONDS
+    waits = await asyncio.gather(*(_client(port, request, begin, begin + seconds) for _ in range(clients)))
+    return [wait for client in waits for wait in client]
+
+
+async def _client(port: int, request: bytes, begin: float, end: float) -> list[float]:
+    """Ask until `end`, and return the waiting times of the answers that came after `begin`."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    waits: list[float] = []
+    try:
+        while True:
+            asked = time.perf_counter()
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            if not head.startswith(b"HTTP/1.1 200") or length is None:
+                raise RuntimeError(f"the server answers {head.decode(errors='replace')}")
+            await reader.readexactly(int(length[1]))
+            answered = time.perf_counter()
+            if answered > end:
+                return waits
+            if answered >= begin:
+                waits.append(answered - asked)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+def _untrained_model(folder: Path) -> Path:
+    model = folder / "HalfCheetah-v5"
+    make_agent(Job("update", "HalfCheetah-v5")).export(model)
+    return model

@@ -1,0 +1,91 @@
+"""Fair measurements: in turns, repeated, and summarised by the median."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+PAUSE_SECONDS = 0.25
+"""Pause before each turn: a library's threads may wait for work by spinning, and would take a core from the other."""
+CALLS = 3
+"""Calls of a turn. The first call does not count: it wakes sleeping threads, as no call in a training does."""
+
+Row = dict[str, Any]
+"""Column -> number, text or `Measured`."""
+Table = tuple[str, list[Row]]
+"""Title and rows."""
+
+
+class Measured(NamedTuple):
+    """Repeated measurements of one figure."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.values))
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        low, high = np.percentile(self.values, [25, 75])
+        return float(low), float(high)
+
+    def times(self, factor: float) -> Measured:
+        """Multiply every value, for another unit."""
+        return Measured(tuple(factor * value for value in self.values))
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """The options of all commands that measure the speed; nothing else should run on the machine."""
+
+    repeats: int = 5
+    """Turns of each measurement, of two calls that count; their median is reported."""
+    threads: int = 0
+    """Threads of both sides; 0 for all cores."""
+    json: bool = False
+    """Print a JSON object with every single value instead of tables."""
+
+    def tables(self) -> list[Table]:
+        """Measure."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Measure and print."""
+        from benchmarks.report import print_json, print_tables
+
+        if self.threads:
+            tf.config.threading.set_intra_op_parallelism_threads(self.threads)
+            # The two stages of an update that run at the same time would otherwise take a core each.
+            tf.config.threading.set_inter_op_parallelism_threads(self.threads)
+        (print_json if self.json else print_tables)(self.tables())
+
+
+def in_turns(workloads: Mapping[str, Callable[[], float]], repeats: int, *, calls: int = CALLS) -> dict[str, Measured]:
+    """Measure workloads in turns, so that other work of the machine affects all of them alike.
+
+    Args:
+      workloads: each does its work once and returns its figure (seconds, or steps per second).
+      repeats: turns that count, >= 1; one more turn before them warms up.
+      calls: calls in a turn, >= 1; the first one does not count if there are more.
+    """
+    values: dict[str, list[float]] = {name: [] for name in workloads}
+    for turn in range(repeats + 1):
+        for name, workload in workloads.items():
+            time.sleep(PAUSE_SECONDS)
+            found = [workload() for _ in range(calls)][min(1, calls - 1) :]
+            if turn:
+                values[name] += found
+    return {name: Measured(tuple(figures)) for name, figures in values.items()}
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Measure the wall-clock time of one call, in seconds."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

@@ -1,8 +1,0 @@
-#!/usr/bin/env python3
-"""`tf_trpo benchmark`, from a checkout."""
-
-from tf_trpo.cli import run_command
-
-# Processes that this one starts import it again.
-if __name__ == "__main__":
-    run_command("benchmark")

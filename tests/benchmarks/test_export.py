@@ -1,0 +1,137 @@
+"""The export of a suite's median seed: the model, its card, and errors before anything is written."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tf_trpo
+from benchmarks.export import Export, median_of
+from benchmarks.runs import read_suite, suite_run
+from benchmarks.tables import RunResult, write_table
+from tf_trpo.serving import read_metadata
+from tf_trpo.serving.local_policy import LocalPolicy
+
+COMMIT = "0123456789" * 4
+SUITE = "CartPole-v1: {small: {total_steps: 40, num_steps: 20, hidden_sizes: [4], value_hidden_sizes: [4]}}"
+DETERMINISTIC = {0: 30.0, 1: 10.0, 2: 40.0, 3: 20.0}
+STOCHASTIC = {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}
+
+
+def result(seed, deterministic, stochastic):
+    return RunResult("E", "a", seed, 10, deterministic, 0.0, stochastic, 0.0, 20, 1.0, COMMIT)
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_half_of_the_others_are_on_either_side_of_the_median(count):
+    random = np.random.default_rng(count)
+    results = [result(seed, random.normal(), random.normal() - 10) for seed in range(count)]
+    for mode, rows in (
+        ("deterministic", results),
+        ("stochastic", [row._replace(deterministic=row.stochastic, stochastic=row.deterministic) for row in results]),
+    ):
+        median, by = median_of(rows)
+        assert by == mode
+        below = sum(getattr(row, mode) < getattr(median, mode) for row in rows)
+        above = sum(getattr(row, mode) > getattr(median, mode) for row in rows)
+        assert above - below == (1 - count % 2)
+        assert below + above == count - 1
+
+
+def test_equal_returns_are_in_the_order_of_their_seeds():
+    assert median_of([result(seed, 500.0, 500.0) for seed in (3, 1, 2)]) == (result(2, 500.0, 500.0), "deterministic")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    changes = {"total_steps": 40, "num_steps": 20, "value_epochs": 1, "hidden_sizes": [4], "quiet": True}
+    changes |= {"value_hidden_sizes": [4], "jit_compile": False, "eval_episodes": 1, "seed": 6}
+    tf_trpo.Experiment("CartPole-v1").replace(**changes).train(folder)
+    return folder
+
+
+@pytest.fixture
+def suite(trained, tmp_path, monkeypatch):
+    """A folder with the suite, four runs that are finished, and their table; the runs by seed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    (entry,) = read_suite("tiny.yaml")
+    runs = {seed: suite_run(entry, seed, tmp_path / "runs" / "learn", "tiny.yaml") for seed in DETERMINISTIC}
+    for seed, run in runs.items():
+        shutil.copytree(trained, run.path)
+        config = run.config()
+        config["settings"]["seed"] = seed
+        (run.path / "config.json").write_text(json.dumps(config | {"commit": COMMIT}))
+        evaluations = {
+            mode: {"mean_return": returns[seed], "std_return": 0.5, "mean_length": 9.0, "episodes": 20}
+            for mode, returns in (("deterministic", DETERMINISTIC), ("stochastic", STOCHASTIC))
+        }
+        run.finished.write_text(json.dumps(evaluations))
+    (tmp_path / "docs" / "results" / "tiny").mkdir(parents=True)
+    write_table(tmp_path / "docs" / "results" / "tiny" / "results.csv", [run.result() for run in runs.values()])
+    return runs
+
+
+def test_the_median_seed_is_exported_with_the_returns_of_all(suite, tmp_path, capsys):
+    agent = tf_trpo.load(suite[3].path / "agent.keras")
+    for variable in agent.policy.trainable_variables:
+        variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    agent.save(suite[3].path / "agent.keras")
+    for version in ("1", "2"):
+        Export("tiny.yaml", output=Path("models")).run()
+        assert capsys.readouterr().out == f"models/CartPole-v1/{version}\n"
+    card = (tmp_path / "models" / "CartPole-v1" / "README.md").read_text(encoding="utf-8")
+    metadata = read_metadata(tmp_path / "models" / "CartPole-v1" / "2")
+    trained = f"trained for {metadata.training_steps} environment steps with seed 3."
+    assert card.startswith(f"# CartPole-v1\n\nVersion 2: a policy for CartPole-v1, {trained}\n")
+    assert "--seed 3 " in card
+    assert "Seed 3 is the median of 4 seeds of suite tiny, by the return with most likely actions:" in card
+    seeds = re.findall(r"^\| (\d) \| (\S+) \| (\S+) \|$", card, re.M)
+    assert seeds == [(str(seed), f"{DETERMINISTIC[seed]:.1f}", f"{STOCHASTIC[seed]:.1f}") for seed in DETERMINISTIC]
+    assert "| most likely | 20.0 ± 0.5 | 9.0 | 20 |\n| sampled | 4.0 ± 0.5 | 9.0 | 20 |\n" in card
+    assert f"\n- Commit: {COMMIT}\n" in card
+    assert metadata.environment == "CartPole-v1"
+    assert metadata.evaluation == suite[3].evaluations()["deterministic"]
+    observations = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    actions = LocalPolicy(tmp_path / "models" / "CartPole-v1").act(observations)
+    np.testing.assert_array_equal(actions, agent.predict(observations))
+    assert np.any(actions != tf_trpo.load(suite[0].path / "agent.keras").predict(observations))
+
+
+def test_the_table_says_which_seeds_there_are(suite):
+    """Runs whose folders are gone count as long as they are in the table."""
+    for seed in (0, 1, 2):
+        shutil.rmtree(suite[seed].path)
+    Export("tiny.yaml", only=("small",), output=Path("models")).run()
+    assert "Seed 3 is the median of 4 seeds" in Path("models/CartPole-v1/README.md").read_text()
+
+
+def export_refused(error, match, **options):
+    with pytest.raises(error, match=match):
+        Export("tiny.yaml", output=Path("models"), **options).run()
+    assert not Path("models").exists()
+
+
+def test_a_median_that_is_not_the_run_of_the_table_is_refused(suite):
+    export_refused(OSError, "elsewhere/tiny/CartPole-v1/small/3", runs_dir=Path("runs/elsewhere"))
+    evaluations = suite[3].evaluations()
+    evaluations["stochastic"]["mean_return"] += 1
+    suite[3].finished.write_text(json.dumps(evaluations))
+    export_refused(ValueError, "small/3 is another run than the one in the table")
+
+
+@pytest.mark.parametrize("commit", [None, f"{COMMIT}-dirty"])
+def test_a_run_that_nobody_could_repeat_is_refused(suite, commit):
+    (suite[3].path / "config.json").write_text(json.dumps(suite[3].config() | {"commit": commit}))
+    export_refused(ValueError, f"small/3 cannot be repeated: .*{commit or 'unknown'}")
+
+
+def test_results_that_are_missing_or_of_several_names_are_refused(suite):
+    Path("tiny.yaml").write_text("CartPole-v1: {small: {}, other: {}}")
+    export_refused(ValueError, "several names for an environment; select one by --only")
+    export_refused(KeyError, "other", only=("other",))

@@ -1,0 +1,194 @@
+"""An experiment is a value: routed by name, converted, checked, and told apart from what it is not."""
+
+import ast
+import collections
+import dataclasses
+import inspect
+import itertools
+import subprocess
+import sys
+import textwrap
+from typing import get_args, get_type_hints
+
+import pytest
+
+import tf_trpo
+from tf_trpo import Experiment, optimizers
+from tf_trpo.environments import VectorBackend
+from tf_trpo.experiment.conversion import fields, leaves
+from tf_trpo.experiment.hyperparameters import hyperparameters
+from tf_trpo.experiment.settings import RolloutSettings, RunSettings
+from tf_trpo.training import UpdateSettings
+
+
+def settings_classes(settings=Experiment):
+    """All classes below an experiment, each once."""
+    found = {settings}
+    for _, hint in fields(settings):
+        for each in (hint, *get_args(hint)):
+            if dataclasses.is_dataclass(each):
+                found |= settings_classes(each)
+    return found
+
+
+def test_no_two_settings_share_a_name():
+    leaf_names = [
+        field.name
+        for settings in settings_classes()
+        for field, hint in fields(settings)
+        if not any(dataclasses.is_dataclass(each) for each in (hint, *get_args(hint)))
+    ]
+    assert [name for name, count in collections.Counter(leaf_names).items() if count > 1] == []
+    assert set(leaf_names) | {"algorithm", "radius"} == set(leaves(Experiment))
+
+
+def described(settings):
+    """Names of the fields that a docstring follows, or that the class's docstring names."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0].body
+    follows = {
+        field.target.id
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    return follows | {field.name for field, _ in fields(settings) if f"\n      {field.name}: " in ast.unparse(body[0])}
+
+
+@pytest.mark.parametrize("settings", sorted(settings_classes(), key=str), ids=lambda settings: settings.__name__)
+def test_every_setting_is_explained_and_frozen(settings):
+    documented = inspect.cleandoc(settings.__doc__)
+    missing = {field.name for field, _ in fields(settings)} - described(settings)
+    assert {name for name in missing if f"\n  {name}: " not in documented} == set()
+    assert settings.__dataclass_params__.frozen
+
+
+def defaults_of(function):
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
+
+
+@pytest.mark.parametrize("function", [tf_trpo.TRPO.fit, tf_trpo.TRPO.compile])
+def test_a_default_is_that_of_the_library(function):
+    shared = {name: value for name, value in defaults_of(function).items() if name in Experiment().flat()}
+    assert shared.keys() >= ({"num_envs", "num_steps", "backend", "seed"} if function is tf_trpo.TRPO.fit else set())
+    assert shared == {name: Experiment().flat()[name] for name in shared}
+
+
+def test_the_last_evaluation_runs_as_many_episodes_as_the_library():
+    assert RunSettings().eval_episodes == defaults_of(tf_trpo.TRPO.evaluate)["episodes"]
+    assert get_args(get_type_hints(RolloutSettings)["backend"]) == get_args(VectorBackend)
+
+
+def test_a_change_goes_to_the_part_that_has_the_setting():
+    made = Experiment().replace(env="Hopper-v5", max_kl=0.02, seed=3, cg_iterations=7, gamma=0.9, num_envs=4)
+    assert made == Experiment(
+        "Hopper-v5",
+        run=RunSettings(seed=3),
+        rollouts=RolloutSettings(num_envs=4),
+        algorithm=optimizers.TrustRegion(0.02, direction=optimizers.NaturalDirection(cg_iterations=7)),
+        update=UpdateSettings(gamma=0.9),
+    )
+    assert made.replace() == made != Experiment()
+    assert hash(made.replace()) == hash(made)
+
+
+def test_an_algorithm_is_chosen_by_its_name_and_keeps_the_parts_that_both_have():
+    shared = {"cg_damping": 0.5, "max_backtracks": 3}
+    made = Experiment().replace(max_kl=0.5, **shared).replace(algorithm="kl-penalty", target_kl=0.02)
+    assert made.algorithm == optimizers.KLPenalty(
+        target_kl=0.02,
+        direction=optimizers.NaturalDirection(cg_damping=0.5),
+        search=optimizers.Backtracking(max_backtracks=3),
+    )
+    assert made.flat() | {"algorithm": "kl-penalty", **shared} == made.flat()
+    assert "max_kl" not in made.flat()
+    assert Experiment().replace(max_kl=0.5, algorithm="trpo").algorithm.max_kl == 0.5
+
+
+def test_a_radius_is_chosen_by_its_name():
+    adaptive = Experiment().replace(radius="adaptive", expand_factor=3)
+    assert adaptive.algorithm.radius == optimizers.AdaptiveRadius(expand_factor=3.0)
+    assert adaptive.replace(radius="adaptive") == adaptive
+    assert adaptive.replace(radius="fixed") == Experiment()
+    assert adaptive.flat()["radius"] == "adaptive"
+
+
+@pytest.mark.parametrize("algorithm", optimizers.ALGORITHMS)
+def test_the_flat_settings_make_the_same_experiment_again(algorithm):
+    made = Experiment().replace(algorithm=algorithm, hidden_sizes=[3, 4])
+    assert Experiment().replace(**made.flat()) == made
+    assert made.algorithm == optimizers.ALGORITHMS[algorithm]()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("max_kl", "1e-3", 0.001),
+        ("total_steps", "1e6", 1_000_000),
+        ("hidden_sizes", ["8", "4"], (8, 4)),
+        ("hidden_sizes", 32, (32,)),
+        ("hidden_sizes", [], ()),
+        ("jit_compile", "false", False),
+        ("final_std", "None", None),
+        ("final_max_kl", 1, 1.0),
+    ],
+)
+def test_values_are_converted_to_the_type_of_their_setting(name, text, value):
+    made = Experiment().replace(**{name: text}).flat()[name]
+    assert (made, type(made)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_kl": "small"}, "max_kl must be of type float, got 'small'"),
+        ({"max_kl": True}, "max_kl must be of type float, got 'True'"),
+        ({"final_std": [1]}, r"final_std must be of type float \| None, got '\[1\]'"),
+        ({"total_steps": 1.5}, "total_steps must be of type int, got '1.5'"),
+        ({"hidden_sizes": [8, "x"]}, "hidden_sizes must be of type"),
+        ({"backend": "ray"}, "backend must be one of sync, async, envpool, got 'ray'"),
+        ({"algorithm": "ppo"}, "algorithm must be one of trpo, natural-policy-gradient, .*, got 'ppo'"),
+        ({"env": 3}, "env must be of type str"),
+        ({"max_lk": 1}, "unknown settings: max_lk"),
+        ({"max_kl": 0.02, "target_kl": 1}, "target_kl is a setting of kl-penalty, and does nothing in trpo"),
+        ({"min_radius": 0.1}, "min_radius is a setting of radius adaptive, and does nothing in radius fixed"),
+        ({"restart_every": 4, "backend": "envpool"}, "restart_every must be 0 with the backend envpool"),
+        ({"mirror": True, "backend": "envpool"}, "mirror must be false with the backend envpool"),
+        ({"final_std": 0.1, "state_dependent_std": True}, "final_std"),
+        ({"radius": "adaptive", "final_max_kl": 0.005}, "final_max_kl must be None if the radius adapts"),
+        ({"value_function_first": True, "value_epochs": 0}, "value_function_first needs a fit of the value function"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused_by_its_name(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Experiment().replace(**changes)
+
+
+def test_settings_cannot_be_changed_by_accident():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Experiment().env = "Hopper-v5"
+
+
+def test_an_algorithm_of_ones_own_is_given_to_compile_since_it_has_no_name():
+    class Mine(optimizers.TrustRegion):
+        pass
+
+    with pytest.raises(ValueError, match=r"algorithm has no name for .*Mine"):
+        Experiment(algorithm=Mine())
+
+
+def test_a_result_depends_on_its_hyperparameters_only():
+    first = ["env", "algorithm", "max_kl", "total_steps", "seed"]
+    found = hyperparameters(Experiment().flat())
+    assert list(found)[:5] == first
+    assert not found.keys() & {"threads", "quiet", "export", "jit_compile", "chunk_size", "eval_every"}
+    assert found == {name: Experiment().flat()[name] for name in found}
+
+
+def test_an_experiment_is_made_without_tensorflow():
+    code = (
+        "import sys, tf_trpo; tf_trpo.Experiment.from_preset('Hopper-v5').replace(algorithm='kl-penalty').flat();"
+        "print({'tensorflow', 'keras', 'gymnasium', 'tensorflow_probability', 'scipy', 'tyro'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout == "set()\n"

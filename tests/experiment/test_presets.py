@@ -1,0 +1,342 @@
+"""Presets: bundled ones, files, precedence, and what is wrong with a bad one."""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import gymnasium
+import pytest
+import yaml
+
+from tf_trpo import Experiment
+from tf_trpo.cli.train import read_command
+from tf_trpo.experiment.presets import bundled_presets
+from tf_trpo.optimizers import ALGORITHMS
+
+DEFAULTS = Experiment().flat()
+
+
+def parsed(*arguments):
+    return read_command([str(argument) for argument in arguments]).experiment.flat()
+
+
+def preset_file(folder, text):
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def other_than_default():
+    """A value for every setting that differs from its default; the algorithm is TRPO with a radius that adapts."""
+    changed = {
+        bool: lambda value: not value,
+        int: lambda value: value + 3,
+        float: lambda value: value * 0.875,
+        tuple: lambda _: (5, 7, 9),
+    }
+    choices = {
+        "env": "Pendulum-v1",
+        "backend": "async",
+        "activation": "relu",
+        "fisher_vector_product": "double-backprop",
+        "schedule_steps": 7,
+        "final_std": 0.125,
+        "state_dependent_std": False,
+        "final_max_kl": None,
+        "observation_min_std": 0.25,
+        "ema_momentum": 0.75,
+        "advantage_clip": 2.5,
+        "algorithm": "trpo",
+        "constraint": "max",
+        "radius": "adaptive",
+        "value_target": "reward-to-go",
+    }
+    settings = Experiment().replace(radius="adaptive").flat()
+    return {name: choices[name] if name in choices else changed[type(value)](value) for name, value in settings.items()}
+
+
+def test_without_a_preset_the_defaults():
+    assert parsed("--preset", "none") == DEFAULTS
+    assert parsed("--preset=none", "--env", "Hopper-v5") == DEFAULTS | {"env": "Hopper-v5"}
+
+
+def test_the_presets_that_come_with_the_package():
+    assert bundled_presets() == ["box2d", "classic_control", "mujoco"]
+    assert Experiment.from_preset("mujoco", env="Ant-v5") == Experiment.from_preset("Ant-v5")
+    with pytest.raises(ValueError, match="no bundled preset names Ant-v9; there are box2d, classic_control, mujoco"):
+        Experiment.from_preset("Ant-v9")
+
+
+def bundled(name):
+    """(shared lines, differences of each environment) of a preset that comes with the package."""
+    said = yaml.safe_load(
+        (resources.files("tf_trpo.experiment") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    )
+    return said, said.pop("environments")
+
+
+def used_by(algorithm, settings):
+    """Without the settings that only other algorithms use."""
+    chosen = defaults_of(algorithm)
+    return {name: value for name, value in settings.items() if name in chosen}
+
+
+def defaults_of(algorithm):
+    return Experiment().replace(algorithm=algorithm).flat()
+
+
+NAMED = [(name, env) for name in bundled_presets() for env in bundled(name)[1]]
+"""Every environment that a bundled preset names."""
+
+
+def test_no_environment_is_named_by_two_bundled_presets_and_all_are_there():
+    names = [env for _, env in NAMED]
+    assert len(set(names)) == len(names)
+    assert set(names) <= gymnasium.registry.keys()
+
+
+@pytest.mark.parametrize("name", bundled_presets())
+def test_a_bundled_preset_is_of_settings_that_say_nothing_of_one_run(name):
+    """Were env among them, an environment would choose a preset that chooses another environment."""
+    shared, differences = bundled(name)
+    for settings in (shared, *differences.values()):
+        assert not settings.keys() & {"env", "seed", "quiet", "export", "algorithm"}
+
+
+@pytest.mark.parametrize("name", bundled_presets())
+def test_a_bundled_preset_gives_every_algorithm_with_a_kl_the_same_one(name):
+    shared, differences = bundled(name)
+    for settings in (shared, *differences.values()):
+        assert settings.get("natural_max_kl") == settings.get("target_kl")
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "algorithm"),
+    [
+        (name, env, algorithm)
+        for name, env in NAMED
+        for algorithm in ALGORITHMS
+        if algorithm == "trpo" or env in ("LunarLander-v3", "Pendulum-v1", "Swimmer-v5")
+    ],
+)
+def test_a_bundled_preset_is_chosen_by_its_environments_and_sets_what_the_algorithm_has(name, env, algorithm):
+    shared, differences = bundled(name)
+    used = used_by(algorithm, shared | differences[env])
+    used = {setting: tuple(value) if isinstance(value, list) else value for setting, value in used.items()}
+    chosen = parsed("--env", env, "--algorithm", algorithm)
+    assert chosen == defaults_of(algorithm) | used | {"env": env}
+    assert parsed("--env", env, "--algorithm", algorithm, "--preset", name) == chosen
+    assert Experiment.from_preset(env, algorithm=algorithm).flat() == chosen
+
+
+def test_an_environment_that_no_bundled_preset_names_has_the_defaults():
+    assert parsed("--env", "FrozenLake-v1") == DEFAULTS | {"env": "FrozenLake-v1"}
+
+
+def test_a_preset_that_is_named_is_the_only_one(tmp_path):
+    mine = preset_file(tmp_path, "seed: 3")
+    assert parsed("--env", "Hopper-v5", "--preset", mine) == DEFAULTS | {"env": "Hopper-v5", "seed": 3}
+    shared, _ = bundled("mujoco")
+    expected = DEFAULTS | used_by("trpo", shared)
+    assert parsed("--env", "CartPole-v1", "--preset", "mujoco") == expected | {"env": "CartPole-v1"}
+    with pytest.raises(ValueError, match="--preset none cannot stand with another one"):
+        parsed("--preset", mine, "--preset", "none")
+
+
+DIFFERING = """
+gamma: 0.5
+max_kl: 0.5
+environments:
+  Swimmer-v5: {gamma: 0.25, hidden_sizes: [3, 3], jit_compile: false}
+  Hopper-v5: {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "gamma"),
+    [
+        ("", ["--env", "Swimmer-v5"], 0.25),
+        ("", ["--env=Swimmer-v5", "--gamma=0.75"], 0.75),
+        ("", ["--env", "Hopper-v5"], 0.5),
+        ("", [], 0.5),
+        ("  CartPole-v1: {gamma: 0.125}", [], 0.125),
+        ("env: Swimmer-v5", [], 0.25),
+        ("env: Swimmer-v5", ["--env", "Hopper-v5"], 0.5),
+        ("env: Hopper-v5", ["--env", "Hopper-v5", "--env", "Swimmer-v5"], 0.25),
+    ],
+)
+def test_the_environment_that_is_trained_says_which_differences_hold(tmp_path, line, options, gamma):
+    settings = parsed("--preset", preset_file(tmp_path, DIFFERING + line), *options)
+    differ = settings["env"] == "Swimmer-v5"
+    assert (settings["gamma"], settings["max_kl"]) == (gamma, 0.5)
+    assert (settings["hidden_sizes"], settings["jit_compile"]) == (((3, 3), False) if differ else ((64, 64), True))
+
+
+def test_of_two_presets_each_has_its_differences_and_the_later_its_environment(tmp_path):
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text("env: A-v0\ngamma: 0.5\nenvironments: {A-v0: {gamma: 0.1}, B-v0: {gamma: 0.2, seed: 7}}")
+    other.write_text("env: B-v0\nenvironments: {A-v0: {gamma: 0.3}, B-v0: {seed: 8}}")
+    settings = parsed("--preset", one, "--preset", other)
+    assert (settings["env"], settings["gamma"], settings["seed"]) == ("B-v0", 0.2, 8)
+    settings = parsed("--preset", other, "--preset", one)
+    assert (settings["env"], settings["gamma"]) == ("A-v0", 0.1)
+
+
+def test_a_yaml_file_can_set_everything(tmp_path):
+    settings = other_than_default()
+    as_yaml = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+    path = preset_file(tmp_path, yaml.safe_dump(as_yaml))
+    assert parsed("--preset", path) == Experiment.from_file(path).flat() == settings
+    same = {name for name, value in Experiment().replace(radius="adaptive").flat().items() if settings[name] == value}
+    # A std that goes by schedule does not depend on the observation, and a radius that adapts follows no schedule.
+    assert same == {"algorithm", "radius", "state_dependent_std", "final_max_kl"}
+
+
+@pytest.mark.parametrize("settings", [DEFAULTS, other_than_default()], ids=["defaults", "others"])
+def test_the_settings_in_a_run_folder_are_a_preset(tmp_path, settings):
+    assert parsed("--preset", preset_file(tmp_path, json.dumps(settings))) == settings
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_an_option_beats_the_preset_wherever_it_stands(tmp_path, order):
+    preset = ["--preset", preset_file(tmp_path, "max_kl: 0.5\nhidden_sizes: [3, 3]\njit_compile: false\ngamma: 0.5")]
+    options = ["--max-kl", "0.25", "--hidden-sizes", "8", "--jit-compile"]
+    settings = parsed(*options, *preset) if order == "before" else parsed(*preset, *options)
+    assert settings["max_kl"] == 0.25
+    assert settings["hidden_sizes"] == (8,)
+    assert settings["jit_compile"] is True
+    assert settings["gamma"] == 0.5
+
+
+def test_of_two_presets_the_later_wins(tmp_path):
+    mine = preset_file(tmp_path, "num_envs: 77\ngamma: 0.5")
+    of_bundled = parsed("--preset", "classic_control")
+    both = parsed("--preset", "classic_control", "--preset", mine)
+    assert (both["num_envs"], both["gamma"], both["num_steps"]) == (77, 0.5, of_bundled["num_steps"])
+    assert parsed("--preset", mine, "--preset=classic_control")["num_envs"] == of_bundled["num_envs"]
+
+
+BAD = {
+    "unknown key": ("max_kl: 0.1\nmax_lk: 0.2\n", "unknown settings: max_lk"),
+    "not YAML": ("max_kl: [0.1\n", "is not YAML"),
+    "a list": ("- max_kl\n", "must hold lines of the form `name: value`"),
+    "a word": ("max_kl\n", "must hold lines of the form `name: value`"),
+    "empty": ("", "must hold lines of the form `name: value`"),
+    "environments are a list": ("environments: [Ant-v5]", "must hold lines of the form `id: {name: value}` under"),
+    "environments are nothing": ("environments:", "must hold lines of the form `id: {name: value}` under"),
+}
+ENVIRONMENTS = {
+    "unknown key": ("{max_lk: 0.2}", "has unknown settings: max_lk"),
+    "environments": ("{environments: {}}", "has unknown settings: environments"),
+    "env": ("{gamma: 0.5, env: Ant-v5}", "cannot set env"),
+    "nothing": ("", "must hold {name: value} of the settings that differ, {} for none"),
+    "a list": ("[gamma]", "must hold {name: value} of the settings that differ, {} for none"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD)
+def test_a_bad_preset_ends_with_one_line_that_names_it(tmp_path, refused, text, message):
+    path = preset_file(tmp_path, text)
+    error = refused("train", "--preset", path)
+    assert error.startswith(f"error: preset {path} ")
+    assert message in error
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("text", "message"), ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_bad_differences_are_refused_with_preset_and_environment_whatever_is_trained(tmp_path, refused, text, message):
+    path = preset_file(tmp_path, f"environments: {{Swimmer-v5: {text}}}")
+    error = refused("train", "--preset", path, "--env", "Hopper-v5")
+    assert error.startswith(f"error: preset {path}, environment Swimmer-v5 {message}")
+
+
+@pytest.mark.parametrize("key", ["3", "null", "''", "true"])
+def test_an_environment_that_is_no_text_is_refused(tmp_path, refused, key):
+    error = refused("train", "--preset", preset_file(tmp_path, f"environments: {{{key}: {{}}}}"))
+    assert error.endswith(": it must be a Gymnasium id")
+
+
+@pytest.mark.parametrize("preset", ["nowhere.yaml", "mujocco", "None", "."])
+def test_a_preset_that_is_not_there_ends_with_one_line_and_the_bundled_names(tmp_path, monkeypatch, refused, preset):
+    monkeypatch.chdir(tmp_path)
+    error = refused("train", "--preset", preset)
+    assert error.startswith(f"error: preset {preset}: ")
+    assert "one of box2d, classic_control, mujoco" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_preset_of_bytes_that_are_no_text_is_refused(tmp_path):
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00max_kl")
+    with pytest.raises(ValueError, match="neither a file that can be read"):
+        parsed("--preset", path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("total_steps: many", "total_steps must be of type int, got 'many'"),
+        ("max_kl:", "max_kl must be of type float, got 'None'"),
+        ("max_kl: -1", "max_kl must be positive and finite, got -1.0"),
+        ("backend: ray", "backend must be one of sync, async, envpool, got 'ray'"),
+        ("jit_compile: maybe", "jit_compile must be of type bool, got 'maybe'"),
+        ("hidden_sizes: [8, [9]]", "hidden_sizes must be of type tuple[int, ...], got '[8, [9]]'"),
+        ("gamma: true", "gamma must be of type float, got 'True'"),
+        ("target_kl: 0.1", "target_kl is a setting of kl-penalty, and does nothing in trpo"),
+        ("state_dependent_std: true\n  final_std: 0.5", "final_std"),
+        ("algorithm: ppo", "algorithm must be one of"),
+    ],
+)
+def test_a_bad_value_in_a_preset_ends_with_one_line_that_says_which_and_where(tmp_path, refused, line, message):
+    path = preset_file(tmp_path, line.replace("\n  ", "\n"))
+    assert refused("train", "--preset", path).startswith(f"error: preset {path}: {message}")
+    path = preset_file(tmp_path, f"seed: 3\nenvironments: {{Ant-v5: {{{line.replace(chr(10), ',')}}}}}")
+    error = refused("train", "--preset", path, "--env", "Ant-v5", "--max-backtracks", 3)
+    assert error.startswith(f"error: preset {path}, environment Ant-v5: {message}")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_of_a_preset_and_an_option_the_one_at_fault_is_named(tmp_path, refused):
+    path = preset_file(tmp_path, "max_kl: 0.5")
+    assert refused("train", "--preset", path, "--final-max-kl", -1) == (
+        "error: final_max_kl must be positive and finite, or None, got -1.0"
+    )
+    path = preset_file(tmp_path, "num_envs: 0")
+    error = refused("train", "--preset", path, "--num-steps", 64)
+    assert error == f"error: preset {path}: num_envs must be at least 1, got 0"
+
+
+def test_a_relative_path_is_taken_from_where_the_command_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    preset_file(tmp_path, "gamma: 0.5")
+    assert parsed("--preset", "mine.yaml")["gamma"] == 0.5
+    assert parsed("--preset", Path("mine.yaml").absolute())["gamma"] == 0.5
+
+
+@pytest.mark.parametrize("preset", [["--preset", "classic_control"], []], ids=["named", "chosen"])
+def test_what_somebody_says_himself_is_refused_beside_a_bundled_preset_though_the_presets_own_is_left_out(
+    tmp_path, preset, refused
+):
+    options = [*preset, "--env=Pendulum-v1", "--algorithm", "vanilla-policy-gradient"]
+    assert "max_kl" not in parsed(*options)
+    for max_kl in (0.5, Experiment.from_preset("Pendulum-v1").algorithm.max_kl):
+        assert "max_kl is a setting of trpo" in refused("train", *options, "--max-kl", max_kl)
+    mine = preset_file(tmp_path, "environments: {Pendulum-v1: {max_kl: 0.5}}")
+    error = refused("train", "--preset=classic_control", "--preset", mine, *options[-3:])
+    assert error.startswith(f"error: preset {mine}, environment Pendulum-v1: max_kl is a setting of trpo")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--env", "Pendulum-v1"], "preset classic_control, for Pendulum-v1"),
+        (["--env", "FrozenLake-v1"], "preset none: no bundled one names FrozenLake-v1"),
+        (["--preset", "none"], "preset none"),
+        (["--preset", "box2d", "--preset", "mine.yaml"], "preset box2d, mine.yaml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_line_says_which_presets_the_settings_come_from(tmp_path, monkeypatch, options, line):
+    monkeypatch.chdir(tmp_path)
+    preset_file(tmp_path, "gamma: 0.5")
+    assert read_command(options).source == line

@@ -1,0 +1,46 @@
+"""The commit that a run folder names: that of the package, whatever else changes in its checkout."""
+
+import subprocess
+
+import pytest
+
+from tf_trpo.experiment.run_folder import commit_of
+
+
+@pytest.fixture
+def git(tmp_path):
+    """git(*arguments): what it says in a checkout with a package and a document."""
+
+    def run(*arguments):
+        own = ["-c", "user.name=x", "-c", "user.email=x", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(["git", *own, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    run("init", "--quiet")
+    for path in (tmp_path / "package" / "code.py", tmp_path / "docs" / "table.csv"):
+        path.parent.mkdir()
+        path.write_text("1\n")
+    run("add", ".")
+    run("commit", "--quiet", "--message", "first")
+    return run
+
+
+def test_what_is_outside_of_the_package_does_not_make_it_dirty(git, tmp_path):
+    commit = git("rev-parse", "HEAD")
+    assert len(commit) == 40
+    (tmp_path / "docs" / "table.csv").write_text("2\n")
+    (tmp_path / "docs" / "more.csv").write_text("2\n")
+    assert commit_of(tmp_path / "package") == commit
+
+
+@pytest.mark.parametrize("name", ["code.py", "more.py"])
+def test_a_file_of_the_package_that_was_changed_or_added_does(git, tmp_path, name):
+    (tmp_path / "package" / name).write_text("2\n")
+    assert commit_of(tmp_path / "package") == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_outside_of_a_checkout_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit_of(tmp_path) is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit_of(tmp_path) is None

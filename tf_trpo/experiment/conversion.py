@@ -1,0 +1,177 @@
+"""Flat settings by name, as files and the command line have them, and the nested settings classes.
+
+The name of a setting is the name of its field, and no two fields of an experiment share one. Where a field holds one
+of several classes, a name chooses the class: `algorithm` and `radius`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from tf_trpo.optimizers import ALGORITHMS, AdaptiveRadius
+
+Flat = dict[str, Any]
+T = TypeVar("T")
+
+CHOICES: Mapping[str, Mapping[str, type | None]] = {
+    "algorithm": ALGORITHMS,
+    "radius": {"fixed": None, "adaptive": AdaptiveRadius},
+}
+"""Fields that hold one of several classes: their values by name."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def leaves(settings: type) -> Mapping[str, Any]:
+    """Find the types of all settings that a settings class, or a class below it, can have, by name."""
+    found: Flat = {}
+    for field, hint in fields(settings):
+        classes: list[Any] = [each for each in (hint, *get_args(hint)) if dataclasses.is_dataclass(each)]
+        if field.name in CHOICES:
+            found[field.name] = Literal[tuple(CHOICES[field.name])]
+        elif not classes:
+            found[field.name] = hint
+        for each in classes:
+            found |= leaves(each)
+    return MappingProxyType(found)
+
+
+def fields(settings: type) -> Sequence[tuple[dataclasses.Field, Any]]:
+    """List the fields of a settings class with their types."""
+    hints = get_type_hints(settings)
+    return [(field, hints[field.name]) for field in dataclasses.fields(settings)]
+
+
+def flat(settings: Any) -> Flat:
+    """Make a dict of all settings by name; only those that the chosen classes have."""
+    found: Flat = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in CHOICES:
+            found[field.name] = _name_of(field.name, value)
+        elif not dataclasses.is_dataclass(value):
+            found[field.name] = value
+        if dataclasses.is_dataclass(value):
+            found |= flat(value)
+    return found
+
+
+def changed(settings: T, changes: Mapping[str, Any], sources: Mapping[str, str] = _NOTHING) -> T:
+    """Copy settings with other values, each routed by its name to the part that has it.
+
+    Args:
+      settings: an instance of a settings class; it is not altered.
+      changes: new values by name; they are converted to the types of their fields.
+      sources: for the names whose values come from a file, which file; begins the messages about these.
+
+    Raises:
+      ValueError: a name is unknown or belongs to a class that was not chosen, or a value has another type or is
+        outside its range. The message names the setting and its source.
+    """
+    left = dict(changes)
+    made = _changed(settings, left, sources)
+    known = leaves(type(settings))
+    unknown = [str(name) for name in left if name not in known]
+    if unknown:
+        where = sources.get(unknown[0], "")
+        raise ValueError(f"{where}unknown settings: {', '.join(unknown)}; see --help for those there are")
+    for name in left:
+        raise ValueError(f"{sources.get(name, '')}{_why_not(name, flat(made))}")
+    return made
+
+
+def convert(value: object, hint: Any, name: str) -> Any:
+    """Convert a value of a file or the command line to the type of its setting.
+
+    Raises:
+      ValueError: the value cannot be converted; the message names the setting.
+    """
+    if value == "None" and type(None) in get_args(hint):
+        return None
+    if get_origin(hint) is tuple and not isinstance(value, list | tuple):
+        value = [value]
+    try:
+        return msgspec.convert(value, hint, strict=False, dec_hook=_path)
+    except (ValueError, OverflowError, RecursionError):
+        literal = get_origin(hint) is Literal
+        kind = hint.__name__ if isinstance(hint, type) and not get_args(hint) else hint
+        wanted = f"one of {', '.join(get_args(hint))}" if literal else f"of type {kind}"
+        raise ValueError(f"{name} must be {wanted}, got {str(value)[:100]!r}") from None
+
+
+def foreign(algorithm: str) -> set[str]:
+    """List the settings that only other algorithms have."""
+    names = {name for settings in ALGORITHMS.values() for name in leaves(settings)}
+    return names - leaves(ALGORITHMS[algorithm]).keys() if algorithm in ALGORITHMS else set()
+
+
+def _changed(settings: T, left: Flat, sources: Mapping[str, str]) -> T:
+    """Take the settings of this part out of what is left, and make the part with them."""
+    own: Flat = {}
+    for field, hint in fields(type(settings)):
+        name, value = field.name, getattr(settings, field.name)
+        if name in CHOICES and name in left:
+            value = _chosen(name, left.pop(name), value, sources)
+        if dataclasses.is_dataclass(value):
+            value = _changed(value, left, sources)
+        elif name in left and name not in CHOICES:
+            value = _named(sources.get(name), convert, left.pop(name), hint, name)
+        own[name] = value
+    try:
+        return dataclasses.replace(settings, **own)  # type: ignore[type-var]
+    except ValueError as error:
+        changes = {name: value for name, value in own.items() if value is not getattr(settings, name)}
+        for name, value in changes.items():
+            # The setting that is at fault alone says which file it comes from.
+            _named(sources.get(name), dataclasses.replace, settings, **{name: value})
+        where = next((sources[name] for name in changes if name in sources), "")
+        raise ValueError(f"{where}{error}") from None
+
+
+def _named(source: str | None, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a function; the source begins the message of a ValueError."""
+    try:
+        return function(*args, **kwargs)
+    except ValueError as error:
+        raise ValueError(f"{source or ''}{error}") from None
+
+
+def _chosen(name: str, choice: Any, before: Any, sources: Mapping[str, str]) -> Any:
+    """Make the settings that a name chooses; the parts that they share with the earlier ones are kept."""
+    choice = _named(sources.get(name), convert, choice, Literal[tuple(CHOICES[name])], name)
+    settings = CHOICES[name][choice]
+    if settings is None or isinstance(before, settings):
+        return settings and before
+    shared = [field.name for field in dataclasses.fields(settings) if hasattr(before, field.name)]
+    return settings(**{part: getattr(before, part) for part in shared})
+
+
+def _name_of(field: str, value: object) -> str:
+    """Find the name by which a field's value is chosen."""
+    made = None if value is None else type(value)
+    for name, settings in CHOICES[field].items():
+        if settings is made:
+            return name
+    raise ValueError(f"{field} has no name for {value!r}: it is none of {', '.join(CHOICES[field])}")
+
+
+def _why_not(name: str, chosen: Flat) -> str:
+    """Explain why the chosen classes do not have a setting that others have."""
+    for field, choices in CHOICES.items():
+        owners = [choice for choice, settings in choices.items() if settings and name in leaves(settings)]
+        if owners and chosen.get(field) not in owners:
+            kind = "" if field == "algorithm" else f"{field} "
+            return f"{name} is a setting of {kind}{' and '.join(owners)}, and does nothing in {kind}{chosen.get(field)}"
+    raise AssertionError(f"{name} was not taken")
+
+
+def _path(hint: type, value: object) -> Any:
+    """Convert what msgspec does not know: paths."""
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError(f"Expected {hint.__name__}, got {type(value).__name__}")

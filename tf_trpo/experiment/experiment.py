@@ -1,0 +1,194 @@
+"""An experiment: all settings of a training run as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tf_trpo.experiment.conversion import Flat, changed, flat, leaves
+from tf_trpo.experiment.limits import check_limits
+from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, read_preset
+from tf_trpo.experiment.run_folder import RunFolder
+from tf_trpo.experiment.settings import RolloutSettings, RunSettings
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
+from tf_trpo.training.settings import UpdateSettings
+
+if TYPE_CHECKING:
+    import keras
+
+    from tf_trpo.experiment.run import TrainedRun
+    from tf_trpo.training import TRPO
+
+Algorithm = TrustRegion | NaturalPolicyGradient | VanillaPolicyGradient | KLPenalty
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that it came from.
+
+    An experiment is a value: it is compared, copied with changes and written to a file, and nothing else decides about
+    the result of a run.
+
+        experiment = tf_trpo.Experiment.from_preset("Humanoid-v5", total_steps=200_000, seed=0)
+        experiment.replace(max_kl=0.02, algorithm="kl-penalty")
+        experiment.train("runs/humanoid")
+        tf_trpo.Experiment.from_run("runs/humanoid")  # the same value again
+
+    The name of a setting is the name of its field, whichever part has the field: `max_kl`, not `algorithm.max_kl`.
+
+    Raises:
+      ValueError: a setting is outside its range, or two settings exclude each other.
+    """
+
+    env: str = "CartPole-v1"
+    """Gymnasium id of the environment."""
+    run: RunSettings = RunSettings()
+    """How long, how often, which seed."""
+    rollouts: RolloutSettings = RolloutSettings()
+    """How environments are stepped."""
+    policy: PolicySettings = PolicySettings()
+    """The policy's network and distribution."""
+    algorithm: Algorithm = TrustRegion()
+    """How the policy is moved."""
+    update: UpdateSettings = UpdateSettings()
+    """How a rollout becomes a batch, and how the value function is fitted."""
+    value: ValueSettings = ValueSettings()
+    """The value function's network."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.env, str) or not self.env:
+            raise ValueError(f"env must be the Gymnasium id of an environment, got {self.env!r}")
+        check_limits(self.flat())
+        self.algorithm.check_gamma(self.update.gamma)
+        if self.policy.mirror and self.rollouts.backend == "envpool":
+            raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> Experiment:
+        """Take the published settings of an environment, or a bundled preset by its name.
+
+        Args:
+          name: Gymnasium id of an environment that a bundled preset names, such as "Humanoid-v5", or the name of a
+            preset, such as "mujoco".
+          **changes: settings by name, which replace those of the preset; as for `replace`.
+
+        Raises:
+          ValueError: no bundled preset has this name or names this environment, or as `replace`.
+        """
+        if name in bundled_presets():
+            return cls.from_presets([name], changes)
+        if not bundled_for(name, leaves(cls)):
+            raise ValueError(f"no bundled preset names {name}; there are {', '.join(bundled_presets())}")
+        return cls.from_presets([], {"env": name, **changes})
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], **changes: Any) -> Experiment:
+        """Read a preset of one's own.
+
+        Args:
+          path: a YAML file of lines `name: value`, and of `environments: {id: {name: value}}` for settings that
+            differ in an environment.
+          **changes: settings by name, which replace those of the file; as for `replace`.
+
+        Raises:
+          ValueError: the file is no preset, or as `replace`; the message names the file and the setting.
+        """
+        return cls.from_presets([Path(path)], changes)
+
+    @classmethod
+    def from_presets(cls, presets: Sequence[str | Path], changes: Mapping[str, Any]) -> Experiment:
+        """Lay presets over the defaults, and changes over the presets.
+
+        Args:
+          presets: names of bundled presets, and paths of files; of several, a later one replaces what an earlier one
+            sets. Without any, the bundled preset that names the environment is taken, if one does.
+          changes: settings by name.
+
+        Raises:
+          ValueError: as `from_file`.
+        """
+        known, default = leaves(cls), cls()
+        env = changes.get("env", default.env)
+        found = [read_preset(preset, known) for preset in presets] if presets else bundled_for(env, known)
+        return changed(default, *layered(found, changes, default.env))
+
+    @classmethod
+    def from_run(cls, run_dir: str | os.PathLike[str]) -> Experiment:
+        """Read the experiment that a run folder is of.
+
+        Raises:
+          ValueError: the folder holds no run, or a run of another version.
+        """
+        folder = RunFolder(run_dir)
+        settings, default = folder.read_config()["settings"], cls()
+        other = f"{folder.config} is of another version: it differs in "
+        unknown = settings.keys() - leaves(cls).keys()
+        if unknown:
+            raise ValueError(other + ", ".join(sorted(unknown)))
+        experiment = changed(default, settings, dict.fromkeys(settings, f"{folder.config}: "))
+        missing = experiment.flat().keys() - settings.keys()
+        if missing:
+            raise ValueError(other + ", ".join(sorted(missing)))
+        return experiment
+
+    def replace(self, **changes: Any) -> Experiment:
+        """Copy the experiment with other settings.
+
+        Args:
+          **changes: settings by name. `algorithm` is one of `tf_trpo.optimizers.ALGORITHMS`; the parts that both
+            algorithms have are kept. `radius` is "fixed" or "adaptive". Text is converted to numbers.
+
+        Raises:
+          ValueError: a name is unknown or is of another algorithm, or a value has another type or is outside its
+            range; the message names the setting.
+        """
+        return changed(self, changes)
+
+    def flat(self) -> Flat:
+        """Make a dict of all settings by name, as config.json and presets have them.
+
+        Only those of the chosen algorithm are in it; the algorithm itself is there by its name.
+        """
+        return flat(self)
+
+    def make_agent(self) -> TRPO:
+        """Make the agent, compiled, with its first weights.
+
+        Raises:
+          ValueError, ImportError, gymnasium.error.Error: the environment cannot be made, or does not fit the settings.
+          EnvironmentFailedError: the environment failed when it was made.
+        """
+        from tf_trpo.experiment.making import make_agent
+
+        return make_agent(self)
+
+    def train(
+        self,
+        run_dir: str | os.PathLike[str],
+        *,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        resume: bool = False,
+    ) -> TrainedRun:
+        """Train into a run folder, evaluate and save; what the command line does.
+
+        Args:
+          run_dir: the folder; it must not exist, or, to resume, be that of a run with the same settings, except for
+            `tf_trpo.experiment.run.CHANGEABLE`.
+          callbacks: Keras callbacks beside those that the settings ask for.
+          resume: continue from the newest checkpoint of the folder.
+
+        Returns:
+          The agent and its evaluation, or the signal that stopped the run.
+
+        Raises:
+          ValueError, FileExistsError: the run cannot begin, or not be resumed.
+          RunNotWrittenError: the folder cannot be written to any more.
+          EnvironmentFailedError, TrainingFailedError: training had to end; the agent is saved, and can be resumed.
+        """
+        from tf_trpo.experiment.run import Run
+
+        return Run(self, RunFolder(run_dir), resume=resume).train(callbacks)

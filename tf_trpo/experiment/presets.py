@@ -1,0 +1,153 @@
+"""Presets: settings as YAML, shared ones and, for each environment, those that differ there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from tf_trpo.experiment.conversion import Flat, foreign
+from tf_trpo.files import read_small
+
+_BUNDLED = resources.files("tf_trpo.experiment") / "presets"
+_ENVIRONMENTS = "environments"
+"""The key of a preset that is no setting: Gymnasium id -> settings that differ there."""
+
+
+class Preset(NamedTuple):
+    """A preset file.
+
+    Attributes:
+      name: of a bundled preset, or the path of a file.
+      is_bundled: whether it comes with the package.
+      shared: settings of its own lines.
+      differences: for each environment that it names, the settings that differ there.
+    """
+
+    name: str
+    is_bundled: bool
+    shared: Flat
+    differences: Mapping[str, Flat]
+
+
+class Sourced(NamedTuple):
+    """Settings, and for those that come from a file the words that begin a message about them."""
+
+    settings: Flat
+    sources: dict[str, str]
+
+
+def bundled_presets() -> list[str]:
+    """List the names of the presets that come with the package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _BUNDLED.iterdir() if entry.name.endswith(".yaml"))
+
+
+def bundled_for(env: str, known: Collection[str]) -> list[Preset]:
+    """Find the bundled preset that names an environment: one, or none."""
+    return [preset for name in bundled_presets() if env in (preset := read_preset(name, known)).differences]
+
+
+def read_preset(preset: str | Path, known: Collection[str]) -> Preset:
+    """Read a preset; its values are checked when they are converted.
+
+    Args:
+      preset: a bundled preset's name, or the path of a YAML file.
+      known: the names of all settings.
+
+    Raises:
+      ValueError: the preset cannot be read, or it is not of the right form, or a setting is unknown.
+    """
+    is_bundled = preset in bundled_presets()
+    where = f"preset {preset}"
+    shared = parse_yaml(_text(preset), where)
+    if not isinstance(shared, dict):
+        raise ValueError(f"{where} must hold lines of the form `name: value`")
+    environments = shared.pop(_ENVIRONMENTS, {})
+    if not isinstance(environments, dict):
+        raise ValueError(f"{where} must hold lines of the form `id: {{name: value}}` under {_ENVIRONMENTS}")
+    _check_names(shared, known, where)
+    for env, settings in environments.items():
+        _check_differences(env, settings, known, f"{where}, environment {env}")
+    return Preset(str(preset), is_bundled, shared, environments)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Parse numbers, text, lists and mappings from YAML; other objects are refused.
+
+    Raises:
+      ValueError: the text is not YAML; the message begins with `where`.
+    """
+    try:
+        return yaml.safe_load(text)
+    # PyYAML passes on what int, datetime and its own tables raise at scalars that are none.
+    except (
+        yaml.YAMLError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ValueError(f"{where} is not YAML: {error}") from None
+
+
+def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: str) -> Sourced:
+    """Lay presets over each other, and what was given over the presets; a later value replaces an earlier one.
+
+    Of each preset, the shared settings come first and then those that differ in the environment. A bundled preset
+    serves every algorithm: what it sets for other algorithms than the chosen one is left out.
+
+    Args:
+      presets: in the order in which they are laid.
+      given: settings that are in no preset.
+      default_env: the environment, if neither the presets nor `given` name one.
+    """
+    named = [preset.shared["env"] for preset in presets if "env" in preset.shared]
+    env = given.get("env", named[-1] if named else default_env)
+    layers = []
+    for preset in presets:
+        layers.append((preset, f"preset {preset.name}: ", preset.shared))
+        if isinstance(env, str) and env in preset.differences:
+            layers.append((preset, f"preset {preset.name}, environment {env}: ", preset.differences[env]))
+    algorithms = [settings["algorithm"] for *_, settings in layers if "algorithm" in settings]
+    algorithm = given.get("algorithm", algorithms[-1] if algorithms else "trpo")
+    left_out = foreign(algorithm) if isinstance(algorithm, str) else set()
+    found: Flat = {}
+    sources: dict[str, str] = {}
+    for preset, where, settings in layers:
+        used = {name: settings[name] for name in settings if not preset.is_bundled or name not in left_out}
+        found |= used
+        sources |= dict.fromkeys(used, where)
+    return Sourced(found | dict(given), {name: sources[name] for name in sources if name not in given})
+
+
+def _text(preset: str | Path) -> str:
+    if preset in bundled_presets():
+        return (_BUNDLED / f"{preset}.yaml").read_text(encoding="utf-8")
+    try:
+        return read_small(Path(preset))
+    except (OSError, ValueError) as error:
+        names = ", ".join(bundled_presets())
+        raise ValueError(
+            f"preset {preset}: neither a file that can be read ({type(error).__name__}) nor one of {names}"
+        ) from None
+
+
+def _check_differences(env: object, settings: object, known: Collection[str], where: str) -> None:
+    if not isinstance(env, str) or not env:
+        raise ValueError(f"{where}: it must be a Gymnasium id")
+    if not isinstance(settings, dict):
+        raise ValueError(f"{where} must hold {{name: value}} of the settings that differ, {{}} for none")
+    if "env" in settings:
+        raise ValueError(f"{where} cannot set env")
+    _check_names(settings, known, where)
+
+
+def _check_names(settings: dict[Any, object], known: Collection[str], where: str) -> None:
+    unknown = sorted(str(name) for name in settings if name not in known)
+    if unknown:
+        raise ValueError(f"{where} has unknown settings: {', '.join(unknown)}; see --help for those there are")

@@ -1,0 +1,246 @@
+"""A run of an experiment: train into a folder, evaluate, save; or continue from its newest checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+
+from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, HistoryCSV, StopOnSignal, TensorBoard
+from tf_trpo.callbacks.tensorboard import add_final_evaluation
+from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.experiment.experiment import Experiment
+from tf_trpo.experiment.hyperparameters import hyperparameters
+from tf_trpo.experiment.run_folder import RunFolder, run_versions
+from tf_trpo.files import write_whole
+from tf_trpo.training import TRPO, TrainingFailedError
+
+CHANGEABLE = ("total_steps", "export")
+"""Settings that a resumed run may have others of: they change nothing of what was done."""
+_SHOWN = ("quiet",)
+"""Settings of what the process prints, which are no part of the run."""
+
+
+class RunNotWrittenError(OSError):
+    """A run folder cannot be written to any more; what was written before is as it was."""
+
+
+class TrainedRun(NamedTuple):
+    """What became of a run.
+
+    Attributes:
+      agent: as it is after training.
+      evaluation: mean_return, std_return, mean_length, episodes of the final evaluation; None if the run was stopped.
+      stopped_by: the number of the signal that stopped the run; None if it was not stopped.
+    """
+
+    agent: TRPO
+    evaluation: dict[str, float] | None
+    stopped_by: int | None
+
+
+class Run:
+    """A run that can begin: whatever is wrong with the settings is found when it is made, or before its folder is.
+
+    Args:
+      experiment: all settings.
+      folder: where the run goes.
+      resume: continue from the newest checkpoint of the folder.
+
+    Raises:
+      As `Experiment.train`.
+
+    Attributes:
+      experiment: the settings, with schedule_steps that keep what a resumed run has done.
+      folder: as given.
+      agent: the agent that is trained.
+      begun: whether training has begun: the folder is this run's.
+    """
+
+    def __init__(self, experiment: Experiment, folder: RunFolder, *, resume: bool = False) -> None:
+        self.experiment = _resumed(experiment, folder) if resume else experiment
+        self.folder = folder
+        self.agent = self.experiment.make_agent()
+        self.begun = False
+        self._resume = resume
+        if self.experiment.run.video_every:
+            self._video().check()
+
+    def train(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> TrainedRun:
+        """Train to the end or until a signal, and evaluate; see `Experiment.train`."""
+        run, folder, agent = self.experiment.run, self.folder, self.agent
+        with _logging_to(folder.events), self._writing():
+            stopped_by = self._fit(callbacks)
+            agent.save(folder.agent)
+            if stopped_by is not None:
+                return TrainedRun(agent, None, stopped_by)
+            evaluation = self._evaluate()
+            write_whole(folder.evaluation, json.dumps(evaluation) + "\n")
+            steps = int(agent.env_steps.numpy())
+            add_final_evaluation(folder.tensorboard, steps, evaluation["mean_return"], evaluation["std_return"])
+            if run.export:
+                agent.export(folder.saved_model, environment=self.experiment.env, evaluation=evaluation)
+        return TrainedRun(agent, evaluation, None)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self.begun:
+                raise
+            raise RunNotWrittenError(f"{error}; older checkpoints are as they were") from error
+
+    def _fit(self, callbacks: Sequence[keras.callbacks.Callback]) -> int | None:
+        """Train to the end, or until a signal; return the number of that signal."""
+        run, rollouts, signals = self.experiment.run, self.experiment.rollouts, StopOnSignal()
+        resume = self._resume and self._has_checkpoint()
+        try:
+            self.agent.fit(
+                self.experiment.env,
+                run.total_steps,
+                num_envs=rollouts.num_envs,
+                num_steps=rollouts.num_steps,
+                backend=rollouts.backend,
+                env_timeout=rollouts.env_timeout,
+                restart_every=rollouts.restart_every,
+                schedule_steps=run.schedule_steps,
+                seed=run.seed,
+                verbose=0 if run.quiet else 1,
+                max_faults=run.max_faults,
+                callbacks=[signals, *self._callbacks(resume=resume), *callbacks],
+                resume_from=self.folder.checkpoints if resume else None,
+            )
+        except KeyboardInterrupt:
+            if not self.begun:
+                raise
+            return signal.SIGINT
+        except (EnvironmentFailedError, TrainingFailedError):
+            if self.begun:
+                self.agent.save(self.folder.agent)
+            raise
+        return signals.received
+
+    def _begin(self) -> None:
+        """Make the folder of a new run; put down that a resumed run has these settings, and has not ended."""
+        if self._resume:
+            # First: with the new settings, the old evaluation would say that the run is complete.
+            self.folder.evaluation.unlink(missing_ok=True)
+            self.folder.write_config(self.experiment.flat())
+        else:
+            self.folder.create(self.experiment.flat())
+        self.begun = True
+
+    def _has_checkpoint(self) -> bool:
+        """Tell whether there is a checkpoint; a run that was killed before its first iteration begins again.
+
+        Raises:
+          ValueError: there is none, and to begin again would lose iterations.
+        """
+        if self.folder.has_checkpoint():
+            return True
+        if self.folder.has_iterations():
+            raise ValueError(f"{self.folder.path} has iterations and no checkpoint: train again, in another folder")
+        if not self.experiment.run.quiet:
+            print(f"{self.folder.path} has no checkpoint and no iteration yet: it begins again", file=sys.stderr)
+        return False
+
+    def _evaluate(self) -> dict[str, float]:
+        env, run = self.experiment.env, self.experiment.run
+        try:
+            return self.agent.evaluate(env, run.eval_episodes, seed=run.seed)
+        except EnvironmentFailedError as error:
+            message = f"the agent is trained and saved, but {env} failed in its evaluation: {error}"
+            raise EnvironmentFailedError(message) from error
+
+    def _callbacks(self, *, resume: bool) -> list[keras.callbacks.Callback]:
+        run, folder, settings = self.experiment.run, self.folder, self.experiment.flat()
+        # The first one: fit has checked the environment, the settings and the checkpoint by then.
+        callbacks = [keras.callbacks.LambdaCallback(on_train_begin=lambda _: self._begin())]
+        if run.eval_every:
+            evaluate = Evaluate(self.experiment.env, run.eval_every, episodes=run.eval_episodes, seed=run.seed)
+            callbacks.append(evaluate)
+        board = TensorBoard(
+            folder.tensorboard,
+            hyperparameters=hyperparameters(settings),
+            config={"settings": settings, "versions": run_versions()},
+            histogram_every=run.histogram_every,
+            video=self._video() if run.video_every else None,
+        )
+        callbacks += [board, HistoryCSV(folder.history, append=resume)]
+        # Last, so that a checkpoint is never ahead of the logs.
+        every = run.checkpoint_every
+        callbacks.append(Checkpoint(folder.checkpoints, every or None, at_start=every > 0))
+        return callbacks
+
+    def _video(self) -> EpisodeVideo:
+        # No window is opened; SDL, which draws classic control, would look for a display and complain.
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+        return EpisodeVideo(self.experiment.env, self.experiment.run.video_every, seed=self.experiment.run.seed)
+
+
+def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
+    """Check that a run can be resumed with these settings.
+
+    Returns:
+      The settings; what was done under a schedule of the old total_steps stays valid.
+
+    Raises:
+      ValueError: there is no run, it is complete, it has links, or a setting would change what was done.
+    """
+    folder.check_no_links()
+    before = Experiment.from_run(folder.path)
+    schedule = before.run.schedule_steps
+    if experiment.run.schedule_steps is None and schedule is not None:
+        experiment = experiment.replace(schedule_steps=schedule)
+    old, new = before.flat(), experiment.flat()
+    changed = [name for name in sorted({*old, *new} - {*_SHOWN}) if old.get(name) != new.get(name)]
+    refused = [name for name in changed if name not in CHANGEABLE]
+    if refused:
+        raise ValueError(f"a resumed run keeps its {', '.join(refused)}; only {' and '.join(CHANGEABLE)} can change")
+    if folder.is_complete() and not changed:
+        raise ValueError(f"{folder.path} is complete; a larger total_steps continues it")
+    _check_history(folder.history)
+    longer = before.run.total_steps != experiment.run.total_steps
+    return experiment.replace(schedule_steps=before.run.total_steps) if longer and schedule is None else experiment
+
+
+def _check_history(path: Path) -> None:
+    """Raise if rows cannot be told apart by their iteration, before anything is written after them."""
+    if not path.exists():
+        return
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                # A process that was killed may have left half a row.
+                if None not in row.values():
+                    float(row["time/iterations"])
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is not as train wrote it ({reason}): mend it, or move it away") from None
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Add what the library's loggers say to a file that is made then, and to standard error."""
+    file = logging.FileHandler(path, delay=True, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handlers = [file, *([logging.lastResort] if logging.lastResort else [])]
+    logger = logging.getLogger("tf_trpo")
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+        file.close()

@@ -1,0 +1,177 @@
+"""The folder of a run: what is in it, and where."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tf_trpo.files import read_small, write_whole
+from tf_trpo.serving.metadata import installed_versions
+
+_PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy", "ai-edge-litert")
+
+
+class RunFolder:
+    """Paths of a run.
+
+    Attributes:
+      path: the folder.
+      config: JSON: every setting, package versions, the platform, the commit.
+      history: CSV: one row an iteration.
+      events: text: what went wrong, and when.
+      agent: the final agent.
+      checkpoints: agents along the way.
+      tensorboard: event files.
+      evaluation: JSON: the last evaluation.
+      saved_model: the exported model.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.history = self.path / "history.csv"
+        self.events = self.path / "events.log"
+        self.agent = self.path / "agent.keras"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.evaluation = self.path / "evaluation.json"
+        self.saved_model = self.path / "saved_model"
+
+    def create(self, settings: dict[str, Any]) -> None:
+        """Make the folder and write config.json.
+
+        Raises:
+          OSError: the folder exists, or cannot be made; no folder above it is left behind.
+        """
+        missing = [folder for folder in (self.path, *self.path.parents) if not os.path.lexists(folder)]
+        try:
+            self.path.mkdir(parents=True)
+        except FileExistsError:
+            raise FileExistsError(
+                errno.EEXIST, "the run folder exists; name another (--run-dir)", str(self.path)
+            ) from None
+        except (OSError, ValueError) as error:
+            for folder in missing:
+                with contextlib.suppress(OSError, ValueError):
+                    folder.rmdir()
+            reason = getattr(error, "strerror", None) or error
+            raise OSError(errno.EINVAL, f"the run folder cannot be made: {reason}", str(self.path)) from None
+        self.write_config(settings)
+
+    def write_config(self, settings: dict[str, Any]) -> None:
+        """Write config.json, or replace it at once."""
+        config = {
+            "settings": settings,
+            "versions": run_versions(),
+            "platform": platform.platform(),
+            "commit": commit_of(Path(__file__).parents[1]),
+        }
+        write_whole(self.config, json.dumps(config, indent=2) + "\n")
+
+    def read_config(self) -> dict[str, Any]:
+        """Read all of config.json: settings, versions, platform, commit.
+
+        Raises:
+          ValueError: the folder holds no run.
+        """
+        try:
+            config = json.loads(read_small(self.config))
+            if not isinstance(config["settings"], dict):
+                raise ValueError("it holds no settings")
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            raise ValueError(f"{self.config} cannot be read as that of a run: {reason}") from None
+        return config
+
+    def read_evaluation(self) -> dict[str, float] | None:
+        """Read the last evaluation; None if the run was not evaluated.
+
+        Raises:
+          ValueError: the file cannot be read.
+        """
+        try:
+            content = json.loads(self.evaluation.read_text(encoding="utf-8"))
+            return {str(name): float(value) for name, value in content.items()}
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self.evaluation} cannot be read: {error}") from None
+
+    def is_complete(self) -> bool:
+        """Tell whether training has ended and was evaluated; half a file does not count."""
+        try:
+            return bool(self.read_evaluation())
+        except ValueError:
+            return False
+
+    def has_checkpoint(self) -> bool:
+        """Tell whether there is a checkpoint, whole or not."""
+        return any(self.checkpoints.glob("steps-*"))
+
+    def has_iterations(self) -> bool:
+        """Tell whether the history has a row."""
+        if not self.history.exists():
+            return False
+        with open(self.history, encoding="utf-8") as file:
+            return sum(1 for _ in itertools.islice(file, 2)) == 2
+
+    def check_trained(self) -> None:
+        """Raise ValueError unless there is a final agent."""
+        if not self.agent.is_file():
+            raise ValueError(f"{self.path} holds no trained agent ({self.agent.name} is missing)")
+
+    def check_no_links(self) -> None:
+        """Raise ValueError if there is a symbolic link: what is written to the folder would be written elsewhere."""
+        for folder, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                path = Path(folder) / name
+                if path.is_symlink():
+                    raise ValueError(f"{path} is a symbolic link: a run that has one is not resumed")
+
+
+def run_versions() -> dict[str, str | None]:
+    """Find the versions of Python and of the packages that a run depends on."""
+    return installed_versions(_PACKAGES)
+
+
+def free_run_dir(environment: str, seed: int) -> Path:
+    """Find the default folder of a run: runs/ENV-SEED, or the first of runs/ENV-SEED-2, -3 ... that is free."""
+    first = Path("runs") / f"{environment.replace('/', '-')}-{seed}"
+    names = (first, *(first.with_name(f"{first.name}-{number}") for number in range(2, 10_000)))
+    return next((name for name in names if not name.exists()), first)
+
+
+def commit_of(package: Path) -> str | None:
+    """Find the commit of the checkout that a package is in, with "-dirty" if files of the package differ.
+
+    Documents and tables of results change while runs are trained: no run depends on them.
+
+    Returns:
+      None outside of a checkout.
+    """
+    commit, changes = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", "--", ".")
+    if commit is None or changes is None:
+        return None
+    return f"{commit}-dirty" if changes else commit
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Ask git in a folder; None if git is not there, or fails."""
+    try:
+        return subprocess.run(
+            ["git", "--no-optional-locks", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
