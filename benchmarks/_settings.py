@@ -40,7 +40,7 @@ class Experiment(NamedTuple):
         return flat
 
     def train(self, run_dir: Path) -> None:
-        """Train on one thread and write the run folder.
+        """Train and write the run folder.
 
         Args:
           run_dir: must not exist.
@@ -51,7 +51,7 @@ class Experiment(NamedTuple):
         said = io.StringIO()
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                train([*self._options, f"--run-dir={run_dir}", "--threads=1"])
+                train([*self._options, f"--run-dir={run_dir}"])
         except SystemExit:
             raise RuntimeError(said.getvalue().strip().rpartition("\n")[2]) from None
 

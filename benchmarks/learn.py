@@ -83,8 +83,7 @@ def _is_finished(run: Run, episodes: int) -> bool:
     if not run.finished.is_file():
         return False
     then = run.config()["settings"]
-    how_it_was_run = ("run_dir", "threads")
-    differing = [name for name in settings if name not in how_it_was_run and settings[name] != then.get(name)]
+    differing = [name for name in settings if name != "run_dir" and settings[name] != then.get(name)]
     if differing:
         raise ValueError(f"{run.path} was trained with other settings ({', '.join(differing)}): remove it")
     if any(evaluation["episodes"] != episodes for evaluation in run.evaluations().values()):

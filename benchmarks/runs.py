@@ -60,7 +60,8 @@ class Run(NamedTuple):
 
     @property
     def experiment(self) -> Experiment:
-        return Experiment(self.entry.env, {**self.entry.settings, "seed": self.seed})
+        # On one thread, so that the result does not depend on other work of the machine.
+        return Experiment(self.entry.env, {**self.entry.settings, "seed": self.seed, "threads": 1})
 
     @property
     def finished(self) -> Path:

@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from tf_trpo.results import CurvePoint, curve_of_episodes, learning_curve, on_windows
-from tf_trpo.results.curves import EPISODES
 
+from benchmarks.tables import EPISODES, CurvePoint, curve_of_episodes, learning_curve, on_windows
 from tf_trpo.training import training_report
 
 
@@ -36,11 +35,9 @@ def test_a_curve_of_episodes_is_that_of_a_run_with_the_same_episodes(seed):
         while waiting and waiting[0][0] <= steps:
             seen.append(waiting.pop(0)[1])
         mean = sum(seen[-100:]) / len(seen[-100:]) if seen else math.nan
-        figures = (steps, mean, 0.0)
-        names = ("time/total_timesteps", "rollout/ep_rew_mean", "train/kl_divergence_loss")
-        history.append(dict(zip(names, map(str, figures), strict=True)))
+        history.append((steps, mean, 0.0))
     options = {"total_steps": total_steps, "points": 7}
-    expected = learning_curve(history, "E", "peer", 5, **options)
+    expected = learning_curve(*np.transpose(history), "E", "peer", 5, **options)
     found = curve_of_episodes(ends, returns, "E", "peer", 5, **options, steps_per_update=per_update)
     assert len(found) == 7
     assert [row[:4] for row in found] == [row[:4] for row in expected]
@@ -56,5 +53,4 @@ def test_before_the_first_episode_has_ended_there_is_no_return():
 
 
 def test_the_window_of_episodes_is_that_of_training():
-    """It is written in both, since tables know nothing of agents."""
     assert training_report._EPISODE_WINDOW == EPISODES

@@ -1,11 +1,13 @@
 """Tables of results: statistics against NumPy and SciPy, and documents that are rewritten between their marks only."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
-from tf_trpo.results import RunResult, Target, write_table
 
-from tf_trpo.cli import main
+from benchmarks.documents import Results, crossed, read_peers, refreshed, summary, table_of
+from benchmarks.tables import RunResult, read_table, write_table
 
 RETURNS = {0: (1.0, 10.0), 1: (2.0, 20.0), 2: (6.0, 60.0), 3: (100.0, -1000.0)}
 
@@ -29,16 +31,12 @@ def tables(tmp_path, monkeypatch):
     return folder
 
 
-def table(capsys, *options):
-    main(["benchmark", "results", *options])
-    header, rule, *rows = capsys.readouterr().out.splitlines()
-    names = header.strip("| ").split(" | ")
-    assert rule == "|" + "---|" * len(names)
-    return [dict(zip(names, row.removeprefix("| ").removesuffix(" |").split(" | "), strict=True)) for row in rows]
+def rows_of(suite):
+    return summary(read_table(Path("docs") / "results" / suite / "results.csv", RunResult), read_peers())
 
 
-def test_a_row_has_the_statistics_over_seeds(capsys):
-    rows = table(capsys, "--suite", "s")
+def test_a_row_has_the_statistics_over_seeds():
+    rows = rows_of("s")
     assert [(row["environment"], row["settings"], row["steps"], row["seeds"]) for row in rows] == [
         ("B-v0", "a", "2.5M", "1"),
         ("B-v0", "b", "2.5M", "1"),
@@ -56,34 +54,26 @@ def test_a_row_has_the_statistics_over_seeds(capsys):
     assert rows[2]["stochastic: mean ± std"] == "-228 ± 446"
 
 
-def test_numbers_beside_each_other_have_as_many_decimals_and_zero_has_no_sign(capsys):
-    first, second, _ = table(capsys, "--suite", "s")
+def test_numbers_beside_each_other_have_as_many_decimals_and_zero_has_no_sign():
+    first, second, _ = rows_of("s")
     assert first["deterministic: mean ± std"] == "0.0 ± 0.0"
     assert second["deterministic: min"] == "7.2"
     assert second["stochastic: IQM [95%]"] == "100 [100, 100]"
 
 
-def test_others_stand_beside_runs_of_the_same_environment_and_length_only(capsys, tables):
-    rows = table(capsys, "--suite", "s")
-    assert [row["peer: deterministic / stochastic (seeds)"] for row in rows] == ["", "", "3.5 / 4.0 (2)"]
+def test_others_stand_beside_runs_of_the_same_environment_and_length_only(tables):
+    rows = rows_of("s")
+    assert [row.get("peer: deterministic / stochastic (seeds)") for row in rows] == [None, None, "3.5 / 4.0 (2)"]
     write_table(tables / "peers" / "results.csv", [run("E-v1", "peer", 0, 3.0, 4.0, 1_000_000)])
-    assert not any(name.startswith("peer") for row in table(capsys, "--suite", "s") for name in row)
+    assert not any(name.startswith("peer") for row in rows_of("s") for name in row)
     (tables / "peers").rename(tables.parent / "elsewhere")
-    assert not any(name.startswith("peer") for row in table(capsys, "--suite", "s") for name in row)
-    write_table(tables.parent / "elsewhere" / "results.csv", [run("E-v1", "peer", 0, 300.0, 4.0)])
-    (row,) = table(capsys, "--suite", "t", "--peers", "docs/elsewhere")
-    assert row["peer: deterministic / stochastic (seeds)"] == "300 / 4 (1)"
+    assert not any(name.startswith("peer") for row in rows_of("s") for name in row)
 
 
-def test_targets_have_a_column_where_there_are_any(capsys, tables):
-    write_table(tables / "s" / "targets.csv", [Target("E-v1", 2.5)])
-    assert [row["target"] for row in table(capsys, "--suite", "s")] == ["", "", "2.5"]
-
-
-def test_a_crossed_table_has_a_column_for_each_environment(capsys):
-    assert table(capsys, "--suite", "some/where/s.yaml", "--layout", "crossed") == [
+def test_a_crossed_table_has_a_column_for_each_environment(tables):
+    assert crossed(read_table(tables / "s" / "results.csv", RunResult)) == [
         {"settings": "a", "B-v0, 2.5M steps": "0.0 ± 0.0 / 0.0 ± 0.0", "E-v1, 300k steps": "27.2 ± 42.0 / -228 ± 446"},
-        {"settings": "b", "B-v0, 2.5M steps": "7.2 ± 0.0 / 100 ± 0", "E-v1, 300k steps": ""},
+        {"settings": "b", "B-v0, 2.5M steps": "7.2 ± 0.0 / 100 ± 0"},
     ]
 
 
@@ -103,63 +93,33 @@ after"""
 
 
 def test_a_document_is_rewritten_between_its_marks_only(capsys, tmp_path):
-    printed = {}
-    for options in (("s",), ("s", "--layout", "crossed"), ("t",)):
-        main(["benchmark", "results", "--suite", *options])
-        printed[options] = capsys.readouterr().out.strip()
     (tmp_path / "page.md").write_text(DOCUMENT, encoding="utf-8")
-    main(["benchmark", "results", "--suite", "t", "--into", "page.md"])
-    of_t = f"<!-- results: t -->\n\n{printed['t',]}\n\n<!-- end of results -->"
-    only_t = DOCUMENT.replace("<!-- results: t -->\nof t\n<!-- end of results -->", of_t)
-    assert (tmp_path / "page.md").read_text(encoding="utf-8") == only_t
+    expected = (
+        DOCUMENT.replace("\nold\n", f"\n\n{table_of('s')}\n\n")
+        .replace("\nof t\n", f"\n\n{table_of('t')}\n\n")
+        .replace("s crossed -->\n", f"s crossed -->\n\n{table_of('s', is_crossed=True)}\n\n")
+    )
     for _ in range(2):
-        main(["benchmark", "results", "--into", "page.md"])
-        text = (tmp_path / "page.md").read_text(encoding="utf-8")
-        assert text == only_t.replace("\nold\n", f"\n\n{printed['s',]}\n\n").replace(
-            "<!-- results: s crossed -->\n", f"<!-- results: s crossed -->\n\n{printed['s', '--layout', 'crossed']}\n\n"
-        )
-    assert capsys.readouterr().out == "page.md\n" * 3
+        Results(into=(Path("page.md"),)).run()
+        assert (tmp_path / "page.md").read_text(encoding="utf-8") == expected
+    assert capsys.readouterr().out == "page.md\n" * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["docs", "page.md"]
+    Results(suite="s").run()
+    assert capsys.readouterr().out == f"{table_of('s')}\n"
 
 
-REFUSED = {
-    "nothing": ([], "results needs the name of a suite by --suite, or documents by --into"),
-    "no suite": (["--suite", "ablations"], "docs/results/ablations/results.csv cannot be read: No such file"),
-    "no peers": (["--suite", "s", "--peers", "nowhere"], "nowhere/results.csv cannot be read: No such file"),
-    "empty": (["--suite", "empty"], "docs/results/empty/results.csv has no runs"),
-    "no table": (["--suite", "broken"], "docs/results/broken/results.csv is no table with the columns env"),
-    "no document": (["--into", "nowhere.md"], "nowhere.md cannot be rewritten: No such file"),
-    "no mark": (["--into", "plain.md"], "plain.md has no line <!-- results: SUITE -->"),
-    "no such mark": (["--into", "page.md", "--suite", "t"], "page.md has no line <!-- results: t -->"),
-    "no end": (
-        ["--into", "open.md"],
-        "open.md: each line <!-- results: SUITE --> needs a line <!-- end of results -->",
-    ),
-    "no begin": (["--into", "close.md"], "close.md: each line <!-- results: SUITE --> needs"),
-    "nested": (["--into", "nested.md"], "nested.md: each line <!-- results: SUITE --> needs"),
-    "printed layout": (["--into", "page.md", "--layout", "crossed"], "layout is of a printed table; in a document it"),
-    "layout": (["--into", "layout.md"], "layout.md: no layout wide; there are rows, crossed"),
-    "missing suite": (["--into", "missing.md"], "docs/results/ablations/results.csv cannot be read"),
-}
+def test_tables_of_trials_stand_elsewhere(tables, tmp_path):
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tables / "t").rename(tmp_path / "benchmarks" / "results" / "t")
+    assert "| E-v1 | other |" in table_of("t")
 
 
-@pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED)
-def test_bad_input_is_refused_in_one_line_and_nothing_is_changed(refused, tmp_path, tables, arguments, words):
-    end = "<!-- end of results -->\n"
-    documents = {
-        "page": f"<!-- results: s -->\n{end}",
-        "plain": "text\n",
-        "open": "<!-- results: s -->\ntext\n",
-        "close": f"<!-- results: s -->\n{end}{end}",
-        "nested": f"<!-- results: s -->\n<!-- results: t -->\n{end}",
-        "layout": f"<!-- results: s wide -->\n{end}",
-        "missing": f"<!-- results: ablations -->\n{end}",
-    }
-    for name, text in documents.items():
-        (tmp_path / f"{name}.md").write_text(text)
-    for name, lines in (("empty", 1), ("broken", 0)):
-        (tables / name).mkdir()
-        header = (tables / "s" / "results.csv").read_text().splitlines(keepends=True)[:lines]
-        (tables / name / "results.csv").write_text("".join(header))
-    assert words in refused("benchmark", "results", *arguments)
-    assert {path.stem: path.read_text() for path in tmp_path.glob("*.md")} == documents
+END = "<!-- end of results -->\n"
+BROKEN = ["text\n", "<!-- results: s -->\ntext\n", f"<!-- results: s -->\n{END}{END}"]
+BROKEN += [f"<!-- results: s -->\n<!-- results: t -->\n{END}", f"<!-- results: s wide -->\n{END}"]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_marks_that_are_not_in_pairs_are_refused(text):
+    with pytest.raises(ValueError, match="needs a line"):
+        refreshed(text)

@@ -1,19 +1,18 @@
-"""`benchmark export`: a suite's median seed as a model, its card, and what is refused before anything is written."""
+"""The export of a suite's median seed: the model, its card, and errors before anything is written."""
 
-import contextlib
-import io
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tf_trpo.cli.benchmark.export import median_of
-from tf_trpo.cli.benchmark.suite_runs import suite_run
-from tf_trpo.cli.benchmark.suites import read_suite
-from tf_trpo.results import RunResult, read_table, write_table
 
-from tf_trpo.cli import main
+import tf_trpo
+from benchmarks._settings import Experiment
+from benchmarks.export import Export, median_of
+from benchmarks.runs import read_suite, suite_run
+from benchmarks.tables import RunResult, write_table
 from tf_trpo.serving import read_metadata
 from tf_trpo.serving.local_policy import LocalPolicy
 
@@ -51,10 +50,9 @@ def test_equal_returns_are_in_the_order_of_their_seeds():
 def trained(tmp_path_factory):
     """The folder of a run."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    options = ["--env", "CartPole-v1", "--total-steps", "40", "--num-steps", "20", "--value-epochs", "1", "--seed", "6"]
-    options += ["--hidden-sizes", "4", "--value-hidden-sizes", "4", "--no-jit-compile", "--eval-episodes", "1"]
-    with contextlib.redirect_stdout(io.StringIO()):
-        main(["train", "--run-dir", str(folder), *options])
+    changes = {"preset": "none", "total_steps": 40, "num_steps": 20, "value_epochs": 1, "hidden_sizes": [4]}
+    changes |= {"value_hidden_sizes": [4], "jit_compile": False, "eval_episodes": 1, "seed": 6}
+    Experiment("CartPole-v1", changes).train(folder)
     return folder
 
 
@@ -64,12 +62,12 @@ def suite(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(SUITE)
     (entry,) = read_suite("tiny.yaml")
-    runs = {seed: suite_run(entry, seed, tmp_path / "runs" / "learn", "tiny.yaml", 20) for seed in DETERMINISTIC}
+    runs = {seed: suite_run(entry, seed, tmp_path / "runs" / "learn", "tiny.yaml") for seed in DETERMINISTIC}
     for seed, run in runs.items():
-        shutil.copytree(trained, run.folder.path)
-        config = run.folder.read_config()
+        shutil.copytree(trained, run.path)
+        config = run.config()
         config["settings"]["seed"] = seed
-        run.folder.config.write_text(json.dumps(config | {"commit": COMMIT}))
+        (run.path / "config.json").write_text(json.dumps(config | {"commit": COMMIT}))
         evaluations = {
             mode: {"mean_return": returns[seed], "std_return": 0.5, "mean_length": 9.0, "episodes": 20}
             for mode, returns in (("deterministic", DETERMINISTIC), ("stochastic", STOCHASTIC))
@@ -81,12 +79,12 @@ def suite(trained, tmp_path, monkeypatch):
 
 
 def test_the_median_seed_is_exported_with_the_returns_of_all(suite, tmp_path, capsys):
-    agent = suite[3].folder.load_agent()
+    agent = tf_trpo.load(suite[3].path / "agent.keras")
     for variable in agent.policy.trainable_variables:
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
-    agent.save(suite[3].folder.agent)
+    agent.save(suite[3].path / "agent.keras")
     for version in ("1", "2"):
-        main(["benchmark", "export", "--suite", "tiny.yaml", "--output", "models"])
+        Export("tiny.yaml", output=Path("models")).run()
         assert capsys.readouterr().out == f"models/CartPole-v1/{version}\n"
     card = (tmp_path / "models" / "CartPole-v1" / "README.md").read_text(encoding="utf-8")
     metadata = read_metadata(tmp_path / "models" / "CartPole-v1" / "2")
@@ -103,47 +101,38 @@ def test_the_median_seed_is_exported_with_the_returns_of_all(suite, tmp_path, ca
     observations = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
     actions = LocalPolicy(tmp_path / "models" / "CartPole-v1").act(observations)
     np.testing.assert_array_equal(actions, agent.predict(observations))
-    assert np.any(actions != suite[0].folder.load_agent().predict(observations))
+    assert np.any(actions != tf_trpo.load(suite[0].path / "agent.keras").predict(observations))
 
 
-def test_the_table_says_which_seeds_there_are(suite, tmp_path, capsys):
+def test_the_table_says_which_seeds_there_are(suite):
     """Runs whose folders are gone count as long as they are in the table."""
     for seed in (0, 1, 2):
-        shutil.rmtree(suite[seed].folder.path)
-    main(["benchmark", "export", "--suite", "tiny.yaml", "--output", "models", "--only", "small"])
-    assert "Seed 3 is the median of 4 seeds" in (tmp_path / "models" / "CartPole-v1" / "README.md").read_text()
+        shutil.rmtree(suite[seed].path)
+    Export("tiny.yaml", only=("small",), output=Path("models")).run()
+    assert "Seed 3 is the median of 4 seeds" in Path("models/CartPole-v1/README.md").read_text()
 
 
-def export_refused(refused, tmp_path, *options):
-    error = refused("benchmark", "export", "--suite", "tiny.yaml", "--output", "models", *options)
-    assert not (tmp_path / "models").exists()
-    return error
+def export_refused(error, match, **options):
+    with pytest.raises(error, match=match):
+        Export("tiny.yaml", output=Path("models"), **options).run()
+    assert not Path("models").exists()
 
 
-def test_a_median_without_its_run_is_refused(suite, tmp_path, refused):
-    assert "runs/elsewhere/tiny/CartPole-v1/small/3, the median of its seeds, holds no run" in export_refused(
-        refused, tmp_path, "--runs-dir", "runs/elsewhere"
-    )
-    evaluations = json.loads(suite[3].finished.read_text())
+def test_a_median_that_is_not_the_run_of_the_table_is_refused(suite):
+    export_refused(OSError, "elsewhere/tiny/CartPole-v1/small/3", runs_dir=Path("runs/elsewhere"))
+    evaluations = suite[3].evaluations()
     evaluations["stochastic"]["mean_return"] += 1
     suite[3].finished.write_text(json.dumps(evaluations))
-    assert "small/3 is not the run of which the table has the results" in export_refused(refused, tmp_path)
+    export_refused(ValueError, "small/3 is another run than the one in the table")
 
 
 @pytest.mark.parametrize("commit", [None, f"{COMMIT}-dirty"])
-def test_a_run_that_nobody_could_repeat_is_refused(suite, tmp_path, refused, commit):
-    config = suite[3].folder.read_config()
-    suite[3].folder.config.write_text(json.dumps(config | {"commit": commit}))
-    error = export_refused(refused, tmp_path)
-    assert f"small/3 was not trained by the code of a commit ({commit or 'not known'})" in error
+def test_a_run_that_nobody_could_repeat_is_refused(suite, commit):
+    (suite[3].path / "config.json").write_text(json.dumps(suite[3].config() | {"commit": commit}))
+    export_refused(ValueError, f"small/3 cannot be repeated: .*{commit or 'unknown'}")
 
 
-def test_results_that_are_missing_or_of_several_names_are_refused(suite, tmp_path, refused):
-    (tmp_path / "tiny.yaml").write_text("CartPole-v1: {small: {}, other: {}}")
-    assert "tiny.yaml has several names for CartPole-v1; select one by --only" in export_refused(refused, tmp_path)
-    assert "there are no results of CartPole-v1/other" in export_refused(refused, tmp_path, "--only", "other")
-    assert "suite tiny.yaml has nothing of E" in export_refused(refused, tmp_path, "--only", "E")
-    table = tmp_path / "docs" / "results" / "tiny" / "results.csv"
-    assert len(read_table(table, RunResult)) == 4
-    table.unlink()
-    assert "docs/results/tiny/results.csv cannot be read" in export_refused(refused, tmp_path)
+def test_results_that_are_missing_or_of_several_names_are_refused(suite):
+    Path("tiny.yaml").write_text("CartPole-v1: {small: {}, other: {}}")
+    export_refused(ValueError, "several names for an environment; select one by --only")
+    export_refused(KeyError, "other", only=("other",))

@@ -1,57 +1,55 @@
-"""The suite runner: real runs, tables of them, no run twice, and refusals in one line."""
+"""The suite runner: real runs, tables of them, and no run twice."""
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tf_trpo.cli.benchmark import learn as learn_module
-from tf_trpo.cli.benchmark.suites import bundled_suites, read_suite
-from tf_trpo.results import CurvePoint, RunResult, read_table
 
-from tf_trpo.cli import main
-from tf_trpo.cli.algorithms import check_algorithm, make_policy_optimizer
-from tf_trpo.cli.presets import parse_settings
+from benchmarks import learn as learn_module
+from benchmarks._settings import Experiment
+from benchmarks.learn import Learn
+from benchmarks.runs import read_suite, suite_run, suites
+from benchmarks.tables import CurvePoint, RunResult, read_table
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+ROOT = Path(__file__).parents[2]
 TINY = "{preset: none, total_steps: 96, num_steps: 32, hidden_sizes: [4], value_hidden_sizes: [4], jit_compile: false}"
+TABLE = Path("docs") / "results" / "tiny" / "results.csv"
+RUNS = Path("runs") / "learn" / "tiny" / "CartPole-v1"
 
 
-@pytest.fixture
-def learn_refused(tmp_path, monkeypatch, refused):
-    """learn_refused(text of a suite, *options): the line on standard error."""
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def run(text, *options, **progress):
-        (tmp_path / "tiny.yaml").write_text(text)
-        return refused("benchmark", "learn", "--suite", "tiny.yaml", "--episodes", "2", *options, **progress)
 
-    return run
+def learn(text, **options):
+    Path("tiny.yaml").write_text(text)
+    Learn(suite="tiny.yaml", episodes=2, **options).run()
 
 
-def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, monkeypatch, capsys):
+def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, capsys):
     suite = f"CartPole-v1:\n  small: {TINY}\n  other: {TINY}\n"
-    (tmp_path / "tiny.yaml").write_text(suite)
+    Path("tiny.yaml").write_text(suite)
     options = ["--suite", "tiny.yaml", "--episodes", "2", "--seeds", "2", "--first-seed", "7", "--only", "small"]
     said = subprocess.run(
-        [sys.executable, SCRIPT, "learn", *options],
-        cwd=tmp_path,
+        [sys.executable, "-m", "benchmarks", "learn", *options],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
         check=True,
     )
-    assert said.stderr.count("\n") == 2
-    results = read_table(tmp_path / "docs" / "results" / "tiny" / "results.csv", RunResult)
+    results = read_table(TABLE, RunResult)
     assert [(run.env, run.name, run.seed, run.steps, run.episodes) for run in results] == [
         ("CartPole-v1", "small", seed, 96, 2) for seed in (7, 8)
     ]
     for run in results:
-        folder = tmp_path / "runs" / "learn" / "tiny" / "CartPole-v1" / "small" / str(run.seed)
+        folder = RUNS / "small" / str(run.seed)
         evaluations = json.loads((folder / "final_evaluations.json").read_text())
         assert run.deterministic == pytest.approx(evaluations["deterministic"]["mean_return"])
         assert run.stochastic == pytest.approx(evaluations["stochastic"]["mean_return"])
@@ -59,159 +57,140 @@ def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, monkeypatch, caps
         assert config["settings"]["seed"] == run.seed
         assert run.commit == (config["commit"] or "")
         assert run.seconds > 0
-    curves = read_table(tmp_path / "docs" / "results" / "tiny" / "curves.csv", CurvePoint)
+    curves = read_table(TABLE.with_name("curves.csv"), CurvePoint)
     assert {point.seed for point in curves} == {7, 8}
     assert all(0 < point.kl <= 0.01 for point in curves)
     assert "| CartPole-v1 | small | 96 | 2 |" in said.stdout
 
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")}
-    monkeypatch.chdir(tmp_path)
-    main(["benchmark", "learn", *options[:-1], "CartPole-v1/small"])
-    assert capsys.readouterr() == (said.stdout, "")
+    learn(suite, seeds=2, first_seed=7, only=("CartPole-v1/small",))
+    assert capsys.readouterr().out == said.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == files
 
-    shutil.rmtree(tmp_path / "runs" / "learn" / "tiny" / "CartPole-v1" / "small" / "7")
-    main(["benchmark", "learn", *options[:4], "--seeds", "1", "--first-seed", "8", "--only", "small"])
+    shutil.rmtree(RUNS / "small" / "7")
+    learn(suite, seeds=1, first_seed=8, only=("small",))
     assert "| CartPole-v1 | small | 96 | 1 |" in capsys.readouterr().out
-    assert read_table(tmp_path / "docs" / "results" / "tiny" / "results.csv", RunResult) == results
+    assert read_table(TABLE, RunResult) == results
 
 
-def finished_run(root, name, seed):
-    """A run folder as it is when all is done, of a run with the default settings."""
-    folder = Path("runs") / "learn" / "tiny" / "CartPole-v1" / name / str(seed)
-    (root / folder).mkdir(parents=True)
-    settings = parse_settings([f"--run-dir={folder}", "--threads=1", f"--seed={seed}"], prog="train").flat()
-    (root / folder / "config.json").write_text(json.dumps({"settings": settings, "commit": "abc"}))
-    (root / folder / "agent.keras").write_text("")
-    (root / folder / "history.csv").write_text(
+def finished_run(entry, seed, **changes):
+    """A run folder as it is when all is done."""
+    run = suite_run(entry, seed, Path("runs/learn"), "tiny.yaml")
+    run.path.mkdir(parents=True)
+    settings = run.experiment.flat() | {"run_dir": "elsewhere"} | changes
+    (run.path / "config.json").write_text(json.dumps({"settings": settings, "commit": "abc"}))
+    (run.path / "history.csv").write_text(
         "time/total_timesteps,time/time_elapsed,rollout/ep_rew_mean,train/kl_divergence_loss\n"
-        "50000,5,20,0.01\n100000,9.5,30,0.005\n"
+        "50000,5,,0.01\n100000,9.5,30,0.005\n"
     )
     evaluation = {"mean_return": 10.0 + seed, "std_return": 1.0, "mean_length": 9.0, "episodes": 2}
-    evaluations = dict.fromkeys(("deterministic", "stochastic"), evaluation)
-    (root / folder / "final_evaluations.json").write_text(json.dumps(evaluations))
+    run.finished.write_text(json.dumps(dict.fromkeys(("deterministic", "stochastic"), evaluation)))
 
 
-def test_a_run_of_other_settings_is_not_taken_for_done(learn_refused, tmp_path):
-    folder = tmp_path / "runs" / "learn" / "tiny" / "CartPole-v1" / "small" / "0"
-    folder.mkdir(parents=True)
-    settings = parse_settings([f"--run-dir={folder.relative_to(tmp_path)}", "--threads=1"], prog="train").flat()
-    (folder / "config.json").write_text(json.dumps({"settings": settings | {"gamma": 0.5}}))
-    for name in ("final_evaluations.json", "agent.keras"):
-        (folder / name).write_text("{}")
-    error = learn_refused("CartPole-v1: {small: {}}", "--seeds", 1)
-    assert "was trained with other settings (gamma)" in error
-    assert "--runs-dir" in error
+@pytest.fixture
+def entry():
+    Path("tiny.yaml").write_text("CartPole-v1: {small: {}}")
+    (entry,) = read_suite("tiny.yaml")
+    return entry
 
 
-def test_a_run_with_other_episodes_of_evaluation_is_not_taken_for_done(learn_refused, tmp_path):
-    folder = tmp_path / "runs" / "learn" / "tiny" / "CartPole-v1" / "small" / "0"
-    folder.mkdir(parents=True)
-    settings = parse_settings([f"--run-dir={folder.relative_to(tmp_path)}", "--threads=1"], prog="train").flat()
-    (folder / "config.json").write_text(json.dumps({"settings": settings}))
-    (folder / "agent.keras").write_text("")
-    (folder / "final_evaluations.json").write_text('{"deterministic": {"episodes": 20}}')
-    assert "was evaluated over 20 episodes, not 2" in learn_refused("CartPole-v1: {small: {}}", "--seeds", 1)
+def test_a_run_of_other_settings_or_episodes_is_not_taken_for_done(entry):
+    finished_run(entry, 0, gamma=0.5)
+    with pytest.raises(ValueError, match=r"small/0 was trained with other settings \(gamma\)"):
+        Learn(suite="tiny.yaml", seeds=1).run()
+    shutil.rmtree(RUNS)
+    finished_run(entry, 0)
+    with pytest.raises(ValueError, match="was not evaluated over 20 episodes"):
+        Learn(suite="tiny.yaml", seeds=1).run()
 
 
-def test_a_second_call_at_the_same_time_is_refused(learn_refused, tmp_path):
-    folder = tmp_path / "runs" / "learn" / "tiny"
-    folder.mkdir(parents=True)
-    with open(folder / ".lock", "w") as file:
+def test_a_second_call_at_the_same_time_is_refused(entry):
+    RUNS.parent.mkdir(parents=True)
+    with open(RUNS.parent / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert "another call is training the runs" in learn_refused("CartPole-v1: {small: {}}", "--seeds", 1)
+        with pytest.raises(BlockingIOError):
+            Learn(suite="tiny.yaml").run()
 
 
-def test_a_setting_of_another_algorithm_is_found_before_anything_is_trained(learn_refused, tmp_path):
-    suite = "CartPole-v1: {good: {}, bad: {vanilla_learning_rate: 0.5}}"
-    assert "vanilla_learning_rate is a setting of vanilla-policy-gradient" in learn_refused(suite)
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_run_that_fails_is_named_with_its_reason(learn_refused, tmp_path):
-    suite = "CartPole-v1: {bad: {backend: sync, max_kl: -1}}"
-    error = learn_refused(suite, "--seeds", 1, progress_lines=1)
-    assert "CartPole-v1/bad/0 failed: error: max_kl must be positive" in error
-    assert not (tmp_path / "docs").exists()
-
-
-def test_a_table_that_cannot_be_written_is_found_before_the_next_run_is_trained(learn_refused, tmp_path, monkeypatch):
-    """Runs of hours must not be lost to what could have been known at the start."""
-    finished_run(tmp_path, "small", 0)
-    (tmp_path / "docs").write_text("")
+def test_a_wrong_setting_is_found_before_anything_is_trained(monkeypatch):
     monkeypatch.setattr(learn_module, "_train", None)  # cannot even be handed to a process
-    assert "docs/results/tiny cannot be written" in learn_refused("CartPole-v1: {small: {}}", "--seeds", 2)
+    with pytest.raises(Exception, match="vanilla_learning_rate"):
+        learn("CartPole-v1: {good: {}, bad: {vanilla_learning_rate: 0.5}}")
+    with pytest.raises(ValueError, match="has no entry other"):
+        learn("CartPole-v1: {good: {}}", only=("other",))
+    with pytest.raises(ValueError, match="outside of the folder of runs"):
+        learn("CartPole-v1: {..: {}}")
 
 
-def test_a_row_is_in_the_tables_as_soon_as_its_run_has_ended(learn_refused, tmp_path, monkeypatch):
-    def trained(runs, jobs):
-        assert jobs == 3
+def test_a_run_that_fails_is_named_with_its_reason():
+    with pytest.raises(RuntimeError, match=r"CartPole-v1/bad/0 failed: .*max_kl must be positive"):
+        learn("CartPole-v1: {bad: {max_kl: -1}}", seeds=1)
+    assert not Path("docs").exists()
+
+
+def test_a_row_is_in_the_tables_as_soon_as_its_run_has_ended(entry, monkeypatch):
+    def trained(runs, jobs, episodes):
+        assert (jobs, episodes) == (3, 2)
         first, second = runs
-        finished_run(tmp_path, "small", first.seed)
+        finished_run(entry, first.seed)
         yield first, None
-        table = read_table(tmp_path / "docs" / "results" / "tiny" / "results.csv", RunResult)
+        table = read_table(TABLE, RunResult)
         assert [row.seed for row in table] == [first.seed]
         assert (table[0].seconds, table[0].commit) == (9.5, "abc")
-        yield second, "it broke"
+        assert len(read_table(TABLE.with_name("curves.csv"), CurvePoint)) == 2
+        yield second, ValueError("it broke")
 
     monkeypatch.setattr(learn_module, "_train_all", trained)
-    error = learn_refused("CartPole-v1: {small: {}}", "--seeds", 2, "--jobs", 3)
-    assert error.endswith("runs/learn/tiny/CartPole-v1/small/1 failed: it broke")
+    with pytest.raises(RuntimeError, match="small/1 failed: it broke"):
+        learn("CartPole-v1: {small: {}}", seeds=2, jobs=3)
 
 
-@pytest.mark.parametrize(
-    ("suite", "options", "words"),
-    [
-        ("CartPole-v1: {a: {}}", ["--suite", "nowhere.yaml"], "suite nowhere.yaml: neither a YAML file nor one of"),
-        ("a: [", [], "suite tiny.yaml: neither a YAML file nor one of"),
-        ("", [], "must hold, for each environment, names"),
-        ("CartPole-v1: 3", [], "must hold, for each environment, names"),
-        ("CartPole-v1: {a: 3}", [], "must hold, for each environment, names"),
-        ("CartPole-v1: {a: {}}", ["--only", "b"], "suite tiny.yaml has nothing of b"),
-        ("CartPole-v1: {a: {}}", ["--seeds", "0"], "seeds must be at least 1"),
-        ("CartPole-v1: {a: {}}", ["--first-seed", "-1"], "first_seed must be at least 0"),
-        ("CartPole-v1: {a: {}}", ["--jobs", "0"], "jobs must be at least 1"),
-        ("CartPole-v1: {a: {seed: -1}}", [], "CartPole-v1/a must have a seed from 0 to 2147483647, got -1"),
-        ("CartPole-v1: {a: {seeds: 0}}", [], "CartPole-v1/a must have at least 1 of seeds, got 0"),
-        ("CartPole-v1: {a: {seed: 2147483647}}", ["--seeds", "2"], "CartPole-v1/a: the last seed must be at most"),
-        ("CartPole-v1: {a: {seed: first}}", [], "CartPole-v1/a must have a seed from 0 to 2147483647, got 'first'"),
-    ],
-)
-def test_bad_input_is_refused_in_one_line(learn_refused, tmp_path, suite, options, words):
-    assert words in learn_refused(suite, *options)
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
-
-
-@pytest.mark.parametrize("suite", bundled_suites())
-def test_every_line_of_a_bundled_suite_can_be_trained(suite):
-    entries = read_suite(suite)
-    assert len(entries) > 1
-    for entry in entries:
-        settings = parse_settings([*entry.options, "--env", entry.env], prog="train")
-        check_algorithm(settings)
-        make_policy_optimizer(settings)
-        assert settings.run.total_steps >= 100_000
-
-
-def test_an_entry_says_which_seeds_it_is_trained_with_unless_the_command_does(learn_refused, tmp_path, monkeypatch):
+def test_an_entry_says_which_seeds_it_is_trained_with_unless_the_command_does(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        learn_module, "_train_all", lambda runs, jobs: (asked.append(run.arguments) or (run, "no") for run in runs)
+        learn_module, "_train_all", lambda runs, *_: (asked.append(run.experiment) or (run, "no") for run in runs)
     )
     suite = "CartPole-v1: {a: {seed: 5, seeds: 3}, b: {}}"
-    learn_refused(suite)
-    learn_refused(suite, "--seeds", 2)
-    learn_refused(suite, "--seeds", 1, "--first-seed", 0)
-    seeds = [parse_settings(arguments, prog="train").run.seed for arguments in asked]
-    assert seeds == [5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 0, 1, 0, 0]
+    for options in ({}, {"seeds": 2}, {"seeds": 1, "first_seed": 0}):
+        with pytest.raises(RuntimeError, match="failed: no"):
+            learn(suite, **options)
+    assert [experiment.flat()["seed"] for experiment in asked] == [5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 0, 1, 0, 0]
 
 
-@pytest.mark.parametrize("suite", bundled_suites())
-def test_the_seeds_of_a_bundled_suite_are_those_of_its_table(suite):
+@pytest.mark.parametrize("suite", suites())
+def test_every_line_of_a_suite_can_be_trained_and_its_seeds_are_those_of_its_table(suite):
     reported = {}
-    for row in read_table(RESULTS / suite / "results.csv", RunResult):
+    for row in read_table(ROOT / "docs" / "results" / suite / "results.csv", RunResult):
         reported.setdefault((row.env, row.name), set()).add(row.seed)
     entries = {(entry.env, entry.name): entry for entry in read_suite(suite)}
     assert reported.keys() == entries.keys()
-    for key, seeds in reported.items():
-        assert seeds == set(entries[key].seeds())
+    for key, entry in entries.items():
+        run = suite_run(entry, entry.first_seed, Path("runs"), suite)
+        assert run.experiment.flat()["total_steps"] >= 100_000
+        assert reported[key] == set(entry.seeds())
+
+
+CLASSIC_CONTROL = {
+    "CartPole-v1/trpo": {"num_steps": 256},
+    "CartPole-v1/vanilla-policy-gradient": {"num_steps": 256},
+    "CartPole-v1/kl-penalty": {"num_steps": 256},
+    "Pendulum-v1/trpo": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "max_kl": 0.03},
+    "Pendulum-v1/natural-policy-gradient": {
+        "num_steps": 128,
+        "gamma": 0.95,
+        "value_epochs": 20,
+        "natural_max_kl": 0.03,
+    },
+    "Pendulum-v1/vanilla-policy-gradient": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20},
+    "Pendulum-v1/kl-penalty": {"num_steps": 128, "gamma": 0.95, "value_epochs": 20, "target_kl": 0.03},
+}
+
+
+@pytest.mark.parametrize(("run", "differing"), CLASSIC_CONTROL.items())
+def test_the_algorithms_are_compared_as_the_published_results_were(run, differing):
+    (entry,) = read_suite("algorithms", [run])
+    defaults = Experiment(entry.env, {"preset": "none"}).flat()
+    both = {"total_steps": 100_000, "num_envs": 8, "eval_every": 0, "checkpoint_every": 0, "function_preserving": False}
+    both |= {"threads": 1, "algorithm": entry.name}
+    settings = suite_run(entry, 0, Path("runs"), "algorithms").experiment.flat()
+    assert settings == defaults | both | differing

@@ -1,11 +1,15 @@
 """Figure 6 against small tables, and what the table in the repository says."""
 
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
-from tf_trpo.results import CurvePoint, write_table
 
-from tf_trpo.figures import learning_curves
+from benchmarks import learning_curves
+from benchmarks.tables import CurvePoint, write_table
+from tf_trpo.figures.style import styled, write
 
 
 def points(env, name, steps, returns, kls):
@@ -29,10 +33,9 @@ def written(tmp_path):
     """written(points): what the figure computes from a table of them."""
 
     def compute(rows):
-        (tmp_path / "algorithms").mkdir(exist_ok=True)
         given = {row[:2] for row in rows}
-        write_table(tmp_path / learning_curves.TABLE, [*rows, *(row for row in SMALL if row[:2] not in given)])
-        return learning_curves.compute(tmp_path)
+        write_table(tmp_path / "curves.csv", [*rows, *(row for row in SMALL if row[:2] not in given)])
+        return learning_curves.compute(tmp_path / "curves.csv")
 
     return compute
 
@@ -59,16 +62,23 @@ def test_refused_steps_and_missing_windows_leave_gaps_in_a_seed_only(written):
     np.testing.assert_allclose(curve.returns.estimate, [2.0, np.nan, np.nan])
 
 
-def test_missing_runs_are_named(tmp_path):
-    (tmp_path / "algorithms").mkdir()
-    write_table(tmp_path / learning_curves.TABLE, SMALL[1:])
-    with pytest.raises(ValueError, match=f"has no runs of {SMALL[0].env}/{SMALL[0].name}; benchmark learn"):
-        learning_curves.compute(tmp_path)
+@pytest.fixture(scope="module")
+def data():
+    return learning_curves.compute(Path(__file__).parents[2] / learning_curves.TABLE)
 
 
-def test_the_table_in_the_repository_shows_what_the_lecture_says(figure_of):
+def test_the_figure_has_titles_and_names_of_axes_and_is_written(data, tmp_path):
+    figure = learning_curves.draw(data)
+    for axes in figure.axes:
+        assert axes.get_title(loc="left") or axes.get_title()
+        assert axes.get_xlabel() or not axes.get_subplotspec().is_last_row()
+    with styled():
+        write(figure, tmp_path / "figure.svg")
+    assert len([element for element in ElementTree.parse(tmp_path / "figure.svg").iter() if "path" in element.tag]) > 20
+
+
+def test_the_table_in_the_repository_shows_what_the_lecture_says(data):
     """Steps with the theory's C are tiny; nothing but TRPO keeps every update within its limit."""
-    _, data = figure_of(6)
     assert set(data) == {(env, name) for env in learning_curves.ENVIRONMENTS for name in learning_curves.LINES}
     assert all(curve.seeds >= 5 for curve in data.values())
     for env, max_kl in zip(learning_curves.ENVIRONMENTS, (0.01, 0.03), strict=True):

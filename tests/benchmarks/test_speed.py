@@ -1,4 +1,4 @@
-"""The benchmark measures what it says, takes turns with a peer, and refuses what it cannot do."""
+"""The commands measure what they say, and take turns with a peer."""
 
 import itertools
 import json
@@ -10,12 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tf_trpo.cli.benchmark import load as load_module
-from tf_trpo.cli.benchmark import timing, workloads
-from tf_trpo.cli.benchmark.report import print_tables
-from tf_trpo.cli.benchmark.timing import Measured, in_turns, seconds
 
-from tf_trpo.cli import main
+from benchmarks import serving, timing, workloads
+from benchmarks.__main__ import parse
+from benchmarks.peer import start_peer
+from benchmarks.report import print_tables
+from benchmarks.timing import Measured, in_turns, seconds
 
 START_TO_FIRST_UPDATE = workloads.start_to_first_update
 
@@ -42,7 +42,7 @@ def test_a_new_process_reaches_its_first_update():
 
 
 def benchmark(capsys, *arguments):
-    main(["benchmark", *arguments])
+    parse(list(arguments)).run()
     return capsys.readouterr().out
 
 
@@ -99,7 +99,6 @@ def test_a_peer_does_the_same_job_in_turns(capsys, fake_python):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("command", ["update", "train"])
 def test_a_ratio_is_how_many_times_as_fast_ours_is(command, capsys, fake_python):
     python, _ = fake_python
@@ -112,35 +111,17 @@ def test_a_ratio_is_how_many_times_as_fast_ours_is(command, capsys, fake_python)
             assert row["times as fast"] == pytest.approx(row["ours, steps/s"]["median"] / row["sb3, steps/s"]["median"])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["roofline", "--repeats", "0"], "repeats must be at least 1"),
-        (["roofline", "--samples", "0"], "samples must be at least 1"),
-        (["roofline", "--threads", "-1"], "threads must be at least 0"),
-        (["scaling", "--fractions", "1", "1.5"], "fractions must lie in"),
-        (["scaling", "--fractions", "0.5"], "the first of fractions must be 1"),
-        (["serve", "--clients", "0"], "clients must be at least 1"),
-        (["serve", "--seconds", "0"], "seconds must be at least 1"),
-        (["serve", "--model", "/nowhere"], "/nowhere"),
-        (["update", "--against-sb3", "/nowhere/python"], "/nowhere/python cannot be run"),
-    ],
-)
-def test_bad_input_is_refused_in_one_line(refused, arguments, words):
-    assert words in refused("benchmark", *arguments)
-
-
-def test_a_python_without_sb3_is_refused_with_its_own_words(refused, tmp_path):
+def test_a_python_without_sb3_is_named_with_its_last_words(tmp_path):
     path = tmp_path / "python"
     path.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'sb3_contrib'\" >&2\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    said = refused("benchmark", "update", *TINY["update"], "--repeats", "1", "--against-sb3", path)
-    assert "could not run sb3-contrib: ModuleNotFoundError" in said
+    with start_peer(path) as peer, pytest.raises(RuntimeError, match="could not run sb3-contrib: ModuleNotFoundError"):
+        peer.run(workloads.Job("update", "CartPole-v1"))
 
 
 def test_a_load_counts_every_answer_and_how_long_it_took(monkeypatch):
     """Against a server that takes 20 ms: no client can get more than 50 answers a second."""
-    monkeypatch.setattr(load_module, "WARM_UP_SECONDS", 0.1)
+    monkeypatch.setattr(serving, "WARM_UP_SECONDS", 0.1)
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -159,8 +140,8 @@ def test_a_load_counts_every_answer_and_how_long_it_took(monkeypatch):
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = load_module.ServerAddress(server.server_port, "/v1/models/x")
-        found = load_module.load(address, [1.0, 2.0], clients=3, seconds=1)
+        address = serving.ServerAddress(server.server_port, "/v1/models/x")
+        found = serving.load(address, [1.0, 2.0], clients=3, seconds=1)
         server.shutdown()
     assert 0.02 <= found.p50 <= found.p99 < 2
     # What came in the warm-up does not count, nor the last of each client, which came too late.
@@ -180,7 +161,7 @@ def test_a_load_of_refusals_is_no_load():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with pytest.raises(RuntimeError, match=r"the server answers HTTP/1\.0 503"):
-            load_module.load(load_module.ServerAddress(server.server_port, "/v1/models/x"), [1.0], 1, 1)
+            serving.load(serving.ServerAddress(server.server_port, "/v1/models/x"), [1.0], 1, 1)
         server.shutdown()
 
 

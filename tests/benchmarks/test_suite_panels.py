@@ -7,9 +7,10 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from scipy import stats
-from tf_trpo.figures.suite_panels import Final, Runs, compute, draw
-from tf_trpo.results import CurvePoint, PublishedResult, RunResult, interquartile_mean, mean
 
+from benchmarks.suite_panels import Final, Runs, compute, draw
+from benchmarks.tables import CurvePoint, PublishedResult, RunResult
+from tf_trpo.figures.statistics import interquartile_mean
 from tf_trpo.figures.style import styled, write
 
 RANDOM = np.random.default_rng(0)
@@ -40,17 +41,15 @@ POINTS = curves("B-v5", "trpo", RETURNS) + curves("A-v1", "other", RETURNS[:2]) 
 OURS, NONE = Runs(POINTS, []), Runs([], [])
 
 
-@pytest.mark.parametrize("statistic", [interquartile_mean, mean])
-def test_a_panel_has_our_curves_and_others_of_the_same_environment(statistic):
+def test_a_panel_has_our_curves_and_others_of_the_same_environment():
     peers = curves("B-v5", "peer", [[*row, 9.0] for row in RETURNS[:3] + 1], (*STEPS, 40_000))
-    first, second = compute(OURS, Runs(peers + curves("C-v1", "peer", RETURNS), []), [], statistic)
+    first, second = compute(OURS, Runs(peers + curves("C-v1", "peer", RETURNS), []), [])
     assert (first.env, second.env) == ("A-v1", "B-v5")
     assert [(group.label, group.runs) for group in first.groups] == [("ours, other", 2), ("ours, trpo", 1)]
     ours, theirs = second.groups
     assert [(group.label, group.runs) for group in second.groups] == [("ours, trpo", 5), ("peer", 3)]
     np.testing.assert_array_equal(ours.x, STEPS)
-    expected = stats.trim_mean(RETURNS, 0.25) if statistic is interquartile_mean else RETURNS.mean(axis=0)
-    np.testing.assert_allclose(ours.y.estimate, expected)
+    np.testing.assert_allclose(ours.y.estimate, stats.trim_mean(RETURNS, 0.25))
     np.testing.assert_array_equal(theirs.x, STEPS)  # no further than ours
     np.testing.assert_allclose(theirs.y.estimate, RETURNS[:3].mean(axis=0) + 1)
 
@@ -65,28 +64,27 @@ def test_published_figures_are_of_the_same_task_and_algorithm_after_no_more_step
         published("Bother-v3", "three", 6.0),
         published("A-very-v1", "four", 7.0),
     ]
-    first, second = compute(OURS, NONE, figures, mean)
+    first, second = compute(OURS, NONE, figures)
     assert first.levels == {}
     assert second.levels == {"one": 3.0, "two": 5.0}
 
 
-@pytest.mark.parametrize("statistic", [interquartile_mean, mean])
-def test_a_dot_is_of_sampled_actions_and_where_training_ended(statistic):
+def test_a_dot_is_of_sampled_actions_and_where_training_ended():
     ours = results("B-v5", "trpo", RETURNS[:, 0]) + results("A-v1", "other", [1.0, 2.0])
     ours += results("A-v1", "trpo", [3.0], 20_000)
     theirs = results("B-v5", "peer", [7.0, 8.0]) + results("B-v5", "longer", [9.0], 30_001)
     peers = Runs(curves("B-v5", "peer", RETURNS[:3]), theirs)
-    panels = compute(Runs(POINTS, ours), peers, [], statistic)
+    panels = compute(Runs(POINTS, ours), peers, [])
     first, second = panels
     assert first.finals == [
-        Final("ours, other", 30_000, statistic(np.array([1.0, 2.0]))),
-        Final("ours, trpo", 20_000, statistic(np.array([3.0]))),
+        Final("ours, other", 30_000, interquartile_mean(np.array([1.0, 2.0]))),
+        Final("ours, trpo", 20_000, interquartile_mean(np.array([3.0]))),
     ]
     assert second.finals == [
-        Final("ours, trpo", 30_000, statistic(RETURNS[:, 0])),
-        Final("peer", 30_000, statistic(np.array([7.0, 8.0]))),
+        Final("ours, trpo", 30_000, interquartile_mean(RETURNS[:, 0])),
+        Final("peer", 30_000, interquartile_mean(np.array([7.0, 8.0]))),
     ]
-    for axes, panel in zip(draw(panels, "mean").axes, panels, strict=True):
+    for axes, panel in zip(draw(panels).axes, panels, strict=True):
         lines = {line.get_label(): line for line in axes.lines}
         dots = [line for line in axes.lines if line.get_marker() == "o"]
         for dot, final in zip(dots, panel.finals, strict=True):
@@ -99,8 +97,8 @@ def test_a_dot_is_of_sampled_actions_and_where_training_ended(statistic):
 def test_what_has_one_label_looks_alike_in_all_panels_and_is_named_once():
     figures = [published("A-v1", "one", 0.5), published("B-v1", "two", 0.25), published("B-v1", "one", 0.75)]
     peers = curves("A-v1", "peer", RETURNS[:2]) + curves("B-v5", "peer", RETURNS[:3])
-    panels = compute(OURS, Runs(peers, []), figures, mean)
-    figure = draw(panels, "mean")
+    panels = compute(OURS, Runs(peers, []), figures)
+    figure = draw(panels)
     assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == ["A-v1", "B-v5"]
     looks = {}
     for axes, panel in zip(figure.axes, panels, strict=True):
@@ -125,13 +123,13 @@ def test_what_has_one_label_looks_alike_in_all_panels_and_is_named_once():
         "published: one",
         "published: two",
     ]
-    assert "mean over seeds, 95% bootstrap interval" in legend.get_title().get_text()
+    assert "interquartile mean over seeds, 95% bootstrap interval" in legend.get_title().get_text()
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 7])
 def test_any_number_of_environments_and_any_name_is_drawn(count):
     points = [point for number in range(count) for point in curves(f"${number}\\frac{{", "a $ <b>", RETURNS)]
-    figure = draw(compute(Runs(points, []), NONE, [], interquartile_mean), "interquartile mean")
+    figure = draw(compute(Runs(points, []), NONE, []))
     assert len(figure.axes) == count
     file = io.BytesIO()
     with styled():

@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
-from tf_trpo.results import (
+
+from benchmarks.tables import (
     CurvePoint,
     PublishedResult,
     RunResult,
-    Target,
     by_settings,
     learning_curve,
     read_table,
@@ -20,13 +21,10 @@ RESULTS = [
     RunResult("ns/Other, v5", 'a "name"', 11, 5, -1.5, 2.0, math.nan, 1e-9, 1, math.nan, ""),
 ]
 PUBLISHED = [PublishedResult("Hopper-v3", "some, one", "TRPO", 1_000_000, 3, "", "best", 3372.0, math.nan, "")]
-TARGETS = [Target("Hopper-v5", -2.5)]
 POINTS = [CurvePoint("CartPole-v1", "trpo", 3, 2500, math.nan, 0.01, 0.02)]
 
 
-@pytest.mark.parametrize(
-    ("rows", "record"), [(RESULTS, RunResult), (POINTS, CurvePoint), (PUBLISHED, PublishedResult), (TARGETS, Target)]
-)
+@pytest.mark.parametrize(("rows", "record"), [(RESULTS, RunResult), (POINTS, CurvePoint), (PUBLISHED, PublishedResult)])
 def test_what_is_written_is_read_back(tmp_path, rows, record):
     write_table(tmp_path / "table.csv", rows)
     again = read_table(tmp_path / "table.csv", record)
@@ -41,19 +39,13 @@ def test_numbers_are_short(tmp_path):
     assert row == "CartPole-v1,trpo,3,2500,nan,0.0123457,0.02"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "env,name\n", "a,b,c\n1,2,3\n", "env,name,seed,steps,mean_return,kl,largest_kl\nx\n"]
-)
-def test_another_file_is_refused(tmp_path, text):
-    (tmp_path / "table.csv").write_text(text)
-    with pytest.raises(ValueError, match="is no table with the columns env, name, seed"):
+def test_another_table_is_refused(tmp_path):
+    write_table(tmp_path / "table.csv", RESULTS)
+    with pytest.raises(ValueError, match="does not have the columns env, name, seed"):
         read_table(tmp_path / "table.csv", CurvePoint)
-
-
-def test_what_is_no_number_is_refused_with_the_file(tmp_path):
     write_table(tmp_path / "table.csv", POINTS)
     (tmp_path / "table.csv").write_text((tmp_path / "table.csv").read_text().replace("2500", "x2500"))
-    with pytest.raises(ValueError, match=r"table.csv holds what is no number: .*x2500"):
+    with pytest.raises(ValueError, match="x2500"):
         read_table(tmp_path / "table.csv", CurvePoint)
 
 
@@ -89,21 +81,16 @@ def test_rows_are_grouped_by_environment_and_name():
     assert list(by_settings(rows)) == [("A", "y"), ("B", "x")]
 
 
-def history(rows):
-    names = ("time/total_timesteps", "rollout/ep_rew_mean", "train/kl_divergence_loss")
-    return [dict(zip(names, map(str, row), strict=True)) for row in rows]
-
-
 def test_a_point_is_the_mean_of_the_updates_in_its_window():
-    rows = [(10, "nan", 0.1), (25, 4.0, 0.3), (26, 6.0, 0.2), (50, 8.0, 0.4), (105, 1.0, 0.0)]
-    curve = learning_curve(history(rows), "env", "name", 7, total_steps=100, points=4)
+    rows = [(10, math.nan, 0.1), (25, 4.0, 0.3), (26, 6.0, 0.2), (50, 8.0, math.nan), (105, 1.0, 0.0)]
+    curve = learning_curve(*np.transpose(rows), "env", "name", 7, total_steps=100, points=4)
     assert [point.steps for point in curve] == [25, 50, 100]
     assert [point.mean_return for point in curve] == [4.0, 7.0, 1.0]
-    assert [point.kl for point in curve] == pytest.approx([0.2, 0.3, 0.0])
-    assert [point.largest_kl for point in curve] == [0.3, 0.4, 0.0]
+    assert [point.kl for point in curve] == pytest.approx([0.2, 0.2, 0.0])
+    assert [point.largest_kl for point in curve] == [0.3, 0.2, 0.0]
     assert {point[:3] for point in curve} == {("env", "name", 7)}
 
 
 def test_before_an_episode_has_ended_there_is_no_return():
-    (point,) = learning_curve(history([(1, "nan", 0.1)]), "env", "name", 0, total_steps=1, points=1)
+    (point,) = learning_curve(*np.array([[1.0], [np.nan], [0.1]]), "env", "name", 0, total_steps=1, points=1)
     assert math.isnan(point.mean_return)

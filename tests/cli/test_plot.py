@@ -227,6 +227,17 @@ def test_whatever_comes_from_files_is_text(workplace):
     assert "a <b> & c" in page.text
 
 
+def test_a_report_has_what_the_history_has(workplace):
+    broken(workplace / "run", "history.csv", f"{STEPS},train/value_loss,train/kl_divergence_loss\n1,2,\n2,1,0.5\n")
+    main(["plot", str(workplace / "run"), "--report", "report.html"])
+    page = read(workplace / "report.html")
+    assert page.elements.count("img") == 2
+    texts = [text for text in page.text if text]
+    following = dict(itertools.pairwise(texts))
+    assert following["largest KL of a step, nats"] == "0.5"
+    assert texts[texts.index("KL") - 1 :][:5] == ["steps", "KL", "1", "2", "0.5"]
+
+
 def test_a_run_that_was_not_evaluated_yet_has_a_report(workplace):
     main(["plot", str(make_run(workplace / "run", (np.nan,), (10,))), "--report", "report.html"])
     assert "not evaluated yet" in read(workplace / "report.html").text
@@ -275,7 +286,7 @@ REFUSED = {
     "output": (["run", "--output", "file/curves.png"], "file/curves.png cannot be written"),
     "reports": (["run", "late", "--report", "report.html"], "a report is of one run, not of 2"),
     "no report": (["--report", "report.html"], "a report is of one run, not of 0"),
-    "columns": (["narrow", "--report", "report.html"], "narrow/history.csv has no column rollout/ep_len_mean"),
+    "columns": (["narrow", "--report", "report.html"], "narrow/history.csv has no column time/total_timesteps"),
     "evaluation": (["judged", "--report", "report.html"], "judged/evaluation.json cannot be read"),
     "report": (["run", "--report", "file/report.html"], "file/report.html cannot be written"),
 }
@@ -288,7 +299,7 @@ def test_bad_input_is_one_line(workplace, refused, arguments, words):
     make_run(workplace / "unknown", (np.nan, np.nan, np.nan))
     (make_run(workplace / "bare") / "history.csv").unlink()
     broken(workplace / "truncated", "history.csv", f"{STEPS},rollout/ep_rew_mean\n1,2\n3\n")
-    broken(workplace / "narrow", "history.csv", f"{STEPS},rollout/ep_rew_mean\n1,2\n")
+    broken(workplace / "narrow", "history.csv", "rollout/ep_rew_mean\n1\n")
     broken(workplace / "empty", "history.csv", "")
     broken(workplace / "config", "config.json", "[]")
     broken(workplace / "judged", "evaluation.json", "{}")

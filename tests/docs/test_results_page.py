@@ -6,48 +6,57 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tf_trpo.cli.benchmark.results import refreshed
-from tf_trpo.cli.benchmark.settings import Command
-from tf_trpo.cli.benchmark.suites import bundled_suites
-from tf_trpo.results import CurvePoint, PublishedResult, RunResult, by_settings, read_table
 
-from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.plot import PlotSettings
+from benchmarks.__main__ import parse
+from benchmarks.documents import FOLDERS, refreshed
+from benchmarks.runs import suites
+from benchmarks.tables import CurvePoint, PublishedResult, RunResult, by_settings, read_table
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 PEERS = RESULTS / "peers"
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "trials.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WITH_TABLES = [path for path in PAGES if re.search("^<!-- results:", path.read_text(encoding="utf-8"), re.M)]
-SUITES = sorted(path.parent.name for path in RESULTS.glob("*/results.csv") if path.parent != PEERS)
+SUITES = sorted(path.parent.name for folder in FOLDERS for path in (ROOT / folder).glob("*/results.csv"))
+SUITES.remove(PEERS.name)
+COMMANDS = {
+    (path.name, command)
+    for path in PAGES
+    for command in re.findall(r"^    python -m benchmarks (.+)$", path.read_text(encoding="utf-8"), re.M)
+}
 
 
 @pytest.mark.parametrize("path", WITH_TABLES, ids=lambda path: path.name)
-def test_the_tables_of_a_page_are_those_of_the_repository(path):
-    """Where this fails: python scripts/benchmark.py results --into PAGE."""
+def test_the_tables_of_a_page_are_those_of_the_repository(path, monkeypatch):
+    """If this fails: python -m benchmarks results --into PAGE."""
+    monkeypatch.chdir(ROOT)
     text = path.read_text(encoding="utf-8")
-    assert refreshed(text, path.name, RESULTS) == text
+    assert refreshed(text) == text
 
 
 def test_every_suite_with_results_has_its_table_on_one_page():
-    text = PAGE + (ROOT / "docs" / "trials.md").read_text(encoding="utf-8")
+    text = PAGE + (ROOT / "benchmarks" / "trials.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^<!-- results: (\S+) -->$", text, re.M)) == SUITES
 
 
 def test_every_bundled_suite_is_on_the_page():
-    assert set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M)) == set(bundled_suites())
+    assert set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M)) == set(suites())
 
 
-@pytest.mark.parametrize("command", re.findall(r"^    python (scripts/.+)$", PAGE, re.M))
-def test_a_command_of_the_page_parses(command):
-    script, *options = shlex.split(command)
-    form = {"scripts/benchmark.py": Command, "scripts/plot.py": PlotSettings}[script]
-    parse(form, options, "command")
+@pytest.mark.parametrize("command", sorted({command for _, command in COMMANDS}))
+def test_a_command_of_a_page_parses(command):
+    parse(shlex.split(command, comments=True))
+
+
+def test_commands_are_on_the_pages():
+    assert {page for page, _ in COMMANDS} >= {"README.md", "results.md", "performance.md", "serving.md"}
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "docs" / "results.md", ROOT / "docs" / "trials.md", PEERS / "README.md"], ids=lambda path: path.name
+    "path",
+    [ROOT / "docs" / "results.md", ROOT / "benchmarks" / "trials.md", PEERS / "README.md"],
+    ids=lambda path: path.name,
 )
 def test_what_a_page_links_to_is_there(path):
     links = re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text(encoding="utf-8"))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import tyro
-from tf_trpo.cli.benchmark.settings import Command
 
 from tf_trpo.cli import COMMANDS
 from tf_trpo.cli.export import ExportSettings
@@ -84,7 +83,7 @@ def commands(start):
 
 @pytest.mark.parametrize(
     ("name", "settings", "count"),
-    [("export", ExportSettings, 1), ("serve", ServeSettings, 1), ("play", PlaySettings, 3), ("benchmark", Command, 1)],
+    [("export", ExportSettings, 1), ("serve", ServeSettings, 1), ("play", PlaySettings, 3)],
 )
 def test_every_command_parses(name, settings, count):
     found = commands(name)

@@ -4,9 +4,9 @@ import io
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
-from tf_trpo.results import Interval
 
 from tf_trpo.figures.run_curves import Curves, GroupCurve, draw
+from tf_trpo.figures.statistics import Interval
 from tf_trpo.figures.style import CYCLE, styled, write
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from tf_trpo.results import interquartile_mean, mean
+
+from tf_trpo.figures.statistics import interquartile_mean, mean
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,16 @@
 
 import functools
 import importlib
-from pathlib import Path
 
 import pytest
 
-from tf_trpo.figures import FIGURES
-
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+from examples.lecture_figures import FIGURES
 
 
 @functools.cache
 def figure_and_data(number):
-    entry = FIGURES[number]
-    module = importlib.import_module(f"tf_trpo.figures.{entry.module}")
-    return module, module.compute(*([RESULTS] if entry.needs_results else []))
+    module = importlib.import_module(f"examples.lecture_figures.{FIGURES[number]}")
+    return module, module.compute()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from tf_trpo.figures.conjugate_gradient import CONDITIONS, ITERATIONS, PLANE_CONDITION, ill_conditioned_system
+
+from examples.lecture_figures.conjugate_gradient import CONDITIONS, ITERATIONS, PLANE_CONDITION, ill_conditioned_system
 
 
 @pytest.fixture(scope="module")

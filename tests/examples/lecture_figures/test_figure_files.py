@@ -1,24 +1,29 @@
-"""Every figure of the list is written twice, not empty, and the same whenever it is drawn."""
+"""Every figure is drawn, is not empty, and is the same whenever it is written."""
 
+import io
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib.image
 import pytest
 
-from tf_trpo.figures import FIGURES, draw_figures
-from tf_trpo.figures.style import save
+from examples.lecture_figures import FIGURES
+from examples.lecture_figures.__main__ import Figures, main
+from tf_trpo.figures.style import styled, write
 
 
 @pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow) if n in (4, 5) else n for n in FIGURES])
-def test_png_and_svg_are_written_and_show_something(number, figure_of, tmp_path):
+def test_png_and_svg_show_something(number, figure_of):
     module, data = figure_of(number)
-    png, svg = save(lambda: data, module.draw, tmp_path / "figure")
-    assert sorted(tmp_path.iterdir()) == [png, svg]
-    pixels = matplotlib.image.imread(png)
+    png, svg = io.BytesIO(), io.BytesIO()
+    with styled():
+        figure = module.draw(data)
+        write(figure, png, "png")
+        write(figure, svg, "svg")
+    pixels = matplotlib.image.imread(io.BytesIO(png.getvalue()))
     assert min(pixels.shape[:2]) > 400
     assert (pixels[..., :3].min(axis=-1) < 0.5).mean() > 0.005
-    drawn = [element for element in ElementTree.parse(svg).iter() if element.tag.endswith(("path", "use"))]
-    assert len(drawn) > 50
+    elements = ElementTree.fromstring(svg.getvalue()).iter()
+    assert len([element for element in elements if element.tag.endswith(("path", "use"))]) > 50
 
 
 @pytest.mark.parametrize("number", FIGURES)
@@ -32,8 +37,6 @@ def test_every_panel_has_a_title_and_its_axes_have_names(number, figure_of):
 
 
 def test_the_same_figure_is_the_same_bytes(tmp_path):
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-    first, second = (draw_figures([2], tmp_path / name, tmp_path) for name in ("first", "second"))
+    first, second = (main(Figures(only=(2,), output_dir=tmp_path / name)) for name in ("first", "second"))
     assert [path.name for path in first] == ["2_taylor_approximation.png", "2_taylor_approximation.svg"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

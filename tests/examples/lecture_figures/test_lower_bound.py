@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from tf_trpo.figures.lower_bound import ridge
 
+from examples.lecture_figures.lower_bound import ridge
 from tf_trpo.theory import lower_bound
 
 

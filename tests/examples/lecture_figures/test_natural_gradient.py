@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from tf_trpo.figures.natural_gradient import END_SIGMA, STARTS
+
+from examples.lecture_figures.natural_gradient import END_SIGMA, STARTS
 
 
 @pytest.fixture(scope="module")

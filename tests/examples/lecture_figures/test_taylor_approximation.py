@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from tf_trpo.figures.taylor_approximation import CENTER, LARGEST_ORDER, TOLERANCE
+
+from examples.lecture_figures.taylor_approximation import CENTER, LARGEST_ORDER, TOLERANCE
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import scipy.optimize
-from tf_trpo.figures.trust_region_method import (
+
+from examples.lecture_figures.trust_region_method import (
     MINIMUM,
     START,
     valley,
     valley_gradient,
     valley_hessian,
 )
-
 from tf_trpo.theory import TrustRegionStatus
 
 
