@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tf_trpo.cli.presets import parse_settings
-from tf_trpo.cli.resume import split_resume
+from tf_trpo import Experiment
+from tf_trpo.cli.parsing import OptionParser
+from tf_trpo.cli.train import CommandOptions, read_command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,8 +31,10 @@ def test_python_example_runs_and_learns(run_examples, tmp_path):
 
 @pytest.mark.parametrize("command", commands_starting_with("python scripts/train.py"), ids=" ".join)
 def test_train_commands_parse(command):
-    _, options = split_resume(command[2:])
-    parse_settings(options, prog="train")
+    # A run that is resumed is not there.
+    OptionParser("train", CommandOptions, Experiment).read(command[2:])
+    if "--resume" not in command:
+        read_command(command[2:])
 
 
 def test_every_script_is_there():

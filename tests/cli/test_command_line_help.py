@@ -68,7 +68,11 @@ def test_help_of_train_names_every_setting_of_the_algorithm_and_the_presets(algo
 def test_help_of_train_has_the_defaults_of_the_environments_preset(capsys):
     arguments = ["train", "--env", "Pendulum-v1", "--radius", "adaptive", "--max-kl", "0.1"]
     text = " ".join(help_of(capsys, *arguments).replace("│", " ").split())
-    for default in ("--env STR Gymnasium id of the environment. (default: Pendulum-v1)", "(default: adaptive)", "(default: 0.95)"):
+    for default in (
+        "--env STR Gymnasium id of the environment. (default: Pendulum-v1)",
+        "(default: adaptive)",
+        "(default: 0.95)",
+    ):
         assert default in text
     assert "--min-radius" in text
 

@@ -89,7 +89,9 @@ def test_the_card_says_how_the_model_came_to_be(run, tmp_path, capsys):
     assert rows[1][2] == "20"
 
 
-@pytest.mark.parametrize("changes", [{}, {"algorithm": "kl-penalty", "target_kl": 0.5}, {"radius": "adaptive"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"algorithm": "kl-penalty", "target_kl": 0.5}, {"radius": "adaptive"}], ids=str
+)
 def test_the_command_of_the_card_has_the_settings_of_the_run(run, changes):
     experiment = Experiment.from_run(run).replace(**changes)
     program, script, *options = shlex.split(training_command(experiment))

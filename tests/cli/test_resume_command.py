@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import json
 import random
 import shutil
 import signal
@@ -234,7 +233,10 @@ def test_a_longer_run_is_the_one_that_was_to_be_so_long_from_the_start(run, tmp_
             "a resumed run keeps its gamma; only total_steps and export can change",
         ),
         (["--resume", "run", "--schedule-steps", "7"], "a resumed run keeps its schedule_steps"),
-        (["--resume", "run", "--algorithm", "kl-penalty"], "a resumed run keeps its algorithm, constraint, final_max_kl"),
+        (
+            ["--resume", "run", "--algorithm", "kl-penalty"],
+            "a resumed run keeps its algorithm, constraint, final_max_kl",
+        ),
         (["--resume", "run", "--run-dir", "other"], "a resumed run keeps its settings and its folder"),
         (["--resume", "run", "--preset", "none"], "a resumed run keeps its settings and its folder"),
         (["--resume", "nowhere"], "nowhere/config.json cannot be read"),

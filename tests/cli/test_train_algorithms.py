@@ -100,4 +100,3 @@ def test_the_settings_of_a_run_make_the_same_run_again(run_main, tmp_path):
     run_main("train", "--preset", "again.yaml", "--run-dir", "second")
     one, other = (tf_trpo.load(tmp_path / run / "agent.keras").get_weights() for run in ("first", "second"))
     assert all((first == second).all() for first, second in zip(one, other, strict=True))
-

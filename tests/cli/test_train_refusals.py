@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+
 from tf_trpo import Experiment
 from tf_trpo.optimizers import ALGORITHMS
 
@@ -62,6 +63,8 @@ OUT_OF_RANGE = {
     "penalty_minibatch_size": ["0", "-1"],
     "penalty_learning_rate": ["0", "-1", "nan", "inf"],
 }
+
+
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -52,9 +52,7 @@ def other_than_default():
         "value_target": "reward-to-go",
     }
     settings = Experiment().replace(radius="adaptive").flat()
-    return {
-        name: choices[name] if name in choices else changed[type(value)](value) for name, value in settings.items()
-    }
+    return {name: choices[name] if name in choices else changed[type(value)](value) for name, value in settings.items()}
 
 
 def test_without_a_preset_the_defaults():
@@ -71,7 +69,9 @@ def test_the_presets_that_come_with_the_package():
 
 def bundled(name):
     """(shared lines, differences of each environment) of a preset that comes with the package."""
-    said = yaml.safe_load((resources.files("tf_trpo.experiment") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
+    said = yaml.safe_load(
+        (resources.files("tf_trpo.experiment") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    )
     return said, said.pop("environments")
 
 

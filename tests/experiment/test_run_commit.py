@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+
 from tf_trpo.experiment.run_folder import commit_of
 
 

@@ -54,7 +54,9 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True)
         except FileExistsError:
-            raise FileExistsError(errno.EEXIST, "the run folder exists; name another (--run-dir)", str(self.path)) from None
+            raise FileExistsError(
+                errno.EEXIST, "the run folder exists; name another (--run-dir)", str(self.path)
+            ) from None
         except (OSError, ValueError) as error:
             for folder in missing:
                 with contextlib.suppress(OSError, ValueError):
