@@ -64,6 +64,7 @@ class Learner:
         average: WeightAverage | None = None,
         jit_compile: bool = True,
     ) -> None:
+        policy_optimizer.check_gamma(settings.gamma)
         self.policy = policy
         self._value_function = value_function
         self._return_scale = return_scale

@@ -46,8 +46,9 @@ class Report:
         """Take in a rollout; name the figures of episodes and time after so many steps and iterations of the agent."""
         for finished in self.tracker.finished(rollout):
             self.episodes.extend(finished)
-        clock = {"elapsed": self._elapsed, "steps_of_fit": steps - self.first_steps - self._skipped}
-        return {**episode_logs(self.episodes), **time_logs(steps=steps, iterations=iterations, **clock)}
+        steps_of_fit, elapsed = steps - self.first_steps - self._skipped, self._elapsed
+        clock = time_logs(steps=steps, iterations=iterations, elapsed=elapsed, steps_of_fit=steps_of_fit)
+        return {**episode_logs(self.episodes), **clock}
 
     def state(self) -> dict[str, Any]:
         """Give all that `restore` needs, as numbers and arrays."""
