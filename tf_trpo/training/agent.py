@@ -98,7 +98,7 @@ class Agent(keras.Model):
         try:
             self.learner.check_state(state["learner"])
             steps, iterations = whole_number(state["env_steps"]), whole_number(state["iterations"])
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{path} is not a checkpoint of this agent: {error}") from error
         self.learner.restore(state["learner"])
         self.env_steps.assign(steps)
