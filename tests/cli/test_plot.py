@@ -33,7 +33,11 @@ COLUMNS = (
 def make_run(path, returns=(1.0, 2.0, 4.0), steps=(10, 20, 30), **settings):
     """A run folder as train leaves it, with these returns."""
     path.mkdir(parents=True)
-    config = {"settings": Experiment().replace(**settings).flat(), "versions": {"python": "3"}, "platform": "here"}
+    config = {
+        "settings": Experiment().replace(algorithm=settings.get("algorithm", "trpo")).flat() | settings,
+        "versions": {"python": "3"},
+        "platform": "here",
+    }
     (path / "config.json").write_text(json.dumps(config))
     with open(path / "history.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval=1.0)

@@ -4,6 +4,7 @@ import ast
 import collections
 import dataclasses
 import inspect
+import itertools
 import subprocess
 import sys
 import textwrap
@@ -46,7 +47,7 @@ def described(settings):
     body = ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0].body
     follows = {
         field.target.id
-        for field, text in zip(body, body[1:], strict=False)
+        for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
     }
     return follows | {field.name for field, _ in fields(settings) if f"\n      {field.name}: " in ast.unparse(body[0])}
@@ -172,7 +173,7 @@ def test_an_algorithm_of_ones_own_is_given_to_compile_since_it_has_no_name():
     class Mine(optimizers.TrustRegion):
         pass
 
-    with pytest.raises(ValueError, match="algorithm has no name for .*Mine"):
+    with pytest.raises(ValueError, match=r"algorithm has no name for .*Mine"):
         Experiment(algorithm=Mine())
 
 
