@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 import tf_trpo
-from benchmarks._settings import write_card
 from benchmarks.documents import RESULTS
 from benchmarks.learn import RUNS
 from benchmarks.runs import MODES, Run, read_suite, suite_name, suite_run
 from benchmarks.tables import RunResult, by_settings, read_table
+from tf_trpo.experiment import RunFolder
+from tf_trpo.experiment.model_card import write_model_card
 
 
 class Median(NamedTuple):
@@ -64,7 +65,8 @@ class Export:
             model = self.output / run.entry.env.replace("/", "-")
             version = agent.export(model, environment=run.entry.env, evaluation=evaluations["deterministic"])
             steps = int(agent.env_steps.numpy())
-            write_card(Path(version), run.path, steps, evaluations, _of_all_seeds(median, self.suite))
+            seeds = _of_all_seeds(median, self.suite)
+            write_model_card(Path(version), RunFolder(run.path), steps, evaluations, seeds=seeds)
             print(version)
 
     def _medians(self) -> list[Median]:

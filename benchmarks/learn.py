@@ -79,11 +79,11 @@ class Learn:
 
 def _is_finished(run: Run, episodes: int) -> bool:
     # Finds wrong settings of every run before the first one is trained.
-    settings = run.experiment.flat()
+    settings = json.loads(json.dumps(run.experiment.flat()))
     if not run.finished.is_file():
         return False
     then = run.config()["settings"]
-    differing = [name for name in settings if name != "run_dir" and settings[name] != then.get(name)]
+    differing = [name for name in settings if settings[name] != then.get(name)]
     if differing:
         raise ValueError(f"{run.path} was trained with other settings ({', '.join(differing)}): remove it")
     if any(evaluation["episodes"] != episodes for evaluation in run.evaluations().values()):

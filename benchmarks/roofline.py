@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from benchmarks.timing import Measurement, Table, in_turns, seconds
+from tf_trpo.distributions import Gaussian
 from tf_trpo.estimation import Batch
-from tf_trpo.models import GaussianPolicy, mlp
+from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.optimizers.objective import Objective
 
 OBSERVATION_SIZE, NUM_ACTIONS = 17, 6
@@ -48,13 +49,13 @@ class Roofline(Measurement):
         return [("Fisher-vector product against the matrix products in it", rows)]
 
 
-def random_policy_and_batch(hidden_sizes: Sequence[int], samples: int) -> tuple[GaussianPolicy, Batch]:
+def random_policy_and_batch(hidden_sizes: Sequence[int], samples: int) -> tuple[Policy, Batch]:
     """Make a Gaussian policy for HalfCheetah's spaces, and a batch of random samples."""
     network = mlp((OBSERVATION_SIZE,), hidden_sizes, seed=1)
     bounds = [-1.0] * NUM_ACTIONS, [1.0] * NUM_ACTIONS
-    policy = GaussianPolicy((OBSERVATION_SIZE,), *bounds, network=network, seed=2)
+    policy = Policy(Encoder((OBSERVATION_SIZE,), NUM_ACTIONS, network=network, seed=2), Gaussian(*bounds))
     observations = tf.random.stateless_normal([samples, OBSERVATION_SIZE], [0, 1])
-    actions = policy.act(observations, policy.noise([samples], tf.constant([0, 2])))
+    actions = policy.act(observations, policy.action_distribution.noise([samples], tf.constant([0, 2])))
     advantages = tf.random.stateless_normal([samples], [0, 3])
     return policy, Batch(observations, actions, advantages, tf.fill([samples], 1 / samples))
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from benchmarks._settings import Experiment
 from benchmarks.tables import CurvePoint, RunResult, learning_curve
+from tf_trpo import Experiment
 from tf_trpo.figures.histories import read_history
 
 SUITES = Path(__file__).with_name("suites")
@@ -61,7 +61,12 @@ class Run(NamedTuple):
     @property
     def experiment(self) -> Experiment:
         # On one thread, so that the result does not depend on other work of the machine.
-        return Experiment(self.entry.env, {**self.entry.settings, "seed": self.seed, "threads": 1})
+        own = {"env": self.entry.env, "seed": self.seed, "threads": 1, "quiet": True}
+        settings = {**self.entry.settings, **own}
+        preset = settings.pop("preset", None)
+        if preset == "none":
+            return Experiment().replace(**settings)
+        return Experiment.from_presets([] if preset is None else [preset], settings)
 
     @property
     def finished(self) -> Path:

@@ -14,7 +14,7 @@ from benchmarks.timing import Measurement, Row, Table, in_turns, seconds
 from benchmarks.workloads import Job
 from tf_trpo.estimation import Batch
 from tf_trpo.models import Policy
-from tf_trpo.optimizers import Outcome, TrustRegion
+from tf_trpo.optimizers import NaturalDirection, Outcome, TrustRegion
 
 MAX_KL = 0.06
 
@@ -46,7 +46,7 @@ class Scaling(Measurement):
 
     def _growth(self, samples: int) -> Row:
         policy, batch = random_policy_and_batch((self.hidden_size, self.hidden_size), samples)
-        step = _Step(policy, batch, TrustRegion(MAX_KL, cg_tolerance=0.0), self.chunk_size)
+        step = _Step(policy, batch, TrustRegion(MAX_KL, direction=NaturalDirection(cg_tolerance=0.0)), self.chunk_size)
         time = in_turns({"step": step.seconds}, self.repeats)["step"]
         return {
             "samples": samples,
@@ -64,7 +64,7 @@ class Scaling(Measurement):
             fraction: _Step(
                 agent.policy,
                 prepared.batch,
-                TrustRegion(MAX_KL, cg_tolerance=0.0, curvature_fraction=fraction),
+                TrustRegion(MAX_KL, direction=NaturalDirection(cg_tolerance=0.0, curvature_fraction=fraction)),
                 None,
             )
             for fraction in self.fractions
@@ -91,8 +91,11 @@ class _Step:
         self._policy = policy
         self._batch = batch
         self._weights = policy.get_weights()
+        state = optimizer.make_state(policy)
         self._step = tf.function(
-            lambda batch: optimizer.step(policy, batch, chunk_size=chunk_size), jit_compile=True, autograph=False
+            lambda batch: optimizer.step(policy, batch, state, progress=0.0, gamma=0.99, chunk_size=chunk_size),
+            jit_compile=True,
+            autograph=False,
         )
 
     def seconds(self) -> float:

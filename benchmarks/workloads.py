@@ -21,8 +21,13 @@ import tf_trpo
 from benchmarks.timing import seconds
 from tf_trpo.environments import VectorBackend, make_vector_environment
 from tf_trpo.estimation import Batch, normalize_advantages
-from tf_trpo.optimizers import Outcome
-from tf_trpo.rollouts import Collector, EpisodeTracker, Rollout, make_actor
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.optimizers import NaturalDirection, Outcome, TrustRegion
+from tf_trpo.rollouts import EpisodeTracker, LocalSource, Rollout, make_actor
+from tf_trpo.training import UpdateSettings
+
+_START = tf.constant(0.0, tf.float64)
+"""Progress of a run that begins."""
 
 
 class Job(NamedTuple):
@@ -42,13 +47,17 @@ class Job(NamedTuple):
 
 def make_agent(job: Job) -> tf_trpo.TRPO:
     """Make an agent with the job's settings, a trust region as large as sb3-contrib's, and no early end of CG."""
-    agent = tf_trpo.TRPO.for_env(job.env, hidden_sizes=job.hidden_sizes, value_hidden_sizes=job.hidden_sizes, seed=0)
+    agent = tf_trpo.TRPO.for_env(
+        job.env,
+        policy=PolicySettings(hidden_sizes=job.hidden_sizes),
+        value=ValueSettings(value_hidden_sizes=job.hidden_sizes),
+        seed=0,
+    )
     num_actions = len(getattr(agent.policy.action_distribution, "action_low", [0]))
     agent.compile(
         # sb3-contrib averages the KL over action dimensions; our KL is joint.
-        tf_trpo.optimizers.TrustRegion(0.01 * num_actions, cg_iterations=job.cg_iterations, cg_tolerance=0.0),
-        value_epochs=job.value_epochs,
-        value_minibatch_size=job.value_minibatch_size,
+        TrustRegion(0.01 * num_actions, direction=NaturalDirection(cg_iterations=job.cg_iterations, cg_tolerance=0.0)),
+        update=UpdateSettings(value_epochs=job.value_epochs, value_minibatch_size=job.value_minibatch_size),
     )
     return agent
 
@@ -57,12 +66,18 @@ def collect_rollout(agent: tf_trpo.TRPO, job: Job) -> Rollout:
     """Collect one rollout with the agent's policy."""
     environments = make_vector_environment(job.env, job.num_envs)
     try:
-        collector = Collector(environments, make_actor(agent.policy, job.num_envs), seed=0)
-        return collector.collect(
-            agent.policy.action_distribution.noise([job.num_steps, job.num_envs], tf.constant([0, 0])).numpy()
-        )
+        source = LocalSource(environments, make_actor(agent.policy, job.num_envs), seed=0)
+        return source.collect(_weights(agent), _noise(agent, job))
     finally:
         environments.close()
+
+
+def _weights(agent: tf_trpo.TRPO) -> list[np.ndarray]:
+    return [weight.numpy() for weight in agent.policy.weights]
+
+
+def _noise(agent: tf_trpo.TRPO, job: Job) -> np.ndarray:
+    return agent.policy.action_distribution.noise([job.num_steps, job.num_envs], tf.constant([0, 0])).numpy()
 
 
 def policy_step(job: Job) -> Callable[[], float]:
@@ -71,11 +86,14 @@ def policy_step(job: Job) -> Callable[[], float]:
     prepared, _ = agent.learner.prepare(collect_rollout(agent, job), tf.zeros([job.num_envs]))
     # sb3-contrib's timed call also takes NumPy arrays and normalises advantages.
     batch = Batch(*(np.asarray(array) for array in prepared.batch))
+    state = agent.policy_optimizer.make_state(agent.policy)
 
     @tf.function(jit_compile=True, autograph=False)
     def step(batch: Batch) -> Outcome:
         advantages = normalize_advantages(batch.advantages, batch.weights)
-        return agent.policy_optimizer.step(agent.policy, batch._replace(advantages=advantages))
+        return agent.policy_optimizer.step(
+            agent.policy, batch._replace(advantages=advantages), state, progress=0.0, gamma=0.99
+        )
 
     return _from_the_same_weights(agent, lambda: _finish(step(batch)))
 
@@ -87,8 +105,8 @@ def update(job: Job) -> Callable[[], float]:
 
     def run() -> None:
         orders = agent.learner.orders(job.num_steps * job.num_envs, np.random.default_rng(0))
-        metrics, _ = agent.learner.update(rollout, tf.zeros([job.num_envs]), orders)
-        _finish(metrics)
+        result, _ = agent.learner.update(rollout, tf.zeros([job.num_envs]), orders, _START)
+        _finish(result)
 
     return _from_the_same_weights(agent, run)
 
@@ -116,9 +134,9 @@ def parts_of_iteration(job: Job, open_environments: ExitStack) -> dict[str, Call
     return {
         "collection": lambda: rows / collected(),
         "- stepping the environment (random actions)": lambda: rows / stepped(),
-        "update": again(lambda: _finish(learner.update(rollout, carry, orders))),
+        "update": again(lambda: _finish(learner.update(rollout, carry, orders, _START))),
         "- advantages and value targets": lambda: seconds(lambda: _finish(learner.prepare(rollout, carry))),
-        "- policy step and its figures": again(lambda: _finish(learner.improve_policy(prepared))),
+        "- policy step and its figures": again(lambda: _finish(learner.improve_policy(prepared, _START))),
         "- value regression, at the same time": lambda: seconds(
             lambda: _finish(learner.fit_value_function(prepared, orders))
         ),
@@ -128,7 +146,8 @@ def parts_of_iteration(job: Job, open_environments: ExitStack) -> dict[str, Call
 def _finish(results: Any) -> None:
     """Wait for all results."""
     for tensor in tf.nest.flatten(results):
-        tensor.numpy()
+        if tensor is not None:
+            tensor.numpy()
 
 
 _FIRST_UPDATE = """
@@ -184,14 +203,12 @@ def collect(job: Job, backend: VectorBackend, open_environments: ExitStack) -> C
     agent = make_agent(job)
     environments = make_vector_environment(job.env, job.num_envs, backend=backend)
     open_environments.callback(environments.close)
-    actor = make_actor(agent.policy, job.num_envs)
-    collector, tracker = Collector(environments, actor, seed=0), EpisodeTracker(job.num_envs)
+    source = LocalSource(environments, make_actor(agent.policy, job.num_envs), seed=0)
+    tracker = EpisodeTracker(job.num_envs)
 
     def run() -> float:
         start = time.perf_counter()
-        actor.update_weights()
-        noise = agent.policy.action_distribution.noise([job.num_steps, job.num_envs], tf.constant([0, 0])).numpy()
-        rollout = collector.collect(noise)
+        rollout = source.collect(_weights(agent), _noise(agent, job))
         tracker.finished(rollout)
         return float(rollout.valid.sum()) / (time.perf_counter() - start)
 

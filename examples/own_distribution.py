@@ -47,7 +47,7 @@ class Beta(ActionDistribution):
         return tfp.distributions.Independent(tfp.distributions.Beta(*tf.split(parameters, 2, axis=-1)), 1)
 
     def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
-        low, high = np.float32(self.low), np.float32(self.high)
+        low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
         return low + (high - low) * actions
 
     def get_config(self) -> dict[str, object]:
@@ -58,6 +58,8 @@ def make_agent(env_id: str, seed: int = 0) -> tf_trpo.TRPO:
     """Make an agent with a Beta policy for an environment with a bounded box of actions."""
     with gym.make(env_id) as environment:
         observations, actions = environment.observation_space.shape, environment.action_space
+    assert observations is not None
+    assert isinstance(actions, gym.spaces.Box)
     distribution = Beta(actions.low.tolist(), actions.high.tolist())
     policy = Policy(Encoder(observations, distribution.num_outputs, seed=seed), distribution)
     value_function = ValueFunction(Encoder(observations, 1, output_gain=1.0, function_preserving=False, seed=seed + 1))

@@ -53,7 +53,7 @@ class Sampler:
             # The step after the end of an episode only resets the environment: it is no valid sample.
             observations, valid, actions = self.observations, ~self.ended, act(self.observations, row_noise).numpy()
             self.observations, rewards, terminated, truncated, _ = self.environments.step(actions)
-            rows.append((observations, actions, *np.float32([rewards, terminated, truncated, valid])))
+            rows.append((observations, actions, *np.asarray([rewards, terminated, truncated, valid], np.float32)))
             self.ended = terminated | truncated
         observations, *columns = (np.stack(column) for column in zip(*rows, strict=True))
         return Trajectories(np.concatenate([observations, self.observations[None]]), *columns)
@@ -104,8 +104,9 @@ def improve(
     x = numerics.conjugate_gradient(lambda v: product(v) + DAMPING * v, g, max_iterations=CG_ITERATIONS).solution
     # 9: Update the policy by backtracking line search along sqrt(2 delta / x'Hx) x.
     step = numerics.step_length_for_kl(x, product(x), MAX_KL) * x
-    limits = {"max_kl": MAX_KL, "ratio": RATIO, "max_backtracks": MAX_BACKTRACKS}
-    search = numerics.backtracking_line_search(evaluate, theta, step, **limits)
+    search = numerics.backtracking_line_search(
+        evaluate, theta, step, max_kl=MAX_KL, ratio=RATIO, max_backtracks=MAX_BACKTRACKS
+    )
     policy.assign_flat_weights(search.theta)
     return search
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import tf_trpo
-from benchmarks._settings import Experiment
 from benchmarks.export import Export, median_of
 from benchmarks.runs import read_suite, suite_run
 from benchmarks.tables import RunResult, write_table
@@ -50,9 +49,9 @@ def test_equal_returns_are_in_the_order_of_their_seeds():
 def trained(tmp_path_factory):
     """The folder of a run."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    changes = {"preset": "none", "total_steps": 40, "num_steps": 20, "value_epochs": 1, "hidden_sizes": [4]}
+    changes = {"total_steps": 40, "num_steps": 20, "value_epochs": 1, "hidden_sizes": [4], "quiet": True}
     changes |= {"value_hidden_sizes": [4], "jit_compile": False, "eval_episodes": 1, "seed": 6}
-    Experiment("CartPole-v1", changes).train(folder)
+    tf_trpo.Experiment("CartPole-v1").replace(**changes).train(folder)
     return folder
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import learn as learn_module
-from benchmarks._settings import Experiment
 from benchmarks.learn import Learn
 from benchmarks.runs import read_suite, suite_run, suites
 from benchmarks.tables import CurvePoint, RunResult, read_table
+from tf_trpo import Experiment
 
 ROOT = Path(__file__).parents[2]
 TINY = "{preset: none, total_steps: 96, num_steps: 32, hidden_sizes: [4], value_hidden_sizes: [4], jit_compile: false}"
@@ -189,7 +189,8 @@ CLASSIC_CONTROL = {
 @pytest.mark.parametrize(("run", "differing"), CLASSIC_CONTROL.items())
 def test_the_algorithms_are_compared_as_the_published_results_were(run, differing):
     (entry,) = read_suite("algorithms", [run])
-    defaults = Experiment(entry.env, {"preset": "none"}).flat()
+    algorithm = {"algorithm": entry.name}
+    defaults = Experiment(entry.env).replace(**algorithm, quiet=True).flat()
     both = {"total_steps": 100_000, "num_envs": 8, "eval_every": 0, "checkpoint_every": 0, "function_preserving": False}
     both |= {"threads": 1, "algorithm": entry.name}
     settings = suite_run(entry, 0, Path("runs"), "algorithms").experiment.flat()

@@ -13,7 +13,7 @@ from tf_trpo.experiment.presets import bundled_presets
 from tf_trpo.optimizers import ALGORITHMS
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-SLOW_TO_IMPORT = {"tensorflow", "keras", "gymnasium", "tensorflow_probability", "scipy", "matplotlib", "starlette"}
+SLOW_TO_IMPORT = {"tensorflow", "keras", "gymnasium", "tensorflow_probability", "scipy", "matplotlib", "uvicorn"}
 
 WAYS = {
     **{f"scripts/{command}.py": [SCRIPTS / f"{command}.py", "--help"] for command in COMMANDS},

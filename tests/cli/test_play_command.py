@@ -37,7 +37,8 @@ def by_hand(agent, *, episodes, seed, stochastic):
     """The same episodes in plain Gymnasium, by the agent."""
     environment, returns, steps = gym.make("CartPole-v1"), [], 0
     for episode in range(episodes):
-        observation, _ = environment.reset(seed=seed if episode == 0 else None)
+        own_seed = int(np.random.SeedSequence([seed, episode]).generate_state(1)[0] >> 1)
+        observation, _ = environment.reset(seed=own_seed)
         total, ended = 0.0, False
         while not ended:
             inputs = observation[None]

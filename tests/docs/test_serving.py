@@ -16,7 +16,8 @@ from tf_trpo.cli.export import ExportOptions
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.play import PlayOptions
 from tf_trpo.cli.serve import ServeOptions
-from tf_trpo.serving.server import _KEEP_ALIVE_SECONDS, _OTHER_FILES
+from tf_trpo.serving.server import _HEADER_BYTES, _KEEP_ALIVE_SECONDS, _OTHER_FILES
+from tf_trpo.serving.settings import ServerSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -94,7 +95,7 @@ def test_every_command_parses(name, settings, count):
 
 
 def test_the_limits_are_those_of_the_server():
-    defaults = ServeOptions(Path("model"))
+    defaults = ServerSettings()
     for option, words in {
         "host": defaults.host,
         "max-batch": f"{defaults.max_batch} rows",
@@ -104,6 +105,7 @@ def test_the_limits_are_those_of_the_server():
         "timeout": f"{defaults.timeout:g} s to arrive",
     }.items():
         assert f"| `--{option}` | {words}" in PAGE
+    assert f"| headers | {_HEADER_BYTES // 1024} KiB |" in PAGE
     assert f"| idle after an answer | {_KEEP_ALIVE_SECONDS} s |" in PAGE
 
 

@@ -64,3 +64,11 @@ def expected():
         return {"actions": agent.predict(inputs), "values": values, **named}
 
     return outputs
+
+
+@pytest.fixture(scope="session")
+def model(gaussian_agent, tmp_path_factory):
+    """The folder of the Gaussian agent's model, with one version; nobody writes there."""
+    folder = tmp_path_factory.mktemp("models") / "Policy-v1"
+    gaussian_agent.export(folder)
+    return folder

@@ -17,10 +17,8 @@ def many(examples):
 
 
 @pytest.fixture(scope="module")
-def server(gaussian_agent, tmp_path_factory, start_server):
-    folder = tmp_path_factory.mktemp("models") / "policy"
-    gaussian_agent.export(folder)
-    return start_server(folder, "--max-batch", 64, "--max-request-bytes", 65_536)
+def server(model, start_server):
+    return start_server(model, "--name", "policy", "--max-batch", 64, "--max-request-bytes", 65_536)
 
 
 @pytest.fixture(scope="module")

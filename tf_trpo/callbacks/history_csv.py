@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -61,7 +61,7 @@ class HistoryCSV(keras.callbacks.Callback):
             # A process that was killed may have left half a row.
             return [row for row in csv.DictReader(file) if None not in row.values()]
 
-    def _begin(self, rows: list[dict[str, str]] | list[dict[str, object]]) -> None:
+    def _begin(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Replace the file by one of these rows, and keep it open for the next ones."""
         self.release()
         self._columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -24,7 +24,7 @@ _STATUS = {
 """Exit statuses of the library's own errors; of the others, `BAD_INPUT`."""
 _EXTRAS = {
     **dict.fromkeys(("matplotlib", "jinja2"), "figures"),
-    **dict.fromkeys(("orjson", "starlette", "uvicorn"), "serve"),
+    **dict.fromkeys(("orjson", "uvicorn"), "serve"),
     **dict.fromkeys(("imageio", "pygame"), "play"),
 }
 """The extras that install what a command needs."""

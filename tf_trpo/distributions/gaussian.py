@@ -93,7 +93,7 @@ class Gaussian(ActionDistribution):
             )
 
     def follow_schedule(self, progress: float) -> None:
-        """Set the free standard deviations to initial_std^(1 - progress) final_std^progress, if there is a final_std."""
+        """Set the free standard deviations to initial_std^(1 - progress) final_std^progress, if there is a schedule."""
         if self.final_std is not None:
             log_std = (1 - progress) * math.log(self.initial_std) + progress * math.log(self.final_std)
             self.log_std.assign(tf.fill(self.log_std.shape, log_std))

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from tf_trpo.models.networks import mlp
     from tf_trpo.models.normalization import RunningNormalization, RunningReturnScale
     from tf_trpo.models.policy import Policy
-    from tf_trpo.models.policy_average import PolicyAverage
     from tf_trpo.models.settings import PolicySettings, ValueSettings
     from tf_trpo.models.value_function import ValueFunction
 
@@ -22,7 +21,6 @@ __all__ = [
     "MirrorSymmetry",
     "MirroredEncoder",
     "Policy",
-    "PolicyAverage",
     "PolicySettings",
     "RunningNormalization",
     "RunningReturnScale",
@@ -41,7 +39,6 @@ __getattr__ = exports(
         "MirrorSymmetry": "mirror_symmetry",
         "MirroredEncoder": "mirror_symmetry",
         "Policy": "policy",
-        "PolicyAverage": "policy_average",
         "PolicySettings": "settings",
         "RunningNormalization": "normalization",
         "RunningReturnScale": "normalization",

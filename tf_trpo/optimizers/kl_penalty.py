@@ -82,13 +82,17 @@ class KLPenalty(PolicyOptimizer):
         require(0 < first < math.inf, "penalty_coefficient", "positive and finite", first)
         require(0 < self.target_kl < math.inf, "target_kl", "positive and finite", self.target_kl)
 
-    def make_state(self, policy: Policy) -> State:
-        import keras
+    def check_gamma(self, gamma: float) -> None:
+        usable = self.penalty != "theory" or 0 < gamma < 1
+        require(usable, "gamma", "in (0, 1) for the penalty of the theory", gamma)
 
+    def make_state(self, policy: Policy) -> State:
         adapted = optimizer = None
         if self.penalty == "adaptive":
             adapted = tf.Variable(self.penalty_coefficient, dtype=tf.float64, trainable=False)
         if self.penalty_solver == "first-order":
+            import keras
+
             optimizer = keras.optimizers.Adam(self.first_order.penalty_learning_rate)
             optimizer.build(policy.trainable_variables)
         return State(adapted, optimizer)
@@ -111,9 +115,8 @@ class KLPenalty(PolicyOptimizer):
             return tf.identity(state.adapted)
         if self.penalty == "fixed":
             return tf.constant(self.penalty_coefficient, tf.float64)
-        gamma = objective.gamma
-        discounts = gamma is not None and 0 < gamma < 1
-        require(discounts, "gamma", "in (0, 1) for the penalty of the theory", gamma)
+        gamma = math.nan if objective.gamma is None else objective.gamma
+        self.check_gamma(gamma)
         unit = advantage_scale(objective.batch) / (1.0 - gamma)
         return theoretical_penalty(largest_advantage(objective.batch), gamma) / unit
 

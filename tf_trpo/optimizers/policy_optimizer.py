@@ -16,8 +16,6 @@ from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.outcome import Outcome
 
 if TYPE_CHECKING:
-    import keras
-
     from tf_trpo.models import Policy
 
 
@@ -49,8 +47,8 @@ class State:
       optimizer: a Keras optimizer that is built on the policy's trainable variables; None if there is none.
     """
 
-    adapted: tf.Variable | None = None
-    optimizer: keras.optimizers.Optimizer | None = None
+    adapted: Any = None
+    optimizer: Any = None
 
     @property
     def variables(self) -> list[Any]:
@@ -67,6 +65,9 @@ class PolicyOptimizer(abc.ABC):
     weights. `step` assigns them and makes the record. What changes from step to step is no part of the optimizer: an
     algorithm that remembers something makes it in `make_state`.
     """
+
+    def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
+        """Raise ValueError if the algorithm cannot use the discount of the returns; by default it can use any."""
 
     def make_state(self, policy: Policy) -> State:
         """Make the state for a policy before its first step; by default nothing is remembered.

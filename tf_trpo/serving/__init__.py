@@ -5,19 +5,13 @@ The names below are loaded when they are first used: the server needs TensorFlow
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tf_trpo.lazy import exports
 
 if TYPE_CHECKING:
     from tf_trpo.serving.export import export_policy
     from tf_trpo.serving.metadata import ModelMetadata, Origin, read_metadata
 
-_FILES = {"export_policy": "export", "ModelMetadata": "metadata", "Origin": "metadata", "read_metadata": "metadata"}
-
 __all__ = ["ModelMetadata", "Origin", "export_policy", "read_metadata"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _FILES:
-        return getattr(importlib.import_module(f"tf_trpo.serving.{_FILES[name]}"), name)
-    raise AttributeError(f"module 'tf_trpo.serving' has no attribute {name!r}")
+__getattr__ = exports(__name__, {name: "export" if name == "export_policy" else "metadata" for name in __all__})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,41 +12,35 @@ from tf_trpo.serving.json_tensors import Inputs
 from tf_trpo.serving.saved_model import Signature
 
 Outputs = dict[str, np.ndarray]
+_Group = dict[asyncio.Future[Outputs], Inputs]
+"""Requests, the oldest first: where the answer goes -> what was asked."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Waiting:
-    inputs: Inputs
-    answer: asyncio.Future[Outputs]
-
-
+@dataclasses.dataclass
 class _Queue:
-    """Requests to one endpoint, the oldest first, whose calls have not begun.
+    """Requests to one endpoint whose calls have not begun.
 
-    Args:
-      max_rows: of one call, at least those of one request; None where each request has a call of its own.
-      callers: tasks that take from it at the same time, at most.
+    Attributes:
+      max_rows: largest number of rows of a call of several requests; 0 if each request has a call of its own.
+      max_callers: largest number of tasks that take requests from here at the same time.
     """
 
-    def __init__(self, max_rows: int | None, callers: int) -> None:
-        self.max_rows = max_rows
-        self.callers = callers
-        self.calling = 0
-        # A dictionary for its order: who goes away takes himself out.
-        self.waiting: dict[_Waiting, None] = {}
+    max_rows: int
+    max_callers: int
+    callers: int = 0
+    waiting: _Group = dataclasses.field(default_factory=dict)
 
-    def next_call(self) -> list[_Waiting]:
-        """The requests that go together next, none if all have gone away."""
-        group: list[_Waiting] = []
+    def next_group(self) -> _Group:
+        """Take the requests that go together next; none if all clients have gone away."""
+        group: _Group = {}
         rows = 0
-        for waiting in list(self.waiting):
-            if not waiting.answer.done():
-                if self.max_rows is not None:
-                    rows += _rows(waiting)
-                if group and (self.max_rows is None or rows > self.max_rows):
+        for answer, inputs in list(self.waiting.items()):
+            if not answer.done():
+                rows += _rows(inputs) if self.max_rows else 1
+                if group and rows > self.max_rows:
                     break
-                group.append(waiting)
-            del self.waiting[waiting]
+                group[answer] = inputs
+            del self.waiting[answer]
         return group
 
 
@@ -59,7 +52,7 @@ class Batcher:
 
     Args:
       threads: calls at the same time.
-      max_rows: of one call, at least those of one request.
+      max_rows: largest number of rows of a call of several requests.
       together: False: each request in a call of its own.
     """
 
@@ -73,29 +66,24 @@ class Batcher:
         self._queues: dict[Signature, _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def waiting(self) -> int:
-        """Requests whose calls have not begun."""
-        return sum(len(queue.waiting) for queue in self._queues.values())
-
     async def run(self, signature: Signature, inputs: Inputs) -> Outputs:
-        """The endpoint's outputs for one request's inputs."""
+        """Compute an endpoint's outputs for one request's inputs."""
         queue = self._queues.get(signature)
         if queue is None:
             together = self._together and signature.batched
-            queue = _Queue(self._max_rows, 1) if together else _Queue(None, self._count)
+            queue = _Queue(self._max_rows, 1) if together else _Queue(0, self._count)
             self._queues[signature] = queue
-        waiting = _Waiting(inputs, asyncio.get_running_loop().create_future())
-        queue.waiting[waiting] = None
-        if queue.calling < queue.callers:
-            queue.calling += 1
+        answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
+        queue.waiting[answer] = inputs
+        if queue.callers < queue.max_callers:
+            queue.callers += 1
             task = asyncio.create_task(self._drain(signature, queue))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         try:
-            return await waiting.answer
+            return await answer
         finally:
-            queue.waiting.pop(waiting, None)
+            queue.waiting.pop(answer, None)
 
     def close(self) -> None:
         """Wait for the calls that have begun."""
@@ -105,47 +93,45 @@ class Batcher:
         try:
             while queue.waiting:
                 async with self._free:
-                    group = queue.next_call()
-                    if group:
+                    if group := queue.next_group():
                         await self._answer(signature, group)
         finally:
-            queue.calling -= 1
-            if not queue.calling:
+            queue.callers -= 1
+            if not queue.callers:
                 # It would keep a version that is out of service in memory.
                 del self._queues[signature]
 
-    async def _answer(self, signature: Signature, group: list[_Waiting]) -> None:
+    async def _answer(self, signature: Signature, group: _Group) -> None:
         try:
-            inputs = _joined([waiting.inputs for waiting in group])
+            inputs = _joined(list(group.values()))
             outputs = await asyncio.get_running_loop().run_in_executor(self._threads, signature, inputs)
         except Exception as error:
-            if len(group) > 1:
-                # One request's trouble is not the others'.
-                for waiting in group:
-                    if not waiting.answer.done():
-                        await self._answer(signature, [waiting])
-            elif not group[0].answer.done():
-                group[0].answer.set_exception(error)
+            for answer, part in group.items():
+                if len(group) > 1 and not answer.done():
+                    # Asked again alone: the error may be due to another request.
+                    await self._answer(signature, {answer: part})
+                elif not answer.done():
+                    answer.set_exception(error)
             return
-        for waiting, part in zip(group, _parts(outputs, group), strict=True):
-            # Who asked may have gone away.
-            if not waiting.answer.done():
-                waiting.answer.set_result(part)
+        for answer, found in zip(group, _apart(outputs, list(group.values())), strict=True):
+            # The client may have gone away.
+            if not answer.done():
+                answer.set_result(found)
 
 
-def _rows(waiting: _Waiting) -> int:
-    return len(next(iter(waiting.inputs.values())))
+def _rows(inputs: Inputs) -> int:
+    return len(next(iter(inputs.values())))
 
 
-def _joined(parts: list[Inputs]) -> Mapping[str, np.ndarray]:
+def _joined(parts: list[Inputs]) -> Inputs:
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _parts(outputs: Outputs, group: list[_Waiting]) -> list[Outputs]:
-    if len(group) == 1:
+def _apart(outputs: Outputs, parts: list[Inputs]) -> list[Outputs]:
+    if len(parts) == 1:
         return [outputs]
-    ends = np.cumsum([_rows(waiting) for waiting in group])[:-1]
+    ends = np.cumsum([_rows(part) for part in parts])[:-1]
     split = {name: np.split(output, ends) for name, output in outputs.items()}
-    return [{name: parts[place] for name, parts in split.items()} for place in range(len(group))]
+    return [{name: pieces[place] for name, pieces in split.items()} for place in range(len(parts))]

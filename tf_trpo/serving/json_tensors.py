@@ -1,8 +1,8 @@
 """Predict requests and answers as JSON, by the rules of TensorFlow Serving's REST API.
 
 Source:
-  TensorFlow Serving, tensorflow_serving/util/json_tensor.cc. Stricter here: numbers have to be finite, and what is
-  wrong is said with the input's name and the shape that it should have.
+  TensorFlow Serving, tensorflow_serving/util/json_tensor.cc. Stricter here: numbers must be finite, and a message names
+  the input and the shape that the input must have.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 import orjson
 
 Inputs = dict[str, np.ndarray]
+_LEAVES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+"""NumPy's kind of a type -> JSON values of that type. A model with an input of another kind is not served."""
 
 
 class RequestError(Exception):
@@ -30,7 +32,7 @@ class RequestError(Exception):
 
 
 class InputSpec(NamedTuple):
-    """Shape, None where any size will do, and type of an input."""
+    """Shape, with None for a size that is free, and type of an input."""
 
     shape: tuple[int | None, ...]
     dtype: np.dtype
@@ -41,7 +43,7 @@ class InputSpec(NamedTuple):
 
 
 class PredictRequest(NamedTuple):
-    """A request, understood.
+    """A request that was understood.
 
     Attributes:
       signature: name of the endpoint; empty for the default.
@@ -57,12 +59,12 @@ class PredictRequest(NamedTuple):
 def parse_predict_request(
     body: bytes, input_specs: Callable[[str], Mapping[str, InputSpec]], max_batch: int
 ) -> PredictRequest:
-    """Understand a body.
+    """Understand the body of a request.
 
     Args:
       body: JSON.
-      input_specs: the inputs of an endpoint, by its name; raises RequestError when there is none.
-      max_batch: rows of a request, at most.
+      input_specs: gives the inputs of an endpoint by the endpoint's name; raises RequestError if there is none.
+      max_batch: largest number of rows of a request.
 
     Raises:
       RequestError: status 400, with what is wrong.
@@ -70,31 +72,34 @@ def parse_predict_request(
     document = _parsed(body)
     signature = document.get("signature_name", "")
     if not isinstance(signature, str):
-        raise RequestError(
-            400,
-            f"JSON Value: {_shown(signature)} not formatted correctly. 'signature_name' key must be a string value.",
-        )
+        raise RequestError(400, f"JSON Value: {_shown(signature)}: 'signature_name' key must be a string value.")
     specs = input_specs(signature)
-    if ("instances" in document) == ("inputs" in document):
-        if "inputs" in document:
-            raise RequestError(
-                400, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
-            )
+    keys = document.keys() & {"instances", "inputs"}
+    if not keys:
         raise RequestError(400, "Missing 'inputs' or 'instances' key")
-    by_row = "instances" in document
+    if len(keys) == 2:
+        raise RequestError(400, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
+    by_row = "instances" in keys
     values = _columns_of_rows(document["instances"], specs) if by_row else _columns(document["inputs"], specs)
-    inputs = {name: _array(values[name], specs[name], name, max_batch, by_row=by_row) for name in specs}
+    inputs = {name: _array(values[name], spec, name, by_row=by_row) for name, spec in specs.items()}
     sizes = {name: len(inputs[name]) for name, spec in specs.items() if spec.batched}
     if len(set(sizes.values())) > 1:
         raise RequestError(400, f"inputs have inconsistent batch sizes: {sizes}")
+    if max(sizes.values(), default=0) > max_batch:
+        raise RequestError(400, f"a batch of {max(sizes.values())} is larger than the largest of {max_batch}")
     return PredictRequest(signature, by_row, inputs)
 
 
 def predict_answer(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
-    """The answer's body: {"predictions": ...} by row, {"outputs": ...} by columns; one output stands without its name.
+    """Write the body of an answer.
+
+    Args:
+      outputs: of the model.
+      by_row: write {"predictions": ...}, one for each row; else {"outputs": ...}, by columns. A single output stands
+        without its name.
 
     Raises:
-      RequestError: outputs that are not finite (500), or asked for by row and not a row each (400).
+      RequestError: an output is not finite (500), or `by_row` and the outputs do not have one row each (400).
     """
     for name, output in outputs.items():
         if output.dtype.kind == "f" and not np.isfinite(output).all():
@@ -123,109 +128,60 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _columns_of_rows(instances: Any, specs: Mapping[str, InputSpec]) -> dict[str, list[Any]]:
+def _columns_of_rows(instances: Any, specs: Mapping[str, InputSpec]) -> Mapping[str, Any]:
     if not isinstance(instances, list):
         raise RequestError(400, "Expecting 'instances' to be an list/array")
     if not instances:
         raise RequestError(400, "No values in 'instances' array")
-    if not isinstance(instances[0], dict):
-        if len(specs) > 1:
-            raise RequestError(400, f"instances is a plain list, but expecting list of objects with {', '.join(specs)}")
-        for position, instance in enumerate(instances):
-            if isinstance(instance, dict):
-                raise RequestError(400, f"Expecting value/list but got object at item {position} of input list")
-        (name,) = specs
-        return {name: instances}
+    if len(specs) == 1 and not any(isinstance(instance, dict) for instance in instances):
+        return dict.fromkeys(specs, instances)
     for position, instance in enumerate(instances):
-        if not isinstance(instance, dict):
-            raise RequestError(400, f"Expecting object but got {_shown(instance)} at item {position} of input list")
-        if instance.keys() != specs.keys():
+        if not isinstance(instance, dict) or instance.keys() != specs.keys():
             raise RequestError(
                 400,
-                f"Failed to process element: {position} of 'instances' list. JSON object keys must be equal to: "
-                f"{','.join(specs)}",
+                f"Failed to process element: {position} of 'instances' list. "
+                f"It must be a JSON object whose keys must be equal to: {','.join(specs)}",
             )
     return {name: [instance[name] for instance in instances] for name in specs}
 
 
-def _columns(inputs: Any, specs: Mapping[str, InputSpec]) -> dict[str, Any]:
+def _columns(inputs: Any, specs: Mapping[str, InputSpec]) -> Mapping[str, Any]:
     if not isinstance(inputs, dict):
         if len(specs) > 1:
             raise RequestError(400, f"inputs is a plain value/list, but expecting an object with {', '.join(specs)}")
-        (name,) = specs
-        return {name: inputs}
+        return dict.fromkeys(specs, inputs)
     missing = [name for name in specs if name not in inputs]
     if missing:
         raise RequestError(400, f"Missing named input: {missing[0]} in 'inputs' object.")
     return inputs
 
 
-def _array(value: Any, spec: InputSpec, name: str, max_batch: int, *, by_row: bool) -> np.ndarray:
-    shape = _shape(value)
-    if len(shape) != len(spec.shape) or any(
-        wanted not in (None, size) for wanted, size in zip(spec.shape, shape, strict=True)
+def _array(value: Any, spec: InputSpec, name: str, *, by_row: bool) -> np.ndarray:
+    # By way of objects: with a type, NumPy would make numbers of strings, of null and of true.
+    leaves = np.array(value, object)
+    flat = leaves.ravel().tolist()
+    allowed = _LEAVES[spec.dtype.kind]
+    if not set(map(type, flat)) <= allowed:
+        wrong = next(leaf for leaf in flat if type(leaf) not in allowed)
+        hint = "; lists side by side must have one length" if isinstance(wrong, list) else ""
+        raise RequestError(
+            400, f"input {name!r}: JSON Value: {_shown(wrong)} is not of expected type {spec.dtype}{hint}"
+        )
+    if leaves.ndim != len(spec.shape) or any(
+        wanted not in (None, size) for wanted, size in zip(spec.shape, leaves.shape, strict=True)
     ):
         hint = "; it is not batched: ask by columns, with 'inputs'" if by_row and not spec.batched else ""
-        raise RequestError(400, f"input {name!r}: expected shape {_brackets(spec.shape)}, got {_brackets(shape)}{hint}")
-    if spec.batched and shape[0] > max_batch:
-        raise RequestError(400, f"input {name!r}: a batch of {shape[0]} is larger than the largest of {max_batch}")
-    flat: list[Any] = []
-    _fill(flat, value, shape, 0, _LEAVES[spec.dtype.kind], f"input {name!r} of type {spec.dtype}")
-    return _typed(flat, spec.dtype, name).reshape(shape)
-
-
-_LEAVES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
-"""NumPy's kind of a type -> what of JSON it is made from; what has other kinds is refused when a model is loaded."""
-
-
-_SHOWN_SIZES = 10
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    sizes = []
-    while isinstance(value, list):
-        sizes.append(len(value))
-        value = value[0] if value else None
-    return tuple(sizes)
-
-
-def _fill(flat: list[Any], value: Any, shape: Sequence[int], level: int, leaves: set[type], what: str) -> None:
-    """Append all numbers of a nested list; its depth is that of `shape`, and so is bounded."""
-    if level == len(shape):
-        if type(value) not in leaves:
-            raise RequestError(400, f"{what}: JSON Value: {_shown(value)} is not of expected type")
-        flat.append(value)
-        return
-    if not isinstance(value, list):
-        raise RequestError(400, f"{what}: JSON Value: {_shown(value)} found where a list of {shape[level]} is expected")
-    if len(value) != shape[level]:
-        raise RequestError(
-            400,
-            f"{what}: Encountered list at unexpected size: {len(value)} at level: {level} "
-            f"expected size: {shape[level]}",
-        )
-    if level == len(shape) - 1 and set(map(type, value)) <= leaves:
-        flat.extend(value)
-        return
-    for part in value:
-        _fill(flat, part, shape, level + 1, leaves, what)
-
-
-def _typed(flat: list[Any], dtype: np.dtype, name: str) -> np.ndarray:
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        beyond = [number for number in flat if not limits.min <= number <= limits.max]
-        if beyond:
-            raise RequestError(400, f"input {name!r}: {_shown(beyond[0])} is outside of the range of {dtype}")
-        return np.array(flat, dtype)
-    if dtype.kind == "b":
-        return np.array(flat, dtype)
-    with np.errstate(over="ignore"):
-        numbers = np.array(flat, np.float64).astype(dtype)
-    if not np.isfinite(numbers).all():
-        (position, *_) = np.flatnonzero(~np.isfinite(numbers))
-        raise RequestError(400, f"input {name!r}: {_shown(flat[position])} is not finite as {dtype}")
-    return numbers
+        shapes = f"expected shape {_brackets(spec.shape)}, got {_brackets(leaves.shape)}"
+        raise RequestError(400, f"input {name!r}: {shapes}{hint}")
+    try:
+        with np.errstate(over="ignore"):
+            array = leaves.astype(spec.dtype)
+        fits = np.isfinite(array) if spec.dtype.kind == "f" else array == leaves
+    except OverflowError:
+        fits = np.False_
+    if not np.all(fits):
+        raise RequestError(400, f"input {name!r}: a number is outside of the range of {spec.dtype}")
+    return array
 
 
 def _written(answer: dict[str, Any]) -> bytes:
@@ -233,20 +189,18 @@ def _written(answer: dict[str, Any]) -> bytes:
 
 
 def _contiguous(value: Any) -> Any:
-    """What orjson does not write itself: arrays with gaps, and of no dimension."""
+    """Make what orjson writes of an array with gaps, or without dimensions."""
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value) if value.ndim else value[()]
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def _brackets(shape: Sequence[int | None]) -> str:
-    more = ["..."] if len(shape) > _SHOWN_SIZES else []
-    sizes = ["?" if size is None else str(size) for size in shape[:_SHOWN_SIZES]]
-    return f"[{','.join([*sizes, *more])}]"
+    return f"[{','.join('?' if size is None else str(size) for size in shape)}]"
 
 
 def _shown(value: Any) -> str:
-    """A scalar as JSON; of a list or an object what it is and its size: its depth has no bound here."""
+    """Show a scalar as JSON, and a list or an object by its size: its depth has no bound."""
     if isinstance(value, list | dict):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
     text = orjson.dumps(value).decode()

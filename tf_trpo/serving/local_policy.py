@@ -20,35 +20,29 @@ class LocalPolicy:
       trust: load a program that tf_trpo did not write.
 
     Attributes:
-      metadata: what tf_trpo wrote beside the model; None of a model of others.
+      metadata: what tf_trpo wrote next to the model; None for a model of others.
+      observation_shape: of one observation.
 
     Raises:
-      ModelError, MetadataError: there is none, it cannot be loaded, or it has no endpoint `act` from observations to
-        actions.
+      ModelError, MetadataError: there is no model, it cannot be loaded, or it has no endpoint `act` from observations
+        to actions.
       OSError: the folder cannot be read.
     """
 
     def __init__(self, path: Path, *, trust: bool = False) -> None:
-        folder, version = path, 0
-        if not (path / "saved_model.pb").is_file():
-            versions = version_folders(path)
-            if not versions:
-                raise ModelError(f"{path} holds no version: a folder with a number for a name")
-            version, folder = list(versions.items())[-1]
-        self._model = SavedModel(version, folder, trust=trust)
-        self.metadata: ModelMetadata | None = self._model.metadata
+        versions = {0: path} if (path / "saved_model.pb").is_file() else version_folders(path)
+        if not versions:
+            raise ModelError(f"{path} holds no version: a folder with a number for a name")
+        self._model = SavedModel(*list(versions.items())[-1], trust=trust)
         self._act = self._endpoint("act", "observations")
-
-    @property
-    def observation_shape(self) -> tuple[int | None, ...]:
-        """Of one observation."""
-        return self._act.inputs["observations"].shape[1:]
+        self.metadata: ModelMetadata | None = self._model.metadata
+        self.observation_shape = self._act.inputs["observations"].shape[1:]
 
     def act(self, observations: np.ndarray, seed: tuple[int, int] | None = None) -> np.ndarray:
-        """Actions [N, ...] for observations [N, ...]: the mode, or sampled with a seed.
+        """Compute actions [N, ...] for observations [N, ...]: the mode, or sampled with a seed.
 
         Raises:
-          ModelError: it cannot be sampled from, or refuses the observations.
+          ModelError: the model cannot sample, or refuses the observations.
         """
         endpoint, inputs = self._act, {"observations": observations}
         if seed is not None:
@@ -64,11 +58,7 @@ class LocalPolicy:
         return actions
 
     def _endpoint(self, name: str, *inputs: str) -> Signature:
-        """One with these inputs, observations in batches, and with actions.
-
-        Raises:
-          ModelError: there is none.
-        """
+        """Find an endpoint with these inputs, observations in batches, and with actions."""
         found = self._model.signatures.get(name)
         if found is None:
             raise ModelError(f"the model has no endpoint {name} of numbers, only {', '.join(self._model.signatures)}")
@@ -86,4 +76,4 @@ class LocalPolicy:
         return found
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Do nothing: a `RemotePolicy` has a connection to close."""

@@ -18,12 +18,12 @@ _FORMAT = 1
 
 
 class MetadataError(ValueError):
-    """A version's folder holds no metadata, or they are not those of its files."""
+    """A version's folder holds no metadata, or they do not fit its files."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """Where a model comes from; what is not known is None.
+    """Where a model comes from; an unknown field is None.
 
     Attributes:
       environment: Gymnasium's id.
@@ -43,10 +43,9 @@ class ModelMetadata:
     Attributes:
       environment, training_steps, evaluation: see `Origin`.
       observation_space: type, shape and dtype.
-      action_space: type, with n and start, or with shape, low and high (None where there is no bound); None
-        where the policy does not know.
-      observation_statistics: mean, variance and count of the observations seen, and the epsilon, min_std and clip that
-        they are normalised by: clip((x - mean) / max(sqrt(variance + epsilon), min_std)); None without normalisation.
+      action_space: type, with n and start, or with shape, low and high (None for no bound); None if unknown.
+      observation_statistics: mean, variance and count of the observations seen, and the epsilon, min_std and clip of
+        the normalisation clip((x - mean) / max(sqrt(variance + epsilon), min_std)); None without normalisation.
       versions: package -> version, of the process that wrote the model.
     """
 
@@ -60,19 +59,18 @@ class ModelMetadata:
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Versions of Python and of packages; None of one that is not installed."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return distributions.version(package)
-    except distributions.PackageNotFoundError:
-        return None
+    """Look up the versions of Python and of packages; None for a package that is not installed."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = distributions.version(package)
+        except distributions.PackageNotFoundError:
+            versions[package] = None
+    return versions
 
 
 def write_metadata(folder: Path, metadata: ModelMetadata) -> None:
-    """Write a version's metadata, and the sums of all its files, which have to be there already."""
+    """Write a version's metadata, and the sums of all its files, which must be there already."""
     path = folder / METADATA_FILE
     path.parent.mkdir(exist_ok=True)
     content = {"format": _FORMAT, **dataclasses.asdict(metadata), "files": _sums(folder)}
@@ -81,13 +79,13 @@ def write_metadata(folder: Path, metadata: ModelMetadata) -> None:
 
 
 def read_metadata(folder: Path) -> ModelMetadata:
-    """The metadata of a version, when all its files are those that were written with them.
+    """Read the metadata of a version whose files are all those that were written with the metadata.
 
-    The sums find a copy that is not whole yet, or damaged. They are no signature: who writes a program of his own
-    there can write its sums as well.
+    The sums find a copy that is incomplete or damaged. They are no signature: whoever writes a program of his own there
+    can write its sums as well.
 
     Raises:
-      MetadataError: there are none, they cannot be understood, or a file is missing, changed or added.
+      MetadataError: there are no metadata, they cannot be understood, or a file is missing, changed or added.
     """
     path = folder / METADATA_FILE
     try:
@@ -110,11 +108,10 @@ def read_metadata(folder: Path) -> ModelMetadata:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file but the metadata."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / METADATA_FILE)
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Compute the SHA-256 of every file but the metadata."""
+    sums = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / METADATA_FILE:
+            with open(path, "rb") as file:
+                sums[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 LARGEST_VERSION = 2**63 - 1
 """int64's, as in TensorFlow Serving: a request cannot name a larger one."""
+# "01" and "1" would be one version with two folders.
+_VERSION = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 def version_folders(model: Path) -> dict[int, Path]:
-    """The versions of a model, lowest first; other entries of its folder are passed over.
+    """Find the versions of a model, lowest first; other entries of its folder are ignored.
 
     Raises:
       OSError: the folder cannot be read.
     """
-    numbered = {int(entry.name): entry for entry in model.iterdir() if _is_version(entry.name) and entry.is_dir()}
-    return dict(sorted(numbered.items()))
-
-
-def _is_version(name: str) -> bool:
-    # "01" and "1" would be one version with two folders.
-    return name.isascii() and name.isdecimal() and str(int(name)) == name and int(name) <= LARGEST_VERSION
+    names = [entry.name for entry in model.iterdir() if _VERSION.fullmatch(entry.name) and entry.is_dir()]
+    return {number: model / str(number) for number in sorted(map(int, names)) if number <= LARGEST_VERSION}
 
 
 def add_version(model: Path, write: Callable[[Path], None]) -> Path:
     """Write the next version of a model.
 
-    A server that watches the folder never sees half a version: it is written under another name, and gets its
-    number when it is whole. One that is there is never replaced, also when two write at the same time.
+    A server that watches the folder never sees half a version: it is written under another name, and gets its number
+    when it is whole. A version that is there is never replaced, even if two processes write at the same time.
 
     Args:
-      model: folder of the model; made when missing.
-      write: given a path that does not exist, makes a folder there and fills it.
+      model: folder of the model; made if it is missing.
+      write: makes a folder at the path that it is given, and fills the folder.
 
     Returns:
       The folder of the new version.

@@ -14,14 +14,13 @@ from tf_trpo.serving.saved_model import SavedModel
 _logger = logging.getLogger(__name__)
 
 _Fingerprint: TypeAlias = frozenset[tuple[str, int, int, int]]
-
 _State: TypeAlias = Literal["LOADING", "AVAILABLE", "END"]
 
 
 class VersionStatus(NamedTuple):
     """TensorFlow Serving's state of a version: LOADING, AVAILABLE, or END after it was replaced or has failed.
 
-    A version in service whose files were changed to what cannot be loaded is AVAILABLE, with the error.
+    If the files of a version in service were changed and cannot be loaded, it is AVAILABLE, with the error.
     """
 
     state: _State
@@ -40,13 +39,16 @@ class ModelWatcher:
       folder: of the model, NAME of NAME/VERSION/.
       name: of the model; by default its folder's.
       trust: load programs that tf_trpo did not write.
+
+    Attributes:
+      current: the version in service; None before the first look has found one.
     """
 
     def __init__(self, folder: Path, *, name: str | None = None, trust: bool = False) -> None:
         self.folder = folder
         self.name = folder.resolve().name if name is None else name
         self._trust = trust
-        self._current: SavedModel | None = None
+        self.current: SavedModel | None = None
         self._statuses: dict[int, VersionStatus] = {}
         # Of the version in service, and of those that cannot be.
         self._tried: dict[int, _Fingerprint] = {}
@@ -54,13 +56,8 @@ class ModelWatcher:
         self._thread: threading.Thread | None = None
 
     @property
-    def current(self) -> SavedModel | None:
-        """The version in service; None before the first look has found one."""
-        return self._current
-
-    @property
     def statuses(self) -> dict[int, VersionStatus]:
-        """What became of every version that was looked at, newest first."""
+        """The status of every version that was looked at, newest first."""
         return dict(sorted(self._statuses.copy().items(), reverse=True))
 
     def look(self) -> None:
@@ -75,7 +72,7 @@ class ModelWatcher:
                 return
 
     def _serves(self, version: int) -> bool:
-        return self._current is not None and self._current.version == version
+        return self.current is not None and self.current.version == version
 
     def _load(self, version: int, folder: Path) -> bool:
         fingerprint = _fingerprint(folder)
@@ -92,7 +89,7 @@ class ModelWatcher:
             state: _State = "AVAILABLE" if self._serves(version) else "END"
             self._statuses[version] = VersionStatus(state, "FAILED_PRECONDITION", reason[:1000])
             return False
-        replaced, self._current = self._current, model
+        replaced, self.current = self.current, model
         self._statuses[version] = VersionStatus("AVAILABLE")
         if replaced is not None and replaced.version != version:
             self._statuses[replaced.version] = VersionStatus("END")
@@ -101,7 +98,7 @@ class ModelWatcher:
         return True
 
     def start(self, seconds: float) -> None:
-        """Look every so many seconds, in a thread of its own, until `stop`."""
+        """Look every `seconds` in a thread, until `stop`."""
         self._thread = threading.Thread(target=self._run, args=(seconds,), name="model-watcher", daemon=True)
         self._thread.start()
 
@@ -117,7 +114,7 @@ class ModelWatcher:
                 unreadable = True
 
     def stop(self) -> None:
-        """Look no more; a version that is being loaded is waited for."""
+        """Stop looking; wait for a version that is being loaded."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()

@@ -15,7 +15,7 @@ _LARGEST_ANSWER = 2**26
 
 
 class RemoteError(Exception):
-    """A server that does not answer, or with an error."""
+    """A server does not answer, or answers with an error."""
 
 
 class RemotePolicy:
@@ -36,9 +36,10 @@ class RemotePolicy:
         connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = connection(parts.hostname, parts.port, timeout=timeout)
         self._path = parts.path + ":predict"
+        self._where = f"{self._connection.host}:{self._connection.port}{self._path}"
 
     def act(self, observations: np.ndarray, seed: tuple[int, int] | None = None) -> np.ndarray:
-        """Actions [N, ...] for observations [N, ...]: the mode, or sampled with a seed.
+        """Ask for actions [N, ...] for observations [N, ...]: the mode, or sampled with a seed.
 
         Raises:
           RemoteError: the server cannot be reached, refuses, or answers with what is no action for each observation.
@@ -59,21 +60,17 @@ class RemotePolicy:
     def close(self) -> None:
         self._connection.close()
 
-    @property
-    def _where(self) -> str:
-        return f"{self._connection.host}:{self._connection.port}{self._path}"
-
     def _ask(self, body: bytes) -> dict[str, Any]:
         try:
             try:
                 response = self._post(body)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                # A server may close a connection that was idle; the question changes nothing there.
-                self._connection.close()
+                # A server may close a connection that was idle; to ask again changes nothing there.
+                self.close()
                 response = self._post(body)
             answer = json.loads(response.read(_LARGEST_ANSWER))
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            self._connection.close()
+            self.close()
             raise RemoteError(f"{self._where}: {error}") from None
         if response.status != http.HTTPStatus.OK or not isinstance(answer, dict):
             said = answer.get("error") if isinstance(answer, dict) else None

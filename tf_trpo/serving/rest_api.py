@@ -3,124 +3,127 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
+import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 import orjson
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from tf_trpo.serving.batching import Batcher
 from tf_trpo.serving.json_tensors import PredictRequest, RequestError, parse_predict_request, predict_answer
 from tf_trpo.serving.model_versions import LARGEST_VERSION
 from tf_trpo.serving.model_watcher import ModelWatcher
 from tf_trpo.serving.saved_model import SavedModel
+from tf_trpo.serving.settings import ServerSettings
 
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 _T = TypeVar("_T")
+_logger = logging.getLogger(__name__)
+
 _WHICH = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-# As in TensorFlow Serving, upper and lower case are the same, and %XX in a name is decoded after the match.
+# As in TensorFlow Serving, upper and lower case are the same, but not in a method; /METADATA is answered with the
+# status; and %XX in a name is decoded after the match.
 _ASKS = re.compile(
-    rf"/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>predict|classify|regress)", re.ASCII | re.IGNORECASE
+    rf"/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>(?-i:predict|classify|regress))", re.ASCII | re.IGNORECASE
 )
-_LOOKS = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?P<metadata>/metadata)?", re.ASCII | re.IGNORECASE)
+_LOOKS = re.compile(
+    rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?:(?P<metadata>(?-i:/metadata))|/metadata)?", re.ASCII | re.IGNORECASE
+)
 _LONGEST_SHOWN = 200
-_WATCH_AFTER_SECONDS = 0.1
-_BODY_NOT_READ = (408, 413)
-"""After these the connection is closed: the rest of the body would be read for nothing."""
+_BODY_NOT_READ = (408, 413, 503)
+"""After these statuses the connection is closed, because the rest of the body may still come."""
 _INLINE_BYTES = 16_384
-"""Larger bodies are read and written in a worker thread: other requests should not wait for it."""
-
-
-class Limits(NamedTuple):
-    """What one client may ask of the server.
-
-    Attributes:
-      max_batch: rows of a request.
-      max_bytes: of a request's body.
-      max_waiting: requests at the same time; a further one is told to come back.
-      timeout: seconds to send a request's head in, its body in, and to wait for an answer in.
-      max_connections: at the same time.
-    """
-
-    max_batch: int = 1024
-    max_bytes: int = 2**20
-    max_waiting: int = 1024
-    timeout: float = 30.0
-    max_connections: int = 2048
+"""Larger bodies are read and written in a worker thread, so that other requests do not wait for them."""
 
 
 class RestApi:
-    """The routes.
+    """The application; it takes scopes of type "http" only.
 
     Args:
-      watcher: the model.
-      limits: of requests.
-      batching: put requests that wait at the same time together.
-      threads: that call the model.
+      watcher: gives the model.
+      settings: the limits of requests.
     """
 
-    def __init__(self, watcher: ModelWatcher, limits: Limits, *, batching: bool, threads: int) -> None:
+    def __init__(self, watcher: ModelWatcher, settings: ServerSettings) -> None:
         self._watcher = watcher
-        self._limits = limits
-        self._batcher = Batcher(threads, limits.max_batch, together=batching)
+        self._settings = settings
+        threads = settings.threads or os.cpu_count() or 1
+        self._batcher = Batcher(threads, settings.max_batch, together=settings.batching)
         # A pool of its own: a large body should not wait for a slow model.
         self._readers = ThreadPoolExecutor(threads, thread_name_prefix="json")
         self._in_flight = 0
 
-    def application(self) -> Starlette:
-        """The ASGI application; its end closes the worker threads."""
-        routes = [Route("/{path:path}", self._respond, methods=["GET", "POST"])]
-        handlers: Any = {RequestError: _refuse, HTTPException: _malformed, Exception: _fail}
-        return Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+    def close(self) -> None:
+        """Wait for the worker threads."""
+        self._batcher.close()
+        self._readers.shutdown()
 
-    @contextlib.asynccontextmanager
-    async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request, by the ASGI protocol."""
+        path = bytes(scope["raw_path"]).decode("ascii", errors="replace")
+        status = 200
         try:
-            yield
-        finally:
-            self._batcher.close()
-            self._readers.shutdown()
+            body = await self._answer(scope["method"], path, receive)
+        except RequestError as error:
+            status, body = error.status, _error(str(error))
+        except Exception:
+            _logger.exception("a request failed")
+            status, body = 500, _error("the server failed to answer; its log says why")
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if status in _BODY_NOT_READ:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
-    async def _respond(self, request: Request) -> Response:
-        path = _raw_path(request)
-        if request.method == "POST" and (found := _ASKS.fullmatch(path)):
-            asked = _asked(found)
-            if found["method"] == "predict":
-                return await self._predict(request, asked)
-            if found["method"] in ("classify", "regress"):
-                raise RequestError(400, "the model has no endpoint for this method: it answers :predict")
-        if request.method == "GET" and (found := _LOOKS.fullmatch(path)):
-            if found["name"] is None:
-                raise RequestError(400, "Missing model name in request.")
-            # TensorFlow Serving answers /METADATA with the status, too.
-            return self._metadata(_asked(found)) if found["metadata"] == "/metadata" else self._status(_asked(found))
-        raise HTTPException(404)
+    async def _answer(self, method: str, path: str, receive: Receive) -> bytes:
+        if method == "POST":
+            return await self._post(path, receive)
+        found = _LOOKS.fullmatch(path)
+        if method != "GET" or not found:
+            raise _malformed(method, path)
+        if found["name"] is None:
+            raise RequestError(400, "Missing model name in request.")
+        return self._metadata(_asked(found)) if found["metadata"] else self._status(_asked(found))
 
-    async def _predict(self, request: Request, asked: _Asked) -> Response:
-        if self._in_flight >= self._limits.max_waiting:
+    async def _post(self, path: str, receive: Receive) -> bytes:
+        if self._in_flight >= self._settings.max_waiting:
             raise RequestError(503, f"{self._in_flight} requests are waiting already; try again later")
         self._in_flight += 1
         try:
-            model = self._model(asked)
-            body = await self._body(request)
-            async with asyncio.timeout(self._limits.timeout) as deadline:
-                with _until_gone(request, deadline):
-                    return _json(await self._answer(model, body))
-        except TimeoutError:
-            raise RequestError(504, f"no answer within {self._limits.timeout:g} s") from None
+            # Read also if nothing is at the path: the connection's next request begins after the body.
+            body = await self._body(receive)
+            found = _ASKS.fullmatch(path)
+            if not found:
+                raise _malformed("POST", path)
+            model = self._model(_asked(found))
+            if found["method"] != "predict":
+                raise RequestError(400, "the model has no endpoint for this method: it answers :predict")
+            return await self._while_there(receive, self._predict(model, body))
         finally:
             self._in_flight -= 1
 
-    async def _answer(self, model: SavedModel, body: bytes) -> bytes:
+    async def _while_there(self, receive: Receive, predicting: Coroutine[Any, Any, bytes]) -> bytes:
+        """Predict, and give the prediction up at the time limit, or if the client goes away: nobody waits for it."""
+        prediction = asyncio.create_task(predicting)
+        # After the body, the next message is that the client has gone.
+        gone = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait((prediction, gone), timeout=self._settings.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not prediction.done():
+                raise RequestError(504, f"no answer within {self._settings.timeout:g} s")
+            return prediction.result()
+        finally:
+            prediction.cancel()
+            gone.cancel()
+
+    async def _predict(self, model: SavedModel, body: bytes) -> bytes:
         def understand() -> PredictRequest:
-            return parse_predict_request(body, lambda name: model.signature(name).inputs, self._limits.max_batch)
+            return parse_predict_request(body, lambda name: model.signature(name).inputs, self._settings.max_batch)
 
         async def run(work: Callable[[], _T]) -> _T:
             if len(body) <= _INLINE_BYTES:
@@ -131,28 +134,24 @@ class RestApi:
         outputs = await self._batcher.run(model.signature(asked.signature), asked.inputs)
         return await run(lambda: predict_answer(outputs, by_row=asked.by_row))
 
-    async def _body(self, request: Request) -> bytes:
-        """The body, read no further than the limit."""
-        limit = self._limits.max_bytes
-        too_large = RequestError(413, f"the request's body is larger than the largest of {limit} bytes")
-        said = request.headers.get("content-length", "0")
-        if said.isdecimal() and int(said[:20]) > limit:
-            raise too_large
-        chunks, size = [], 0
+    async def _body(self, receive: Receive) -> bytes:
+        """Read the body, no further than the limit."""
+        limit, body, more = self._settings.max_request_bytes, bytearray(), True
         try:
-            async with asyncio.timeout(self._limits.timeout):
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > limit:
-                        raise too_large
-                    chunks.append(chunk)
+            async with asyncio.timeout(self._settings.timeout):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise RequestError(400, "the client went away")
+                    body += message.get("body", b"")
+                    if len(body) > limit:
+                        raise RequestError(413, f"the request's body is larger than the largest of {limit} bytes")
+                    more = message.get("more_body", False)
         except TimeoutError:
-            raise RequestError(408, f"the request did not arrive within {self._limits.timeout:g} s") from None
-        except ClientDisconnect:
-            raise RequestError(400, "the client went away") from None
-        return b"".join(chunks)
+            raise RequestError(408, f"the request did not arrive within {self._settings.timeout:g} s") from None
+        return bytes(body)
 
-    def _status(self, asked: _Asked) -> Response:
+    def _status(self, asked: _Asked) -> bytes:
         statuses = self._watcher.statuses if asked.name == self._watcher.name else {}
         if asked.version is not None:
             if asked.version not in statuses:
@@ -168,18 +167,19 @@ class RestApi:
             }
             for number, status in statuses.items()
         ]
-        return _json(orjson.dumps({"model_version_status": listed}))
+        return orjson.dumps({"model_version_status": listed})
 
-    def _metadata(self, asked: _Asked) -> Response:
+    def _metadata(self, asked: _Asked) -> bytes:
         model = self._model(asked)
-        answer = {
-            "model_spec": {"name": self._watcher.name, "signature_name": "", "version": str(model.version)},
-            "metadata": {"signature_def": {"signature_def": model.signature_def}},
-        }
-        return _json(orjson.dumps(answer))
+        return orjson.dumps(
+            {
+                "model_spec": {"name": self._watcher.name, "signature_name": "", "version": str(model.version)},
+                "metadata": {"signature_def": {"signature_def": model.signature_def}},
+            }
+        )
 
     def _model(self, asked: _Asked) -> SavedModel:
-        """The version that a path asks for, if it is in service."""
+        """Give the version that a path asks for, if it is in service."""
         model = self._watcher.current
         if model is None or asked.name != self._watcher.name or asked.version not in (None, model.version):
             raise RequestError(404, f"Servable not found for request: {asked}")
@@ -187,7 +187,7 @@ class RestApi:
 
 
 class _Asked(NamedTuple):
-    """A model, and a version of it or its newest."""
+    """A model, and a version of the model; None for the newest."""
 
     name: str
     version: int | None
@@ -208,56 +208,12 @@ def _asked(found: re.Match[str]) -> _Asked:
     return _Asked(name, int(digits))
 
 
-@contextlib.contextmanager
-def _until_gone(request: Request, deadline: asyncio.Timeout) -> Iterator[None]:
-    """Let the deadline come at once when the client goes away: nobody waits for the answer."""
-    loop = asyncio.get_running_loop()
-    watching: list[asyncio.Task[None]] = []
-
-    async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        if not deadline.expired():
-            deadline.reschedule(loop.time())
-
-    # Most answers are there before, and need no task more.
-    later = loop.call_later(_WATCH_AFTER_SECONDS, lambda: watching.append(loop.create_task(watch())))
-    try:
-        yield
-    finally:
-        later.cancel()
-        for task in watching:
-            task.cancel()
-
-
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
-
-
-def _error(status: int, message: str) -> Response:
-    return _json(orjson.dumps({"error": message.encode(errors="replace").decode()}), status)
-
-
-async def _refuse(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)
-    response = _error(error.status, str(error))
-    if error.status in _BODY_NOT_READ:
-        response.headers["Connection"] = "close"
-    return response
-
-
-async def _malformed(request: Request, error: Exception) -> Response:
-    """No such path, or not with this method: below /v1/, TensorFlow Serving calls that a malformed request."""
-    path = _raw_path(request)
+def _malformed(method: str, path: str) -> RequestError:
+    """Say that nothing is at a path; below /v1/, TensorFlow Serving calls that a malformed request."""
     if path[:4].lower() == "/v1/":
-        return _error(400, f"Malformed request: {request.method[:20]} {path[:_LONGEST_SHOWN]}")
-    return _error(404, f"there is nothing at {path[:_LONGEST_SHOWN]}")
+        return RequestError(400, f"Malformed request: {method[:20]} {path[:_LONGEST_SHOWN]}")
+    return RequestError(404, f"there is nothing at {path[:_LONGEST_SHOWN]}")
 
 
-def _raw_path(request: Request) -> str:
-    return bytes(request.scope["raw_path"]).decode("ascii", errors="replace")
-
-
-async def _fail(request: Request, error: Exception) -> Response:
-    # Starlette raises it again after this answer, for the server's log.
-    return _error(500, "the server failed to answer; its log says why")
+def _error(message: str) -> bytes:
+    return orjson.dumps({"error": message.encode(errors="replace").decode()})

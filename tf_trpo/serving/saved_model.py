@@ -12,11 +12,11 @@ from google.protobuf.json_format import MessageToDict
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_trpo.serving.json_tensors import InputSpec, RequestError
-from tf_trpo.serving.metadata import METADATA_FILE, ModelMetadata, read_metadata
+from tf_trpo.serving.metadata import METADATA_FILE, read_metadata
 
-DEFAULT_SIGNATURE = "serving_default"
+_DEFAULT_SIGNATURE = "serving_default"
 _NUMERIC = "fiub"
-"""NumPy's kinds of types that JSON has numbers, or true and false, for."""
+"""NumPy's kinds of types that JSON's numbers, true and false are made into."""
 _LONGEST_REASON = 500
 
 
@@ -29,12 +29,12 @@ class Signature:
 
     Args:
       function: TensorFlow's, of a loaded SavedModel.
-      rows_independent: whether a row's outputs do not depend on the other rows, as far as is known.
+      rows_independent: a row's outputs are known not to depend on the other rows.
 
     Attributes:
-      inputs: what it takes.
-      outputs: the names of what it gives.
-      batched: whether rows of several requests can be put together, and its outputs taken apart again.
+      inputs: shapes and types by name.
+      outputs: the names of the outputs.
+      batched: rows of several requests can be put together, and the outputs taken apart again.
     """
 
     def __init__(self, function: Any, *, rows_independent: bool) -> None:
@@ -52,7 +52,7 @@ class Signature:
         )
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs.
+        """Compute the outputs.
 
         Raises:
           RequestError: the model refuses the values.
@@ -66,8 +66,8 @@ class Signature:
 
     def run_once(self) -> None:
         """Run on zeros: the first call is slow, and a model that cannot run should not be served."""
-        shapes = {name: [1 if size is None else size for size in spec.shape] for name, spec in self.inputs.items()}
-        self({name: np.zeros(shape, self.inputs[name].dtype) for name, shape in shapes.items()})
+        # A free size is None.
+        self({name: np.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in self.inputs.items()})
 
 
 class SavedModel:
@@ -79,11 +79,12 @@ class SavedModel:
       trust: load a program that tf_trpo did not write.
 
     Attributes:
-      metadata: what tf_trpo wrote beside it; None of a model of others.
+      metadata: what tf_trpo wrote next to it; None for a model of others.
       signature_def: its endpoints as TensorFlow Serving's metadata show them.
+      signatures: its endpoints of numbers, by name.
 
     Raises:
-      ModelError, MetadataError, OSError, ...: it cannot be loaded, whatever TensorFlow raises for it.
+      ModelError, MetadataError, OSError, ...: the version cannot be loaded; TensorFlow raises whatever it likes.
     """
 
     def __init__(self, version: int, folder: Path, *, trust: bool = False) -> None:
@@ -91,7 +92,7 @@ class SavedModel:
         file = folder / "saved_model.pb"
         if not file.is_file():
             raise ModelError(f"{folder} holds no {file.name}")
-        self.metadata = self._metadata(folder, trust)
+        self.metadata = None if trust and not (folder / METADATA_FILE).exists() else read_metadata(folder)
         self.signature_def = _signature_def(file)
         # The signatures die with the object that they belong to.
         self._loaded = tf.saved_model.load(str(folder))
@@ -106,30 +107,21 @@ class SavedModel:
         for signature in self.signatures.values():
             signature.run_once()
 
-    @staticmethod
-    def _metadata(folder: Path, trust: bool) -> ModelMetadata | None:
-        if trust and not (folder / METADATA_FILE).exists():
-            return None
-        return read_metadata(folder)
-
     def signature(self, name: str) -> Signature:
-        """An endpoint by its name, or the default for an empty one.
+        """Find an endpoint by its name; an empty name is the default's.
 
         Raises:
-          RequestError: there is none.
+          RequestError: there is no such endpoint.
         """
-        name = name or DEFAULT_SIGNATURE
-        try:
-            return self.signatures[name]
-        except KeyError:
-            there = ", ".join(sorted(self.signatures))
-            raise RequestError(
-                400, f'Serving signature name: "{name[:100]}" not found in signature def; there are {there}'
-            ) from None
+        found = self.signatures.get(name or _DEFAULT_SIGNATURE)
+        if found is None:
+            there = f'"{name[:100]}" not found in signature def; there are {", ".join(sorted(self.signatures))}'
+            raise RequestError(400, f"Serving signature name: {there}")
+        return found
 
 
 def _is_numeric(function: Any) -> bool:
-    """Whether JSON numbers make its inputs, of which there are some, of known rank, and its outputs make numbers."""
+    """Whether there are inputs, of known rank, and outputs, and all of them are numbers."""
     inputs = list(function.structured_input_signature[1].values())
     outputs = list(function.structured_outputs.values())
     return (

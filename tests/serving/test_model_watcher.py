@@ -1,0 +1,185 @@
+"""Versions come, go, change and are damaged, by the watcher itself and while a server runs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tf_trpo.serving.model_watcher import ModelWatcher
+
+ROOT = Path(__file__).parents[2]
+ROW = {"instances": [[1, 2, 3]]}
+
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def copies(model, categorical_agent, tmp_path):
+    """A model folder of its own with version 1; and another agent's export, to become other versions."""
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    other = Path(categorical_agent.export(tmp_path / "other"))
+    return folder, other
+
+
+def statuses(server):
+    return {entry["version"]: entry for entry in server.get()[1]["model_version_status"]}
+
+
+def test_new_versions_come_and_go_and_no_request_is_dropped(copies, start_server):
+    folder, other = copies
+    server = start_server(folder)
+    answers, ended = [], threading.Event()
+
+    def ask():
+        with server.connection() as connection:
+            while not ended.is_set():
+                answers.append(server.post(ROW, connection=connection))
+
+    clients = [threading.Thread(target=ask) for _ in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        # Half of a copy: its sums do not match yet.
+        shutil.copytree(other, folder / "2", ignore=shutil.ignore_patterns("variables.data*"))
+        until(lambda: statuses(server).get("2", {}).get("state") == "END")
+        assert statuses(server)["1"]["state"] == "AVAILABLE"
+        said = statuses(server)["2"]["status"]
+        assert said["error_code"] == "FAILED_PRECONDITION"
+        assert "is not whole: variables/variables.data" in said["error_message"]
+        # The other half.
+        shutil.copytree(other, folder / "2", dirs_exist_ok=True)
+        until(lambda: statuses(server)["2"]["state"] == "AVAILABLE")
+        assert statuses(server)["1"]["state"] == "END"
+        assert server.post(ROW, "/versions/1:predict")[0] == 404
+        # A newer one that is no model at all changes nothing.
+        (folder / "3").mkdir()
+        (folder / "3" / "saved_model.pb").write_bytes(b"no model")
+        until(lambda: statuses(server).get("3", {}).get("state") == "END")
+        assert statuses(server)["2"]["state"] == "AVAILABLE"
+        assert list(statuses(server)) == ["3", "2", "1"]
+        # The newest is taken away: back to the one before.
+        shutil.rmtree(folder / "2")
+        until(lambda: statuses(server)["1"]["state"] == "AVAILABLE")
+        time.sleep(0.3)  # some looks more
+    finally:
+        ended.set()
+        for client in clients:
+            client.join()
+        assert server.stop() == 0
+    assert {status for status, _ in answers} == {200}
+    # A Gaussian's action, an array, and a number of the categorical policy of version 2; one after the other.
+    kinds = [type(answer["predictions"][0]) for _, answer in answers]
+    assert {list, int} == set(kinds)
+
+
+def seen(folder):
+    watcher = ModelWatcher(folder)
+    watcher.look()
+    return watcher, watcher.current
+
+
+def test_other_files_under_the_number_in_service_are_loaded(copies):
+    folder, other = copies
+    watcher, first = seen(folder)
+    watcher.look()
+    assert watcher.current is first
+    shutil.rmtree(folder / "1")
+    watcher.look()
+    assert watcher.current is first
+    shutil.copytree(other, folder / "1")
+    watcher.look()
+    assert watcher.current is not first
+    assert watcher.current.metadata.action_space["type"] == "Discrete"
+    assert watcher.statuses == {1: ("AVAILABLE", "OK", "")}
+
+
+def test_files_that_are_damaged_under_the_number_in_service_replace_nothing(copies):
+    folder, other = copies
+    shutil.copytree(other, folder / "2")
+    watcher, second = seen(folder)
+    good = (folder / "2" / "saved_model.pb").read_bytes()
+    (folder / "2" / "saved_model.pb").write_bytes(b"no model")
+    watcher.look()
+    assert watcher.current is second
+    assert list(watcher.statuses) == [2]
+    assert watcher.statuses[2][:2] == ("AVAILABLE", "FAILED_PRECONDITION")
+    assert "saved_model.pb is missing, changed or new" in watcher.statuses[2].error_message
+    (folder / "2" / "saved_model.pb").write_bytes(good)
+    watcher.look()
+    assert watcher.current.version == 2
+    assert watcher.statuses == {2: ("AVAILABLE", "OK", "")}
+    # A version that was replaced comes back, though its files did not change.
+    shutil.move(folder / "2", folder / "aside")
+    watcher.look()
+    assert watcher.current.version == 1
+    shutil.move(folder / "aside", folder / "2")
+    watcher.look()
+    assert watcher.current.version == 2
+
+
+def test_a_version_that_no_request_could_name_is_not_taken_into_service(copies):
+    folder, other = copies
+    shutil.copytree(other, folder / str(2**63))
+    watcher, current = seen(folder)
+    assert current.version == 1
+    assert list(watcher.statuses) == [1]
+
+
+def foreign_model(folder):
+    """A SavedModel that tf_trpo did not write."""
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    network.export(str(folder / "1"), format="tf_saved_model", verbose=False)
+    return network
+
+
+def refusal(folder, *options):
+    done = subprocess.run(
+        [sys.executable, "-m", "tf_trpo", "serve", str(folder), "--port", "0", *options],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2
+    return done.stderr.splitlines()[-1]
+
+
+def test_programs_of_others_are_loaded_only_when_they_are_trusted(tmp_path, observations):
+    network = foreign_model(tmp_path)
+    for trust in (False, True):
+        watcher = ModelWatcher(tmp_path, trust=trust)
+        watcher.look()
+        if not trust:
+            assert watcher.current is None
+            assert "tf_trpo did not write it" in watcher.statuses[1].error_message
+    assert watcher.current.metadata is None
+    signature = watcher.current.signature("")
+    (outputs,) = signature(dict.fromkeys(signature.inputs, observations(4))).values()
+    np.testing.assert_allclose(outputs, network(observations(4)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_programs_of_others_are_served_only_when_they_are_trusted(tmp_path, observations, start_server):
+    network = foreign_model(tmp_path)
+    said = refusal(tmp_path)
+    assert "has no assets.extra/tf_trpo.json: tf_trpo did not write it" in said
+    assert "a SavedModel is a program: --trust serves" in said
+    server = start_server(tmp_path, "--trust", "--name", "foreign")
+    assert server.path == "/v1/models/foreign"
+    status, answer = server.post({"instances": observations(4).tolist()})
+    assert status == 200
+    np.testing.assert_allclose(answer["predictions"], network(observations(4)), rtol=1e-5, atol=1e-5)
+    assert server.stop() == 0

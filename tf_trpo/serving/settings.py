@@ -1,0 +1,58 @@
+"""Settings of the REST server: its address, and what a client may ask of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+_LARGEST_PORT = 65_535
+_LONGEST_SECONDS = 86_400
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerSettings:
+    """Settings of the REST server.
+
+    Raises:
+      ValueError: a setting is out of its range.
+    """
+
+    name: str | None = None
+    """Name of the model in the paths; by default its folder's."""
+    host: str = "127.0.0.1"
+    """Address to listen at. Anyone who reaches it may ask: put a proxy with authentication before a public one."""
+    port: int = 8501
+    """Port to listen at; 0 for one that is free."""
+    trust: bool = False
+    """Serve SavedModels that tf_trpo did not write, too. A SavedModel is a program: it can do what you can."""
+    max_batch: int = 1024
+    """Largest number of observations in a request."""
+    max_request_bytes: int = 1_048_576
+    """Largest body of a request."""
+    max_waiting: int = 1024
+    """Requests that may wait at the same time; further ones get status 503."""
+    max_connections: int = 2048
+    """Connections at the same time, as far as the limit of open files allows; requests of further ones get status
+    503."""
+    timeout: float = 30.0
+    """Seconds that a request's body may take to arrive, and its answer to be found; also of a graceful stop."""
+    batching: bool = True
+    """Answer requests that wait at the same time by one call of the model."""
+    poll_seconds: float = 1.0
+    """Seconds between two looks for new versions."""
+    threads: int = 0
+    """Calls of the model at the same time; 0 for as many as there are cores."""
+
+    def __post_init__(self) -> None:
+        for field in ("max_batch", "max_request_bytes", "max_waiting", "max_connections"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        for field in ("timeout", "poll_seconds"):
+            if not 0 < getattr(self, field) <= _LONGEST_SECONDS:
+                raise ValueError(f"{field} must be positive and at most {_LONGEST_SECONDS}, got {getattr(self, field)}")
+        if not 0 <= self.port <= _LARGEST_PORT:
+            raise ValueError(f"port must lie between 0 and {_LARGEST_PORT}, got {self.port}")
+        if self.name is not None and not re.fullmatch(r"[^/:]+", self.name):
+            raise ValueError(f"name must have a character, and neither / nor :, got {self.name!r}")
+        if self.threads < 0:
+            raise ValueError(f"threads must be at least 0, got {self.threads}")
