@@ -158,15 +158,9 @@ class Trainer:
         }
 
     def save_checkpoint(self, directory: Path, *, keep: int = 2) -> Path:
-        """Write the state to DIRECTORY/steps-N.ckpt.
-
-        Args:
-          directory: of the checkpoints; made if it is missing.
-          keep: the newest checkpoints that stay, >= 1.
+        """Write the state to DIRECTORY/steps-N.ckpt; arguments and errors as for `write_checkpoint`.
 
         Raises:
-          OSError: the file cannot be written; older ones are as they were.
-          CheckpointError: the folder is another fit's, or what was written does not read back.
           TrainingFailedError: a weight is not finite; nothing is written.
         """
         require_finite(self._learner.variables())
