@@ -40,7 +40,7 @@ def read_checked(path: str | os.PathLike[str], custom_objects: Mapping[str, Any]
       The content of the file, and the bytes of all arrays in it.
 
     Raises:
-      ValueError, OSError, zipfile.BadZipFile: the file cannot be read, is damaged or dangerous, or holds something else.
+      ValueError, OSError, zipfile.BadZipFile: the file cannot be read, is damaged or dangerous, or holds another thing.
     """
     content = read_untrusted(path, _LARGEST)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
