@@ -147,7 +147,9 @@ class Gaussian(ActionDistribution):
 
     def _clipped(self, actions: tf.Tensor) -> tf.Tensor:
         # The bounds of environments are float32.
-        low, high = (tf.cast(np.float32(bound), actions.dtype) for bound in (self.action_low, self.action_high))
+        low, high = (
+            tf.cast(np.asarray(bound, np.float32), actions.dtype) for bound in (self.action_low, self.action_high)
+        )
         return tf.minimum(tf.maximum(actions, low), high)
 
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
