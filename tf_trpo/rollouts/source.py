@@ -139,6 +139,7 @@ class LocalSource:
         try:
             observations = _as_float32(_guarded(lambda: reset_some(self._environments, chosen)))
         except EnvironmentFailedError:
+            # The same reset would fail after every replay.
             self._failed = True
             raise
         self.observations[chosen] = observations[chosen]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_trpo.theory import StepStatus, cauchy_step, dogleg_step, exact_step
+from examples.lecture import StepStatus, cauchy_step, dogleg_step, exact_step
 
 PROPERTY = settings(deadline=None, max_examples=80, derandomize=True)
 SEEDS = st.integers(0, 100_000)

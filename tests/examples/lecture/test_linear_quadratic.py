@@ -7,7 +7,8 @@ import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_trpo.theory import LinearQuadratic, gaussian_kl_divergence
+from examples.lecture import LinearQuadratic
+from tf_trpo.theory import gaussian_kl_divergence
 
 PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
 SEEDS = st.integers(0, 100_000)

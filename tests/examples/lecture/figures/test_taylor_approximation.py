@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from examples.lecture_figures.taylor_approximation import CENTER, LARGEST_ORDER, TOLERANCE
+from examples.lecture.figures.taylor_approximation import CENTER, LARGEST_ORDER, TOLERANCE
 
 
 @pytest.fixture(scope="module")

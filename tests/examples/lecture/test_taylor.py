@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.polynomial import Polynomial, hermite
 
-from tf_trpo.theory import bell_curve, bell_curve_taylor_coefficients, taylor_polynomial
+from examples.lecture import bell_curve, bell_curve_taylor_coefficients, taylor_polynomial
 
 PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
 CENTERS = st.floats(-2.5, 2.5)

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from examples.lecture import bell_curve, bell_curve_taylor_coefficients, taylor_polynomial
 from tf_trpo.figures.style import BLACK, GREY
-from tf_trpo.theory import bell_curve, bell_curve_taylor_coefficients, taylor_polynomial
 
 CENTER = 1.0
 LARGEST_ORDER = 8

@@ -1,4 +1,4 @@
-"""The command line: `python -m examples.lecture_figures --only 1 5`."""
+"""The command line: `python -m examples.lecture --only 1 5`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from examples.lecture_figures import FIGURES
+from examples.lecture.figures import FIGURES
 from tf_trpo.figures.style import styled, write
 
 
@@ -29,7 +29,7 @@ def main(options: Figures) -> list[Path]:
     paths = []
     for number in options.only:
         name = FIGURES[number]
-        module = importlib.import_module(f"examples.lecture_figures.{name}")
+        module = importlib.import_module(f"examples.lecture.figures.{name}")
         data = module.compute()
         with styled():
             figure = module.draw(data)
@@ -42,5 +42,5 @@ def main(options: Figures) -> list[Path]:
 if __name__ == "__main__":
     # Read by TensorFlow when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for path in main(tyro.cli(Figures, prog="python -m examples.lecture_figures")):
+    for path in main(tyro.cli(Figures, prog="python -m examples.lecture")):
         print(path)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tf_trpo.theory.trust_region_subproblem import SubproblemStep, exact_step
+from examples.lecture.trust_region_subproblem import SubproblemStep, exact_step
 
 Solver = Callable[[ArrayLike, ArrayLike, float], SubproblemStep]
 """(gradient [P], Hessian [P, P], radius) -> step."""

@@ -5,12 +5,12 @@ import importlib
 
 import pytest
 
-from examples.lecture_figures import FIGURES
+from examples.lecture.figures import FIGURES
 
 
 @functools.cache
 def figure_and_data(number):
-    module = importlib.import_module(f"examples.lecture_figures.{FIGURES[number]}")
+    module = importlib.import_module(f"examples.lecture.figures.{FIGURES[number]}")
     return module, module.compute()
 
 

@@ -11,8 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch
 from numpy.typing import NDArray
 
-from tf_trpo.figures.style import BLACK, BLUE, GREEN, ORANGE, VERMILION
-from tf_trpo.theory import (
+from examples.lecture import (
     TrustRegionResult,
     TrustRegionSettings,
     cauchy_step,
@@ -20,6 +19,7 @@ from tf_trpo.theory import (
     exact_step,
     minimize_in_trust_regions,
 )
+from tf_trpo.figures.style import BLACK, BLUE, GREEN, ORANGE, VERMILION
 
 STEEPNESS = 10.0
 START = (-0.6, 1.6)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from examples.lecture_figures.conjugate_gradient import CONDITIONS, ITERATIONS, PLANE_CONDITION, ill_conditioned_system
+from examples.lecture.figures.conjugate_gradient import CONDITIONS, ITERATIONS, PLANE_CONDITION, ill_conditioned_system
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib.image
 import pytest
 
-from examples.lecture_figures import FIGURES
-from examples.lecture_figures.__main__ import Figures, main
+from examples.lecture.__main__ import Figures, main
+from examples.lecture.figures import FIGURES
 from tf_trpo.figures.style import styled, write
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from examples.lecture_figures.lower_bound import ridge
+from examples.lecture.figures.lower_bound import ridge
 from tf_trpo.theory import lower_bound
 
 

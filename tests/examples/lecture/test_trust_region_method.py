@@ -6,7 +6,7 @@ import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_trpo.theory import (
+from examples.lecture import (
     TrustRegionSettings,
     TrustRegionStatus,
     cauchy_step,

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from examples.lecture_figures.trust_region_method import (
+from examples.lecture import TrustRegionStatus
+from examples.lecture.figures.trust_region_method import (
     MINIMUM,
     START,
     valley,
     valley_gradient,
     valley_hessian,
 )
-from tf_trpo.theory import TrustRegionStatus
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
+from examples.lecture import LinearQuadratic
 from tf_trpo.figures.style import BLACK, BLUE, GREY, VERMILION
-from tf_trpo.theory import LinearQuadratic
 
 STARTS = ((-1.8, 0.85), (-1.45, 1.0), (-1.0, 0.95), (-0.25, 0.95), (-0.08, 0.7))
 """First (k, sigma) of the paths."""

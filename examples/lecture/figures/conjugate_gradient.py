@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from examples.lecture import steepest_descent
 from tf_trpo.figures.style import BLACK, BLUE, VERMILION
 from tf_trpo.numerics import conjugate_gradient
-from tf_trpo.theory import steepest_descent
 
 PLANE_CONDITION = 20.0
 DIMENSIONS = 100

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_trpo.theory import steepest_descent
+from examples.lecture import steepest_descent
 
 PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from examples.lecture_figures.natural_gradient import END_SIGMA, STARTS
+from examples.lecture.figures.natural_gradient import END_SIGMA, STARTS
 
 
 @pytest.fixture(scope="module")
