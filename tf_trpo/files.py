@@ -91,15 +91,15 @@ def read_untrusted(path: str | os.PathLike[str], largest: int) -> bytes:
     # O_NONBLOCK: opening a pipe does not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
+        if status.st_size > largest:
+            raise ValueError(f"it has {status.st_size} bytes, more than {largest}")
         with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(largest + 1)
+            return file.read(status.st_size)
     finally:
         os.close(descriptor)
-    if len(content) > largest:
-        raise ValueError(f"it has more than {largest} bytes")
-    return content
 
 
 def _synchronise(path: Path) -> None:

@@ -262,7 +262,7 @@ def test_a_weight_that_is_not_finite_is_never_exported(make_agent, tmp_path):
     agent = make_agent(Faulty)
     weight = agent.policy.trainable_weights[0]
     weight.assign(weight * NAN)
-    with pytest.raises(TrainingFailedError, match="is not finite: nothing is written"):
+    with pytest.raises(TrainingFailedError, match="is not finite"):
         agent.export(tmp_path / "model")
     assert not any(tmp_path.iterdir())
 

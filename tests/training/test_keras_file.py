@@ -48,11 +48,6 @@ def cycle(group, name):
     group[name] = group.parent
 
 
-def attribute(group, name):
-    group[name] = np.zeros((3, 8), np.float32)
-    group[name].attrs["callback"] = np.arange(10)
-
-
 WEIGHTS = {
     "soft link": (lambda group, name: group.__setitem__(name, h5py.SoftLink("/vars/0")), "has a link"),
     "external link": (lambda group, name: group.__setitem__(name, h5py.ExternalLink("/etc/x.h5", "/a")), "has a link"),
@@ -70,7 +65,6 @@ WEIGHTS = {
     "references": (lambda group, name: group.create_dataset(name, (2,), h5py.ref_dtype), "else than an array"),
     "nothing": (lambda group, name: group.create_dataset(name, data=h5py.Empty("f4")), "else than an array"),
     "a type": (lambda group, name: group.__setitem__(name, np.dtype("f8")), "else than an array"),
-    "attribute": (attribute, "an attribute"),
 }
 
 

@@ -22,6 +22,7 @@ _CONFIG = "config.json"
 _WEIGHTS = "model.weights.h5"
 _MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
 _LARGEST = 2**32
+"""Bytes of the file."""
 _LARGEST_JSON = 2**24
 _MOST_OBJECTS = 100_000
 _BFLOAT16 = "|V2"
@@ -40,7 +41,7 @@ def read_checked(path: str | os.PathLike[str], custom_objects: Mapping[str, Any]
       The content of the file, and the bytes of all arrays in it.
 
     Raises:
-      ValueError, OSError, zipfile.BadZipFile: the file cannot be read, is damaged or dangerous, or holds another thing.
+      ValueError, OSError, zipfile.BadZipFile: the file cannot be read, is damaged, is dangerous, or is no agent's.
     """
     content = read_untrusted(path, _LARGEST)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

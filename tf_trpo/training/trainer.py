@@ -189,7 +189,7 @@ class Trainer:
         try:
             self.restore(state)
         # What a state raises that a stranger has made: parts are missing, or of other kinds.
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{path} is not a checkpoint of this run: {error}") from error
 
     def restore(self, state: dict[str, Any]) -> None:
