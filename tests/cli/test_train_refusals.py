@@ -108,7 +108,7 @@ def test_a_setting_of_another_algorithm_is_refused_even_at_its_default(
 
 def test_a_theory_without_discount_is_refused(refused, workplace):
     error = refused("train", "--algorithm", "kl-penalty", "--penalty", "theory", "--gamma", "1")
-    assert error == "error: gamma must be in (0, 1) with the penalty theory, got 1.0"
+    assert error == "error: gamma must be in (0, 1) for the penalty of the theory, got 1.0"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import RolloutSettings, RunSettings
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
-from tf_trpo.optimizers.ranges import require
 from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
@@ -64,8 +63,7 @@ class Experiment:
         if not isinstance(self.env, str) or not self.env:
             raise ValueError(f"env must be the Gymnasium id of an environment, got {self.env!r}")
         check_limits(self.flat())
-        gamma, theory = self.update.gamma, isinstance(self.algorithm, KLPenalty) and self.algorithm.penalty == "theory"
-        require(not theory or 0 < gamma < 1, "gamma", "in (0, 1) with the penalty theory", gamma)
+        self.algorithm.check_gamma(self.update.gamma)
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
 

@@ -82,6 +82,10 @@ class KLPenalty(PolicyOptimizer):
         require(0 < first < math.inf, "penalty_coefficient", "positive and finite", first)
         require(0 < self.target_kl < math.inf, "target_kl", "positive and finite", self.target_kl)
 
+    def check_gamma(self, gamma: float) -> None:
+        usable = self.penalty != "theory" or 0 < gamma < 1
+        require(usable, "gamma", "in (0, 1) for the penalty of the theory", gamma)
+
     def make_state(self, policy: Policy) -> State:
         adapted = optimizer = None
         if self.penalty == "adaptive":
@@ -112,7 +116,7 @@ class KLPenalty(PolicyOptimizer):
         if self.penalty == "fixed":
             return tf.constant(self.penalty_coefficient, tf.float64)
         gamma = math.nan if objective.gamma is None else objective.gamma
-        require(0 < gamma < 1, "gamma", "in (0, 1) for the penalty of the theory", objective.gamma)
+        self.check_gamma(gamma)
         unit = advantage_scale(objective.batch) / (1.0 - gamma)
         return theoretical_penalty(largest_advantage(objective.batch), gamma) / unit
 

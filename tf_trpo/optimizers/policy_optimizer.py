@@ -66,6 +66,9 @@ class PolicyOptimizer(abc.ABC):
     algorithm that remembers something makes it in `make_state`.
     """
 
+    def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
+        """Raise ValueError if the algorithm cannot use the discount of the returns; by default it can use any."""
+
     def make_state(self, policy: Policy) -> State:
         """Make the state for a policy before its first step; by default nothing is remembered.
 

@@ -24,7 +24,7 @@ from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.serving.metadata import Origin
 from tf_trpo.training.average import WeightAverage
-from tf_trpo.training.checkpoint import CheckpointError, read_checkpoint
+from tf_trpo.training.checkpoint import CheckpointError, read_checkpoint, whole_number
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner
@@ -97,7 +97,7 @@ class Agent(keras.Model):
         path, state = read_checkpoint(Path(path))
         try:
             self.learner.check_state(state["learner"])
-            steps, iterations = int(state["env_steps"]), int(state["iterations"])
+            steps, iterations = whole_number(state["env_steps"]), whole_number(state["iterations"])
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{path} is not a checkpoint of this agent: {error}") from error
         self.learner.restore(state["learner"])
@@ -241,7 +241,7 @@ class Agent(keras.Model):
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for name, variable in self._policy_optimizer_state().items():
-            store[name] = np.array(variable)
+            store[name] = variable.numpy()
 
     def load_own_variables(self, store: Any) -> None:
         """Load the variables; the state of another policy optimizer is left out, with a warning."""

@@ -114,6 +114,13 @@ def read_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
     raise CheckpointError("; ".join(reasons) or f"{path} holds no checkpoint")
 
 
+def whole_number(value: Any) -> int:
+    """Give a counter of a checkpoint back; raise ValueError if it is none."""
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"a counter is {str(value)[:100]}")
+    return value
+
+
 def _encoded(state: dict[str, Any]) -> bytes:
     arrays: dict[str, np.ndarray] = {}
 

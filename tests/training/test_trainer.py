@@ -81,25 +81,24 @@ def test_history_has_the_names_of_stable_baselines3_and_every_figure_of_the_outc
         "train/faults",
         "train/statistics_are_finite",
     }
-    renamed = {"accepted", "surrogate", "kl"}
+    renamed = {"accepted", "surrogate", "kl", "penalty_coefficient"}
     names |= {f"train/{field}" for field in Outcome._fields if field not in renamed}
     names |= {f"bound/{field}" for field in (*LowerBound._fields, "mean_kl", "max_kl")}
     if isinstance(agent.policy.action_distribution, tf_trpo.distributions.Gaussian):
         names.add("train/std")
+    if agent.policy.observation_shape == (3,):
+        # No episode of a pendulum ends so soon, and a figure that does not exist is left out.
+        names -= {"rollout/ep_rew_mean", "rollout/ep_len_mean"}
     assert set(history) == names
 
 
 def test_history_holds_one_number_for_each_iteration(trained):
     agent, history = trained
     for name, values in history.items():
-        assert len(values) == agent.iterations.numpy(), name
+        ended = len(history.get("rollout/ep_rew_mean", ()))
+        assert len(values) == (ended if name.startswith("rollout/") else agent.iterations.numpy()), name
+        assert np.isfinite(values).all(), name
         assert all(isinstance(value, int | float) for value in values), name
-
-
-def test_every_figure_is_finite_once_episodes_have_ended(discrete):
-    _, history = discrete
-    for name, values in history.items():
-        assert np.all(np.isfinite(values[1:])), name
 
 
 def test_steps_add_up(trained):
@@ -158,25 +157,12 @@ def test_the_seed_of_the_agent_is_that_of_its_initial_weights(make_agent):
     start, again, other = (make_agent("CartPole-v1", seed=seed) for seed in (0, 0, 1))
     observations = np.ones([1, 4], np.float32)
     for name in ("policy", "value_function"):
-        kernel, same, another = (getattr(agent, name).output_layer.kernel.numpy() for agent in (start, again, other))
+        kernel, same, another = (
+            getattr(agent, name).encoder.output_layer.kernel.numpy() for agent in (start, again, other)
+        )
         np.testing.assert_array_equal(kernel, same)
         assert not np.any(kernel == another)
     assert start.value_function(observations) != other.value_function(observations)
-
-
-def test_another_seed_of_fit_gives_another_run(make_agent, discrete):
-    _, history = discrete
-    other = fit(make_agent("CartPole-v1"), 1, seed=1)
-    assert other["train/value_loss"][0] != history["train/value_loss"][0]
-    assert other["train/policy_objective"][0] != history["train/policy_objective"][0]
-
-
-def test_fitting_again_goes_on(discrete):
-    agent, _ = discrete
-    iterations, steps = int(agent.iterations.numpy()), int(agent.env_steps.numpy())
-    more = fit(agent, 1)
-    assert more["time/iterations"] == [iterations + 1]
-    assert more["time/total_timesteps"][0] > steps
 
 
 def test_no_two_iterations_or_runs_share_their_random_numbers(discrete, monkeypatch):
@@ -188,9 +174,9 @@ def test_no_two_iterations_or_runs_share_their_random_numbers(discrete, monkeypa
             seen.append(tuple(seed.numpy()))
         return draw(shape, seed)
 
-    def learn(rollout, carry, orders):
+    def learn(rollout, carry, orders, progress):
         seen.append(tuple(orders.ravel()))
-        return update(rollout, carry, orders)
+        return update(rollout, carry, orders, progress)
 
     monkeypatch.setattr(agent.policy.action_distribution, "noise", noise)
     monkeypatch.setattr(agent.learner, "update", learn)
@@ -224,19 +210,10 @@ def test_fit_acts_by_weights_that_a_callback_sets(make_agent, assert_same_weight
     assert_same_weights(agent.get_weights(), weights)
 
 
-@pytest.mark.parametrize("arguments", [{"total_steps": 0}, {"num_steps": 0}, {"num_envs": 0}])
+@pytest.mark.parametrize("arguments", [{"total_steps": 0}, {"num_steps": 0}, {"num_envs": 0}, {"schedule_steps": 0}])
 def test_settings_of_fit_out_of_range_are_refused(discrete, arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))}.* must be at least 1"):
         discrete[0].fit("CartPole-v1", **{"total_steps": 10, "verbose": 0} | arguments)
-
-
-def test_a_rollout_of_one_row_is_enough(make_agent, scripted):
-    agent = make_agent(scripted)
-    history = agent.fit(scripted, 12, num_envs=1, num_steps=1, verbose=0).history
-    assert agent.env_steps.numpy() == 12
-    assert len(history["time/iterations"]) > 12
-    for value in agent.get_weights():
-        assert np.all(np.isfinite(value))
 
 
 @pytest.fixture(scope="module")
