@@ -35,13 +35,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._every_steps = None if every_steps is None else EverySteps(every_steps)
         self._keep = keep
         self._at_start = at_start
-        self._last = -1
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.params["trainer"].check_directory(self._directory)
         if self._every_steps is not None:
             self._every_steps.start(int(self.model.env_steps.numpy()))
-        self._last = -1
         if self._at_start:
             self._save()
 
@@ -50,14 +48,11 @@ class Checkpoint(keras.callbacks.Callback):
             self._save()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        self.save_on_failure()
+        self._save()
 
     def save_on_failure(self) -> None:
         """Write a checkpoint of the last whole iteration, unless there is one."""
-        if self._last != int(self.model.env_steps.numpy()):
-            self._save()
+        self._save()
 
     def _save(self) -> None:
         self.params["trainer"].save_checkpoint(self._directory, keep=self._keep)
-        # Not before: a write that failed is tried again when training fails.
-        self._last = int(self.model.env_steps.numpy())

@@ -2,8 +2,8 @@
 
     DIRECTORY/steps-000000102400.ckpt
 
-A file is a magic number, the SHA-256 of what follows, and the state in the safetensors format: arrays by their place
-in the state, and the rest as JSON. Reading a file gives dicts, lists, numbers, text and arrays, and runs no code.
+A file is a magic number, the SHA-256 of what follows, and the state in the safetensors format: numbered arrays, and the
+rest as JSON. Reading a file gives dicts, lists, numbers, text and arrays, and runs no code.
 """
 
 from __future__ import annotations
@@ -84,11 +84,6 @@ def check_directory(directory: Path, steps: int) -> None:
             )
 
 
-def is_checkpoint(path: Path) -> bool:
-    """Tell whether a path is named as a checkpoint, rather than as a folder of checkpoints."""
-    return _NAME.fullmatch(path.name) is not None
-
-
 def read_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
     """Read a checkpoint, or the newest whole one of a folder.
 
@@ -99,7 +94,7 @@ def read_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
       CheckpointError: there is no whole checkpoint; the message says what is wrong with those that are there.
     """
     reasons = []
-    for candidate in [path] if is_checkpoint(path) else _newest_first(path):
+    for candidate in [path] if _NAME.fullmatch(path.name) else _newest_first(path):
         try:
             return candidate, _decoded(candidate)
         except CheckpointError as error:
@@ -117,17 +112,14 @@ def whole_number(value: Any) -> int:
 def _encoded(state: dict[str, Any]) -> bytes:
     arrays: dict[str, np.ndarray] = {}
 
-    def plain(value: Any, place: str) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(part, f"{place}/{name}") for name, part in value.items()}
-        if isinstance(value, list):
-            return [plain(part, f"{place}/{position}") for position, part in enumerate(value)]
-        if isinstance(value, np.ndarray):
-            arrays[place] = np.ascontiguousarray(value).reshape(value.shape)
-            return {_ARRAY: place}
-        return value
+    def put(array: Any) -> dict[str, str]:
+        """Stand in for what JSON does not know."""
+        assert isinstance(array, np.ndarray), f"{type(array).__name__} in the state of a checkpoint"
+        name = str(len(arrays))
+        arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
+        return {_ARRAY: name}
 
-    text = json.dumps(plain(state, ""), allow_nan=False)
+    text = json.dumps(state, default=put, allow_nan=False)
     payload = save({_JSON: np.frombuffer(text.encode(), np.uint8), **arrays})
     return _MAGIC + hashlib.sha256(payload).digest() + payload
 
@@ -170,8 +162,8 @@ def _is_whole(path: Path) -> bool:
 def _newest_first(directory: Path) -> list[Path]:
     if directory.is_symlink():
         raise CheckpointError(f"{directory} is a symbolic link")
-    named = filter(is_checkpoint, directory.iterdir() if directory.is_dir() else ())
-    return sorted(named, key=_steps, reverse=True)
+    present = directory.iterdir() if directory.is_dir() else ()
+    return sorted((path for path in present if _NAME.fullmatch(path.name)), key=_steps, reverse=True)
 
 
 def _steps(path: Path) -> int:

@@ -97,13 +97,15 @@ def _check_object(node: dict[str, Any], where: str, custom_objects: Mapping[str,
     name, settings = node["class_name"], node.get("config")
     if not isinstance(name, str):
         raise ValueError(f"{where} has a class_name that is no text")
+    if name != "function" and not isinstance(settings, dict):
+        raise ValueError(f"{where} names {name!r} without a config, as Keras 3 writes it")
     if name in _PLAIN:
-        if name in _ARRAYS and (not isinstance(settings, dict) or settings.get("dtype") not in _DTYPES):
+        if name in _ARRAYS and settings.get("dtype") not in _DTYPES:
             raise ValueError(f"{where} is an array of another type than numbers")
         return
     # Without a module, Keras takes an older way that looks the class up otherwise.
-    if "module" not in node or "config" not in node:
-        raise ValueError(f"{where} names {name!r} without a module or config, as Keras 3 writes them")
+    if "module" not in node:
+        raise ValueError(f"{where} names {name!r} without a module, as Keras 3 writes it")
     found = _found(node, custom_objects)
     if found is None:
         named = f"{node['module']}.{settings if name == 'function' else name}"[:200]
@@ -112,13 +114,9 @@ def _check_object(node: dict[str, Any], where: str, custom_objects: Mapping[str,
             "file, import the module that registers it (keras.saving.register_keras_serializable), or pass it by "
             "tf_trpo.load(path, custom_objects={...})"
         )
-    if found is keras.layers.Normalization and _has_statistics(settings):
+    # Keras broadcasts these to the layer's input, however large, as arrays that no variable counts.
+    if found is keras.layers.Normalization and (settings.get("mean"), settings.get("variance")) != (None, None):
         raise ValueError(f"{where} is a Normalization whose mean or variance is a setting: adapt it to data instead")
-
-
-def _has_statistics(settings: Any) -> bool:
-    # Keras broadcasts them to the layer's input, however large, as arrays that no variable counts.
-    return not isinstance(settings, dict) or any(settings.get(name) is not None for name in ("mean", "variance"))
 
 
 def _found(node: dict[str, Any], custom_objects: Mapping[str, Any]) -> Any:
