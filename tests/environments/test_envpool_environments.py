@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from tf_trpo.environments import make_vector_environment
-from tf_trpo.rollouts import Collector
+from tf_trpo.environments import can_replay, can_reset_some, make_vector_environment
+from tf_trpo.rollouts import LocalSource
 from tf_trpo.rollouts.actor import Actions
+from tf_trpo.rollouts.stepping import collect_rollout
 
 pytest.importorskip("envpool")
 
@@ -42,7 +43,8 @@ def cheetah_actor(observations, noise):
 
 def collected(environments, actor, num_steps, seed=0):
     noise = 3 * np.random.default_rng(0).standard_normal((num_steps, environments.num_envs))
-    return Collector(environments, actor, seed=seed).collect(noise)
+    observations = environments.reset(seed=seed)[0].astype(np.float32)
+    return collect_rollout(environments, actor, observations, np.zeros(environments.num_envs, bool), noise)[0]
 
 
 def pendulum_step(observations, actions):
@@ -117,33 +119,31 @@ def test_mujoco_steps_in_the_precision_of_its_actions(make):
     assert rollout.rewards.std() > 0
 
 
-def test_the_same_seed_gives_the_same_rollouts(make):
-    first, second = (collected(make("CartPole-v1", 3, seed=7), cartpole_actor, 60, seed=7) for _ in range(2))
-    for array, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(array, other)
-
-
-def test_another_seed_gives_other_rollouts(make):
-    first, second = (collected(make("CartPole-v1", 3, seed=seed), cartpole_actor, 1, seed=seed) for seed in (7, 8))
-    assert not np.array_equal(first.observations[0], second.observations[0])
-
-
-def test_the_seed_of_reset_counts_and_not_the_one_it_was_made_with(make):
-    fresh = make("CartPole-v1", 3, seed=8).reset(seed=8)[0]
-    np.testing.assert_array_equal(make("CartPole-v1", 3, seed=7).reset(seed=8)[0], fresh)
-
-
-def test_resetting_by_the_same_seed_starts_the_same_episodes_again(make):
+def test_the_same_seed_gives_the_same_rollouts_in_the_same_environments_and_in_new_ones(make):
     environments = make("CartPole-v1", 3, seed=7)
-    first = collected(environments, cartpole_actor, 40, seed=7)
-    again = collected(environments, cartpole_actor, 40, seed=7)
-    for array, other in zip(first, again, strict=True):
-        np.testing.assert_array_equal(array, other)
+    first, again = (collected(environments, cartpole_actor, 60, seed=7) for _ in range(2))
+    other = collected(make("CartPole-v1", 3, seed=7), cartpole_actor, 60, seed=7)
+    for array, *others in zip(first, again, other, strict=True):
+        for expected in others:
+            np.testing.assert_array_equal(array, expected)
 
 
-def test_of_a_list_of_seeds_the_first_counts(make):
+def test_the_seed_of_reset_counts_and_of_a_list_the_first(make):
     fresh = make("CartPole-v1", 3, seed=8).reset(seed=8)[0]
-    np.testing.assert_array_equal(make("CartPole-v1", 3, seed=7).reset(seed=[8, 1, 2])[0], fresh)
+    for seed in (8, [8, 1, 2]):
+        np.testing.assert_array_equal(make("CartPole-v1", 3, seed=7).reset(seed=seed)[0], fresh)
+    assert not np.array_equal(make("CartPole-v1", 3, seed=8).reset(seed=7)[0], fresh)
+
+
+def test_episodes_of_a_source_cannot_be_played_again_but_others_begin(make):
+    environments = make("CartPole-v1", 3)
+    assert not can_replay(environments)
+    assert not can_reset_some(environments)
+    source = LocalSource(environments, cartpole_actor, seed=7)
+    start = source.observations
+    assert source.state()["actions"] is None
+    assert not source.restore(source.state())
+    assert not np.array_equal(source.observations, start)
 
 
 def test_resetting_without_a_seed_starts_other_episodes(make):

@@ -9,7 +9,17 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
+from tf_trpo.environments import (
+    EnvironmentFailedError,
+    InvalidStepError,
+    make_vector_environment,
+    replay_endings,
+    replay_episodes,
+)
+from tf_trpo.environments.episodes import episode_seed
+
+SPECIAL = episode_seed(11, 0)
+"""Seed of the first episode of an environment whose seed is 11."""
 
 
 class Scripted(gym.Env):
@@ -23,7 +33,7 @@ class Scripted(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.special = seed == 11
+        self.special = seed == SPECIAL
         self.steps = 0
         if self.special and self.behaviour == "raise when reset":
             raise KeyError("no level")
@@ -172,17 +182,19 @@ def test_observations_that_are_no_box_are_guarded_too():
         environments.step(np.array([2, 0]))
 
 
-@pytest.mark.parametrize("backend", ["sync", "async"])
+INVALID = {
+    "misshapen": r"^environment 1 gave an observation of shape \(3,\), its space has \(2,\)$",
+    "no reward": "^environment 1 gave a reward that is no number, but a str$",
+    "words": "^environment 1 gave an observation that holds no numbers$",
+}
+
+
 @pytest.mark.parametrize(
-    ("behaviour", "message"),
-    [
-        ("misshapen", r"^environment 1 gave an observation of shape \(3,\), its space has \(2,\)$"),
-        ("no reward", "^environment 1 gave a reward that is no number, but a str$"),
-    ],
+    ("backend", "behaviour"), [("sync", name) for name in INVALID] + [("async", "misshapen"), ("async", "no reward")]
 )
-def test_after_an_invalid_step_the_environments_can_be_reset(backend, behaviour, message):
+def test_after_an_invalid_step_the_environments_can_be_reset(backend, behaviour):
     environments = stepped(backend, behaviour)
-    with pytest.raises(InvalidStepError, match=message):
+    with pytest.raises(InvalidStepError, match=INVALID[behaviour]):
         environments.step(np.zeros(3, np.int64))
     observations, _ = environments.reset(seed=[20, 21, 22])
     np.testing.assert_array_equal(observations, np.zeros([3, 2]))
@@ -193,10 +205,18 @@ def test_after_an_invalid_step_the_environments_can_be_reset(backend, behaviour,
     close(environments)
 
 
-def test_words_in_place_of_numbers_are_an_invalid_step():
-    environments = stepped("sync", "words")
-    with pytest.raises(InvalidStepError, match=r"^environment 1 gave an observation that holds no numbers$"):
-        environments.step(np.zeros(3, np.int64))
+def test_each_step_of_a_replay_may_take_the_time_of_a_step():
+    class Slow(Scripted):
+        def step(self, action):
+            time.sleep(0.4)
+            return super().step(action)
+
+    environments = make_vector_environment(lambda: Slow("none"), 2, backend="async", timeout=1.0)
+    actions = np.zeros(4, np.int64)
+    np.testing.assert_array_equal(
+        replay_episodes(environments, [1, 2], [(0, actions), (0, actions[:1])]), np.full([2, 2], 0.5)
+    )
+    assert replay_endings(environments) == (False, False)
     close(environments)
 
 

@@ -44,36 +44,24 @@ class OwnVector(VectorEnv):
         self.single_action_space = spaces.Discrete(2)
 
 
-@pytest.mark.parametrize("backend", ["sync", "async"])
-def test_an_id_becomes_that_many_copies_which_reset_in_the_next_step(backend):
-    environments = make_vector_environment("CartPole-v1", 3, backend=backend)
+@pytest.mark.parametrize("backend", VECTORS)
+@pytest.mark.parametrize(("environment", "size"), [("CartPole-v1", 4), (Constant, 2)], ids=["id", "factory"])
+def test_environments_are_as_many_as_asked_for_and_reset_in_the_next_step(environment, size, backend):
+    environments = make_vector_environment(environment, 3, backend=backend)
     try:
         # CartPole has a vector class of its own, which is not asked for.
         assert isinstance(environments, VECTORS[backend])
         assert environments.num_envs == 3
         assert environments.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
-        assert environments.reset(seed=0)[0].shape == (3, 4)
+        assert environments.reset(seed=0)[0].shape == (3, size)
     finally:
         environments.close()
-
-
-@pytest.mark.parametrize("backend", ["sync", "async"])
-def test_a_factory_becomes_that_many_environments(backend):
-    environments = make_vector_environment(Constant, 3, backend=backend)
-    try:
-        assert isinstance(environments, VECTORS[backend])
-        assert environments.reset(seed=0)[0].shape == (3, 2)
-    finally:
-        environments.close()
+    assert make_vector_environment(environment).num_envs == 1
 
 
 def test_a_factory_makes_a_new_environment_for_each_copy():
     environments = make_vector_environment(Constant, 3)
-    assert len({id(environment) for environment in environments.envs}) == 3
-
-
-def test_one_environment_by_default():
-    assert make_vector_environment("CartPole-v1").num_envs == 1
+    assert len({id(environment.unwrapped) for environment in environments.envs}) == 3
 
 
 def test_a_ready_vector_environment_is_used_as_it_is():
@@ -91,16 +79,11 @@ def test_arguments_for_a_factory_are_refused():
         make_vector_environment(Constant, env_kwargs={"g": 1.5})
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED, None])
 def test_another_autoreset_mode_is_refused_with_what_to_do(mode):
-    ready = SyncVectorEnv([Constant], autoreset_mode=mode)
+    ready = OwnVector(metadata={} if mode is None else {"autoreset_mode": mode})
     with pytest.raises(ValueError, match=rf"{mode}.*only NEXT_STEP is supported.*autoreset_mode="):
         make_vector_environment(ready)
-
-
-def test_an_unknown_autoreset_mode_is_refused():
-    with pytest.raises(ValueError, match="only NEXT_STEP is supported"):
-        make_vector_environment(OwnVector(metadata={}))
 
 
 def test_a_vector_class_of_ones_own_with_the_right_autoreset_is_taken():

@@ -7,6 +7,7 @@ import pytest
 
 import tf_trpo
 from tf_trpo.environments import known_mirror
+from tf_trpo.models.settings import PolicySettings
 
 SPACE = {"Ant-v5": 2, "Humanoid-v5": 2, "HumanoidStandup-v5": 2, "Walker2d-v5": 1}
 """MuJoCo bodies that move freely, and how many of their positions are not observed."""
@@ -124,7 +125,7 @@ def test_classic_control_moves_in_the_mirror_as_before_it(name):
 
 @pytest.mark.parametrize("name", [*SPACE, *SIGNS, *CLASSIC])
 def test_agents_can_be_made_with_it_and_act(name):
-    agent = tf_trpo.TRPO.for_env(name, mirror=True, seed=0)
+    agent = tf_trpo.TRPO.for_env(name, policy=PolicySettings(mirror=True), seed=0)
     mirror = known_mirror(name)
     assert agent.value_function.encoder.observations == mirror.observations
     environment = gym.make(name)
@@ -154,7 +155,7 @@ def test_other_observations_than_the_default_ones_are_refused():
 
 
 def test_the_known_one_is_known_of_ids_only():
-    with pytest.raises(ValueError, match="mirror=True is what is known of a Gymnasium id"):
-        tf_trpo.TRPO.for_env(lambda: gym.make("Swimmer-v5"), mirror=True)
+    with pytest.raises(ValueError, match="mirror: known of Gymnasium ids only"):
+        tf_trpo.TRPO.for_env(lambda: gym.make("Swimmer-v5"), policy=PolicySettings(mirror=True))
     agent = tf_trpo.TRPO.for_env(lambda: gym.make("Swimmer-v5"), mirror=known_mirror("Swimmer-v5"))
     assert agent.policy.encoder.outputs == known_mirror("Swimmer-v5").actions

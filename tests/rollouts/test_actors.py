@@ -12,7 +12,7 @@ from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
 from tf_trpo.distributions.tfp import diagonal_gaussian
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.models import Encoder, Policy, mlp
-from tf_trpo.rollouts import Collector, CompiledActor, LiteActor, make_actor
+from tf_trpo.rollouts import CompiledActor, LiteActor, LocalSource, make_actor
 
 NUM_ENVS = 8
 LOGGER = "tf_trpo.rollouts.actor"
@@ -63,6 +63,10 @@ def randomize(policy, seed):
         weight.assign(np.abs(values) + 0.5 if weight.name in ("variance", "count") else values)
 
 
+def weights_of(policy):
+    return [weight.numpy() for weight in policy.weights]
+
+
 def inputs(policy, seed=0):
     rng = np.random.default_rng(seed)
     observations = rng.standard_normal((NUM_ENVS, *policy.observation_shape)).astype(np.float32)
@@ -103,41 +107,41 @@ def actors(policy, deterministic):
     )
 
 
-def test_both_actors_act_by_the_distribution_of_the_policy(policy, deterministic, actors):
-    randomize(policy, seed=1)
-    for seed in range(3):
-        observations, noise = inputs(policy, seed)
+@pytest.fixture(params=["lite", "compiled"])
+def make(request):
+    return {"lite": lambda policy: LiteActor(policy, NUM_ENVS), "compiled": CompiledActor}[request.param]
+
+
+def test_both_actors_act_by_the_distribution_of_the_policy_with_the_weights_they_are_given(
+    policy, deterministic, actors
+):
+    outcomes = []
+    for seed in range(4):
+        randomize(policy, seed)
+        observations, noise = inputs(policy, seed % 2)
         sampled, environment = expected_actions(policy, observations, noise, deterministic)
         for actor in actors:
-            actor.update_weights()
+            actor.set_weights(weights_of(policy))
             actions = actor(observations, noise)
             np.testing.assert_allclose(actions.sampled, sampled, rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(actions.environment, environment, rtol=1e-5, atol=1e-5)
+        outcomes.append(sampled)
+    assert not np.allclose(outcomes[::2], outcomes[0], atol=0.1), "the weights make no difference: nothing is tested"
 
 
-def test_new_weights_count_from_update_weights_on(policy, deterministic, actors):
-    observations, noise = inputs(policy)
-    outcomes = []
-    for seed in range(2, 6):
-        randomize(policy, seed)
-        outcomes.append(expected_actions(policy, observations, noise, deterministic)[0])
-        for actor in actors:
-            actor.update_weights()
-            np.testing.assert_allclose(actor(observations, noise).sampled, outcomes[-1], rtol=1e-5, atol=1e-5)
-    assert not np.allclose(outcomes, outcomes[0], atol=0.1), "the weights make no difference: nothing is tested"
-
-
-def test_litert_keeps_the_weights_it_was_given_until_it_is_given_others():
+def test_an_actor_keeps_the_weights_it_was_given_and_the_actions_that_it_gave_stay(make):
     policy = gaussian()
     randomize(policy, seed=1)
-    actor = LiteActor(policy, NUM_ENVS)
+    actor = make(policy)
     observations, noise = inputs(policy)
-    before = actor(observations, noise).sampled
+    first = actor(observations, noise).sampled
+    copy = first.copy()
     randomize(policy, seed=2)
-    np.testing.assert_array_equal(actor(observations, noise).sampled, before)
+    np.testing.assert_array_equal(actor(observations, noise).sampled, copy)
+    actor(*inputs(policy, seed=2))
+    np.testing.assert_array_equal(first, copy)
 
 
-@pytest.mark.parametrize("make", [lambda policy: LiteActor(policy, NUM_ENVS), CompiledActor], ids=["lite", "compiled"])
 def test_every_weight_is_taken_the_std_and_the_normalisation_included(make):
     policy = gaussian()
     randomize(policy, seed=1)
@@ -148,7 +152,7 @@ def test_every_weight_is_taken_the_std_and_the_normalisation_included(make):
         if weight.name == "count":
             continue
         weight.assign(weight.numpy() + 0.3)
-        actor.update_weights()
+        actor.set_weights(weights_of(policy))
         actions = actor(observations, noise).sampled
         np.testing.assert_allclose(
             actions, expected_actions(policy, observations, noise, False)[0], rtol=1e-5, atol=1e-5
@@ -157,7 +161,6 @@ def test_every_weight_is_taken_the_std_and_the_normalisation_included(make):
         previous = actions
 
 
-@pytest.mark.parametrize("make", [lambda policy: LiteActor(policy, NUM_ENVS), CompiledActor], ids=["lite", "compiled"])
 def test_sampled_actions_leave_the_bounds_and_the_environments_are_clipped(make):
     policy = gaussian(initial_std=3.0)
     actions = make(policy)(*inputs(policy))
@@ -166,21 +169,11 @@ def test_sampled_actions_leave_the_bounds_and_the_environments_are_clipped(make)
     assert actions.environment.dtype == np.float32
 
 
-@pytest.mark.parametrize("make", [lambda policy: LiteActor(policy, NUM_ENVS), CompiledActor], ids=["lite", "compiled"])
 def test_actions_of_higher_rank_are_stored_flat_and_given_in_shape(make):
     policy = compose(Gaussian([-9] * 6, [9] * 6, action_shape=(2, 3)))
     actions = make(policy)(*inputs(policy))
     assert actions.sampled.shape == (NUM_ENVS, 6)
     np.testing.assert_array_equal(actions.environment, actions.sampled.reshape(NUM_ENVS, 2, 3))
-
-
-def test_actions_that_were_given_out_stay_as_they_are():
-    policy = gaussian()
-    actor = LiteActor(policy, NUM_ENVS)
-    first = actor(*inputs(policy, seed=1))
-    copy = first.sampled.copy()
-    actor(*inputs(policy, seed=2))
-    np.testing.assert_array_equal(first.sampled, copy)
 
 
 def test_a_policy_that_litert_can_run_is_run_by_litert_without_a_word(caplog):
@@ -219,11 +212,10 @@ def test_without_litert_tensorflow_acts_with_a_warning(caplog, monkeypatch):
     assert len(spoken(caplog)) == 1
 
 
-def test_a_policy_run_by_tensorflow_collects(caplog):
+def test_a_policy_run_by_tensorflow_collects():
     policy = compose(DefaultSampling(2))
-    environments = make_vector_environment("Pendulum-v1", 3)
-    with caplog.at_level(logging.WARNING, LOGGER):
-        collector = Collector(environments, make_actor(policy, 3))
-    rollout = collector.collect(policy.action_distribution.noise([4, 3], tf.constant([0, 0])).numpy())
+    source = LocalSource(make_vector_environment("Pendulum-v1", 3), make_actor(policy, 3), seed=0)
+    noise = policy.action_distribution.noise([4, 3], tf.constant([0, 0])).numpy()
+    rollout = source.collect(weights_of(policy), noise)
     assert rollout.actions.shape == (4, 3, 1)
     assert len(np.unique(rollout.actions)) == 12

@@ -141,7 +141,7 @@ def _episodes(
     episodes: list[tuple[float, int]] = []
     steps = 0
     for number in range(options.episodes):
-        # The first seed is enough: Gymnasium's generator continues from episode to episode.
+        # Every episode has a seed of its own, made of this one and the episode's number.
         observations, _ = environment.reset(seed=options.seed if number == 0 else None)
         total, length, ended = 0.0, 0, False
         _film(environment, video)

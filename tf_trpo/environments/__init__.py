@@ -8,6 +8,7 @@ from tf_trpo.environments.vector import (
     can_reset_some,
     make_vector_environment,
     open_vector_environment,
+    replay_endings,
     replay_episodes,
     reset_some,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "known_mirror",
     "make_vector_environment",
     "open_vector_environment",
+    "replay_endings",
     "replay_episodes",
     "reset_some",
 ]

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tf_trpo.environments.vector import Environment
-
 if TYPE_CHECKING:
     from tf_trpo.models import MirrorSymmetry
 
@@ -32,23 +30,6 @@ def known_mirror(env_id: str) -> MirrorSymmetry:
     if env_id not in _NAMES:
         raise ValueError(f"mirror: no symmetry of {env_id} is known; {', '.join(sorted(_NAMES))} have one")
     return MirrorSymmetry.from_names(*_NAMES[env_id])
-
-
-def mirror_of(environment: Environment, mirror: MirrorSymmetry | bool) -> MirrorSymmetry | None:
-    """Choose the given mirror, the one that is known of the environment for True, or None for False.
-
-    Raises:
-      ValueError: none is known.
-    """
-    if mirror is False:
-        return None
-    if mirror is not True:
-        return mirror
-    if not isinstance(environment, str):
-        raise ValueError(
-            "mirror=True is what is known of a Gymnasium id; give a MirrorSymmetry with other environments"
-        )
-    return known_mirror(environment)
 
 
 def _each(things: str, parts: str) -> str:

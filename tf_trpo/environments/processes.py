@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv
 from gymnasium.vector.async_vector_env import AsyncState
 
+from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import (
     EnvironmentFailedError,
     InvalidStepError,
@@ -58,8 +59,10 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """As Gymnasium's."""
-        return self._watched(lambda: self.reset_async(seed, options), lambda: self.reset_wait(self._timeout))
+        """As Gymnasium's; each step that an episode is played again by may take the time of a step."""
+        steps = max((len(actions) for _, actions in (options or {}).get(REPLAY, ())), default=0)
+        timeout = self._timeout * (1 + steps)
+        return self._watched(lambda: self.reset_async(seed, options), lambda: self.reset_wait(timeout), timeout)
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
         """Ask the environments to close, and end those that do not, or all if one has failed."""
@@ -80,13 +83,13 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
         self._watched(lambda: self.call_async("spec"), lambda: (*self.call_wait(self._timeout), {}))
         super()._check_spaces()
 
-    def _watched(self, send: Callable[[], None], wait: Callable[[], Any]) -> Any:
+    def _watched(self, send: Callable[[], None], wait: Callable[[], Any], timeout: float | None = None) -> Any:
         try:
             send()
             result = wait()
         except multiprocessing.TimeoutError:
             late = [index for index, pipe in enumerate(self.parent_pipes) if not pipe.poll(0)]
-            failure = f"{_environments(late)} took more than {self._timeout:g} seconds"
+            failure = f"{_environments(late)} took more than {timeout or self._timeout:g} seconds"
         except (EOFError, OSError):
             dead = [process for process in self.processes if not _lives(process)]
             codes = ", ".join(str(process.exitcode) for process in dead)

@@ -113,10 +113,19 @@ def replay_episodes(
       The observations [B, ...] after the last actions. An environment whose episode ended with the last action begins
       the next episode at its next step.
     """
-    # Every vector environment of Gymnasium takes a list of seeds, whatever its type says.
-    seeds_of_all: Any = list(seeds)
-    observations, _ = environments.reset(seed=seeds_of_all, options={REPLAY: list(episodes)})
+    # Every vector environment takes a list of seeds.
+    observations, _ = environments.reset(seed=list(seeds), options={REPLAY: list(episodes)})  # type: ignore[arg-type]
     return np.asarray(observations)
+
+
+def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
+    """Tell of the last replay, for each environment, whether its last action ended the episode.
+
+    None: the episode ended, or the environment raised, before the last action.
+    """
+    vector = unflattened(environments)
+    assert isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
+    return vector.get_attr("replay_ended")
 
 
 def can_reset_some(environments: VectorEnv) -> bool:
@@ -159,12 +168,12 @@ def _make_gymnasium(
     elif env_kwargs:
         raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
     in_processes = functools.partial(GuardedAsyncVectorEnv, timeout=timeout)
-    makers: dict[str, Callable[..., VectorEnv]] = {"sync": BareSyncVectorEnv, "async": in_processes}
-    make = makers[_checked_backend(backend)]
-    seeded = [functools.partial(_make_seeded, environment, index) for index in range(num_envs)]
+    kinds: dict[str, Callable[..., VectorEnv]] = {"sync": BareSyncVectorEnv, "async": in_processes}
+    make = kinds[_checked_backend(backend)]
+    makers = [functools.partial(_make_seeded, environment, index) for index in range(num_envs)]
     # The collector copies each observation into the rollout, so the vector need not.
     try:
-        return make(seeded, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return make(makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
     except (ValueError, ImportError, gym.error.Error, EnvironmentFailedError):
         raise
     except (Exception, SystemExit) as error:

@@ -28,14 +28,15 @@ def numpy_generator(seed: int, stream: Stream, position: int = 0) -> np.random.G
     return np.random.default_rng(_sequence(seed, stream, position))
 
 
-def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0, attempt: int = 0) -> list[int]:
+def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0) -> list[int]:
     """A seed for each environment. Neighbouring seeds have none in common, unlike seed + i."""
-    return [int(word >> 1) for word in _words(seed, stream, position, num_envs, attempt)]
+    return [int(word >> 1) for word in _words(seed, stream, position, num_envs)]
 
 
-def _words(seed: int, stream: Stream, position: int, count: int, attempt: int = 0) -> np.ndarray:
-    return _sequence(seed, stream, position, attempt).generate_state(count)
+def _words(seed: int, stream: Stream, position: int, count: int) -> np.ndarray:
+    return _sequence(seed, stream, position).generate_state(count)
 
 
-def _sequence(seed: int, stream: Stream, position: int, attempt: int = 0) -> np.random.SeedSequence:
-    return np.random.SeedSequence([seed, int(stream), position, attempt])
+def _sequence(seed: int, stream: Stream, position: int) -> np.random.SeedSequence:
+    # Without the 0, all random numbers would be others.
+    return np.random.SeedSequence([seed, int(stream), position, 0])

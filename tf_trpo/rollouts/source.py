@@ -14,6 +14,7 @@ from tf_trpo.environments import (
     InvalidStepError,
     can_replay,
     can_reset_some,
+    replay_endings,
     replay_episodes,
     reset_some,
 )
@@ -90,6 +91,11 @@ class LocalSource:
       EnvironmentFailedError: an environment cannot be reset.
     """
 
+    observations: np.ndarray
+    just_ended: np.ndarray
+    _actions: list[list[np.ndarray] | None]
+    """For each environment the actions of its present episode, in parts; None if there are too many."""
+
     def __init__(
         self, environments: VectorEnv, actor: Actor, *, seed: int, stream: Stream = Stream.ENVIRONMENTS
     ) -> None:
@@ -100,10 +106,6 @@ class LocalSource:
         self._seeds = environment_seeds(seed, stream, self.num_envs)
         self._episodes = np.zeros(self.num_envs, np.int64)
         """Numbers of the present episodes."""
-        self._actions: list[list[np.ndarray]]
-        """For each environment the actions of its present episode, in parts."""
-        self.observations: np.ndarray
-        self.just_ended: np.ndarray
         self._begin()
 
     def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
@@ -134,7 +136,12 @@ class LocalSource:
         """
         if not can_reset_some(self._environments):
             raise ValueError("these environments can only be reset together")
-        observations = _as_float32(_guarded(lambda: reset_some(self._environments, chosen)))
+        try:
+            observations = _as_float32(_guarded(lambda: reset_some(self._environments, chosen)))
+        except EnvironmentFailedError:
+            # The same reset would fail after every replay.
+            self._failed = True
+            raise
         self.observations[chosen] = observations[chosen]
         self.just_ended[chosen] = False
         self._episodes[chosen] += 1
@@ -143,21 +150,15 @@ class LocalSource:
 
     def state(self) -> dict[str, Any]:
         """Give the numbers and the actions of the present episodes, and where they stand."""
-        state: dict[str, Any] = {
+        return {
             "observations": self.observations.copy(),
             "just_ended": self.just_ended.copy(),
             "episodes": self._episodes.copy(),
-            "actions": None,
+            "actions": self._remembered(),
         }
-        lengths = [sum(map(len, actions)) for actions in self._actions]
-        if can_replay(self._environments) and not self._failed and max(lengths) <= _LONGEST_REPLAY:
-            shape, dtype = self._environments.single_action_space.shape, self._environments.single_action_space.dtype
-            empty = np.empty((0, *(shape or ())), dtype)
-            state["actions"] = [np.concatenate([empty, *actions]) for actions in self._actions]
-        return state
 
     def restore(self, state: dict[str, Any]) -> bool:
-        """Play the episodes of a state again, and compare the observations with those of the state bit for bit.
+        """Play the episodes of a state again, and compare where they stand with the state bit for bit.
 
         Returns:
           Whether the episodes continue. If they do not, all environments have begun new episodes.
@@ -174,11 +175,20 @@ class LocalSource:
             return False
         self.observations, self.just_ended = state["observations"].copy(), state["just_ended"].copy()
         self._actions = [[actions] for actions in state["actions"]]
+        self._failed = False
         return True
 
     def close(self) -> None:
         """Close the environments."""
         self._environments.close()
+
+    def _remembered(self) -> list[np.ndarray] | None:
+        """Give the actions [L, ...] of each present episode, or None if the episodes cannot be played again."""
+        space, parts = self._environments.single_action_space, [part for part in self._actions if part is not None]
+        if self._failed or not can_replay(self._environments) or len(parts) < self.num_envs:
+            return None
+        empty = np.empty((0, *(space.shape or ())), space.dtype)
+        return [np.concatenate([empty, *part]) for part in parts]
 
     def _replay(self, state: dict[str, Any]) -> bool:
         episodes = list(zip(state["episodes"].tolist(), state["actions"], strict=True))
@@ -187,7 +197,8 @@ class LocalSource:
         except (EnvironmentFailedError, InvalidStepError) as error:
             _logger.warning("the unfinished episodes cannot be played again: %s", error)
             return False
-        return _as_float32(observed).tobytes() == state["observations"].tobytes()
+        same = _as_float32(observed).tobytes() == state["observations"].tobytes()
+        return same and list(replay_endings(self._environments)) == state["just_ended"].tolist()
 
     def _check(self, state: dict[str, Any]) -> None:
         """Raise ValueError unless the arrays of a state are those of such environments."""
@@ -208,18 +219,24 @@ class LocalSource:
 
     def _begin(self) -> None:
         """Begin the episodes of the present numbers."""
-        if can_replay(self._environments):
-            begun = [(number, ()) for number in self._episodes.tolist()]
-            observations = _guarded(lambda: replay_episodes(self._environments, self._seeds, begun))
-        else:
-            # One seed for all the episodes that follow: another one at every restart, or episodes would come again.
-            position = int(self._episodes.sum())
-            seeds: Any = environment_seeds(self._seed, self._stream, self.num_envs, position=position)
-            observations = _guarded(lambda: self._environments.reset(seed=seeds)[0])
-        self.observations = _as_float32(observations)
+        self._failed = True
+        try:
+            self.observations = _as_float32(_guarded(self._begun))
+        except InvalidStepError as error:
+            # There is nothing to restart from: this was the restart.
+            raise EnvironmentFailedError(f"{error}, when reset") from error
         self.just_ended = np.zeros(self.num_envs, bool)
         self._failed = False
         self._actions = [[] for _ in range(self.num_envs)]
+
+    def _begun(self) -> np.ndarray:
+        if can_replay(self._environments):
+            begun = [(number, ()) for number in self._episodes.tolist()]
+            return replay_episodes(self._environments, self._seeds, begun)
+        # One seed for all the episodes that follow: another one at every restart, or episodes would come again.
+        seeds = environment_seeds(self._seed, self._stream, self.num_envs, position=int(self._episodes.sum()))
+        # Every vector environment takes a list.
+        return self._environments.reset(seed=seeds)[0]  # type: ignore[arg-type]
 
     def _remember(self, rollout: Rollout, given: np.ndarray) -> None:
         """Keep the actions [T, B, ...] of the present episodes; an episode that ended in the last row is still kept."""
@@ -231,7 +248,11 @@ class LocalSource:
                 self._episodes[index] += len(rows)
                 self._actions[index] = []
             start = rows[-1] + 1 if len(rows) else 0
-            self._actions[index].append(given[start:, index].copy())
+            actions = self._actions[index]
+            if actions is not None:
+                actions.append(given[start:, index].copy())
+                if sum(map(len, actions)) > _LONGEST_REPLAY:
+                    self._actions[index] = None
 
 
 def _as_float32(observations: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from tf_trpo.callbacks import Progress
+from tf_trpo.callbacks.best_model import if_figure_exists
 from tf_trpo.environments import VectorBackend, can_reset_some, known_mirror, open_vector_environment
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
@@ -166,22 +167,20 @@ class TRPO(Agent):
           seed: of environments, actions and minibatches; the same seed gives the same weights.
           callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
-          max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1.
-            Nothing is learned from such a rollout, and such a part of an update changes nothing. Each one is a warning
-            of the logger "tf_trpo" and is counted in the logs as train/faults.
+          max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1. Such
+            a rollout, or part of an update, changes nothing; it is a warning of the logger "tf_trpo" and counted in
+            the logs as train/faults.
           restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0:
-            only when an episode ends. Without it, episodes that all last until the same time limit begin together
-            every time, and rollouts shorter than an episode show one part of the episodes at a time (Bharthulwar et
-            al., Staggered Environment Resets Improve Massively Parallel On-Policy Reinforcement Learning, 2025). The
-            value of an episode that is cut is bootstrapped, and its return is not reported. Backends "sync", "async".
+            only when an episode ends. Otherwise episodes that all last until one time limit begin together every time,
+            and a rollout shows one part of them only (Bharthulwar et al., 2025, Staggered Environment Resets). An
+            episode that is cut is bootstrapped and not reported. Backends "sync" and "async".
           schedule_steps: environment steps over which schedules (of the standard deviation, of the KL limit) go from
             start to end, >= 1; by default total_steps.
           resume_from: folder of checkpoints that a `tf_trpo.callbacks.Checkpoint` has written during a fit with the
-            same arguments, or one of its files: the fit continues from the newest whole one as if it had never ended.
-            The unfinished episodes are played again from their seeds and actions. If the environments then give the
-            same observations, the weights are bit for bit those of an uninterrupted fit; otherwise a warning says that
-            the environments have begun new episodes, and the results agree in distribution only. Vector environments
-            that were not made here, and EnvPool's, always begin new episodes.
+            same arguments, or one of its files: the fit continues from the newest whole one. The unfinished episodes
+            are played again. If the environments then give the same observations, the weights are bit for bit those of
+            an uninterrupted fit; otherwise a warning says that new episodes were begun. Vector environments that were
+            not made here, and EnvPool's, always begin new episodes.
 
         Returns:
           A Keras History: `history.history["rollout/ep_rew_mean"]` and so on.
@@ -213,7 +212,7 @@ class TRPO(Agent):
             goal, epochs = trainer.goal(total_steps)
             self.stop_training = False
             callback_list = keras.callbacks.CallbackList(
-                [*given, *([Progress()] if verbose else [])],
+                [*map(if_figure_exists, given), *([Progress()] if verbose else [])],
                 add_history=True,
                 model=self,
                 verbose=verbose,

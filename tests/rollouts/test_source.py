@@ -1,0 +1,278 @@
+"""Rollouts of seeded episodes against a loop over single environments, and their continuation from a state."""
+
+import copy
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import SyncVectorEnv
+
+from tf_trpo.environments import make_vector_environment
+from tf_trpo.environments.episodes import episode_seed
+from tf_trpo.rollouts import LocalSource, Rollout, RolloutSource, Stream, environment_seeds, source
+from tf_trpo.rollouts.actor import Actions
+
+NUM_ENVS = 3
+
+
+class Walk(gym.Env):
+    """A random walk that ends at random, or after 12 steps."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gym.spaces.Box(-0.5, 0.5, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.position = 0, self.np_random.normal(size=2)
+        return self.position, {}
+
+    def step(self, action):
+        self.time += 1
+        self.position = self.position + action + self.np_random.normal(size=2)
+        return self.position, float(self.position[0]), bool(self.np_random.random() < 0.1), self.time == 12, {}
+
+
+MAKERS = {
+    "a user's environment": Walk,
+    "discrete actions": lambda: gym.make("CartPole-v1", max_episode_steps=25),
+    "a time limit": lambda: gym.make("Pendulum-v1", max_episode_steps=7),
+    "one-hot observations": lambda: gym.make("FrozenLake-v1"),
+    "Box2D": lambda: gym.make("LunarLander-v3", max_episode_steps=40),
+}
+
+
+class Linear:
+    """Acts by one matrix [D, A] and noise [B, A]."""
+
+    def __init__(self, action_space):
+        self.space = action_space
+
+    def set_weights(self, weights):
+        [self.matrix] = weights
+
+    def __call__(self, observations, noise):
+        outputs = np.tanh(observations @ self.matrix) + noise
+        if isinstance(self.space, gym.spaces.Discrete):
+            return Actions(outputs.argmax(axis=-1), outputs.argmax(axis=-1) + self.space.start)
+        return Actions(outputs, outputs.clip(self.space.low, self.space.high))
+
+
+class Run:
+    """A source of rollouts by a linear policy, and the noise of its next rollouts."""
+
+    def __init__(self, make, backend="sync", seed=5):
+        self.environments = make if backend is None else make_vector_environment(make, NUM_ENVS, backend=backend)
+        space = self.environments.single_action_space
+        self.actions = int(getattr(space, "n", 0)) or space.shape[0]
+        rng = np.random.default_rng(0)
+        inputs = self.environments.single_observation_space.shape[0]
+        self.weights = [rng.standard_normal((inputs, self.actions)).astype(np.float32)]
+        self.source = LocalSource(self.environments, Linear(space), seed=seed)
+
+    def noise(self, num_steps, number):
+        rng = np.random.default_rng([num_steps, number])
+        return rng.standard_normal((num_steps, NUM_ENVS, self.actions)).astype(np.float32)
+
+    def collect(self, num_steps, number=0):
+        return self.source.collect(self.weights, self.noise(num_steps, number))
+
+
+@pytest.fixture(params=MAKERS)
+def make(request):
+    if request.param == "Box2D":
+        pytest.importorskip("Box2D")
+    return MAKERS[request.param]
+
+
+def naive_rows(make, actor, noise, seed):
+    """The rows of a rollout by single environments that are reset, each with its own seed, when an episode ended."""
+    environments = [make() for _ in range(NUM_ENVS)]
+    spaces = environments[0].observation_space
+    numbers, ended = [0] * NUM_ENVS, [False] * NUM_ENVS
+
+    def started(index):
+        own_seed = environment_seeds(seed, Stream.ENVIRONMENTS, NUM_ENVS)[index]
+        return environments[index].reset(seed=episode_seed(own_seed, numbers[index]))[0]
+
+    def flat(observations):
+        return np.stack([gym.spaces.flatten(spaces, observation) for observation in observations]).astype(np.float32)
+
+    present = [started(index) for index in range(NUM_ENVS)]
+    rows, observed = [], [flat(present)]
+    for of_row in noise:
+        actions, row = actor(observed[-1], of_row), []
+        for index, environment in enumerate(environments):
+            reward, terminated, truncated, valid = 0.0, False, False, not ended[index]
+            if valid:
+                present[index], reward, terminated, truncated, _ = environment.step(actions.environment[index])
+            else:
+                numbers[index] += 1
+                present[index] = started(index)
+            ended[index] = terminated or truncated
+            row.append((reward, terminated, truncated, valid))
+        rows.append((actions.sampled, *map(np.array, zip(*row, strict=True))))
+        observed.append(flat(present))
+    return Rollout(np.stack(observed), *map(np.stack, zip(*rows, strict=True)))
+
+
+def assert_same(one, other):
+    for array, expected in zip(one, other, strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_rollouts_are_the_rows_of_a_naive_loop(make):
+    run = Run(make)
+    parts = [run.collect(length, number) for number, length in enumerate((1, 40, 9, 30))]
+    noise = np.concatenate([run.noise(length, number) for number, length in enumerate((1, 40, 9, 30))])
+    expected = naive_rows(make, run.source._actor, noise, seed=5)
+    together = Rollout(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    # Each rollout has the observation after its last step too.
+    starts = np.delete(np.arange(84), np.cumsum([2, 41, 10]) - 1)
+    assert_same(together._replace(observations=together.observations[starts]), expected)
+    assert not expected.valid.all(), "no episode ended: nothing was tested"
+
+
+def test_processes_give_the_same_rollouts(make):
+    expected, run = Run(make), Run(make, "async")
+    try:
+        for number in range(3):
+            assert_same(run.collect(20, number), expected.collect(20, number))
+    finally:
+        run.source.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_state_continues_bit_for_bit(make, seed):
+    rng, run = np.random.default_rng(seed), Run(make)
+    for number in range(rng.integers(1, 9)):
+        run.collect(int(rng.integers(1, 15)), number)
+        if rng.random() < 0.3:
+            run.source.restart_some(np.array([True, False, rng.random() < 0.5]))
+        elif rng.random() < 0.2:
+            run.source.restart()
+    state = copy.deepcopy(run.source.state())
+    other = Run(make)
+    other.collect(int(rng.integers(1, 15)))
+    for _ in range(2):
+        assert other.source.restore(copy.deepcopy(state))
+    for number in range(4):
+        assert_same(run.collect(9, number), other.collect(9, number))
+    assert_same(run.source.state()["actions"], other.source.state()["actions"])
+    np.testing.assert_array_equal(run.source.state()["episodes"], other.source.state()["episodes"])
+
+
+def test_an_episode_that_has_just_ended_is_continued_by_the_next_one():
+    def pendulum():
+        return gym.make("Pendulum-v1", max_episode_steps=7)
+
+    run, other = Run(pendulum), Run(pendulum, "async")
+    try:
+        assert run.collect(7).truncated[-1].all()
+        assert other.source.restore(run.source.state())
+        rollout = other.collect(8)
+        assert not rollout.valid[0].any()
+        assert_same(rollout, run.collect(8))
+    finally:
+        other.source.close()
+
+
+def test_seeds_streams_and_restarts_begin_other_episodes():
+    run = Run(Walk)
+    starts = [run.source.observations.copy(), Run(Walk, seed=6).source.observations]
+    starts.append(
+        LocalSource(run.environments, run.source._actor, seed=5, stream=Stream.EVALUATION_ENVIRONMENTS).observations
+    )
+    for _ in range(3):
+        run.source.restart()
+        starts.append(run.source.observations.copy())
+    assert len(np.unique(np.concatenate(starts), axis=0)) == 6 * NUM_ENVS
+    run.source.restart_some(np.array([False, True, False]))
+    changed = (run.source.observations != starts[-1]).all(axis=1)
+    np.testing.assert_array_equal(changed, [False, True, False])
+
+
+def test_rollouts_share_no_memory_with_each_other_or_the_source():
+    run, reference = Run(Walk), Run(Walk)
+    first = run.collect(9)
+    assert_same(first, reference.collect(9))
+    for array in first:
+        array[...] = 1
+    second = run.collect(9)
+    assert_same(second, reference.collect(9))
+    assert not any(np.shares_memory(array, other) for array in first for other in second)
+
+
+def test_a_source_is_one_by_the_protocol():
+    assert isinstance(Run(Walk).source, RolloutSource)
+    assert not isinstance(make_vector_environment(Walk), RolloutSource)
+
+
+def test_environments_of_the_users_own_begin_new_episodes():
+    """They are seeded once, and never in the same way again."""
+    run, other = (Run(SyncVectorEnv([Walk] * NUM_ENVS), None) for _ in range(2))
+    starts = [run.source.observations]
+    run.collect(30)
+    state = run.source.state()
+    assert state["actions"] is None
+    assert not other.source.restore(state)
+    starts.append(other.source.observations)
+    other.source.restart()
+    starts.append(other.source.observations)
+    assert len(np.unique(np.concatenate(starts), axis=0)) == 3 * NUM_ENVS
+    assert (other.source.state()["episodes"] == state["episodes"] + 2).all()
+
+
+def test_an_episode_longer_than_what_is_remembered_is_not_continued(monkeypatch):
+    monkeypatch.setattr(source, "_LONGEST_REPLAY", 20)
+    run, other = Run("Pendulum-v1"), Run("Pendulum-v1")
+    for remembered in (True, True, False):
+        run.collect(10)
+        state = run.source.state()
+        assert (state["actions"] is not None) is remembered
+        assert other.source.restore(state) is remembered
+    run.source.restart()
+    run.collect(10)
+    assert other.source.restore(run.source.state())
+
+
+class Fickle(Walk):
+    """What it does depends on how many steps were taken in any environment of its kind."""
+
+    steps = 0
+    fickle = ""
+
+    def step(self, action):
+        Fickle.steps += 1
+        observation, reward, terminated, truncated, info = super().step(action)
+        late = Fickle.steps > 10 * NUM_ENVS
+        if late and self.fickle == "raises":
+            raise RuntimeError("too late")
+        if self.fickle == "observation":
+            observation[0] += 1e-6 * Fickle.steps
+        # What is observed stays the same.
+        return observation, reward, terminated or (late and self.fickle == "ends"), truncated, info
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+@pytest.mark.parametrize("fickle", ["observation", "ends", "raises"])
+def test_environments_that_are_not_deterministic_begin_episodes_that_did_not_occur_before(monkeypatch, fickle, backend):
+    monkeypatch.setattr(Fickle, "steps", 0)
+    monkeypatch.setattr(Fickle, "fickle", "")
+    run = Run(Fickle, "sync")
+    if fickle != "observation":
+        Fickle.steps = -1000
+    Fickle.fickle = fickle
+    while not run.collect(4).valid.all() or run.source.just_ended.any():
+        pass
+    state = run.source.state()
+    Fickle.steps = 10_000
+    other = Run(Fickle, backend)
+    try:
+        assert not other.source.restore(copy.deepcopy(state))
+        assert (other.source.state()["episodes"] == state["episodes"] + 1).all()
+        assert not other.source.just_ended.any()
+        for index, seed in enumerate(environment_seeds(5, Stream.ENVIRONMENTS, NUM_ENVS)):
+            start, _ = Walk().reset(seed=episode_seed(seed, int(state["episodes"][index]) + 1))
+            np.testing.assert_array_equal(other.source.observations[index], start.astype(np.float32))
+    finally:
+        other.source.close()

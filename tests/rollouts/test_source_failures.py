@@ -1,0 +1,178 @@
+"""States that are not a source's own, and environments that fail."""
+
+import copy
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
+from tf_trpo.rollouts import LocalSource
+from tf_trpo.rollouts.actor import Actions
+
+
+class Fragile(gym.Env):
+    """Episodes of 5 steps; what happens in a step, and in a reset, can be replaced."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    reset_as = step_as = staticmethod(lambda observation: observation)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.position = 0, self.np_random.normal(size=2).astype(np.float32)
+        return self.reset_as(self.position), {}
+
+    def step(self, action):
+        self.time += 1
+        self.position = self.position + action
+        return self.step_as(self.position), 1.0, self.time == 5, False, {}
+
+
+class Follow:
+    def set_weights(self, weights):
+        pass
+
+    def __call__(self, observations, noise):
+        return Actions(noise, noise)
+
+
+def broken(observation):
+    raise ArithmeticError("broken")
+
+
+def collect(source, num_steps):
+    noise = np.random.default_rng(num_steps).uniform(-1, 1, (num_steps, source.num_envs, 1)).astype(np.float32)
+    return source.collect([], noise)
+
+
+def made():
+    return LocalSource(make_vector_environment(Fragile, 2), Follow(), seed=0)
+
+
+@pytest.fixture
+def source():
+    source = made()
+    collect(source, 8)
+    return source
+
+
+MALFORMED = {
+    "observations": [
+        lambda array: array[:1],
+        lambda array: array[:, :1],
+        lambda array: array.astype(np.float64),
+        lambda array: np.full_like(array, np.nan),
+        lambda array: np.full_like(array, np.inf),
+    ],
+    "just_ended": [lambda array: array[:1], lambda array: array.astype(np.int64)],
+    "episodes": [lambda array: array - 100, lambda array: array[:1], lambda array: array.astype(np.float64)],
+    "actions": [
+        lambda actions: actions[:1],
+        lambda actions: [*actions, actions[0]],
+        lambda actions: [actions[0], actions[1][:, 0]],
+        lambda actions: [actions[0], np.concatenate([actions[1]] * 2, axis=1)],
+        lambda actions: [actions[0].astype(np.float64), actions[1]],
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, i) for name, changes in MALFORMED.items() for i in range(len(changes))]
+)
+def test_a_malformed_state_is_refused_and_the_source_is_as_it_was(source, name, number):
+    state, before = source.state(), copy.deepcopy(source.state())
+    state[name] = MALFORMED[name][number](state[name])
+    with pytest.raises(ValueError, match=r"observations|just_ended|episodes|actions"):
+        source.restore(state)
+    twin = made()
+    assert twin.restore(before)
+    for array, expected in zip(collect(source, 9), collect(twin, 9), strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state | {"just_ended": ~state["just_ended"]},
+        lambda state: state | {"episodes": state["episodes"] + 1},
+        lambda state: state | {"observations": np.nextafter(state["observations"], np.float32(np.inf))},
+        lambda state: state | {"actions": [actions[:-1] for actions in state["actions"]]},
+        lambda state: state | {"actions": [np.repeat(actions, 4, axis=0) for actions in state["actions"]]},
+    ],
+    ids=["just_ended", "episodes", "observations", "fewer actions", "actions after the end"],
+)
+def test_a_state_that_contradicts_itself_begins_new_episodes(source, change):
+    state = change(source.state())
+    assert not source.restore(copy.deepcopy(state))
+    np.testing.assert_array_equal(source.state()["episodes"], state["episodes"] + 1)
+    assert collect(source, 3).valid.all()
+
+
+def failing_step(source, monkeypatch):
+    monkeypatch.setattr(Fragile, "step_as", staticmethod(broken))
+    collect(source, 2)
+
+
+def failing_reset_of_some(source, monkeypatch):
+    monkeypatch.setattr(Fragile, "reset_as", staticmethod(broken))
+    source.restart_some(np.array([False, True]))
+
+
+def failing_reset(source, monkeypatch):
+    monkeypatch.setattr(Fragile, "reset_as", staticmethod(broken))
+    source.restart()
+
+
+def misshapen_reset(source, monkeypatch):
+    monkeypatch.setattr(Fragile, "reset_as", staticmethod(lambda observation: observation[:1]))
+    source.restart()
+
+
+@pytest.mark.parametrize(
+    ("fail", "message"),
+    [
+        (failing_step, "environment 0 raised ArithmeticError: broken, in row 0"),
+        (failing_reset_of_some, "environment 1 raised ArithmeticError: broken, when reset"),
+        (failing_reset, "environment 0 raised ArithmeticError: broken, when reset"),
+        (misshapen_reset, r"environment 0 gave an observation of shape \(1,\), its space has \(2,\), when reset"),
+    ],
+)
+def test_after_a_failure_a_state_begins_new_episodes_until_the_environments_are_restarted(
+    source, monkeypatch, fail, message
+):
+    with monkeypatch.context() as patched, pytest.raises(EnvironmentFailedError, match=f"^{message}$"):
+        fail(source, patched)
+    state = source.state()
+    assert state["actions"] is None
+    twin = made()
+    assert not twin.restore(state)
+    assert (twin.state()["episodes"] == state["episodes"] + 1).all()
+    source.restart()
+    collect(source, 7)
+    assert twin.restore(source.state())
+
+
+def test_a_reset_that_fails_at_the_start_is_a_failure(monkeypatch):
+    monkeypatch.setattr(Fragile, "reset_as", staticmethod(broken))
+    with pytest.raises(EnvironmentFailedError, match=r"^environment 0 raised ArithmeticError: broken, when reset$"):
+        made()
+
+
+def test_an_invalid_step_is_none_of_the_state_and_a_restart_goes_on(source, monkeypatch):
+    before = source.state()
+    with monkeypatch.context() as patched:
+        patched.setattr(Fragile, "step_as", staticmethod(lambda observation: observation * np.float32(np.nan)))
+        with pytest.raises(InvalidStepError, match="not finite"):
+            collect(source, 4)
+    twin = made()
+    assert twin.restore(source.state())
+    np.testing.assert_array_equal(source.state()["episodes"], before["episodes"])
+    source.restart()
+    assert collect(source, 3).valid.all()
+
+
+def test_environments_that_are_reset_together_only_are_not_restarted_in_part(source, monkeypatch):
+    monkeypatch.setattr("tf_trpo.rollouts.source.can_reset_some", lambda environments: False)
+    with pytest.raises(ValueError, match="can only be reset together"):
+        source.restart_some(np.array([True, False]))
