@@ -43,7 +43,7 @@ format: $(INSTALLED_DEV)
 	$(BIN)/ruff check --fix .
 
 figures: $(INSTALLED_FIGURES)  ## draw the figures of the lecture into docs/figures
-	$(BIN)/python -m examples.lecture_figures
+	$(BIN)/python -m examples.lecture
 	$(BIN)/python -m benchmarks learning-curves
 
 clean:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tf_trpo.cli.train import read_command
+from tf_trpo import Experiment
+from tf_trpo.cli.parsing import OptionParser
+from tf_trpo.cli.train import CommandOptions, read_command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,8 +32,10 @@ def test_python_examples_run_and_learn(run_examples, tmp_path):
 
 @pytest.mark.parametrize("command", commands_starting_with("python scripts/train.py"), ids=" ".join)
 def test_train_commands_parse(command):
-    options = command[2:]
-    read_command(options[options.index("--resume") + 2 :] if "--resume" in options else options)
+    # A run that is resumed is not there.
+    OptionParser("train", CommandOptions, Experiment).read(command[2:])
+    if "--resume" not in command:
+        read_command(command[2:])
 
 
 def test_every_script_is_there():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,33 @@ def read_small(path: Path) -> str:
     if len(content) > _LARGEST_SMALL:
         raise ValueError(f"it has more than {_LARGEST_SMALL} bytes")
     return content.decode("utf-8")
+
+
+def read_untrusted(path: str | os.PathLike[str], largest: int) -> bytes:
+    """Read a file that somebody else may have made, once; what is read cannot change any more.
+
+    Args:
+      path: a regular file; not a link.
+      largest: bytes that it may have.
+
+    Raises:
+      OSError: the file cannot be read, or it is a link, a folder, a pipe or a device.
+      ValueError: the file is larger.
+    """
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, "it is a link; name the file itself", os.fspath(path))
+    # O_NONBLOCK: opening a pipe does not wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
+        if status.st_size > largest:
+            raise ValueError(f"it has {status.st_size} bytes, more than {largest}")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _synchronise(path: Path) -> None:

@@ -1,10 +1,10 @@
-"""All callbacks together in a short training: what they write agrees with the history."""
+"""All callbacks together in a short training: what they write agrees with the logs."""
 
 import csv
 import itertools
-import math
 
 import gymnasium as gym
+import keras
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -12,6 +12,8 @@ from tensorboard.util import tensor_util
 
 import tf_trpo
 from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, TensorBoard
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.training.settings import UpdateSettings
 
 ITERATIONS = 4
 
@@ -20,45 +22,81 @@ def cartpole():
     return gym.make("CartPole-v1", max_episode_steps=30)
 
 
+class Recorder(keras.callbacks.Callback):
+    """Keeps the logs of every iteration."""
+
+    def __init__(self):
+        super().__init__()
+        self.logs = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs.append(dict(logs))
+
+
 def trained(callbacks):
-    agent = tf_trpo.TRPO.for_env(cartpole, hidden_sizes=[4], value_hidden_sizes=[4], seed=0)
-    agent.compile(jit_compile=False, value_epochs=1)
-    # 12 rows: no episode is over within the first iteration.
-    history = agent.fit(cartpole, ITERATIONS * 12 * 2 - 8, num_envs=2, num_steps=12, callbacks=callbacks, verbose=0)
-    return agent, history.history
+    small = {"policy": PolicySettings(hidden_sizes=(4,)), "value": ValueSettings(value_hidden_sizes=(4,))}
+    agent = tf_trpo.TRPO.for_env(cartpole, **small, seed=0)
+    agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
+    # 6 rows first: no episode is over within the first iteration.
+    agent.fit(cartpole, 12, num_envs=2, num_steps=6, callbacks=callbacks, verbose=0)
+    return agent
+
+
+def continued(agent, callbacks):
+    total = ITERATIONS * 12 * 2 - 8
+    return agent.fit(cartpole, total, num_envs=2, num_steps=12, callbacks=callbacks, verbose=0).history
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
+    """The folder, the agent, the history and the logs of a training with all callbacks."""
+    folder, recorder = tmp_path_factory.mktemp("run"), Recorder()
     callbacks = [
         Evaluate(cartpole, 40, episodes=2),
         TensorBoard(folder / "tensorboard", histogram_every=30),
         HistoryCSV(folder / "history.csv"),
+        recorder,
         Checkpoint(folder / "checkpoints", 40, keep=1),
     ]
-    agent, history = trained(callbacks)
-    return folder, agent, history
+    agent = trained([])
+    history = continued(agent, callbacks)
+    return folder, agent, history, recorder.logs
 
 
 @pytest.fixture(scope="module")
 def alone():
-    """Without callbacks: the agent, the history, and the weights at the end of it."""
-    agent, history = trained([])
-    return agent, history, [weight.numpy() for weight in agent.weights]
+    """The agent after the same training without callbacks, and the history."""
+    agent = trained([])
+    return agent, continued(agent, [])
 
 
 @pytest.fixture(scope="module")
-def scalars(run):
-    events = EventAccumulator(str(run[0] / "tensorboard"), size_guidance={"tensors": 0}).Reload()
-    return {
-        tag: {event.step: tensor_util.make_ndarray(event.tensor_proto).item() for event in events.Tensors(tag)}
-        for tag in events.Tags()["tensors"]
-        if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"
+def events(run):
+    """{tag: {step: array}} of the event files, and the tags of scalars."""
+    read = EventAccumulator(str(run[0] / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    tags = read.Tags()["tensors"]
+    scalars = [tag for tag in tags if read.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"]
+    arrays = {
+        tag: {event.step: tensor_util.make_ndarray(event.tensor_proto) for event in read.Tensors(tag)} for tag in tags
     }
+    return arrays, scalars
 
 
-def test_the_expected_tags_are_written(scalars):
+def test_scalars_are_the_logs_over_environment_steps(run, events):
+    arrays, scalars = events
+    logs = run[3]
+    assert len(logs) == ITERATIONS
+    expected = {}
+    for figures in logs:
+        for name, figure in figures.items():
+            if name != "time/total_timesteps":
+                expected.setdefault(name, {})[int(figures["time/total_timesteps"])] = figure
+    assert set(scalars) == set(expected)
+    for name, points in expected.items():
+        assert {step: value.item() for step, value in arrays[name].items()} == pytest.approx(points, rel=1e-6), name
+
+
+def test_the_expected_figures_are_in_the_logs_and_none_is_nan(run):
     assert {
         "rollout/ep_rew_mean",
         "rollout/ep_len_mean",
@@ -76,77 +114,58 @@ def test_the_expected_tags_are_written(scalars):
         "bound/improvement",
         "eval/mean_reward",
         "eval/mean_ep_length",
-    } <= set(scalars)
-    assert "time/total_timesteps" not in scalars
-
-
-def test_scalars_are_the_history_over_environment_steps(run, scalars):
-    history = run[2]
-    steps = history["time/total_timesteps"]
-    assert len(steps) == ITERATIONS
-    for name, values in history.items():
-        known = {step: value for step, value in zip(steps, values, strict=True) if not math.isnan(value)}
-        if name != "time/total_timesteps":
-            assert scalars.get(name, {}) == pytest.approx(known, rel=1e-6), name
+    } <= set(run[2])
+    assert all(np.isfinite(figure) for figures in run[3] for figure in figures.values())
 
 
 def test_steps_count_the_valid_rows_only(run):
-    steps = run[2]["time/total_timesteps"]
-    taken = np.diff([0, *steps])
+    taken = np.diff([figures["time/total_timesteps"] for figures in run[3]])
     assert (taken <= 24).all()
-    assert steps[-1] < ITERATIONS * 24, "no episode ended: nothing was tested"
+    assert taken.sum() < 24 * len(taken), "no episode ended: nothing was tested"
 
 
-def test_histograms_count_the_actions_of_the_last_iteration(run):
-    folder, agent, history = run
-    assert agent.rollout is None
-    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"tensors": 0}).Reload()
-    steps = [0, *history["time/total_timesteps"]]
-    counts = {
-        event.step: tensor_util.make_ndarray(event.tensor_proto)[:, 2].sum() for event in events.Tensors("actions/0")
-    }
-    taken = {int(later): later - earlier for earlier, later in itertools.pairwise(steps)}
+def test_histograms_count_the_actions_of_the_last_iteration(run, events):
+    steps = [12, *(int(figures["time/total_timesteps"]) for figures in run[3])]
+    counts = {step: histogram[:, 2].sum() for step, histogram in events[0]["actions/0"].items()}
+    taken = {later: later - earlier for earlier, later in itertools.pairwise(steps)}
     assert counts == {step: taken[step] for step in counts}
     assert len(counts) >= 2
 
 
-def test_the_csv_file_is_the_history(run):
-    folder, _, history = run
-    with open(folder / "history.csv", newline="", encoding="utf-8") as file:
+def test_the_csv_file_is_the_logs_with_empty_cells(run):
+    with open(run[0] / "history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == list(history)
-    for name, values in history.items():
-        np.testing.assert_array_equal([float(row[name]) for row in rows], values, err_msg=name)
+    assert [{name: float(cell) for name, cell in row.items() if cell} for row in rows] == run[3]
+    assert set(rows[0]) == set(run[2])
 
 
-def test_evaluations_come_every_40_steps(run):
-    history = run[2]
-    last, expected = 0, []
-    for steps in history["time/total_timesteps"]:
+def test_evaluations_come_every_40_steps_and_pay_a_reward_a_step(run):
+    last, expected = 12, []
+    for figures in run[3]:
+        steps = figures["time/total_timesteps"]
         expected.append(steps // 40 > last // 40)
         last = steps
-    assert [not math.isnan(value) for value in history["eval/mean_reward"]] == expected
+    assert ["eval/mean_reward" in figures for figures in run[3]] == expected
     assert True in expected
     assert False in expected
-
-
-def test_an_evaluation_pays_a_reward_a_step(run):
-    history = run[2]
-    np.testing.assert_array_equal(history["eval/mean_reward"], history["eval/mean_ep_length"])
+    assert run[2]["eval/mean_reward"] == run[2]["eval/mean_ep_length"]
 
 
 def test_the_checkpoint_is_of_the_end(run):
-    folder, _, history = run
-    [path] = (folder / "checkpoints").iterdir()
-    assert path.name == f"steps-{int(history['time/total_timesteps'][-1]):012d}"
+    [path] = (run[0] / "checkpoints").iterdir()
+    assert path.name == f"steps-{int(run[3][-1]['time/total_timesteps']):012d}.ckpt"
 
 
 def test_callbacks_do_not_change_what_is_learnt(run, alone):
-    _, agent, history = run
-    _, history_alone, weights_alone = alone
-    for weight, expected in zip(agent.weights, weights_alone, strict=True):
+    for weight, expected in zip(run[1].weights, alone[0].weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
-    np.testing.assert_array_equal(history["train/value_loss"], history_alone["train/value_loss"])
+    np.testing.assert_array_equal(run[2]["train/value_loss"], alone[1]["train/value_loss"])
+
+
+def test_a_figure_is_absent_until_it_exists():
+    recorder = Recorder()
+    trained([recorder])
+    assert "rollout/ep_rew_mean" not in recorder.logs[0]
 
 
 @pytest.mark.parametrize("verbose", [0, 1])

@@ -10,6 +10,7 @@ from PIL import Image
 
 import tf_trpo
 from tf_trpo.callbacks.episode_video import EpisodeVideo, encode_gif
+from tf_trpo.models.settings import PolicySettings
 
 LENGTH = 9
 
@@ -40,7 +41,7 @@ class Counter(gym.Env):
 @pytest.fixture(scope="module")
 def agent():
     gym.register("Counter-v0", Counter, disable_env_checker=True)
-    yield tf_trpo.TRPO.for_env("Counter-v0", hidden_sizes=[2], value_hidden_sizes=[2], seed=0)
+    yield tf_trpo.TRPO.for_env("Counter-v0", policy=PolicySettings(hidden_sizes=(2,)), seed=0)
     del gym.registry["Counter-v0"]
 
 
@@ -51,13 +52,17 @@ def frames(gif):
             yield np.asarray(image.convert("RGB")), image.info["duration"]
 
 
-def test_a_film_is_of_the_policy_that_is_evaluated(agent, monkeypatch):
-    acted = tf_trpo.TRPO.for_env("Counter-v0", hidden_sizes=[2], value_hidden_sizes=[2], seed=0)
-    asked = []
-    monkeypatch.setattr(acted, "evaluation_policy", lambda: asked.append(1) or agent.policy)
-    monkeypatch.setattr(acted.policy, "act", None)
-    EpisodeVideo("Counter-v0", 1).record(acted)
-    assert asked
+def test_a_film_is_of_the_actions_that_the_agent_predicts(agent):
+    class Recorder:
+        seen = ()
+
+        def predict(self, observations):
+            self.seen = (*self.seen, observations.copy())
+            return agent.predict(observations)
+
+    recorder = Recorder()
+    assert EpisodeVideo("Counter-v0", 1).record(recorder) == EpisodeVideo("Counter-v0", 1).record(agent)
+    np.testing.assert_array_equal(recorder.seen, np.zeros((LENGTH, 1, 2), np.float32))
 
 
 def test_a_film_is_one_episode_with_frames_for_15_a_second(agent):
@@ -76,7 +81,7 @@ def test_a_film_repeats_and_large_frames_are_shrunk():
 
 def test_cartpole_can_be_filmed():
     pytest.importorskip("pygame")
-    agent = tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=[2], value_hidden_sizes=[2], seed=0)
+    agent = tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings(hidden_sizes=(2,)), seed=0)
     video = EpisodeVideo("CartPole-v1", 1)
     video.check()
     film = list(frames(video.record(agent)))

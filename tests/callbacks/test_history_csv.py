@@ -1,9 +1,18 @@
 """The CSV file of the logs, read back by the csv module."""
 
 import csv
-import math
 
+import keras
+import pytest
+
+import tf_trpo
 from tf_trpo.callbacks import HistoryCSV
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+
+
+class StandIn:
+    def __init__(self, iterations):
+        self.iterations = keras.Variable(iterations)
 
 
 def rows(path):
@@ -11,50 +20,82 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def write(path, *logs):
-    callback = HistoryCSV(path)
+def write(path, *logs, iterations=None):
+    callback = HistoryCSV(path, append=iterations is not None)
+    callback.set_model(StandIn(iterations or 0))
     callback.on_train_begin()
     for epoch, figures in enumerate(logs):
         callback.on_epoch_end(epoch, figures)
-    callback.on_train_end(logs[-1])
+        # Rows are there at once.
+        assert list(rows(path)[-1].values()) == [str(figures.get(name, "")) for name in rows(path)[-1]]
+    callback.on_train_end(logs[-1] if logs else {})
 
 
-def test_a_row_an_iteration_with_the_figures_as_columns(tmp_path):
-    path = tmp_path / "history.csv"
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "history.csv"
+
+
+def test_a_row_an_iteration_with_the_figures_as_columns_to_the_last_digit(path):
     write(path, {"steps": 10, "train/kl": 0.1}, {"steps": 20, "train/kl": 1 / 3})
     assert list(rows(path)[0]) == ["steps", "train/kl"]
-    # Written in full: the numbers come back to the last digit.
     assert [(int(row["steps"]), float(row["train/kl"])) for row in rows(path)] == [(10, 0.1), (20, 1 / 3)]
 
 
-def test_nan_comes_back_as_nan(tmp_path):
-    path = tmp_path / "history.csv"
-    write(path, {"return": math.nan}, {"return": 2.5})
-    assert math.isnan(float(rows(path)[0]["return"]))
-    assert float(rows(path)[1]["return"]) == 2.5
+def test_figures_may_be_absent_and_appear_later(path):
+    write(path, {"a": 1, "b": 2}, {"b": 3, "late": 4}, {"b": 5, "a": 6}, {"later, with a comma": 7})
+    assert rows(path) == [
+        {"a": "1", "b": "2", "late": "", "later, with a comma": ""},
+        {"a": "", "b": "3", "late": "4", "later, with a comma": ""},
+        {"a": "6", "b": "5", "late": "", "later, with a comma": ""},
+        {"a": "", "b": "", "late": "", "later, with a comma": "7"},
+    ]
 
 
-def test_the_first_iteration_says_which_columns_there_are(tmp_path):
-    path = tmp_path / "history.csv"
-    write(path, {"a": 1, "b": 2}, {"b": 3, "late": 4}, {"b": 5, "a": 6})
-    assert rows(path) == [{"a": "1", "b": "2"}, {"a": "", "b": "3"}, {"a": "6", "b": "5"}]
+def test_another_training_replaces_the_file(path):
+    write(path, {"first": 1})
+    write(path, {"second": 2})
+    assert rows(path) == [{"second": "2"}]
 
 
-def test_rows_are_there_at_once(tmp_path):
-    path = tmp_path / "history.csv"
-    callback = HistoryCSV(path)
-    callback.on_train_begin()
-    for epoch in range(3):
-        callback.on_epoch_end(epoch, {"steps": epoch})
-        assert [row["steps"] for row in rows(path)] == [str(number) for number in range(epoch + 1)]
-    callback.on_train_end()
+def iteration(number, **figures):
+    return {"time/iterations": number, **figures}
 
 
-def test_another_training_writes_the_file_anew(tmp_path):
-    path = tmp_path / "history.csv"
-    callback = HistoryCSV(path)
-    for name in ("first", "second"):
-        callback.on_train_begin()
-        callback.on_epoch_end(0, {name: 1})
-        callback.on_train_end()
-    assert rows(path) == [{"second": "1"}]
+@pytest.mark.parametrize("cut", ["", "4,", "4,0."])
+def test_a_resumed_training_continues_after_the_rows_of_the_iterations_that_were_done(path, cut):
+    write(path, *(iteration(number, a=number / 10) for number in (1, 2, 3)))
+    with open(path, "a", encoding="utf-8") as file:
+        # A process was killed while it wrote.
+        file.write(cut)
+    write(path, iteration(3, a=7.5, b=8), iterations=2)
+    assert rows(path) == [
+        {"time/iterations": "1", "a": "0.1", "b": ""},
+        {"time/iterations": "2", "a": "0.2", "b": ""},
+        {"time/iterations": "3", "a": "7.5", "b": "8"},
+    ]
+    assert not list(path.parent.glob("*tmp*"))
+
+
+def test_a_resumed_training_without_a_file_begins_one(path):
+    write(path, iteration(5, a=1), iterations=4)
+    assert rows(path) == [{"time/iterations": "5", "a": "1"}]
+
+
+class Late(keras.callbacks.Callback):
+    """Knows a figure from the second iteration on."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch > 0:
+            logs["late"] = float(epoch)
+
+
+def test_a_figure_that_a_callback_adds_later_gets_its_column(path):
+    agent = tf_trpo.TRPO.for_env(
+        "CartPole-v1", policy=PolicySettings(hidden_sizes=(4,)), value=ValueSettings(value_hidden_sizes=(4,)), seed=0
+    )
+    agent.compile(jit_compile=False)
+    history = agent.fit("CartPole-v1", 30, num_steps=8, callbacks=[Late(), HistoryCSV(path)], verbose=0).history
+    assert [row["late"] for row in rows(path)] == ["", *(str(float(n)) for n in range(1, len(rows(path))))]
+    assert [float(row["time/total_timesteps"]) for row in rows(path)] == history["time/total_timesteps"]
+    assert len(rows(path)) >= 4

@@ -8,6 +8,7 @@ from rich.console import Console
 
 import tf_trpo
 from tf_trpo.callbacks import HistoryCSV, Progress, ReleasesResources, TensorBoard
+from tf_trpo.models.settings import PolicySettings
 
 
 class Interrupted(keras.callbacks.Callback):
@@ -27,7 +28,7 @@ def test_files_and_terminal_are_given_back_and_training_does_not_count_as_comple
     progress = Progress(Console(file=output, force_terminal=True))
     table, board, interrupted = HistoryCSV(tmp_path / "history.csv"), TensorBoard(tmp_path / "board"), Interrupted()
     assert all(isinstance(callback, ReleasesResources) for callback in (progress, table, board))
-    agent = tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=(4,), value_hidden_sizes=(4,), seed=0)
+    agent = tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings(hidden_sizes=(4,)), seed=0)
     agent.compile(jit_compile=False)
     with pytest.raises(KeyboardInterrupt):
         agent.fit("CartPole-v1", 100, num_steps=10, callbacks=[progress, table, board, interrupted], verbose=0)

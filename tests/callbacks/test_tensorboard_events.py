@@ -13,6 +13,7 @@ from tensorboard.util import tensor_util
 import tf_trpo
 from tf_trpo.callbacks import EpisodeVideo, TensorBoard
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
+from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.rollouts import Rollout
 
 ONCE = {"config", "custom_scalars__config__", "_hparams_/experiment", "_hparams_/session_start_info"}
@@ -36,16 +37,19 @@ def scalars(folder):
     }
 
 
+SMALL = PolicySettings(hidden_sizes=(4,))
+
+
 class StandIn:
-    """A real policy and value function, and what else a callback may ask of an agent."""
+    """A real policy and value function, and what else a callback may ask of an agent and its trainer."""
 
     agent = None
 
     def __init__(self, steps=0):
         if StandIn.agent is None:
-            StandIn.agent = tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=[4], value_hidden_sizes=[3], seed=0)
+            StandIn.agent = tf_trpo.TRPO.for_env("CartPole-v1", policy=SMALL, value=ValueSettings((3,)), seed=0)
         self.policy, self.value_function = self.agent.policy, self.agent.value_function
-        self.policy_optimizer, self.settings = self.agent.policy_optimizer, self.agent.settings
+        self.policy_optimizer, self.update_settings = self.agent.policy_optimizer, self.agent.update_settings
         self.env_steps = tf.Variable(steps, dtype=tf.int64)
         self.rollout = None
 
@@ -53,6 +57,7 @@ class StandIn:
 def begun(folder, model=None, **settings):
     callback = TensorBoard(folder, **{"histogram_every": 0, **settings})
     callback.set_model(StandIn() if model is None else model)
+    callback.set_params({"trainer": callback.model})
     callback.on_train_begin()
     return callback
 
@@ -81,12 +86,12 @@ def test_every_figure_is_a_scalar_over_environment_steps(tmp_path):
     }
 
 
-def test_what_is_not_known_yet_is_left_out(tmp_path):
+def test_what_does_not_exist_is_left_out_and_nan_too(tmp_path):
     write(
         tmp_path,
-        {"time/total_timesteps": 10, "rollout/ep_rew_mean": math.nan, "never": math.nan},
-        {"time/total_timesteps": 20, "rollout/ep_rew_mean": 3.0, "never": math.nan},
-        {"time/total_timesteps": 30, "rollout/ep_rew_mean": np.float32("nan"), "never": math.nan},
+        {"time/total_timesteps": 10, "never": math.nan},
+        {"time/total_timesteps": 20, "rollout/ep_rew_mean": 3.0},
+        {"time/total_timesteps": 30, "rollout/ep_rew_mean": np.float32("nan")},
     )
     assert scalars(tmp_path) == {"rollout/ep_rew_mean": [(20, 3.0)]}
 
@@ -140,16 +145,15 @@ def test_the_description_is_written_once_wherever_a_training_begins_or_goes_on(t
         assert [len(written[tag]) for tag in ONCE] == [1] * len(ONCE)
 
 
-def test_without_settings_what_the_agent_was_compiled_with_is_shown(tmp_path):
-    write(tmp_path, *figure(10))
-    [(_, text)] = tensors(tmp_path)["config"]
-    for name, value in {"policy_optimizer": "TrustRegion", "max_kl": 0.01, "gamma": 0.99}.items():
+def test_what_the_agent_was_compiled_with_is_shown_unless_other_settings_are_given(tmp_path):
+    write(tmp_path / "own", *figure(10))
+    [(_, text)] = tensors(tmp_path / "own")["config"]
+    shown = {"policy_optimizer": "TrustRegion", "max_kl": 0.01, "max_backtracks": 10, "gamma": 0.99, "value_epochs": 10}
+    for name, value in shown.items():
         assert f"<td>{name}</td><td>{value}</td>" in text.item().decode()
-
-
-def test_settings_that_are_given_are_shown_instead(tmp_path):
-    write(tmp_path, *figure(10), hyperparameters={"mine": 1}, config={"heading": {"name": "value"}})
-    [(_, text)] = tensors(tmp_path)["config"]
+    given = {"hyperparameters": {"mine": 1}, "config": {"heading": {"name": "value"}}}
+    write(tmp_path / "given", *figure(10), **given)
+    [(_, text)] = tensors(tmp_path / "given")["config"]
     assert text.item().decode().startswith("<h3>heading</h3>")
     assert "max_kl" not in text.item().decode()
 

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import tyro
-from tf_trpo.cli.model_card import training_command
-from tf_trpo.cli.presets import parse_settings
-from tf_trpo.cli.run_folder import RunFolder
 
+from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.cli.serve import ServeSettings
+from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.serve import ServeOptions
+from tf_trpo.cli.train import read_command
+from tf_trpo.experiment.model_card import training_command
 from tf_trpo.serving import read_metadata
 
 SMALL = ["--total-steps", "40", "--num-steps", "20", "--hidden-sizes", "4", "--value-hidden-sizes", "4"]
@@ -41,8 +41,8 @@ def test_training_says_how_to_serve_what_it_has_exported(trained):
     folder, said = trained
     command = shlex.split(re.search(r"^Serve the model: +(.+)$", said, re.M)[1])
     assert command[1:4] == ["-m", "tf_trpo", "serve"]
-    settings = tyro.cli(ServeSettings, args=command[4:])
-    assert (settings.model, settings.name) == (folder / "saved_model", "CartPole-v1")
+    options = parse(ServeOptions, command[4:], "serve")
+    assert (options.model, options.name) == (folder / "saved_model", "CartPole-v1")
 
 
 def exported(run, capsys, *options):
@@ -89,13 +89,14 @@ def test_the_card_says_how_the_model_came_to_be(run, tmp_path, capsys):
     assert rows[1][2] == "20"
 
 
-def test_the_command_of_the_card_has_the_settings_of_the_run(run):
-    settings = RunFolder(run).settings()
-    program, script, *options = shlex.split(training_command(settings))
+@pytest.mark.parametrize(
+    "changes", [{}, {"algorithm": "kl-penalty", "target_kl": 0.5}, {"radius": "adaptive"}], ids=str
+)
+def test_the_command_of_the_card_has_the_settings_of_the_run(run, changes):
+    experiment = Experiment.from_run(run).replace(**changes)
+    program, script, *options = shlex.split(training_command(experiment))
     assert (program, script) == ("python", "scripts/train.py")
-    repeated = json.loads(json.dumps(parse_settings(options, "train").flat()))
-    differing = {name for name in settings if settings[name] != repeated[name]}
-    assert differing == {"run_dir", "export"}
+    assert read_command(options).experiment == experiment.replace(export=False)
 
 
 def test_what_cannot_be_done_is_refused(run, tmp_path, refused, capsys, monkeypatch):

@@ -1,7 +1,6 @@
 """The command plot: groups of runs, what is drawn of them, reports, and what is refused in one line."""
 
 import csv
-import importlib.util
 import itertools
 import json
 import re
@@ -15,9 +14,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 from scipy import stats
-from tf_trpo.cli.hyperparameters import hyperparameters
-from tf_trpo.cli.settings import TrainSettings
 
+from tf_trpo import Experiment
 from tf_trpo.cli import main
 from tf_trpo.cli.run_groups import group_runs
 from tf_trpo.figures import run_curves
@@ -34,7 +32,11 @@ COLUMNS = (
 def make_run(path, returns=(1.0, 2.0, 4.0), steps=(10, 20, 30), **settings):
     """A run folder as train leaves it, with these returns."""
     path.mkdir(parents=True)
-    config = {"settings": TrainSettings().flat() | settings, "versions": {"python": "3"}, "platform": "here"}
+    config = {
+        "settings": Experiment().replace(algorithm=settings.get("algorithm", "trpo")).flat() | settings,
+        "versions": {"python": "3"},
+        "platform": "here",
+    }
     (path / "config.json").write_text(json.dumps(config))
     with open(path / "history.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval=1.0)
@@ -59,7 +61,7 @@ def labels(run_dirs, *group_by):
 def test_runs_that_differ_in_seed_length_or_how_they_were_run_are_one_group(workplace):
     runs = [
         make_run(workplace / "a", seed=0),
-        make_run(workplace / "b", seed=1, total_steps=7, run_dir="elsewhere", threads=1, quiet=True, eval_every=5),
+        make_run(workplace / "b", seed=1, total_steps=7, threads=1, quiet=True, eval_every=5),
     ]
     assert labels(runs) == {"CartPole-v1, trpo": ["a", "b"]}
 
@@ -73,10 +75,10 @@ def test_groups_are_labelled_by_what_they_differ_in(workplace):
     assert labels(runs) == {"max_kl 0.01, hidden_sizes 64 64": ["a", "c"], "max_kl 0.5, hidden_sizes 8 8": ["b"]}
 
 
-def test_settings_that_an_algorithm_does_not_use_are_not_compared(workplace):
+def test_settings_that_an_algorithm_does_not_have_do_not_tell_runs_apart(workplace):
     runs = [
-        make_run(workplace / "a", algorithm="trpo", penalty_epochs=7),
-        make_run(workplace / "b", algorithm="trpo"),
+        make_run(workplace / "a"),
+        make_run(workplace / "b", seed=2),
         make_run(workplace / "c", algorithm="vanilla-policy-gradient"),
     ]
     assert labels(runs) == {"trpo": ["a", "b"], "vanilla-policy-gradient": ["c"]}
@@ -90,12 +92,12 @@ def test_a_setting_that_only_one_group_has_is_named_where_nothing_else_tells_the
     assert labels(runs) == {"others": ["a"], "natural_learning_rate 0.5": ["b"]}
 
 
-def test_natural_gradients_of_older_versions_are_told_apart_by_the_kl_that_they_had():
-    """They aimed at max_kl, which only trpo has now."""
-    older = TrainSettings().flat() | {"algorithm": "natural-policy-gradient", "max_kl": 0.03}
-    assert hyperparameters(older)["max_kl"] is None
-    del older["natural_max_kl"]
-    assert hyperparameters(older)["max_kl"] == 0.03
+def test_runs_of_other_versions_are_drawn_too(workplace):
+    run = make_run(workplace / "a")
+    config = json.loads((run / "config.json").read_text())
+    config["settings"]["std_steps"] = 7
+    (run / "config.json").write_text(json.dumps(config))
+    assert labels([run, make_run(workplace / "b")]) == {"std_steps 7": ["a"], "others": ["b"]}
 
 
 def test_groups_may_be_chosen(workplace):
@@ -269,7 +271,7 @@ def broken(path, name, text):
 REFUSED = {
     "no run": ([], "plot needs the folder of a run"),
     "nowhere": (["nowhere"], "nowhere/config.json cannot be read"),
-    "no history": (["bare"], "bare/history.csv cannot be read: No such file or directory"),
+    "no history": (["bare"], "bare/history.csv: No such file or directory"),
     "truncated": (["truncated"], "truncated/history.csv is not whole: line 3 has 1 fields, not 2"),
     "empty": (["empty"], "empty/history.csv has no rows yet"),
     "config": (["config"], "config/config.json cannot be read"),
@@ -283,12 +285,12 @@ REFUSED = {
     ),
     "group": (["run", "--group-by", "max_lk"], "run/config.json has no setting max_lk"),
     "ending": (["run", "--output", "curves.pdf"], "curves.pdf must end in .png or .svg"),
-    "output": (["run", "--output", "file/curves.png"], "file/curves.png cannot be written"),
+    "output": (["run", "--output", "file/curves.png"], "file: File exists"),
     "reports": (["run", "late", "--report", "report.html"], "a report is of one run, not of 2"),
     "no report": (["--report", "report.html"], "a report is of one run, not of 0"),
     "columns": (["narrow", "--report", "report.html"], "narrow/history.csv has no column time/total_timesteps"),
     "evaluation": (["judged", "--report", "report.html"], "judged/evaluation.json cannot be read"),
-    "report": (["run", "--report", "file/report.html"], "file/report.html cannot be written"),
+    "report": (["run", "--report", "file/report.html"], "file: File exists"),
 }
 
 
@@ -311,7 +313,8 @@ def test_bad_input_is_one_line(workplace, refused, arguments, words):
 
 @pytest.mark.parametrize(("missing", "arguments"), [("matplotlib", []), ("jinja2", ["--report", "report.html"])])
 def test_a_missing_package_is_one_line_with_the_way_out(workplace, refused, monkeypatch, missing, arguments):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name))
+    for module in ("tf_trpo.figures.style", "tf_trpo.cli.report"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
     error = refused("plot", make_run(workplace / "run"), *arguments)
-    assert error == f"error: drawing needs {missing}: pip install 'tf_trpo[figures]'"
+    assert error == f'error: {missing} is not installed: pip install "tf_trpo[figures]"'

@@ -7,11 +7,13 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,13 +21,11 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata as metadata_of_hparams
 from tensorboard.util import tensor_util
-from tf_trpo.cli.presets import parse_settings
-from tf_trpo.cli.run_folder import free_run_dir
-from tf_trpo.cli.settings import TrainSettings
 
 import tf_trpo
+from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.environments import known_mirror
+from tf_trpo.experiment.run_folder import free_run_dir
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -33,6 +33,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 SETTINGS = {
     "num_envs": 3,
     "total_steps": 2000,
+    "schedule_steps": 3000,
     "seed": 5,
     "eval_every": 700,
     "eval_episodes": 4,
@@ -97,8 +98,8 @@ def workplace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(workplace):
-    (workplace / "preset.yaml").write_text(yaml.safe_dump(SETTINGS | {"run_dir": "my run"}), encoding="utf-8")
-    return script("train", "--preset", "preset.yaml", cwd=workplace)
+    (workplace / "preset.yaml").write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
+    return script("train", "--preset", "preset.yaml", "--run-dir", "my run", cwd=workplace)
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +150,9 @@ def test_the_commands_that_it_says_can_be_copied_and_run(run, trained, workplace
 
 def test_the_configuration_holds_every_setting_and_the_versions(run):
     config = json.loads((run / "config.json").read_text())
-    defaults = json.loads(json.dumps(TrainSettings().flat()))
-    assert config["settings"] == defaults | SETTINGS | {"run_dir": "my run"}
+    experiment = Experiment.from_file(run.parent / "preset.yaml")
+    assert config["settings"] == json.loads(json.dumps(Experiment().flat())) | SETTINGS
+    assert Experiment.from_run(run) == experiment == Experiment().replace(**SETTINGS)
     assert config["versions"]["python"] == sys.version.split()[0]
     assert config["versions"]["tf_trpo"] == tf_trpo.__version__
     for package in ("tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy"):
@@ -158,31 +160,34 @@ def test_the_configuration_holds_every_setting_and_the_versions(run):
     assert config["platform"]
 
 
-def test_every_setting_of_the_algorithm_reaches_the_agent(agent):
-    reached = {
-        **agent.policy_optimizer.get_config(),
-        **{name: getattr(agent.settings, name) for name in vars(agent.settings)},
-        "value_learning_rate": pytest.approx(float(agent.optimizer.learning_rate)),
-        "jit_compile": agent.jit_compile,
-        "normalize_observations": agent.policy.normalize_observations,
-        "function_preserving": agent.policy.function_preserving,
-        "ema_momentum": agent.policy_average.momentum,
-    }
-    assert len(reached) == 31
-    mirror = known_mirror("CartPole-v1")
-    assert agent.policy.encoder.observations == agent.value_function.encoder.observations == mirror.observations
-    assert agent.policy.encoder.outputs == mirror.actions
-    # Three environments of 100 rows: two epochs of five minibatches of 64.
-    assert agent.optimizer.get_config()["learning_rate"]["config"] == {
-        "initial_learning_rate": 0.002,
-        "decay_steps": 10,
-    }
-    for name, value in reached.items():
-        assert SETTINGS[name] == value, name
-    assert agent.value_function.normalize_observations is False
-    assert [layer.units for layer in agent.policy.encoder.network.layers] == [8, 6]
-    assert [layer.units for layer in agent.value_function.encoder.network.layers] == [7]
-    assert {layer.activation.__name__ for layer in agent.policy.encoder.network.layers} == {"relu"}
+def test_every_setting_reaches_the_agent(agent, run):
+    experiment, made = Experiment.from_run(run), Experiment.from_run(run).make_agent()
+    assert agent.policy_optimizer == made.policy_optimizer == experiment.algorithm
+    assert agent.update_settings == made.update_settings == experiment.update
+    assert agent.jit_compile == made.jit_compile == SETTINGS["jit_compile"]
+    assert agent.ema_momentum == made.ema_momentum == SETTINGS["ema_momentum"]
+    assert float(agent.optimizer.learning_rate) == pytest.approx(SETTINGS["value_learning_rate"])
+    for part in ("policy", "value_function"):
+        assert getattr(agent, part).get_config() == getattr(made, part).get_config()
+    assert [weight.shape for weight in agent.policy.trainable_variables[:3]] == [(4, 8), (8,), (8, 6)]
+    assert [weight.shape for weight in agent.value_function.trainable_variables[:1]] == [(4, 7)]
+
+
+def test_an_experiment_trains_in_python_as_on_the_command_line(run, tmp_path):
+    experiment = Experiment.from_run(run).replace(total_steps=300, threads=0, quiet=True, export=False, video_every=0)
+    trained = experiment.train(tmp_path / "python")
+    assert trained.stopped_by is None
+    assert trained.evaluation == json.loads((tmp_path / "python" / "evaluation.json").read_text())
+    assert Experiment.from_run(tmp_path / "python") == experiment
+    with pytest.raises(FileExistsError, match="the run folder exists"):
+        experiment.train(tmp_path / "python")
+    with pytest.raises(ValueError, match="is complete"):
+        experiment.train(tmp_path / "python", resume=True)
+    with pytest.raises(ValueError, match="a resumed run keeps its max_kl"):
+        experiment.replace(max_kl=0.5).train(tmp_path / "python", resume=True)
+    steps = int(trained.agent.env_steps)
+    longer = experiment.replace(total_steps=steps + 1).train(tmp_path / "python", resume=True)
+    assert int(longer.agent.env_steps) > steps
 
 
 def test_the_history_covers_the_steps_that_were_asked_for(run):
@@ -194,7 +199,7 @@ def test_the_history_covers_the_steps_that_were_asked_for(run):
     assert all(200 < later - earlier <= 300 for earlier, later in itertools.pairwise([0, *steps]))
     assert all(float(row["train/kl_divergence_loss"]) <= 0.02 for row in rows)
     assert [float(row["train/learning_rate"]) for row in rows] == pytest.approx([0.002] * len(rows))
-    evaluated = [row["eval/mean_reward"] for row in rows if row["eval/mean_reward"] != "nan"]
+    evaluated = [row["eval/mean_reward"] for row in rows if row["eval/mean_reward"]]
     assert len(evaluated) == 2
 
 
@@ -226,7 +231,7 @@ def test_tensorboard_compares_runs_by_what_their_results_depend_on(events):
     values = metadata_of_hparams.parse_session_start_info_plugin_data(content).hparams
     assert values["max_kl"].number_value == 0.02
     assert values["hidden_sizes"].string_value == "8, 6"
-    assert not {"run_dir", "penalty_solver", "export", "quiet", "threads", "jit_compile"} & set(values)
+    assert not {"penalty_solver", "export", "quiet", "threads", "jit_compile"} & set(values)
 
 
 def test_tensorboard_has_the_last_evaluation_and_the_versions(events, run):
@@ -241,7 +246,7 @@ def test_tensorboard_has_the_last_evaluation_and_the_versions(events, run):
 
 def test_the_checkpoints_are_of_the_end_and_of_one_before(run, agent):
     paths = sorted((run / "checkpoints").iterdir())
-    steps = [int(re.fullmatch(r"steps-(\d+)", path.name).group(1)) for path in paths]
+    steps = [int(re.fullmatch(r"steps-(\d+)\.ckpt", path.name).group(1)) for path in paths]
     assert len(steps) == 2
     assert steps[1] == int(agent.env_steps)
     last = agent.get_weights()
@@ -331,12 +336,12 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     recording("fit", None)
     recording("evaluate", {"mean_return": 1.0, "std_return": 0.0, "mean_length": 1.0, "episodes": 6})
     options = {"env": "Pendulum-v1", "total-steps": 1234, "num-envs": 3, "num-steps": 56, "backend": "async", "seed": 9}
-    options |= {"env-timeout": 77.0, "max-faults": 3, "restart-every": 5}
+    options |= {"env-timeout": 77.0, "max-faults": 3, "restart-every": 5, "schedule-steps": 4321}
     arguments = [f"--{name}={value}" for name, value in options.items()]
     main(["train", "--preset=none", *arguments, "--eval-episodes=6", f"--run-dir={tmp_path / 'run'}"])
     agent = calls["fit"].pop("self")
     assert [type(callback).__name__ for callback in calls["fit"].pop("callbacks")] == [
-        *("StopOnSignal", "TensorBoard", "HistoryCSV", "Checkpoint")
+        *("StopOnSignal", "LambdaCallback", "TensorBoard", "HistoryCSV", "Checkpoint", "LambdaCallback")
     ]
     assert calls["fit"] == {
         "environment": "Pendulum-v1",
@@ -357,8 +362,8 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json")
     }
-    policy = tf_trpo.load(run / "agent.keras").policy
-    assert (policy.initial_std, policy.state_dependent_std, policy.normalize_observations) == (0.25, True, True)
+    distribution = tf_trpo.load(run / "agent.keras").policy.action_distribution
+    assert (distribution.initial_std, distribution.state_dependent_std) == (0.25, True)
     command = re.search(r"^Export for serving: (.+)$", capsys.readouterr().out, re.MULTILINE).group(1)
     expected = ["-m", "tf_trpo", "export", "runs/Pendulum-v1-3", "--output", "saved_models/Pendulum-v1"]
     assert shlex.split(command) == [sys.executable, *expected]
@@ -392,54 +397,41 @@ def test_quiet_prints_nothing_and_writes_everything(tmp_path, capsys):
     }
 
 
-def test_an_interrupted_training_saves_the_agent_as_it_was(tmp_path, monkeypatch, capsys):
-    def interrupted(agent, *args, **kwargs):
-        agent.env_steps.assign(123)
-        raise KeyboardInterrupt
+def test_a_training_that_is_ended_at_once_saves_the_agent_as_it_was(tmp_path):
+    class CtrlC(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(tf_trpo.TRPO, "fit", interrupted)
-    with pytest.raises(SystemExit) as exit_info:
-        main(["train", "--run-dir", str(tmp_path / "run")])
-    assert exit_info.value.code == 130
-    assert "stopped after 123 steps" in capsys.readouterr().out
-    assert int(tf_trpo.load(tmp_path / "run" / "agent.keras").env_steps) == 123
+    experiment = Experiment().replace(**{name: SETTINGS[name] for name in ("jit_compile", "num_steps")}, quiet=True)
+    stopped = experiment.train(tmp_path / "run", callbacks=[CtrlC()])
+    assert (stopped.evaluation, stopped.stopped_by) == (None, signal.SIGINT)
+    assert int(tf_trpo.load(tmp_path / "run" / "agent.keras").env_steps) == int(stopped.agent.env_steps) > 0
+    assert not (tmp_path / "run" / "evaluation.json").exists()
 
 
 def test_envpool_trains(tmp_path, capsys):
     pytest.importorskip("envpool")
-    main(
-        [
-            "train",
-            "--env",
-            "Pendulum-v1",
-            "--backend",
-            "envpool",
-            "--run-dir",
-            str(tmp_path / "run"),
-            *SMALL,
-            "--preset",
-            "none",
-        ]
-    )
+    options = ["--env", "Pendulum-v1", "--backend", "envpool", "--preset", "none"]
+    main(["train", *options, *SMALL, "--run-dir", str(tmp_path / "run")])
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
     _, *progress = capsys.readouterr().err.splitlines()
     assert all(line.startswith("steps ") for line in progress)
 
 
 # Where a Box2D environment stands cannot be saved: its state is the library's own.
-@pytest.mark.filterwarnings("ignore:the environments' state is not in the checkpoint:UserWarning")
+@pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 def test_box2d_trains_by_its_preset(tmp_path, capsys):
     pytest.importorskip("Box2D")
     main(["train", "--env", "LunarLanderContinuous-v3", "--num-envs", "2", "--run-dir", str(tmp_path / "run"), *SMALL])
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
-    of_preset = parse_settings(["--env", "LunarLanderContinuous-v3", "--preset", "box2d"], "train")
+    of_preset = Experiment.from_preset("LunarLanderContinuous-v3").algorithm
     assert capsys.readouterr().err.startswith("preset box2d, for LunarLanderContinuous-v3\nsteps ")
-    assert tf_trpo.load(tmp_path / "run" / "agent.keras").policy_optimizer.max_kl == of_preset.trust_region.max_kl
+    assert tf_trpo.load(tmp_path / "run" / "agent.keras").policy_optimizer == of_preset
 
 
 def test_a_standard_deviation_by_schedule(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    schedule = ["--initial-std", "0.5", "--final-std", "0.02", "--std-steps", "30"]
+    schedule = ["--initial-std", "0.5", "--final-std", "0.02", "--schedule-steps", "30"]
     main(["train", "--env", "Pendulum-v1", *schedule, *SMALL, "--preset", "none", "--run-dir", "run"])
     with open("run/history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

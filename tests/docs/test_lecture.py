@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.lecture_figures import FIGURES
+from examples.lecture.figures import FIGURES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "lecture.md").read_text(encoding="utf-8")
@@ -31,9 +31,9 @@ def test_every_figure_is_shown():
 
 
 def test_every_file_of_the_lecture_is_on_the_page():
-    """A new algorithm or piece of theory without a place on the road is noticed."""
-    on_page = set(re.findall(r"`(?:theory|optimizers)/(\w+)\.py`", PAGE))
-    helpers = {"__init__", "policy_optimizer", "distributions", "logarithm", "steepest_descent"}
-    for folder in ("theory", "optimizers"):
-        files = {path.stem for path in (ROOT / "tf_trpo" / folder).glob("*.py")}
+    """A new algorithm, piece of theory or toy problem without a place on the road is noticed."""
+    on_page = set(re.findall(r"`(?:theory|optimizers|examples/lecture)/(\w+)\.py`", PAGE))
+    helpers = {"__init__", "__main__", "policy_optimizer", "ranges", "steepest_descent"}
+    for folder in ("tf_trpo/theory", "tf_trpo/optimizers", "examples/lecture"):
+        files = {path.stem for path in (ROOT / folder).glob("*.py")}
         assert files - helpers <= on_page

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import tyro
 
 from tf_trpo.cli import COMMANDS
-from tf_trpo.cli.export import ExportSettings
-from tf_trpo.cli.play import PlaySettings
-from tf_trpo.cli.serve import ServeSettings
+from tf_trpo.cli.export import ExportOptions
+from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.play import PlayOptions
+from tf_trpo.cli.serve import ServeOptions
 from tf_trpo.serving.server import _HEADER_BYTES, _KEEP_ALIVE_SECONDS, _OTHER_FILES
 from tf_trpo.serving.settings import ServerSettings
 
@@ -84,13 +84,13 @@ def commands(start):
 
 @pytest.mark.parametrize(
     ("name", "settings", "count"),
-    [("export", ExportSettings, 1), ("serve", ServeSettings, 1), ("play", PlaySettings, 3)],
+    [("export", ExportOptions, 1), ("serve", ServeOptions, 1), ("play", PlayOptions, 3)],
 )
 def test_every_command_parses(name, settings, count):
     found = commands(name)
     assert len(found) == count
     for command in found:
-        tyro.cli(settings, args=command[2:])
+        parse(settings, command[2:], name)
     assert name in COMMANDS
 
 

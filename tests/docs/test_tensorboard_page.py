@@ -6,12 +6,12 @@ from pathlib import Path
 
 import matplotlib.image
 import pytest
-import tyro
-from tf_trpo.cli.presets import parse_settings
-from tf_trpo.cli.settings import TrainSettings
 
 from tf_trpo.callbacks.dashboards import METRICS
-from tf_trpo.cli.plot import PlotSettings
+from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.plot import PlotOptions
+from tf_trpo.cli.train import read_command
+from tf_trpo.experiment.settings import RunSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "tensorboard.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -31,10 +31,10 @@ def test_the_pictures_are_there_and_small():
 def test_commands_parse(command):
     script, *arguments = command[1:]
     if script == "scripts/train.py":
-        parse_settings([re.sub(r"\$\w+", "1", argument) for argument in arguments], prog="train")
+        read_command([re.sub(r"\$\w+", "1", argument) for argument in arguments])
     else:
         assert script == "scripts/plot.py"
-        tyro.cli(PlotSettings, args=arguments)
+        parse(PlotOptions, arguments, "plot")
 
 
 def test_there_are_commands_to_parse():
@@ -42,8 +42,8 @@ def test_there_are_commands_to_parse():
 
 
 def test_what_it_says_of_settings_and_metrics_is_so():
-    assert f"`--histogram-every`, {TrainSettings().run.histogram_every:,} steps" in TEXT
-    assert TrainSettings().run.video_every == 0
+    assert f"`--histogram-every`, {RunSettings().histogram_every:,} steps" in TEXT
+    assert RunSettings().video_every == 0
     assert "final/mean_reward" in METRICS
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
-from tf_trpo.cli.presets import parse_settings
 
+from tf_trpo.cli.train import read_command
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.serving.local_policy import LocalPolicy
 from tf_trpo.serving.model_versions import version_folders
@@ -74,7 +74,7 @@ def test_the_card_is_that_of_the_newest_version(name):
     assert returned == (f"{evaluation['mean_return']:.1f}", f"{evaluation['std_return']:.1f}")
     assert re.search(r"^- Commit: [0-9a-f]{40}$", card, re.M)
     (arguments,) = trainings(card)
-    assert parse_settings(arguments, prog="train").environment.env == name
+    assert read_command(arguments).experiment.env == name
     assert arguments[:2] == ["--preset", "none"]
     assert f"tensorflow {metadata.versions['tensorflow']}" in card
 
@@ -82,9 +82,9 @@ def test_the_card_is_that_of_the_newest_version(name):
 def test_the_short_commands_have_the_settings_of_the_cards():
     """A preset may change after a model was made of it."""
     for arguments in trainings((ROOT / "README.md").read_text(encoding="utf-8")):
-        short = parse_settings(arguments, prog="train").flat()
-        (long,) = trainings((ROOT / short["env"] / "README.md").read_text(encoding="utf-8"))
-        assert short == parse_settings(long, prog="train").flat() | {"run_dir": short["run_dir"]}
+        short = read_command(arguments).experiment
+        (long,) = trainings((ROOT / short.env / "README.md").read_text(encoding="utf-8"))
+        assert short == read_command(long).experiment
 
 
 @pytest.mark.parametrize("name", MODELS)

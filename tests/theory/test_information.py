@@ -1,5 +1,8 @@
 """Information measures against SciPy, numerical integration and the lecture's examples."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import scipy.integrate
@@ -16,6 +19,7 @@ from tf_trpo.theory import (
     information,
     kl_divergence,
 )
+from tf_trpo.theory.information import log1p_minus
 
 PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
 SEEDS = st.integers(0, 100_000)
@@ -127,8 +131,9 @@ def test_diagonal_gaussians_are_sums_over_dimensions(seed, size):
     assert gaussian_entropy(stds[0]) == pytest.approx(covariance.entropy(), abs=1e-10)
     each = [gaussian_kl_divergence(*numbers) for numbers in zip(*arguments, strict=True)]
     assert gaussian_kl_divergence(*arguments) == pytest.approx(sum(each), abs=1e-12)
-    identity = gaussian_entropy(stds[0]) + gaussian_kl_divergence(*arguments)
-    assert gaussian_cross_entropy(*arguments) == pytest.approx(identity, abs=1e-10)
+    other = scipy.stats.multivariate_normal(means[1], np.diag(stds[1] ** 2))
+    crossed = -other.logpdf(means[0]) + 0.5 * np.sum((stds[0] / stds[1]) ** 2)
+    assert gaussian_cross_entropy(*arguments) == pytest.approx(crossed, abs=1e-9)
     assert gaussian_kl_divergence(*arguments, "bits") == pytest.approx(sum(each) / np.log(2))
 
 
@@ -155,3 +160,27 @@ def test_divergence_of_nearly_equal_gaussians_keeps_its_digits(ratio):
 def test_bad_argument_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def exact_series(x):
+    """-x^2/2 + x^3/3 - ..., in rational arithmetic."""
+    return float(sum(Fraction(-1) ** (n + 1) * Fraction(x) ** n / n for n in range(2, 25)))
+
+
+@settings(PROPERTY, max_examples=60)
+@given(exponent=st.floats(-300, -1), sign=st.sampled_from([-1, 1]))
+def test_small_arguments_keep_every_digit(exponent, sign):
+    x = sign * 0.999 * 10.0**exponent
+    assert log1p_minus(np.array(x)) == pytest.approx(exact_series(x), rel=1e-14, abs=5e-324)
+
+
+@settings(PROPERTY, max_examples=60)
+@given(x=st.floats(-0.999999, 1e6).filter(lambda x: abs(x) >= 0.1))
+def test_large_arguments_are_the_plain_difference(x):
+    assert log1p_minus(np.array(x)) == pytest.approx(math.log1p(x) - x, rel=1e-14)
+
+
+def test_the_two_branches_meet():
+    below, above = log1p_minus(np.array([np.nextafter(0.1, 0), 0.1]))
+    assert below == pytest.approx(above, rel=1e-13)
+    np.testing.assert_array_equal(log1p_minus(np.array([0.0])), [0.0])

@@ -133,5 +133,6 @@ def test_divergence_counts_states_that_are_never_visited():
 
 def test_policy_of_another_shape_is_refused():
     old = random_mdp(2, 2, 0.9, np.random.default_rng(0)).evaluate([[0.5, 0.5], [0.5, 0.5]])
-    with pytest.raises(ValueError, match="new_policy"):
-        local_approximation(old, [[0.5, 0.5]])
+    for function, argument in ((local_approximation, old), (max_kl_divergence, old.policy)):
+        with pytest.raises(ValueError, match="new_policy"):
+            function(argument, [[0.5, 0.5]])

@@ -1,11 +1,19 @@
-"""Environments that are small enough to know everything about."""
+"""Environments that are small enough to know everything about, their agents, and agents' files from strangers."""
+
+import json
+import resource
+import sys
+import zipfile
 
 import gymnasium as gym
+import h5py
 import keras
 import numpy as np
 import pytest
 
 import tf_trpo
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.training import UpdateSettings
 
 
 class Scripted(gym.Env):
@@ -66,16 +74,36 @@ def scripted():
     return Factory(Scripted)
 
 
-def make_agent(environment, *, jit_compile=False, seed=0, **settings):
-    agent = tf_trpo.TRPO.for_env(environment, hidden_sizes=(8,), value_hidden_sizes=(8,), seed=seed)
-    agent.compile(**{"value_epochs": 2, "value_minibatch_size": 32, "jit_compile": jit_compile} | settings)
+def make_agent(
+    environment, policy_optimizer=None, value_optimizer=None, *, jit_compile=False, seed=0, policy=None, **update
+):
+    agent = tf_trpo.TRPO.for_env(
+        environment,
+        policy=PolicySettings(hidden_sizes=(8,), **policy or {}),
+        value=ValueSettings(value_hidden_sizes=(8,)),
+        seed=seed,
+    )
+    update = UpdateSettings(**{"value_epochs": 2, "value_minibatch_size": 32} | update)
+    agent.compile(policy_optimizer, value_optimizer, update=update, jit_compile=jit_compile)
     return agent
 
 
 @pytest.fixture(scope="session", name="make_agent")
 def make_agent_fixture():
-    """make_agent(environment, **settings of compile): small networks, without XLA."""
+    """make_agent(environment, optimizers, policy={...}, **update settings): small networks, without XLA."""
     return make_agent
+
+
+def variables_of(agent):
+    """All that an agent remembers, as arrays."""
+    parts = {**agent.learner.state(), "counters": [agent.env_steps.numpy(), agent.iterations.numpy()]}
+    return [np.array(array) for arrays in parts.values() for array in arrays]
+
+
+@pytest.fixture(scope="session", name="variables_of")
+def variables_of_fixture():
+    """variables_of(agent): all that it remembers, as arrays."""
+    return variables_of
 
 
 class WeightsAfterEachIteration(keras.callbacks.Callback):
@@ -99,3 +127,96 @@ def assert_same_weights():
             np.testing.assert_array_equal(first, second)
 
     return check
+
+
+SEEN = []
+WATCHED = ("import", "open", "exec", "compile", "marshal.loads", "pickle.find_class", "os.system", "os.exec")
+WATCHED += ("subprocess.Popen", "socket.connect", "socket.getaddrinfo", "urllib.Request", "ctypes.dlopen")
+
+
+def watch(event, arguments):
+    if SEEN and event in WATCHED:
+        SEEN.append((event, str(arguments[0]) if arguments else ""))
+
+
+sys.addaudithook(watch)  # stays for good; it looks on only during `watched`
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "agent.keras"
+    make_agent("Pendulum-v1").save(path)
+    tf_trpo.load(path)  # what Keras imports when it loads for the first time is there now
+    return path
+
+
+@pytest.fixture
+def stranger(saved, tmp_path):
+    """stranger(layer=, layers=, config=, weights=, members=): a copy of a good file with that changed."""
+
+    def make(layer=None, layers=None, config=None, weights=None, members=None, compression=zipfile.ZIP_STORED):
+        with zipfile.ZipFile(saved) as archive:
+            content = {name: archive.read(name) for name in archive.namelist()}
+        settings = json.loads(content["config.json"])
+        network = settings["config"]["policy"]["config"]["encoder"]["config"]["network"]["config"]["layers"]
+        if layer is not None:
+            network[1] = layer(network[1])
+        if layers is not None:
+            layers(network)
+        if config is not None:
+            config(settings)
+        content["config.json"] = json.dumps(settings).encode()
+        if weights is not None:
+            copy = tmp_path / "model.weights.h5"
+            copy.write_bytes(content["model.weights.h5"])
+            with h5py.File(copy, "r+") as file:
+                weights(file)
+            content["model.weights.h5"] = copy.read_bytes()
+            copy.unlink()
+        entries = list(content.items()) if members is None else members(content)
+        path = tmp_path / "stranger.keras"
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            for name, data in entries:
+                archive.writestr(name, data)
+        return path
+
+    return make
+
+
+def refuse(path, *harmless):
+    """Why a file is refused; what happened in the process meanwhile is checked."""
+    modules = set(sys.modules)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    SEEN.append(("begin", ""))
+    try:
+        with pytest.raises(ValueError, match="cannot be loaded: ") as raised:
+            tf_trpo.load(path)
+    finally:
+        seen = SEEN[1:]
+        SEEN.clear()
+    message = str(raised.value)
+    assert message.startswith(f"{path} cannot be loaded: ")
+    assert "\n" not in message
+    assert set(sys.modules) == modules
+    opened = [name for event, name in seen if event == "open"]
+    assert all(name == str(path) or "tf_trpo-load-" in name or name.isdecimal() for name in opened), opened
+    assert {event for event, _ in seen} <= {"open", *harmless}, seen
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 300_000  # kB
+    return message
+
+
+@pytest.fixture(scope="session")
+def refusal():
+    """refusal(path, *events): why a file is refused, with no other events in the process than opening it."""
+    return refuse
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch):
+    """Name of a module that leaves a file when it is imported, and that file."""
+    sprung = tmp_path / "sprung"
+    (tmp_path / "stranger_module.py").write_text(f"open({str(sprung)!r}, 'w').write('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "stranger_module"
+    assert not sprung.exists()
+    assert "stranger_module" not in sys.modules

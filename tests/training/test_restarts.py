@@ -5,9 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from tf_trpo.callbacks import Checkpoint
-from tf_trpo.environments import EnvironmentFailedError, can_reset_some, make_vector_environment, reset_some
-from tf_trpo.rollouts import Collector
+from tf_trpo.environments import EnvironmentFailedError, can_reset_some, make_vector_environment
+from tf_trpo.rollouts import LocalSource
 from tf_trpo.rollouts.actor import Actions
 
 NUM_ENVS, NUM_STEPS, LIMIT = 4, 12, 40
@@ -33,6 +32,20 @@ class Clock(gym.Env):
         return np.float32([self.episode, self.time]), float(self.time), False, self.time == LIMIT, {}
 
 
+class Acts:
+    """An actor of a function of observations and noise."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def set_weights(self, weights):
+        pass
+
+    def __call__(self, observations, noise):
+        actions = self._function(observations, noise)
+        return Actions(actions, actions.clip(-2, 2))
+
+
 class Rollouts(keras.callbacks.Callback):
     """Keeps each iteration's rollout."""
 
@@ -41,7 +54,7 @@ class Rollouts(keras.callbacks.Callback):
         self.seen = []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.seen.append(self.model.rollout)
+        self.seen.append(self.params["trainer"].rollout)
 
 
 def fit(agent, iterations, environment=Clock, **settings):
@@ -110,19 +123,16 @@ def test_the_rewards_scale_begins_anew_with_a_cut_episode(make_agent):
 
 @pytest.mark.parametrize("backend", ["sync", "async"])
 def test_one_environment_begins_anew_and_the_others_go_on(backend):
-    def feedback(observations, noise):
-        actions = (observations[:, 1:2] + noise[:, None]).astype(np.float32)
-        return Actions(actions, actions.clip(-2, 2))
-
+    actor = Acts(lambda observations, noise: (observations[:, 1:2] + noise[:, None]).astype(np.float32))
     collected = []
     for restarted in (None, 1):
         environments = make_vector_environment("Pendulum-v1", 3, backend=backend)
-        collector = Collector(environments, feedback, seed=3)
+        source = LocalSource(environments, actor, seed=3)
         noise = np.random.default_rng(1).random((2, 7, 3))
-        rollouts = [collector.collect(noise[0])]
+        rollouts = [source.collect((), noise[0])]
         if restarted is not None:
-            collector.restart_some(np.arange(3) == restarted)
-        collected.append([*rollouts, collector.collect(noise[1])])
+            source.restart_some(np.arange(3) == restarted)
+        collected.append([*rollouts, source.collect((), noise[1])])
         environments.close()
     (first, plain), (same, cut) = collected
     for one, other in zip(first, same, strict=True):
@@ -136,33 +146,15 @@ def test_one_environment_begins_anew_and_the_others_go_on(backend):
 
 def test_an_episode_that_has_just_ended_leaves_no_empty_row():
     environments = make_vector_environment(lambda: gym.wrappers.TimeLimit(Clock(), 5), 2)
-    collector = Collector(environments, lambda observations, noise: Actions(noise, noise), seed=0)
-    collector.collect(np.zeros((5, 2, 1), np.float32))
-    assert collector.just_ended.all()
-    collector.restart_some(np.array([False, True]))
-    rollout = collector.collect(np.zeros((3, 2, 1), np.float32))
+    source = LocalSource(environments, Acts(lambda observations, noise: noise), seed=0)
+    source.collect((), np.zeros((5, 2, 1), np.float32))
+    assert source.just_ended.all()
+    source.restart_some(np.array([False, True]))
+    rollout = source.collect((), np.zeros((3, 2, 1), np.float32))
     np.testing.assert_array_equal(rollout.valid[:, 0], [False, True, True])
     assert rollout.valid[:, 1].all()
     np.testing.assert_array_equal(rollout.observations[:, 0], [(1, 5), (2, 0), (2, 1), (2, 2)])
     np.testing.assert_array_equal(rollout.observations[:, 1], [(2, 0), (2, 1), (2, 2), (2, 3)])
-
-
-def test_a_fit_that_is_broken_off_goes_on_with_the_same_turns_bit_for_bit(make_agent, tmp_path, assert_same_weights):
-    class BreakOff(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch == 1:
-                raise KeyboardInterrupt
-
-    whole = make_agent("Pendulum-v1")
-    expected, _ = fit(whole, 6, "Pendulum-v1", restart_every=3)
-    checkpoint = Checkpoint(tmp_path, 1)
-    with pytest.raises(KeyboardInterrupt):
-        fit(make_agent("Pendulum-v1"), 6, "Pendulum-v1", restart_every=3, callbacks=[checkpoint, BreakOff()])
-    resumed = make_agent("Pendulum-v1")
-    rollouts, _ = fit(resumed, 6, "Pendulum-v1", restart_every=3, resume_from=tmp_path)
-    assert len(rollouts) == 4
-    np.testing.assert_array_equal(rollouts[-1].observations, expected[-1].observations)
-    assert_same_weights(resumed.get_weights(), whole.get_weights())
 
 
 def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(make_agent):
@@ -184,14 +176,6 @@ def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(make_a
     assert len(set(rollouts[-1].observations[0, :, 1])) == NUM_ENVS
 
 
-def test_turns_count_from_the_beginning_of_each_fit(make_agent):
-    agent = make_agent(Clock)
-    fit(agent, 3, restart_every=5)
-    rollouts, _ = fit(agent, 9, restart_every=5)
-    for rollout, rows in zip(rollouts, row_by_row(5), strict=True):
-        np.testing.assert_array_equal(rollout.observations[:-1], rows[..., :2])
-
-
 def test_a_turn_that_fails_says_when(make_agent):
     class Shut(Clock):
         def reset(self, *, seed=None, options=None):
@@ -203,22 +187,6 @@ def test_a_turn_that_fails_says_when(make_agent):
         EnvironmentFailedError, match=r"environment 1 .* the door is shut, when reset of the rollout of"
     ):
         fit(make_agent(Clock), 9, Shut, restart_every=5)
-
-
-def test_a_turn_that_begins_with_another_shape_is_a_fault(make_agent):
-    made = []
-
-    class Grows(Clock):
-        def __init__(self):
-            made.append(self)
-
-        def reset(self, *, seed=None, options=None):
-            observation, info = super().reset(seed=seed, options=options)
-            return (np.zeros(3, np.float32) if self is made[1] and self.episode == 2 else observation), info
-
-    _, history = fit(make_agent(Clock), 9, Grows, restart_every=5)
-    assert history["train/faults"][0] == 0
-    assert history["train/faults"][-1] == 1
 
 
 def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
@@ -242,19 +210,6 @@ def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
     assert not can_reset_some(gym.wrappers.vector.NormalizeObservation(vector))
     with pytest.raises(ValueError, match="restart_every needs environments that can be reset one by one"):
         make_agent(Clock).fit(Together(), 100, restart_every=3, verbose=0)
-
-
-def test_one_that_cannot_be_reset_is_named():
-    class Once(Clock):
-        def reset(self, *, seed=None, options=None):
-            if self.episode == 1:
-                raise RuntimeError("the door is shut")
-            return super().reset(seed=seed, options=options)
-
-    environments = make_vector_environment(Once, 2)
-    environments.reset(seed=0)
-    with pytest.raises(RuntimeError, match="environment 1 raised RuntimeError: the door is shut"):
-        reset_some(environments, np.array([False, True]))
 
 
 def test_a_number_out_of_range_is_refused(make_agent):

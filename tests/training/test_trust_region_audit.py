@@ -1,12 +1,13 @@
 """Every accepted step of long MuJoCo runs, recomputed outside the compiled update in float64, is within max_kl."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 
 import tf_trpo
+from tf_trpo.models.settings import PolicySettings
+from tf_trpo.optimizers import TrustRegion
+from tf_trpo.training import UpdateSettings
 
 MAX_KL = 0.02
 
@@ -26,9 +27,9 @@ class Audit(keras.callbacks.Callback):
         self.refused = 0
         update = agent.learner.update
 
-        def watched(rollout, carry, orders):
+        def watched(rollout, *others):
             self._rollout, self._before = rollout, snapshot(agent.policy)
-            return update(rollout, carry, orders)
+            return update(rollout, *others)
 
         agent.learner.update = watched
 
@@ -36,7 +37,7 @@ class Audit(keras.callbacks.Callback):
         after = snapshot(self.model.policy)
         valid = self._rollout.valid.ravel()
         observations = self._rollout.observations[:-1].reshape(len(valid), -1)[valid].astype(np.float64)
-        if not self.model.policy.function_preserving:
+        if not self.model.policy.encoder.function_preserving:
             # The statistics move only after the step: both policies see by those from before.
             after |= {name: self._before[name] for name in ("mean", "variance", "count")}
         if not logs["train/is_line_search_success"]:
@@ -84,11 +85,12 @@ def mean_kl(old, new):
     return (0.5 * (variance_ratio - 1 - np.log(variance_ratio) + squared)).sum(axis=1).mean()
 
 
-def audited(environment, iterations, seed=0, function_preserving=False, **settings):
-    agent = tf_trpo.TRPO.for_env(environment, seed=seed, function_preserving=function_preserving)
-    agent.compile(tf_trpo.optimizers.TrustRegion(max_kl=MAX_KL), value_epochs=2, **settings)
+def audited(environment, iterations, function_preserving=False, jit_compile=True):
+    settings = PolicySettings(function_preserving=function_preserving)
+    agent = tf_trpo.TRPO.for_env(environment, policy=settings, seed=0)
+    agent.compile(TrustRegion(max_kl=MAX_KL), update=UpdateSettings(value_epochs=2), jit_compile=jit_compile)
     audit = Audit(agent)
-    agent.fit(environment, iterations * 512, num_envs=8, num_steps=64, seed=seed, callbacks=audit, verbose=0)
+    agent.fit(environment, iterations * 512, num_envs=8, num_steps=64, callbacks=audit, verbose=0)
     return audit
 
 
@@ -123,16 +125,4 @@ def test_the_policies_that_act_one_after_the_other_are_within_the_limit_too():
 def test_the_accepted_steps_of_thousands_are_within_the_limit(environment):
     audit = audited(environment, 2000)
     check(audit)
-    kls, reported = np.array(audit.kls), np.array(audit.reported)
-    figures = {
-        "environment": environment,
-        "accepted": len(kls),
-        "refused": audit.refused,
-        "max_kl": MAX_KL,
-        "largest": kls.max(),
-        "above": int((kls > MAX_KL).sum()),
-        "largest_excess": max(0.0, float((kls / MAX_KL - 1).max())),
-        "largest_difference": float(np.abs(kls / reported - 1).max()),
-    }
-    print(json.dumps(figures))
-    assert len(kls) > 1500
+    assert len(audit.kls) > 1500

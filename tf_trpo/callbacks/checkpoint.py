@@ -50,12 +50,12 @@ class Checkpoint(keras.callbacks.Callback):
             self._save()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        if self._last != int(self.model.env_steps.numpy()):
-            self._save()
+        self.save_on_failure()
 
     def save_on_failure(self) -> None:
         """Write a checkpoint of the last whole iteration, unless there is one."""
-        self.on_train_end()
+        if self._last != int(self.model.env_steps.numpy()):
+            self._save()
 
     def _save(self) -> None:
         self.params["trainer"].save_checkpoint(self._directory, keep=self._keep)

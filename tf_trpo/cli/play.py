@@ -143,7 +143,7 @@ def _episodes(
     episodes: list[Episode] = []
     steps = 0
     for number in range(options.episodes):
-        # One seed for all: Gymnasium's generator goes on from episode to episode.
+        # Every episode has a seed of its own, made of this one and the episode's number.
         observations, _ = environment.reset(seed=options.seed if number == 0 else None)
         total, length, ended = 0.0, 0, False
         _render(options, environment, add_frame)

@@ -34,7 +34,7 @@ class PlotOptions:
     The band is the 95% bootstrap interval over the runs of a group. --report is about one run instead.
     """
 
-    run_dirs: tyro.conf.Positional[tuple[Path, ...]]
+    run_dirs: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Folders of runs, as train writes them."""
     metric: str = "rollout/ep_rew_mean"
     """Column of history.csv."""

@@ -146,7 +146,7 @@ class Gaussian(ActionDistribution):
     def _clipped(self, actions: tf.Tensor) -> tf.Tensor:
         # The bounds of environments are float32.
         low, high = (
-            tf.cast(np.array(bound, np.float32), actions.dtype) for bound in (self.action_low, self.action_high)
+            tf.cast(np.asarray(bound, np.float32), actions.dtype) for bound in (self.action_low, self.action_high)
         )
         return tf.minimum(tf.maximum(actions, low), high)
 

@@ -230,6 +230,7 @@ class LocalSource:
         except InvalidStepError:
             raise
         except (Exception, SystemExit) as error:
+            # The same reset would fail after every replay.
             self._failed = True
             raise EnvironmentFailedError(f"{reason(error)}, when reset") from error
         # An observation that is infinite in float32 is found when the rollout is checked.

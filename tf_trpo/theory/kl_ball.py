@@ -4,17 +4,18 @@ In one state, with p = pi_old, pi = pi_new and advantages A centred so that sum_
 
     maximise sum_a pi(a) A(a)   subject to   sum_a p(a) log(p(a) / pi(a)) <= delta,  sum_a pi(a) = 1,  pi >= 0.
 
-It is a concave programme. Stationarity of the Lagrangian in pi(a), with mu for the divergence and lambda for the sum,
-reads A(a) + mu p(a) / pi(a) = lambda, hence
+The programme is concave. Stationarity of the Lagrangian in pi(a), with mu for the divergence and lambda for the sum,
+is A(a) + mu p(a) / pi(a) = lambda. Hence
 
     pi(a) = mu p(a) / (lambda - A(a)),    mu = 1 / sum_a p(a) / (lambda - A(a)),
 
-a family in lambda > max_a A alone. Its divergence grows from 0 (lambda = infinity, pi = p) as lambda falls, so a 1-D
-root gives the lambda of a delta. Because KL(old || new) is silent about actions the old policy never takes, one more
-case exists: when the largest A belongs to such an action, lambda stops at that A at a finite divergence delta_0, and
-beyond it pi = (1 - m) pi_0 + m [best action], with 1 - m = exp(delta_0 - delta).
+a family in lambda > max_a A alone. Its divergence grows from 0 (lambda = infinity, pi = p) as lambda falls, so a scalar
+root gives the lambda of a delta. KL(old || new) does not see actions that the old policy never takes. If the largest A
+belongs to such an action, lambda stops at that A, at a finite divergence delta_0, and for larger delta
+pi = (1 - m) pi_0 + m [best action], with 1 - m = exp(delta_0 - delta).
 
-The multiplier mu is the derivative of the maximum with respect to delta, and the maximum is concave in delta.
+In units of the best advantage, the family is a function of one number in [0, infinity), the tilt z, with
+lambda = best / (1 - exp(-z)): the divergence is quadratic in z at 0, linear far out, and nothing overflows in between.
 """
 
 from __future__ import annotations
@@ -24,20 +25,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tf_trpo.theory.distributions import require_distributions
-from tf_trpo.theory.logarithm import log1p_minus
+from tf_trpo.theory.information import log1p_minus, require_distributions
 
 _LARGEST_TILT = 300.0
-"""exp(-300): lambda this near the largest advantage is as near as makes no difference."""
+"""At exp(-300), lambda is as near to the largest advantage as makes a difference."""
 
 
 class KLBallMaximum(NamedTuple):
     """Maximiser and maximum in each state.
 
     Attributes:
-      policy: the maximisers, [S, A]; the old policy where no action is better than it.
-      gains: sum_a pi(a|s) A(s, a) minus the old policy's own, [S], >= 0.
-      multipliers: mu, d gains / d max_kl, [S]; infinite at max_kl = 0 where the old policy mixes unequal actions.
+      policy: the maximisers, [S, A]; the old policy if no action is better.
+      gains: sum_a pi(a|s) A(s, a) minus the old policy's own, [S], >= 0, concave in max_kl.
+      multipliers: mu, d gains / d max_kl, [S]; infinite at max_kl = 0 if the old policy mixes unequal actions.
     """
 
     policy: NDArray[np.float64]
@@ -46,87 +46,62 @@ class KLBallMaximum(NamedTuple):
 
 
 class _Family(NamedTuple):
-    """pi(a) = mu p(a) / (lambda - A(a)) at one lambda for each state.
+    """pi(a) = mu p(a) / (lambda - A(a)) at one tilt for each state."""
 
-    Attributes:
-      kl: KL(p || pi), [S].
-      kl_slope: its derivative with respect to the tilt, [S].
-      ratios: lambda / (lambda - A(a)), [S, A]: the unnormalised pi / p.
-      excess: sum_a p(a) ratios(a) - 1, [S], accurate when it is tiny.
-    """
-
-    kl: NDArray[np.float64]
-    kl_slope: NDArray[np.float64]
-    ratios: NDArray[np.float64]
-    excess: NDArray[np.float64]
+    kl: NDArray[np.float64]  # KL(p || pi), [S]
+    kl_slope: NDArray[np.float64]  # the derivative with respect to the tilt, [S]
+    ratios: NDArray[np.float64]  # lambda / (lambda - A(a)), [S, A]: pi / p, not normalised
+    excess: NDArray[np.float64]  # sum_a p(a) ratios(a) - 1, [S], accurate even if tiny
 
 
 def maximize_within_kl(old_policy: ArrayLike, advantages: ArrayLike, max_kl: float) -> KLBallMaximum:
     """Maximise sum_a pi(a|s) A(s, a) subject to KL(old || pi) <= max_kl in every state.
 
-    The divergence is met to 1e-12 of max_kl, unless the greedy gain is reached before it, up to rounding.
+    The divergence is max_kl to a relative 1e-12, unless the greedy gain is reached before, up to rounding.
 
     Args:
       old_policy: [S, A].
       advantages: [S, A]; a constant added in a state changes nothing.
       max_kl: delta, >= 0, in nats; infinity gives the greedy policy.
 
-    Returns:
-      A `KLBallMaximum`.
-
     Raises:
-      ValueError: shapes that differ, a policy that is none, max_kl negative.
+      ValueError: shapes that differ, a policy that is not a distribution in each state, or a negative max_kl.
 
     Source:
       Derived above; the programme is Schulman et al. (2015), equation 11, in one state, and lecture, "such that
       D_KL^max(pi_old, pi) <= delta".
     """
-    old_policy = require_distributions("old_policy", old_policy)
     advantages = np.asarray(advantages, dtype=np.float64)
-    if advantages.shape != old_policy.shape or old_policy.ndim != 2:
-        raise ValueError(f"old_policy and advantages must be [S, A], got {old_policy.shape} and {advantages.shape}")
+    if advantages.ndim != 2:
+        raise ValueError(f"advantages must be [S, A], got shape {advantages.shape}")
+    old_policy = require_distributions("old_policy", old_policy, advantages.shape)
     if not max_kl >= 0:
         raise ValueError(f"max_kl must not be negative, got {max_kl}")
     centred = advantages - np.sum(old_policy * advantages, axis=1, keepdims=True)
     # What remains of equal advantages is rounding: no direction to move in.
     rounding = 8 * np.finfo(np.float64).eps * np.abs(advantages).max(axis=1)
     best = np.where(centred.max(axis=1) > rounding, centred.max(axis=1), 0.0)
+    greedy = np.eye(centred.shape[1])[centred.argmax(axis=1)]
     if max_kl == np.inf:
-        greedy = np.eye(centred.shape[1])[centred.argmax(axis=1)]
         return KLBallMaximum(np.where(best[:, None] > 0, greedy, old_policy), best, np.zeros_like(best))
-    # In units of the best advantage the family is a function of one number in [0, infinity), the tilt z, with
-    # lambda = best / (1 - exp(-z)): quadratic in z at 0, linear far out, and no overflow in between.
     scaled = np.divide(centred, best[:, None], out=np.zeros_like(centred), where=best[:, None] > 0)
     tilt = _tilt_for_kl(old_policy, scaled, max_kl)
-    return _maximum_at(old_policy, scaled, best, tilt, max_kl)
-
-
-def _maximum_at(
-    old_policy: NDArray[np.float64],
-    scaled: NDArray[np.float64],
-    best: NDArray[np.float64],
-    tilt: NDArray[np.float64],
-    max_kl: float,
-) -> KLBallMaximum:
     family = _family(old_policy, scaled, tilt)
-    unnormalised = old_policy * family.ratios
-    # Mass that moves to an action of probability 0, in states whose family has come to its end.
+    # Mass that stays where the old policy has mass, in states whose family has come to its end.
     kept = np.where(np.isinf(tilt), np.exp(np.minimum(family.kl - max_kl, 0.0)), 1.0)
-    policy = kept[:, None] * unnormalised / unnormalised.sum(axis=1, keepdims=True)
-    policy[np.arange(len(best)), scaled.argmax(axis=1)] += 1.0 - kept
-    inverse_lambda = -np.expm1(-tilt)
-    still = inverse_lambda == 0
-    divisor = np.where(still, 1.0, inverse_lambda) * (1.0 + family.excess)
-    gains = best * (kept * family.excess / divisor + (1.0 - kept))
+    unnormalised = old_policy * family.ratios
+    policy = kept[:, None] * unnormalised / unnormalised.sum(axis=1, keepdims=True) + (1.0 - kept)[:, None] * greedy
+    inverse_lambda = np.where(tilt == 0, 1.0, -np.expm1(-tilt)) * (1.0 + family.excess)
+    gains = best * (kept * family.excess / inverse_lambda + (1.0 - kept))
     mixed = np.any((old_policy > 0) & (scaled != 0), axis=1)
-    multipliers = np.where(still, np.where(mixed, np.inf, best), best * kept / divisor)
+    multipliers = np.where(tilt == 0, np.where(mixed, np.inf, best), best * kept / inverse_lambda)
     return KLBallMaximum(policy, gains, multipliers)
 
 
 def _family(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], tilt: NDArray[np.float64]) -> _Family:
     tilt = tilt[:, None]
     q = scaled * -np.expm1(-tilt)
-    # 1 - q without cancellation when q is near 1. Actions of probability 0 stand aside with a neutral value.
+    # 1 - q without cancellation if q is near 1; a neutral value for actions of probability 0.
     rest = np.where(old_policy > 0, (1.0 - scaled) + scaled * np.exp(-tilt), 1.0)
     # With sum_a p q = 0, the divergence sum p log(rest) + log sum p / rest is a sum of second-order terms only.
     excess = np.sum(old_policy * q**2 / rest, axis=1)
@@ -140,9 +115,9 @@ def _family(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], tilt: 
 
 
 def _tilt_for_kl(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], max_kl: float) -> NDArray[np.float64]:
-    """Tilt of each state at which its divergence is max_kl, [S]; infinite where the family ends below it.
+    """Find the tilt at which each state's divergence is max_kl, [S]; infinite if the family ends below max_kl.
 
-    Newton's method on the square root of the divergence, which is nearly linear near 0, inside a bracket.
+    Newton's method runs inside a bracket on the square root of the divergence, which is nearly linear near 0.
     """
     states = len(scaled)
     off_support = np.where(old_policy > 0, scaled, -np.inf).max(axis=1) < 1

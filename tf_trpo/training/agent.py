@@ -24,7 +24,7 @@ from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.serving.metadata import Origin
 from tf_trpo.training.average import WeightAverage
-from tf_trpo.training.checkpoint import CheckpointError, read_checkpoint
+from tf_trpo.training.checkpoint import CheckpointError, read_checkpoint, whole_number
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner
@@ -97,8 +97,8 @@ class Agent(keras.Model):
         path, state = read_checkpoint(Path(path))
         try:
             self.learner.check_state(state["learner"])
-            steps, iterations = int(state["env_steps"]), int(state["iterations"])
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            steps, iterations = whole_number(state["env_steps"]), whole_number(state["iterations"])
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{path} is not a checkpoint of this agent: {error}") from error
         self.learner.restore(state["learner"])
         self.env_steps.assign(steps)
@@ -207,7 +207,9 @@ class Agent(keras.Model):
         with self._evaluation_weights():
             return export_policy(*models, path, format=format, origin=origin, warmup=warmup)
 
-    def save(self, filepath: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+    def save(
+        self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
         """Save as `keras.Model.save` does, with the policy optimizer's state; a .keras file is replaced at once.
 
         Raises:
@@ -216,14 +218,12 @@ class Agent(keras.Model):
         """
         require_finite({"agent": self.weights})
         path = os.fspath(filepath)
-        # With arguments, Keras may ask before it overwrites; what is not on this machine's disks, it copies there.
-        if args or kwargs.keys() - {"overwrite"} or not kwargs.get("overwrite", True):
-            super().save(filepath, *args, **kwargs)
-        elif path.endswith(".keras") and "://" not in path:
+        # Keras asks before it overwrites, and copies what is not on this machine's disks.
+        if path.endswith(".keras") and "://" not in path and overwrite and zipped is None and not kwargs:
             with replaced_at_once(Path(path)) as aside:
                 super().save(aside)
         else:
-            super().save(filepath)
+            super().save(filepath, overwrite, zipped, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -241,21 +241,19 @@ class Agent(keras.Model):
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for name, variable in self._policy_optimizer_state().items():
-            store[name] = np.array(variable)
+            store[name] = np.asarray(variable.numpy())
 
     def load_own_variables(self, store: Any) -> None:
         """Load the variables; the state of another policy optimizer is left out, with a warning."""
-        names = list(store.keys())
-        super().load_own_variables({name: store[name] for name in names if not name.startswith(_STATE)})
+        saved = {name: store[name] for name in store.keys()}  # noqa: SIM118 - the store is no dict
+        state = {name: saved.pop(name) for name in list(saved) if name.startswith(_STATE)}
+        super().load_own_variables(saved)
         own = self._policy_optimizer_state()
-        saved = {name: store[name] for name in names if name.startswith(_STATE)}
-        if {name: tuple(array.shape) for name, array in saved.items()} != {
-            name: tuple(variable.shape) for name, variable in own.items()
-        }:
+        if {name: state[name].shape for name in state} != {name: tuple(own[name].shape) for name in own}:
             warnings.warn("the policy optimizer's state is not loaded: it is of another one", stacklevel=2)
             return
         for name, variable in own.items():
-            variable.assign(saved[name])
+            variable.assign(state[name])
 
     def get_compile_config(self) -> dict[str, Any]:
         return {

@@ -3,17 +3,14 @@
     DIRECTORY/steps-000000102400.ckpt
 
 A file is a magic number, the SHA-256 of what follows, and the state in the safetensors format: arrays by their place
-in the state, and the rest of the state as JSON. Reading a file gives dicts, lists, numbers, text and arrays; it runs no
-code and makes no other object.
+in the state, and the rest as JSON. Reading a file gives dicts, lists, numbers, text and arrays, and runs no code.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from tf_trpo.files import remove_leftovers, replaced_at_once
+from tf_trpo.files import read_untrusted, remove_leftovers, replaced_at_once
 
 _MAGIC = b"tf_trpo checkpoint 3\n"
 _JSON = "json"
@@ -66,9 +63,9 @@ def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep
                 _verified(aside)
         except OSError as error:
             raise OSError(f"checkpoint {path} cannot be written: {error.strerror or error}") from error
-    others = [other for other in _newest_first(directory) if other != path]
-    older = [other for other in others if _steps(other) < steps]
-    for other in set(others) - set(older[: keep - 1]):
+    present = _newest_first(directory)
+    kept = [other for other in present if _steps(other) <= steps][:keep]
+    for other in set(present) - set(kept):
         other.unlink()
     return path
 
@@ -79,7 +76,6 @@ def check_directory(directory: Path, steps: int) -> None:
     Raises:
       CheckpointError: the folder is a link, or holds a whole checkpoint of more steps, which is another fit's.
     """
-    _refuse_link(directory)
     for path in _newest_first(directory):
         if _steps(path) > steps and _is_whole(path):
             raise CheckpointError(
@@ -102,16 +98,20 @@ def read_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
     Raises:
       CheckpointError: there is no whole checkpoint; the message says what is wrong with those that are there.
     """
-    if is_checkpoint(path):
-        return path, _decoded(path, _verified(path))
-    _refuse_link(path)
     reasons = []
-    for candidate in _newest_first(path):
+    for candidate in [path] if is_checkpoint(path) else _newest_first(path):
         try:
-            return candidate, _decoded(candidate, _verified(candidate))
+            return candidate, _decoded(candidate)
         except CheckpointError as error:
             reasons.append(str(error))
     raise CheckpointError("; ".join(reasons) or f"{path} holds no checkpoint")
+
+
+def whole_number(value: Any) -> int:
+    """Give a counter of a checkpoint back; raise ValueError if it is none."""
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"a counter is {str(value)[:100]}")
+    return value
 
 
 def _encoded(state: dict[str, Any]) -> bytes:
@@ -135,21 +135,20 @@ def _encoded(state: dict[str, Any]) -> bytes:
 def _verified(path: Path) -> bytes:
     """Read the payload of a file, and check that it is as it was written."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            content = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
-    start = len(_MAGIC) + hashlib.sha256().digest_size
-    if not content.startswith(_MAGIC) or len(content) > _LARGEST:
+        content = read_untrusted(path, _LARGEST)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not content.startswith(_MAGIC):
         raise CheckpointError(f"{path} is not a checkpoint of this version")
+    start = len(_MAGIC) + hashlib.sha256().digest_size
     payload = content[start:]
     if content[len(_MAGIC) : start] != hashlib.sha256(payload).digest():
         raise CheckpointError(f"{path} is not as it was written: its SHA-256 differs")
     return payload
 
 
-def _decoded(path: Path, payload: bytes) -> dict[str, Any]:
+def _decoded(path: Path) -> dict[str, Any]:
+    payload = _verified(path)
     try:
         arrays = load(payload)
         return json.loads(
@@ -160,17 +159,6 @@ def _decoded(path: Path, payload: bytes) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not a checkpoint: {error}") from None
 
 
-def _newest_first(directory: Path) -> Iterator[Path]:
-    if not directory.is_dir():
-        return iter(())
-    named = [path for path in directory.iterdir() if is_checkpoint(path)]
-    return iter(sorted(named, key=_steps, reverse=True))
-
-
-def _steps(path: Path) -> int:
-    return int(path.name.removeprefix("steps-").removesuffix(".ckpt"))
-
-
 def _is_whole(path: Path) -> bool:
     try:
         _verified(path)
@@ -179,6 +167,12 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _refuse_link(directory: Path) -> None:
+def _newest_first(directory: Path) -> list[Path]:
     if directory.is_symlink():
         raise CheckpointError(f"{directory} is a symbolic link")
+    named = filter(is_checkpoint, directory.iterdir() if directory.is_dir() else ())
+    return sorted(named, key=_steps, reverse=True)
+
+
+def _steps(path: Path) -> int:
+    return int(path.name.removeprefix("steps-").removesuffix(".ckpt"))

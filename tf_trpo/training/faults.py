@@ -90,4 +90,4 @@ def require_finite(groups: Mapping[str, Sequence[Any]]) -> None:
         for position, variable in enumerate(variables):
             values = tf.convert_to_tensor(variable)
             if values.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(values)):
-                raise TrainingFailedError(f"variable {position} of the {group} is not finite: nothing is written")
+                raise TrainingFailedError(f"variable {position} of the {group} is not finite")

@@ -57,4 +57,7 @@ def _differences(place: str, then: Any, now: Any) -> list[str]:
     if isinstance(then, dict) and isinstance(now, dict):
         names = sorted(then.keys() | now.keys())
         return [found for name in names for found in _differences(f"{place}/{name}", then.get(name), now.get(name))]
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        pairs = enumerate(zip(then, now, strict=True))
+        return [found for position, pair in pairs for found in _differences(f"{place}/{position}", *pair)]
     return [] if then == now else [f"{place[:200]} {str(then)[:100]}, not {str(now)[:100]}"]

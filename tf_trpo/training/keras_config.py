@@ -9,44 +9,36 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 
-LARGEST_DEPTH = 100
-"""Of lists and mappings in each other; a network of networks needs about 15."""
-LARGEST_INTEGER = 2**24
+_DEEPEST = 100
+"""Lists and mappings in each other; a network of networks needs about 15."""
+_LARGEST_INTEGER = 2**24
 """Of sizes: a layer that has no variables may still allocate an array of one."""
-_NO_SIZES = frozenset(("seed", "decay_steps", "first_decay_steps", "warmup_steps", "boundaries", "shared_object_id"))
+_NO_SIZES = {"seed", "decay_steps", "first_decay_steps", "warmup_steps", "boundaries", "shared_object_id"}
 """Settings of Keras whose integers are no sizes: seeds, steps of learning rate schedules, names of objects."""
 
-_CLASSES_IN = frozenset(
-    {
-        "keras",
-        "keras.layers",
-        "keras.models",
-        "keras.initializers",
-        "keras.regularizers",
-        "keras.constraints",
-        "keras.optimizers",
-        "keras.optimizers.schedules",
-        "keras.losses",
-        "keras.metrics",
-        "keras.dtype_policies",
-    }
-)
-_KINDS = (
-    keras.Operation,
-    keras.initializers.Initializer,
-    keras.regularizers.Regularizer,
-    keras.constraints.Constraint,
-    keras.optimizers.Optimizer,
-    keras.optimizers.schedules.LearningRateSchedule,
-    keras.losses.Loss,
-    keras.metrics.Metric,
-    keras.dtype_policies.DTypePolicy,
-)
+_CLASSES: dict[str, tuple[type, ...]] = {
+    "keras": (keras.Model, keras.DTypePolicy),
+    "keras.layers": (keras.Layer,),
+    "keras.models": (keras.Model,),
+    "keras.initializers": (keras.initializers.Initializer,),
+    "keras.regularizers": (keras.regularizers.Regularizer,),
+    "keras.constraints": (keras.constraints.Constraint,),
+    "keras.optimizers": (keras.optimizers.Optimizer,),
+    "keras.optimizers.schedules": (keras.optimizers.schedules.LearningRateSchedule,),
+    "keras.losses": (keras.losses.Loss,),
+    "keras.metrics": (keras.metrics.Metric,),
+    "keras.dtype_policies": (keras.DTypePolicy,),
+    # Models and operations that Keras gives no public name.
+    "keras.src.models.functional": (keras.Model,),
+    "keras.src.ops": (keras.Operation,),
+}
+"""Places of Keras, and what may be made of the classes there; of keras.src.ops, in all modules of the package."""
+_FUNCTIONS = ("keras.activations", "keras.ops", "keras.losses", "keras.metrics")
 _NEVER = (
     # Run code that their settings hold, or name.
     keras.layers.Lambda,
@@ -57,21 +49,16 @@ _NEVER = (
     keras.layers.StringLookup,
     keras.layers.IntegerLookup,
     keras.layers.TextVectorization,
-    keras.utils.FeatureSpace,
 )
-_FUNCTIONS_IN = ("keras.activations", "keras.ops", "keras.losses", "keras.metrics")
-_OF_OPERATIONS = "keras.src.ops."
-_FUNCTIONAL = "keras.src.models.functional"
-_PLAIN = frozenset({"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"})
-_DTYPES = frozenset(
-    ["bool", "bfloat16"]
-    + [f"float{bits}" for bits in (16, 32, 64)]
-    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
-)
+_ARRAYS = {"__tensor__", "__numpy__"}
+_PLAIN = {"__keras_tensor__", "__bytes__", "__ellipsis__", "__slice__"} | _ARRAYS
+"""Names that stand for values and not for classes."""
+_DTYPES = {"bool", "bfloat16", "float16", "float32", "float64"}
+_DTYPES |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def check_config(config: Any, custom_objects: Mapping[str, Any], root: type) -> None:
-    """Refuse a config.json that names anything else than Keras' harmless classes and what is registered.
+    """Refuse a config.json that names anything else than harmless parts of Keras and what is registered.
 
     Args:
       config: the parsed file.
@@ -81,100 +68,80 @@ def check_config(config: Any, custom_objects: Mapping[str, Any], root: type) -> 
     Raises:
       ValueError: it does, in one line that names what, where, and what to do.
     """
-    for where, node in _mappings(config):
-        if "class_name" in node:
-            _check_node(node, where, custom_objects)
-    found = _named(config, custom_objects) if isinstance(config, dict) else None
+    for where, setting, value in _parts(config):
+        if isinstance(value, int) and abs(value) > _LARGEST_INTEGER and setting not in _NO_SIZES:
+            raise ValueError(f"{where} is an integer beyond {_LARGEST_INTEGER}")
+        if isinstance(value, dict) and "class_name" in value:
+            _check_object(value, where, custom_objects)
+    found = _found(config, custom_objects) if isinstance(config, dict) else None
     if not isinstance(found, type) or not issubclass(found, root):
         name = config.get("class_name") if isinstance(config, dict) else type(config).__name__
         raise ValueError(f"it holds a {name}, not a {root.__name__} agent")
 
 
-def _mappings(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping and its place, without recursion; no deeper than Keras can follow, and no integer too large."""
+def _parts(config: Any) -> Iterator[tuple[str, str, Any]]:
+    """Give every value in the file, its place, and the last name in it; refuse nesting that Keras cannot follow."""
     waiting = [("config.json", "", config, 0)]
     while waiting:
         where, setting, value, depth = waiting.pop()
-        if depth > LARGEST_DEPTH:
-            raise ValueError(f"config.json is nested more than {LARGEST_DEPTH} levels deep")
+        if depth > _DEEPEST:
+            raise ValueError(f"config.json is nested more than {_DEEPEST} levels deep")
+        yield where, setting, value
         if isinstance(value, dict):
-            yield where, value
             waiting += [(f"{where}/{name}"[-200:], name, part, depth + 1) for name, part in value.items()]
         elif isinstance(value, list):
-            waiting += [(f"{where}/{i}"[-200:], setting, part, depth + 1) for i, part in enumerate(value)]
-        elif isinstance(value, int) and abs(value) > LARGEST_INTEGER and setting not in _NO_SIZES:
-            raise ValueError(f"{where} is an integer beyond {LARGEST_INTEGER}")
+            waiting += [(f"{where}/{position}"[-200:], setting, part, depth + 1) for position, part in enumerate(value)]
 
 
-def _check_node(node: dict[str, Any], where: str, custom_objects: Mapping[str, Any]) -> None:
-    name = node["class_name"]
+def _check_object(node: dict[str, Any], where: str, custom_objects: Mapping[str, Any]) -> None:
+    name, settings = node["class_name"], node.get("config")
     if not isinstance(name, str):
         raise ValueError(f"{where} has a class_name that is no text")
     if name in _PLAIN:
-        _check_plain(node, where)
+        if name in _ARRAYS and (not isinstance(settings, dict) or settings.get("dtype") not in _DTYPES):
+            raise ValueError(f"{where} is an array of another type than numbers")
         return
     # Without a module, Keras takes an older way that looks the class up otherwise.
     if "module" not in node or "config" not in node:
         raise ValueError(f"{where} names {name!r} without a module or config, as Keras 3 writes them")
-    found = _named(node, custom_objects)
-    if found is keras.layers.Normalization and _has_statistics(node["config"]):
-        raise ValueError(f"{where} is a Normalization whose mean or variance is a setting: adapt it to data instead")
+    found = _found(node, custom_objects)
     if found is None:
-        named = f"{node['module']}.{node['config'] if name == 'function' else name}"[:200]
+        named = f"{node['module']}.{settings if name == 'function' else name}"[:200]
         raise ValueError(
             f"{where} names {named}, which is neither a harmless part of Keras nor registered here: if you trust the "
             "file, import the module that registers it (keras.saving.register_keras_serializable), or pass it by "
             "tf_trpo.load(path, custom_objects={...})"
         )
+    if found is keras.layers.Normalization and _has_statistics(settings):
+        raise ValueError(f"{where} is a Normalization whose mean or variance is a setting: adapt it to data instead")
 
 
-def _has_statistics(config: Any) -> bool:
+def _has_statistics(settings: Any) -> bool:
     # Keras broadcasts them to the layer's input, however large, as arrays that no variable counts.
-    return not isinstance(config, dict) or any(config.get(name) is not None for name in ("mean", "variance"))
+    return not isinstance(settings, dict) or any(settings.get(name) is not None for name in ("mean", "variance"))
 
 
-def _check_plain(node: dict[str, Any], where: str) -> None:
-    config = node.get("config")
-    if node["class_name"] in ("__tensor__", "__numpy__") and (
-        not isinstance(config, dict) or config.get("dtype") not in _DTYPES
-    ):
-        raise ValueError(f"{where} is an array of another type than numbers")
-
-
-def _named(node: dict[str, Any], custom_objects: Mapping[str, Any]) -> Any:
-    """What Keras would find by a node's names, in its order; None unless it is allowed."""
-    name, module = node.get("class_name"), node.get("module")
-    if name == "function":
-        return _function(node.get("config"), module, custom_objects)
-    known = _registered(node.get("registered_name", name), custom_objects)
-    if known is not None:
-        return known
-    found = _class(name, module) if isinstance(name, str) and isinstance(module, str) else None
-    harmless = isinstance(found, type) and issubclass(found, _KINDS) and not issubclass(found, _NEVER)
-    return found if harmless else None
-
-
-def _registered(name: Any, custom_objects: Mapping[str, Any]) -> Any:
-    if not isinstance(name, str):
+def _found(node: dict[str, Any], custom_objects: Mapping[str, Any]) -> Any:
+    """Give what Keras would find by the names of a node, in Keras' order; None if that is not allowed."""
+    is_function = node.get("class_name") == "function"
+    name, module = node.get("config" if is_function else "class_name"), node.get("module")
+    known = name if is_function else node.get("registered_name", name)
+    if isinstance(known, str):
+        registered = keras.saving.get_registered_object(known, custom_objects=dict(custom_objects))
+        if registered is not None:
+            return registered
+    if not isinstance(name, str) or not isinstance(module, str):
         return None
-    return keras.saving.get_registered_object(name, custom_objects=dict(custom_objects))
+    return _function(name, module) if is_function else _class(name, module)
 
 
-def _class(name: str, module: str) -> Any:
-    if module in _CLASSES_IN:
-        return vars(sys.modules[module]).get(name)
-    # Where Keras has no public name for it. What nobody has imported yet is not there.
-    if module.startswith(_OF_OPERATIONS) or (module == _FUNCTIONAL and name == "Functional"):
-        return vars(sys.modules.get(module, types)).get(name)
-    return None
-
-
-def _function(name: Any, module: Any, custom_objects: Mapping[str, Any]) -> Callable[..., Any] | None:
-    if not isinstance(name, str):
-        return None
-    known = _registered(name, custom_objects)
-    if known is not None:
-        return known
-    places = _FUNCTIONS_IN if module == "builtins" else [place for place in _FUNCTIONS_IN if place == module]
-    found = [vars(sys.modules[place]).get(name) for place in places]
+def _function(name: str, module: str) -> types.FunctionType | None:
+    found = [vars(sys.modules[place]).get(name) for place in _FUNCTIONS if module in (place, "builtins")]
     return next((function for function in found if isinstance(function, types.FunctionType)), None)
+
+
+def _class(name: str, module: str) -> type | None:
+    kinds = _CLASSES.get("keras.src.ops" if module.startswith("keras.src.ops.") else module, ())
+    # What nobody has imported yet is not there.
+    found = vars(sys.modules.get(module, types)).get(name)
+    return found if isinstance(found, type) and issubclass(found, kinds) and not issubclass(found, _NEVER) else None

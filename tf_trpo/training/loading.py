@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tf_trpo.training.keras_file import copy_checked
+from tf_trpo.training.faults import require_finite
+from tf_trpo.training.keras_file import read_checked
 from tf_trpo.training.trpo import TRPO
 
 _SLACK = 16 * 2**20
@@ -39,15 +39,17 @@ def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | No
       ValueError: there is no such file, it holds something else, it is damaged, or it names what is neither a harmless
         part of Keras nor registered here.
     """
-    with tempfile.TemporaryDirectory(prefix="tf_trpo-load-") as folder:
-        copy = Path(folder) / "agent.keras"
+    objects = dict(custom_objects or {})
+    with tempfile.TemporaryDirectory(prefix="tf_trpo-load-") as folder, warnings.catch_warnings():
+        for message in _ALTERED:
+            warnings.filterwarnings("error", message)
         try:
-            size = copy_checked(path, copy, custom_objects or {}, TRPO)
-            with _no_larger_than(_SLACK + _TIMES * size), warnings.catch_warnings():
-                for message in _ALTERED:
-                    warnings.filterwarnings("error", message)
-                agent = keras.saving.load_model(copy, custom_objects=dict(custom_objects or {}), safe_mode=True)
-            _check_finite(agent)
+            content, size = read_checked(path, objects, TRPO)
+            copy = Path(folder) / "agent.keras"
+            copy.write_bytes(content)
+            with _no_larger_than(_SLACK + _TIMES * size):
+                agent = keras.saving.load_model(copy, custom_objects=objects, safe_mode=True)
+            require_finite(agent.learner.variables() if agent.compiled else {"agent": agent.weights})
             return agent
         # Whatever Keras, h5py and the classes themselves raise at settings that make no sense.
         except Exception as error:
@@ -69,14 +71,6 @@ def _no_larger_than(limit: int) -> Iterator[None]:
 
     with tf.variable_creator_scope(create):
         yield
-
-
-def _check_finite(agent: TRPO) -> None:
-    parts = agent.learner.variables() if agent.compiled else {"agent": agent.weights}
-    for part, variables in parts.items():
-        for position, variable in enumerate(variables):
-            if not np.isfinite(variable.numpy()).all():
-                raise ValueError(f"its variable {position} of the {part} is not finite")
 
 
 def _bytes(initial_value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from typing import Any
@@ -34,16 +35,18 @@ class Report:
         self.first_steps = steps
         self._start = time.perf_counter()
         self._before = 0.0
+        self._skipped = 0
 
-    def begin(self) -> None:
-        """Start the clock of this process."""
+    def begin(self, *, skipped: int) -> None:
+        """Start the clock of this process; `skipped` environment steps of the fit were taken before, by no clock."""
         self._start = time.perf_counter()
+        self._skipped = skipped
 
     def logs(self, rollout: Rollout, *, steps: int, iterations: int) -> Logs:
         """Take in a rollout; name the figures of episodes and time after so many steps and iterations of the agent."""
         for finished in self.tracker.finished(rollout):
             self.episodes.extend(finished)
-        steps_of_fit, elapsed = steps - self.first_steps, self._elapsed
+        steps_of_fit, elapsed = steps - self.first_steps - self._skipped, self._elapsed
         clock = time_logs(steps=steps, iterations=iterations, elapsed=elapsed, steps_of_fit=steps_of_fit)
         return {**episode_logs(self.episodes), **clock}
 
@@ -66,7 +69,7 @@ class Report:
         episodes, returns, lengths = state["episodes"], state["returns"], state["lengths"]
         fits = returns.shape == lengths.shape == self.tracker.returns.shape and episodes.shape[1:] == (2,)
         possible = np.isfinite(episodes).all() and np.isfinite(returns).all()
-        possible = possible and min(lengths.min(), episodes[:, 1].min(initial=0.0)) >= 0 and state["elapsed"] >= 0
+        possible = possible and min(lengths.min(), episodes[:, 1].min(initial=0.0)) >= 0 <= state["elapsed"] < math.inf
         if not (fits and possible and lengths.dtype == np.int64 and returns.dtype == np.float64):
             raise ValueError("the episodes of the checkpoint are impossible")
         self.episodes.extend(Episode(float(total), int(length)) for total, length in episodes)

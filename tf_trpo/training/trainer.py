@@ -16,7 +16,13 @@ import tensorflow as tf
 from tf_trpo.callbacks import ReleasesResources, SavesOnFailure
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator, operation_seed
-from tf_trpo.training.checkpoint import CheckpointError, check_directory, read_checkpoint, write_checkpoint
+from tf_trpo.training.checkpoint import (
+    CheckpointError,
+    check_directory,
+    read_checkpoint,
+    whole_number,
+    write_checkpoint,
+)
 from tf_trpo.training.faults import FaultLog, TrainingFailedError, require_finite, update_faults
 from tf_trpo.training.identity import check_identity
 from tf_trpo.training.learner import Learner
@@ -119,8 +125,10 @@ class Trainer:
         """
         goal, _ = self.goal(total_steps)
         logs: Logs = {}
+        steps = self.env_steps
         callbacks.on_train_begin()
-        self._report.begin()
+        # BackupAndRestore may have set the agent to where it was.
+        self._report.begin(skipped=self.env_steps - steps)
         try:
             while self.env_steps < goal and not stopped():
                 iteration = self.iterations
@@ -151,7 +159,7 @@ class Trainer:
             "iterations": self.iterations,
             "first_iteration": self._first_iteration,
             "faults": self._faults.total,
-            "discounted_returns": np.array(self._discounted_returns),
+            "discounted_returns": np.array(self._discounted_returns.numpy()),
             "learner": self._learner.state(),
             "source": self._source.state(),
             "report": self._report.state(),
@@ -181,7 +189,7 @@ class Trainer:
         try:
             self.restore(state)
         # What a state raises that a stranger has made: parts are missing, or of other kinds.
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{path} is not a checkpoint of this run: {error}") from error
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -194,12 +202,13 @@ class Trainer:
         self._learner.check_state(state["learner"])
         returns = state["discounted_returns"]
         env_steps, iterations, first_iteration, faults = (
-            _whole(state[name]) for name in ("env_steps", "iterations", "first_iteration", "faults")
+            whole_number(state[name]) for name in ("env_steps", "iterations", "first_iteration", "faults")
         )
-        first_steps = _whole(state["report"]["first_steps"])
+        first_steps = whole_number(state["report"]["first_steps"])
         if not (first_steps <= env_steps and first_iteration <= iterations):
             raise ValueError(f"its counters ({env_steps} steps, {iterations} iterations) are impossible")
-        if returns.shape != self._discounted_returns.shape or returns.dtype != np.float32:
+        fits = returns.shape == self._discounted_returns.shape and returns.dtype == np.float32
+        if not (fits and np.isfinite(returns).all()):
             raise ValueError("its discounted returns are not those of these environments")
         exact = self._source.restore(state["source"])
         self._report.restore(state["report"], unfinished=exact)
@@ -272,9 +281,3 @@ def _save_on_failure(callbacks: list[keras.callbacks.Callback], error: Exception
                 callback.save_on_failure()
             except (OSError, CheckpointError, TrainingFailedError) as reason:
                 error.add_note(f"The agent could not be saved: {reason}")
-
-
-def _whole(number: Any) -> int:
-    if type(number) is not int or not 0 <= number < 2**63:
-        raise ValueError("its counters are not whole numbers")
-    return number

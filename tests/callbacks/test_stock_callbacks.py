@@ -1,0 +1,87 @@
+"""Keras' own callbacks, which monitor figures that not every iteration has."""
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+
+import tf_trpo
+from tf_trpo.callbacks import Evaluate
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.training.settings import UpdateSettings
+
+# Keras says in every iteration without the figure that it has none, and goes on.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:(Early stopping|Learning rate reduction is) conditioned on metric:UserWarning"
+)
+
+
+def agent_for(environment):
+    small = {"policy": PolicySettings(hidden_sizes=(8,)), "value": ValueSettings(value_hidden_sizes=(8,))}
+    agent = tf_trpo.TRPO.for_env(environment, **small, seed=0)
+    agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
+    return agent
+
+
+def test_the_best_evaluation_is_kept_and_training_does_not_stop_between_evaluations(tmp_path):
+    agent, path = agent_for("CartPole-v1"), tmp_path / "best.keras"
+    monitored = {"monitor": "eval/mean_reward", "mode": "max"}
+    kept = []
+
+    class Keeps(keras.callbacks.Callback):
+        """Knows the weights of every evaluation."""
+
+        def on_epoch_end(self, epoch, logs=None):
+            if "eval/mean_reward" in logs:
+                kept.append((logs["eval/mean_reward"], agent.get_weights()))
+
+    callbacks = [
+        Evaluate("CartPole-v1", 400, episodes=3, seed=7),
+        keras.callbacks.ModelCheckpoint(path, save_best_only=True, **monitored),
+        keras.callbacks.EarlyStopping(patience=5, **monitored),
+        Keeps(),
+    ]
+    # 8 iterations between two evaluations: more than the patience.
+    history = agent.fit("CartPole-v1", 2000, num_steps=50, callbacks=callbacks, verbose=0).history
+    assert history["time/total_timesteps"][-1] >= 2000
+    assert len(history["eval/mean_reward"]) == len(kept) == 5
+    best = max(reward for reward, _ in kept)
+    weights = next(weights for reward, weights in kept if reward == best)
+    saved = keras.saving.load_model(path)
+    for weight, expected in zip(saved.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    assert saved.evaluate("CartPole-v1", 3, seed=7)["mean_return"] == best
+
+
+def test_training_stops_after_evaluations_without_an_improvement():
+    """Each evaluation counts, and each iteration without one does not."""
+    agent = agent_for("CartPole-v1")
+    early = keras.callbacks.EarlyStopping(monitor="eval/mean_reward", mode="max", patience=2, min_delta=1e6)
+    callbacks = [Evaluate("CartPole-v1", 100, episodes=1), early]
+    history = agent.fit("CartPole-v1", 2000, num_steps=50, callbacks=callbacks, verbose=0).history
+    assert len(history["eval/mean_reward"]) == 3
+    assert len(history["time/iterations"]) >= 6
+
+
+def test_a_learning_rate_is_not_reduced_while_no_episode_has_ended():
+    agent = agent_for("Pendulum-v1")
+    reduce = keras.callbacks.ReduceLROnPlateau(
+        monitor="rollout/ep_rew_mean", mode="max", factor=0.1, patience=2, min_delta=1e6
+    )
+    # 7 iterations until the 200th step, and 3 more with a figure that does not improve.
+    history = agent.fit("Pendulum-v1", 290, num_steps=30, callbacks=[reduce], verbose=0).history
+    assert len(history["train/learning_rate"]) == len(history["time/iterations"])
+    rates = history["train/learning_rate"]
+    assert len(history["rollout/ep_rew_mean"]) < len(rates) - 5
+    assert rates[:7] == pytest.approx([1e-3] * 7)
+    assert agent.optimizer.learning_rate.numpy() == pytest.approx(1e-4)
+
+
+def test_a_fit_without_an_evaluation_ends_as_any_other():
+    agent = agent_for(lambda: gym.make("Pendulum-v1"))
+    callbacks = [
+        keras.callbacks.EarlyStopping(monitor="eval/mean_reward", mode="max", patience=1),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    history = agent.fit("Pendulum-v1", 100, num_steps=20, callbacks=callbacks, verbose=0).history
+    assert len(history["time/iterations"]) == 5

@@ -1,0 +1,183 @@
+"""The loop against SciPy's, its rules against its own record, and each reason for stopping."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from examples.lecture import (
+    TrustRegionSettings,
+    TrustRegionStatus,
+    cauchy_step,
+    dogleg_step,
+    exact_step,
+    minimize_in_trust_regions,
+)
+
+PROPERTY = settings(deadline=None, max_examples=15, derandomize=True)
+ROSENBROCK = (scipy.optimize.rosen, scipy.optimize.rosen_der, scipy.optimize.rosen_hess)
+
+
+def double_well(weights):
+    """sum (x_i^2 - 1)^2 + coupling: many minima and saddles."""
+    coupling = np.outer(weights, weights)
+    return (
+        lambda x: np.sum((x**2 - 1) ** 2) + 0.5 * x @ coupling @ x,
+        lambda x: 4 * x * (x**2 - 1) + coupling @ x,
+        lambda x: np.diag(12 * x**2 - 4) + coupling,
+    )
+
+
+SADDLE = (lambda x: x[0] ** 2 - x[1] ** 2 + x[1] ** 4, lambda x: np.array([2 * x[0], -2 * x[1] + 4 * x[1] ** 3]))
+SADDLE = (*SADDLE, lambda x: np.diag([2.0, -2 + 12 * x[1] ** 2]))
+
+
+@pytest.mark.parametrize("solver", [exact_step, dogleg_step])
+@pytest.mark.parametrize("start", [[-1.2, 1.0], [3.0, -4.0], [-1.5, 0.5, 1.0, 2.0]])
+def test_minimum_of_rosenbrock_is_scipys(solver, start):
+    result = minimize_in_trust_regions(*ROSENBROCK, start, solver=solver)
+    function, gradient, hessian = ROSENBROCK
+    expected = scipy.optimize.minimize(function, start, method="trust-exact", jac=gradient, hess=hessian)
+    assert result.status == TrustRegionStatus.MINIMUM
+    np.testing.assert_allclose(result.x, expected.x, atol=1e-4)
+    assert function(result.x) <= expected.fun + 1e-12
+
+
+@PROPERTY
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 6))
+def test_minimum_of_a_non_convex_function_is_one(seed, size):
+    rng = np.random.default_rng(seed)
+    functions = double_well(rng.normal(size=size))
+    result = minimize_in_trust_regions(*functions, rng.normal(size=size))
+    assert result.status == TrustRegionStatus.MINIMUM
+    assert np.linalg.norm(functions[1](result.x)) <= 1e-8
+    assert np.linalg.eigvalsh(functions[2](result.x))[0] >= -1e-6
+    polished = scipy.optimize.minimize(
+        functions[0], result.x, method="trust-exact", jac=functions[1], hess=functions[2], options={"gtol": 1e-9}
+    )
+    np.testing.assert_allclose(result.x, polished.x, atol=1e-6)
+
+
+@PROPERTY
+@given(seed=st.integers(0, 10_000), solver=st.sampled_from([exact_step, dogleg_step, cauchy_step]))
+def test_record_follows_the_rules_of_the_algorithm(seed, solver):
+    rng = np.random.default_rng(seed)
+    function, gradient, hessian = double_well(rng.normal(size=3))
+    options = TrustRegionSettings(
+        radius=rng.choice([0.1, 3.0]), max_radius=4.0, accept_above=rng.choice([0.0, 0.2]), max_iterations=30
+    )
+    result = minimize_in_trust_regions(
+        function, gradient, hessian, 2 * rng.normal(size=3), solver=solver, settings=options
+    )
+    for k in range(len(result.radii)):
+        x, step = result.iterates[k], result.candidates[k] - result.iterates[k]
+        predicted = -(gradient(x) @ step) - 0.5 * step @ hessian(x) @ step
+        assert np.linalg.norm(step) <= result.radii[k] * (1 + 1e-9)
+        if predicted > 1e-10:
+            assert result.ratios[k] == pytest.approx((function(x) - function(x + step)) / predicted, rel=1e-3)
+        assert result.accepted[k] == (result.ratios[k] > options.accept_above)
+        following = result.iterates[k + 1] if k + 1 < len(result.radii) else result.x
+        np.testing.assert_array_equal(following, result.candidates[k] if result.accepted[k] else x)
+        assert function(following) <= function(x) + 1e-14 * max(1, abs(function(x)))
+        if k + 1 < len(result.radii):
+            on_boundary = np.linalg.norm(step) >= result.radii[k] * (1 - 1e-9)
+            factor = 0.25 if result.ratios[k] < 0.25 else 2.0 if result.ratios[k] > 0.75 and on_boundary else 1.0
+            assert result.radii[k + 1] == min(result.radii[k] * factor, 4.0)
+
+
+def test_some_steps_are_refused_and_the_radius_shrinks_and_grows():
+    result = minimize_in_trust_regions(*ROSENBROCK, [-1.2, 1.0])
+    assert not result.accepted.all()
+    assert (np.diff(result.radii) < 0).any()
+    assert (np.diff(result.radii) > 0).any()
+
+
+def test_exact_solver_leaves_a_saddle_that_steepest_descent_does_not():
+    exact = minimize_in_trust_regions(*SADDLE, [1.0, 0.0])
+    assert exact.status == TrustRegionStatus.MINIMUM
+    np.testing.assert_allclose(np.abs(exact.x), [0, np.sqrt(0.5)], atol=1e-7)
+    for solver in (cauchy_step, dogleg_step):
+        stuck = minimize_in_trust_regions(*SADDLE, [1.0, 0.0], solver=solver)
+        assert stuck.status == TrustRegionStatus.SADDLE_POINT
+        np.testing.assert_allclose(stuck.x, [0, 0], atol=1e-8)
+
+
+def test_convex_quadratic_takes_one_step_in_a_large_region():
+    hessian = np.diag([1.0, 50.0])
+    result = minimize_in_trust_regions(
+        lambda x: 0.5 * x @ hessian @ x,
+        lambda x: hessian @ x,
+        lambda x: hessian,
+        [3.0, 4.0],
+        settings=TrustRegionSettings(radius=10.0),
+    )
+    assert result.status == TrustRegionStatus.MINIMUM
+    assert len(result.radii) == 1
+    assert result.ratios[0] == pytest.approx(1)
+    np.testing.assert_allclose(result.x, 0, atol=1e-12)
+
+
+def test_iterations_run_out():
+    result = minimize_in_trust_regions(*ROSENBROCK, [-1.2, 1.0], settings=TrustRegionSettings(max_iterations=3))
+    assert result.status == TrustRegionStatus.MAX_ITERATIONS
+    assert len(result.radii) == 3
+
+
+def test_gradient_of_the_wrong_sign_ends_with_a_small_radius():
+    function, gradient, hessian = ROSENBROCK
+    result = minimize_in_trust_regions(function, lambda x: -gradient(x), hessian, [-1.2, 1.0])
+    assert result.status == TrustRegionStatus.RADIUS_TOO_SMALL
+    assert not result.accepted.any()
+    np.testing.assert_array_equal(result.x, [-1.2, 1.0])
+
+
+def test_candidate_where_the_function_is_not_finite_is_refused():
+    """log x from the left of its minimum: the first step goes below 0."""
+    result = minimize_in_trust_regions(
+        lambda x: x[0] - np.log(x[0]) if x[0] > 0 else np.nan,
+        lambda x: np.array([1 - 1 / x[0]]),
+        lambda x: np.array([[1 / x[0] ** 2]]),
+        [3.0],
+        settings=TrustRegionSettings(radius=50.0),
+    )
+    assert result.ratios[0] == -np.inf
+    assert not result.accepted[0]
+    assert result.status == TrustRegionStatus.MINIMUM
+    assert result.x[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_start_that_is_not_finite_ends_at_once(broken):
+    functions = list(ROSENBROCK)
+    shape = [(), (2,), (2, 2)][broken]
+    functions[broken] = lambda x: np.full(shape, np.nan)
+    result = minimize_in_trust_regions(*functions, [0.0, 0.0])
+    assert result.status == TrustRegionStatus.NOT_FINITE
+    assert result.iterates.shape == (0, 2)
+
+
+def test_start_at_the_minimum_takes_no_step():
+    result = minimize_in_trust_regions(*ROSENBROCK, [1.0, 1.0])
+    assert result.status == TrustRegionStatus.MINIMUM
+    assert len(result.radii) == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"radius": 0.0}, "radii"),
+        ({"radius": 200.0}, "radii"),
+        ({"min_radius": 0.0}, "radii"),
+        ({"accept_above": 0.3}, "thresholds"),
+        ({"expand_above": 1.0}, "thresholds"),
+        ({"shrink_below": 0.8}, "thresholds"),
+        ({"shrink_factor": 1.0}, "factors"),
+        ({"expand_factor": 1.0}, "factors"),
+        ({"gradient_tolerance": -1.0}, "gradient_tolerance"),
+        ({"max_iterations": 0}, "max_iterations"),
+    ],
+)
+def test_setting_outside_its_range_is_named(setting, message):
+    with pytest.raises(ValueError, match=message):
+        TrustRegionSettings(**setting)

@@ -1,0 +1,189 @@
+"""States of strangers in whole checkpoint files: refused, and the agent stays as it was in every bit."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+
+from tf_trpo.callbacks import Checkpoint
+from tf_trpo.environments import make_vector_environment
+from tf_trpo.training import CheckpointError
+from tf_trpo.training.checkpoint import read_checkpoint, write_checkpoint
+
+FIT = {"num_steps": 16, "seed": 3, "verbose": 0}
+
+
+class Keep(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.trainer = self.params["trainer"]
+
+
+@pytest.fixture(scope="module")
+def run(make_agent, tmp_path_factory):
+    """An agent, its trainer, and a state of a fit by an equal agent that was broken off early."""
+    folder, environments = tmp_path_factory.mktemp("written"), make_vector_environment("CartPole-v1", 2)
+    agent, keep = make_agent("CartPole-v1"), Keep()
+    agent.fit(environments, 60, callbacks=[keep, Checkpoint(folder, 1, keep=9)], **FIT)
+    _, state = read_checkpoint(min(folder.iterdir()))
+    yield agent, keep.trainer, state
+    environments.close()
+
+
+def at(*path):
+    """A place in a state: (container, key)."""
+
+    def find(state):
+        for key in path[:-1]:
+            state = state[key]
+        return state, path[-1]
+
+    return find
+
+
+def put(value, *path):
+    """Change one place to a value, or to a function of what is there."""
+
+    def change(state):
+        container, key = at(*path)(state)
+        container[key] = value(container[key]) if callable(value) else value
+
+    return change
+
+
+def drop(*path):
+    def change(state):
+        container, key = at(*path)(state)
+        del container[key]
+
+    return change
+
+
+def filled(number):
+    return lambda array: np.full_like(array, number)
+
+
+def nested(depth):
+    value = 0
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+PARTS = ("policy", "value function", "return scale", "value optimizer")
+OF_AGENT = {
+    **{f"no {part}": drop("learner", part) for part in PARTS},
+    **{f"{part} not finite": put(filled(np.nan), "learner", part, 0) for part in ("policy", "value function")},
+    "no learner": drop("learner"),
+    "a learner that is a list": put(list, "learner"),
+    "one variable less": drop("learner", "policy", -1),
+    "one variable more": put(lambda variables: [*variables, np.zeros(3)], "learner", "policy"),
+    "an average that nobody has": put([np.zeros(58, np.float32), np.array(1)], "learner", "average"),
+    "variables by name": put(lambda found: {str(i): array for i, array in enumerate(found)}, "learner", "policy"),
+    "another shape": put(lambda array: array[None], "learner", "policy", -1),
+    "a larger shape": put(np.zeros((1000, 1000), np.float32), "learner", "policy", -1),
+    "another type": put(lambda array: array.astype(np.float64), "learner", "policy", -1),
+    "a number in place of an array": put(1.5, "learner", "policy", -1),
+    "text in place of an array": put("os.system", "learner", "policy", -1),
+    "an infinite moment": put(filled(np.inf), "learner", "value optimizer", -1),
+    "no steps": drop("env_steps"),
+    "negative steps": put(-1, "env_steps"),
+    "steps beyond int64": put(2**63, "env_steps"),
+    "half a step": put(0.5, "env_steps"),
+    "steps in text": put("7", "env_steps"),
+    "steps that are true": put(True, "env_steps"),
+    "iterations that are nothing": put(None, "iterations"),
+    "iterations in an array": put(np.array(3), "iterations"),
+}
+OF_RUN = {
+    "no identity": drop("identity"),
+    "another identity": put(7, "identity", "seed"),
+    "an identity of one thing more": put(1, "identity", "more"),
+    "an identity that is text": put("gamma", "identity"),
+    "an identity without end": put(nested(400), "identity", "seed"),
+    "no source": drop("source"),
+    "no report": drop("report"),
+    "negative faults": put(-1, "faults"),
+    "a first iteration to come": put(10**6, "first_iteration"),
+    "first steps to come": put(10**6, "report", "first_steps"),
+    "a time that is no number": put("long", "report", "elapsed"),
+    "a negative time": put(-1.0, "report", "elapsed"),
+    "returns of other environments": put(np.zeros(3, np.float32), "discounted_returns"),
+    "returns of another type": put(np.zeros(2), "discounted_returns"),
+    "returns that are not finite": put(filled(np.nan), "discounted_returns"),
+    "returns that are no array": put([0.0, 0.0], "discounted_returns"),
+    "observations of another shape": put(lambda array: array[:1], "source", "observations"),
+    "observations that are not finite": put(filled(np.inf), "source", "observations"),
+    "ends of another type": put(np.zeros(2), "source", "just_ended"),
+    "negative episodes": put(filled(-1), "source", "episodes"),
+    "actions of fewer environments": drop("source", "actions", 0),
+    "actions of another shape": put(lambda array: array[None], "source", "actions", 0),
+    "actions of another type": put(lambda array: array.astype(np.float32), "source", "actions", 0),
+    "no word on actions": drop("source", "actions"),
+    "episodes that are a number": put(np.array(3.0), "report", "episodes"),
+    "an infinite return": put(np.array([[np.inf, 1.0]]), "report", "episodes"),
+    "a negative length": put(np.array([[1.0, -1.0]]), "report", "episodes"),
+    "a negative length so far": put(filled(-1), "report", "lengths"),
+    "a return so far that is not finite": put(filled(np.nan), "report", "returns"),
+}
+
+
+def changed(state, change, folder):
+    state = copy.deepcopy(state)
+    change(state)
+    return write_checkpoint(state, folder, 1, keep=1)
+
+
+@pytest.mark.parametrize("name", [*OF_AGENT, *OF_RUN])
+def test_a_state_that_no_such_run_has_is_refused(name, run, variables_of, assert_same_weights, tmp_path):
+    agent, trainer, state = run
+    before = variables_of(agent)
+    path = changed(state, (OF_AGENT | OF_RUN)[name], tmp_path)
+    with pytest.raises(CheckpointError, match=r"1.ckpt is not a checkpoint of this run: ") as refusal:
+        trainer.resume(path)
+    assert len(str(refusal.value)) < 1000
+    if name in OF_AGENT:
+        with pytest.raises(CheckpointError, match=r"1.ckpt is not a checkpoint of this agent: "):
+            agent.load_checkpoint(path)
+    assert_same_weights(variables_of(agent), before)
+
+
+EPISODES = {
+    "an action out of the space": put(lambda actions: actions + 7, "source", "actions", 0),
+    "more actions than an episode takes": put(np.ones(500, np.int64), "source", "actions", 0),
+    "another episode": put(lambda episodes: episodes + 5, "source", "episodes"),
+    "another observation": put(lambda array: np.nextafter(array, np.float32(9)), "source", "observations"),
+}
+
+
+@pytest.mark.parametrize("name", EPISODES)
+@pytest.mark.filterwarnings("ignore:.*You are calling .step")
+def test_episodes_that_did_not_happen_are_left_for_new_ones(name, run, tmp_path):
+    agent, trainer, state = run
+    with pytest.warns(UserWarning, match="cannot be played again"):
+        trainer.resume(changed(state, EPISODES[name], tmp_path))
+    assert int(agent.env_steps) == state["env_steps"]
+
+
+def test_the_state_itself_is_taken(run, variables_of, assert_same_weights, tmp_path):
+    agent, trainer, state = run
+    path = changed(state, lambda state: None, tmp_path)
+    trainer.resume(path)
+    expected = [array for arrays in state["learner"].values() for array in arrays]
+    assert_same_weights(variables_of(agent)[: len(expected)], expected)
+    again = trainer.state()
+    np.testing.assert_array_equal(again["source"]["observations"], state["source"]["observations"])
+    assert again["env_steps"] == state["env_steps"]
+    agent.load_checkpoint(path)
+    assert_same_weights(variables_of(agent)[: len(expected)], expected)
+
+
+def test_what_is_not_finite_is_not_written(run, tmp_path):
+    agent, trainer, _ = run
+    weight = agent.value_function.trainable_weights[0]
+    before = weight.numpy()
+    weight.assign(before * np.nan)
+    with pytest.raises(RuntimeError, match="of the value function is not finite"):
+        trainer.save_checkpoint(tmp_path)
+    weight.assign(before)
+    assert not any(tmp_path.iterdir())

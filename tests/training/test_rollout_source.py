@@ -1,0 +1,112 @@
+"""A fit on rollouts of a user's own source: the trainer asks it for no more than the interface has."""
+
+import numpy as np
+import pytest
+
+from tf_trpo.callbacks import Checkpoint
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+from tf_trpo.rollouts import Rollout, RolloutSource
+from tf_trpo.training import CheckpointError, TrainingFailedError
+
+T, B = 16, 2
+
+
+class Walk:
+    """Pays for actions near -0.5 of what is seen; an episode has six steps, and then a row that is none."""
+
+    num_envs = B
+
+    def __init__(self, *, exact=True, faults=(), fails=()):
+        self._exact, self._faults, self._fails = exact, faults, fails
+        self._rng = np.random.default_rng(0)
+        self.time, self.calls, self.restarts, self.cut = np.zeros(B, np.int64), 0, 0, []
+
+    def collect(self, weights, noise):
+        self.calls += 1
+        if self.calls in self._faults:
+            raise InvalidStepError(f"no number in call {self.calls}")
+        if self.calls in self._fails:
+            raise EnvironmentFailedError("the robot is away")
+        self.weights = [weight.copy() for weight in weights]
+        seen = self._rng.normal(size=(T + 1, B, 3)).astype(np.float32)
+        actions = noise.astype(np.float32)
+        time = (self.time + np.arange(T)[:, None]) % 7
+        self.time = (self.time + T) % 7
+        valid, ended = time < 6, time == 5
+        rewards = np.where(valid, -np.abs(actions[..., 0] + 0.5 * seen[:-1, :, 0]), 0.0)
+        return Rollout(seen, actions, rewards, ended, np.zeros_like(ended), valid)
+
+    def restart(self):
+        self.restarts += 1
+        self.time = np.zeros(B, np.int64)
+
+    def restart_some(self, chosen):
+        self.cut.append(chosen.tolist())
+        self.time[chosen] = 0
+
+    def state(self):
+        return {"time": self.time.copy(), "generator": self._rng.bit_generator.state, "calls": self.calls}
+
+    def restore(self, state):
+        if state["time"].shape != (B,):
+            raise ValueError("the times are those of another walk")
+        self.time, self.calls = state["time"].copy(), state["calls"]
+        self._rng.bit_generator.state = state["generator"]
+        return self._exact
+
+    def close(self):
+        raise AssertionError("the source is the caller's own")
+
+
+FIT = {"num_steps": T, "seed": 3, "verbose": 0}
+
+
+def test_a_source_is_what_has_its_methods():
+    assert isinstance(Walk(), RolloutSource)
+    assert not isinstance(object(), RolloutSource)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_it_learns_and_goes_on_as_the_source_says(exact, make_agent, variables_of, assert_same_weights, tmp_path):
+    whole, source = make_agent("Pendulum-v1"), Walk()
+    expected = whole.fit(source, 150, callbacks=Checkpoint(tmp_path, 1, keep=9), **FIT).history
+    assert expected["rollout/ep_len_mean"] == [6.0] * 6
+    assert int(whole.env_steps) == expected["time/total_timesteps"][-1] >= 150
+    # It was given the weights as they were before the last update.
+    assert not np.array_equal(source.weights[0], whole.policy.get_weights()[0])
+    third = sorted(tmp_path.iterdir())[2]
+    resumed, walk = make_agent("Pendulum-v1"), Walk(exact=exact)
+    if exact:
+        history = resumed.fit(walk, 150, resume_from=third, **FIT).history
+        assert_same_weights(variables_of(resumed), variables_of(whole))
+        assert history["train/value_loss"] == expected["train/value_loss"][3:]
+    else:
+        with pytest.warns(UserWarning, match="cannot be played again"):
+            resumed.fit(walk, 150, resume_from=third, **FIT)
+    assert walk.calls == 6
+
+
+def test_a_state_that_the_source_refuses_leaves_the_agent_as_it_was(
+    make_agent, variables_of, assert_same_weights, tmp_path
+):
+    make_agent("Pendulum-v1").fit(Walk(), 30, callbacks=Checkpoint(tmp_path, None), **FIT)
+    agent, other = make_agent("Pendulum-v1"), Walk()
+    other.restore = lambda state: state["legs"]
+    before = variables_of(agent)
+    with pytest.raises(CheckpointError, match="is not a checkpoint of this run: 'legs'"):
+        agent.fit(other, 30, resume_from=tmp_path, **FIT)
+    assert_same_weights(variables_of(agent), before)
+
+
+def test_it_is_restarted_after_a_fault_and_in_turns_and_its_failures_are_named(make_agent, tmp_path):
+    agent, source = make_agent("Pendulum-v1"), Walk(faults=(2, 3), fails=(8,))
+    with pytest.raises(
+        EnvironmentFailedError, match=r"^the robot is away of the rollout of iteration 5, after \d+ steps"
+    ):
+        agent.fit(source, 500, restart_every=4, callbacks=Checkpoint(tmp_path, None), **FIT)
+    assert source.restarts == 2
+    assert source.cut == [[False, True], [True, False]]
+    agent.load_checkpoint(tmp_path)
+    assert int(agent.iterations) == 5
+    with pytest.raises(TrainingFailedError, match=r"^3 faults in a row, the last one: no number in call 3"):
+        agent.fit(Walk(faults=(1, 2, 3)), 30, max_faults=3, **FIT)

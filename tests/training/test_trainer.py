@@ -1,0 +1,245 @@
+"""fit: one iteration after the other, reproducible, within the trust region, counted and reported."""
+
+import keras
+import numpy as np
+import pytest
+
+import tf_trpo
+from tf_trpo.estimation import LowerBound
+from tf_trpo.optimizers import Outcome
+
+ITERATIONS, NUM_ENVS, NUM_STEPS = 6, 2, 32
+
+
+@pytest.fixture(scope="module")
+def discrete(make_agent):
+    agent = make_agent("CartPole-v1")
+    return agent, fit(agent)
+
+
+@pytest.fixture(scope="module")
+def continuous(make_agent):
+    agent = make_agent("Pendulum-v1")
+    return agent, fit(agent, environment="Pendulum-v1")
+
+
+@pytest.fixture(params=["discrete", "continuous"])
+def trained(request):
+    return request.getfixturevalue(request.param)
+
+
+def fit(agent, iterations=ITERATIONS, *, environment="CartPole-v1", seed=0, **kwargs):
+    steps = iterations * NUM_ENVS * NUM_STEPS
+    # Rows after an episode's end are no steps: a little less makes it as many iterations as asked for.
+    sizes = {"num_envs": NUM_ENVS, "num_steps": NUM_STEPS}
+    return agent.fit(environment, steps - 20 * iterations, **sizes, seed=seed, verbose=0, **kwargs).history
+
+
+def test_the_update_is_traced_once(discrete):
+    agent, history = discrete
+    assert len(history["time/iterations"]) >= 5
+    assert len(set(history["rollout/ep_len_mean"])) > 1
+    learner = agent.learner
+    for function in (learner.update, learner.prepare, learner.improve_policy, learner.fit_value_function):
+        assert function.experimental_get_tracing_count() == 1
+
+
+def test_stages_that_run_at_the_same_time_share_no_variable(discrete):
+    agent, _ = discrete
+    touched = []
+    for stage in (agent.learner.improve_policy, agent.learner.fit_value_function):
+        (function,) = stage._list_all_concrete_functions()
+        touched.append({id(tensor) for tensor in function.captured_inputs if tensor.dtype == "resource"})
+    assert len(touched[0]) >= 6
+    assert len(touched[1]) >= 6
+    assert touched[0].isdisjoint(touched[1])
+
+
+def test_the_kl_of_every_iteration_is_within_max_kl(trained):
+    agent, history = trained
+    limit = agent.policy_optimizer.max_kl
+    assert max(history["train/kl_divergence_loss"]) <= limit
+    assert np.mean(np.asarray(history["train/kl_divergence_loss"]) > 0.3 * limit) > 0.5
+
+
+def test_history_has_the_names_of_stable_baselines3_and_every_figure_of_the_outcome(trained):
+    agent, history = trained
+    names = {
+        "rollout/ep_rew_mean",
+        "rollout/ep_len_mean",
+        "time/fps",
+        "time/iterations",
+        "time/time_elapsed",
+        "time/total_timesteps",
+        "train/explained_variance",
+        "train/learning_rate",
+        "train/value_loss",
+        "train/policy_objective",
+        "train/kl_divergence_loss",
+        "train/is_line_search_success",
+        "train/normalization_kl",
+        "train/faults",
+        "train/statistics_are_finite",
+    }
+    renamed = {"accepted", "surrogate", "kl", "penalty_coefficient"}
+    names |= {f"train/{field}" for field in Outcome._fields if field not in renamed}
+    names |= {f"bound/{field}" for field in (*LowerBound._fields, "mean_kl", "max_kl")}
+    if isinstance(agent.policy.action_distribution, tf_trpo.distributions.Gaussian):
+        names.add("train/std")
+    if agent.policy.observation_shape == (3,):
+        # No episode of a pendulum ends so soon, and a figure that does not exist is left out.
+        names -= {"rollout/ep_rew_mean", "rollout/ep_len_mean"}
+    assert set(history) == names
+
+
+def test_history_holds_one_number_for_each_iteration(trained):
+    agent, history = trained
+    for name, values in history.items():
+        ended = len(history.get("rollout/ep_rew_mean", ()))
+        assert len(values) == (ended if name.startswith("rollout/") else agent.iterations.numpy()), name
+        assert np.isfinite(values).all(), name
+        assert all(isinstance(value, int | float) for value in values), name
+
+
+def test_steps_add_up(trained):
+    agent, history = trained
+    totals = np.array(history["time/total_timesteps"])
+    assert totals[-1] == agent.env_steps.numpy()
+    assert history["time/iterations"] == list(range(1, len(totals) + 1))
+    assert np.all(np.diff(totals, prepend=0) <= NUM_ENVS * NUM_STEPS)
+    np.testing.assert_array_less(0, history["time/fps"])
+
+
+def test_total_steps_counts_steps_of_the_environments_only(make_agent, scripted):
+    agent = make_agent(scripted)
+    scripted.made.clear()
+    history = agent.fit(scripted, 60, num_envs=2, num_steps=16, verbose=0).history
+    taken = sum(len(environment.acted_on) for environment in scripted.made)
+    assert agent.env_steps.numpy() == taken
+    # Rollouts of 32 rows would be enough for 60 steps in two iterations, were every row a step.
+    assert history["time/iterations"] == [1, 2, 3]
+    assert taken < 96
+
+
+def test_reported_episodes_are_the_environments_own_undiscounted_sums(make_agent, scripted):
+    agent = make_agent(scripted, gamma=0.5)
+    scripted.made.clear()
+    history = agent.fit(scripted, 50, num_envs=2, num_steps=30, verbose=0).history
+    finished = np.concatenate([environment.finished for environment in scripted.made])
+    assert len(finished) >= 10
+    assert history["rollout/ep_rew_mean"] == [pytest.approx(finished[:, 0].mean(), rel=1e-6)]
+    assert history["rollout/ep_len_mean"] == [pytest.approx(finished[:, 1].mean())]
+
+
+def test_normalisation_takes_in_exactly_what_was_acted_on(make_agent, scripted):
+    agent = make_agent(scripted)
+    for _ in range(2):
+        # An environment that starts anew keeps no episode of the fit before.
+        agent.fit(scripted, 20, num_envs=2, num_steps=16, verbose=0)
+    seen = np.concatenate([environment.acted_on for environment in scripted.made if environment.acted_on])
+    assert len(seen) == agent.env_steps.numpy()
+    for model in (agent.policy, agent.value_function):
+        np.testing.assert_allclose(model.encoder.normalization.mean, seen.mean(axis=0), rtol=1e-4)
+        np.testing.assert_allclose(model.encoder.normalization.variance, seen.var(axis=0), rtol=1e-3)
+        assert model.encoder.normalization.count.numpy() == len(seen)
+
+
+def test_same_seeds_give_the_same_bits(make_agent, discrete, assert_same_weights):
+    agent, history = discrete
+    twin = make_agent("CartPole-v1")
+    again = fit(twin)
+    assert_same_weights(twin.get_weights(), agent.get_weights())
+    assert again["train/value_loss"] == history["train/value_loss"]
+    assert again["rollout/ep_rew_mean"] == history["rollout/ep_rew_mean"]
+
+
+def test_the_seed_of_the_agent_is_that_of_its_initial_weights(make_agent):
+    start, again, other = (make_agent("CartPole-v1", seed=seed) for seed in (0, 0, 1))
+    observations = np.ones([1, 4], np.float32)
+    for name in ("policy", "value_function"):
+        kernel, same, another = (
+            getattr(agent, name).encoder.output_layer.kernel.numpy() for agent in (start, again, other)
+        )
+        np.testing.assert_array_equal(kernel, same)
+        assert not np.any(kernel == another)
+    assert start.value_function(observations) != other.value_function(observations)
+
+
+def test_no_two_iterations_or_runs_share_their_random_numbers(discrete, monkeypatch):
+    agent, _ = discrete
+    draw, update, seen = agent.policy.action_distribution.noise, agent.learner.update, []
+
+    def noise(shape, seed):
+        if list(shape) == [NUM_STEPS, NUM_ENVS]:
+            seen.append(tuple(seed.numpy()))
+        return draw(shape, seed)
+
+    def learn(rollout, carry, orders, progress):
+        seen.append(tuple(orders.ravel()))
+        return update(rollout, carry, orders, progress)
+
+    monkeypatch.setattr(agent.policy.action_distribution, "noise", noise)
+    monkeypatch.setattr(agent.learner, "update", learn)
+    first = int(agent.iterations.numpy())
+    for seed, start in [(0, first), (0, first + 2), (1, first)]:
+        agent.iterations.assign(start)
+        fit(agent, 2, seed=seed)
+    assert len(seen) == len(set(seen)) == 3 * 2 * 2
+
+
+def test_fit_acts_by_weights_that_a_callback_sets(make_agent, assert_same_weights):
+    """A callback may restore a backup when training begins: the first rollout must be its policy's."""
+    agent = make_agent("CartPole-v1")
+    state = [*agent.variables, *agent.optimizer.variables]
+    start = [variable.numpy() for variable in state]
+    kernel = agent.policy.encoder.output_layer.kernel
+
+    def restart():
+        for variable, value in zip(state, start, strict=True):
+            variable.assign(value)
+
+    unchanged = fit(agent, 1)
+    restart()
+    kernel.assign(1000 * kernel.numpy())
+    expected, weights = fit(agent, 1), agent.get_weights()
+    restart()
+    callback = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: kernel.assign(1000 * kernel.numpy()))
+    history = fit(agent, 1, callbacks=[callback])
+    assert expected["rollout/ep_len_mean"] != unchanged["rollout/ep_len_mean"]
+    assert history["rollout/ep_len_mean"] == expected["rollout/ep_len_mean"]
+    assert_same_weights(agent.get_weights(), weights)
+
+
+@pytest.mark.parametrize("arguments", [{"total_steps": 0}, {"num_steps": 0}, {"num_envs": 0}, {"schedule_steps": 0}])
+def test_settings_of_fit_out_of_range_are_refused(discrete, arguments):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))}.* must be at least 1"):
+        discrete[0].fit("CartPole-v1", **{"total_steps": 10, "verbose": 0} | arguments)
+
+
+@pytest.fixture(scope="module")
+def compiled(make_agent):
+    """An agent whose update is compiled by XLA, as it is by default."""
+    return make_agent("CartPole-v1", jit_compile=True)
+
+
+def test_xla_agrees_to_rounding_and_repeats_itself_bit_for_bit(make_agent, compiled, assert_same_weights):
+    assert compiled.jit_compile
+    state = [*compiled.variables, *compiled.optimizer.variables]
+    start = [variable.numpy() for variable in state]
+    fit(compiled, 2)
+    weights = compiled.get_weights()
+    for variable, value in zip(state, start, strict=True):
+        variable.assign(value)
+    fit(compiled, 2)
+    assert_same_weights(compiled.get_weights(), weights)
+    assert compiled.learner.update.experimental_get_tracing_count() == 1
+
+    for variable, value in zip(state, start, strict=True):
+        variable.assign(value)
+    one_iteration = fit(compiled, 1)
+    plain = make_agent("CartPole-v1")
+    plain_history = fit(plain, 1)
+    for name in ("train/policy_objective", "train/kl_divergence_loss", "train/value_loss", "train/entropy"):
+        assert one_iteration[name] == pytest.approx(plain_history[name], rel=2e-3), name
+    for one, other in zip(compiled.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-2, atol=2e-3)

@@ -1,0 +1,210 @@
+"""Agents for an environment's spaces: how they are made and compiled, and what is refused in words."""
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+
+import tf_trpo
+from tf_trpo.distributions import Categorical, Gaussian
+from tf_trpo.models import MirrorSymmetry
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.optimizers import TrustRegion
+from tf_trpo.training import UpdateSettings
+
+
+class Spaces(gym.Env):
+    def __init__(self, observations, actions):
+        self.observation_space, self.action_space = observations, actions
+
+
+BOX = gym.spaces.Box(-1, 1, (3,), np.float32)
+TWO = gym.spaces.Discrete(2)
+
+
+def for_spaces(observations, actions, *, networks=(None, None), value=None, **policy):
+    return tf_trpo.TRPO.for_env(
+        lambda: Spaces(observations, actions),
+        policy=PolicySettings(**policy),
+        value=value,
+        network=networks[0],
+        value_network=networks[1],
+        seed=0,
+    )
+
+
+def test_discrete_actions_make_a_categorical_policy_counting_from_the_spaces_start():
+    distribution = for_spaces(BOX, gym.spaces.Discrete(4, start=-1)).policy.action_distribution
+    assert isinstance(distribution, Categorical)
+    assert (distribution.num_outputs, distribution.first_action) == (4, -1)
+
+
+def test_boxes_of_actions_make_a_gaussian_policy_with_their_bounds_and_shape():
+    low, high = np.float32([[-1, -2], [-3, -np.inf]]), np.float32([[1, 2], [3, np.inf]])
+    distribution = for_spaces(BOX, gym.spaces.Box(low, high), initial_std=0.3).policy.action_distribution
+    assert isinstance(distribution, Gaussian)
+    assert distribution.action_low == (-1, -2, -3, -np.inf)
+    assert distribution.action_high == (1, 2, 3, np.inf)
+    assert distribution.action_shape == (2, 2)
+    assert distribution.initial_std == 0.3
+
+
+@pytest.mark.parametrize(
+    "actions", [gym.spaces.MultiDiscrete([2, 3]), gym.spaces.MultiBinary(3), gym.spaces.Box(0, 9, (2,), np.int64)]
+)
+def test_other_actions_are_refused(actions):
+    with pytest.raises(ValueError, match=r"action space .* is not supported"):
+        for_spaces(BOX, actions)
+
+
+@pytest.mark.parametrize(
+    ("observations", "shape"),
+    [
+        (BOX, (3,)),
+        (gym.spaces.Box(0, 255, (8, 8, 3), np.uint8), (8, 8, 3)),
+        (gym.spaces.Discrete(5), (5,)),
+        (gym.spaces.Dict({"place": BOX, "kind": TWO}), (5,)),
+    ],
+)
+def test_observations_have_the_shape_of_their_space_flattened_if_it_is_no_box(observations, shape):
+    agent = for_spaces(observations, TWO)
+    assert agent.policy.observation_shape == agent.value_function.observation_shape == shape
+    assert agent(np.zeros([7, *shape], np.float32)).batch_shape == (7,)
+    assert agent.value_function(np.zeros([7, *shape], np.float32)).shape == (7,)
+
+
+def test_the_settings_reach_the_models_which_share_no_weight():
+    agent = for_spaces(
+        BOX,
+        gym.spaces.Box(-1, 1, (2,)),
+        value=ValueSettings(value_hidden_sizes=(6, 7)),
+        hidden_sizes=(5,),
+        activation="relu",
+        state_dependent_std=True,
+        normalize_observations=False,
+        ema_momentum=0.5,
+    )
+    assert [layer.units for layer in agent.policy.encoder.network.layers] == [5]
+    assert [layer.units for layer in agent.value_function.encoder.network.layers] == [6, 7]
+    for model in (agent.policy, agent.value_function):
+        assert model.encoder.normalization is None
+        assert all(layer.activation is keras.activations.relu for layer in model.encoder.network.layers)
+    assert agent.policy.action_distribution.state_dependent_std
+    assert agent.ema_momentum == agent.average.momentum == 0.5
+    policy = {id(variable) for variable in agent.policy.weights}
+    assert not policy & {id(variable) for variable in agent.value_function.weights}
+
+
+def test_own_networks_are_used():
+    networks = [keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)]) for _ in range(2)]
+    agent = for_spaces(BOX, TWO, networks=networks)
+    assert agent.policy.encoder.network is networks[0]
+    assert agent.value_function.encoder.network is networks[1]
+
+
+def test_a_network_shared_by_policy_and_value_function_is_refused():
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="share trainable weights"):
+        for_spaces(BOX, TWO, networks=(network, network))
+
+
+def test_a_mirror_is_given_or_known_of_an_id():
+    """The policy does in the mirrored observation the mirror image of what it does in the observation."""
+    observations = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    signs = np.float32([1, -1, -1])
+    given = tf_trpo.TRPO.for_env("Pendulum-v1", mirror=MirrorSymmetry.from_names("x -y -w", "-t"), seed=0)
+    np.testing.assert_allclose(given.predict(observations * signs), -given.predict(observations), atol=1e-6)
+    values = [given.value_function(inputs) for inputs in (observations, observations * signs)]
+    np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+    known = tf_trpo.TRPO.for_env("InvertedPendulum-v5", policy=PolicySettings(mirror=True), seed=0)
+    observations = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    np.testing.assert_allclose(known.predict(-observations), -known.predict(observations), atol=1e-6)
+    with pytest.raises(ValueError, match="known of Gymnasium ids only; give a MirrorSymmetry"):
+        for_spaces(BOX, TWO, mirror=True)
+    with pytest.raises(TypeError, match="mirror must be a MirrorSymmetry"):
+        tf_trpo.TRPO.for_env("Pendulum-v1", mirror=True)
+
+
+def test_for_env_compiles_with_the_default_settings():
+    agent = for_spaces(BOX, TWO)
+    assert agent.compiled
+    assert agent.jit_compile
+    assert agent.update_settings == UpdateSettings()
+    assert agent.policy_optimizer == TrustRegion()
+    assert isinstance(agent.optimizer, keras.optimizers.Adam)
+    assert float(agent.optimizer.learning_rate) == pytest.approx(1e-3)
+
+
+def test_the_value_optimizer_is_adam_at_the_settings_rate_or_the_one_that_is_given():
+    agent, settings = for_spaces(BOX, TWO), UpdateSettings(value_learning_rate=0.25)
+    agent.compile(update=settings)
+    assert float(agent.optimizer.learning_rate) == 0.25
+    agent.compile(value_optimizer="rmsprop")
+    assert isinstance(agent.optimizer, keras.optimizers.RMSprop)
+    with pytest.raises(ValueError, match="value_learning_rate is of the default value optimizer"):
+        agent.compile(value_optimizer="sgd", update=settings)
+    scheduled = keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9))
+    agent.compile(value_optimizer=scheduled)
+    with pytest.raises(ValueError, match="value_learning_rate_decay needs a value optimizer without a schedule"):
+        agent.compile(value_optimizer=scheduled, update=UpdateSettings(value_learning_rate_decay=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gamma", -0.1),
+        ("gamma", 1.1),
+        ("gamma", float("nan")),
+        ("gae_lambda", -0.1),
+        ("gae_lambda", 1.1),
+        ("advantage_clip", 0.0),
+        ("advantage_clip", float("nan")),
+        ("advantage_clip", float("inf")),
+        ("value_target", "monte-carlo"),
+        ("value_learning_rate", 0.0),
+        ("value_learning_rate", float("nan")),
+        ("value_epochs", -1),
+        ("value_minibatch_size", 0),
+        ("chunk_size", 0),
+    ],
+)
+def test_a_setting_of_updates_out_of_range_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must"):
+        UpdateSettings(**{name: value})
+
+
+def test_a_value_function_cannot_come_first_without_a_fit():
+    with pytest.raises(ValueError, match="value_function_first needs a fit"):
+        UpdateSettings(value_function_first=True, value_epochs=0)
+
+
+def test_a_policy_optimizer_of_another_type_and_an_unknown_setting_are_refused():
+    agent = for_spaces(BOX, TWO)
+    with pytest.raises(TypeError, match="policy_optimizer must be a PolicyOptimizer"):
+        agent.compile("adam")
+    with pytest.raises(TypeError, match="discount"):
+        agent.compile(discount=0.9)
+
+
+def test_an_environment_in_none_of_the_three_forms_is_refused():
+    with gym.make("CartPole-v1") as environment, pytest.raises(ValueError, match="Gymnasium id, by a function"):
+        tf_trpo.TRPO.for_env(environment)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 3, 1)])
+def test_observations_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"must be a batch \[N, 3\]"):
+        for_spaces(BOX, TWO).predict(np.zeros(shape))
+
+
+def test_a_vector_environment_of_the_callers_own_is_left_open():
+    environments = gym.make_vec("CartPole-v1", 2, vectorization_mode="sync")
+    tf_trpo.TRPO.for_env(environments)
+    environments.reset(seed=0)
+    environments.step(np.zeros(2, np.int64))
+    environments.close()
+
+
+def test_names_of_the_package_are_listed():
+    assert set(tf_trpo.__all__) <= set(dir(tf_trpo))
+    assert all(getattr(tf_trpo, name) is not None for name in tf_trpo.__all__)
