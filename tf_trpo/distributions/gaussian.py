@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any, final
@@ -16,9 +17,6 @@ from tf_trpo.numerics import Reflection
 
 LOG_STD_RANGE = (-20.0, 2.0)
 """Limits of a state-dependent log standard deviation; beyond them exp() and the KL lose their digits."""
-_STD = ("state_dependent_std", "initial_std", "final_std", "std_groups")
-_ARGUMENTS = ("action_low", "action_high", "action_shape", *_STD, "clipped_likelihood")
-"""Names of the constructor's arguments, and of the attributes that keep them."""
 
 
 @final
@@ -189,7 +187,9 @@ class Gaussian(ActionDistribution):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["num_outputs"]
-        return {**config, **{name: getattr(self, name) for name in _ARGUMENTS}}
+        # Each argument of the constructor is kept by an attribute of its name.
+        names = [name for name in inspect.signature(Gaussian.__init__).parameters if name not in ("self", "kwargs")]
+        return {**config, **{name: getattr(self, name) for name in names}}
 
 
 def _checked_groups(groups: Sequence[int] | None, size: int) -> tuple[int, ...] | None:
