@@ -37,7 +37,8 @@ def by_hand(agent, *, episodes, seed, stochastic):
     """The same episodes in plain Gymnasium, by the agent."""
     environment, returns, steps = gym.make("CartPole-v1"), [], 0
     for episode in range(episodes):
-        observation, _ = environment.reset(seed=seed if episode == 0 else None)
+        own_seed = int(np.random.SeedSequence([seed, episode]).generate_state(1)[0] >> 1)
+        observation, _ = environment.reset(seed=own_seed)
         total, ended = 0.0, False
         while not ended:
             inputs = observation[None]
@@ -111,16 +112,16 @@ def test_refusals(model, tmp_path, refused, agent):
         "Connection refused": ["CartPole-v1", "--server", "http://127.0.0.1:1/v1/models/x"],
         "name it first": ["--model", nameless],
         "holds no version": ["--model", tmp_path],
-        "cannot be read": ["--model", tmp_path / "nowhere"],
+        "nowhere: No such file": ["--model", tmp_path / "nowhere"],
         "episodes must be at least 1": ["--model", model, "--episodes", "0"],
-        "seed must lie between": ["--model", model, "--seed", "-1"],
-        "video must end with .mp4 or .gif": ["--model", model, "--video", "film.avi"],
-        "cannot be written": ["--model", model, "--video", tmp_path / "nowhere" / "film.gif"],
-        "folder.mp4 cannot be written: Is a directory": ["--model", model, "--video", folder],
+        "seed must be at least 0": ["--model", model, "--seed", "-1"],
+        "video must be a file that ends with .mp4 or .gif": ["--model", model, "--video", "film.avi"],
+        "film.gif: No such file": ["--model", model, "--video", tmp_path / "nowhere" / "film.gif"],
+        "folder.mp4: Is a directory": ["--model", model, "--video", folder],
         "observes arrays of shape (4,), the environment gives (3,)": ["Pendulum-v1", "--model", model],
         "does not lie in the environment's Discrete(3)": ["Acrobot-v1", "--model", acrobot_model(tmp_path)],
         "doesn't exist": ["Nowhere-v0", "--model", model],
-        "import the module 'antigravity', which runs its code: give --allow-import beside it": [
+        "import the module 'antigravity', which runs its code: give --allow-import as well": [
             "antigravity:X-v0",
             "--model",
             model,

@@ -1,7 +1,6 @@
 """The command plot: groups of runs, what is drawn of them, reports, and what is refused in one line."""
 
 import csv
-import importlib.util
 import itertools
 import json
 import re
@@ -33,7 +32,11 @@ COLUMNS = (
 def make_run(path, returns=(1.0, 2.0, 4.0), steps=(10, 20, 30), **settings):
     """A run folder as train leaves it, with these returns."""
     path.mkdir(parents=True)
-    config = {"settings": Experiment().replace(**settings).flat(), "versions": {"python": "3"}, "platform": "here"}
+    config = {
+        "settings": Experiment().replace(algorithm=settings.get("algorithm", "trpo")).flat() | settings,
+        "versions": {"python": "3"},
+        "platform": "here",
+    }
     (path / "config.json").write_text(json.dumps(config))
     with open(path / "history.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval=1.0)
@@ -268,7 +271,7 @@ def broken(path, name, text):
 REFUSED = {
     "no run": ([], "plot needs the folder of a run"),
     "nowhere": (["nowhere"], "nowhere/config.json cannot be read"),
-    "no history": (["bare"], "bare/history.csv cannot be read: No such file or directory"),
+    "no history": (["bare"], "bare/history.csv: No such file or directory"),
     "truncated": (["truncated"], "truncated/history.csv is not whole: line 3 has 1 fields, not 2"),
     "empty": (["empty"], "empty/history.csv has no rows yet"),
     "config": (["config"], "config/config.json cannot be read"),
@@ -282,12 +285,12 @@ REFUSED = {
     ),
     "group": (["run", "--group-by", "max_lk"], "run/config.json has no setting max_lk"),
     "ending": (["run", "--output", "curves.pdf"], "curves.pdf must end in .png or .svg"),
-    "output": (["run", "--output", "file/curves.png"], "file/curves.png cannot be written"),
+    "output": (["run", "--output", "file/curves.png"], "file: File exists"),
     "reports": (["run", "late", "--report", "report.html"], "a report is of one run, not of 2"),
     "no report": (["--report", "report.html"], "a report is of one run, not of 0"),
     "columns": (["narrow", "--report", "report.html"], "narrow/history.csv has no column time/total_timesteps"),
     "evaluation": (["judged", "--report", "report.html"], "judged/evaluation.json cannot be read"),
-    "report": (["run", "--report", "file/report.html"], "file/report.html cannot be written"),
+    "report": (["run", "--report", "file/report.html"], "file: File exists"),
 }
 
 
@@ -310,7 +313,8 @@ def test_bad_input_is_one_line(workplace, refused, arguments, words):
 
 @pytest.mark.parametrize(("missing", "arguments"), [("matplotlib", []), ("jinja2", ["--report", "report.html"])])
 def test_a_missing_package_is_one_line_with_the_way_out(workplace, refused, monkeypatch, missing, arguments):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find_spec(name))
+    for module in ("tf_trpo.figures.style", "tf_trpo.cli.report"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
     error = refused("plot", make_run(workplace / "run"), *arguments)
-    assert error == f"error: drawing needs {missing}: pip install 'tf_trpo[figures]'"
+    assert error == f'error: {missing} is not installed: pip install "tf_trpo[figures]"'

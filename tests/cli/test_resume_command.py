@@ -194,7 +194,7 @@ def test_a_signal_ends_the_run_between_two_iterations_and_it_goes_on(number, who
     assert "--resume run" in output
     stopped_at = int(float(rows(run)[-1]["time/total_timesteps"]))
     assert f"stopped after {stopped_at} steps" in output
-    assert (run / "checkpoints" / f"steps-{stopped_at:012d}.ckpt").is_dir()
+    assert (run / "checkpoints" / f"steps-{stopped_at:012d}.ckpt").is_file()
     assert int(tf_trpo.load(run / "agent.keras").env_steps) == stopped_at
     assert not (run / "evaluation.json").exists()
     finished(tmp_path, "--resume", "run")
@@ -235,7 +235,7 @@ def test_a_longer_run_is_the_one_that_was_to_be_so_long_from_the_start(run, tmp_
         (["--resume", "run", "--schedule-steps", "7"], "a resumed run keeps its schedule_steps"),
         (
             ["--resume", "run", "--algorithm", "kl-penalty"],
-            "a resumed run keeps its algorithm, constraint, final_max_kl",
+            "a resumed run keeps its algorithm, constraint, max_kl",
         ),
         (["--resume", "run", "--run-dir", "other"], "a resumed run keeps its settings and its folder"),
         (["--resume", "run", "--preset", "none"], "a resumed run keeps its settings and its folder"),
@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_run_to_be_resumed(run, capsys, m
 
     before = sorted((run / "checkpoints").iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(tf_trpo.files, "_synchronise", full)
+        patch.setattr("tf_trpo.training.checkpoint.replaced_at_once", full)
         with pytest.raises(SystemExit) as exit_info:
             main(["train", "--resume", "run", "--total-steps", "3000"])
     assert exit_info.value.code == 1

@@ -4,6 +4,7 @@ import builtins
 import json
 import shutil
 import socket
+import sys
 
 import pytest
 
@@ -27,10 +28,10 @@ def model(tmp_path_factory):
         (["--max-connections", "0"], "max_connections must be at least 1"),
         (["--timeout", "0"], "timeout must be positive"),
         (["--timeout", "nan"], "timeout must be positive"),
-        (["--poll-seconds", "inf"], "poll_seconds must be positive and at most 86400"),
-        (["--port", "65536"], "port must lie between 0 and 65535"),
+        (["--poll-seconds", "inf"], "poll_seconds must be positive and finite"),
+        (["--port", "65536"], "port must be at most 65535"),
         (["--threads", "-1"], "threads must be at least 0"),
-        (["--name", "a/b"], "name must have a character"),
+        (["--name", "a/b"], "name must be of at least one character"),
     ],
 )
 def test_options_out_of_range(refused, model, options, words):
@@ -72,9 +73,11 @@ def test_without_the_extra_it_is_named(refused, model, monkeypatch):
     original = builtins.__import__
 
     def without(name, *args, **kwargs):
-        if name == "uvicorn":
-            raise ModuleNotFoundError("No module named 'uvicorn'", name=name)
+        if name.partition(".")[0] == "starlette":
+            raise ModuleNotFoundError("No module named 'starlette'", name="starlette")
         return original(name, *args, **kwargs)
 
+    for module in ("server", "rest_api"):
+        monkeypatch.delitem(sys.modules, f"tf_trpo.serving.{module}", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
-    assert 'uvicorn is not installed: pip install "tf_trpo[serve]"' in refused("serve", model)
+    assert 'starlette is not installed: pip install "tf_trpo[serve]"' in refused("serve", model)

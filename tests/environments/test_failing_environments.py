@@ -16,8 +16,9 @@ from tf_trpo.environments import (
     replay_endings,
     replay_episodes,
 )
+from tf_trpo.environments.episodes import episode_seed
 
-SPECIAL = int(np.random.SeedSequence([11, 0]).generate_state(1)[0] >> 1)
+SPECIAL = episode_seed(11, 0)
 """Seed of the first episode of an environment whose seed is 11."""
 
 

@@ -14,13 +14,13 @@ from tf_trpo.callbacks.every_steps import EverySteps
 class Checkpoint(keras.callbacks.Callback):
     """Writes DIRECTORY/steps-N.ckpt every so many environment steps, and when training ends or fails.
 
-    `TRPO.fit(resume_from=DIRECTORY)` continues from the newest one. Put this callback last: what other callbacks do at
-    an epoch's end is in the checkpoint then. A folder with checkpoints of more steps than the agent has is another
-    fit's: training does not begin then.
+    `TRPO.fit(resume_from=DIRECTORY)` continues from the newest one. Put this callback last, so that the checkpoint has
+    what the other callbacks do at an epoch's end. Training does not begin if a checkpoint in the folder has more steps
+    than the agent, because another fit wrote that checkpoint.
 
     Args:
       directory: folder of the checkpoints; made if it is missing.
-      every_steps: environment steps between two of them, >= 1; None for the end, or a failure, only.
+      every_steps: environment steps between two checkpoints, >= 1; None for the end, or a failure, only.
       keep: how many to keep, >= 1.
       at_start: write one before the first iteration too, so that there is always one to continue from.
     """
@@ -32,19 +32,18 @@ class Checkpoint(keras.callbacks.Callback):
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
         self._directory = Path(directory)
-        self._every_steps = None if every_steps is None else EverySteps(every_steps)
+        self._every_steps = EverySteps(every_steps)
         self._keep = keep
         self._at_start = at_start
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.params["trainer"].check_directory(self._directory)
-        if self._every_steps is not None:
-            self._every_steps.start(int(self.model.env_steps.numpy()))
+        self._every_steps.start(int(self.model.env_steps.numpy()))
         if self._at_start:
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        if self._every_steps is not None and self._every_steps.reached(int(self.model.env_steps.numpy())):
+        if self._every_steps.reached(int(self.model.env_steps.numpy())):
             self._save()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What TensorBoard is told once for each run: the layout of its charts, the hyperparameters, the settings as text."""
+"""Contents of TensorBoard that are written once for each run: layout of the charts, hyperparameters, settings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CHARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "KL: mean and largest over states": ("bound/mean_kl", "bound/max_kl"),
     },
 }
-"""Figures of the logs by category and chart; the first category is open."""
+"""Names in the logs by category and chart; the first category is open."""
 
 METRICS: Mapping[str, str] = {
     "final/mean_reward": "return of the trained agent",
@@ -51,40 +51,32 @@ METRICS: Mapping[str, str] = {
     "train/kl_divergence_loss": "KL of the last step",
     "train/explained_variance": "explained variance",
 }
-"""Figures that runs are compared by, and their names in the table."""
+"""Names in the logs of the figures that runs are compared by, and their names in the table."""
 
 
 def layout_summary() -> summary_pb2.Summary:
-    """The custom-scalars dashboard: `CHARTS`."""
-    categories = [
-        layout_pb2.Category(
-            title=title,
-            closed=number > 0,
-            chart=[
-                # Tags are regular expressions.
-                layout_pb2.Chart(
-                    title=name, multiline=layout_pb2.MultilineChartContent(tag=[f"^{re.escape(tag)}$" for tag in tags])
-                )
-                for name, tags in charts.items()
-            ],
-        )
-        for number, (title, charts) in enumerate(CHARTS.items())
-    ]
-    return _tensorboards(custom_scalar_summary.pb(layout_pb2.Layout(category=categories)))
+    """Lay out the custom-scalars dashboard: `CHARTS`."""
+    layout = layout_pb2.Layout()
+    for title, charts in CHARTS.items():
+        category = layout.category.add(title=title, closed=bool(layout.category))
+        for name, tags in charts.items():
+            # Tags are regular expressions.
+            category.chart.add(title=name).multiline.tag.extend(f"^{re.escape(tag)}$" for tag in tags)
+    return _tensorboards(custom_scalar_summary.pb(layout))
 
 
 def hyperparameter_summaries(hyperparameters: Settings) -> list[summary_pb2.Summary]:
-    """The HParams dashboard: columns, then the run's values.
+    """Make the HParams dashboard: columns, then the run's values.
 
-    TensorBoard takes the columns from any one of the runs: those without a value here have one in others.
+    TensorBoard takes the columns from any one of the runs, so a column without a value here may have one in other runs.
 
     Args:
-      hyperparameters: the first five are shown at once. Values that are None are left out; what is neither
+      hyperparameters: the first five are shown at once. Values that are None are left out; a value that is neither
         bool, number nor string becomes a string.
     """
     values = {name: _plain(value) for name, value in hyperparameters.items() if value is not None}
     columns = [
-        # TensorBoard puts those that differ between runs first, and shows five at once.
+        # TensorBoard puts columns that differ between runs first, and shows five at once.
         api_pb2.HParamInfo(name=name, type=_type(values.get(name)), differs=position < 5)
         for position, name in enumerate(hyperparameters)
     ]
@@ -93,7 +85,7 @@ def hyperparameter_summaries(hyperparameters: Settings) -> list[summary_pb2.Summ
 
 
 def tables(config: Mapping[str, Settings]) -> str:
-    """A table of names and values for each heading, for the text dashboard: HTML, in which Markdown sees no marks."""
+    """Make a table of names and values for each heading, as HTML: Markdown would take marks out of the values."""
     parts = []
     for heading, values in config.items():
         rows = "".join(f"<tr><td>{_cell(name)}</td><td>{_cell(value)}</td></tr>" for name, value in values.items())
@@ -102,7 +94,7 @@ def tables(config: Mapping[str, Settings]) -> str:
 
 
 def _tensorboards(made: Any) -> summary_pb2.Summary:
-    """TensorBoard's own kind of Summary: some of its functions make TensorFlow's."""
+    """Convert TensorFlow's kind of Summary, which some functions of TensorBoard make, to TensorBoard's own."""
     return summary_pb2.Summary.FromString(made.SerializeToString())
 
 

@@ -16,10 +16,10 @@ from tensorboard.util import tensor_util
 from tf_trpo.environments import open_vector_environment
 
 LARGEST_SIDE = 300
-"""Of a frame, in pixels."""
+"""Larger frames are shrunk to so many pixels."""
 MOST_FRAMES = 200
 FRAMES_PER_SECOND = 15
-"""At most; a frame is shown for a multiple of the environment's time step, so that time runs as it does there."""
+"""At most: each frame is shown for a multiple of the environment's time step, so that a film has the right speed."""
 
 Frame = NDArray[np.uint8]
 
@@ -30,7 +30,7 @@ class EpisodeVideo:
     Args:
       env: Gymnasium id of an environment with the render mode rgb_array.
       every_steps: environment steps of training between two films, >= 1.
-      seed: of the environment: every film begins in the same state.
+      seed: seed of the environment, so that every film begins in the same state.
     """
 
     def __init__(self, env: str, every_steps: int, *, seed: int = 0) -> None:
@@ -39,17 +39,13 @@ class EpisodeVideo:
         self._seed = seed
 
     def check(self) -> None:
-        """Render once.
-
-        Raises:
-          ValueError: the environment cannot be rendered; the message says why.
-        """
+        """Render once; raise ValueError if that fails."""
         try:
-            # Renderers warn about what they then fail by.
+            # Renderers warn before they fail.
             with warnings.catch_warnings(action="ignore"), self._open() as environments:
                 environments.reset(seed=self._seed)
                 _rendered(environments)
-        except Exception as error:  # what a renderer raises is as manifold as renderers are
+        except Exception as error:  # Each renderer has errors of its own.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
                 f"{self._env} cannot be filmed: {reason} (classic control and toy text need "
@@ -57,18 +53,18 @@ class EpisodeVideo:
             ) from None
 
     def record(self, agent: Any) -> bytes:
-        """A GIF of the first `MOST_FRAMES` frames of an episode."""
+        """Make a GIF of the first `MOST_FRAMES` frames of an episode."""
         frames: list[Frame] = []
         with self._open() as environments:
             rate = float(environments.metadata.get("render_fps", 30))
             stride = max(1, round(rate / FRAMES_PER_SECOND))
             observations, _ = environments.reset(seed=self._seed)
-            ended, steps = False, 0
-            while not ended and len(frames) < MOST_FRAMES:
-                if steps % stride == 0:
+            for step in range(stride * MOST_FRAMES):
+                if step % stride == 0:
                     frames.append(_rendered(environments))
                 observations, _, terminated, truncated, _ = environments.step(agent.predict(observations))
-                ended, steps = bool(terminated[0] or truncated[0]), steps + 1
+                if terminated[0] or truncated[0]:
+                    break
         return encode_gif(frames, milliseconds=stride * 1000 / rate)
 
     def _open(self) -> Any:
@@ -76,7 +72,7 @@ class EpisodeVideo:
 
 
 def encode_gif(frames: list[Frame], *, milliseconds: float) -> bytes:
-    """Frames [height, width, 3] as a GIF that repeats, each shown for so long; larger ones are shrunk."""
+    """Make a GIF that repeats of frames [height, width, 3], each shown for so many milliseconds; shrink large ones."""
     from PIL import Image
 
     images = [Image.fromarray(frame) for frame in frames]
@@ -88,17 +84,12 @@ def encode_gif(frames: list[Frame], *, milliseconds: float) -> bytes:
 
 
 def gif_summary(tag: str, gif: bytes) -> summary_pb2.Summary:
-    """A GIF for the image dashboard, which shows encoded images as they are."""
+    """Make a Summary of a GIF for the image dashboard, which shows encoded images as they are."""
     # A GIF's bytes 6 to 9 are its width and height, little-endian.
-    width, height = (int.from_bytes(gif[start : start + 2], "little") for start in (6, 8))
-    image = [str(width).encode(), str(height).encode(), gif]
-    summary = summary_pb2.Summary()
-    summary.value.add(
-        tag=tag,
-        metadata=metadata.create_summary_metadata(display_name=None, description=None),
-        tensor=tensor_util.make_tensor_proto(image),
-    )
-    return summary
+    size = [str(int.from_bytes(gif[start : start + 2], "little")).encode() for start in (6, 8)]
+    description = metadata.create_summary_metadata(display_name=None, description=None)
+    tensor = tensor_util.make_tensor_proto([*size, gif])
+    return summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, metadata=description, tensor=tensor)])
 
 
 def _rendered(environments: gym.vector.VectorEnv) -> Frame:

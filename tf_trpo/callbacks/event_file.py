@@ -1,4 +1,4 @@
-"""An event file of TensorBoard, from Summaries that are made without TensorFlow's operations: ten times as fast."""
+"""An event file of TensorBoard, made without TensorFlow's summary operations, which take ten times as long."""
 
 from __future__ import annotations
 
@@ -16,32 +16,31 @@ PATTERN = "events.out.tfevents.*"
 
 
 class EventFile:
-    """A new file in a folder, for what comes after so many steps.
+    """A new file in a folder.
 
-    It begins with the START of a session, at which TensorBoard drops what older files have of later steps.
+    The file begins with the START of a session, at which TensorBoard drops the later steps of older files.
 
     Args:
-      log_dir: the folder; made when missing.
-      steps: environment steps of the last event that stays.
+      log_dir: the folder; made if it is missing.
+      steps: environment steps of the last event that TensorBoard keeps.
 
     Raises:
-      OSError: it cannot be written; so do the methods.
+      OSError: the file cannot be written; so do the methods.
     """
 
     def __init__(self, log_dir: str | os.PathLike[str], steps: int) -> None:
-        folder = Path(log_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        Path(log_dir).mkdir(parents=True, exist_ok=True)
         # TensorBoard reads a folder's files in the order of their names.
         seconds, nanoseconds = divmod(time.time_ns(), 10**9)
         name = PATTERN.replace("*", f"{seconds:010d}.{nanoseconds:09d}.{socket.gethostname()}.{os.getpid()}")
-        self._path = folder / name
+        self._path = Path(log_dir) / name
         self._writer = tf.io.TFRecordWriter(str(self._path))
         self._write(file_version="brain.Event:2")
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._write(step=steps + 1 if steps else 0, session_log=start)
 
     def add(self, step: int, summaries: Iterable[summary_pb2.Summary]) -> None:
-        """Write Summaries, as one event that readers see at once."""
+        """Write Summaries as one event, which readers see at once."""
         values = [value for summary in summaries for value in summary.value]
         self._write(step=step, summary=summary_pb2.Summary(value=values))
         with self._operating_system_errors():
@@ -52,7 +51,7 @@ class EventFile:
         self._write(graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
 
     def close(self) -> None:
-        """Nothing can be added any more; may be called twice."""
+        """Close the file; may be called twice."""
         with self._operating_system_errors():
             self._writer.close()
 
@@ -62,7 +61,7 @@ class EventFile:
 
     @contextlib.contextmanager
     def _operating_system_errors(self) -> Iterator[None]:
-        """TensorFlow has errors of its own kind for a full disk."""
+        """Turn TensorFlow's own errors, such as of a full disk, into OSError."""
         try:
             yield
         except tf.errors.OpError as error:

@@ -62,7 +62,7 @@ class HistoryCSV(keras.callbacks.Callback):
             return [row for row in csv.DictReader(file) if None not in row.values()]
 
     def _begin(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Replace the file by one of these rows, and keep it open for the next ones."""
+        """Replace the file by one with these rows, and keep it open for the next ones."""
         self.release()
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO(newline="")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 import keras
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -36,22 +36,16 @@ class Progress(keras.callbacks.Callback):
     """Shows how training goes.
 
     Args:
-      console: where to; by default the standard error stream.
-      interval: seconds between two lines where the output is not a terminal.
+      console: by default the standard error stream.
+      interval: seconds between two lines, if the console is not a terminal.
     """
 
     def __init__(self, console: Console | None = None, *, interval: float = 5.0) -> None:
         super().__init__()
         self._console = console or Console(stderr=True)
         self._interval = interval
-        self._bar = Bar(
-            "[bold]training",
-            BarColumn(None),
-            MofNCompleteColumn(),
-            "steps",
-            TimeRemainingColumn(),
-            console=self._console,
-        )
+        columns = ("[bold]training", BarColumn(None), MofNCompleteColumn(), "steps", TimeRemainingColumn())
+        self._bar = Bar(*columns, console=self._console)
         self._live: Live | None = None
         self._last_line = -math.inf
 
@@ -81,14 +75,11 @@ class Progress(keras.callbacks.Callback):
             self._live.stop()
             self._live = None
 
-    def _view(self, logs: Mapping[str, float]) -> Table:
-        view = Table.grid(padding=(0, 2))
+    def _view(self, logs: Mapping[str, float]) -> Group:
+        figures = Table.grid(padding=(0, 2))
         for name, label in _FIGURES.items():
-            view.add_row(label, f"{logs[name]:.4g}" if name in logs else "...")
-        whole = Table.grid()
-        whole.add_row(view)
-        whole.add_row(self._bar)
-        return whole
+            figures.add_row(label, f"{logs[name]:.4g}" if name in logs else "...")
+        return Group(figures, self._bar)
 
     def _print_line(self, logs: Mapping[str, float]) -> None:
         self._last_line = time.monotonic()

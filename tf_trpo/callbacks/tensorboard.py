@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training: figures over environment steps, histograms, settings, the graph."""
+"""TensorBoard's view of a training: figures over environment steps, histograms, settings, the graph."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tf_trpo.callbacks.every_steps import EverySteps
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes every figure of the logs as a scalar, and what the other dashboards show.
+    """Writes every figure of the logs as a scalar, and the contents of the other dashboards.
 
-    The x axis is the number of environment steps: the stock callback counts iterations, which compare no two runs
-    of different batch sizes. When training goes on in a folder that has events of later steps, as after a
-    resumption, TensorBoard drops those.
+    The x axis is the number of environment steps. The stock callback counts iterations, by which runs of different
+    batch sizes cannot be compared. If a resumed training continues in a folder that has events of later steps,
+    TensorBoard drops the later ones.
 
     Args:
       log_dir: folder of the event files.
-      hyperparameters: of the run, for the HParams dashboard, which shows the first five at once; by default what
-        the agent was compiled with.
+      hyperparameters: for the HParams dashboard, which shows the first five at once; by default the settings that the
+        agent was compiled with.
       config: tables of names and values by heading, for the text dashboard; by default the hyperparameters.
       histogram_every: environment steps between two histograms of weights and of a rollout's actions; 0 for none.
-      video: films an episode of the policy every so often, and when training ends.
+      video: films an episode of the policy every so many steps, and when training ends.
 
     Raises:
       ValueError: histogram_every is negative.
@@ -55,9 +55,9 @@ class TensorBoard(keras.callbacks.Callback):
         self._log_dir = Path(log_dir)
         self._hyperparameters = hyperparameters
         self._config = config
-        self._histograms = EverySteps(histogram_every) if histogram_every else None
+        self._histograms = EverySteps(histogram_every or None)
         self._video = video
-        self._films = EverySteps(video.every_steps) if video is not None else None
+        self._films = EverySteps(None if video is None else video.every_steps)
         self._last_film = -1
         self._file: EventFile | None = None
 
@@ -68,26 +68,22 @@ class TensorBoard(keras.callbacks.Callback):
         if is_new:
             self._file.add_graph(_policy_graph(self.model.policy))
             self._file.add(steps, self._description())
-        for every in (self._histograms, self._films):
-            if every is not None:
-                every.start(steps)
+        self._histograms.start(steps)
+        self._films.start(steps)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         figures = dict(logs or {})
         step = int(figures.pop("time/total_timesteps", epoch))
         summaries = _scalars(figures)
-        if self._histograms is not None and self._histograms.reached(step):
+        if self._histograms.reached(step):
             summaries += self._histogram_summaries()
-        if self._films is not None and self._films.reached(step):
-            summaries += self._film(step)
         assert self._file is not None
         self._file.add(step, summaries)
+        if self._films.reached(step):
+            self._film(step)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        step = int(self.model.env_steps.numpy())
-        if self._video is not None and self._last_film != step:
-            assert self._file is not None
-            self._file.add(step, self._film(step))
+        self._film(int(self.model.env_steps.numpy()))
         self.release()
 
     def release(self) -> None:
@@ -113,17 +109,19 @@ class TensorBoard(keras.callbacks.Callback):
             named |= {f"actions/{place}": column for place, column in enumerate(actions.reshape(len(actions), -1).T)}
         return [histogram_pb(name, values) for name, values in named.items() if np.isfinite(values).all()]
 
-    def _film(self, step: int) -> list[summary_pb2.Summary]:
-        self._last_film = step
-        return [] if self._video is None else [gif_summary("episode", self._video.record(self.model))]
+    def _film(self, step: int) -> None:
+        if self._video is not None and self._last_film != step:
+            assert self._file is not None
+            self._file.add(step, [gif_summary("episode", self._video.record(self.model))])
+            self._last_film = step
 
 
 def add_final_evaluation(log_dir: str | os.PathLike[str], steps: int, mean: float, std: float) -> None:
-    """Write the return of the trained agent, by which the HParams dashboard compares runs.
+    """Write mean and standard deviation of the trained agent's return, by which the HParams dashboard compares runs.
 
     Args:
-      log_dir: of a training that is over.
-      steps: environment steps that it took.
+      log_dir: folder of the event files of a training that has ended.
+      steps: environment steps of the training.
       mean: over the episodes.
       std: over the episodes.
     """
@@ -137,23 +135,21 @@ def _scalars(figures: Mapping[str, float]) -> list[summary_pb2.Summary]:
 
 
 def _compiled_with(agent: keras.Model) -> Settings:
-    """What an agent was compiled with, as far as it is numbers, bools and words."""
+    """Collect the settings that an agent was compiled with and that are numbers, bools or words."""
     every = {**dataclasses.asdict(agent.update_settings), **_leaves(agent.policy_optimizer.get_config())}
     plain = {name: value for name, value in every.items() if isinstance(value, bool | int | float | str | None)}
     return {"policy_optimizer": type(agent.policy_optimizer).__name__, **plain}
 
 
 def _leaves(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of nested parts by their own names."""
-    nested = [_leaves(value) if isinstance(value, dict) else {name: value} for name, value in settings.items()]
-    return {name: value for part in nested for name, value in part.items()}
+    """Name each setting of nested parts by its own name."""
+    named: dict[str, Any] = {}
+    for name, value in settings.items():
+        named |= _leaves(value) if isinstance(value, dict) else {name: value}
+    return named
 
 
 def _policy_graph(policy: keras.Model) -> tf.Graph:
-    """From observations to the parameters of the distribution over actions."""
-
-    def policy_graph(observations: tf.Tensor) -> tf.Tensor:
-        return policy.distribution_parameters(observations)
-
+    """Trace the policy from observations to the parameters of the distribution over actions."""
     specification = tf.TensorSpec([None, *policy.observation_shape], tf.float32, "observations")
-    return tf.function(policy_graph, autograph=False).get_concrete_function(specification).graph
+    return tf.function(policy.distribution_parameters, autograph=False).get_concrete_function(specification).graph

@@ -1,9 +1,9 @@
-"""Ids of environments on the command line: those that have Gymnasium import a module need a flag."""
+"""Ids of environments on the command line: an id that has Gymnasium import a module needs a flag."""
 
 from __future__ import annotations
 
 ALLOW_IMPORT = "--allow-import"
-"""Said on the command line only: no preset, config.json or checkpoint can say it."""
+"""An option of commands only: no preset, config.json or checkpoint can set it."""
 
 
 def imports_module(env: str) -> bool:

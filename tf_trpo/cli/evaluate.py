@@ -52,8 +52,6 @@ def main(argv: Sequence[str]) -> None:
     if options.json:
         print(json.dumps(result))
     else:
-        print(
-            f"mean return {result['mean_return']:.2f} +- {result['std_return']:.2f}, "
-            f"mean length {result['mean_length']:.1f}, {result['episodes']} episodes, "
-            f"{'stochastic' if options.stochastic else 'deterministic'} actions"
-        )
+        kind = "stochastic" if options.stochastic else "deterministic"
+        returned = f"mean return {result['mean_return']:.2f} +- {result['std_return']:.2f}"
+        print(f"{returned}, mean length {result['mean_length']:.1f}, {result['episodes']} episodes, {kind} actions")

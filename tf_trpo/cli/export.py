@@ -16,7 +16,7 @@ from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.model_card import write_model_card
 
 SAMPLED_EPISODES = 20
-"""For the card: the run itself has an evaluation with the most likely actions only."""
+"""Episodes for the card: the run itself has an evaluation with the most likely actions only."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +51,7 @@ def main(argv: Sequence[str]) -> None:
 
     agent = tf_trpo.load(folder.agent)
     version = agent.export(
-        options.output,
-        format=options.format,
-        environment=experiment.env,
-        evaluation=evaluation,
-        warmup=options.warmup,
+        options.output, format=options.format, environment=experiment.env, evaluation=evaluation, warmup=options.warmup
     )
     if options.card:
         sampled = agent.evaluate(experiment.env, SAMPLED_EPISODES, stochastic=True, seed=experiment.run.seed)

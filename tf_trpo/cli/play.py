@@ -7,16 +7,15 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from tf_trpo.cli.environment_id import check_environment_id
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
-from tf_trpo.cli.video import SUFFIXES, open_video
 from tf_trpo.experiment.settings import LARGEST_SEED, require_within
 from tf_trpo.optimizers.ranges import require
 
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 
     from tf_trpo.serving.local_policy import LocalPolicy
     from tf_trpo.serving.remote_policy import RemotePolicy
+
+_CODEC_BLOCK = 2
+"""H.264 halves the resolution of colours, so width and height must be even."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,33 +61,25 @@ class PlayOptions:
         if self.server is not None and self.env is None:
             raise ValueError("a server does not say which environment its model is for: name it first")
         require_within(self, episodes=(1, 1_000_000), seed=(0, LARGEST_SEED))
-        ends = self.video is None or self.video.suffix in SUFFIXES
-        require(ends, "video", f"a file that ends with {' or '.join(SUFFIXES)}", str(self.video))
-
-
-class Episode(NamedTuple):
-    """The environment's own rewards, undiscounted, and steps."""
-
-    episode_return: float
-    length: int
+        ends = self.video is None or self.video.suffix in (".mp4", ".gif")
+        require(ends, "video", "a file that ends with .mp4 or .gif", str(self.video))
 
 
 def main(argv: Sequence[str]) -> None:
     """Read options, play, print."""
     options = parse(PlayOptions, argv, "play")
-    episodes = _play(options)
-    returns = [episode.episode_return for episode in episodes]
+    returns, lengths = zip(*_play(options), strict=True)
     mean = sum(returns) / len(returns)
     if options.json:
-        lengths = [episode.length for episode in episodes]
         print(json.dumps({"mean_return": mean, "returns": returns, "lengths": lengths}))
         return
-    for number, episode in enumerate(episodes, start=1):
-        print(f"episode {number}: return {episode.episode_return:.2f}, length {episode.length}")
-    print(f"mean return {mean:.2f}, {len(episodes)} episodes")
+    for number, (undiscounted, length) in enumerate(zip(returns, lengths, strict=True), start=1):
+        print(f"episode {number}: return {undiscounted:.2f}, length {length}")
+    print(f"mean return {mean:.2f}, {len(returns)} episodes")
 
 
-def _play(options: PlayOptions) -> list[Episode]:
+def _play(options: PlayOptions) -> list[tuple[float, int]]:
+    """Run the episodes; return the sum of the environment's own rewards, and the number of steps, of each."""
     policy = _policy(options)
     name = _environment(options, policy)
     check_environment_id(name, allow_import=options.allow_import)
@@ -93,17 +87,17 @@ def _play(options: PlayOptions) -> list[Episode]:
 
     from tf_trpo.environments import open_vector_environment
 
-    # Frames are drawn in memory: pygame needs no screen, and says so unless it is told.
+    # Frames are drawn in memory, but pygame would look for a screen.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     render_mode = None if options.video is None else "rgb_array"
     make = functools.partial(gym.make, name, render_mode=render_mode)
     with contextlib.closing(policy), open_vector_environment(make, 1) as environment:
-        _check_fit(policy, environment)
-        if options.video is None:
-            return _episodes(options, environment, policy, lambda frame: None)
-        fps = float(environment.metadata.get("render_fps", 30))
-        with open_video(options.video, fps) as add_frame:
-            return _episodes(options, environment, policy, add_frame)
+        given = environment.single_observation_space.shape
+        observed = getattr(policy, "observation_shape", given)
+        if observed != given:
+            raise ValueError(f"the model observes arrays of shape {observed}, the environment gives {given}")
+        with _open_video(options.video, float(environment.metadata.get("render_fps", 30))) as video:
+            return _episodes(options, environment, policy, video)
 
 
 def _policy(options: PlayOptions) -> LocalPolicy | RemotePolicy:
@@ -127,34 +121,38 @@ def _environment(options: PlayOptions, policy: LocalPolicy | RemotePolicy) -> st
     return str(metadata.environment)
 
 
-def _check_fit(policy: LocalPolicy | RemotePolicy, environment: VectorEnv) -> None:
-    given = environment.single_observation_space.shape
-    observed = getattr(policy, "observation_shape", given)
-    if observed != given:
-        raise ValueError(f"the model observes arrays of shape {observed}, the environment gives {given}")
+def _open_video(path: Path | None, fps: float) -> Any:
+    """Open a file for frames, as a context; the context gives None if there is no path."""
+    if path is None:
+        return contextlib.nullcontext()
+    import imageio
+
+    # ffmpeg would say at length what is wrong with the path.
+    with open(path, "ab"):
+        pass
+    if path.suffix == ".mp4":
+        return imageio.get_writer(path, fps=fps, macro_block_size=_CODEC_BLOCK)
+    return imageio.get_writer(path, mode="I", duration=1000 / fps, loop=0)
 
 
 def _episodes(
-    options: PlayOptions,
-    environment: VectorEnv,
-    policy: LocalPolicy | RemotePolicy,
-    add_frame: Callable[[np.ndarray], None],
-) -> list[Episode]:
-    episodes: list[Episode] = []
+    options: PlayOptions, environment: VectorEnv, policy: LocalPolicy | RemotePolicy, video: Any
+) -> list[tuple[float, int]]:
+    episodes: list[tuple[float, int]] = []
     steps = 0
     for number in range(options.episodes):
-        # One seed for all: Gymnasium's generator goes on from episode to episode.
+        # Every episode has a seed of its own, made of this one and the episode's number.
         observations, _ = environment.reset(seed=options.seed if number == 0 else None)
         total, length, ended = 0.0, 0, False
-        _render(options, environment, add_frame)
+        _film(environment, video)
         while not ended:
             seed = (options.seed, steps) if options.stochastic else None
             action = _fitting(policy.act(observations, seed), environment)
             observations, rewards, terminated, truncated, _ = environment.step(action)
             total, length, steps = total + float(rewards[0]), length + 1, steps + 1
             ended = bool(terminated[0] or truncated[0])
-            _render(options, environment, add_frame)
-        episodes.append(Episode(total, length))
+            _film(environment, video)
+        episodes.append((total, length))
     return episodes
 
 
@@ -162,16 +160,15 @@ def _fitting(actions: np.ndarray, environment: VectorEnv) -> np.ndarray:
     space = environment.single_action_space
     kinds = "iu" if space.shape == () else "iuf"
     typed = actions.astype(space.dtype) if actions.dtype.kind in kinds else actions
-    # Of a number that is no array, Gymnasium would warn.
+    # The dots make an array of a single action: Gymnasium warns if an action is a plain number.
     if len(typed) != 1 or not space.contains(typed[0, ...]):
         raise ValueError(f"the model's action {actions.tolist()} does not lie in the environment's {space}")
     return typed
 
 
-def _render(options: PlayOptions, environment: VectorEnv, add_frame: Callable[[np.ndarray], None]) -> None:
-    if options.video is None:
-        return
-    frames: Any = environment.render()
-    if not frames or frames[0] is None:
-        raise ValueError("the environment does not render")
-    add_frame(frames[0])
+def _film(environment: VectorEnv, video: Any) -> None:
+    if video is not None:
+        frames = environment.render()
+        if not frames or frames[0] is None:
+            raise ValueError("the environment does not render")
+        video.append_data(frames[0])

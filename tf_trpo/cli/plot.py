@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -14,12 +14,12 @@ from tf_trpo.cli.run_groups import RunGroup, group_runs
 from tf_trpo.experiment import RunFolder
 
 if TYPE_CHECKING:
-    from tf_trpo.figures.histories import Column, Curve
+    from tf_trpo.figures.histories import Curve
     from tf_trpo.figures.run_curves import GroupCurve
-    from tf_trpo.figures.statistics import Interval
 
 POINTS = 200
-"""Of a curve."""
+"""Points of a curve."""
+STATISTICS = {"iqm": "interquartile mean", "mean": "mean"}
 X_AXES = {
     "steps": ("time/total_timesteps", "environment steps"),
     "iterations": ("time/iterations", "iterations"),
@@ -31,15 +31,15 @@ X_AXES = {
 class PlotOptions:
     """Draw learning curves of runs: a line for each group of runs that differ in their seed only.
 
-    The band is the 95% bootstrap interval over the runs of a group. --report is about one run instead.
+    The band is the 95% bootstrap interval over the runs of a group. --report writes about one run instead.
     """
 
-    run_dirs: tyro.conf.Positional[tuple[Path, ...]]
+    run_dirs: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Folders of runs, as train writes them."""
     metric: str = "rollout/ep_rew_mean"
     """Column of history.csv."""
     x: Literal["steps", "iterations", "seconds"] = "steps"
-    """What the curves are over."""
+    """The x axis."""
     statistic: Literal["iqm", "mean"] = "iqm"
     """Over the runs of a group: interquartile mean, or mean."""
     group_by: tuple[str, ...] = ()
@@ -53,41 +53,31 @@ class PlotOptions:
 def main(argv: Sequence[str]) -> None:
     """Read options, draw or report, print the file."""
     options = parse(PlotOptions, argv, "plot")
-    print(_curves(options) if options.report is None else _report(options, options.report))
+    print(_draw(options) if options.report is None else _report(options, options.report))
 
 
-def _curves(options: PlotOptions) -> Path:
+def _draw(options: PlotOptions) -> Path:
     if options.output.suffix not in (".png", ".svg"):
         raise ValueError(f"{options.output} must end in .png or .svg")
+    if not options.run_dirs:
+        raise ValueError("plot needs the folder of a run, or of several")
+    from tf_trpo.figures.run_curves import Curves, draw
     from tf_trpo.figures.style import styled, write
 
+    groups = group_runs(options.run_dirs, options.group_by)
+    several = any(len(group.runs) > 1 for group in groups)
+    y_label = f"{options.metric}\n({STATISTICS[options.statistic]}, 95% interval)" if several else options.metric
     with styled():
-        figure = _groups(options)
+        figure = draw(Curves([_curve(group, options) for group in groups], X_AXES[options.x][1], y_label))
         options.output.parent.mkdir(parents=True, exist_ok=True)
         write(figure, options.output)
     return options.output
 
 
-def _statistic(options: PlotOptions) -> tuple[Callable[[Column], Interval], str]:
-    from tf_trpo.figures.statistics import interquartile_mean, mean
-
-    return {"iqm": (interquartile_mean, "interquartile mean"), "mean": (mean, "mean")}[options.statistic]
-
-
-def _groups(options: PlotOptions) -> Any:
-    if not options.run_dirs:
-        raise ValueError("plot needs the folder of a run, or of several")
-    groups = group_runs(options.run_dirs, options.group_by)
-    from tf_trpo.figures.run_curves import Curves, draw
-
-    several = any(len(group.runs) > 1 for group in groups)
-    y_label = f"{options.metric}\n({_statistic(options)[1]}, 95% interval)" if several else options.metric
-    return draw(Curves([_curve(group, options) for group in groups], X_AXES[options.x][1], y_label))
-
-
 def _curve(group: RunGroup, options: PlotOptions) -> GroupCurve:
     from tf_trpo.figures.histories import on_common_steps
     from tf_trpo.figures.run_curves import GroupCurve
+    from tf_trpo.figures.statistics import interquartile_mean, mean
 
     curves = [_curve_of(run, options) for run in group.runs]
     try:
@@ -95,7 +85,8 @@ def _curve(group: RunGroup, options: PlotOptions) -> GroupCurve:
     except ValueError as error:
         hint = "" if options.x == "steps" else "; --x steps compares runs of any speed"
         raise ValueError(f"{group.label}: {error}{hint}") from None
-    return GroupCurve(group.label, len(group.runs), x, _statistic(options)[0](values))
+    statistic = interquartile_mean if options.statistic == "iqm" else mean
+    return GroupCurve(group.label, len(group.runs), x, statistic(values))
 
 
 def _curve_of(run: RunFolder, options: PlotOptions) -> Curve:

@@ -42,7 +42,7 @@ def report(run: RunFolder) -> str:
     return template.render(
         name=run.path.name or str(run.path.resolve()),
         settings=config["settings"],
-        versions=_mapping(config.get("versions")) | {"platform": config.get("platform")},
+        versions={**_mapping(config.get("versions")), "platform": config.get("platform")},
         results=_results(run, history),
         figures={title: base64.b64encode(svg).decode() for title, svg in draw_panels(history).items()},
         header=[title for column, title in TABLE.items() if column in history],
@@ -55,7 +55,8 @@ def _results(run: RunFolder, history: Mapping[str, Column]) -> dict[str, str]:
         return history.get(name, np.full_like(history[STEPS], np.nan))
 
     kl = column("train/kl_divergence_loss")
-    results = {
+    return {
+        "return after training": _evaluation(run),
         "environment steps": f"{history[STEPS][-1]:.0f}",
         "iterations": f"{len(history[STEPS])}",
         "steps refused": f"{np.count_nonzero(column('train/is_line_search_success') == 0)}",
@@ -63,22 +64,20 @@ def _results(run: RunFolder, history: Mapping[str, Column]) -> dict[str, str]:
         "largest KL of a step, nats": _number(kl[~np.isnan(kl)].max(initial=0)),
         "seconds": _number(np.floor(column("time/time_elapsed")[-1])),
     }
-    return _evaluation(run) | results
 
 
-def _evaluation(run: RunFolder) -> dict[str, str]:
+def _evaluation(run: RunFolder) -> str:
     result = run.read_evaluation()
     if result is None:
-        return {"return after training": "not evaluated yet"}
+        return "not evaluated yet"
     try:
-        text = f"{result['mean_return']:.2f} ± {result['std_return']:.2f} over {result['episodes']:.0f} episodes"
+        return f"{result['mean_return']:.2f} ± {result['std_return']:.2f} over {result['episodes']:.0f} episodes"
     except KeyError as error:
         raise ValueError(f"{run.evaluation} cannot be read: it has no {error}") from None
-    return {"return after training": text}
 
 
 def _rows(history: Mapping[str, Column]) -> list[list[str]]:
-    """Make rows of the first and the last iteration, and of some in between."""
+    """Write rows of the first and the last iteration, and of some in between."""
     count = len(history[STEPS])
     places = np.unique(np.linspace(0, count - 1, min(ROWS, count)).round().astype(int))
     columns = [history[name] for name in TABLE if name in history]

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed only are one group; what distinguishes groups is their label."""
+"""Groups of runs that differ in their seed only; a group's label says how it differs from the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.hyperparameters import hyperparameters
 
 _NOT_COMPARED = ("seed", "total_steps")
-"""What repetitions differ in: a longer run has the same beginning."""
+"""Settings in which repetitions may differ; a longer run has the same beginning."""
 _SPEAK_FOR_THEMSELVES = ("env", "algorithm")
 
 
@@ -27,28 +27,26 @@ class RunGroup(NamedTuple):
 
 
 def group_runs(run_dirs: Sequence[Path], group_by: Sequence[str] = ()) -> list[RunGroup]:
-    """The runs in groups, in the order of their first runs.
+    """Put runs in groups, in the order of their first runs.
 
     Args:
       run_dirs: folders of runs, at least one.
       group_by: settings that the runs of a group have in common; by default all that a result depends on.
 
     Raises:
-      ValueError: a folder is none of a run or is named twice, or there is no such setting.
+      ValueError: a folder holds no run or is named twice, or there is no such setting.
     """
-    compared: dict[Path, dict[str, Any]] = {}
-    for path in run_dirs:
-        if path.resolve() in compared:
-            raise ValueError(f"{path} is named twice")
-        compared[path.resolve()] = _compared(RunFolder(path), group_by)
-    runs = [RunFolder(path) for path in run_dirs]
+    seen: set[Path] = set()
     groups: list[tuple[dict[str, Any], list[RunFolder]]] = []
-    for run, settings in zip(runs, compared.values(), strict=True):
-        there = next((of_group for others, of_group in groups if others == settings), None)
-        if there is None:
-            groups.append((settings, [run]))
-        else:
-            there.append(run)
+    for path in run_dirs:
+        if path.resolve() in seen:
+            raise ValueError(f"{path} is named twice")
+        seen.add(path.resolve())
+        settings = _compared(RunFolder(path), group_by)
+        runs = next((of_group for others, of_group in groups if others == settings), None)
+        if runs is None:
+            groups.append((settings, runs := []))
+        runs.append(RunFolder(path))
     labels = _labels([settings for settings, _ in groups])
     return [RunGroup(label, of_group) for label, (_, of_group) in zip(labels, groups, strict=True)]
 
@@ -64,7 +62,7 @@ def _compared(run: RunFolder, group_by: Sequence[str]) -> dict[str, Any]:
 
 
 def _labels(groups: Sequence[dict[str, Any]]) -> list[str]:
-    """What the groups differ in; if that suffices, without what only some of their algorithms have."""
+    """Name the settings in which groups differ; settings that only some algorithms have, only if they are needed."""
     names = list(dict.fromkeys(name for settings in groups for name in settings))
     if len(groups) == 1:
         differing = [name for name in _SPEAK_FOR_THEMSELVES if name in names] or names

@@ -8,12 +8,12 @@ import tempfile
 
 
 def start_tensorflow(threads: int = 0) -> None:
-    """Import TensorFlow and find its devices; what it says on the way is shown only if it fails.
+    """Import TensorFlow and find its devices; show its messages only if it fails.
 
-    Its C++ side writes to standard error (no GPU here, oneDNN is on) before any setting is read.
+    TensorFlow's C++ side writes to standard error (no GPU here, oneDNN is on) before any setting is read.
 
     Args:
-      threads: to compute with; 0 for all cores.
+      threads: number of threads to compute with; 0 for all cores.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_trpo.distributions.tfp import Distribution, kl_divergence
+from tf_trpo.distributions.tfp import Distribution
 from tf_trpo.numerics import Reflection, hessian_product_at_minimum
 
 
@@ -18,9 +18,8 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
 
     A subclass defines `distribution`. Any TFP distribution will do if its KL is registered and can be differentiated
     twice at its minimum (the KL of Laplace cannot: it has an absolute value there). The other methods have defaults
-    that hold for every distribution; a subclass overrides them with closed forms of its own.
-
-    Weights that do not depend on the observation, such as a Gaussian's free standard deviations, belong to this layer.
+    that hold for every distribution, and a subclass may have closed forms. Weights that do not depend on the
+    observation, such as a Gaussian's free standard deviations, belong to this layer.
 
     Args:
       num_outputs: numbers that the encoder computes for each observation.
@@ -41,12 +40,12 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         """Make the TFP distribution over actions, batch shape [N], from parameters [N, D] of any float type."""
 
     def log_prob(self, parameters: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
-        """Compute the log-probability, or log-density, of each action [N, ...]; the surrogate's ratios use it. [N]."""
+        """Compute the log-probability or log-density [N] of actions [N, ...], for the surrogate's ratios."""
         return self.distribution(parameters).log_prob(actions)
 
     def kl(self, parameters: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-        """Compute the joint KL(parameters || other) for each sample [N], in nats."""
-        return kl_divergence(self.distribution(parameters), self.distribution(other))
+        """Compute the joint KL(parameters || other) for each sample [N], in nats, by the closed form that TFP has."""
+        return self.distribution(parameters).kl_divergence(self.distribution(other))
 
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """Compute M u [N, D] for each sample, M the Fisher matrix [D, D] of its distribution in its parameters [N, D].
@@ -63,14 +62,8 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
             return None
 
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-        """Draw noise [*shape, ...] that `sample` turns into actions: here, seeds; `sample` uses the first for all.
-
-        Args:
-          shape: leading dimensions.
-          seed: int32 [2].
-        """
-        limit = tf.int32.max
-        return tf.random.stateless_uniform([*shape, 2], seed, minval=0, maxval=limit, dtype=tf.int32)
+        """Draw noise [*shape, ...] for `sample` by a seed, int32 [2]; here, seeds, of which `sample` uses the first."""
+        return tf.random.stateless_uniform([*shape, 2], seed, minval=0, maxval=tf.int32.max, dtype=tf.int32)
 
     def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         """Compute actions [N, ...], a deterministic function of parameters [N, D] and noise [N, ...]."""
@@ -89,10 +82,9 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         return {"parameters": parameters}
 
     def follow_schedule(self, progress: float) -> None:
-        """Set the weights that follow a schedule; here, there are none. The trainer calls this before every rollout.
+        """Set the weights that follow a schedule before a rollout, by the fraction of the run that is over, in [0, 1].
 
-        Args:
-          progress: fraction of the run that is over, in [0, 1].
+        Here, there are none.
         """
 
     def figures(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -100,10 +92,7 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         return {}
 
     def mirrored(self, actions: Reflection) -> Reflection:
-        """Give the reflection of the outputs that makes the mirror image of the distribution.
-
-        Args:
-          actions: the reflection of an action.
+        """Give the reflection of the outputs that belongs to a reflection of the actions.
 
         Raises:
           ValueError: the actions have no such reflection.

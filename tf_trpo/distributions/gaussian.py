@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any, final
@@ -23,12 +24,10 @@ LOG_STD_RANGE = (-20.0, 2.0)
 class Gaussian(ActionDistribution):
     """Gaussian with independent dimensions; parameters are [mean, log_std], D = 2 d.
 
-    The sampled action is stored and scored. Only the environment sees it clipped to the bounds: the density at a
-    clipped action is not its probability. With `clipped_likelihood`, actions are scored by the likelihood of clipped
-    actions: at a bound, the probability of all actions beyond; inside, the density. Both likelihoods have the same
-    policy gradient in expectation; the second has less variance, the less the more actions lie beyond (Fujita and
-    Maeda, 2018, Clipped Action Policy Gradient). The KL is the Gaussian's with either. The KL of clipped actions is not
-    larger, whatever clips them: a limit on the Gaussian's holds for both.
+    The sampled action is stored and scored; only the environment sees it clipped to the bounds. With
+    `clipped_likelihood`, actions are scored by the likelihood of clipped actions: at a bound, the probability of all
+    actions beyond; inside, the density. Both likelihoods have the same policy gradient in expectation; the second has
+    less variance. The KL is the Gaussian's with both: the KL of clipped actions is not larger.
 
     Args:
       action_low: lower bounds, one per action dimension (d of them); -inf for none.
@@ -37,9 +36,9 @@ class Gaussian(ActionDistribution):
       state_dependent_std: take the log standard deviation from the encoder's outputs, clipped to `LOG_STD_RANGE`,
         instead of from free weights.
       initial_std: standard deviation at the start, > 0, in the environment's own action units.
-      final_std: the free standard deviations are not learned, but go geometrically from initial_std to final_std, > 0,
-        as the run progresses; None to learn them. A learned standard deviation shrinks as fast as the trust region
-        lets it, since less noise is the nearest way to a better return; then nothing is left to explore with.
+      final_std: do not learn the free standard deviations: they follow a schedule (`follow_schedule`) that ends at
+        final_std, > 0. None to learn them; a learned standard deviation shrinks as fast as the trust region lets it,
+        since less noise is the nearest way to a better return, and then nothing is left to explore with.
       clipped_likelihood: score actions by the likelihood of clipped ones.
       std_groups: for each action dimension, the number of the free weight that holds its log standard deviation, from
         0; dimensions of the same group share one. By default each has its own.
@@ -47,6 +46,9 @@ class Gaussian(ActionDistribution):
 
     Raises:
       ValueError: bounds, shape, groups and standard deviation that do not fit together.
+
+    Source:
+      Fujita and Maeda (2018), "Clipped Action Policy Gradient", for `clipped_likelihood`.
     """
 
     def __init__(
@@ -158,14 +160,14 @@ class Gaussian(ActionDistribution):
         return {"std": tf.reduce_mean(tf.exp(log_std), axis=-1)}
 
     def mirrored(self, actions: Reflection) -> Reflection:
-        low, high, groups = self.action_low, self.action_high, self.std_groups
+        low, high = self.action_low, self.action_high
         if len(actions.signs) != len(low):
             raise ValueError(f"the mirror is one of {len(actions.signs)} actions, not of {len(low)}")
         for position, (source, sign) in enumerate(zip(actions.sources, actions.signs, strict=True)):
             image = (low[source], high[source]) if sign > 0 else (-high[source], -low[source])
             if not all(math.isclose(a, b) for a, b in zip((low[position], high[position]), image, strict=True)):
                 raise ValueError(f"the bounds of action {position} are not the image of those of action {source}")
-            shared = source == position or (groups is not None and groups[source] == groups[position])
+            shared = source == position or (self.std_groups and self.std_groups[source] == self.std_groups[position])
             if not (self.state_dependent_std or shared):
                 raise ValueError(
                     f"actions {position} and {source} mirror each other: std_groups must give them one std"
@@ -185,17 +187,9 @@ class Gaussian(ActionDistribution):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["num_outputs"]
-        return {
-            **config,
-            "action_low": self.action_low,
-            "action_high": self.action_high,
-            "action_shape": self.action_shape,
-            "state_dependent_std": self.state_dependent_std,
-            "initial_std": self.initial_std,
-            "final_std": self.final_std,
-            "clipped_likelihood": self.clipped_likelihood,
-            "std_groups": self.std_groups,
-        }
+        # Each argument of the constructor is kept by an attribute of its name.
+        names = [name for name in inspect.signature(Gaussian.__init__).parameters if name not in ("self", "kwargs")]
+        return {**config, **{name: getattr(self, name) for name in names}}
 
 
 def _checked_groups(groups: Sequence[int] | None, size: int) -> tuple[int, ...] | None:

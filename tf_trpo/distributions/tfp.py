@@ -18,12 +18,3 @@ def diagonal_gaussian(mean: tf.Tensor, log_std: tf.Tensor) -> Distribution:
 def categorical(logits: tf.Tensor) -> Distribution:
     """Make a categorical distribution over 0 .. n - 1 from logits [N, n]."""
     return tfp.distributions.Categorical(logits=logits)
-
-
-def kl_divergence(p: Distribution, q: Distribution) -> tf.Tensor:
-    """Compute KL(p || q) in nats, one value for each event: analytic, and joint over the event's dimensions.
-
-    Raises:
-      NotImplementedError: no KL is registered for the pair of distributions.
-    """
-    return tfp.distributions.kl_divergence(p, q)

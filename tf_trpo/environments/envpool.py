@@ -17,12 +17,14 @@ class EnvPoolVectorEnv(VectorEnv):
 
     Raises:
       ImportError: EnvPool is not installed.
-      ValueError: EnvPool does not know the environment.
+      ValueError: EnvPool does not know the environment, or it is not an id.
     """
 
     def __init__(
-        self, environment_id: str, num_envs: int, *, seed: int = 0, env_kwargs: Mapping[str, Any] | None = None
+        self, environment_id: Any, num_envs: int, *, seed: int = 0, env_kwargs: Mapping[str, Any] | None = None
     ) -> None:
+        if not isinstance(environment_id, str):
+            raise ValueError("EnvPool makes environments from ids only")
         try:
             import envpool
         except ImportError as error:
@@ -52,10 +54,7 @@ class EnvPoolVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start new episodes; a seed makes the pool anew, since EnvPool is seeded when made.
-
-        It takes one seed for the pool: of a list, the first.
-        """
+        """Begin new episodes; a seed, or the first of a list, makes a new pool, since EnvPool is seeded when made."""
         if isinstance(seed, list):
             seed = seed[0]
         if seed is not None and seed != self._unused_seed:

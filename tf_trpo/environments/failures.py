@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
 
 class EnvironmentFailedError(RuntimeError):
     """An environment raised, hung or died; the message names it."""
@@ -12,25 +17,28 @@ class InvalidStepError(ValueError):
 
 
 def described(error: BaseException) -> str:
-    """An exception on one line."""
+    """Describe an exception on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
+def reason(error: BaseException) -> str:
+    """Give the words of an environment's failure or invalid step, or describe what else the environments raised."""
+    known = isinstance(error, EnvironmentFailedError | InvalidStepError)
+    return str(error) if known else f"the environments raised {described(error)}"
+
+
 def raised(index: int, error: BaseException) -> EnvironmentFailedError:
-    """What to raise where an environment has raised."""
+    """Make the exception for an environment that raised another one."""
     return EnvironmentFailedError(f"environment {index} raised {described(error)}")
 
 
-def invalid_shape(index: int, shape: tuple[int, ...], expected: tuple[int, ...] | None) -> str:
-    """What to say of an observation."""
-    return f"environment {index} gave an observation of shape {shape}, its space has {expected}"
+def check_shape(index: int, observation: Any, space: gym.Space) -> None:
+    """Raise InvalidStepError if an observation has another shape than its space; only a Box is checked."""
+    if isinstance(space, gym.spaces.Box) and np.shape(observation) != space.shape:
+        shape = np.shape(observation)
+        raise InvalidStepError(f"environment {index} gave an observation of shape {shape}, its space has {space.shape}")
 
 
-def invalid_observation(index: int) -> str:
-    """What to say of an observation that its space cannot hold."""
-    return f"environment {index} gave an observation that holds no numbers"
-
-
-def invalid_reward(index: int, reward: object) -> str:
-    """What to say of a reward that is no number."""
-    return f"environment {index} gave a reward that is no number, but a {type(reward).__name__}"
+def no_number(index: int, reward: object) -> InvalidStepError:
+    """Make the exception for a reward that is no number."""
+    return InvalidStepError(f"environment {index} gave a reward that is no number, but a {type(reward).__name__}")

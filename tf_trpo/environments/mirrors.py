@@ -13,18 +13,15 @@ if TYPE_CHECKING:
 
 
 def known_mirror(env_id: str) -> MirrorSymmetry:
-    """The reflection of an environment, as made by default.
+    """Give the symmetry of an environment, as made by default from its Gymnasium id.
 
-    That of the Humanoids holds nearly: their files give the hips and knees of the two sides a little other inertia,
+    The Humanoids' symmetry holds nearly: their files give the hips and knees of the two sides a little other inertia,
     stiffness and range. InvertedPendulum's pole leans by a six-hundredth. The others are exact.
-
-    Args:
-      env_id: a Gymnasium id.
 
     Raises:
       ValueError: none is known; the message names the environments that have one.
     """
-    # Not with the module: environments, and the processes they run in, do without TensorFlow.
+    # Imported here, since environments and their processes need no TensorFlow.
     from tf_trpo.models import MirrorSymmetry
 
     if env_id not in _NAMES:
@@ -33,12 +30,12 @@ def known_mirror(env_id: str) -> MirrorSymmetry:
 
 
 def _each(things: str, parts: str) -> str:
-    """The names THING_PART of every part of every thing, with the part's sign."""
+    """Make the names THING_PART of every part of every thing, with the part's sign."""
     return " ".join(_renamed(f"{thing}_{{}}", parts) for thing in things.split())
 
 
 def _of(quantity: str, names: str) -> str:
-    """The names of another quantity of the same components, still left and right."""
+    """Make the names of another quantity of the same components, still left and right."""
     return _renamed(f"{{}}_{quantity}", names)
 
 
@@ -47,7 +44,7 @@ def _renamed(form: str, names: str) -> str:
 
 
 def _floating(joints: str) -> str:
-    """Positions without x and y, then velocities, of a body that moves in space and has joints."""
+    """Name positions without x and y, then velocities, of a body that moves in space and has joints."""
     positions = f"height {_each('root', 'w -x y -z')} {joints}"
     return f"{positions} {_each('root', _SPATIAL_MOTION)} {_of('velocity', joints)}"
 

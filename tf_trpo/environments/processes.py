@@ -19,14 +19,14 @@ from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import (
     EnvironmentFailedError,
     InvalidStepError,
+    check_shape,
     described,
-    invalid_reward,
-    invalid_shape,
+    no_number,
     raised,
 )
 
 _INVALID = "tf_trpo/invalid"
-"""Key of an info: what is wrong with a step. Raised in its process, it would end that."""
+"""Key of an info: what is wrong with a step. An exception would end the environment's process."""
 _PATIENCE = 30.0
 """Seconds that environments may take to close, at most."""
 
@@ -36,13 +36,13 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
 
     Args:
       makers: functions that make the environments, one for each process.
-      timeout: seconds that a step or a reset of all of them may take, > 0.
+      timeout: seconds that a step or a reset of all environments may take, > 0.
       **kwargs: as for `AsyncVectorEnv`.
 
     Raises:
-      EnvironmentFailedError: from `step` and `reset`: an environment raised, took too long, or its process died; by
-        then all processes are ended.
-      InvalidStepError: an observation has another shape than its space.
+      EnvironmentFailedError: from `step` and `reset`: an environment raised, took too long, or its process died; all
+        processes have been ended.
+      InvalidStepError: from both: an observation has another shape than its space, or a reward is no number.
     """
 
     def __init__(self, makers: Sequence[Callable[[], gym.Env]], *, timeout: float, **kwargs: Any) -> None:
@@ -53,16 +53,15 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
         super().__init__([_InProcess(make, index) for index, make in enumerate(makers)], **kwargs)
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """As Gymnasium's."""
-        return self._watched(lambda: self.step_async(actions), lambda: self.step_wait(self._timeout))
+        """Step as Gymnasium does."""
+        return self._watched(lambda: self.step_async(actions), self.step_wait)
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """As Gymnasium's; each step that an episode is played again by may take the time of a step."""
+        """Reset as Gymnasium does; each action of a replay may take the time of a step."""
         steps = max((len(actions) for _, actions in (options or {}).get(REPLAY, ())), default=0)
-        timeout = self._timeout * (1 + steps)
-        return self._watched(lambda: self.reset_async(seed, options), lambda: self.reset_wait(timeout), timeout)
+        return self._watched(lambda: self.reset_async(seed, options), self.reset_wait, self._timeout * (1 + steps))
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
         """Ask the environments to close, and end those that do not, or all if one has failed."""
@@ -80,16 +79,17 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
 
     def _check_spaces(self) -> None:
         # Gymnasium's own waits for ever for an environment that is never made.
-        self._watched(lambda: self.call_async("spec"), lambda: (*self.call_wait(self._timeout), {}))
+        self._watched(lambda: self.call_async("spec"), lambda timeout: (*self.call_wait(timeout), {}))
         super()._check_spaces()
 
-    def _watched(self, send: Callable[[], None], wait: Callable[[], Any], timeout: float | None = None) -> Any:
+    def _watched(self, send: Callable[[], None], wait: Callable[[float], Any], timeout: float | None = None) -> Any:
+        timeout = timeout or self._timeout
         try:
             send()
-            result = wait()
+            result = wait(timeout)
         except multiprocessing.TimeoutError:
             late = [index for index, pipe in enumerate(self.parent_pipes) if not pipe.poll(0)]
-            failure = f"{_environments(late)} took more than {timeout or self._timeout:g} seconds"
+            failure = f"{_environments(late)} took more than {timeout:g} seconds"
         except (EOFError, OSError):
             dead = [process for process in self.processes if not _lives(process)]
             codes = ", ".join(str(process.exitcode) for process in dead)
@@ -107,9 +107,9 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
         if not all(successes):
             index, kind, message, _ = self.error_queue.get(timeout=self._timeout)
             self._end()
-            if kind is EnvironmentFailedError:
-                raise EnvironmentFailedError(str(message))
-            raise EnvironmentFailedError(f"environment {index} raised {kind.__name__}: {message}")
+            if kind is not EnvironmentFailedError:
+                message = f"environment {index} raised {kind.__name__}: {message}"
+            raise EnvironmentFailedError(str(message))
 
     def _end(self) -> None:
         self._failed = True
@@ -128,10 +128,10 @@ class _InProcess:
 
     def __call__(self) -> gym.Env:
         if os.getpid() == self._parent:
-            # The vector environment makes one for itself, to see its spaces.
+            # The vector environment makes one in this process, to see its spaces.
             return self._make()
-        # A terminal sends Ctrl-C to all processes of a command, a scheduler SIGTERM: the training's own finishes its
-        # iteration, and needs the environments for that.
+        # A terminal sends Ctrl-C to all processes of a command, a scheduler SIGTERM: the training's process finishes
+        # its iteration, and needs the environments until then.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
@@ -141,7 +141,7 @@ class _InProcess:
 
 
 class _Unmade(gym.Env):
-    """In the place of an environment that cannot be made: it says so as soon as it is asked for anything."""
+    """Stands for an environment that cannot be made, and raises the reason as soon as it is asked for anything."""
 
     observation_space = action_space = gym.spaces.Discrete(1)
 
@@ -153,7 +153,7 @@ class _Unmade(gym.Env):
 
 
 class _Guarded(gym.Wrapper):
-    """Gives exceptions the environment's number, and a kind that can be sent; tells of what is misshapen by info."""
+    """Gives exceptions the environment's number, and a kind that can be sent; reports invalid steps by info."""
 
     def __init__(self, env: gym.Env, index: int) -> None:
         super().__init__(env)
@@ -175,14 +175,15 @@ class _Guarded(gym.Wrapper):
         try:
             reward = float(reward)
         except (TypeError, ValueError):
-            reward, info = 0.0, {_INVALID: invalid_reward(self._index, reward)}
+            reward, info = 0.0, {_INVALID: str(no_number(self._index, reward))}
         return observation, reward, terminated, truncated, info
 
     def _checked(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         space = self.env.observation_space
-        if isinstance(space, gym.spaces.Box) and np.shape(observation) != space.shape:
-            given = np.shape(observation)
-            return np.zeros(space.shape, space.dtype), {_INVALID: invalid_shape(self._index, given, space.shape)}
+        try:
+            check_shape(self._index, observation, space)
+        except InvalidStepError as error:
+            return np.zeros(space.shape or (), space.dtype), {_INVALID: str(error)}
         return observation, info
 
 

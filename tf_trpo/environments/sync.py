@@ -7,20 +7,10 @@ from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import SyncVectorEnv
 from gymnasium.vector.utils import concatenate
 
-from tf_trpo.environments.failures import (
-    InvalidStepError,
-    described,
-    invalid_observation,
-    invalid_reward,
-    invalid_shape,
-    raised,
-)
-
-_NEXT_STEP = AutoresetMode.NEXT_STEP
-Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
+from tf_trpo.environments.failures import InvalidStepError, check_shape, described, no_number, raised
 
 
 class BareSyncVectorEnv(SyncVectorEnv):
@@ -31,13 +21,12 @@ class BareSyncVectorEnv(SyncVectorEnv):
 
     Raises:
       EnvironmentFailedError: from `step` and `reset`: an environment raised.
-      InvalidStepError: likewise: an observation has another shape than its space, or is none, or a reward is none.
+      InvalidStepError: from both: an observation has another shape than its space, or holds no numbers, or a reward is
+        no number.
     """
 
-    def step(self, actions: np.ndarray) -> Step:
-        """As Gymnasium's, with an empty dictionary of infos."""
-        if self.autoreset_mode != _NEXT_STEP:
-            return super().step(actions)
+    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step as Gymnasium does, with an empty dictionary of infos."""
         if len(actions) != self.num_envs:
             raise ValueError(f"{self.num_envs} environments take {self.num_envs} actions, got {len(actions)}")
         for i, env in enumerate(self.envs):
@@ -53,45 +42,41 @@ class BareSyncVectorEnv(SyncVectorEnv):
             try:
                 self._rewards[i] = reward
             except (TypeError, ValueError):
-                raise InvalidStepError(invalid_reward(i, reward)) from None
+                raise no_number(i, reward) from None
             self._terminations[i], self._truncations[i] = terminated, truncated
             self._keep(i, observation)
         self._autoreset_envs = self._terminations | self._truncations
-        observations = self._together()
-        return observations, self._rewards.copy(), self._terminations.copy(), self._truncations.copy(), {}
+        copies = self._rewards.copy(), self._terminations.copy(), self._truncations.copy()
+        return self._together(), *copies, {}
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """As Gymnasium's, with an empty dictionary of infos."""
+        """Reset as Gymnasium does, with an empty dictionary of infos."""
         chosen = np.ones(self.num_envs, bool)
         if options and "reset_mask" in options:
             chosen = _checked_mask(options["reset_mask"], self.num_envs)
             options = {name: value for name, value in options.items() if name != "reset_mask"} or None
-        seeds = (
-            [None if seed is None else seed + i for i in range(self.num_envs)] if not isinstance(seed, list) else seed
-        )
-        for i, (env, own_seed) in enumerate(zip(self.envs, seeds, strict=True)):
-            if not chosen[i]:
-                continue
-            try:
-                observation, _ = env.reset(seed=own_seed, options=options)
-            except (Exception, SystemExit) as error:
-                raise raised(i, error) from error
-            self._keep(i, observation)
+        if not isinstance(seed, list):
+            seed = [None if seed is None else seed + i for i in range(self.num_envs)]
+        for i, (env, own_seed) in enumerate(zip(self.envs, seed, strict=True)):
+            if chosen[i]:
+                try:
+                    observation, _ = env.reset(seed=own_seed, options=options)
+                except (Exception, SystemExit) as error:
+                    raise raised(i, error) from error
+                self._keep(i, observation)
         self._terminations[chosen] = self._truncations[chosen] = False
         self._autoreset_envs = self._autoreset_envs & ~chosen
         return self._together(), {}
 
     def _keep(self, i: int, observation: Any) -> None:
         if isinstance(self.single_observation_space, gym.spaces.Box):
-            shape = self.single_observation_space.shape
-            if np.shape(observation) != shape:
-                raise InvalidStepError(invalid_shape(i, np.shape(observation), shape))
+            check_shape(i, observation, self.single_observation_space)
             try:
                 self._observations[i] = observation
             except (TypeError, ValueError):
-                raise InvalidStepError(invalid_observation(i)) from None
+                raise InvalidStepError(f"environment {i} gave an observation that holds no numbers") from None
         self._env_obs[i] = observation
 
     def _together(self) -> Any:

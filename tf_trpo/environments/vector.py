@@ -30,14 +30,13 @@ def make_vector_environment(
     env_kwargs: Mapping[str, Any] | None = None,
     timeout: float = 300.0,
 ) -> VectorEnv:
-    """Make, or check, a vector environment that the collector can step.
+    """Make, or check, a vector environment that a `LocalSource` can step.
 
-    Observations that are not a Box (Discrete, MultiDiscrete, Dict, Tuple ...) are flattened, Discrete
-    parts one-hot.
+    Observations that are not a Box (Discrete, MultiDiscrete, Dict, Tuple ...) are flattened, Discrete parts one-hot.
 
     Args:
-      environment: a Gymnasium id, a function without arguments that makes one environment, or a
-        vector environment, which is used as it is.
+      environment: a Gymnasium id, a function without arguments that makes one environment, or a vector environment,
+        which is used as it is.
       num_envs: copies to step together, >= 1; not used with a vector environment.
       backend: "sync" steps one after the other in this process, without infos (fastest for cheap environments),
         "async" in a process each, "envpool" in EnvPool's C++ threads (an extra; ids only).
@@ -47,8 +46,7 @@ def make_vector_environment(
         cannot be interrupted.
 
     Returns:
-      A vector environment with NEXT_STEP autoreset, a float Box of observations and a Box or Discrete
-      space of actions.
+      A vector environment with NEXT_STEP autoreset, a Box of observations and a Box or Discrete space of actions.
 
     Raises:
       ValueError: an autoreset mode or a space that is not supported, or a setting out of range.
@@ -65,7 +63,9 @@ def make_vector_environment(
             f"{type(environment).__name__} is none of these"
         )
     if backend == "envpool":
-        environments = _make_envpool(environment, num_envs, seed, env_kwargs)
+        from tf_trpo.environments.envpool import EnvPoolVectorEnv
+
+        environments: VectorEnv = EnvPoolVectorEnv(environment, num_envs, seed=seed, env_kwargs=env_kwargs)
     else:
         environments = _make_gymnasium(environment, num_envs, backend, env_kwargs, timeout)
     try:
@@ -77,7 +77,7 @@ def make_vector_environment(
 
 @contextmanager
 def open_vector_environment(environment: Environment, num_envs: int, **kwargs: Any) -> Iterator[VectorEnv]:
-    """`make_vector_environment`, closed at the end unless it is the caller's own."""
+    """Open `make_vector_environment`'s result; close it at the end unless the caller gave a vector environment."""
     environments = make_vector_environment(environment, num_envs, **kwargs)
     try:
         yield environments
@@ -102,12 +102,12 @@ def can_replay(environments: VectorEnv) -> bool:
 def replay_episodes(
     environments: VectorEnv, seeds: list[int], episodes: Sequence[tuple[int, Sequence[Any] | np.ndarray]]
 ) -> np.ndarray:
-    """Play the present episode of every environment again.
+    """Play an episode of every environment again.
 
     Args:
       environments: B environments for which `can_replay`.
-      seeds: B seeds, with which the environments were reset first.
-      episodes: for each environment the number of its present episode and the actions [L, ...] taken in it.
+      seeds: B seeds, one for all episodes of an environment.
+      episodes: for each environment the number of the episode and the actions [L, ...] to take in it.
 
     Returns:
       The observations [B, ...] after the last actions. An environment whose episode ended with the last action begins
@@ -119,29 +119,22 @@ def replay_episodes(
 
 
 def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
-    """Tell of the last replay, for each environment, whether its last action ended the episode.
-
-    None: the episode ended, or the environment raised, before the last action.
-    """
+    """Give each environment's `SeededEpisodes.replay_ended` of the last replay."""
     vector = unflattened(environments)
     assert isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
     return vector.get_attr("replay_ended")
 
 
 def can_reset_some(environments: VectorEnv) -> bool:
-    """Whether some environments can be reset while the others go on: Gymnasium's can, EnvPool's cannot."""
+    """Tell whether some environments can be reset while the others continue: Gymnasium's can, EnvPool's cannot."""
     return isinstance(unflattened(environments), SyncVectorEnv | AsyncVectorEnv)
 
 
 def reset_some(environments: VectorEnv, chosen: np.ndarray) -> np.ndarray:
-    """Begin new episodes in some environments, by their own random numbers; the others go on.
-
-    Args:
-      environments: for which `can_reset_some`, reset before.
-      chosen: bool [B], with one at least.
+    """Begin the next episodes in the chosen environments, bool [B], at least one; the others continue.
 
     Returns:
-      The observations [B, ...] of all of them.
+      The observations [B, ...] of all environments.
     """
     # Gymnasium takes the mask out of the options.
     observations, _ = environments.reset(options={"reset_mask": chosen})
@@ -149,7 +142,13 @@ def reset_some(environments: VectorEnv, chosen: np.ndarray) -> np.ndarray:
 
 
 def _checked(environments: VectorEnv) -> VectorEnv:
-    _check_autoreset(environments)
+    mode = environments.metadata.get("autoreset_mode")
+    if mode != AutoresetMode.NEXT_STEP:
+        raise ValueError(
+            f"the vector environment resets in mode {mode}, and only NEXT_STEP is supported: there, the observation at "
+            "an episode's end is the true final one, whose value bootstraps a truncated episode. Make it with "
+            "autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP."
+        )
     _check_spaces(environments)
     if not isinstance(environments.single_observation_space, gym.spaces.Box):
         return FlattenObservation(environments)
@@ -169,11 +168,12 @@ def _make_gymnasium(
         raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
     in_processes = functools.partial(GuardedAsyncVectorEnv, timeout=timeout)
     kinds: dict[str, Callable[..., VectorEnv]] = {"sync": BareSyncVectorEnv, "async": in_processes}
-    make = kinds[_checked_backend(backend)]
+    if backend not in kinds:
+        raise ValueError(f'the vector backend must be "sync", "async" or "envpool", got {backend!r}')
     makers = [functools.partial(_make_seeded, environment, index) for index in range(num_envs)]
-    # The collector copies each observation into the rollout, so the vector need not.
+    # The collector copies each observation into the rollout, so the vector environment need not.
     try:
-        return make(makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return kinds[backend](makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
     except (ValueError, ImportError, gym.error.Error, EnvironmentFailedError):
         raise
     except (Exception, SystemExit) as error:
@@ -182,32 +182,6 @@ def _make_gymnasium(
 
 def _make_seeded(make: Callable[[], gym.Env], index: int) -> gym.Env:
     return SeededEpisodes(make(), index)
-
-
-def _checked_backend(backend: str) -> str:
-    if backend not in ("sync", "async"):
-        raise ValueError(f'the vector backend must be "sync", "async" or "envpool", got {backend!r}')
-    return backend
-
-
-def _make_envpool(
-    environment: str | Callable[[], gym.Env], num_envs: int, seed: int, env_kwargs: Mapping[str, Any] | None
-) -> VectorEnv:
-    if not isinstance(environment, str):
-        raise ValueError("EnvPool makes environments from ids only")
-    from tf_trpo.environments.envpool import EnvPoolVectorEnv
-
-    return EnvPoolVectorEnv(environment, num_envs, seed=seed, env_kwargs=env_kwargs)
-
-
-def _check_autoreset(environments: VectorEnv) -> None:
-    mode = environments.metadata.get("autoreset_mode")
-    if mode != AutoresetMode.NEXT_STEP:
-        raise ValueError(
-            f"the vector environment resets in mode {mode}, and only NEXT_STEP is supported: there, the observation at "
-            "an episode's end is the true final one, whose value bootstraps a truncated episode. Make it with "
-            "autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP."
-        )
 
 
 def _check_spaces(environments: VectorEnv) -> None:

@@ -133,6 +133,7 @@ class Run:
     def _begin(self) -> None:
         """Make the folder of a new run; put down that a resumed run has these settings, and has not ended."""
         if self._resume:
+            self.begun = True
             # First: with the new settings, the old evaluation would say that the run is complete.
             self.folder.evaluation.unlink(missing_ok=True)
             self.folder.write_config(self.experiment.flat())

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.estimation import Moments
-from tf_trpo.models.networks import feature_shape, first_dense_layer, layer_seeds, mlp, output_layer
+from tf_trpo.models.networks import feature_shape, first_dense_layer, layer_seeds, mlp
 from tf_trpo.models.normalization import RunningNormalization
 
 
@@ -20,14 +20,12 @@ class Encoder(keras.layers.Layer):
     Args:
       observation_shape: shape of one observation.
       num_outputs: units of the linear output layer.
-      network: any keras.Model from [N, *observation_shape] to [N, features]; by default an MLP of
-        64-64 tanh units. It is called as at inference: no dropout, and statistics such as those of batch
-        normalisation stay as they are.
+      network: any keras.Model from [N, *observation_shape] to [N, features]; by default `mlp`. It is called as at
+        inference: no dropout, and statistics such as those of batch normalisation stay as they are.
       normalize_observations: put a `RunningNormalization` in front of the network.
-      observation_min_std: its `min_std`.
-      function_preserving: let the network's first layer take in what new statistics would change, so that they never
-        move the outputs; possible only if that is a Dense layer with a bias, first in a keras.Sequential, or first
-        after a Flatten.
+      observation_min_std: the normalisation's `min_std`.
+      function_preserving: let the first layer take in what new statistics would change, so that they never move the
+        outputs; possible only if `first_dense_layer` finds one.
       output_gain: gain of the output layer's orthogonal initialiser; small values start near the same outputs for
         every observation.
       seed: makes the initial weights reproducible.
@@ -60,7 +58,8 @@ class Encoder(keras.layers.Layer):
             else None
         )
         self.network = mlp(self.observation_shape, seed=network_seed) if network is None else network
-        self.output_layer = output_layer(num_outputs, output_gain, output_seed)
+        initializer = keras.initializers.Orthogonal(gain=output_gain, seed=output_seed)
+        self.output_layer = keras.layers.Dense(num_outputs, kernel_initializer=initializer)
         self.output_layer.build(feature_shape(self.network, self.observation_shape))
         self.built = True
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import gymnasium as gym
 import keras
 import numpy as np
@@ -30,9 +28,9 @@ def make_policy(
     """Make a Gaussian policy for a Box of actions, or a categorical policy for a Discrete space.
 
     Args:
-      settings: how.
+      settings: of the policy.
       observation_space: a Box.
-      action_space: as above.
+      action_space: a Box or a Discrete space.
       network: any keras.Model from [N, *observation_shape] to [N, features]; by default an MLP.
       mirror: the environment's symmetry; the policy respects it.
       seed: makes the initial weights reproducible.
@@ -44,10 +42,12 @@ def make_policy(
     mirror = _checked_mirror(settings, mirror)
     shape = _observation_shape(observation_space)
     distribution = _action_distribution(settings, action_space, mirror)
+    if network is None:
+        network = mlp(shape, settings.hidden_sizes, activation=settings.activation, seed=_branch(seed, 0))
     encoder = Encoder(
         shape,
         distribution.num_outputs,
-        network=_network(network, shape, settings.hidden_sizes, settings.activation, _branch(seed, 0)),
+        network=network,
         normalize_observations=settings.normalize_observations,
         observation_min_std=settings.observation_min_std,
         function_preserving=settings.function_preserving,
@@ -69,24 +69,18 @@ def make_value_function(
 ) -> ValueFunction:
     """Make the value function that goes with a policy.
 
-    Args:
-      settings: those of the policy.
-      value_settings: what the value function has for itself.
-      observation_space: a Box.
-      network: any keras.Model from [N, *observation_shape] to [N, features]; by default an MLP.
-      mirror: as for the policy.
-      seed: as for the policy; the initial weights of the two have nothing in common.
-
-    Raises:
-      ValueError: a mirror of other observations.
-      TypeError: the mirror is no `MirrorSymmetry`.
+    The arguments and errors are those of `make_policy`. With the same seed, the initial weights of the two have nothing
+    in common.
     """
     mirror = _checked_mirror(settings, mirror)
     shape = _observation_shape(observation_space)
+    if network is None:
+        sizes = value_settings.value_hidden_sizes
+        network = mlp(shape, sizes, activation=settings.activation, seed=_branch(seed, 2))
     encoder = Encoder(
         shape,
         1,
-        network=_network(network, shape, value_settings.value_hidden_sizes, settings.activation, _branch(seed, 2)),
+        network=network,
         normalize_observations=settings.normalize_observations,
         observation_min_std=settings.observation_min_std,
         function_preserving=False,
@@ -97,13 +91,8 @@ def make_value_function(
 
 
 def check_fit(policy: Policy, environments: VectorEnv) -> None:
-    """Check that an environment's spaces are those of the policy.
-
-    Raises:
-      ValueError: observations or actions differ in kind or shape.
-    """
-    observation_shape = environments.single_observation_space.shape
-    action_space = environments.single_action_space
+    """Raise ValueError if an environment's observations or actions differ in kind or shape from those of the policy."""
+    observation_shape, action_space = environments.single_observation_space.shape, environments.single_action_space
     if observation_shape != policy.observation_shape:
         raise ValueError(
             f"the agent observes arrays of shape {policy.observation_shape}, the environment gives {observation_shape}"
@@ -158,12 +147,6 @@ def _checked_mirror(settings: PolicySettings, mirror: MirrorSymmetry | None) -> 
     if not isinstance(mirror, MirrorSymmetry):
         raise TypeError(f"mirror must be a MirrorSymmetry, as of tf_trpo.environments.known_mirror(id), not {mirror!r}")
     return mirror
-
-
-def _network(
-    network: keras.Model | None, shape: tuple[int, ...], sizes: Sequence[int], activation: str, seed: int | None
-) -> keras.Model:
-    return mlp(shape, sizes, activation=activation, seed=seed) if network is None else network
 
 
 def _branch(seed: int | None, branch: int) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -19,20 +19,16 @@ class MirrorSymmetry:
     """A reflection that an environment does not notice.
 
     From the mirrored observation, the mirrored action leads to the mirrored next observation with the same probability,
-    and is worth the same reward. So some optimal policy does in the mirrored observation the mirror image of what it
-    does in the observation, and the optimal value of both is the same. A policy and a value function of that form learn
-    from each sample about its image too, and prefer no side.
+    and is worth the same reward. So some optimal policy takes mirrored actions in mirrored observations, and the
+    optimal value of an observation and its image is the same. A policy and a value function of this form learn from
+    each sample about its image too, but each call of them computes twice the rows.
 
-    Their limit is an observation that is its own image, as that of a body standing with its legs side by side. Either
-    leg may go first, and a random choice of one would do, but the mean of a symmetric Gaussian moves both alike. So it
-    is worth trying, not always better.
-
-    Each call of a model computes twice the rows.
+    A limit is an observation that is its own image, such as a body with its legs side by side: either leg may go first,
+    but the mean of a symmetric Gaussian moves both alike. So the symmetry is worth trying, not always better.
 
     Args:
       observations: the reflection of an observation, a vector.
-      actions: the reflection of a continuous action, or of the numbers of discrete actions, counted from 0 (then
-        without signs).
+      actions: the reflection of a continuous action, or of the numbers of discrete actions, from 0 and without signs.
 
     Source:
       van der Pol et al. (2020), "MDP Homomorphic Networks"; Abdolhosseini et al. (2019), "On Learning Symmetric
@@ -73,19 +69,10 @@ class MirroredEncoder(keras.layers.Layer):
         if outputs is not None and len(outputs.signs) != encoder.num_outputs:
             raise ValueError(f"the mirror is one of {len(outputs.signs)} outputs, not of {encoder.num_outputs}")
         self.encoder = encoder
+        self.observation_shape, self.num_outputs = encoder.observation_shape, encoder.num_outputs
         self.observations = observations
         self.outputs = outputs
         self.built = True
-
-    @property
-    def observation_shape(self) -> tuple[int, ...]:
-        """Shape of one observation."""
-        return self.encoder.observation_shape
-
-    @property
-    def num_outputs(self) -> int:
-        """Numbers that are computed for each observation."""
-        return self.encoder.num_outputs
 
     @property
     def normalization(self) -> RunningNormalization | None:
@@ -102,33 +89,22 @@ class MirroredEncoder(keras.layers.Layer):
         return self.encoder.update_normalization(symmetric(moments, self.observations))
 
     def get_config(self) -> dict[str, Any]:
-        reflections = {"observations": self.observations, "outputs": self.outputs}
         return {
             **super().get_config(),
             "encoder": keras.saving.serialize_keras_object(self.encoder),
-            **{
-                name: reflection and {"sources": list(reflection.sources), "signs": list(reflection.signs)}
-                for name, reflection in reflections.items()
-            },
+            "observations": asdict(self.observations),
+            "outputs": self.outputs and asdict(self.outputs),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> MirroredEncoder:
         encoder = keras.saving.deserialize_keras_object(config["encoder"])
-        reflections = {
-            name: config[name] and Reflection(config[name]["sources"], config[name]["signs"])
-            for name in ("observations", "outputs")
-        }
+        reflections = {name: config[name] and Reflection(**config[name]) for name in ("observations", "outputs")}
         return cls(**{**config, **reflections, "encoder": encoder})
 
 
 def symmetric(moments: Moments, reflection: Reflection) -> Moments:
-    """Compute the moments of samples and their images together, from the moments of the samples.
-
-    Args:
-      moments: mean and variance [n].
-      reflection: of a sample.
-    """
+    """Compute the moments (mean and variance [n]) of samples and their images together, from those of the samples."""
     mean, variance = moments.mean, moments.variance
     image, spread = reflection(mean), reflection.unsigned()(variance)
     return Moments(0.5 * (mean + image), 0.5 * (variance + spread) + tf.square(0.5 * (mean - image)), moments.count)

@@ -16,7 +16,7 @@ def mlp(
     activation: str = "tanh",
     seed: int | None = None,
 ) -> keras.Model:
-    """Fully connected network without an output layer; observations of any rank are flattened.
+    """Make a fully connected network without an output layer; observations of any rank are flattened.
 
     Args:
       observation_shape: shape of one observation.
@@ -38,13 +38,8 @@ def mlp(
     return keras.Sequential(layers)
 
 
-def output_layer(units: int, gain: float, seed: int | None) -> keras.layers.Dense:
-    """Linear layer with orthogonal initial weights of the given gain."""
-    return keras.layers.Dense(units, kernel_initializer=keras.initializers.Orthogonal(gain=gain, seed=seed))
-
-
 def feature_shape(network: keras.Model, observation_shape: Sequence[int]) -> tuple[int | None, ...]:
-    """Shape [None, F] of a network's output; calling it here builds one that was not built yet.
+    """Compute the shape [None, F] of a network's output; this builds a network that was not built yet.
 
     Raises:
       ValueError: the output is not one vector for each observation.
@@ -56,19 +51,18 @@ def feature_shape(network: keras.Model, observation_shape: Sequence[int]) -> tup
 
 
 def layer_seeds(seed: int | None, count: int) -> list[int | None]:
-    """Independent seeds for `count` layers; None leaves each layer to Keras' global seed."""
+    """Make independent seeds for `count` layers; None leaves each layer to Keras' global seed."""
     if seed is None:
         return [None] * count
     return [int(word) for word in np.random.SeedSequence(seed).generate_state(count) >> 1]
 
 
 def first_dense_layer(network: keras.Model, output: keras.layers.Dense) -> keras.layers.Dense | None:
-    """The layer that all inputs go through first, if that is a Dense one with a bias.
+    """Find the layer that all inputs go through first, if it is a Dense layer with a bias.
 
     Args:
-      network: a keras.Sequential is looked into, past layers that only pass on or flatten; of other models
-        nothing is known.
-      output: the layer on top of it.
+      network: only a keras.Sequential is searched; layers that pass on or flatten are skipped.
+      output: the layer on top of the network.
     """
     if not isinstance(network, keras.Sequential):
         return None

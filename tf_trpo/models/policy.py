@@ -44,12 +44,8 @@ class Policy(keras.Model):
         # Keras keeps the order of weights in which layers are set: the distribution's come first.
         self.action_distribution = action_distribution
         self.encoder = encoder
+        self.observation_shape: tuple[int, ...] = encoder.observation_shape
         self.built = True
-
-    @property
-    def observation_shape(self) -> tuple[int, ...]:
-        """Shape of one observation."""
-        return self.encoder.observation_shape
 
     def distribution_parameters(self, observations: tf.Tensor) -> tf.Tensor:
         """Compute parameters [N, D] of the action distribution: all that the distribution depends on."""
@@ -85,17 +81,10 @@ class Policy(keras.Model):
             return self.distribution_parameters(observations)
 
     def absorbed_at(self, theta: tf.Tensor, moments: Moments) -> tf.Tensor:
-        """Compute the weights that `update_normalization` would lead to if the trainable weights were theta.
+        """Compute the flat weights [P] that `update_normalization` would make of flat trainable weights theta [P].
 
         No variable is assigned. So a second vector of weights under the same statistics, such as an average, follows
         the new statistics too: call this before `update_normalization`.
-
-        Args:
-          theta: flat trainable weights [P].
-          moments: of observations.
-
-        Returns:
-          Flat trainable weights [P].
         """
         with keras.StatelessScope(state_mapping=self._mapping(theta)):
             self.encoder.update_normalization(moments)

@@ -12,37 +12,34 @@ class PolicySettings:
 
     The settings of the standard deviation and the likelihood hold for continuous actions only.
 
-    Attributes:
-      hidden_sizes: units of each layer of the MLP; empty for a linear policy.
-      activation: a Keras activation, of the value function's MLP too.
-      initial_std: the Gaussian's standard deviation at the start, > 0, in action units.
-      final_std: the standard deviation is not learned, but goes geometrically from `initial_std` to this, > 0, over
-        the run's environment steps; None for a learned one.
-      state_dependent_std: let the standard deviation depend on the observation.
-      clipped_likelihood: score actions as the environment sees them, clipped to its bounds: less variance if many lie
-        beyond; see `Gaussian`.
-      normalize_observations: running normalisation inside the policy and the value function.
-      observation_min_std: features that spread less are divided by this, >= 0, and not made to spread by 1; in both.
-      function_preserving: keep new statistics from moving the policy: its first layer takes the change in.
-      mirror: respect the environment's mirror symmetry, in both.
-      ema_momentum: evaluate and export the moving average of the policy's weights, in which the last
-        1 / (1 - ema_momentum) iterations count, in [0, 1); None for the policy itself.
-
     Raises:
       ValueError: a setting is out of range.
     """
 
     hidden_sizes: tuple[int, ...] = (64, 64)
+    """Units of each layer of the MLP; empty for a linear policy."""
     activation: str = "tanh"
+    """A Keras activation, of the value function's MLP too."""
     initial_std: float = 1.0
+    """The Gaussian's standard deviation at the start, > 0, in action units."""
     final_std: float | None = None
+    """Do not learn the standard deviation: it goes geometrically from initial_std to this, > 0, over the run's
+    environment steps. None to learn it."""
     state_dependent_std: bool = False
+    """Let the standard deviation depend on the observation."""
     clipped_likelihood: bool = False
+    """Score actions as the environment sees them, clipped to its bounds: less variance if many actions lie beyond."""
     normalize_observations: bool = True
+    """Normalise observations by running statistics, inside the policy and the value function."""
     observation_min_std: float = 0.0
+    """Divide features that spread less by this, >= 0, instead of by their standard deviation; in both."""
     function_preserving: bool = True
+    """Keep new statistics from moving the policy: its first layer takes the change in."""
     mirror: bool = False
+    """Respect the environment's mirror symmetry, in both."""
     ema_momentum: float | None = None
+    """Evaluate and export the moving average of the policy's weights, in which the last 1 / (1 - ema_momentum)
+    iterations count, in [0, 1). None for the policy itself."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden_sizes", _checked_sizes("hidden_sizes", self.hidden_sizes))
@@ -60,16 +57,14 @@ class PolicySettings:
 
 @dataclass(frozen=True)
 class ValueSettings:
-    """How a value function is made for an environment, beside what it shares with `PolicySettings`.
-
-    Attributes:
-      value_hidden_sizes: units of each layer of the MLP; empty for a linear function.
+    """How a value function is made for an environment, in addition to what it shares with `PolicySettings`.
 
     Raises:
       ValueError: a setting is out of range.
     """
 
     value_hidden_sizes: tuple[int, ...] = (64, 64)
+    """Units of each layer of the value function's MLP; empty for a linear function."""
 
     def __post_init__(self) -> None:
         sizes = _checked_sizes("value_hidden_sizes", self.value_hidden_sizes)

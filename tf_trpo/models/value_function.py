@@ -30,12 +30,8 @@ class ValueFunction(keras.Model):
         if encoder.num_outputs != 1:
             raise ValueError(f"a value function's encoder has one output, not {encoder.num_outputs}")
         self.encoder = encoder
+        self.observation_shape: tuple[int, ...] = encoder.observation_shape
         self.built = True
-
-    @property
-    def observation_shape(self) -> tuple[int, ...]:
-        """Shape of one observation."""
-        return self.encoder.observation_shape
 
     def update_normalization(self, moments: Moments) -> tf.Tensor:
         """Take in observations by their moments; see `Encoder.update_normalization`."""

@@ -1,9 +1,8 @@
 """The policy as a plain function of NumPy arrays, called once for every step of the environments.
 
-Calling a Keras model, even a compiled one, costs hundreds of microseconds of Python; an environment
-step may cost ten. So the policy's own TensorFlow function, with its weights as inputs, is converted to
-LiteRT once, and runs in a few microseconds. What LiteRT cannot convert is called as a compiled
-TensorFlow function instead.
+Calling a Keras model, even a compiled one, costs hundreds of microseconds of Python; an environment step may cost ten.
+So the policy's own TensorFlow function, with its weights as inputs, is converted to LiteRT once, and runs in a few
+microseconds. A policy that LiteRT cannot convert is called as a compiled TensorFlow function instead.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Actor(Protocol):
         """Act by these weights from now on; they are in the order of `policy.weights`."""
 
     def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
-        """Actions for float32 observations [B, ...] and noise [B, ...] (not used by a mode)."""
+        """Compute actions for float32 observations [B, ...] and noise [B, ...] (not used by a mode)."""
 
 
 def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False) -> Actor:
@@ -56,27 +55,22 @@ def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False) ->
 
 
 def _act(
-    policy: Policy,
-    deterministic: bool,
-    observations: tf.Tensor,
-    noise: tf.Tensor | None,
-    weights: Sequence[tf.Tensor],
+    policy: Policy, observations: tf.Tensor, noise: tf.Tensor | None, weights: Sequence[tf.Tensor]
 ) -> dict[str, tf.Tensor]:
     """Run `Policy.act` with the given weights in place of the policy's own."""
-    mapping = list(zip(policy.weights, weights, strict=True))
-    with keras.StatelessScope(state_mapping=mapping):
-        sampled = policy.act(observations, None if deterministic else noise)
+    with keras.StatelessScope(state_mapping=list(zip(policy.weights, weights, strict=True))):
+        sampled = policy.act(observations, noise)
         return {"sampled": sampled, "environment": policy.action_distribution.to_environment(sampled)}
 
 
 class CompiledActor:
-    """Acts through a tf.function. Arguments as in `make_actor`."""
+    """Acts through a tf.function. The arguments are those of `make_actor`."""
 
     def __init__(self, policy: Policy, *, deterministic: bool = False) -> None:
-        self._function = tf.function(
-            lambda observations, noise, weights: _act(policy, deterministic, observations, noise, weights),
-            autograph=False,
-        )
+        def act(observations: tf.Tensor, noise: tf.Tensor, weights: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+            return _act(policy, observations, None if deterministic else noise, weights)
+
+        self._function = tf.function(act, autograph=False)
         self._weights = [tf.convert_to_tensor(weight) for weight in policy.weights]
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
@@ -88,7 +82,7 @@ class CompiledActor:
 
 
 class LiteActor:
-    """Acts through LiteRT. Arguments as in `make_actor`.
+    """Acts through LiteRT. The arguments are those of `make_actor`.
 
     Raises:
       ValueError, RuntimeError: the policy cannot be converted.
@@ -104,15 +98,14 @@ class LiteActor:
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         self._interpreter.allocate_tensors()
-        # The runner is asked for the tensors' places only, and dropped: while it lives, the
-        # interpreter refuses direct access.
+        # The runner only tells the tensors' places: while it lives, the interpreter refuses direct access.
         runner = self._interpreter.get_signature_runner()
         inputs = {name: details["index"] for name, details in runner.get_input_details().items()}
         outputs = {name: details["index"] for name, details in runner.get_output_details().items()}
         del runner
         self._observations, self._noise = inputs.get("observations"), inputs.get("noise")
         # A weight that the converted function does not use is no input.
-        self._weights = [inputs.get(_weight_name(position)) for position in range(len(policy.weights))]
+        self._weights = [inputs.get(name) for name in _weight_names(policy)]
         self._sampled, self._environment = outputs["sampled"], outputs["environment"]
         self.set_weights([weight.numpy() for weight in policy.weights])
 
@@ -130,31 +123,28 @@ class LiteActor:
         return Actions(interpreter.get_tensor(self._sampled), interpreter.get_tensor(self._environment))
 
 
-def _weight_name(position: int) -> str:
-    return f"weight_{position}"
+def _weight_names(policy: Policy) -> list[str]:
+    return [f"weight_{position}" for position in range(len(policy.weights))]
 
 
 def _transposed(weight: np.ndarray) -> np.ndarray:
-    """A matrix as LiteRT's fully connected layer wants it.
-
-    Given the other way round, it is multiplied as a batch of matrices, which transposes it at every step.
-    """
+    """Transpose a matrix for LiteRT's fully connected layer, which would otherwise transpose it at every step."""
     return np.ascontiguousarray(weight.T) if weight.ndim == 2 else weight
 
 
 def _converted(policy: Policy, num_envs: int, deterministic: bool) -> bytes:
-    """The policy as a LiteRT flatbuffer with inputs observations, noise and the weights."""
+    """Convert the policy to a LiteRT flatbuffer with inputs observations, noise and the weights."""
     noise = policy.action_distribution.noise([num_envs], tf.constant([0, 0]))
     specs = {"observations": tf.TensorSpec((num_envs, *policy.observation_shape), tf.float32)}
     if not deterministic:
         specs["noise"] = tf.TensorSpec(noise.shape, noise.dtype)
-    names = [_weight_name(position) for position in range(len(policy.weights))]
+    names = _weight_names(policy)
     for name, weight in zip(names, policy.weights, strict=True):
         specs[name] = tf.TensorSpec(_transposed(weight.numpy()).shape, weight.dtype)
 
     def act(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         values = [tf.transpose(inputs[name]) if inputs[name].shape.rank == 2 else inputs[name] for name in names]
-        return _act(policy, deterministic, inputs["observations"], inputs.get("noise"), values)
+        return _act(policy, inputs["observations"], inputs.get("noise"), values)
 
     concrete = tf.function(act, autograph=False).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable_obj=tf.Module())

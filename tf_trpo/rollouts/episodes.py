@@ -23,8 +23,8 @@ class EpisodeTracker:
       num_envs: environments stepped together.
 
     Attributes:
-      returns: float64 [B], so far, of the episodes that go on.
-      lengths: int64 [B], likewise.
+      returns: float64 [B], of the unfinished episodes so far.
+      lengths: int64 [B], of the unfinished episodes so far.
     """
 
     def __init__(self, num_envs: int) -> None:
@@ -32,31 +32,28 @@ class EpisodeTracker:
         self.lengths = np.zeros(num_envs, np.int64)
 
     def restart(self) -> None:
-        """Forget the episodes that go on."""
+        """Forget the unfinished episodes."""
         self.returns[:] = 0.0
         self.lengths[:] = 0
 
     def cut(self, column: int) -> Episode:
-        """End the episode that goes on in an environment, as far as returns and lengths are concerned."""
+        """End an environment's unfinished episode, and give its return and length so far."""
         episode = Episode(float(self.returns[column]), int(self.lengths[column]))
         self.returns[column] = self.lengths[column] = 0
         return episode
 
     def finished(self, rollout: Rollout) -> list[list[Episode]]:
-        """Episodes that end in a rollout, in order, one list for each environment."""
-        ended = rollout.terminated | rollout.truncated
-        return [self._finished_in(column, rollout, ended) for column in range(len(self.returns))]
+        """Add a rollout, and give the episodes that end in it, in order, one list for each environment."""
+        return [self._finished_in(column, rollout) for column in range(len(self.returns))]
 
-    def _finished_in(self, column: int, rollout: Rollout, ended: np.ndarray) -> list[Episode]:
-        rewards, valid = rollout.rewards[:, column], rollout.valid[:, column]
+    def _finished_in(self, column: int, rollout: Rollout) -> list[Episode]:
+        begins = np.flatnonzero(rollout.terminated[:, column] | rollout.truncated[:, column]) + 1
+        rewards, valid = (np.split(rows[:, column], begins) for rows in (rollout.rewards, rollout.valid))
         episodes = []
-        start = 0
-        for end in (np.flatnonzero(ended[:, column]) + 1).tolist():
-            total = self.returns[column] + rewards[start:end].sum()
-            length = self.lengths[column] + np.count_nonzero(valid[start:end])
-            episodes.append(Episode(float(total), int(length)))
-            self.returns[column] = self.lengths[column] = 0
-            start = end
-        self.returns[column] += rewards[start:].sum()
-        self.lengths[column] += valid[start:].sum()
+        for part in range(len(rewards)):
+            self.returns[column] += rewards[part].sum()
+            self.lengths[column] += valid[part].sum()
+            # The last part is unfinished, or empty.
+            if part < len(begins):
+                episodes.append(self.cut(column))
         return episodes

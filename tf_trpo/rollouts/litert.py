@@ -6,11 +6,7 @@ import tensorflow as tf
 
 
 def litert_flatbuffer(converter: tf.lite.TFLiteConverter) -> bytes:
-    """What a converter makes of its functions.
-
-    Raises:
-      ValueError: one of them has an operation that LiteRT does not have.
-    """
+    """Convert a converter's functions; raise ValueError if one has an operation that LiteRT does not have."""
     try:
         return converter.convert()
     except Exception as error:  # TensorFlow's ConverterError, which has no public name and no other base

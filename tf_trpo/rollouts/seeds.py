@@ -19,22 +19,18 @@ class Stream(enum.IntEnum):
 
 
 def operation_seed(seed: int, stream: Stream, position: int = 0) -> tf.Tensor:
-    """Seed int32 [2] of a stateless TensorFlow operation."""
-    return tf.constant(_words(seed, stream, position, 2).astype(np.int32))
+    """Make the seed, int32 [2], of a stateless TensorFlow operation."""
+    return tf.constant(_sequence(seed, stream, position).generate_state(2).astype(np.int32))
 
 
 def numpy_generator(seed: int, stream: Stream, position: int = 0) -> np.random.Generator:
-    """Generator of NumPy's random numbers."""
+    """Make a generator of NumPy's random numbers."""
     return np.random.default_rng(_sequence(seed, stream, position))
 
 
 def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0) -> list[int]:
-    """A seed for each environment. Neighbouring seeds have none in common, unlike seed + i."""
-    return [int(word >> 1) for word in _words(seed, stream, position, num_envs)]
-
-
-def _words(seed: int, stream: Stream, position: int, count: int) -> np.ndarray:
-    return _sequence(seed, stream, position).generate_state(count)
+    """Make a seed for each environment. Neighbouring seeds have none in common, unlike seed + i."""
+    return [int(word >> 1) for word in _sequence(seed, stream, position).generate_state(num_envs)]
 
 
 def _sequence(seed: int, stream: Stream, position: int) -> np.random.SeedSequence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,7 +18,7 @@ from tf_trpo.environments import (
     replay_episodes,
     reset_some,
 )
-from tf_trpo.environments.failures import described
+from tf_trpo.environments.failures import reason
 from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.rollout import Rollout
 from tf_trpo.rollouts.seeds import Stream, environment_seeds
@@ -50,31 +50,41 @@ class RolloutSource(Protocol):
           InvalidStepError: an observation or a reward has a wrong shape or is not finite; call `restart`.
           EnvironmentFailedError: an environment raised, hung or died.
         """
-        ...
 
     def restart(self) -> None:
-        """Begin new episodes in all environments."""
-        ...
+        """Begin new episodes in all environments; raise EnvironmentFailedError if an environment cannot be reset."""
 
     def restart_some(self, chosen: np.ndarray) -> None:
-        """Begin new episodes in the chosen environments, bool [B]; the other episodes continue."""
-        ...
+        """Begin new episodes in the chosen environments, bool [B]; the other episodes continue.
+
+        Raises:
+          InvalidStepError: an observation has a wrong shape; call `restart`.
+          EnvironmentFailedError: an environment cannot be reset.
+        """
 
     def state(self) -> dict[str, Any]:
         """Give all that `restore` needs, as numbers and arrays."""
-        ...
 
     def restore(self, state: dict[str, Any]) -> bool:
-        """Continue the episodes of a state; return False if that is impossible and new episodes were begun."""
-        ...
+        """Continue the episodes of a state.
+
+        Returns:
+          Whether the episodes continue. If they do not, all environments have begun new episodes.
+
+        Raises:
+          ValueError: the state is not one of such environments.
+          EnvironmentFailedError: an environment cannot be reset.
+        """
 
     def close(self) -> None:
         """Release the environments."""
-        ...
 
 
 class LocalSource:
-    """Rollouts of a vector environment that is stepped in this process.
+    """A `RolloutSource` of a vector environment that is stepped in this process.
+
+    A state has the numbers and actions of the present episodes: `restore` plays them again, and compares where they
+    stand with the state bit for bit.
 
     Args:
       environments: B environments with NEXT_STEP autoreset, as `make_vector_environment` gives them.
@@ -83,7 +93,6 @@ class LocalSource:
       stream: what the episodes are for; streams share no random numbers.
 
     Attributes:
-      num_envs: B.
       observations: float32 [B, ...], where the next rollout begins.
       just_ended: bool [B], whether an episode ended with the last step, so that the next row is no step.
 
@@ -109,7 +118,6 @@ class LocalSource:
         self._begin()
 
     def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
-        """Take one step in every environment for each row of noise; see `RolloutSource`."""
         self._actor.set_weights(weights)
         try:
             rollout, given = collect_rollout(self._environments, self._actor, self.observations, self.just_ended, noise)
@@ -123,25 +131,13 @@ class LocalSource:
         return rollout
 
     def restart(self) -> None:
-        """Begin new episodes in all environments."""
         self._episodes += 1
         self._begin()
 
     def restart_some(self, chosen: np.ndarray) -> None:
-        """Begin new episodes in the chosen environments, bool [B]; the other episodes continue.
-
-        Raises:
-          InvalidStepError: an observation has a wrong shape; call `restart`.
-          EnvironmentFailedError: an environment cannot be reset.
-        """
         if not can_reset_some(self._environments):
             raise ValueError("these environments can only be reset together")
-        try:
-            observations = _as_float32(_guarded(lambda: reset_some(self._environments, chosen)))
-        except EnvironmentFailedError:
-            # The same reset would fail after every replay.
-            self._failed = True
-            raise
+        observations = self._reset(lambda: reset_some(self._environments, chosen))
         self.observations[chosen] = observations[chosen]
         self.just_ended[chosen] = False
         self._episodes[chosen] += 1
@@ -149,7 +145,6 @@ class LocalSource:
             self._actions[index] = []
 
     def state(self) -> dict[str, Any]:
-        """Give the numbers and the actions of the present episodes, and where they stand."""
         return {
             "observations": self.observations.copy(),
             "just_ended": self.just_ended.copy(),
@@ -158,15 +153,6 @@ class LocalSource:
         }
 
     def restore(self, state: dict[str, Any]) -> bool:
-        """Play the episodes of a state again, and compare where they stand with the state bit for bit.
-
-        Returns:
-          Whether the episodes continue. If they do not, all environments have begun new episodes.
-
-        Raises:
-          ValueError: the state is not one of such environments.
-          EnvironmentFailedError: an environment cannot be reset.
-        """
         self._check(state)
         exact = can_replay(self._environments) and state["actions"] is not None and self._replay(state)
         self._episodes = state["episodes"].copy()
@@ -179,7 +165,6 @@ class LocalSource:
         return True
 
     def close(self) -> None:
-        """Close the environments."""
         self._environments.close()
 
     def _remembered(self) -> list[np.ndarray] | None:
@@ -193,11 +178,11 @@ class LocalSource:
     def _replay(self, state: dict[str, Any]) -> bool:
         episodes = list(zip(state["episodes"].tolist(), state["actions"], strict=True))
         try:
-            observed = _guarded(lambda: replay_episodes(self._environments, self._seeds, episodes))
+            observed = self._reset(lambda: replay_episodes(self._environments, self._seeds, episodes))
         except (EnvironmentFailedError, InvalidStepError) as error:
             _logger.warning("the unfinished episodes cannot be played again: %s", error)
             return False
-        same = _as_float32(observed).tobytes() == state["observations"].tobytes()
+        same = observed.tobytes() == state["observations"].tobytes()
         return same and list(replay_endings(self._environments)) == state["just_ended"].tolist()
 
     def _check(self, state: dict[str, Any]) -> None:
@@ -221,7 +206,7 @@ class LocalSource:
         """Begin the episodes of the present numbers."""
         self._failed = True
         try:
-            self.observations = _as_float32(_guarded(self._begun))
+            self.observations = self._reset(self._begun)
         except InvalidStepError as error:
             # There is nothing to restart from: this was the restart.
             raise EnvironmentFailedError(f"{error}, when reset") from error
@@ -238,6 +223,20 @@ class LocalSource:
         # Every vector environment takes a list.
         return self._environments.reset(seed=seeds)[0]  # type: ignore[arg-type]
 
+    def _reset(self, reset: Callable[[], Any]) -> np.ndarray:
+        """Call a function that resets environments; give every failure the kind and words of a failed environment."""
+        try:
+            observations = reset()
+        except InvalidStepError:
+            raise
+        except (Exception, SystemExit) as error:
+            # The same reset would fail after every replay.
+            self._failed = True
+            raise EnvironmentFailedError(f"{reason(error)}, when reset") from error
+        # An observation that is infinite in float32 is found when the rollout is checked.
+        with np.errstate(over="ignore"):
+            return np.array(observations, np.float32)
+
     def _remember(self, rollout: Rollout, given: np.ndarray) -> None:
         """Keep the actions [T, B, ...] of the present episodes; an episode that ended in the last row is still kept."""
         # The row after an episode's end is no step: the episode that it begins has the actions from the next row on.
@@ -253,21 +252,3 @@ class LocalSource:
                 actions.append(given[start:, index].copy())
                 if sum(map(len, actions)) > _LONGEST_REPLAY:
                     self._actions[index] = None
-
-
-def _as_float32(observations: Any) -> np.ndarray:
-    # An observation that is infinite in float32 is found when the rollout is checked.
-    with np.errstate(over="ignore"):
-        return np.array(observations, np.float32)
-
-
-def _guarded(reset: Any) -> Any:
-    """Call a function that resets environments; give every exception the kind and the words of a failed environment."""
-    try:
-        return reset()
-    except InvalidStepError:
-        raise
-    except EnvironmentFailedError as error:
-        raise EnvironmentFailedError(f"{error}, when reset") from error
-    except (Exception, SystemExit) as error:
-        raise EnvironmentFailedError(f"the environments raised {described(error)}, when reset") from error

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
-from tf_trpo.environments.failures import described
+from tf_trpo.environments.failures import reason
 from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.rollout import Rollout
 
@@ -27,8 +27,8 @@ def collect_rollout(
       A `Rollout` of T steps in new arrays, and the actions [T, B, ...] as the environments were given them.
 
     Raises:
-      InvalidStepError: an observation or a reward has a wrong shape, or is not finite in float32; the environments
-        have to be restarted.
+      InvalidStepError: an observation or a reward has a wrong shape, or is not finite in float32; restart the
+        environments.
       EnvironmentFailedError: an environment raised, hung or died.
     """
     num_steps, shape = len(noise), observations.shape
@@ -50,7 +50,7 @@ def collect_rollout(
             # What an environment does with the action that follows such an observation is not its fault.
             _check_finite(observed[: t + 1], rewards[:t])
             kind = InvalidStepError if isinstance(error, InvalidStepError) else EnvironmentFailedError
-            raise kind(f"{_reason(error)}, in row {t}") from error
+            raise kind(f"{reason(error)}, in row {t}") from error
         rewards[t] = reward
         with np.errstate(over="ignore"):
             observed[t + 1] = observation
@@ -82,9 +82,3 @@ def _check_finite(observations: np.ndarray, rewards: np.ndarray) -> None:
         row, index, name, number = min(faults)
         at = f"in row {row}" if row >= 0 else "when the rollout began"
         raise InvalidStepError(f"environment {index} gave {name} that is not finite ({number}), {at}")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, EnvironmentFailedError | InvalidStepError):
-        return str(error)
-    return f"the environments raised {described(error)}"

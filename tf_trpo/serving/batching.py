@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -12,43 +13,15 @@ from tf_trpo.serving.json_tensors import Inputs
 from tf_trpo.serving.saved_model import Signature
 
 Outputs = dict[str, np.ndarray]
-_Group = dict[asyncio.Future[Outputs], Inputs]
-"""Requests, the oldest first: where the answer goes -> what was asked."""
-
-
-@dataclasses.dataclass
-class _Queue:
-    """Requests to one endpoint whose calls have not begun.
-
-    Attributes:
-      max_rows: largest number of rows of a call of several requests; 0 if each request has a call of its own.
-      max_callers: largest number of tasks that take requests from here at the same time.
-    """
-
-    max_rows: int
-    max_callers: int
-    callers: int = 0
-    waiting: _Group = dataclasses.field(default_factory=dict)
-
-    def next_group(self) -> _Group:
-        """Take the requests that go together next; none if all clients have gone away."""
-        group: _Group = {}
-        rows = 0
-        for answer, inputs in list(self.waiting.items()):
-            if not answer.done():
-                rows += _rows(inputs) if self.max_rows else 1
-                if group and rows > self.max_rows:
-                    break
-                group[answer] = inputs
-            del self.waiting[answer]
-        return group
+_Requests = dict[asyncio.Future[Outputs], Inputs]
+"""Requests, the oldest first: a future for the answer -> the inputs."""
 
 
 class Batcher:
-    """Calls endpoints in worker threads; while one call runs, the requests that arrive wait and go together next.
+    """Calls endpoints in worker threads; requests that arrive during a call wait and go together in the next one.
 
-    So a request that comes alone waits for nobody, and the busier the server, the larger the calls. A request that is
-    given up (its `run` is cancelled) before its call has begun leaves no trace: its rows are not computed.
+    A request that comes alone waits for nobody, and the busier the server, the larger the calls. The rows of a request
+    whose `run` is cancelled before its call has begun are not computed.
 
     Args:
       threads: calls at the same time.
@@ -57,81 +30,96 @@ class Batcher:
     """
 
     def __init__(self, threads: int, max_rows: int, *, together: bool = True) -> None:
-        self._count = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="model")
-        # Nothing waits within the pool, where it could not be taken back.
+        # A request that waited within the pool could not be taken back.
         self._free = asyncio.Semaphore(threads)
         self._max_rows = max_rows
         self._together = together
-        self._queues: dict[Signature, _Queue] = {}
+        # Of each endpoint that has any: the requests whose calls have not begun.
+        self._waiting: dict[Signature, _Requests] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, signature: Signature, inputs: Inputs) -> Outputs:
         """Compute an endpoint's outputs for one request's inputs."""
-        queue = self._queues.get(signature)
-        if queue is None:
-            together = self._together and signature.batched
-            queue = _Queue(self._max_rows, 1) if together else _Queue(0, self._count)
-            self._queues[signature] = queue
+        if signature not in self._waiting:
+            self._waiting[signature] = {}
+            self._start(self._drain(signature))
+        waiting = self._waiting[signature]
         answer: asyncio.Future[Outputs] = asyncio.get_running_loop().create_future()
-        queue.waiting[answer] = inputs
-        if queue.callers < queue.max_callers:
-            queue.callers += 1
-            task = asyncio.create_task(self._drain(signature, queue))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        waiting[answer] = inputs
         try:
             return await answer
         finally:
-            queue.waiting.pop(answer, None)
+            waiting.pop(answer, None)
 
     def close(self) -> None:
         """Wait for the calls that have begun."""
         self._threads.shutdown()
 
-    async def _drain(self, signature: Signature, queue: _Queue) -> None:
-        try:
-            while queue.waiting:
-                async with self._free:
-                    if group := queue.next_group():
-                        await self._answer(signature, group)
-        finally:
-            queue.callers -= 1
-            if not queue.callers:
-                # It would keep a version that is out of service in memory.
-                del self._queues[signature]
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine)
+        # The event loop itself does not keep its tasks alive.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _answer(self, signature: Signature, group: _Group) -> None:
+    async def _drain(self, signature: Signature) -> None:
+        waiting, together = self._waiting[signature], self._together and signature.batched
+        while waiting:
+            await self._free.acquire()
+            call = self._start(self._call(signature, self._next(waiting, together=together)))
+            if together:
+                await call
+        # The key would keep a version that is out of service in memory.
+        del self._waiting[signature]
+
+    def _next(self, waiting: _Requests, *, together: bool) -> _Requests:
+        """Take the requests of the next call; none if all clients have gone away."""
+        group: _Requests = {}
+        rows = 0
+        for answer, inputs in list(waiting.items()):
+            if not answer.done():
+                rows += _rows(inputs)
+                if group and (rows > self._max_rows or not together):
+                    break
+                group[answer] = inputs
+            del waiting[answer]
+        return group
+
+    async def _call(self, signature: Signature, group: _Requests) -> None:
         try:
-            inputs = _joined(list(group.values()))
-            outputs = await asyncio.get_running_loop().run_in_executor(self._threads, signature, inputs)
+            if group:
+                await self._answer(signature, group)
+        finally:
+            self._free.release()
+
+    async def _answer(self, signature: Signature, group: _Requests) -> None:
+        requests = list(group.values())
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, _outputs, signature, requests)
         except Exception as error:
-            for answer, part in group.items():
+            for answer, inputs in group.items():
                 if len(group) > 1 and not answer.done():
                     # Asked again alone: the error may be due to another request.
-                    await self._answer(signature, {answer: part})
+                    await self._answer(signature, {answer: inputs})
                 elif not answer.done():
                     answer.set_exception(error)
             return
-        for answer, found in zip(group, _apart(outputs, list(group.values())), strict=True):
+        for answer, outputs in zip(group, found, strict=True):
             # The client may have gone away.
             if not answer.done():
-                answer.set_result(found)
+                answer.set_result(outputs)
+
+
+def _outputs(signature: Signature, requests: list[Inputs]) -> list[Outputs]:
+    """Call an endpoint once with the rows of all requests, and return the outputs of each request."""
+    if len(requests) == 1:
+        return [signature(requests[0])]
+    joined = signature({name: np.concatenate([inputs[name] for inputs in requests]) for name in requests[0]})
+    ends = np.cumsum([_rows(inputs) for inputs in requests])[:-1]
+    parts = zip(*(np.split(output, ends) for output in joined.values()), strict=True)
+    return [dict(zip(joined, part, strict=True)) for part in parts]
 
 
 def _rows(inputs: Inputs) -> int:
     return len(next(iter(inputs.values())))
-
-
-def _joined(parts: list[Inputs]) -> Inputs:
-    if len(parts) == 1:
-        return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _apart(outputs: Outputs, parts: list[Inputs]) -> list[Outputs]:
-    if len(parts) == 1:
-        return [outputs]
-    ends = np.cumsum([_rows(part) for part in parts])[:-1]
-    split = {name: np.split(output, ends) for name, output in outputs.items()}
-    return [{name: pieces[place] for name, pieces in split.items()} for place in range(len(parts))]

@@ -1,4 +1,4 @@
-"""What an exported model can be asked, as functions of tensors: one description for every format."""
+"""The endpoints of an exported model as functions of tensors, the same for every format."""
 
 from __future__ import annotations
 
@@ -11,21 +11,14 @@ from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 
 
 class Endpoint(NamedTuple):
-    """A function of named tensors, and their names, shapes and types in its order."""
+    """A function of named tensors; names, shapes and types of the inputs in the function's order."""
 
     function: Callable[..., dict[str, tf.Tensor]]
     inputs: tuple[tf.TensorSpec, ...]
 
 
 def endpoints(policy: Policy, value_function: ValueFunction, return_scale: RunningReturnScale) -> dict[str, Endpoint]:
-    """The endpoints of an agent, as `export_policy` describes them.
-
-    Args:
-      policy: the policy.
-      value_function: the value function, of scaled rewards.
-      return_scale: their scale, which the endpoint takes back.
-    """
-
+    """Make the endpoints that `export_policy` describes, by name."""
     distribution = policy.action_distribution
 
     def act(observations: tf.Tensor) -> dict[str, tf.Tensor]:

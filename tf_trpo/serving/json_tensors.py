@@ -19,12 +19,7 @@ _LEAVES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b":
 
 
 class RequestError(Exception):
-    """A request that cannot be answered.
-
-    Args:
-      status: HTTP's.
-      message: what is wrong with it.
-    """
+    """A request that cannot be answered: HTTP's status, and what is wrong with the request."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -32,7 +27,7 @@ class RequestError(Exception):
 
 
 class InputSpec(NamedTuple):
-    """Shape, with None for a size that is free, and type of an input."""
+    """Shape and type of an input; a size that is free is None."""
 
     shape: tuple[int | None, ...]
     dtype: np.dtype
@@ -43,11 +38,11 @@ class InputSpec(NamedTuple):
 
 
 class PredictRequest(NamedTuple):
-    """A request that was understood.
+    """What a request asks for.
 
     Attributes:
       signature: name of the endpoint; empty for the default.
-      by_row: asked with "instances", one for each row; else with "inputs", by columns.
+      by_row: the request has "instances", one for each row; else "inputs", by columns.
       inputs: arrays that fit the endpoint.
     """
 
@@ -59,7 +54,7 @@ class PredictRequest(NamedTuple):
 def parse_predict_request(
     body: bytes, input_specs: Callable[[str], Mapping[str, InputSpec]], max_batch: int
 ) -> PredictRequest:
-    """Understand the body of a request.
+    """Read the body of a request.
 
     Args:
       body: JSON.
@@ -91,12 +86,10 @@ def parse_predict_request(
 
 
 def predict_answer(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
-    """Write the body of an answer.
+    """Write the model's outputs as the body of an answer.
 
-    Args:
-      outputs: of the model.
-      by_row: write {"predictions": ...}, one for each row; else {"outputs": ...}, by columns. A single output stands
-        without its name.
+    With `by_row` that is {"predictions": ...}, one for each row; else {"outputs": ...}, by columns. A single output
+    stands without its name.
 
     Raises:
       RequestError: an output is not finite (500), or `by_row` and the outputs do not have one row each (400).
@@ -137,11 +130,8 @@ def _columns_of_rows(instances: Any, specs: Mapping[str, InputSpec]) -> Mapping[
         return dict.fromkeys(specs, instances)
     for position, instance in enumerate(instances):
         if not isinstance(instance, dict) or instance.keys() != specs.keys():
-            raise RequestError(
-                400,
-                f"Failed to process element: {position} of 'instances' list. "
-                f"It must be a JSON object whose keys must be equal to: {','.join(specs)}",
-            )
+            wanted = f"It must be a JSON object whose keys must be equal to: {','.join(specs)}"
+            raise RequestError(400, f"Failed to process element: {position} of 'instances' list. {wanted}")
     return {name: [instance[name] for instance in instances] for name in specs}
 
 
@@ -150,9 +140,9 @@ def _columns(inputs: Any, specs: Mapping[str, InputSpec]) -> Mapping[str, Any]:
         if len(specs) > 1:
             raise RequestError(400, f"inputs is a plain value/list, but expecting an object with {', '.join(specs)}")
         return dict.fromkeys(specs, inputs)
-    missing = [name for name in specs if name not in inputs]
-    if missing:
-        raise RequestError(400, f"Missing named input: {missing[0]} in 'inputs' object.")
+    for name in specs:
+        if name not in inputs:
+            raise RequestError(400, f"Missing named input: {name} in 'inputs' object.")
     return inputs
 
 
@@ -164,12 +154,10 @@ def _array(value: Any, spec: InputSpec, name: str, *, by_row: bool) -> np.ndarra
     if not set(map(type, flat)) <= allowed:
         wrong = next(leaf for leaf in flat if type(leaf) not in allowed)
         hint = "; lists side by side must have one length" if isinstance(wrong, list) else ""
-        raise RequestError(
-            400, f"input {name!r}: JSON Value: {_shown(wrong)} is not of expected type {spec.dtype}{hint}"
-        )
-    if leaves.ndim != len(spec.shape) or any(
-        wanted not in (None, size) for wanted, size in zip(spec.shape, leaves.shape, strict=True)
-    ):
+        wanted = f"is not of expected type {spec.dtype}{hint}"
+        raise RequestError(400, f"input {name!r}: JSON Value: {_shown(wrong)} {wanted}")
+    same_rank = leaves.ndim == len(spec.shape)
+    if not (same_rank and all(size in (None, found) for size, found in zip(spec.shape, leaves.shape, strict=True))):
         hint = "; it is not batched: ask by columns, with 'inputs'" if by_row and not spec.batched else ""
         shapes = f"expected shape {_brackets(spec.shape)}, got {_brackets(leaves.shape)}"
         raise RequestError(400, f"input {name!r}: {shapes}{hint}")
@@ -185,14 +173,11 @@ def _array(value: Any, spec: InputSpec, name: str, *, by_row: bool) -> np.ndarra
 
 
 def _written(answer: dict[str, Any]) -> bytes:
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY, default=_contiguous)
+    def contiguous(array: np.ndarray) -> Any:
+        """Replace an array that has gaps or no dimensions, which orjson does not write."""
+        return array.copy() if array.ndim else array[()]
 
-
-def _contiguous(value: Any) -> Any:
-    """Make what orjson writes of an array with gaps, or without dimensions."""
-    if isinstance(value, np.ndarray):
-        return np.ascontiguousarray(value) if value.ndim else value[()]
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY, default=contiguous)
 
 
 def _brackets(shape: Sequence[int | None]) -> str:
@@ -200,7 +185,7 @@ def _brackets(shape: Sequence[int | None]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Show a scalar as JSON, and a list or an object by its size: its depth has no bound."""
+    """Show a scalar as JSON, and a list or an object by its size, because its depth has no bound."""
     if isinstance(value, list | dict):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
     text = orjson.dumps(value).decode()

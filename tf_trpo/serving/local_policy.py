@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from tf_trpo.serving.json_tensors import RequestError
-from tf_trpo.serving.metadata import ModelMetadata
 from tf_trpo.serving.model_versions import version_folders
 from tf_trpo.serving.saved_model import ModelError, SavedModel, Signature
 
@@ -21,7 +20,7 @@ class LocalPolicy:
 
     Attributes:
       metadata: what tf_trpo wrote next to the model; None for a model of others.
-      observation_shape: of one observation.
+      observation_shape: shape of one observation.
 
     Raises:
       ModelError, MetadataError: there is no model, it cannot be loaded, or it has no endpoint `act` from observations
@@ -33,9 +32,9 @@ class LocalPolicy:
         versions = {0: path} if (path / "saved_model.pb").is_file() else version_folders(path)
         if not versions:
             raise ModelError(f"{path} holds no version: a folder with a number for a name")
-        self._model = SavedModel(*list(versions.items())[-1], trust=trust)
+        self._model = SavedModel(*max(versions.items()), trust=trust)
         self._act = self._endpoint("act", "observations")
-        self.metadata: ModelMetadata | None = self._model.metadata
+        self.metadata = self._model.metadata
         self.observation_shape = self._act.inputs["observations"].shape[1:]
 
     def act(self, observations: np.ndarray, seed: tuple[int, int] | None = None) -> np.ndarray:
@@ -63,16 +62,12 @@ class LocalPolicy:
         if found is None:
             raise ModelError(f"the model has no endpoint {name} of numbers, only {', '.join(self._model.signatures)}")
         if found.inputs.keys() != set(inputs) or "actions" not in found.outputs:
-            raise ModelError(
-                f"the model's endpoint {name} makes {', '.join(sorted(found.outputs))} of "
-                f"{', '.join(sorted(found.inputs))}, not actions of {', '.join(inputs)}"
-            )
+            does = f"{', '.join(sorted(found.outputs))} of {', '.join(sorted(found.inputs))}"
+            raise ModelError(f"the model's endpoint {name} makes {does}, not actions of {', '.join(inputs)}")
         observed = found.inputs["observations"]
         if not observed.batched or observed.dtype.kind != "f":
-            raise ModelError(
-                f"the model's endpoint {name} takes observations of type {observed.dtype} and shape {observed.shape}, "
-                "not batches of real numbers"
-            )
+            given = f"observations of type {observed.dtype} and shape {observed.shape}"
+            raise ModelError(f"the model's endpoint {name} takes {given}, not batches of real numbers")
         return found
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What an exported model says of itself, as JSON beside it: no TensorFlow is needed to read it."""
+"""What is known of an exported model, as JSON next to the model; reading it needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 METADATA_FILE = Path("assets.extra") / "tf_trpo.json"
-"""Within a version's folder. TensorFlow Serving reads nothing of assets.extra but its warm-up requests."""
+"""In a version's folder. TensorFlow Serving reads nothing in assets.extra but warm-up requests."""
 _LARGEST_BYTES = 16 * 2**20
 _FORMAT = 1
 
 
 class MetadataError(ValueError):
-    """A version's folder holds no metadata, or they do not fit its files."""
+    """A version's folder holds no metadata, or metadata that do not fit its files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Origin:
     Attributes:
       environment: Gymnasium's id.
       training_steps: environment steps of the training.
-      evaluation: mean_return, std_return, mean_length and episodes, with the most likely actions.
+      evaluation: mean_return, std_return, mean_length and episodes, by the most likely actions.
     """
 
     environment: str | None = None
@@ -36,12 +36,11 @@ class Origin:
     evaluation: dict[str, float] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class ModelMetadata:
-    """What is known of a model.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelMetadata(Origin):
+    """What is known of a model: its origin, and what its agent says.
 
     Attributes:
-      environment, training_steps, evaluation: see `Origin`.
       observation_space: type, shape and dtype.
       action_space: type, with n and start, or with shape, low and high (None for no bound); None if unknown.
       observation_statistics: mean, variance and count of the observations seen, and the epsilon, min_std and clip of
@@ -49,12 +48,9 @@ class ModelMetadata:
       versions: package -> version, of the process that wrote the model.
     """
 
-    environment: str | None
     observation_space: dict[str, Any]
     action_space: dict[str, Any] | None
     observation_statistics: dict[str, Any] | None
-    training_steps: int | None
-    evaluation: dict[str, float] | None
     versions: dict[str, str | None]
 
 
@@ -81,8 +77,8 @@ def write_metadata(folder: Path, metadata: ModelMetadata) -> None:
 def read_metadata(folder: Path) -> ModelMetadata:
     """Read the metadata of a version whose files are all those that were written with the metadata.
 
-    The sums find a copy that is incomplete or damaged. They are no signature: whoever writes a program of his own there
-    can write its sums as well.
+    The sums find a copy that is incomplete or damaged. They are no signature: whoever replaces the program can replace
+    its sums as well.
 
     Raises:
       MetadataError: there are no metadata, they cannot be understood, or a file is missing, changed or added.
@@ -90,16 +86,16 @@ def read_metadata(folder: Path) -> ModelMetadata:
     path = folder / METADATA_FILE
     try:
         if path.stat().st_size > _LARGEST_BYTES:
-            raise MetadataError(f"{path} is too large")
+            raise ValueError("it is too large")
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format") != _FORMAT:
-            raise MetadataError(f"{path} is of another format than this version of tf_trpo knows")
+            raise ValueError("it has another format than this version of tf_trpo knows")
         sums = content.pop("files")
         metadata = ModelMetadata(**content)
     except FileNotFoundError:
         raise MetadataError(f"{folder} has no {METADATA_FILE}: tf_trpo did not write it") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise error if isinstance(error, MetadataError) else MetadataError(f"{path} cannot be read: {error}") from None
+        raise MetadataError(f"{path} cannot be read: {error}") from None
     found = _sums(folder)
     if found != sums:
         differing = sorted(name for name in {*found, *sums} if found.get(name) != sums.get(name))
@@ -109,9 +105,5 @@ def read_metadata(folder: Path) -> ModelMetadata:
 
 def _sums(folder: Path) -> dict[str, str]:
     """Compute the SHA-256 of every file but the metadata."""
-    sums = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path != folder / METADATA_FILE:
-            with open(path, "rb") as file:
-                sums[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return sums
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / METADATA_FILE]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

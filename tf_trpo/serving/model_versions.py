@@ -1,9 +1,8 @@
-"""NAME/VERSION/, the layout of TensorFlow Serving: finding versions, and adding one that is whole from the start."""
+"""NAME/VERSION/, the layout of TensorFlow Serving: finding versions, and adding whole ones."""
 
 from __future__ import annotations
 
 import errno
-import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -28,12 +27,12 @@ def version_folders(model: Path) -> dict[int, Path]:
 def add_version(model: Path, write: Callable[[Path], None]) -> Path:
     """Write the next version of a model.
 
-    A server that watches the folder never sees half a version: it is written under another name, and gets its number
-    when it is whole. A version that is there is never replaced, even if two processes write at the same time.
+    A version is written under another name and gets its number when it is whole, so that no server sees half of it. No
+    version is ever replaced, even if two processes write at the same time.
 
     Args:
       model: folder of the model; made if it is missing.
-      write: makes a folder at the path that it is given, and fills the folder.
+      write: makes a folder at a path, and fills the folder.
 
     Returns:
       The folder of the new version.
@@ -48,15 +47,12 @@ def add_version(model: Path, write: Callable[[Path], None]) -> Path:
         while True:
             newest = max(version_folders(model), default=0)
             if newest == LARGEST_VERSION:
-                raise FileExistsError(
-                    errno.EEXIST, "no version number is left after this one", str(model / str(newest))
-                )
+                taken = str(model / str(newest))
+                raise FileExistsError(errno.EEXIST, "no version number is left after this one", taken)
             target = model / str(newest + 1)
             try:
-                os.rename(written, target)
+                return written.rename(target)
             except OSError:
-                # Another writer took the number: a folder with content is not renamed over.
+                # If another writer took the number, try the next one: a folder with content is never renamed over.
                 if not target.exists():
                     raise
-            else:
-                return target

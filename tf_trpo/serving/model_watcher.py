@@ -6,34 +6,31 @@ import contextlib
 import logging
 import threading
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple
 
 from tf_trpo.serving.model_versions import version_folders
 from tf_trpo.serving.saved_model import SavedModel
 
 _logger = logging.getLogger(__name__)
 
-_Fingerprint: TypeAlias = frozenset[tuple[str, int, int, int]]
-_State: TypeAlias = Literal["LOADING", "AVAILABLE", "END"]
-
 
 class VersionStatus(NamedTuple):
-    """TensorFlow Serving's state of a version: LOADING, AVAILABLE, or END after it was replaced or has failed.
+    """TensorFlow Serving's state of a version; END if it was replaced or cannot be loaded.
 
-    If the files of a version in service were changed and cannot be loaded, it is AVAILABLE, with the error.
+    A version in service whose files were changed and cannot be loaded is AVAILABLE, with the error.
     """
 
-    state: _State
+    state: Literal["LOADING", "AVAILABLE", "END"]
     error_code: str = "OK"
     error_message: str = ""
 
 
 class ModelWatcher:
-    """Loads the newest version of a model, looks for newer ones, and replaces it when one is loaded.
+    """Keeps in service the newest version of a model that can be loaded.
 
-    A version that cannot be loaded replaces nothing. A version is loaded again when its files have changed: someone
-    may still be copying it, or has put other files under the same number. When the version in service is removed, the
-    newest that is left takes its place. A request holds on to the version that it began with.
+    A version is loaded again if its files change: someone may still be copying it, or has put other files under the
+    same number. If the version in service is removed, the newest of the others takes its place. A request keeps the
+    version that it began with.
 
     Args:
       folder: of the model, NAME of NAME/VERSION/.
@@ -50,8 +47,8 @@ class ModelWatcher:
         self._trust = trust
         self.current: SavedModel | None = None
         self._statuses: dict[int, VersionStatus] = {}
-        # Of the version in service, and of those that cannot be.
-        self._tried: dict[int, _Fingerprint] = {}
+        # Fingerprints of the version in service, and of the versions that cannot be loaded.
+        self._tried: dict[int, set[tuple[str, int, int, int]]] = {}
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -61,14 +58,13 @@ class ModelWatcher:
         return dict(sorted(self._statuses.copy().items(), reverse=True))
 
     def look(self) -> None:
-        """Bring the newest version that can be loaded into service; not from two threads at once.
+        """Bring the newest version that can be loaded into service; call this from one thread at a time.
 
         Raises:
           OSError: the folder cannot be read.
         """
-        folders = version_folders(self.folder)
-        for version in sorted(folders, reverse=True):
-            if self._load(version, folders[version]) or self._serves(version):
+        for version, folder in reversed(version_folders(self.folder).items()):
+            if self._load(version, folder) or self._serves(version):
                 return
 
     def _serves(self, version: int) -> bool:
@@ -83,10 +79,10 @@ class ModelWatcher:
             self._statuses[version] = VersionStatus("LOADING")
         try:
             model = SavedModel(version, folder, trust=self._trust)
-        except Exception as error:  # whatever a file that is no good makes TensorFlow raise
+        except Exception as error:  # TensorFlow raises all kinds of errors for damaged files.
             reason = " ".join(str(error).split()) or type(error).__name__
             _logger.warning("version %d cannot be served: %s", version, reason)
-            state: _State = "AVAILABLE" if self._serves(version) else "END"
+            state: Literal["AVAILABLE", "END"] = "AVAILABLE" if self._serves(version) else "END"
             self._statuses[version] = VersionStatus(state, "FAILED_PRECONDITION", reason[:1000])
             return False
         replaced, self.current = self.current, model
@@ -120,11 +116,11 @@ class ModelWatcher:
             self._thread.join()
 
 
-def _fingerprint(folder: Path) -> _Fingerprint:
-    found: set[tuple[str, int, int, int]] = set()
+def _fingerprint(folder: Path) -> set[tuple[str, int, int, int]]:
+    found = set()
     for path in folder.rglob("*"):
-        # It may be renamed or removed while it is looked at.
+        # Another process may rename or remove the file at this moment.
         with contextlib.suppress(OSError):
-            status: Any = path.stat()
+            status = path.stat()
             found.add((str(path), status.st_ino, status.st_size, status.st_mtime_ns))
-    return frozenset(found)
+    return found

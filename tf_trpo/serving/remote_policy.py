@@ -42,13 +42,13 @@ class RemotePolicy:
         """Ask for actions [N, ...] for observations [N, ...]: the mode, or sampled with a seed.
 
         Raises:
-          RemoteError: the server cannot be reached, refuses, or answers with what is no action for each observation.
+          RemoteError: the server cannot be reached, refuses, or does not answer with one action for each observation.
         """
         inputs: dict[str, Any] = {"observations": np.asarray(observations, np.float32).tolist()}
-        request = {"signature_name": "act", "inputs": inputs}
         if seed is not None:
-            request["signature_name"], inputs["seed"] = "act_stochastic", list(seed)
-        answer = self._ask(json.dumps(request).encode())
+            inputs["seed"] = list(seed)
+        signature = "act" if seed is None else "act_stochastic"
+        answer = self._ask(json.dumps({"signature_name": signature, "inputs": inputs}).encode())
         try:
             actions = np.asarray(answer["outputs"])
         except (KeyError, ValueError, RecursionError):

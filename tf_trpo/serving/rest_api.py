@@ -8,13 +8,13 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import orjson
 
 from tf_trpo.serving.batching import Batcher
-from tf_trpo.serving.json_tensors import PredictRequest, RequestError, parse_predict_request, predict_answer
+from tf_trpo.serving.json_tensors import InputSpec, RequestError, parse_predict_request, predict_answer
 from tf_trpo.serving.model_versions import LARGEST_VERSION
 from tf_trpo.serving.model_watcher import ModelWatcher
 from tf_trpo.serving.saved_model import SavedModel
@@ -25,7 +25,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
 
-_WHICH = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_WHICH = r"(?:/versions/0*(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 # As in TensorFlow Serving, upper and lower case are the same, but not in a method; /METADATA is answered with the
 # status; and %XX in a name is decoded after the match.
 _ASKS = re.compile(
@@ -36,18 +36,13 @@ _LOOKS = re.compile(
 )
 _LONGEST_SHOWN = 200
 _BODY_NOT_READ = (408, 413, 503)
-"""After these statuses the connection is closed, because the rest of the body may still come."""
+"""Statuses after which the connection is closed, because the rest of the body may still come."""
 _INLINE_BYTES = 16_384
 """Larger bodies are read and written in a worker thread, so that other requests do not wait for them."""
 
 
 class RestApi:
-    """The application; it takes scopes of type "http" only.
-
-    Args:
-      watcher: gives the model.
-      settings: the limits of requests.
-    """
+    """The application; it takes scopes of type "http" only."""
 
     def __init__(self, watcher: ModelWatcher, settings: ServerSettings) -> None:
         self._watcher = watcher
@@ -64,16 +59,17 @@ class RestApi:
         self._readers.shutdown()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        """Answer one request, by the ASGI protocol."""
         path = bytes(scope["raw_path"]).decode("ascii", errors="replace")
-        status = 200
+        status, message = 200, ""
         try:
             body = await self._answer(scope["method"], path, receive)
         except RequestError as error:
-            status, body = error.status, _error(str(error))
+            status, message = error.status, str(error)
         except Exception:
             _logger.exception("a request failed")
-            status, body = 500, _error("the server failed to answer; its log says why")
+            status, message = 500, "the server failed to answer; its log says why"
+        if status != 200:
+            body = orjson.dumps({"error": message.encode(errors="replace").decode()})
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if status in _BODY_NOT_READ:
             headers.append((b"connection", b"close"))
@@ -88,7 +84,8 @@ class RestApi:
             raise _malformed(method, path)
         if found["name"] is None:
             raise RequestError(400, "Missing model name in request.")
-        return self._metadata(_asked(found)) if found["metadata"] else self._status(_asked(found))
+        name, version = _asked(found)
+        return orjson.dumps(self._metadata(name, version) if found["metadata"] else self._status(name, version))
 
     async def _post(self, path: str, receive: Receive) -> bytes:
         if self._in_flight >= self._settings.max_waiting:
@@ -100,7 +97,7 @@ class RestApi:
             found = _ASKS.fullmatch(path)
             if not found:
                 raise _malformed("POST", path)
-            model = self._model(_asked(found))
+            model = self._model(*_asked(found))
             if found["method"] != "predict":
                 raise RequestError(400, "the model has no endpoint for this method: it answers :predict")
             return await self._while_there(receive, self._predict(model, body))
@@ -108,7 +105,7 @@ class RestApi:
             self._in_flight -= 1
 
     async def _while_there(self, receive: Receive, predicting: Coroutine[Any, Any, bytes]) -> bytes:
-        """Predict, and give the prediction up at the time limit, or if the client goes away: nobody waits for it."""
+        """Predict, but give up at the time limit, or if the client goes away."""
         prediction = asyncio.create_task(predicting)
         # After the body, the next message is that the client has gone.
         gone = asyncio.ensure_future(receive())
@@ -122,20 +119,20 @@ class RestApi:
             gone.cancel()
 
     async def _predict(self, model: SavedModel, body: bytes) -> bytes:
-        def understand() -> PredictRequest:
-            return parse_predict_request(body, lambda name: model.signature(name).inputs, self._settings.max_batch)
-
         async def run(work: Callable[[], _T]) -> _T:
             if len(body) <= _INLINE_BYTES:
                 return work()
             return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
-        asked = await run(understand)
+        def inputs(signature: str) -> dict[str, InputSpec]:
+            return model.signature(signature).inputs
+
+        asked = await run(lambda: parse_predict_request(body, inputs, self._settings.max_batch))
         outputs = await self._batcher.run(model.signature(asked.signature), asked.inputs)
         return await run(lambda: predict_answer(outputs, by_row=asked.by_row))
 
     async def _body(self, receive: Receive) -> bytes:
-        """Read the body, no further than the limit."""
+        """Read the body, but not beyond the limit."""
         limit, body, more = self._settings.max_request_bytes, bytearray(), True
         try:
             async with asyncio.timeout(self._settings.timeout):
@@ -151,69 +148,49 @@ class RestApi:
             raise RequestError(408, f"the request did not arrive within {self._settings.timeout:g} s") from None
         return bytes(body)
 
-    def _status(self, asked: _Asked) -> bytes:
-        statuses = self._watcher.statuses if asked.name == self._watcher.name else {}
-        if asked.version is not None:
-            if asked.version not in statuses:
-                raise RequestError(404, f"Could not find version {asked.version} of model {asked.name}")
-            statuses = {asked.version: statuses[asked.version]}
+    def _status(self, name: str, version: int | None) -> dict[str, Any]:
+        statuses = self._watcher.statuses if name == self._watcher.name else {}
+        if version is not None:
+            statuses = {number: status for number, status in statuses.items() if number == version}
         if not statuses:
-            raise RequestError(404, f"Could not find any versions of model {asked.name}")
-        listed = [
-            {
-                "version": str(number),
-                "state": status.state,
-                "status": {"error_code": status.error_code, "error_message": status.error_message},
-            }
-            for number, status in statuses.items()
-        ]
-        return orjson.dumps({"model_version_status": listed})
+            which = "any versions" if version is None else f"version {version}"
+            raise RequestError(404, f"Could not find {which} of model {name}")
+        return {
+            "model_version_status": [
+                {"version": str(number), "state": state, "status": {"error_code": code, "error_message": message}}
+                for number, (state, code, message) in statuses.items()
+            ]
+        }
 
-    def _metadata(self, asked: _Asked) -> bytes:
-        model = self._model(asked)
-        return orjson.dumps(
-            {
-                "model_spec": {"name": self._watcher.name, "signature_name": "", "version": str(model.version)},
-                "metadata": {"signature_def": {"signature_def": model.signature_def}},
-            }
-        )
+    def _metadata(self, name: str, version: int | None) -> dict[str, Any]:
+        model = self._model(name, version)
+        return {
+            "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
+            "metadata": {"signature_def": {"signature_def": model.signature_def}},
+        }
 
-    def _model(self, asked: _Asked) -> SavedModel:
-        """Give the version that a path asks for, if it is in service."""
+    def _model(self, name: str, version: int | None) -> SavedModel:
+        """Return the version that a path asks for, if that version is in service."""
         model = self._watcher.current
-        if model is None or asked.name != self._watcher.name or asked.version not in (None, model.version):
+        if model is None or name != self._watcher.name or version not in (None, model.version):
+            asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
             raise RequestError(404, f"Servable not found for request: {asked}")
         return model
 
 
-class _Asked(NamedTuple):
-    """A model, and a version of the model; None for the newest."""
-
-    name: str
-    version: int | None
-
-    def __str__(self) -> str:
-        return f"Latest({self.name})" if self.version is None else f"Specific({self.name}, {self.version})"
-
-
-def _asked(found: re.Match[str]) -> _Asked:
+def _asked(found: re.Match[str]) -> tuple[str, int | None]:
+    """Return the name and the version of a path; the version is None for the newest one."""
     if found["label"] is not None:
         raise RequestError(400, f"Unrecognized servable version label: {unquote(found['label'][:_LONGEST_SHOWN])}")
-    name, version = unquote(found["name"]), found["version"]
-    if version is None:
-        return _Asked(name, None)
-    digits = version.lstrip("0") or "0"
-    if len(digits) > len(str(LARGEST_VERSION)) or int(digits) > LARGEST_VERSION:
-        raise RequestError(400, f"Failed to convert version: {version[:_LONGEST_SHOWN]} to numeric.")
-    return _Asked(name, int(digits))
+    digits = found["version"]
+    # Python converts no number of thousands of digits.
+    if digits and (len(digits) > len(str(LARGEST_VERSION)) or int(digits) > LARGEST_VERSION):
+        raise RequestError(400, f"Failed to convert version: {digits[:_LONGEST_SHOWN]} to numeric.")
+    return unquote(found["name"]), int(digits) if digits else None
 
 
 def _malformed(method: str, path: str) -> RequestError:
-    """Say that nothing is at a path; below /v1/, TensorFlow Serving calls that a malformed request."""
+    """Make the error of a path with nothing there; below /v1/, TensorFlow Serving calls the request malformed."""
     if path[:4].lower() == "/v1/":
         return RequestError(400, f"Malformed request: {method[:20]} {path[:_LONGEST_SHOWN]}")
     return RequestError(404, f"there is nothing at {path[:_LONGEST_SHOWN]}")
-
-
-def _error(message: str) -> bytes:
-    return orjson.dumps({"error": message.encode(errors="replace").decode()})

@@ -14,27 +14,26 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tf_trpo.serving.json_tensors import InputSpec, RequestError
 from tf_trpo.serving.metadata import METADATA_FILE, read_metadata
 
-_DEFAULT_SIGNATURE = "serving_default"
 _NUMERIC = "fiub"
 """NumPy's kinds of types that JSON's numbers, true and false are made into."""
 _LONGEST_REASON = 500
 
 
 class ModelError(ValueError):
-    """A version that cannot be served, and why."""
+    """A version cannot be served."""
 
 
 class Signature:
-    """An endpoint: arrays to arrays.
+    """An endpoint: a function of arrays.
 
     Args:
-      function: TensorFlow's, of a loaded SavedModel.
+      function: a function of a loaded SavedModel.
       rows_independent: a row's outputs are known not to depend on the other rows.
 
     Attributes:
       inputs: shapes and types by name.
       outputs: the names of the outputs.
-      batched: rows of several requests can be put together, and the outputs taken apart again.
+      batched: several requests can be answered by one call.
     """
 
     def __init__(self, function: Any, *, rows_independent: bool) -> None:
@@ -44,19 +43,11 @@ class Signature:
             for name, spec in function.structured_input_signature[1].items()
         }
         self.outputs = frozenset(function.structured_outputs)
-        outputs = [output.shape for output in function.structured_outputs.values()]
-        self.batched = (
-            rows_independent
-            and all(spec.batched for spec in self.inputs.values())
-            and all(shape.rank and shape[0] is None for shape in outputs)
-        )
+        by_row = (output.shape.rank and output.shape[0] is None for output in function.structured_outputs.values())
+        self.batched = rows_independent and all(spec.batched for spec in self.inputs.values()) and all(by_row)
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Compute the outputs.
-
-        Raises:
-          RequestError: the model refuses the values.
-        """
+        """Compute the outputs; raise RequestError if the model refuses the values."""
         try:
             outputs = self._function(**{name: tf.constant(array) for name, array in inputs.items()})
         except tf.errors.InvalidArgumentError as error:
@@ -66,25 +57,24 @@ class Signature:
 
     def run_once(self) -> None:
         """Run on zeros: the first call is slow, and a model that cannot run should not be served."""
-        # A free size is None.
         self({name: np.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in self.inputs.items()})
 
 
 class SavedModel:
-    """One version.
+    """One version of a model.
 
     Args:
       version: its number.
-      folder: where it is.
+      folder: its folder.
       trust: load a program that tf_trpo did not write.
 
     Attributes:
-      metadata: what tf_trpo wrote next to it; None for a model of others.
-      signature_def: its endpoints as TensorFlow Serving's metadata show them.
-      signatures: its endpoints of numbers, by name.
+      metadata: what tf_trpo wrote next to the model; None for a model of others.
+      signature_def: the endpoints as TensorFlow Serving's metadata show them.
+      signatures: the endpoints of numbers, by name.
 
     Raises:
-      ModelError, MetadataError, OSError, ...: the version cannot be loaded; TensorFlow raises whatever it likes.
+      ModelError, MetadataError, OSError and any error of TensorFlow: the version cannot be loaded.
     """
 
     def __init__(self, version: int, folder: Path, *, trust: bool = False) -> None:
@@ -94,9 +84,9 @@ class SavedModel:
             raise ModelError(f"{folder} holds no {file.name}")
         self.metadata = None if trust and not (folder / METADATA_FILE).exists() else read_metadata(folder)
         self.signature_def = _signature_def(file)
-        # The signatures die with the object that they belong to.
+        # The signatures work only as long as the loaded object lives.
         self._loaded = tf.saved_model.load(str(folder))
-        # What tf_trpo exports acts on each row by itself; others' models may normalise over the batch.
+        # tf_trpo's endpoints compute each row by itself; others may normalise over the batch.
         self.signatures = {
             name: Signature(function, rows_independent=self.metadata is not None)
             for name, function in self._loaded.signatures.items()
@@ -108,12 +98,8 @@ class SavedModel:
             signature.run_once()
 
     def signature(self, name: str) -> Signature:
-        """Find an endpoint by its name; an empty name is the default's.
-
-        Raises:
-          RequestError: there is no such endpoint.
-        """
-        found = self.signatures.get(name or _DEFAULT_SIGNATURE)
+        """Find an endpoint by its name, empty for the default; raise RequestError if there is none."""
+        found = self.signatures.get(name or "serving_default")
         if found is None:
             there = f'"{name[:100]}" not found in signature def; there are {", ".join(sorted(self.signatures))}'
             raise RequestError(400, f"Serving signature name: {there}")
@@ -121,19 +107,15 @@ class SavedModel:
 
 
 def _is_numeric(function: Any) -> bool:
-    """Whether there are inputs, of known rank, and outputs, and all of them are numbers."""
+    """Tell whether a function has inputs of known rank, and outputs, and all of them are numbers."""
     inputs = list(function.structured_input_signature[1].values())
     outputs = list(function.structured_outputs.values())
-    return (
-        bool(inputs and outputs)
-        and all(spec.shape.rank is not None for spec in inputs)
-        and all(np.dtype(spec.dtype.as_numpy_dtype).kind in _NUMERIC for spec in inputs + outputs)
-    )
+    numbers = all(np.dtype(spec.dtype.as_numpy_dtype).kind in _NUMERIC for spec in inputs + outputs)
+    return bool(inputs and outputs) and numbers and all(spec.shape.rank is not None for spec in inputs)
 
 
 def _signature_def(file: Path) -> dict[str, Any]:
-    model = saved_model_pb2.SavedModel()
-    model.ParseFromString(file.read_bytes())
+    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     graphs = [graph for graph in model.meta_graphs if "serve" in graph.meta_info_def.tags]
     if not graphs:
         raise ModelError(f"{file} has no graph with the tag serve")

@@ -22,36 +22,38 @@ _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
 _HEADER_BYTES = 16_384
 _OTHER_FILES = 128
-"""Descriptors that are kept for all but connections: libraries, the model's files while it is loaded."""
+"""Descriptors for all but connections: libraries, and the model's files while it is loaded."""
 _logger = logging.getLogger(__name__)
 
 
-def serve(folder: Path, settings: ServerSettings | None = None) -> None:
-    """Serve the newest version of a model until SIGTERM or Ctrl-C, then answer the requests in flight and return.
+def serve(folder: Path, settings: ServerSettings) -> None:
+    """Serve the newest version in NAME/VERSION/ until SIGTERM or Ctrl-C, answer the requests in flight and return.
 
     Args:
-      folder: of the model, NAME of NAME/VERSION/.
-      settings: address and limits; the defaults if None.
+      folder: NAME, of the model.
+      settings: address and limits.
 
     Raises:
       ModelError: no version can be served.
       OSError: the folder cannot be read, or the port cannot be listened at.
     """
-    settings = settings or ServerSettings()
     watcher = ModelWatcher(folder, name=settings.name, trust=settings.trust)
     watcher.look()
     if watcher.current is None:
         reasons = [status.error_message for status in watcher.statuses.values()]
         above = f"; serve {folder.resolve().parent}" if (folder / "saved_model.pb").is_file() else ""
         raise ModelError("; ".join(reasons) or f"{folder} holds no version: a folder with a number for a name{above}")
-    with _listening(settings) as listener:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # asyncio switches Nagle's algorithm off (it would hold answers back for 40 ms) if the protocol is named.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        _listen(listener, settings)
         api = RestApi(watcher, settings)
         server = uvicorn.Server(_configuration(api, settings))
 
         def stop(*_: Any) -> None:
             server.should_exit = True
 
-        # uvicorn has handlers of its own while it runs. It raises the signal again at its end, which these take.
+        # uvicorn has its own handlers while it runs, and raises the signal again when it ends.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         watcher.start(settings.poll_seconds)
@@ -85,11 +87,7 @@ def _configuration(api: RestApi, settings: ServerSettings) -> uvicorn.Config:
 
 
 def _connections(wanted: int) -> int:
-    """Find out how many connections there can be: each needs a descriptor, and nobody is answered without one.
-
-    Args:
-      wanted: connections; the limit of open files is raised for them as far as possible.
-    """
+    """Raise the limit of open files for so many connections, as far as possible; return how many there can be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _OTHER_FILES
     files = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -101,18 +99,10 @@ def _connections(wanted: int) -> int:
     return possible
 
 
-def _listening(settings: ServerSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio switches Nagle's algorithm off (it would hold answers back for 40 ms) if the protocol is named.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Linux closes the connection of a client that takes nothing of its answers for so many milliseconds.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(1000 * settings.timeout))
-        listener.bind((settings.host, settings.port))
-        listener.listen(_BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
+def _listen(listener: socket.socket, settings: ServerSettings) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Linux closes the connection of a client that takes nothing of its answers for so many milliseconds.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(1000 * settings.timeout))
+    listener.bind((settings.host, settings.port))
+    listener.listen(_BACKLOG)

@@ -44,9 +44,10 @@ class ServerSettings:
     """Calls of the model at the same time; 0 for as many as there are cores."""
 
     def __post_init__(self) -> None:
-        for field in ("max_batch", "max_request_bytes", "max_waiting", "max_connections"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        sizes = dict.fromkeys(("max_batch", "max_request_bytes", "max_waiting", "max_connections"), 1)
+        for field, least in {**sizes, "threads": 0}.items():
+            if getattr(self, field) < least:
+                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
         for field in ("timeout", "poll_seconds"):
             if not 0 < getattr(self, field) <= _LONGEST_SECONDS:
                 raise ValueError(f"{field} must be positive and at most {_LONGEST_SECONDS}, got {getattr(self, field)}")
@@ -54,5 +55,3 @@ class ServerSettings:
             raise ValueError(f"port must lie between 0 and {_LARGEST_PORT}, got {self.port}")
         if self.name is not None and not re.fullmatch(r"[^/:]+", self.name):
             raise ValueError(f"name must have a character, and neither / nor :, got {self.name!r}")
-        if self.threads < 0:
-            raise ValueError(f"threads must be at least 0, got {self.threads}")

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from tf_trpo.theory.information import log1p_minus, require_distributions
 
 _LARGEST_TILT = 300.0
-"""At exp(-300), lambda is as near to the largest advantage as makes a difference."""
+"""exp(-300) is the relative distance of lambda from the largest advantage; a smaller distance makes no difference."""
 
 
 class KLBallMaximum(NamedTuple):
@@ -87,7 +87,7 @@ def maximize_within_kl(old_policy: ArrayLike, advantages: ArrayLike, max_kl: flo
     scaled = np.divide(centred, best[:, None], out=np.zeros_like(centred), where=best[:, None] > 0)
     tilt = _tilt_for_kl(old_policy, scaled, max_kl)
     family = _family(old_policy, scaled, tilt)
-    # Mass that stays where the old policy has mass, in states whose family has come to its end.
+    # If the family has come to its end in a state, mass moves to an action of probability 0; this share stays.
     kept = np.where(np.isinf(tilt), np.exp(np.minimum(family.kl - max_kl, 0.0)), 1.0)
     unnormalised = old_policy * family.ratios
     policy = kept[:, None] * unnormalised / unnormalised.sum(axis=1, keepdims=True) + (1.0 - kept)[:, None] * greedy

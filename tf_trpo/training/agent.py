@@ -241,7 +241,7 @@ class Agent(keras.Model):
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for name, variable in self._policy_optimizer_state().items():
-            store[name] = np.array(variable.numpy())
+            store[name] = np.asarray(variable.numpy())
 
     def load_own_variables(self, store: Any) -> None:
         """Load the variables; the state of another policy optimizer is left out, with a warning."""

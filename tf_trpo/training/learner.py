@@ -93,9 +93,8 @@ class Learner:
 
     def state(self) -> dict[str, list[np.ndarray]]:
         """Give the values of all variables, by part."""
-        return {
-            part: [np.array(variable.numpy()) for variable in variables] for part, variables in self.variables().items()
-        }
+        parts = self.variables()
+        return {part: [np.array(variable.numpy()) for variable in parts[part]] for part in parts}
 
     def check_state(self, state: dict[str, Any]) -> None:
         """Raise ValueError unless `restore` can take the state: finite arrays of the variables' shapes and types."""

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from tf_trpo.callbacks import Progress
+from tf_trpo.callbacks.best_model import if_figure_exists
 from tf_trpo.environments import VectorBackend, can_reset_some, known_mirror, open_vector_environment
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
@@ -211,7 +212,7 @@ class TRPO(Agent):
             goal, epochs = trainer.goal(total_steps)
             self.stop_training = False
             callback_list = keras.callbacks.CallbackList(
-                [*given, *([Progress()] if verbose else [])],
+                [*map(if_figure_exists, given), *([Progress()] if verbose else [])],
                 add_history=True,
                 model=self,
                 verbose=verbose,

@@ -1,0 +1,115 @@
+"""Files of an exported model in each format, by Keras' ExportArchive and the converters that start from it."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import keras
+import tensorflow as tf
+
+from tf_trpo.serving.endpoints import Endpoint
+
+ExportFormat = Literal["saved_model", "litert", "onnx"]
+MODEL_FILES: dict[ExportFormat, str] = {
+    "saved_model": "saved_model.pb",
+    "litert": "model.tflite",
+    "onnx": "model.onnx",
+}
+_OPSET = 18
+"""ONNX's set of operators; the runtimes of the last years have it."""
+_WARMUP_BATCHES = (1, 32)
+
+
+def write_model(
+    described: Mapping[str, Endpoint], tracked: Sequence[keras.layers.Layer], folder: Path, format: ExportFormat
+) -> None:
+    """Make a folder, and write the endpoints that the format can have.
+
+    Args:
+      described: endpoints by name.
+      tracked: all layers that the endpoints use.
+      folder: must not exist.
+      format: see `export_policy`, also for the errors.
+    """
+    if format == "saved_model":
+        _write_saved_model(described, tracked, folder)
+        return
+    deterministic = {name: endpoint for name, endpoint in described.items() if len(endpoint.inputs) == 1}
+    content = _onnx(deterministic) if format == "onnx" else _litert(deterministic, tracked)
+    folder.mkdir()
+    (folder / MODEL_FILES[format]).write_bytes(content)
+
+
+def write_warmup_requests(described: Mapping[str, Endpoint], model_name: str, folder: Path) -> None:
+    """Write requests that TensorFlow Serving runs before it takes the version in a folder into service.
+
+    The requests are zeros for every endpoint, as one observation and as a batch: a TFRecord of PredictionLog. They name
+    the model as the server will.
+    """
+    try:
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    except ImportError as error:
+        raise ImportError('tensorflow-serving-api is not installed: pip install "tf_trpo[warmup]"') from error
+    path = folder / "assets.extra" / "tf_serving_warmup_requests"
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name, endpoint in described.items():
+            for batch in _WARMUP_BATCHES:
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name = model_name
+                request.model_spec.signature_name = name
+                for spec in endpoint.inputs:
+                    shape = [batch if size is None else size for size in spec.shape]
+                    request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(tf.zeros(shape, spec.dtype)))
+                log = prediction_log_pb2.PredictLog(request=request)
+                writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+
+
+def _write_saved_model(described: Mapping[str, Endpoint], tracked: Sequence[keras.layers.Layer], folder: Path) -> None:
+    archive = keras.export.ExportArchive()
+    for layer in tracked:
+        archive.track(layer)
+    for name, endpoint in described.items():
+        archive.add_endpoint(name, endpoint.function, input_signature=list(endpoint.inputs))
+    archive.write_out(str(folder), verbose=False)
+
+
+def _litert(described: Mapping[str, Endpoint], tracked: Sequence[keras.layers.Layer]) -> bytes:
+    from tf_trpo.rollouts.litert import litert_flatbuffer
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "saved_model"
+        _write_saved_model(described, tracked, folder)
+        return litert_flatbuffer(tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=list(described)))
+
+
+def _onnx(described: Mapping[str, Endpoint]) -> bytes:
+    """Convert endpoints that take the same observations to one graph with all their outputs."""
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise ImportError('tf2onnx is not installed: pip install "tf_trpo[onnx]"') from error
+    (observations,) = {endpoint.inputs for endpoint in described.values()}
+
+    def outputs(observations: tf.Tensor) -> dict[str, tf.Tensor]:
+        found: dict[str, tf.Tensor] = {}
+        for endpoint in described.values():
+            found |= endpoint.function(observations)
+        # tf2onnx names an output after the operation that makes it.
+        return {name: tf.identity(tensor, name=name) for name, tensor in found.items()}
+
+    # tf2onnx logs what it folds and removes.
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+    function = tf.function(outputs, autograph=False)
+    try:
+        model, _ = tf2onnx.convert.from_function(function, input_signature=observations, opset=_OPSET)
+        # tf2onnx writes an operation that it does not know as if ONNX had it.
+        onnx.checker.check_model(model, full_check=True)
+    except (ValueError, RuntimeError, NotImplementedError, onnx.checker.ValidationError) as error:
+        raise ValueError(f"the network cannot be converted to ONNX: {error}") from error
+    return model.SerializeToString()
