@@ -14,24 +14,6 @@ ROOT = Path(__file__).parents[2]
 ROW = {"instances": [[1, 2, 3]]}
 
 
-def started(*arguments):
-    command = [sys.executable, *map(str, arguments), "--port", "0"]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("milliseconds", [0, 1, 5])
-def test_a_signal_right_after_the_announcement_is_a_graceful_stop(model, milliseconds):
-    with started("-m", "tf_trpo", "serve", model) as process:
-        assert any(" at http" in line for line in process.stderr)
-        time.sleep(milliseconds / 1000)
-        process.send_signal(signal.SIGTERM)
-        try:
-            assert process.wait(60) == 0
-        finally:
-            process.kill()
-
-
 SIGNAL_AT_A_MOMENT = """
 import logging, os, signal, sys, uvicorn
 from tf_trpo.cli import main
@@ -56,13 +38,17 @@ main(["serve", *sys.argv[1:]])
 
 def test_a_signal_at_the_worst_moments_is_a_graceful_stop(model):
     """While the announcement is made, and before uvicorn has handlers of its own."""
-    processes = [started("-c", SIGNAL_AT_A_MOMENT, moment, model) for moment in ("announced", "before it runs")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", SIGNAL_AT_A_MOMENT, moment, str(model), "--port", "0"], env=environment)
+        for moment in ("announced", "before it runs")
+    ]
     try:
         assert [process.wait(60) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
+            process.wait()
 
 
 SLOW_MODEL = """
