@@ -123,8 +123,7 @@ def test_a_fixed_limit_is_reported_and_is_no_state(make_stepper):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "optimizer",
-    [TrustRegion(0.001, radius=AdaptiveRadius(), constraint="max"), TrustRegion(0.04, final_max_kl=0.01)],
+    "optimizer", [TrustRegion(0.001, radius=AdaptiveRadius(), constraint="max"), TrustRegion(0.04, final_max_kl=0.01)]
 )
 def test_the_limit_moves_alike_in_xla(optimizer, make_stepper):
     plain, compiled = (make_stepper(optimizer, jit_compile=jit) for jit in (False, True))

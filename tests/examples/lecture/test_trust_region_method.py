@@ -86,13 +86,6 @@ def test_record_follows_the_rules_of_the_algorithm(seed, solver):
             assert result.radii[k + 1] == min(result.radii[k] * factor, 4.0)
 
 
-def test_some_steps_are_refused_and_the_radius_shrinks_and_grows():
-    result = minimize_in_trust_regions(*ROSENBROCK, [-1.2, 1.0])
-    assert not result.accepted.all()
-    assert (np.diff(result.radii) < 0).any()
-    assert (np.diff(result.radii) > 0).any()
-
-
 def test_exact_solver_leaves_a_saddle_that_steepest_descent_does_not():
     exact = minimize_in_trust_regions(*SADDLE, [1.0, 0.0])
     assert exact.status == TrustRegionStatus.MINIMUM
@@ -101,21 +94,6 @@ def test_exact_solver_leaves_a_saddle_that_steepest_descent_does_not():
         stuck = minimize_in_trust_regions(*SADDLE, [1.0, 0.0], solver=solver)
         assert stuck.status == TrustRegionStatus.SADDLE_POINT
         np.testing.assert_allclose(stuck.x, [0, 0], atol=1e-8)
-
-
-def test_convex_quadratic_takes_one_step_in_a_large_region():
-    hessian = np.diag([1.0, 50.0])
-    result = minimize_in_trust_regions(
-        lambda x: 0.5 * x @ hessian @ x,
-        lambda x: hessian @ x,
-        lambda x: hessian,
-        [3.0, 4.0],
-        settings=TrustRegionSettings(radius=10.0),
-    )
-    assert result.status == TrustRegionStatus.MINIMUM
-    assert len(result.radii) == 1
-    assert result.ratios[0] == pytest.approx(1)
-    np.testing.assert_allclose(result.x, 0, atol=1e-12)
 
 
 def test_iterations_run_out():

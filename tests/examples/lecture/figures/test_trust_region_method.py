@@ -5,13 +5,7 @@ import pytest
 import scipy.optimize
 
 from examples.lecture import TrustRegionStatus
-from examples.lecture.figures.trust_region_method import (
-    MINIMUM,
-    START,
-    valley,
-    valley_gradient,
-    valley_hessian,
-)
+from examples.lecture.figures.trust_region_method import MINIMUM, START, valley, valley_gradient, valley_hessian
 
 
 @pytest.fixture(scope="module")
