@@ -38,16 +38,6 @@ def exported(request, tmp_path_factory, make_agent):
     return agent, tf.saved_model.load(agent.export(tmp_path_factory.mktemp("models") / "policy"))
 
 
-def test_the_endpoints_and_their_inputs(exported):
-    signatures = exported[1].signatures
-    inputs = {name: signatures[name].structured_input_signature[1] for name in signatures}
-    plain = {name: {"observations"} for name in ("act", "serving_default", "value", "distribution")}
-    assert {name: set(specs) for name, specs in inputs.items()} == plain | {"act_stochastic": {"observations", "seed"}}
-    assert inputs["act"]["observations"].shape.as_list() == [None, 3]
-    assert inputs["act"]["observations"].dtype == tf.float32
-    assert (inputs["act_stochastic"]["seed"].shape, inputs["act_stochastic"]["seed"].dtype) == ([2], tf.int32)
-
-
 @pytest.mark.parametrize("count", [1, 3, 17])
 def test_every_endpoint_gives_what_the_agent_gives_for_any_batch_size(exported, observations, expected, count):
     (agent, loaded), inputs = exported, observations(count)
