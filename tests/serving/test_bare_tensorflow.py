@@ -6,13 +6,11 @@ import sys
 
 import numpy as np
 
-ABSENT = ["keras", "tf_keras", "tensorflow_probability", "tf_trpo", "gymnasium"]
-
 PROGRAM = """
 import json, sys
 
 # As if they were not installed: importing them raises ModuleNotFoundError.
-sys.modules.update(dict.fromkeys(json.loads(sys.argv[3])))
+sys.modules.update(dict.fromkeys(["keras", "tf_keras", "tensorflow_probability", "tf_trpo", "gymnasium"]))
 import numpy as np
 import tensorflow as tf
 
@@ -28,9 +26,10 @@ print(json.dumps({name: {key: value.numpy().tolist() for key, value in found.ite
 def test_tensorflow_alone_loads_and_runs_it(gaussian_agent, tmp_path, observations, expected):
     inputs = observations(5)
     np.save(tmp_path / "observations.npy", inputs)
-    arguments = [gaussian_agent.export(tmp_path / "model"), str(tmp_path / "observations.npy"), json.dumps(ABSENT)]
-    command = [sys.executable, "-c", PROGRAM, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
+    arguments = [gaussian_agent.export(tmp_path / "model"), str(tmp_path / "observations.npy")]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=300, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     outputs, wanted = json.loads(done.stdout), expected(gaussian_agent, inputs)
     sampled = gaussian_agent.predict(inputs, stochastic=True, seed=7)

@@ -84,7 +84,6 @@ REFUSED = {
     b'{"signature_name": "pairs", "inputs": {"a": [1, 2], "b": [[1]]}}': "inconsistent batch sizes",
     b'{"signature_name": "flag", "inputs": [1]}': "1 is not of expected type",
     b'{"instances": [' + b",".join([b"[1, 2]"] * 9) + b"]}": "a batch of 9 is larger than the largest of 8",
-    b'{"inputs": [' + b",".join([b"[1, 2]"] * 9) + b"]}": "a batch of 9 is larger than the largest of 8",
 }
 
 
