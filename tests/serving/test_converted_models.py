@@ -88,8 +88,9 @@ class Determinant(keras.layers.Layer):
 def test_a_network_that_cannot_be_converted_is_refused_and_nothing_is_written(format, tmp_path):
     network = keras.Sequential([keras.Input((3,)), Determinant()])
     agent = tf_trpo.TRPO(Policy(Encoder((3,), 2, network=network), Categorical(2)), ValueFunction(Encoder((3,), 1)))
-    with pytest.raises(ValueError, match="Cholesky"):
-        agent.export(tmp_path, format=format)
+    for words, more in (("Cholesky", {}), ("warm-up requests are for a saved_model", {"warmup": True})):
+        with pytest.raises(ValueError, match=words):
+            agent.export(tmp_path, format=format, **more)
     assert list(tmp_path.iterdir()) == []
 
 

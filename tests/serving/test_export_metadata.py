@@ -88,9 +88,3 @@ def test_warm_up_requests_are_of_every_endpoint_and_run(exported):
         seen.add((request.model_spec.signature_name, batch))
     endpoints = set(loaded.signatures) - {"serving_default"}
     assert seen == {(name, batch) for name in endpoints for batch in (1, 32)}
-
-
-@pytest.mark.parametrize("format", ["litert", "onnx"])
-def test_warm_up_requests_go_with_a_saved_model_only(gaussian_agent, tmp_path, format):
-    with pytest.raises(ValueError, match="warm-up requests are for a saved_model"):
-        gaussian_agent.export(tmp_path, format=format, warmup=True)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 ROOT = Path(__file__).parents[2]
 ROW = {"instances": [[1, 2, 3]]}
@@ -51,10 +52,6 @@ def test_a_signal_at_the_worst_moments_is_a_graceful_stop(model):
             process.wait()
 
 
-SLOW_MODEL = """
-import sys
-import tensorflow as tf
-
 class Slow(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float32, name="observations")])
     def act(self, observations):
@@ -64,14 +61,11 @@ class Slow(tf.Module):
         # The result takes part in the answer, or the loop would be left out.
         return {"actions": observations[:, 0] + tf.cast(tf.minimum(looks[0], 0), tf.float32)}
 
-slow = Slow()
-tf.saved_model.save(slow, sys.argv[1], signatures={"serving_default": slow.act})
-"""
-
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_lets_the_requests_in_flight_be_answered(tmp_path, number, start_server):
-    subprocess.run([sys.executable, "-c", SLOW_MODEL, str(tmp_path / "1")], check=True, capture_output=True)
+    slow = Slow()
+    tf.saved_model.save(slow, str(tmp_path / "1"), signatures={"serving_default": slow.act})
     server = start_server(tmp_path, "--trust", "--name", "slow")
     with ThreadPoolExecutor(2) as clients:
         asked = [clients.submit(server.post, ROW) for _ in range(2)]
