@@ -37,11 +37,6 @@ def test_without_one_the_quadratic_model_of_the_kl_is_natural_max_kl(kind, make_
     assert change @ exact == pytest.approx(np.linalg.norm(change) * np.linalg.norm(exact), rel=1e-5)
 
 
-def test_a_learning_rate_makes_max_kl_of_no_account(make_stepper):
-    steps = [make_stepper(NaturalPolicyGradient(0.3, max_kl)).run(0) for max_kl in (1e-6, 10.0)]
-    np.testing.assert_array_equal(steps[0].theta, steps[1].theta)
-
-
 def test_nothing_is_searched_so_the_kl_may_be_above_the_limit(make_stepper):
     stepper = make_stepper(NaturalPolicyGradient(natural_max_kl=0.5))
     steps = [stepper.run(seed) for seed in range(8)]
