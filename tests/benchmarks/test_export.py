@@ -29,10 +29,8 @@ def result(seed, deterministic, stochastic):
 def test_half_of_the_others_are_on_either_side_of_the_median(count):
     random = np.random.default_rng(count)
     results = [result(seed, random.normal(), random.normal() - 10) for seed in range(count)]
-    for mode, rows in (
-        ("deterministic", results),
-        ("stochastic", [row._replace(deterministic=row.stochastic, stochastic=row.deterministic) for row in results]),
-    ):
+    swapped = [row._replace(deterministic=row.stochastic, stochastic=row.deterministic) for row in results]
+    for mode, rows in (("deterministic", results), ("stochastic", swapped)):
         median, by = median_of(rows)
         assert by == mode
         below = sum(getattr(row, mode) < getattr(median, mode) for row in rows)
@@ -65,13 +63,13 @@ def suite(trained, tmp_path, monkeypatch):
         config = run.config()
         config["settings"]["seed"] = seed
         (run.path / "config.json").write_text(json.dumps(config | {"commit": COMMIT}))
-        evaluations = {
-            mode: {"mean_return": returns[seed], "std_return": 0.5, "mean_length": 9.0, "episodes": 20}
-            for mode, returns in (("deterministic", DETERMINISTIC), ("stochastic", STOCHASTIC))
-        }
-        run.finished.write_text(json.dumps(evaluations))
-    (tmp_path / "docs" / "results" / "tiny").mkdir(parents=True)
-    write_table(tmp_path / "docs" / "results" / "tiny" / "results.csv", [run.result() for run in runs.values()])
+        shared = {"std_return": 0.5, "mean_length": 9.0, "episodes": 20}
+        modes = {"deterministic": DETERMINISTIC, "stochastic": STOCHASTIC}
+        found = {mode: {"mean_return": returns[seed], **shared} for mode, returns in modes.items()}
+        run.finished.write_text(json.dumps(found))
+    table = tmp_path / "docs" / "results" / "tiny" / "results.csv"
+    table.parent.mkdir(parents=True)
+    write_table(table, [run.result() for run in runs.values()])
     return runs
 
 

@@ -27,10 +27,8 @@ def published(env, source, value, algorithm="TRPO", steps=30_000):
 
 
 def results(env, name, returns, steps=30_000):
-    return [
-        RunResult(env, name, seed, steps, value - 5.0, 0.0, value, 0.0, 20, 1.0, "")
-        for seed, value in enumerate(returns)
-    ]
+    rows = enumerate(returns)
+    return [RunResult(env, name, seed, steps, value - 5.0, 0.0, value, 0.0, 20, 1.0, "") for seed, value in rows]
 
 
 POINTS = curves("B-v5", "trpo", RETURNS) + curves("A-v1", "other", RETURNS[:2]) + curves("A-v1", "trpo", RETURNS[:1])
