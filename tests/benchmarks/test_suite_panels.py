@@ -1,17 +1,13 @@
 """The figure of a suite beside others: its lines are the data, and the same thing looks the same in every panel."""
 
-import io
 import math
-import xml.etree.ElementTree as ElementTree
 
 import numpy as np
-import pytest
 from scipy import stats
 
 from benchmarks.suite_panels import Final, Runs, compute, draw
 from benchmarks.tables import CurvePoint, PublishedResult, RunResult
 from tf_trpo.figures.statistics import interquartile_mean
-from tf_trpo.figures.style import styled, write
 
 RANDOM = np.random.default_rng(0)
 STEPS = (10_000, 20_000, 30_000)
@@ -31,10 +27,8 @@ def published(env, source, value, algorithm="TRPO", steps=30_000):
 
 
 def results(env, name, returns, steps=30_000):
-    return [
-        RunResult(env, name, seed, steps, value - 5.0, 0.0, value, 0.0, 20, 1.0, "")
-        for seed, value in enumerate(returns)
-    ]
+    rows = enumerate(returns)
+    return [RunResult(env, name, seed, steps, value - 5.0, 0.0, value, 0.0, 20, 1.0, "") for seed, value in rows]
 
 
 POINTS = curves("B-v5", "trpo", RETURNS) + curves("A-v1", "other", RETURNS[:2]) + curves("A-v1", "trpo", RETURNS[:1])
@@ -85,53 +79,25 @@ def test_a_dot_is_of_sampled_actions_and_where_training_ended():
         Final("peer", 30_000, interquartile_mean(np.array([7.0, 8.0]))),
     ]
     for axes, panel in zip(draw(panels).axes, panels, strict=True):
-        lines = {line.get_label(): line for line in axes.lines}
-        dots = [line for line in axes.lines if line.get_marker() == "o"]
-        for dot, final in zip(dots, panel.finals, strict=True):
-            np.testing.assert_allclose(dot.get_xydata(), [[final.steps / 1000, final.returns.estimate]])
-            assert dot.get_color() == lines[final.label].get_color()
+        dots = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "o"]
+        np.testing.assert_allclose(dots, [(final.steps / 1000, final.returns.estimate) for final in panel.finals])
         bars = [bar.get_segments()[0][:, 1] for bar in axes.collections if hasattr(bar, "get_segments")]
         np.testing.assert_allclose(bars, [(final.returns.low, final.returns.high) for final in panel.finals])
 
 
-def test_what_has_one_label_looks_alike_in_all_panels_and_is_named_once():
+def test_the_lines_of_a_figure_are_the_data_and_a_label_looks_alike_in_all_panels():
     figures = [published("A-v1", "one", 0.5), published("B-v1", "two", 0.25), published("B-v1", "one", 0.75)]
     peers = curves("A-v1", "peer", RETURNS[:2]) + curves("B-v5", "peer", RETURNS[:3])
     panels = compute(OURS, Runs(peers, []), figures)
-    figure = draw(panels)
-    assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == ["A-v1", "B-v5"]
     looks = {}
-    for axes, panel in zip(figure.axes, panels, strict=True):
+    for axes, panel in zip(draw(panels).axes, panels, strict=True):
         lines = {line.get_label(): line for line in axes.lines}
         for group in panel.groups:
             drawn = [group.x / 1000, group.y.estimate]
             np.testing.assert_allclose(lines[group.label].get_xydata(), np.transpose(drawn))
         for source, level in panel.levels.items():
             assert set(lines[source].get_ydata()) == {level}
-        assert len(axes.collections) == len(panel.groups)
-        assert "last 100\ntraining episodes" in figure.axes[0].get_ylabel()
-        assert axes.get_xlabel() == "environment steps, thousands"
         for label, line in lines.items():
             looks.setdefault(label, set()).add((line.get_color(), str(line._dash_pattern)))
     assert all(len(looks_of) == 1 for looks_of in looks.values())
     assert len({look for looks_of in looks.values() for look in looks_of}) == len(looks) == 5
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [
-        "ours, other (2 runs)",
-        "ours, trpo (1 to 5 runs)",
-        "peer (2 to 3 runs)",
-        "published: one",
-        "published: two",
-    ]
-    assert "interquartile mean over seeds, 95% bootstrap interval" in legend.get_title().get_text()
-
-
-@pytest.mark.parametrize("count", [1, 2, 4, 7])
-def test_any_number_of_environments_and_any_name_is_drawn(count):
-    points = [point for number in range(count) for point in curves(f"${number}\\frac{{", "a $ <b>", RETURNS)]
-    figure = draw(compute(Runs(points, []), NONE, []))
-    assert len(figure.axes) == count
-    file = io.BytesIO()
-    with styled():
-        write(figure, file, "svg")
-    ElementTree.fromstring(file.getvalue())
