@@ -67,7 +67,7 @@ def test_the_metric_is_the_hessian_of_the_kl_and_the_covariance_of_the_score(dis
         log_prob = made.log_prob(tf.cast(actions, made.dtype))
     scores = tape.gradient(log_prob, many).numpy().reshape(rows, repeats, 4)
     covariance = np.einsum("nri,nrj->nij", scores, scores) / repeats
-    assert np.linalg.norm(covariance - metric) < 0.03 * np.linalg.norm(metric)
+    assert np.linalg.norm(covariance - metric) < 0.06 * np.linalg.norm(metric)
 
 
 @pytest.mark.parametrize(("distribution", "size"), [(BETA, 2), (CATEGORICAL, 4), (GAUSSIAN, 2)])

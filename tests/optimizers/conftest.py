@@ -44,7 +44,8 @@ def categorical_log_prob(logits, actions):
 
 
 def categorical_kl(old, new):
-    return stats.entropy(special.softmax(old, axis=1), special.softmax(new, axis=1), axis=1)
+    old, new = special.log_softmax(old, axis=1), special.log_softmax(new, axis=1)
+    return np.sum(np.exp(old) * (old - new), axis=1)
 
 
 def categorical_entropy(logits):

@@ -159,15 +159,6 @@ def test_the_adaptive_penalty_doubles_above_its_target_and_halves_below(kind, ma
         assert float(stepper.state.adapted) == coefficient
 
 
-def test_the_adaptive_penalty_comes_to_its_target(make_stepper):
-    for first in (0.01, 100.0):
-        stepper = make_stepper(KLPenalty("adaptive", penalty_coefficient=first, target_kl=0.02))
-        kls = [stepper.run(3).kl for _ in range(20)]
-        assert not 0.01 < kls[0] < 0.04
-        # Halving or doubling C is a factor of 4 in the KL.
-        assert 0.02 / 4 < kls[-1] < 0.02 * 4
-
-
 @pytest.mark.parametrize("gamma", [0.0, 1.0, float("nan")])
 def test_gamma_must_discount_if_it_is_used(gamma, make_stepper):
     assert make_stepper(KLPenalty("fixed"), gamma=gamma).run(0).outcome.accepted

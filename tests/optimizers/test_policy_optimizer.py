@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,7 +15,6 @@ from tf_trpo.optimizers import (
     NaturalPolicyGradient,
     PolicyOptimizer,
     Proposal,
-    State,
     TrustRegion,
     VanillaPolicyGradient,
     without_line_search,
@@ -235,28 +233,6 @@ def test_a_step_is_repeated_to_the_bit_and_by_xla_to_rounding(name, jit_compile,
     assert first.outcome.trust_region_radius == plain.outcome.trust_region_radius
 
 
-def momentum(policy):
-    sgd = keras.optimizers.SGD(0.3, momentum=0.5)
-    sgd.build(policy.trainable_variables)
-    return State(optimizer=sgd)
-
-
-def test_the_state_may_hold_any_keras_optimizer(make_stepper):
-    """Momentum is kept from step to step, and restored if the step is refused."""
-    stepper = make_stepper(VanillaPolicyGradient("sgd", 0.3), make_state=momentum)
-    stepper.restart(0)
-    changes, gradients = [], []
-    for seed in range(2):
-        batch = stepper.batch(seed)
-        gradients.append(stepper.gradient(batch))
-        step = stepper.step(batch)
-        changes.append(step.theta - step.old_theta)
-    np.testing.assert_allclose(changes[1], 0.3 * gradients[1] + 0.5 * changes[0], rtol=1e-3, atol=1e-6)
-    state = stepper.state_values()
-    assert not stepper.outcome(stepper.batch(2, scale=1e25)).accepted
-    assert_same(stepper.state_values(), state)
-
-
 @pytest.mark.parametrize(
     ("optimizer", "variables"),
     [
@@ -303,11 +279,6 @@ def test_an_algorithm_of_ones_own_defines_what_it_proposes(make_stepper):
     assert step.outcome.kl == recomputed(step.kl)
     np.testing.assert_allclose(step.theta - step.old_theta, 0.0025 * np.sign(gradient), rtol=1e-3)
     assert SignedGradient.from_config(SignedGradient(0.5).get_config()) == SignedGradient(0.5)
-
-
-def test_the_base_class_is_abstract():
-    with pytest.raises(TypeError, match="abstract"):
-        PolicyOptimizer()
 
 
 @pytest.mark.parametrize("name", ["trust region", "KL penalty by natural steps", "vanilla policy gradient"])

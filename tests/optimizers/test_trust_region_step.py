@@ -41,9 +41,7 @@ def test_ordinary_batches_are_accepted(stepper):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_full_step_solves_the_damped_system_and_its_undamped_quadratic_kl_is_max_kl(
-    kind, make_stepper, seed
-):
+def test_the_full_step_solves_the_damped_system_and_its_undamped_quadratic_kl_is_max_kl(kind, make_stepper, seed):
     stepper = make_stepper(WIDE, kind)
     stepper.restart(seed)
     batch = stepper.batch(seed, padding=5)

@@ -55,17 +55,6 @@ def test_bounds_hold_for_any_two_policies(make_mdp, make_policy, seed, gamma, mi
     assert max_total_variation(old.policy, new.policy) ** 2 <= max_kl_divergence(old.policy, new.policy) + 1e-15
 
 
-@PROPERTY
-@given(seed=SEEDS, gamma=GAMMAS)
-def test_at_the_old_policy_everything_is_the_expected_return(make_mdp, make_policy, seed, gamma):
-    mdp = make_mdp(seed, gamma)
-    old = mdp.evaluate(make_policy(mdp, seed + 1))
-    for function in (local_approximation, lower_bound, total_variation_lower_bound):
-        np.testing.assert_allclose(function(old, old.policy), old.expected_return, atol=1e-13 * scale_of(mdp))
-    assert max_kl_divergence(old.policy, old.policy) == 0
-    assert max_total_variation(old.policy, old.policy) == 0
-
-
 @settings(PROPERTY, max_examples=60)
 @given(seed=SEEDS, gamma=st.sampled_from([0.3, 0.9]))
 def test_local_approximation_has_the_gradient_of_the_return(seed, gamma):
