@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.cli import main
+from tf_trpo.environments.episodes import episode_seed
 
 EPISODES = ["--episodes", "2", "--seed", "3"]
 
@@ -37,8 +38,7 @@ def by_hand(agent, *, episodes, seed, stochastic):
     """The same episodes in plain Gymnasium, by the agent."""
     environment, returns, steps = gym.make("CartPole-v1"), [], 0
     for episode in range(episodes):
-        own_seed = int(np.random.SeedSequence([seed, episode]).generate_state(1)[0] >> 1)
-        observation, _ = environment.reset(seed=own_seed)
+        observation, _ = environment.reset(seed=episode_seed(seed, episode))
         total, ended = 0.0, False
         while not ended:
             inputs = observation[None]
