@@ -38,8 +38,7 @@ def by_hand(agent, *, episodes, seed, stochastic):
     """The same episodes in plain Gymnasium, by the agent."""
     environment, returns, steps = gym.make("CartPole-v1"), [], 0
     for episode in range(episodes):
-        own_seed = episode_seed(seed, episode)
-        observation, _ = environment.reset(seed=own_seed)
+        observation, _ = environment.reset(seed=episode_seed(seed, episode))
         total, ended = 0.0, False
         while not ended:
             inputs = observation[None]
