@@ -54,15 +54,9 @@ def test_a_panel_has_our_curves_and_others_of_the_same_environment():
 
 
 def test_published_figures_are_of_the_same_task_and_algorithm_after_no_more_steps():
-    figures = [
-        published("B-v3", "late", 1.0, steps=30_001),
-        published("B-v3", "one", 2.0, "PPO"),
-        published("B-v3", "one", 3.0),
-        published("B-v3", "one", 4.0),
-        published("B", "two", 5.0, steps=10_000),
-        published("Bother-v3", "three", 6.0),
-        published("A-very-v1", "four", 7.0),
-    ]
+    figures = [published("B-v3", "late", 1.0, steps=30_001), published("B-v3", "one", 2.0, "PPO")]
+    figures += [published("B-v3", "one", 3.0), published("B-v3", "one", 4.0), published("B", "two", 5.0, steps=10_000)]
+    figures += [published("Bother-v3", "three", 6.0), published("A-very-v1", "four", 7.0)]
     panels = compute(OURS, NONE, figures)
     first, second = panels
     assert first.levels == {}

@@ -27,11 +27,10 @@ PUBLISHED = [PublishedResult("Hopper-v3", "some, one", "TRPO", 1_000_000, 3, "",
 POINTS = [CurvePoint("CartPole-v1", "trpo", 3, 2500, math.nan, 0.01, 0.02)]
 
 
-@pytest.mark.parametrize(("rows", "record"), [(RESULTS, RunResult), (POINTS, CurvePoint), (PUBLISHED, PublishedResult)])
-def test_what_is_written_is_read_back(tmp_path, rows, record):
+@pytest.mark.parametrize("rows", [RESULTS, POINTS, PUBLISHED], ids=lambda rows: type(rows[0]).__name__)
+def test_what_is_written_is_read_back(tmp_path, rows):
     write_table(tmp_path / "table.csv", rows)
-    again = read_table(tmp_path / "table.csv", record)
-    assert repr(again) == repr(rows)
+    assert repr(read_table(tmp_path / "table.csv", type(rows[0]))) == repr(rows)
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
