@@ -78,6 +78,8 @@ def test_the_median_seed_is_exported_with_the_returns_of_all(suite, tmp_path):
     for variable in agent.policy.trainable_variables:
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
     agent.save(suite[3].path / "agent.keras")
+    other = tf_trpo.load(suite[0].path / "agent.keras")
+    shutil.rmtree(suite[0].path)  # A run whose folder is gone counts as long as it is in the table.
     Export("tiny.yaml", output=Path("models")).run()
     card = (tmp_path / "models" / "CartPole-v1" / "README.md").read_text(encoding="utf-8")
     metadata = read_metadata(tmp_path / "models" / "CartPole-v1" / "1")
@@ -88,12 +90,7 @@ def test_the_median_seed_is_exported_with_the_returns_of_all(suite, tmp_path):
     observations = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
     actions = LocalPolicy(tmp_path / "models" / "CartPole-v1").act(observations)
     np.testing.assert_array_equal(actions, agent.predict(observations))
-    assert np.any(actions != tf_trpo.load(suite[0].path / "agent.keras").predict(observations))
-    # Runs whose folders are gone count as long as they are in the table.
-    for seed in (0, 1, 2):
-        shutil.rmtree(suite[seed].path)
-    Export("tiny.yaml", output=Path("others")).run()
-    assert "Seed 3 is the median of 4 seeds" in Path("others/CartPole-v1/README.md").read_text()
+    assert np.any(actions != other.predict(observations))
 
 
 def test_a_median_that_is_not_the_run_of_the_table_or_cannot_be_repeated_is_refused(suite):

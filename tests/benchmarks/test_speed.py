@@ -13,24 +13,26 @@ import pytest
 from benchmarks import serving, timing, workloads
 from benchmarks.__main__ import parse
 from benchmarks.peer import start_peer
-from benchmarks.timing import in_turns, seconds
+from benchmarks.speed import _compared
+from benchmarks.timing import Measured, in_turns, seconds
 
-START_TO_FIRST_UPDATE = workloads.start_to_first_update
-COLLECT = "collect --envs CartPole-v1 --num-envs 1 2 --rows 64 --backends sync envpool"
-SLOW = ["scaling --samples 64 128 --chunk-size 100 --rollout 100 --fractions 1 0.5", "serve --clients 1 3 --seconds 1"]
-COMMANDS = {COLLECT: [4], SLOW[0]: [2, 2], "roofline --samples 64 --hidden-sizes 4": [1], SLOW[1]: [4]}
+QUICK = {
+    "collect --envs CartPole-v1 --num-envs 1 2 --rows 64 --backends sync envpool": [4],
+    "roofline --samples 64 --hidden-sizes 4": [1],
+}
+SLOW = {
+    "update --num-steps 64 --hidden-sizes 4": [2, 6, 1],
+    "train --rows 64 --iterations 1": [4],
+    "scaling --samples 64 128 --chunk-size 100 --rollout 100 --fractions 1 0.5": [2, 2],
+    "serve --clients 1 3 --seconds 1": [4],
+}
+COMMANDS = [*QUICK.items(), *(pytest.param(*item, marks=pytest.mark.slow) for item in SLOW.items())]
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(timing, "PAUSE_SECONDS", 0)
     monkeypatch.setattr(serving, "WARM_UP_SECONDS", 0.1)
-    monkeypatch.setattr(workloads, "start_to_first_update", lambda: 1.0)
-
-
-@pytest.mark.slow
-def test_a_new_process_reaches_its_first_update():
-    assert 1 < START_TO_FIRST_UPDATE() < 120
 
 
 @pytest.fixture
@@ -44,40 +46,29 @@ def benchmark(capsys):
     return run
 
 
-@pytest.mark.parametrize(
-    "command", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in COMMANDS]
-)
-def test_a_command_measures_without_a_peer(command, benchmark):
+@pytest.mark.parametrize(("command", "rows"), COMMANDS)
+def test_a_command_measures_without_a_peer(command, rows, benchmark):
     tables = benchmark(command, "--repeats", "1")
-    assert [len(rows) for rows in tables] == COMMANDS[command]
+    assert [len(table) for table in tables] == rows
     for row in itertools.chain(*tables):
         measured = [value for value in row.values() if isinstance(value, dict)]
         assert measured
         assert all(min(value["values"]) > 0 and value["median"] > 0 for value in measured)
 
 
-@pytest.fixture
-def fake_python(tmp_path):
-    """fake_python(program): a "Python" that is a shell's program."""
-
-    def write(program):
-        path = tmp_path / "python"
-        path.write_text(f"#!/bin/sh\n{program}\n")
-        path.chmod(0o755)
-        return str(path)
-
-    return write
+def fake_python(path, program):
+    """Write a "Python" that is a shell's program."""
+    path.write_text(f"#!/bin/sh\n{program}\n")
+    path.chmod(0o755)
+    return path
 
 
-def counting(asked):
-    """A program that answers 2, 4, 6, ... whatever it is asked, and keeps what it was asked."""
-    answer = 'i=$((i + 2)); echo "{\\"figure\\": $i}"'
-    return f"i=0\nwhile read -r line; do echo \"$line\" >> '{asked}'\n{answer}; done"
-
-
-def test_a_peer_does_the_same_job_in_turns(benchmark, fake_python, tmp_path):
+def test_a_peer_does_the_same_job_in_turns(benchmark, tmp_path):
+    """The peer answers 2, 4, 6, ... whatever it is asked, and keeps what it was asked."""
+    loop = "i=0\nwhile read -r line; do echo \"$line\" >> '{}'; i=$((i + 2)); echo '{{\"figure\": '$i'}}'; done"
+    python = fake_python(tmp_path / "python", loop.format(tmp_path / "asked"))
     command = "collect --envs CartPole-v1 --num-envs 2 --rows 64 --backends sync --repeats 2"
-    ((row,),) = benchmark(command, "--against-sb3", fake_python(counting(tmp_path / "asked")))
+    ((row,),) = benchmark(command, "--against-sb3", str(python))
     # Three turns of three calls; the first turn and each turn's first call do not count.
     assert row["sb3, steps/s"]["values"] == [10, 12, 16, 18]
     jobs = [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines()]
@@ -86,22 +77,15 @@ def test_a_peer_does_the_same_job_in_turns(benchmark, fake_python, tmp_path):
     assert jobs[0].items() >= {"work": "collect", "env": "CartPole-v1", "num_envs": 2, "num_steps": 32}.items()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("command", "above", "below"),
-    [
-        ("update --num-steps 64 --hidden-sizes 4", "sb3, ms", "ours, ms"),
-        ("train --rows 64 --iterations 1", "ours, steps/s", "sb3, steps/s"),
-    ],
-)
-def test_a_ratio_is_how_many_times_as_fast_ours_is(command, above, below, benchmark, fake_python, tmp_path):
-    python = fake_python(counting(tmp_path / "asked"))
-    for row in benchmark(command, "--repeats", "1", "--against-sb3", python)[0]:
-        assert row["times as fast"] == pytest.approx(row[above]["median"] / row[below]["median"])
+def test_a_ratio_is_how_many_times_as_fast_ours_is():
+    measured = {"ours": Measured((2.0,)), "sb3": Measured((6.0,))}
+    milliseconds = {"ours, ms": Measured((2000.0,)), "sb3, ms": Measured((6000.0,))}
+    assert _compared(measured, "ms", 1000.0) == milliseconds | {"times as fast": 3.0}
+    assert _compared(measured, "steps/s", 1.0)["times as fast"] == pytest.approx(1 / 3)
 
 
-def test_a_python_without_sb3_is_named_with_its_last_words(fake_python):
-    path = Path(fake_python("echo \"ModuleNotFoundError: No module named 'sb3_contrib'\" >&2"))
+def test_a_python_without_sb3_is_named_with_its_last_words(tmp_path):
+    path = fake_python(tmp_path / "python", "echo \"ModuleNotFoundError: No module named 'sb3_contrib'\" >&2")
     with start_peer(path) as peer, pytest.raises(RuntimeError, match="could not run sb3-contrib: ModuleNotFoundError"):
         peer.run(workloads.Job("update", "CartPole-v1"))
 

@@ -1,5 +1,6 @@
 """Tables of runs: what is written is read back, and curves are those of plain loops."""
 
+import itertools
 import math
 
 import numpy as np
@@ -16,7 +17,7 @@ from benchmarks.tables import (
     update_table,
     write_table,
 )
-from tf_trpo.training import training_report
+from tf_trpo.training import report
 
 RESULTS = [
     RunResult("CartPole-v1", "trpo", 0, 100_000, 500.0, 0.0, 498.25, 3.5, 20, 61.5, "0123abc-dirty"),
@@ -26,11 +27,10 @@ PUBLISHED = [PublishedResult("Hopper-v3", "some, one", "TRPO", 1_000_000, 3, "",
 POINTS = [CurvePoint("CartPole-v1", "trpo", 3, 2500, math.nan, 0.01, 0.02)]
 
 
-@pytest.mark.parametrize(("rows", "record"), [(RESULTS, RunResult), (POINTS, CurvePoint), (PUBLISHED, PublishedResult)])
-def test_what_is_written_is_read_back(tmp_path, rows, record):
+@pytest.mark.parametrize("rows", [RESULTS, POINTS, PUBLISHED], ids=lambda rows: type(rows[0]).__name__)
+def test_what_is_written_is_read_back(tmp_path, rows):
     write_table(tmp_path / "table.csv", rows)
-    again = read_table(tmp_path / "table.csv", record)
-    assert repr(again) == repr(rows)
+    assert repr(read_table(tmp_path / "table.csv", type(rows[0]))) == repr(rows)
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
@@ -55,13 +55,8 @@ def test_new_rows_replace_those_of_the_same_run_and_no_others(tmp_path):
 
 
 def test_a_table_does_not_depend_on_the_order_of_training(tmp_path):
-    rows = [
-        POINTS[0]._replace(env=env, name=name, seed=seed, steps=steps)
-        for env in ("A", "B")
-        for name in ("x", "y")
-        for seed in (0, 2, 10)
-        for steps in (9, 10)
-    ]
+    places = itertools.product(("A", "B"), ("x", "y"), (0, 2, 10), (9, 10))
+    rows = [CurvePoint(*place, math.nan, 0.01, 0.02) for place in places]
     runs = [rows[first : first + 2] for first in range(0, len(rows), 2)]
     for number, order in enumerate((1, -1, 5, -7)):
         path = tmp_path / f"{number}.csv"
@@ -102,7 +97,7 @@ def test_a_curve_of_episodes_is_that_of_a_run_with_the_same_episodes(seed):
         steps += per_update
         while waiting and waiting[0][0] <= steps:
             seen.append(waiting.pop(0)[1])
-        last = seen[-training_report._EPISODE_WINDOW :]
+        last = seen[-report._EPISODE_WINDOW :]
         history.append((steps, sum(last) / len(last) if last else math.nan, 0.0))
     options = {"total_steps": total_steps, "points": 7}
     expected = learning_curve(*np.transpose(history), "E", "peer", 5, **options)

@@ -9,7 +9,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 GOOD = {"instances": [[0.5, -1.0, 2.0]]}
-PREDICT = "/v1/models/policy:predict"
 
 
 def many(examples):
@@ -77,7 +76,7 @@ NO_PATHS = [
 
 
 def to_predict(body):
-    return "POST", PREDICT, body if isinstance(body, bytes) else json.dumps(body).encode()
+    return "POST", "/v1/models/policy:predict", body if isinstance(body, bytes) else json.dumps(body).encode()
 
 
 def with_a_good_body(request):
