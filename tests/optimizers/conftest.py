@@ -78,7 +78,7 @@ class Stepper:
         self.policy = make_policy(kind)
         self.optimizer = optimizer
         self.state = (make_state or optimizer.make_state)(self.policy)
-        self._initial = [variable.numpy() for variable in self.policy.weights]
+        self._initial = self.policy.get_weights()
         self._initial_state = self.state_values()
         self._step = tf.function(
             lambda batch, progress: optimizer.step(self.policy, batch, self.state, progress=progress, **settings),
@@ -125,8 +125,7 @@ class Stepper:
     def restart(self, seed):
         """Weights away from the start, where every state has the same distribution."""
         rng = np.random.default_rng(seed)
-        for variable, value in zip(self.policy.weights, self._initial, strict=True):
-            variable.assign(value)
+        self.policy.set_weights(self._initial)
         for variable in self.policy.trainable_variables:
             variable.assign_add(0.3 * rng.normal(size=variable.shape).astype(np.float32))
         self.policy.encoder.normalization.mean.assign(rng.normal(size=3))

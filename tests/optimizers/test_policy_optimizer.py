@@ -119,8 +119,7 @@ def test_what_an_algorithm_does_not_have_is_none(name, stepper_of):
     assert absent == {field for field, there in exists.items() if not there}
     if natural:
         assert outcome.cg_iterations > 0
-        ended = (ConjugateGradientStatus.CONVERGED, ConjugateGradientStatus.MAX_ITERATIONS)
-        assert outcome.cg_status in ended
+        assert outcome.cg_status in (ConjugateGradientStatus.CONVERGED, ConjugateGradientStatus.MAX_ITERATIONS)
 
 
 HUGE_STEPS = {
@@ -156,10 +155,7 @@ def test_a_step_that_makes_the_policy_not_finite_is_taken_back_with_its_state(na
     assert step.outcome.entropy == recomputed(step.entropy)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["trust region that adapts", "KL penalty by natural steps, adapted", "KL penalty by natural steps, theory"],
-)
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if "adapt" in name or "theory" in name])
 def test_without_any_advantage_nothing_moves(name, stepper_of):
     stepper = stepper_of(name)
     stepper.restart(0)
@@ -183,7 +179,6 @@ def slow(*case):
         ("KL penalty by first-order steps", "fixed-std", 13, False),
         ("trust region", "categorical", 1, False),
         slow("trust region", "state-dependent", 20, False),
-        slow("trust region", "state-dependent", 48, False),
         slow("trust region", "fixed-std", 7, True),
     ],
     indirect=["kind"],

@@ -26,17 +26,12 @@ from tf_trpo.optimizers import (
 )
 
 PARTS = [AdaptiveRadius, Backtracking, FirstOrder, NaturalDirection]
-NOT_POSITIVE = [0.0, -0.01, math.nan, math.inf]
+BAD = [0.0, -0.01, math.nan, math.inf]
 OUT_OF_RANGE = {
-    TrustRegion: {"max_kl": NOT_POSITIVE, "final_max_kl": NOT_POSITIVE, "constraint": ["median"]},
-    NaturalPolicyGradient: {"natural_learning_rate": NOT_POSITIVE, "natural_max_kl": NOT_POSITIVE},
-    VanillaPolicyGradient: {"vanilla_optimizer": ["rmsprop"], "vanilla_learning_rate": NOT_POSITIVE},
-    KLPenalty: {
-        "penalty": ["none"],
-        "penalty_coefficient": NOT_POSITIVE,
-        "target_kl": NOT_POSITIVE,
-        "penalty_solver": ["lbfgs"],
-    },
+    TrustRegion: {"max_kl": BAD, "final_max_kl": BAD, "constraint": ["median"]},
+    NaturalPolicyGradient: {"natural_learning_rate": BAD, "natural_max_kl": BAD},
+    VanillaPolicyGradient: {"vanilla_optimizer": ["rmsprop"], "vanilla_learning_rate": BAD},
+    KLPenalty: {"penalty": ["none"], "penalty_coefficient": BAD, "target_kl": BAD, "penalty_solver": ["lbfgs"]},
     AdaptiveRadius: {
         "min_radius": [0.0, math.inf],
         "max_radius": [0.0, math.inf],
@@ -46,7 +41,7 @@ OUT_OF_RANGE = {
         "expand_factor": [1.0, math.inf],
     },
     Backtracking: {"backtrack_ratio": [0.0, 1.0], "max_backtracks": [-1, 1001]},
-    FirstOrder: {"penalty_epochs": [0, 10_001], "penalty_minibatch_size": [0], "penalty_learning_rate": NOT_POSITIVE},
+    FirstOrder: {"penalty_epochs": [0, 10_001], "penalty_minibatch_size": [0], "penalty_learning_rate": BAD},
     NaturalDirection: {
         "cg_iterations": [0, 10_001],
         "cg_damping": [-1e-9, math.nan, math.inf],
@@ -114,7 +109,7 @@ def test_the_end_of_a_range_belongs_to_it():
         ({"radius": AdaptiveRadius(max_radius=0.009)}, "max_radius must be at .* max_kl"),
         (
             {"radius": AdaptiveRadius(), "final_max_kl": 0.001},
-            "final_max_kl must be None if the radius adapts, got 0.0",
+            "final_max_kl must be None if the radius adapts",
         ),
     ],
 )

@@ -73,8 +73,7 @@ def test_the_radius_both_grows_and_shrinks(make_stepper):
     """Without this, the rule above could be followed by radii that never move."""
     small = make_stepper(TrustRegion(0.001, radius=AdaptiveRadius(max_radius=0.003)))
     radii = [float(small.run(seed).outcome.trust_region_radius) for seed in range(5)]
-    assert radii[:3] == pytest.approx([0.001, 0.002, 0.003])
-    assert radii[-1] == pytest.approx(0.003)
+    assert radii == pytest.approx([0.001, 0.002, 0.003, 0.003, 0.003])
     large = make_stepper(TrustRegion(100.0, radius=AdaptiveRadius(20.0, 100.0), search=NONE))
     radii = [float(large.run(seed).outcome.trust_region_radius) for seed in (2, 3, 4)]
     assert radii == pytest.approx([100.0, 25.0, 20.0])

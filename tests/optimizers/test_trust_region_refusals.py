@@ -56,8 +56,7 @@ def test_an_observation_that_is_not_finite_leaves_the_weights(stepper, observati
     before = bits(stepper.policy)
     outcome = stepper.step(batch._replace(observations=tf.constant(observations))).outcome
     assert outcome.accepted == (not np.isnan(observation))
-    if not outcome.accepted:
-        assert bits(stepper.policy) == before
+    assert outcome.accepted == (bits(stepper.policy) != before)
 
 
 def test_advantages_beyond_float32_squares_leave_the_weights(stepper):
@@ -102,11 +101,3 @@ def test_candidates_whose_kl_is_not_finite_are_refused_and_every_backtrack_is_tr
     outcome = refused(stepper, stepper.batch(2))
     assert outcome.line_search_status == LineSearchStatus.NOT_FINITE
     assert outcome.backtracks == 3
-
-
-def test_refused_weights_keep_even_negative_zero_and_subnormal_numbers(make_stepper):
-    stepper = make_stepper(TrustRegion(), "categorical")
-    stepper.restart(0)
-    stepper.policy.encoder.output_layer.bias.assign([-0.0, 1e-41, 0.0, 1.0])
-    refused(stepper, stepper.batch(0, scale=0.0))
-    assert np.signbit(stepper.policy.encoder.output_layer.bias.numpy()[0])

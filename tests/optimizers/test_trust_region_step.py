@@ -61,26 +61,6 @@ def test_the_full_step_solves_the_damped_system_and_its_undamped_quadratic_kl_is
     assert undamped @ exact / np.linalg.norm(undamped) / np.linalg.norm(exact) < 0.98
 
 
-@pytest.mark.parametrize("optimizer", [TrustRegion(), WIDE])
-def test_the_first_candidate_that_passes_is_taken(kind, make_stepper, optimizer):
-    stepper = make_stepper(optimizer, kind)
-    max_kl = stepper.optimizer.max_kl
-    backtracked = 0
-    for seed in range(20):
-        stepper.restart(seed)
-        batch = stepper.batch(seed)
-        old = stepper.parameters(batch)
-        step = stepper.step(batch)
-        if not step.outcome.accepted or step.outcome.backtracks == 0:
-            continue
-        backtracked += 1
-        change = (step.theta - step.old_theta) / stepper.optimizer.search.backtrack_ratio
-        stepper.assign(step.old_theta + change)
-        before = stepper.figures(old, stepper.parameters(batch), batch)
-        assert before["kl"] > max_kl * (1 - 1e-4) or before["improvement"] <= 0
-    assert backtracked >= 3
-
-
 def test_scaling_the_advantages_leaves_the_step_as_it_is(stepper):
     """The trust region sets the length: only the direction of the gradient matters."""
     step, scaled = stepper.run(3), stepper.run(3, scale=1000.0)
@@ -93,7 +73,6 @@ def test_both_fisher_vector_products_give_the_same_step(kind, make_stepper):
         step = make_stepper(TrustRegion(), kind).run(seed, padding=5)
         twin = make_stepper(DOUBLE_BACKPROP, kind).run(seed, padding=5)
         assert twin.outcome.backtracks == step.outcome.backtracks
-        np.testing.assert_array_equal(twin.old_theta, step.old_theta)
         assert distance(twin, step) < 0.01
 
 
