@@ -66,6 +66,11 @@ class PolicyOptimizer(abc.ABC):
     algorithm that remembers something makes it in `make_state`.
     """
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a setting follows the progress of the run; by default none does."""
+        return False
+
     def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
         """Raise ValueError if the algorithm cannot use the discount of the returns; by default it can use any."""
 

@@ -67,6 +67,10 @@ class TrustRegion(PolicyOptimizer):
             require(self.final_max_kl is None, "final_max_kl", "None if the radius adapts", self.final_max_kl)
             self.radius.check_start(self.max_kl)
 
+    @property
+    def is_scheduled(self) -> bool:
+        return self.final_max_kl is not None
+
     def make_state(self, policy: Policy) -> State:
         if self.radius is None:
             return State()

@@ -126,10 +126,10 @@ class Trainer:
         goal, _ = self.goal(total_steps)
         logs: Logs = {}
         steps = self.env_steps
-        callbacks.on_train_begin()
-        # BackupAndRestore may have set the agent to where it was.
-        self._report.begin(skipped=self.env_steps - steps)
         try:
+            callbacks.on_train_begin()
+            # BackupAndRestore may have set the agent to where it was.
+            self._report.begin(skipped=self.env_steps - steps)
             while self.env_steps < goal and not stopped():
                 iteration = self.iterations
                 callbacks.on_epoch_begin(iteration)
