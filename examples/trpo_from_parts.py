@@ -1,7 +1,6 @@
 """Trust Region Policy Optimization from its parts: Algorithm 1 of the lecture on CartPole-v1.
 
-The numbers in the comments are the line numbers of Algorithm 1. `tf_trpo.TRPO` runs the same algorithm, with
-normalisation, checkpoints, callbacks and more.
+The comments number the lines of Algorithm 1. `tf_trpo.TRPO` adds normalisation, checkpoints, callbacks and more.
 
     python examples/trpo_from_parts.py --seed 0
 """

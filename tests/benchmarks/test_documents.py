@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.documents import Results, crossed, read_peers, refreshed, summary, table_of
+from benchmarks.documents import crossed, read_peers, refreshed, summary, table_of
 from benchmarks.tables import RunResult, read_table, write_table
 
 RETURNS = {0: (1.0, 10.0), 1: (2.0, 20.0), 2: (6.0, 60.0), 3: (100.0, -1000.0)}
@@ -37,28 +37,23 @@ def rows_of(suite):
 
 def test_a_row_has_the_statistics_over_seeds():
     rows = rows_of("s")
-    assert [(row["environment"], row["settings"], row["steps"], row["seeds"]) for row in rows] == [
-        ("B-v0", "a", "2.5M", "1"),
-        ("B-v0", "b", "2.5M", "1"),
-        ("E-v1", "a", "300k", "4"),
-    ]
+    found = [(row["environment"], row["settings"], row["steps"], row["seeds"]) for row in rows]
+    assert found == [("B-v0", "a", "2.5M", "1"), ("B-v0", "b", "2.5M", "1"), ("E-v1", "a", "300k", "4")]
     deterministic = np.array([values[0] for values in RETURNS.values()])
     assert rows[2]["deterministic: mean ± std"] == f"{deterministic.mean():.1f} ± {deterministic.std():.1f}"
     middle = stats.trim_mean(deterministic, 0.25)
-    assert middle == 4.0
     estimate, low, high = rows[2]["deterministic: IQM [95%]"].replace("[", "").rstrip("]").replace(",", "").split()
     assert float(estimate) == middle
-    assert float(low) <= middle <= float(high)
-    assert float(low) < float(high)
+    assert float(low) <= middle <= float(high) != float(low)
     assert (rows[2]["deterministic: min"], rows[2]["stochastic: min"]) == ("1.0", "-1000")
     assert rows[2]["stochastic: mean ± std"] == "-228 ± 446"
 
 
 def test_numbers_beside_each_other_have_as_many_decimals_and_zero_has_no_sign():
-    first, second, _ = rows_of("s")
-    assert first["deterministic: mean ± std"] == "0.0 ± 0.0"
-    assert second["deterministic: min"] == "7.2"
-    assert second["stochastic: IQM [95%]"] == "100 [100, 100]"
+    one, other = crossed(read_table(Path("docs/results/s/results.csv"), RunResult))
+    assert (one["B-v0, 2.5M steps"], one["E-v1, 300k steps"]) == ("0.0 ± 0.0 / 0.0 ± 0.0", "27.2 ± 42.0 / -228 ± 446")
+    assert (other["settings"], other["B-v0, 2.5M steps"]) == ("b", "7.2 ± 0.0 / 100 ± 0")
+    assert rows_of("s")[1]["stochastic: IQM [95%]"] == "100 [100, 100]"
 
 
 def test_others_stand_beside_runs_of_the_same_environment_and_length_only(tables):
@@ -66,60 +61,13 @@ def test_others_stand_beside_runs_of_the_same_environment_and_length_only(tables
     assert [row.get("peer: deterministic / stochastic (seeds)") for row in rows] == [None, None, "3.5 / 4.0 (2)"]
     write_table(tables / "peers" / "results.csv", [run("E-v1", "peer", 0, 3.0, 4.0, 1_000_000)])
     assert not any(name.startswith("peer") for row in rows_of("s") for name in row)
-    (tables / "peers").rename(tables.parent / "elsewhere")
-    assert not any(name.startswith("peer") for row in rows_of("s") for name in row)
 
 
-def test_a_crossed_table_has_a_column_for_each_environment(tables):
-    assert crossed(read_table(tables / "s" / "results.csv", RunResult)) == [
-        {"settings": "a", "B-v0, 2.5M steps": "0.0 ± 0.0 / 0.0 ± 0.0", "E-v1, 300k steps": "27.2 ± 42.0 / -228 ± 446"},
-        {"settings": "b", "B-v0, 2.5M steps": "7.2 ± 0.0 / 100 ± 0"},
-    ]
-
-
-DOCUMENT = """before: `<!-- results: t -->` and <!-- end of results --> are no lines of their own
-
-<!-- results: s -->
-old
-<!-- end of results -->
-between
-<!-- results: s crossed -->
-<!-- end of results -->
-<!-- results: t -->
-of t
-<!-- end of results -->
-
-after"""
-
-
-def test_a_document_is_rewritten_between_its_marks_only(capsys, tmp_path):
-    (tmp_path / "page.md").write_text(DOCUMENT, encoding="utf-8")
-    expected = (
-        DOCUMENT.replace("\nold\n", f"\n\n{table_of('s')}\n\n")
-        .replace("\nof t\n", f"\n\n{table_of('t')}\n\n")
-        .replace("s crossed -->\n", f"s crossed -->\n\n{table_of('s', is_crossed=True)}\n\n")
-    )
-    for _ in range(2):
-        Results(into=(Path("page.md"),)).run()
-        assert (tmp_path / "page.md").read_text(encoding="utf-8") == expected
-    assert capsys.readouterr().out == "page.md\n" * 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["docs", "page.md"]
-    Results(suite="s").run()
-    assert capsys.readouterr().out == f"{table_of('s')}\n"
-
-
-def test_tables_of_trials_stand_elsewhere(tables, tmp_path):
-    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
-    (tables / "t").rename(tmp_path / "benchmarks" / "results" / "t")
-    assert "| E-v1 | other |" in table_of("t")
-
-
-END = "<!-- end of results -->\n"
-BROKEN = ["text\n", "<!-- results: s -->\ntext\n", f"<!-- results: s -->\n{END}{END}"]
-BROKEN += [f"<!-- results: s -->\n<!-- results: t -->\n{END}", f"<!-- results: s wide -->\n{END}"]
-
-
-@pytest.mark.parametrize("text", BROKEN)
-def test_marks_that_are_not_in_pairs_are_refused(text):
-    with pytest.raises(ValueError, match="needs a line"):
-        refreshed(text)
+def test_a_document_is_rewritten_between_its_marks_only():
+    text = "`<!-- results: t -->` is no line of its own\n<!-- results: s crossed -->\n{}<!-- end of results -->\n"
+    text += "<!-- results: t -->\n{}<!-- end of results -->"
+    expected = text.format(f"\n{table_of('s', is_crossed=True)}\n\n", f"\n{table_of('t')}\n\n")
+    assert refreshed(text.format("old\n", "")) == refreshed(expected) == expected
+    for text in ("text\n", "<!-- results: s -->\ntext\n"):
+        with pytest.raises(ValueError, match="needs a line"):
+            refreshed(text)

@@ -1,5 +1,6 @@
-"""Tables of runs: what is written is read back, and a curve is what its windows hold."""
+"""Tables of runs: what is written is read back, and curves are those of plain loops."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,12 +10,14 @@ from benchmarks.tables import (
     CurvePoint,
     PublishedResult,
     RunResult,
-    by_settings,
+    curve_of_episodes,
     learning_curve,
+    on_windows,
     read_table,
     update_table,
     write_table,
 )
+from tf_trpo.training import report
 
 RESULTS = [
     RunResult("CartPole-v1", "trpo", 0, 100_000, 500.0, 0.0, 498.25, 3.5, 20, 61.5, "0123abc-dirty"),
@@ -24,19 +27,11 @@ PUBLISHED = [PublishedResult("Hopper-v3", "some, one", "TRPO", 1_000_000, 3, "",
 POINTS = [CurvePoint("CartPole-v1", "trpo", 3, 2500, math.nan, 0.01, 0.02)]
 
 
-@pytest.mark.parametrize(("rows", "record"), [(RESULTS, RunResult), (POINTS, CurvePoint), (PUBLISHED, PublishedResult)])
-def test_what_is_written_is_read_back(tmp_path, rows, record):
+@pytest.mark.parametrize("rows", [RESULTS, POINTS, PUBLISHED], ids=lambda rows: type(rows[0]).__name__)
+def test_what_is_written_is_read_back(tmp_path, rows):
     write_table(tmp_path / "table.csv", rows)
-    again = read_table(tmp_path / "table.csv", record)
-    assert repr(again) == repr(rows)
+    assert repr(read_table(tmp_path / "table.csv", type(rows[0]))) == repr(rows)
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
-
-
-def test_numbers_are_short(tmp_path):
-    write_table(tmp_path / "table.csv", [POINTS[0]._replace(kl=0.012345678901)])
-    header, row = (tmp_path / "table.csv").read_text().splitlines()
-    assert header == "env,name,seed,steps,mean_return,kl,largest_kl"
-    assert row == "CartPole-v1,trpo,3,2500,nan,0.0123457,0.02"
 
 
 def test_another_table_is_refused(tmp_path):
@@ -60,13 +55,8 @@ def test_new_rows_replace_those_of_the_same_run_and_no_others(tmp_path):
 
 
 def test_a_table_does_not_depend_on_the_order_of_training(tmp_path):
-    rows = [
-        POINTS[0]._replace(env=env, name=name, seed=seed, steps=steps)
-        for env in ("A", "B")
-        for name in ("x", "y")
-        for seed in (0, 2, 10)
-        for steps in (9, 10)
-    ]
+    places = itertools.product(("A", "B"), ("x", "y"), (0, 2, 10), (9, 10))
+    rows = [CurvePoint(*place, math.nan, 0.01, 0.02) for place in places]
     runs = [rows[first : first + 2] for first in range(0, len(rows), 2)]
     for number, order in enumerate((1, -1, 5, -7)):
         path = tmp_path / f"{number}.csv"
@@ -75,22 +65,44 @@ def test_a_table_does_not_depend_on_the_order_of_training(tmp_path):
         assert repr(read_table(path, CurvePoint)) == repr(rows)
 
 
-def test_rows_are_grouped_by_environment_and_name():
-    rows = [POINTS[0]._replace(env=env, name=name, seed=seed) for env, name, seed in [("B", "x", 1), ("A", "y", 2)] * 2]
-    assert by_settings(rows) == {("A", "y"): [rows[1], rows[3]], ("B", "x"): [rows[0], rows[2]]}
-    assert list(by_settings(rows)) == [("A", "y"), ("B", "x")]
-
-
 def test_a_point_is_the_mean_of_the_updates_in_its_window():
-    rows = [(10, math.nan, 0.1), (25, 4.0, 0.3), (26, 6.0, 0.2), (50, 8.0, math.nan), (105, 1.0, 0.0)]
-    curve = learning_curve(*np.transpose(rows), "env", "name", 7, total_steps=100, points=4)
-    assert [point.steps for point in curve] == [25, 50, 100]
-    assert [point.mean_return for point in curve] == [4.0, 7.0, 1.0]
-    assert [point.kl for point in curve] == pytest.approx([0.2, 0.2, 0.0])
-    assert [point.largest_kl for point in curve] == [0.3, 0.2, 0.0]
-    assert {point[:3] for point in curve} == {("env", "name", 7)}
+    rows = [(10, math.nan, 0.1), (21, math.nan, 0.3), (25, 4.0, 0.2), (40, 6.0, math.nan), (105, 1.0, 0.0)]
+    curve = learning_curve(*np.transpose(rows), "env", "name", 7, total_steps=100, points=5)
+    assert [point[:4] for point in curve] == [("env", "name", 7, steps) for steps in (20, 40, 100)]
+    np.testing.assert_allclose([point.mean_return for point in curve], [math.nan, 5.0, 1.0])
+    np.testing.assert_allclose([point.kl for point in curve], [0.1, 0.25, 0.0])
+    assert [point.largest_kl for point in curve] == [0.1, 0.3, 0.0]
 
 
-def test_before_an_episode_has_ended_there_is_no_return():
-    (point,) = learning_curve(*np.array([[1.0], [np.nan], [0.1]]), "env", "name", 0, total_steps=1, points=1)
-    assert math.isnan(point.mean_return)
+def test_a_row_for_each_seed_and_nan_where_it_has_no_window():
+    places = [(4, 20, 3.0), (4, 10, 1.0), (2, 20, 5.0), (2, 30, 7.0)]
+    points = [CurvePoint("E", "a", seed, steps, value, 0.1 * seed, 0.5) for seed, steps, value in places]
+    steps, returns = on_windows(points, "mean_return")
+    np.testing.assert_array_equal(steps, [10, 20, 30])
+    np.testing.assert_array_equal(returns, [[np.nan, 5.0, 7.0], [1.0, 3.0, np.nan]])
+    np.testing.assert_allclose(on_windows(points, "kl")[1][1], [0.4, 0.4, np.nan])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_curve_of_episodes_is_that_of_a_run_with_the_same_episodes(seed):
+    """A plain loop over the steps of training, which logs after each update as our own fit does."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(1, 60, 400)
+    lengths[0] = 3000  # There is no return before the first episode has ended.
+    ends, returns = np.cumsum(lengths).astype(float), random.normal(size=400)
+    total_steps, per_update = int(ends[-1]) - 300, 128
+    history, seen, steps = [], [], 0
+    waiting = list(zip(ends, returns, strict=True))
+    while steps < total_steps:
+        steps += per_update
+        while waiting and waiting[0][0] <= steps:
+            seen.append(waiting.pop(0)[1])
+        last = seen[-report._EPISODE_WINDOW :]
+        history.append((steps, sum(last) / len(last) if last else math.nan, 0.0))
+    options = {"total_steps": total_steps, "points": 7}
+    expected = learning_curve(*np.transpose(history), "E", "peer", 5, **options)
+    found = curve_of_episodes(ends, returns, "E", "peer", 5, **options, steps_per_update=per_update)
+    assert [row[:4] for row in found] == [row[:4] for row in expected]
+    np.testing.assert_allclose([row.mean_return for row in found], [row.mean_return for row in expected])
+    assert [math.isnan(row.mean_return) for row in found] == [True] + [False] * 6
+    assert all(math.isnan(row.kl) and math.isnan(row.largest_kl) for row in found)

@@ -1,12 +1,16 @@
-"""What every distribution has by default: noise, samples, entropy, metric, mirror; and what a user must define."""
+"""What holds for every distribution: noise, samples, entropy, metric, config; and what a user must define."""
+
+import inspect
+import json
 
 import gymnasium as gym
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_trpo.distributions import ActionDistribution
+from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
 from tf_trpo.numerics import Reflection
 
 
@@ -25,10 +29,7 @@ class Mixture(ActionDistribution):
         return tfp.distributions.MixtureSameFamily(mixing, components)
 
 
-class WideGaussian(ActionDistribution):
-    def distribution(self, parameters):
-        mean, log_std = tf.split(parameters, 2, axis=-1)
-        return tfp.distributions.Independent(tfp.distributions.Normal(mean, 2 * tf.exp(log_std)), 1)
+BETA, CATEGORICAL, GAUSSIAN = Beta(4), Categorical(4), Gaussian([-1.0, -2.0], [1.0, 0.5])
 
 
 def normals(*shape, seed=0):
@@ -48,25 +49,58 @@ def test_entropy_is_none_without_a_closed_form():
     assert Beta(2).entropy(tf.ones([4, 2])).shape == (4,)
 
 
-def test_the_metric_is_the_fisher_matrix_of_the_distribution():
-    parameters, vectors = tf.constant(normals(5, 2)), tf.constant(normals(5, 2, seed=1))
-    mean, log_std = np.split(parameters.numpy(), 2, axis=1)
-    expected = vectors * np.concatenate([np.exp(-2 * log_std) / 4, np.full_like(mean, 2)], axis=1)
-    np.testing.assert_allclose(WideGaussian(2).metric_product(parameters, vectors), expected, rtol=1e-5)
+@pytest.mark.parametrize("distribution", [BETA, CATEGORICAL, GAUSSIAN])
+def test_the_metric_is_the_hessian_of_the_kl_and_the_covariance_of_the_score(distribution):
+    """F = E[grad log p grad log p'] over sampled actions: the definition without any KL."""
+    rows, repeats = 3, 20_000
+    parameters = tf.constant(1.5 + np.abs(normals(rows, 4)), tf.float64)
+    units = [tf.tile(unit[None], [rows, 1]) for unit in tf.eye(4, dtype=tf.float64)]
+    metric = np.stack([distribution.metric_product(parameters, unit) for unit in units], axis=2)
+    hessian = np.stack([ActionDistribution.metric_product(distribution, parameters, unit) for unit in units], axis=2)
+    np.testing.assert_allclose(metric, hessian, rtol=1e-9, atol=1e-12)
+    many = tf.repeat(parameters, repeats, axis=0)
+    noise = distribution.noise([rows * repeats], tf.constant([1, 2]))
+    actions = distribution.sample(tf.cast(many, tf.float32), noise)
+    with tf.GradientTape() as tape:
+        tape.watch(many)
+        made = distribution.distribution(many)
+        log_prob = made.log_prob(tf.cast(actions, made.dtype))
+    scores = tape.gradient(log_prob, many).numpy().reshape(rows, repeats, 4)
+    covariance = np.einsum("nri,nrj->nij", scores, scores) / repeats
+    assert np.linalg.norm(covariance - metric) < 0.06 * np.linalg.norm(metric)
 
 
-def test_noise_and_sample_serve_any_distribution():
-    beta = Beta(4)
-    parameters = beta.parameters(tf.constant(normals(1000, 4)))
-    noise = beta.noise([1000], tf.constant([1, 2]))
-    actions = beta.sample(parameters, noise).numpy()
-    assert actions.shape == (1000, 2)
-    np.testing.assert_array_equal(actions, beta.sample(parameters, noise))
-    assert not np.any(actions == beta.sample(parameters, beta.noise([1000], tf.constant([2, 2]))).numpy())
-    distribution = beta.distribution(parameters)
-    score = (actions - distribution.mean()) / distribution.stddev()
-    np.testing.assert_allclose(np.mean(score, axis=0), [0, 0], atol=5 / np.sqrt(1000))
-    np.testing.assert_allclose(np.mean(np.square(score), axis=0), [1, 1], atol=0.2)
+@pytest.mark.parametrize(("distribution", "size"), [(BETA, 2), (CATEGORICAL, 4), (GAUSSIAN, 2)])
+def test_noise_is_a_function_of_its_seed_and_actions_are_one_of_parameters_and_noise(distribution, size):
+    noise = distribution.noise([4, 3], tf.constant([1, 2])).numpy()
+    assert noise.shape == (4, 3, size)
+    np.testing.assert_array_equal(noise, distribution.noise([4, 3], tf.constant([1, 2])))
+    assert not np.any(noise == distribution.noise([4, 3], tf.constant([2, 1])).numpy())
+    parameters = distribution.parameters(tf.constant(normals(4, distribution.num_outputs)))
+    actions = distribution.sample(parameters, tf.constant(noise[:, 0])).numpy()
+    assert len(actions) == 4
+    np.testing.assert_array_equal(actions, distribution.sample(parameters, tf.constant(noise[:, 0])))
+
+
+BOUNDS = [-1.0, -np.inf], [1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        Categorical(3, first_action=2),
+        Gaussian(*BOUNDS, state_dependent_std=True, action_shape=(2, 1), clipped_likelihood=True),
+        Gaussian(*BOUNDS, initial_std=0.7, final_std=0.1, std_groups=(0, 0)),
+    ],
+)
+def test_config_round_trip_keeps_every_setting(distribution):
+    copy = keras.saving.deserialize_keras_object(
+        json.loads(json.dumps(keras.saving.serialize_keras_object(distribution)))
+    )
+    assert type(copy) is type(distribution)
+    assert copy.get_config() == distribution.get_config()
+    for name in {"num_outputs", *inspect.signature(type(distribution).__init__).parameters} & vars(distribution).keys():
+        assert getattr(copy, name) == getattr(distribution, name)
 
 
 def test_nothing_else_is_known_of_the_actions():

@@ -8,7 +8,7 @@ from scipy import integrate, stats
 import tf_trpo
 from tf_trpo.distributions import Gaussian
 from tf_trpo.estimation import Batch
-from tf_trpo.models import Encoder, Policy
+from tf_trpo.models import Encoder, Policy, PolicySettings
 from tf_trpo.optimizers.objective import Objective
 
 LOW, HIGH = np.array([-1.0, -2.0]), np.array([1.0, 0.5])
@@ -122,7 +122,7 @@ def test_the_surrogate_of_an_update_is_made_of_it():
 
 
 def test_an_agent_has_it_and_keeps_it(tmp_path):
-    agent = tf_trpo.TRPO.for_env("Pendulum-v1", clipped_likelihood=True, initial_std=3.0, seed=0)
+    agent = tf_trpo.TRPO.for_env("Pendulum-v1", policy=PolicySettings(clipped_likelihood=True, initial_std=3.0), seed=0)
     agent.compile(jit_compile=True)
     history = agent.fit("Pendulum-v1", 128, num_steps=128, verbose=0).history
     assert history["train/line_search_status"] == [0]

@@ -1,27 +1,14 @@
 """The example of an action distribution of one's own: it trains, stays within the bounds, and is saved."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
-import pytest
 import tensorflow as tf
 
 import tf_trpo
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "own_distribution.py"
-
-
-@pytest.fixture(scope="module")
-def example():
-    spec = importlib.util.spec_from_file_location("own_distribution", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from examples import own_distribution
 
 
-def test_it_improves_within_the_trust_region_and_is_saved(example, tmp_path):
-    agent = example.make_agent("Pendulum-v1")
+def test_it_improves_within_the_trust_region_and_is_saved(tmp_path):
+    agent = own_distribution.make_agent("Pendulum-v1")
     agent.compile(policy_optimizer=tf_trpo.optimizers.TrustRegion(max_kl=0.02), jit_compile=False)
     logs = agent.fit("Pendulum-v1", 500, num_envs=2, num_steps=250, verbose=0).history
     assert set(logs["train/line_search_status"]) == {0}
@@ -34,8 +21,8 @@ def test_it_improves_within_the_trust_region_and_is_saved(example, tmp_path):
     np.testing.assert_array_equal(loaded.predict(observations), agent.predict(observations))
 
 
-def test_its_density_is_that_of_the_samples(example):
-    beta = example.Beta([-2.0], [2.0])
+def test_its_density_is_that_of_the_samples():
+    beta = own_distribution.Beta([-2.0], [2.0])
     parameters = beta.parameters(tf.constant(np.tile(np.float32([0.5, -1.0]), [5000, 1])))
     actions = beta.sample(parameters, beta.noise([5000], tf.constant([1, 2]))).numpy()
     counts, edges = np.histogram(actions, bins=8, range=(0, 1))

@@ -21,4 +21,5 @@ def test_algorithm_1_from_parts_learns_cartpole():
     assert done.returncode == 0, done.stderr
     *iterations, last = done.stdout.splitlines()
     assert all(float(re.search(r"KL (\S+),", line)[1]) <= 0.01 for line in iterations)
+    assert len((ROOT / "examples" / "trpo_from_parts.py").read_text(encoding="utf-8").splitlines()) <= 150
     assert float(re.fullmatch(r"mean return of 100 episodes: (\S+)", last)[1]) >= 475

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tf_trpo
-from tf_trpo.distributions import ActionDistribution, Gaussian
+from tf_trpo.distributions import Gaussian
 from tf_trpo.estimation import Moments
 from tf_trpo.models import (
     Encoder,
@@ -20,10 +20,9 @@ from tf_trpo.models import (
     ValueSettings,
     make_policy,
     make_value_function,
-    mlp,
 )
 from tf_trpo.models.mirror_symmetry import symmetric
-from tf_trpo.numerics import Reflection, gauss_newton_fisher_vector_product
+from tf_trpo.numerics import Reflection
 from tf_trpo.rollouts.actor import LiteActor
 
 SEEN = "height -lean right_knee left_knee -right_tilt -left_tilt"
@@ -167,24 +166,6 @@ def test_new_statistics_leave_a_symmetric_policy_as_it_is():
     np.testing.assert_allclose(policy.distribution_parameters(tf.constant(here)), before, rtol=1e-4, atol=1e-5)
 
 
-def test_fisher_vector_products_are_those_of_the_dense_matrix():
-    policy = trained(gaussian(WALKER, network=mlp((6,), (4,), seed=0)))
-    policy.action_distribution.log_std.assign([-0.5, 0.3])
-    here = tf.constant(observations(WALKER, rows=8))
-    theta = policy.flat_weights
-    with tf.GradientTape() as tape:
-        tape.watch(theta)
-        parameters = policy.parameters_at(theta, here)
-    jacobian = tape.jacobian(parameters, theta)
-    metric = tf.stack([tf.linalg.diag(tf.concat([tf.exp(-2 * row[3:]), 2 * tf.ones(3)], 0)) for row in parameters])
-    dense = tf.einsum("nip,nij,njq->pq", jacobian, metric, jacobian).numpy() / 8
-    product = gauss_newton_fisher_vector_product(
-        lambda weights: policy.parameters_at(weights, here), policy.action_distribution.kl, theta, tf.fill([8], 1 / 8)
-    )
-    vector = np.random.default_rng(2).normal(size=theta.shape).astype(np.float32)
-    np.testing.assert_allclose(product(tf.constant(vector)), dense @ vector, rtol=1e-3, atol=1e-4)
-
-
 def test_the_fast_actor_does_the_same():
     policy = trained(gaussian(WALKER))
     here = observations(WALKER, rows=4)
@@ -274,16 +255,6 @@ def test_actions_that_mirror_each_other_share_one_standard_deviation():
     assert gaussian(WALKER, state_dependent_std=True).action_distribution.std_groups is None
     with pytest.raises(ValueError, match="std_groups must give them one std"):
         Gaussian([-1.0] * 3, [1.0] * 3).mirrored(WALKER.actions)
-
-
-class Normal(ActionDistribution):
-    def distribution(self, parameters):
-        raise AssertionError
-
-
-def test_a_distribution_that_does_not_say_what_its_mirror_image_is_cannot_have_one():
-    with pytest.raises(NotImplementedError, match="Normal must define mirrored"):
-        Normal(3).mirrored(WALKER.actions)
 
 
 @pytest.mark.parametrize("make", [gaussian, values])

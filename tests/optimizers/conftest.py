@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import special, stats
 
 from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.estimation import Batch
@@ -23,7 +24,7 @@ def make_policy(kind):
 
 def gaussian_log_prob(parameters, actions):
     mean, log_std = np.split(parameters, 2, axis=1)
-    return np.sum(-0.5 * ((actions - mean) / np.exp(log_std)) ** 2 - log_std - 0.5 * np.log(2 * np.pi), axis=1)
+    return stats.norm.logpdf(actions, mean, np.exp(log_std)).sum(axis=1)
 
 
 def gaussian_kl(old, new):
@@ -38,28 +39,22 @@ def gaussian_entropy(parameters):
     return np.sum(log_std + 0.5 * np.log(2 * np.pi * np.e), axis=1)
 
 
-def log_softmax(logits):
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
-
-
 def categorical_log_prob(logits, actions):
-    return log_softmax(logits)[np.arange(len(actions)), actions]
+    return special.log_softmax(logits, axis=1)[np.arange(len(actions)), actions]
 
 
 def categorical_kl(old, new):
-    return np.sum(np.exp(log_softmax(old)) * (log_softmax(old) - log_softmax(new)), axis=1)
+    old, new = special.log_softmax(old, axis=1), special.log_softmax(new, axis=1)
+    return np.sum(np.exp(old) * (old - new), axis=1)
 
 
 def categorical_entropy(logits):
-    return -np.sum(np.exp(log_softmax(logits)) * log_softmax(logits), axis=1)
+    return stats.entropy(special.softmax(logits, axis=1), axis=1)
 
 
-CLOSED_FORMS = {
-    "categorical": (categorical_log_prob, categorical_kl, categorical_entropy),
-    "fixed-std": (gaussian_log_prob, gaussian_kl, gaussian_entropy),
-    "state-dependent": (gaussian_log_prob, gaussian_kl, gaussian_entropy),
-}
+GAUSSIAN = gaussian_log_prob, gaussian_kl, gaussian_entropy
+CATEGORICAL = categorical_log_prob, categorical_kl, categorical_entropy
+CLOSED_FORMS = {"categorical": CATEGORICAL, "fixed-std": GAUSSIAN, "state-dependent": GAUSSIAN}
 
 
 class Step(NamedTuple):
@@ -83,7 +78,7 @@ class Stepper:
         self.policy = make_policy(kind)
         self.optimizer = optimizer
         self.state = (make_state or optimizer.make_state)(self.policy)
-        self._initial = [variable.numpy() for variable in self.policy.weights]
+        self._initial = self.policy.get_weights()
         self._initial_state = self.state_values()
         self._step = tf.function(
             lambda batch, progress: optimizer.step(self.policy, batch, self.state, progress=progress, **settings),
@@ -130,8 +125,7 @@ class Stepper:
     def restart(self, seed):
         """Weights away from the start, where every state has the same distribution."""
         rng = np.random.default_rng(seed)
-        for variable, value in zip(self.policy.weights, self._initial, strict=True):
-            variable.assign(value)
+        self.policy.set_weights(self._initial)
         for variable in self.policy.trainable_variables:
             variable.assign_add(0.3 * rng.normal(size=variable.shape).astype(np.float32))
         self.policy.encoder.normalization.mean.assign(rng.normal(size=3))
@@ -149,17 +143,13 @@ class Stepper:
         return Batch(observations, actions, advantages, tf.constant(valid / valid.sum(), tf.float32))
 
     def theta(self):
-        return np.concatenate([variable.numpy().ravel() for variable in self.policy.trainable_variables])
+        return self.policy.flat_weights.numpy()
 
     def parameters(self, batch):
         return self.policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
 
     def assign(self, theta):
-        position = 0
-        for variable in self.policy.trainable_variables:
-            size = int(np.prod(variable.shape))
-            variable.assign(np.reshape(theta[position : position + size], variable.shape))
-            position += size
+        self.policy.assign_flat_weights(tf.constant(theta, tf.float32))
 
     def figures(self, old, new, batch):
         """KL, improvement, L, entropy and the largest KL, from distribution parameters old and new."""

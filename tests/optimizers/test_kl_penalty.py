@@ -10,31 +10,6 @@ from tf_trpo.optimizers import Backtracking, FirstOrder, KLPenalty, NaturalDirec
 MANY = NaturalDirection(cg_iterations=60)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_newtons_step_solves_the_quadratic_problem(kind, make_stepper, seed):
-    """(1/C) F^-1 g maximises g's - C/2 s'Fs, damping included in F."""
-    stepper = make_stepper(KLPenalty("fixed", penalty_coefficient=4.0, direction=MANY), kind)
-    stepper.restart(seed)
-    batch = stepper.batch(seed, padding=5)
-    fisher, gradient = stepper.fisher(batch), stepper.gradient(batch)
-    step = stepper.step(batch)
-    change = step.theta.astype(np.float64) - step.old_theta
-    damped = fisher + 0.1 * np.eye(len(gradient))
-    exact = np.linalg.solve(4.0 * damped, gradient)
-    assert np.linalg.norm(change - exact) < 0.005 * np.linalg.norm(exact)
-    # At the maximum the slope is 0.
-    assert np.linalg.norm(gradient - 4.0 * damped @ change) < 0.01 * np.linalg.norm(gradient)
-    assert step.outcome.penalty_coefficient == 4.0
-
-
-def test_twice_the_penalty_is_half_the_step(make_stepper):
-    changes = []
-    for coefficient in (2.0, 4.0):
-        step = make_stepper(KLPenalty("fixed", penalty_coefficient=coefficient)).run(1)
-        changes.append(step.theta - step.old_theta)
-    np.testing.assert_allclose(changes[0], 2 * changes[1], rtol=1e-3, atol=1e-6)
-
-
 @pytest.mark.parametrize("coefficient", [1e-3, 0.03, 1.0])
 def test_a_step_that_the_quadratic_model_misjudges_is_shortened(kind, make_stepper, coefficient):
     """Far from the old weights, the first candidate that improves L - C KL is taken, as a loop finds it."""
@@ -53,8 +28,7 @@ def test_a_step_that_the_quadratic_model_misjudges_is_shortened(kind, make_stepp
             stepper.assign(step.old_theta + full / 2.0**shorter)
             assert not penalised_objective(stepper, old, batch, coefficient) > 0
         backtracks.append(step.outcome.backtracks)
-    if coefficient == 1e-3:
-        assert max(backtracks) > 0
+    assert max(backtracks) > 0 or coefficient > 1e-3
 
 
 def penalised_objective(stepper, old, batch, coefficient):
@@ -65,13 +39,8 @@ def penalised_objective(stepper, old, batch, coefficient):
 def test_first_order_steps_come_to_where_the_penalised_objective_is_flat(kind, make_stepper):
     """By closed forms: no slope is left, and the gain is at least Newton's in the steep directions."""
     coefficient, radius = 50.0, 0.003
-    optimizer = KLPenalty(
-        "fixed",
-        penalty_coefficient=coefficient,
-        penalty_solver="first-order",
-        first_order=FirstOrder(1000, penalty_minibatch_size=48, penalty_learning_rate=0.001),
-    )
-    stepper = make_stepper(optimizer, kind)
+    epochs = FirstOrder(1000, penalty_minibatch_size=48, penalty_learning_rate=0.001)
+    stepper = make_stepper(KLPenalty("fixed", coefficient, penalty_solver="first-order", first_order=epochs), kind)
     stepper.restart(1)
     batch = stepper.batch(1)
     old = stepper.parameters(batch)
@@ -114,8 +83,7 @@ def test_sgd_minibatches_are_those_of_a_loop(make_stepper):
                 tape.watch(theta)
                 logits = stepper.policy.parameters_at(theta, tf.gather(batch.observations, rows))
                 new, before = tf.nn.log_softmax(tf.cast(logits, tf.float64)), tf.gather(old, rows)
-                picked = tf.one_hot(tf.gather(batch.actions, rows), 4, dtype=tf.float64)
-                ratio = tf.exp(tf.reduce_sum(picked * (new - before), axis=1))
+                ratio = tf.exp(tf.gather(new - before, tf.gather(batch.actions, rows), batch_dims=1))
                 kl = tf.reduce_sum(tf.exp(before) * (before - new), axis=1)
                 terms = ratio * tf.cast(tf.gather(batch.advantages, rows), tf.float64) - coefficient * kl
                 objective = tf.reduce_sum(weights * terms) / tf.reduce_sum(weights)
@@ -123,12 +91,6 @@ def test_sgd_minibatches_are_those_of_a_loop(make_stepper):
     step = stepper.step(batch)
     assert np.linalg.norm(theta - step.old_theta) > 0.1
     np.testing.assert_allclose(step.theta, theta, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("solver", ["newton", "first-order"])
-def test_the_same_batch_gives_the_same_bits(solver, make_stepper):
-    thetas = [make_stepper(KLPenalty(penalty_solver=solver)).run(1).theta for _ in range(2)]
-    np.testing.assert_array_equal(*thetas)
 
 
 def theoretical(batch, gamma):
@@ -149,34 +111,11 @@ def test_the_penalty_of_the_theory_is_in_the_units_of_the_batch(gamma, mean, sca
     assert outcome.penalty_coefficient == pytest.approx(theoretical(batch, gamma), rel=1e-5)
 
 
-def test_with_the_penalty_of_the_theory_the_step_is_that_of_the_raw_problem(make_stepper):
-    """Normalised advantages with their scale, and the raw ones: one problem, and one step."""
-    gamma, scale = 0.9, 25.0
-    stepper = make_stepper(KLPenalty("theory", direction=MANY), gamma=gamma)
-    stepper.restart(0)
-    batch = stepper.batch(0)
-    raw = stepper.step(batch._replace(advantages=scale * batch.advantages))
-    stepper.restart(0)
-    normalised = stepper.step(batch._replace(advantage_scale=tf.constant(scale)))
-    assert np.linalg.norm(raw.theta - raw.old_theta) > 0
-    np.testing.assert_allclose(normalised.theta, raw.theta, rtol=1e-5, atol=1e-6)
-
-
 def test_with_the_penalty_of_the_theory_steps_are_tiny(kind, make_stepper):
     step = make_stepper(KLPenalty("theory"), kind).run(0)
     assert step.outcome.accepted
     assert 0 < step.outcome.kl < 1e-5
     assert step.improvement > step.outcome.penalty_coefficient * step.kl
-    by_hand = make_stepper(KLPenalty("fixed", penalty_coefficient=1.0), kind).run(0)
-    assert by_hand.outcome.kl > 1e3 * step.outcome.kl
-
-
-def test_without_any_advantage_nothing_moves_even_with_the_penalty_of_the_theory(make_stepper):
-    stepper = make_stepper(KLPenalty("theory"))
-    stepper.restart(0)
-    step = stepper.step(stepper.batch(0, scale=0.0))
-    assert not step.outcome.accepted
-    np.testing.assert_array_equal(step.theta, step.old_theta)
 
 
 @pytest.mark.parametrize(("first", "max_backtracks"), [(1e-3, 10), (1e-3, 0), (1.0, 10)])
@@ -192,43 +131,6 @@ def test_the_adaptive_penalty_doubles_above_its_target_and_halves_below(kind, ma
         elif outcome.kl < 0.02 / 1.5:
             coefficient /= 2
         assert float(stepper.state.adapted) == coefficient
-
-
-def test_the_adaptive_penalty_comes_to_its_target(make_stepper):
-    for first in (0.01, 100.0):
-        stepper = make_stepper(KLPenalty("adaptive", penalty_coefficient=first, target_kl=0.02))
-        kls = [stepper.run(3).kl for _ in range(20)]
-        assert not 0.01 < kls[0] < 0.04
-        # Halving or doubling C is a factor of 4 in the KL.
-        assert 0.02 / 4 < kls[-1] < 0.02 * 4
-
-
-def test_without_a_gradient_the_adaptive_penalty_stays(make_stepper):
-    stepper = make_stepper(KLPenalty("adaptive", penalty_coefficient=2.0))
-    stepper.restart(0)
-    stepper.outcome(stepper.batch(0, scale=0.0))
-    assert float(stepper.state.adapted) == 2.0
-
-
-def test_the_state_is_the_adapted_penalty_and_that_of_the_keras_optimizer(make_stepper):
-    assert make_stepper(KLPenalty("fixed")).state.variables == []
-    assert len(make_stepper(KLPenalty("adaptive")).state.variables) == 1
-    first_order = make_stepper(KLPenalty("adaptive", penalty_solver="first-order"))
-    # C, iterations and learning rate, two moments for each of five weights.
-    assert len(first_order.state.variables) == 1 + 2 + 2 * 5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("solver", ["newton", "first-order"])
-def test_the_same_in_xla(solver, make_stepper):
-    plain, compiled = (
-        make_stepper(
-            KLPenalty(penalty_solver=solver, first_order=FirstOrder(penalty_minibatch_size=20)), jit_compile=jit
-        ).run(0)
-        for jit in (False, True)
-    )
-    np.testing.assert_allclose(compiled.theta, plain.theta, rtol=1e-3, atol=1e-4)
-    assert compiled.outcome.kl == pytest.approx(plain.outcome.kl, rel=0.02)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, float("nan")])

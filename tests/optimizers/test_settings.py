@@ -26,23 +26,12 @@ from tf_trpo.optimizers import (
 )
 
 PARTS = [AdaptiveRadius, Backtracking, FirstOrder, NaturalDirection]
+BAD = [0.0, -0.01, math.nan, math.inf]
 OUT_OF_RANGE = {
-    TrustRegion: {
-        "max_kl": [0.0, -0.01, math.nan, math.inf],
-        "final_max_kl": [0.0, math.inf],
-        "constraint": ["median"],
-    },
-    NaturalPolicyGradient: {
-        "natural_learning_rate": [0.0, -0.1, math.nan, math.inf],
-        "natural_max_kl": [0.0, math.inf],
-    },
-    VanillaPolicyGradient: {"vanilla_optimizer": ["rmsprop"], "vanilla_learning_rate": [0.0, math.nan, math.inf]},
-    KLPenalty: {
-        "penalty": ["none"],
-        "penalty_coefficient": [0.0, math.nan, math.inf],
-        "target_kl": [0.0, math.inf],
-        "penalty_solver": ["lbfgs"],
-    },
+    TrustRegion: {"max_kl": BAD, "final_max_kl": BAD, "constraint": ["median"]},
+    NaturalPolicyGradient: {"natural_learning_rate": BAD, "natural_max_kl": BAD},
+    VanillaPolicyGradient: {"vanilla_optimizer": ["rmsprop"], "vanilla_learning_rate": BAD},
+    KLPenalty: {"penalty": ["none"], "penalty_coefficient": BAD, "target_kl": BAD, "penalty_solver": ["lbfgs"]},
     AdaptiveRadius: {
         "min_radius": [0.0, math.inf],
         "max_radius": [0.0, math.inf],
@@ -52,11 +41,7 @@ OUT_OF_RANGE = {
         "expand_factor": [1.0, math.inf],
     },
     Backtracking: {"backtrack_ratio": [0.0, 1.0], "max_backtracks": [-1, 1001]},
-    FirstOrder: {
-        "penalty_epochs": [0, 10_001],
-        "penalty_minibatch_size": [0],
-        "penalty_learning_rate": [0.0, math.inf],
-    },
+    FirstOrder: {"penalty_epochs": [0, 10_001], "penalty_minibatch_size": [0], "penalty_learning_rate": BAD},
     NaturalDirection: {
         "cg_iterations": [0, 10_001],
         "cg_damping": [-1e-9, math.nan, math.inf],
@@ -111,31 +96,26 @@ def test_a_name_means_one_setting():
     assert set(names.values()) == {1}
 
 
+def test_the_end_of_a_range_belongs_to_it():
+    NaturalDirection(cg_iterations=1, cg_damping=0.0, cg_tolerance=0.0, curvature_fraction=1.0)
+    Backtracking(max_backtracks=0)
+    TrustRegion(0.01, radius=AdaptiveRadius(0.01, 0.01, shrink_below=0.0))
+
+
 @pytest.mark.parametrize(
-    ("cls", "name", "value"),
+    ("settings", "message"),
     [
-        (NaturalDirection, "cg_damping", 0.0),
-        (NaturalDirection, "cg_tolerance", 0.0),
-        (NaturalDirection, "cg_iterations", 1),
-        (NaturalDirection, "curvature_fraction", 1.0),
-        (Backtracking, "max_backtracks", 0),
-        (AdaptiveRadius, "shrink_below", 0.0),
+        ({"radius": AdaptiveRadius(0.02)}, "min_radius must be at .* max_kl"),
+        ({"radius": AdaptiveRadius(max_radius=0.009)}, "max_radius must be at .* max_kl"),
+        (
+            {"radius": AdaptiveRadius(), "final_max_kl": 0.001},
+            "final_max_kl must be None if the radius adapts",
+        ),
     ],
 )
-def test_the_end_of_a_range_belongs_to_it(cls, name, value):
-    assert getattr(cls(**{name: value}), name) == value
-
-
-def test_an_adaptive_radius_starts_between_its_limits():
-    TrustRegion(0.01, radius=AdaptiveRadius(0.01, 0.01))
-    for radius, name in ((AdaptiveRadius(0.02), "min_radius"), (AdaptiveRadius(max_radius=0.009), "max_radius")):
-        with pytest.raises(ValueError, match=f"^{name} must be at .* max_kl"):
-            TrustRegion(0.01, radius=radius)
-
-
-def test_an_adaptive_radius_follows_no_schedule():
-    with pytest.raises(ValueError, match=r"^final_max_kl must be None if the radius adapts, got 0.001"):
-        TrustRegion(radius=AdaptiveRadius(), final_max_kl=0.001)
+def test_an_adaptive_radius_starts_between_its_limits_and_follows_no_schedule(settings, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        TrustRegion(0.01, **settings)
 
 
 @pytest.mark.parametrize("optimizer", [*(cls() for cls in ALGORITHMS.values()), *OTHER], ids=repr)

@@ -16,24 +16,8 @@ def test_the_largest_kl_of_a_state_is_kept_within_the_limit(kind, make_stepper):
         assert step.outcome.accepted
         assert step.max_kl_over_states <= 0.02 * (1 + 1e-6)
         assert step.max_kl_over_states > 0.02 * 0.8**2 * 0.8
-        assert step.outcome.max_kl_over_states == pytest.approx(step.max_kl_over_states, rel=3e-3)
-        assert step.outcome.candidate_kl == step.outcome.max_kl_over_states
-        assert step.outcome.kl == pytest.approx(step.kl, rel=3e-3)
+        assert step.outcome.trust_region_radius == 0.02
         assert step.kl < 0.9 * step.max_kl_over_states
-
-
-def test_the_limit_on_the_mean_lets_single_states_go_further(kind, make_stepper):
-    stepper = make_stepper(TrustRegion(0.02), kind)
-    steps = [stepper.run(seed) for seed in range(8)]
-    assert max(step.max_kl_over_states for step in steps) > 2 * 0.02
-
-
-def test_both_limits_are_along_the_same_direction(make_stepper):
-    changes = []
-    for constraint in ("mean", "max"):
-        step = make_stepper(TrustRegion(constraint=constraint, search=MANY)).run(1)
-        changes.append((step.theta - step.old_theta) / np.linalg.norm(step.theta - step.old_theta))
-    assert changes[0] @ changes[1] == pytest.approx(1, abs=1e-4)
 
 
 def test_the_full_step_is_already_near_the_limit_on_the_largest_kl(kind, make_stepper):
@@ -89,18 +73,10 @@ def test_the_radius_both_grows_and_shrinks(make_stepper):
     """Without this, the rule above could be followed by radii that never move."""
     small = make_stepper(TrustRegion(0.001, radius=AdaptiveRadius(max_radius=0.003)))
     radii = [float(small.run(seed).outcome.trust_region_radius) for seed in range(5)]
-    assert radii[:3] == pytest.approx([0.001, 0.002, 0.003])
-    assert radii[-1] == pytest.approx(0.003)
+    assert radii == pytest.approx([0.001, 0.002, 0.003, 0.003, 0.003])
     large = make_stepper(TrustRegion(100.0, radius=AdaptiveRadius(20.0, 100.0), search=NONE))
     radii = [float(large.run(seed).outcome.trust_region_radius) for seed in (2, 3, 4)]
     assert radii == pytest.approx([100.0, 25.0, 20.0])
-
-
-def test_without_a_direction_the_radius_stays(make_stepper):
-    stepper = make_stepper(TrustRegion(0.01, radius=AdaptiveRadius()))
-    stepper.restart(0)
-    assert not stepper.outcome(stepper.batch(0, scale=0.0)).accepted
-    assert float(stepper.state.adapted) == 0.01
 
 
 @pytest.mark.parametrize("constraint", ["mean", "max"])
@@ -113,22 +89,3 @@ def test_the_limit_goes_linearly_with_progress(kind, make_stepper, constraint):
         assert step.outcome.trust_region_radius == limit
         assert step.outcome.accepted
         assert 0.5 * limit < step.outcome.candidate_kl <= limit
-
-
-def test_a_fixed_limit_is_reported_and_is_no_state(make_stepper):
-    stepper = make_stepper(TrustRegion(0.02))
-    assert stepper.run(0).outcome.trust_region_radius == 0.02
-    assert stepper.state.variables == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "optimizer",
-    [TrustRegion(0.001, radius=AdaptiveRadius(), constraint="max"), TrustRegion(0.04, final_max_kl=0.01)],
-)
-def test_the_limit_moves_alike_in_xla(optimizer, make_stepper):
-    plain, compiled = (make_stepper(optimizer, jit_compile=jit) for jit in (False, True))
-    for seed in range(2):
-        steps = [stepper.run(seed, progress=seed / 3) for stepper in (plain, compiled)]
-        assert steps[0].outcome.trust_region_radius == pytest.approx(steps[1].outcome.trust_region_radius, rel=1e-15)
-        np.testing.assert_allclose(steps[1].theta, steps[0].theta, rtol=1e-3, atol=1e-4)

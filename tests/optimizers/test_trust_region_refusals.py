@@ -26,25 +26,25 @@ def refused(stepper, batch):
     return outcome
 
 
-def test_without_any_advantage_there_is_no_direction(stepper):
+def one_advantage(advantage):
+    return lambda batch: batch._replace(advantages=tf.concat([batch.advantages[1:], [advantage]], axis=0))
+
+
+@pytest.mark.parametrize(
+    ("change", "cg_status"),
+    [
+        (lambda batch: batch._replace(advantages=tf.zeros(48)), ConjugateGradientStatus.CONVERGED),
+        (lambda batch: batch._replace(weights=tf.zeros(48)), ConjugateGradientStatus.CONVERGED),
+        *((one_advantage(advantage), ConjugateGradientStatus.BREAKDOWN) for advantage in (np.nan, np.inf, -np.inf)),
+    ],
+    ids=["no advantage", "no weights", "NaN", "infinite", "minus infinite"],
+)
+def test_without_a_finite_gradient_there_is_no_direction(stepper, change, cg_status):
     stepper.restart(0)
-    outcome = refused(stepper, stepper.batch(0, scale=0.0))
+    outcome = refused(stepper, change(stepper.batch(0)))
     assert outcome.line_search_status == LineSearchStatus.NO_DIRECTION
-    assert outcome.cg_status == ConjugateGradientStatus.CONVERGED
-    assert outcome.gradient_norm == 0
-    assert outcome.surrogate == 0
+    assert outcome.cg_status == cg_status
     assert outcome.candidate_kl == outcome.candidate_improvement == outcome.backtracks == 0
-
-
-@pytest.mark.parametrize("advantage", [np.nan, np.inf, -np.inf])
-def test_an_advantage_that_is_not_finite_gives_no_direction(stepper, advantage):
-    stepper.restart(0)
-    batch = stepper.batch(0)
-    advantages = batch.advantages.numpy().copy()
-    advantages[7] = advantage
-    outcome = refused(stepper, batch._replace(advantages=tf.constant(advantages)))
-    assert outcome.line_search_status == LineSearchStatus.NO_DIRECTION
-    assert outcome.cg_status == ConjugateGradientStatus.BREAKDOWN
 
 
 @pytest.mark.parametrize("observation", [np.nan, np.inf])
@@ -56,8 +56,7 @@ def test_an_observation_that_is_not_finite_leaves_the_weights(stepper, observati
     before = bits(stepper.policy)
     outcome = stepper.step(batch._replace(observations=tf.constant(observations))).outcome
     assert outcome.accepted == (not np.isnan(observation))
-    if not outcome.accepted:
-        assert bits(stepper.policy) == before
+    assert outcome.accepted == (bits(stepper.policy) != before)
 
 
 def test_advantages_beyond_float32_squares_leave_the_weights(stepper):
@@ -65,27 +64,12 @@ def test_advantages_beyond_float32_squares_leave_the_weights(stepper):
     refused(stepper, stepper.batch(0, scale=1e30))
 
 
-def test_weights_that_sum_to_nothing_give_no_direction(stepper):
-    stepper.restart(0)
-    batch = stepper.batch(0)
-    outcome = refused(stepper, batch._replace(weights=tf.zeros_like(batch.weights)))
-    assert outcome.line_search_status == LineSearchStatus.NO_DIRECTION
-
-
-@pytest.mark.parametrize("kind", ["fixed-std", "state-dependent"], indirect=True)
-def test_a_kl_above_the_limit_is_refused(kind, make_stepper):
-    """The quadratic model sees 100 nats; the true KL of a shrinking std is far larger."""
-    stepper = make_stepper(FULL_STEP_ONLY, kind)
-    for seed in (2, 3, 4, 5):
-        stepper.restart(seed)
-        outcome = refused(stepper, stepper.batch(seed))
-        assert outcome.line_search_status == LineSearchStatus.KL_ABOVE_LIMIT
-        assert outcome.backtracks == 0
-
-
 @pytest.mark.parametrize("kind", ["fixed-std", "state-dependent"], indirect=True)
 def test_a_refused_candidate_is_reported_with_its_figures(kind, make_stepper):
-    """It is the full step of a trust region of 0.01, stretched by the square root of 100 / 0.01."""
+    """It is the full step of a trust region of 0.01, stretched by the square root of 100 / 0.01.
+
+    The quadratic model sees 100 nats; the true KL of a shrinking std is far larger.
+    """
     small, large = make_stepper(TrustRegion(), kind), make_stepper(FULL_STEP_ONLY, kind)
     accepted = small.run(3)
     small.restart(3)
@@ -96,6 +80,8 @@ def test_a_refused_candidate_is_reported_with_its_figures(kind, make_stepper):
     candidate = small.figures(old, small.parameters(batch), batch)
     large.restart(3)
     outcome = refused(large, batch)
+    assert outcome.line_search_status == LineSearchStatus.KL_ABOVE_LIMIT
+    assert outcome.backtracks == 0
     assert outcome.candidate_kl > 100
     assert outcome.candidate_kl == pytest.approx(candidate["kl"], rel=0.02)
     assert outcome.candidate_improvement == pytest.approx(candidate["improvement"], rel=0.02)
@@ -115,19 +101,3 @@ def test_candidates_whose_kl_is_not_finite_are_refused_and_every_backtrack_is_tr
     outcome = refused(stepper, stepper.batch(2))
     assert outcome.line_search_status == LineSearchStatus.NOT_FINITE
     assert outcome.backtracks == 3
-
-
-def test_refused_weights_keep_even_negative_zero_and_subnormal_numbers(make_stepper):
-    stepper = make_stepper(TrustRegion(), "categorical")
-    stepper.restart(0)
-    stepper.policy.encoder.output_layer.bias.assign([-0.0, 1e-41, 0.0, 1.0])
-    refused(stepper, stepper.batch(0, scale=0.0))
-    assert np.signbit(stepper.policy.encoder.output_layer.bias.numpy()[0])
-
-
-def test_after_a_refusal_the_next_step_is_as_if_there_had_been_none(stepper):
-    expected = stepper.run(5)
-    stepper.restart(5)
-    batch = stepper.batch(5)
-    refused(stepper, batch._replace(advantages=tf.fill([48], np.float32(np.nan))))
-    np.testing.assert_array_equal(stepper.step(batch).theta, expected.theta)

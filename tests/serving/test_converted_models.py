@@ -1,5 +1,6 @@
 """LiteRT and ONNX models against the agent they are of, in the runtimes they are for."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -12,9 +13,6 @@ import tf_trpo
 from tf_trpo.distributions import Categorical
 from tf_trpo.models import Encoder, Policy, ValueFunction
 from tf_trpo.serving import read_metadata
-
-KINDS = ["gaussian", "categorical"]
-BATCHES = [1, 3, 17]
 
 
 def litert(folder):
@@ -45,7 +43,7 @@ def onnx(folder):
 RUNTIMES = {"litert": litert, "onnx": onnx}
 
 
-@pytest.fixture(scope="module", params=[(format, kind) for format in RUNTIMES for kind in KINDS], ids="-".join)
+@pytest.fixture(scope="module", params=itertools.product(RUNTIMES, ("gaussian", "categorical")), ids="-".join)
 def converted(request, agents, tmp_path_factory):
     """(agent, the converted model as a function)."""
     format, kind = request.param
@@ -53,7 +51,7 @@ def converted(request, agents, tmp_path_factory):
     return agents[kind], RUNTIMES[format](folder)
 
 
-@pytest.mark.parametrize("count", BATCHES)
+@pytest.mark.parametrize("count", [1, 3, 17])
 def test_a_converted_model_gives_what_the_agent_gives_for_any_batch_size(converted, observations, expected, count):
     agent, run = converted
     wanted, found = expected(agent, observations(count)), run(observations(count))
@@ -63,19 +61,16 @@ def test_a_converted_model_gives_what_the_agent_gives_for_any_batch_size(convert
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("format", RUNTIMES)
-def test_a_converted_model_is_the_next_version_with_its_metadata(format, gaussian_agent, tmp_path):
+@pytest.mark.parametrize("format", ["saved_model", *RUNTIMES])
+def test_an_export_is_the_next_version_with_its_metadata_and_of_one_format(format, gaussian_agent, tmp_path):
     for version in ("1", "2"):
         folder = gaussian_agent.export(tmp_path, format=format, environment="Pendulum-v1")
         assert folder == str(tmp_path / version)
     assert read_metadata(Path(folder)).environment == "Pendulum-v1"
-
-
-def test_formats_do_not_share_a_folder(gaussian_agent, tmp_path):
-    gaussian_agent.export(tmp_path, format="litert")
-    with pytest.raises(ValueError, match="holds versions in format litert; give format saved_model a folder"):
-        gaussian_agent.export(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    other = "saved_model" if format != "saved_model" else "onnx"
+    with pytest.raises(ValueError, match=f"holds versions in format {format}; give format {other} a folder"):
+        gaussian_agent.export(tmp_path, format=other)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
 
 
 @keras.saving.register_keras_serializable(package="test")
@@ -93,8 +88,9 @@ class Determinant(keras.layers.Layer):
 def test_a_network_that_cannot_be_converted_is_refused_and_nothing_is_written(format, tmp_path):
     network = keras.Sequential([keras.Input((3,)), Determinant()])
     agent = tf_trpo.TRPO(Policy(Encoder((3,), 2, network=network), Categorical(2)), ValueFunction(Encoder((3,), 1)))
-    with pytest.raises(ValueError, match="Cholesky"):
-        agent.export(tmp_path, format=format)
+    for words, more in (("Cholesky", {}), ("warm-up requests are for a saved_model", {"warmup": True})):
+        with pytest.raises(ValueError, match=words):
+            agent.export(tmp_path, format=format, **more)
     assert list(tmp_path.iterdir()) == []
 
 

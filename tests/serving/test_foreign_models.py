@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_trpo.serving.batching import Batcher
 from tf_trpo.serving.json_tensors import RequestError
-from tf_trpo.serving.metadata import MetadataError
+from tf_trpo.serving.model_watcher import ModelWatcher
 from tf_trpo.serving.saved_model import ModelError, SavedModel
 
 
@@ -48,9 +48,12 @@ def model(folder):
     return SavedModel(1, folder, trust=True)
 
 
-def test_it_is_loaded_only_when_it_is_trusted(folder):
-    with pytest.raises(MetadataError, match="tf_trpo did not write it"):
-        SavedModel(1, folder)
+@pytest.mark.parametrize("trust", [False, True])
+def test_it_is_taken_into_service_only_when_it_is_trusted(folder, trust):
+    watcher = ModelWatcher(folder.parent, trust=trust)
+    watcher.look()
+    assert (watcher.current is not None) == trust
+    assert ("tf_trpo did not write it" in watcher.statuses[1].error_message) != trust
 
 
 def test_endpoints_of_numbers_are_served_and_others_are_not(model):
@@ -88,7 +91,7 @@ def test_rows_of_different_requests_do_not_meet_in_it(model):
 
 
 class Recorder:
-    """An endpoint that keeps what it was called with, and refuses negative numbers."""
+    """An endpoint that keeps what it was called with."""
 
     batched = True
 
@@ -97,8 +100,6 @@ class Recorder:
 
     def __call__(self, inputs):
         self.calls.append(inputs["x"].tolist())
-        if (inputs["x"] < 0).any():
-            raise RequestError(400, "negative")
         return {"y": 2 * inputs["x"]}
 
 
@@ -111,18 +112,9 @@ def test_requests_that_wait_go_together_up_to_the_limit_and_come_apart_again():
     found = answers(recorder, requests(*([n, n] for n in range(120))))
     assert [answer["y"].tolist() for answer in found] == [[2 * n, 2 * n] for n in range(120)]
     assert [len(call) for call in recorder.calls] == [100, 100, 40]
-
-
-def test_one_that_is_refused_does_not_spoil_the_others():
-    found = answers(Recorder(), requests([1], [-2], [3, 4]))
-    assert [found[0]["y"].tolist(), found[2]["y"].tolist()] == [[2], [6, 8]]
-    assert isinstance(found[1], RequestError)
-
-
-def test_without_batching_each_has_a_call_of_its_own():
-    recorder = Recorder()
-    answers(recorder, requests(*([n] for n in range(5))), together=False)
-    assert sorted(recorder.calls) == [[n] for n in range(5)]
+    alone = Recorder()
+    answers(alone, requests(*([n] for n in range(5))), together=False)
+    assert sorted(alone.calls) == [[n] for n in range(5)]
 
 
 def test_a_file_without_a_graph_to_serve_is_refused(tmp_path):

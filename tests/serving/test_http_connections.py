@@ -21,14 +21,13 @@ def server(model, start_server):
 
 @pytest.fixture
 def connect(server):
-    """connect(data): a raw connection that has sent these bytes, with small buffers of its own if asked for."""
+    """connect(data): a raw connection that has sent these bytes, with a small buffer of its own."""
     with contextlib.ExitStack() as stack:
 
-        def connect(data=b"", buffer=None):
+        def connect(data=b""):
             raw = stack.enter_context(socket.socket())
             raw.settimeout(30)
-            if buffer is not None:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             raw.connect(("127.0.0.1", server.port))
             raw.sendall(data)
             return raw
@@ -58,9 +57,8 @@ def predict(server, body=b'{"instances": [[1, 2, 3]]}', length=None):
     return head.encode() + body
 
 
-@pytest.mark.parametrize("name", [b"policy", b"nobody"])
-def test_a_body_that_comes_drop_by_drop_is_given_up_and_the_connection_closed(server, connect, name):
-    raw = connect(predict(server, b"{", 1000).replace(b"policy", name))
+def test_a_body_that_comes_drop_by_drop_is_given_up_and_the_connection_closed(server, connect):
+    raw = connect(predict(server, b"{", 1000))
     start = time.monotonic()
     with contextlib.suppress(ConnectionResetError, BrokenPipeError):
         while time.monotonic() < start + 20:
@@ -94,17 +92,11 @@ def test_requests_of_connections_beyond_the_limit_are_refused(server, connect):
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="an option of Linux")
 def test_a_client_that_takes_none_of_its_answers_loses_the_connection(server, connect):
-    asked = f"GET {server.path}/metadata HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 200
-    raw = connect(buffer=4096)
-
-    def ask_on():
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            raw.sendall(asked)
-
+    asked = f"GET {server.path}/metadata HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    raw = connect()
     # Once the answers fill all buffers, no more requests are taken either.
     with pytest.raises((ConnectionResetError, BrokenPipeError)):
-        ask_on()
+        raw.sendall(asked * 1_000_000)
 
 
 @pytest.mark.parametrize(

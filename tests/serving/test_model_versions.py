@@ -15,19 +15,20 @@ def write(text):
     return into
 
 
-def test_versions_are_the_folders_with_plain_numbers(tmp_path):
+def test_versions_are_the_folders_with_plain_numbers_and_the_next_follows_the_highest(tmp_path):
     for name in ("2", "10", "007", "1.5", "-3", "²", "notes", ".writing-1", str(2**63), "9" * 200):
         (tmp_path / name).mkdir()
     (tmp_path / "4").write_text("a file")
     assert list(version_folders(tmp_path).items()) == [(2, tmp_path / "2"), (10, tmp_path / "10")]
+    assert add_version(tmp_path, write("next")) == tmp_path / "11"
 
 
 def test_writers_at_the_same_time_get_a_version_each_and_none_is_lost(tmp_path):
     texts = [str(number) for number in range(24)]
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda text: add_version(tmp_path, write(text)), texts))
+        folders = list(pool.map(lambda text: add_version(tmp_path / "new" / "model", write(text)), texts))
     assert [(folder / "model").read_text() for folder in folders] == texts
-    assert sorted(int(path.name) for path in tmp_path.iterdir()) == list(range(1, 25))
+    assert sorted(int(path.name) for path in (tmp_path / "new" / "model").iterdir()) == list(range(1, 25))
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path):
@@ -38,11 +39,6 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="no space left"):
         add_version(tmp_path / "model", fail)
     assert list((tmp_path / "model").iterdir()) == []
-
-
-def test_numbers_that_no_request_could_name_are_not_counted(tmp_path):
-    (tmp_path / str(2**63)).mkdir()
-    assert add_version(tmp_path, write("first")).name == "1"
 
 
 def test_there_is_no_version_after_the_largest(tmp_path):

@@ -40,33 +40,15 @@ def test_information_of_the_lectures_events(probability, bits):
     assert np.floor(100 * information(probability, "bits")) / 100 == bits
 
 
-def test_coins_by_hand():
-    assert entropy([0.5, 0.5], "bits") == pytest.approx(1.0)
-    assert entropy([0.5, 0.5]) == pytest.approx(np.log(2))
-    assert entropy([0.75, 0.25], "bits") == pytest.approx(0.75 * 0.4150375 + 0.25 * 2)
-    assert cross_entropy([0.5, 0.5], [0.75, 0.25], "bits") == pytest.approx((0.4150375 + 2) / 2)
-    assert kl_divergence([0.5, 0.5], [0.75, 0.25], "bits") == pytest.approx((0.4150375 + 2) / 2 - 1)
-
-
 @PROPERTY
 @given(seed=SEEDS, size=st.integers(1, 8), unit_and_base=UNITS)
-def test_entropy_and_divergence_are_scipys(seed, size, unit_and_base):
+def test_entropy_and_divergence_are_scipys_and_cross_entropy_is_their_sum(seed, size, unit_and_base):
     unit, base = unit_and_base
     p, q = distributions(seed, 4, size), distributions(seed + 1, 4, size)
     np.testing.assert_allclose(entropy(p, unit), scipy.stats.entropy(p, base=base, axis=1), atol=1e-12)
     expected = np.maximum(scipy.stats.entropy(p, q, base=base, axis=1), 0)
     np.testing.assert_allclose(kl_divergence(p, q, unit), expected, atol=1e-12)
-
-
-@PROPERTY
-@given(seed=SEEDS, size=st.integers(1, 8), unit_and_base=UNITS)
-def test_cross_entropy_is_entropy_plus_divergence_and_never_below_entropy(seed, size, unit_and_base):
-    unit, _ = unit_and_base
-    p, q = distributions(seed, 4, size), distributions(seed + 1, 4, size)
-    np.testing.assert_allclose(cross_entropy(p, q, unit), entropy(p, unit) + kl_divergence(p, q, unit), atol=1e-12)
-    assert (cross_entropy(p, q, unit) >= entropy(p, unit) - 1e-12).all()
-    np.testing.assert_allclose(cross_entropy(p, p, unit), entropy(p, unit), atol=1e-12)
-    assert (entropy(p, unit) <= np.log(size) / np.log(unit_and_base[1]) + 1e-12).all()
+    np.testing.assert_allclose(cross_entropy(p, q, unit), entropy(p, unit) + expected, atol=1e-12)
 
 
 def test_missing_support_is_infinite_and_what_never_happens_costs_nothing():
@@ -76,11 +58,6 @@ def test_missing_support_is_infinite_and_what_never_happens_costs_nothing():
     assert cross_entropy([1.0, 0.0], [1.0, 0.0]) == 0
     assert entropy([1.0, 0.0]) == 0
     assert information(0.0) == np.inf
-
-
-def test_divergence_is_no_distance():
-    p, q = [0.9, 0.1], [0.5, 0.5]
-    assert abs(kl_divergence(p, q) - kl_divergence(q, p)) > 0.1
 
 
 @pytest.mark.parametrize("shift", [1e-2, 1e-4, 1e-7, 1e-12])
@@ -178,9 +155,3 @@ def test_small_arguments_keep_every_digit(exponent, sign):
 @given(x=st.floats(-0.999999, 1e6).filter(lambda x: abs(x) >= 0.1))
 def test_large_arguments_are_the_plain_difference(x):
     assert log1p_minus(np.array(x)) == pytest.approx(math.log1p(x) - x, rel=1e-14)
-
-
-def test_the_two_branches_meet():
-    below, above = log1p_minus(np.array([np.nextafter(0.1, 0), 0.1]))
-    assert below == pytest.approx(above, rel=1e-13)
-    np.testing.assert_array_equal(log1p_minus(np.array([0.0])), [0.0])

@@ -40,41 +40,19 @@ def test_identity_holds_for_any_two_policies(make_mdp, make_policy, seed, gamma)
 
 
 @THOUSAND
-@given(seed=SEEDS, gamma=GAMMAS, mixture=MIXTURES)
-def test_bounds_hold_for_any_two_policies(make_mdp, make_policy, seed, gamma, mixture):
+@given(seed=SEEDS, gamma=GAMMAS, mixture=MIXTURES, against=st.sampled_from([0, 0, -1, 1]))
+def test_bounds_hold_for_any_two_policies(make_mdp, make_policy, seed, gamma, mixture, against):
+    """Adversarial pairs too: the new policy is the greedy or the worst one, or a small way towards it."""
     mdp = make_mdp(seed, gamma)
     old = mdp.evaluate(make_policy(mdp, seed + 1))
-    new = mdp.evaluate((1 - mixture) * old.policy + mixture * make_policy(mdp, seed + 2))
+    extreme = np.eye(mdp.num_actions)[(against * old.advantages).argmax(axis=1)]
+    target = extreme if against else make_policy(mdp, seed + 2)
+    new = mdp.evaluate((1 - mixture) * old.policy + mixture * target)
     rounding = 1e-13 * scale_of(mdp)
     by_variation = total_variation_lower_bound(old, new.policy)
     assert by_variation <= new.expected_return + rounding
     assert lower_bound(old, new.policy) <= by_variation + rounding
     assert max_total_variation(old.policy, new.policy) ** 2 <= max_kl_divergence(old.policy, new.policy) + 1e-15
-
-
-@THOUSAND
-@given(seed=SEEDS, gamma=st.sampled_from([0.3, 0.9, 0.99]))
-def test_bounds_hold_where_the_policy_moves_against_the_advantages(make_mdp, make_policy, seed, gamma):
-    """Adversarial pairs: the new policy is the greedy or the worst one, or a small way towards it."""
-    mdp = make_mdp(seed, gamma)
-    old = mdp.evaluate(make_policy(mdp, seed + 1))
-    rng = np.random.default_rng(seed)
-    target = np.eye(mdp.num_actions)[(rng.choice([-1, 1]) * old.advantages).argmax(axis=1)]
-    mixture = rng.choice([1e-4, 1e-2, 0.1, 1.0])
-    new = mdp.evaluate((1 - mixture) * old.policy + mixture * target)
-    assert total_variation_lower_bound(old, new.policy) <= new.expected_return + 1e-13 * scale_of(mdp)
-    assert lower_bound(old, new.policy) <= new.expected_return + 1e-13 * scale_of(mdp)
-
-
-@PROPERTY
-@given(seed=SEEDS, gamma=GAMMAS)
-def test_at_the_old_policy_everything_is_the_expected_return(make_mdp, make_policy, seed, gamma):
-    mdp = make_mdp(seed, gamma)
-    old = mdp.evaluate(make_policy(mdp, seed + 1))
-    for function in (local_approximation, lower_bound, total_variation_lower_bound):
-        np.testing.assert_allclose(function(old, old.policy), old.expected_return, atol=1e-13 * scale_of(mdp))
-    assert max_kl_divergence(old.policy, old.policy) == 0
-    assert max_total_variation(old.policy, old.policy) == 0
 
 
 @settings(PROPERTY, max_examples=60)
@@ -93,14 +71,6 @@ def test_local_approximation_has_the_gradient_of_the_return(seed, gamma):
     # And no more than the gradient: along a long step the two part company.
     far = random_policy(4, 3, rng)
     assert abs(local_approximation(old, far) - mdp.evaluate(far).expected_return) > 1e-6
-
-
-def test_without_discounting_ahead_the_approximation_is_exact(make_mdp, make_policy):
-    mdp = make_mdp(3, 0.0)
-    old, new = (mdp.evaluate(make_policy(mdp, seed)) for seed in (1, 2))
-    assert penalty_coefficient(old) == 0
-    assert local_approximation(old, new.policy) == pytest.approx(new.expected_return)
-    assert lower_bound(old, new.policy) == pytest.approx(new.expected_return)
 
 
 def test_one_state_by_hand():
@@ -125,10 +95,6 @@ def test_dropped_action_makes_the_bound_minus_infinity():
     assert max_kl_divergence(old.policy, new_policy) == np.inf
     assert lower_bound(old, new_policy) == -np.inf
     assert np.isfinite(total_variation_lower_bound(old, new_policy))
-
-
-def test_divergence_counts_states_that_are_never_visited():
-    assert max_kl_divergence([[0.5, 0.5], [0.5, 0.5]], [[0.5, 0.5], [0.75, 0.25]]) > 0.1
 
 
 def test_policy_of_another_shape_is_refused():

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from tf_trpo.theory import (
     FiniteMDP,
     MinorizationMaximizationStatus,
-    kl_divergence,
     local_approximation,
     lower_bound,
     max_kl_divergence,
@@ -28,26 +27,30 @@ def uniform_policy(mdp):
     return np.full(mdp.rewards.shape, 1 / mdp.num_actions)
 
 
-def assert_chain_of_inequalities(result):
-    """eta(new) >= M(new) >= eta(old), and L >= M."""
-    rounding = 1e-12 * np.abs(result.expected_returns).max()
+def assert_chain_of_inequalities(result, scale=0.0):
+    """eta(new) >= M(new) >= eta(old)."""
+    rounding = 1e-12 * max(np.abs(result.expected_returns).max(), scale)
     assert (np.diff(result.expected_returns) >= -rounding).all()
     assert (result.expected_returns[1:] >= result.lower_bounds - rounding).all()
     assert (result.lower_bounds >= result.expected_returns[:-1] - rounding).all()
-    penalty = result.approximations - result.lower_bounds
-    np.testing.assert_allclose(penalty, result.coefficients * result.kl_divergences, atol=rounding)
 
 
 @pytest.mark.parametrize(("seed", "gamma"), [(0, 0.2), (1, 0.9), (2, 0.99)])
 def test_return_never_falls_in_300_iterations(seed, gamma):
     rng = np.random.default_rng(seed)
     mdp = random_mdp(5, 3, gamma, rng)
-    result = minorization_maximization(mdp, random_policy(5, 3, rng), max_iterations=300)
+    old = mdp.evaluate(random_policy(5, 3, rng))
+    result = minorization_maximization(mdp, old.policy, max_iterations=300)
     assert result.status == MinorizationMaximizationStatus.MAX_ITERATIONS
     assert len(result.lower_bounds) == 300
     assert_chain_of_inequalities(result)
+    penalty = result.coefficients * result.kl_divergences
+    np.testing.assert_allclose(result.approximations - result.lower_bounds, penalty, rtol=1e-7, atol=1e-12)
     assert (np.diff(result.expected_returns)[:100] > 0).all()
     assert mdp.evaluate(result.policy).expected_return == result.expected_returns[-1]
+    first = minorization_maximization(mdp, old.policy, max_iterations=1).policy
+    assert result.approximations[0] == local_approximation(old, first)
+    assert result.kl_divergences[0] == max_kl_divergence(old.policy, first)
 
 
 @PROPERTY
@@ -57,10 +60,7 @@ def test_return_never_falls_from_any_policy(make_mdp, make_policy, seed, gamma):
     result = minorization_maximization(mdp, make_policy(mdp, seed + 1), max_iterations=8)
     rows = len(result.lower_bounds)
     assert (rows < 8) == (result.status == MinorizationMaximizationStatus.STATIONARY)
-    rounding = 1e-12 * max(np.abs(result.expected_returns).max(), np.abs(mdp.rewards).max())
-    assert (np.diff(result.expected_returns) >= -rounding).all()
-    assert (result.expected_returns[1:] >= result.lower_bounds - rounding).all()
-    assert (result.lower_bounds >= result.expected_returns[:-1] - rounding).all()
+    assert_chain_of_inequalities(result, np.abs(mdp.rewards).max())
 
 
 def test_return_approaches_the_best_one():
@@ -86,10 +86,7 @@ def bound_by_slsqp(old, mdp, start):
         bounds=[(1e-9, 1)] * (states * actions) + [(0, None)],
         constraints=[
             {"type": "eq", "fun": lambda x: policy_of(x).sum(axis=1) - 1},
-            {
-                "type": "ineq",
-                "fun": lambda x: x[-1] - np.sum(old.policy * np.log(old.policy / policy_of(x)), axis=1),
-            },
+            {"type": "ineq", "fun": lambda x: x[-1] - np.sum(old.policy * np.log(old.policy / policy_of(x)), axis=1)},
         ],
         options={"maxiter": 500, "ftol": 1e-14},
     )
@@ -131,13 +128,6 @@ def test_no_random_search_finds_a_higher_bound(make_mdp, make_policy, seed, gamm
             assert lower_bound(old, other) <= highest + tolerance
 
 
-def test_every_state_that_can_gain_spends_the_same_divergence():
-    mdp = random_mdp(4, 3, 0.9, np.random.default_rng(0))
-    old = mdp.evaluate(uniform_policy(mdp))
-    maximum = maximize_lower_bound(old)
-    np.testing.assert_allclose(kl_divergence(old.policy, maximum.policy), maximum.kl, rtol=1e-8)
-
-
 @pytest.mark.parametrize("gamma", [0.2, 0.9])
 def test_deterministic_policy_is_stationary_however_bad(gamma):
     """Its divergence from anything else grows linearly, with a slope that C exceeds once gamma >= 1/5."""
@@ -161,21 +151,6 @@ def test_without_discounting_ahead_one_step_is_the_best_policy():
     np.testing.assert_allclose(
         result.expected_returns, [mdp.initial @ mdp.rewards.mean(1), mdp.initial @ mdp.rewards.max(1)]
     )
-
-
-def test_steps_are_as_small_as_the_slide_says():
-    """ "in practice only small steps": about ((1 - gamma) / gamma)^2 / 32 nats at most, for gamma near 1."""
-    mdp = random_mdp(5, 3, 0.99, np.random.default_rng(4))
-    maximum = maximize_lower_bound(mdp.evaluate(uniform_policy(mdp)))
-    assert 0 < maximum.kl < (0.01 / 0.99) ** 2 / 32 * 1.01
-
-
-def test_approximation_of_the_record_is_that_of_its_step():
-    mdp = random_mdp(3, 2, 0.8, np.random.default_rng(5))
-    old = mdp.evaluate(uniform_policy(mdp))
-    result = minorization_maximization(mdp, old.policy, max_iterations=1)
-    assert result.approximations[0] == local_approximation(old, result.policy)
-    assert result.kl_divergences[0] == max_kl_divergence(old.policy, result.policy)
 
 
 def test_iterations_must_be_positive():

@@ -182,6 +182,13 @@ def test_a_damaged_newest_one_is_passed_over_and_refused_if_it_is_named(kind, fo
         read_checkpoint(newest)
 
 
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(folder):
+    path = folder / of(30)[0]
+    os.truncate(path, 2**40)  # takes no room: the file has a hole
+    with pytest.raises(CheckpointError, match="it has 1099511627776 bytes, more than"):
+        read_checkpoint(path)
+
+
 def test_without_any_whole_one_the_reasons_are_given(folder, tmp_path):
     for path in folder.iterdir():
         damage(path)

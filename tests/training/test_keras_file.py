@@ -126,6 +126,13 @@ def test_a_truncated_file_is_refused(share, saved, tmp_path, refusal):
     refusal(path)
 
 
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(saved, tmp_path, refusal):
+    path = tmp_path / "agent.keras"
+    shutil.copy(saved, path)
+    os.truncate(path, 2**40)  # takes no room: the file has a hole
+    assert "it has 1099511627776 bytes, more than" in refusal(path)
+
+
 def test_a_link_a_folder_and_a_pipe_are_refused(saved, tmp_path, refusal):
     (tmp_path / "link.keras").symlink_to(saved)
     assert "it is a link" in refusal(tmp_path / "link.keras")

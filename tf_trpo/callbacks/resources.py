@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class ReleasesResources(Protocol):
-    """A callback that the fit loop tells when training was broken off, when on_train_end is not called."""
+    """A callback that the trainer tells when training was broken off, in which case on_train_end is not called."""
 
     def release(self) -> None:
         """Close files, give back the terminal; may be called twice."""
@@ -15,7 +15,7 @@ class ReleasesResources(Protocol):
 
 @runtime_checkable
 class SavesOnFailure(Protocol):
-    """A callback that the fit loop tells when training fails while the agent itself is whole."""
+    """A callback that the trainer tells when training fails while the agent itself is whole."""
 
     def save_on_failure(self) -> None:
         """Keep the agent as it was after the last whole iteration."""

@@ -7,6 +7,7 @@ of a program: its traceback is shown.
 
 from __future__ import annotations
 
+import dis
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ _STATUS = {
     "TrainingFailedError": FAILED,
 }
 """Exit statuses of the library's own errors; of the others, `BAD_INPUT`."""
+_RAISING = ("RAISE_VARARGS", "RERAISE")
+"""Instructions of Python that raise."""
 _EXTRAS = {
     **dict.fromkeys(("matplotlib", "jinja2"), "figures"),
     **dict.fromkeys(("orjson", "uvicorn"), "serve"),
@@ -69,11 +72,15 @@ def _status(error: Exception) -> int | None:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Tell whether the library itself raised an error, rather than code that it calls."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "tf_trpo"
+    """Tell whether a `raise` of the library itself raised an error, rather than code that the library calls."""
+    innermost = error.__traceback__
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    if innermost is None or innermost.tb_frame.f_globals.get("__name__", "").partition(".")[0] != "tf_trpo":
+        return False
+    # Code in C, such as int() or zip(), has no frame: its errors seem to be those of the line that calls it.
+    code = innermost.tb_frame.f_code
+    return any(step.offset == innermost.tb_lasti and step.opname in _RAISING for step in dis.get_instructions(code))
 
 
 def _message(error: Exception) -> str:

@@ -12,6 +12,7 @@ import tyro
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.run_groups import RunGroup, group_runs
 from tf_trpo.experiment import RunFolder
+from tf_trpo.files import write_whole
 
 if TYPE_CHECKING:
     from tf_trpo.figures.histories import Curve
@@ -107,5 +108,5 @@ def _report(options: PlotOptions, path: Path) -> Path:
 
     text = report(RunFolder(options.run_dirs[0]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     return path

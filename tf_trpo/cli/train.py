@@ -74,7 +74,9 @@ def main(argv: Sequence[str]) -> None:
     start_tensorflow(experiment.run.threads)
     from keras.callbacks import LambdaCallback
 
+    from tf_trpo.environments import EnvironmentFailedError
     from tf_trpo.experiment.run import Run
+    from tf_trpo.training import TrainingFailedError
 
     folder = RunFolder(options.resume or options.run_dir or free_run_dir(experiment.env, experiment.run.seed))
     run = Run(experiment, folder, resume=options.resume is not None)
@@ -82,8 +84,8 @@ def main(argv: Sequence[str]) -> None:
     say_source = LambdaCallback(on_train_begin=lambda _: silent or print(source, file=sys.stderr, flush=True))
     try:
         trained = run.train([say_source])
-    except RuntimeError:
-        # An environment or the training failed; the agent is saved.
+    except (EnvironmentFailedError, TrainingFailedError):
+        # The agent is saved.
         if run.begun:
             _say_how_to_resume(run)
         raise

@@ -81,6 +81,11 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         """Name parts of the parameters [N, D] for an exported model; here, all are "parameters"."""
         return {"parameters": parameters}
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a weight follows a schedule; here, none does."""
+        return False
+
     def follow_schedule(self, progress: float) -> None:
         """Set the weights that follow a schedule before a rollout, by the fraction of the run that is over, in [0, 1].
 

@@ -94,6 +94,10 @@ class Gaussian(ActionDistribution):
                 name="log_std",
             )
 
+    @property
+    def is_scheduled(self) -> bool:
+        return self.final_std is not None
+
     def follow_schedule(self, progress: float) -> None:
         """Set the free standard deviations to initial_std^(1 - progress) final_std^progress, if there is a schedule."""
         if self.final_std is not None:

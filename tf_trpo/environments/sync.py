@@ -1,4 +1,4 @@
-"""Gymnasium's synchronous vector environment without what the collector never reads."""
+"""Gymnasium's synchronous vector environment without infos, which nobody reads."""
 
 from __future__ import annotations
 

@@ -56,6 +56,8 @@ def make_vector_environment(
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
     if isinstance(environment, VectorEnv):
+        if env_kwargs or backend != "sync":
+            raise ValueError("env_kwargs and backend are for making environments; a vector environment is made already")
         return _checked(environment)
     if not isinstance(environment, str) and not callable(environment):
         raise ValueError(
@@ -171,7 +173,7 @@ def _make_gymnasium(
     if backend not in kinds:
         raise ValueError(f'the vector backend must be "sync", "async" or "envpool", got {backend!r}')
     makers = [functools.partial(_make_seeded, environment, index) for index in range(num_envs)]
-    # The collector copies each observation into the rollout, so the vector environment need not.
+    # Each observation is copied into the rollout, so the vector environment need not copy it.
     try:
         return kinds[backend](makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
     except (ValueError, ImportError, gym.error.Error, EnvironmentFailedError):

@@ -50,23 +50,10 @@ def gae(
     return linear_recurrence(gamma * gae_lambda * goes_on, deltas * valid, reverse=True)
 
 
-def check_rollout(
-    function: str,
-    rewards: tf.Tensor,
-    values: tf.Tensor,
-    terminated: tf.Tensor,
-    truncated: tf.Tensor,
-    valid: tf.Tensor,
-) -> None:
-    """Raise ValueError unless the rows of a rollout have the shapes that `gae` documents."""
-    check_shapes(
-        function,
-        rewards=(rewards, "T B"),
-        values=(values, "T+1 B"),
-        terminated=(terminated, "T B"),
-        truncated=(truncated, "T B"),
-        valid=(valid, "T B"),
-    )
+def check_rollout(function: str, *rows: tf.Tensor) -> None:
+    """Raise ValueError unless the first five arguments of `gae` have the shapes that it documents."""
+    shapes = {"rewards": "T B", "values": "T+1 B", "terminated": "T B", "truncated": "T B", "valid": "T B"}
+    check_shapes(function, **{name: (row, shapes[name]) for name, row in zip(shapes, rows, strict=True)})
 
 
 def advantage_moments(
@@ -120,16 +107,8 @@ def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float) -> tf.Tensor:
 def normalize_advantages(advantages: tf.Tensor, weights: tf.Tensor, *, epsilon: float = 1e-8) -> tf.Tensor:
     """Shift and scale advantages to mean 0 and standard deviation 1 over the valid samples.
 
-    Args:
-      advantages: float [N].
-      weights: float [N], with sum 1; 0 on padding.
-      epsilon: added to the standard deviation, so that equal advantages become zeros; >= 0.
-
-    Returns:
-      float [N]; 0 on padding.
-
-    Raises:
-      ValueError: a shape is wrong.
+    Arguments and errors are as in `advantage_moments`. The result is float [N]: 0 on padding, and 0 everywhere if all
+    advantages are equal and epsilon is positive.
     """
     check_shapes("normalize_advantages", advantages=(advantages, "N"), weights=(weights, "N"))
     mean, scale = advantage_moments(advantages, weights, epsilon=epsilon)

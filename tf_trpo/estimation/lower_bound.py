@@ -58,11 +58,9 @@ def penalty_coefficient(epsilon: tf.Tensor, gamma: float) -> tf.Tensor:
       Schulman et al. (2015), theorem 1; lecture, "there exists the following bound".
     """
     check_shapes("penalty_coefficient", epsilon=(epsilon, ""))
-    return (
-        epsilon * (4.0 * gamma / (1.0 - gamma) ** 2)
-        if gamma < 1
-        else tf.fill(epsilon.shape, tf.constant(math.inf, epsilon.dtype))
-    )
+    if gamma >= 1:
+        return tf.constant(math.inf, epsilon.dtype)
+    return epsilon * (4.0 * gamma / (1.0 - gamma) ** 2)
 
 
 def estimate_lower_bound(
@@ -111,12 +109,8 @@ def estimate_lower_bound(
 
 
 def _batch_shapes(batch: Batch) -> dict[str, tuple[Any, str]]:
-    return {
-        "batch.advantages": (batch.advantages, "N"),
-        "batch.weights": (batch.weights, "N"),
-        "batch.advantage_mean": (batch.advantage_mean, ""),
-        "batch.advantage_scale": (batch.advantage_scale, ""),
-    }
+    shapes = {"advantages": "N", "weights": "N", "advantage_mean": "", "advantage_scale": ""}
+    return {f"batch.{name}": (getattr(batch, name), shape) for name, shape in shapes.items()}
 
 
 def _float64(value: tf.Tensor | float) -> tf.Tensor:

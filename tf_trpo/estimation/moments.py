@@ -66,14 +66,9 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
 
 
 def combined_moments(first: Moments, second: Moments) -> Moments:
-    """Compute the moments of the union of two sets of samples.
+    """Compute the moments of the union of two sets of samples, which have equal shapes.
 
-    Args:
-      first: moments of one set.
-      second: moments of the other set, of the same shapes.
-
-    Returns:
-      The moments. A set with a count of 0 does not change them, even if its variance is infinite.
+    A set with a count of 0 does not change the result, even if its variance is infinite.
 
     Raises:
       ValueError: a shape is wrong.
@@ -81,9 +76,9 @@ def combined_moments(first: Moments, second: Moments) -> Moments:
     Source:
       Chan, Golub and LeVeque (1983), equation 2.1.
     """
+    parts = {"first": first._asdict(), "second": second._asdict()}
     shapes = {"mean": "S...", "variance": "S...", "count": ""}
-    parts = {"first": first, "second": second}
-    named = {f"{part}.{name}": (getattr(parts[part], name), shapes[name]) for part in parts for name in shapes}
+    named = {f"{part}.{name}": (parts[part][name], shapes[name]) for part in parts for name in shapes}
     check_shapes("combined_moments", **named)
     count = first.count + second.count
     share = tf.math.divide_no_nan(second.count, count)
@@ -102,8 +97,7 @@ def explained_variance(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.T
     """Compute 1 - Var(targets - predictions) / Var(targets).
 
     Args:
-      predictions: float [N].
-      targets: float [N].
+      predictions, targets: float [N].
       weights: float [N], with sum 1; 0 on padding.
 
     Returns:

@@ -42,12 +42,7 @@ def rewards_to_go(
     for the rewards that were not seen. So this is the lambda-return with lambda = 1.
 
     Args:
-      rewards: float [T, B].
-      values: float [T + 1, B].
-      terminated: float [T, B].
-      truncated: float [T, B].
-      valid: float [T, B]; all five as in `gae`.
-      gamma: discount, in [0, 1].
+      rewards, values, terminated, truncated, valid, gamma: as in `gae`.
 
     Returns:
       float [T, B], in the unit of the rewards.

@@ -27,8 +27,8 @@ def surrogate_advantage(
     Source:
       Schulman et al. (2015), equation 14; lecture, "L(pi_new)".
     """
-    _check("surrogate_advantage", log_prob, old_log_prob, advantages, weights)
-    return weighted_mean(tf.exp(log_prob - old_log_prob) * advantages, weights)
+    log_ratio = _log_ratio("surrogate_advantage", log_prob, old_log_prob, advantages, weights)
+    return weighted_mean(tf.exp(log_ratio) * advantages, weights)
 
 
 def surrogate_improvement(
@@ -36,29 +36,15 @@ def surrogate_improvement(
 ) -> tf.Tensor:
     """Estimate L(new) - L(old) without the cancellation of a difference of two surrogates.
 
-    Args:
-      log_prob: log pi_new(a|s), float [N].
-      old_log_prob: log pi_old(a|s), float [N].
-      advantages: A(s, a) under the old policy, float [N].
-      weights: float [N], with sum 1; 0 on padding.
-
-    Returns:
-      float scalar, in the unit of the advantages.
-
-    Raises:
-      ValueError: a shape is wrong.
+    Arguments, result and errors are as in `surrogate_advantage`.
     """
-    _check("surrogate_improvement", log_prob, old_log_prob, advantages, weights)
-    return weighted_mean(tf.math.expm1(log_prob - old_log_prob) * advantages, weights)
+    log_ratio = _log_ratio("surrogate_improvement", log_prob, old_log_prob, advantages, weights)
+    return weighted_mean(tf.math.expm1(log_ratio) * advantages, weights)
 
 
-def _check(
-    function: str, log_prob: tf.Tensor, old_log_prob: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor
-) -> None:
-    check_shapes(
-        function,
-        log_prob=(log_prob, "N"),
-        old_log_prob=(old_log_prob, "N"),
-        advantages=(advantages, "N"),
-        weights=(weights, "N"),
-    )
+def _log_ratio(function: str, log_prob: tf.Tensor, old_log_prob: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
+    """Compute log (pi_new / pi_old) [N]; raise ValueError unless all arguments have the shape [N]."""
+    names = ("log_prob", "old_log_prob", "advantages", "weights")
+    tensors = (log_prob, old_log_prob, *others)
+    check_shapes(function, **{name: (tensor, "N") for name, tensor in zip(names, tensors, strict=True)})
+    return log_prob - old_log_prob

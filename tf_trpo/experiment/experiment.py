@@ -80,6 +80,8 @@ class Experiment:
           ValueError: no bundled preset has this name or names this environment, or as `replace`.
         """
         if name in bundled_presets():
+            if "env" not in changes:
+                raise ValueError(f"preset {name} is for several environments: name one by env=")
             return cls.from_presets([name], changes)
         if not bundled_for(name, leaves(cls)):
             raise ValueError(f"no bundled preset names {name}; there are {', '.join(bundled_presets())}")

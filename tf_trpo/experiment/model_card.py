@@ -80,7 +80,7 @@ Version {version.name}: a policy for {experiment.env}, {trained}.
 {among_seeds}
 - Commit: {config.get("commit") or "not known"}
 - Versions: {versions}
-- Platform: {config["platform"]}
+- Platform: {config.get("platform") or "not known"}
 
 Endpoints, servers and limits: docs/serving.md.
 """

@@ -9,20 +9,22 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 
 from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, HistoryCSV, StopOnSignal, TensorBoard
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.environments import EnvironmentFailedError
-from tf_trpo.experiment.experiment import Experiment
 from tf_trpo.experiment.hyperparameters import hyperparameters
 from tf_trpo.experiment.run_folder import RunFolder, run_versions
 from tf_trpo.files import write_whole
 from tf_trpo.training import TRPO, TrainingFailedError
+
+if TYPE_CHECKING:
+    from tf_trpo.experiment.experiment import Experiment
 
 CHANGEABLE = ("total_steps", "export")
 """Settings that a resumed run may have others of: they change nothing of what was done."""
@@ -72,13 +74,14 @@ class Run:
         self.agent = self.experiment.make_agent()
         self.begun = False
         self._resume = resume
+        self._open_files = ExitStack()
         if self.experiment.run.video_every:
             self._video().check()
 
     def train(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> TrainedRun:
         """Train to the end or until a signal, and evaluate; see `Experiment.train`."""
         run, folder, agent = self.experiment.run, self.folder, self.agent
-        with _logging_to(folder.events), self._writing():
+        with self._open_files, self._writing():
             stopped_by = self._fit(callbacks)
             agent.save(folder.agent)
             if stopped_by is not None:
@@ -140,6 +143,7 @@ class Run:
         else:
             self.folder.create(self.experiment.flat())
         self.begun = True
+        self._open_files.enter_context(_logging_to(self.folder.events))
 
     def _has_checkpoint(self) -> bool:
         """Tell whether there is a checkpoint; a run that was killed before its first iteration begins again.
@@ -193,13 +197,13 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
     """Check that a run can be resumed with these settings.
 
     Returns:
-      The settings; what was done under a schedule of the old total_steps stays valid.
+      The settings; if total_steps differs, with the old total_steps as schedule_steps, so that schedules continue.
 
     Raises:
       ValueError: there is no run, it is complete, it has links, or a setting would change what was done.
     """
     folder.check_no_links()
-    before = Experiment.from_run(folder.path)
+    before = type(experiment).from_run(folder.path)
     schedule = before.run.schedule_steps
     if experiment.run.schedule_steps is None and schedule is not None:
         experiment = experiment.replace(schedule_steps=schedule)
@@ -211,8 +215,8 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
     if folder.is_complete() and not changed:
         raise ValueError(f"{folder.path} is complete; a larger total_steps continues it")
     _check_history(folder.history)
-    longer = before.run.total_steps != experiment.run.total_steps
-    return experiment.replace(schedule_steps=before.run.total_steps) if longer and schedule is None else experiment
+    differs = before.run.total_steps != experiment.run.total_steps
+    return experiment.replace(schedule_steps=before.run.total_steps) if differs and schedule is None else experiment
 
 
 def _check_history(path: Path) -> None:

@@ -27,7 +27,7 @@ class RunFolder:
       history: CSV: one row an iteration.
       events: text: what went wrong, and when.
       agent: the final agent.
-      checkpoints: agents along the way.
+      checkpoints: states of the training along the way.
       tensorboard: event files.
       evaluation: JSON: the last evaluation.
       saved_model: the exported model.
@@ -83,8 +83,8 @@ class RunFolder:
         """
         try:
             config = json.loads(read_small(self.config))
-            if not isinstance(config["settings"], dict):
-                raise ValueError("it holds no settings")
+            if not (isinstance(config["settings"], dict) and isinstance(config["versions"], dict)):
+                raise ValueError("its settings or versions are no mappings")
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             raise ValueError(f"{self.config} cannot be read as that of a run: {reason}") from None
@@ -97,11 +97,11 @@ class RunFolder:
           ValueError: the file cannot be read.
         """
         try:
-            content = json.loads(self.evaluation.read_text(encoding="utf-8"))
-            return {str(name): float(value) for name, value in content.items()}
+            content = json.loads(read_small(self.evaluation))
+            return {name: float(content[name]) for name in ("mean_return", "std_return", "mean_length", "episodes")}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{self.evaluation} cannot be read: {error}") from None
 
     def is_complete(self) -> bool:

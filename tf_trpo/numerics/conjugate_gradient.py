@@ -21,8 +21,6 @@ class ConjugateGradientStatus(enum.IntEnum):
     """A direction p had p'Ap <= 0, so A is not positive definite. x is the iterate before p."""
     BREAKDOWN = 3
     """A product or a residual was not finite. x is the last finite iterate."""
-    NOT_USED = 4
-    """No system was solved: the algorithm has no conjugate gradient."""
 
 
 class ConjugateGradientResult(NamedTuple):
@@ -89,19 +87,17 @@ def conjugate_gradient(
     b_squared = _dot(b, b)
     goal = tf.constant(tolerance, b.dtype) ** 2 * b_squared
 
-    def step(state: _State) -> tuple[_State]:
-        return (_iterate(product, state, goal, max_iterations),)
-
-    def running(state: _State) -> tf.Tensor:
-        return tf.equal(state.status, _RUNNING)
-
     start_status = tf.where(
         tf.math.is_finite(b_squared),
         tf.where(b_squared <= goal, ConjugateGradientStatus.CONVERGED, _RUNNING),
         ConjugateGradientStatus.BREAKDOWN,
     )
     start = _State(tf.zeros_like(b), b, b, b_squared, tf.constant(0), start_status)
-    (end,) = tf.while_loop(running, step, [start])
+    (end,) = tf.while_loop(
+        lambda state: tf.equal(state.status, _RUNNING),
+        lambda state: (_iterate(product, state, goal, max_iterations),),
+        [start],
+    )
     return ConjugateGradientResult(end.x, end.iterations, tf.sqrt(end.residual_squared), end.status)
 
 
@@ -129,19 +125,9 @@ def _iterate(product: Callable[[tf.Tensor], tf.Tensor], state: _State, goal: tf.
         tf.where(iterations >= max_iterations, int(ConjugateGradientStatus.MAX_ITERATIONS), _RUNNING),
     )
     good = tf.equal(failure, _RUNNING)
-
     # After a failed iteration the last good iterate remains, so that the caller always has a usable direction.
-    def keep(new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-        return tf.where(good, new, old)
-
-    return _State(
-        keep(x, state.x),
-        keep(residual, state.residual),
-        keep(direction, state.direction),
-        keep(residual_squared, state.residual_squared),
-        keep(iterations, state.iterations),
-        tf.where(good, success, failure),
-    )
+    new, last = _State(x, residual, direction, residual_squared, iterations, success), state._replace(status=failure)
+    return tf.nest.map_structure(lambda new, last: tf.where(good, new, last), new, last)
 
 
 def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

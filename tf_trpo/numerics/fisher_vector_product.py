@@ -65,17 +65,14 @@ def gauss_newton_fisher_vector_product(
         with tf.autodiff.ForwardAccumulator(theta, vector) as forward:
             current = parameters(theta)
         check(weights=(weights, "N"), parameters=(current, "N D"))
-        tangent = forward.jvp(current, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        column = weights[:, None]
+        tangent = forward.jvp(current, unconnected_gradients="zero")
         image = metric(current, tangent)
         check(parameters=(current, "N D"), metric=(image, "N D"))
-        cotangent = column * image
+        cotangent = weights[:, None] * image
         with tf.GradientTape() as tape:
             tape.watch(theta)
             current = parameters(theta)
-        return tape.gradient(
-            current, theta, output_gradients=cotangent, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
+        return tape.gradient(current, theta, output_gradients=cotangent, unconnected_gradients="zero")
 
     return product
 
@@ -84,7 +81,7 @@ def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tenso
     """Compute M_n u_n for every sample, M_n = d2 KL(p_n || q) / d q2 at q = p_n, by forward over reverse mode.
 
     Args:
-      divergence: (p [N, D], q [N, D]) -> KL(p || q) [N] in nats, twice differentiable in q.
+      divergence: as in `gauss_newton_fisher_vector_product`.
       current: p, float [N, D].
       tangent: u, float [N, D].
 
@@ -103,7 +100,7 @@ def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tenso
             kl = divergence(old, new)
         check_shapes("hessian_product_at_minimum", current=(current, "N D"), divergence=(kl, "N"))
         gradient = tape.gradient(kl, new)
-    return forward.jvp(gradient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return forward.jvp(gradient, unconnected_gradients="zero")
 
 
 def double_backprop_fisher_vector_product(
@@ -111,19 +108,8 @@ def double_backprop_fisher_vector_product(
 ) -> Product:
     """Make the Fisher-vector product as the gradient of (gradient of the mean KL) . v.
 
-    It costs about 1.5 times as much as `gauss_newton_fisher_vector_product`.
-
-    Args:
-      parameters: theta [P] -> distribution parameters [N, D], twice differentiable.
-      divergence: (p [N, D], q [N, D]) -> KL(p || q) [N] in nats, twice differentiable in q.
-      theta: current parameters, float [P].
-      weights: weight of each sample, float [N], >= 0.
-
-    Returns:
-      The function v [P] -> F v [P].
-
-    Raises:
-      ValueError: a shape is wrong; also from the returned function.
+    It costs about 1.5 times as much as `gauss_newton_fisher_vector_product`, which explains the arguments, result and
+    errors. Here the parameters must be twice differentiable.
 
     Source:
       Pearlmutter (1994); Schulman et al. (2015), appendix C.
@@ -142,9 +128,7 @@ def double_backprop_fisher_vector_product(
                 kl = divergence(old, parameters(theta))
                 check(weights=(weights, "N"), divergence=(kl, "N"))
                 mean_kl = tf.reduce_sum(weights * kl)
-            gradient = inner.gradient(mean_kl, theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return outer.gradient(
-            gradient, theta, output_gradients=vector, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
+            gradient = inner.gradient(mean_kl, theta, unconnected_gradients="zero")
+        return outer.gradient(gradient, theta, output_gradients=vector, unconnected_gradients="zero")
 
     return product

@@ -97,15 +97,13 @@ def backtracking_line_search(
     def attempt(j: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
         candidate = theta + scale ** tf.cast(j + 1, theta.dtype) * step
         improvement, kl, *found = evaluate(candidate)
-        _check_decisive_figures(improvement, kl)
         return j + 1, _judge(improvement, kl, max_kl), improvement, kl, candidate, *found
 
     searchable = tf.reduce_all(tf.math.is_finite(step)) & tf.reduce_any(tf.not_equal(step, 0))
     zero = tf.constant(0.0, tf.float64)
     # A search without a direction starts at its end, and evaluates nothing.
     first = tf.where(searchable, -1, max_backtracks)
-    no_direction = tf.constant(int(LineSearchStatus.NO_DIRECTION))
-    start = [first, no_direction, zero, zero, theta, *figures]
+    start = [first, tf.constant(int(LineSearchStatus.NO_DIRECTION)), zero, zero, theta, *figures]
     j, status, improvement, kl, candidate, *found = tf.while_loop(refused, attempt, start)
     accepted = tf.equal(status, LineSearchStatus.ACCEPTED)
     tried = tf.where(searchable, j, 0)
@@ -113,16 +111,13 @@ def backtracking_line_search(
     return LineSearchResult(tf.where(accepted, candidate, theta), status, tried, improvement, kl, kept)
 
 
-def _check_decisive_figures(improvement: tf.Tensor, kl: tf.Tensor) -> None:
+def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float | tf.Tensor) -> tf.Tensor:
+    """Compute the `LineSearchStatus` of a candidate; raise ValueError unless its figures are float64 scalars."""
     check_shapes("backtracking_line_search", improvement=(improvement, ""), kl=(kl, ""))
     if improvement.dtype != tf.float64 or kl.dtype != tf.float64:
         # The comparison with a float32 KL would silently round the limit.
-        raise ValueError(
-            f"backtracking_line_search: improvement and kl must be float64, got {improvement.dtype} and {kl.dtype}"
-        )
-
-
-def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float | tf.Tensor) -> tf.Tensor:
+        dtypes = f"{improvement.dtype} and {kl.dtype}"
+        raise ValueError(f"backtracking_line_search: improvement and kl must be float64, got {dtypes}")
     finite = tf.math.is_finite(improvement) & tf.math.is_finite(kl)
     # tf.cast would convert a Python number to float32 first, and round the limit.
     within = kl <= tf.convert_to_tensor(max_kl, kl.dtype)

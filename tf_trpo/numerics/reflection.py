@@ -31,14 +31,11 @@ class Reflection:
         for name in ("sources", "signs"):
             object.__setattr__(self, name, tuple(operator.index(number) for number in getattr(self, name)))
         order = sorted(self.sources) == list(range(len(self.signs))) and set(self.signs) <= {1, -1}
-        if not (order and self._is_own_inverse()):
-            raise ValueError(f"a reflection that is applied twice must give the vector again: {self} does not")
-
-    def _is_own_inverse(self) -> bool:
-        return all(
-            self.sources[source] == position and self.signs[position] == self.signs[source]
+        if not order or any(
+            self.sources[source] != position or self.signs[position] != self.signs[source]
             for position, source in enumerate(self.sources)
-        )
+        ):
+            raise ValueError(f"a reflection that is applied twice must give the vector again: {self} does not")
 
     @classmethod
     def from_names(cls, names: str) -> Reflection:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import LineSearchResult, LineSearchStatus
-from tf_trpo.optimizers.ranges import require
+from tf_trpo.optimizers.ranges import require, require_allowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +37,10 @@ class AdaptiveRadius:
     """Factor on the limit if it grows, above 1 and finite."""
 
     def __post_init__(self) -> None:
-        require(0 < self.min_radius < math.inf, "min_radius", "positive and finite", self.min_radius)
-        require(0 < self.max_radius < math.inf, "max_radius", "positive and finite", self.max_radius)
-        require(0 <= self.shrink_below < 1, "shrink_below", "in [0, 1)", self.shrink_below)
-        between = f"between shrink_below ({self.shrink_below}) and 1"
-        require(self.shrink_below < self.expand_above < 1, "expand_above", between, self.expand_above)
-        require(0 < self.shrink_factor < 1, "shrink_factor", "in (0, 1)", self.shrink_factor)
-        require(1 < self.expand_factor < math.inf, "expand_factor", "above 1 and finite", self.expand_factor)
+        require_allowed(self, min_radius="(0, inf)", max_radius="(0, inf)", shrink_below="[0, 1)")
+        require_allowed(
+            self, expand_above=f"({self.shrink_below}, 1)", shrink_factor="(0, 1)", expand_factor="(1, inf)"
+        )
 
     def check_start(self, radius: float) -> None:
         """Raise ValueError if the radius cannot be the first one."""
@@ -69,7 +65,8 @@ class AdaptiveRadius:
         # A gradient of zero says nothing against the model.
         nothing = tf.equal(search.status, LineSearchStatus.NO_DIRECTION)
         rho = tf.math.divide_no_nan(search.improvement, predicted)
-        # One candidate less far than the boundary is as near as backtracking comes to it.
+        # A step that was not shortened has reached the limit. So has a step whose KL is as near to the limit as
+        # backtracking comes: one candidate before it, by the quadratic model.
         reached = (search.backtracks == 0) | (search.kl >= backtrack_ratio**2 * radius)
         shrinks = ~nothing & (~accepted | (rho < self.shrink_below))
         grows = accepted & (rho > self.expand_above) & reached

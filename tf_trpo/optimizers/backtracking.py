@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import LineSearchResult, backtracking_line_search
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.optimizers.ranges import require
+from tf_trpo.optimizers.ranges import require_allowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,7 @@ class Backtracking:
     """Candidates after the full step, at most; in [0, 1000]."""
 
     def __post_init__(self) -> None:
-        require(0 < self.backtrack_ratio < 1, "backtrack_ratio", "in (0, 1)", self.backtrack_ratio)
-        require(0 <= self.max_backtracks <= 1000, "max_backtracks", "in [0, 1000]", self.max_backtracks)
+        require_allowed(self, backtrack_ratio="(0, 1)", max_backtracks="[0, 1000]")
 
     def search(
         self,

@@ -20,7 +20,7 @@ from tf_trpo.numerics import (
 )
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import without_line_search
-from tf_trpo.optimizers.ranges import require
+from tf_trpo.optimizers.ranges import require_allowed
 
 if TYPE_CHECKING:
     import keras
@@ -44,10 +44,8 @@ class FirstOrder:
     """Learning rate of Adam, positive and finite."""
 
     def __post_init__(self) -> None:
-        require(1 <= self.penalty_epochs <= 10_000, "penalty_epochs", "in [1, 10000]", self.penalty_epochs)
-        require(self.penalty_minibatch_size >= 1, "penalty_minibatch_size", "at least 1", self.penalty_minibatch_size)
-        usable = 0 < self.penalty_learning_rate < math.inf
-        require(usable, "penalty_learning_rate", "positive and finite", self.penalty_learning_rate)
+        require_allowed(self, penalty_epochs="[1, 10000]", penalty_minibatch_size="[1, inf)")
+        require_allowed(self, penalty_learning_rate="(0, inf)")
 
     def search(
         self,
@@ -67,15 +65,6 @@ class FirstOrder:
         Returns:
           As `climb`.
         """
-        return climb(objective, optimizer, lambda: self._ascend(objective, optimizer, gradient, coefficient))
-
-    def _ascend(
-        self,
-        objective: Objective,
-        optimizer: keras.optimizers.Optimizer,
-        gradient: tf.Tensor,
-        coefficient: tf.Tensor,
-    ) -> None:
         num_samples = objective.batch.weights.shape[0]
         size = min(self.penalty_minibatch_size, num_samples)
         # The same orders in every step: what their rows hold is new in every batch.
@@ -90,10 +79,12 @@ class FirstOrder:
         steps = self.penalty_epochs * minibatches_per_epoch(num_samples, size)
         # A batch that is not finite as a whole is left alone, though some of its minibatches may be.
         steps = tf.where(tf.reduce_all(tf.math.is_finite(gradient)), steps, 0)
-        tf.while_loop(lambda step: step < steps, minibatch_step, [tf.constant(0)])
+        return climb(
+            objective, optimizer, lambda: tf.while_loop(lambda step: step < steps, minibatch_step, [tf.constant(0)])
+        )
 
 
-def climb(objective: Objective, optimizer: keras.optimizers.Optimizer, move: Callable[[], None]) -> LineSearchResult:
+def climb(objective: Objective, optimizer: keras.optimizers.Optimizer, move: Callable[[], object]) -> LineSearchResult:
     """Let a built Keras optimizer move the policy's weights, and judge the weights that it leaves.
 
     Args:

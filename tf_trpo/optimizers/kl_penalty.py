@@ -15,7 +15,7 @@ from tf_trpo.optimizers.first_order import FirstOrder
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, was_taken
-from tf_trpo.optimizers.ranges import require, require_choice
+from tf_trpo.optimizers.ranges import require, require_allowed
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
@@ -76,11 +76,8 @@ class KLPenalty(PolicyOptimizer):
     """How far along the direction the step goes, if penalty_solver is newton."""
 
     def __post_init__(self) -> None:
-        require_choice(Penalty, "penalty", self.penalty)
-        require_choice(PenaltySolver, "penalty_solver", self.penalty_solver)
-        first = self.penalty_coefficient
-        require(0 < first < math.inf, "penalty_coefficient", "positive and finite", first)
-        require(0 < self.target_kl < math.inf, "target_kl", "positive and finite", self.target_kl)
+        require_allowed(self, penalty=Penalty, penalty_solver=PenaltySolver)
+        require_allowed(self, penalty_coefficient="(0, inf)", target_kl="(0, inf)")
 
     def check_gamma(self, gamma: float) -> None:
         usable = self.penalty != "theory" or 0 < gamma < 1
@@ -110,7 +107,7 @@ class KLPenalty(PolicyOptimizer):
         return Proposal(gradient, search, solution, penalty_coefficient=coefficient)
 
     def _coefficient(self, objective: Objective, state: State) -> tf.Tensor:
-        """C in the units of the batch's advantages, float64."""
+        """Compute C in the units of the batch's advantages, float64 scalar."""
         if self.penalty == "adaptive":
             return tf.identity(state.adapted)
         if self.penalty == "fixed":

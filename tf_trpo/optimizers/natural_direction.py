@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, conjugate_gradient
 from tf_trpo.optimizers.objective import FisherVectorProduct, Objective, Product
-from tf_trpo.optimizers.ranges import require, require_choice
+from tf_trpo.optimizers.ranges import require_allowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +34,8 @@ class NaturalDirection:
     """How products with the Fisher matrix are computed; double-backprop gives the same result and takes longer."""
 
     def __post_init__(self) -> None:
-        require(1 <= self.cg_iterations <= 10_000, "cg_iterations", "in [1, 10000]", self.cg_iterations)
-        require(0 <= self.cg_damping < math.inf, "cg_damping", "zero or positive, and finite", self.cg_damping)
-        require(0 <= self.cg_tolerance < math.inf, "cg_tolerance", "zero or positive, and finite", self.cg_tolerance)
-        require(0 < self.curvature_fraction <= 1, "curvature_fraction", "in (0, 1]", self.curvature_fraction)
-        require_choice(FisherVectorProduct, "fisher_vector_product", self.fisher_vector_product)
+        require_allowed(self, cg_iterations="[1, 10000]", cg_damping="[0, inf)", cg_tolerance="[0, inf)")
+        require_allowed(self, curvature_fraction="(0, 1]", fisher_vector_product=FisherVectorProduct)
 
     def solve(self, objective: Objective, gradient: tf.Tensor) -> tuple[ConjugateGradientResult, Product]:
         """Solve for the direction.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import step_length_for_kl
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, without_line_search
-from tf_trpo.optimizers.ranges import require
+from tf_trpo.optimizers.ranges import require_allowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +37,7 @@ class NaturalPolicyGradient(PolicyOptimizer):
     """How the natural direction is computed."""
 
     def __post_init__(self) -> None:
-        alpha = self.natural_learning_rate
-        usable = alpha is None or 0 < alpha < math.inf
-        require(usable, "natural_learning_rate", "positive and finite, or None", alpha)
-        require(0 < self.natural_max_kl < math.inf, "natural_max_kl", "positive and finite", self.natural_max_kl)
+        require_allowed(self, natural_learning_rate="(0, inf)", natural_max_kl="(0, inf)")
 
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
         gradient = objective.gradient()

@@ -1,4 +1,4 @@
-"""What a policy optimizer asks of the samples: surrogate, KL, gradient, Fisher-vector products."""
+"""The surrogate, the KL, their gradients and Fisher-vector products, estimated from the samples of a batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
 
 
 class _Samples(NamedTuple):
-    """What a batch has for each sample, and the distribution parameters [N, D] that its action was sampled with."""
+    """The tensors of a batch that have N rows, and `old`, the distribution parameters [N, D] of the old policy."""
 
     observations: tf.Tensor
     actions: tf.Tensor
@@ -59,22 +59,20 @@ class PolicyFigures(NamedTuple):
 class Objective:
     """The surrogate and the KL of a policy near the one that sampled, as functions of the flat parameters.
 
-    The network runs in its own precision; what follows it, in float64: a KL near 0 is a difference of
-    nearly equal numbers, and the limit on it is exact.
+    The network runs in its own precision. Its outputs are cast to float64, because a KL near 0 is a difference of
+    nearly equal numbers, and the limit on the KL is exact.
 
     Attributes:
       policy: how parameters make a distribution.
-      batch: the samples.
+      batch: N samples of the policy at theta.
       theta: the policy's flat parameters [P] as they were when it sampled.
       gamma: discount of the batch's returns, in [0, 1]; None if it is not known.
 
     Args:
-      policy: as above.
-      batch: samples of the policy at theta, N of them (a static number).
-      theta: as above.
-      chunk_size: samples to have in memory at once; None for all of them. The network's activations
-        on one chunk outlive a Fisher-vector product; those on several are computed again in each.
-      gamma: as above.
+      policy, batch, theta, gamma: as above.
+      chunk_size: largest number of samples in memory at once, which needs a static N; None for all samples. If there
+        is one chunk, Fisher-vector products share the network's activations. If there are several, each product
+        computes the activations again.
     """
 
     def __init__(
@@ -97,28 +95,19 @@ class Objective:
     @property
     def old_surrogate(self) -> tf.Tensor:
         """L(old), the mean advantage; float64 scalar."""
-        batch = self.batch
-        return weighted_mean(_float64(batch.advantages), _float64(batch.weights))
+        return weighted_mean(_float64(self.batch.advantages), _float64(self.batch.weights))
 
     def gradient(self) -> tf.Tensor:
-        """Gradient [P] of the surrogate at theta."""
-
-        def on_chunk(samples: _Samples) -> tf.Tensor:
-            with tf.GradientTape() as tape:
-                tape.watch(self.theta)
-                new = self.policy.parameters_at(self.theta, samples.observations)
-                improvement = self._improvement(_float64(new), samples)
-            return tape.gradient(improvement, self.theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-
-        return self._over(self._samples, on_chunk, operator.add, tf.zeros_like(self.theta))
+        """Compute the gradient [P] of the surrogate at theta."""
+        return self._gradient(self._improvement, self.theta, self._samples)
 
     def penalised_gradient(
         self, theta: tf.Tensor, coefficient: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor
     ) -> tf.Tensor:
-        """Gradient [P] of L - coefficient * KL at theta [P], on a minibatch.
+        """Compute the gradient [P] of L - coefficient * KL at theta [P], on a minibatch.
 
         Args:
-          theta: not that of the policy that sampled, in general.
+          theta: parameters, which may differ from those of the policy that sampled.
           coefficient: float64 scalar.
           rows: int32 [M], the samples.
           counted: bool [M], False on rows that only fill the minibatch up.
@@ -127,42 +116,32 @@ class Objective:
         weights = minibatch.weights * tf.cast(counted, minibatch.weights.dtype)
         minibatch = minibatch._replace(weights=tf.math.divide_no_nan(weights, tf.reduce_sum(weights)))
 
-        def on_chunk(samples: _Samples) -> tf.Tensor:
-            with tf.GradientTape() as tape:
-                tape.watch(theta)
-                new = _float64(self.policy.parameters_at(theta, samples.observations))
-                kl = weighted_mean(
-                    self.policy.action_distribution.kl(_float64(samples.old), new), _float64(samples.weights)
-                )
-                penalised = self._improvement(new, samples) - coefficient * kl
-            return tape.gradient(penalised, theta, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        def penalised(new: tf.Tensor, samples: _Samples) -> tf.Tensor:
+            kl = weighted_mean(self.policy.action_distribution.kl(samples.old, new), samples.weights)
+            return self._improvement(new, samples) - coefficient * kl
 
-        return self._over(minibatch, on_chunk, operator.add, tf.zeros_like(theta))
+        return self._gradient(penalised, theta, minibatch)
 
     def figures(self, theta: tf.Tensor) -> PolicyFigures:
-        """Figures of the policy with parameters theta [P]."""
+        """Compute the figures of the policy with parameters theta [P]."""
 
         def on_chunk(samples: _Samples) -> tuple[tf.Tensor, ...]:
-            old, weights = _float64(samples.old), _float64(samples.weights)
             new = _float64(self.policy.parameters_at(theta, samples.observations))
-            kl = self.policy.action_distribution.kl(old, new)
-            return PolicyFigures(
-                self._improvement(new, samples),
-                weighted_mean(kl, weights),
-                tf.reduce_max(tf.where(weights > 0, kl, 0.0)),
-                self._entropy(new, weights),
-            ).tensors
+            kl = self.policy.action_distribution.kl(samples.old, new)
+            mean, largest = weighted_mean(kl, samples.weights), tf.reduce_max(tf.where(samples.weights > 0, kl, 0.0))
+            entropy = self._entropy(new, samples.weights)
+            return PolicyFigures(self._improvement(new, samples), mean, largest, entropy).tensors
 
         nothing = tuple(tf.constant(0.0, tf.float64) for _ in self.old_figures().tensors)
         return PolicyFigures(*self._over(self._samples, on_chunk, _combined, nothing))
 
     def old_figures(self) -> PolicyFigures:
-        """Figures of the policy that sampled."""
+        """Get the figures of the policy that sampled."""
         zero = tf.constant(0.0, tf.float64)
         return PolicyFigures(zero, zero, zero, self._old_entropy)
 
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
-        """v [P] -> F v [P], F the Fisher matrix at theta on a fraction of the samples."""
+        """Make the product v [P] -> F v [P] with the Fisher matrix at theta, on a fraction of the samples."""
         observations, weights = _subsample(self._samples.observations, self._samples.weights, fraction)
         make_product: Any = double_backprop_fisher_vector_product
         if kind == "gauss-newton":
@@ -186,14 +165,28 @@ class Objective:
 
     def _improvement(self, new: tf.Tensor, samples: _Samples) -> tf.Tensor:
         log_prob, old_log_prob = (
-            self.policy.action_distribution.log_prob(parameters, _float64(samples.actions))
-            for parameters in (new, _float64(samples.old))
+            self.policy.action_distribution.log_prob(parameters, samples.actions) for parameters in (new, samples.old)
         )
-        return surrogate_improvement(log_prob, old_log_prob, _float64(samples.advantages), _float64(samples.weights))
+        return surrogate_improvement(log_prob, old_log_prob, samples.advantages, samples.weights)
+
+    def _gradient(
+        self, value: Callable[[tf.Tensor, _Samples], tf.Tensor], theta: tf.Tensor, samples: _Samples
+    ) -> tf.Tensor:
+        """Compute the gradient [P] of value(distribution parameters at theta, samples), which is a sum over samples."""
+
+        def on_chunk(samples: _Samples) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                tape.watch(theta)
+                result = value(_float64(self.policy.parameters_at(theta, samples.observations)), samples)
+            return tape.gradient(result, theta, unconnected_gradients="zero")
+
+        return self._over(samples, on_chunk, operator.add, tf.zeros_like(theta))
 
     def _over(self, samples: _Samples, function: Callable[[_Samples], Any], combine: Any, initial: Any) -> Any:
+        """Combine the function's results on all chunks; the function gets float64 samples, except the observations."""
+
         def on_chunk(chunk: _Samples, weights: tf.Tensor) -> Any:
-            return function(chunk._replace(weights=weights))
+            return function(_Samples(chunk.observations, *map(_float64, chunk._replace(weights=weights)[1:])))
 
         return reduce_over_chunks(on_chunk, combine, initial, samples, samples.weights, self._chunk_size)
 
@@ -206,10 +199,9 @@ def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tu
 
 
 def _subsample(observations: tf.Tensor, weights: tf.Tensor, fraction: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """A fraction of the samples, the same rows every time, spread over all steps and environments.
+    """Take a fraction of the samples: the same random rows in every batch.
 
-    Which rows does not matter, since what they hold is new in every batch; that they follow no
-    pattern does: every k-th row of a flattened [T, B] might be always the same environment's.
+    Every k-th row of a flattened [T, B] could always be a row of the same environment.
     """
     if fraction == 1.0:
         return observations, weights

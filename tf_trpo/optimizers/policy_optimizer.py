@@ -1,4 +1,4 @@
-"""What every policy optimizer is: a value that turns (policy, batch, state) into new weights and an `Outcome`."""
+"""The base class of policy optimizers, which turn (policy, batch, state) into new weights and an `Outcome`."""
 
 from __future__ import annotations
 
@@ -66,15 +66,16 @@ class PolicyOptimizer(abc.ABC):
     algorithm that remembers something makes it in `make_state`.
     """
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a setting follows the progress of the run; by default none does."""
+        return False
+
     def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
         """Raise ValueError if the algorithm cannot use the discount of the returns; by default it can use any."""
 
     def make_state(self, policy: Policy) -> State:
-        """Make the state for a policy before its first step; by default nothing is remembered.
-
-        Args:
-          policy: the policy that will be stepped.
-        """
+        """Make the state for a policy before its first step; by default nothing is remembered."""
         return State()
 
     def step(
@@ -113,8 +114,7 @@ class PolicyOptimizer(abc.ABC):
 
         Args:
           objective: the surrogate and the KL on the samples, at and near the old parameters.
-          state: as in `step`.
-          progress: as in `step`.
+          state, progress: as in `step`.
 
         Returns:
           The `Proposal`; its parameters are the old ones, bit for bit, if the step is refused.
@@ -161,41 +161,33 @@ def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearc
     finite = tf.reduce_all(tf.math.is_finite(candidate))
     finite &= tf.math.is_finite(figures.improvement) & tf.math.is_finite(figures.kl)
     moved = tf.reduce_any(tf.not_equal(candidate, objective.theta))
-    taken = finite & moved
-    status = tf.where(
-        moved,
-        tf.where(finite, int(LineSearchStatus.NOT_USED), int(LineSearchStatus.NOT_FINITE)),
-        int(LineSearchStatus.NO_DIRECTION),
-    )
-    kept = _chosen(taken, figures.tensors[1:], objective)
-    theta = tf.where(taken, candidate, objective.theta)
-    return LineSearchResult(theta, status, None, figures.improvement, figures.kl, kept)
+    status = tf.where(finite, int(LineSearchStatus.NOT_USED), int(LineSearchStatus.NOT_FINITE))
+    status = tf.where(moved, status, int(LineSearchStatus.NO_DIRECTION))
+    search = LineSearchResult(candidate, status, None, figures.improvement, figures.kl, figures.tensors[1:])
+    return _kept_if(finite & moved, search, objective)
 
 
 def was_taken(search: LineSearchResult) -> tf.Tensor:
-    """Whether the search ended at new parameters; bool scalar."""
-    taken = (LineSearchStatus.ACCEPTED, LineSearchStatus.NOT_USED)
-    return tf.reduce_any(tf.equal(search.status, [int(status) for status in taken]))
+    """Tell whether the search ended at new parameters; bool scalar."""
+    return tf.equal(search.status, LineSearchStatus.ACCEPTED) | tf.equal(search.status, LineSearchStatus.NOT_USED)
 
 
 def _finite(search: LineSearchResult, objective: Objective) -> LineSearchResult:
-    """The search, with the old parameters if the new ones are not finite: no weight ever is."""
+    """Refuse the search's parameters if one of them is not finite: a policy's weights are always finite."""
     sound = tf.reduce_all(tf.math.is_finite(search.theta))
-    return search._replace(
-        theta=tf.where(sound, search.theta, objective.theta),
-        status=tf.where(sound, search.status, int(LineSearchStatus.NOT_FINITE)),
-        figures=_chosen(sound, search.figures, objective),
-    )
+    status = tf.where(sound, search.status, int(LineSearchStatus.NOT_FINITE))
+    return _kept_if(sound, search._replace(status=status), objective)
 
 
-def _chosen(condition: tf.Tensor, figures: tuple[tf.Tensor, ...], objective: Objective) -> tuple[tf.Tensor, ...]:
-    """The figures if the condition holds, and the old policy's if not."""
-    old = objective.old_figures().tensors[1:]
-    return tuple(tf.where(condition, new, before) for new, before in zip(figures, old, strict=True))
+def _kept_if(condition: tf.Tensor, search: LineSearchResult, objective: Objective) -> LineSearchResult:
+    """Put the old parameters and figures in the place of the search's unless the condition holds."""
+    new, old = (search.theta, *search.figures), (objective.theta, *objective.old_figures().tensors[1:])
+    theta, *figures = (tf.where(condition, *pair) for pair in zip(new, old, strict=True))
+    return search._replace(theta=theta, figures=tuple(figures))
 
 
 def _outcome(objective: Objective, proposal: Proposal) -> Outcome:
-    gradient, search, solution, radius, penalty_coefficient = proposal
+    gradient, search, solution, radius, coefficient = proposal
     accepted = was_taken(search)
     step = search.theta - objective.theta
     # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.
@@ -219,9 +211,7 @@ def _outcome(objective: Objective, proposal: Proposal) -> Outcome:
         entropy=entropy[0] if entropy else None,
         backtracks=search.backtracks,
         trust_region_radius=None if radius is None else tf.convert_to_tensor(radius, tf.float64),
-        penalty_coefficient=(
-            None if penalty_coefficient is None else tf.convert_to_tensor(penalty_coefficient, tf.float64)
-        ),
+        penalty_coefficient=None if coefficient is None else tf.convert_to_tensor(coefficient, tf.float64),
     )
     if solution is None:
         return outcome
@@ -230,7 +220,7 @@ def _outcome(objective: Objective, proposal: Proposal) -> Outcome:
 
 
 def _paths(config: Mapping[str, Any], parents: str = "") -> Iterator[str]:
-    """The names of all settings of a nested config, with the names of those that they are part of."""
+    """Yield the path of each setting of a nested config, for example "search.max_backtracks"."""
     for name, value in config.items():
         yield parents + name
         if isinstance(value, Mapping):

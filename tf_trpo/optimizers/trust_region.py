@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Literal
 
 from tf_trpo.lazy import tensorflow as tf
@@ -14,7 +13,7 @@ from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective, PolicyFigures
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State
-from tf_trpo.optimizers.ranges import require, require_choice
+from tf_trpo.optimizers.ranges import require, require_allowed
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
@@ -40,17 +39,13 @@ class TrustRegion(PolicyOptimizer):
     With final_max_kl the limit goes linearly from max_kl to final_max_kl as the run progresses: long steps while there
     is much to learn, short ones when mostly noise is left.
 
-    With an `AdaptiveRadius`, max_kl is only the first limit. After each step the next limit follows from rho, the
-    actual improvement divided by the predicted one: a quarter of the limit if rho < 0.25 or if no step was found, and
-    twice the limit if rho > 0.75 and the step reached it, which means that the step was not shortened, or that its KL
-    is as near to the limit as backtracking comes. The limit never leaves [min_radius, max_radius], and is the state.
+    With an `AdaptiveRadius`, max_kl is only the first limit. The limit is then the state, and changes after each step.
 
     Raises:
       ValueError: a setting is outside its range, or there are both a radius and final_max_kl.
 
     Source:
-      Schulman et al. (2015), equations 11 and 12 and appendix C; lecture, Algorithm 1; the adaptive radius:
-      Nocedal and Wright (2006), algorithm 4.1, and lecture, "Primer: Trust-Region Methods".
+      Schulman et al. (2015), equations 11 and 12 and appendix C; lecture, Algorithm 1.
     """
 
     max_kl: float = 0.01
@@ -67,13 +62,14 @@ class TrustRegion(PolicyOptimizer):
     """How far along the direction the step goes."""
 
     def __post_init__(self) -> None:
-        require(0 < self.max_kl < math.inf, "max_kl", "positive and finite", self.max_kl)
-        final = self.final_max_kl
-        require(final is None or 0 < final < math.inf, "final_max_kl", "positive and finite, or None", final)
-        require_choice(Constraint, "constraint", self.constraint)
+        require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)", constraint=Constraint)
         if self.radius is not None:
-            require(final is None, "final_max_kl", "None if the radius adapts", final)
+            require(self.final_max_kl is None, "final_max_kl", "None if the radius adapts", self.final_max_kl)
             self.radius.check_start(self.max_kl)
+
+    @property
+    def is_scheduled(self) -> bool:
+        return self.final_max_kl is not None
 
     def make_state(self, policy: Policy) -> State:
         if self.radius is None:
@@ -117,6 +113,6 @@ class TrustRegion(PolicyOptimizer):
         return tf.cast(tf.where(shorten, tf.sqrt(within), 1.0), step.dtype) * step
 
     def _limited(self, figures: PolicyFigures) -> tuple[tf.Tensor, ...]:
-        """(improvement, the KL that is limited, and the figures that go along)."""
+        """List the improvement, the KL that is limited, and the figures that the search only carries along."""
         limited = figures.kl if self.constraint == "mean" else figures.max_kl_over_states
         return figures.improvement, limited, *figures.tensors[1:]

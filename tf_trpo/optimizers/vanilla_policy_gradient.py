@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Literal
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.optimizers.first_order import ascend, climb
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State
-from tf_trpo.optimizers.ranges import require, require_choice
+from tf_trpo.optimizers.ranges import require_allowed
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
@@ -40,9 +39,7 @@ class VanillaPolicyGradient(PolicyOptimizer):
     """Learning rate of the Keras optimizer, positive and finite."""
 
     def __post_init__(self) -> None:
-        require_choice(VanillaOptimizer, "vanilla_optimizer", self.vanilla_optimizer)
-        usable = 0 < self.vanilla_learning_rate < math.inf
-        require(usable, "vanilla_learning_rate", "positive and finite", self.vanilla_learning_rate)
+        require_allowed(self, vanilla_optimizer=VanillaOptimizer, vanilla_learning_rate="(0, inf)")
 
     def make_state(self, policy: Policy) -> State:
         import keras

@@ -1,4 +1,4 @@
-"""What a collector hands on."""
+"""A rollout: the steps of an iteration."""
 
 from __future__ import annotations
 

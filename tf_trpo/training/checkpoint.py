@@ -23,7 +23,7 @@ from tf_trpo.files import read_untrusted, remove_leftovers, replaced_at_once
 _MAGIC = b"tf_trpo checkpoint 3\n"
 _JSON = "json"
 """Name of the array that holds the JSON part."""
-_ARRAY = "array"
+_ARRAY = "tf_trpo/array"
 """The one key of a JSON object that stands for an array."""
 _NAME = re.compile(r"steps-(\d{12,})\.ckpt")
 _LARGEST = 8 * 2**30
@@ -60,7 +60,7 @@ def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep
         try:
             with replaced_at_once(path) as aside:
                 aside.write_bytes(_encoded(state))
-                _verified(aside)
+                _decoded(aside, _verified(aside))
         except OSError as error:
             raise OSError(f"checkpoint {path} cannot be written: {error.strerror or error}") from error
     present = _newest_first(directory)
@@ -96,7 +96,7 @@ def read_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
     reasons = []
     for candidate in [path] if _NAME.fullmatch(path.name) else _newest_first(path):
         try:
-            return candidate, _decoded(candidate)
+            return candidate, _decoded(candidate, _verified(candidate))
         except CheckpointError as error:
             reasons.append(str(error))
     raise CheckpointError("; ".join(reasons) or f"{path} holds no checkpoint")
@@ -139,12 +139,12 @@ def _verified(path: Path) -> bytes:
     return payload
 
 
-def _decoded(path: Path) -> dict[str, Any]:
-    payload = _verified(path)
+def _decoded(path: Path, payload: bytes) -> dict[str, Any]:
     try:
         arrays = load(payload)
         return json.loads(
-            arrays[_JSON].tobytes(), object_hook=lambda found: arrays[found[_ARRAY]] if _ARRAY in found else found
+            arrays[_JSON].tobytes(),
+            object_hook=lambda found: arrays[found[_ARRAY]] if found.keys() == {_ARRAY} else found,
         )
     # What the two libraries raise at files that a stranger has made.
     except (SafetensorError, ValueError, LookupError, TypeError, RecursionError, AttributeError) as error:

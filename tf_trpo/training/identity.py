@@ -37,6 +37,8 @@ def run_identity(agent: TRPO, environment: Any, **settings: Any) -> dict[str, An
     identity: dict[str, Any] = json.loads(
         json.dumps(parts, default=lambda value: type(value).__name__),
         object_hook=lambda found: {key: found[key] for key in found if key not in _IMMATERIAL},
+        # JSON has no infinite numbers, such as the bounds of unbounded actions.
+        parse_constant=str,
     )
     return identity
 

@@ -94,7 +94,8 @@ def _parts(config: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def _check_object(node: dict[str, Any], where: str, custom_objects: Mapping[str, Any]) -> None:
-    name, settings = node["class_name"], node.get("config")
+    name: Any = node["class_name"]
+    settings: Any = node.get("config")
     if not isinstance(name, str):
         raise ValueError(f"{where} has a class_name that is no text")
     if name != "function" and not isinstance(settings, dict):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import Literal, get_args
+from typing import Literal
+
+from tf_trpo.optimizers.ranges import require_allowed
 
 ValueTarget = Literal["lambda-return", "reward-to-go"]
 
@@ -46,24 +47,16 @@ class UpdateSettings:
     rounding."""
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "gae_lambda"):
-            _require(0 <= getattr(self, name) <= 1, name, "in [0, 1]", getattr(self, name))
-        clip, rate = self.advantage_clip, self.value_learning_rate
-        _require(clip is None or 0 < clip < math.inf, "advantage_clip", "positive and finite, or None", clip)
-        _require(
-            self.value_target in get_args(ValueTarget),
-            "value_target",
-            f"one of {get_args(ValueTarget)}",
-            self.value_target,
+        require_allowed(
+            self,
+            gamma="[0, 1]",
+            gae_lambda="[0, 1]",
+            advantage_clip="(0, inf)",
+            value_target=ValueTarget,
+            value_learning_rate="(0, inf)",
+            value_epochs="[0, inf)",
+            value_minibatch_size="[1, inf)",
+            chunk_size="[1, inf)",
         )
-        _require(0 < rate < math.inf, "value_learning_rate", "positive and finite", rate)
-        _require(self.value_epochs >= 0, "value_epochs", "zero or positive", self.value_epochs)
-        for name in ("value_minibatch_size", "chunk_size"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         if self.value_function_first and self.value_epochs == 0:
             raise ValueError("value_function_first needs a fit of the value function: value_epochs of at least 1")
-
-
-def _require(condition: bool, name: str, requirement: str, value: object) -> None:
-    if not condition:
-        raise ValueError(f"{name} must be {requirement}, got {value!r}")

@@ -126,19 +126,20 @@ class Trainer:
         goal, _ = self.goal(total_steps)
         logs: Logs = {}
         steps = self.env_steps
-        callbacks.on_train_begin()
-        # BackupAndRestore may have set the agent to where it was.
-        self._report.begin(skipped=self.env_steps - steps)
         try:
+            callbacks.on_train_begin()
+            # BackupAndRestore may have set the agent to where it was.
+            self._report.begin(skipped=self.env_steps - steps)
             while self.env_steps < goal and not stopped():
                 iteration = self.iterations
-                progress = min(1.0, (self.env_steps - self._report.first_steps) / (schedule_steps or total_steps))
                 callbacks.on_epoch_begin(iteration)
                 callbacks.on_train_batch_begin(0)
-                result, logs = self._iterate(iteration, progress)
+                result, logs = self._iterate(iteration, self._progress(schedule_steps or total_steps))
                 # TerminateOnNaN looks for Keras' name.
                 loss = result.value.loss
                 callbacks.on_train_batch_end(0, logs if loss is None else {**logs, "loss": float(loss)})
+                # The agent that callbacks evaluate and save acts as it will in the next iteration.
+                self._learner.policy.action_distribution.follow_schedule(self._progress(schedule_steps or total_steps))
                 callbacks.on_epoch_end(iteration, logs)
                 self._faults.check()
         except BaseException as error:
@@ -221,6 +222,10 @@ class Trainer:
         else:
             message = "the unfinished episodes cannot be played again: the environments begin new episodes, and the "
             warnings.warn(f"{message}results agree with an uninterrupted run's in distribution only", stacklevel=4)
+
+    def _progress(self, schedule_steps: int) -> float:
+        """Give the fraction of the schedules that is over, in [0, 1]."""
+        return min(1.0, (self.env_steps - self._report.first_steps) / schedule_steps)
 
     def _iterate(self, iteration: int, progress: float) -> tuple[UpdateResult, Logs]:
         learner, shape = self._learner, [self._num_steps, self._source.num_envs]

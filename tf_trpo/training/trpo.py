@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from gymnasium.vector import VectorEnv
 
 from tf_trpo.callbacks import Progress
 from tf_trpo.callbacks.best_model import if_figure_exists
@@ -195,6 +196,7 @@ class TRPO(Agent):
         if min(total_steps, num_steps, 1 if schedule_steps is None else schedule_steps) < 1:
             raise ValueError("total_steps, num_steps and schedule_steps must be at least 1")
         opening = {"backend": backend, "seed": seed, "env_kwargs": env_kwargs, "timeout": env_timeout}
+        scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         with self._opened_source(environment, num_envs, opening, restart_every) as source:
             trainer = Trainer(
                 self.learner,
@@ -204,7 +206,15 @@ class TRPO(Agent):
                 seed=seed,
                 max_faults=max_faults,
                 restart_every=restart_every,
-                identity=run_identity(self, environment, num_steps=num_steps, seed=seed, restart_every=restart_every),
+                identity=run_identity(
+                    self,
+                    environment,
+                    env_kwargs=dict(env_kwargs or {}),
+                    num_steps=num_steps,
+                    seed=seed,
+                    restart_every=restart_every,
+                    schedule_steps=(schedule_steps or total_steps) if scheduled else None,
+                ),
             )
             if resume_from is not None:
                 trainer.resume(Path(resume_from))
@@ -236,6 +246,8 @@ class TRPO(Agent):
     ) -> Iterator[RolloutSource]:
         """Give the source itself, or one of the environment; close it at the end unless it is the caller's own."""
         if isinstance(environment, RolloutSource):
+            if opening["env_kwargs"] or opening["backend"] != "sync" or num_envs != 1:
+                raise ValueError("num_envs, backend and env_kwargs are for making environments; a source has its own")
             yield environment
             return
         with open_vector_environment(environment, num_envs, **opening) as environments:
@@ -245,4 +257,9 @@ class TRPO(Agent):
                 raise ValueError(
                     f"restart_every needs environments that can be reset one by one (backend sync or async), not {kind}"
                 )
-            yield LocalSource(environments, make_actor(self.policy, environments.num_envs), seed=opening["seed"])
+            source = LocalSource(environments, make_actor(self.policy, environments.num_envs), seed=opening["seed"])
+            try:
+                yield source
+            finally:
+                if not isinstance(environment, VectorEnv):
+                    source.close()

@@ -34,24 +34,6 @@ def test_each_step_goes_to_the_minimum_along_the_residual(seed, size):
         assert values[1] < min(values[0], values[2])
 
 
-@PROPERTY
-@given(seed=st.integers(0, 10_000), size=st.integers(2, 8))
-def test_error_shrinks_at_the_rate_of_the_condition_number(seed, size):
-    matrix, b, start = definite_system(seed, size)
-    errors = steepest_descent(matrix, b, start, max_iterations=30) - np.linalg.solve(matrix, b)
-    norms = np.sqrt(np.einsum("ki,ij,kj->k", errors, matrix, errors))
-    condition = np.linalg.cond(matrix)
-    assert (norms[1:] <= norms[:-1] * (condition - 1) / (condition + 1) + 1e-12 * norms[0]).all()
-
-
-def test_worst_start_meets_the_rate_exactly():
-    """Shewchuk's worst case: error components in the proportion of the condition number."""
-    condition = 9.0
-    iterates = steepest_descent(np.diag([1.0, condition]), np.zeros(2), [condition, 1.0], max_iterations=6)
-    norms = np.sqrt(iterates[:, 0] ** 2 + condition * iterates[:, 1] ** 2)
-    np.testing.assert_allclose(norms[1:] / norms[:-1], (condition - 1) / (condition + 1))
-
-
 def test_minimum_ends_the_path():
     assert len(steepest_descent(np.eye(2), np.ones(2), np.zeros(2), max_iterations=9)) == 2
     assert len(steepest_descent(np.eye(2), np.ones(2), np.ones(2), max_iterations=9)) == 1

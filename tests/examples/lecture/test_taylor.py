@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.polynomial import Polynomial, hermite
+from numpy.polynomial import Polynomial
 
 from examples.lecture import bell_curve, bell_curve_taylor_coefficients, taylor_polynomial
 
@@ -24,30 +24,6 @@ def test_coefficients_are_the_derivatives_over_the_factorials(center):
         expected = factor(center) * math.exp(-(center**2)) / math.factorial(j)
         assert coefficient == pytest.approx(expected, rel=1e-9, abs=1e-11)
         factor = factor.deriv() - Polynomial([0.0, 2.0]) * factor
-
-
-@PROPERTY
-@given(center=CENTERS, order=st.integers(0, 15))
-def test_coefficients_are_hermite_polynomials(center, order):
-    expected = (-1) ** order * hermite.hermval(center, np.eye(order + 1)[order])
-    expected *= math.exp(-(center**2)) / math.factorial(order)
-    assert bell_curve_taylor_coefficients(center, order)[order] == pytest.approx(expected, rel=1e-9, abs=1e-12)
-
-
-@PROPERTY
-@given(center=st.floats(-1.5, 1.5), order=st.integers(0, 6))
-def test_error_falls_with_the_power_of_the_distance_that_the_order_promises(center, order):
-    coefficients = bell_curve_taylor_coefficients(center, order + 2)
-    x = center + np.array([0.02, 0.01])
-    error = bell_curve(x) - taylor_polynomial(coefficients[: order + 1], center, x)
-    expected = taylor_polynomial(coefficients[order + 1 :], center, x) * (x - center) ** (order + 1)
-    np.testing.assert_allclose(error, expected, atol=2.0 * 0.02 ** (order + 3) + 1e-15)
-
-
-def test_second_order_around_1_is_the_lectures_model():
-    x = np.linspace(-1, 3, 9)
-    model = (1 - 2 * (x - 1) + (x - 1) ** 2) / math.e
-    np.testing.assert_allclose(taylor_polynomial(bell_curve_taylor_coefficients(1.0, 2), 1.0, x), model, atol=1e-15)
 
 
 def test_series_converges_everywhere_without_overflow():

@@ -33,17 +33,6 @@ SADDLE = (lambda x: x[0] ** 2 - x[1] ** 2 + x[1] ** 4, lambda x: np.array([2 * x
 SADDLE = (*SADDLE, lambda x: np.diag([2.0, -2 + 12 * x[1] ** 2]))
 
 
-@pytest.mark.parametrize("solver", [exact_step, dogleg_step])
-@pytest.mark.parametrize("start", [[-1.2, 1.0], [3.0, -4.0], [-1.5, 0.5, 1.0, 2.0]])
-def test_minimum_of_rosenbrock_is_scipys(solver, start):
-    result = minimize_in_trust_regions(*ROSENBROCK, start, solver=solver)
-    function, gradient, hessian = ROSENBROCK
-    expected = scipy.optimize.minimize(function, start, method="trust-exact", jac=gradient, hess=hessian)
-    assert result.status == TrustRegionStatus.MINIMUM
-    np.testing.assert_allclose(result.x, expected.x, atol=1e-4)
-    assert function(result.x) <= expected.fun + 1e-12
-
-
 @PROPERTY
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 6))
 def test_minimum_of_a_non_convex_function_is_one(seed, size):
@@ -53,10 +42,6 @@ def test_minimum_of_a_non_convex_function_is_one(seed, size):
     assert result.status == TrustRegionStatus.MINIMUM
     assert np.linalg.norm(functions[1](result.x)) <= 1e-8
     assert np.linalg.eigvalsh(functions[2](result.x))[0] >= -1e-6
-    polished = scipy.optimize.minimize(
-        functions[0], result.x, method="trust-exact", jac=functions[1], hess=functions[2], options={"gtol": 1e-9}
-    )
-    np.testing.assert_allclose(result.x, polished.x, atol=1e-6)
 
 
 @PROPERTY
@@ -86,13 +71,6 @@ def test_record_follows_the_rules_of_the_algorithm(seed, solver):
             assert result.radii[k + 1] == min(result.radii[k] * factor, 4.0)
 
 
-def test_some_steps_are_refused_and_the_radius_shrinks_and_grows():
-    result = minimize_in_trust_regions(*ROSENBROCK, [-1.2, 1.0])
-    assert not result.accepted.all()
-    assert (np.diff(result.radii) < 0).any()
-    assert (np.diff(result.radii) > 0).any()
-
-
 def test_exact_solver_leaves_a_saddle_that_steepest_descent_does_not():
     exact = minimize_in_trust_regions(*SADDLE, [1.0, 0.0])
     assert exact.status == TrustRegionStatus.MINIMUM
@@ -101,21 +79,6 @@ def test_exact_solver_leaves_a_saddle_that_steepest_descent_does_not():
         stuck = minimize_in_trust_regions(*SADDLE, [1.0, 0.0], solver=solver)
         assert stuck.status == TrustRegionStatus.SADDLE_POINT
         np.testing.assert_allclose(stuck.x, [0, 0], atol=1e-8)
-
-
-def test_convex_quadratic_takes_one_step_in_a_large_region():
-    hessian = np.diag([1.0, 50.0])
-    result = minimize_in_trust_regions(
-        lambda x: 0.5 * x @ hessian @ x,
-        lambda x: hessian @ x,
-        lambda x: hessian,
-        [3.0, 4.0],
-        settings=TrustRegionSettings(radius=10.0),
-    )
-    assert result.status == TrustRegionStatus.MINIMUM
-    assert len(result.radii) == 1
-    assert result.ratios[0] == pytest.approx(1)
-    np.testing.assert_allclose(result.x, 0, atol=1e-12)
 
 
 def test_iterations_run_out():
@@ -134,13 +97,8 @@ def test_gradient_of_the_wrong_sign_ends_with_a_small_radius():
 
 def test_candidate_where_the_function_is_not_finite_is_refused():
     """log x from the left of its minimum: the first step goes below 0."""
-    result = minimize_in_trust_regions(
-        lambda x: x[0] - np.log(x[0]) if x[0] > 0 else np.nan,
-        lambda x: np.array([1 - 1 / x[0]]),
-        lambda x: np.array([[1 / x[0] ** 2]]),
-        [3.0],
-        settings=TrustRegionSettings(radius=50.0),
-    )
+    barrier = lambda x: x[0] - np.log(x[0]) if x[0] > 0 else np.nan, lambda x: 1 - 1 / x, lambda x: np.diag(x**-2)
+    result = minimize_in_trust_regions(*barrier, [3.0], settings=TrustRegionSettings(radius=50.0))
     assert result.ratios[0] == -np.inf
     assert not result.accepted[0]
     assert result.status == TrustRegionStatus.MINIMUM
@@ -164,20 +122,16 @@ def test_start_at_the_minimum_takes_no_step():
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("message", "refused"),
     [
-        ({"radius": 0.0}, "radii"),
-        ({"radius": 200.0}, "radii"),
-        ({"min_radius": 0.0}, "radii"),
-        ({"accept_above": 0.3}, "thresholds"),
-        ({"expand_above": 1.0}, "thresholds"),
-        ({"shrink_below": 0.8}, "thresholds"),
-        ({"shrink_factor": 1.0}, "factors"),
-        ({"expand_factor": 1.0}, "factors"),
-        ({"gradient_tolerance": -1.0}, "gradient_tolerance"),
-        ({"max_iterations": 0}, "max_iterations"),
+        ("radii", [{"radius": 0.0}, {"radius": 200.0}, {"min_radius": 0.0}]),
+        ("thresholds", [{"accept_above": 0.3}, {"expand_above": 1.0}, {"shrink_below": 0.8}]),
+        ("factors", [{"shrink_factor": 1.0}, {"expand_factor": 1.0}]),
+        ("gradient_tolerance", [{"gradient_tolerance": -1.0}]),
+        ("max_iterations", [{"max_iterations": 0}]),
     ],
 )
-def test_setting_outside_its_range_is_named(setting, message):
-    with pytest.raises(ValueError, match=message):
-        TrustRegionSettings(**setting)
+def test_setting_outside_its_range_is_named(message, refused):
+    for setting in refused:
+        with pytest.raises(ValueError, match=message):
+            TrustRegionSettings(**setting)

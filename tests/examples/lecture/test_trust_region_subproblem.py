@@ -85,22 +85,9 @@ def test_saddle_is_left_along_the_most_negative_curvature():
     assert solution.predicted_reduction == pytest.approx(6)
 
 
-@settings(PROPERTY, max_examples=40)
-@given(seed=SEEDS, shift=st.sampled_from([-4.0, 0.0, 4.0]), radius=st.sampled_from([0.1, 1.0, 10.0]))
-def test_nothing_in_the_disc_is_below_the_exact_step(seed, shift, radius):
-    gradient, hessian, _ = random_model(seed, 2, shift)
-    angles = np.linspace(0, 2 * np.pi, 2001)
-    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    disc = radius * np.linspace(0, 1, 21)[:, None, None] * circle
-    lowest = model_value(gradient, hessian, disc).min()
-    reduction = exact_step(gradient, hessian, radius).predicted_reduction
-    assert -lowest <= reduction + 1e-12 * abs(lowest)
-    assert reduction <= -lowest + 0.02 * (np.linalg.norm(gradient) * radius + 10 * radius**2)
-
-
 @PROPERTY
 @given(seed=SEEDS, size=st.integers(1, 6), shift=st.sampled_from([-4.0, 0.0, 4.0]), radius=RADII)
-def test_cauchy_step_is_the_best_along_the_gradient(seed, size, shift, radius):
+def test_cauchy_step_is_the_best_along_the_gradient_and_the_worst_of_the_three(seed, size, shift, radius):
     gradient, hessian, _ = random_model(seed, size, shift)
     solution = cauchy_step(gradient, hessian, radius)
     lengths = radius * np.linspace(0, 1, 2001)
@@ -109,6 +96,8 @@ def test_cauchy_step_is_the_best_along_the_gradient(seed, size, shift, radius):
     norm = np.linalg.norm(gradient)
     np.testing.assert_allclose(solution.step, -np.linalg.norm(solution.step) * gradient / norm, atol=1e-12 * radius)
     # The decrease that convergence proofs rest on: Nocedal and Wright, lemma 4.3.
+    exact, cauchy, dogleg = (solver(gradient, hessian, radius).predicted_reduction for solver in SOLVERS)
+    assert exact * (1 + 1e-9) >= dogleg >= cauchy * (1 - 1e-9)
     enough = 0.5 * norm * min(radius, norm / np.linalg.norm(hessian, 2))
     assert solution.predicted_reduction >= enough * (1 - 1e-12)
 
@@ -128,15 +117,6 @@ def test_dogleg_step_is_the_best_of_its_path(seed, size, radius):
     assert np.linalg.norm(solution.step) <= radius * (1 + 1e-12)
     if np.linalg.norm(newton) <= radius:
         np.testing.assert_allclose(solution.step, newton, rtol=1e-9, atol=1e-12)
-
-
-@PROPERTY
-@given(seed=SEEDS, size=st.integers(1, 6), shift=st.sampled_from([-4.0, 0.0, 4.0]), radius=RADII)
-def test_exact_beats_dogleg_beats_cauchy(seed, size, shift, radius):
-    gradient, hessian, _ = random_model(seed, size, shift)
-    exact, cauchy, dogleg = (solver(gradient, hessian, radius).predicted_reduction for solver in SOLVERS)
-    assert exact >= dogleg * (1 - 1e-9)
-    assert dogleg >= cauchy * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

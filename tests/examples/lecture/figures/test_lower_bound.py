@@ -12,12 +12,6 @@ def data(figure_of):
     return figure_of(5)[1]
 
 
-def test_bound_is_below_the_return_everywhere(data):
-    assert (data.lower_bounds <= data.expected_returns + 1e-12).all()
-    assert data.lower_bounds[0] == pytest.approx(data.expected_returns[0])
-    assert data.approximations[0] == pytest.approx(data.expected_returns[0])
-
-
 def test_marked_region_is_where_the_bound_guarantees_improvement(data):
     inside = data.alpha <= data.guaranteed_until
     start = data.expected_returns[0]

@@ -11,11 +11,6 @@ def data(figure_of):
     return figure_of(1)[1]
 
 
-def test_contours_are_the_exact_objective(data):
-    assert data.problem.objective([data.k[7], data.sigma[30]]) == data.objective[30, 7]
-    assert np.isfinite(data.objective).all()
-
-
 def test_arrows_are_unit_directions_of_ascent(data):
     gradients = data.problem.gradient(data.points)
     for arrows in (data.vanilla_arrows, data.natural_arrows):
