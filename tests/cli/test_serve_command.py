@@ -8,12 +8,13 @@ import socket
 import pytest
 
 import tf_trpo
+from tf_trpo.models import PolicySettings
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "CartPole-v1"
-    tf_trpo.TRPO.for_env("CartPole-v1", hidden_sizes=[4], value_hidden_sizes=[4]).export(folder)
+    tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings((4,))).export(folder)
     return folder
 
 
