@@ -234,11 +234,9 @@ def test_a_step_is_repeated_to_the_bit_and_by_xla_to_rounding(name, jit_compile,
     ("optimizer", "variables"),
     [
         (TrustRegion(), 0),
-        (TrustRegion(final_max_kl=0.001), 0),
         (TrustRegion(radius=AdaptiveRadius()), 1),
         (NaturalPolicyGradient(), 0),
         (KLPenalty("fixed"), 0),
-        (KLPenalty("theory"), 0),
         (KLPenalty("adaptive"), 1),
         # Iterations and learning rate, and for Adam two moments for each of five weights.
         (VanillaPolicyGradient("sgd"), 2),
