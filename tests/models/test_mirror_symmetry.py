@@ -15,7 +15,6 @@ from tf_trpo.models import (
     Encoder,
     MirroredEncoder,
     MirrorSymmetry,
-    PolicyAverage,
     PolicySettings,
     ValueSettings,
     make_policy,
@@ -172,16 +171,6 @@ def test_the_fast_actor_does_the_same():
     noise = policy.action_distribution.noise([4], tf.constant([0, 1]))
     actions = LiteActor(policy, 4)(here, noise.numpy())
     np.testing.assert_allclose(actions.sampled, policy.act(tf.constant(here), noise), rtol=1e-4, atol=1e-5)
-
-
-def test_an_average_of_symmetric_policies_is_symmetric():
-    average = PolicyAverage(gaussian(WALKER), 0.9)
-    for seed in range(3):
-        average.update(trained(gaussian(WALKER), seed))
-    here = observations(WALKER)
-    parameters = average.policy.distribution_parameters(tf.constant(here)).numpy()[:, :3]
-    images = average.policy.distribution_parameters(tf.constant(image(here))).numpy()[:, :3]
-    np.testing.assert_allclose(images, parameters @ matrix(WALKER.actions).T, rtol=1e-5, atol=1e-5)
 
 
 def test_a_saved_agent_has_its_mirror_again(tmp_path):
