@@ -281,7 +281,7 @@ def test_an_algorithm_of_ones_own_defines_what_it_proposes(make_stepper):
 def test_without_an_entropy_the_step_is_the_same(name, chunk_size, stepper_of, monkeypatch):
     expected = stepper_of(name, chunk_size=chunk_size).run(0)
     stepper = stepper_of(name, chunk_size=chunk_size, make_state=lambda policy: ALGORITHMS[name].make_state(policy))
-    monkeypatch.setattr(stepper.policy, "entropy", lambda parameters: None)
+    monkeypatch.setattr(stepper.policy.action_distribution, "entropy", lambda parameters: None)
     step = stepper.run(0)
     assert step.outcome.entropy is None
     assert step.outcome == expected.outcome._replace(entropy=None)
