@@ -126,8 +126,8 @@ STRANGERS = {
     "no text": payload_of(b"\xff\xfe"),
     "JSON of floats": save({"json": np.zeros(3)}),
     "JSON without end": payload_of(b"[" * 100_000),
-    "an array that is not there": payload_of(b'{"part": {"array": "nowhere"}}'),
-    "an array by another kind of name": payload_of(b'{"part": {"array": ["json"]}}'),
+    "an array that is not there": payload_of(b'{"part": {"tf_trpo/array": "nowhere"}}'),
+    "an array by another kind of name": payload_of(b'{"part": {"tf_trpo/array": ["json"]}}'),
     "a number too long": payload_of(b'{"part": ' + b"1" * 10_000 + b"}"),
 }
 

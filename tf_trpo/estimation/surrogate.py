@@ -43,8 +43,9 @@ def surrogate_improvement(
 
 
 def _log_ratio(function: str, log_prob: tf.Tensor, old_log_prob: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
-    """Compute log (pi_new / pi_old) [N]; raise ValueError unless all arguments have the shape [N]."""
+    """Compute log (pi_new / pi_old) [N], 0 on padding; raise ValueError unless all arguments have the shape [N]."""
     names = ("log_prob", "old_log_prob", "advantages", "weights")
     tensors = (log_prob, old_log_prob, *others)
     check_shapes(function, **{name: (tensor, "N") for name, tensor in zip(names, tensors, strict=True)})
-    return log_prob - old_log_prob
+    # On padding, any actions may stand, and a ratio that overflows would make the gradient NaN times 0.
+    return tf.where(tf.equal(others[-1], 0), tf.zeros_like(log_prob), log_prob - old_log_prob)
