@@ -6,6 +6,8 @@ import os
 import sys
 import tempfile
 
+from tf_trpo.experiment.threads import use_threads
+
 
 def start_tensorflow(threads: int = 0) -> None:
     """Import TensorFlow and find its devices; show its messages only if it fails.
@@ -23,10 +25,7 @@ def start_tensorflow(threads: int = 0) -> None:
         try:
             import tensorflow as tf
 
-            if threads:
-                tf.config.threading.set_intra_op_parallelism_threads(threads)
-                # The stages of an update that run at the same time would take a core each.
-                tf.config.threading.set_inter_op_parallelism_threads(threads)
+            use_threads(threads)
             tf.config.list_logical_devices()
         except BaseException:
             said.seek(0)

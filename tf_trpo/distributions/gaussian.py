@@ -14,6 +14,7 @@ import tensorflow as tf
 from tf_trpo.distributions.action_distribution import ActionDistribution
 from tf_trpo.distributions.tfp import Distribution, diagonal_gaussian
 from tf_trpo.numerics import Reflection
+from tf_trpo.numerics.schedules import linear
 
 LOG_STD_RANGE = (-20.0, 2.0)
 """Limits of a state-dependent log standard deviation; beyond them exp() and the KL lose their digits."""
@@ -101,8 +102,8 @@ class Gaussian(ActionDistribution):
     def follow_schedule(self, progress: float) -> None:
         """Set the free standard deviations to initial_std^(1 - progress) final_std^progress, if there is a schedule."""
         if self.final_std is not None:
-            log_std = (1 - progress) * math.log(self.initial_std) + progress * math.log(self.final_std)
-            self.log_std.assign(tf.fill(self.log_std.shape, log_std))
+            log_std = linear(math.log(self.initial_std), math.log(self.final_std), progress)
+            self.log_std.assign(tf.fill(self.log_std.shape, tf.cast(log_std, self.log_std.dtype)))
 
     def parameters(self, outputs: tf.Tensor) -> tf.Tensor:
         if self.state_dependent_std:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import keras
-import tensorflow as tf
 
+from tf_trpo.experiment.threads import use_threads
 from tf_trpo.training import TRPO
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def make_agent(experiment: Experiment) -> TRPO:
     """Make the agent of an experiment; see `Experiment.make_agent`."""
-    _use_threads(experiment.run.threads)
+    use_threads(experiment.run.threads)
     try:
         keras.activations.get(experiment.policy.activation)
     except ValueError:
@@ -24,15 +24,3 @@ def make_agent(experiment: Experiment) -> TRPO:
     agent = TRPO.for_env(experiment.env, policy=experiment.policy, value=experiment.value, seed=experiment.run.seed)
     agent.compile(experiment.algorithm, update=experiment.update, jit_compile=experiment.run.jit_compile)
     return agent
-
-
-def _use_threads(threads: int) -> None:
-    config = tf.config.threading
-    if not threads or config.get_intra_op_parallelism_threads() == threads:
-        return
-    try:
-        config.set_intra_op_parallelism_threads(threads)
-        # The stages of an update that run at the same time would take a core each.
-        config.set_inter_op_parallelism_threads(threads)
-    except RuntimeError:
-        raise ValueError("threads must be set before TensorFlow starts: begin with them in a new process") from None

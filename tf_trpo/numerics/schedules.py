@@ -20,15 +20,6 @@ def linear(start: float, end: float, progress: float | tf.Tensor) -> tf.Tensor:
     return start * (1.0 - done) + end * done
 
 
-def geometric(start: float, end: float, progress: float | tf.Tensor) -> tf.Tensor:
-    """Go from start to end by equal ratios.
-
-    Arguments and result as in `linear`, with start and end positive.
-    """
-    done = _fraction(progress)
-    return tf.constant(start, tf.float64) ** (1.0 - done) * tf.constant(end, tf.float64) ** done
-
-
 def _fraction(progress: float | tf.Tensor) -> tf.Tensor:
     # tf.cast would take a Python number by way of float32.
     progress = tf.cast(progress, tf.float64) if tf.is_tensor(progress) else tf.constant(progress, tf.float64)

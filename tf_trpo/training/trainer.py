@@ -124,6 +124,7 @@ class Trainer:
           TrainingFailedError: numbers were not finite too often; callbacks have saved the agent.
         """
         goal, _ = self.goal(total_steps)
+        schedule_steps = schedule_steps or total_steps
         logs: Logs = {}
         steps = self.env_steps
         try:
@@ -134,12 +135,12 @@ class Trainer:
                 iteration = self.iterations
                 callbacks.on_epoch_begin(iteration)
                 callbacks.on_train_batch_begin(0)
-                result, logs = self._iterate(iteration, self._progress(schedule_steps or total_steps))
+                result, logs = self._iterate(iteration, self._progress(schedule_steps))
                 # TerminateOnNaN looks for Keras' name.
                 loss = result.value.loss
                 callbacks.on_train_batch_end(0, logs if loss is None else {**logs, "loss": float(loss)})
                 # The agent that callbacks evaluate and save acts as it will in the next iteration.
-                self._learner.policy.action_distribution.follow_schedule(self._progress(schedule_steps or total_steps))
+                self._learner.policy.action_distribution.follow_schedule(self._progress(schedule_steps))
                 callbacks.on_epoch_end(iteration, logs)
                 self._faults.check()
         except BaseException as error:
