@@ -1,0 +1,29 @@
+"""Observation spaces as nests of array specs; the one place that knows Gymnasium's observation spaces."""
+
+from tf_trpo.spaces.observations import ACTION_MASK, as_arrays, observation_spec
+from tf_trpo.spaces.specs import (
+    PartSpec,
+    Spec,
+    flatten_to,
+    from_json,
+    map_parts,
+    mask_of,
+    parts,
+    to_json,
+    without_masks,
+)
+
+__all__ = [
+    "ACTION_MASK",
+    "PartSpec",
+    "Spec",
+    "as_arrays",
+    "flatten_to",
+    "from_json",
+    "map_parts",
+    "mask_of",
+    "observation_spec",
+    "parts",
+    "to_json",
+    "without_masks",
+]

@@ -1,0 +1,137 @@
+"""What an observation is made of: a nest of array specs, as Gymnasium's spaces are nests of spaces.
+
+The other parts of the package move nests and know no observation space. A nest is a part, or a dict or a tuple of
+nests, as the environment gives it; `tf.nest` walks it in the order of sorted names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias
+
+Kind = Literal["vector", "image", "one-hot", "binary", "mask"]
+"""How a policy reads a part: numbers, which are normalised; an image of bytes; numbers of choices; bits; or which
+actions are allowed, which is no input of the network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PartSpec:
+    """One array of an observation.
+
+    Attributes:
+      shape: of one observation.
+      dtype: as the environment gives it, and as rollouts keep it.
+      kind: how a policy reads it.
+      sizes: for the kind "one-hot", the number of choices of each element.
+      starts: for the kind "one-hot", the first choice of each element.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    kind: Kind
+    sizes: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the network's input for the part."""
+        return (sum(self.sizes),) if self.kind == "one-hot" else self.shape
+
+
+Spec: TypeAlias = "PartSpec | dict[str, Spec] | tuple[Spec, ...]"
+
+
+def map_parts(function: Callable[..., Any], spec: Spec, *nests: Any) -> Any:
+    """Apply a function to every part and to what other nests of the same structure have in its place.
+
+    Raises:
+      ValueError: a nest has another structure; the message names the place.
+    """
+    return _map(function, spec, nests, "")
+
+
+def parts(spec: Spec) -> Iterator[tuple[str, PartSpec]]:
+    """Give the parts with their names: the path through the nest, joined by "/"; a lone part has an empty name."""
+    if isinstance(spec, PartSpec):
+        yield "", spec
+        return
+    named = sorted(spec.items()) if isinstance(spec, dict) else [(str(i), part) for i, part in enumerate(spec)]
+    for name, part in named:
+        for below, found in parts(part):
+            yield f"{name}/{below}" if below else name, found
+
+
+def flatten_to(spec: Spec, nest: Any) -> list[Any]:
+    """Give what a nest of the spec's structure has in the places of the parts, in the order of `parts`."""
+    found: list[Any] = []
+    map_parts(lambda _, value: found.append(value), spec, nest)
+    return found
+
+
+def without_masks(spec: Spec, nest: Any) -> Any:
+    """Give the nest without the parts of kind "mask"; a dict of which one entry is left becomes this entry."""
+    if isinstance(spec, PartSpec):
+        return nest
+    if isinstance(spec, tuple):
+        return tuple(without_masks(part, value) for part, value in zip(spec, nest, strict=True))
+    kept = {name: without_masks(spec[name], nest[name]) for name in sorted(spec) if not _is_mask(spec[name])}
+    return next(iter(kept.values())) if len(kept) == 1 < len(spec) else kept
+
+
+def mask_of(spec: Spec, nest: Any) -> Any:
+    """Give what the nest has in the place of the part of kind "mask", or None if there is no such part."""
+    if isinstance(spec, dict):
+        for name in spec:
+            if _is_mask(spec[name]):
+                return nest[name]
+    return None
+
+
+def to_json(spec: Spec) -> dict[str, Any]:
+    """Describe a spec as JSON holds it."""
+    if isinstance(spec, PartSpec):
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(spec).items()}
+    if isinstance(spec, dict):
+        return {"dict": {name: to_json(part) for name, part in spec.items()}}
+    return {"tuple": [to_json(part) for part in spec]}
+
+
+def from_json(description: Mapping[str, Any]) -> Spec:
+    """Make a spec again from `to_json`."""
+    if "dict" in description:
+        return {name: from_json(part) for name, part in description["dict"].items()}
+    if "tuple" in description:
+        return tuple(from_json(part) for part in description["tuple"])
+    return PartSpec(**{name: tuple(v) if isinstance(v, list | tuple) else v for name, v in description.items()})
+
+
+def _is_mask(spec: Spec) -> bool:
+    return isinstance(spec, PartSpec) and spec.kind == "mask"
+
+
+def _map(function: Callable[..., Any], spec: Spec, nests: tuple[Any, ...], place: str) -> Any:
+    if isinstance(spec, PartSpec):
+        return function(spec, *nests)
+    if isinstance(spec, dict):
+        for nest in nests:
+            if not isinstance(nest, Mapping) or nest.keys() != spec.keys():
+                raise ValueError(f"{place or 'the observation'} must be a dict of {', '.join(spec)}, got {_kind(nest)}")
+        return {
+            name: _map(function, spec[name], tuple(nest[name] for nest in nests), f"{place}/{name}" if place else name)
+            for name in sorted(spec)
+        }
+    for nest in nests:
+        if not isinstance(nest, tuple | list) or len(nest) != len(spec):
+            raise ValueError(f"{place or 'the observation'} must be a tuple of {len(spec)}, got {_kind(nest)}")
+    return tuple(
+        _map(function, part, tuple(nest[i] for nest in nests), f"{place}/{i}" if place else str(i))
+        for i, part in enumerate(spec)
+    )
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a dict of {', '.join(map(str, value))}"
+    size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+    return f"a {type(value).__name__}{size}"
