@@ -1,6 +1,8 @@
 """Vector environments: making them, and refusing those that would be misread."""
 
 from tf_trpo.environments.failures import EnvironmentFailedError, InvalidStepError
+from tf_trpo.environments.in_use import check_free
+from tf_trpo.environments.masks import ActionMask, ActionMasks, WithoutText
 from tf_trpo.environments.mirrors import known_mirror
 from tf_trpo.environments.vector import (
     VectorBackend,
@@ -14,11 +16,15 @@ from tf_trpo.environments.vector import (
 )
 
 __all__ = [
+    "ActionMask",
+    "ActionMasks",
     "EnvironmentFailedError",
     "InvalidStepError",
     "VectorBackend",
+    "WithoutText",
     "can_replay",
     "can_reset_some",
+    "check_free",
     "known_mirror",
     "make_vector_environment",
     "open_vector_environment",

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -16,17 +17,8 @@ from gymnasium.vector import AsyncVectorEnv
 from gymnasium.vector.async_vector_env import AsyncState
 
 from tf_trpo.environments.episodes import REPLAY
-from tf_trpo.environments.failures import (
-    EnvironmentFailedError,
-    InvalidStepError,
-    check_shape,
-    described,
-    no_number,
-    raised,
-)
+from tf_trpo.environments.failures import EnvironmentFailedError, described
 
-_INVALID = "tf_trpo/invalid"
-"""Key of an info: what is wrong with a step. An exception would end the environment's process."""
 _PATIENCE = 30.0
 """Seconds that environments may take to close, at most."""
 
@@ -42,7 +34,6 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
     Raises:
       EnvironmentFailedError: from `step` and `reset`: an environment raised, took too long, or its process died; all
         processes have been ended.
-      InvalidStepError: from both: an observation has another shape than its space, or a reward is no number.
     """
 
     def __init__(self, makers: Sequence[Callable[[], gym.Env]], *, timeout: float, **kwargs: Any) -> None:
@@ -52,7 +43,7 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
         self._failed = False
         super().__init__([_InProcess(make, index) for index, make in enumerate(makers)], **kwargs)
 
-    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step as Gymnasium does."""
         return self._watched(lambda: self.step_async(actions), self.step_wait)
 
@@ -95,9 +86,6 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
             codes = ", ".join(str(process.exitcode) for process in dead)
             failure = f"{_environments(self.processes.index(process) for process in dead)} died (exit code {codes})"
         else:
-            wrong = [text for text in result[-1].get(_INVALID, ()) if text]
-            if wrong:
-                raise InvalidStepError(wrong[0])
             return result
         self._end()
         raise EnvironmentFailedError(failure)
@@ -119,7 +107,7 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
 
 
 class _InProcess:
-    """Makes an environment; in the process that steps it, one that is guarded."""
+    """Makes an environment, in the process that steps it, or in this process."""
 
     def __init__(self, make: Callable[[], gym.Env], index: int) -> None:
         self._make = make
@@ -135,7 +123,8 @@ class _InProcess:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
-            return _Guarded(self._make(), self._index)
+            refuse_tensorflow()
+            return self._make()
         except (Exception, SystemExit) as error:
             return _Unmade(f"environment {self._index} cannot be made: {described(error)}")
 
@@ -152,39 +141,24 @@ class _Unmade(gym.Env):
         raise EnvironmentFailedError(self._message)
 
 
-class _Guarded(gym.Wrapper):
-    """Gives exceptions the environment's number, and a kind that can be sent; reports invalid steps by info."""
+def refuse_tensorflow() -> None:
+    """In a forked process, raise at TensorFlow's first operation if TensorFlow had begun to work before the fork.
 
-    def __init__(self, env: gym.Env, index: int) -> None:
-        super().__init__(env)
-        self._index = index
+    TensorFlow's threads are not in the forked process, so that an operation that needs them would wait for ever.
+    """
+    context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
+    if getattr(context, "_context_handle", None) is None:
+        return
+    engine = sys.modules["tensorflow.python.pywrap_tfe"]
 
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        try:
-            observation, info = self.env.reset(**kwargs)
-        except (Exception, SystemExit) as error:
-            raise raised(self._index, error) from error
-        return self._checked(observation, info)
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(
+            "the environment uses TensorFlow, which cannot work in a process of the backend async, since it has begun "
+            "to work in the process that made it: use the backend sync, or run the environment's model by LiteRT"
+        )
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        try:
-            observation, reward, terminated, truncated, info = self.env.step(action)
-        except (Exception, SystemExit) as error:
-            raise raised(self._index, error) from error
-        observation, info = self._checked(observation, info)
-        try:
-            reward = float(reward)
-        except (TypeError, ValueError):
-            reward, info = 0.0, {_INVALID: str(no_number(self._index, reward))}
-        return observation, reward, terminated, truncated, info
-
-    def _checked(self, observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        space = self.env.observation_space
-        try:
-            check_shape(self._index, observation, space)
-        except InvalidStepError as error:
-            return np.zeros(space.shape or (), space.dtype), {_INVALID: str(error)}
-        return observation, info
+    for name in ("TFE_Py_FastPathExecute", "TFE_Py_Execute"):
+        setattr(engine, name, refuse)
 
 
 def _environments(indices: Iterable[int]) -> str:

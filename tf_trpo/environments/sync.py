@@ -1,57 +1,44 @@
-"""Gymnasium's synchronous vector environment without infos, which nobody reads."""
+"""Gymnasium's synchronous vector environment without what makes cheap environments slow."""
 
 from __future__ import annotations
 
-import copy
-from typing import Any, SupportsFloat
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.vector import SyncVectorEnv
-from gymnasium.vector.utils import concatenate
-
-from tf_trpo.environments.failures import InvalidStepError, check_shape, described, no_number, raised
+from gymnasium.vector.utils import iterate
 
 
 class BareSyncVectorEnv(SyncVectorEnv):
-    """A `SyncVectorEnv` in NEXT_STEP mode whose steps return no infos, and whose errors name the environment.
+    """A `SyncVectorEnv` in NEXT_STEP mode that takes checked observations straight to their place.
 
-    Gymnasium merges the info dictionaries of all environments at every step and stacks observations that
-    could be written to their place at once: on a cheap environment, a third of the time of a step.
-
-    Raises:
-      EnvironmentFailedError: from `step` and `reset`: an environment raised.
-      InvalidStepError: from both: an observation has another shape than its space, or holds no numbers, or a reward is
-        no number.
+    Gymnasium merges the info dictionaries of all environments at every step, stacks observations that could be
+    written to their place at once, and copies them deeply: on a cheap environment, a third of the time of a step. The
+    environments must give what their spaces say, as a `GuardedEnvironment` does.
     """
 
-    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step as Gymnasium does, with an empty dictionary of infos."""
-        if len(actions) != self.num_envs:
-            raise ValueError(f"{self.num_envs} environments take {self.num_envs} actions, got {len(actions)}")
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step as Gymnasium does; the infos are those of steps, not of resets."""
+        rows = actions if isinstance(actions, np.ndarray) else list(iterate(self.action_space, actions))
+        if len(rows) != self.num_envs:
+            raise ValueError(f"{self.num_envs} environments take {self.num_envs} actions, got {len(rows)}")
+        rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
+        infos: dict[str, Any] = {}
         for i, env in enumerate(self.envs):
-            reward: SupportsFloat = 0.0
-            terminated = truncated = False
-            try:
-                if self._autoreset_envs[i]:
-                    observation, _ = env.reset()
-                else:
-                    observation, reward, terminated, truncated, _ = env.step(actions[i])
-            except (Exception, SystemExit) as error:
-                raise raised(i, error) from error
-            try:
-                self._rewards[i] = reward
-            except (TypeError, ValueError):
-                raise no_number(i, reward) from None
-            self._terminations[i], self._truncations[i] = terminated, truncated
-            self._keep(i, observation)
-        self._autoreset_envs = self._terminations | self._truncations
-        copies = self._rewards.copy(), self._terminations.copy(), self._truncations.copy()
-        return self._together(), *copies, {}
+            if self._autoreset_envs[i]:
+                observation, _ = env.reset()
+                rewards[i], terminations[i], truncations[i] = 0.0, False, False
+            else:
+                observation, rewards[i], terminations[i], truncations[i], info = env.step(rows[i])
+                if info:
+                    infos = self._add_info(infos, info, i)
+            write_row(self._observations, i, observation)
+        self._autoreset_envs = terminations | truncations
+        return self._given(), rewards.copy(), terminations.copy(), truncations.copy(), infos
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Reset as Gymnasium does, with an empty dictionary of infos."""
         chosen = np.ones(self.num_envs, bool)
         if options and "reset_mask" in options:
@@ -61,31 +48,30 @@ class BareSyncVectorEnv(SyncVectorEnv):
             seed = [None if seed is None else seed + i for i in range(self.num_envs)]
         for i, (env, own_seed) in enumerate(zip(self.envs, seed, strict=True)):
             if chosen[i]:
-                try:
-                    observation, _ = env.reset(seed=own_seed, options=options)
-                except (Exception, SystemExit) as error:
-                    raise raised(i, error) from error
-                self._keep(i, observation)
+                observation, _ = env.reset(seed=own_seed, options=options)
+                write_row(self._observations, i, observation)
         self._terminations[chosen] = self._truncations[chosen] = False
         self._autoreset_envs = self._autoreset_envs & ~chosen
-        return self._together(), {}
+        return self._given(), {}
 
-    def _keep(self, i: int, observation: Any) -> None:
-        if isinstance(self.single_observation_space, gym.spaces.Box):
-            check_shape(i, observation, self.single_observation_space)
-            try:
-                self._observations[i] = observation
-            except (TypeError, ValueError):
-                raise InvalidStepError(f"environment {i} gave an observation that holds no numbers") from None
-        self._env_obs[i] = observation
+    def _given(self) -> Any:
+        return copied(self._observations) if self.copy else self._observations
 
-    def _together(self) -> Any:
-        if not isinstance(self.single_observation_space, gym.spaces.Box):
-            try:
-                self._observations = concatenate(self.single_observation_space, self._env_obs, self._observations)
-            except (TypeError, ValueError, LookupError, AttributeError) as error:
-                raise InvalidStepError(f"an observation is not of its space: {described(error)}") from None
-        return copy.deepcopy(self._observations) if self.copy else self._observations
+
+def copied(nest: Any) -> Any:
+    """Copy the arrays of a nest of dicts and tuples."""
+    if isinstance(nest, dict):
+        return {name: copied(part) for name, part in nest.items()}
+    return tuple(map(copied, nest)) if isinstance(nest, tuple) else nest.copy()
+
+
+def write_row(places: Any, row: int, observation: Any) -> None:
+    """Write an observation to a row of the arrays of a nest."""
+    if isinstance(places, np.ndarray):
+        places[row] = observation
+        return
+    for name in places if isinstance(places, dict) else range(len(places)):
+        write_row(places[name], row, observation[name])
 
 
 def _checked_mask(mask: Any, num_envs: int) -> np.ndarray:

@@ -9,13 +9,19 @@ from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
-from gymnasium.wrappers.vector import FlattenObservation
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from tf_trpo.environments.episodes import REPLAY, SeededEpisodes
+from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
+from tf_trpo.environments.in_use import OwnedVectorEnv, check_free, exclusive
+from tf_trpo.environments.infos import EpisodeInfos
+from tf_trpo.environments.making import EnvironmentMaker, Wrapper
+from tf_trpo.environments.masks import ActionMasks
+from tf_trpo.environments.own_vectors import adapted
 from tf_trpo.environments.processes import GuardedAsyncVectorEnv
 from tf_trpo.environments.sync import BareSyncVectorEnv
+from tf_trpo.spaces import observation_spec
 
 VectorBackend = Literal["sync", "async", "envpool"]
 Environment: TypeAlias = str | Callable[[], gym.Env] | VectorEnv
@@ -28,50 +34,69 @@ def make_vector_environment(
     backend: VectorBackend = "sync",
     seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[Wrapper] = (),
+    action_masks: ActionMasks = "auto",
+    info_keys: Sequence[str] = (),
     timeout: float = 300.0,
 ) -> VectorEnv:
     """Make, or check, a vector environment that a `LocalSource` can step.
 
-    Observations that are not a Box (Discrete, MultiDiscrete, Dict, Tuple ...) are flattened, Discrete parts one-hot.
+    Observations are arrays [B, ...], or dicts and tuples of these, in the space's own types; so are the actions that it
+    takes. The infos of a step are empty, or, if an episode ended, have the figures of `info_keys`.
 
     Args:
-      environment: a Gymnasium id, a function without arguments that makes one environment, or a vector environment,
-        which is used as it is.
+      environment: a Gymnasium id, a function without arguments that makes a new environment at every call, or a vector
+        environment in any autoreset mode, Gymnasium's own vector entry points and SuperSuit's vectors of PettingZoo
+        environments among them.
       num_envs: copies to step together, >= 1; not used with a vector environment.
-      backend: "sync" steps one after the other in this process, without infos (fastest for cheap environments),
-        "async" in a process each, "envpool" in EnvPool's C++ threads (an extra; ids only).
+      backend: "sync" steps one after the other in this process (fastest for cheap environments), "async" in a process
+        each, "envpool" in EnvPool's C++ threads (an extra; ids only). An environment that computes by TensorFlow works
+        with "sync" only.
       seed: for EnvPool, which takes its seed when made.
       env_kwargs: arguments for the environment; ids only.
+      wrappers: classes of wrappers, or their names "module:Class", put on each environment in this order.
+      action_masks: where masks of actions come from: "auto", "info" or "off"; see `ActionMasks`.
+      info_keys: names of numbers in the infos to give at episode ends as float64 [B], NaN for the other environments
+        and if absent; keys of nested infos are joined by "/".
       timeout: seconds that a step or a reset of all environments may take, > 0, with the backend "async"; the others
         cannot be interrupted.
 
     Returns:
-      A vector environment with NEXT_STEP autoreset, a Box of observations and a Box or Discrete space of actions.
+      A vector environment with the interface of NEXT_STEP autoreset.
 
     Raises:
-      ValueError: an autoreset mode or a space that is not supported, or a setting out of range.
+      ValueError: a space that is not supported, a vector environment that is closed, or a setting out of range.
       ImportError: EnvPool is asked for and not installed.
       EnvironmentFailedError: an environment cannot be made.
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
     if isinstance(environment, VectorEnv):
-        if env_kwargs or backend != "sync":
-            raise ValueError("env_kwargs and backend are for making environments; a vector environment is made already")
-        return _checked(environment)
+        if env_kwargs or wrappers or action_masks != "auto" or backend != "sync":
+            raise ValueError(
+                "env_kwargs, wrappers, action_masks and backend are for making environments; a vector environment is "
+                "made already"
+            )
+        check_free(environment)
+        return _checked(adapted(environment), info_keys)
     if not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "
             f"{type(environment).__name__} is none of these"
+            + (" (see supersuit.pettingzoo_env_to_vec_env_v1)" if hasattr(environment, "possible_agents") else "")
         )
     if backend == "envpool":
         from tf_trpo.environments.envpool import EnvPoolVectorEnv
 
+        if wrappers or action_masks == "info":
+            raise ValueError("EnvPool's environments take no wrappers and give no masks: use another backend")
         environments: VectorEnv = EnvPoolVectorEnv(environment, num_envs, seed=seed, env_kwargs=env_kwargs)
     else:
-        environments = _make_gymnasium(environment, num_envs, backend, env_kwargs, timeout)
+        maker = EnvironmentMaker(environment, **making, info_keys=info_keys)  # type: ignore[arg-type]
+        environments = _make_gymnasium(maker, num_envs, backend, timeout)
     try:
-        return _checked(environments)
+        return _checked(environments, info_keys)
     except ValueError:
         environments.close()
         raise
@@ -79,31 +104,37 @@ def make_vector_environment(
 
 @contextmanager
 def open_vector_environment(environment: Environment, num_envs: int, **kwargs: Any) -> Iterator[VectorEnv]:
-    """Open `make_vector_environment`'s result; close it at the end unless the caller gave a vector environment."""
+    """Open `make_vector_environment`'s result; close it at the end unless the caller gave a vector environment.
+
+    Raises:
+      ValueError: as `make_vector_environment`, or the vector environment is in use already.
+    """
     environments = make_vector_environment(environment, num_envs, **kwargs)
+    if isinstance(environment, VectorEnv):
+        with exclusive(environments) as owned:
+            yield owned
+        return
     try:
         yield environments
     finally:
-        if not isinstance(environment, VectorEnv):
-            environments.close()
+        environments.close()
 
 
-def unflattened(environments: VectorEnv) -> VectorEnv:
-    """Give the vector environment below the wrapper that `make_vector_environment` adds."""
-    while type(environments) is FlattenObservation:
-        assert isinstance(environments, VectorWrapper)
+def without_own_wrappers(environments: VectorEnv) -> VectorEnv:
+    """Give the vector environment below the wrappers that leave its episodes as they are."""
+    while isinstance(environments, EpisodeInfos | OwnedVectorEnv):
         environments = environments.env
     return environments
 
 
 def can_replay(environments: VectorEnv) -> bool:
     """Tell whether episodes are seeded each and can be played again: those of the backends "sync" and "async"."""
-    return isinstance(unflattened(environments), BareSyncVectorEnv | GuardedAsyncVectorEnv)
+    return isinstance(without_own_wrappers(environments), BareSyncVectorEnv | GuardedAsyncVectorEnv)
 
 
 def replay_episodes(
     environments: VectorEnv, seeds: list[int], episodes: Sequence[tuple[int, Sequence[Any] | np.ndarray]]
-) -> np.ndarray:
+) -> Any:
     """Play an episode of every environment again.
 
     Args:
@@ -112,67 +143,68 @@ def replay_episodes(
       episodes: for each environment the number of the episode and the actions [L, ...] to take in it.
 
     Returns:
-      The observations [B, ...] after the last actions. An environment whose episode ended with the last action begins
-      the next episode at its next step.
+      The observations after the last actions, as `reset` gives them. An environment whose episode ended with the last
+      action begins the next episode at its next step.
     """
     # Every vector environment takes a list of seeds.
     observations, _ = environments.reset(seed=list(seeds), options={REPLAY: list(episodes)})  # type: ignore[arg-type]
-    return np.asarray(observations)
+    return observations
 
 
 def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
     """Give each environment's `SeededEpisodes.replay_ended` of the last replay."""
-    vector = unflattened(environments)
+    vector = without_own_wrappers(environments)
     assert isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
     return vector.get_attr("replay_ended")
 
 
 def can_reset_some(environments: VectorEnv) -> bool:
     """Tell whether some environments can be reset while the others continue: Gymnasium's can, EnvPool's cannot."""
-    return isinstance(unflattened(environments), SyncVectorEnv | AsyncVectorEnv)
+    return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)
 
 
-def reset_some(environments: VectorEnv, chosen: np.ndarray) -> np.ndarray:
+def reset_some(environments: VectorEnv, chosen: np.ndarray) -> Any:
     """Begin the next episodes in the chosen environments, bool [B], at least one; the others continue.
 
     Returns:
-      The observations [B, ...] of all environments.
+      The observations of all environments, as `reset` gives them.
     """
     # Gymnasium takes the mask out of the options.
     observations, _ = environments.reset(options={"reset_mask": chosen})
-    return np.asarray(observations)
+    return observations
 
 
-def _checked(environments: VectorEnv) -> VectorEnv:
-    mode = environments.metadata.get("autoreset_mode")
-    if mode != AutoresetMode.NEXT_STEP:
+def _checked(environments: VectorEnv, info_keys: Sequence[str]) -> VectorEnv:
+    observation_spec(environments.single_observation_space)
+    _check_actions(environments.single_action_space, "the action space")
+    return EpisodeInfos(environments, info_keys) if info_keys else environments
+
+
+def _check_actions(space: spaces.Space, name: str) -> None:
+    """Raise ValueError unless a policy can have such actions."""
+    if isinstance(space, spaces.Dict):
+        for key, part in space.spaces.items():
+            _check_actions(part, f"{key} of the actions")
+    elif isinstance(space, spaces.Tuple):
+        for place, part in enumerate(space.spaces):
+            _check_actions(part, f"{place} of the actions")
+    elif isinstance(space, spaces.Box):
+        # Whether there are too many whole numbers for a choice is for the distribution to say.
+        if np.issubdtype(space.dtype, np.integer) and not space.is_bounded():
+            raise ValueError(f"{name} {space} has no bounds: whole numbers need bounds, or a wrapper makes them floats")
+    elif not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
         raise ValueError(
-            f"the vector environment resets in mode {mode}, and only NEXT_STEP is supported: there, the observation at "
-            "an episode's end is the true final one, whose value bootstraps a truncated episode. Make it with "
-            "autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP."
+            f"{name} {space} is not supported: only Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of "
+            "these are; a wrapper (gymnasium.ActionWrapper) can turn it into one of them"
         )
-    _check_spaces(environments)
-    if not isinstance(environments.single_observation_space, gym.spaces.Box):
-        return FlattenObservation(environments)
-    return environments
 
 
-def _make_gymnasium(
-    environment: str | Callable[[], gym.Env],
-    num_envs: int,
-    backend: str,
-    env_kwargs: Mapping[str, Any] | None,
-    timeout: float,
-) -> VectorEnv:
-    if isinstance(environment, str):
-        environment = functools.partial(gym.make, environment, **(env_kwargs or {}))
-    elif env_kwargs:
-        raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
+def _make_gymnasium(maker: EnvironmentMaker, num_envs: int, backend: str, timeout: float) -> VectorEnv:
     in_processes = functools.partial(GuardedAsyncVectorEnv, timeout=timeout)
     kinds: dict[str, Callable[..., VectorEnv]] = {"sync": BareSyncVectorEnv, "async": in_processes}
     if backend not in kinds:
         raise ValueError(f'the vector backend must be "sync", "async" or "envpool", got {backend!r}')
-    makers = [functools.partial(_make_seeded, environment, index) for index in range(num_envs)]
+    makers = [functools.partial(maker, index) for index in range(num_envs)]
     # Each observation is copied into the rollout, so the vector environment need not copy it.
     try:
         return kinds[backend](makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
@@ -180,20 +212,3 @@ def _make_gymnasium(
         raise
     except (Exception, SystemExit) as error:
         raise EnvironmentFailedError(f"the environment cannot be made: {described(error)}") from error
-
-
-def _make_seeded(make: Callable[[], gym.Env], index: int) -> gym.Env:
-    return SeededEpisodes(make(), index)
-
-
-def _check_spaces(environments: VectorEnv) -> None:
-    observations, actions = environments.single_observation_space, environments.single_action_space
-    if not observations.is_np_flattenable:
-        raise ValueError(
-            f"the observation space {observations} is not supported, since it has no fixed size: only Box, Discrete, "
-            "MultiDiscrete, MultiBinary, and Dict and Tuple of these are"
-        )
-    if not isinstance(actions, gym.spaces.Box | gym.spaces.Discrete):
-        raise ValueError(f"the action space {actions} is not supported: only Box and Discrete are")
-    if isinstance(actions, gym.spaces.Box) and not np.issubdtype(actions.dtype, np.floating):
-        raise ValueError(f"the action space {actions} is not supported: a Box of actions must hold floats")

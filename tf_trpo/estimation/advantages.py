@@ -30,7 +30,7 @@ def gae(
       values: V of the observation at each row, float [T + 1, B], in the unit of the rewards.
       terminated: 1 if the step ended the episode in a terminal state, else 0; float [T, B].
       truncated: 1 if the step was the last of the episode for another reason (a time limit), else 0; float [T, B].
-      valid: 0 if the row is no step of any episode (autoreset), else 1; float [T, B].
+      valid: 0 if the row is no step of any episode (autoreset, a pause), else 1; float [T, B].
       gamma: discount, in [0, 1].
       gae_lambda: lambda, in [0, 1]. 0 gives the one-step TD error, 1 the Monte Carlo return minus V.
 
@@ -45,9 +45,10 @@ def gae(
     """
     check_rollout("gae", rewards, values, terminated, truncated, valid)
     deltas = rewards + gamma * (1.0 - terminated) * values[1:] - values[:-1]
-    # If a row did not end its episode, row t + 1 is valid, so no advantage leaks across a reset.
-    goes_on = (1.0 - terminated) * (1.0 - truncated) * valid
-    return linear_recurrence(gamma * gae_lambda * goes_on, deltas * valid, reverse=True)
+    # A step that ends its episode takes no advantage from the rows after it. A row that is no step hands on what
+    # follows as it is: it may also be a pause within an episode.
+    goes_on = gamma * gae_lambda * (1.0 - terminated) * (1.0 - truncated) * valid + (1.0 - valid)
+    return linear_recurrence(goes_on, deltas * valid, reverse=True) * valid
 
 
 def check_rollout(function: str, *rows: tf.Tensor) -> None:

@@ -7,6 +7,7 @@ from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.environments.failures import reason
+from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.rollout import Rollout
 
@@ -35,6 +36,7 @@ def collect_rollout(
     observed = np.empty((num_steps + 1, *shape), np.float32)
     rewards = np.empty((num_steps, shape[0]), np.float64)
     terminated, truncated = np.empty((2, num_steps, shape[0]), bool)
+    paused = np.zeros((num_steps, shape[0]), bool)
     sampled, given = [], []
     dtype = environments.single_action_space.dtype
     observed[0] = observations
@@ -43,7 +45,7 @@ def collect_rollout(
         sampled.append(actions.sampled)
         given.append(actions.environment.astype(dtype, copy=False))
         try:
-            observation, reward, terminated[t], truncated[t], _ = environments.step(given[t])
+            observation, reward, terminated[t], truncated[t], infos = environments.step(given[t])
             if np.shape(observation) != shape or np.shape(reward) != shape[:1]:
                 raise InvalidStepError(_misshapen(observation, reward, shape))
         except (Exception, SystemExit) as error:
@@ -52,10 +54,12 @@ def collect_rollout(
             kind = InvalidStepError if isinstance(error, InvalidStepError) else EnvironmentFailedError
             raise kind(f"{reason(error)}, in row {t}") from error
         rewards[t] = reward
+        if PAUSED in infos:
+            paused[t] = infos[PAUSED]
         with np.errstate(over="ignore"):
             observed[t + 1] = observation
     # The rows that follow an episode's end are no steps.
-    valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]])
+    valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
     rewards = np.where(valid, rewards, 0.0)
     _check_finite(observed, rewards)
     rollout = Rollout(observed, np.stack(sampled), rewards, terminated & valid, truncated & valid, valid)

@@ -1,0 +1,141 @@
+"""Which actions an environment allows, as part of its observations; and observations without text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from tf_trpo.spaces import ACTION_MASK
+
+ActionMasks = Literal["auto", "info", "off"]
+"""Where masks come from.
+
+"auto": from the method `action_masks()` of the environment or of a wrapper, if there is one, as sb3-contrib has it: to
+have the method says that other actions are not meant to be taken. "info": from info["action_mask"]. This is on request,
+since only a reset would show that an environment gives it. "off": neither. An entry "action_mask" of a Dict of
+observations is always the mask.
+"""
+
+
+def with_masks(env: gym.Env, source: ActionMasks) -> gym.Env:
+    """Put `ActionMask` on an environment if the source says so.
+
+    Raises:
+      ValueError: the source is unknown, or the action space has no masks.
+    """
+    if source not in ("auto", "info", "off"):
+        raise ValueError(f'action_masks must be "auto", "info" or "off", got {source!r}')
+    has_method = callable(_method(env))
+    if source == "off" or (source == "auto" and not has_method):
+        return env
+    space = env.observation_space
+    if source == "auto" and isinstance(space, spaces.Dict) and ACTION_MASK in space.spaces:
+        return env
+    return ActionMask(env, from_info=source == "info")
+
+
+class ActionMask(gym.Wrapper):
+    """Adds an entry "action_mask" to the observation: int8, 1 for an allowed action, for each choice of each action.
+
+    An observation that is no Dict becomes {"observation": ..., "action_mask": ...}. At the end of an episode an info
+    need not have a mask: all actions are allowed then.
+
+    Args:
+      env: an environment with a Discrete, MultiDiscrete or MultiBinary space of actions.
+      from_info: take info["action_mask"], and not `action_masks()`.
+
+    Raises:
+      ValueError: another action space, or the observation has an entry of this name already.
+      RuntimeError: from `reset` and `step`: there is no mask, or one of another size.
+    """
+
+    def __init__(self, env: gym.Env, *, from_info: bool = False) -> None:
+        super().__init__(env)
+        self._size = _choices(env.action_space)
+        self._from_info = from_info
+        space = env.observation_space
+        self._is_dict = isinstance(space, spaces.Dict)
+        entries = dict(space.spaces) if isinstance(space, spaces.Dict) else {"observation": space}
+        if ACTION_MASK in entries:
+            raise ValueError('the observation has an entry "action_mask" already: action_masks must be "off"')
+        self.observation_space = spaces.Dict({**entries, ACTION_MASK: spaces.MultiBinary(self._size)})
+
+    def reset(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        observation, info = self.env.reset(**kwargs)
+        return self._with_mask(observation, info), info
+
+    def step(self, action: Any) -> tuple[dict[str, Any], Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if self._from_info and ACTION_MASK not in info and (terminated or truncated):
+            info = {**info, ACTION_MASK: np.ones(self._size, np.int8)}
+        return self._with_mask(observation, info), reward, terminated, truncated, info
+
+    def _with_mask(self, observation: Any, info: dict[str, Any]) -> dict[str, Any]:
+        if not self._from_info:
+            given = _method(self.env)()
+        elif ACTION_MASK in info:
+            given = info[ACTION_MASK]
+        else:
+            raise RuntimeError('action_masks is "info", and there is no info["action_mask"]')
+        # sb3-contrib's may be a list of arrays, one for each action of a MultiDiscrete.
+        parts = given if isinstance(given, list | tuple) else [given]
+        mask = np.concatenate([np.ravel(part) for part in parts])
+        if mask.shape != (self._size,) or not np.isin(mask, (0, 1)).all():
+            raise RuntimeError(f"a mask of actions must be {self._size} times 0 or 1, got {mask}")
+        entries = observation if self._is_dict else {"observation": observation}
+        return {**entries, ACTION_MASK: mask.astype(np.int8)}
+
+
+class WithoutText(gym.ObservationWrapper):
+    """Leaves the Text parts out of an observation that is a Dict or a Tuple, nested, such as the missions of MiniGrid.
+
+    Raises:
+      ValueError: nothing would be left.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        left = _without_text(env.observation_space)
+        if left is None:
+            raise ValueError(f"the observation space {env.observation_space} holds nothing but text")
+        self.observation_space, self._cut = left
+
+    def observation(self, observation: Any) -> Any:
+        """Leave the text out."""
+        return self._cut(observation)
+
+
+def _method(env: gym.Env) -> Any:
+    return env.get_wrapper_attr("action_masks") if env.has_wrapper_attr("action_masks") else None
+
+
+def _choices(space: spaces.Space) -> int:
+    """Count the choices of all actions of a space."""
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    if isinstance(space, spaces.MultiDiscrete):
+        return int(space.nvec.sum())
+    if isinstance(space, spaces.MultiBinary):
+        return 2 * int(np.prod(space.shape))
+    raise ValueError(f"masks are of Discrete, MultiDiscrete and MultiBinary actions, not of {space}")
+
+
+def _without_text(space: spaces.Space) -> tuple[spaces.Space, Callable[[Any], Any]] | None:
+    """Give the space without text, and the function that leaves the text out of its elements; None if it is text."""
+    if isinstance(space, spaces.Text):
+        return None
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        return space, lambda element: element
+    entries = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+    kept = {name: left for name, part in entries if (left := _without_text(part)) is not None}
+    if not kept:
+        return None
+    if isinstance(space, spaces.Dict):
+        named = {str(name): part for name, (part, _) in kept.items()}
+        return spaces.Dict(named), lambda element: {name: cut(element[name]) for name, (_, cut) in kept.items()}
+    rest = spaces.Tuple([part for part, _ in kept.values()])
+    return rest, lambda element: tuple(cut(element[place]) for place, (_, cut) in kept.items())

@@ -1,0 +1,176 @@
+"""Vector environments that were made elsewhere, as a rollout source needs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector.utils import batch_space
+
+from tf_trpo.environments.failures import EnvironmentFailedError
+from tf_trpo.environments.reading import WrongValueError, observation_reader
+from tf_trpo.environments.sync import copied, write_row
+from tf_trpo.spaces import observation_spec
+
+PAUSED = "tf_trpo/paused"
+"""Key of the infos of a step: bool [B], the environments for which the row is no step although their episodes go on."""
+_FINAL = ("final_obs", "final_observation", "terminal_observation")
+"""Names of the final observation in infos: Gymnasium's, Gymnasium's before 1.1, SuperSuit's."""
+_STEP = "step(actions) must return (observations, rewards, terminations, truncations, infos)"
+_RESET = "reset(seed=..., options=...) must return (observations, infos)"
+
+
+def adapted(environments: VectorEnv) -> VectorEnv:
+    """Give a vector environment itself if it is Gymnasium's in NEXT_STEP mode, or else an `OwnVectorEnv` of it.
+
+    Raises:
+      ValueError: it does not say how it resets, or its observation space is not supported.
+    """
+    mode = _mode(environments)
+    if mode == AutoresetMode.NEXT_STEP and isinstance(environments.unwrapped, SyncVectorEnv | AsyncVectorEnv):
+        return environments
+    return OwnVectorEnv(environments, mode)
+
+
+class OwnVectorEnv(VectorWrapper):
+    """Any vector environment with the interface of Gymnasium's in NEXT_STEP mode; what it gives is checked.
+
+    In NEXT_STEP mode, the row after an episode's end is no step, so that the final observation has a row. In the modes
+    SAME_STEP and DISABLED the environments can only be stepped together, so after an episode's end nothing is stepped
+    for one row, in which the new episode's observation is given (SAME_STEP), or the environment is reset by the option
+    `reset_mask` (DISABLED). For the other environments this row is a pause: infos[PAUSED] is True.
+
+    A vector environment that is not Gymnasium's is seeded by one number. SuperSuit's have only the spaces of a single
+    agent, and a list of infos.
+
+    Args:
+      env: B environments.
+      mode: how they reset.
+
+    Raises:
+      ValueError: the observation space is not supported.
+      EnvironmentFailedError: from `step` and `reset`: a value has another type or shape than the spaces and Gymnasium's
+        interface have, SAME_STEP gives no final observation, or DISABLED cannot reset some environments only.
+    """
+
+    def __init__(self, env: VectorEnv, mode: AutoresetMode) -> None:
+        super().__init__(env)
+        self._mode = mode
+        self.metadata = {**(env.metadata or {}), "autoreset_mode": AutoresetMode.NEXT_STEP}
+        if not hasattr(env, "single_observation_space"):
+            self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
+            self.observation_space = batch_space(env.observation_space, env.num_envs)
+            self.action_space = batch_space(env.action_space, env.num_envs)
+        spec = observation_spec(self.single_observation_space)
+        self._read, self._read_one = observation_reader(spec, env.num_envs), observation_reader(spec)
+        self._ended = np.zeros(env.num_envs, bool)
+        self._begun: Any = None
+        """Observations of the environments as they stand, those of new episodes among them."""
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        if isinstance(seed, list) and not isinstance(self.env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
+            seed = seed[0]
+        given = self.env.reset(seed=seed, options=options)
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise EnvironmentFailedError(f"the environments gave no tuple of two: {_RESET}")
+        self._ended = np.zeros(self.num_envs, bool)
+        return self._checked(given[0]), {}
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, Any]:
+        if self._mode != AutoresetMode.NEXT_STEP and self._ended.any():
+            return self._pause()
+        given = self.env.step(actions)
+        if not isinstance(given, tuple | list) or len(given) != 5:
+            raise EnvironmentFailedError(f"the environments gave no tuple of five: {_STEP}")
+        observations = self._checked(given[0])
+        rewards = self._numbers("rewards", given[1]).astype(np.float64)
+        terminated, truncated = (
+            self._flags(name, row) for name, row in zip(("terminations", "truncations"), given[2:4], strict=True)
+        )
+        if self._mode != AutoresetMode.NEXT_STEP:
+            # The next step of the environments may write to the same arrays.
+            self._ended, self._begun = terminated | truncated, copied(observations)
+            if self._mode == AutoresetMode.SAME_STEP:
+                observations = self._with_final(observations, given[4])
+        return observations, rewards, terminated, truncated, given[4]
+
+    def _pause(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Begin the next episodes, and step nothing."""
+        ended, self._ended = self._ended, np.zeros(self.num_envs, bool)
+        observations = self._begun
+        if self._mode == AutoresetMode.DISABLED:
+            observations = self._checked(self.env.reset(options={"reset_mask": ended.copy()})[0])
+            if not _equal(observations, self._begun, ~ended):
+                raise EnvironmentFailedError(
+                    "the environments are in autoreset mode DISABLED, and reset(options={'reset_mask': ...}) has "
+                    "changed environments that the mask does not choose: use the mode NEXT_STEP or SAME_STEP"
+                )
+        nothing = np.zeros(self.num_envs, bool)
+        return observations, np.zeros(self.num_envs), nothing, nothing.copy(), {PAUSED: ~ended}
+
+    def _with_final(self, observations: Any, infos: Any) -> Any:
+        """Put the final observations of the infos in the place of those of the new episodes."""
+        observations = copied(observations)
+        for index in np.flatnonzero(self._ended).tolist():
+            own = infos[index] if isinstance(infos, list | tuple) else infos
+            found = [own[name] for name in _FINAL if name in own]
+            if not found:
+                raise EnvironmentFailedError(
+                    'the environments are in autoreset mode SAME_STEP and gave no info["final_obs"] at the end of an '
+                    "episode, whose value is needed: give it, or use the mode NEXT_STEP"
+                )
+            final = found[0] if own is not infos else _row(found[0], index)
+            try:
+                write_row(observations, index, self._read_one(final))
+            except WrongValueError as error:
+                raise EnvironmentFailedError(f"environment {index} gave {error}, as final observation") from None
+        return observations
+
+    def _checked(self, observations: Any) -> Any:
+        try:
+            return self._read(observations)
+        except WrongValueError as error:
+            raise EnvironmentFailedError(f"the environments gave {error}, for {self.num_envs} environments") from None
+
+    def _numbers(self, name: str, values: Any) -> np.ndarray:
+        array = np.asarray(values)
+        if array.shape != (self.num_envs,) or array.dtype.kind not in "biuf":
+            given = f"{name} of shape {array.shape} and type {array.dtype}"
+            raise EnvironmentFailedError(f"the environments gave {given}, not {self.num_envs} numbers")
+        return array
+
+    def _flags(self, name: str, values: Any) -> np.ndarray:
+        array = self._numbers(name, values)
+        if not np.isin(array, (0, 1)).all():
+            raise EnvironmentFailedError(f"the environments gave {name} that are neither true nor false")
+        return array.astype(bool)
+
+
+def _mode(environments: VectorEnv) -> AutoresetMode:
+    mode = (environments.metadata or {}).get("autoreset_mode")
+    # SuperSuit's vectors of PettingZoo environments reset at once, and keep the final observation.
+    if mode is None and type(environments.unwrapped).__module__.partition(".")[0] == "supersuit":
+        return AutoresetMode.SAME_STEP
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        raise ValueError(
+            f"the vector environment does not say how it resets: metadata['autoreset_mode'] is {mode}, and must be "
+            "NEXT_STEP, SAME_STEP or DISABLED of gymnasium.vector.AutoresetMode"
+        ) from None
+
+
+def _row(nest: Any, index: int) -> Any:
+    """Take a row of batched arrays, or an element of an array of objects; keys of Gymnasium's masks are left out."""
+    if isinstance(nest, dict):
+        masks = {f"_{name}" for name in nest}
+        return {name: _row(part, index) for name, part in nest.items() if name not in masks}
+    return tuple(_row(part, index) for part in nest) if isinstance(nest, tuple) else nest[index]
+
+
+def _equal(first: Any, second: Any, rows: np.ndarray) -> bool:
+    if isinstance(first, np.ndarray):
+        return bool(np.array_equal(first[rows], second[rows], equal_nan=first.dtype.kind == "f"))
+    names = first if isinstance(first, dict) else range(len(first))
+    return all(_equal(first[name], second[name], rows) for name in names)
