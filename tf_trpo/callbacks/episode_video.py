@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -28,15 +29,20 @@ class EpisodeVideo:
     """Films one episode of the most likely actions.
 
     Args:
-      env: Gymnasium id of an environment with the render mode rgb_array.
+      env: Gymnasium id of an environment with the render mode rgb_array, or a function that makes one that has this
+        mode: `lambda: MyEnv(render_mode="rgb_array")`.
       every_steps: environment steps of training between two films, >= 1.
       seed: seed of the environment, so that every film begins in the same state.
+      **making: env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
     """
 
-    def __init__(self, env: str, every_steps: int, *, seed: int = 0) -> None:
+    def __init__(self, env: str | Callable[[], gym.Env], every_steps: int, *, seed: int = 0, **making: Any) -> None:
         self.every_steps = every_steps
         self._env = env
         self._seed = seed
+        self._making = making
+        if isinstance(env, str):
+            self._making["env_kwargs"] = {**(making.get("env_kwargs") or {}), "render_mode": "rgb_array"}
 
     def check(self) -> None:
         """Render once; raise ValueError if that fails."""
@@ -68,7 +74,7 @@ class EpisodeVideo:
         return encode_gif(frames, milliseconds=stride * 1000 / rate)
 
     def _open(self) -> Any:
-        return open_vector_environment(self._env, 1, env_kwargs={"render_mode": "rgb_array"})
+        return open_vector_environment(self._env, 1, **self._making)
 
 
 def encode_gif(frames: list[Frame], *, milliseconds: float) -> bytes:

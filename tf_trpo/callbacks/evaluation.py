@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tf_trpo.callbacks.every_steps import EverySteps
+from tf_trpo.environments import check_free
 
 
 class Evaluate(keras.callbacks.Callback):
@@ -19,7 +20,10 @@ class Evaluate(keras.callbacks.Callback):
     Args:
       environment: as for `TRPO.evaluate`.
       every_steps: environment steps between two evaluations, >= 1.
-      **kwargs: episodes, stochastic, num_envs, env_kwargs, seed: as for `TRPO.evaluate`.
+      **kwargs: episodes, stochastic, num_envs, env_kwargs, wrappers, action_masks, seed: as for `TRPO.evaluate`.
+
+    Raises:
+      ValueError: from `on_train_begin`: the environment is the vector environment that is trained in, or closed.
     """
 
     def __init__(self, environment: Any, every_steps: int, **kwargs: Any) -> None:
@@ -29,6 +33,8 @@ class Evaluate(keras.callbacks.Callback):
         self._kwargs = kwargs
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        # The environments that are trained in are in use.
+        check_free(self._environment)
         self._every_steps.start(int(self.model.env_steps.numpy()))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

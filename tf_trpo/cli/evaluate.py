@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from tf_trpo.cli.environment_id import check_environment_id
+from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment import Experiment, RunFolder
@@ -29,7 +29,7 @@ class EvaluateOptions:
     seed: int = 0
     """Seed of environments and actions."""
     allow_import: bool = False
-    """Let an id with a module prefix, module:Id, import that module, which runs its code."""
+    """Let an id of the form module:Id, and wrappers, import their modules, which runs their code."""
     json: bool = False
     """Print one JSON object: mean_return, std_return, mean_length, episodes."""
 
@@ -42,13 +42,15 @@ def main(argv: Sequence[str]) -> None:
     options = parse(EvaluateOptions, argv, "evaluate")
     folder = RunFolder(options.run_dir)
     folder.check_trained()
-    env = Experiment.from_run(options.run_dir).env
-    check_environment_id(env, allow_import=options.allow_import)
+    experiment = Experiment.from_run(options.run_dir)
+    making = experiment.environment
+    check_imports(experiment.env, making.wrapper, allow_import=options.allow_import)
     start_tensorflow()
     import tf_trpo
 
     agent = tf_trpo.load(folder.agent)
-    result = agent.evaluate(env, options.episodes, stochastic=options.stochastic, seed=options.seed)
+    how = {"stochastic": options.stochastic, "seed": options.seed, **making.arguments()}
+    result = agent.evaluate(experiment.env, options.episodes, **how)
     if options.json:
         print(json.dumps(result))
     else:

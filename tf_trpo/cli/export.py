@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from tf_trpo.cli.environment_id import check_environment_id
+from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment import Experiment, RunFolder
@@ -34,7 +34,7 @@ class ExportOptions:
     card: bool = False
     """Write OUTPUT/README.md: command, commit, steps, seed, versions, returns (runs episodes with sampled actions)."""
     allow_import: bool = False
-    """For the card: let an id with a module prefix, module:Id, import that module, which runs its code."""
+    """For the card: let an id of the form module:Id, and wrappers, import their modules, which runs their code."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -44,17 +44,23 @@ def main(argv: Sequence[str]) -> None:
     folder.check_trained()
     experiment = Experiment.from_run(options.run_dir)
     if options.card:
-        check_environment_id(experiment.env, allow_import=options.allow_import)
+        check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
     evaluation = folder.read_evaluation()
     start_tensorflow()
     import tf_trpo
 
-    agent = tf_trpo.load(folder.agent)
+    agent, making = tf_trpo.load(folder.agent), experiment.environment.arguments()
     version = agent.export(
-        options.output, format=options.format, environment=experiment.env, evaluation=evaluation, warmup=options.warmup
+        options.output,
+        format=options.format,
+        environment=experiment.env,
+        environment_arguments=making,
+        evaluation=evaluation,
+        warmup=options.warmup,
     )
     if options.card:
-        sampled = agent.evaluate(experiment.env, SAMPLED_EPISODES, stochastic=True, seed=experiment.run.seed)
+        how = {"stochastic": True, "seed": experiment.run.seed, **making}
+        sampled = agent.evaluate(experiment.env, SAMPLED_EPISODES, **how)
         evaluations = {"deterministic": evaluation, "stochastic": sampled}
         write_model_card(Path(version), folder, int(agent.env_steps.numpy()), evaluations)
     print(version)

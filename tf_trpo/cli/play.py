@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 from collections.abc import Sequence
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from tf_trpo.cli.environment_id import check_environment_id
+from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
-from tf_trpo.experiment.settings import LARGEST_SEED, require_within
+from tf_trpo.experiment.conversion import changed
+from tf_trpo.experiment.settings import LARGEST_SEED, EnvironmentSettings, require_within
 from tf_trpo.optimizers.ranges import require
 
 if TYPE_CHECKING:
@@ -46,12 +46,16 @@ class PlayOptions:
     """Sample actions; by default the most likely action is taken."""
     seed: int = 0
     """Of the environment and of sampled actions."""
+    env_kwargs: dict[str, Any] | None = None
+    """Arguments of the environment, a JSON object; by default, those that the model was exported with."""
+    wrapper: tuple[str, ...] | None = None
+    """Wrappers to put on it in this order, each as module:Class; by default, those of the model."""
     video: Path | None = None
     """Record to this file, FILE.mp4 or FILE.gif (extra play)."""
     json: bool = False
     """Print one JSON object: returns, lengths, mean_return."""
     allow_import: bool = False
-    """Let an id with a module prefix, module:Id, import that module, which runs its code."""
+    """Let an id of the form module:Id, and wrappers, import their modules, which runs their code."""
     trust: bool = False
     """Load a SavedModel that tf_trpo did not write, too. A SavedModel is a program: it can do what you can."""
 
@@ -81,17 +85,16 @@ def main(argv: Sequence[str]) -> None:
 def _play(options: PlayOptions) -> list[tuple[float, int]]:
     """Run the episodes; return the sum of the environment's own rewards, and the number of steps, of each."""
     policy = _policy(options)
-    name = _environment(options, policy)
-    check_environment_id(name, allow_import=options.allow_import)
-    import gymnasium as gym
-
+    name, settings = _environment(options, policy)
+    check_imports(name, settings.wrapper, allow_import=options.allow_import)
     from tf_trpo.environments import open_vector_environment
 
     # Frames are drawn in memory, but pygame would look for a screen.
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    render_mode = None if options.video is None else "rgb_array"
-    make = functools.partial(gym.make, name, render_mode=render_mode)
-    with contextlib.closing(policy), open_vector_environment(make, 1) as environment:
+    making = settings.arguments()
+    if options.video is not None:
+        making["env_kwargs"]["render_mode"] = "rgb_array"
+    with contextlib.closing(policy), open_vector_environment(name, 1, **making) as environment:
         given = environment.single_observation_space.shape
         observed = getattr(policy, "observation_shape", given)
         if observed != given:
@@ -112,13 +115,19 @@ def _policy(options: PlayOptions) -> LocalPolicy | RemotePolicy:
     return LocalPolicy(options.model, trust=options.trust)
 
 
-def _environment(options: PlayOptions, policy: LocalPolicy | RemotePolicy) -> str:
-    if options.env is not None:
-        return options.env
+def _environment(options: PlayOptions, policy: LocalPolicy | RemotePolicy) -> tuple[str, EnvironmentSettings]:
+    """Give the environment's id, and how it is made from it."""
     metadata = getattr(policy, "metadata", None)
-    if metadata is None or metadata.environment is None:
+    name = options.env or getattr(metadata, "environment", None)
+    if name is None:
         raise ValueError(f"{options.model} does not say which environment it is for: name it first")
-    return str(metadata.environment)
+    exported = getattr(metadata, "environment_arguments", None) or {}
+    given = {
+        "env_kwargs": exported.get("env_kwargs") if options.env_kwargs is None else options.env_kwargs,
+        "wrapper": exported.get("wrappers", ()) if options.wrapper is None else options.wrapper,
+        "action_masks": exported.get("action_masks", "auto"),
+    }
+    return str(name), changed(EnvironmentSettings(), given)
 
 
 def _open_video(path: Path | None, fps: float) -> Any:

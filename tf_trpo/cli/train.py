@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import tyro
 
-from tf_trpo.cli.environment_id import check_environment_id, flag_for
+from tf_trpo.cli.environment_id import check_imports, flag_for
 from tf_trpo.cli.parsing import OptionParser, make, show_help, wants_help
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment import Experiment, RunFolder
@@ -40,7 +40,7 @@ class CommandOptions:
     resume: Path | None = None
     """Continue a run that was stopped or killed, with its own settings."""
     allow_import: bool = False
-    """Let an --env of the form module:Id import that module, which runs its code."""
+    """Let an --env of the form module:Id, and wrappers, import their modules, which runs their code."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
     options, experiment, source = read_command([each for each in argv if each not in ("-h", "--help")])
     if wants_help(argv):
         _show_help(experiment)
-    check_environment_id(experiment.env, allow_import=options.allow_import)
+    check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
     start_tensorflow(experiment.run.threads)
     from keras.callbacks import LambdaCallback
 
@@ -142,7 +142,7 @@ def _say_how_to_resume(run: Run) -> None:
     print(f"\nstopped after {int(run.agent.env_steps.numpy())} steps; the agent as it is: {run.folder.agent}")
     if run.folder.has_checkpoint():
         python, run_dir = shlex.quote(_from_here(Path(sys.executable))), shlex.quote(str(run.folder.path))
-        print(f"Continue it:        {python} -m tf_trpo train --resume {run_dir}{flag_for(run.experiment.env)}")
+        print(f"Continue it:        {python} -m tf_trpo train --resume {run_dir}{_flag(run)}")
 
 
 def _say_what_next(run: Run, trained: TrainedRun) -> None:
@@ -157,13 +157,17 @@ def _say_what_next(run: Run, trained: TrainedRun) -> None:
         f"Run folder: {run.folder.path}\n\n"
         f"Look at the run:    {tensorboard} --logdir {run_dir}\n"
         f"                    first the charts at http://localhost:6006/#custom_scalars\n"
-        f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100{flag_for(env)}"
+        f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100{_flag(run)}"
     )
     name = env.rpartition("/")[2]
     if run.experiment.run.export:
         print(f"Serve the model:    {python} -m tf_trpo serve {shlex.quote(str(run.folder.saved_model))} --name {name}")
     else:
         print(f"Export for serving: {python} -m tf_trpo export {run_dir} --output saved_models/{name}")
+
+
+def _flag(run: Run) -> str:
+    return flag_for(run.experiment.env, run.experiment.environment.wrapper)
 
 
 def _from_here(path: Path) -> str:

@@ -7,6 +7,7 @@ of several classes, a name chooses the class: `algorithm` and `radius`.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -93,6 +94,12 @@ def convert(value: object, hint: Any, name: str) -> Any:
     """
     if value == "None" and type(None) in get_args(hint):
         return None
+    if isinstance(value, str) and any(get_origin(each) is dict for each in get_args(hint)):
+        text = value
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            raise ValueError(f"{name} must be a JSON object, such as '{{\"key\": 1}}', got {text[:100]!r}") from None
     if get_origin(hint) is tuple and not isinstance(value, list | tuple):
         value = [value]
     try:

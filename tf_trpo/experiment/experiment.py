@@ -12,7 +12,7 @@ from tf_trpo.experiment.conversion import Flat, changed, flat, leaves
 from tf_trpo.experiment.limits import check_limits
 from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, read_preset
 from tf_trpo.experiment.run_folder import RunFolder
-from tf_trpo.experiment.settings import RolloutSettings, RunSettings
+from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
 from tf_trpo.training.settings import UpdateSettings
@@ -46,6 +46,8 @@ class Experiment:
 
     env: str = "CartPole-v1"
     """Gymnasium id of the environment."""
+    environment: EnvironmentSettings = EnvironmentSettings()
+    """How the environment is made from its id."""
     run: RunSettings = RunSettings()
     """How long, how often, which seed."""
     rollouts: RolloutSettings = RolloutSettings()
@@ -66,6 +68,8 @@ class Experiment:
         self.algorithm.check_gamma(self.update.gamma)
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
+        if self.rollouts.backend == "envpool" and (self.environment.wrapper or self.environment.action_masks == "info"):
+            raise ValueError("wrapper and action_masks info do nothing with the backend envpool: use another backend")
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> Experiment:

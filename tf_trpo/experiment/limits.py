@@ -35,7 +35,7 @@ def check_limits(values: Mapping[str, object]) -> None:
             largest = _LARGEST.get(name, LARGEST_INTEGER) if isinstance(number, int) else LARGEST_FLOAT
             if isinstance(number, int | float) and abs(number) > largest:
                 raise ValueError(f"{name} must be at most {largest}, got {number}")
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and all(isinstance(number, int) for number in value):
             _check_layers(name, value)
 
 

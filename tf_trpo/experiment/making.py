@@ -21,6 +21,12 @@ def make_agent(experiment: Experiment) -> TRPO:
     except ValueError:
         raise ValueError(f"activation: Keras has none named {experiment.policy.activation!r}") from None
     keras.utils.set_random_seed(experiment.run.seed)
-    agent = TRPO.for_env(experiment.env, policy=experiment.policy, value=experiment.value, seed=experiment.run.seed)
+    agent = TRPO.for_env(
+        experiment.env,
+        policy=experiment.policy,
+        value=experiment.value,
+        seed=experiment.run.seed,
+        **experiment.environment.arguments(),
+    )
     agent.compile(experiment.algorithm, update=experiment.update, jit_compile=experiment.run.jit_compile)
     return agent

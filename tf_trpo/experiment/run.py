@@ -91,7 +91,12 @@ class Run:
             steps = int(agent.env_steps.numpy())
             add_final_evaluation(folder.tensorboard, steps, evaluation["mean_return"], evaluation["std_return"])
             if run.export:
-                agent.export(folder.saved_model, environment=self.experiment.env, evaluation=evaluation)
+                agent.export(
+                    folder.saved_model,
+                    environment=self.experiment.env,
+                    environment_arguments=self.experiment.environment.arguments(),
+                    evaluation=evaluation,
+                )
         return TrainedRun(agent, evaluation, None)
 
     @contextmanager
@@ -115,6 +120,7 @@ class Run:
                 num_steps=rollouts.num_steps,
                 backend=rollouts.backend,
                 env_timeout=rollouts.env_timeout,
+                **self.experiment.environment.arguments(),
                 restart_every=rollouts.restart_every,
                 schedule_steps=run.schedule_steps,
                 seed=run.seed,
@@ -162,18 +168,19 @@ class Run:
     def _evaluate(self) -> dict[str, float]:
         env, run = self.experiment.env, self.experiment.run
         try:
-            return self.agent.evaluate(env, run.eval_episodes, seed=run.seed)
+            return self.agent.evaluate(env, run.eval_episodes, seed=run.seed, **self.experiment.environment.arguments())
         except EnvironmentFailedError as error:
             message = f"the agent is trained and saved, but {env} failed in its evaluation: {error}"
             raise EnvironmentFailedError(message) from error
 
     def _callbacks(self, *, resume: bool) -> list[keras.callbacks.Callback]:
         run, folder, settings = self.experiment.run, self.folder, self.experiment.flat()
+        making = self.experiment.environment.arguments()
         # The first one: fit has checked the environment, the settings and the checkpoint by then.
         callbacks = [keras.callbacks.LambdaCallback(on_train_begin=lambda _: self._begin())]
         if run.eval_every:
-            evaluate = Evaluate(self.experiment.env, run.eval_every, episodes=run.eval_episodes, seed=run.seed)
-            callbacks.append(evaluate)
+            evaluating = {"episodes": run.eval_episodes, "seed": run.seed, **making}
+            callbacks.append(Evaluate(self.experiment.env, run.eval_every, **evaluating))
         board = TensorBoard(
             folder.tensorboard,
             hyperparameters=hyperparameters(settings),
@@ -190,7 +197,8 @@ class Run:
     def _video(self) -> EpisodeVideo:
         # No window is opened; SDL, which draws classic control, would look for a display and complain.
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-        return EpisodeVideo(self.experiment.env, self.experiment.run.video_every, seed=self.experiment.run.seed)
+        run, making = self.experiment.run, self.experiment.environment.arguments()
+        return EpisodeVideo(self.experiment.env, run.video_every, seed=run.seed, **making)
 
 
 def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:

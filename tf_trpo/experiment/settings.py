@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from tf_trpo.optimizers.ranges import require
 
@@ -12,6 +13,40 @@ LARGEST_SEED = 2**31 - 1
 """Seeds of stateless random operations are int32."""
 _LARGEST_BATCH = 50_000_000
 _MOST_STEPS = 10**15
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvironmentSettings:
+    """How an environment is made from its id.
+
+    Raises:
+      ValueError: a setting is of another form.
+    """
+
+    env_kwargs: dict[str, Any] | None = None
+    """Arguments of the environment, as a JSON object on the command line: '{"map_name": "8x8"}'."""
+    wrapper: tuple[str, ...] = ()
+    """Wrappers to put on it in this order, each as module:Class."""
+    action_masks: Literal["auto", "info", "off"] = "auto"
+    """Masks of actions that are not allowed: by the environment's action_masks(), if it has that method; by
+    info["action_mask"]; or by neither. An entry action_mask of the observation always counts."""
+
+    def __post_init__(self) -> None:
+        try:
+            same = json.loads(json.dumps(self.env_kwargs, allow_nan=False)) == self.env_kwargs
+        except (TypeError, ValueError, RecursionError):
+            same = False
+        require(same, "env_kwargs", "an object of JSON", self.env_kwargs)
+        for name in self.wrapper:
+            require(all(part for part in name.split(":", 1)) and ":" in name, "wrapper", "module:Class", name)
+
+    def arguments(self) -> dict[str, Any]:
+        """Give the settings as arguments of `make_vector_environment`, `for_env`, `fit` and `evaluate`."""
+        return {
+            "env_kwargs": dict(self.env_kwargs or {}),
+            "wrappers": list(self.wrapper),
+            "action_masks": self.action_masks,
+        }
 
 
 @dataclasses.dataclass(frozen=True)

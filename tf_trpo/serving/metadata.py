@@ -29,11 +29,13 @@ class Origin:
       environment: Gymnasium's id.
       training_steps: environment steps of the training.
       evaluation: mean_return, std_return, mean_length and episodes, by the most likely actions.
+      environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`.
     """
 
     environment: str | None = None
     training_steps: int | None = None
     evaluation: dict[str, float] | None = None
+    environment_arguments: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

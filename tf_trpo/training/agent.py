@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.environments import open_vector_environment
+from tf_trpo.environments import ActionMasks, open_vector_environment
+from tf_trpo.environments.making import Wrapper
 from tf_trpo.environments.vector import Environment
 from tf_trpo.files import replaced_at_once
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
@@ -112,6 +113,8 @@ class Agent(keras.Model):
         stochastic: bool = False,
         num_envs: int | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
+        wrappers: Sequence[Wrapper] = (),
+        action_masks: ActionMasks = "auto",
         max_episode_steps: int = 100_000,
         seed: int = 0,
     ) -> dict[str, float]:
@@ -122,7 +125,7 @@ class Agent(keras.Model):
           episodes: whole episodes to run, >= 1.
           stochastic: sample actions; by default the mode of the distribution is taken.
           num_envs: environments stepped together; by default one for each episode, 10 at most.
-          env_kwargs: arguments for the environment, with an id.
+          env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
           max_episode_steps: a longer episode is cut in pieces of about this length, >= 1, each counted as an
             episode; there is a warning then.
           seed: of environments and actions.
@@ -137,7 +140,8 @@ class Agent(keras.Model):
         if min(episodes, max_episode_steps) < 1:
             raise ValueError(f"episodes ({episodes}) and max_episode_steps ({max_episode_steps}) must be at least 1")
         num_envs = min(episodes, 10) if num_envs is None else num_envs
-        with open_vector_environment(environment, num_envs, env_kwargs=env_kwargs) as environments:
+        making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
+        with open_vector_environment(environment, num_envs, **making) as environments:
             check_fit(self.policy, environments)
             with self._evaluation_weights():
                 evaluation = evaluate_policy(
@@ -186,6 +190,7 @@ class Agent(keras.Model):
         *,
         format: ExportFormat = "saved_model",
         environment: str | None = None,
+        environment_arguments: dict[str, Any] | None = None,
         evaluation: dict[str, float] | None = None,
         warmup: bool = False,
     ) -> str:
@@ -195,6 +200,7 @@ class Agent(keras.Model):
           path: folder of the model; each export adds the next version.
           format: "saved_model", "litert" or "onnx".
           environment: Gymnasium's id, for the model's metadata.
+          environment_arguments: env_kwargs, wrappers and action_masks, as JSON has them, for the model's metadata.
           evaluation: result of `evaluate`, for the model's metadata.
           warmup: add warm-up requests for TensorFlow Serving (extra `warmup`).
 
@@ -202,7 +208,7 @@ class Agent(keras.Model):
           TrainingFailedError: a weight is not finite; nothing is written.
         """
         require_finite({"agent": self.weights})
-        origin = Origin(environment, int(self.env_steps.numpy()), evaluation)
+        origin = Origin(environment, int(self.env_steps.numpy()), evaluation, environment_arguments)
         models = (self.policy, self.value_function, self.return_scale)
         with self._evaluation_weights():
             return export_policy(*models, path, format=format, origin=origin, warmup=warmup)

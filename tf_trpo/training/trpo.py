@@ -13,7 +13,8 @@ from gymnasium.vector import VectorEnv
 
 from tf_trpo.callbacks import Progress
 from tf_trpo.callbacks.best_model import if_figure_exists
-from tf_trpo.environments import VectorBackend, can_reset_some, known_mirror, open_vector_environment
+from tf_trpo.environments import ActionMasks, VectorBackend, can_reset_some, known_mirror, open_vector_environment
+from tf_trpo.environments.making import Wrapper
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import check_fit, make_policy, make_value_function
@@ -56,6 +57,8 @@ class TRPO(Agent):
         mirror: MirrorSymmetry | None = None,
         seed: int | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
+        wrappers: Sequence[Wrapper] = (),
+        action_masks: ActionMasks = "auto",
     ) -> TRPO:
         """Make an agent for an environment's spaces, compiled with the default settings.
 
@@ -69,7 +72,7 @@ class TRPO(Agent):
           mirror: a reflection of the environment that policy and value function respect; by default none, or the known
             reflection of a Gymnasium id if the settings have `mirror=True`.
           seed: makes the initial weights reproducible.
-          env_kwargs: arguments for the environment, with an id.
+          env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
 
         Raises:
           ValueError: a space or an autoreset mode that is not supported, or a setting that does not fit the spaces.
@@ -79,7 +82,8 @@ class TRPO(Agent):
             if not isinstance(environment, str):
                 raise ValueError("mirror: known of Gymnasium ids only; give a MirrorSymmetry with other environments")
             mirror = known_mirror(environment)
-        with open_vector_environment(environment, 1, env_kwargs=env_kwargs) as environments:
+        making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
+        with open_vector_environment(environment, 1, **making) as environments:
             observations, actions = environments.single_observation_space, environments.single_action_space
         made = make_policy(policy, observations, actions, network=network, mirror=mirror, seed=seed)
         values = make_value_function(policy, value, observations, network=value_network, mirror=mirror, seed=seed)
@@ -142,6 +146,8 @@ class TRPO(Agent):
         num_steps: int = 2048,
         backend: VectorBackend = "sync",
         env_kwargs: Mapping[str, Any] | None = None,
+        wrappers: Sequence[Wrapper] = (),
+        action_masks: ActionMasks = "auto",
         env_timeout: float = 300.0,
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
@@ -163,7 +169,7 @@ class TRPO(Agent):
           num_envs: environments stepped together; not used with a vector environment or a source.
           num_steps: rows of a rollout, for each environment and iteration, >= 1.
           backend: "sync", "async" or "envpool".
-          env_kwargs: arguments for the environment, with an id.
+          env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
           env_timeout: seconds that a step of all environments may take with the backend "async", > 0.
           seed: of environments, actions and minibatches; the same seed gives the same weights.
           callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
@@ -195,7 +201,8 @@ class TRPO(Agent):
         """
         if min(total_steps, num_steps, 1 if schedule_steps is None else schedule_steps) < 1:
             raise ValueError("total_steps, num_steps and schedule_steps must be at least 1")
-        opening = {"backend": backend, "seed": seed, "env_kwargs": env_kwargs, "timeout": env_timeout}
+        making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
+        opening = {"backend": backend, "seed": seed, "timeout": env_timeout, **making}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         with self._opened_source(environment, num_envs, opening, restart_every) as source:
             trainer = Trainer(
@@ -210,6 +217,8 @@ class TRPO(Agent):
                     self,
                     environment,
                     env_kwargs=dict(env_kwargs or {}),
+                    wrappers=[wrapper if isinstance(wrapper, str) else repr(wrapper) for wrapper in wrappers],
+                    action_masks=action_masks,
                     num_steps=num_steps,
                     seed=seed,
                     restart_every=restart_every,
@@ -246,8 +255,9 @@ class TRPO(Agent):
     ) -> Iterator[RolloutSource]:
         """Give the source itself, or one of the environment; close it at the end unless it is the caller's own."""
         if isinstance(environment, RolloutSource):
-            if opening["env_kwargs"] or opening["backend"] != "sync" or num_envs != 1:
-                raise ValueError("num_envs, backend and env_kwargs are for making environments; a source has its own")
+            made = opening["env_kwargs"] or opening["wrappers"] or opening["action_masks"] != "auto"
+            if made or opening["backend"] != "sync" or num_envs != 1:
+                raise ValueError("num_envs, backend, env_kwargs and the like make environments; a source has its own")
             yield environment
             return
         with open_vector_environment(environment, num_envs, **opening) as environments:
