@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, get_origin, get_type_hints
 
@@ -99,8 +100,28 @@ def wants_help(argv: Sequence[str]) -> bool:
 def show_help(options: Any, command: str, **settings: Any) -> NoReturn:
     """Print the help of a command, and end the process with status 0."""
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
-    tyro.cli(options, args=["--help"], prog=command, config=config, **settings)
+    with _registry():
+        tyro.cli(options, args=["--help"], prog=command, config=config, **settings)
     raise AssertionError("tyro ends the process")
+
+
+def _registry() -> tyro.constructors.ConstructorRegistry:
+    """Make what has tyro show a mapping as one value, a JSON object."""
+    registry = tyro.constructors.ConstructorRegistry()
+
+    @registry.primitive_rule
+    def mapping(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+        if info.type != dict[str, Any] | None:
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="JSON",
+            instance_from_str=lambda args: json.loads(args[0]),
+            is_instance=lambda value: value is None or isinstance(value, dict),
+            str_from_instance=lambda value: ["None" if value is None else json.dumps(value)],
+        )
+
+    return registry
 
 
 def option_name(name: str) -> str:

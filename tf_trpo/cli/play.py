@@ -48,7 +48,7 @@ class PlayOptions:
     """Of the environment and of sampled actions."""
     env_kwargs: dict[str, Any] | None = None
     """Arguments of the environment, a JSON object; by default, those that the model was exported with."""
-    wrapper: tuple[str, ...] | None = None
+    wrapper: tuple[str, ...] = ()
     """Wrappers to put on it in this order, each as module:Class; by default, those of the model."""
     video: Path | None = None
     """Record to this file, FILE.mp4 or FILE.gif (extra play)."""
@@ -124,7 +124,7 @@ def _environment(options: PlayOptions, policy: LocalPolicy | RemotePolicy) -> tu
     exported = getattr(metadata, "environment_arguments", None) or {}
     given = {
         "env_kwargs": exported.get("env_kwargs") if options.env_kwargs is None else options.env_kwargs,
-        "wrapper": exported.get("wrappers", ()) if options.wrapper is None else options.wrapper,
+        "wrapper": options.wrapper or exported.get("wrappers", ()),
         "action_masks": exported.get("action_masks", "auto"),
     }
     return str(name), changed(EnvironmentSettings(), given)
