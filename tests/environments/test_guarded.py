@@ -1,0 +1,161 @@
+"""What an environment may give and what it may not: by name, at the first step, from both backends."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from tf_trpo.environments import EnvironmentFailedError, make_vector_environment
+
+NEST = spaces.Dict(
+    position=spaces.Box(-1, 1, (2,), np.float32), choice=spaces.Discrete(3, start=1), bits=spaces.MultiBinary(2)
+)
+ELEMENT = {"position": np.zeros(2, np.float32), "choice": 2, "bits": np.ones(2, np.int8)}
+
+
+class Giving(gym.Env):
+    """The second of its copies gives something else at its second step, or when reset."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, space, element, step, reset):
+        self.observation_space, self.element, self.changes, self.first = space, element, step, reset
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return (self.element, {}) if self.first is None else self.first
+
+    def step(self, action):
+        self.steps += 1
+        given = {"observation": self.element, "reward": 1.0, "terminated": False, "truncated": False, "info": {}}
+        if self.steps == 2:
+            if not isinstance(self.changes, dict):
+                return self.changes
+            given |= self.changes
+        return tuple(given.values())
+
+
+def giving(backend, step=None, reset=None, space=NEST, element=ELEMENT):
+    made = iter(range(100))
+
+    def make():
+        # The processes of the backend async make their own, after this process has made one.
+        index = next(made)
+        odd = index == 1 if backend == "sync" else True
+        return Giving(space, element, step if odd else {}, reset if odd else None)
+
+    return make_vector_environment(make, 2, backend=backend)
+
+
+def nest(**changes):
+    return {"observation": ELEMENT | changes}
+
+
+BOX = spaces.Box(-1, 1, (2,), np.float32), np.zeros(2, np.float32)
+WHOLE = spaces.Box(-5, 5, (2,), np.int8), np.zeros(2, np.int8)
+WRONG = {
+    "no reward": (*BOX, {"reward": None}, "a reward that is no number, but None"),
+    "reward of text": (*BOX, {"reward": "3"}, "a reward that is no number, but a str"),
+    "two rewards": (*BOX, {"reward": np.zeros(2)}, r"a reward that is no number, but an array of shape \(2,\)"),
+    "terminated None": (*BOX, {"terminated": None}, "a value of terminated that is neither true nor false, but None"),
+    "terminated text": (*BOX, {"terminated": "False"}, "a value of terminated that is neither .* but a str"),
+    "truncated 0.5": (*BOX, {"truncated": 0.5}, "a value of truncated that is neither true nor false, but a float"),
+    "misshapen": (*BOX, {"observation": np.zeros(3)}, r"an observation of shape \(3,\), its space has \(2,\)"),
+    "a number": (*BOX, {"observation": 1.0}, r"an observation of shape \(\), its space has \(2,\)"),
+    "words": (*BOX, {"observation": np.array(["a", "b"])}, "an observation that holds no numbers, but a ndarray"),
+    "None": (*BOX, {"observation": None}, "an observation that holds no numbers, but None"),
+    "ragged": (*BOX, {"observation": [[1.0], [1.0, 2.0]]}, "an observation that holds no numbers, but a list"),
+    "floats for whole": (*WHOLE, {"observation": np.zeros(2)}, "an observation of type float64, its space has int8"),
+    "too large": (*WHOLE, {"observation": np.array([0, 300])}, "an observation of type int64, its space has int8"),
+    "a key too few": (NEST, ELEMENT, {"observation": {"position": 0}}, "a dict of position as an observation, its space"),
+    "a key too many": (NEST, ELEMENT, nest(more=1), "a dict of position, choice, bits, more as an observation, its"),
+    "no dict": (NEST, ELEMENT, {"observation": np.zeros(3)}, "a ndarray as an observation, its space is a Dict of"),
+    "misshapen part": (NEST, ELEMENT, nest(position=np.zeros(3)), r"position of the observation of shape \(3,\), its"),
+    "a choice beyond": (NEST, ELEMENT, nest(choice=4), "choice of the observation that lies outside of its space: 4"),
+    "a choice below": (NEST, ELEMENT, nest(choice=0), "choice of the observation that lies outside of its space: 0"),
+    "no bits": (NEST, ELEMENT, nest(bits="01"), "bits of the observation that holds no numbers, but a str"),
+    "a short tuple": (spaces.Tuple([BOX[0]] * 2), (BOX[1],) * 2, {"observation": (BOX[1],)}, "1 values as an observ"),
+    "four values": (*BOX, (BOX[1], 1.0, False, {}), r"a tuple of 4 values for a step: step\(action\) must return"),
+    "no tuple": (*BOX, BOX[1], r"a ndarray alone for a step: step\(action\) must return \(observation, reward, "),
+    "no info": (*BOX, {"info": None}, r"a tuple of 5 values for a step: step\(action\) must return"),
+}
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_of_a_step_is_a_failure_by_name(name, backend):
+    space, element, step, message = WRONG[name]
+    environments = giving(backend, step, space=space, element=element)
+    try:
+        environments.reset(seed=0)
+        environments.step(np.zeros(2, np.int64))
+        with pytest.raises(EnvironmentFailedError, match=f"^environment {1 if backend == 'sync' else '[01]'} gave {message}"):
+            environments.step(np.zeros(2, np.int64))
+    finally:
+        environments.close()
+
+
+class OldStyle(gym.Env):
+    observation_space, action_space = BOX[0], spaces.Discrete(2)
+
+    def reset(self):
+        return np.zeros(2, np.float32), {}
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+@pytest.mark.parametrize("reset", [BOX[1], (BOX[1], BOX[1]), (BOX[1],), None], ids=["alone", "pair", "one", "no seed"])
+def test_a_reset_of_another_interface_is_a_failure_that_names_the_interface(reset, backend):
+    environments = (
+        make_vector_environment(OldStyle, 2, backend=backend)
+        if reset is None
+        else giving(backend, {}, reset, space=BOX[0], element=BOX[1])
+    )
+    try:
+        with pytest.raises(EnvironmentFailedError, match=r"reset\(seed=\.\.\., options=\.\.\.\) must return \(observation, info\)$"):
+            environments.reset(seed=0)
+    finally:
+        environments.close()
+
+
+FINE = {
+    "one element": ({"reward": np.array([2.5])}, 2.5, False, False),
+    "a whole number": ({"reward": 2}, 2.0, False, False),
+    "true for one": ({"reward": np.True_, "terminated": 1}, 1.0, True, False),
+    "numpy's": ({"reward": np.float32(0.5), "terminated": np.False_, "truncated": np.True_}, 0.5, False, True),
+    "arrays": ({"reward": np.array(3), "terminated": np.array([True])}, 3.0, True, False),
+}
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+@pytest.mark.parametrize("name", FINE)
+def test_numbers_of_any_type_are_taken(name, backend):
+    changes, reward, terminated, truncated = FINE[name]
+    environments = giving(backend, changes, space=BOX[0], element=BOX[1])
+    try:
+        environments.reset(seed=0)
+        environments.step(np.zeros(2, np.int64))
+        step = environments.step(np.zeros(2, np.int64))
+        assert [rows[1] for rows in step[1:4]] == [reward, terminated, truncated]
+        assert [rows.dtype for rows in step[1:4]] == [np.float64, bool, bool]
+    finally:
+        environments.close()
+
+
+@pytest.mark.parametrize(
+    ("space", "given", "expected"),
+    [
+        (BOX[0], np.array([0.5, 1e300]), [0.5, np.inf]),
+        (BOX[0], [1, 0], [1, 0]),
+        (WHOLE[0], np.array([3, -4]), [3, -4]),
+        (spaces.Box(0, 255, (2,), np.uint8), np.array([7, 255], np.int64), [7, 255]),
+        (spaces.Discrete(4), np.array(3, np.int32), 3),
+        (spaces.MultiBinary(2), np.array([True, False]), [1, 0]),
+    ],
+    ids=str,
+)
+def test_observations_of_another_precision_are_converted(space, given, expected):
+    environments = make_vector_environment(lambda: Giving(space, given, {}, None), 1)
+    observations, _ = environments.reset(seed=0)
+    assert observations.dtype == space.dtype
+    np.testing.assert_array_equal(observations, [expected])

@@ -1,0 +1,128 @@
+"""Wrappers by name and by class, in their order; figures of infos at episode ends."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from tf_trpo.environments import EnvironmentFailedError, make_vector_environment
+
+
+class Plus(gym.RewardWrapper):
+    def reward(self, reward):
+        return reward + 1.0
+
+
+class Twice(gym.RewardWrapper):
+    def reward(self, reward):
+        return 2.0 * reward
+
+
+class Game(gym.Env):
+    """Episodes of as many steps as the environment's first step says; the reward is 1."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(5)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = None
+        return np.zeros(1, np.float32), {"is_success": True}
+
+    def step(self, action):
+        self.left = action if self.left is None else self.left - 1
+        info = {"is_success": bool(action % 2), "episode": {"r": float(action)}, "words": "many"}
+        if action == 4:
+            info["rare"] = np.array([7])
+        return np.zeros(1, np.float32), 1.0, self.left == 0, False, info
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_wrappers_are_put_on_in_their_order(backend, monkeypatch):
+    monkeypatch.setattr(gym, "plus_for_tests", Plus, raising=False)
+    for wrappers, reward in (
+        (["gymnasium:plus_for_tests", Twice], 4.0),
+        ([Twice, "gymnasium:plus_for_tests"], 3.0),
+        ((), 1.0),
+    ):
+        for environment in (Game, "CartPole-v1"):
+            environments = make_vector_environment(environment, 2, wrappers=wrappers, backend=backend)
+            environments.reset(seed=0)
+            np.testing.assert_array_equal(environments.step(np.ones(2, np.int64))[1], [reward, reward])
+            environments.close()
+
+
+@pytest.mark.parametrize(
+    ("wrappers", "message"),
+    [
+        (["no_such_module:Wrapper"], "the wrapper no_such_module:Wrapper cannot be imported: No module named"),
+        (["gymnasium:NoSuchWrapper"], "the wrapper gymnasium:NoSuchWrapper cannot be imported: module 'gymnasium' has"),
+        (["gymnasium"], "a wrapper is named by module:Class, got 'gymnasium'"),
+        (["gymnasium:"], "a wrapper is named by module:Class"),
+        (["gymnasium:__version__"], "the wrapper gymnasium:__version__ is no class or function"),
+        ("gymnasium:Wrapper", "wrappers must be a sequence of names, got 'gymnasium:Wrapper'"),
+        ([lambda env: None], "must give a gymnasium.Env, it gave a NoneType"),
+    ],
+    ids=str,
+)
+def test_a_wrapper_that_cannot_be_found_is_refused(wrappers, message):
+    with pytest.raises(ValueError, match=message):
+        make_vector_environment(Game, wrappers=wrappers)
+
+
+def test_what_goes_with_made_environments_only_is_refused_with_a_vector_environment():
+    ready = gym.vector.SyncVectorEnv([Game])
+    for arguments in ({"wrappers": [Plus]}, {"action_masks": "off"}, {"env_kwargs": {"a": 1}}, {"backend": "async"}):
+        with pytest.raises(ValueError, match="are for making environments"):
+            make_vector_environment(ready, **arguments)
+    with pytest.raises(ValueError, match="take no wrappers"):
+        make_vector_environment("CartPole-v1", backend="envpool", wrappers=[Plus])
+    with pytest.raises(ValueError, match=r"the function must make a gymnasium\.Env, it gave a list"):
+        make_vector_environment(list)
+
+
+KEYS = ["is_success", "episode/r", "rare", "absent"]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "ready", "same step"])
+def test_figures_are_given_at_the_ends_of_episodes_only(kind):
+    if kind in ("sync", "async"):
+        environments = make_vector_environment(Game, 3, backend=kind, info_keys=KEYS)
+    else:
+        mode = gym.vector.AutoresetMode.NEXT_STEP if kind == "ready" else gym.vector.AutoresetMode.SAME_STEP
+        environments = make_vector_environment(gym.vector.SyncVectorEnv([Game] * 3, autoreset_mode=mode), info_keys=KEYS)
+    try:
+        environments.reset(seed=0)
+        # The first environment's episode has one step, the others' go on.
+        found = environments.step(np.array([0, 4, 3]))
+        nan = np.nan
+        expected = {"is_success": [0, nan, nan], "episode/r": [0, nan, nan], "rare": [nan] * 3, "absent": [nan] * 3}
+        assert found[4].keys() == expected.keys()
+        for key, values in expected.items():
+            assert found[4][key].dtype == np.float64
+            np.testing.assert_array_equal(found[4][key], values)
+        # The row after an episode's end has an info of a reset.
+        assert "is_success" not in environments.step(np.array([1, 1, 1]))[4]
+        figures = {}
+        for _ in range(8):
+            step = environments.step(np.array([4, 4, 4]))
+            assert ("rare" in step[4]) == bool(step[2].any())
+            for index in np.flatnonzero(step[2]):
+                figures[index] = [step[4][key][index] for key in KEYS]
+        np.testing.assert_array_equal(figures[1], [0, 4, 7, nan])
+    finally:
+        environments.close()
+
+
+def test_without_names_there_are_no_infos():
+    environments = make_vector_environment(Game, 2)
+    environments.reset(seed=0)
+    assert environments.step(np.zeros(2, np.int64))[4] == {}
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_figure_that_is_no_number_is_a_failure(ready):
+    vector = gym.vector.SyncVectorEnv([Game]) if ready else Game
+    environments = make_vector_environment(vector, info_keys=["words"])
+    environments.reset(seed=0)
+    with pytest.raises(EnvironmentFailedError, match=r"environment 0 gave an info\['words'\] that is no number, but a str"):
+        environments.step(np.zeros(1, np.int64))
