@@ -78,7 +78,7 @@ WRONG = {
     "a short tuple": (spaces.Tuple([BOX[0]] * 2), (BOX[1],) * 2, {"observation": (BOX[1],)}, "1 values as an observ"),
     "four values": (*BOX, (BOX[1], 1.0, False, {}), r"a tuple of 4 values for a step: step\(action\) must return"),
     "no tuple": (*BOX, BOX[1], r"a ndarray alone for a step: step\(action\) must return \(observation, reward, "),
-    "no info": (*BOX, {"info": None}, r"a tuple of 5 values for a step: step\(action\) must return"),
+    "no info": (*BOX, {"info": None}, r"an info that is no dict, but a NoneType: step\(action\) must return"),
 }
 
 

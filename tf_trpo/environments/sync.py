@@ -23,6 +23,7 @@ class BareSyncVectorEnv(SyncVectorEnv):
         if len(rows) != self.num_envs:
             raise ValueError(f"{self.num_envs} environments take {self.num_envs} actions, got {len(rows)}")
         rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
+        observations, is_array = self._observations, isinstance(self._observations, np.ndarray)
         infos: dict[str, Any] = {}
         for i, env in enumerate(self.envs):
             if self._autoreset_envs[i]:
@@ -32,7 +33,10 @@ class BareSyncVectorEnv(SyncVectorEnv):
                 observation, rewards[i], terminations[i], truncations[i], info = env.step(rows[i])
                 if info:
                     infos = self._add_info(infos, info, i)
-            write_row(self._observations, i, observation)
+            if is_array:
+                observations[i] = observation
+            else:
+                write_row(observations, i, observation)
         self._autoreset_envs = terminations | truncations
         return self._given(), rewards.copy(), terminations.copy(), truncations.copy(), infos
 
