@@ -36,6 +36,9 @@ def other_than_default():
     }
     choices = {
         "env": "Pendulum-v1",
+        "env_kwargs": {"g": 1.5},
+        "wrapper": ("a:B", "c.d:E"),
+        "action_masks": "info",
         "backend": "async",
         "activation": "relu",
         "fisher_vector_product": "double-backprop",
