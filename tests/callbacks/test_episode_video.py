@@ -65,6 +65,19 @@ def test_a_film_is_of_the_actions_that_the_agent_predicts(agent):
     np.testing.assert_array_equal(recorder.seen, np.zeros((LENGTH, 1, 2), np.float32))
 
 
+def test_a_function_that_makes_the_environment_is_filmed_too(agent):
+    video = EpisodeVideo(lambda: Counter(render_mode="rgb_array"), 1)
+    video.check()
+    assert video.record(agent) == EpisodeVideo("Counter-v0", 1).record(agent)
+    with pytest.raises(ValueError, match="it has no render mode rgb_array"):
+        EpisodeVideo(Counter, 1).check()
+
+
+def test_a_film_shows_the_wrapped_environment(agent):
+    short = EpisodeVideo("Counter-v0", 1, env_kwargs={"max_episode_steps": 4})
+    assert len(list(frames(short.record(agent)))) == 2
+
+
 def test_a_film_is_one_episode_with_frames_for_15_a_second(agent):
     # 45 steps a second: every third is shown, for 67 ms; a GIF counts in hundredths of a second.
     film = list(frames(EpisodeVideo("Counter-v0", 1).record(agent)))

@@ -68,7 +68,12 @@ WRONG = {
     "ragged": (*BOX, {"observation": [[1.0], [1.0, 2.0]]}, "an observation that holds no numbers, but a list"),
     "floats for whole": (*WHOLE, {"observation": np.zeros(2)}, "an observation of type float64, its space has int8"),
     "too large": (*WHOLE, {"observation": np.array([0, 300])}, "an observation of type int64, its space has int8"),
-    "a key too few": (NEST, ELEMENT, {"observation": {"position": 0}}, "a dict of position as an observation, its space"),
+    "a key too few": (
+        NEST,
+        ELEMENT,
+        {"observation": {"position": 0}},
+        "a dict of position as an observation, its",
+    ),
     "a key too many": (NEST, ELEMENT, nest(more=1), "a dict of position, choice, bits, more as an observation, its"),
     "no dict": (NEST, ELEMENT, {"observation": np.zeros(3)}, "a ndarray as an observation, its space is a Dict of"),
     "misshapen part": (NEST, ELEMENT, nest(position=np.zeros(3)), r"position of the observation of shape \(3,\), its"),
@@ -90,7 +95,9 @@ def test_a_wrong_value_of_a_step_is_a_failure_by_name(name, backend):
     try:
         environments.reset(seed=0)
         environments.step(np.zeros(2, np.int64))
-        with pytest.raises(EnvironmentFailedError, match=f"^environment {1 if backend == 'sync' else '[01]'} gave {message}"):
+        with pytest.raises(
+            EnvironmentFailedError, match=f"^environment {1 if backend == 'sync' else '[01]'} gave {message}"
+        ):
             environments.step(np.zeros(2, np.int64))
     finally:
         environments.close()
@@ -112,7 +119,9 @@ def test_a_reset_of_another_interface_is_a_failure_that_names_the_interface(rese
         else giving(backend, {}, reset, space=BOX[0], element=BOX[1])
     )
     try:
-        with pytest.raises(EnvironmentFailedError, match=r"reset\(seed=\.\.\., options=\.\.\.\) must return \(observation, info\)$"):
+        with pytest.raises(
+            EnvironmentFailedError, match=r"reset\(seed=\.\.\., options=\.\.\.\) must return \(observation, info\)$"
+        ):
             environments.reset(seed=0)
     finally:
         environments.close()

@@ -82,7 +82,7 @@ def test_arguments_for_a_factory_are_refused():
 @pytest.mark.parametrize("mode", [None, "sometimes"])
 def test_a_vector_environment_that_does_not_say_how_it_resets_is_refused(mode):
     ready = OwnVector(metadata={} if mode is None else {"autoreset_mode": mode})
-    with pytest.raises(ValueError, match=rf"does not say how it resets: .* is {mode}, and must be NEXT_STEP, SAME_STEP"):
+    with pytest.raises(ValueError, match=rf"does not say how it resets: .* is {mode}, and must be NEXT_STEP"):
         make_vector_environment(ready)
 
 

@@ -89,7 +89,9 @@ def test_figures_are_given_at_the_ends_of_episodes_only(kind):
         environments = make_vector_environment(Game, 3, backend=kind, info_keys=KEYS)
     else:
         mode = gym.vector.AutoresetMode.NEXT_STEP if kind == "ready" else gym.vector.AutoresetMode.SAME_STEP
-        environments = make_vector_environment(gym.vector.SyncVectorEnv([Game] * 3, autoreset_mode=mode), info_keys=KEYS)
+        environments = make_vector_environment(
+            gym.vector.SyncVectorEnv([Game] * 3, autoreset_mode=mode), info_keys=KEYS
+        )
     try:
         environments.reset(seed=0)
         # The first environment's episode has one step, the others' go on.
@@ -124,5 +126,5 @@ def test_a_figure_that_is_no_number_is_a_failure(ready):
     vector = gym.vector.SyncVectorEnv([Game]) if ready else Game
     environments = make_vector_environment(vector, info_keys=["words"])
     environments.reset(seed=0)
-    with pytest.raises(EnvironmentFailedError, match=r"environment 0 gave an info\['words'\] that is no number, but a str"):
+    with pytest.raises(EnvironmentFailedError, match=r"0 gave an info\['words'\] that is no number, but a str"):
         environments.step(np.zeros(1, np.int64))

@@ -121,7 +121,12 @@ def test_taxi_gives_its_mask_on_request():
 @pytest.mark.parametrize(
     ("make", "source", "kind", "message"),
     [
-        (lambda: WithMethod(spaces.Box(-1, 1, (2,)), 3), "auto", ValueError, "masks are of Discrete, MultiDiscrete and"),
+        (
+            lambda: WithMethod(spaces.Box(-1, 1, (2,)), 3),
+            "auto",
+            ValueError,
+            "masks are of Discrete, MultiDiscrete and",
+        ),
         (lambda: Walking(spaces.Discrete(3), 3), "info", EnvironmentFailedError, r'there is no info\["action_mask"\]'),
         (lambda: WithMethod(spaces.Discrete(4), 3), "auto", EnvironmentFailedError, "must be 4 times 0 or 1"),
         (lambda: Walking(spaces.Discrete(3), 3), "yes", ValueError, 'must be "auto", "info" or "off", got \'yes\''),
@@ -174,7 +179,9 @@ def test_text_is_left_out(name):
     without = WithoutText(Talking(space, element))
     assert without.observation_space == left
     assert without.reset(seed=0)[0] == rest == without.step(0)[0]
-    make_vector_environment(lambda: Talking(space, element), wrappers=["tf_trpo.environments:WithoutText"]).reset(seed=0)
+    make_vector_environment(lambda: Talking(space, element), wrappers=["tf_trpo.environments:WithoutText"]).reset(
+        seed=0
+    )
 
 
 def test_nothing_but_text_is_refused():

@@ -152,7 +152,8 @@ def test_pauses_are_no_steps_of_a_rollout(mode):
         length = min(valid.sum() for valid in rows)
         for name in ("observations", "rewards", "terminated", "truncated"):
             first, second = (
-                getattr(rollout, name)[:40][valid, index][:length] for rollout, valid in zip(rollouts, rows, strict=True)
+                getattr(rollout, name)[:40][valid, index][:length]
+                for rollout, valid in zip(rollouts, rows, strict=True)
             )
             np.testing.assert_array_equal(first, second)
         successors = [
@@ -213,7 +214,9 @@ def test_wrong_values_of_a_vector_environment_are_a_failure_by_name(place, value
 
 def test_a_step_of_four_values_is_a_failure_that_names_the_interface():
     own = type("Old", (Handmade,), {"step": lambda self, actions: Handmade.step(self, actions)[:4]})
-    with pytest.raises(EnvironmentFailedError, match=r"no tuple of five: step\(actions\) must return \(observations, rew"):
+    with pytest.raises(
+        EnvironmentFailedError, match=r"no tuple of five: step\(actions\) must return \(observations, rew"
+    ):
         stepped_to_an_end(own(AutoresetMode.NEXT_STEP), steps=1)
 
 
@@ -234,9 +237,7 @@ def test_gymnasiums_vector_entry_point_is_taken():
 def test_supersuits_vectors_of_pettingzoos_environments_are_taken(num_cpus):
     supersuit, spread = pytest.importorskip("supersuit"), pytest.importorskip("mpe2.simple_spread_v3")
     vector = supersuit.pettingzoo_env_to_vec_env_v1(spread.parallel_env(max_cycles=6))
-    made = make_vector_environment(
-        supersuit.concat_vec_envs_v1(vector, 2, num_cpus=num_cpus, base_class="gymnasium")
-    )
+    made = make_vector_environment(supersuit.concat_vec_envs_v1(vector, 2, num_cpus=num_cpus, base_class="gymnasium"))
     try:
         assert (made.num_envs, made.single_observation_space.shape, made.single_action_space.n) == (6, (18,), 5)
         observations, _ = made.reset(seed=[4] * 6)

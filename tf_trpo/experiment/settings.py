@@ -62,7 +62,8 @@ class RolloutSettings:
     num_steps: int = 2048
     """Rows of a rollout, for each environment and iteration."""
     backend: Literal["sync", "async", "envpool"] = "sync"
-    """Step the environments in this process, in a process each, or by EnvPool (an extra)."""
+    """Step the environments in this process, in a process each (not if they compute by TensorFlow), or by EnvPool (an
+    extra)."""
     env_timeout: float = 300.0
     """Seconds that a step of all environments may take with the backend async."""
     restart_every: int = 0

@@ -20,7 +20,7 @@ class Rollout(NamedTuple):
       rewards: float64 [T, B], the environment's own; 0 where not valid.
       terminated: bool [T, B], the step ended its episode in a terminal state.
       truncated: bool [T, B], the step ended its episode for another reason, such as a time limit.
-      valid: bool [T, B], the row is a step of an episode.
+      valid: bool [T, B], the row is a step of an episode, and no pause in one.
     """
 
     observations: np.ndarray

@@ -58,7 +58,7 @@ def collect_rollout(
             paused[t] = infos[PAUSED]
         with np.errstate(over="ignore"):
             observed[t + 1] = observation
-    # The rows that follow an episode's end are no steps.
+    # The rows that follow an episode's end are no steps, nor are pauses.
     valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
     rewards = np.where(valid, rewards, 0.0)
     _check_finite(observed, rewards)

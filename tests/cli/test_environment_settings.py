@@ -1,0 +1,115 @@
+"""Arguments and wrappers of an environment: from the command line through the run folder to the exported model."""
+
+import json
+import sys
+
+import pytest
+import yaml
+
+import tf_trpo
+from tf_trpo import Experiment
+from tf_trpo.cli import main
+
+MODULE = "module_with_a_wrapper"
+WRAPPER = f"{MODULE}:Twice"
+SMALL = ["--hidden-sizes", "4", "--value-hidden-sizes", "4", "--no-jit-compile", "--num-steps", "64", "--quiet"]
+SMALL += ["--total-steps", "64", "--eval-episodes", "2", "--eval-every", "64", "--checkpoint-every", "0", "--export"]
+SMALL += ["--preset", "none", "--run-dir", "run"]
+KWARGS = '{"max_episode_steps": 5, "sutton_barto_reward": false}'
+
+
+@pytest.fixture
+def imported(tmp_path, monkeypatch):
+    """Whether the module of the wrapper was imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / f"{MODULE}.py").write_text(
+        "import gymnasium\n"
+        "class Twice(gymnasium.RewardWrapper):\n"
+        "    def reward(self, reward):\n"
+        "        return 2 * reward\n"
+    )
+    yield lambda: MODULE in sys.modules
+    sys.modules.pop(MODULE, None)
+
+
+def printed(capsys, *arguments):
+    main([*arguments, "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_the_flag_only(imported, refused, capsys):
+    given = ["--env-kwargs", KWARGS, "--wrapper", WRAPPER]
+    assert f"wrapper {WRAPPER} has Python import the module '{MODULE}'" in refused("train", *SMALL, *given)
+    assert not imported()
+    main(["train", *SMALL, *given, "--allow-import"])
+    with open("run/config.json") as file:
+        config = json.load(file)["settings"]
+    assert (config["env_kwargs"], config["wrapper"]) == (json.loads(KWARGS), [WRAPPER])
+    experiment = Experiment.from_run("run")
+    assert (experiment.environment.env_kwargs, experiment.environment.wrapper) == (json.loads(KWARGS), (WRAPPER,))
+    with open("run/evaluation.json") as file:
+        assert json.load(file)["mean_return"] == 10.0
+    capsys.readouterr()
+    sys.modules.pop(MODULE)
+    model = ["play", "--model", "run/saved_model"]
+    for command in (["evaluate", "run"], ["train", "--resume", "run", "--total-steps", "128"], model):
+        assert "--allow-import" in refused(*command)
+        assert not imported()
+    assert printed(capsys, "evaluate", "run", "--episodes", "2", "--allow-import")["mean_return"] == 10.0
+    assert printed(capsys, *model, "--allow-import") == {"mean_return": 10.0, "returns": [10.0], "lengths": [5]}
+    longer = ["--env-kwargs", '{"max_episode_steps": 3}', "--wrapper", "gymnasium.wrappers:NormalizeObservation"]
+    assert printed(capsys, *model, *longer)["returns"] == [3.0]
+    main(["train", "--resume", "run", "--total-steps", "128", "--quiet", "--allow-import"])
+    with open("run/history.csv") as file:
+        assert len(file.readlines()) == 3
+
+
+def test_a_preset_names_them_as_yaml(imported, refused, tmp_path):
+    content = {"env": "CartPole-v1", "env_kwargs": {"max_episode_steps": 5}, "wrapper": [WRAPPER]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    assert Experiment.from_file("mine.yaml").environment.arguments() == {
+        "env_kwargs": {"max_episode_steps": 5},
+        "wrappers": [WRAPPER],
+        "action_masks": "auto",
+    }
+    assert "--allow-import" in refused("train", "--preset", "mine.yaml")
+    assert not imported()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--env-kwargs", "map_name=8x8"],
+            "env_kwargs must be a JSON object, such as '{\"key\": 1}', got",
+        ),
+        (["--env-kwargs", "[1]"], "env_kwargs must be of type"),
+        (["--env-kwargs", '{"g": NaN}'], "env_kwargs must be an object of JSON"),
+        (["--env-kwargs", '{"no_such_argument": 1}'], "no_such_argument"),
+        (["--wrapper", "Twice"], "wrapper must be module:Class, got 'Twice'"),
+        (["--wrapper", "no_such_module:Twice", "--allow-import"], "cannot be imported: No module named"),
+        (["--action-masks", "yes"], "action_masks must be one of auto, info, off, got 'yes'"),
+        (["--backend", "envpool", "--action-masks", "info"], "do nothing with the backend envpool"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_one_line(arguments, message, imported, refused):
+    assert message in refused("train", *SMALL, *arguments)
+
+
+def test_a_model_of_a_stranger_chooses_no_more_than_its_environment(imported, refused, capsys):
+    agent = tf_trpo.TRPO.for_env("CartPole-v1", seed=0)
+    for number, (arguments, message) in enumerate(
+        [
+            ({"wrappers": [WRAPPER]}, "--allow-import"),
+            ({"wrappers": WRAPPER}, "wrapper must be module:Class"),
+            ({"wrappers": [3]}, "wrapper must be of type"),
+            ({"env_kwargs": "x"}, "env_kwargs must be a JSON object"),
+            ({"action_masks": "maybe"}, "action_masks must be one of"),
+        ]
+    ):
+        agent.export(f"model{number}", environment="CartPole-v1", environment_arguments=arguments)
+        assert message in refused("play", "--model", f"model{number}")
+        assert not imported()
