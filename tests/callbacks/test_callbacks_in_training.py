@@ -174,3 +174,23 @@ def test_progress_is_shown_unless_it_is_not_wanted(alone, capsys, verbose):
     captured = capsys.readouterr()
     assert ("steps/s" in captured.err) == bool(verbose)
     assert captured.out == ""
+
+
+def test_an_evaluation_in_the_very_environments_that_are_trained_in_is_refused_before_the_first_rollout():
+    agent, vector = trained([]), gym.vector.SyncVectorEnv([cartpole] * 2)
+    steps = int(agent.env_steps.numpy())
+    with pytest.raises(ValueError, match="in use by a fit or an evaluation that has not ended"):
+        agent.fit(vector, 24, num_steps=6, callbacks=[Evaluate(vector, 40, episodes=2)], verbose=0)
+    assert int(agent.env_steps.numpy()) == steps
+    agent.fit(vector, 12, num_steps=6, verbose=0)
+    assert agent.evaluate(vector, 2)["episodes"] == 2
+
+    class Meddler(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            vector.reset()
+
+    with pytest.raises(RuntimeError, match="reset of a vector environment that a fit or an evaluation is using"):
+        agent.fit(vector, 24, num_steps=6, callbacks=[Meddler()], verbose=0)
+    vector.close()
+    with pytest.raises(ValueError, match="the vector environment is closed"):
+        agent.fit(vector, 24, num_steps=6, verbose=0)

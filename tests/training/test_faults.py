@@ -96,9 +96,7 @@ def test_nothing_is_learned_from_a_rollout_with_an_invalid_step(name, agent, cap
 
 def test_a_value_of_a_wrong_type_is_not_tried_again(agent, everything):
     before = everything(agent)
-    with pytest.raises(
-        EnvironmentFailedError, match="environment 0 gave a reward that is no number, but None, in row 4"
-    ):
+    with pytest.raises(EnvironmentFailedError, match="0 gave a reward that is no number, but None, in row 4"):
         fit(agent, Faulty(from_step(5, reward=None)), max_faults=3)
     for value, old in zip(everything(agent), before, strict=True):
         np.testing.assert_array_equal(value, old)
