@@ -187,3 +187,16 @@ def test_text_is_left_out(name):
 def test_nothing_but_text_is_refused():
     with pytest.raises(ValueError, match="holds nothing but text"):
         WithoutText(Talking(spaces.Dict(a=MISSION), {"a": "go"}))
+
+
+def test_missions_of_minigrid_are_left_out():
+    pytest.importorskip("minigrid")
+    name = "MiniGrid-Empty-5x5-v0"
+    with pytest.raises(ValueError, match="mission of the observation is MissionSpace, which is text: leave it out by"):
+        make_vector_environment(name)
+    environments = make_vector_environment(name, 2, wrappers=[WithoutText])
+    observations, _ = environments.reset(seed=0)
+    alone, _ = gym.make(name).reset(seed=0)
+    assert list(observations) == ["direction", "image"]
+    assert observations["image"].dtype == np.uint8
+    np.testing.assert_array_equal(observations["image"][0], alone["image"])

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from tf_trpo.spaces import ACTION_MASK
+from tf_trpo.spaces import ACTION_MASK, is_text
 
 ActionMasks = Literal["auto", "info", "off"]
 """Where masks come from.
@@ -91,7 +91,7 @@ class ActionMask(gym.Wrapper):
 
 
 class WithoutText(gym.ObservationWrapper):
-    """Leaves the Text parts out of an observation that is a Dict or a Tuple, nested, such as the missions of MiniGrid.
+    """Leaves the parts that are text out of an observation that is a Dict or a Tuple, nested, such as the missions of MiniGrid.
 
     Raises:
       ValueError: nothing would be left.
@@ -126,7 +126,7 @@ def _choices(space: spaces.Space) -> int:
 
 def _without_text(space: spaces.Space) -> tuple[spaces.Space, Callable[[Any], Any]] | None:
     """Give the space without text, and the function that leaves the text out of its elements; None if it is text."""
-    if isinstance(space, spaces.Text):
+    if is_text(space):
         return None
     if not isinstance(space, spaces.Dict | spaces.Tuple):
         return space, lambda element: element

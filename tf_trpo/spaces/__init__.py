@@ -1,6 +1,6 @@
 """Observation spaces as nests of array specs; the one place that knows Gymnasium's observation spaces."""
 
-from tf_trpo.spaces.observations import ACTION_MASK, as_arrays, observation_spec
+from tf_trpo.spaces.observations import ACTION_MASK, as_arrays, is_text, observation_spec
 from tf_trpo.spaces.specs import (
     PartSpec,
     Spec,
@@ -20,6 +20,7 @@ __all__ = [
     "as_arrays",
     "flatten_to",
     "from_json",
+    "is_text",
     "map_parts",
     "mask_of",
     "observation_spec",

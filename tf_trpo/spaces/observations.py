@@ -47,6 +47,11 @@ def as_arrays(spec: Spec, observation: Any, batch: int | None = None) -> Any:
     return map_parts(array, spec, observation)
 
 
+def is_text(space: spaces.Space) -> bool:
+    """Tell whether the elements of a space are text, as those of Text and of MiniGrid's MissionSpace are."""
+    return isinstance(space, spaces.Text) or (space.dtype is not None and space.dtype.kind == "U")
+
+
 def _spec(space: spaces.Space, place: str) -> Spec:
     if isinstance(space, spaces.Dict):
         return {name: _entry(str(name), part, place) for name, part in sorted(space.spaces.items())}
@@ -73,7 +78,7 @@ def _entry(name: str, space: spaces.Space, place: str) -> Spec:
 
 
 def _way_out(space: spaces.Space) -> str:
-    if isinstance(space, spaces.Text):
+    if is_text(space):
         return (
             "which is text: leave it out by tf_trpo.environments.WithoutText "
             "(--wrapper tf_trpo.environments:WithoutText), or turn it into numbers by a wrapper"
