@@ -151,5 +151,5 @@ def _leaves(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _policy_graph(policy: keras.Model) -> tf.Graph:
     """Trace the policy from observations to the parameters of the distribution over actions."""
-    specification = tf.TensorSpec([None, *policy.observation_shape], tf.float32, "observations")
-    return tf.function(policy.distribution_parameters, autograph=False).get_concrete_function(specification).graph
+    signature = map_parts(lambda part: tf.TensorSpec([None, *part.shape], part.dtype), policy.encoder.spec)
+    return tf.function(policy.distribution_parameters, autograph=False).get_concrete_function(signature).graph
