@@ -21,6 +21,7 @@ from tf_trpo.callbacks.dashboards import Settings, hyperparameter_summaries, lay
 from tf_trpo.callbacks.episode_video import EpisodeVideo, gif_summary
 from tf_trpo.callbacks.event_file import PATTERN, EventFile
 from tf_trpo.callbacks.every_steps import EverySteps
+from tf_trpo.spaces import map_parts
 
 
 class TensorBoard(keras.callbacks.Callback):

@@ -89,7 +89,12 @@ class RunningNormalization(_RunningMoments):
 
     def centred(self, inputs: tf.Tensor) -> tf.Tensor:
         """Subtract the mean from samples [N, *shape] of any type of numbers; float32."""
-        return tf.cast(tf.cast(inputs, tf.float64) - self.mean.value, tf.float32)
+        mean = self.mean.value
+        if inputs.dtype != tf.float32:
+            return tf.cast(tf.cast(inputs, tf.float64) - mean, tf.float32)
+        # Two float32 numbers hold the mean: faster than float64, and possible where that does not exist.
+        rounded = tf.cast(mean, tf.float32)
+        return (inputs - rounded) - tf.cast(mean - tf.cast(rounded, tf.float64), tf.float32)
 
     def scaled(self, centred: tf.Tensor) -> tf.Tensor:
         """Divide centred samples, float32 [N, *shape], and clip them."""

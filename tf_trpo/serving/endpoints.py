@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
-from tf_trpo.spaces import map_parts, named
+from tf_trpo.spaces import PartSpec, map_parts, named
 
 
 class Endpoint(NamedTuple):
@@ -18,10 +18,16 @@ class Endpoint(NamedTuple):
     inputs: tuple[tf.TensorSpec, ...]
 
 
-def endpoints(policy: Policy, value_function: ValueFunction, return_scale: RunningReturnScale) -> dict[str, Endpoint]:
-    """Make the endpoints that `export_policy` describes, by name."""
+def endpoints(
+    policy: Policy, value_function: ValueFunction, return_scale: RunningReturnScale, *, has_float64: bool
+) -> dict[str, Endpoint]:
+    """Make the endpoints that `export_policy` describes, by name; without float64, such inputs are float32."""
     distribution, spec = policy.action_distribution, policy.encoder.spec
-    signature = map_parts(lambda part: tf.TensorSpec((None, *part.shape), part.dtype), spec)
+
+    def dtype(part: PartSpec) -> str:
+        return part.dtype if has_float64 or part.dtype != "float64" else "float32"
+
+    signature = map_parts(lambda part: tf.TensorSpec((None, *part.shape), dtype(part)), spec)
     observations = tuple(
         tf.TensorSpec(part.shape, part.dtype, name=name) for name, part in named("observations", signature).items()
     )

@@ -65,14 +65,14 @@ def as_batch(spec: Spec, observations: Any) -> tuple[Any, bool]:
     shapes = map_parts(lambda part, value: (part.shape, np.shape(value)), spec, observations)
     pairs = flatten_to(spec, shapes)
     single = all(own == found for own, found in pairs)
-    sizes = {found[0] if len(found) > len(own) else None for own, found in pairs}
-    if not single and (len(sizes) != 1 or None in sizes):
-        own, found = next(pair for pair in pairs if pair[0] != pair[1][1:])
+    rows = {found[0] for own, found in pairs if found and found[1:] == own}
+    if not single and (len(rows) != 1 or any(found != (*rows, *own) for own, found in pairs)):
+        own, found = next((pair for pair in pairs if pair[0] != pair[1][1:]), pairs[0])
         expected = f"[N{''.join(f', {size}' for size in own)}]"
         raise ValueError(f"observations must be one {list(own)} or a batch {expected}, got shape {list(found)}")
     if single:
         observations = map_parts(lambda _, value: np.asarray(value)[None], spec, observations)
-    batch = as_arrays(spec, observations, 1 if single else sizes.pop())  # type: ignore[arg-type]
+    batch = as_arrays(spec, observations, 1 if single else rows.pop())
     map_parts(_check_choices, spec, batch)
     return batch, single
 
