@@ -50,7 +50,8 @@ class Encoder(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # Keras would make float32 of observations before their mean is subtracted.
+        super().__init__(autocast=False, **kwargs)
         self.spec = as_spec(observations)
         self.num_outputs = num_outputs
         self.normalize_observations = normalize_observations

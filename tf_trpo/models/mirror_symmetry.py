@@ -63,7 +63,7 @@ class MirroredEncoder(keras.layers.Layer):
     def __init__(
         self, encoder: Encoder, observations: Reflection, outputs: Reflection | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         size = len(observations.signs)
         if not isinstance(encoder.spec, PartSpec) or encoder.spec.shape != (size,) or encoder.spec.kind != "vector":
             raise ValueError(f"the mirror is one of observations of shape ({size},), not {encoder.spec}")

@@ -23,7 +23,7 @@ class _RunningMoments(keras.layers.Layer):
     """
 
     def __init__(self, shape: Sequence[int], precision: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.shape = tuple(shape)
         own = {"dtype": precision, "trainable": False, "autocast": False}
         self.mean = self.add_weight(shape=self.shape, initializer="zeros", name="mean", **own)

@@ -35,7 +35,7 @@ class Policy(keras.Model):
     def __init__(
         self, encoder: Encoder | MirroredEncoder, action_distribution: ActionDistribution, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         _check_class(action_distribution)
         if encoder.num_outputs != action_distribution.num_outputs:
             raise ValueError(

@@ -25,7 +25,7 @@ class ValueFunction(keras.Model):
     """
 
     def __init__(self, encoder: Encoder | MirroredEncoder, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         if encoder.num_outputs != 1:
             raise ValueError(f"a value function's encoder has one output, not {encoder.num_outputs}")
         self.encoder = encoder
