@@ -164,3 +164,25 @@ def test_environments_that_are_made_here_can_replay_and_the_users_own_cannot(mak
     assert observations.shape == (NUM_ENVS,)
     own = make_vector_environment(SyncVectorEnv([Walk]))
     assert not can_replay(own)
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_nests_of_actions_are_played_again(backend):
+    class Pair(Walk):
+        action_space = gym.spaces.Dict(a=Walk.action_space, b=gym.spaces.Tuple([gym.spaces.Discrete(3)]))
+
+        def step(self, action):
+            return super().step(action["a"] + action["b"][0])
+
+    environments = make_vector_environment(Pair, 2, backend=backend)
+    try:
+        rng = np.random.default_rng(0)
+        given = {"a": rng.uniform(-1, 1, (4, 1)), "b": (rng.integers(0, 3, 4),)}
+        found = replay_episodes(environments, [3, 4], [(0, given), (0, ())])
+        alone = Walk()
+        alone.reset(seed=split_mix(3, 0))
+        for row in range(4):
+            alone.step(given["a"][row] + given["b"][0][row])
+        np.testing.assert_array_equal(found[0], alone.position)
+    finally:
+        environments.close()

@@ -21,6 +21,7 @@ from tf_trpo.callbacks.dashboards import Settings, hyperparameter_summaries, lay
 from tf_trpo.callbacks.episode_video import EpisodeVideo, gif_summary
 from tf_trpo.callbacks.event_file import PATTERN, EventFile
 from tf_trpo.callbacks.every_steps import EverySteps
+from tf_trpo.spaces import map_parts
 
 
 class TensorBoard(keras.callbacks.Callback):
@@ -151,5 +152,5 @@ def _leaves(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _policy_graph(policy: keras.Model) -> tf.Graph:
     """Trace the policy from observations to the parameters of the distribution over actions."""
-    specification = tf.TensorSpec([None, *policy.observation_shape], tf.float32, "observations")
-    return tf.function(policy.distribution_parameters, autograph=False).get_concrete_function(specification).graph
+    signature = map_parts(lambda part: tf.TensorSpec([None, *part.shape], part.dtype), policy.encoder.spec)
+    return tf.function(policy.distribution_parameters, autograph=False).get_concrete_function(signature).graph

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_trpo.distributions.tfp import Distribution
@@ -76,6 +77,10 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
     def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
         """Turn sampled actions into the actions that the environment is given; here, the same."""
         return actions
+
+    def environment_actions(self, actions: np.ndarray) -> Any:
+        """Turn sampled actions [N, ...] into a nest of arrays [N, ...], as the environment is given them."""
+        return tf.nest.map_structure(lambda part: part.numpy(), self.to_environment(tf.convert_to_tensor(actions)))
 
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         """Name parts of the parameters [N, D] for an exported model; here, all are "parameters"."""

@@ -91,7 +91,7 @@ class ActionMask(gym.Wrapper):
 
 
 class WithoutText(gym.ObservationWrapper):
-    """Leaves the parts that are text out of an observation that is a Dict or a Tuple, nested, such as the missions of MiniGrid.
+    """Leaves text, such as the missions of MiniGrid, out of an observation that is a Dict or a Tuple, nested.
 
     Raises:
       ValueError: nothing would be left.

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import iterate
 
 from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
@@ -132,22 +133,26 @@ def can_replay(environments: VectorEnv) -> bool:
     return isinstance(without_own_wrappers(environments), BareSyncVectorEnv | GuardedAsyncVectorEnv)
 
 
-def replay_episodes(
-    environments: VectorEnv, seeds: list[int], episodes: Sequence[tuple[int, Sequence[Any] | np.ndarray]]
-) -> Any:
+def replay_episodes(environments: VectorEnv, seeds: list[int], episodes: Sequence[tuple[int, Any]]) -> Any:
     """Play an episode of every environment again.
 
     Args:
       environments: B environments for which `can_replay`.
       seeds: B seeds, one for all episodes of an environment.
-      episodes: for each environment the number of the episode and the actions [L, ...] to take in it.
+      episodes: for each environment the number of the episode and the actions to take in it: an array [L, ...], a nest
+        of arrays, or a list.
 
     Returns:
       The observations after the last actions, as `reset` gives them. An environment whose episode ended with the last
       action begins the next episode at its next step.
     """
-    # Every vector environment takes a list of seeds.
-    observations, _ = environments.reset(seed=list(seeds), options={REPLAY: list(episodes)})  # type: ignore[arg-type]
+    space = environments.action_space
+    replay = [
+        (number, list(iterate(space, actions)) if isinstance(actions, dict | tuple) and actions else actions)
+        for number, actions in episodes
+    ]
+    # These environments take a list of seeds.
+    observations, _ = environments.reset(seed=list(seeds), options={REPLAY: replay})  # type: ignore[arg-type]
     return observations
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
 
@@ -11,7 +11,7 @@ class Batch(NamedTuple):
     """N samples; some may be padding.
 
     Attributes:
-      observations: float32 [N, ...].
+      observations: a nest of arrays [N, ...].
       actions: the sampled actions, not clipped to any bounds, [N, ...].
       advantages: float32 [N].
       weights: float32 [N], with sum 1: 1/n on the n valid samples and 0 on padding, so that a weighted sum is the mean
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
         advantages are the estimates in the environment's own units of return.
     """
 
-    observations: tf.Tensor
+    observations: Any
     actions: tf.Tensor
     advantages: tf.Tensor
     weights: tf.Tensor

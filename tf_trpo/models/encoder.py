@@ -6,91 +6,170 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tf_trpo.estimation import Moments
-from tf_trpo.models.networks import feature_shape, first_dense_layer, layer_seeds, mlp
+from tf_trpo.estimation import Moments, weighted_moments
+from tf_trpo.models.networks import default_network, feature_shape, first_dense_layer, layer_seeds
 from tf_trpo.models.normalization import RunningNormalization
+from tf_trpo.spaces import PartSpec, Spec, as_spec, flatten_to, from_json, map_parts, parts, to_json, without_masks
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class Encoder(keras.layers.Layer):
-    """Observations [N, *observation_shape] -> normalisation -> network -> output layer -> outputs [N, num_outputs].
+    """Observations -> inputs -> network -> output layer -> outputs [N, num_outputs].
+
+    The inputs have the structure of the observations: vectors are normalised, images of bytes lie in [0, 1], choices
+    are one-hot, and a mask of actions is left out.
 
     Args:
-      observation_shape: shape of one observation.
+      observations: spec of one observation, or the shape of a float32 vector.
       num_outputs: units of the linear output layer.
-      network: any keras.Model from [N, *observation_shape] to [N, features]; by default `mlp`. It is called as at
+      network: any keras.Model from the inputs to features [N, F]; by default `default_network`. It is called as at
         inference: no dropout, and statistics such as those of batch normalisation stay as they are.
-      normalize_observations: put a `RunningNormalization` in front of the network.
+      normalize_observations: normalise vectors, by a `RunningNormalization` for each part.
       observation_min_std: the normalisation's `min_std`.
       function_preserving: let the first layer take in what new statistics would change, so that they never move the
-        outputs; possible only if `first_dense_layer` finds one.
-      output_gain: gain of the output layer's orthogonal initialiser; small values start near the same outputs for
-        every observation.
+        outputs; possible only if the observation is one vector and `first_dense_layer` finds a layer.
+      output_gain: gain of the output layer's orthogonal initialiser, >= 0. With 0 the outputs are 0 for every
+        observation at the start, so that the first statistics do not move them.
       seed: makes the initial weights reproducible.
       **kwargs: of `keras.layers.Layer`.
     """
 
     def __init__(
         self,
-        observation_shape: Sequence[int],
+        observations: Spec | Sequence[int],
         num_outputs: int,
         *,
         network: keras.Model | None = None,
         normalize_observations: bool = True,
         observation_min_std: float = 0.0,
         function_preserving: bool = True,
-        output_gain: float = 0.01,
+        output_gain: float = 0.0,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.observation_shape = tuple(observation_shape)
+        # Keras would make float32 of observations before their mean is subtracted.
+        super().__init__(autocast=False, **kwargs)
+        self.spec = as_spec(observations)
         self.num_outputs = num_outputs
+        self.normalize_observations = normalize_observations
         self.observation_min_std = observation_min_std
         self.function_preserving = function_preserving
         self.output_gain = output_gain
         network_seed, output_seed = layer_seeds(seed, 2)
-        self.normalization = (
-            RunningNormalization(self.observation_shape, min_std=observation_min_std)
-            if normalize_observations
-            else None
-        )
-        self.network = mlp(self.observation_shape, seed=network_seed) if network is None else network
+        vectors = [part for _, part in parts(self.spec) if part.kind == "vector" and normalize_observations]
+        self.normalization = [
+            RunningNormalization(part.shape, min_std=observation_min_std, resolution=_resolution(part))
+            for part in vectors
+        ]
+        """One for each vector of the observation, in the order of `parts`; empty without normalisation."""
+        self.network = default_network(self.spec, seed=network_seed) if network is None else network
         initializer = keras.initializers.Orthogonal(gain=output_gain, seed=output_seed)
         self.output_layer = keras.layers.Dense(num_outputs, kernel_initializer=initializer)
-        self.output_layer.build(feature_shape(self.network, self.observation_shape))
+        self.output_layer.build(feature_shape(self.network, self.spec))
         self.built = True
 
-    def call(self, observations: tf.Tensor) -> tf.Tensor:
-        if self.normalization is not None:
-            observations = self.normalization(observations)
-        return self.output_layer(self.network(observations, training=False))
+    def call(self, observations: Any) -> tf.Tensor:
+        return self.from_centred(self.centred(observations))
 
-    def update_normalization(self, moments: Moments) -> tf.Tensor:
+    def centred(self, observations: Any) -> Any:
+        """Subtract the means of vectors, as float32; the other parts are as they are."""
+        layers = iter(self.normalization)
+        return map_parts(
+            lambda part, rows: next(layers).centred(rows) if self._normalizes(part) else rows, self.spec, observations
+        )
+
+    def from_centred(self, observations: Any) -> tf.Tensor:
+        """Compute the outputs from what `centred` gives."""
+        layers = iter(self.normalization)
+        inputs = map_parts(
+            lambda part, rows: next(layers).scaled(rows) if self._normalizes(part) else _read(part, rows),
+            self.spec,
+            observations,
+        )
+        return self.output_layer(self.network(without_masks(self.spec, inputs), training=False))
+
+    def moments(self, observations: Any, weights: tf.Tensor, count: tf.Tensor) -> list[Moments]:
+        """Compute the moments of each normalised vector; weights [N] with sum 1, and the number of samples."""
+        weights, count = tf.cast(weights, tf.float64), tf.cast(count, tf.float64)
+        rows = zip(parts(self.spec), flatten_to(self.spec, observations), strict=True)
+        vectors = [tf.cast(vector, tf.float64) for (_, part), vector in rows if self._normalizes(part)]
+        return [Moments(*weighted_moments(vector, weights), count) for vector in vectors]
+
+    def begin_normalization(self, moments: list[Moments]) -> list[Moments]:
+        """Take in the first observations by their moments if that does not change the outputs.
+
+        It does not if the output layer is 0, as before any training, or if a layer takes the change in. Otherwise the
+        observations of trained weights are never normalised.
+
+        Returns:
+          The moments that `update_normalization` has still to take in.
+        """
+        free = tf.reduce_all(tf.equal(self.output_layer.kernel.value, 0.0))
+        layer = self._absorbing_layer()
+        return [
+            normalization.begin(part, free, absorbed_by=layer)
+            for normalization, part in zip(self.normalization, moments, strict=True)
+        ]
+
+    def update_normalization(self, moments: list[Moments]) -> tf.Tensor:
         """Take in observations by their moments.
 
         Returns:
           Bool scalar: the moments were finite, or are not needed.
         """
-        if self.normalization is None:
-            return tf.constant(True)
-        layer = first_dense_layer(self.network, self.output_layer) if self.function_preserving else None
-        return self.normalization.update(moments, absorbed_by=layer)
+        layer = self._absorbing_layer() if self.function_preserving else None
+        pairs = zip(self.normalization, moments, strict=True)
+        return tf.reduce_all([True, *(normalization.update(part, absorbed_by=layer) for normalization, part in pairs)])
+
+    def _absorbing_layer(self) -> keras.layers.Dense | None:
+        lone = len(self.normalization) == 1 and isinstance(without_masks(self.spec, self.spec), PartSpec)
+        return first_dense_layer(self.network, self.output_layer) if lone else None
+
+    def _normalizes(self, part: PartSpec) -> bool:
+        return self.normalize_observations and part.kind == "vector"
 
     def get_config(self) -> dict[str, Any]:
+        names = (
+            "num_outputs",
+            "normalize_observations",
+            "observation_min_std",
+            "function_preserving",
+            "output_gain",
+        )
         return {
             **super().get_config(),
-            "observation_shape": self.observation_shape,
-            "num_outputs": self.num_outputs,
+            "observations": to_json(self.spec),
             "network": keras.saving.serialize_keras_object(self.network),
-            "normalize_observations": self.normalization is not None,
-            "observation_min_std": self.observation_min_std,
-            "function_preserving": self.function_preserving,
-            "output_gain": self.output_gain,
+            **{name: getattr(self, name) for name in names},
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Encoder:
-        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**{**config, "observations": from_json(config["observations"]), "network": network})
+
+
+def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
+    """Turn rows [N, *shape] of a part into rows of the network's input."""
+    if part.kind == "mask":
+        return rows
+    if part.kind == "image":
+        return tf.cast(rows, tf.float32) / 255.0
+    if part.kind != "one-hot":
+        return tf.cast(rows, tf.float32)
+    numbers = tf.reshape(tf.cast(rows, tf.int32), [-1, len(part.sizes)])
+    choices = [tf.one_hot(numbers[:, i] - start, size) for i, (start, size) in enumerate(_choices(part))]
+    return tf.concat(choices, axis=-1)
+
+
+def _choices(part: PartSpec) -> list[tuple[int, int]]:
+    return list(zip(part.starts, part.sizes, strict=True))
+
+
+def _resolution(part: PartSpec) -> float:
+    """Relative size of what is rounding of a part's numbers."""
+    dtype = np.dtype(part.dtype)
+    return 4.0 * float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0

@@ -10,10 +10,11 @@ from gymnasium.vector import VectorEnv
 from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.mirror_symmetry import MirroredEncoder, MirrorSymmetry
-from tf_trpo.models.networks import mlp
+from tf_trpo.models.networks import default_network
 from tf_trpo.models.policy import Policy
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.models.value_function import ValueFunction
+from tf_trpo.spaces import difference, observation_spec
 
 
 def make_policy(
@@ -29,9 +30,9 @@ def make_policy(
 
     Args:
       settings: of the policy.
-      observation_space: a Box.
+      observation_space: any that `observation_spec` knows.
       action_space: a Box or a Discrete space.
-      network: any keras.Model from [N, *observation_shape] to [N, features]; by default an MLP.
+      network: any keras.Model from the encoder's inputs to features [N, F]; by default `default_network`.
       mirror: the environment's symmetry; the policy respects it.
       seed: makes the initial weights reproducible.
 
@@ -40,12 +41,12 @@ def make_policy(
       TypeError: the mirror is no `MirrorSymmetry`.
     """
     mirror = _checked_mirror(settings, mirror)
-    shape = _observation_shape(observation_space)
+    spec = observation_spec(observation_space)
     distribution = _action_distribution(settings, action_space, mirror)
     if network is None:
-        network = mlp(shape, settings.hidden_sizes, activation=settings.activation, seed=_branch(seed, 0))
+        network = default_network(spec, settings.hidden_sizes, activation=settings.activation, seed=_branch(seed, 0))
     encoder = Encoder(
-        shape,
+        spec,
         distribution.num_outputs,
         network=network,
         normalize_observations=settings.normalize_observations,
@@ -73,40 +74,32 @@ def make_value_function(
     in common.
     """
     mirror = _checked_mirror(settings, mirror)
-    shape = _observation_shape(observation_space)
+    spec = observation_spec(observation_space)
     if network is None:
         sizes = value_settings.value_hidden_sizes
-        network = mlp(shape, sizes, activation=settings.activation, seed=_branch(seed, 2))
+        network = default_network(spec, sizes, activation=settings.activation, seed=_branch(seed, 2))
     encoder = Encoder(
-        shape,
+        spec,
         1,
         network=network,
         normalize_observations=settings.normalize_observations,
         observation_min_std=settings.observation_min_std,
         function_preserving=False,
-        output_gain=1.0,
         seed=_branch(seed, 3),
     )
     return ValueFunction(encoder if mirror is None else MirroredEncoder(encoder, mirror.observations))
 
 
 def check_fit(policy: Policy, environments: VectorEnv) -> None:
-    """Raise ValueError if an environment's observations or actions differ in kind or shape from those of the policy."""
-    observation_shape, action_space = environments.single_observation_space.shape, environments.single_action_space
-    if observation_shape != policy.observation_shape:
-        raise ValueError(
-            f"the agent observes arrays of shape {policy.observation_shape}, the environment gives {observation_shape}"
-        )
+    """Raise ValueError, which names both sides, if an environment's spaces differ from those of the policy."""
+    action_space = environments.single_action_space
+    differing = difference(policy.encoder.spec, observation_spec(environments.single_observation_space))
+    if differing is not None:
+        raise ValueError(f"the agent observes {differing[0]}, the environment gives {differing[1]}")
     if not policy.action_distribution.fits(action_space):
         raise ValueError(
             f"the agent's {type(policy.action_distribution).__name__} distribution does not fit {action_space}"
         )
-
-
-def _observation_shape(observation_space: gym.Space) -> tuple[int, ...]:
-    if not isinstance(observation_space, gym.spaces.Box):
-        raise ValueError(f"the observation space {observation_space} is not supported: only Box is")
-    return observation_space.shape
 
 
 def _action_distribution(

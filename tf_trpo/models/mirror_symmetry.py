@@ -12,6 +12,7 @@ from tf_trpo.estimation import Moments
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.normalization import RunningNormalization
 from tf_trpo.numerics import Reflection
+from tf_trpo.spaces import PartSpec
 
 
 @dataclass(frozen=True)
@@ -62,31 +63,47 @@ class MirroredEncoder(keras.layers.Layer):
     def __init__(
         self, encoder: Encoder, observations: Reflection, outputs: Reflection | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         size = len(observations.signs)
-        if encoder.observation_shape != (size,):
-            raise ValueError(f"the mirror is one of observations of shape ({size},), not {encoder.observation_shape}")
+        if not isinstance(encoder.spec, PartSpec) or encoder.spec.shape != (size,) or encoder.spec.kind != "vector":
+            raise ValueError(f"the mirror is one of observations of shape ({size},), not {encoder.spec}")
         if outputs is not None and len(outputs.signs) != encoder.num_outputs:
             raise ValueError(f"the mirror is one of {len(outputs.signs)} outputs, not of {encoder.num_outputs}")
         self.encoder = encoder
-        self.observation_shape, self.num_outputs = encoder.observation_shape, encoder.num_outputs
+        self.spec, self.num_outputs = encoder.spec, encoder.num_outputs
         self.observations = observations
         self.outputs = outputs
         self.built = True
 
     @property
-    def normalization(self) -> RunningNormalization | None:
+    def normalization(self) -> list[RunningNormalization]:
         """The encoder's normalisation of observations."""
         return self.encoder.normalization
 
     def call(self, observations: tf.Tensor) -> tf.Tensor:
+        return self.from_centred(self.encoder.centred(observations))
+
+    def centred(self, observations: tf.Tensor) -> tf.Tensor:
+        """Subtract the mean, which is its own image; see `Encoder.centred`."""
+        return self.encoder.centred(observations)
+
+    def from_centred(self, observations: tf.Tensor) -> tf.Tensor:
+        """Compute the outputs from what `centred` gives."""
         both = tf.concat([observations, self.observations(observations)], axis=0)
-        own, other = tf.split(self.encoder(both), 2)
+        own, other = tf.split(self.encoder.from_centred(both), 2)
         return 0.5 * (own + (other if self.outputs is None else self.outputs(other)))
 
-    def update_normalization(self, moments: Moments) -> tf.Tensor:
-        """Take in observations and their images by the observations' moments; see `Encoder.update_normalization`."""
-        return self.encoder.update_normalization(symmetric(moments, self.observations))
+    def moments(self, observations: tf.Tensor, weights: tf.Tensor, count: tf.Tensor) -> list[Moments]:
+        """Compute the moments of observations and their images together; see `Encoder.moments`."""
+        return [symmetric(part, self.observations) for part in self.encoder.moments(observations, weights, count)]
+
+    def begin_normalization(self, moments: list[Moments]) -> list[Moments]:
+        """Take in the first observations; see `Encoder.begin_normalization`."""
+        return self.encoder.begin_normalization(moments)
+
+    def update_normalization(self, moments: list[Moments]) -> tf.Tensor:
+        """Take in observations; see `Encoder.update_normalization`."""
+        return self.encoder.update_normalization(moments)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from tf_trpo.spaces import PartSpec, Spec, map_parts, without_masks
+
 
 def mlp(
     observation_shape: Sequence[int],
@@ -38,13 +40,24 @@ def mlp(
     return keras.Sequential(layers)
 
 
-def feature_shape(network: keras.Model, observation_shape: Sequence[int]) -> tuple[int | None, ...]:
+def default_network(
+    spec: Spec, hidden_sizes: Sequence[int] = (64, 64), *, activation: str = "tanh", seed: int | None = None
+) -> keras.Model:
+    """Make the network for an observation: today an `mlp` for a lone part."""
+    part = without_masks(spec, spec)
+    if not isinstance(part, PartSpec):
+        raise ValueError("only a lone part")
+    return mlp(part.input_shape, hidden_sizes, activation=activation, seed=seed)
+
+
+def feature_shape(network: keras.Model, spec: Spec) -> tuple[int | None, ...]:
     """Compute the shape [None, F] of a network's output; this builds a network that was not built yet.
 
     Raises:
       ValueError: the output is not one vector for each observation.
     """
-    shape = tuple(network(keras.KerasTensor((None, *observation_shape))).shape)
+    inputs = map_parts(lambda part: keras.KerasTensor((None, *part.input_shape)), spec)
+    shape = tuple(network(without_masks(spec, inputs)).shape)
     if len(shape) != 2:
         raise ValueError(f"the network must give one vector of features for each observation, not an array {shape[1:]}")
     return shape

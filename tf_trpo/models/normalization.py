@@ -12,6 +12,9 @@ import tensorflow as tf
 
 from tf_trpo.estimation import Moments, combined_moments
 
+_TINY = float(np.finfo(np.float32).tiny)
+_HUGE = float(np.finfo(np.float32).max)
+
 
 class _RunningMoments(keras.layers.Layer):
     """Mean, variance and count of all samples given to `update`, as non-trainable weights.
@@ -19,12 +22,13 @@ class _RunningMoments(keras.layers.Layer):
     Only `update` moves them: acting and updating in one iteration see the same policy.
     """
 
-    def __init__(self, shape: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, shape: Sequence[int], precision: str, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
         self.shape = tuple(shape)
-        self.mean = self.add_weight(shape=self.shape, initializer="zeros", trainable=False, name="mean")
-        self.variance = self.add_weight(shape=self.shape, initializer="ones", trainable=False, name="variance")
-        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, name="count")
+        own = {"dtype": precision, "trainable": False, "autocast": False}
+        self.mean = self.add_weight(shape=self.shape, initializer="zeros", name="mean", **own)
+        self.variance = self.add_weight(shape=self.shape, initializer="ones", name="variance", **own)
+        self.count = self.add_weight(shape=(), initializer="zeros", name="count", **own)
         self.built = True
 
     def update(self, moments: Moments) -> tf.Tensor:
@@ -46,32 +50,73 @@ class _RunningMoments(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class RunningNormalization(_RunningMoments):
-    """(x - mean) / std, clipped.
+    """(x - mean) / std, clipped; x itself before the first samples.
+
+    The statistics are float64, and the mean is subtracted before anything becomes float32: observations of 1e9 + 1 and
+    1e9 + 2 are told apart. A feature that does not vary is divided by 1. So neither the units nor the origin of a
+    feature change the result.
 
     Args:
       shape: shape of one sample.
       clip: largest absolute value of the result, > 0.
-      epsilon: added to the variance.
-      min_std: a feature that spreads less is divided by this, >= 0. A feature that is nearly always 0, such as a
-        contact force, would otherwise become a spike as high as `clip` when it is not 0.
+      min_std: a feature that spreads less is divided by this, >= 0, in the feature's own units. A feature that is
+        nearly always 0, such as a contact force, would otherwise become a spike as high as `clip` when it is not 0.
+      resolution: relative rounding error of the samples, >= 0: a spread below resolution * |mean| is taken for
+        rounding, and divided by that.
 
     Raises:
       ValueError: min_std is negative or not finite.
     """
 
     def __init__(
-        self, shape: Sequence[int], clip: float = 10.0, epsilon: float = 1e-8, min_std: float = 0.0, **kwargs: Any
+        self, shape: Sequence[int], clip: float = 10.0, min_std: float = 0.0, resolution: float = 0.0, **kwargs: Any
     ) -> None:
-        super().__init__(shape, **kwargs)
+        super().__init__(shape, "float64", **kwargs)
         if not 0 <= min_std < math.inf:
             raise ValueError(f"min_std must be finite and not negative, got {min_std}")
         self.clip = clip
-        self.epsilon = epsilon
         self.min_std = min_std
+        self.resolution = resolution
+        own = {"trainable": False, "autocast": False}
+        self.scale = self.add_weight(shape=self.shape, initializer="ones", name="scale", **own)
+        """What centred samples are divided by, float32 [*shape]."""
+        unlimited = keras.initializers.Constant(_HUGE)
+        self.limit = self.add_weight(shape=(), initializer=unlimited, name="limit", **own)
+        """The largest absolute result: `clip`, or none before the first samples."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        scaled = (inputs - self.mean) / self._std()
-        return tf.clip_by_value(scaled, -self.clip, self.clip)
+        return self.scaled(self.centred(inputs))
+
+    def centred(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Subtract the mean from samples [N, *shape] of any type of numbers; float32."""
+        mean = self.mean.value
+        if inputs.dtype != tf.float32:
+            return tf.cast(tf.cast(inputs, tf.float64) - mean, tf.float32)
+        # Two float32 numbers hold the mean: faster than float64, and possible where that does not exist.
+        rounded = tf.cast(mean, tf.float32)
+        return (inputs - rounded) - tf.cast(mean - tf.cast(rounded, tf.float64), tf.float32)
+
+    def scaled(self, centred: tf.Tensor) -> tf.Tensor:
+        """Divide centred samples, float32 [N, *shape], and clip them."""
+        limit = self.limit.value
+        return tf.minimum(tf.maximum(centred / self.scale.value, -limit), limit)
+
+    def begin(self, moments: Moments, free: tf.Tensor, *, absorbed_by: keras.layers.Dense | None) -> Moments:
+        """Take in the first samples, unless that would change what follows; see `update` for the arguments.
+
+        Args:
+          moments: of the samples.
+          free: bool scalar, whether what follows does not depend on the samples.
+          absorbed_by: the layer that takes in the change if it does.
+
+        Returns:
+          The moments that are left to take in: those of no samples, if these have been taken in.
+        """
+        first = tf.equal(self.count.value, 0.0)
+        if absorbed_by is None:
+            first &= free
+        self._take_in(moments._replace(count=tf.where(first, moments.count, 0.0)), absorbed_by, first & ~free, _HUGE)
+        return moments._replace(count=tf.where(first, tf.zeros_like(moments.count), moments.count))
 
     def update(self, moments: Moments, *, absorbed_by: keras.layers.Dense | None = None) -> tf.Tensor:
         """Take in a batch of samples by its moments; a linear layer that follows can take the change in.
@@ -80,8 +125,8 @@ class RunningNormalization(_RunningMoments):
 
             W (x - m) / s + b  =  W' (x - m') / s' + b',    W' = W s' / s,    b' = b + W' (m' - m) / s'
 
-        The first samples leave the layer as it is: nothing was normalised before. If the spread of a feature grows
-        by more than `clip`, its samples were clipped, and no weights could keep the function: they grow by `clip`.
+        If the spread of a feature grows by more than `clip`, its samples were clipped, and no weights could keep the
+        function: they grow by `clip`. Nothing is taken in before `begin`.
 
         Args:
           moments: mean and variance [*shape], scalar count.
@@ -90,19 +135,32 @@ class RunningNormalization(_RunningMoments):
         Returns:
           Bool scalar, whether the moments were taken in.
         """
-        mean, std, begun = tf.identity(self.mean.value), self._std(), self.count.value > 0
+        begun = self.count.value > 0
+        return self._take_in(
+            moments._replace(count=tf.where(begun, moments.count, 0.0)), absorbed_by, begun, float(self.clip)
+        )
+
+    def _take_in(
+        self, moments: Moments, layer: keras.layers.Dense | None, absorb: tf.Tensor, largest_growth: float
+    ) -> tf.Tensor:
+        mean, scale = tf.identity(self.mean.value), tf.identity(self.scale.value)
         sound = super().update(moments)
-        if absorbed_by is not None:
-            growth = tf.minimum(self._std() / std, self.clip)
-            shift = (self.mean.value - mean) / self._std()
-            _absorb(absorbed_by, tf.where(begun, growth, 1.0), tf.where(begun, shift, 0.0))
+        begun = self.count.value > 0
+        self.scale.assign(tf.where(begun, self._std(), scale))
+        self.limit.assign(tf.where(begun, self.clip, self.limit.value))
+        if layer is not None:
+            growth = tf.minimum(self.scale.value / scale, largest_growth)
+            shift = tf.cast(self.mean.value - mean, tf.float32) / self.scale.value
+            _absorb(layer, tf.where(absorb, growth, 1.0), tf.where(absorb, shift, 0.0))
         return sound
 
     def _std(self) -> tf.Tensor:
-        return tf.maximum(tf.sqrt(self.variance + self.epsilon), self.min_std)
+        floor = tf.maximum(self.resolution * tf.abs(self.mean.value), self.min_std)
+        std = tf.maximum(tf.sqrt(self.variance.value), floor)
+        return tf.clip_by_value(tf.cast(tf.where(std > 0, std, 1.0), tf.float32), _TINY, _HUGE)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"shape": self.shape, "clip": self.clip, "epsilon": self.epsilon, "min_std": self.min_std}
+        own = {name: getattr(self, name) for name in ("shape", "clip", "min_std", "resolution")}
         return {**super().get_config(), **own}
 
 
@@ -117,12 +175,11 @@ class RunningReturnScale(_RunningMoments):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__((), **kwargs)
+        super().__init__((), "float32", **kwargs)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         # Returns that do not vary set no scale; below the normal numbers, nothing can be told apart.
-        varies = self.variance >= float(np.finfo(np.float32).tiny)
-        return inputs * tf.where(varies, tf.math.rsqrt(self.variance), 1.0)
+        return inputs * tf.where(self.variance >= _TINY, tf.math.rsqrt(self.variance), 1.0)
 
 
 def _absorb(layer: keras.layers.Dense, growth: tf.Tensor, shift: tf.Tensor) -> None:

@@ -13,6 +13,7 @@ from tf_trpo.estimation import Moments
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.mirror_symmetry import MirroredEncoder
 from tf_trpo.numerics import flatten, unflatten
+from tf_trpo.spaces import mask_of
 
 
 @final
@@ -21,7 +22,7 @@ class Policy(keras.Model):
     """Observations -> encoder -> outputs -> action distribution.
 
     Args:
-      encoder: observations [N, *observation_shape] -> outputs [N, num_outputs].
+      encoder: observations, a nest of batches of N as its spec says, -> outputs [N, num_outputs].
       action_distribution: outputs -> distribution over actions; all questions about actions go to it.
       **kwargs: of `keras.Model`.
 
@@ -34,7 +35,7 @@ class Policy(keras.Model):
     def __init__(
         self, encoder: Encoder | MirroredEncoder, action_distribution: ActionDistribution, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         _check_class(action_distribution)
         if encoder.num_outputs != action_distribution.num_outputs:
             raise ValueError(
@@ -44,26 +45,30 @@ class Policy(keras.Model):
         # Keras keeps the order of weights in which layers are set: the distribution's come first.
         self.action_distribution = action_distribution
         self.encoder = encoder
-        self.observation_shape: tuple[int, ...] = encoder.observation_shape
         self.built = True
 
-    def distribution_parameters(self, observations: tf.Tensor) -> tf.Tensor:
+    def distribution_parameters(self, observations: Any) -> tf.Tensor:
         """Compute parameters [N, D] of the action distribution: all that the distribution depends on."""
-        return self.action_distribution.parameters(self.encoder(observations))
+        return self.parameters_of_centred(self.encoder.centred(observations))
 
-    def call(self, observations: tf.Tensor) -> Distribution:
-        """Make the distribution over actions, batch shape [N], for observations [N, *observation_shape]."""
+    def parameters_of_centred(self, observations: Any) -> tf.Tensor:
+        """Compute parameters [N, D] from what `Encoder.centred` gives."""
+        parameters = self.action_distribution.parameters(self.encoder.from_centred(observations))
+        mask = mask_of(self.encoder.spec, observations)
+        return parameters if mask is None else self.action_distribution.masked(parameters, mask)
+
+    def call(self, observations: Any) -> Distribution:
+        """Make the distribution over actions, batch shape [N], for a batch of observations."""
         return self.action_distribution.distribution(self.distribution_parameters(observations))
 
-    def act(self, observations: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
-        """Compute actions [N, ...] for observations [N, ...]: sampled by the noise, or the mode without any."""
-        parameters = self.distribution_parameters(observations)
+    def act(self, observations: Any, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """Compute actions [N, ...] for a batch of observations: sampled by the noise, or the mode without any."""
+        return self.actions(self.distribution_parameters(observations), noise)
+
+    def actions(self, parameters: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """Compute actions [N, ...] for parameters [N, D]: sampled by the noise, or the mode without any."""
         distribution = self.action_distribution
         return distribution.mode(parameters) if noise is None else distribution.sample(parameters, noise)
-
-    def update_normalization(self, moments: Moments) -> tf.Tensor:
-        """Take in observations by their moments; see `Encoder.update_normalization`."""
-        return self.encoder.update_normalization(moments)
 
     @property
     def flat_weights(self) -> tf.Tensor:
@@ -75,16 +80,16 @@ class Policy(keras.Model):
         for variable, value in self._mapping(theta):
             variable.assign(value)
 
-    def parameters_at(self, theta: tf.Tensor, observations: tf.Tensor) -> tf.Tensor:
+    def parameters_at(self, theta: tf.Tensor, observations: Any) -> tf.Tensor:
         """Compute distribution parameters [N, D] as a pure function of the flat trainable weights theta [P]."""
         with keras.StatelessScope(state_mapping=self._mapping(theta)):
             return self.distribution_parameters(observations)
 
-    def absorbed_at(self, theta: tf.Tensor, moments: Moments) -> tf.Tensor:
-        """Compute the flat weights [P] that `update_normalization` would make of flat trainable weights theta [P].
+    def absorbed_at(self, theta: tf.Tensor, moments: list[Moments]) -> tf.Tensor:
+        """Compute the flat weights [P] that new statistics would make of flat trainable weights theta [P].
 
         No variable is assigned. So a second vector of weights under the same statistics, such as an average, follows
-        the new statistics too: call this before `update_normalization`.
+        the new statistics too: call this before the encoder's `update_normalization`.
         """
         with keras.StatelessScope(state_mapping=self._mapping(theta)):
             self.encoder.update_normalization(moments)

@@ -7,14 +7,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_trpo.estimation import Moments
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.mirror_symmetry import MirroredEncoder
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class ValueFunction(keras.Model):
-    """Observations [N, *observation_shape] -> V(s) [N], the expected (scaled) discounted return.
+    """Observations, batches of N -> V(s) [N], the expected (scaled) discounted return.
 
     Args:
       encoder: observations -> one output. It need not preserve its function under new statistics, since the value
@@ -26,18 +25,13 @@ class ValueFunction(keras.Model):
     """
 
     def __init__(self, encoder: Encoder | MirroredEncoder, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         if encoder.num_outputs != 1:
             raise ValueError(f"a value function's encoder has one output, not {encoder.num_outputs}")
         self.encoder = encoder
-        self.observation_shape: tuple[int, ...] = encoder.observation_shape
         self.built = True
 
-    def update_normalization(self, moments: Moments) -> tf.Tensor:
-        """Take in observations by their moments; see `Encoder.update_normalization`."""
-        return self.encoder.update_normalization(moments)
-
-    def call(self, observations: tf.Tensor) -> tf.Tensor:
+    def call(self, observations: Any) -> tf.Tensor:
         return tf.squeeze(self.encoder(observations), axis=-1)
 
     def get_config(self) -> dict[str, Any]:

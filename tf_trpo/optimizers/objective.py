@@ -28,7 +28,7 @@ FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
 class _Samples(NamedTuple):
     """The tensors of a batch that have N rows, and `old`, the distribution parameters [N, D] of the old policy."""
 
-    observations: tf.Tensor
+    observations: Any
     actions: tf.Tensor
     advantages: tf.Tensor
     weights: tf.Tensor
@@ -150,7 +150,7 @@ class Objective:
             )
 
         def product(vector: tf.Tensor) -> tf.Tensor:
-            def on_chunk(observations: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+            def on_chunk(observations: Any, weights: tf.Tensor) -> tf.Tensor:
                 parameters = functools.partial(self.policy.parameters_at, observations=observations)
                 return make_product(parameters, self.policy.action_distribution.kl, self.theta, weights)(vector)
 
@@ -198,7 +198,7 @@ def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tu
     return sums._replace(max_kl_over_states=largest).tensors
 
 
-def _subsample(observations: tf.Tensor, weights: tf.Tensor, fraction: float) -> tuple[tf.Tensor, tf.Tensor]:
+def _subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[Any, tf.Tensor]:
     """Take a fraction of the samples: the same random rows in every batch.
 
     Every k-th row of a flattened [T, B] could always be a row of the same environment.
@@ -210,7 +210,8 @@ def _subsample(observations: tf.Tensor, weights: tf.Tensor, fraction: float) -> 
         raise ValueError("curvature is taken on a part of the samples only if their number is static")
     rows = np.sort(np.random.default_rng(0).permutation(size)[: max(1, round(fraction * size))])
     weights = tf.gather(weights, rows)
-    return tf.gather(observations, rows), tf.math.divide_no_nan(weights, tf.reduce_sum(weights))
+    chosen = tf.nest.map_structure(lambda part: tf.gather(part, rows), observations)
+    return chosen, tf.math.divide_no_nan(weights, tf.reduce_sum(weights))
 
 
 def _float64(tensor: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -17,15 +17,16 @@ import tensorflow as tf
 
 from tf_trpo.models import Policy
 from tf_trpo.rollouts.litert import litert_flatbuffer
+from tf_trpo.spaces import flatten_to, map_parts, parts
 
 _logger = logging.getLogger(__name__)
 
 
 class Actions(NamedTuple):
-    """Actions as sampled [B, ...], to be stored, and as the environment is given them [B, ...]."""
+    """Actions as sampled [B, ...], to be stored, and as the environments are given them, a nest of arrays [B, ...]."""
 
     sampled: np.ndarray
-    environment: np.ndarray
+    environment: Any
 
 
 class Actor(Protocol):
@@ -34,8 +35,11 @@ class Actor(Protocol):
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Act by these weights from now on; they are in the order of `policy.weights`."""
 
-    def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
-        """Compute actions for float32 observations [B, ...] and noise [B, ...] (not used by a mode)."""
+    def __call__(self, observations: Any, noise: np.ndarray) -> Actions:
+        """Compute actions for observations, a nest of arrays [B, ...], and noise [B, ...] (not used by a mode)."""
+
+    def for_environment(self, sampled: np.ndarray) -> Any:
+        """Turn sampled actions [L, ...] into a nest of arrays [L, ...], as the environments take them."""
 
 
 def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False) -> Actor:
@@ -54,31 +58,72 @@ def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False) ->
         return CompiledActor(policy, deterministic=deterministic)
 
 
-def _act(
-    policy: Policy, observations: tf.Tensor, noise: tf.Tensor | None, weights: Sequence[tf.Tensor]
-) -> dict[str, tf.Tensor]:
-    """Run `Policy.act` with the given weights in place of the policy's own."""
+class _Centred:
+    """Turns observations into the inputs of the policy's function: the parts in order, vectors less their means.
+
+    The means are subtracted here because they are float64, which LiteRT does not have.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        encoder = policy.encoder
+        self._spec = encoder.spec
+        self._parts = [part for _, part in parts(self._spec)]
+        positions = {id(weight): position for position, weight in enumerate(policy.weights)}
+        layers = iter(encoder.normalization)
+        normalized = [part.kind == "vector" and bool(encoder.normalization) for part in self._parts]
+        self._positions = [positions[id(next(layers).mean)] if found else None for found in normalized]
+        self.set_weights([weight.numpy() for weight in policy.weights])
+
+    @property
+    def specs(self) -> list[tf.TensorSpec]:
+        """Types of the inputs, of shapes [None, ...]."""
+        dtypes = [tf.float32 if part.kind == "vector" else tf.as_dtype(part.dtype) for part in self._parts]
+        return [tf.TensorSpec((None, *part.shape), dtype) for part, dtype in zip(self._parts, dtypes, strict=True)]
+
+    def nest(self, inputs: Sequence[tf.Tensor]) -> Any:
+        """Give the inputs the structure of observations."""
+        waiting = iter(inputs)
+        return map_parts(lambda _: next(waiting), self._spec)
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        self._means = [None if position is None else np.array(weights[position]) for position in self._positions]
+
+    def __call__(self, observations: Any) -> list[np.ndarray]:
+        given = flatten_to(self._spec, observations)
+        for place, (part, mean) in enumerate(zip(self._parts, self._means, strict=True)):
+            if mean is not None:
+                given[place] = np.subtract(given[place], mean).astype(np.float32)
+            elif part.kind == "vector":
+                given[place] = given[place].astype(np.float32, copy=False)
+        return given
+
+
+def _act(policy: Policy, observations: Any, noise: tf.Tensor | None, weights: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Compute actions for centred observations with the given weights in place of the policy's own."""
     with keras.StatelessScope(state_mapping=list(zip(policy.weights, weights, strict=True))):
-        sampled = policy.act(observations, noise)
-        return {"sampled": sampled, "environment": policy.action_distribution.to_environment(sampled)}
+        return policy.actions(policy.parameters_of_centred(observations), noise)
 
 
 class CompiledActor:
     """Acts through a tf.function. The arguments are those of `make_actor`."""
 
     def __init__(self, policy: Policy, *, deterministic: bool = False) -> None:
-        def act(observations: tf.Tensor, noise: tf.Tensor, weights: list[tf.Tensor]) -> dict[str, tf.Tensor]:
-            return _act(policy, observations, None if deterministic else noise, weights)
+        def act(inputs: list[tf.Tensor], noise: tf.Tensor, weights: list[tf.Tensor]) -> tf.Tensor:
+            return _act(policy, self._centred.nest(inputs), None if deterministic else noise, weights)
 
+        self._centred = _Centred(policy)
         self._function = tf.function(act, autograph=False)
         self._weights = [tf.convert_to_tensor(weight) for weight in policy.weights]
+        self.for_environment = policy.action_distribution.environment_actions
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        self._centred.set_weights(weights)
         self._weights = [tf.convert_to_tensor(weight) for weight in weights]
 
-    def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
-        actions = self._function(tf.convert_to_tensor(observations), tf.convert_to_tensor(noise), self._weights)
-        return Actions(actions["sampled"].numpy(), actions["environment"].numpy())
+    def __call__(self, observations: Any, noise: np.ndarray) -> Actions:
+        inputs = [tf.convert_to_tensor(part) for part in self._centred(observations)]
+        sampled = self._function(inputs, tf.convert_to_tensor(noise), self._weights).numpy()
+        return Actions(sampled, self.for_environment(sampled))
 
 
 class LiteActor:
@@ -92,8 +137,10 @@ class LiteActor:
     def __init__(self, policy: Policy, num_envs: int, *, deterministic: bool = False) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+        self._centred = _Centred(policy)
+        self.for_environment = policy.action_distribution.environment_actions
         self._interpreter = Interpreter(
-            model_content=_converted(policy, num_envs, deterministic),
+            model_content=_converted(policy, self._centred, num_envs, deterministic),
             num_threads=1,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
@@ -103,24 +150,29 @@ class LiteActor:
         inputs = {name: details["index"] for name, details in runner.get_input_details().items()}
         outputs = {name: details["index"] for name, details in runner.get_output_details().items()}
         del runner
-        self._observations, self._noise = inputs.get("observations"), inputs.get("noise")
-        # A weight that the converted function does not use is no input.
+        # What the converted function does not use is no input.
+        self._parts = [inputs.get(f"part_{position}") for position in range(len(self._centred.specs))]
+        self._noise = inputs.get("noise")
         self._weights = [inputs.get(name) for name in _weight_names(policy)]
-        self._sampled, self._environment = outputs["sampled"], outputs["environment"]
+        self._sampled = outputs["sampled"]
         self.set_weights([weight.numpy() for weight in policy.weights])
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        self._centred.set_weights(weights)
         for index, weight in zip(self._weights, weights, strict=True):
             if index is not None:
                 self._interpreter.set_tensor(index, _transposed(weight))
 
-    def __call__(self, observations: np.ndarray, noise: np.ndarray) -> Actions:
+    def __call__(self, observations: Any, noise: np.ndarray) -> Actions:
         interpreter = self._interpreter
-        interpreter.set_tensor(self._observations, observations)
+        for index, part in zip(self._parts, self._centred(observations), strict=True):
+            if index is not None:
+                interpreter.set_tensor(index, part)
         if self._noise is not None:
             interpreter.set_tensor(self._noise, noise)
         interpreter.invoke()
-        return Actions(interpreter.get_tensor(self._sampled), interpreter.get_tensor(self._environment))
+        sampled = interpreter.get_tensor(self._sampled)
+        return Actions(sampled, self.for_environment(sampled))
 
 
 def _weight_names(policy: Policy) -> list[str]:
@@ -132,10 +184,14 @@ def _transposed(weight: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(weight.T) if weight.ndim == 2 else weight
 
 
-def _converted(policy: Policy, num_envs: int, deterministic: bool) -> bytes:
-    """Convert the policy to a LiteRT flatbuffer with inputs observations, noise and the weights."""
+def _converted(policy: Policy, centred: _Centred, num_envs: int, deterministic: bool) -> bytes:
+    """Convert the policy to a LiteRT flatbuffer with inputs for the observation's parts, noise and the weights."""
     noise = policy.action_distribution.noise([num_envs], tf.constant([0, 0]))
-    specs = {"observations": tf.TensorSpec((num_envs, *policy.observation_shape), tf.float32)}
+    specs = {
+        f"part_{position}": tf.TensorSpec((num_envs, *spec.shape[1:]), spec.dtype)
+        for position, spec in enumerate(centred.specs)
+    }
+    part_names = list(specs)
     if not deterministic:
         specs["noise"] = tf.TensorSpec(noise.shape, noise.dtype)
     names = _weight_names(policy)
@@ -144,7 +200,8 @@ def _converted(policy: Policy, num_envs: int, deterministic: bool) -> bytes:
 
     def act(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         values = [tf.transpose(inputs[name]) if inputs[name].shape.rank == 2 else inputs[name] for name in names]
-        return _act(policy, inputs["observations"], inputs.get("noise"), values)
+        observations = centred.nest([inputs[name] for name in part_names])
+        return {"sampled": _act(policy, observations, inputs.get("noise"), values)}
 
     concrete = tf.function(act, autograph=False).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable_obj=tf.Module())

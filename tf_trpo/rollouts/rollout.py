@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ class Rollout(NamedTuple):
     False. So row t + 1 always holds the true successor of a valid row t.
 
     Attributes:
-      observations: float32 [T + 1, B, ...]; row T follows the last step.
+      observations: a nest of arrays [T + 1, B, ...], in the types of the environment; row T follows the last step.
       actions: [T, B, ...], as sampled: never clipped.
       rewards: float64 [T, B], the environment's own; 0 where not valid.
       terminated: bool [T, B], the step ended its episode in a terminal state.
@@ -23,7 +23,7 @@ class Rollout(NamedTuple):
       valid: bool [T, B], the row is a step of an episode, and no pause in one.
     """
 
-    observations: np.ndarray
+    observations: Any
     actions: np.ndarray
     rewards: np.ndarray
     terminated: np.ndarray

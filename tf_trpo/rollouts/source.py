@@ -23,6 +23,7 @@ from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.rollout import Rollout
 from tf_trpo.rollouts.seeds import Stream, environment_seeds
 from tf_trpo.rollouts.stepping import collect_rollout
+from tf_trpo.spaces import as_arrays, flatten_to, map_parts, observation_spec
 
 _logger = logging.getLogger(__name__)
 _LONGEST_REPLAY = 100_000
@@ -93,17 +94,17 @@ class LocalSource:
       stream: what the episodes are for; streams share no random numbers.
 
     Attributes:
-      observations: float32 [B, ...], where the next rollout begins.
+      observations: a nest of arrays [B, ...], where the next rollout begins.
       just_ended: bool [B], whether an episode ended with the last step, so that the next row is no step.
 
     Raises:
       EnvironmentFailedError: an environment cannot be reset.
     """
 
-    observations: np.ndarray
+    observations: Any
     just_ended: np.ndarray
     _actions: list[list[np.ndarray] | None]
-    """For each environment the actions of its present episode, in parts; None if there are too many."""
+    """For each environment the sampled actions of its present episode, in parts; None if there are too many."""
 
     def __init__(
         self, environments: VectorEnv, actor: Actor, *, seed: int, stream: Stream = Stream.ENVIRONMENTS
@@ -111,6 +112,7 @@ class LocalSource:
         self.num_envs = environments.num_envs
         self._environments = environments
         self._actor = actor
+        self._spec = observation_spec(environments.single_observation_space)
         self._seed, self._stream = seed, stream
         self._seeds = environment_seeds(seed, stream, self.num_envs)
         self._episodes = np.zeros(self.num_envs, np.int64)
@@ -120,13 +122,15 @@ class LocalSource:
     def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
         self._actor.set_weights(weights)
         try:
-            rollout, given = collect_rollout(self._environments, self._actor, self.observations, self.just_ended, noise)
+            rollout = collect_rollout(
+                self._environments, self._actor, self._spec, self.observations, self.just_ended, noise
+            )
         except EnvironmentFailedError:
             # An environment that fails after these actions would fail again in every replay.
             self._failed = True
             raise
-        self._remember(rollout, given)
-        self.observations = rollout.observations[-1].copy()
+        self._remember(rollout)
+        self.observations = map_parts(lambda _, rows: rows[-1].copy(), self._spec, rollout.observations)
         self.just_ended = rollout.terminated[-1] | rollout.truncated[-1]
         return rollout
 
@@ -138,7 +142,8 @@ class LocalSource:
         if not can_reset_some(self._environments):
             raise ValueError("these environments can only be reset together")
         observations = self._reset(lambda: reset_some(self._environments, chosen))
-        self.observations[chosen] = observations[chosen]
+        for part, new in zip(self._parts(self.observations), self._parts(observations), strict=True):
+            part[chosen] = new[chosen]
         self.just_ended[chosen] = False
         self._episodes[chosen] += 1
         for index in np.flatnonzero(chosen).tolist():
@@ -146,7 +151,7 @@ class LocalSource:
 
     def state(self) -> dict[str, Any]:
         return {
-            "observations": self.observations.copy(),
+            "observations": [part.copy() for part in self._parts(self.observations)],
             "just_ended": self.just_ended.copy(),
             "episodes": self._episodes.copy(),
             "actions": self._remembered(),
@@ -159,47 +164,53 @@ class LocalSource:
         if not exact:
             self.restart()
             return False
-        self.observations, self.just_ended = state["observations"].copy(), state["just_ended"].copy()
-        self._actions = [[actions] for actions in state["actions"]]
+        parts = iter(state["observations"])
+        self.observations = map_parts(lambda _: next(parts).copy(), self._spec)
+        self.just_ended = state["just_ended"].copy()
+        self._actions = [[actions] if len(actions) else [] for actions in state["actions"]]
         self._failed = False
         return True
 
     def close(self) -> None:
         self._environments.close()
 
+    def _parts(self, observations: Any) -> list[np.ndarray]:
+        return flatten_to(self._spec, observations)
+
     def _remembered(self) -> list[np.ndarray] | None:
-        """Give the actions [L, ...] of each present episode, or None if the episodes cannot be played again."""
-        space, parts = self._environments.single_action_space, [part for part in self._actions if part is not None]
-        if self._failed or not can_replay(self._environments) or len(parts) < self.num_envs:
+        """Give the sampled actions [L, ...] of each present episode, or None if they cannot be played again."""
+        actions = [part for part in self._actions if part is not None]
+        if self._failed or not can_replay(self._environments) or len(actions) < self.num_envs:
             return None
-        empty = np.empty((0, *(space.shape or ())), space.dtype)
-        return [np.concatenate([empty, *part]) for part in parts]
+        return [np.concatenate(part) if part else np.empty(0) for part in actions]
 
     def _replay(self, state: dict[str, Any]) -> bool:
-        episodes = list(zip(state["episodes"].tolist(), state["actions"], strict=True))
+        given = [self._actor.for_environment(actions) if len(actions) else () for actions in state["actions"]]
+        episodes = list(zip(state["episodes"].tolist(), given, strict=True))
         try:
             observed = self._reset(lambda: replay_episodes(self._environments, self._seeds, episodes))
         except (EnvironmentFailedError, InvalidStepError) as error:
             _logger.warning("the unfinished episodes cannot be played again: %s", error)
             return False
-        same = observed.tobytes() == state["observations"].tobytes()
+        pairs = zip(self._parts(observed), state["observations"], strict=True)
+        same = all(part.tobytes() == then.tobytes() for part, then in pairs)
         return same and list(replay_endings(self._environments)) == state["just_ended"].tolist()
 
     def _check(self, state: dict[str, Any]) -> None:
         """Raise ValueError unless the arrays of a state are those of such environments."""
-        expected = {"observations": self.observations, "just_ended": self.just_ended, "episodes": self._episodes}
-        for name, array in expected.items():
-            found = state[name]
+        here = self._parts(self.observations)
+        if len(state["observations"]) != len(here):
+            raise ValueError(f"there are {len(state['observations'])} parts of observations, here {len(here)}")
+        named = [("observations", *pair) for pair in zip(state["observations"], here, strict=True)]
+        named += [("just_ended", state["just_ended"], self.just_ended), ("episodes", state["episodes"], self._episodes)]
+        for name, found, array in named:
             if found.shape != array.shape or found.dtype != array.dtype:
                 raise ValueError(f"{name} is {found.dtype} {found.shape}, here {array.dtype} {array.shape}")
-        if not np.isfinite(state["observations"]).all() or state["episodes"].min() < 0:
-            raise ValueError("observations or numbers of episodes are impossible")
-        if state["actions"] is None:
-            return
-        space = self._environments.single_action_space
-        if len(state["actions"]) != self.num_envs or any(
-            actions.shape[1:] != space.shape or actions.dtype != space.dtype for actions in state["actions"]
-        ):
+            if not np.isfinite(found).all():
+                raise ValueError(f"{name} is not finite")
+        if state["episodes"].min() < 0:
+            raise ValueError("numbers of episodes are impossible")
+        if state["actions"] is not None and len(state["actions"]) != self.num_envs:
             raise ValueError("the actions are not those of these environments")
 
     def _begin(self) -> None:
@@ -214,7 +225,7 @@ class LocalSource:
         self._failed = False
         self._actions = [[] for _ in range(self.num_envs)]
 
-    def _begun(self) -> np.ndarray:
+    def _begun(self) -> Any:
         if can_replay(self._environments):
             begun = [(number, ()) for number in self._episodes.tolist()]
             return replay_episodes(self._environments, self._seeds, begun)
@@ -223,21 +234,19 @@ class LocalSource:
         # Every vector environment takes a list.
         return self._environments.reset(seed=seeds)[0]  # type: ignore[arg-type]
 
-    def _reset(self, reset: Callable[[], Any]) -> np.ndarray:
+    def _reset(self, reset: Callable[[], Any]) -> Any:
         """Call a function that resets environments; give every failure the kind and words of a failed environment."""
         try:
-            observations = reset()
+            # Copies: the environments may write to these arrays again.
+            return map_parts(lambda _, rows: np.array(rows), self._spec, as_arrays(self._spec, reset(), self.num_envs))
         except InvalidStepError:
             raise
         except (Exception, SystemExit) as error:
             # The same reset would fail after every replay.
             self._failed = True
             raise EnvironmentFailedError(f"{reason(error)}, when reset") from error
-        # An observation that is infinite in float32 is found when the rollout is checked.
-        with np.errstate(over="ignore"):
-            return np.array(observations, np.float32)
 
-    def _remember(self, rollout: Rollout, given: np.ndarray) -> None:
+    def _remember(self, rollout: Rollout) -> None:
         """Keep the actions [T, B, ...] of the present episodes; an episode that ended in the last row is still kept."""
         # The row after an episode's end is no step: the episode that it begins has the actions from the next row on.
         begins = ~rollout.valid
@@ -249,6 +258,6 @@ class LocalSource:
             start = rows[-1] + 1 if len(rows) else 0
             actions = self._actions[index]
             if actions is not None:
-                actions.append(given[start:, index].copy())
+                actions.append(rollout.actions[start:, index].copy())
                 if sum(map(len, actions)) > _LONGEST_REPLAY:
                     self._actions[index] = None

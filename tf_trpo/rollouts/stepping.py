@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from gymnasium.vector import VectorEnv
 
@@ -10,73 +12,93 @@ from tf_trpo.environments.failures import reason
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.rollout import Rollout
+from tf_trpo.spaces import PartSpec, Spec, flatten_to, map_parts
 
 
 def collect_rollout(
-    environments: VectorEnv, actor: Actor, observations: np.ndarray, just_ended: np.ndarray, noise: np.ndarray
-) -> tuple[Rollout, np.ndarray]:
+    environments: VectorEnv, actor: Actor, spec: Spec, observations: Any, just_ended: np.ndarray, noise: np.ndarray
+) -> Rollout:
     """Take one step in every environment for each row of noise.
 
     Args:
       environments: B environments with NEXT_STEP autoreset.
       actor: the policy for B environments.
-      observations: float32 [B, ...], where the environments stand.
+      spec: of one observation.
+      observations: a nest of arrays [B, ...], where the environments stand.
       just_ended: bool [B], whether an episode ended with the step before, so that row 0 is no step.
       noise: [T, B, ...], of the action distribution's `noise`.
 
     Returns:
-      A `Rollout` of T steps in new arrays, and the actions [T, B, ...] as the environments were given them.
+      A `Rollout` of T steps in new arrays.
 
     Raises:
-      InvalidStepError: an observation or a reward has a wrong shape, or is not finite in float32; restart the
-        environments.
-      EnvironmentFailedError: an environment raised, hung or died.
+      InvalidStepError: a number is not finite in float32; restart the environments.
+      EnvironmentFailedError: an environment raised, hung or died, or gave what is not of its spaces.
     """
-    num_steps, shape = len(noise), observations.shape
-    observed = np.empty((num_steps + 1, *shape), np.float32)
-    rewards = np.empty((num_steps, shape[0]), np.float64)
-    terminated, truncated = np.empty((2, num_steps, shape[0]), bool)
-    paused = np.zeros((num_steps, shape[0]), bool)
-    sampled, given = [], []
-    dtype = environments.single_action_space.dtype
-    observed[0] = observations
+    num_steps, num_envs = len(noise), len(just_ended)
+    kept = _Observed(spec, num_steps + 1, num_envs)
+    rewards = np.empty((num_steps, num_envs), np.float64)
+    terminated, truncated = np.empty((2, num_steps, num_envs), bool)
+    paused = np.zeros((num_steps, num_envs), bool)
+    sampled = []
+    kept.put(0, observations)
     for t in range(num_steps):
-        actions = actor(observed[t], noise[t])
+        actions = actor(kept.at(t), noise[t])
         sampled.append(actions.sampled)
-        given.append(actions.environment.astype(dtype, copy=False))
         try:
-            observation, reward, terminated[t], truncated[t], infos = environments.step(given[t])
-            if np.shape(observation) != shape or np.shape(reward) != shape[:1]:
-                raise InvalidStepError(_misshapen(observation, reward, shape))
+            observation, reward, terminated[t], truncated[t], infos = environments.step(actions.environment)
+            if np.shape(reward) != (num_envs,):
+                raise EnvironmentFailedError(
+                    f"the environments gave rewards of shape {np.shape(reward)}, not ({num_envs},)"
+                )
+            kept.put(t + 1, observation)
         except (Exception, SystemExit) as error:
             # What an environment does with the action that follows such an observation is not its fault.
-            _check_finite(observed[: t + 1], rewards[:t])
+            _check_finite(kept.numbers(t + 1), rewards[:t])
             kind = InvalidStepError if isinstance(error, InvalidStepError) else EnvironmentFailedError
             raise kind(f"{reason(error)}, in row {t}") from error
         rewards[t] = reward
         if PAUSED in infos:
             paused[t] = infos[PAUSED]
-        with np.errstate(over="ignore"):
-            observed[t + 1] = observation
     # The rows that follow an episode's end are no steps, nor are pauses.
     valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
     rewards = np.where(valid, rewards, 0.0)
-    _check_finite(observed, rewards)
-    rollout = Rollout(observed, np.stack(sampled), rewards, terminated & valid, truncated & valid, valid)
-    return rollout, np.stack(given)
+    _check_finite(kept.numbers(num_steps + 1), rewards)
+    return Rollout(kept.nest, np.stack(sampled), rewards, terminated & valid, truncated & valid, valid)
 
 
-def _misshapen(observations: np.ndarray, rewards: np.ndarray, shape: tuple[int, ...]) -> str:
-    given = f"observations of shape {np.shape(observations)} and rewards of shape {np.shape(rewards)}"
-    return f"the environments gave {given}, not {shape} and {shape[:1]}"
+class _Observed:
+    """Arrays [rows, B, ...] for the observations of a rollout, in the types of the environment."""
+
+    def __init__(self, spec: Spec, rows: int, num_envs: int) -> None:
+        self.nest = map_parts(lambda part: np.empty((rows, num_envs, *part.shape), part.dtype), spec)
+        self._spec = spec
+        self._arrays: list[np.ndarray] = flatten_to(spec, self.nest)
+        self._lone = isinstance(spec, PartSpec)
+
+    def at(self, row: int) -> Any:
+        return self.nest[row] if self._lone else map_parts(lambda _, array: array[row], self._spec, self.nest)
+
+    def put(self, row: int, observation: Any) -> None:
+        given = [observation] if self._lone else flatten_to(self._spec, observation)
+        for array, part in zip(self._arrays, given, strict=True):
+            if np.shape(part) != array.shape[1:]:
+                shapes = f"{np.shape(part)}, not {array.shape[1:]}"
+                raise EnvironmentFailedError(f"the environments gave observations of shape {shapes}")
+            array[row] = part
+
+    def numbers(self, rows: int) -> list[np.ndarray]:
+        """Give the first rows of the arrays that may hold what is not finite."""
+        return [array[:rows] for array in self._arrays if array.dtype.kind == "f"]
 
 
-def _check_finite(observations: np.ndarray, rewards: np.ndarray) -> None:
+def _check_finite(observations: list[np.ndarray], rewards: np.ndarray) -> None:
     """Raise InvalidStepError for the first number that is not finite in float32."""
     largest = np.finfo(np.float32).max
     faults = []
     # Row t of the observations is what step t - 1 led to.
-    for name, numbers, since in (("an observation", observations, 1), ("a reward", rewards, 0)):
+    checked = [*(("an observation", part, 1) for part in observations), ("a reward", rewards, 0)]
+    for name, numbers, since in checked:
         # Not a number is not at most anything.
         fine = np.abs(numbers) <= largest
         if not fine.all():

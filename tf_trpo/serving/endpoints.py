@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
+from tf_trpo.spaces import PartSpec, map_parts, named
 
 
 class Endpoint(NamedTuple):
@@ -17,28 +18,41 @@ class Endpoint(NamedTuple):
     inputs: tuple[tf.TensorSpec, ...]
 
 
-def endpoints(policy: Policy, value_function: ValueFunction, return_scale: RunningReturnScale) -> dict[str, Endpoint]:
-    """Make the endpoints that `export_policy` describes, by name."""
-    distribution = policy.action_distribution
+def endpoints(
+    policy: Policy, value_function: ValueFunction, return_scale: RunningReturnScale, *, has_float64: bool
+) -> dict[str, Endpoint]:
+    """Make the endpoints that `export_policy` describes, by name; without float64, such inputs are float32."""
+    distribution, spec = policy.action_distribution, policy.encoder.spec
 
-    def act(observations: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"actions": distribution.to_environment(policy.act(observations))}
+    def dtype(part: PartSpec) -> str:
+        return part.dtype if has_float64 or part.dtype != "float64" else "float32"
 
-    def act_stochastic(observations: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        noise = distribution.noise([tf.shape(observations)[0]], seed)
-        return {"actions": distribution.to_environment(policy.act(observations, noise))}
-
-    def value(observations: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"values": value_function(observations) / return_scale(tf.ones([]))}
-
-    def parameters(observations: tf.Tensor) -> dict[str, tf.Tensor]:
-        return distribution.named_parameters(policy.distribution_parameters(observations))
-
-    observations = tf.TensorSpec((None, *policy.observation_shape), tf.float32, name="observations")
+    signature = map_parts(lambda part: tf.TensorSpec((None, *part.shape), dtype(part)), spec)
+    observations = tuple(
+        tf.TensorSpec(part.shape, part.dtype, name=name) for name, part in named("observations", signature).items()
+    )
     seed = tf.TensorSpec((2,), tf.int32, name="seed")
+
+    def nest(inputs: tuple[tf.Tensor, ...]) -> Any:
+        waiting = iter(inputs)
+        return map_parts(lambda _: next(waiting), spec)
+
+    def act(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return named("actions", distribution.to_environment(policy.act(nest(inputs))))
+
+    def act_stochastic(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        noise = distribution.noise([tf.shape(inputs[0])[0]], inputs[-1])
+        return named("actions", distribution.to_environment(policy.act(nest(inputs[:-1]), noise)))
+
+    def value(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"values": value_function(nest(inputs)) / return_scale(tf.ones([]))}
+
+    def parameters(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return distribution.named_parameters(policy.distribution_parameters(nest(inputs)))
+
     return {
-        "act": Endpoint(act, (observations,)),
-        "act_stochastic": Endpoint(act_stochastic, (observations, seed)),
-        "value": Endpoint(value, (observations,)),
-        "distribution": Endpoint(parameters, (observations,)),
+        "act": Endpoint(act, observations),
+        "act_stochastic": Endpoint(act_stochastic, (*observations, seed)),
+        "value": Endpoint(value, observations),
+        "distribution": Endpoint(parameters, observations),
     }

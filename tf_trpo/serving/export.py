@@ -11,6 +11,7 @@ from tf_trpo.serving.endpoints import endpoints
 from tf_trpo.serving.formats import MODEL_FILES, ExportFormat, write_model, write_warmup_requests
 from tf_trpo.serving.metadata import ModelMetadata, Origin, installed_versions, write_metadata
 from tf_trpo.serving.model_versions import add_version, version_folders
+from tf_trpo.spaces import to_json
 
 _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy")
 
@@ -27,7 +28,8 @@ def export_policy(
 ) -> str:
     """Write PATH/VERSION, a model with everything inside, normalisation included, and what is known of it.
 
-    Its endpoints take a batch of any size, raw observations float32 [N, ...]:
+    Its endpoints take a batch of any size, raw observations [N, ...] in the environment's own types (LiteRT: float32 for
+    float64). The parts of a Dict or Tuple are inputs of their own, observations_NAME:
 
         act             observations -> actions, the mode of the distribution; also the default
         act_stochastic  observations, seed int32 [2] -> actions, sampled; same seed, same actions
@@ -35,8 +37,8 @@ def export_policy(
         distribution    observations -> the distribution's parameters: mean and log_std [N, d] of a Gaussian,
                         logits [N, n] of a categorical policy, parameters [N, D] of a distribution of one's own
 
-    Actions are as the environment takes them: clipped to its bounds, or numbered from its first one. The distribution's
-    parameters are of the actions before that.
+    Actions are as the environment takes them: within its bounds, or numbered from its first one; those of a Dict or
+    Tuple are outputs of their own, actions_NAME. The distribution's parameters are of the actions before that.
 
     LiteRT has no stateless random numbers and ONNX no seeds as inputs, so their models have no `act_stochastic`: sample
     from the parameters that `distribution` gives. A LiteRT model has a signature for each endpoint, an ONNX model one
@@ -64,7 +66,7 @@ def export_policy(
     if warmup and format != "saved_model":
         raise ValueError("warm-up requests are for a saved_model: TensorFlow Serving runs no other format with them")
     _check_format(model, format)
-    described = endpoints(policy, value_function, return_scale)
+    described = endpoints(policy, value_function, return_scale, has_float64=format != "litert")
     metadata = _metadata(policy, origin or Origin())
 
     def write(folder: Path) -> None:
@@ -85,13 +87,18 @@ def _check_format(model: Path, format: ExportFormat) -> None:
 
 
 def _metadata(policy: Policy, origin: Origin) -> ModelMetadata:
-    statistics = None
-    if (normalization := policy.encoder.normalization) is not None:
-        statistics = {name: getattr(normalization, name).numpy().tolist() for name in ("mean", "variance", "count")}
-        statistics |= {name: getattr(normalization, name) for name in ("epsilon", "min_std", "clip")}
+    names = ("mean", "variance", "count")
+    statistics = [
+        {
+            **{name: getattr(normalization, name).numpy().tolist() for name in names},
+            "min_std": normalization.min_std,
+            "clip": normalization.clip,
+        }
+        for normalization in policy.encoder.normalization
+    ]
     return ModelMetadata(
         **dataclasses.asdict(origin),
-        observation_space={"type": "Box", "shape": list(policy.observation_shape), "dtype": "float32"},
+        observation_space=to_json(policy.encoder.spec),
         action_space=policy.action_distribution.describe_actions(),
         observation_statistics=statistics,
         versions=installed_versions(_PACKAGES),

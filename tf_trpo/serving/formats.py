@@ -38,7 +38,7 @@ def write_model(
     if format == "saved_model":
         _write_saved_model(described, tracked, folder)
         return
-    deterministic = {name: endpoint for name, endpoint in described.items() if len(endpoint.inputs) == 1}
+    deterministic = {name: endpoint for name, endpoint in described.items() if endpoint.inputs[-1].name != "seed"}
     content = _onnx(deterministic) if format == "onnx" else _litert(deterministic, tracked)
     folder.mkdir()
     (folder / MODEL_FILES[format]).write_bytes(content)
@@ -94,12 +94,12 @@ def _onnx(described: Mapping[str, Endpoint]) -> bytes:
         import tf2onnx
     except ImportError as error:
         raise ImportError('tf2onnx is not installed: pip install "tf_trpo[onnx]"') from error
-    (observations,) = {endpoint.inputs for endpoint in described.values()}
+    (inputs,) = {endpoint.inputs for endpoint in described.values()}
 
-    def outputs(observations: tf.Tensor) -> dict[str, tf.Tensor]:
+    def outputs(*observations: tf.Tensor) -> dict[str, tf.Tensor]:
         found: dict[str, tf.Tensor] = {}
         for endpoint in described.values():
-            found |= endpoint.function(observations)
+            found |= endpoint.function(*observations)
         # tf2onnx names an output after the operation that makes it.
         return {name: tf.identity(tensor, name=name) for name, tensor in found.items()}
 
@@ -107,7 +107,7 @@ def _onnx(described: Mapping[str, Endpoint]) -> bytes:
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     function = tf.function(outputs, autograph=False)
     try:
-        model, _ = tf2onnx.convert.from_function(function, input_signature=observations, opset=_OPSET)
+        model, _ = tf2onnx.convert.from_function(function, input_signature=inputs, opset=_OPSET)
         # tf2onnx writes an operation that it does not know as if ONNX had it.
         onnx.checker.check_model(model, full_check=True)
     except (ValueError, RuntimeError, NotImplementedError, onnx.checker.ValidationError) as error:

@@ -43,16 +43,16 @@ class ModelMetadata(Origin):
     """What is known of a model: its origin, and what its agent says.
 
     Attributes:
-      observation_space: type, shape and dtype.
+      observation_space: type, shape, dtype and kind; of a Dict or Tuple, its type and spaces.
       action_space: type, with n and start, or with shape, low and high (None for no bound); None if unknown.
-      observation_statistics: mean, variance and count of the observations seen, and the epsilon, min_std and clip of
-        the normalisation clip((x - mean) / max(sqrt(variance + epsilon), min_std)); None without normalisation.
+      observation_statistics: for each vector that is normalised, mean, variance and count of what was seen, and the
+        min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)).
       versions: package -> version, of the process that wrote the model.
     """
 
     observation_space: dict[str, Any]
     action_space: dict[str, Any] | None
-    observation_statistics: dict[str, Any] | None
+    observation_statistics: list[dict[str, Any]]
     versions: dict[str, str | None]
 
 

@@ -1,13 +1,16 @@
 """Observation spaces as nests of array specs; the one place that knows Gymnasium's observation spaces."""
 
-from tf_trpo.spaces.observations import ACTION_MASK, as_arrays, is_text, observation_spec
+from tf_trpo.spaces.observations import ACTION_MASK, as_arrays, as_batch, is_text, observation_spec
 from tf_trpo.spaces.specs import (
     PartSpec,
     Spec,
+    as_spec,
+    difference,
     flatten_to,
     from_json,
     map_parts,
     mask_of,
+    named,
     parts,
     to_json,
     without_masks,
@@ -18,11 +21,15 @@ __all__ = [
     "PartSpec",
     "Spec",
     "as_arrays",
+    "as_batch",
+    "as_spec",
+    "difference",
     "flatten_to",
     "from_json",
     "is_text",
     "map_parts",
     "mask_of",
+    "named",
     "observation_spec",
     "parts",
     "to_json",

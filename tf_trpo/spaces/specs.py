@@ -7,7 +7,8 @@ nests, as the environment gives it; `tf.nest` walks it in the order of sorted na
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 Kind = Literal["vector", "image", "one-hot", "binary", "mask"]
@@ -42,6 +43,13 @@ class PartSpec:
 Spec: TypeAlias = "PartSpec | dict[str, Spec] | tuple[Spec, ...]"
 
 
+def as_spec(observations: Spec | Sequence[int]) -> Spec:
+    """Give a spec as it is; the shape of an array stands for a float32 vector."""
+    if isinstance(observations, PartSpec | dict) or (observations and not isinstance(observations[0], int)):
+        return observations  # type: ignore[return-value]
+    return PartSpec(tuple(observations), "float32", "vector")  # type: ignore[arg-type]
+
+
 def map_parts(function: Callable[..., Any], spec: Spec, *nests: Any) -> Any:
     """Apply a function to every part and to what other nests of the same structure have in its place.
 
@@ -69,6 +77,28 @@ def flatten_to(spec: Spec, nest: Any) -> list[Any]:
     return found
 
 
+def difference(ours: Spec, theirs: Spec) -> tuple[str, str] | None:
+    """Describe the first part in which two specs differ, on both sides; None if they agree.
+
+    Numbers that are normalised may have any type.
+    """
+    here, there = dict(parts(ours)), dict(parts(theirs))
+    for name in [*here, *(name for name in there if name not in here)]:
+        one, other = (_described(name, found.get(name)) for found in (here, there))
+        if one != other:
+            return one, other
+    return None
+
+
+def _described(name: str, part: PartSpec | None) -> str:
+    if part is None:
+        return f"no {name or 'lone array'}"
+    dtype = "" if part.kind == "vector" else f"{part.dtype} "
+    choices = f" of {list(part.sizes)} choices from {list(part.starts)}" if part.kind == "one-hot" else ""
+    kind = {"image": "image ", "mask": "mask "}.get(part.kind, "")
+    return f"{name + ': ' if name else ''}{dtype}{kind}array of shape {part.shape}{choices}"
+
+
 def without_masks(spec: Spec, nest: Any) -> Any:
     """Give the nest without the parts of kind "mask"; a dict of which one entry is left becomes this entry."""
     if isinstance(spec, PartSpec):
@@ -88,22 +118,46 @@ def mask_of(spec: Spec, nest: Any) -> Any:
     return None
 
 
+def named(prefix: str, nest: Any) -> dict[str, Any]:
+    """Name the parts of a nest for an exported model: PREFIX for a lone part, else PREFIX_PATH_OF_NAMES.
+
+    Raises:
+      ValueError: two parts would have one name.
+    """
+    if isinstance(nest, Mapping):
+        below = [(str(name), nest[name]) for name in sorted(nest)]
+    elif isinstance(nest, tuple):
+        below = [(str(i), value) for i, value in enumerate(nest)]
+    else:
+        return {prefix: nest}
+    found: dict[str, Any] = {}
+    for name, value in below:
+        for path, part in named(f"{prefix}_{re.sub('[^0-9A-Za-z]', '_', name)}", value).items():
+            if path in found:
+                raise ValueError(f"two parts would be exported as {path}: rename one")
+            found[path] = part
+    return found
+
+
 def to_json(spec: Spec) -> dict[str, Any]:
-    """Describe a spec as JSON holds it."""
-    if isinstance(spec, PartSpec):
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(spec).items()}
+    """Describe a spec as JSON holds it, with Gymnasium's names of spaces."""
     if isinstance(spec, dict):
-        return {"dict": {name: to_json(part) for name, part in spec.items()}}
-    return {"tuple": [to_json(part) for part in spec]}
+        return {"type": "Dict", "spaces": {name: to_json(part) for name, part in spec.items()}}
+    if isinstance(spec, tuple):
+        return {"type": "Tuple", "spaces": [to_json(part) for part in spec]}
+    kinds = {"one-hot": "MultiDiscrete" if spec.shape else "Discrete", "binary": "MultiBinary", "mask": "MultiBinary"}
+    own = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(spec).items()}
+    return {"type": kinds.get(spec.kind, "Box"), **own}
 
 
 def from_json(description: Mapping[str, Any]) -> Spec:
     """Make a spec again from `to_json`."""
-    if "dict" in description:
-        return {name: from_json(part) for name, part in description["dict"].items()}
-    if "tuple" in description:
-        return tuple(from_json(part) for part in description["tuple"])
-    return PartSpec(**{name: tuple(v) if isinstance(v, list | tuple) else v for name, v in description.items()})
+    if description["type"] == "Dict":
+        return {name: from_json(part) for name, part in description["spaces"].items()}
+    if description["type"] == "Tuple":
+        return tuple(from_json(part) for part in description["spaces"])
+    own = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in description.items() if name != "type"}
+    return PartSpec(**own)
 
 
 def _is_mask(spec: Spec) -> bool:

@@ -24,6 +24,7 @@ from tf_trpo.models.making import check_fit
 from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.serving.metadata import Origin
+from tf_trpo.spaces import as_batch
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import CheckpointError, read_checkpoint, whole_number
 from tf_trpo.training.evaluation import evaluate_policy
@@ -154,35 +155,31 @@ class Agent(keras.Model):
                 )
         return evaluation._asdict()
 
-    def call(self, observations: tf.Tensor) -> Distribution:
-        """Give the distribution over actions for observations [N, ...], by the weights that are evaluated."""
+    def call(self, observations: Any) -> Distribution:
+        """Give the distribution over actions for a batch of observations, by the weights that are evaluated."""
         parameters = self.policy.parameters_at(self._evaluation_theta(), observations)
         return self.policy.action_distribution.distribution(parameters)
 
-    def predict(self, observations: np.ndarray, *, stochastic: bool = False, seed: int = 0) -> np.ndarray:
-        """Give actions, as the environment takes them, for observations [N, ...].
+    def predict(self, observations: Any, *, stochastic: bool = False, seed: int = 0) -> Any:
+        """Give the action for one observation, or the actions for a batch, as the environment takes them.
 
         Args:
-          observations: float array [N, ...], as the vector environment gives them (Discrete ones one-hot);
-            not normalised, the policy does that.
+          observations: as the environment gives them: a number, an array, a dict or a tuple; or a batch, of which every
+            array has one more axis in front. Not normalised: the policy does that.
           stochastic: sample; by default the mode is taken.
           seed: of the samples.
 
         Raises:
-          ValueError: the observations are not a batch of the right shape.
+          ValueError: the observations are not of the environment's space.
         """
-        inputs = tf.convert_to_tensor(np.asarray(observations, np.float32))
-        if tuple(inputs.shape[1:]) != self.policy.observation_shape:
-            expected = ", ".join(["N", *map(str, self.policy.observation_shape)])
-            raise ValueError(f"observations must be a batch [{expected}], got an array of shape {tuple(inputs.shape)}")
+        batch, single = as_batch(self.policy.encoder.spec, observations)
         distribution = self.policy.action_distribution
-        parameters = self.policy.parameters_at(self._evaluation_theta(), inputs)
-        if stochastic:
-            noise = distribution.noise([inputs.shape[0]], tf.constant([seed, 0], tf.int32))
-            actions = distribution.sample(parameters, noise)
-        else:
-            actions = distribution.mode(parameters)
-        return distribution.to_environment(actions).numpy()
+        parameters = self.policy.parameters_at(
+            self._evaluation_theta(), tf.nest.map_structure(tf.convert_to_tensor, batch)
+        )
+        noise = distribution.noise([parameters.shape[0]], tf.constant([seed, 0], tf.int32)) if stochastic else None
+        actions = distribution.environment_actions(self.policy.actions(parameters, noise).numpy())
+        return tf.nest.map_structure(lambda rows: rows[0], actions) if single else actions
 
     def export(
         self,

@@ -43,7 +43,7 @@ class WeightAverage(keras.layers.Layer):
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.built = True
 
-    def update(self, policy: Policy, moments: Moments) -> None:
+    def update(self, policy: Policy, moments: list[Moments]) -> None:
         """Take in the policy as it is, just before it takes in the moments of observations.
 
         The policy's first layer may absorb the change of the statistics. The average then has to absorb the same
@@ -51,7 +51,7 @@ class WeightAverage(keras.layers.Layer):
 
         Args:
           policy: after its step, with the statistics that it acted with.
-          moments: the moments that `policy.update_normalization` is called with next.
+          moments: the moments that `update_normalization` of the policy's encoder is called with next.
         """
         self.updates.assign_add(1)
         new, old = policy.flat_weights, self.theta.value

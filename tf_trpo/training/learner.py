@@ -143,12 +143,16 @@ class Learner:
     def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:
         steps = _Steps.of(rollout)
         rewards, carry, sound = self._scaled_rewards(steps, carry)
+        observations = tf.nest.map_structure(lambda rows: _flat(rows[:-1]), rollout.observations)
+        # The first statistics come before the first update, and leave the policy as it acted.
+        policy_moments, value_moments = (
+            encoder.begin_normalization(encoder.moments(observations, steps.weights, steps.count))
+            for encoder in (self.policy.encoder, self._value_function.encoder)
+        )
         values = self._values(rollout.observations)
         advantages, targets = self._advantages_and_targets(steps, rewards, values)
-        observations = _flat(rollout.observations[:-1])
         batch = self._batch(observations, _flat(rollout.actions), _flat(advantages), steps.weights)
-        moments = Moments(*weighted_moments(observations, steps.weights), steps.count)
-        return Prepared(batch, rewards, _flat(values[:-1]), _flat(targets), moments, sound), carry
+        return Prepared(batch, rewards, _flat(values[:-1]), _flat(targets), policy_moments, value_moments, sound), carry
 
     def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
         steps = _Steps.of(rollout)
@@ -157,7 +161,7 @@ class Learner:
         batch = prepared.batch
         return prepared._replace(batch=self._batch(batch.observations, batch.actions, _flat(advantages), batch.weights))
 
-    def _batch(self, observations: tf.Tensor, actions: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor) -> Batch:
+    def _batch(self, observations: Any, actions: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor) -> Batch:
         """The batch, and how its advantages came from those in the environment's own units."""
         unit = 1.0 / self._return_scale(tf.constant(1.0)) if self._settings.normalize_rewards else tf.constant(1.0)
         if self._settings.advantage_clip is not None:
@@ -189,8 +193,8 @@ class Learner:
         figures = policy.action_distribution.figures(parameters)
         # Last of all: every figure of this iteration is by the statistics that the policy acted with.
         if self._average is not None:
-            self._average.update(policy, prepared.moments)
-        sound = policy.update_normalization(prepared.moments)
+            self._average.update(policy, prepared.policy_moments)
+        sound = policy.encoder.update_normalization(prepared.policy_moments)
         moved = self._map(policy.distribution_parameters, batch.observations)
         return PolicyResult(
             outcome,
@@ -201,9 +205,9 @@ class Learner:
         )
 
     def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> ValueResult:
-        batch, _, values, targets, moments, _ = prepared
+        batch, values, targets = prepared.batch, prepared.values, prepared.targets
         # The value function is fitted under the statistics that it will be used with.
-        self._value_function.update_normalization(moments)
+        self._value_function.encoder.update_normalization(prepared.value_moments)
         loss = fit_value_function(
             self._value_function,
             self._value_optimizer,
@@ -220,7 +224,7 @@ class Learner:
             tf.convert_to_tensor(self._value_optimizer.learning_rate),
         )
 
-    def _map(self, function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
+    def _map(self, function: Callable[[Any], tf.Tensor], rows: Any) -> tf.Tensor:
         return map_over_chunks(function, rows, self._settings.chunk_size)
 
     def _scaled_rewards(self, steps: _Steps, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -238,8 +242,9 @@ class Learner:
         # A sum that overflowed begins anew.
         return self._return_scale(steps.rewards), tf.where(tf.math.is_finite(carry), carry, 0.0), sound
 
-    def _values(self, observations: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(self._map(self._value_function, _flat(observations)), observations.shape[:2])
+    def _values(self, observations: Any) -> tf.Tensor:
+        shape = tf.nest.flatten(observations)[0].shape[:2]
+        return tf.reshape(self._map(self._value_function, tf.nest.map_structure(_flat, observations)), shape)
 
     def _advantages_and_targets(
         self, steps: _Steps, rewards: tf.Tensor, values: tf.Tensor
@@ -255,15 +260,16 @@ class Learner:
 class Prepared(NamedTuple):
     """What an update learns from.
 
-    N samples, the scaled rewards [T, B], V [N] and its targets [N], the observations' moments, and whether those of the
-    returns were finite.
+    N samples, the scaled rewards [T, B], V [N] and its targets [N], the moments of observations that the encoders have
+    still to take in, and whether those of the returns were finite.
     """
 
     batch: Batch
     rewards: tf.Tensor
     values: tf.Tensor
     targets: tf.Tensor
-    moments: Moments
+    policy_moments: list[Moments]
+    value_moments: list[Moments]
     sound: tf.Tensor
 
 

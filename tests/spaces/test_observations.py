@@ -1,0 +1,160 @@
+"""Observation spaces as specs, and observations as arrays of the specs' types."""
+
+import json
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tf_trpo.spaces import (
+    PartSpec,
+    as_batch,
+    as_spec,
+    difference,
+    flatten_to,
+    from_json,
+    map_parts,
+    mask_of,
+    named,
+    observation_spec,
+    parts,
+    to_json,
+    without_masks,
+)
+
+LEAVES = st.sampled_from(
+    [
+        spaces.Box(-1, 1, (3,), np.float64),
+        spaces.Box(0, 255, (8, 8, 3), np.uint8),
+        spaces.Box(-5, 5, (), np.int16),
+        spaces.Discrete(4, start=-2),
+        spaces.MultiDiscrete([[2, 3], [4, 5]], start=[[0, 1], [2, 3]]),
+        spaces.MultiBinary((2, 3)),
+    ]
+)
+SPACES = st.recursive(
+    LEAVES,
+    lambda below: st.one_of(
+        st.dictionaries(st.sampled_from(["b", "a", "c d"]), below, min_size=1, max_size=3).map(spaces.Dict),
+        st.lists(below, min_size=1, max_size=3).map(spaces.Tuple),
+    ),
+    max_leaves=5,
+)
+MASKED = spaces.Dict({"x": spaces.Box(-1, 1, (2,)), "action_mask": spaces.MultiBinary(3)})
+
+
+@given(SPACES)
+def test_samples_of_a_space_are_batches_of_its_spec(space):
+    space.seed(0)
+    spec, sample = observation_spec(space), space.sample()
+    batch, single = as_batch(spec, sample)
+    assert single
+    for (_, part), rows, own in zip(parts(spec), flatten_to(spec, batch), flatten_to(spec, sample), strict=True):
+        assert (rows.shape, rows.dtype) == ((1, *part.shape), np.dtype(part.dtype))
+        np.testing.assert_array_equal(rows[0], own)
+    stacked = map_parts(lambda _, *values: np.stack(values), spec, *(space.sample() for _ in range(3)))
+    again, single = as_batch(spec, stacked)
+    assert not single
+    for rows, own in zip(flatten_to(spec, again), flatten_to(spec, stacked), strict=True):
+        np.testing.assert_array_equal(rows, own)
+
+
+@given(SPACES)
+def test_a_spec_survives_json(space):
+    spec = observation_spec(space)
+    assert from_json(json.loads(json.dumps(to_json(spec)))) == spec
+    assert difference(spec, spec) is None
+
+
+@pytest.mark.parametrize(
+    ("space", "kind"),
+    [
+        (spaces.Box(0, 255, (84, 84, 4), np.uint8), "image"),
+        (spaces.Box(0, 255, (4, 84, 84), np.uint8), "image"),
+        (spaces.Box(0, 255, (128,), np.uint8), "vector"),
+        (spaces.Box(0, 1, (84, 84, 4), np.float32), "vector"),
+        (spaces.Discrete(3), "one-hot"),
+        (spaces.MultiBinary(3), "binary"),
+    ],
+)
+def test_the_kind_of_a_part(space, kind):
+    assert observation_spec(space).kind == kind
+
+
+def test_only_bits_at_the_outermost_entry_are_a_mask():
+    assert observation_spec(MASKED)["action_mask"].kind == "mask"
+    bits = spaces.Box(0, 1, (3,), np.int8)
+    assert observation_spec(spaces.Dict(action_mask=bits, x=bits))["action_mask"].kind == "mask"
+    numbers = spaces.Dict(action_mask=spaces.Box(0, 2, (3,), np.int8), x=bits)
+    assert observation_spec(numbers)["action_mask"].kind == "vector"
+    assert observation_spec(spaces.Dict(x=spaces.Dict(action_mask=bits)))["x"]["action_mask"].kind == "vector"
+
+
+def test_a_mask_is_no_input():
+    spec = observation_spec(MASKED)
+    observation = {"x": np.zeros(2), "action_mask": np.ones(3)}
+    assert without_masks(spec, observation) is observation["x"]
+    assert mask_of(spec, observation) is observation["action_mask"]
+    assert mask_of(as_spec((3,)), np.zeros(3)) is None
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (spaces.Text(5), "the observation is Text, which is text: leave it out by .*WithoutText"),
+        (spaces.Dict(a=spaces.Dict(b=spaces.Text(5))), "a/b of the observation is Text"),
+        (spaces.Sequence(spaces.Discrete(3)), "is Sequence, which has no fixed size: turn it into a Box by a wrapper"),
+        (spaces.Graph(spaces.Discrete(3), None), "is Graph, which has no fixed size"),
+        (spaces.OneOf([spaces.Discrete(3)]), "is OneOf, which has no fixed size"),
+    ],
+)
+def test_a_space_without_fixed_size_is_refused_with_the_way_out(space, words):
+    with pytest.raises(ValueError, match=words):
+        observation_spec(space)
+
+
+@pytest.mark.parametrize(
+    ("space", "observation", "words"),
+    [
+        (spaces.Discrete(4), 4, "none of the choices"),
+        (spaces.Discrete(4), 1.5, "must be numbers of type int64, got float64"),
+        (spaces.Discrete(4), "1", "must be numbers of type int64"),
+        (spaces.Box(-1, 1, (2,)), np.zeros(3), r"one \[2\] or a batch \[N, 2\], got shape \[3\]"),
+        (spaces.Tuple([spaces.Discrete(2)] * 2), (0, 0, 1), "must be a tuple of 2, got a tuple of 3"),
+        (MASKED, {"x": np.zeros(2)}, "must be a dict of action_mask, x, got a dict of x"),
+        (spaces.Dict(a=spaces.Discrete(2), b=spaces.Discrete(2)), {"a": [0, 1], "b": [0]}, "must be one"),
+    ],
+)
+def test_what_is_not_of_the_space_is_refused(space, observation, words):
+    with pytest.raises(ValueError, match=words):
+        as_batch(observation_spec(space), observation)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        (as_spec((3,)), as_spec((4,)), ("array of shape (3,)", "array of shape (4,)")),
+        ({"a": as_spec((3,))}, {"b": as_spec((3,))}, ("a: array of shape (3,)", "no a")),
+        (
+            observation_spec(spaces.Discrete(3)),
+            observation_spec(spaces.Discrete(3, start=1)),
+            ("int64 array of shape () of [3] choices from [0]", "int64 array of shape () of [3] choices from [1]"),
+        ),
+    ],
+)
+def test_a_difference_is_told_on_both_sides(ours, theirs, words):
+    assert difference(ours, theirs) == words
+
+
+def test_numbers_of_any_type_agree():
+    assert difference(PartSpec((3,), "float32", "vector"), PartSpec((3,), "float64", "vector")) is None
+
+
+def test_names_of_an_exported_model():
+    nest = {"b": (1, {"x y": 2}), "a": 3}
+    assert named("observations", nest) == {"observations_a": 3, "observations_b_0": 1, "observations_b_1_x_y": 2}
+    assert named("actions", 5) == {"actions": 5}
+    with pytest.raises(ValueError, match="exported as a_x_y"):
+        named("a", {"x y": 1, "x_y": 2})
