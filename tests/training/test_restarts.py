@@ -205,7 +205,6 @@ def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
     assert not can_reset_some(Together())
     vector = make_vector_environment(Clock, 2)
     assert can_reset_some(vector)
-    assert can_reset_some(gym.wrappers.vector.FlattenObservation(vector))
     # Its own statistics know nothing of resets of some.
     assert not can_reset_some(gym.wrappers.vector.NormalizeObservation(vector))
     with pytest.raises(ValueError, match="restart_every needs environments that can be reset one by one"):
