@@ -115,5 +115,5 @@ def test_what_is_no_policy_is_refused(policy):
 
 
 def test_random_mdp_needs_a_state_and_an_action():
-    with pytest.raises(ValueError, match="num_states"):
+    with pytest.raises(ValueError, match="rewards must be"):
         random_mdp(0, 1, 0.9, np.random.default_rng(0))
