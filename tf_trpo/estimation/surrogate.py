@@ -23,9 +23,6 @@ def surrogate_improvement(
     Returns:
       float scalar, in the unit of the advantages.
 
-    Raises:
-      ValueError: a shape is wrong.
-
     Source:
       Schulman et al. (2015), equation 14; lecture, "L(pi_new)".
     """
