@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tf_trpo
@@ -94,7 +94,6 @@ def values(mirror, shape=(6,)):
     return make_value_function(PolicySettings(), ValueSettings(), seen(*shape), mirror=mirror, seed=0)
 
 
-@settings(max_examples=20, deadline=None)
 @given(involutions(), st.integers(0, 2**31 - 1))
 def test_moments_of_samples_and_images_are_those_of_both_together(permutation, seed):
     samples = np.random.default_rng(seed).normal(3.0, 1.0, size=(30, len(permutation.signs)))
@@ -105,7 +104,6 @@ def test_moments_of_samples_and_images_are_those_of_both_together(permutation, s
     assert together.count == 30
 
 
-@settings(max_examples=20, deadline=None)
 @given(involutions(), involutions(4), st.booleans(), st.integers(0, 2**31 - 1))
 def test_what_a_gaussian_policy_does_in_the_mirror_is_the_mirror_image(here_and_there, done, state_dependent_std, seed):
     mirror = MirrorSymmetry(here_and_there, done)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tf_trpo.numerics import Reflection
@@ -46,7 +46,6 @@ def test_names_that_make_no_reflection_are_refused(names):
         Reflection.from_names(names)
 
 
-@settings(max_examples=50, deadline=None)
 @given(involutions())
 def test_mirrored_twice_all_is_as_it_was(permutation):
     vectors = np.random.default_rng(0).normal(size=(3, len(permutation.signs))).astype(np.float32)
@@ -69,7 +68,6 @@ def test_positions_and_signs_may_be_any_integers_and_nothing_else():
         Reflection((0.0, 1.0), (1, 1))
 
 
-@settings(max_examples=20, deadline=None)
 @given(involutions(4), involutions(4))
 def test_two_reflections_joined_reflect_each_its_part(one, other):
     vectors = np.random.default_rng(0).normal(size=(3, len(one.signs) + len(other.signs)))

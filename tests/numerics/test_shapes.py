@@ -173,7 +173,7 @@ def test_wrong_shapes_are_refused_before_they_broadcast(name, argument):
             )
 
 
-@settings(deadline=None, max_examples=6, derandomize=True)
+@settings(max_examples=6)
 @given(
     sizes=st.fixed_dictionaries({symbol: st.integers(1, 4) for symbol in SIZES}),
     further=st.lists(st.integers(1, 3), max_size=2),

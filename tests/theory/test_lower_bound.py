@@ -16,8 +16,7 @@ from tf_trpo.theory import (
     random_policy,
 )
 
-PROPERTY = settings(deadline=None, max_examples=150, derandomize=True)
-THOUSAND = settings(PROPERTY, max_examples=1000)
+THOUSAND = settings(max_examples=1000)
 SEEDS = st.integers(0, 1_000_000)
 GAMMAS = st.sampled_from([0.0, 0.05, 0.5, 0.9, 0.99])
 MIXTURES = st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.03, 0.3, 1.0])
@@ -46,7 +45,7 @@ def test_bound_holds_for_any_two_policies(make_mdp, make_policy, seed, gamma, mi
     assert lower_bound(old, new.policy) <= new.expected_return + rounding
 
 
-@settings(PROPERTY, max_examples=60)
+@settings(max_examples=60)
 @given(seed=SEEDS, gamma=st.sampled_from([0.3, 0.9]))
 def test_local_approximation_has_the_gradient_of_the_return(seed, gamma):
     rng = np.random.default_rng(seed)
