@@ -63,9 +63,11 @@ def test_commands_are_on_the_pages():
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_links_to_is_there(page):
+def test_what_a_page_links_to_and_files_that_it_names_are_there(page):
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", PAGES[page]):
         assert ((ROOT / page).parent / link).exists(), link
+    for file in re.findall(r"`((?:\w+/)+[\w.]+\.\w+)`", PAGES[page]):
+        assert (ROOT / file).exists() or (ROOT / "tf_trpo" / file).exists() or page == "CHANGELOG.md", file
 
 
 def test_the_readmes_examples_run_and_learn(run_examples, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tf_trpo.theory import FiniteMDP, random_mdp
+from tf_trpo.theory import FiniteMDP
 
 SEEDS = st.integers(0, 100_000)
 GAMMAS = st.sampled_from([0.0, 0.3, 0.9, 0.99])
@@ -109,8 +109,3 @@ def test_part_that_does_not_fit_is_named(name, value):
 def test_what_is_no_policy_is_refused(policy):
     with pytest.raises(ValueError, match="policy"):
         FiniteMDP(**PARTS).evaluate(policy)
-
-
-def test_random_mdp_needs_a_state_and_an_action():
-    with pytest.raises(ValueError, match="rewards must be"):
-        random_mdp(0, 1, 0.9, np.random.default_rng(0))
