@@ -36,8 +36,9 @@ def exports(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[],
         else:
             __getattr__, __dir__, __all__ = exports(__name__, __file__)
     """
-    imports = [node for node in ast.walk(ast.parse(Path(file).read_text())) if isinstance(node, ast.ImportFrom)]
-    modules = {alias.asname: node.module for node in imports for alias in node.names if alias.asname}
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    modules = {alias.name: node.module for node in imports for alias in node.names if alias.asname == alias.name}
 
     def get(name: str) -> Any:
         if name not in modules:
