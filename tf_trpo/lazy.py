@@ -37,8 +37,13 @@ def exports(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[],
             __getattr__, __dir__, __all__ = exports(__name__, __file__)
     """
     tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    modules = {alias.name: node.module for node in imports for alias in node.names if alias.asname == alias.name}
+    modules = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+        if alias.asname == alias.name
+    }
 
     def get(name: str) -> Any:
         if name not in modules:
