@@ -66,7 +66,7 @@ def test_its_kl_is_not_larger_than_the_gaussians():
     gaussian, noise = make_gaussian(), np.linspace(-9.0, 9.0, 401)
     grid = np.stack(np.meshgrid(noise, noise, indexing="ij"), axis=-1).reshape(-1, 2)
     mass = np.exp(stats.norm.logpdf(grid).sum(axis=-1)) * (noise[1] - noise[0]) ** 2
-    for old, new in zip(random_parameters(40, seed=2), random_parameters(40, seed=3), strict=True):
+    for old, new in zip(random_parameters(10, seed=2), random_parameters(10, seed=3), strict=True):
         before, after = (tf.constant(np.tile(parameters, [len(grid), 1])) for parameters in (old, new))
         actions = gaussian.sample(before, tf.constant(grid))
         summed = np.sum(mass * (gaussian.log_prob(before, actions) - gaussian.log_prob(after, actions)).numpy())
@@ -116,8 +116,8 @@ def test_the_surrogate_of_an_update_is_made_of_it():
 
 def test_an_agent_has_it_and_keeps_it(tmp_path):
     agent = tf_trpo.TRPO.for_env("Pendulum-v1", policy=PolicySettings(clipped_likelihood=True, initial_std=3.0), seed=0)
-    agent.compile(jit_compile=True)
-    history = agent.fit("Pendulum-v1", 128, num_steps=128, verbose=0).history
+    agent.compile(jit_compile=False)
+    history = agent.fit("Pendulum-v1", 64, num_steps=64, verbose=0).history
     assert history["train/line_search_status"] == [0]
     agent.save(tmp_path / "agent.keras")
     assert tf_trpo.load(tmp_path / "agent.keras").policy.action_distribution.clipped_likelihood

@@ -8,7 +8,7 @@ import pytest
 from examples import trpo_from_parts
 
 
-@pytest.mark.parametrize(("iterations", "least_return"), [(2, 20), pytest.param(None, 475, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("iterations", "least_return"), [(2, 10), pytest.param(None, 475, marks=pytest.mark.slow)])
 def test_algorithm_1_from_parts_learns_cartpole(iterations, least_return, monkeypatch, capsys):
     if iterations:
         monkeypatch.setattr(trpo_from_parts, "ITERATIONS", iterations)

@@ -29,6 +29,13 @@ def figure_of(number):
     return module, module.compute()
 
 
+@functools.cache
+def drawn(number):
+    module, data = figure_of(number)
+    with styled():
+        return module.draw(data)
+
+
 def test_arrows_are_unit_directions_of_ascent():
     data = figure_of(1)[1]
     gradients = data.problem.gradient(data.points)
@@ -167,12 +174,10 @@ def test_best_point_of_the_line_is_the_bounds_maximum():
 
 @pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow) if n in (4, 5) else n for n in FIGURES])
 def test_png_and_svg_show_something(number):
-    module, data = figure_of(number)
     png, svg = io.BytesIO(), io.BytesIO()
     with styled():
-        figure = module.draw(data)
-        write(figure, png, "png")
-        write(figure, svg, "svg")
+        write(drawn(number), png, "png")
+        write(drawn(number), svg, "svg")
     pixels = matplotlib.image.imread(io.BytesIO(png.getvalue()))
     assert min(pixels.shape[:2]) > 400
     assert (pixels[..., :3].min(axis=-1) < 0.5).mean() > 0.005
@@ -182,8 +187,7 @@ def test_png_and_svg_show_something(number):
 
 @pytest.mark.parametrize("number", FIGURES)
 def test_every_panel_has_a_title_and_its_axes_have_names(number):
-    module, data = figure_of(number)
-    figure = module.draw(data)
+    figure = drawn(number)
     for axes in figure.axes:
         assert axes.get_title() or axes.get_title(loc="left")
         assert axes.get_xlabel() or not axes.get_subplotspec().is_last_row()
