@@ -111,14 +111,6 @@ def test_statistics_are_weights_that_no_optimizer_sees(layer):
     assert layer.trainable_variables == []
 
 
-@pytest.mark.parametrize("shape", [(), (3,), (4, 5, 2)])
-def test_samples_may_have_any_shape(shape):
-    samples = np.random.default_rng(1).normal(3.0, 2.0, size=(40, *shape))
-    layer = updated(RunningNormalization(shape), [samples[:15], samples[15:]])
-    np.testing.assert_allclose(layer.mean, samples.mean(axis=0), rtol=1e-4)
-    assert layer(samples.astype(np.float32)).shape == samples.shape
-
-
 def test_return_scale_divides_by_the_standard_deviation_and_centres_nothing():
     rng = np.random.default_rng(0)
     returns = [rng.normal(100.0, 5.0, size=300), rng.normal(80.0, 2.0, size=50)]
