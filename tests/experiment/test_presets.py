@@ -303,7 +303,7 @@ def test_of_a_preset_and_an_option_the_one_at_fault_is_named(tmp_path, refused):
     )
     path = preset_file(tmp_path, "num_envs: 0")
     error = refused("train", "--preset", path, "--num-steps", 64)
-    assert error == f"error: preset {path}: num_envs must be at least 1, got 0"
+    assert error == f"error: preset {path}: num_envs must be in [1, 10000], got 0"
 
 
 def test_a_relative_path_is_taken_from_where_the_command_runs(tmp_path, monkeypatch):

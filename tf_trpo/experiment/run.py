@@ -18,7 +18,7 @@ import keras
 from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, HistoryCSV, StopOnSignal, TensorBoard
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.environments import EnvironmentFailedError
-from tf_trpo.experiment.hyperparameters import hyperparameters
+from tf_trpo.experiment.settings import hyperparameters
 from tf_trpo.experiment.run_folder import RunFolder, run_versions
 from tf_trpo.files import write_whole
 from tf_trpo.training import TRPO, TrainingFailedError
