@@ -10,7 +10,6 @@ from tf_trpo.environments.vector import (
     open_vector_environment,
     replay_endings,
     replay_episodes,
-    reset_some,
 )
 
 __all__ = [
@@ -24,5 +23,4 @@ __all__ = [
     "open_vector_environment",
     "replay_endings",
     "replay_episodes",
-    "reset_some",
 ]

@@ -97,11 +97,7 @@ _FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_st
 
 
 def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Select the settings that a run's result depends on, the foremost first, to compare runs by them.
-
-    Args:
-      settings: as config.json holds them, of this version or another.
-    """
+    """Select those settings of a config.json that the run's result depends on, the foremost first."""
     names = dict.fromkeys((*_FIRST, *settings))
     return {name: settings[name] for name in names if name in settings and name not in _IMMATERIAL}
 
