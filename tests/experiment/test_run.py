@@ -85,10 +85,3 @@ def test_a_run_that_cannot_begin_gives_the_signals_back(tmp_path):
     with pytest.raises(FileExistsError, match="the run folder exists"):
         tf_trpo.Experiment().replace(**TINY, **QUIET).train(tmp_path / "run")
     assert [signal.getsignal(number) for number in StopOnSignal.SIGNALS] == before
-
-
-def test_a_preset_for_several_environments_needs_one():
-    with pytest.raises(ValueError, match="preset mujoco is for several environments: name one by env="):
-        tf_trpo.Experiment.from_preset("mujoco")
-    named = tf_trpo.Experiment.from_preset("mujoco", env="Hopper-v5")
-    assert named == tf_trpo.Experiment.from_preset("Hopper-v5")

@@ -14,10 +14,10 @@ OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 
 
 @pytest.fixture
-def make(make_agent):
+def make(borrow_agent):
     def make(ema_momentum, jit_compile=False, **policy):
         policy = {"ema_momentum": ema_momentum, **policy}
-        return make_agent("Pendulum-v1", TrustRegion(0.05), jit_compile=jit_compile, policy=policy)
+        return borrow_agent("Pendulum-v1", TrustRegion(0.05), jit_compile=jit_compile, policy=policy)
 
     return make
 
