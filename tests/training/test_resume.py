@@ -35,10 +35,10 @@ def break_off(agent, environment, folder, after, *, every_steps=1, **fit):
 
 
 class Drift(gym.Env):
-    """A walk whose speed and noise are not seen; its episodes are of random lengths."""
+    """A walk whose speed and noise are not seen; its actions have no bounds, its episodes random lengths."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
-    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -79,10 +79,10 @@ CASES = {
         {},
         {"restart_every": 3},
     ),
-    "CartPole in processes": ("CartPole-v1", VanillaPolicyGradient(), {}, {"backend": "async"}),
+    "CartPole in processes": ("CartPole-v1", TrustRegion(0.001, radius=AdaptiveRadius()), {}, {"backend": "async"}),
     "Pendulum, scheduled std and average": (
         "Pendulum-v1",
-        TrustRegion(),
+        VanillaPolicyGradient(),
         {"final_std": 0.2, "ema_momentum": 0.8},
         {},
     ),
@@ -95,26 +95,28 @@ CASES = {
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name.startswith(("Black", "Hop")) else name for name in CASES],
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith(("Black", "Hop", "Lunar")) else name
+        for name in CASES
+    ],
 )
 @pytest.mark.filterwarnings("error:the unfinished episodes")
 def test_all_variables_are_those_of_a_fit_that_was_not_interrupted(
     name, borrow_agent, variables_of, assert_same_weights, tmp_path
 ):
     environment, optimizer, policy, settings = CASES[name]
-    whole = borrow_agent(environment, optimizer, policy=policy)
+    whole, resumed = (borrow_agent(environment, optimizer, policy=policy) for _ in range(2))
     expected = whole.fit(environment, 500, **FIT | settings).history
-    break_off(
-        borrow_agent(environment, optimizer, policy=policy), environment, tmp_path, 4, every_steps=100, **settings
-    )
-    resumed = borrow_agent(environment, optimizer, policy=policy)
+    break_off(resumed, environment, tmp_path, 4, every_steps=100, **settings)
+    _, state = read_checkpoint(tmp_path)
+    assert state["env_steps"] < int(resumed.env_steps)
     history = resumed.fit(environment, 500, resume_from=tmp_path, **FIT | settings).history
     assert_same_weights(variables_of(resumed), variables_of(whole))
     done = len(history["time/total_timesteps"])
     assert 0 < done < len(expected["time/total_timesteps"])
     for figure in expected.keys() - {"time/fps", "time/time_elapsed"}:
         assert history[figure] == expected[figure][-len(history[figure]) :], figure
-    assert history["time/time_elapsed"][0] > expected["time/time_elapsed"][0]
+    assert history["time/time_elapsed"][0] > state["report"]["elapsed"]
 
 
 @pytest.mark.slow
@@ -173,7 +175,7 @@ AGAIN = {
 @pytest.mark.parametrize("name", AGAIN)
 def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(name, borrow_agent, tmp_path):
     make, settings = AGAIN[name]
-    agent = borrow_agent(make())
+    agent = borrow_agent("CartPole-v1" if name == "EnvPool" else Drift)
     break_off(agent, make(), tmp_path, 2, **settings)
     with pytest.warns(UserWarning, match="cannot be played again: the environments begin new episodes"):
         history = agent.fit(make(), 500, resume_from=tmp_path, **FIT | settings).history
@@ -204,7 +206,7 @@ class Fails(Drift):
 def test_after_an_environment_that_failed_new_episodes_begin(at_reset, borrow_agent, monkeypatch, tmp_path):
     """It would fail in every replay again."""
     monkeypatch.setattr(Fails, "at_reset", at_reset)
-    agent, settings = borrow_agent(Fails), FIT | {"restart_every": 2 if at_reset else 0}
+    agent, settings = borrow_agent(Drift), FIT | {"restart_every": 2 if at_reset else 0}
     with pytest.raises(EnvironmentFailedError, match="stuck"):
         agent.fit(Fails, 500, callbacks=[Checkpoint(tmp_path, None)], **settings)
     _, state = read_checkpoint(tmp_path)

@@ -61,6 +61,7 @@ class Experiment:
     def __post_init__(self) -> None:
         if not isinstance(self.env, str) or not self.env:
             raise ValueError(f"env must be the Gymnasium id of an environment, got {self.env!r}")
+        self.flat()  # raises if the algorithm has no name
         self.algorithm.check_gamma(self.update.gamma)
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")

@@ -41,9 +41,7 @@ class Learner:
     """Everything that an iteration changes, and the compiled function that changes it.
 
     Args:
-      policy: moved by the policy optimizer.
-      value_function: fitted by the value optimizer.
-      return_scale: running scale of the rewards.
+      policy, value_function, return_scale: what the rollouts are learned by.
       policy_optimizer: the algorithm that finds new parameters of the policy.
       value_optimizer: a Keras optimizer, built on the value function.
       settings: the rest.
