@@ -36,10 +36,7 @@ class EnvPoolVectorEnv(VectorEnv):
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
         spec = envpool.make_spec(environment_id, num_envs=num_envs, **(env_kwargs or {}))
-        with warnings.catch_warnings():
-            # EnvPool makes float32 spaces of float64 bounds; Gymnasium warns of that.
-            warnings.filterwarnings("ignore", ".*precision lowered by casting to float32", UserWarning)
-            self.single_observation_space, self.single_action_space = spec.observation_space, spec.action_space
+        self.single_observation_space, self.single_action_space = _spaces(spec)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
@@ -52,6 +49,7 @@ class EnvPoolVectorEnv(VectorEnv):
         if seed is not None or self._pool is None:
             self.close_extras()
             self._pool = self._make_pool(seed=seed or 0)
+            _spaces(self._pool)
         return self._pool.reset()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -60,3 +58,11 @@ class EnvPoolVectorEnv(VectorEnv):
     def close_extras(self, **kwargs: Any) -> None:
         if self._pool is not None:
             self._pool.close()
+
+
+def _spaces(owner: Any) -> tuple[Any, Any]:
+    """Give the spaces of a pool or of its specification, which makes them at their first use."""
+    with warnings.catch_warnings():
+        # They are of float32, and their bounds of float64; Gymnasium warns of that.
+        warnings.filterwarnings("ignore", ".*precision lowered by casting to float32", UserWarning)
+        return owner.observation_space, owner.action_space
