@@ -10,4 +10,3 @@ from tf_trpo.environments.vector import make_vector_environment as make_vector_e
 from tf_trpo.environments.vector import open_vector_environment as open_vector_environment
 from tf_trpo.environments.vector import replay_endings as replay_endings
 from tf_trpo.environments.vector import replay_episodes as replay_episodes
-from tf_trpo.environments.vector import reset_some as reset_some

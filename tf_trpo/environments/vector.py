@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers.vector import FlattenObservation
 
 from tf_trpo.environments.episodes import REPLAY, SeededEpisodes
@@ -26,7 +26,6 @@ def make_vector_environment(
     num_envs: int = 1,
     *,
     backend: VectorBackend = "sync",
-    seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
     timeout: float = 300.0,
 ) -> VectorEnv:
@@ -40,7 +39,6 @@ def make_vector_environment(
       num_envs: copies to step together, >= 1; not used with a vector environment.
       backend: "sync" steps one after the other in this process, without infos (fastest for cheap environments),
         "async" in a process each, "envpool" in EnvPool's C++ threads (an extra; ids only).
-      seed: for EnvPool, which takes its seed when made.
       env_kwargs: arguments for the environment; ids only.
       timeout: seconds that a step or a reset of all environments may take, > 0, with the backend "async"; the others
         cannot be interrupted.
@@ -67,7 +65,7 @@ def make_vector_environment(
     if backend == "envpool":
         from tf_trpo.environments.envpool import EnvPoolVectorEnv
 
-        environments: VectorEnv = EnvPoolVectorEnv(environment, num_envs, seed=seed, env_kwargs=env_kwargs)
+        environments: VectorEnv = EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs)
     else:
         environments = _make_gymnasium(environment, num_envs, backend, env_kwargs, timeout)
     try:
@@ -90,10 +88,7 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
 
 def unflattened(environments: VectorEnv) -> VectorEnv:
     """Give the vector environment below the wrapper that `make_vector_environment` adds."""
-    while type(environments) is FlattenObservation:
-        assert isinstance(environments, VectorWrapper)
-        environments = environments.env
-    return environments
+    return environments.env if isinstance(environments, FlattenObservation) else environments
 
 
 def can_replay(environments: VectorEnv) -> bool:
@@ -132,17 +127,6 @@ def can_reset_some(environments: VectorEnv) -> bool:
     return isinstance(unflattened(environments), SyncVectorEnv | AsyncVectorEnv)
 
 
-def reset_some(environments: VectorEnv, chosen: np.ndarray) -> np.ndarray:
-    """Begin the next episodes in the chosen environments, bool [B], at least one; the others continue.
-
-    Returns:
-      The observations [B, ...] of all environments.
-    """
-    # Gymnasium takes the mask out of the options.
-    observations, _ = environments.reset(options={"reset_mask": chosen})
-    return np.asarray(observations)
-
-
 def _checked(environments: VectorEnv) -> VectorEnv:
     mode = environments.metadata.get("autoreset_mode")
     if mode != AutoresetMode.NEXT_STEP:
@@ -172,7 +156,7 @@ def _make_gymnasium(
     kinds: dict[str, Callable[..., VectorEnv]] = {"sync": BareSyncVectorEnv, "async": in_processes}
     if backend not in kinds:
         raise ValueError(f'the vector backend must be "sync", "async" or "envpool", got {backend!r}')
-    makers = [functools.partial(_make_seeded, environment, index) for index in range(num_envs)]
+    makers = [lambda index=index: SeededEpisodes(environment(), index) for index in range(num_envs)]
     # Each observation is copied into the rollout, so the vector environment need not copy it.
     try:
         return kinds[backend](makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
@@ -180,10 +164,6 @@ def _make_gymnasium(
         raise
     except (Exception, SystemExit) as error:
         raise EnvironmentFailedError(f"the environment cannot be made: {described(error)}") from error
-
-
-def _make_seeded(make: Callable[[], gym.Env], index: int) -> gym.Env:
-    return SeededEpisodes(make(), index)
 
 
 def _check_spaces(environments: VectorEnv) -> None:

@@ -6,10 +6,10 @@ from tf_trpo.rollouts.actor import LiteActor as LiteActor
 from tf_trpo.rollouts.actor import make_actor as make_actor
 from tf_trpo.rollouts.episodes import Episode as Episode
 from tf_trpo.rollouts.episodes import EpisodeTracker as EpisodeTracker
-from tf_trpo.rollouts.rollout import Rollout as Rollout
 from tf_trpo.rollouts.seeds import Stream as Stream
 from tf_trpo.rollouts.seeds import environment_seeds as environment_seeds
 from tf_trpo.rollouts.seeds import numpy_generator as numpy_generator
 from tf_trpo.rollouts.seeds import operation_seed as operation_seed
 from tf_trpo.rollouts.source import LocalSource as LocalSource
 from tf_trpo.rollouts.source import RolloutSource as RolloutSource
+from tf_trpo.rollouts.stepping import Rollout as Rollout
