@@ -21,9 +21,6 @@ def replaced_at_once(path: Path) -> Iterator[Path]:
 
     The file is on the disk before it is renamed, so a power cut leaves either the old file or the new one. If an
     exception is raised, the old file stays as it was and the new one is deleted.
-
-    Args:
-      path: the file to write or replace.
     """
     aside = path.with_name(f"{_ASIDE}{secrets.token_hex(4)}{path.suffix}")
     try:
@@ -37,11 +34,7 @@ def replaced_at_once(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file, or replace it at once.
-
-    Args:
-      path: the file.
-      content: text, written as UTF-8, or bytes.
+    """Write text, as UTF-8, or bytes to a file, or replace the file at once.
 
     Raises:
       OSError: the file cannot be written; an old one is as it was.
@@ -57,34 +50,21 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def read_small(path: Path) -> str:
-    """Read the text of a preset, a suite or a config.json.
-
-    Args:
-      path: a regular file of at most 1 MiB.
+    """Read the text of a file of at most 1 MiB that people write, such as a preset.
 
     Raises:
       OSError: the file cannot be read, or it is not a regular file.
       ValueError: the file is not UTF-8, or it is too large.
     """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "not a file", str(path))
-    with open(path, "rb") as file:
-        content = file.read(_LARGEST_SMALL + 1)
-    if len(content) > _LARGEST_SMALL:
-        raise ValueError(f"it has more than {_LARGEST_SMALL} bytes")
-    return content.decode("utf-8")
+    return read_untrusted(os.path.realpath(path), _LARGEST_SMALL).decode("utf-8")
 
 
 def read_untrusted(path: str | os.PathLike[str], largest: int) -> bytes:
     """Read a file that somebody else may have made, once; what is read cannot change any more.
 
-    Args:
-      path: a regular file; not a link.
-      largest: bytes that it may have.
-
     Raises:
       OSError: the file cannot be read, or it is a link, a folder, a pipe or a device.
-      ValueError: the file is larger.
+      ValueError: the file has more bytes than `largest`.
     """
     if os.path.islink(path):
         raise OSError(errno.ELOOP, "it is a link; name the file itself", os.fspath(path))

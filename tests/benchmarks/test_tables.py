@@ -17,7 +17,7 @@ from benchmarks.tables import (
     update_table,
     write_table,
 )
-from tf_trpo.training import report
+from tf_trpo.training import metrics
 
 RESULTS = [
     RunResult("CartPole-v1", "trpo", 0, 100_000, 500.0, 0.0, 498.25, 3.5, 20, 61.5, "0123abc-dirty"),
@@ -97,7 +97,7 @@ def test_a_curve_of_episodes_is_that_of_a_run_with_the_same_episodes(seed):
         steps += per_update
         while waiting and waiting[0][0] <= steps:
             seen.append(waiting.pop(0)[1])
-        last = seen[-report._EPISODE_WINDOW :]
+        last = seen[-metrics._EPISODE_WINDOW :]
         history.append((steps, sum(last) / len(last) if last else math.nan, 0.0))
     options = {"total_steps": total_steps, "points": 7}
     expected = learning_curve(*np.transpose(history), "E", "peer", 5, **options)

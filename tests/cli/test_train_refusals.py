@@ -46,6 +46,8 @@ OUT_OF_RANGE = {
     "gae_lambda": ["-0.1", "1.5", "nan"],
     "value_learning_rate": ["0", "-1", "nan", "inf"],
     "value_epochs": ["-1"],
+    "advantage_clip": ["0", "nan", "inf"],
+    "value_target": ["monte-carlo"],
     "value_minibatch_size": ["0", "-1"],
     "activation": ["tahn"],
     "natural_learning_rate": ["0", "-1", "nan", "inf"],

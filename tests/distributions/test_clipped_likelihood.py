@@ -38,13 +38,6 @@ def test_it_is_the_probability_of_what_lies_beyond_a_bound_and_the_density_insid
     np.testing.assert_allclose(log_prob, closed_form(parameters, actions, high=high), rtol=1e-9, atol=1e-12)
 
 
-def test_by_default_it_is_the_density_of_the_action_as_it_was_sampled():
-    parameters, actions = random_parameters(50), 3.0 * np.random.default_rng(5).normal(size=(50, 2))
-    gaussian = make_gaussian(clipped_likelihood=False)
-    expected = gaussian.distribution(tf.constant(parameters)).log_prob(actions)
-    np.testing.assert_array_equal(gaussian.log_prob(tf.constant(parameters), tf.constant(actions)), expected)
-
-
 def test_the_policy_gradient_is_the_same_in_expectation_and_has_less_variance():
     """Of a return that depends on the clipped action only, with many actions beyond the bounds."""
     count = 100_000
@@ -73,7 +66,7 @@ def test_its_kl_is_not_larger_than_the_gaussians():
     gaussian, noise = make_gaussian(), np.linspace(-9.0, 9.0, 401)
     grid = np.stack(np.meshgrid(noise, noise, indexing="ij"), axis=-1).reshape(-1, 2)
     mass = np.exp(stats.norm.logpdf(grid).sum(axis=-1)) * (noise[1] - noise[0]) ** 2
-    for old, new in zip(random_parameters(40, seed=2), random_parameters(40, seed=3), strict=True):
+    for old, new in zip(random_parameters(10, seed=2), random_parameters(10, seed=3), strict=True):
         before, after = (tf.constant(np.tile(parameters, [len(grid), 1])) for parameters in (old, new))
         actions = gaussian.sample(before, tf.constant(grid))
         summed = np.sum(mass * (gaussian.log_prob(before, actions) - gaussian.log_prob(after, actions)).numpy())
@@ -123,8 +116,8 @@ def test_the_surrogate_of_an_update_is_made_of_it():
 
 def test_an_agent_has_it_and_keeps_it(tmp_path):
     agent = tf_trpo.TRPO.for_env("Pendulum-v1", policy=PolicySettings(clipped_likelihood=True, initial_std=3.0), seed=0)
-    agent.compile(jit_compile=True)
-    history = agent.fit("Pendulum-v1", 128, num_steps=128, verbose=0).history
+    agent.compile(jit_compile=False)
+    history = agent.fit("Pendulum-v1", 64, num_steps=64, verbose=0).history
     assert history["train/line_search_status"] == [0]
     agent.save(tmp_path / "agent.keras")
     assert tf_trpo.load(tmp_path / "agent.keras").policy.action_distribution.clipped_likelihood

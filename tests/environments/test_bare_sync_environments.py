@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from tf_trpo.environments import make_vector_environment
 from tf_trpo.environments.sync import BareSyncVectorEnv
 
 # Short episodes, so that terminations, truncations and resets are among the steps.
@@ -62,14 +61,6 @@ def test_resets_of_some_are_those_of_gymnasium(name):
     assert ended_and_chosen > 0
 
 
-@pytest.mark.parametrize("mask", [[True, False], np.array([1, 0]), np.array([True]), np.array([False, False])])
-def test_a_mask_that_chooses_nothing_is_refused(mask):
-    environments = BareSyncVectorEnv([lambda: gym.make("CartPole-v1")] * 2)
-    environments.reset(seed=0)
-    with pytest.raises(ValueError, match="reset_mask must be a boolean array"):
-        environments.reset(options={"reset_mask": mask})
-
-
 def test_only_observations_are_shared_between_steps_and_only_if_asked():
     for copy in (False, True):
         environments = BareSyncVectorEnv([lambda: gym.make("CartPole-v1")] * 2, copy=copy)
@@ -78,9 +69,3 @@ def test_only_observations_are_shared_between_steps_and_only_if_asked():
         assert np.shares_memory(first[0], second[0]) is not copy
         assert not any(np.shares_memory(a, b) for a, b in zip(first[1:4], second[1:4], strict=True))
         assert first[4] == {}
-
-
-def test_it_is_the_synchronous_backend():
-    environments = make_vector_environment("CartPole-v1", 2)
-    assert type(environments) is BareSyncVectorEnv
-    environments.close()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
 
-from tf_trpo.environments import can_replay, make_vector_environment, replay_episodes, reset_some
+from tf_trpo.environments import can_replay, make_vector_environment, replay_episodes
 from tf_trpo.environments.episodes import REPLAY, SeededEpisodes
 
 NUM_ENVS = 3
@@ -79,7 +79,7 @@ def test_autoreset_resets_of_some_and_replays_agree_with_single_environments(mak
     for step in range(150):
         chosen = rng.random(NUM_ENVS) < 0.1
         if chosen.any():
-            observations = reset_some(environments, chosen)
+            observations, _ = environments.reset(options={"reset_mask": chosen})
             for index in np.flatnonzero(chosen):
                 begin(index, "reset")
             ended &= ~chosen

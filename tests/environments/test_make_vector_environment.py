@@ -64,11 +64,6 @@ def test_a_factory_makes_a_new_environment_for_each_copy():
     assert len({id(environment.unwrapped) for environment in environments.envs}) == 3
 
 
-def test_a_ready_vector_environment_is_used_as_it_is():
-    ready = SyncVectorEnv([Constant, Constant])
-    assert make_vector_environment(ready) is ready
-
-
 def test_arguments_reach_the_environment():
     environments = make_vector_environment("Pendulum-v1", 2, env_kwargs={"g": 1.5})
     assert environments.get_attr("g") == (1.5, 1.5)

@@ -123,7 +123,7 @@ def test_classic_control_moves_in_the_mirror_as_before_it(name):
                 break
 
 
-@pytest.mark.parametrize("name", [*SPACE, *SIGNS, *CLASSIC])
+@pytest.mark.parametrize("name", ["Ant-v5", "Reacher-v5", "Acrobot-v1"])
 def test_agents_can_be_made_with_it_and_act(name):
     agent = tf_trpo.TRPO.for_env(name, policy=PolicySettings(mirror=True), seed=0)
     mirror = known_mirror(name)
@@ -152,10 +152,3 @@ def test_other_observations_than_the_default_ones_are_refused():
             mirror=known_mirror("Swimmer-v5"),
             env_kwargs={"exclude_current_positions_from_observation": False},
         )
-
-
-def test_the_known_one_is_known_of_ids_only():
-    with pytest.raises(ValueError, match="mirror: known of Gymnasium ids only"):
-        tf_trpo.TRPO.for_env(lambda: gym.make("Swimmer-v5"), policy=PolicySettings(mirror=True))
-    agent = tf_trpo.TRPO.for_env(lambda: gym.make("Swimmer-v5"), mirror=known_mirror("Swimmer-v5"))
-    assert agent.policy.encoder.outputs == known_mirror("Swimmer-v5").actions

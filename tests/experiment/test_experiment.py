@@ -16,8 +16,7 @@ import tf_trpo
 from tf_trpo import Experiment, optimizers
 from tf_trpo.environments import VectorBackend
 from tf_trpo.experiment.conversion import fields, leaves
-from tf_trpo.experiment.hyperparameters import hyperparameters
-from tf_trpo.experiment.settings import RolloutSettings, RunSettings
+from tf_trpo.experiment.settings import RolloutSettings, RunSettings, hyperparameters
 from tf_trpo.training import UpdateSettings
 
 

@@ -197,7 +197,9 @@ def make_stepper():
     return make
 
 
-@pytest.fixture(scope="session", params=["categorical", "fixed-std", "state-dependent"])
+@pytest.fixture(
+    scope="session", params=["categorical", "fixed-std", pytest.param("state-dependent", marks=pytest.mark.slow)]
+)
 def kind(request):
     return request.param
 

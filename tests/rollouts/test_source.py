@@ -9,7 +9,7 @@ from gymnasium.vector import SyncVectorEnv
 
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.environments.episodes import episode_seed
-from tf_trpo.rollouts import LocalSource, Rollout, RolloutSource, Stream, environment_seeds, source
+from tf_trpo.rollouts import LocalSource, Rollout, Stream, environment_seeds, source
 from tf_trpo.rollouts.actor import Actions
 
 NUM_ENVS = 3
@@ -200,11 +200,6 @@ def test_rollouts_share_no_memory_with_each_other_or_the_source():
     second = run.collect(9)
     assert_same(second, reference.collect(9))
     assert not any(np.shares_memory(array, other) for array in first for other in second)
-
-
-def test_a_source_is_one_by_the_protocol():
-    assert isinstance(Run(Walk).source, RolloutSource)
-    assert not isinstance(make_vector_environment(Walk), RolloutSource)
 
 
 def test_environments_of_the_users_own_begin_new_episodes():

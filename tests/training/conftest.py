@@ -94,6 +94,33 @@ def make_agent_fixture():
     return make_agent
 
 
+KEPT = {}
+"""By what they were made of, agents that tests have borrowed, with their states when they were made."""
+
+
+@pytest.fixture
+def borrow_agent():
+    """As make_agent, for a test only: agents go from test to test, as when they were made, with their traced update."""
+    lent = []
+
+    def borrow(environment, policy_optimizer=None, *, policy=None, **settings):
+        key = environment, policy_optimizer, *sorted({**(policy or {}), **settings}.items())
+        agents = KEPT.setdefault(key, [])
+        for agent, start in agents:
+            if agent not in lent:
+                agent.learner.restore(start)
+                agent.env_steps.assign(0)
+                agent.iterations.assign(0)
+                break
+        else:
+            agent = make_agent(environment, policy_optimizer, policy=policy, **settings)
+            agents.append((agent, agent.learner.state()))
+        lent.append(agent)
+        return agent
+
+    return borrow
+
+
 def variables_of(agent):
     """All that an agent remembers, as arrays."""
     parts = {**agent.learner.state(), "counters": [agent.env_steps.numpy(), agent.iterations.numpy()]}

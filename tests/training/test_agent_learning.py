@@ -61,14 +61,14 @@ def learned(environment, total_steps, *, seed, max_kl, num_envs=4, num_steps=64,
     return before, agent.evaluate(environment, episodes, seed=100)["mean_return"], history
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_discrete_actions_learn_the_identity(seed):
     before, after, _ = learned(Identity, 5000, seed=seed, max_kl=0.05, gamma=0.5, jit_compile=False)
     assert before < 7
     assert after == 10
 
 
-@pytest.mark.parametrize("state_dependent_std", [False, True])
+@pytest.mark.parametrize("state_dependent_std", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_continuous_actions_learn_the_identity(state_dependent_std):
     before, after, _ = learned(
         ContinuousIdentity,

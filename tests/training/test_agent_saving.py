@@ -174,10 +174,14 @@ OPTIMIZERS = {
     "KL penalty by first-order steps": KLPenalty(penalty_coefficient=100.0, penalty_solver="first-order"),
     "one of a user": Counting(),
 }
+STATELESS = ("trust region by a schedule", "natural policy gradient")
 ADAPTED = ("trust region that adapts", "KL penalty", "KL penalty by first-order steps", "one of a user")
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in STATELESS else name for name in OPTIMIZERS],
+)
 def test_an_agent_of_every_algorithm_learns_on(name, make_agent, variables_of, assert_same_weights, tmp_path):
     agent = make_agent("CartPole-v1", OPTIMIZERS[name])
     first = agent.learner.state()["policy optimizer"]
@@ -219,7 +223,8 @@ def test_weights_go_without_their_state_into_an_agent_of_another_algorithm(
     saved, other, make_agent, assert_same_weights, tmp_path
 ):
     agent = make_agent("CartPole-v1", saved)
-    fit(agent, "CartPole-v1")
+    for variable in agent.learner.variables()["policy optimizer"]:
+        variable.assign_add(tf.ones_like(variable))
     agent.save_weights(tmp_path / "agent.weights.h5")
     loaded = make_agent("CartPole-v1", other, seed=1)
     before = loaded.learner.state()["policy optimizer"]

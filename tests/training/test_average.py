@@ -14,10 +14,10 @@ OBSERVATIONS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 
 
 @pytest.fixture
-def make(make_agent):
+def make(borrow_agent):
     def make(ema_momentum, jit_compile=False, **policy):
         policy = {"ema_momentum": ema_momentum, **policy}
-        return make_agent("Pendulum-v1", TrustRegion(0.05), jit_compile=jit_compile, policy=policy)
+        return borrow_agent("Pendulum-v1", TrustRegion(0.05), jit_compile=jit_compile, policy=policy)
 
     return make
 
@@ -49,7 +49,7 @@ def test_the_average_is_that_of_the_policies_that_a_fit_went_through(make, raw_f
     assert np.abs(raw(agent.policy)[0] - expected[0]).max() > 1e-3
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_training_is_bit_for_bit_the_same(make, jit_compile, assert_same_weights):
     agents = [make(None, jit_compile), make(0.9, jit_compile)]
     for agent in agents:

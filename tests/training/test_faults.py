@@ -102,8 +102,8 @@ def test_a_value_of_a_wrong_type_is_not_tried_again(agent, everything):
         np.testing.assert_array_equal(value, old)
 
 
-def test_after_a_single_fault_training_goes_on_with_new_episodes(make_agent, caplog):
-    agent = make_agent(Faulty)
+def test_after_a_single_fault_training_goes_on_with_new_episodes(borrow_agent, caplog):
+    agent = borrow_agent(Faulty)
     environment = Faulty(lambda step: {"reward": NAN} if step == 40 else {})
     history = fit(agent, environment, iterations=4).history
     assert history["train/faults"] == [0, 1, 1, 1, 1]
@@ -241,15 +241,15 @@ def test_statistics_that_are_not_finite_are_left_out_and_counted(make_agent, mon
     assert float(agent.return_scale.count.numpy()) == 0
 
 
-def test_an_evaluation_with_a_number_that_is_not_finite_ends_the_run_which_is_saved(make_agent, tmp_path):
-    agent = make_agent(Faulty)
+def test_an_evaluation_with_a_number_that_is_not_finite_ends_the_run_which_is_saved(borrow_agent, tmp_path):
+    agent = borrow_agent(Faulty)
     environment = Faulty()
     evaluation = Evaluate(lambda: Faulty(from_step(5, reward=NAN)), 40, episodes=2)
     with pytest.raises(
         EnvironmentFailedError, match=r"gave a reward that is not finite \(nan\), in row 4 of an evaluation$"
     ):
         fit(agent, environment, 9, callbacks=[evaluation, Checkpoint(tmp_path, 10**6)])
-    make_agent(Faulty).load_checkpoint(tmp_path)
+    borrow_agent(Faulty).load_checkpoint(tmp_path)
 
 
 def test_a_number_of_any_float_type_is_looked_at():
@@ -274,14 +274,14 @@ def raising(step):
     return {}
 
 
-def test_an_environment_that_raises_is_named_and_the_run_is_saved(make_agent, tmp_path):
-    agent = make_agent(Faulty)
+def test_an_environment_that_raises_is_named_and_the_run_is_saved(borrow_agent, tmp_path):
+    agent = borrow_agent(Faulty)
     where = r"in row 12 of the rollout of iteration 1, after 28 steps$"
     message = f"^environment 0 raised OverflowError: the simulator exploded, {where}"
     with pytest.raises(EnvironmentFailedError, match=message) as failure:
         fit(agent, Faulty(raising), callbacks=Checkpoint(tmp_path, 10**6))
     assert isinstance(failure.value.__cause__.__cause__.__cause__, OverflowError)
-    other = make_agent(Faulty)
+    other = borrow_agent(Faulty)
     with pytest.warns(UserWarning, match="cannot be played again"):
         fit(other, Faulty(), 3, resume_from=tmp_path)
     assert int(other.iterations.numpy()) >= 3

@@ -90,8 +90,8 @@ def row_by_row(every):
 
 
 @pytest.mark.parametrize("every", TURNS)
-def test_every_row_is_of_the_episode_that_it_should_be(make_agent, every):
-    rollouts, _ = fit(make_agent(Clock), 9, restart_every=every)
+def test_every_row_is_of_the_episode_that_it_should_be(borrow_agent, every):
+    rollouts, _ = fit(borrow_agent(Clock), 9, restart_every=every)
     for rollout, rows in zip(rollouts, row_by_row(every), strict=True):
         np.testing.assert_array_equal(rollout.observations[:-1], rows[..., :2])
         np.testing.assert_array_equal(rollout.valid, rows[..., 2])
@@ -99,15 +99,15 @@ def test_every_row_is_of_the_episode_that_it_should_be(make_agent, every):
     assert len(set(ages)) == {0: 1, 2: 2, 5: NUM_ENVS, 8: NUM_ENVS}[every]
 
 
-def test_what_a_cut_episode_returned_is_not_reported(make_agent):
-    _, history = fit(make_agent(Clock), 9, restart_every=5)
+def test_what_a_cut_episode_returned_is_not_reported(borrow_agent):
+    _, history = fit(borrow_agent(Clock), 9, restart_every=5)
     # An episode up to the limit pays 1 + 2 + ... + LIMIT, and no other is counted.
     assert history["rollout/ep_len_mean"][-1] == LIMIT
     assert history["rollout/ep_rew_mean"][-1] == LIMIT * (LIMIT + 1) / 2
 
 
-def test_the_rewards_scale_begins_anew_with_a_cut_episode(make_agent):
-    gamma, agent = 0.9, make_agent(Clock, gamma=0.9)
+def test_the_rewards_scale_begins_anew_with_a_cut_episode(borrow_agent):
+    gamma, agent = 0.9, borrow_agent(Clock, gamma=0.9)
     rollouts, _ = fit(agent, 9, restart_every=5)
     returns = []
     for column, turns in enumerate(TURNS[5]):
@@ -119,29 +119,6 @@ def test_the_rewards_scale_begins_anew_with_a_cut_episode(make_agent):
                 returns.append(total)
                 total = 0.0 if rollout.truncated[row, column] else total
     np.testing.assert_allclose(agent.return_scale(np.float32(1.0)).numpy(), 1 / np.std(returns), rtol=1e-4)
-
-
-@pytest.mark.parametrize("backend", ["sync", "async"])
-def test_one_environment_begins_anew_and_the_others_go_on(backend):
-    actor = Acts(lambda observations, noise: (observations[:, 1:2] + noise[:, None]).astype(np.float32))
-    collected = []
-    for restarted in (None, 1):
-        environments = make_vector_environment("Pendulum-v1", 3, backend=backend)
-        source = LocalSource(environments, actor, seed=3)
-        noise = np.random.default_rng(1).random((2, 7, 3))
-        rollouts = [source.collect((), noise[0])]
-        if restarted is not None:
-            source.restart_some(np.arange(3) == restarted)
-        collected.append([*rollouts, source.collect((), noise[1])])
-        environments.close()
-    (first, plain), (same, cut) = collected
-    for one, other in zip(first, same, strict=True):
-        np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(cut.observations[:, [0, 2]], plain.observations[:, [0, 2]])
-    assert (cut.observations[0, 1] != plain.observations[0, 1]).any()
-    # A pendulum begins with a speed of at most 1.
-    assert abs(cut.observations[0, 1, 2]) <= 1
-    assert cut.valid.all()
 
 
 def test_an_episode_that_has_just_ended_leaves_no_empty_row():
@@ -157,7 +134,7 @@ def test_an_episode_that_has_just_ended_leaves_no_empty_row():
     np.testing.assert_array_equal(rollout.observations[:, 1], [(2, 0), (2, 1), (2, 2), (2, 3)])
 
 
-def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(make_agent):
+def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(borrow_agent):
     made = []
 
     class Fails(Clock):
@@ -169,14 +146,14 @@ def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(make_a
             fails = self is made[0] and (self.episode, self.time) == (2, 10)
             return observation, float("nan") if fails else reward, *rest
 
-    rollouts, history = fit(make_agent(Clock), 12, Fails, restart_every=5)
+    rollouts, history = fit(borrow_agent(Clock), 12, Fails, restart_every=5)
     assert history["train/faults"][-1] == 1
     failed = history["train/faults"].index(1)
     assert not rollouts[failed].observations[0, :, 1].any()
     assert len(set(rollouts[-1].observations[0, :, 1])) == NUM_ENVS
 
 
-def test_a_turn_that_fails_says_when(make_agent):
+def test_a_turn_that_fails_says_when(borrow_agent):
     class Shut(Clock):
         def reset(self, *, seed=None, options=None):
             if self.episode == 1 and self.time == NUM_STEPS:
@@ -186,10 +163,10 @@ def test_a_turn_that_fails_says_when(make_agent):
     with pytest.raises(
         EnvironmentFailedError, match=r"environment 1 .* the door is shut, when reset of the rollout of"
     ):
-        fit(make_agent(Clock), 9, Shut, restart_every=5)
+        fit(borrow_agent(Clock), 9, Shut, restart_every=5)
 
 
-def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
+def test_environments_that_can_only_be_reset_together_are_refused(borrow_agent):
     class Together(gym.vector.VectorEnv):
         num_envs = 2
         single_observation_space, single_action_space = Clock.observation_space, Clock.action_space
@@ -208,9 +185,9 @@ def test_environments_that_can_only_be_reset_together_are_refused(make_agent):
     # Its own statistics know nothing of resets of some.
     assert not can_reset_some(gym.wrappers.vector.NormalizeObservation(vector))
     with pytest.raises(ValueError, match="restart_every needs environments that can be reset one by one"):
-        make_agent(Clock).fit(Together(), 100, restart_every=3, verbose=0)
+        borrow_agent(Clock).fit(Together(), 100, restart_every=3, verbose=0)
 
 
-def test_a_number_out_of_range_is_refused(make_agent):
+def test_a_number_out_of_range_is_refused(borrow_agent):
     with pytest.raises(ValueError, match="restart_every must not be negative, got -1"):
-        make_agent(Clock).fit(Clock, 100, restart_every=-1, verbose=0)
+        borrow_agent(Clock).fit(Clock, 100, restart_every=-1, verbose=0)

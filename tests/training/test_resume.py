@@ -35,10 +35,10 @@ def break_off(agent, environment, folder, after, *, every_steps=1, **fit):
 
 
 class Drift(gym.Env):
-    """A walk whose speed and noise are not seen; its episodes are of random lengths."""
+    """A walk whose speed and noise are not seen; its actions have no bounds, its episodes random lengths."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
-    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -79,10 +79,10 @@ CASES = {
         {},
         {"restart_every": 3},
     ),
-    "CartPole in processes": ("CartPole-v1", VanillaPolicyGradient(), {}, {"backend": "async"}),
+    "CartPole in processes": ("CartPole-v1", TrustRegion(0.001, radius=AdaptiveRadius()), {}, {"backend": "async"}),
     "Pendulum, scheduled std and average": (
         "Pendulum-v1",
-        TrustRegion(),
+        VanillaPolicyGradient(),
         {"final_std": 0.2, "ema_momentum": 0.8},
         {},
     ),
@@ -95,34 +95,38 @@ CASES = {
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name.startswith(("Black", "Hop")) else name for name in CASES],
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith(("Black", "Hop", "Lunar")) else name
+        for name in CASES
+    ],
 )
 @pytest.mark.filterwarnings("error:the unfinished episodes")
 def test_all_variables_are_those_of_a_fit_that_was_not_interrupted(
-    name, make_agent, variables_of, assert_same_weights, tmp_path
+    name, borrow_agent, variables_of, assert_same_weights, tmp_path
 ):
     environment, optimizer, policy, settings = CASES[name]
-    whole = make_agent(environment, optimizer, policy=policy)
+    whole, resumed = (borrow_agent(environment, optimizer, policy=policy) for _ in range(2))
     expected = whole.fit(environment, 500, **FIT | settings).history
-    break_off(make_agent(environment, optimizer, policy=policy), environment, tmp_path, 4, every_steps=100, **settings)
-    resumed = make_agent(environment, optimizer, policy=policy)
+    break_off(resumed, environment, tmp_path, 4, every_steps=170, **settings)
+    _, state = read_checkpoint(tmp_path)
+    assert state["env_steps"] < int(resumed.env_steps)
     history = resumed.fit(environment, 500, resume_from=tmp_path, **FIT | settings).history
     assert_same_weights(variables_of(resumed), variables_of(whole))
     done = len(history["time/total_timesteps"])
     assert 0 < done < len(expected["time/total_timesteps"])
     for figure in expected.keys() - {"time/fps", "time/time_elapsed"}:
         assert history[figure] == expected[figure][-len(history[figure]) :], figure
-    assert history["time/time_elapsed"][0] > expected["time/time_elapsed"][0]
+    assert history["time/time_elapsed"][0] > state["report"]["elapsed"]
 
 
 @pytest.mark.slow
-def test_it_can_be_broken_off_again_and_again(make_agent, variables_of, assert_same_weights, tmp_path):
-    whole = make_agent(wrapped)
+def test_it_can_be_broken_off_again_and_again(borrow_agent, variables_of, assert_same_weights, tmp_path):
+    whole = borrow_agent(wrapped)
     whole.fit(wrapped, 500, **FIT)
-    break_off(make_agent(wrapped), wrapped, tmp_path, 1)
+    break_off(borrow_agent(wrapped), wrapped, tmp_path, 1)
     for after in (2, 4, 5):
-        break_off(make_agent(wrapped), wrapped, tmp_path, after, resume_from=tmp_path)
-    last = make_agent(wrapped)
+        break_off(borrow_agent(wrapped), wrapped, tmp_path, after, resume_from=tmp_path)
+    last = borrow_agent(wrapped)
     last.fit(wrapped, 500, resume_from=tmp_path, **FIT)
     assert_same_weights(variables_of(last), variables_of(whole))
 
@@ -169,9 +173,9 @@ AGAIN = {
 
 
 @pytest.mark.parametrize("name", AGAIN)
-def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(name, make_agent, tmp_path):
+def test_what_cannot_be_played_again_begins_new_episodes_and_the_fit_says_so(name, borrow_agent, tmp_path):
     make, settings = AGAIN[name]
-    agent = make_agent(make())
+    agent = borrow_agent("CartPole-v1" if name == "EnvPool" else Drift)
     break_off(agent, make(), tmp_path, 2, **settings)
     with pytest.warns(UserWarning, match="cannot be played again: the environments begin new episodes"):
         history = agent.fit(make(), 500, resume_from=tmp_path, **FIT | settings).history
@@ -199,10 +203,10 @@ class Fails(Drift):
 
 
 @pytest.mark.parametrize("at_reset", [False, True])
-def test_after_an_environment_that_failed_new_episodes_begin(at_reset, make_agent, monkeypatch, tmp_path):
+def test_after_an_environment_that_failed_new_episodes_begin(at_reset, borrow_agent, monkeypatch, tmp_path):
     """It would fail in every replay again."""
     monkeypatch.setattr(Fails, "at_reset", at_reset)
-    agent, settings = make_agent(Fails), FIT | {"restart_every": 2 if at_reset else 0}
+    agent, settings = borrow_agent(Drift), FIT | {"restart_every": 2 if at_reset else 0}
     with pytest.raises(EnvironmentFailedError, match="stuck"):
         agent.fit(Fails, 500, callbacks=[Checkpoint(tmp_path, None)], **settings)
     _, state = read_checkpoint(tmp_path)
@@ -220,15 +224,15 @@ def written(make_agent, tmp_path_factory):
     return folder
 
 
-def test_a_complete_fit_has_nothing_left_to_do(written, make_agent):
-    agent = make_agent("CartPole-v1")
+def test_a_complete_fit_has_nothing_left_to_do(written, borrow_agent):
+    agent = borrow_agent("CartPole-v1")
     assert agent.fit("CartPole-v1", 100, resume_from=written, **FIT).epoch == []
     assert int(agent.env_steps) >= 100
 
 
-def test_a_fit_goes_on_from_one_checkpoint_of_several(written, make_agent):
+def test_a_fit_goes_on_from_one_checkpoint_of_several(written, borrow_agent):
     older = min(written.iterdir())
-    history = make_agent("CartPole-v1").fit("CartPole-v1", 100, resume_from=older, **FIT).history
+    history = borrow_agent("CartPole-v1").fit("CartPole-v1", 100, resume_from=older, **FIT).history
     assert history["time/iterations"][0] == 2
 
 

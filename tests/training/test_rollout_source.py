@@ -67,15 +67,15 @@ def test_a_source_is_what_has_its_methods():
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_it_learns_and_goes_on_as_the_source_says(exact, make_agent, variables_of, assert_same_weights, tmp_path):
-    whole, source = make_agent("Pendulum-v1"), Walk()
+def test_it_learns_and_goes_on_as_the_source_says(exact, borrow_agent, variables_of, assert_same_weights, tmp_path):
+    whole, source = borrow_agent("Pendulum-v1"), Walk()
     expected = whole.fit(source, 150, callbacks=Checkpoint(tmp_path, 1, keep=9), **FIT).history
     assert expected["rollout/ep_len_mean"] == [6.0] * 6
     assert int(whole.env_steps) == expected["time/total_timesteps"][-1] >= 150
     # It was given the weights as they were before the last update.
     assert not np.array_equal(source.weights[0], whole.policy.get_weights()[0])
     third = sorted(tmp_path.iterdir())[2]
-    resumed, walk = make_agent("Pendulum-v1"), Walk(exact=exact)
+    resumed, walk = borrow_agent("Pendulum-v1"), Walk(exact=exact)
     if exact:
         history = resumed.fit(walk, 150, resume_from=third, **FIT).history
         assert_same_weights(variables_of(resumed), variables_of(whole))
@@ -87,10 +87,10 @@ def test_it_learns_and_goes_on_as_the_source_says(exact, make_agent, variables_o
 
 
 def test_a_state_that_the_source_refuses_leaves_the_agent_as_it_was(
-    make_agent, variables_of, assert_same_weights, tmp_path
+    borrow_agent, variables_of, assert_same_weights, tmp_path
 ):
-    make_agent("Pendulum-v1").fit(Walk(), 30, callbacks=Checkpoint(tmp_path, None), **FIT)
-    agent, other = make_agent("Pendulum-v1"), Walk()
+    borrow_agent("Pendulum-v1").fit(Walk(), 30, callbacks=Checkpoint(tmp_path, None), **FIT)
+    agent, other = borrow_agent("Pendulum-v1"), Walk()
     other.restore = lambda state: state["legs"]
     before = variables_of(agent)
     with pytest.raises(CheckpointError, match="is not a checkpoint of this run: 'legs'"):
@@ -98,8 +98,8 @@ def test_a_state_that_the_source_refuses_leaves_the_agent_as_it_was(
     assert_same_weights(variables_of(agent), before)
 
 
-def test_it_is_restarted_after_a_fault_and_in_turns_and_its_failures_are_named(make_agent, tmp_path):
-    agent, source = make_agent("Pendulum-v1"), Walk(faults=(2, 3), fails=(8,))
+def test_it_is_restarted_after_a_fault_and_in_turns_and_its_failures_are_named(borrow_agent, tmp_path):
+    agent, source = borrow_agent("Pendulum-v1"), Walk(faults=(2, 3), fails=(8,))
     with pytest.raises(
         EnvironmentFailedError, match=r"^the robot is away of the rollout of iteration 5, after \d+ steps"
     ):

@@ -149,35 +149,6 @@ def test_the_value_optimizer_is_adam_at_the_settings_rate_or_the_one_that_is_giv
         agent.compile(value_optimizer=scheduled, update=UpdateSettings(value_learning_rate_decay=True))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("gamma", -0.1),
-        ("gamma", 1.1),
-        ("gamma", float("nan")),
-        ("gae_lambda", -0.1),
-        ("gae_lambda", 1.1),
-        ("advantage_clip", 0.0),
-        ("advantage_clip", float("nan")),
-        ("advantage_clip", float("inf")),
-        ("value_target", "monte-carlo"),
-        ("value_learning_rate", 0.0),
-        ("value_learning_rate", float("nan")),
-        ("value_epochs", -1),
-        ("value_minibatch_size", 0),
-        ("chunk_size", 0),
-    ],
-)
-def test_a_setting_of_updates_out_of_range_is_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"^{name} must"):
-        UpdateSettings(**{name: value})
-
-
-def test_a_value_function_cannot_come_first_without_a_fit():
-    with pytest.raises(ValueError, match="value_function_first needs a fit"):
-        UpdateSettings(value_function_first=True, value_epochs=0)
-
-
 def test_a_policy_optimizer_of_another_type_and_an_unknown_setting_are_refused():
     agent = for_spaces(BOX, TWO)
     with pytest.raises(TypeError, match="policy_optimizer must be a PolicyOptimizer"):

@@ -13,7 +13,8 @@ from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment import Experiment, RunFolder
-from tf_trpo.experiment.settings import LARGEST_SEED, require_within
+from tf_trpo.experiment.settings import EPISODES, SEEDS
+from tf_trpo.ranges import require_allowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class EvaluateOptions:
     """Print one JSON object: mean_return, std_return, mean_length, episodes."""
 
     def __post_init__(self) -> None:
-        require_within(self, episodes=(1, 1_000_000), seed=(0, LARGEST_SEED))
+        require_allowed(self, episodes=EPISODES, seed=SEEDS)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -16,8 +16,8 @@ from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment.conversion import changed
-from tf_trpo.experiment.settings import LARGEST_SEED, EnvironmentSettings, require_within
-from tf_trpo.optimizers.ranges import require
+from tf_trpo.experiment.settings import EPISODES, SEEDS, EnvironmentSettings
+from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ class PlayOptions:
             raise ValueError("play needs either --model FOLDER or --server URL")
         if self.server is not None and self.env is None:
             raise ValueError("a server does not say which environment its model is for: name it first")
-        require_within(self, episodes=(1, 1_000_000), seed=(0, LARGEST_SEED))
+        require_allowed(self, episodes=EPISODES, seed=SEEDS)
         ends = self.video is None or self.video.suffix in (".mp4", ".gif")
         require(ends, "video", "a file that ends with .mp4 or .gif", str(self.video))
 

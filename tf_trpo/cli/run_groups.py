@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tf_trpo.experiment import RunFolder
-from tf_trpo.experiment.hyperparameters import hyperparameters
+from tf_trpo.experiment.settings import hyperparameters
 
 _NOT_COMPARED = ("seed", "total_steps")
 """Settings in which repetitions may differ; a longer run has the same beginning."""

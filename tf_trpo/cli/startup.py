@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 
-from tf_trpo.experiment.threads import use_threads
+from tf_trpo.experiment.settings import use_threads
 
 
 def start_tensorflow(threads: int = 0) -> None:

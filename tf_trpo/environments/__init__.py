@@ -1,34 +1,16 @@
 """Vector environments: making them, and refusing those that would be misread."""
 
-from tf_trpo.environments.failures import EnvironmentFailedError, InvalidStepError
-from tf_trpo.environments.in_use import check_free
-from tf_trpo.environments.masks import ActionMask, ActionMasks, WithoutText
-from tf_trpo.environments.mirrors import known_mirror
-from tf_trpo.environments.vector import (
-    VectorBackend,
-    can_replay,
-    can_reset_some,
-    make_vector_environment,
-    open_vector_environment,
-    replay_endings,
-    replay_episodes,
-    reset_some,
-)
-
-__all__ = [
-    "ActionMask",
-    "ActionMasks",
-    "EnvironmentFailedError",
-    "InvalidStepError",
-    "VectorBackend",
-    "WithoutText",
-    "can_replay",
-    "can_reset_some",
-    "check_free",
-    "known_mirror",
-    "make_vector_environment",
-    "open_vector_environment",
-    "replay_endings",
-    "replay_episodes",
-    "reset_some",
-]
+from tf_trpo.environments.failures import EnvironmentFailedError as EnvironmentFailedError
+from tf_trpo.environments.failures import InvalidStepError as InvalidStepError
+from tf_trpo.environments.in_use import check_free as check_free
+from tf_trpo.environments.masks import ActionMask as ActionMask
+from tf_trpo.environments.masks import ActionMasks as ActionMasks
+from tf_trpo.environments.masks import WithoutText as WithoutText
+from tf_trpo.environments.mirrors import known_mirror as known_mirror
+from tf_trpo.environments.vector import VectorBackend as VectorBackend
+from tf_trpo.environments.vector import can_replay as can_replay
+from tf_trpo.environments.vector import can_reset_some as can_reset_some
+from tf_trpo.environments.vector import make_vector_environment as make_vector_environment
+from tf_trpo.environments.vector import open_vector_environment as open_vector_environment
+from tf_trpo.environments.vector import replay_endings as replay_endings
+from tf_trpo.environments.vector import replay_episodes as replay_episodes

@@ -13,16 +13,14 @@ from gymnasium.vector.utils import batch_space
 
 
 class EnvPoolVectorEnv(VectorEnv):
-    """An EnvPool pool of `num_envs` environments that steps all of them at every call.
+    """An EnvPool pool of `num_envs` environments that steps all of them at every call; it is made by a reset.
 
     Raises:
       ImportError: EnvPool is not installed.
       ValueError: EnvPool does not know the environment, or it is not an id.
     """
 
-    def __init__(
-        self, environment_id: Any, num_envs: int, *, seed: int = 0, env_kwargs: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, environment_id: Any, num_envs: int, *, env_kwargs: Mapping[str, Any] | None = None) -> None:
         if not isinstance(environment_id, str):
             raise ValueError("EnvPool makes environments from ids only")
         try:
@@ -34,22 +32,13 @@ class EnvPoolVectorEnv(VectorEnv):
         self._make_pool = functools.partial(
             envpool.make_gymnasium, environment_id, num_envs=num_envs, **(env_kwargs or {})
         )
-        self._pool = self._make(seed)
-        self._unused_seed: int | None = seed
+        self._pool: Any = None
         self.num_envs = num_envs
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        self.single_observation_space = self._pool.observation_space
-        self.single_action_space = self._pool.action_space
+        spec = envpool.make_spec(environment_id, num_envs=num_envs, **(env_kwargs or {}))
+        self.single_observation_space, self.single_action_space = _spaces(spec)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-
-    def _make(self, seed: int) -> Any:
-        pool = self._make_pool(seed=seed)
-        with warnings.catch_warnings():
-            # EnvPool makes the spaces at their first use, float32 from float64 bounds; Gymnasium warns of that.
-            warnings.filterwarnings("ignore", ".*precision lowered by casting to float32", UserWarning)
-            _ = pool.observation_space, pool.action_space
-        return pool
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -57,14 +46,23 @@ class EnvPoolVectorEnv(VectorEnv):
         """Begin new episodes; a seed, or the first of a list, makes a new pool, since EnvPool is seeded when made."""
         if isinstance(seed, list):
             seed = seed[0]
-        if seed is not None and seed != self._unused_seed:
-            self._pool.close()
-            self._pool = self._make(seed)
-        self._unused_seed = None
+        if seed is not None or self._pool is None:
+            self.close_extras()
+            self._pool = self._make_pool(seed=seed or 0)
+            _spaces(self._pool)
         return self._pool.reset()
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         return self._pool.step(actions)
 
     def close_extras(self, **kwargs: Any) -> None:
-        self._pool.close()
+        if self._pool is not None:
+            self._pool.close()
+
+
+def _spaces(owner: Any) -> tuple[Any, Any]:
+    """Give the spaces of a pool or of its specification, which makes them at their first use."""
+    with warnings.catch_warnings():
+        # They are of float32, and their bounds of float64; Gymnasium warns of that.
+        warnings.filterwarnings("ignore", ".*precision lowered by casting to float32", UserWarning)
+        return owner.observation_space, owner.action_space

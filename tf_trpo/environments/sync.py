@@ -46,7 +46,7 @@ class BareSyncVectorEnv(SyncVectorEnv):
         """Reset as Gymnasium does, with an empty dictionary of infos."""
         chosen = np.ones(self.num_envs, bool)
         if options and "reset_mask" in options:
-            chosen = _checked_mask(options["reset_mask"], self.num_envs)
+            chosen = options["reset_mask"]
             options = {name: value for name, value in options.items() if name != "reset_mask"} or None
         if not isinstance(seed, list):
             seed = [None if seed is None else seed + i for i in range(self.num_envs)]
@@ -76,9 +76,3 @@ def write_row(places: Any, row: int, observation: Any) -> None:
         return
     for name in places if isinstance(places, dict) else range(len(places)):
         write_row(places[name], row, observation[name])
-
-
-def _checked_mask(mask: Any, num_envs: int) -> np.ndarray:
-    if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (num_envs,) or not mask.any():
-        raise ValueError(f"reset_mask must be a boolean array [{num_envs}] that chooses an environment, got {mask!r}")
-    return mask

@@ -33,7 +33,6 @@ def make_vector_environment(
     num_envs: int = 1,
     *,
     backend: VectorBackend = "sync",
-    seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[Wrapper] = (),
     action_masks: ActionMasks = "auto",
@@ -53,7 +52,6 @@ def make_vector_environment(
       backend: "sync" steps one after the other in this process (fastest for cheap environments), "async" in a process
         each, "envpool" in EnvPool's C++ threads (an extra; ids only). An environment that computes by TensorFlow works
         with "sync" only.
-      seed: for EnvPool, which takes its seed when made.
       env_kwargs: arguments for the environment; ids only.
       wrappers: classes of wrappers, or their names "module:Class", put on each environment in this order.
       action_masks: where masks of actions come from: "auto", "info" or "off"; see `ActionMasks`.
@@ -92,7 +90,7 @@ def make_vector_environment(
 
         if wrappers or action_masks == "info":
             raise ValueError("EnvPool's environments take no wrappers and give no masks: use another backend")
-        environments: VectorEnv = EnvPoolVectorEnv(environment, num_envs, seed=seed, env_kwargs=env_kwargs)
+        environments: VectorEnv = EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs)
     else:
         maker = EnvironmentMaker(environment, **making, info_keys=info_keys)  # type: ignore[arg-type]
         environments = _make_gymnasium(maker, num_envs, backend, timeout)
@@ -166,17 +164,6 @@ def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
 def can_reset_some(environments: VectorEnv) -> bool:
     """Tell whether some environments can be reset while the others continue: Gymnasium's can, EnvPool's cannot."""
     return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)
-
-
-def reset_some(environments: VectorEnv, chosen: np.ndarray) -> Any:
-    """Begin the next episodes in the chosen environments, bool [B], at least one; the others continue.
-
-    Returns:
-      The observations of all environments, as `reset` gives them.
-    """
-    # Gymnasium takes the mask out of the options.
-    observations, _ = environments.reset(options={"reset_mask": chosen})
-    return observations
 
 
 def _checked(environments: VectorEnv, info_keys: Sequence[str]) -> VectorEnv:

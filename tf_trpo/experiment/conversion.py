@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -103,7 +102,7 @@ def convert(value: object, hint: Any, name: str) -> Any:
     if get_origin(hint) is tuple and not isinstance(value, list | tuple):
         value = [value]
     try:
-        return msgspec.convert(value, hint, strict=False, dec_hook=_path)
+        return msgspec.convert(value, hint, strict=False, dec_hook=lambda kind, text: kind(text))
     except (ValueError, OverflowError, RecursionError):
         literal = get_origin(hint) is Literal
         kind = hint.__name__ if isinstance(hint, type) and not get_args(hint) else hint
@@ -175,10 +174,3 @@ def _why_not(name: str, chosen: Flat) -> str:
             kind = "" if field == "algorithm" else f"{field} "
             return f"{name} is a setting of {kind}{' and '.join(owners)}, and does nothing in {kind}{chosen.get(field)}"
     raise AssertionError(f"{name} was not taken")
-
-
-def _path(hint: type, value: object) -> Any:
-    """Convert what msgspec does not know: paths."""
-    if hint is Path and isinstance(value, str):
-        return Path(value)
-    raise ValueError(f"Expected {hint.__name__}, got {type(value).__name__}")

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tf_trpo.experiment.conversion import Flat, changed, flat, leaves
-from tf_trpo.experiment.limits import check_limits
 from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, read_preset
 from tf_trpo.experiment.run_folder import RunFolder
-from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings
+from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, use_threads
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
 from tf_trpo.training.settings import UpdateSettings
@@ -64,7 +63,7 @@ class Experiment:
     def __post_init__(self) -> None:
         if not isinstance(self.env, str) or not self.env:
             raise ValueError(f"env must be the Gymnasium id of an environment, got {self.env!r}")
-        check_limits(self.flat())
+        self.flat()  # raises if the algorithm has no name
         self.algorithm.check_gamma(self.update.gamma)
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
@@ -168,9 +167,20 @@ class Experiment:
           ValueError, ImportError, gymnasium.error.Error: the environment cannot be made, or does not fit the settings.
           EnvironmentFailedError: the environment failed when it was made.
         """
-        from tf_trpo.experiment.making import make_agent
+        import keras
 
-        return make_agent(self)
+        from tf_trpo.training import TRPO
+
+        use_threads(self.run.threads)
+        try:
+            keras.activations.get(self.policy.activation)
+        except ValueError:
+            raise ValueError(f"activation: Keras has none named {self.policy.activation!r}") from None
+        keras.utils.set_random_seed(self.run.seed)
+        settings: dict[str, Any] = {"policy": self.policy, "value": self.value, "seed": self.run.seed}
+        agent = TRPO.for_env(self.env, **settings, **self.environment.arguments())
+        agent.compile(self.algorithm, update=self.update, jit_compile=self.run.jit_compile)
+        return agent
 
     def train(
         self,

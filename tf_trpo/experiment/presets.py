@@ -33,13 +33,6 @@ class Preset(NamedTuple):
     differences: Mapping[str, Flat]
 
 
-class Sourced(NamedTuple):
-    """Settings, and for those that come from a file the words that begin a message about them."""
-
-    settings: Flat
-    sources: dict[str, str]
-
-
 def bundled_presets() -> list[str]:
     """List the names of the presets that come with the package."""
     return sorted(entry.name.removesuffix(".yaml") for entry in _BUNDLED.iterdir() if entry.name.endswith(".yaml"))
@@ -62,7 +55,7 @@ def read_preset(preset: str | Path, known: Collection[str]) -> Preset:
     """
     is_bundled = preset in bundled_presets()
     where = f"preset {preset}"
-    shared = parse_yaml(_text(preset), where)
+    shared = _parsed(preset)
     if not isinstance(shared, dict):
         raise ValueError(f"{where} must hold lines of the form `name: value`")
     environments = shared.pop(_ENVIRONMENTS, {})
@@ -74,28 +67,7 @@ def read_preset(preset: str | Path, known: Collection[str]) -> Preset:
     return Preset(str(preset), is_bundled, shared, environments)
 
 
-def parse_yaml(text: str, where: str) -> Any:
-    """Parse numbers, text, lists and mappings from YAML; other objects are refused.
-
-    Raises:
-      ValueError: the text is not YAML; the message begins with `where`.
-    """
-    try:
-        return yaml.safe_load(text)
-    # PyYAML passes on what int, datetime and its own tables raise at scalars that are none.
-    except (
-        yaml.YAMLError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise ValueError(f"{where} is not YAML: {error}") from None
-
-
-def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: str) -> Sourced:
+def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: str) -> tuple[Flat, dict[str, str]]:
     """Lay presets over each other, and what was given over the presets; a later value replaces an earlier one.
 
     Of each preset, the shared settings come first and then those that differ in the environment. A bundled preset
@@ -105,6 +77,9 @@ def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: st
       presets: in the order in which they are laid.
       given: settings that are in no preset.
       default_env: the environment, if neither the presets nor `given` name one.
+
+    Returns:
+      The settings, and for those that come from a file the words that begin a message about them.
     """
     named = [preset.shared["env"] for preset in presets if "env" in preset.shared]
     env = given.get("env", named[-1] if named else default_env)
@@ -122,19 +97,24 @@ def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: st
         used = {name: settings[name] for name in settings if not preset.is_bundled or name not in left_out}
         found |= used
         sources |= dict.fromkeys(used, where)
-    return Sourced(found | dict(given), {name: sources[name] for name in sources if name not in given})
+    return found | dict(given), {name: sources[name] for name in sources if name not in given}
 
 
-def _text(preset: str | Path) -> str:
+def _parsed(preset: str | Path) -> Any:
+    """Parse numbers, text, lists and mappings from a preset's YAML; other objects are refused."""
     if preset in bundled_presets():
-        return (_BUNDLED / f"{preset}.yaml").read_text(encoding="utf-8")
+        text = (_BUNDLED / f"{preset}.yaml").read_text(encoding="utf-8")
+    else:
+        try:
+            text = read_small(Path(preset))
+        except (OSError, ValueError) as error:
+            kind, names = type(error).__name__, ", ".join(bundled_presets())
+            raise ValueError(f"preset {preset}: neither a file that can be read ({kind}) nor one of {names}") from None
     try:
-        return read_small(Path(preset))
-    except (OSError, ValueError) as error:
-        names = ", ".join(bundled_presets())
-        raise ValueError(
-            f"preset {preset}: neither a file that can be read ({type(error).__name__}) nor one of {names}"
-        ) from None
+        return yaml.safe_load(text)
+    # PyYAML passes on what int, datetime and its own tables raise at scalars that are none.
+    except Exception as error:
+        raise ValueError(f"preset {preset} is not YAML: {error}") from None
 
 
 def _check_differences(env: object, settings: object, known: Collection[str], where: str) -> None:

@@ -18,8 +18,8 @@ import keras
 from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, HistoryCSV, StopOnSignal, TensorBoard
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.environments import EnvironmentFailedError
-from tf_trpo.experiment.hyperparameters import hyperparameters
 from tf_trpo.experiment.run_folder import RunFolder, run_versions
+from tf_trpo.experiment.settings import hyperparameters
 from tf_trpo.files import write_whole
 from tf_trpo.training import TRPO, TrainingFailedError
 
@@ -63,7 +63,6 @@ class Run:
 
     Attributes:
       experiment: the settings, with schedule_steps that keep what a resumed run has done.
-      folder: as given.
       agent: the agent that is trained.
       begun: whether training has begun: the folder is this run's.
     """

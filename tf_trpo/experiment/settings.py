@@ -1,18 +1,24 @@
-"""Settings of the rollouts and of the run. The other parts of an experiment live with what they are about."""
+"""Settings of the rollouts and of the run, and which of all settings a result depends on.
+
+The settings of the other parts of an experiment live with what they are about.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from tf_trpo.optimizers.ranges import require
+from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.ranges import LARGEST_INTEGER, require, require_allowed
 
-LARGEST_SEED = 2**31 - 1
+SEEDS = f"[0, {LARGEST_INTEGER}]"
 """Seeds of stateless random operations are int32."""
+EPISODES = "[1, 1000000]"
+_STEPS = "[1, 1e15]"
+_EVERY = "[0, 1e15]"
 _LARGEST_BATCH = 50_000_000
-_MOST_STEPS = 10**15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +77,8 @@ class RolloutSettings:
     episodes are not in the logs' returns: let so many rollouts be longer than an episode."""
 
     def __post_init__(self) -> None:
-        require_within(self, num_envs=(1, 10_000), num_steps=(1, 10_000_000), restart_every=(0, LARGEST_SEED))
-        require(0 < self.env_timeout < math.inf, "env_timeout", "positive and finite", self.env_timeout)
+        require_allowed(self, num_envs="[1, 10000]", num_steps="[1, 10000000]")
+        require_allowed(self, env_timeout="(0, inf)", restart_every=SEEDS)
         batch = self.num_envs * self.num_steps
         require(batch <= _LARGEST_BATCH, "num_envs times num_steps", f"at most {_LARGEST_BATCH}", batch)
         if self.restart_every and self.backend == "envpool":
@@ -115,14 +121,35 @@ class RunSettings:
     """Rollouts or updates in a row with numbers that are not finite, at which the run ends."""
 
     def __post_init__(self) -> None:
-        every = dict.fromkeys(("eval_every", "checkpoint_every", "histogram_every", "video_every"), (0, _MOST_STEPS))
-        require_within(self, total_steps=(1, _MOST_STEPS), schedule_steps=(1, _MOST_STEPS), seed=(0, LARGEST_SEED))
-        require_within(self, eval_episodes=(1, 1_000_000), threads=(0, 1024), max_faults=(1, LARGEST_SEED), **every)
+        require_allowed(self, total_steps=_STEPS, schedule_steps=_STEPS, seed=SEEDS, eval_episodes=EPISODES)
+        require_allowed(self, eval_every=_EVERY, checkpoint_every=_EVERY, histogram_every=_EVERY, video_every=_EVERY)
+        require_allowed(self, threads="[0, 1024]", max_faults="[1, inf)")
 
 
-def require_within(settings: object, **ranges: tuple[int, int]) -> None:
-    """Raise ValueError unless each named setting lies between its bounds, or is None."""
-    for name, (lowest, largest) in ranges.items():
-        value = getattr(settings, name)
-        require(value is None or value >= lowest, name, f"at least {lowest}", value)
-        require(value is None or value <= largest, name, f"at most {largest}", value)
+_IMMATERIAL = {field.name for field in dataclasses.fields(RunSettings)} - {"total_steps", "schedule_steps", "seed"}
+_IMMATERIAL |= {"chunk_size", "fisher_vector_product"}
+"""Settings that change no more of a result than rounding."""
+_FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_steps", "seed")
+
+
+def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Select those settings of a config.json that the run's result depends on, the foremost first."""
+    names = dict.fromkeys((*_FIRST, *settings))
+    return {name: settings[name] for name in names if name in settings and name not in _IMMATERIAL}
+
+
+def use_threads(threads: int) -> None:
+    """Let TensorFlow compute with this many threads; 0 leaves its own number.
+
+    Raises:
+      ValueError: TensorFlow already runs with another number.
+    """
+    config = tf.config.threading
+    if not threads or config.get_intra_op_parallelism_threads() == threads:
+        return
+    try:
+        config.set_intra_op_parallelism_threads(threads)
+        # The stages of an update that run at the same time would take a core each.
+        config.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        raise ValueError("threads must be set before TensorFlow starts: begin with them in a new process") from None

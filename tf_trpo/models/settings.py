@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from dataclasses import dataclass
+
+from tf_trpo.ranges import require, require_allowed
+
+_WIDEST = 16_384
+_MOST_LAYERS = 64
+_MOST_WEIGHTS = 2**28
+"""Between the hidden layers of one network: 1 GiB."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +50,10 @@ class PolicySettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden_sizes", _checked_sizes("hidden_sizes", self.hidden_sizes))
-        for name in ("initial_std", "final_std"):
-            std = getattr(self, name)
-            if std is not None and not 0 < std < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {std}")
+        require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)")
+        require_allowed(self, observation_min_std="[0, inf)", ema_momentum="[0, 1)")
         if self.state_dependent_std and self.final_std is not None:
             raise ValueError("final_std: a standard deviation that depends on the observation is learned")
-        if not 0 <= self.observation_min_std < math.inf:
-            raise ValueError(f"observation_min_std must be finite and not negative, got {self.observation_min_std}")
-        if self.ema_momentum is not None and not 0 <= self.ema_momentum < 1:
-            raise ValueError(f"ema_momentum must lie in [0, 1), got {self.ema_momentum}")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class ValueSettings:
 
 
 def _checked_sizes(name: str, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    if any(size < 1 for size in sizes):
-        raise ValueError(f"{name} must be at least 1 each, got {tuple(sizes)}")
-    return tuple(sizes)
+    sizes = tuple(sizes)
+    require(min(sizes, default=1) >= 1, name, "at least 1 each", sizes)
+    require(max(sizes, default=1) <= _WIDEST, name, f"at most {_WIDEST} each", sizes)
+    weights = sum(first * second for first, second in itertools.pairwise(sizes))
+    fits = len(sizes) <= _MOST_LAYERS and weights <= _MOST_WEIGHTS
+    require(fits, name, f"at most {_MOST_LAYERS} layers with {_MOST_WEIGHTS} weights between them", sizes)
+    return sizes

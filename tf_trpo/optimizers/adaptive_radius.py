@@ -6,7 +6,7 @@ import dataclasses
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import LineSearchResult, LineSearchStatus
-from tf_trpo.optimizers.ranges import require, require_allowed
+from tf_trpo.ranges import require, require_allowed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import LineSearchResult, backtracking_line_search
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.optimizers.ranges import require_allowed
+from tf_trpo.ranges import require_allowed
 
 
 @dataclasses.dataclass(frozen=True)

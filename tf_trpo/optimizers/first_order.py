@@ -20,7 +20,7 @@ from tf_trpo.numerics import (
 )
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import without_line_search
-from tf_trpo.optimizers.ranges import require_allowed
+from tf_trpo.ranges import require_allowed
 
 if TYPE_CHECKING:
     import keras

@@ -15,7 +15,7 @@ from tf_trpo.optimizers.first_order import FirstOrder
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, was_taken
-from tf_trpo.optimizers.ranges import require, require_allowed
+from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy

@@ -7,7 +7,7 @@ import dataclasses
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, conjugate_gradient
 from tf_trpo.optimizers.objective import FisherVectorProduct, Objective, Product
-from tf_trpo.optimizers.ranges import require_allowed
+from tf_trpo.ranges import require_allowed
 
 
 @dataclasses.dataclass(frozen=True)

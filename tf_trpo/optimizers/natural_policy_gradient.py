@@ -9,7 +9,7 @@ from tf_trpo.numerics import step_length_for_kl
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, without_line_search
-from tf_trpo.optimizers.ranges import require_allowed
+from tf_trpo.ranges import require_allowed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective, PolicyFigures
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State
-from tf_trpo.optimizers.ranges import require, require_allowed
+from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy

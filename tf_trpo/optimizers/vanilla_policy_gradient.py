@@ -9,7 +9,7 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.optimizers.first_order import ascend, climb
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State
-from tf_trpo.optimizers.ranges import require_allowed
+from tf_trpo.ranges import require_allowed
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy

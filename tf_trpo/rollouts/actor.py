@@ -16,7 +16,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models import Policy
-from tf_trpo.rollouts.litert import litert_flatbuffer
 from tf_trpo.spaces import flatten_to, map_parts, parts
 
 _logger = logging.getLogger(__name__)
@@ -43,13 +42,7 @@ class Actor(Protocol):
 
 
 def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False) -> Actor:
-    """Make the fastest actor that the policy allows.
-
-    Args:
-      policy: the policy to act by.
-      num_envs: B, environments stepped together.
-      deterministic: take the mode of the distribution instead of a sample.
-    """
+    """Make the fastest actor that the policy allows for B environments; a deterministic one takes the mode."""
     try:
         return LiteActor(policy, num_envs, deterministic=deterministic)
     except (ValueError, RuntimeError, ImportError) as error:
@@ -206,3 +199,11 @@ def _converted(policy: Policy, centred: _Centred, num_envs: int, deterministic: 
     concrete = tf.function(act, autograph=False).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable_obj=tf.Module())
     return litert_flatbuffer(converter)
+
+
+def litert_flatbuffer(converter: tf.lite.TFLiteConverter) -> bytes:
+    """Convert a converter's functions; raise ValueError if one has an operation that LiteRT does not have."""
+    try:
+        return converter.convert()
+    except Exception as error:  # TensorFlow's ConverterError, which has no public name and no other base
+        raise ValueError(str(error)) from error

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tf_trpo.rollouts.rollout import Rollout
+from tf_trpo.rollouts.stepping import Rollout
 
 
 class Episode(NamedTuple):
@@ -17,10 +17,7 @@ class Episode(NamedTuple):
 
 
 class EpisodeTracker:
-    """Adds up rewards until episodes end.
-
-    Args:
-      num_envs: environments stepped together.
+    """Adds up rewards of B environments until episodes end.
 
     Attributes:
       returns: float64 [B], of the unfinished episodes so far.

@@ -16,13 +16,11 @@ from tf_trpo.environments import (
     can_reset_some,
     replay_endings,
     replay_episodes,
-    reset_some,
 )
 from tf_trpo.environments.failures import reason
 from tf_trpo.rollouts.actor import Actor
-from tf_trpo.rollouts.rollout import Rollout
 from tf_trpo.rollouts.seeds import Stream, environment_seeds
-from tf_trpo.rollouts.stepping import collect_rollout
+from tf_trpo.rollouts.stepping import Rollout, collect_rollout
 from tf_trpo.spaces import as_arrays, flatten_to, map_parts, observation_spec
 
 _logger = logging.getLogger(__name__)
@@ -141,7 +139,7 @@ class LocalSource:
     def restart_some(self, chosen: np.ndarray) -> None:
         if not can_reset_some(self._environments):
             raise ValueError("these environments can only be reset together")
-        observations = self._reset(lambda: reset_some(self._environments, chosen))
+        observations = self._reset(lambda: self._environments.reset(options={"reset_mask": chosen})[0])
         for part, new in zip(self._parts(self.observations), self._parts(observations), strict=True):
             part[chosen] = new[chosen]
         self.just_ended[chosen] = False

@@ -28,8 +28,8 @@ def export_policy(
 ) -> str:
     """Write PATH/VERSION, a model with everything inside, normalisation included, and what is known of it.
 
-    Its endpoints take a batch of any size, raw observations [N, ...] in the environment's own types (LiteRT: float32 for
-    float64). The parts of a Dict or Tuple are inputs of their own, observations_NAME:
+    Its endpoints take a batch of any size, raw observations [N, ...] in the environment's own types (in LiteRT float32
+    for float64). The parts of a Dict or Tuple are inputs of their own, observations_NAME:
 
         act             observations -> actions, the mode of the distribution; also the default
         act_stochastic  observations, seed int32 [2] -> actions, sampled; same seed, same actions

@@ -26,7 +26,7 @@ from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.serving.metadata import Origin
 from tf_trpo.spaces import as_batch
 from tf_trpo.training.average import WeightAverage
-from tf_trpo.training.checkpoint import CheckpointError, read_checkpoint, whole_number
+from tf_trpo.training.checkpoint import restoring, whole_number
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner
@@ -96,15 +96,12 @@ class Agent(keras.Model):
           CheckpointError: the file is not whole, or it is of another agent by its variables' shapes; this agent is as
             it was. Parts without variables, such as an activation or a mirror, are not compared.
         """
-        path, state = read_checkpoint(Path(path))
-        try:
+        with restoring(Path(path), "agent") as state:
             self.learner.check_state(state["learner"])
             steps, iterations = whole_number(state["env_steps"]), whole_number(state["iterations"])
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise CheckpointError(f"{path} is not a checkpoint of this agent: {error}") from error
-        self.learner.restore(state["learner"])
-        self.env_steps.assign(steps)
-        self.iterations.assign(iterations)
+            self.learner.restore(state["learner"])
+            self.env_steps.assign(steps)
+            self.iterations.assign(iterations)
 
     def evaluate(
         self,
@@ -145,7 +142,7 @@ class Agent(keras.Model):
         with open_vector_environment(environment, num_envs, **making) as environments:
             check_fit(self.policy, environments)
             with self._evaluation_weights():
-                evaluation = evaluate_policy(
+                return evaluate_policy(
                     self.policy,
                     environments,
                     episodes,
@@ -153,7 +150,6 @@ class Agent(keras.Model):
                     seed=seed,
                     max_episode_steps=max_episode_steps,
                 )
-        return evaluation._asdict()
 
     def call(self, observations: Any) -> Distribution:
         """Give the distribution over actions for a batch of observations, by the weights that are evaluated."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,21 @@ def read_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
         except CheckpointError as error:
             reasons.append(str(error))
     raise CheckpointError("; ".join(reasons) or f"{path} holds no checkpoint")
+
+
+@contextmanager
+def restoring(path: Path, owner: str) -> Iterator[dict[str, Any]]:
+    """Give the state in a checkpoint, or in the newest whole one of a folder, to an owner that restores it.
+
+    Raises:
+      CheckpointError: there is no whole checkpoint, or the owner cannot restore its state.
+    """
+    path, state = read_checkpoint(path)
+    try:
+        yield state
+    # What a state raises that a stranger has made: parts are missing, or of other kinds.
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint of this {owner}: {error}") from error
 
 
 def whole_number(value: Any) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -16,15 +15,6 @@ _CHUNK = 128
 """Steps between two looks at which episodes have ended."""
 
 
-class Evaluation(NamedTuple):
-    """Statistics of whole episodes: the environment's own rewards, undiscounted."""
-
-    mean_return: float
-    std_return: float
-    mean_length: float
-    episodes: int
-
-
 def evaluate_policy(
     policy: Policy,
     environments: VectorEnv,
@@ -33,22 +23,11 @@ def evaluate_policy(
     stochastic: bool = False,
     seed: int = 0,
     max_episode_steps: int = 100_000,
-) -> Evaluation:
-    """Run a fixed number of episodes in each environment.
+) -> dict[str, float]:
+    """Run a fixed number of episodes in each of B environments with NEXT_STEP autoreset; see `Agent.evaluate`.
 
     Every environment contributes its first episodes, as many as its share: taking the first that end
     anywhere would favour short ones.
-
-    Args:
-      policy: the policy to evaluate.
-      environments: B vector environments with NEXT_STEP autoreset.
-      episodes: in all, >= 1.
-      stochastic: sample actions instead of taking the mode.
-      seed: of environments and actions.
-      max_episode_steps: where an episode that does not end is cut in pieces, at the next look.
-
-    Raises:
-      EnvironmentFailedError: an environment raised, hung or died, or gave what is not finite.
     """
     try:
         counted = _episodes(policy, environments, episodes, stochastic, seed, max_episode_steps)
@@ -56,7 +35,8 @@ def evaluate_policy(
         raise EnvironmentFailedError(f"{error} of an evaluation") from error
     returns = [episode.episode_return for episode in counted]
     lengths = [episode.length for episode in counted]
-    return Evaluation(float(np.mean(returns)), float(np.std(returns)), float(np.mean(lengths)), episodes)
+    means = {"mean_return": float(np.mean(returns)), "std_return": float(np.std(returns))}
+    return means | {"mean_length": float(np.mean(lengths)), "episodes": episodes}
 
 
 def _episodes(

@@ -39,13 +39,7 @@ class FaultLog:
         self.in_a_row = 0
 
     def record(self, causes: Sequence[str], *, iteration: int, steps: int) -> None:
-        """Count and log what was wrong at one time; without a cause, all went well.
-
-        Args:
-          causes: in words.
-          iteration: number of the iteration.
-          steps: environment steps that were learned from until then.
-        """
+        """Count and log what was wrong, in words, after so many environment steps; without a cause, all went well."""
         if not causes:
             self.in_a_row = 0
             return
@@ -61,11 +55,7 @@ class FaultLog:
 
 
 def update_faults(result: UpdateResult) -> list[str]:
-    """Name what was not finite in an update; that part of the update has changed nothing.
-
-    Args:
-      result: of numbers.
-    """
+    """Name what was not finite in an update's numbers; that part of the update has changed nothing."""
     outcome, value = result.policy.outcome, result.value
     searched = outcome.line_search_status
     causes = []

@@ -16,13 +16,7 @@ _IMMATERIAL = ("name", "fisher_vector_product", "chunk_size", "value_learning_ra
 
 
 def run_identity(agent: TRPO, environment: Any, **settings: Any) -> dict[str, Any]:
-    """Describe all that the result of a fit depends on, as JSON has it.
-
-    Args:
-      agent: compiled.
-      environment: of the fit; only a Gymnasium id can be compared.
-      **settings: of the fit.
-    """
+    """Describe all that the result of a fit depends on, as JSON has it; of environments, only an id can be compared."""
     serialized = keras.saving.serialize_keras_object
     parts = {
         "environment": environment if isinstance(environment, str) else None,
@@ -45,21 +39,12 @@ def run_identity(agent: TRPO, environment: Any, **settings: Any) -> dict[str, An
 
 def check_identity(then: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise ValueError, which names what differs, unless two runs are the same; None as environment is not compared."""
+    before, after = (dict(keras.tree.flatten_with_path(identity)) for identity in (then, now))
     differing = [
-        place
-        for name in sorted(then.keys() | now.keys())
-        for place in _differences(name, then.get(name), now.get(name))
-        if not (name == "environment" and None in (then.get(name), now.get(name)))
+        f"{'/'.join(map(str, path))[:200]} {str(before.get(path))[:100]}, not {str(after.get(path))[:100]}"
+        for path in (before | after)
+        if before.get(path) != after.get(path)
+        and not (path == ("environment",) and None in (before.get(path), after.get(path)))
     ]
     if differing:
         raise ValueError(f"it is of a run with {'; '.join(differing[:5])}")
-
-
-def _differences(place: str, then: Any, now: Any) -> list[str]:
-    if isinstance(then, dict) and isinstance(now, dict):
-        names = sorted(then.keys() | now.keys())
-        return [found for name in names for found in _differences(f"{place}/{name}", then.get(name), now.get(name))]
-    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
-        pairs = enumerate(zip(then, now, strict=True))
-        return [found for position, pair in pairs for found in _differences(f"{place}/{position}", *pair)]
-    return [] if then == now else [f"{place[:200]} {str(then)[:100]}, not {str(now)[:100]}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -42,9 +41,7 @@ class Learner:
     """Everything that an iteration changes, and the compiled function that changes it.
 
     Args:
-      policy: moved by the policy optimizer.
-      value_function: fitted by the value optimizer.
-      return_scale: running scale of the rewards.
+      policy, value_function, return_scale: what the rollouts are learned by.
       policy_optimizer: the algorithm that finds new parameters of the policy.
       value_optimizer: a Keras optimizer, built on the value function.
       settings: the rest.
@@ -141,21 +138,22 @@ class Learner:
         return UpdateResult(policy, value), carry
 
     def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:
-        steps = _Steps.of(rollout)
+        steps = _as_floats(rollout)
+        weights, count = _mean_weights(steps.valid)
         rewards, carry, sound = self._scaled_rewards(steps, carry)
         observations = tf.nest.map_structure(lambda rows: _flat(rows[:-1]), rollout.observations)
         # The first statistics come before the first update, and leave the policy as it acted.
         policy_moments, value_moments = (
-            encoder.begin_normalization(encoder.moments(observations, steps.weights, steps.count))
+            encoder.begin_normalization(encoder.moments(observations, weights, count))
             for encoder in (self.policy.encoder, self._value_function.encoder)
         )
         values = self._values(rollout.observations)
         advantages, targets = self._advantages_and_targets(steps, rewards, values)
-        batch = self._batch(observations, _flat(rollout.actions), _flat(advantages), steps.weights)
+        batch = self._batch(observations, _flat(rollout.actions), _flat(advantages), weights)
         return Prepared(batch, rewards, _flat(values[:-1]), _flat(targets), policy_moments, value_moments, sound), carry
 
     def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
-        steps = _Steps.of(rollout)
+        steps = _as_floats(rollout)
         values = self._values(rollout.observations)
         advantages, _ = self._advantages_and_targets(steps, prepared.rewards, values)
         batch = prepared.batch
@@ -227,7 +225,7 @@ class Learner:
     def _map(self, function: Callable[[Any], tf.Tensor], rows: Any) -> tf.Tensor:
         return map_over_chunks(function, rows, self._settings.chunk_size)
 
-    def _scaled_rewards(self, steps: _Steps, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _scaled_rewards(self, steps: Rollout, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Rewards over the std of the return so far, these rows included: one scale for all of them.
 
         Returns:
@@ -237,8 +235,8 @@ class Learner:
             return steps.rewards, carry, tf.constant(True)
         ended = tf.maximum(steps.terminated, steps.truncated)
         returns, carry = discounted_return_so_far(steps.rewards, ended, carry, gamma=self._settings.gamma)
-        mean, variance = weighted_moments(_flat(returns), steps.weights)
-        sound = self._return_scale.update(Moments(mean, variance, steps.count))
+        weights, count = _mean_weights(steps.valid)
+        sound = self._return_scale.update(Moments(*weighted_moments(_flat(returns), weights), count))
         # A sum that overflowed begins anew.
         return self._return_scale(steps.rewards), tf.where(tf.math.is_finite(carry), carry, 0.0), sound
 
@@ -247,7 +245,7 @@ class Learner:
         return tf.reshape(self._map(self._value_function, tf.nest.map_structure(_flat, observations)), shape)
 
     def _advantages_and_targets(
-        self, steps: _Steps, rewards: tf.Tensor, values: tf.Tensor
+        self, steps: Rollout, rewards: tf.Tensor, values: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         settings = self._settings
         inputs = (rewards, values, steps.terminated, steps.truncated, steps.valid)
@@ -273,29 +271,16 @@ class Prepared(NamedTuple):
     sound: tf.Tensor
 
 
-@dataclasses.dataclass(frozen=True)
-class _Steps:
-    """A rollout's rewards and flags as float32 [T, B]; weights [N] of the mean over valid rows, and their count."""
+def _as_floats(rollout: Rollout) -> Rollout:
+    """Cast a rollout's rewards and flags to float32."""
+    names = ("rewards", "terminated", "truncated", "valid")
+    return rollout._replace(**{name: tf.cast(getattr(rollout, name), tf.float32) for name in names})
 
-    rewards: tf.Tensor
-    terminated: tf.Tensor
-    truncated: tf.Tensor
-    valid: tf.Tensor
-    weights: tf.Tensor
-    count: tf.Tensor
 
-    @classmethod
-    def of(cls, rollout: Rollout) -> _Steps:
-        valid = tf.cast(rollout.valid, tf.float32)
-        count = tf.reduce_sum(valid)
-        return cls(
-            tf.cast(rollout.rewards, tf.float32),
-            tf.cast(rollout.terminated, tf.float32),
-            tf.cast(rollout.truncated, tf.float32),
-            valid,
-            _flat(valid) / tf.maximum(count, 1.0),
-            count,
-        )
+def _mean_weights(valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Give the weights [N] of a mean over valid rows, and the number of these rows."""
+    count = tf.reduce_sum(valid)
+    return _flat(valid) / tf.maximum(count, 1.0), count
 
 
 def _flat(rows: tf.Tensor) -> tf.Tensor:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections import deque
 from typing import Any
 
 import numpy as np
 
-from tf_trpo.optimizers import Outcome
-from tf_trpo.rollouts import Episode
-from tf_trpo.training.results import PolicyResult, UpdateResult
+from tf_trpo.rollouts import Episode, EpisodeTracker, Rollout
+from tf_trpo.training.results import UpdateResult
 
 Logs = dict[str, float]
 
@@ -21,21 +21,18 @@ OUTCOME_NAMES = {
     "accepted": "is_line_search_success",
 }
 """Names under train/ of an outcome's figures; every other figure keeps its own name."""
+_EPISODE_WINDOW = 100
+"""Episodes that the reported mean return and length are taken over, as Stable-Baselines3 does."""
 
 
 def update_logs(result: UpdateResult) -> Logs:
-    """Name the figures of an update.
-
-    Args:
-      result: of tensors or numbers.
-
-    Returns:
-      Figures by name; those that are None or not finite are left out.
-    """
+    """Name the figures of an update, tensors or numbers; those that are None or not finite are left out."""
     policy, value = result
     figures: dict[str, Any] = {
         **{f"train/{OUTCOME_NAMES.get(name, name)}": figure for name, figure in policy.outcome._asdict().items()},
-        **{f"bound/{name}": figure for name, figure in _bound(policy).items()},
+        "bound/mean_kl": policy.outcome.kl,
+        "bound/max_kl": policy.outcome.max_kl_over_states,
+        **{f"bound/{name}": figure for name, figure in policy.bound._asdict().items()},
         **{f"train/{name}": figure for name, figure in policy.distribution.items()},
         "train/normalization_kl": policy.normalization_kl,
         "train/statistics_are_finite": policy.statistics_are_finite,
@@ -43,39 +40,77 @@ def update_logs(result: UpdateResult) -> Logs:
         "train/explained_variance": value.explained_variance,
         "train/learning_rate": value.learning_rate,
     }
-    return _existing(figures)
-
-
-def episode_logs(episodes: Sequence[Episode]) -> Logs:
-    """Name the mean return and length of the last episodes; nothing if no episode has ended."""
-    if not episodes:
-        return {}
-    mean_return, mean_length = np.array(episodes, np.float64).mean(axis=0).tolist()
-    return {"rollout/ep_rew_mean": mean_return, "rollout/ep_len_mean": mean_length}
-
-
-def time_logs(*, steps: int, iterations: int, elapsed: float, steps_of_fit: int) -> Logs:
-    """Name the counters of a fit.
-
-    Args:
-      steps: environment steps of the agent.
-      iterations: iterations of the agent.
-      elapsed: seconds of the fit.
-      steps_of_fit: environment steps since the fit began.
-    """
-    return {
-        "time/total_timesteps": steps,
-        "time/iterations": iterations,
-        "time/time_elapsed": elapsed,
-        "time/fps": steps_of_fit / elapsed,
-    }
-
-
-def _bound(policy: PolicyResult) -> dict[str, Any]:
-    outcome: Outcome = policy.outcome
-    return {"mean_kl": outcome.kl, "max_kl": outcome.max_kl_over_states, **policy.bound._asdict()}
-
-
-def _existing(figures: Mapping[str, Any]) -> Logs:
     numbers = {name: float(figure) for name, figure in sorted(figures.items()) if figure is not None}
     return {name: number for name, number in numbers.items() if math.isfinite(number)}
+
+
+class Report:
+    """Keeps the last episodes and the time of a fit of B environments.
+
+    Attributes:
+      tracker: of the unfinished episodes.
+      episodes: the last episodes that ended.
+      first_steps: environment steps of the agent when the fit began.
+    """
+
+    def __init__(self, num_envs: int, steps: int) -> None:
+        self.tracker = EpisodeTracker(num_envs)
+        self.episodes: deque[Episode] = deque(maxlen=_EPISODE_WINDOW)
+        self.first_steps = steps
+        self._start = time.perf_counter()
+        self._before = 0.0
+        self._skipped = 0
+
+    def begin(self, *, skipped: int) -> None:
+        """Start the clock of this process; `skipped` environment steps of the fit were taken before, by no clock."""
+        self._start = time.perf_counter()
+        self._skipped = skipped
+
+    def logs(self, rollout: Rollout, *, steps: int, iterations: int) -> Logs:
+        """Take in a rollout; name the figures of episodes and time after so many steps and iterations of the agent."""
+        for finished in self.tracker.finished(rollout):
+            self.episodes.extend(finished)
+        logs: Logs = {}
+        if self.episodes:
+            means = np.array(self.episodes, np.float64).mean(axis=0).tolist()
+            logs["rollout/ep_rew_mean"], logs["rollout/ep_len_mean"] = means
+        elapsed = self._elapsed
+        return {
+            **logs,
+            "time/total_timesteps": steps,
+            "time/iterations": iterations,
+            "time/time_elapsed": elapsed,
+            "time/fps": (steps - self.first_steps - self._skipped) / elapsed,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Give all that `restore` needs, as numbers and arrays."""
+        return {
+            "first_steps": self.first_steps,
+            "elapsed": self._elapsed,
+            "episodes": np.array(self.episodes, np.float64).reshape(-1, 2),
+            "returns": self.tracker.returns.copy(),
+            "lengths": self.tracker.lengths.copy(),
+        }
+
+    def restore(self, state: dict[str, Any], *, unfinished: bool) -> None:
+        """Continue from a state, with its unfinished episodes or without them.
+
+        Raises:
+          ValueError: the state is impossible.
+        """
+        episodes, returns, lengths = state["episodes"], state["returns"], state["lengths"]
+        fits = returns.shape == lengths.shape == self.tracker.returns.shape and episodes.shape[1:] == (2,)
+        possible = np.isfinite(episodes).all() and np.isfinite(returns).all()
+        possible = possible and min(lengths.min(), episodes[:, 1].min(initial=0.0)) >= 0 <= state["elapsed"] < math.inf
+        if not (fits and possible and lengths.dtype == np.int64 and returns.dtype == np.float64):
+            raise ValueError("the episodes of the checkpoint are impossible")
+        self.episodes.extend(Episode(float(total), int(length)) for total, length in episodes)
+        self.first_steps, self._before = int(state["first_steps"]), float(state["elapsed"])
+        if unfinished:
+            self.tracker.returns, self.tracker.lengths = returns.copy(), lengths.copy()
+
+    @property
+    def _elapsed(self) -> float:
+        """Seconds of the fit, those before a resumption included."""
+        return self._before + time.perf_counter() - self._start

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from tf_trpo.optimizers.ranges import require_allowed
+from tf_trpo.ranges import require_allowed
 
 ValueTarget = Literal["lambda-return", "reward-to-go"]
 
@@ -39,7 +39,7 @@ class UpdateSettings:
     value_learning_rate_decay: bool = False
     """Let the learning rate fall linearly towards 0 within each fit; the next fit begins at the full rate again."""
     value_epochs: int = 10
-    """Passes of a fit over the batch, >= 0."""
+    """Passes of a fit over the batch, in [0, 10000]."""
     value_minibatch_size: int = 128
     """Samples of a minibatch, >= 1."""
     chunk_size: int = 32_768
@@ -54,7 +54,7 @@ class UpdateSettings:
             advantage_clip="(0, inf)",
             value_target=ValueTarget,
             value_learning_rate="(0, inf)",
-            value_epochs="[0, inf)",
+            value_epochs="[0, 10000]",
             value_minibatch_size="[1, inf)",
             chunk_size="[1, inf)",
         )

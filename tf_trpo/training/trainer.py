@@ -16,18 +16,11 @@ import tensorflow as tf
 from tf_trpo.callbacks import ReleasesResources, SavesOnFailure
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator, operation_seed
-from tf_trpo.training.checkpoint import (
-    CheckpointError,
-    check_directory,
-    read_checkpoint,
-    whole_number,
-    write_checkpoint,
-)
+from tf_trpo.training.checkpoint import CheckpointError, check_directory, restoring, whole_number, write_checkpoint
 from tf_trpo.training.faults import FaultLog, TrainingFailedError, require_finite, update_faults
 from tf_trpo.training.identity import check_identity
 from tf_trpo.training.learner import Learner
-from tf_trpo.training.metrics import Logs, update_logs
-from tf_trpo.training.report import Report
+from tf_trpo.training.metrics import Logs, Report, update_logs
 from tf_trpo.training.results import UpdateResult
 
 
@@ -187,12 +180,8 @@ class Trainer:
           CheckpointError: there is none, or it is one of another run; the agent is as it was.
           EnvironmentFailedError: an environment cannot be reset.
         """
-        path, state = read_checkpoint(path)
-        try:
+        with restoring(path, "run") as state:
             self.restore(state)
-        # What a state raises that a stranger has made: parts are missing, or of other kinds.
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise CheckpointError(f"{path} is not a checkpoint of this run: {error}") from error
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state; all parts are checked before the first variable is assigned.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from gymnasium.vector import VectorEnv
 
 from tf_trpo.callbacks import Progress
 from tf_trpo.callbacks.best_model import if_figure_exists
@@ -202,9 +201,9 @@ class TRPO(Agent):
         if min(total_steps, num_steps, 1 if schedule_steps is None else schedule_steps) < 1:
             raise ValueError("total_steps, num_steps and schedule_steps must be at least 1")
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
-        opening = {"backend": backend, "seed": seed, "timeout": env_timeout, **making}
+        opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, **making}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
-        with self._opened_source(environment, num_envs, opening, restart_every) as source:
+        with self._opened_source(environment, opening, seed, restart_every) as source:
             trainer = Trainer(
                 self.learner,
                 source,
@@ -247,29 +246,20 @@ class TRPO(Agent):
 
     @contextlib.contextmanager
     def _opened_source(
-        self,
-        environment: Environment | RolloutSource,
-        num_envs: int,
-        opening: Mapping[str, Any],
-        restart_every: int,
+        self, environment: Environment | RolloutSource, opening: Mapping[str, Any], seed: int, restart_every: int
     ) -> Iterator[RolloutSource]:
         """Give the source itself, or one of the environment; close it at the end unless it is the caller's own."""
         if isinstance(environment, RolloutSource):
             made = opening["env_kwargs"] or opening["wrappers"] or opening["action_masks"] != "auto"
-            if made or opening["backend"] != "sync" or num_envs != 1:
+            if made or opening["backend"] != "sync" or opening["num_envs"] != 1:
                 raise ValueError("num_envs, backend, env_kwargs and the like make environments; a source has its own")
             yield environment
             return
-        with open_vector_environment(environment, num_envs, **opening) as environments:
+        with open_vector_environment(environment, **opening) as environments:
             check_fit(self.policy, environments)
             if restart_every and not can_reset_some(environments):
                 kind = type(environments).__name__
                 raise ValueError(
                     f"restart_every needs environments that can be reset one by one (backend sync or async), not {kind}"
                 )
-            source = LocalSource(environments, make_actor(self.policy, environments.num_envs), seed=opening["seed"])
-            try:
-                yield source
-            finally:
-                if not isinstance(environment, VectorEnv):
-                    source.close()
+            yield LocalSource(environments, make_actor(self.policy, environments.num_envs), seed=seed)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+LARGEST_INTEGER = 2**31 - 1
+"""The limit of an integer setting whose interval has no end: TensorFlow's sizes and seeds are int32."""
+LARGEST_FLOAT = 1e30
+"""The limit of a float setting whose interval has no end: in float32, larger numbers become infinite."""
 _WORDS = {"(0, inf)": "positive and finite", "[0, inf)": "zero or positive, and finite", "[1, inf)": "at least 1"}
 
 
@@ -23,11 +27,13 @@ def require_allowed(settings: object, **allowed: Any) -> None:
     for name, values in allowed.items():
         value, optional = getattr(settings, name), getattr(type(settings), name) is None
         if choices := get_args(values):
-            inside, requirement = value in choices, f"one of {list(choices)}"
-        else:
-            inside = optional if value is None else _contains(values, value)
+            require(value in choices, name, f"one of {list(choices)}", value)
+        elif value is not None or not optional:
             requirement = _WORDS.get(values, f"in {values}") + ", or None" * optional
-        require(inside, name, requirement, value)
+            require(_contains(values, value), name, requirement, value)
+            if values.endswith("inf)"):
+                largest = LARGEST_INTEGER if isinstance(value, int) else LARGEST_FLOAT
+                require(value <= largest, name, f"at most {largest}", value)
 
 
 def _contains(interval: str, value: float) -> bool:
