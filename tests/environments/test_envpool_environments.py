@@ -8,6 +8,7 @@ from tf_trpo.environments import can_replay, can_reset_some, make_vector_environ
 from tf_trpo.rollouts import LocalSource
 from tf_trpo.rollouts.actor import Actions
 from tf_trpo.rollouts.stepping import collect_rollout
+from tf_trpo.spaces import observation_spec
 
 pytest.importorskip("envpool")
 
@@ -38,8 +39,9 @@ def cheetah_actor(observations, noise):
 
 def collected(environments, actor, num_steps, seed=0):
     noise = 3 * np.random.default_rng(0).standard_normal((num_steps, environments.num_envs))
-    observations = environments.reset(seed=seed)[0].astype(np.float32)
-    return collect_rollout(environments, actor, observations, np.zeros(environments.num_envs, bool), noise)[0]
+    observations = environments.reset(seed=seed)[0]
+    spec, just_ended = observation_spec(environments.single_observation_space), np.zeros(environments.num_envs, bool)
+    return collect_rollout(environments, actor, spec, observations, just_ended, noise)
 
 
 def cartpole_step(observations, actions):
@@ -86,7 +88,7 @@ def test_mujoco_steps_in_the_precision_of_its_actions(make):
     rollout = collected(environments, cheetah_actor, 5)
     assert environments.single_action_space.dtype == np.float64
     assert rollout.observations.shape == (6, 2, 17)
-    assert rollout.observations.dtype == np.float32
+    assert rollout.observations.dtype == np.float64
     assert rollout.valid.all()
     assert np.isfinite(rollout.rewards).all()
     assert rollout.rewards.std() > 0

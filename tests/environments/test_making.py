@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tf_trpo.environments import EnvironmentFailedError, make_vector_environment
+from tf_trpo.environments.making import find_wrapper, wrapper_name
 
 
 class Plus(gym.RewardWrapper):
@@ -67,6 +68,12 @@ def test_wrappers_are_put_on_in_their_order(backend, monkeypatch):
 def test_a_wrapper_that_cannot_be_found_is_refused(wrappers, message):
     with pytest.raises(ValueError, match=message):
         make_vector_environment(Game, wrappers=wrappers)
+
+
+def test_a_wrapper_has_one_name_in_every_process():
+    assert wrapper_name("a.b:C") == "a.b:C"
+    assert wrapper_name(Plus) == f"{__name__}:Plus"
+    assert find_wrapper(wrapper_name(gym.wrappers.ClipReward)) is gym.wrappers.ClipReward
 
 
 def test_what_goes_with_made_environments_only_is_refused_with_a_vector_environment():

@@ -67,6 +67,13 @@ class EnvironmentMaker:
         return SeededEpisodes(GuardedEnvironment(env, index, self._info_keys), index)
 
 
+def wrapper_name(wrapper: Wrapper) -> str:
+    """Name a wrapper as "module:Class", to tell runs apart."""
+    if isinstance(wrapper, str):
+        return wrapper
+    return f"{wrapper.__module__}:{getattr(wrapper, '__qualname__', type(wrapper).__name__)}"
+
+
 def find_wrapper(name: str) -> Callable[[gym.Env], gym.Env]:
     """Import "module:Class".
 

@@ -13,7 +13,7 @@ import keras
 from tf_trpo.callbacks import Progress
 from tf_trpo.callbacks.best_model import if_figure_exists
 from tf_trpo.environments import ActionMasks, VectorBackend, can_reset_some, known_mirror, open_vector_environment
-from tf_trpo.environments.making import Wrapper
+from tf_trpo.environments.making import Wrapper, wrapper_name
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import check_fit, make_policy, make_value_function
@@ -216,7 +216,7 @@ class TRPO(Agent):
                     self,
                     environment,
                     env_kwargs=dict(env_kwargs or {}),
-                    wrappers=[wrapper if isinstance(wrapper, str) else repr(wrapper) for wrapper in wrappers],
+                    wrappers=[wrapper_name(wrapper) for wrapper in wrappers],
                     action_masks=action_masks,
                     num_steps=num_steps,
                     seed=seed,
