@@ -1,0 +1,51 @@
+"""Training in vector environments that were made elsewhere."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import tf_trpo
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.training.settings import UpdateSettings
+
+
+def trained(vector, total_steps, num_steps):
+    small = {"policy": PolicySettings(hidden_sizes=(4,)), "value": ValueSettings(value_hidden_sizes=(4,))}
+    agent = tf_trpo.TRPO.for_env(vector, **small, seed=0)
+    agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
+    history = agent.fit(vector, total_steps, num_steps=num_steps, seed=3, verbose=0).history
+    return agent, history
+
+
+def test_of_one_environment_every_mode_gives_the_same_weights():
+    """With one environment, the pause after an episode is the row of the reset in NEXT_STEP mode."""
+    weights = []
+    for mode in AutoresetMode:
+        vector = SyncVectorEnv([lambda: gym.make("CartPole-v1", max_episode_steps=20)], autoreset_mode=mode)
+        agent, history = trained(vector, 128, 64)
+        assert history["rollout/ep_len_mean"][-1] <= 20
+        weights.append(agent.get_weights())
+    for others in weights[1:]:
+        for first, other in zip(weights[0], others, strict=True):
+            np.testing.assert_array_equal(first, other)
+
+
+def test_gymnasiums_own_vector_class_trains():
+    vector = gym.make_vec("CartPole-v1", 8, vectorization_mode="vector_entry_point")
+    agent, history = trained(vector, 512, 32)
+    assert int(agent.env_steps.numpy()) >= 512
+    assert np.isfinite(history["rollout/ep_rew_mean"][-1])
+    np.testing.assert_array_equal(history["rollout/ep_rew_mean"], history["rollout/ep_len_mean"])
+
+
+def test_agents_of_pettingzoo_share_a_policy_through_supersuit():
+    supersuit, spread = pytest.importorskip("supersuit"), pytest.importorskip("mpe2.simple_spread_v3")
+    vector = supersuit.pettingzoo_env_to_vec_env_v1(spread.parallel_env(max_cycles=10))
+    vector = supersuit.concat_vec_envs_v1(vector, 2, base_class="gymnasium")
+    agent, history = trained(vector, 300, 33)
+    # All agents of an environment end together: ten steps, and the row of the reset.
+    assert history["rollout/ep_len_mean"][-1] == 10
+    assert int(agent.env_steps.numpy()) == 2 * 6 * 30
+    with pytest.raises(ValueError, match=r"ParallelEnv|simple_env|none of these"):
+        trained(spread.parallel_env(), 10, 10)
