@@ -104,7 +104,7 @@ def test_a_model_of_a_stranger_chooses_no_more_than_its_environment(imported, re
     for number, (arguments, message) in enumerate(
         [
             ({"wrappers": [WRAPPER]}, "--allow-import"),
-            ({"wrappers": WRAPPER}, "wrapper must be module:Class"),
+            ({"wrappers": "Twice"}, "wrapper must be module:Class"),
             ({"wrappers": [3]}, "wrapper must be of type"),
             ({"env_kwargs": "x"}, "env_kwargs must be a JSON object"),
             ({"action_masks": "maybe"}, "action_masks must be one of"),

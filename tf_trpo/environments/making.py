@@ -53,7 +53,7 @@ class EnvironmentMaker:
     def __call__(self, index: int) -> gym.Env:
         """Make the environment of a position in a vector environment."""
         if isinstance(self._environment, str):
-            env = gym.make(self._environment, **self._env_kwargs)
+            env = self._from_id(self._environment)
         else:
             env = self._environment()
             if not isinstance(env, gym.Env):
@@ -65,6 +65,14 @@ class EnvironmentMaker:
                 raise ValueError(f"the wrapper {wrapper} must give a gymnasium.Env, it gave a {type(env).__name__}")
         env = with_masks(env, self._action_masks)
         return SeededEpisodes(GuardedEnvironment(env, index, self._info_keys), index)
+
+    def _from_id(self, env_id: str) -> gym.Env:
+        try:
+            return gym.make(env_id, **self._env_kwargs)
+        except TypeError as error:
+            if not self._env_kwargs:
+                raise
+            raise ValueError(f"{env_id} cannot be made with the env_kwargs {self._env_kwargs}: {error}") from error
 
 
 def wrapper_name(wrapper: Wrapper) -> str:
