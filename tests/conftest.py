@@ -11,12 +11,17 @@ import sys
 import threading
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from tf_trpo.cli import main
 
 ROOT = Path(__file__).parents[1]
+
+# The examples are the same in every run, and none of them has a time limit.
+hypothesis.settings.register_profile("tests", max_examples=30, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture

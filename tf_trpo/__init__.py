@@ -4,57 +4,26 @@ The names below are loaded when they are first used: `import tf_trpo` and `--hel
 TensorFlow.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from tf_trpo import (
-        callbacks,
-        distributions,
-        environments,
-        estimation,
-        experiment,
-        models,
-        numerics,
-        optimizers,
-        rollouts,
-        serving,
-        theory,
-    )
-    from tf_trpo.experiment import Experiment
-    from tf_trpo.training import TRPO, load
+from tf_trpo.lazy import exports
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "TRPO",
-    "Experiment",
-    "callbacks",
-    "distributions",
-    "environments",
-    "estimation",
-    "experiment",
-    "load",
-    "models",
-    "numerics",
-    "optimizers",
-    "rollouts",
-    "serving",
-    "theory",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("TRPO", "load"):
-        return getattr(importlib.import_module("tf_trpo.training"), name)
-    if name == "Experiment":
-        return importlib.import_module("tf_trpo.experiment").Experiment
-    if name in __all__:
-        return importlib.import_module(f"tf_trpo.{name}")
-    raise AttributeError(f"module 'tf_trpo' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if TYPE_CHECKING:
+    from tf_trpo import callbacks as callbacks
+    from tf_trpo import distributions as distributions
+    from tf_trpo import environments as environments
+    from tf_trpo import estimation as estimation
+    from tf_trpo import experiment as experiment
+    from tf_trpo import models as models
+    from tf_trpo import numerics as numerics
+    from tf_trpo import optimizers as optimizers
+    from tf_trpo import rollouts as rollouts
+    from tf_trpo import serving as serving
+    from tf_trpo import theory as theory
+    from tf_trpo.experiment import Experiment as Experiment
+    from tf_trpo.training import TRPO as TRPO
+    from tf_trpo.training import load as load
+else:
+    __getattr__, __dir__, __all__ = exports(__name__, __file__)

@@ -7,9 +7,12 @@ The modules of settings, and the numerics below them, take TensorFlow from here:
 
 from __future__ import annotations
 
+import ast
 import importlib
+import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -23,22 +26,24 @@ class _LazyModule(types.ModuleType):
 tensorflow: Any = _LazyModule("tensorflow")
 
 
-def exports(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Make the `__getattr__` of a package whose names are imported at their first use.
+def exports(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Make `__getattr__`, `__dir__` and `__all__` of a package whose names are imported at their first use.
 
-    Args:
-      package: the package's `__name__`.
-      modules: for each public name, the module of the package that defines the name; a module that is itself public
-        is given as an empty string.
+    The names are those that the package's file imports as themselves, for type checkers only:
 
-    Returns:
-      The function; it raises AttributeError for an unknown name.
+        if TYPE_CHECKING:
+            from tf_trpo.models.policy import Policy as Policy
+        else:
+            __getattr__, __dir__, __all__ = exports(__name__, __file__)
     """
+    imports = [node for node in ast.walk(ast.parse(Path(file).read_text())) if isinstance(node, ast.ImportFrom)]
+    modules = {alias.asname: node.module for node in imports for alias in node.names if alias.asname}
 
     def get(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = importlib.import_module(f"{package}.{modules[name] or name}")
-        return getattr(module, name) if modules[name] else module
+        if modules[name] == package:
+            return importlib.import_module(f"{package}.{name}")
+        return getattr(importlib.import_module(modules[name]), name)
 
-    return get
+    return get, lambda: sorted({*vars(sys.modules[package]), *modules}), sorted(modules)

@@ -38,13 +38,6 @@ def test_it_is_the_probability_of_what_lies_beyond_a_bound_and_the_density_insid
     np.testing.assert_allclose(log_prob, closed_form(parameters, actions, high=high), rtol=1e-9, atol=1e-12)
 
 
-def test_by_default_it_is_the_density_of_the_action_as_it_was_sampled():
-    parameters, actions = random_parameters(50), 3.0 * np.random.default_rng(5).normal(size=(50, 2))
-    gaussian = make_gaussian(clipped_likelihood=False)
-    expected = gaussian.distribution(tf.constant(parameters)).log_prob(actions)
-    np.testing.assert_array_equal(gaussian.log_prob(tf.constant(parameters), tf.constant(actions)), expected)
-
-
 def test_the_policy_gradient_is_the_same_in_expectation_and_has_less_variance():
     """Of a return that depends on the clipped action only, with many actions beyond the bounds."""
     count = 100_000

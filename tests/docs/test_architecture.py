@@ -32,8 +32,3 @@ def test_the_floors_are_those_that_are_checked():
     assert [floor for floor in drawn if (ROOT / "tf_trpo" / floor).is_dir()] == checked
     folders = {path.name for path in (ROOT / "tf_trpo").iterdir() if (path / "__init__.py").exists()}
     assert set(checked) == folders
-
-
-def test_every_other_file_that_is_named_is_there():
-    for file in re.findall(r"`([\w/]+\.py)`", TEXT):
-        assert (ROOT / file).exists() or (ROOT / "tf_trpo" / file).exists(), file

@@ -11,11 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tf_trpo.cli import COMMANDS
-from tf_trpo.cli.export import ExportOptions
-from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.play import PlayOptions
-from tf_trpo.cli.serve import ServeOptions
 from tf_trpo.serving.server import _HEADER_BYTES, _KEEP_ALIVE_SECONDS, _OTHER_FILES
 from tf_trpo.serving.settings import ServerSettings
 
@@ -74,24 +69,6 @@ def test_the_session_runs_from_training_to_answers(checkout, training):
     if not training:
         assert "mean return 500.00, 2 episodes" in done.stdout
     assert "trained for" in (checkout / "models" / "CartPole-v1" / "README.md").read_text()
-
-
-def commands(start):
-    indented = [line[4:] for line in PAGE.replace("\\\n", " ").splitlines() if line.startswith("    ")]
-    lines = [line.partition(" #")[0].removesuffix("&").strip() for line in [*indented, *SESSION.splitlines()]]
-    return [shlex.split(line) for line in lines if line.startswith(f"python scripts/{start}.py")]
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "count"),
-    [("export", ExportOptions, 1), ("serve", ServeOptions, 1), ("play", PlayOptions, 3)],
-)
-def test_every_command_parses(name, settings, count):
-    found = commands(name)
-    assert len(found) == count
-    for command in found:
-        parse(settings, command[2:], name)
-    assert name in COMMANDS
 
 
 def test_the_limits_are_those_of_the_server():

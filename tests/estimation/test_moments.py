@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tf_trpo.estimation import Moments, combined_moments, explained_variance, weighted_mean, weighted_moments
 
-PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
 SEEDS = st.integers(0, 10_000)
 TRAILING = st.sampled_from([(), (3,), (2, 2)])
 PRIOR = (0.0, 1.0)
@@ -32,7 +31,6 @@ def explained(predictions, targets, weights=None, dtype=tf.float64):
     return explained_variance(*(tf.constant(array, dtype) for array in (predictions, targets, weights))).numpy()
 
 
-@PROPERTY
 @given(seed=SEEDS, size=st.integers(1, 40))
 def test_weighted_mean_is_numpys(seed, size):
     generator = np.random.default_rng(seed)
@@ -46,7 +44,6 @@ def test_sample_without_weight_may_be_anything_to_the_mean(garbage):
     assert weighted_mean(tf.constant([1.0, garbage, 3.0]), tf.constant([0.5, 0.0, 0.5])) == 2.0
 
 
-@PROPERTY
 @given(seed=SEEDS, size=st.integers(1, 40), trailing=TRAILING, shift=st.sampled_from([0.0, 1e6]))
 def test_weighted_moments_are_numpys(seed, size, trailing, shift):
     generator = np.random.default_rng(seed)
@@ -59,7 +56,6 @@ def test_weighted_moments_are_numpys(seed, size, trailing, shift):
     assert mean.shape == variance.shape == trailing
 
 
-@PROPERTY
 @given(seed=SEEDS, size=st.integers(2, 40), garbage=st.sampled_from([1e30, np.nan, np.inf, -np.inf]))
 def test_samples_without_weight_do_not_move_the_moments(seed, size, garbage):
     generator = np.random.default_rng(seed)
@@ -69,7 +65,6 @@ def test_samples_without_weight_do_not_move_the_moments(seed, size, garbage):
     np.testing.assert_array_equal(dirty, clean)
 
 
-@PROPERTY
 @given(value=st.floats(-1e6, 1e6, width=32), size=st.integers(1, 50))
 def test_equal_samples_have_exactly_that_mean_and_no_variance(value, size):
     mean, variance = weighted_moments(tf.fill([size], value), tf.fill([size], 1.0 / size))
@@ -86,7 +81,6 @@ def test_float32_moments_survive_a_large_offset(jit_compile):
     np.testing.assert_allclose(variance, samples.astype(np.float64).var(), rtol=1e-5)
 
 
-@PROPERTY
 @given(seed=SEEDS, first=st.integers(0, 12), second=st.integers(0, 12), trailing=TRAILING)
 def test_combined_moments_are_those_of_the_concatenation(seed, first, second, trailing):
     generator = np.random.default_rng(seed)
@@ -98,7 +92,6 @@ def test_combined_moments_are_those_of_the_concatenation(seed, first, second, tr
         np.testing.assert_allclose(tensor, array, rtol=1e-10, atol=1e-12)
 
 
-@PROPERTY
 @given(seed=SEEDS, size=st.integers(2, 40))
 def test_explained_variance_agrees_with_numpy_over_valid_samples(seed, size):
     generator = np.random.default_rng(seed)

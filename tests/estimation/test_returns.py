@@ -2,12 +2,11 @@
 
 import numpy as np
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tf_trpo.estimation import discounted_return_so_far, gae, lambda_returns, rewards_to_go
 
-PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
 STREAMS = {"seed": st.integers(0, 10_000), "length": st.integers(1, 30), "environments": st.integers(1, 3)}
 FRACTIONS = st.sampled_from([0.0, 0.5, 0.99, 1.0])
 
@@ -48,7 +47,6 @@ def looped_return_so_far(rewards, ended, carry, gamma):
     return returns, carry
 
 
-@PROPERTY
 @given(**STREAMS, gamma=FRACTIONS)
 def test_rewards_to_go_agree_with_a_loop(make_stream, seed, length, environments, gamma):
     stream = make_stream(seed, length, environments)
@@ -58,7 +56,6 @@ def test_rewards_to_go_agree_with_a_loop(make_stream, seed, length, environments
     np.testing.assert_allclose(returns[steps], looped_rewards_to_go(stream, gamma)[steps], rtol=1e-10, atol=1e-11)
 
 
-@PROPERTY
 @given(seed=st.integers(0, 10_000), length=st.integers(1, 12), gamma=FRACTIONS, gae_lambda=FRACTIONS)
 def test_lambda_return_is_the_mixture_of_n_step_returns(make_stream, seed, length, gamma, gae_lambda):
     stream = make_stream(seed, length, 2)
@@ -69,7 +66,6 @@ def test_lambda_return_is_the_mixture_of_n_step_returns(make_stream, seed, lengt
         np.testing.assert_allclose(returns[t, b], expected, rtol=1e-10, atol=1e-11)
 
 
-@PROPERTY
 @given(**STREAMS, gamma=FRACTIONS)
 def test_return_so_far_agrees_with_a_loop(make_stream, seed, length, environments, gamma):
     stream = make_stream(seed, length, environments)
@@ -80,7 +76,6 @@ def test_return_so_far_agrees_with_a_loop(make_stream, seed, length, environment
         np.testing.assert_allclose(tensor, array, rtol=1e-10, atol=1e-12, strict=True)
 
 
-@PROPERTY
 @given(seed=st.integers(0, 10_000), first=st.integers(1, 12), second=st.integers(1, 12))
 def test_two_rollouts_with_a_carry_are_one(make_stream, seed, first, second):
     stream = make_stream(seed, first + second, 3)

@@ -6,12 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tf_trpo.numerics import double_backprop_fisher_vector_product, gauss_newton_fisher_vector_product
 
-PROPERTY = settings(deadline=None, max_examples=20, derandomize=True)
 PRODUCTS = [gauss_newton_fisher_vector_product, double_backprop_fisher_vector_product]
 WEIGHTS = np.array([0.25, 0.0, 0.25, 0.25, 0.0, 0.25])
 ACTIONS = 2
@@ -108,7 +107,6 @@ def test_product_with_every_unit_vector_is_the_dense_hessian(fisher_vector_produ
     np.testing.assert_allclose(matrix, problem.hessian, rtol=1e-9, atol=1e-12)
 
 
-@PROPERTY
 @given(seed=st.integers(0, 10_000))
 def test_both_products_are_equal_at_random_parameters(problem, seed):
     generator = np.random.default_rng(seed)

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tf_trpo.numerics import flatten, unflatten
 
-PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
 SHAPES = st.lists(st.lists(st.integers(0, 4), max_size=3).map(tuple), min_size=1, max_size=5)
 
 
@@ -17,7 +16,6 @@ def random_arrays(shapes, dtype=np.float32):
     return [generator.normal(size=shape).astype(dtype) for shape in shapes]
 
 
-@PROPERTY
 @given(shapes=SHAPES, dtype=st.sampled_from([np.float32, np.float64]))
 def test_unflatten_undoes_flatten(shapes, dtype):
     arrays = random_arrays(shapes, dtype)
@@ -29,7 +27,6 @@ def test_unflatten_undoes_flatten(shapes, dtype):
         np.testing.assert_array_equal(tensor, array, strict=True)
 
 
-@PROPERTY
 @given(shapes=SHAPES)
 def test_elements_are_in_row_major_order_tensor_after_tensor(shapes):
     arrays = random_arrays(shapes)

@@ -3,15 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tf_trpo.numerics import step_length_for_kl
 
-PROPERTY = settings(deadline=None, max_examples=30, derandomize=True)
 
-
-@PROPERTY
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 10), max_kl=st.floats(1e-6, 10.0), double=st.booleans())
 def test_quadratic_model_of_the_kl_is_the_limit(seed, size, max_kl, double):
     dtype = np.float64 if double else np.float32

@@ -5,9 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.optimizers import Backtracking, FirstOrder, KLPenalty, NaturalDirection, State
-
-MANY = NaturalDirection(cg_iterations=60)
+from tf_trpo.optimizers import Backtracking, FirstOrder, KLPenalty, State
 
 
 @pytest.mark.parametrize("coefficient", [1e-3, 0.03, 1.0])

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
-from tf_trpo.distributions.tfp import diagonal_gaussian
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.rollouts import CompiledActor, LiteActor, LocalSource, make_actor
@@ -22,7 +22,8 @@ class DefaultSampling(ActionDistribution):
     """A distribution that defines nothing but its distribution; LiteRT has no such random operations."""
 
     def distribution(self, parameters):
-        return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
+        mean, log_std = tf.split(parameters, 2, axis=-1)
+        return tfp.distributions.Independent(tfp.distributions.Normal(mean, tf.exp(log_std)), 1)
 
 
 def conv_network():

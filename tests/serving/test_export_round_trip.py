@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
-from tf_trpo.distributions.tfp import diagonal_gaussian
 
 
 class DefaultSampling(ActionDistribution):
     """A distribution that defines nothing but its distribution."""
 
     def distribution(self, parameters):
-        return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
+        mean, log_std = tf.split(parameters, 2, axis=-1)
+        return tfp.distributions.Independent(tfp.distributions.Normal(mean, tf.exp(log_std)), 1)
 
 
 BOUNDS = [-0.5, -1.0], [0.5, 1.0]

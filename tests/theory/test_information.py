@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tf_trpo.theory import (
     cross_entropy,
     entropy,
-    gaussian_cross_entropy,
     gaussian_entropy,
     gaussian_kl_divergence,
     information,
@@ -21,7 +20,6 @@ from tf_trpo.theory import (
 )
 from tf_trpo.theory.information import log1p_minus
 
-PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
 SEEDS = st.integers(0, 100_000)
 UNITS = st.sampled_from([("nats", np.e), ("bits", 2)])
 
@@ -40,7 +38,6 @@ def test_information_of_the_lectures_events(probability, bits):
     assert np.floor(100 * information(probability, "bits")) / 100 == bits
 
 
-@PROPERTY
 @given(seed=SEEDS, size=st.integers(1, 8), unit_and_base=UNITS)
 def test_entropy_and_divergence_are_scipys_and_cross_entropy_is_their_sum(seed, size, unit_and_base):
     unit, base = unit_and_base
@@ -79,7 +76,6 @@ def integral(integrand, mean, std):
     return scipy.integrate.quad(integrand, mean - 12 * std, mean + 12 * std, epsabs=1e-12, limit=200)[0]
 
 
-@PROPERTY
 @given(mean=st.floats(-2, 2), std=st.floats(0.2, 3), other_mean=st.floats(-2, 2), other_std=st.floats(0.2, 3))
 def test_gaussian_measures_are_their_integrals(mean, std, other_mean, other_std):
     p, q = scipy.stats.norm(mean, std), scipy.stats.norm(other_mean, other_std)
@@ -92,13 +88,11 @@ def test_gaussian_measures_are_their_integrals(mean, std, other_mean, other_std)
 
     crossed = integral(lambda x: -density(x) * log_density(x, other_mean, other_std), mean, std)
     own = integral(lambda x: -density(x) * log_density(x, mean, std), mean, std)
-    assert gaussian_cross_entropy(mean, std, other_mean, other_std) == pytest.approx(crossed, abs=1e-8, rel=1e-8)
     assert gaussian_kl_divergence(mean, std, other_mean, other_std) == pytest.approx(crossed - own, abs=1e-8, rel=1e-8)
     assert gaussian_entropy(std) == pytest.approx(p.entropy(), abs=1e-12)
     assert gaussian_entropy(other_std, "bits") == pytest.approx(q.entropy() / np.log(2), abs=1e-12)
 
 
-@PROPERTY
 @given(seed=SEEDS, size=st.integers(1, 6))
 def test_diagonal_gaussians_are_sums_over_dimensions(seed, size):
     rng = np.random.default_rng(seed)
@@ -110,7 +104,7 @@ def test_diagonal_gaussians_are_sums_over_dimensions(seed, size):
     assert gaussian_kl_divergence(*arguments) == pytest.approx(sum(each), abs=1e-12)
     other = scipy.stats.multivariate_normal(means[1], np.diag(stds[1] ** 2))
     crossed = -other.logpdf(means[0]) + 0.5 * np.sum((stds[0] / stds[1]) ** 2)
-    assert gaussian_cross_entropy(*arguments) == pytest.approx(crossed, abs=1e-9)
+    assert gaussian_entropy(stds[0]) + gaussian_kl_divergence(*arguments) == pytest.approx(crossed, abs=1e-9)
     assert gaussian_kl_divergence(*arguments, "bits") == pytest.approx(sum(each) / np.log(2))
 
 
@@ -144,14 +138,14 @@ def exact_series(x):
     return float(sum(Fraction(-1) ** (n + 1) * Fraction(x) ** n / n for n in range(2, 25)))
 
 
-@settings(PROPERTY, max_examples=60)
+@settings(max_examples=60)
 @given(exponent=st.floats(-300, -1), sign=st.sampled_from([-1, 1]))
 def test_small_arguments_keep_every_digit(exponent, sign):
     x = sign * 0.999 * 10.0**exponent
     assert log1p_minus(np.array(x)) == pytest.approx(exact_series(x), rel=1e-14, abs=5e-324)
 
 
-@settings(PROPERTY, max_examples=60)
+@settings(max_examples=60)
 @given(x=st.floats(-0.999999, 1e6).filter(lambda x: abs(x) >= 0.1))
 def test_large_arguments_are_the_plain_difference(x):
     assert log1p_minus(np.array(x)) == pytest.approx(math.log1p(x) - x, rel=1e-14)

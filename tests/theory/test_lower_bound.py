@@ -10,23 +10,16 @@ from tf_trpo.theory import (
     local_approximation,
     lower_bound,
     max_kl_divergence,
-    max_total_variation,
     penalty_coefficient,
     performance_difference,
     random_mdp,
     random_policy,
-    total_variation_lower_bound,
 )
 
-PROPERTY = settings(deadline=None, max_examples=150, derandomize=True)
-THOUSAND = settings(PROPERTY, max_examples=1000)
+THOUSAND = settings(max_examples=1000)
 SEEDS = st.integers(0, 1_000_000)
 GAMMAS = st.sampled_from([0.0, 0.05, 0.5, 0.9, 0.99])
 MIXTURES = st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.03, 0.3, 1.0])
-
-
-def scale_of(mdp):
-    return np.abs(mdp.rewards).max() / (1 - mdp.gamma) ** 2
 
 
 @THOUSAND
@@ -41,21 +34,18 @@ def test_identity_holds_for_any_two_policies(make_mdp, make_policy, seed, gamma)
 
 @THOUSAND
 @given(seed=SEEDS, gamma=GAMMAS, mixture=MIXTURES, against=st.sampled_from([0, 0, -1, 1]))
-def test_bounds_hold_for_any_two_policies(make_mdp, make_policy, seed, gamma, mixture, against):
+def test_bound_holds_for_any_two_policies(make_mdp, make_policy, seed, gamma, mixture, against):
     """Adversarial pairs too: the new policy is the greedy or the worst one, or a small way towards it."""
     mdp = make_mdp(seed, gamma)
     old = mdp.evaluate(make_policy(mdp, seed + 1))
     extreme = np.eye(mdp.num_actions)[(against * old.advantages).argmax(axis=1)]
     target = extreme if against else make_policy(mdp, seed + 2)
     new = mdp.evaluate((1 - mixture) * old.policy + mixture * target)
-    rounding = 1e-13 * scale_of(mdp)
-    by_variation = total_variation_lower_bound(old, new.policy)
-    assert by_variation <= new.expected_return + rounding
-    assert lower_bound(old, new.policy) <= by_variation + rounding
-    assert max_total_variation(old.policy, new.policy) ** 2 <= max_kl_divergence(old.policy, new.policy) + 1e-15
+    rounding = 1e-13 * np.abs(mdp.rewards).max() / (1 - gamma) ** 2
+    assert lower_bound(old, new.policy) <= new.expected_return + rounding
 
 
-@settings(PROPERTY, max_examples=60)
+@settings(max_examples=60)
 @given(seed=SEEDS, gamma=st.sampled_from([0.3, 0.9]))
 def test_local_approximation_has_the_gradient_of_the_return(seed, gamma):
     rng = np.random.default_rng(seed)
@@ -83,9 +73,7 @@ def test_one_state_by_hand():
     assert local_approximation(old, new_policy) == pytest.approx(1 + 2 * (0.75 - 0.25) / 2)
     divergence = 0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25)
     assert max_kl_divergence(old.policy, new_policy) == pytest.approx(divergence)
-    assert max_total_variation(old.policy, new_policy) == pytest.approx(0.25)
     assert lower_bound(old, new_policy) == pytest.approx(1.5 - 4 * divergence)
-    assert total_variation_lower_bound(old, new_policy) == pytest.approx(1.5 - 4 / 16)
 
 
 def test_dropped_action_makes_the_bound_minus_infinity():
@@ -94,7 +82,6 @@ def test_dropped_action_makes_the_bound_minus_infinity():
     new_policy = [[1.0, 0.0], [0.5, 0.5]]
     assert max_kl_divergence(old.policy, new_policy) == np.inf
     assert lower_bound(old, new_policy) == -np.inf
-    assert np.isfinite(total_variation_lower_bound(old, new_policy))
 
 
 def test_policy_of_another_shape_is_refused():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
+import tensorflow_probability as tfp
 
-from tf_trpo.distributions.tfp import Distribution
 from tf_trpo.numerics import Reflection, hessian_product_at_minimum
+
+Distribution: TypeAlias = tfp.distributions.Distribution
 
 
 class ActionDistribution(keras.layers.Layer, abc.ABC):

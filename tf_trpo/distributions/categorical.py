@@ -8,9 +8,9 @@ from typing import Any, final
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
-from tf_trpo.distributions.action_distribution import ActionDistribution
-from tf_trpo.distributions.tfp import Distribution, categorical
+from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
 from tf_trpo.numerics import Reflection
 
 
@@ -30,7 +30,7 @@ class Categorical(ActionDistribution):
         self.first_action = first_action
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
-        return categorical(parameters)
+        return tfp.distributions.Categorical(logits=parameters)
 
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """M = diag(p) - p p', in the logits."""

@@ -10,9 +10,9 @@ from typing import Any, final
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
-from tf_trpo.distributions.action_distribution import ActionDistribution
-from tf_trpo.distributions.tfp import Distribution, diagonal_gaussian
+from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
 from tf_trpo.numerics import Reflection
 from tf_trpo.numerics.schedules import linear
 
@@ -118,7 +118,8 @@ class Gaussian(ActionDistribution):
         return tf.concat([mean, log_std], axis=-1)
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
-        return diagonal_gaussian(*tf.split(parameters, 2, axis=-1))
+        mean, log_std = tf.split(parameters, 2, axis=-1)
+        return tfp.distributions.Independent(tfp.distributions.Normal(mean, tf.exp(log_std)), 1)
 
     def log_prob(self, parameters: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
         if not self.clipped_likelihood:

@@ -1,28 +1,13 @@
 """Vector environments: making them, and refusing those that would be misread."""
 
-from tf_trpo.environments.failures import EnvironmentFailedError, InvalidStepError
-from tf_trpo.environments.mirrors import known_mirror
-from tf_trpo.environments.vector import (
-    VectorBackend,
-    can_replay,
-    can_reset_some,
-    make_vector_environment,
-    open_vector_environment,
-    replay_endings,
-    replay_episodes,
-    reset_some,
-)
-
-__all__ = [
-    "EnvironmentFailedError",
-    "InvalidStepError",
-    "VectorBackend",
-    "can_replay",
-    "can_reset_some",
-    "known_mirror",
-    "make_vector_environment",
-    "open_vector_environment",
-    "replay_endings",
-    "replay_episodes",
-    "reset_some",
-]
+from tf_trpo.environments.failures import EnvironmentFailedError as EnvironmentFailedError
+from tf_trpo.environments.failures import InvalidStepError as InvalidStepError
+from tf_trpo.environments.mirrors import known_mirror as known_mirror
+from tf_trpo.environments.vector import VectorBackend as VectorBackend
+from tf_trpo.environments.vector import can_replay as can_replay
+from tf_trpo.environments.vector import can_reset_some as can_reset_some
+from tf_trpo.environments.vector import make_vector_environment as make_vector_environment
+from tf_trpo.environments.vector import open_vector_environment as open_vector_environment
+from tf_trpo.environments.vector import replay_endings as replay_endings
+from tf_trpo.environments.vector import replay_episodes as replay_episodes
+from tf_trpo.environments.vector import reset_some as reset_some

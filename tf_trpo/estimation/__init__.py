@@ -3,44 +3,22 @@
 Every function checks the ranks and static shapes of its tensors first, and raises ValueError if one is wrong.
 """
 
-from tf_trpo.estimation.advantages import advantage_moments, gae, normalize_advantages, winsorize
-from tf_trpo.estimation.batch import Batch
-from tf_trpo.estimation.lower_bound import (
-    LowerBound,
-    advantage_scale,
-    estimate_lower_bound,
-    largest_advantage,
-    penalty_coefficient,
-)
-from tf_trpo.estimation.moments import (
-    Moments,
-    combined_moments,
-    explained_variance,
-    weighted_mean,
-    weighted_moments,
-)
-from tf_trpo.estimation.returns import discounted_return_so_far, lambda_returns, rewards_to_go
-from tf_trpo.estimation.surrogate import surrogate_advantage, surrogate_improvement
-
-__all__ = [
-    "Batch",
-    "LowerBound",
-    "Moments",
-    "advantage_moments",
-    "advantage_scale",
-    "combined_moments",
-    "discounted_return_so_far",
-    "estimate_lower_bound",
-    "explained_variance",
-    "gae",
-    "lambda_returns",
-    "largest_advantage",
-    "normalize_advantages",
-    "penalty_coefficient",
-    "rewards_to_go",
-    "surrogate_advantage",
-    "surrogate_improvement",
-    "weighted_mean",
-    "weighted_moments",
-    "winsorize",
-]
+from tf_trpo.estimation.advantages import advantage_moments as advantage_moments
+from tf_trpo.estimation.advantages import gae as gae
+from tf_trpo.estimation.advantages import normalize_advantages as normalize_advantages
+from tf_trpo.estimation.advantages import winsorize as winsorize
+from tf_trpo.estimation.batch import Batch as Batch
+from tf_trpo.estimation.lower_bound import LowerBound as LowerBound
+from tf_trpo.estimation.lower_bound import advantage_scale as advantage_scale
+from tf_trpo.estimation.lower_bound import estimate_lower_bound as estimate_lower_bound
+from tf_trpo.estimation.lower_bound import largest_advantage as largest_advantage
+from tf_trpo.estimation.lower_bound import penalty_coefficient as penalty_coefficient
+from tf_trpo.estimation.moments import Moments as Moments
+from tf_trpo.estimation.moments import combined_moments as combined_moments
+from tf_trpo.estimation.moments import explained_variance as explained_variance
+from tf_trpo.estimation.moments import weighted_mean as weighted_mean
+from tf_trpo.estimation.moments import weighted_moments as weighted_moments
+from tf_trpo.estimation.returns import discounted_return_so_far as discounted_return_so_far
+from tf_trpo.estimation.returns import lambda_returns as lambda_returns
+from tf_trpo.estimation.returns import rewards_to_go as rewards_to_go
+from tf_trpo.estimation.surrogate import surrogate_improvement as surrogate_improvement

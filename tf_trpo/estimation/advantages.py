@@ -37,9 +37,6 @@ def gae(
     Returns:
       Advantages, float [T, B], in the unit of the rewards; 0 on rows that are not valid.
 
-    Raises:
-      ValueError: a shape is wrong.
-
     Source:
       Schulman et al. (2016), equations 11 to 16.
     """
@@ -68,9 +65,6 @@ def advantage_moments(
 
     Returns:
       The mean, and the standard deviation plus epsilon, float scalars.
-
-    Raises:
-      ValueError: a shape is wrong.
     """
     check_shapes("advantage_moments", advantages=(advantages, "N"), weights=(weights, "N"))
     mean, variance = weighted_moments(advantages, weights)
@@ -91,9 +85,6 @@ def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float) -> tf.Tensor:
 
     Returns:
       float [N].
-
-    Raises:
-      ValueError: a shape is wrong.
 
     Source:
       Garg et al. (2021), On Proximal Policy Optimization's Heavy-tailed Gradients.

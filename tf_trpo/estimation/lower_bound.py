@@ -89,9 +89,6 @@ def estimate_lower_bound(
     Returns:
       The `LowerBound`.
 
-    Raises:
-      ValueError: a shape is wrong.
-
     Source:
       Schulman et al. (2015), equations 9 and 10; lecture, "there exists the following bound".
     """

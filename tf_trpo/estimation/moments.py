@@ -32,9 +32,6 @@ def weighted_mean(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
 
     Returns:
       float scalar.
-
-    Raises:
-      ValueError: a shape is wrong.
     """
     check_shapes("weighted_mean", samples=(samples, "N"), weights=(weights, "N"))
     return tf.reduce_sum(tf.where(weights > 0, weights * samples, tf.zeros_like(samples)))
@@ -49,9 +46,6 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
 
     Returns:
       Mean and variance, each float [...].
-
-    Raises:
-      ValueError: a shape is wrong.
     """
     check_shapes("weighted_moments", samples=(samples, "N ..."), weights=(weights, "N"))
     # Deviations are measured from one of the samples, so that equal samples have a variance of exactly 0. Otherwise
@@ -69,9 +63,6 @@ def combined_moments(first: Moments, second: Moments) -> Moments:
     """Compute the moments of the union of two sets of samples, which have equal shapes.
 
     A set with a count of 0 does not change the result, even if its variance is infinite.
-
-    Raises:
-      ValueError: a shape is wrong.
 
     Source:
       Chan, Golub and LeVeque (1983), equation 2.1.
@@ -103,9 +94,6 @@ def explained_variance(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.T
     Returns:
       float scalar <= 1: 1 for perfect predictions, 0 for a constant, negative if a constant would be better. NaN if
       the targets do not vary.
-
-    Raises:
-      ValueError: a shape is wrong.
     """
     check_shapes("explained_variance", predictions=(predictions, "N"), targets=(targets, "N"), weights=(weights, "N"))
     _, residual = weighted_moments(targets - predictions, weights)

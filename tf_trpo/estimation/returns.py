@@ -17,9 +17,6 @@ def lambda_returns(advantages: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     Returns:
       float [T, B], in the same unit.
 
-    Raises:
-      ValueError: a shape is wrong.
-
     Source:
       Sutton and Barto (2018), equation 12.2; Schulman et al. (2016), section 3.
     """
@@ -47,9 +44,6 @@ def rewards_to_go(
     Returns:
       float [T, B], in the unit of the rewards.
 
-    Raises:
-      ValueError: a shape is wrong.
-
     Source:
       Lecture, Algorithm 1, line 5.
     """
@@ -71,9 +65,6 @@ def discounted_return_so_far(
 
     Returns:
       G, float [T, B], in the unit of the rewards, and the carry for the next rows, float [B].
-
-    Raises:
-      ValueError: a shape is wrong.
     """
     check_shapes("discounted_return_so_far", rewards=(rewards, "T B"), ended=(ended, "T B"), carry=(carry, "B"))
     goes_on = gamma * (1.0 - ended)

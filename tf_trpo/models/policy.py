@@ -7,8 +7,7 @@ from typing import Any, final
 import keras
 import tensorflow as tf
 
-from tf_trpo.distributions import ActionDistribution
-from tf_trpo.distributions.tfp import Distribution
+from tf_trpo.distributions import ActionDistribution, Distribution
 from tf_trpo.estimation import Moments
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.mirror_symmetry import MirroredEncoder

@@ -3,48 +3,27 @@
 Every function checks the ranks and static shapes of its tensors first, and raises ValueError if one is wrong.
 """
 
-from tf_trpo.numerics.chunks import map_over_chunks, reduce_over_chunks
-from tf_trpo.numerics.conjugate_gradient import (
-    ConjugateGradientResult,
-    ConjugateGradientStatus,
-    conjugate_gradient,
+from tf_trpo.numerics.chunks import map_over_chunks as map_over_chunks
+from tf_trpo.numerics.chunks import reduce_over_chunks as reduce_over_chunks
+from tf_trpo.numerics.conjugate_gradient import ConjugateGradientResult as ConjugateGradientResult
+from tf_trpo.numerics.conjugate_gradient import ConjugateGradientStatus as ConjugateGradientStatus
+from tf_trpo.numerics.conjugate_gradient import conjugate_gradient as conjugate_gradient
+from tf_trpo.numerics.fisher_vector_product import (
+    double_backprop_fisher_vector_product as double_backprop_fisher_vector_product,
 )
 from tf_trpo.numerics.fisher_vector_product import (
-    double_backprop_fisher_vector_product,
-    gauss_newton_fisher_vector_product,
-    hessian_product_at_minimum,
+    gauss_newton_fisher_vector_product as gauss_newton_fisher_vector_product,
 )
-from tf_trpo.numerics.flat_parameters import flatten, unflatten
-from tf_trpo.numerics.line_search import (
-    LineSearchResult,
-    LineSearchStatus,
-    backtracking_line_search,
-)
-from tf_trpo.numerics.linear_recurrence import linear_recurrence
-from tf_trpo.numerics.minibatches import minibatch_rows, minibatches_per_epoch, random_orders
-from tf_trpo.numerics.reflection import Reflection
-from tf_trpo.numerics.shapes import check_shapes
-from tf_trpo.numerics.trust_region_step import step_length_for_kl
-
-__all__ = [
-    "ConjugateGradientResult",
-    "ConjugateGradientStatus",
-    "LineSearchResult",
-    "LineSearchStatus",
-    "Reflection",
-    "backtracking_line_search",
-    "check_shapes",
-    "conjugate_gradient",
-    "double_backprop_fisher_vector_product",
-    "flatten",
-    "gauss_newton_fisher_vector_product",
-    "hessian_product_at_minimum",
-    "linear_recurrence",
-    "map_over_chunks",
-    "minibatch_rows",
-    "minibatches_per_epoch",
-    "random_orders",
-    "reduce_over_chunks",
-    "step_length_for_kl",
-    "unflatten",
-]
+from tf_trpo.numerics.fisher_vector_product import hessian_product_at_minimum as hessian_product_at_minimum
+from tf_trpo.numerics.flat_parameters import flatten as flatten
+from tf_trpo.numerics.flat_parameters import unflatten as unflatten
+from tf_trpo.numerics.line_search import LineSearchResult as LineSearchResult
+from tf_trpo.numerics.line_search import LineSearchStatus as LineSearchStatus
+from tf_trpo.numerics.line_search import backtracking_line_search as backtracking_line_search
+from tf_trpo.numerics.linear_recurrence import linear_recurrence as linear_recurrence
+from tf_trpo.numerics.minibatches import minibatch_rows as minibatch_rows
+from tf_trpo.numerics.minibatches import minibatches_per_epoch as minibatches_per_epoch
+from tf_trpo.numerics.minibatches import random_orders as random_orders
+from tf_trpo.numerics.reflection import Reflection as Reflection
+from tf_trpo.numerics.shapes import check_shapes as check_shapes
+from tf_trpo.numerics.trust_region_step import step_length_for_kl as step_length_for_kl

@@ -19,11 +19,8 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics.shapes import check_shapes
 
 ParametersFunction: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"
-"""theta [P] -> distribution parameters [N, D]."""
 DivergenceFunction: TypeAlias = "Callable[[tf.Tensor, tf.Tensor], tf.Tensor]"
-"""(p [N, D], q [N, D]) -> KL(p || q) for each sample [N], in nats."""
 MetricFunction: TypeAlias = "Callable[[tf.Tensor, tf.Tensor], tf.Tensor]"
-"""(p [N, D], u [N, D]) -> M_n u_n for each sample [N, D]; M_n is the Hessian of KL(p_n || .) at p_n."""
 Product: TypeAlias = "Callable[[tf.Tensor], tf.Tensor]"
 """v [P] -> F v [P]."""
 
@@ -44,7 +41,7 @@ def gauss_newton_fisher_vector_product(
       theta: current parameters, float [P].
       weights: weight of each sample, float [N], >= 0. For a mean over n valid samples, their weight is 1/n and all
         other weights are 0.
-      metric: closed form of M_n u_n, [N, D]. By default the divergence is differentiated twice.
+      metric: closed form, (p [N, D], u [N, D]) -> M_n u_n [N, D]. By default the divergence is differentiated twice.
 
     Returns:
       The function v [P] -> F v [P], symmetric and positive semi-definite.
@@ -87,9 +84,6 @@ def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tenso
 
     Returns:
       float [N, D].
-
-    Raises:
-      ValueError: a shape is wrong.
     """
     check_shapes("hessian_product_at_minimum", current=(current, "N D"), tangent=(tangent, "N D"))
     old = tf.stop_gradient(current)

@@ -20,9 +20,6 @@ def linear_recurrence(decay: tf.Tensor, inputs: tf.Tensor, *, reverse: bool = Fa
     Returns:
       y, float [T, ...].
 
-    Raises:
-      ValueError: a shape is wrong.
-
     Source:
       Hillis and Steele (1986), data-parallel prefix sums, applied to affine maps.
     """

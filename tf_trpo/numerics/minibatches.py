@@ -34,9 +34,6 @@ def minibatch_rows(orders: tf.Tensor, step: tf.Tensor, minibatch_size: int) -> t
 
     Returns:
       The rows, int32 [minibatch_size], and for each whether it counts, bool [minibatch_size].
-
-    Raises:
-      ValueError: a shape is wrong.
     """
     check_shapes("minibatch_rows", orders=(orders, "epochs N"), step=(step, ""))
     num_samples = orders.shape[1]

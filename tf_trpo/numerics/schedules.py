@@ -16,11 +16,7 @@ def linear(start: float, end: float, progress: float | tf.Tensor) -> tf.Tensor:
     Returns:
       float64 scalar; start and end exactly at the ends.
     """
-    done = _fraction(progress)
-    return start * (1.0 - done) + end * done
-
-
-def _fraction(progress: float | tf.Tensor) -> tf.Tensor:
     # tf.cast would take a Python number by way of float32.
     progress = tf.cast(progress, tf.float64) if tf.is_tensor(progress) else tf.constant(progress, tf.float64)
-    return tf.clip_by_value(progress, 0.0, 1.0)
+    done = tf.clip_by_value(progress, 0.0, 1.0)
+    return start * (1.0 - done) + end * done

@@ -20,9 +20,6 @@ def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, 
     Returns:
       sqrt(2 delta / s'Fs), float scalar; 0 if s'Fs is not positive and finite.
 
-    Raises:
-      ValueError: a shape is wrong.
-
     Source:
       Schulman et al. (2015), appendix C; lecture, "Given candidate step s_unscaled rescale".
     """

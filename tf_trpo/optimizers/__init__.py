@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 
-from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius
-from tf_trpo.optimizers.backtracking import Backtracking
-from tf_trpo.optimizers.first_order import FirstOrder
-from tf_trpo.optimizers.kl_penalty import KLPenalty
-from tf_trpo.optimizers.natural_direction import NaturalDirection
-from tf_trpo.optimizers.natural_policy_gradient import NaturalPolicyGradient
-from tf_trpo.optimizers.objective import Objective
-from tf_trpo.optimizers.outcome import Outcome
-from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, without_line_search
-from tf_trpo.optimizers.trust_region import TrustRegion
-from tf_trpo.optimizers.vanilla_policy_gradient import VanillaPolicyGradient
+from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius as AdaptiveRadius
+from tf_trpo.optimizers.backtracking import Backtracking as Backtracking
+from tf_trpo.optimizers.first_order import FirstOrder as FirstOrder
+from tf_trpo.optimizers.kl_penalty import KLPenalty as KLPenalty
+from tf_trpo.optimizers.natural_direction import NaturalDirection as NaturalDirection
+from tf_trpo.optimizers.natural_policy_gradient import NaturalPolicyGradient as NaturalPolicyGradient
+from tf_trpo.optimizers.objective import Objective as Objective
+from tf_trpo.optimizers.outcome import Outcome as Outcome
+from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer as PolicyOptimizer
+from tf_trpo.optimizers.policy_optimizer import Proposal as Proposal
+from tf_trpo.optimizers.policy_optimizer import State as State
+from tf_trpo.optimizers.policy_optimizer import without_line_search as without_line_search
+from tf_trpo.optimizers.trust_region import TrustRegion as TrustRegion
+from tf_trpo.optimizers.vanilla_policy_gradient import VanillaPolicyGradient as VanillaPolicyGradient
 
 ALGORITHMS: Mapping[str, type[PolicyOptimizer]] = {
     "trpo": TrustRegion,
@@ -21,21 +24,3 @@ ALGORITHMS: Mapping[str, type[PolicyOptimizer]] = {
     "kl-penalty": KLPenalty,
 }
 """The policy optimizers by the names of their algorithms."""
-
-__all__ = [
-    "ALGORITHMS",
-    "AdaptiveRadius",
-    "Backtracking",
-    "FirstOrder",
-    "KLPenalty",
-    "NaturalDirection",
-    "NaturalPolicyGradient",
-    "Objective",
-    "Outcome",
-    "PolicyOptimizer",
-    "Proposal",
-    "State",
-    "TrustRegion",
-    "VanillaPolicyGradient",
-    "without_line_search",
-]

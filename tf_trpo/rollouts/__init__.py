@@ -1,23 +1,15 @@
 """Collecting experience: from vector environments to rollouts and episodes."""
 
-from tf_trpo.rollouts.actor import Actor, CompiledActor, LiteActor, make_actor
-from tf_trpo.rollouts.episodes import Episode, EpisodeTracker
-from tf_trpo.rollouts.rollout import Rollout
-from tf_trpo.rollouts.seeds import Stream, environment_seeds, numpy_generator, operation_seed
-from tf_trpo.rollouts.source import LocalSource, RolloutSource
-
-__all__ = [
-    "Actor",
-    "CompiledActor",
-    "Episode",
-    "EpisodeTracker",
-    "LiteActor",
-    "LocalSource",
-    "Rollout",
-    "RolloutSource",
-    "Stream",
-    "environment_seeds",
-    "make_actor",
-    "numpy_generator",
-    "operation_seed",
-]
+from tf_trpo.rollouts.actor import Actor as Actor
+from tf_trpo.rollouts.actor import CompiledActor as CompiledActor
+from tf_trpo.rollouts.actor import LiteActor as LiteActor
+from tf_trpo.rollouts.actor import make_actor as make_actor
+from tf_trpo.rollouts.episodes import Episode as Episode
+from tf_trpo.rollouts.episodes import EpisodeTracker as EpisodeTracker
+from tf_trpo.rollouts.rollout import Rollout as Rollout
+from tf_trpo.rollouts.seeds import Stream as Stream
+from tf_trpo.rollouts.seeds import environment_seeds as environment_seeds
+from tf_trpo.rollouts.seeds import numpy_generator as numpy_generator
+from tf_trpo.rollouts.seeds import operation_seed as operation_seed
+from tf_trpo.rollouts.source import LocalSource as LocalSource
+from tf_trpo.rollouts.source import RolloutSource as RolloutSource

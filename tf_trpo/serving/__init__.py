@@ -3,15 +3,14 @@
 The names below are loaded when they are first used: the server needs TensorFlow, and none of Keras.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from tf_trpo.lazy import exports
 
 if TYPE_CHECKING:
-    from tf_trpo.serving.export import export_policy
-    from tf_trpo.serving.metadata import ModelMetadata, Origin, read_metadata
-
-__all__ = ["ModelMetadata", "Origin", "export_policy", "read_metadata"]
-__getattr__ = exports(__name__, {name: "export" if name == "export_policy" else "metadata" for name in __all__})
+    from tf_trpo.serving.export import export_policy as export_policy
+    from tf_trpo.serving.metadata import ModelMetadata as ModelMetadata
+    from tf_trpo.serving.metadata import Origin as Origin
+    from tf_trpo.serving.metadata import read_metadata as read_metadata
+else:
+    __getattr__, __dir__, __all__ = exports(__name__, __file__)

@@ -106,13 +106,7 @@ class FiniteMDP:
 
 
 def random_mdp(num_states: int, num_actions: int, gamma: float, rng: np.random.Generator) -> FiniteMDP:
-    """Make an MDP with transitions and initial distribution uniform on their simplices and standard normal rewards.
-
-    Raises:
-      ValueError: num_states or num_actions below 1, or gamma outside [0, 1).
-    """
-    if num_states < 1 or num_actions < 1:
-        raise ValueError(f"num_states and num_actions must be at least 1, got {num_states} and {num_actions}")
+    """Make an MDP with transitions and initial distribution uniform on their simplices and standard normal rewards."""
     return FiniteMDP(
         transitions=rng.dirichlet(np.ones(num_states), size=(num_states, num_actions)),
         rewards=rng.normal(size=(num_states, num_actions)),

@@ -102,13 +102,6 @@ def gaussian_entropy(std: ArrayLike, unit: Unit = "nats") -> NDArray[np.float64]
     return _in_unit(np.sum(0.5 * (1.0 + np.log(2.0 * np.pi)) + np.log(_deviations("std", std)), axis=-1), unit)
 
 
-def gaussian_cross_entropy(
-    mean_p: ArrayLike, std_p: ArrayLike, mean_q: ArrayLike, std_q: ArrayLike, unit: Unit = "nats"
-) -> NDArray[np.float64]:
-    """Compute H(p, q) = E_p[-log q(x)] = H(p) + KL(p || q), [...]."""
-    return gaussian_entropy(std_p, unit) + gaussian_kl_divergence(mean_p, std_p, mean_q, std_q, unit)
-
-
 def gaussian_kl_divergence(
     mean_p: ArrayLike, std_p: ArrayLike, mean_q: ArrayLike, std_q: ArrayLike, unit: Unit = "nats"
 ) -> NDArray[np.float64]:

@@ -37,13 +37,8 @@ def max_kl_divergence(old_policy: ArrayLike, new_policy: ArrayLike) -> float:
 
     The divergence is infinite if the new policy drops an action of the old one.
     """
-    return float(kl_divergence(*_policies(old_policy, new_policy)).max())
-
-
-def max_total_variation(old_policy: ArrayLike, new_policy: ArrayLike) -> float:
-    """Compute D_TV^max = max_s 1/2 sum_a |pi_old(a|s) - pi_new(a|s)|, in [0, 1] (equation 7)."""
-    old_policy, new_policy = _policies(old_policy, new_policy)
-    return float(0.5 * np.abs(old_policy - new_policy).sum(axis=-1).max())
+    old_policy = require_distributions("old_policy", old_policy)
+    return float(kl_divergence(old_policy, require_distributions("new_policy", new_policy, old_policy.shape)).max())
 
 
 def penalty_coefficient(old: PolicyEvaluation) -> float:
@@ -59,25 +54,9 @@ def lower_bound(old: PolicyEvaluation, new_policy: ArrayLike) -> float:
 
     The bound (equations 9 and 10) is minus infinity if the divergence is infinite and C is not 0.
     """
-    return local_approximation(old, new_policy) - _penalty(old, max_kl_divergence(old.policy, new_policy))
-
-
-def total_variation_lower_bound(old: PolicyEvaluation, new_policy: ArrayLike) -> float:
-    """Compute L(pi_new) - C D_TV^max(pi_old, pi_new)^2 <= eta(pi_new), which is finite.
-
-    This is theorem 1, before D_TV^2 <= D_KL loosens the bound to `lower_bound`.
-    """
-    return local_approximation(old, new_policy) - _penalty(old, max_total_variation(old.policy, new_policy) ** 2)
-
-
-def _penalty(old: PolicyEvaluation, divergence: float) -> float:
+    coefficient, divergence = penalty_coefficient(old), max_kl_divergence(old.policy, new_policy)
     # If C is 0, even an infinite divergence costs nothing: with gamma = 0, L is eta itself.
-    return penalty_coefficient(old) * divergence if penalty_coefficient(old) > 0 else 0.0
-
-
-def _policies(old_policy: ArrayLike, new_policy: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    old_policy = require_distributions("old_policy", old_policy)
-    return old_policy, require_distributions("new_policy", new_policy, old_policy.shape)
+    return local_approximation(old, new_policy) - (coefficient * divergence if coefficient > 0 else 0.0)
 
 
 def _expected_advantages(old: PolicyEvaluation, new_policy: ArrayLike) -> NDArray[np.float64]:

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.optimize
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.lecture import LinearQuadratic
 
-PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
 SEEDS = st.integers(0, 100_000)
 
 
@@ -38,7 +37,6 @@ def second_moments(problem, theta, steps):
     return np.array(moments)
 
 
-@PROPERTY
 @given(seed=SEEDS)
 def test_objective_is_the_sum_over_time(seed):
     problem, theta = random_problem(seed)
@@ -49,7 +47,6 @@ def test_objective_is_the_sum_over_time(seed):
     assert problem.objective(theta) == pytest.approx(expected, rel=1e-9)
 
 
-@PROPERTY
 @given(seed=SEEDS)
 def test_gradient_is_that_of_finite_differences(seed):
     problem, theta = random_problem(seed)
@@ -58,7 +55,6 @@ def test_gradient_is_that_of_finite_differences(seed):
     np.testing.assert_allclose(problem.gradient(theta), expected, rtol=1e-5, atol=1e-6 * abs(problem.objective(theta)))
 
 
-@PROPERTY
 @given(seed=SEEDS)
 def test_fisher_is_the_mean_outer_product_of_scores(seed):
     """Gauss-Hermite quadrature over actions and over the Gaussian state of each time."""
@@ -76,7 +72,6 @@ def test_fisher_is_the_mean_outer_product_of_scores(seed):
     np.testing.assert_allclose(problem.fisher(theta), expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
 
 
-@PROPERTY
 @given(seed=SEEDS)
 def test_natural_gradient_solves_with_the_fisher_matrix_and_vectorises(seed):
     problem, theta = random_problem(seed)
@@ -88,7 +83,6 @@ def test_natural_gradient_solves_with_the_fisher_matrix_and_vectorises(seed):
     assert problem.fisher(grid).shape == (2, 2, 2)
 
 
-@PROPERTY
 @given(seed=SEEDS)
 def test_optimal_gain_is_that_of_the_riccati_equation(seed):
     problem, theta = random_problem(seed)

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.lecture import steepest_descent
-
-PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
 
 
 def definite_system(seed, size):
@@ -17,7 +15,6 @@ def definite_system(seed, size):
     return (matrix + matrix.T) / 2, *rng.normal(size=(2, size))
 
 
-@PROPERTY
 @given(seed=st.integers(0, 10_000), size=st.integers(2, 8))
 def test_each_step_goes_to_the_minimum_along_the_residual(seed, size):
     matrix, b, start = definite_system(seed, size)

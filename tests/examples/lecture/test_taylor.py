@@ -4,17 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.polynomial import Polynomial
 
 from examples.lecture import bell_curve, bell_curve_taylor_coefficients, taylor_polynomial
 
-PROPERTY = settings(deadline=None, max_examples=40, derandomize=True)
 CENTERS = st.floats(-2.5, 2.5)
 
 
-@PROPERTY
 @given(center=CENTERS)
 def test_coefficients_are_the_derivatives_over_the_factorials(center):
     """The j-th derivative is P_j(x) exp(-x^2) with P_{j+1} = P_j' - 2 x P_j."""

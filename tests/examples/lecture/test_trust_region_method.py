@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.optimize
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.lecture import (
@@ -15,7 +15,6 @@ from examples.lecture import (
     minimize_in_trust_regions,
 )
 
-PROPERTY = settings(deadline=None, max_examples=15, derandomize=True)
 ROSENBROCK = (scipy.optimize.rosen, scipy.optimize.rosen_der, scipy.optimize.rosen_hess)
 
 
@@ -33,7 +32,6 @@ SADDLE = (lambda x: x[0] ** 2 - x[1] ** 2 + x[1] ** 4, lambda x: np.array([2 * x
 SADDLE = (*SADDLE, lambda x: np.diag([2.0, -2 + 12 * x[1] ** 2]))
 
 
-@PROPERTY
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 6))
 def test_minimum_of_a_non_convex_function_is_one(seed, size):
     rng = np.random.default_rng(seed)
@@ -44,7 +42,6 @@ def test_minimum_of_a_non_convex_function_is_one(seed, size):
     assert np.linalg.eigvalsh(functions[2](result.x))[0] >= -1e-6
 
 
-@PROPERTY
 @given(seed=st.integers(0, 10_000), solver=st.sampled_from([exact_step, dogleg_step, cauchy_step]))
 def test_record_follows_the_rules_of_the_algorithm(seed, solver):
     rng = np.random.default_rng(seed)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from examples.lecture import StepStatus, cauchy_step, dogleg_step, exact_step
 
-PROPERTY = settings(deadline=None, max_examples=80, derandomize=True)
 SEEDS = st.integers(0, 100_000)
 RADII = st.sampled_from([1e-6, 0.1, 1.0, 10.0, 1e4])
 SOLVERS = [exact_step, cauchy_step, dogleg_step]
@@ -39,7 +38,7 @@ def assert_global_minimum(gradient, hessian, radius, step):
     assert multiplier * (radius - norm) <= 1e-7 * scale
 
 
-@PROPERTY
+@settings(max_examples=80)
 @given(seed=SEEDS, size=st.integers(1, 8), shift=st.sampled_from([-4.0, 0.0, 4.0]), radius=RADII)
 def test_exact_step_meets_the_conditions_of_a_global_minimum(seed, size, shift, radius):
     gradient, hessian, _ = random_model(seed, size, shift)
@@ -51,7 +50,7 @@ def test_exact_step_meets_the_conditions_of_a_global_minimum(seed, size, shift, 
     assert on_boundary == (solution.status == StepStatus.BOUNDARY)
 
 
-@PROPERTY
+@settings(max_examples=80)
 @given(seed=SEEDS, size=st.integers(2, 8), multiplicity=st.integers(1, 3), seen=st.sampled_from([0.0, 1e-18, 1e-12]))
 def test_exact_step_in_the_hard_case_and_near_it(seed, size, multiplicity, seen):
     """The gradient has no part, or next to none, in the lowest eigenspace, and the ball is large."""
@@ -85,7 +84,7 @@ def test_saddle_is_left_along_the_most_negative_curvature():
     assert solution.predicted_reduction == pytest.approx(6)
 
 
-@PROPERTY
+@settings(max_examples=80)
 @given(seed=SEEDS, size=st.integers(1, 6), shift=st.sampled_from([-4.0, 0.0, 4.0]), radius=RADII)
 def test_cauchy_step_is_the_best_along_the_gradient_and_the_worst_of_the_three(seed, size, shift, radius):
     gradient, hessian, _ = random_model(seed, size, shift)
@@ -102,7 +101,7 @@ def test_cauchy_step_is_the_best_along_the_gradient_and_the_worst_of_the_three(s
     assert solution.predicted_reduction >= enough * (1 - 1e-12)
 
 
-@PROPERTY
+@settings(max_examples=80)
 @given(seed=SEEDS, size=st.integers(2, 6), radius=RADII)
 def test_dogleg_step_is_the_best_of_its_path(seed, size, radius):
     gradient, hessian, _ = random_model(seed, size, 4.0)
