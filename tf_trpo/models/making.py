@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
+from tf_trpo.distributions import make_action_distribution
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.mirror_symmetry import MirroredEncoder, MirrorSymmetry
 from tf_trpo.models.networks import mlp
@@ -25,12 +25,12 @@ def make_policy(
     mirror: MirrorSymmetry | None = None,
     seed: int | None = None,
 ) -> Policy:
-    """Make a Gaussian policy for a Box of actions, or a categorical policy for a Discrete space.
+    """Make a policy for an environment's spaces.
 
     Args:
       settings: of the policy.
       observation_space: a Box.
-      action_space: a Box or a Discrete space.
+      action_space: as in `make_action_distribution`.
       network: any keras.Model from [N, *observation_shape] to [N, features]; by default an MLP.
       mirror: the environment's symmetry; the policy respects it.
       seed: makes the initial weights reproducible.
@@ -41,7 +41,7 @@ def make_policy(
     """
     mirror = _checked_mirror(settings, mirror)
     shape = _observation_shape(observation_space)
-    distribution = _action_distribution(settings, action_space, mirror)
+    distribution = make_action_distribution(action_space, settings, mirror and mirror.actions)
     if network is None:
         network = mlp(shape, settings.hidden_sizes, activation=settings.activation, seed=_branch(seed, 0))
     encoder = Encoder(
@@ -91,52 +91,21 @@ def make_value_function(
 
 
 def check_fit(policy: Policy, environments: VectorEnv) -> None:
-    """Raise ValueError if an environment's observations or actions differ in kind or shape from those of the policy."""
+    """Raise ValueError if an environment's observations or actions differ from those of the policy."""
     observation_shape, action_space = environments.single_observation_space.shape, environments.single_action_space
     if observation_shape != policy.observation_shape:
         raise ValueError(
             f"the agent observes arrays of shape {policy.observation_shape}, the environment gives {observation_shape}"
         )
     if not policy.action_distribution.fits(action_space):
-        raise ValueError(
-            f"the agent's {type(policy.action_distribution).__name__} distribution does not fit {action_space}"
-        )
+        different = policy.action_distribution.difference(action_space)
+        raise ValueError(f"the agent's actions do not fit the environment's {action_space} ({different})")
 
 
 def _observation_shape(observation_space: gym.Space) -> tuple[int, ...]:
     if not isinstance(observation_space, gym.spaces.Box):
         raise ValueError(f"the observation space {observation_space} is not supported: only Box is")
     return observation_space.shape
-
-
-def _action_distribution(
-    settings: PolicySettings, action_space: gym.Space, mirror: MirrorSymmetry | None
-) -> ActionDistribution:
-    if isinstance(action_space, gym.spaces.Discrete):
-        for name in ("initial_std", "final_std", "state_dependent_std", "clipped_likelihood"):
-            if getattr(settings, name) != getattr(PolicySettings, name):
-                raise ValueError(f"{name}: the actions of {action_space} are not continuous")
-        return Categorical(int(action_space.n), int(action_space.start))
-    if isinstance(action_space, gym.spaces.Box):
-        return Gaussian(
-            action_space.low.ravel().tolist(),
-            action_space.high.ravel().tolist(),
-            action_shape=action_space.shape,
-            state_dependent_std=settings.state_dependent_std,
-            initial_std=settings.initial_std,
-            final_std=settings.final_std,
-            clipped_likelihood=settings.clipped_likelihood,
-            std_groups=None if mirror is None or settings.state_dependent_std else _groups(mirror, action_space),
-        )
-    raise ValueError(f"the action space {action_space} is not supported: only Box and Discrete are")
-
-
-def _groups(mirror: MirrorSymmetry, action_space: gym.spaces.Box) -> list[int]:
-    """Number the actions so that an action and its image have the same number."""
-    if len(mirror.actions.signs) != action_space.low.size:
-        raise ValueError(f"the mirror is one of {len(mirror.actions.signs)} actions, not of {action_space.low.size}")
-    first = [min(position, source) for position, source in enumerate(mirror.actions.sources)]
-    return np.unique(first, return_inverse=True)[1].tolist()
 
 
 def _checked_mirror(settings: PolicySettings, mirror: MirrorSymmetry | None) -> MirrorSymmetry | None:
