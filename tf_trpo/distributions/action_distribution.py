@@ -85,7 +85,7 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         return actions
 
     def environment_actions(self, actions: np.ndarray) -> Any:
-        """Turn sampled actions [..., as `sample` shapes one] into the environment's, of any leading axes; here, the same.
+        """Turn sampled actions with any leading axes into the environment's; here, the same.
 
         Each action lies in the environment's space, in the space's own type.
         """

@@ -61,7 +61,7 @@ class Beta(ActionDistribution):
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         stretch = tfp.bijectors.Chain(
-            [tfp.bijectors.Shift(_number(-1, parameters)), tfp.bijectors.Scale(_number(2, parameters))]
+            [tfp.bijectors.Shift(tf.cast(-1.0, parameters.dtype)), tfp.bijectors.Scale(tf.cast(2.0, parameters.dtype))]
         )
         beta = tfp.distributions.Beta(*tf.split(parameters, 2, axis=-1))
         return tfp.distributions.Independent(tfp.distributions.TransformedDistribution(beta, stretch), 1)
@@ -164,6 +164,3 @@ def _trigamma(values: tf.Tensor) -> tf.Tensor:
 def _log_beta(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.math.lgamma(a) + tf.math.lgamma(b) - tf.math.lgamma(a + b)
 
-
-def _number(value: float, like: tf.Tensor) -> tf.Tensor:
-    return tf.constant(value, like.dtype)
