@@ -85,11 +85,11 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         return actions
 
     def environment_actions(self, actions: np.ndarray) -> Any:
-        """Turn sampled actions with any leading axes into the environment's; here, the same.
+        """Turn sampled actions with any leading axes into the environment's; here, by `to_environment`.
 
         Each action lies in the environment's space, in the space's own type.
         """
-        return actions
+        return tf.nest.map_structure(np.asarray, self.to_environment(tf.convert_to_tensor(actions)))
 
     @property
     def mask_size(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -17,6 +18,7 @@ from tf_trpo.numerics import Reflection
 
 LARGEST_ACTION = float(np.nextafter(np.float32(1), np.float32(0)))
 """Largest size of a sampled action, in [-1, 1]; at 1, the density may be 0 or infinite."""
+SMALLEST = float(np.finfo(np.float32).tiny)
 PROPOSALS = 8
 """Of which the first that is accepted becomes a gamma number; each is with a probability of at least 0.95."""
 
@@ -71,7 +73,7 @@ class Beta(ActionDistribution):
         actions = tf.clip_by_value(tf.cast(actions, parameters.dtype), -LARGEST_ACTION, LARGEST_ACTION)
         # The density of (1 + action) / 2, divided by 2; log1p keeps the digits near the bounds.
         power = (a - 1.0) * tf.math.log1p(actions) + (b - 1.0) * tf.math.log1p(-actions)
-        return tf.reduce_sum(power - (a + b - 1.0) * np.log(2.0) - _log_beta(a, b), axis=-1)
+        return tf.reduce_sum(power - (a + b - 1.0) * math.log(2.0) - _log_beta(a, b), axis=-1)
 
     def kl(self, parameters: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         (a, b), (c, d) = tf.split(parameters, 2, axis=-1), tf.split(other, 2, axis=-1)
@@ -89,13 +91,13 @@ class Beta(ActionDistribution):
         a, b = tf.split(parameters, 2, axis=-1)
         means = (a - 1.0) * tf.math.digamma(a) + (b - 1.0) * tf.math.digamma(b)
         total = (a + b - 2.0) * tf.math.digamma(a + b)
-        return tf.reduce_sum(_log_beta(a, b) - means + total + np.log(2.0), axis=-1)
+        return tf.reduce_sum(_log_beta(a, b) - means + total + math.log(2.0), axis=-1)
 
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
         """Draw [*shape, 2 PROPOSALS, 2 d]: normal numbers, then the logarithms of uniform numbers, for each gamma."""
         seeds = tf.unstack(tf.random.split(seed, 2))
         shape = [*shape, PROPOSALS, self.num_outputs]
-        uniform = tf.random.stateless_uniform(shape, seeds[1], minval=np.finfo(np.float32).tiny)
+        uniform = tf.random.stateless_uniform(shape, seeds[1], minval=SMALLEST)
         return tf.concat([tf.random.stateless_normal(shape, seeds[0]), tf.math.log(uniform)], axis=-2)
 
     def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
@@ -106,7 +108,7 @@ class Beta(ActionDistribution):
     def mode(self, parameters: tf.Tensor) -> tf.Tensor:
         a, b = tf.split(parameters, 2, axis=-1)
         # All actions are as likely if both concentrations are 1; 0 is their middle.
-        return (a - b) / tf.maximum(a + b - 2.0, np.finfo(np.float32).tiny)
+        return (a - b) / tf.maximum(a + b - 2.0, SMALLEST)
 
     def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
         return self.box.to_environment(actions)
@@ -148,8 +150,9 @@ def _gamma(shapes: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
     """
     normal, log_uniform = tf.split(noise, 2, axis=-2)
     d = (shapes - 1.0 / 3.0)[:, None]
-    cube = (1.0 + normal * tf.math.rsqrt(9.0 * d)) ** 3
-    log_cube = tf.math.log(tf.maximum(cube, np.finfo(np.float32).tiny))
+    root = 1.0 + normal * tf.math.rsqrt(9.0 * d)
+    cube = root * root * root
+    log_cube = tf.math.log(tf.maximum(cube, SMALLEST))
     accepted = (cube > 0.0) & (log_uniform < 0.5 * tf.square(normal) + d * (1.0 - cube + log_cube))
     chosen = tf.ones_like(shapes)
     for proposal in reversed(range(PROPOSALS)):

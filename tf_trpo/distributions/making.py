@@ -82,15 +82,15 @@ def _make(space: gym.Space, settings: ActionSettings, mirror: Reflection | None,
 def _make_box(space: spaces.Box, settings: ActionSettings, mirror: Reflection | None, place: str) -> ActionDistribution:
     dtype = np.dtype(space.dtype)
     if dtype.kind in "biu":
+        low, high = (bound.astype(np.int64) if dtype.kind == "b" else bound for bound in (space.low, space.high))
         # In Python's integers, which do not wrap around.
-        sizes = space.high.astype(object) - space.low.astype(object) + 1
+        sizes = high.astype(object) - low.astype(object) + 1
         if sizes.max() > MOST_CHOICES:
             raise ValueError(
                 f"{_named(place)}the integers of {space} have more than {MOST_CHOICES} choices: turn them into a Box "
                 "of floats by a wrapper that rounds (gymnasium.wrappers.TransformAction)"
             )
-        starts = space.low.astype(object).tolist()
-        return MultiCategorical(sizes.astype(np.int64).tolist(), starts, action_dtype=str(dtype), space="Box")
+        return MultiCategorical(sizes.astype(np.int64), low.tolist(), action_dtype=str(dtype), space="Box")
     if dtype.itemsize > np.dtype(np.float64).itemsize:
         raise ValueError(
             f"{_named(place)}the actions of {space} have more digits than float64: make the Box of float64"
