@@ -166,4 +166,3 @@ def _trigamma(values: tf.Tensor) -> tf.Tensor:
 
 def _log_beta(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.math.lgamma(a) + tf.math.lgamma(b) - tf.math.lgamma(a + b)
-
