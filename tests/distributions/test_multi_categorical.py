@@ -57,10 +57,10 @@ def test_actions_are_the_environments_own(dtype):
     sampled = distribution.sample(tf.zeros([200, 11]), noise).numpy()
     assert sampled.dtype == np.int32
     expected = sampled.reshape(200, 2, 2) + np.array(start)
-    for given in (distribution.environment_actions(sampled), distribution.to_environment(tf.constant(sampled)).numpy()):
-        assert given.dtype == dtype
-        np.testing.assert_array_equal(given, expected)
-        assert all(space.contains(action) for action in given)
+    for own in (distribution.environment_actions(sampled), distribution.to_environment(tf.constant(sampled)).numpy()):
+        assert own.dtype == dtype
+        np.testing.assert_array_equal(own, expected)
+        assert all(space.contains(action) for action in own)
     assert {tuple(row) for row in sampled[:, 2:].tolist()} == {(a, b) for a in range(2) for b in range(5)}
     in_time = distribution.environment_actions(sampled.reshape(4, 50, 4))
     np.testing.assert_array_equal(in_time, expected.reshape(4, 50, 2, 2))
