@@ -1,6 +1,5 @@
 """Every distribution acts the same in LiteRT, where policies act."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
