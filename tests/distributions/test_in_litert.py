@@ -11,7 +11,6 @@ from tf_trpo.rollouts.litert import litert_flatbuffer
 ROWS = 5
 DISTRIBUTIONS = {
     "gaussian": Gaussian([[0.0], [-np.inf]], [[10.0], [3.0]], state_dependent_std=True),
-    "gaussian of float16": Gaussian([-1.0], [1.0], action_dtype="float16"),
     "beta": Beta([-2.0, 990.0], [2.0, 1000.0]),
     "categorical": Categorical(4, 7),
     "even numbers of choices": MultiCategorical([[2], [2]], action_dtype="int8", space="MultiBinary"),

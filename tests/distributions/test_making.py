@@ -39,7 +39,7 @@ def test_each_space_has_its_distribution_whose_actions_lie_in_it(space, kind):
     actions = distribution.sample(parameters, distribution.noise([300], np.int32([1, 2])))
     for own in (distribution.environment_actions(actions.numpy()), distribution.to_environment(actions).numpy()):
         assert own.dtype == space.dtype
-        assert all(space.contains(action) for action in own)
+        assert all(space.contains(np.asarray(action)) for action in own)
 
 
 def test_settings_reach_the_gaussian():

@@ -100,9 +100,9 @@ def test_the_environment_gets_nests_that_lie_in_its_space(distribution):
     nest, by_tensorflow = product.environment_actions(actions.numpy()), product.to_environment(actions)
     tf.nest.assert_same_structure(nest, by_tensorflow)
     for row in range(200):
-        action = tf.nest.map_structure(lambda array, row=row: array[row], nest)
+        action = tf.nest.map_structure(lambda array, row=row: np.asarray(array[row]), nest)
         assert SPACE.contains(action)
-        action = tf.nest.map_structure(lambda tensor, row=row: tensor[row].numpy(), by_tensorflow)
+        action = tf.nest.map_structure(lambda tensor, row=row: np.asarray(tensor[row]), by_tensorflow)
         assert SPACE.contains(action)
     in_time = product.environment_actions(actions.numpy().reshape(4, 50, -1))
     tf.nest.map_structure(
@@ -156,7 +156,7 @@ def test_of_any_space_actions_lie_in_it_and_figures_are_finite(space):
         exported = tf.nest.map_structure(lambda tensor: tensor.numpy(), distribution.to_environment(actions))
     for given_nest in (nest, exported):
         for row in range(30):
-            assert space.contains(tf.nest.map_structure(lambda array, row=row: array[row], given_nest))
+            assert space.contains(tf.nest.map_structure(lambda array, row=row: np.asarray(array[row]), given_nest))
     wide = tf.cast(parameters, tf.float64)
     float_actions = tf.cast(actions, tf.float64) if actions.dtype.is_floating else actions
     assert np.isfinite(distribution.log_prob(wide, float_actions)).all()

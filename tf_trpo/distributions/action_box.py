@@ -59,7 +59,7 @@ class ActionBox:
         with np.errstate(over="ignore"):
             actions = center + half_range * coordinates
         inside = np.minimum(np.maximum(actions, self._limits[0]), self._limits[1]).astype(self.dtype)
-        return inside.reshape(*coordinates.shape[:-1], *self.shape)
+        return inside.reshape((*coordinates.shape[:-1], *self.shape))
 
     def to_environment(self, coordinates: tf.Tensor) -> tf.Tensor:
         """Do the same by TensorFlow for [N, d], in float32 unless the environment's actions are float64."""

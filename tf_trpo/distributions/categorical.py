@@ -98,6 +98,6 @@ def softmax_metric_product(logits: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
 
 def allowed(mask: tf.Tensor) -> tf.Tensor:
     """Turn a mask [..., n] into bool: True where it is not 0, and everywhere in a row that is 0."""
-    # By float32: the reductions and casts of other types are not all there in LiteRT.
-    marks = tf.cast(tf.not_equal(mask, tf.cast(0, mask.dtype)), tf.float32)
+    # By float32: LiteRT does not compare or reduce every other type.
+    marks = tf.cast(tf.not_equal(tf.cast(mask, tf.float32), 0.0), tf.float32)
     return marks >= tf.reduce_max(marks, axis=-1, keepdims=True)

@@ -83,7 +83,7 @@ class MultiCategorical(ActionDistribution):
 
     def environment_actions(self, actions: np.ndarray) -> np.ndarray:
         numbers = (np.asarray(actions, np.int64) + self._first()).astype(self.action_dtype)
-        return numbers.reshape(*actions.shape[:-1], *self.action_shape)
+        return numbers.reshape((*actions.shape[:-1], *self.action_shape))
 
     @property
     def mask_size(self) -> int:
@@ -92,8 +92,8 @@ class MultiCategorical(ActionDistribution):
     def masked(self, parameters: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """See `ActionDistribution.masked`; of a number that may be nothing, every choice is allowed."""
         check_shapes("masked", parameters=(parameters, "N K"), mask=(mask, "N K"))
-        marks = tf.cast(tf.not_equal(mask, tf.cast(0, mask.dtype)), tf.float32)
-        open_choices = self._joined(tf.cast(allowed(self._grouped(marks, 0.0)), tf.float32))
+        marks = self._grouped(tf.cast(mask, tf.float32), 0.0)
+        open_choices = self._joined(tf.cast(allowed(marks), tf.float32))
         return tf.where(open_choices > 0.5, parameters, tf.cast(MASKED, parameters.dtype))
 
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -94,7 +94,7 @@ class Product(ActionDistribution):
     def environment_actions(self, actions: np.ndarray) -> Any:
         split = np.split(actions, np.cumsum([math.prod(sizes.action) for sizes in self._sizes])[:-1], axis=-1)
         own = [
-            part.reshape(*actions.shape[:-1], *sizes.action).astype(sizes.action_dtype.as_numpy_dtype)
+            part.reshape((*actions.shape[:-1], *sizes.action)).astype(sizes.action_dtype.as_numpy_dtype)
             for part, sizes in zip(split, self._sizes, strict=True)
         ]
         return self._nest(self._each("environment_actions", own))
