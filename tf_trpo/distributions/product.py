@@ -174,11 +174,11 @@ def _sizes(name: str, part: ActionDistribution) -> _Sizes:
     """Find the sizes of a part by tracing what it does with one row, which computes and allocates nothing."""
 
     def trace(outputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        parameters = part.parameters(outputs)
-        return parameters, part.noise([1], tf.constant([0, 0])), part.mode(parameters)
+        parameters, noise = part.parameters(outputs), part.noise([1], tf.constant([0, 0]))
+        if noise.dtype != tf.float32:
+            raise ValueError(f"{name}: the noise of a part must be float32, but that of {type(part).__name__} is not")
+        return parameters, noise, part.sample(parameters, noise)
 
     outputs = tf.TensorSpec([1, part.num_outputs], tf.float32)
     parameters, noise, action = tf.function(trace, autograph=False).get_concrete_function(outputs).structured_outputs
-    if noise.dtype != tf.float32:
-        raise ValueError(f"{name}: the noise of a part must be float32, but that of {type(part).__name__} is not")
     return _Sizes(int(parameters.shape[-1]), tuple(noise.shape[1:]), tuple(action.shape[1:]), action.dtype)
