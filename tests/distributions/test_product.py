@@ -118,42 +118,30 @@ def test_the_environment_gets_nests_that_lie_in_its_space(distribution):
     )
 
 
-def spaces():
-    shapes = st.lists(st.integers(1, 3), max_size=2).map(tuple)
-    leaf = st.one_of(
-        st.builds(gym.spaces.Discrete, st.integers(1, 5), start=st.integers(-3, 3)),
-        shapes.flatmap(
-            lambda shape: st.builds(
-                lambda low, size, dtype: gym.spaces.Box(
-                    np.full(shape, low, dtype), np.full(shape, low + size, dtype), dtype=dtype
-                ),
-                st.sampled_from([-1000.0, -0.1, 0.0, 0.3]),
-                st.sampled_from([0.2, 1.0, 2000.0, np.inf]),
-                st.sampled_from([np.float16, np.float32, np.float64]),
-            )
-        ),
-        shapes.filter(bool).flatmap(lambda shape: st.just(gym.spaces.MultiBinary(shape))),
-        shapes.filter(bool).flatmap(
-            lambda shape: st.integers(0, 99).map(
-                lambda seed: gym.spaces.MultiDiscrete(np.random.default_rng(seed).integers(1, 5, shape))
-            )
-        ),
-        st.builds(
-            lambda low, size: gym.spaces.Box(low, low + size, (2,), np.int8), st.integers(-128, 0), st.integers(0, 127)
-        ),
-    )
-    return st.recursive(
-        leaf,
-        lambda inner: st.one_of(
-            st.dictionaries(st.sampled_from("abc"), inner, min_size=1, max_size=3).map(gym.spaces.Dict),
-            st.lists(inner, min_size=1, max_size=3).map(gym.spaces.Tuple),
-        ),
-        max_leaves=5,
-    )
+def random_space(rng, depth=2):
+    kind = rng.integers(5 if depth == 0 else 7)
+    shape = tuple(rng.integers(1, 4, rng.integers(1, 3)).tolist())
+    if kind == 0:
+        return gym.spaces.Discrete(int(rng.integers(1, 6)), start=int(rng.integers(-3, 4)))
+    if kind == 1:
+        return gym.spaces.MultiDiscrete(rng.integers(1, 5, shape), start=rng.integers(-3, 4, shape))
+    if kind == 2:
+        return gym.spaces.MultiBinary(shape)
+    if kind == 3:
+        low = int(rng.integers(-128, 1))
+        return gym.spaces.Box(low, low + int(rng.integers(128)), shape, np.int8)
+    if kind == 4:
+        dtype, shape = rng.choice([np.float16, np.float32, np.float64]), shape[: rng.integers(3)]
+        low = rng.choice([-1000.0, -0.1, 0.0, 0.3], shape)
+        high = low + rng.choice([0.2, 1.0, 2000.0, np.inf], shape)
+        return gym.spaces.Box(np.asarray(low, dtype), np.asarray(high, dtype), dtype=dtype)
+    parts = [random_space(rng, depth - 1) for _ in range(rng.integers(1, 4))]
+    return gym.spaces.Tuple(parts) if kind == 5 else gym.spaces.Dict(dict(zip("cab", parts, strict=False)))
 
 
-@given(spaces())
-def test_of_any_space_actions_lie_in_it_and_figures_are_finite(space):
+@given(st.integers(0, 10**6))
+def test_of_any_space_actions_lie_in_it_and_figures_are_finite(seed):
+    space = random_space(np.random.default_rng(seed))
     distribution = make(space)
     assert distribution.fits(space)
     outputs = tf.constant(3 * normals(30, distribution.num_outputs), tf.float32)

@@ -57,13 +57,14 @@ def difference(own: dict[str, Any], other: dict[str, Any], place: str = "") -> s
     Returns:
       For example "arm/low[2]: the agent has -1.0, the environment -2.0"; None if nothing differs.
     """
-    for name in ("type", *sorted({*own, *other} - {"type", "spaces"})):
+    first = ("type", "shape", "dtype")
+    for name in (*first, *sorted({*own, *other} - {*first, "spaces"})):
         mine, theirs = own.get(name), other.get(name)
         if mine != theirs:
             index = ""
             if isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
-                first = next(i for i, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1])
-                index, mine, theirs = f"[{first}]", mine[first], theirs[first]
+                place_of = next(i for i, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1])
+                index, mine, theirs = f"[{place_of}]", mine[place_of], theirs[place_of]
             return f"{place}{name}{index}: the agent has {mine}, the environment {theirs}"
     mine, theirs = (_parts(description.get("spaces", {})) for description in (own, other))
     if mine.keys() != theirs.keys():
