@@ -35,9 +35,12 @@ def naive(distribution, logits, allowed):
     return p, log_p
 
 
-@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.float32, np.int64])
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.2, 0.5, 1.0]))
+@given(
+    dtype=st.sampled_from([np.bool_, np.int8, np.float32, np.int64]),
+    seed=st.integers(0, 10**6),
+    share=st.sampled_from([0.0, 0.2, 0.5, 1.0]),
+)
 def test_what_is_allowed_is_normalised_and_the_rest_is_exactly_nothing(name, dtype, seed, share):
     distribution, rng = DISTRIBUTIONS[name], np.random.default_rng(seed)
     mask = (rng.random((6, 10)) < share).astype(dtype)

@@ -50,8 +50,8 @@ class MultiCategorical(ActionDistribution):
         starts = np.zeros(sizes.shape, np.int64) if first_actions is None else np.asarray(first_actions)
         if not sizes.size or sizes.dtype.kind not in "iu" or sizes.min() < 1 or starts.shape != sizes.shape:
             raise ValueError(
-                f"num_actions must be whole numbers of at least 1, with as many first_actions, got {num_actions} and "
-                f"{first_actions}"
+                f"num_actions must be whole numbers of at least 1, with as many first_actions, got {num_actions!r} and "
+                f"{first_actions!r}"
             )
         super().__init__(int(sizes.sum()), **kwargs)
         self.num_actions, self.first_actions = sizes.tolist(), starts.tolist()

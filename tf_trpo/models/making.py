@@ -41,7 +41,7 @@ def make_policy(
     """
     mirror = _checked_mirror(settings, mirror)
     shape = _observation_shape(observation_space)
-    distribution = make_action_distribution(action_space, settings, mirror and mirror.actions)
+    distribution = make_action_distribution(action_space, settings, mirror.actions if mirror is not None else None)
     if network is None:
         network = mlp(shape, settings.hidden_sizes, activation=settings.activation, seed=_branch(seed, 0))
     encoder = Encoder(
