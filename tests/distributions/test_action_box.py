@@ -111,11 +111,11 @@ def test_the_environment_gets_its_own_shape(shape, lead):
     box = ActionBox(np.full(shape, -9.0), np.full(shape, 9.0))
     actions = RANDOM.normal(size=(*lead, int(np.prod(shape)))).astype(np.float32)
     np.testing.assert_allclose(
-        box.environment_actions(actions), np.clip(9 * actions, -9, 9).reshape(*lead, *shape), rtol=1e-6
+        box.environment_actions(actions), np.clip(9 * actions, -9, 9).reshape((*lead, *shape)), rtol=1e-6
     )
     if len(lead) == 1:
         np.testing.assert_allclose(
-            box.to_environment(tf.constant(actions)), np.clip(9 * actions, -9, 9).reshape(*lead, *shape), rtol=1e-6
+            box.to_environment(tf.constant(actions)), np.clip(9 * actions, -9, 9).reshape((*lead, *shape)), rtol=1e-6
         )
 
 

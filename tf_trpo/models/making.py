@@ -99,7 +99,10 @@ def check_fit(policy: Policy, environments: VectorEnv) -> None:
         )
     if not policy.action_distribution.fits(action_space):
         different = policy.action_distribution.difference(action_space)
-        raise ValueError(f"the agent's actions do not fit the environment's {action_space} ({different})")
+        raise ValueError(
+            f"the agent's {type(policy.action_distribution).__name__} distribution does not fit {action_space}"
+            + (f": {different}" if different else "")
+        )
 
 
 def _observation_shape(observation_space: gym.Space) -> tuple[int, ...]:
