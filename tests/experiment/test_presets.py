@@ -39,6 +39,7 @@ def other_than_default():
         "activation": "relu",
         "fisher_vector_product": "double-backprop",
         "schedule_steps": 7,
+        "distribution": "beta",
         "final_std": 0.125,
         "state_dependent_std": False,
         "final_max_kl": None,
