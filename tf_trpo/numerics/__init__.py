@@ -12,6 +12,7 @@ from tf_trpo.numerics.conjugate_gradient import (
 from tf_trpo.numerics.fisher_vector_product import (
     double_backprop_fisher_vector_product,
     gauss_newton_fisher_vector_product,
+    has_forward_mode,
     hessian_product_at_minimum,
 )
 from tf_trpo.numerics.flat_parameters import flatten, unflatten
@@ -38,6 +39,7 @@ __all__ = [
     "double_backprop_fisher_vector_product",
     "flatten",
     "gauss_newton_fisher_vector_product",
+    "has_forward_mode",
     "hessian_product_at_minimum",
     "linear_recurrence",
     "map_over_chunks",

@@ -59,12 +59,12 @@ def reduce_over_chunks(
     return tf.while_loop(lambda i, _: i < count, step, (tf.constant(0), initial), parallel_iterations=1)[1]
 
 
-def map_over_chunks(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, chunk_size: int | None) -> tf.Tensor:
+def map_over_chunks(function: Callable[[Samples], tf.Tensor], rows: Samples, chunk_size: int | None) -> tf.Tensor:
     """Apply a function that treats each row on its own, chunk by chunk.
 
     Args:
-      function: rows [size, ...] of a chunk -> [size, ...] of the same dtype.
-      rows: float [N, ...].
+      function: rows [size, ...] of a chunk -> float32 [size, ...].
+      rows: a tensor [N, ...] or a nest of tensors with the same N.
       chunk_size: largest number of rows in a chunk, >= 1; None for one chunk.
 
     Returns:
@@ -74,18 +74,19 @@ def map_over_chunks(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor,
       ValueError: rows is a scalar, the function changes the number of rows, or there is a chunk_size and N is not
         static.
     """
-    check_shapes("map_over_chunks", rows=(rows, "N ..."))
+    for each in tf.nest.flatten(rows):
+        check_shapes("map_over_chunks", rows=(each, "N ..."))
     chunks, count = _chunks(rows, chunk_size)
 
-    def on_chunk(chunk: tf.Tensor) -> tf.Tensor:
+    def on_chunk(chunk: Samples) -> tf.Tensor:
         result = function(chunk)
-        check_shapes("map_over_chunks", rows=(chunk, "N ..."), result=(result, "N ..."))
+        check_shapes("map_over_chunks", rows=(tf.nest.flatten(chunk)[0], "N ..."), result=(result, "N ..."))
         return result
 
     if count == 1:
         return on_chunk(rows)
-    results = tf.map_fn(on_chunk, chunks, fn_output_signature=rows.dtype, parallel_iterations=1)
-    return tf.reshape(results, [-1, *results.shape[2:]])[: rows.shape[0]]
+    results = tf.map_fn(on_chunk, chunks, fn_output_signature=tf.float32, parallel_iterations=1)
+    return tf.reshape(results, [-1, *results.shape[2:]])[: tf.nest.flatten(rows)[0].shape[0]]
 
 
 def _chunks(samples: Any, chunk_size: int | None) -> tuple[Any, int]:
