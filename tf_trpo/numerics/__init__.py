@@ -3,7 +3,7 @@
 Every function checks the ranks and static shapes of its tensors first, and raises ValueError if one is wrong.
 """
 
-from tf_trpo.numerics.chunks import map_over_chunks, reduce_over_chunks
+from tf_trpo.numerics.chunks import chunk_size_for, map_over_chunks, reduce_over_chunks
 from tf_trpo.numerics.conjugate_gradient import (
     ConjugateGradientResult,
     ConjugateGradientStatus,
@@ -35,6 +35,7 @@ __all__ = [
     "Reflection",
     "backtracking_line_search",
     "check_shapes",
+    "chunk_size_for",
     "conjugate_gradient",
     "double_backprop_fisher_vector_product",
     "flatten",

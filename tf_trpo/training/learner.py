@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,12 +26,14 @@ from tf_trpo.estimation import (
     winsorize,
 )
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
-from tf_trpo.numerics import map_over_chunks, random_orders
+from tf_trpo.numerics import chunk_size_for, map_over_chunks, random_orders
 from tf_trpo.optimizers import PolicyOptimizer
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training.average import WeightAverage
+from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
-from tf_trpo.training.settings import UpdateSettings
+from tf_trpo.training.settings import JitCompile, UpdateSettings
+from tf_trpo.training.steps import Steps
 from tf_trpo.training.value_regression import fit_value_function
 
 Update = Callable[[Rollout, tf.Tensor, tf.Tensor, tf.Tensor], tuple[UpdateResult, tf.Tensor]]
@@ -49,7 +50,8 @@ class Learner:
       value_optimizer: a Keras optimizer, built on the value function.
       settings: the rest.
       average: moving average of the policy's weights, if there is one.
-      jit_compile: compile the stages of the update by XLA.
+      jit_compile: compile the stages of the update by XLA; "auto" does not on a CPU if there are convolutions, nor if
+        the first update shows that XLA cannot.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Learner:
         settings: UpdateSettings,
         *,
         average: WeightAverage | None = None,
-        jit_compile: bool = True,
+        jit_compile: JitCompile = True,
     ) -> None:
         policy_optimizer.check_gamma(settings.gamma)
         self.policy = policy
@@ -73,6 +75,12 @@ class Learner:
         self._value_optimizer = value_optimizer
         self._settings = settings
         self._average = average
+        self.compile(xla_is_fast(policy, value_function) if jit_compile == "auto" else jit_compile)
+        if jit_compile == "auto":
+            self.update = with_way_out_of_xla(self)
+
+    def compile(self, jit_compile: bool) -> None:
+        """Compile the update, with XLA or without."""
         compiled = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
         self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = compiled(self._prepare)
         """(rollout, return carry [B]) -> (what to learn from, new return carry [B])."""
@@ -141,7 +149,7 @@ class Learner:
         return UpdateResult(policy, value), carry
 
     def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:
-        steps = _Steps.of(rollout)
+        steps = Steps.of(rollout)
         rewards, carry, sound = self._scaled_rewards(steps, carry)
         values = self._values(rollout.observations)
         advantages, targets = self._advantages_and_targets(steps, rewards, values)
@@ -151,7 +159,7 @@ class Learner:
         return Prepared(batch, rewards, _flat(values[:-1]), _flat(targets), moments, sound), carry
 
     def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
-        steps = _Steps.of(rollout)
+        steps = Steps.of(rollout)
         values = self._values(rollout.observations)
         advantages, _ = self._advantages_and_targets(steps, prepared.rewards, values)
         batch = prepared.batch
@@ -176,7 +184,7 @@ class Learner:
             self._policy_optimizer_state,
             progress=progress,
             gamma=gamma,
-            chunk_size=self._settings.chunk_size,
+            chunk_size=self._chunk_size(batch.observations),
         )
         bound = estimate_lower_bound(
             batch,
@@ -220,10 +228,13 @@ class Learner:
             tf.convert_to_tensor(self._value_optimizer.learning_rate),
         )
 
-    def _map(self, function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
-        return map_over_chunks(function, rows, self._settings.chunk_size)
+    def _map(self, function: Callable[[Any], tf.Tensor], rows: Any) -> tf.Tensor:
+        return map_over_chunks(function, rows, self._chunk_size(rows))
 
-    def _scaled_rewards(self, steps: _Steps, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _chunk_size(self, observations: Any) -> int:
+        return self._settings.chunk_size or chunk_size_for(observations)
+
+    def _scaled_rewards(self, steps: Steps, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Rewards over the std of the return so far, these rows included: one scale for all of them.
 
         Returns:
@@ -242,7 +253,7 @@ class Learner:
         return tf.reshape(self._map(self._value_function, _flat(observations)), observations.shape[:2])
 
     def _advantages_and_targets(
-        self, steps: _Steps, rewards: tf.Tensor, values: tf.Tensor
+        self, steps: Steps, rewards: tf.Tensor, values: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         settings = self._settings
         inputs = (rewards, values, steps.terminated, steps.truncated, steps.valid)
@@ -265,31 +276,6 @@ class Prepared(NamedTuple):
     targets: tf.Tensor
     moments: Moments
     sound: tf.Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class _Steps:
-    """A rollout's rewards and flags as float32 [T, B]; weights [N] of the mean over valid rows, and their count."""
-
-    rewards: tf.Tensor
-    terminated: tf.Tensor
-    truncated: tf.Tensor
-    valid: tf.Tensor
-    weights: tf.Tensor
-    count: tf.Tensor
-
-    @classmethod
-    def of(cls, rollout: Rollout) -> _Steps:
-        valid = tf.cast(rollout.valid, tf.float32)
-        count = tf.reduce_sum(valid)
-        return cls(
-            tf.cast(rollout.rewards, tf.float32),
-            tf.cast(rollout.terminated, tf.float32),
-            tf.cast(rollout.truncated, tf.float32),
-            valid,
-            _flat(valid) / tf.maximum(count, 1.0),
-            count,
-        )
 
 
 def _flat(rows: tf.Tensor) -> tf.Tensor:

@@ -23,7 +23,7 @@ from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
 from tf_trpo.training.agent import Agent
 from tf_trpo.training.identity import run_identity
 from tf_trpo.training.learner import Learner
-from tf_trpo.training.settings import UpdateSettings
+from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
 
 
@@ -93,7 +93,7 @@ class TRPO(Agent):
         value_optimizer: keras.optimizers.Optimizer | str | None = None,
         *,
         update: UpdateSettings | None = None,
-        jit_compile: bool = True,
+        jit_compile: JitCompile = "auto",
     ) -> None:
         """Choose how to learn.
 
@@ -101,7 +101,8 @@ class TRPO(Agent):
           policy_optimizer: the algorithm; by default `TrustRegion()`.
           value_optimizer: any Keras optimizer; by default Adam with the learning rate of `update`.
           update: gamma, gae_lambda, value_epochs and so on; by default `UpdateSettings()`.
-          jit_compile: compile the update by XLA; without XLA the results agree to rounding.
+          jit_compile: compile the update by XLA; without XLA the results agree to rounding. "auto": unless XLA cannot
+            compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
 
         Raises:
           TypeError: the policy optimizer is not one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,7 +15,7 @@ from tf_trpo.numerics import minibatch_rows, minibatches_per_epoch
 def fit_value_function(
     value_function: ValueFunction,
     optimizer: keras.optimizers.Optimizer,
-    observations: tf.Tensor,
+    observations: Any,
     targets: tf.Tensor,
     weights: tf.Tensor,
     *,
@@ -29,7 +30,7 @@ def fit_value_function(
     Args:
       value_function: the model to fit.
       optimizer: a built Keras optimizer of its trainable variables.
-      observations: float32 [N, ...].
+      observations: [N, ...], or a nest of these.
       targets: float32 [N].
       weights: float32 [N], 0 on padding; relative weights within a minibatch.
       orders: int32 [epochs, N], a permutation of the samples for each pass over them; see `random_orders`.
@@ -52,9 +53,10 @@ def fit_value_function(
 
     def minibatch_step(step: tf.Tensor, total_loss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows, counted = minibatch_rows(orders, step, minibatch_size)
+        inputs = tf.nest.map_structure(lambda each: tf.gather(each, rows), observations)
         row_weights = tf.gather(weights, rows) * tf.cast(counted, tf.float32)
         with tf.GradientTape() as tape:
-            errors = value_function(tf.gather(observations, rows)) - tf.gather(targets, rows)
+            errors = value_function(inputs) - tf.gather(targets, rows)
             loss = tf.math.divide_no_nan(tf.reduce_sum(row_weights * tf.square(errors)), tf.reduce_sum(row_weights))
         if decay:
             optimizer.learning_rate.assign(rate * (1.0 - tf.cast(step, rate.dtype) / steps))
