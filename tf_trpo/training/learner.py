@@ -88,12 +88,26 @@ class Learner:
         """(rollout, what was prepared of it) -> the same, with advantages by the value function as it is now."""
         self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = compiled(self._improve_policy)
         self.fit_value_function: Callable[[Prepared, tf.Tensor], ValueResult] = compiled(self._fit_value_function)
-        self.update: Update = tf.function(self._update, autograph=False)
+        self.update: Update = self._function = tf.function(self._update, autograph=False)
         """(rollout, return carry [B], orders, progress in [0, 1]) -> (`UpdateResult`, new return carry [B]).
 
         The orders are those of `fit_value_function`: `self.orders(T * B, rng)`. The progress is a float64 scalar, of
         which schedules are functions.
         """
+
+    def trace(self, num_steps: int, num_envs: int) -> None:
+        """Trace the update for rollouts of T steps of B environments, as its first call would; errors are ValueErrors."""
+        shape, distribution = (num_steps, num_envs), self.policy.action_distribution
+        action = distribution.mode(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
+        observations = tf.TensorSpec((num_steps + 1, num_envs, *self.policy.observation_shape), tf.float32)
+        actions, rewards = tf.TensorSpec((*shape, *action.shape[1:]), action.dtype), tf.TensorSpec(shape, tf.float64)
+        flag, progress = tf.TensorSpec(shape, tf.bool), tf.TensorSpec((), tf.float64)
+        orders = tf.TensorSpec((self._settings.value_epochs, num_steps * num_envs), tf.int32)
+        rollout = Rollout(observations, actions, rewards, flag, flag, flag)
+        try:
+            self._function.get_concrete_function(rollout, tf.TensorSpec([num_envs]), orders, progress)
+        except (LookupError, TypeError, ValueError, NotImplementedError) as error:
+            raise ValueError(f"the agent cannot learn: {' '.join(str(error).split())[:500]}") from error
 
     def orders(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
         """Random orders, int32 [value_epochs, num_samples], for one update."""
