@@ -99,9 +99,7 @@ def has_forward_mode(parameters: ParametersFunction, theta: tf.Tensor) -> bool:
     return True
 
 
-def _pushed_forward(
-    parameters: ParametersFunction, theta: tf.Tensor, vector: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _pushed_forward(parameters: ParametersFunction, theta: tf.Tensor, vector: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Compute p [N, D] and J v [N, D]."""
     with tf.autodiff.ForwardAccumulator(theta, vector) as forward:
         current = parameters(theta)
