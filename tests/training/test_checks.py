@@ -96,5 +96,5 @@ def test_keras_on_another_backend_is_refused(monkeypatch, capsys):
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("error: KERAS_BACKEND is jax, ")
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
-    with pytest.raises(ValueError, match="^Keras runs on jax, tf_trpo on TensorFlow: "):
+    with pytest.raises(ValueError, match=r"^Keras runs on jax, tf_trpo on TensorFlow: "):
         tf_trpo.TRPO.for_env("CartPole-v1")

@@ -42,7 +42,7 @@ def convolutions_for(height: int, width: int) -> tuple[Convolution, ...]:
 
 
 def channels_first(shape: Sequence[int]) -> bool:
-    """Tell whether an image [., ., .] has its channels first, as stacked frames (4, 84, 84) have: that side is short."""
+    """Tell whether an image has its channels first, as stacked frames [4, 84, 84] have: they are few."""
     return shape[0] < min(shape[1:])
 
 

@@ -173,8 +173,8 @@ class Objective:
         possible = has_forward_mode(functools.partial(self.policy.parameters_at, observations=chunk), self.theta)
         if not possible:
             _logger.warning(
-                "Fisher-vector products take two reverse passes for J v, which is slower: TensorFlow's forward mode does "
-                "not go through this network (recurrent layers have loops)"
+                "Fisher-vector products take two reverse passes for J v, which is slower: TensorFlow's forward mode "
+                "does not go through this network (recurrent layers have loops)"
             )
         return possible
 

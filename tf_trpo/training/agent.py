@@ -24,8 +24,8 @@ from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.serving.metadata import Origin
 from tf_trpo.training.average import WeightAverage
-from tf_trpo.training.checks import obstacle_to_loading, warn_of_obstacle
 from tf_trpo.training.checkpoint import CheckpointError, read_checkpoint, whole_number
+from tf_trpo.training.checks import obstacle_to_loading, warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner

@@ -56,8 +56,8 @@ def warn_of_obstacle(when: str, obstacle: str) -> None:
     """Log that an agent's file cannot be loaded, and what to do."""
     _logger.warning(
         "%s, but tf_trpo.load refuses the file: %s. Put a layer of your own, registered by "
-        "keras.saving.register_keras_serializable, in the place of a Lambda; agent.load_weights(path) sets an agent that "
-        "the same code has made",
+        "keras.saving.register_keras_serializable, in the place of a Lambda; agent.load_weights(path) sets an agent "
+        "that the same code has made",
         when,
         obstacle,
     )

@@ -54,6 +54,13 @@ class Learner:
         the first update shows that XLA cannot.
     """
 
+    update: Update
+    """(rollout, return carry [B], orders, progress in [0, 1]) -> (`UpdateResult`, new return carry [B]).
+
+    The orders are those of `fit_value_function`: `self.orders(T * B, rng)`. The progress is a float64 scalar, of
+    which schedules are functions.
+    """
+
     def __init__(
         self,
         policy: Policy,
@@ -88,15 +95,11 @@ class Learner:
         """(rollout, what was prepared of it) -> the same, with advantages by the value function as it is now."""
         self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = compiled(self._improve_policy)
         self.fit_value_function: Callable[[Prepared, tf.Tensor], ValueResult] = compiled(self._fit_value_function)
-        self.update: Update = self._function = tf.function(self._update, autograph=False)
-        """(rollout, return carry [B], orders, progress in [0, 1]) -> (`UpdateResult`, new return carry [B]).
-
-        The orders are those of `fit_value_function`: `self.orders(T * B, rng)`. The progress is a float64 scalar, of
-        which schedules are functions.
-        """
+        self._function = tf.function(self._update, autograph=False)
+        self.update = self._function
 
     def trace(self, num_steps: int, num_envs: int) -> None:
-        """Trace the update for rollouts of T steps of B environments, as its first call would; errors are ValueErrors."""
+        """Trace the update for rollouts of T steps of B environments; raise ValueError if that is not possible."""
         shape, distribution = (num_steps, num_envs), self.policy.action_distribution
         action = distribution.mode(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
         observations = tf.TensorSpec((num_steps + 1, num_envs, *self.policy.observation_shape), tf.float32)
