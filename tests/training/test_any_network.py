@@ -70,9 +70,9 @@ NETWORKS = {
     "TimeDistributed": lambda: stack((6, 4), layers.TimeDistributed(layers.Dense(3)), layers.Flatten()),
 }
 RECURRENT = {"SimpleRNN", "Bidirectional LSTM", "GRU", "LSTM", "recurrent convolution"}
-SLOW = {"GRU", "LSTM", "recurrent convolution", "other convolutions", "Conv1D", "TimeDistributed"}
+SLOW = {"Bidirectional LSTM", "GRU", "LSTM", "recurrent convolution", "other convolutions", "Conv1D", "TimeDistributed"}
 KINDS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NETWORKS]
-ITERATION = {"total_steps": 12, "num_steps": 12, "verbose": 0}
+ITERATION = {"total_steps": 5, "num_steps": 12, "verbose": 0}
 
 
 def agent_of(name, jit_compile=False):

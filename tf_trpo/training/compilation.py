@@ -37,7 +37,9 @@ def with_way_out_of_xla(learner: Learner) -> Update:
         try:
             return compiled(*arguments)
         except _NOT_COMPILED as error:
-            reason = " ".join(str(error).split())[:300]
+            message = " ".join(str(error).split())
+        # TensorFlow says first where, and then what.
+        reason = message[max(0, message.find("Detected unsupported")) :][:300]
         _logger.warning("the update is compiled without XLA, which cannot compile it: %s", reason)
         learner.restore(before)
         learner.compile(jit_compile=False)
