@@ -54,7 +54,9 @@ NETWORKS = {
     "Bidirectional LSTM": lambda: stack((6, 4), layers.Bidirectional(layers.LSTM(3))),
     "Embedding": lambda: stack((4,), layers.Embedding(5, 3), layers.Flatten()),
     "attention": attention,
-    "convolution": lambda: stack((8, 8, 3), layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(2), layers.Flatten()),
+    "convolution": lambda: stack(
+        (8, 8, 3), layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(2), layers.Flatten()
+    ),
     "normalisation": lambda: stack(
         (6, 4), layers.Flatten(), layers.Dense(5), layers.LayerNormalization(), layers.BatchNormalization()
     ),
