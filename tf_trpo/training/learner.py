@@ -95,8 +95,7 @@ class Learner:
         """(rollout, what was prepared of it) -> the same, with advantages by the value function as it is now."""
         self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = compiled(self._improve_policy)
         self.fit_value_function: Callable[[Prepared, tf.Tensor], ValueResult] = compiled(self._fit_value_function)
-        self._function = tf.function(self._update, autograph=False)
-        self.update = self._function
+        self.update = self._function = tf.function(self._update, autograph=False)
 
     def trace(self, num_steps: int, num_envs: int) -> None:
         """Trace the update for rollouts of T steps of B environments; raise ValueError if that is not possible."""
