@@ -59,6 +59,11 @@ def map_parts(function: Callable[..., Any], spec: Spec, *nests: Any) -> Any:
     return _map(function, spec, nests, "")
 
 
+def is_image(shape: tuple[int, ...], dtype: str) -> bool:
+    """Tell whether arrays are images: bytes with height, width and channels, large enough for a convolution."""
+    return dtype == "uint8" and len(shape) == 3 and sorted(shape)[1] >= 5
+
+
 def parts(spec: Spec) -> Iterator[tuple[str, PartSpec]]:
     """Give the parts with their names: the path through the nest, joined by "/"; a lone part has an empty name."""
     if isinstance(spec, PartSpec):
