@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -18,6 +19,15 @@ import pytest
 from tf_trpo.cli import main
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure(config):
+    """Let all processes of the tests share what XLA compiles: programs are many, different ones few."""
+    if "TF_XLA_FLAGS" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="tf_trpo-tests-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder.name}"
+
 
 # The examples are the same in every run, and none of them has a time limit.
 hypothesis.settings.register_profile("tests", max_examples=30, deadline=None, derandomize=True)
