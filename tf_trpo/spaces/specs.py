@@ -161,7 +161,9 @@ def from_json(description: Mapping[str, Any]) -> Spec:
         return {name: from_json(part) for name, part in description["spaces"].items()}
     if description["type"] == "Tuple":
         return tuple(from_json(part) for part in description["spaces"])
-    own = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in description.items() if name != "type"}
+    own: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list | tuple) else v for name, v in description.items() if name != "type"
+    }
     return PartSpec(**own)
 
 
