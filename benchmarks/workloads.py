@@ -53,7 +53,7 @@ def make_agent(job: Job) -> tf_trpo.TRPO:
         value=ValueSettings(value_hidden_sizes=job.hidden_sizes),
         seed=0,
     )
-    num_actions = len(getattr(agent.policy.action_distribution, "action_low", [0]))
+    num_actions = np.size(getattr(agent.policy.action_distribution, "action_low", 0))
     agent.compile(
         # sb3-contrib averages the KL over action dimensions; our KL is joint.
         TrustRegion(0.01 * num_actions, direction=NaturalDirection(cg_iterations=job.cg_iterations, cg_tolerance=0.0)),

@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
+from tf_trpo.distributions import ActionDistribution, Beta, Categorical, Gaussian, MultiCategorical, Product
 from tf_trpo.numerics import Reflection
 
 
-class Beta(ActionDistribution):
+class OwnBeta(ActionDistribution):
     def parameters(self, outputs):
         return 1 + tf.nn.softplus(outputs)
 
@@ -29,7 +29,7 @@ class Mixture(ActionDistribution):
         return tfp.distributions.MixtureSameFamily(mixing, components)
 
 
-BETA, CATEGORICAL, GAUSSIAN = Beta(4), Categorical(4), Gaussian([-1.0, -2.0], [1.0, 0.5])
+BETA, CATEGORICAL, GAUSSIAN = OwnBeta(4), Categorical(4), Gaussian([-1.0, -2.0], [1.0, 0.5])
 
 
 def normals(*shape, seed=0):
@@ -46,10 +46,18 @@ def test_a_class_must_say_how_parameters_make_a_distribution():
 
 def test_entropy_is_none_without_a_closed_form():
     assert Mixture(2).entropy(tf.zeros([4, 2], tf.float64)) is None
-    assert Beta(2).entropy(tf.ones([4, 2])).shape == (4,)
+    assert OwnBeta(2).entropy(tf.ones([4, 2])).shape == (4,)
 
 
-@pytest.mark.parametrize("distribution", [BETA, CATEGORICAL, GAUSSIAN])
+OTHERS = {
+    "beta": Beta([-1.0, -2.0], [1.0, 0.5]),
+    "ragged": MultiCategorical([3, 1]),
+    "even": MultiCategorical([[2], [2]]),
+    "product": Product({"b": Gaussian([-1.0], [2.0], state_dependent_std=True), "a": Product((Categorical(2),))}),
+}
+
+
+@pytest.mark.parametrize("distribution", [BETA, CATEGORICAL, GAUSSIAN, *OTHERS.values()])
 def test_the_metric_is_the_hessian_of_the_kl_and_the_covariance_of_the_score(distribution):
     """F = E[grad log p grad log p'] over sampled actions: the definition without any KL."""
     rows, repeats = 3, 20_000
@@ -70,7 +78,10 @@ def test_the_metric_is_the_hessian_of_the_kl_and_the_covariance_of_the_score(dis
     assert np.linalg.norm(covariance - metric) < 0.06 * np.linalg.norm(metric)
 
 
-@pytest.mark.parametrize(("distribution", "size"), [(BETA, 2), (CATEGORICAL, 4), (GAUSSIAN, 2)])
+@pytest.mark.parametrize(
+    ("distribution", "size"),
+    [(BETA, 2), (CATEGORICAL, 4), (GAUSSIAN, 2), (OTHERS["ragged"], 4), (OTHERS["product"], 3)],
+)
 def test_noise_is_a_function_of_its_seed_and_actions_are_one_of_parameters_and_noise(distribution, size):
     noise = distribution.noise([4, 3], tf.constant([1, 2])).numpy()
     assert noise.shape == (4, 3, size)
@@ -89,8 +100,13 @@ BOUNDS = [-1.0, -np.inf], [1.0, 0.5]
     "distribution",
     [
         Categorical(3, first_action=2),
-        Gaussian(*BOUNDS, state_dependent_std=True, action_shape=(2, 1), clipped_likelihood=True),
+        MultiCategorical([[2, 3], [4, 1]], [[0, -1], [5, 2]], action_dtype="int32"),
+        MultiCategorical([2, 2], action_dtype="int8", space="MultiBinary"),
+        Beta([[0.0], [990.0]], [[1.0], [1000.0]], action_dtype="float64"),
+        Gaussian([[-1.0], [-np.inf]], [[1.0], [0.5]], state_dependent_std=True, clipped_likelihood=True),
+        Gaussian(-0.1, 0.1, action_dtype="float64"),
         Gaussian(*BOUNDS, initial_std=0.7, final_std=0.1, std_groups=(0, 0)),
+        Product((Categorical(3), Product({"class_name": Beta(0, 1), "config": Gaussian(0, 1, final_std=0.5)}))),
     ],
 )
 def test_config_round_trip_keeps_every_setting(distribution):
@@ -99,16 +115,21 @@ def test_config_round_trip_keeps_every_setting(distribution):
     )
     assert type(copy) is type(distribution)
     assert copy.get_config() == distribution.get_config()
-    for name in {"num_outputs", *inspect.signature(type(distribution).__init__).parameters} & vars(distribution).keys():
+    settings = {"num_outputs", *inspect.signature(type(distribution).__init__).parameters} & vars(distribution).keys()
+    for name in settings - {"parts"}:
         assert getattr(copy, name) == getattr(distribution, name)
 
 
 def test_nothing_else_is_known_of_the_actions():
-    beta, parameters = Beta(2), tf.ones([3, 2])
+    beta, parameters = OwnBeta(2), tf.ones([3, 2])
     assert beta.fits(gym.spaces.Discrete(3))
     assert beta.describe_actions() is None
     assert beta.figures(parameters) == {}
     assert beta.named_parameters(parameters) == {"parameters": parameters}
     assert beta.to_environment(parameters) is parameters
-    with pytest.raises(NotImplementedError, match="Beta must define mirrored"):
+    np.testing.assert_array_equal(beta.environment_actions(parameters.numpy()), parameters)
+    assert beta.mask_size is None
+    with pytest.raises(ValueError, match="a mask is for Discrete and MultiDiscrete actions, not for those of OwnBeta"):
+        beta.masked(parameters, parameters)
+    with pytest.raises(NotImplementedError, match="OwnBeta must define mirrored"):
         beta.mirrored(Reflection((0,), (-1,)))

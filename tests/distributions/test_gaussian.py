@@ -1,6 +1,7 @@
 """Gaussian distribution: closed forms of log-probability, KL and entropy; samples; what environments are given."""
 
 import math
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -129,30 +130,10 @@ def test_only_the_environment_sees_clipped_actions():
     gaussian = make_gaussian()
     parameters = np.array([[0.3, -0.4, 2.0, 2.0]] * 50, np.float32)
     actions = gaussian.sample(tf.constant(parameters), gaussian.noise([50], tf.constant([0, 0]))).numpy()
-    outside = (actions < [-1.0, -2.0]) | (actions > [1.0, 0.5])
-    assert outside.mean() > 0.5
-    given = gaussian.to_environment(tf.constant(actions)).numpy()
-    np.testing.assert_array_equal(given, np.clip(actions, np.float32([-1.0, -2.0]), np.float32([1.0, 0.5])))
-    unbounded = Gaussian([-np.inf, -np.inf], [np.inf, np.inf])
-    np.testing.assert_array_equal(unbounded.to_environment(tf.constant(1e6 * actions)), 1e6 * actions)
-
-
-@pytest.mark.parametrize("action_shape", [(), (4,), (2, 2), (1, 4)])
-def test_the_environment_gets_its_own_action_shape(action_shape):
-    size = math.prod(action_shape)
-    gaussian = Gaussian([-9.0] * size, [9.0] * size, action_shape=action_shape)
-    actions = np.arange(5.0 * size, dtype=np.float32).reshape(5, size) / 3
-    given = gaussian.to_environment(tf.constant(actions)).numpy()
-    np.testing.assert_array_equal(given, actions.reshape(5, *action_shape))
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "shape"),
-    [([-1], [1, 1], None), ([-1, -1], [1, 1], (3,)), ([-1], [1], (2, 2)), ([-1], [1], (10**9,))],
-)
-def test_bounds_that_do_not_fit_the_actions_are_refused(low, high, shape):
-    with pytest.raises(ValueError, match="upper bounds do not fit actions of shape"):
-        Gaussian(low, high, action_shape=shape)
+    assert (np.abs(actions) > 1).mean() > 0.5
+    expected = np.clip(actions * [1.0, 1.25] + [0.0, -0.75], [-1.0, -2.0], [1.0, 0.5])
+    np.testing.assert_allclose(gaussian.environment_actions(actions), expected, rtol=1e-6)
+    np.testing.assert_allclose(gaussian.to_environment(tf.constant(actions)), expected, rtol=1e-6)
 
 
 def test_a_standard_deviation_on_a_schedule_is_geometric_and_no_trainable_weight():
@@ -201,8 +182,15 @@ def test_groups_that_are_not_numbered_without_gaps_are_refused(groups):
         make_gaussian(std_groups=groups)
 
 
-def test_it_fits_a_box_of_its_shape_only():
-    gaussian = make_gaussian(action_shape=(2, 1))
-    assert gaussian.fits(gym.spaces.Box(-5, 5, (2, 1)))
-    assert not gaussian.fits(gym.spaces.Box(-5, 5, (2,)))
-    assert not gaussian.fits(gym.spaces.Discrete(2))
+def test_it_fits_its_own_box_only():
+    gaussian = Gaussian([[-5.0], [-5.0]], [[5.0], [np.inf]])
+    high = np.float32([[5], [np.inf]])
+    assert gaussian.fits(gym.spaces.Box(np.float32([[-5], [-5]]), high))
+    for space, different in [
+        (gym.spaces.Box(-5, 5, (2,)), r"shape: the agent has \[2, 1\], the environment \[2\]"),
+        (gym.spaces.Box(-5, 5, (2, 1)), r"high\[1\]: the agent has None, the environment 5.0"),
+        (gym.spaces.Box(-5, high.astype(np.float64), dtype=np.float64), "dtype: the agent has float32"),
+        (gym.spaces.Discrete(2), "type: the agent has Box, the environment Discrete"),
+    ]:
+        assert not gaussian.fits(space)
+        assert re.search(different, gaussian.difference(space))

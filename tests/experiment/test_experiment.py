@@ -127,6 +127,8 @@ def test_the_flat_settings_make_the_same_experiment_again(algorithm):
         ("hidden_sizes", 32, (32,)),
         ("hidden_sizes", [], ()),
         ("jit_compile", "false", False),
+        ("jit_compile", "auto", "auto"),
+        ("curvature_fraction", "None", None),
         ("final_std", "None", None),
         ("final_max_kl", 1, 1.0),
     ],

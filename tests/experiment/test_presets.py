@@ -40,8 +40,12 @@ def other_than_default():
         "action_masks": "info",
         "backend": "async",
         "activation": "relu",
+        "curvature_fraction": 0.5,
+        "chunk_size": 100,
+        "jit_compile": False,
         "fisher_vector_product": "double-backprop",
         "schedule_steps": 7,
+        "distribution": "beta",
         "final_std": 0.125,
         "state_dependent_std": False,
         "final_max_kl": None,
@@ -173,7 +177,7 @@ def test_the_environment_that_is_trained_says_which_differences_hold(tmp_path, l
     settings = parsed("--preset", preset_file(tmp_path, DIFFERING + line), *options)
     differ = settings["env"] == "Swimmer-v5"
     assert (settings["gamma"], settings["max_kl"]) == (gamma, 0.5)
-    assert (settings["hidden_sizes"], settings["jit_compile"]) == (((3, 3), False) if differ else ((64, 64), True))
+    assert (settings["hidden_sizes"], settings["jit_compile"]) == (((3, 3), False) if differ else ((64, 64), "auto"))
 
 
 def test_of_two_presets_each_has_its_differences_and_the_later_its_environment(tmp_path):
@@ -275,7 +279,7 @@ def test_a_preset_of_bytes_that_are_no_text_is_refused(tmp_path):
         ("max_kl:", "max_kl must be of type float, got 'None'"),
         ("max_kl: -1", "max_kl must be positive and finite, got -1.0"),
         ("backend: ray", "backend must be one of sync, async, envpool, got 'ray'"),
-        ("jit_compile: maybe", "jit_compile must be of type bool, got 'maybe'"),
+        ("jit_compile: maybe", "jit_compile must be true, false or auto, got 'maybe'"),
         ("hidden_sizes: [8, [9]]", "hidden_sizes must be of type tuple[int, ...], got '[8, [9]]'"),
         ("gamma: true", "gamma must be of type float, got 'True'"),
         ("target_kl: 0.1", "target_kl is a setting of kl-penalty, and does nothing in trpo"),

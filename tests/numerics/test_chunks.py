@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tf_trpo.numerics import map_over_chunks, reduce_over_chunks
+from tf_trpo.numerics import chunk_size_for, map_over_chunks, reduce_over_chunks
 
 MODES = [False, True, None]
 
@@ -74,6 +74,28 @@ def test_a_map_keeps_rows_and_their_order(jit_compile, chunk_size):
     result = run(lambda rows: map_over_chunks(twice_with_sum, rows, chunk_size), rows, jit_compile=jit_compile)
     assert result.shape == [7, 3]
     np.testing.assert_array_equal(result, np.concatenate([2 * rows, np.sum(rows, axis=1, keepdims=True)], axis=1))
+
+
+@pytest.mark.parametrize("jit_compile", MODES)
+@pytest.mark.parametrize("chunk_size", [3, None])
+def test_a_map_takes_nests_of_other_types(jit_compile, chunk_size):
+    rows = {"bytes": tf.constant(range(7), tf.uint8), "more": (tf.range(14.0, delta=2.0), tf.zeros([7, 2]))}
+
+    def total(rows):
+        assert rows["bytes"].dtype == tf.uint8
+        return tf.cast(rows["bytes"], tf.float32) + rows["more"][0] + rows["more"][1][:, 0]
+
+    result = run(lambda rows: map_over_chunks(total, rows, chunk_size), rows, jit_compile=jit_compile)
+    np.testing.assert_array_equal(result, 3.0 * np.arange(7))
+
+
+def test_rows_that_take_more_memory_make_smaller_chunks():
+    assert chunk_size_for(tf.zeros([5, 376])) == chunk_size_for(tf.zeros([0])) == 32_768
+    images = tf.zeros([2, 84, 84, 4], tf.uint8)
+    in_float32 = 4 * 84 * 84 * 4
+    assert chunk_size_for(images) == 2**26 // in_float32
+    assert chunk_size_for({"one": images, "other": (images,)}) == 2**26 // (2 * in_float32)
+    assert chunk_size_for(tf.TensorSpec([None, 2**30])) == 1
 
 
 def test_gradients_are_taken_within_a_chunk():

@@ -9,9 +9,14 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tf_trpo.numerics import double_backprop_fisher_vector_product, gauss_newton_fisher_vector_product
+from tf_trpo.numerics import (
+    double_backprop_fisher_vector_product,
+    gauss_newton_fisher_vector_product,
+    has_forward_mode,
+)
 
-PRODUCTS = [gauss_newton_fisher_vector_product, double_backprop_fisher_vector_product]
+two_reverse_passes = functools.partial(gauss_newton_fisher_vector_product, forward_mode=False)
+PRODUCTS = [gauss_newton_fisher_vector_product, two_reverse_passes, double_backprop_fisher_vector_product]
 WEIGHTS = np.array([0.25, 0.0, 0.25, 0.25, 0.0, 0.25])
 ACTIONS = 2
 HIDDEN = 3
@@ -60,7 +65,7 @@ def categorical_policy(observations):
 FAMILIES = {"gaussian": (gaussian_policy, gaussian_kl, 19), "categorical": (categorical_policy, categorical_kl, 21)}
 
 
-def dense_hessian(parameters, divergence, theta):
+def dense_hessian(parameters, divergence, theta, *, as_graph=False):
     """Hessian of the mean KL, by nested tapes, row by row."""
     old = tf.stop_gradient(parameters(theta))
     with tf.GradientTape(persistent=True) as outer:
@@ -69,7 +74,8 @@ def dense_hessian(parameters, divergence, theta):
             inner.watch(theta)
             mean_kl = tf.reduce_sum(WEIGHTS * divergence(old, parameters(theta)))
         gradient = inner.gradient(mean_kl, theta)
-    return outer.jacobian(gradient, theta, experimental_use_pfor=False).numpy()
+    hessian = outer.jacobian(gradient, theta, experimental_use_pfor=False)
+    return hessian if as_graph else hessian.numpy()
 
 
 def dense(product, size):
@@ -108,11 +114,12 @@ def test_product_with_every_unit_vector_is_the_dense_hessian(fisher_vector_produ
 
 
 @given(seed=st.integers(0, 10_000))
-def test_both_products_are_equal_at_random_parameters(problem, seed):
+def test_the_products_are_equal_at_random_parameters(problem, seed):
     generator = np.random.default_rng(seed)
     theta, vector = (tf.constant(row) for row in generator.normal(size=(2, problem.theta.shape[0])))
-    one, other = (product_of(product, problem._replace(theta=theta))(vector) for product in PRODUCTS)
-    np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-10)
+    first, *others = (product_of(product, problem._replace(theta=theta))(vector) for product in PRODUCTS)
+    for other in others:
+        np.testing.assert_allclose(first, other, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
@@ -187,3 +194,28 @@ def test_compiled_by_xla_and_eagerly_it_agrees(fisher_vector_product, problem):
     expected = problem.hessian @ vector.numpy()
     np.testing.assert_allclose(product(vector), expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(tf.function(product, jit_compile=True)(vector), expected, rtol=1e-9, atol=1e-12)
+
+
+def recurrent_policy(theta):
+    """Three steps of a loop with two units, whose last state is a Gaussian's mean and log_std."""
+    inputs = tf.constant(np.random.default_rng(6).normal(size=(3, len(WEIGHTS), 2)))
+    kernel, recurrent = tf.reshape(theta[:4], [2, 2]), tf.reshape(theta[4:], [2, 2])
+    steps = tf.scan(lambda state, x: tf.tanh(x @ kernel + state @ recurrent), inputs, tf.zeros_like(inputs[0]))
+    return steps[-1]
+
+
+def test_two_reverse_passes_go_through_a_loop_where_forward_mode_does_not():
+    theta = tf.constant(np.random.default_rng(7).normal(size=8))
+    product = tf.function(two_reverse_passes(recurrent_policy, gaussian_kl, theta, tf.constant(WEIGHTS)))
+    expected = tf.function(lambda: dense_hessian(recurrent_policy, gaussian_kl, theta, as_graph=True))()
+    np.testing.assert_allclose(dense(product, 8), expected, rtol=1e-9, atol=1e-12)
+    assert not has_forward_mode(recurrent_policy, theta)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forward_mode_goes_through_layers_without_loops(family):
+    policy, _, size = FAMILIES[family]
+    theta = tf.zeros(size, tf.float64)
+    assert has_forward_mode(policy(OBSERVATIONS), theta)
+    # Within a trace, on tensors of its graph.
+    assert tf.function(lambda theta: tf.constant(has_forward_mode(policy(OBSERVATIONS), theta)))(theta)

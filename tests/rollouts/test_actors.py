@@ -83,7 +83,7 @@ def expected_actions(policy, observations, noise, deterministic):
         return sampled, sampled + policy.action_distribution.first_action
     mean, std = distribution.mean().numpy(), distribution.stddev().numpy()
     sampled = mean if deterministic else mean + std * noise
-    return sampled, sampled.clip(-0.5, 0.5)
+    return sampled, 0.5 * sampled.clip(-1, 1)
 
 
 def spoken(caplog):
@@ -166,15 +166,15 @@ def test_sampled_actions_leave_the_bounds_and_the_environments_are_clipped(make)
     policy = gaussian(initial_std=3.0)
     actions = make(policy)(*inputs(policy))
     assert np.abs(actions.sampled).max() > 1
-    np.testing.assert_array_equal(actions.environment, actions.sampled.clip(-0.5, 0.5))
+    np.testing.assert_array_equal(actions.environment, 0.5 * actions.sampled.clip(-1, 1))
     assert actions.environment.dtype == np.float32
 
 
 def test_actions_of_higher_rank_are_stored_flat_and_given_in_shape(make):
-    policy = compose(Gaussian([-9] * 6, [9] * 6, action_shape=(2, 3)))
+    policy = compose(Gaussian(np.full([2, 3], -8.0), np.full([2, 3], 8.0)))
     actions = make(policy)(*inputs(policy))
     assert actions.sampled.shape == (NUM_ENVS, 6)
-    np.testing.assert_array_equal(actions.environment, actions.sampled.reshape(NUM_ENVS, 2, 3))
+    np.testing.assert_array_equal(actions.environment, 8 * actions.sampled.reshape(NUM_ENVS, 2, 3).clip(-1, 1))
 
 
 def test_a_policy_that_litert_can_run_is_run_by_litert_without_a_word(caplog):

@@ -29,7 +29,13 @@ def test_the_metadata_say_what_is_known_in_plain_json(exported, gaussian_agent):
     assert set(content) == {"format", "files", *(field.name for field in dataclasses.fields(found))}
     assert (found.environment, found.training_steps, found.evaluation) == ("Some-v3", 4321, EVALUATION)
     assert found.observation_space == {"type": "Box", "shape": [3], "dtype": "float32"}
-    assert found.action_space == {"type": "Box", "shape": [2], "low": [-0.5, None], "high": [0.5, 1.0]}
+    assert found.action_space == {
+        "type": "Box",
+        "shape": [2],
+        "dtype": "float32",
+        "low": [-0.5, None],
+        "high": [0.5, 1.0],
+    }
     statistics = gaussian_agent.policy.encoder.normalization
     for name in ("mean", "variance", "count"):
         np.testing.assert_array_equal(found.observation_statistics[name], getattr(statistics, name).numpy())
@@ -43,7 +49,7 @@ def test_the_metadata_say_what_is_known_in_plain_json(exported, gaussian_agent):
 def test_what_is_not_known_is_null(categorical_agent, tmp_path):
     found = read_metadata(Path(categorical_agent.export(tmp_path)))
     assert (found.environment, found.evaluation) == (None, None)
-    assert found.action_space == {"type": "Discrete", "n": 4, "start": 5}
+    assert found.action_space == {"type": "Discrete", "n": 4, "start": 5, "dtype": "int64"}
 
 
 def change(path, text):

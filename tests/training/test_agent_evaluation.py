@@ -132,7 +132,7 @@ def test_predict_gives_the_actions_that_the_environment_takes():
     observations = np.random.default_rng(0).normal(size=(50, 3))
     mode, sampled = agent.predict(observations), agent.predict(observations, stochastic=True, seed=1)
     assert mode.shape == sampled.shape == (50, 1)
-    np.testing.assert_allclose(mode, agent(observations.astype(np.float32)).mean(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(mode, 2 * agent(observations.astype(np.float32)).mean(), rtol=1e-5, atol=1e-6)
     assert np.abs(sampled).max() == 2.0
     np.testing.assert_array_equal(sampled, agent.predict(observations, stochastic=True, seed=1))
     assert np.mean(sampled == agent.predict(observations, stochastic=True, seed=2)) < 0.9

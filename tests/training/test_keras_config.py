@@ -108,7 +108,7 @@ def of_policy(part, **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"config": of_policy("action_distribution", action_shape=[2**24])},
+        {"config": of_policy("action_distribution", action_low=[0.0] * 9, action_high=[1.0] * 9)},
         {"layers": lambda layers: layers[1]["config"].update(units=2**24)},
         {"layers": lambda layers: layers.extend([dense(100_000), dense(100_000)])},
         {"config": of_policy("encoder", observation_shape=[2**24])},

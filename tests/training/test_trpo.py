@@ -43,18 +43,9 @@ def test_boxes_of_actions_make_a_gaussian_policy_with_their_bounds_and_shape():
     low, high = np.float32([[-1, -2], [-3, -np.inf]]), np.float32([[1, 2], [3, np.inf]])
     distribution = for_spaces(BOX, gym.spaces.Box(low, high), initial_std=0.3).policy.action_distribution
     assert isinstance(distribution, Gaussian)
-    assert distribution.action_low == (-1, -2, -3, -np.inf)
-    assert distribution.action_high == (1, 2, 3, np.inf)
-    assert distribution.action_shape == (2, 2)
+    assert distribution.action_low == low.tolist()
+    assert distribution.action_high == high.tolist()
     assert distribution.initial_std == 0.3
-
-
-@pytest.mark.parametrize(
-    "actions", [gym.spaces.MultiDiscrete([2, 3]), gym.spaces.MultiBinary(3), gym.spaces.Box(0, 9, (2,), np.int64)]
-)
-def test_other_actions_are_refused(actions):
-    with pytest.raises(ValueError, match=r"action space .* is not supported"):
-        for_spaces(BOX, actions)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import tyro
 
 from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.startup import start_tensorflow
+from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.settings import EPISODES, SEEDS
 from tf_trpo.ranges import require_allowed
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     experiment = Experiment.from_run(options.run_dir)
     making = experiment.environment
     check_imports(experiment.env, making.wrapper, allow_import=options.allow_import)
-    start_tensorflow()
+    start_keras()
     import tf_trpo
 
     agent = tf_trpo.load(folder.agent)

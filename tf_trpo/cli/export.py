@@ -11,7 +11,7 @@ import tyro
 
 from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.startup import start_tensorflow
+from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.model_card import write_model_card
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     if options.card:
         check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
     evaluation = folder.read_evaluation()
-    start_tensorflow()
+    start_keras()
     import tf_trpo
 
     agent, making = tf_trpo.load(folder.agent), experiment.environment.arguments()

@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeVar, get_origin, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -62,6 +62,9 @@ class OptionParser(argparse.ArgumentParser):
             self.add_argument(name, nargs="*" if several else None if required else "?")
         elif hint is bool:
             self.add_argument(option_name(name), action=argparse.BooleanOptionalAction)
+        elif bool in get_args(hint):
+            self.add_argument(option_name(name), nargs="?", const=True)
+            self.add_argument(option_name(f"no_{name}"), dest=name, action="store_false")
         elif tyro.conf.UseAppendAction in marks:
             self.add_argument(option_name(name), action="append")
         else:

@@ -9,6 +9,18 @@ import tempfile
 from tf_trpo.experiment.settings import use_threads
 
 
+def start_keras(threads: int = 0) -> None:
+    """Start TensorFlow for a command that needs Keras too; the argument is that of `start_tensorflow`.
+
+    Raises:
+      ValueError: the environment variable KERAS_BACKEND names another backend than TensorFlow.
+    """
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise ValueError(f"KERAS_BACKEND is {backend}, and agents need Keras on TensorFlow: unset KERAS_BACKEND")
+    start_tensorflow(threads)
+
+
 def start_tensorflow(threads: int = 0) -> None:
     """Import TensorFlow and find its devices; show its messages only if it fails.
 

@@ -13,7 +13,7 @@ import tyro
 
 from tf_trpo.cli.environment_id import check_imports, flag_for
 from tf_trpo.cli.parsing import OptionParser, make, show_help, wants_help
-from tf_trpo.cli.startup import start_tensorflow
+from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.presets import bundled_for, bundled_presets
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
     if wants_help(argv):
         _show_help(experiment)
     check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
-    start_tensorflow(experiment.run.threads)
+    start_keras(experiment.run.threads)
     from keras.callbacks import LambdaCallback
 
     from tf_trpo.environments import EnvironmentFailedError

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_trpo.distributions.action_spaces import describe_space, difference
 from tf_trpo.numerics import Reflection, hessian_product_at_minimum
 
 Distribution: TypeAlias = tfp.distributions.Distribution
@@ -76,13 +77,38 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         """Compute the most likely actions [N, ...]."""
         return self.distribution(parameters).mode()
 
-    def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
-        """Turn sampled actions into the actions that the environment is given; here, the same."""
+    def to_environment(self, actions: tf.Tensor) -> Any:
+        """Turn sampled actions [N, ...] into the environment's, an array or a nest of them; here, the same.
+
+        For exported models, which must not depend on NumPy; `environment_actions` is for acting.
+        """
         return actions
 
     def environment_actions(self, actions: np.ndarray) -> Any:
-        """Turn sampled actions [N, ...] into a nest of arrays [N, ...], as the environment is given them."""
-        return tf.nest.map_structure(lambda part: part.numpy(), self.to_environment(tf.convert_to_tensor(actions)))
+        """Turn sampled actions with any leading axes into the environment's; here, by `to_environment`.
+
+        Each action lies in the environment's space, in the space's own type.
+        """
+        return tf.nest.map_structure(np.asarray, self.to_environment(tf.convert_to_tensor(actions)))
+
+    @property
+    def mask_size(self) -> int | None:
+        """Number of choices that a mask tells of; here None, since the actions cannot be masked."""
+        return None
+
+    def masked(self, parameters: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Compute the parameters [N, D] under which actions that are not allowed have the probability 0.
+
+        KL, entropy and Fisher matrix then know nothing of these actions.
+
+        Args:
+          parameters: float [N, D].
+          mask: [N, mask_size] of any type, 0 for each choice that is not allowed. If nothing is allowed, all is.
+
+        Raises:
+          ValueError: the actions cannot be masked.
+        """
+        raise ValueError(f"a mask is for Discrete and MultiDiscrete actions, not for those of {type(self).__name__}")
 
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         """Name parts of the parameters [N, D] for an exported model; here, all are "parameters"."""
@@ -112,12 +138,20 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} must define mirrored(actions) to have a mirror")
 
+    def difference(self, action_space: Any) -> str | None:
+        """Name the first thing in which a Gymnasium space differs from the policy's own; None if nothing does.
+
+        If `describe_actions` gives None, nothing does.
+        """
+        own = self.describe_actions()
+        return None if own is None else difference(own, describe_space(action_space))
+
     def fits(self, action_space: Any) -> bool:
-        """Say whether the actions are those of a Gymnasium space; here, of any."""
-        return True
+        """Say whether the actions are those of a Gymnasium space: `difference` is None."""
+        return self.difference(action_space) is None
 
     def describe_actions(self) -> dict[str, Any] | None:
-        """Describe the action space for an exported model's metadata, as JSON holds it; here, None."""
+        """Describe the environment's action space, as `describe_space` does; here None, which is any space."""
         return None
 
     def get_config(self) -> dict[str, Any]:

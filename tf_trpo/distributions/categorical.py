@@ -11,7 +11,12 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
+from tf_trpo.distributions.action_spaces import describe_discrete
 from tf_trpo.numerics import Reflection
+from tf_trpo.numerics.shapes import check_shapes
+
+MASKED = -1e30
+"""Logit of a choice that is not allowed: finite in float32, and its probability is exactly 0 in float64 too."""
 
 
 @final
@@ -22,32 +27,41 @@ class Categorical(ActionDistribution):
     Args:
       num_actions: n.
       first_action: the environment's number for action 0 (`start` of its Discrete space).
+      action_dtype: integer type of the environment's actions.
       **kwargs: of `keras.layers.Layer`.
     """
 
-    def __init__(self, num_actions: int, first_action: int = 0, **kwargs: Any) -> None:
+    def __init__(self, num_actions: int, first_action: int = 0, *, action_dtype: str = "int64", **kwargs: Any) -> None:
         super().__init__(num_actions, **kwargs)
         self.first_action = first_action
+        self.action_dtype = str(np.dtype(action_dtype))
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
         return tfp.distributions.Categorical(logits=parameters)
 
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """M = diag(p) - p p', in the logits."""
-        probabilities = tf.nn.softmax(parameters)
-        return probabilities * (vectors - tf.reduce_sum(probabilities * vectors, axis=-1, keepdims=True))
+        return softmax_metric_product(parameters, vectors)
 
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-        # Standard Gumbel noise, -log(-log u); u is kept off 0 and 1, where it would not be finite.
-        smallest, largest = np.finfo(np.float32).tiny, 1.0 - np.finfo(np.float32).epsneg
-        uniform = tf.random.stateless_uniform([*shape, self.num_outputs], seed)
-        return -tf.math.log(-tf.math.log(tf.clip_by_value(uniform, smallest, largest)))
+        return gumbel_noise([*shape, self.num_outputs], seed)
 
     def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         return tf.argmax(parameters + noise, axis=-1, output_type=tf.int32)
 
     def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
-        return actions + self.first_action
+        return tf.cast(tf.cast(actions, tf.int64) + self.first_action, self.action_dtype)
+
+    def environment_actions(self, actions: np.ndarray) -> np.ndarray:
+        return (np.asarray(actions, np.int64) + self.first_action).astype(self.action_dtype)
+
+    @property
+    def mask_size(self) -> int:
+        return self.num_outputs
+
+    def masked(self, parameters: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        check_shapes("masked", parameters=(parameters, "N K"), mask=(mask, "N K"))
+        return tf.where(allowed(mask), parameters, tf.cast(MASKED, parameters.dtype))
 
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"logits": parameters}
@@ -59,16 +73,31 @@ class Categorical(ActionDistribution):
             raise ValueError("discrete actions change places in the mirror, and have no sign")
         return actions
 
-    def fits(self, action_space: Any) -> bool:
-        from gymnasium.spaces import Discrete
-
-        numbering = (self.num_outputs, self.first_action)
-        return isinstance(action_space, Discrete) and (action_space.n, action_space.start) == numbering
-
     def describe_actions(self) -> dict[str, Any]:
-        return {"type": "Discrete", "n": self.num_outputs, "start": self.first_action}
+        return describe_discrete(self.num_outputs, self.first_action, self.action_dtype)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         num_actions = config.pop("num_outputs")
-        return {**config, "num_actions": num_actions, "first_action": self.first_action}
+        own = {"num_actions": num_actions, "first_action": self.first_action, "action_dtype": self.action_dtype}
+        return {**config, **own}
+
+
+def gumbel_noise(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+    """Draw standard Gumbel noise, -log(-log u), float32; u is kept off 0 and 1, where it would not be finite."""
+    smallest, largest = np.finfo(np.float32).tiny, 1.0 - np.finfo(np.float32).epsneg
+    uniform = tf.random.stateless_uniform(shape, seed)
+    return -tf.math.log(-tf.math.log(tf.clip_by_value(uniform, smallest, largest)))
+
+
+def softmax_metric_product(logits: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+    """Compute (diag(p) - p p') u for logits and vectors u, both [..., n]."""
+    probabilities = tf.nn.softmax(logits)
+    return probabilities * (vectors - tf.reduce_sum(probabilities * vectors, axis=-1, keepdims=True))
+
+
+def allowed(mask: tf.Tensor) -> tf.Tensor:
+    """Turn a mask [..., n] into bool: True where it is not 0, and everywhere in a row that is 0."""
+    # By float32: LiteRT does not compare or reduce every other type.
+    marks = tf.cast(tf.not_equal(tf.cast(mask, tf.float32), 0.0), tf.float32)
+    return marks >= tf.reduce_max(marks, axis=-1, keepdims=True)

@@ -11,7 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from numpy.typing import ArrayLike
 
+from tf_trpo.distributions.action_box import ActionBox
 from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
 from tf_trpo.numerics import Reflection
 from tf_trpo.numerics.schedules import linear
@@ -25,18 +27,20 @@ LOG_STD_RANGE = (-20.0, 2.0)
 class Gaussian(ActionDistribution):
     """Gaussian with independent dimensions; parameters are [mean, log_std], D = 2 d.
 
-    The sampled action is stored and scored; only the environment sees it clipped to the bounds. With
+    It lives in coordinates where a dimension with two bounds is [-1, 1] (`ActionBox`), so that the units of actions do
+    not matter. The sampled action is stored and scored; only the environment sees it clipped to the bounds. With
     `clipped_likelihood`, actions are scored by the likelihood of clipped actions: at a bound, the probability of all
     actions beyond; inside, the density. Both likelihoods have the same policy gradient in expectation; the second has
     less variance. The KL is the Gaussian's with both: the KL of clipped actions is not larger.
 
     Args:
-      action_low: lower bounds, one per action dimension (d of them); -inf for none.
+      action_low: lower bounds, an array of the shape of one action, d numbers; -inf for none.
       action_high: upper bounds.
-      action_shape: shape of one environment action, d elements; by default [d].
+      action_dtype: float type of the environment's actions.
       state_dependent_std: take the log standard deviation from the encoder's outputs, clipped to `LOG_STD_RANGE`,
         instead of from free weights.
-      initial_std: standard deviation at the start, > 0, in the environment's own action units.
+      initial_std: standard deviation at the start, > 0, as a share of half the range between the bounds; in action
+        units for a dimension without two bounds.
       final_std: do not learn the free standard deviations: they follow a schedule (`follow_schedule`) that ends at
         final_std, > 0. None to learn them; a learned standard deviation shrinks as fast as the trust region lets it,
         since less noise is the nearest way to a better return, and then nothing is left to explore with.
@@ -46,7 +50,7 @@ class Gaussian(ActionDistribution):
       **kwargs: of `keras.layers.Layer`.
 
     Raises:
-      ValueError: bounds, shape, groups and standard deviation that do not fit together.
+      ValueError: bounds, groups and standard deviation that do not fit together.
 
     Source:
       Fujita and Maeda (2018), "Clipped Action Policy Gradient", for `clipped_likelihood`.
@@ -54,10 +58,10 @@ class Gaussian(ActionDistribution):
 
     def __init__(
         self,
-        action_low: Sequence[float],
-        action_high: Sequence[float],
+        action_low: ArrayLike,
+        action_high: ArrayLike,
         *,
-        action_shape: Sequence[int] | None = None,
+        action_dtype: str = "float32",
         state_dependent_std: bool = False,
         initial_std: float = 1.0,
         final_std: float | None = None,
@@ -73,15 +77,12 @@ class Gaussian(ActionDistribution):
             raise ValueError(
                 "a standard deviation that depends on the observation is learned: it has no final_std and no std_groups"
             )
-        size = len(action_low)
+        box = ActionBox(action_low, action_high, action_dtype)
+        size = len(box.low)
         super().__init__(size * (2 if state_dependent_std else 1), **kwargs)
-        self.action_low = tuple(float(bound) for bound in action_low)
-        self.action_high = tuple(float(bound) for bound in action_high)
-        self.action_shape = tuple(action_shape) if action_shape is not None else (size,)
-        if not size == len(self.action_high) == math.prod(self.action_shape):
-            raise ValueError(
-                f"{size} lower and {len(self.action_high)} upper bounds do not fit actions of shape {self.action_shape}"
-            )
+        self.box = box
+        self.action_low, self.action_high = (bound.reshape(box.shape).tolist() for bound in (box.low, box.high))
+        self.action_dtype = str(box.dtype)
         self.state_dependent_std = state_dependent_std
         self.initial_std = initial_std
         self.final_std = final_std
@@ -125,7 +126,7 @@ class Gaussian(ActionDistribution):
         if not self.clipped_likelihood:
             return super().log_prob(parameters, actions)
         normal = self.distribution(parameters).distribution
-        clipped = self._clipped(actions)
+        clipped = self.box.clipped(actions)
         # All three are computed at the clipped action, which is finite without a bound too, so that the branch that
         # tf.where does not take has a finite gradient.
         inside = normal.log_prob(clipped)
@@ -139,22 +140,17 @@ class Gaussian(ActionDistribution):
         return tf.concat([tf.exp(-2.0 * log_std) * mean_part, 2.0 * log_std_part], axis=-1)
 
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-        return tf.random.stateless_normal([*shape, len(self.action_low)], seed)
+        return tf.random.stateless_normal([*shape, len(self.box.low)], seed)
 
     def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         mean, log_std = tf.split(parameters, 2, axis=-1)
         return mean + tf.exp(log_std) * noise
 
     def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
-        clipped = self._clipped(actions)
-        return clipped if len(self.action_shape) == 1 else tf.reshape(clipped, [-1, *self.action_shape])
+        return self.box.to_environment(actions)
 
-    def _clipped(self, actions: tf.Tensor) -> tf.Tensor:
-        # The bounds of environments are float32.
-        low, high = (
-            tf.cast(np.asarray(bound, np.float32), actions.dtype) for bound in (self.action_low, self.action_high)
-        )
-        return tf.minimum(tf.maximum(actions, low), high)
+    def environment_actions(self, actions: np.ndarray) -> np.ndarray:
+        return self.box.environment_actions(actions)
 
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         mean, log_std = tf.split(parameters, 2, axis=-1)
@@ -166,29 +162,19 @@ class Gaussian(ActionDistribution):
         return {"std": tf.reduce_mean(tf.exp(log_std), axis=-1)}
 
     def mirrored(self, actions: Reflection) -> Reflection:
-        low, high = self.action_low, self.action_high
-        if len(actions.signs) != len(low):
-            raise ValueError(f"the mirror is one of {len(actions.signs)} actions, not of {len(low)}")
-        for position, (source, sign) in enumerate(zip(actions.sources, actions.signs, strict=True)):
-            image = (low[source], high[source]) if sign > 0 else (-high[source], -low[source])
-            if not all(math.isclose(a, b) for a, b in zip((low[position], high[position]), image, strict=True)):
-                raise ValueError(f"the bounds of action {position} are not the image of those of action {source}")
-            shared = source == position or (self.std_groups and self.std_groups[source] == self.std_groups[position])
-            if not (self.state_dependent_std or shared):
+        self.box.check_mirror(actions)
+        if self.state_dependent_std:
+            return actions.then(actions.unsigned())
+        groups = self.std_groups or range(len(self.box.low))
+        for position, source in enumerate(actions.sources):
+            if groups[source] != groups[position]:
                 raise ValueError(
                     f"actions {position} and {source} mirror each other: std_groups must give them one std"
                 )
-        return actions.then(actions.unsigned()) if self.state_dependent_std else actions
-
-    def fits(self, action_space: Any) -> bool:
-        from gymnasium.spaces import Box
-
-        return isinstance(action_space, Box) and action_space.shape == self.action_shape
+        return actions
 
     def describe_actions(self) -> dict[str, Any]:
-        bounds = {"low": self.action_low, "high": self.action_high}
-        finite = {name: [bound if math.isfinite(bound) else None for bound in bounds[name]] for name in bounds}
-        return {"type": "Box", "shape": list(self.action_shape), **finite}
+        return self.box.describe()
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -107,6 +107,9 @@ def convert(value: object, hint: Any, name: str) -> Any:
         literal = get_origin(hint) is Literal
         kind = hint.__name__ if isinstance(hint, type) and not get_args(hint) else hint
         wanted = f"one of {', '.join(get_args(hint))}" if literal else f"of type {kind}"
+        if bool in get_args(hint):
+            words = [word for each in get_args(hint) for word in get_args(each) or ("true", "false")]
+            wanted = f"{', '.join(words[:-1])} or {words[-1]}"
         raise ValueError(f"{name} must be {wanted}, got {str(value)[:100]!r}") from None
 
 

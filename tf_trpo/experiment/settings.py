@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.ranges import LARGEST_INTEGER, require, require_allowed
+from tf_trpo.training.settings import JitCompile
 
 SEEDS = f"[0, {LARGEST_INTEGER}]"
 """Seeds of stateless random operations are int32."""
@@ -115,8 +116,9 @@ class RunSettings:
     """Also export a SavedModel, to RUN_DIR/saved_model."""
     threads: int = 0
     """Threads that TensorFlow computes with; 0 for all cores."""
-    jit_compile: bool = True
-    """Compile the update by XLA; the results agree to rounding."""
+    jit_compile: JitCompile = "auto"
+    """Compile the update by XLA; the results agree to rounding. auto: unless XLA cannot compile it, or there are
+    convolutions on a CPU, which XLA computes nine times slower."""
     max_faults: int = 10
     """Rollouts or updates in a row with numbers that are not finite, at which the run ends."""
 

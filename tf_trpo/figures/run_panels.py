@@ -63,7 +63,7 @@ PANELS = (
     Panel("Explained variance", "of the value targets", (Line("train/explained_variance", "explained variance"),)),
     Panel(
         "Entropy and standard deviation",
-        "nats; action units",
+        "nats; half-ranges",
         (
             Line("train/entropy", "entropy"),
             Line("train/std", "standard deviation", GREEN, "--"),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import gymnasium as gym
 import keras
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
+from tf_trpo.distributions import make_action_distribution
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.mirror_symmetry import MirroredEncoder, MirrorSymmetry
 from tf_trpo.models.networks import default_network
 from tf_trpo.models.policy import Policy
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.models.value_function import ValueFunction
-from tf_trpo.spaces import difference, observation_spec
+from tf_trpo.spaces import difference, mask_of, observation_spec
 
 
 def make_policy(
@@ -26,12 +28,12 @@ def make_policy(
     mirror: MirrorSymmetry | None = None,
     seed: int | None = None,
 ) -> Policy:
-    """Make a Gaussian policy for a Box of actions, or a categorical policy for a Discrete space.
+    """Make a policy for an environment's spaces.
 
     Args:
       settings: of the policy.
       observation_space: any that `observation_spec` knows.
-      action_space: a Box or a Discrete space.
+      action_space: as in `make_action_distribution`.
       network: any keras.Model from the encoder's inputs to features [N, F]; by default `default_network`.
       mirror: the environment's symmetry; the policy respects it.
       seed: makes the initial weights reproducible.
@@ -42,7 +44,11 @@ def make_policy(
     """
     mirror = _checked_mirror(settings, mirror)
     spec = observation_spec(observation_space)
-    distribution = _action_distribution(settings, action_space, mirror)
+    distribution = make_action_distribution(action_space, settings, mirror.actions if mirror is not None else None)
+    mask, size = mask_of(spec, spec), distribution.mask_size
+    if mask is not None and size != math.prod(mask.shape):
+        expected = f"{size} choices" if size is not None else "Discrete or MultiDiscrete actions"
+        raise ValueError(f"action_mask has {math.prod(mask.shape)} elements, and must be one of {expected}")
     if network is None:
         network = default_network(spec, settings.hidden_sizes, activation=settings.activation, seed=_branch(seed, 0))
     encoder = Encoder(
@@ -97,39 +103,11 @@ def check_fit(policy: Policy, environments: VectorEnv) -> None:
     if differing is not None:
         raise ValueError(f"the agent observes {differing[0]}, the environment gives {differing[1]}")
     if not policy.action_distribution.fits(action_space):
+        different = policy.action_distribution.difference(action_space)
         raise ValueError(
             f"the agent's {type(policy.action_distribution).__name__} distribution does not fit {action_space}"
+            + (f": {different}" if different else "")
         )
-
-
-def _action_distribution(
-    settings: PolicySettings, action_space: gym.Space, mirror: MirrorSymmetry | None
-) -> ActionDistribution:
-    if isinstance(action_space, gym.spaces.Discrete):
-        for name in ("initial_std", "final_std", "state_dependent_std", "clipped_likelihood"):
-            if getattr(settings, name) != getattr(PolicySettings, name):
-                raise ValueError(f"{name}: the actions of {action_space} are not continuous")
-        return Categorical(int(action_space.n), int(action_space.start))
-    if isinstance(action_space, gym.spaces.Box):
-        return Gaussian(
-            action_space.low.ravel().tolist(),
-            action_space.high.ravel().tolist(),
-            action_shape=action_space.shape,
-            state_dependent_std=settings.state_dependent_std,
-            initial_std=settings.initial_std,
-            final_std=settings.final_std,
-            clipped_likelihood=settings.clipped_likelihood,
-            std_groups=None if mirror is None or settings.state_dependent_std else _groups(mirror, action_space),
-        )
-    raise ValueError(f"the action space {action_space} is not supported: only Box and Discrete are")
-
-
-def _groups(mirror: MirrorSymmetry, action_space: gym.spaces.Box) -> list[int]:
-    """Number the actions so that an action and its image have the same number."""
-    if len(mirror.actions.signs) != action_space.low.size:
-        raise ValueError(f"the mirror is one of {len(mirror.actions.signs)} actions, not of {action_space.low.size}")
-    first = [min(position, source) for position, source in enumerate(mirror.actions.sources)]
-    return np.unique(first, return_inverse=True)[1].tolist()
 
 
 def _checked_mirror(settings: PolicySettings, mirror: MirrorSymmetry | None) -> MirrorSymmetry | None:

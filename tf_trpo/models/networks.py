@@ -8,7 +8,48 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from tf_trpo.spaces import PartSpec, Spec, map_parts, without_masks
+from tf_trpo.models.convolutions import MOST, convolved
+from tf_trpo.spaces import PartSpec, Spec, flatten_to, map_parts, parts, without_masks
+
+
+def default_network(
+    spec: Spec, hidden_sizes: Sequence[int] = (64, 64), *, activation: str = "tanh", seed: int | None = None
+) -> keras.Model:
+    """Make a network for the parts of an observation: convolutions for images; all else goes straight to the MLP.
+
+    Args:
+      spec: of the observation; its masks are no inputs.
+      hidden_sizes, activation: of the MLP, which all parts go through together; see `mlp`.
+      seed: makes the orthogonal initial weights reproducible.
+
+    Returns:
+      keras.Model, from what `without_masks` leaves of the encoded observations, each part [N, *PartSpec.input_shape],
+      to [N, hidden_sizes[-1]]. For a lone part that is no image it is `mlp`.
+
+    Raises:
+      ValueError: nothing is left of the observation without its masks.
+    """
+    spec = without_masks(spec, spec)
+    found = list(parts(spec))
+    if not found:
+        raise ValueError("the observation has nothing besides an action mask: there is no input for a network")
+    if isinstance(spec, PartSpec) and spec.kind != "image":
+        return mlp(spec.input_shape, hidden_sizes, activation=activation, seed=seed)
+    # Keras wants an input of a dict to have its name there. The names of layers are fixed: a run is known by them.
+    names = iter([name.replace("/", ".") or "image" for name, _ in found])
+    inputs = map_parts(lambda part: keras.Input(part.input_shape, name=next(names)), spec)
+    seeds = layer_seeds(seed, 1 + len(found))
+    features = [
+        convolved(values, f"part.{i}", layer_seeds(seeds[i], MOST))
+        if part.kind == "image"
+        else keras.layers.Flatten(name=f"part.{i}.flat")(values)
+        for i, ((_, part), values) in enumerate(zip(found, flatten_to(spec, inputs), strict=True))
+    ]
+    joined = keras.layers.Concatenate(name="part.all")(features) if len(features) > 1 else features[0]
+    for i, layer in enumerate(_dense_layers(hidden_sizes, activation, seeds[-1])):
+        layer.name = f"mlp.{i}"
+        joined = layer(joined)
+    return keras.Model(inputs, joined)
 
 
 def mlp(
@@ -32,22 +73,17 @@ def mlp(
     layers: list[keras.layers.Layer] = [keras.Input(tuple(observation_shape))]
     if len(observation_shape) != 1:
         layers.append(keras.layers.Flatten())
-    for size, layer_seed in zip(hidden_sizes, layer_seeds(seed, len(hidden_sizes)), strict=True):
-        initializer = keras.initializers.Orthogonal(gain=math.sqrt(2), seed=layer_seed)
-        layers.append(keras.layers.Dense(size, activation, kernel_initializer=initializer))
+    layers += _dense_layers(hidden_sizes, activation, seed)
     if len(layers) == 1:
         layers.append(keras.layers.Identity())
     return keras.Sequential(layers)
 
 
-def default_network(
-    spec: Spec, hidden_sizes: Sequence[int] = (64, 64), *, activation: str = "tanh", seed: int | None = None
-) -> keras.Model:
-    """Make the network for an observation: today an `mlp` for a lone part."""
-    part = without_masks(spec, spec)
-    if not isinstance(part, PartSpec):
-        raise ValueError("only a lone part")
-    return mlp(part.input_shape, hidden_sizes, activation=activation, seed=seed)
+def _dense_layers(hidden_sizes: Sequence[int], activation: str, seed: int | None) -> list[keras.layers.Layer]:
+    return [
+        keras.layers.Dense(size, activation, kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2), layer_seed))
+        for size, layer_seed in zip(hidden_sizes, layer_seeds(seed, len(hidden_sizes)), strict=True)
+    ]
 
 
 def feature_shape(network: keras.Model, spec: Spec) -> tuple[int | None, ...]:
@@ -71,14 +107,18 @@ def layer_seeds(seed: int | None, count: int) -> list[int | None]:
 
 
 def first_dense_layer(network: keras.Model, output: keras.layers.Dense) -> keras.layers.Dense | None:
-    """Find the layer that all inputs go through first, if it is a Dense layer with a bias.
+    """Find the layer that all inputs go through first, if it is a Dense layer with a bias on one flat vector.
 
     Args:
-      network: only a keras.Sequential is searched; layers that pass on or flatten are skipped.
+      network: only a keras.Sequential, which was built, is searched; layers that pass on or flatten are skipped.
       output: the layer on top of the network.
     """
     if not isinstance(network, keras.Sequential):
         return None
     passing = (keras.layers.Identity, keras.layers.Flatten)
     first = next(layer for layer in [*network.layers, output] if not isinstance(layer, passing))
-    return first if type(first) is keras.layers.Dense and first.use_bias else None
+    if type(first) is not keras.layers.Dense or not first.use_bias:
+        return None
+    # On inputs of a higher rank, a Dense layer has the same weights for all rows of an observation.
+    features = math.prod(size or 0 for size in network.input_shape[1:])
+    return first if first.kernel.shape[0] == features else None

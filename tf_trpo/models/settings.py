@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Literal
 
 from tf_trpo.ranges import require, require_allowed
 
@@ -17,7 +18,7 @@ _MOST_WEIGHTS = 2**28
 class PolicySettings:
     """How a policy is made for an environment.
 
-    The settings of the standard deviation and the likelihood hold for continuous actions only.
+    The settings of the distribution, the standard deviation and the likelihood hold for continuous actions only.
 
     Raises:
       ValueError: a setting is out of range.
@@ -27,11 +28,14 @@ class PolicySettings:
     """Units of each layer of the MLP; empty for a linear policy."""
     activation: str = "tanh"
     """A Keras activation, of the value function's MLP too."""
+    distribution: Literal["gaussian", "beta"] = "gaussian"
+    """Of continuous actions. A Beta distribution needs two bounds, and has no use for the next four settings."""
     initial_std: float = 1.0
-    """The Gaussian's standard deviation at the start, > 0, in action units."""
+    """The Gaussian's standard deviation at the start, > 0, as a share of half the range between an action's bounds; in
+    action units without two bounds."""
     final_std: float | None = None
-    """Do not learn the standard deviation: it goes geometrically from initial_std to this, > 0, over the run's
-    environment steps. None to learn it."""
+    """Do not learn the standard deviation: it goes geometrically from initial_std to this, > 0, a share too, over the
+    run's environment steps. None to learn it."""
     state_dependent_std: bool = False
     """Let the standard deviation depend on the observation."""
     clipped_likelihood: bool = False
@@ -50,7 +54,7 @@ class PolicySettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden_sizes", _checked_sizes("hidden_sizes", self.hidden_sizes))
-        require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)")
+        require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)", distribution=Literal["gaussian", "beta"])
         require_allowed(self, observation_min_std="[0, inf)", ema_momentum="[0, 1)")
         if self.state_dependent_std and self.final_std is not None:
             raise ValueError("final_std: a standard deviation that depends on the observation is learned")

@@ -6,6 +6,7 @@ might fail on a row of zeros. A batch that fits into one chunk is passed unchang
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,6 +15,21 @@ from tf_trpo.numerics.shapes import check_shapes
 
 Samples = TypeVar("Samples")
 """A tensor [N, ...], or a nest of them with the same N."""
+
+
+LARGEST_CHUNK = 32_768
+"""Rows of a chunk, if no other number is chosen and the rows are small."""
+_CHUNK_BYTES = 2**26
+
+
+def chunk_size_for(samples: Any) -> int:
+    """Choose the rows of a chunk by the memory that a row takes in float32.
+
+    Args:
+      samples: a tensor [N, ...] or a nest of tensors with the same N, of static shapes except for N.
+    """
+    row = sum(4 * math.prod(rows.shape[1:]) for rows in tf.nest.flatten(samples))
+    return max(1, min(LARGEST_CHUNK, _CHUNK_BYTES // max(1, row)))
 
 
 def reduce_over_chunks(

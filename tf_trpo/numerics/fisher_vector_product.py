@@ -5,8 +5,9 @@ parameters of the action distribution of sample n. The KL has its minimum 0, and
 
     F = sum_n w_n J_n' M_n J_n,   J_n = d p_n / d theta,   M_n = d2 KL(p_n || q) / d q2 at q = p_n.
 
-Gauss-Newton multiplies by the three factors, and its F is positive semi-definite by construction. Double backprop
-differentiates the KL twice, and is the oracle of the tests.
+Gauss-Newton multiplies by the three factors, and its F is positive semi-definite by construction. J v comes from
+forward mode; where forward mode cannot go, it is the gradient of u'(J v) with respect to u, by two reverse passes.
+Double backprop differentiates the KL twice, and is the oracle of the tests.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def gauss_newton_fisher_vector_product(
     theta: tf.Tensor,
     weights: tf.Tensor,
     metric: MetricFunction | None = None,
+    *,
+    forward_mode: bool = True,
 ) -> Product:
     """Make the Fisher-vector product J' M J v: forward mode, a small Hessian in the middle, reverse mode.
 
@@ -42,6 +45,8 @@ def gauss_newton_fisher_vector_product(
       weights: weight of each sample, float [N], >= 0. For a mean over n valid samples, their weight is 1/n and all
         other weights are 0.
       metric: closed form, (p [N, D], u [N, D]) -> M_n u_n [N, D]. By default the divergence is differentiated twice.
+      forward_mode: compute J v by forward mode; otherwise by two reverse passes, which takes longer and gives the same
+        up to rounding. See `has_forward_mode`.
 
     Returns:
       The function v [P] -> F v [P], symmetric and positive semi-definite.
@@ -56,13 +61,12 @@ def gauss_newton_fisher_vector_product(
     check(theta=(theta, "P"), weights=(weights, "N"))
     if metric is None:
         metric = functools.partial(hessian_product_at_minimum, divergence)
+    pushed = _pushed_forward if forward_mode else _pushed_by_reverse_mode
 
     def product(vector: tf.Tensor) -> tf.Tensor:
         check(theta=(theta, "P"), vector=(vector, "P"))
-        with tf.autodiff.ForwardAccumulator(theta, vector) as forward:
-            current = parameters(theta)
+        current, tangent = pushed(parameters, theta, vector)
         check(weights=(weights, "N"), parameters=(current, "N D"))
-        tangent = forward.jvp(current, unconnected_gradients="zero")
         image = metric(current, tangent)
         check(parameters=(current, "N D"), metric=(image, "N D"))
         cotangent = weights[:, None] * image
@@ -72,6 +76,46 @@ def gauss_newton_fisher_vector_product(
         return tape.gradient(current, theta, output_gradients=cotangent, unconnected_gradients="zero")
 
     return product
+
+
+def has_forward_mode(parameters: ParametersFunction, theta: tf.Tensor) -> bool:
+    """Tell whether forward mode goes through a function; it is traced, and not computed.
+
+    Loops of TensorFlow, and so Keras' recurrent layers, are what forward mode cannot go through.
+
+    Args:
+      parameters: as in `gauss_newton_fisher_vector_product`.
+      theta: float [P].
+    """
+    spec = tf.TensorSpec(theta.shape, theta.dtype)
+    try:
+        tf.function(functools.partial(_pushed_forward, parameters), autograph=False).get_concrete_function(spec, spec)
+    # Of many kinds, which TensorFlow does not name.
+    except Exception:
+        return False
+    return True
+
+
+def _pushed_forward(parameters: ParametersFunction, theta: tf.Tensor, vector: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Compute p [N, D] and J v [N, D]."""
+    with tf.autodiff.ForwardAccumulator(theta, vector) as forward:
+        current = parameters(theta)
+    return current, forward.jvp(current, unconnected_gradients="zero")
+
+
+def _pushed_by_reverse_mode(
+    parameters: ParametersFunction, theta: tf.Tensor, vector: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Compute p [N, D] and J v [N, D]: J'u is linear in u, and its derivative, transposed, is J."""
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(theta)
+            current = parameters(theta)
+        direction = tf.zeros_like(current)
+        outer.watch(direction)
+        pulled = inner.gradient(current, theta, output_gradients=direction, unconnected_gradients="zero")
+    tangent = outer.gradient(pulled, direction, output_gradients=vector, unconnected_gradients="zero")
+    return current, tangent
 
 
 def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tensor, tangent: tf.Tensor) -> tf.Tensor:

@@ -28,8 +28,9 @@ class NaturalDirection:
     """Number added to the diagonal of the Fisher matrix in the linear system only; zero or positive."""
     cg_tolerance: float = 1e-6
     """Relative residual at which conjugate gradient stops; zero or positive."""
-    curvature_fraction: float = 1.0
-    """Share of the samples for Fisher-vector products, in (0, 1]; gradient and line search use all samples."""
+    curvature_fraction: float | None = None
+    """Share of the samples for Fisher-vector products, in (0, 1]; gradient and line search use all samples. None: 0.1
+    if observations are or contain images, otherwise 1."""
     fisher_vector_product: FisherVectorProduct = "gauss-newton"
     """How products with the Fisher matrix are computed; double-backprop gives the same result and takes longer."""
 
@@ -47,7 +48,8 @@ class NaturalDirection:
         Returns:
           The solution x, and v -> F v without damping, by which a step is measured.
         """
-        product = objective.fisher_vector_product(fraction=self.curvature_fraction, kind=self.fisher_vector_product)
+        fraction = self.curvature_fraction or (0.1 if objective.sees_images else 1.0)
+        product = objective.fisher_vector_product(fraction=fraction, kind=self.fisher_vector_product)
         solution = conjugate_gradient(
             lambda vector: product(vector) + self.cg_damping * vector,
             gradient,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,6 +15,7 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
     double_backprop_fisher_vector_product,
     gauss_newton_fisher_vector_product,
+    has_forward_mode,
     map_over_chunks,
     reduce_over_chunks,
 )
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
+
+_logger = logging.getLogger(__name__)
 
 
 class _Samples(NamedTuple):
@@ -67,6 +71,7 @@ class Objective:
       batch: N samples of the policy at theta.
       theta: the policy's flat parameters [P] as they were when it sampled.
       gamma: discount of the batch's returns, in [0, 1]; None if it is not known.
+      sees_images: whether a part of the observations is an image.
 
     Args:
       policy, batch, theta, gamma: as above.
@@ -88,6 +93,7 @@ class Objective:
         self.theta = theta
         self.gamma = gamma
         self._chunk_size = chunk_size
+        self.sees_images = _sees_images(batch.observations)
         old = map_over_chunks(lambda rows: policy.parameters_at(theta, rows), batch.observations, chunk_size)
         self._samples = _Samples(*batch[:4], tf.stop_gradient(old))
         self._old_entropy = self._entropy(_float64(old), _float64(batch.weights))
@@ -146,7 +152,9 @@ class Objective:
         make_product: Any = double_backprop_fisher_vector_product
         if kind == "gauss-newton":
             make_product = functools.partial(
-                gauss_newton_fisher_vector_product, metric=self.policy.action_distribution.metric_product
+                gauss_newton_fisher_vector_product,
+                metric=self.policy.action_distribution.metric_product,
+                forward_mode=self._has_forward_mode(observations),
             )
 
         def product(vector: tf.Tensor) -> tf.Tensor:
@@ -158,6 +166,17 @@ class Objective:
             return reduce_over_chunks(on_chunk, operator.add, nothing, observations, weights, self._chunk_size)
 
         return product
+
+    def _has_forward_mode(self, observations: Any) -> bool:
+        """Tell whether forward mode goes through the policy; log if it does not."""
+        chunk = tf.nest.map_structure(lambda rows: rows[: self._chunk_size], observations)
+        possible = has_forward_mode(functools.partial(self.policy.parameters_at, observations=chunk), self.theta)
+        if not possible:
+            _logger.warning(
+                "Fisher-vector products take two reverse passes for J v, which is slower: TensorFlow's forward mode "
+                "does not go through this network (recurrent layers have loops)"
+            )
+        return possible
 
     def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
         entropy = self.policy.action_distribution.entropy(parameters)
@@ -196,6 +215,12 @@ def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tu
     largest = tf.maximum(one.max_kl_over_states, other.max_kl_over_states)
     sums = PolicyFigures(*(a + b for a, b in zip(first, second, strict=True)))
     return sums._replace(max_kl_over_states=largest).tensors
+
+
+def _sees_images(observations: Any) -> bool:
+    from tf_trpo.spaces import is_image
+
+    return any(is_image(tuple(rows.shape[1:]), rows.dtype.name) for rows in tf.nest.flatten(observations))
 
 
 def _subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[Any, tf.Tensor]:

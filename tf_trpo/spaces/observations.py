@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from tf_trpo.spaces.specs import PartSpec, Spec, flatten_to, map_parts
+from tf_trpo.spaces.specs import PartSpec, Spec, flatten_to, is_image, map_parts
 
 ACTION_MASK = "action_mask"
 """Name of the entry of a Dict that says which actions are allowed, as 0 and 1."""
@@ -103,7 +103,7 @@ def _spec(space: spaces.Space, place: str) -> Spec:
     if isinstance(space, spaces.MultiBinary):
         return PartSpec(space.shape, str(space.dtype), "binary")
     if isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind in "biuf":
-        return PartSpec(space.shape, str(space.dtype), "image" if _is_image(space) else "vector")
+        return PartSpec(space.shape, str(space.dtype), "image" if is_image(space.shape, str(space.dtype)) else "vector")
     where = f"{place} of the observation" if place else "the observation"
     raise ValueError(f"{where} is {type(space).__name__}, {_way_out(space)}")
 
@@ -134,8 +134,3 @@ def _mask(space: spaces.Space) -> PartSpec | None:
         and bool(np.all(space.low == 0) and np.all(space.high == 1))
     )
     return PartSpec(space.shape or (), str(space.dtype), "mask") if bits else None
-
-
-def _is_image(space: spaces.Box) -> bool:
-    """Tell whether a Box holds bytes with height, width and channels, large enough for a convolution."""
-    return space.dtype == np.uint8 and len(space.shape) == 3 and sorted(space.shape)[1] >= 5

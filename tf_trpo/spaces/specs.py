@@ -59,6 +59,11 @@ def map_parts(function: Callable[..., Any], spec: Spec, *nests: Any) -> Any:
     return _map(function, spec, nests, "")
 
 
+def is_image(shape: tuple[int, ...], dtype: str) -> bool:
+    """Tell whether arrays are images: bytes with height, width and channels, large enough for a convolution."""
+    return dtype == "uint8" and len(shape) == 3 and sorted(shape)[1] >= 5
+
+
 def parts(spec: Spec) -> Iterator[tuple[str, PartSpec]]:
     """Give the parts with their names: the path through the nest, joined by "/"; a lone part has an empty name."""
     if isinstance(spec, PartSpec):
@@ -156,7 +161,9 @@ def from_json(description: Mapping[str, Any]) -> Spec:
         return {name: from_json(part) for name, part in description["spaces"].items()}
     if description["type"] == "Tuple":
         return tuple(from_json(part) for part in description["spaces"])
-    own = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in description.items() if name != "type"}
+    own: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list | tuple) else v for name, v in description.items() if name != "type"
+    }
     return PartSpec(**own)
 
 

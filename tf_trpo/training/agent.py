@@ -27,6 +27,7 @@ from tf_trpo.serving.metadata import Origin
 from tf_trpo.spaces import as_batch
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import restoring, whole_number
+from tf_trpo.training.checks import obstacle_to_loading, warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner
@@ -211,12 +212,16 @@ class Agent(keras.Model):
     ) -> None:
         """Save as `keras.Model.save` does, with the policy optimizer's state; a .keras file is replaced at once.
 
+        If `tf_trpo.load` would refuse the file, a warning of the logger "tf_trpo" says so.
+
         Raises:
           TrainingFailedError: a weight is not finite; nothing is written.
           OSError: the file cannot be written; an old file is as it was.
         """
         require_finite({"agent": self.weights})
         path = os.fspath(filepath)
+        if (obstacle := obstacle_to_loading(self)) is not None:
+            warn_of_obstacle(f"{path} is written", obstacle)
         # Keras asks before it overwrites, and copies what is not on this machine's disks.
         if path.endswith(".keras") and "://" not in path and overwrite and zipped is None and not kwargs:
             with replaced_at_once(Path(path)) as aside:

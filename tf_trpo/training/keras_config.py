@@ -19,7 +19,8 @@ _DEEPEST = 100
 _LARGEST_INTEGER = 2**24
 """Of sizes: a layer that has no variables may still allocate an array of one."""
 _NO_SIZES = {"seed", "decay_steps", "first_decay_steps", "warmup_steps", "boundaries", "shared_object_id"}
-"""Settings of Keras whose integers are no sizes: seeds, steps of learning rate schedules, names of objects."""
+_NO_SIZES |= {"first_action", "first_actions"}
+"""Settings whose integers are no sizes: seeds, steps of learning rate schedules, names of objects and actions."""
 
 _CLASSES: dict[str, tuple[type, ...]] = {
     "keras": (keras.Model, keras.DTypePolicy),

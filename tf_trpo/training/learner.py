@@ -26,12 +26,14 @@ from tf_trpo.estimation import (
     winsorize,
 )
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
-from tf_trpo.numerics import map_over_chunks, random_orders
+from tf_trpo.numerics import chunk_size_for, map_over_chunks, random_orders
 from tf_trpo.optimizers import PolicyOptimizer
 from tf_trpo.rollouts import Rollout
+from tf_trpo.spaces import map_parts
 from tf_trpo.training.average import WeightAverage
+from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
-from tf_trpo.training.settings import UpdateSettings
+from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.value_regression import fit_value_function
 
 Update = Callable[[Rollout, tf.Tensor, tf.Tensor, tf.Tensor], tuple[UpdateResult, tf.Tensor]]
@@ -46,7 +48,15 @@ class Learner:
       value_optimizer: a Keras optimizer, built on the value function.
       settings: the rest.
       average: moving average of the policy's weights, if there is one.
-      jit_compile: compile the stages of the update by XLA.
+      jit_compile: compile the stages of the update by XLA; "auto" does not on a CPU if there are convolutions, nor if
+        the first update shows that XLA cannot.
+    """
+
+    update: Update
+    """(rollout, return carry [B], orders, progress in [0, 1]) -> (`UpdateResult`, new return carry [B]).
+
+    The orders are those of `fit_value_function`: `self.orders(T * B, rng)`. The progress is a float64 scalar, of
+    which schedules are functions.
     """
 
     def __init__(
@@ -59,7 +69,7 @@ class Learner:
         settings: UpdateSettings,
         *,
         average: WeightAverage | None = None,
-        jit_compile: bool = True,
+        jit_compile: JitCompile = True,
     ) -> None:
         policy_optimizer.check_gamma(settings.gamma)
         self.policy = policy
@@ -70,6 +80,12 @@ class Learner:
         self._value_optimizer = value_optimizer
         self._settings = settings
         self._average = average
+        self.compile(xla_is_fast(policy, value_function) if jit_compile == "auto" else jit_compile)
+        if jit_compile == "auto":
+            self.update = with_way_out_of_xla(self)
+
+    def compile(self, jit_compile: bool) -> None:
+        """Compile the update, with XLA or without."""
         compiled = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
         self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = compiled(self._prepare)
         """(rollout, return carry [B]) -> (what to learn from, new return carry [B])."""
@@ -77,12 +93,23 @@ class Learner:
         """(rollout, what was prepared of it) -> the same, with advantages by the value function as it is now."""
         self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = compiled(self._improve_policy)
         self.fit_value_function: Callable[[Prepared, tf.Tensor], ValueResult] = compiled(self._fit_value_function)
-        self.update: Update = tf.function(self._update, autograph=False)
-        """(rollout, return carry [B], orders, progress in [0, 1]) -> (`UpdateResult`, new return carry [B]).
+        self.update = self._function = tf.function(self._update, autograph=False)
 
-        The orders are those of `fit_value_function`: `self.orders(T * B, rng)`. The progress is a float64 scalar, of
-        which schedules are functions.
-        """
+    def trace(self, num_steps: int, num_envs: int) -> None:
+        """Trace the update for rollouts of T steps of B environments; raise ValueError if that is not possible."""
+        shape, distribution = (num_steps, num_envs), self.policy.action_distribution
+        action = distribution.mode(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
+        observations = map_parts(
+            lambda part: tf.TensorSpec((num_steps + 1, num_envs, *part.shape), part.dtype), self.policy.encoder.spec
+        )
+        actions, rewards = tf.TensorSpec((*shape, *action.shape[1:]), action.dtype), tf.TensorSpec(shape, tf.float64)
+        flag, progress = tf.TensorSpec(shape, tf.bool), tf.TensorSpec((), tf.float64)
+        orders = tf.TensorSpec((self._settings.value_epochs, num_steps * num_envs), tf.int32)
+        rollout = Rollout(observations, actions, rewards, flag, flag, flag)
+        try:
+            self._function.get_concrete_function(rollout, tf.TensorSpec([num_envs]), orders, progress)
+        except (LookupError, TypeError, ValueError, NotImplementedError) as error:
+            raise ValueError(f"the agent cannot learn: {' '.join(str(error).split())[:500]}") from error
 
     def orders(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
         """Random orders, int32 [value_epochs, num_samples], for one update."""
@@ -178,7 +205,7 @@ class Learner:
             self._policy_optimizer_state,
             progress=progress,
             gamma=gamma,
-            chunk_size=self._settings.chunk_size,
+            chunk_size=self._chunk_size(batch.observations),
         )
         bound = estimate_lower_bound(
             batch,
@@ -223,7 +250,10 @@ class Learner:
         )
 
     def _map(self, function: Callable[[Any], tf.Tensor], rows: Any) -> tf.Tensor:
-        return map_over_chunks(function, rows, self._settings.chunk_size)
+        return map_over_chunks(function, rows, self._chunk_size(rows))
+
+    def _chunk_size(self, observations: Any) -> int:
+        return self._settings.chunk_size or chunk_size_for(observations)
 
     def _scaled_rewards(self, steps: Rollout, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Rewards over the std of the return so far, these rows included: one scale for all of them.

@@ -8,6 +8,8 @@ from typing import Literal
 from tf_trpo.ranges import require_allowed
 
 ValueTarget = Literal["lambda-return", "reward-to-go"]
+JitCompile = bool | Literal["auto"]
+"""Whether XLA compiles an update."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +44,9 @@ class UpdateSettings:
     """Passes of a fit over the batch, in [0, 10000]."""
     value_minibatch_size: int = 128
     """Samples of a minibatch, >= 1."""
-    chunk_size: int = 32_768
+    chunk_size: int | None = None
     """Samples that the update has in memory at once, >= 1; a larger batch gives the same result in chunks, up to
-    rounding."""
+    rounding. None: 32,768, or fewer if an observation is large, such as an image."""
 
     def __post_init__(self) -> None:
         require_allowed(

@@ -113,9 +113,12 @@ class Trainer:
           stopped: asked before every iteration.
 
         Raises:
+          ValueError: a network cannot be differentiated.
           EnvironmentFailedError: an environment raised, hung or died; callbacks have saved the agent.
           TrainingFailedError: numbers were not finite too often; callbacks have saved the agent.
         """
+        # What cannot be differentiated is refused before the first rollout.
+        self._learner.trace(self._num_steps, self._source.num_envs)
         goal, _ = self.goal(total_steps)
         schedule_steps = schedule_steps or total_steps
         logs: Logs = {}

@@ -21,9 +21,10 @@ from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
 from tf_trpo.training.agent import Agent
+from tf_trpo.training.checks import check_keras, obstacle_to_loading, warn_of_obstacle
 from tf_trpo.training.identity import run_identity
 from tf_trpo.training.learner import Learner
-from tf_trpo.training.settings import UpdateSettings
+from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
 
 
@@ -43,6 +44,9 @@ class TRPO(Agent):
     Source:
       Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1.
     """
+
+    _obstacle: str | None = None
+    """To loading the agent again, of which the last `compile` has warned."""
 
     @classmethod
     def for_env(
@@ -74,8 +78,10 @@ class TRPO(Agent):
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
 
         Raises:
-          ValueError: a space or an autoreset mode that is not supported, or a setting that does not fit the spaces.
+          ValueError: a space or an autoreset mode that is not supported, or a setting that does not fit the spaces; or
+            Keras runs without TensorFlow, or not in float32.
         """
+        check_keras()
         policy, value = policy or PolicySettings(), value or ValueSettings()
         if policy.mirror and mirror is None:
             if not isinstance(environment, str):
@@ -96,20 +102,23 @@ class TRPO(Agent):
         value_optimizer: keras.optimizers.Optimizer | str | None = None,
         *,
         update: UpdateSettings | None = None,
-        jit_compile: bool = True,
+        jit_compile: JitCompile = "auto",
     ) -> None:
         """Choose how to learn.
+
+        If an agent of this network cannot be loaded again, a warning of the logger "tf_trpo" says so.
 
         Args:
           policy_optimizer: the algorithm; by default `TrustRegion()`.
           value_optimizer: any Keras optimizer; by default Adam with the learning rate of `update`.
           update: gamma, gae_lambda, value_epochs and so on; by default `UpdateSettings()`.
-          jit_compile: compile the update by XLA; without XLA the results agree to rounding.
+          jit_compile: compile the update by XLA; without XLA the results agree to rounding. "auto": unless XLA cannot
+            compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
 
         Raises:
           TypeError: the policy optimizer is not one.
           ValueError: both a value optimizer and a learning rate for the default one are given, or the rate is to decay
-            and is a Keras schedule.
+            and is a Keras schedule; or the network has no config, by which it could be saved.
         """
         if policy_optimizer is not None and not isinstance(policy_optimizer, PolicyOptimizer):
             raise TypeError(f"policy_optimizer must be a PolicyOptimizer, got {policy_optimizer!r}")
@@ -135,6 +144,10 @@ class TRPO(Agent):
             jit_compile=jit_compile,
         )
         self.compiled = True
+        obstacle = obstacle_to_loading(self)
+        if obstacle is not None and obstacle != self._obstacle:
+            warn_of_obstacle("the agent learns", obstacle)
+        self._obstacle = obstacle
 
     def fit(
         self,
@@ -192,7 +205,8 @@ class TRPO(Agent):
           A Keras History: `history.history["rollout/ep_rew_mean"]` and so on.
 
         Raises:
-          ValueError: the environment does not fit the agent, or a setting is out of range.
+          ValueError: the environment does not fit the agent, a setting is out of range, or a network cannot be
+            differentiated.
           CheckpointError: no checkpoint is whole, or it is one of another agent or fit; this agent is as it was.
           EnvironmentFailedError: an environment raised, hung or died; a `Checkpoint` among the callbacks has saved the
             agent as it was after the last iteration.

@@ -53,10 +53,10 @@ def fit_value_function(
 
     def minibatch_step(step: tf.Tensor, total_loss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows, counted = minibatch_rows(orders, step, minibatch_size)
+        inputs = tf.nest.map_structure(lambda each: tf.gather(each, rows), observations)
         row_weights = tf.gather(weights, rows) * tf.cast(counted, tf.float32)
         with tf.GradientTape() as tape:
-            minibatch = tf.nest.map_structure(lambda part: tf.gather(part, rows), observations)
-            errors = value_function(minibatch) - tf.gather(targets, rows)
+            errors = value_function(inputs) - tf.gather(targets, rows)
             loss = tf.math.divide_no_nan(tf.reduce_sum(row_weights * tf.square(errors)), tf.reduce_sum(row_weights))
         if decay:
             optimizer.learning_rate.assign(rate * (1.0 - tf.cast(step, rate.dtype) / steps))

@@ -1,0 +1,107 @@
+"""Which distribution an action space gets, and which spaces and settings are refused."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from tf_trpo.distributions import Beta, Categorical, Gaussian, MultiCategorical, make_action_distribution
+from tf_trpo.models import PolicySettings
+from tf_trpo.numerics import Reflection
+
+BOX = gym.spaces.Box(-2, 2, (2,))
+
+
+def make(space, mirror=None, **settings):
+    return make_action_distribution(space, PolicySettings(**settings), mirror)
+
+
+@pytest.mark.parametrize(
+    ("space", "kind"),
+    [
+        (BOX, Gaussian),
+        (gym.spaces.Box(-1, 1, (), np.float16), Gaussian),
+        (gym.spaces.Box(-np.inf, np.inf, (2, 2), np.float64), Gaussian),
+        (gym.spaces.Discrete(3, start=5), Categorical),
+        (gym.spaces.MultiDiscrete([[2, 3]], start=[[1, -1]]), MultiCategorical),
+        (gym.spaces.MultiDiscrete([3, 4], dtype=np.int8), MultiCategorical),
+        (gym.spaces.MultiBinary((2, 2)), MultiCategorical),
+        (gym.spaces.Box(0, 255, (3,), np.uint8), MultiCategorical),
+        (gym.spaces.Box(-128, 127, (1,), np.int8), MultiCategorical),
+        (gym.spaces.Box(2**64 - 10, 2**64 - 1, (1,), np.uint64), MultiCategorical),
+        (gym.spaces.Box(0, 1, (2,), np.bool_), MultiCategorical),
+    ],
+)
+def test_each_space_has_its_distribution_whose_actions_lie_in_it(space, kind):
+    distribution = make(space)
+    assert isinstance(distribution, kind)
+    assert distribution.fits(space)
+    parameters = distribution.parameters(np.zeros([300, distribution.num_outputs], np.float32))
+    actions = distribution.sample(parameters, distribution.noise([300], np.int32([1, 2])))
+    for own in (distribution.environment_actions(actions.numpy()), distribution.to_environment(actions).numpy()):
+        assert own.dtype == space.dtype
+        assert all(space.contains(np.asarray(action)) for action in own)
+
+
+def test_settings_reach_the_gaussian():
+    settings = {"initial_std": 0.3, "final_std": 0.1, "clipped_likelihood": True}
+    distribution = make(BOX, **settings)
+    assert {name: getattr(distribution, name) for name in settings} == settings
+    assert make(BOX, state_dependent_std=True).state_dependent_std
+    assert isinstance(make(BOX, distribution="beta"), Beta)
+
+
+def test_actions_that_mirror_each_other_share_a_standard_deviation():
+    mirror = Reflection((1, 0), (1, 1))
+    assert make(BOX, mirror).std_groups == (0, 0)
+    assert make(BOX, mirror, state_dependent_std=True).std_groups is None
+    with pytest.raises(ValueError, match="the mirror is one of 1 actions, not of 2"):
+        make(BOX, Reflection((0,), (1,)))
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (gym.spaces.Text(3), r"action space Text\(.*\) is not supported: turn it into a Box, .* by a wrapper"),
+        (gym.spaces.Sequence(BOX), "is not supported"),
+        (gym.spaces.Dict({"say": gym.spaces.Tuple((gym.spaces.Text(3),))}), "^say/0: the action space Text"),
+        (gym.spaces.Dict({}), "is not supported"),
+        (gym.spaces.Tuple(()), "is not supported"),
+        (
+            gym.spaces.Box(0, 1000, (2,), np.int64),
+            "more than 1000 choices: turn them into a Box of floats by a wrapper",
+        ),
+        (gym.spaces.Box(-(2**63), 2**63 - 1, (2,), np.int64), "more than 1000 choices"),
+        (gym.spaces.Box(0, 1, (2,), np.longdouble), "more digits than float64: make the Box of float64"),
+        (gym.spaces.Box(0, 1, (0,)), "is not supported"),
+    ],
+)
+def test_other_spaces_are_refused_in_one_line_with_the_way_out(space, message):
+    with pytest.raises(ValueError, match=message) as error:
+        make(space)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "settings", "message"),
+    [
+        (gym.spaces.Discrete(3), {"initial_std": 0.5}, "^initial_std: the actions of .* are not continuous"),
+        (gym.spaces.Tuple((gym.spaces.MultiBinary(3),)), {"final_std": 0.5}, "^final_std: .* are not continuous"),
+        (gym.spaces.Box(0, 3, (2,), np.int64), {"distribution": "beta"}, "^distribution: .* are not continuous"),
+        (BOX, {"distribution": "beta", "initial_std": 0.5}, "^initial_std: a Beta distribution has no use for it"),
+        (BOX, {"distribution": "beta", "clipped_likelihood": True}, "^clipped_likelihood: a Beta"),
+        (
+            gym.spaces.Box(0, np.inf, (2,)),
+            {"distribution": "beta"},
+            "^distribution: a Beta distribution needs two bounds",
+        ),
+    ],
+)
+def test_settings_that_a_space_has_no_use_for_are_refused(space, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make(space, **settings)
+    assert make(gym.spaces.Tuple((gym.spaces.Discrete(3), BOX)), distribution="beta").num_outputs == 3 + 4
+
+
+def test_a_distribution_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="distribution must be gaussian or beta, got 'q'"):
+        PolicySettings(distribution="q")

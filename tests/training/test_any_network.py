@@ -1,0 +1,142 @@
+"""Every kind of Keras layer learns: one whole iteration in an environment, saved and loaded again."""
+
+import logging
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_trpo
+from tf_trpo.models.settings import PolicySettings
+from tf_trpo.optimizers import NaturalDirection, TrustRegion
+from tf_trpo.training import UpdateSettings
+
+layers = keras.layers
+
+
+class Rows(gym.Env):
+    """Random observations; the sum of the last action and the first number is the reward."""
+
+    action_space = gym.spaces.Discrete(3)
+
+    def __init__(self, shape=(6, 4), *, whole=False):
+        self.whole = whole
+        self.observation_space = gym.spaces.Box(-5, 5, shape, np.float32)
+        self.steps = 0
+
+    def observe(self):
+        drawn = self.np_random.uniform(0, 5, self.observation_space.shape)
+        return (np.floor(drawn) if self.whole else drawn).astype(np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observe(), {}
+
+    def step(self, action):
+        self.steps += 1
+        observation = self.observe()
+        return observation, float(action) + float(observation.flat[0]), self.steps % 5 == 0, False, {}
+
+
+def attention():
+    inputs = keras.Input((6, 4))
+    return keras.Model(inputs, layers.Flatten()(layers.MultiHeadAttention(2, 3)(inputs, inputs)))
+
+
+def stack(shape, *made):
+    return keras.Sequential([keras.Input(shape), *made])
+
+
+NETWORKS = {
+    "SimpleRNN": lambda: stack((6, 4), layers.SimpleRNN(5)),
+    "Bidirectional LSTM": lambda: stack((6, 4), layers.Bidirectional(layers.LSTM(3))),
+    "Embedding": lambda: stack((4,), layers.Embedding(5, 3), layers.Flatten()),
+    "attention": attention,
+    "convolution": lambda: stack(
+        (8, 8, 3), layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(2), layers.Flatten()
+    ),
+    "normalisation": lambda: stack(
+        (6, 4), layers.Flatten(), layers.Dense(5), layers.LayerNormalization(), layers.BatchNormalization()
+    ),
+    # Statistics of all 32 numbers cannot go into a layer that has one kernel for all rows.
+    "Dense on rank 2": lambda: stack((8, 4), layers.Dense(8), layers.Flatten()),
+    "GRU": lambda: stack((6, 4), layers.GRU(5, return_sequences=True), layers.GRU(3)),
+    "LSTM": lambda: stack((6, 4), layers.LSTM(5), layers.Dropout(0.5)),
+    "recurrent convolution": lambda: stack((3, 6, 6, 2), layers.ConvLSTM2D(2, 3), layers.Flatten()),
+    "other convolutions": lambda: stack(
+        (8, 8, 3), layers.SeparableConv2D(4, 3), layers.Conv2DTranspose(3, 2), layers.GlobalAveragePooling2D()
+    ),
+    "Conv1D": lambda: stack((6, 4), layers.Conv1D(4, 3), layers.GroupNormalization(2), layers.Flatten()),
+    "TimeDistributed": lambda: stack((6, 4), layers.TimeDistributed(layers.Dense(3)), layers.Flatten()),
+}
+RECURRENT = {"SimpleRNN", "Bidirectional LSTM", "GRU", "LSTM", "recurrent convolution"}
+SLOW = {"Bidirectional LSTM", "GRU", "LSTM", "recurrent convolution", "other convolutions", "Conv1D", "TimeDistributed"}
+KINDS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NETWORKS]
+ITERATION = {"total_steps": 5, "num_steps": 12, "verbose": 0}
+
+
+def agent_of(name, jit_compile=False):
+    make = NETWORKS[name]
+    shape = make().input_shape[1:]
+    whole = name == "Embedding"
+    settings = PolicySettings(normalize_observations=not whole)
+    environment = Rows(shape, whole=whole)
+    agent = tf_trpo.TRPO.for_env(lambda: environment, network=make(), value_network=make(), policy=settings, seed=0)
+    direction = NaturalDirection(cg_iterations=3)
+    update = UpdateSettings(value_epochs=1, value_minibatch_size=12)
+    agent.compile(TrustRegion(0.05, direction=direction), update=update, jit_compile=jit_compile)
+    return agent, environment
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_network_of_any_layers_learns_and_is_loaded_again(name, tmp_path, caplog):
+    caplog.set_level(logging.WARNING, "tf_trpo.optimizers")
+    agent, environment = agent_of(name)
+    before = [variable.numpy() for variable in agent.trainable_variables]
+    history = agent.fit(lambda: environment, **ITERATION).history
+    assert history["train/is_line_search_success"] == [1.0]
+    assert 0 < history["train/kl_divergence_loss"][0] <= 0.05
+    for old, variable in zip(before, agent.trainable_variables, strict=True):
+        assert np.isfinite(variable.numpy()).all()
+        # A bias in front of a softmax over positions, or of a key, has no influence.
+        assert not np.array_equal(old, variable.numpy()) or "key" in variable.path, variable.path
+    fallbacks = [record for record in caplog.records if "two reverse passes" in record.message]
+    assert len(fallbacks) == (name in RECURRENT)
+    agent.save(tmp_path / "agent.keras")
+    loaded = tf_trpo.load(tmp_path / "agent.keras")
+    rows = np.stack([environment.observe() for _ in range(5)])
+    np.testing.assert_array_equal(loaded.policy.encoder(rows), agent.policy.encoder(rows))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SimpleRNN", "attention", "Dense on rank 2"])
+def test_xla_compiles_it_to_the_same_figures(name):
+    histories = []
+    for jit_compile in ("auto", False):
+        keras.utils.set_random_seed(0)
+        agent, environment = agent_of(name, jit_compile)
+        histories.append(agent.fit(lambda made=environment: made, **ITERATION).history)
+    for figure in ("train/kl_divergence_loss", "train/value_loss"):
+        assert histories[0][figure] == pytest.approx(histories[1][figure], rel=1e-2)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class WithoutDerivative(layers.Layer):
+    """Has an operation for which TensorFlow has no derivative."""
+
+    def call(self, inputs):
+        return tf.raw_ops.AdjustHue(images=inputs, delta=0.1)
+
+
+@pytest.mark.parametrize("which", ["network", "value_network"])
+def test_a_network_without_a_derivative_is_refused_before_the_first_step(which):
+    environment = Rows((2, 2, 3))
+    network = stack((2, 2, 3), layers.Dense(3), WithoutDerivative(), layers.Flatten())
+    agent = tf_trpo.TRPO.for_env(lambda: environment, seed=0, **{which: network})
+    agent.compile(jit_compile=False)
+    with pytest.raises(ValueError, match=r"^the agent cannot learn: .*AdjustHue") as raised:
+        agent.fit(lambda: environment, **ITERATION)
+    assert "\n" not in str(raised.value)
+    assert environment.steps == 0

@@ -1,0 +1,108 @@
+"""The box of continuous actions, and the coordinates in which a distribution lives."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+from tf_trpo.distributions.action_spaces import describe_box
+from tf_trpo.numerics import Reflection
+
+
+class ActionBox:
+    """Bounds of d action dimensions, and coordinates in which each dimension with two bounds is [-1, 1].
+
+    So nothing depends on the units of an action. A dimension without two bounds keeps the environment's own units. A
+    bound that is the largest number of its type, as which some environments write infinity, is none.
+
+    Args:
+      low: lower bounds, an array of the shape of one action; -inf for none.
+      high: upper bounds.
+      dtype: of the environment's actions: float16, float32 or float64. The bounds are rounded to it.
+
+    Attributes:
+      low: float64 [d], in the environment's units, as `high`.
+      low_coordinate: float64 [d], in the coordinates of the distribution, as `high_coordinate`.
+      bounded: bool [d], whether a dimension has two bounds.
+
+    Raises:
+      ValueError: another type, or bounds that do not fit each other.
+    """
+
+    def __init__(self, low: ArrayLike, high: ArrayLike, dtype: Any = "float32") -> None:
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float16, np.float32, np.float64):
+            raise ValueError(f"continuous actions must be float16, float32 or float64, not {self.dtype}")
+        with np.errstate(over="ignore"):
+            bounds = [np.asarray(bound, np.float64).astype(self.dtype).astype(np.float64) for bound in (low, high)]
+        self.shape = bounds[0].shape
+        if bounds[1].shape != self.shape or not bounds[0].size or not np.all(bounds[0] <= bounds[1]):
+            raise ValueError(
+                f"lower bounds of shape {self.shape} and upper bounds of shape {bounds[1].shape} make no box: there "
+                "must be one of each for every number, and none above the other"
+            )
+        self.low, self.high = bounds[0].ravel(), bounds[1].ravel()
+        largest = float(np.finfo(self.dtype).max)
+        self.bounded = (self.low > -largest) & (self.high < largest)
+        self.low_coordinate = np.where(self.bounded, -1.0, np.where(self.low > -largest, self.low, -np.inf))
+        self.high_coordinate = np.where(self.bounded, 1.0, np.where(self.high < largest, self.high, np.inf))
+        self._limits = np.maximum(self.low, -largest), np.minimum(self.high, largest)
+        self._affine = self._center_and_half_range(np.dtype(np.float64))
+
+    def environment_actions(self, coordinates: NDArray[Any]) -> NDArray[Any]:
+        """Turn actions [..., d] in coordinates into the environment's own [..., *shape], inside the box to the bit."""
+        center, half_range = self._affine
+        with np.errstate(over="ignore"):
+            actions = center + half_range * coordinates
+        inside = np.minimum(np.maximum(actions, self._limits[0]), self._limits[1]).astype(self.dtype)
+        return inside.reshape((*coordinates.shape[:-1], *self.shape))
+
+    def to_environment(self, coordinates: tf.Tensor) -> tf.Tensor:
+        """Do the same by TensorFlow for [N, d], in float32 unless the environment's actions are float64."""
+        dtype = np.promote_types(self.dtype, np.float32)
+        center, half_range = self._center_and_half_range(dtype)
+        actions = center + half_range * tf.cast(coordinates, dtype)
+        low, high = (limit.astype(dtype) for limit in self._limits)
+        inside = tf.cast(tf.minimum(tf.maximum(actions, low), high), self.dtype)
+        return inside if len(self.shape) == 1 else tf.reshape(inside, [-1, *self.shape])
+
+    def clipped(self, coordinates: tf.Tensor) -> tf.Tensor:
+        """Clip actions [N, d] in coordinates to the box."""
+        low, high = (
+            tf.constant(bound.astype(np.float32), coordinates.dtype)
+            for bound in (self.low_coordinate, self.high_coordinate)
+        )
+        return tf.minimum(tf.maximum(coordinates, low), high)
+
+    def check_mirror(self, actions: Reflection) -> None:
+        """Raise ValueError if a reflection of the actions, in the environment's units, does not keep the box."""
+        if len(actions.signs) != len(self.low):
+            raise ValueError(f"the mirror is one of {len(actions.signs)} actions, not of {len(self.low)}")
+        bounds = list(zip(self.low.tolist(), self.high.tolist(), strict=True))
+        for position, (source, sign) in enumerate(zip(actions.sources, actions.signs, strict=True)):
+            low, high = bounds[source]
+            image = (low, high) if sign > 0 else (-high, -low)
+            if not all(math.isclose(a, b) for a, b in zip(bounds[position], image, strict=True)):
+                raise ValueError(f"the bounds of action {position} are not the image of those of action {source}")
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the space as `describe_space` does."""
+        return describe_box(self.low.tolist(), self.high.tolist(), self.shape, self.dtype)
+
+    def _center_and_half_range(self, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Compute both for each dimension [d], so that -1 and 1 reach the bounds, from which the rest is clipped.
+
+        Halves are added, since the sum of two bounds may be too large for their type.
+        """
+        low, high = (
+            np.where(self.bounded, bound, sign).astype(dtype) for bound, sign in ((self.low, -1.0), (self.high, 1.0))
+        )
+        center = (0.5 * low.astype(np.float64) + 0.5 * high.astype(np.float64)).astype(dtype)
+        half_range = np.maximum(high - center, center - low)
+        while np.any(short := (center + half_range < high) | (center - half_range > low)):
+            half_range = np.where(short, np.nextafter(half_range, np.asarray(np.inf, dtype)), half_range)
+        return center, half_range

@@ -1,0 +1,168 @@
+"""Beta distribution for continuous actions between bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, final
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from numpy.typing import ArrayLike
+
+from tf_trpo.distributions.action_box import ActionBox
+from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
+from tf_trpo.numerics import Reflection
+
+LARGEST_ACTION = float(np.nextafter(np.float32(1), np.float32(0)))
+"""Largest size of a sampled action, in [-1, 1]; at 1, the density may be 0 or infinite."""
+SMALLEST = float(np.finfo(np.float32).tiny)
+PROPOSALS = 8
+"""Of which the first that is accepted becomes a gamma number; each is with a probability of at least 0.95."""
+
+
+@final
+@keras.saving.register_keras_serializable(package="tf_trpo")
+class Beta(ActionDistribution):
+    """A Beta distribution for each dimension, stretched to [-1, 1], the coordinates of `ActionBox`.
+
+    Parameters are the concentrations [a, b] = 1 + softplus(outputs), D = 2 d: above 1, the density has one maximum. No
+    action lies beyond a bound, so that nothing is clipped.
+
+    Args:
+      action_low: lower bounds, finite, an array of the shape of one action, d numbers.
+      action_high: upper bounds, finite.
+      action_dtype: float type of the environment's actions.
+      **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+      ValueError: a dimension does not have two bounds.
+
+    Source:
+      Chou, Maturana and Scherer (2017), "Improving Stochastic Policy Gradients in Continuous Control with Deep
+      Reinforcement Learning using the Beta Distribution"; Marsaglia and Tsang (2000), "A Simple Method for Generating
+      Gamma Variables", for `sample`.
+    """
+
+    def __init__(
+        self, action_low: ArrayLike, action_high: ArrayLike, *, action_dtype: str = "float32", **kwargs: Any
+    ) -> None:
+        box = ActionBox(action_low, action_high, action_dtype)
+        if not box.bounded.all():
+            first = int(np.argmin(box.bounded))
+            raise ValueError(f"a Beta distribution needs two bounds, and action {first} has not: use a Gaussian")
+        super().__init__(2 * len(box.low), **kwargs)
+        self.box = box
+        self.action_low, self.action_high = (bound.reshape(box.shape).tolist() for bound in (box.low, box.high))
+        self.action_dtype = str(box.dtype)
+
+    def parameters(self, outputs: tf.Tensor) -> tf.Tensor:
+        return 1.0 + tf.nn.softplus(outputs)
+
+    def distribution(self, parameters: tf.Tensor) -> Distribution:
+        stretch = tfp.bijectors.Chain(
+            [tfp.bijectors.Shift(tf.cast(-1.0, parameters.dtype)), tfp.bijectors.Scale(tf.cast(2.0, parameters.dtype))]
+        )
+        beta = tfp.distributions.Beta(*tf.split(parameters, 2, axis=-1))
+        return tfp.distributions.Independent(tfp.distributions.TransformedDistribution(beta, stretch), 1)
+
+    def log_prob(self, parameters: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+        a, b = tf.split(parameters, 2, axis=-1)
+        actions = tf.clip_by_value(tf.cast(actions, parameters.dtype), -LARGEST_ACTION, LARGEST_ACTION)
+        # The density of (1 + action) / 2, divided by 2; log1p keeps the digits near the bounds.
+        power = (a - 1.0) * tf.math.log1p(actions) + (b - 1.0) * tf.math.log1p(-actions)
+        return tf.reduce_sum(power - (a + b - 1.0) * math.log(2.0) - _log_beta(a, b), axis=-1)
+
+    def kl(self, parameters: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        (a, b), (c, d) = tf.split(parameters, 2, axis=-1), tf.split(other, 2, axis=-1)
+        means = (a - c) * tf.math.digamma(a) + (b - d) * tf.math.digamma(b)
+        total = (c - a + d - b) * tf.math.digamma(a + b)
+        return tf.reduce_sum(_log_beta(c, d) - _log_beta(a, b) + means + total, axis=-1)
+
+    def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        """M = diag(trigamma(a), trigamma(b)) - trigamma(a + b), for each dimension."""
+        (a, b), (u, v) = tf.split(parameters, 2, axis=-1), tf.split(vectors, 2, axis=-1)
+        shared = _trigamma(a + b) * (u + v)
+        return tf.concat([_trigamma(a) * u - shared, _trigamma(b) * v - shared], axis=-1)
+
+    def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
+        a, b = tf.split(parameters, 2, axis=-1)
+        means = (a - 1.0) * tf.math.digamma(a) + (b - 1.0) * tf.math.digamma(b)
+        total = (a + b - 2.0) * tf.math.digamma(a + b)
+        return tf.reduce_sum(_log_beta(a, b) - means + total + math.log(2.0), axis=-1)
+
+    def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+        """Draw [*shape, 2 PROPOSALS, 2 d]: normal numbers, then the logarithms of uniform numbers, for each gamma."""
+        seeds = tf.unstack(tf.random.split(seed, 2))
+        shape = [*shape, PROPOSALS, self.num_outputs]
+        uniform = tf.random.stateless_uniform(shape, seeds[1], minval=SMALLEST)
+        return tf.concat([tf.random.stateless_normal(shape, seeds[0]), tf.math.log(uniform)], axis=-2)
+
+    def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        """Compute (x - y) / (x + y) of gamma numbers x and y with shapes a and b, kept off the bounds."""
+        x, y = tf.split(_gamma(parameters, noise), 2, axis=-1)
+        return tf.clip_by_value((x - y) / (x + y), -LARGEST_ACTION, LARGEST_ACTION)
+
+    def mode(self, parameters: tf.Tensor) -> tf.Tensor:
+        a, b = tf.split(parameters, 2, axis=-1)
+        # All actions are as likely if both concentrations are 1; 0 is their middle.
+        return (a - b) / tf.maximum(a + b - 2.0, SMALLEST)
+
+    def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
+        return self.box.to_environment(actions)
+
+    def environment_actions(self, actions: np.ndarray) -> np.ndarray:
+        return self.box.environment_actions(actions)
+
+    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        a, b = tf.split(parameters, 2, axis=-1)
+        return {"concentration1": a, "concentration0": b}
+
+    def figures(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Compute "std", the standard deviation for each sample [N], a mean over the action dimensions."""
+        a, b = tf.split(parameters, 2, axis=-1)
+        return {"std": tf.reduce_mean(2.0 / (a + b) * tf.sqrt(a * b / (a + b + 1.0)), axis=-1)}
+
+    def mirrored(self, actions: Reflection) -> Reflection:
+        """Give the reflection of the outputs: a sign of -1 exchanges the two concentrations of a dimension."""
+        self.box.check_mirror(actions)
+        size = len(actions.signs)
+        turned = [size if sign < 0 else 0 for sign in actions.signs]
+        up = [source + shift for source, shift in zip(actions.sources, turned, strict=True)]
+        down = [(source + size) % (2 * size) for source in up]
+        return Reflection((*up, *down), (1,) * (2 * size))
+
+    def describe_actions(self) -> dict[str, Any]:
+        return self.box.describe()
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["num_outputs"]
+        return {**config, **{name: getattr(self, name) for name in ("action_low", "action_high", "action_dtype")}}
+
+
+def _gamma(shapes: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+    """Compute gamma numbers [N, m] of shapes [N, m] >= 1 by the first proposal that is accepted.
+
+    If none is, which happens once in 10^10 times, the number is the distribution's mode, or near it.
+    """
+    normal, log_uniform = tf.split(noise, 2, axis=-2)
+    d = (shapes - 1.0 / 3.0)[:, None]
+    root = 1.0 + normal * tf.math.rsqrt(9.0 * d)
+    cube = root * root * root
+    log_cube = tf.math.log(tf.maximum(cube, SMALLEST))
+    accepted = (cube > 0.0) & (log_uniform < 0.5 * tf.square(normal) + d * (1.0 - cube + log_cube))
+    chosen = tf.ones_like(shapes)
+    for proposal in reversed(range(PROPOSALS)):
+        chosen = tf.where(accepted[:, proposal], cube[:, proposal], chosen)
+    return d[:, 0] * chosen
+
+
+def _trigamma(values: tf.Tensor) -> tf.Tensor:
+    return tf.math.polygamma(tf.ones_like(values), values)
+
+
+def _log_beta(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    return tf.math.lgamma(a) + tf.math.lgamma(b) - tf.math.lgamma(a + b)

@@ -1,0 +1,142 @@
+"""The action distribution that fits an action space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from tf_trpo.distributions.action_distribution import ActionDistribution
+from tf_trpo.distributions.beta import Beta
+from tf_trpo.distributions.categorical import Categorical
+from tf_trpo.distributions.gaussian import Gaussian
+from tf_trpo.distributions.multi_categorical import MultiCategorical
+from tf_trpo.distributions.product import Product
+from tf_trpo.numerics import Reflection
+
+MOST_CHOICES = 1000
+"""Of each integer of a Box; each costs a logit."""
+_OF_GAUSSIANS = ("initial_std", "final_std", "state_dependent_std", "clipped_likelihood")
+
+
+class ActionSettings(Protocol):
+    """Settings of continuous actions; defaults are attributes of their class, as those of a dataclass."""
+
+    @property
+    def distribution(self) -> Literal["gaussian", "beta"]: ...
+    @property
+    def initial_std(self) -> float: ...
+    @property
+    def final_std(self) -> float | None: ...
+    @property
+    def state_dependent_std(self) -> bool: ...
+    @property
+    def clipped_likelihood(self) -> bool: ...
+
+
+def make_action_distribution(
+    action_space: gym.Space, settings: ActionSettings, mirror: Reflection | None = None
+) -> ActionDistribution:
+    """Make a Gaussian or Beta for a Box of floats, softmaxes for whole numbers, a product for a Dict or Tuple.
+
+    Args:
+      action_space: a Box, Discrete, MultiDiscrete or MultiBinary space, or a Dict or Tuple of these, nested.
+      settings: of continuous actions.
+      mirror: the reflection of the actions that the policy respects. Actions that mirror each other share a standard
+        deviation.
+
+    Raises:
+      ValueError: another space, a mirror of another number of actions, or a setting that the space has no use for; the
+        message says what to do.
+    """
+    if not any(_is_continuous(space) for space in _leaves(action_space)):
+        _refuse(settings, ("distribution", *_OF_GAUSSIANS), f"the actions of {action_space} are not continuous")
+    elif settings.distribution == "beta":
+        _refuse(settings, _OF_GAUSSIANS, "a Beta distribution has no use for it")
+    return _make(action_space, settings, mirror, "")
+
+
+def _make(space: gym.Space, settings: ActionSettings, mirror: Reflection | None, place: str) -> ActionDistribution:
+    if isinstance(space, spaces.Discrete):
+        return Categorical(int(space.n), int(space.start), action_dtype=str(space.dtype))
+    if isinstance(space, spaces.MultiDiscrete):
+        return MultiCategorical(space.nvec.tolist(), space.start.tolist(), action_dtype=str(space.dtype))
+    if isinstance(space, spaces.MultiBinary) and space.shape and np.prod(space.shape):
+        sizes = np.full(space.shape, 2).tolist()
+        return MultiCategorical(sizes, action_dtype=str(space.dtype), space="MultiBinary")
+    if isinstance(space, spaces.Box) and space.low.size:
+        return _make_box(space, settings, mirror, place)
+    if isinstance(space, spaces.Dict) and space.spaces and all(isinstance(name, str) for name in space.spaces):
+        return Product({name: _make(part, settings, None, f"{place}{name}/") for name, part in space.spaces.items()})
+    if isinstance(space, spaces.Tuple) and space.spaces:
+        return Product(tuple(_make(part, settings, None, f"{place}{i}/") for i, part in enumerate(space.spaces)))
+    raise ValueError(
+        f"{_named(place)}the action space {space} is not supported: turn it into a Box, Discrete, MultiDiscrete, "
+        "MultiBinary, or a Dict or Tuple of these by a wrapper (gymnasium.wrappers.TransformAction)"
+    )
+
+
+def _make_box(space: spaces.Box, settings: ActionSettings, mirror: Reflection | None, place: str) -> ActionDistribution:
+    dtype = np.dtype(space.dtype)
+    if dtype.kind in "biu":
+        low, high = (bound.astype(np.int64) if dtype.kind == "b" else bound for bound in (space.low, space.high))
+        # In Python's integers, which do not wrap around.
+        sizes = high.astype(object) - low.astype(object) + 1
+        if sizes.max() > MOST_CHOICES:
+            raise ValueError(
+                f"{_named(place)}the integers of {space} have more than {MOST_CHOICES} choices: turn them into a Box "
+                "of floats by a wrapper that rounds (gymnasium.wrappers.TransformAction)"
+            )
+        return MultiCategorical(sizes.astype(np.int64), low.tolist(), action_dtype=str(dtype), space="Box")
+    if dtype.itemsize > np.dtype(np.float64).itemsize:
+        raise ValueError(
+            f"{_named(place)}the actions of {space} have more digits than float64: make the Box of float64"
+        )
+    bounds = space.low.tolist(), space.high.tolist()
+    if settings.distribution == "beta":
+        try:
+            return Beta(*bounds, action_dtype=str(dtype))
+        except ValueError as error:
+            raise ValueError(f"distribution: {_named(place)}{error}") from None
+    return Gaussian(
+        *bounds,
+        action_dtype=str(dtype),
+        state_dependent_std=settings.state_dependent_std,
+        initial_std=settings.initial_std,
+        final_std=settings.final_std,
+        clipped_likelihood=settings.clipped_likelihood,
+        std_groups=None if mirror is None or settings.state_dependent_std else _groups(mirror, space),
+    )
+
+
+def _groups(mirror: Reflection, space: spaces.Box) -> list[int]:
+    """Number the actions so that an action and its image have the same number."""
+    if len(mirror.signs) != space.low.size:
+        raise ValueError(f"the mirror is one of {len(mirror.signs)} actions, not of {space.low.size}")
+    first = [min(position, source) for position, source in enumerate(mirror.sources)]
+    return np.unique(first, return_inverse=True)[1].tolist()
+
+
+def _refuse(settings: ActionSettings, names: tuple[str, ...], reason: str) -> None:
+    for name in names:
+        if getattr(settings, name) != getattr(type(settings), name):
+            raise ValueError(f"{name}: {reason}")
+
+
+def _leaves(space: gym.Space) -> Iterator[gym.Space]:
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
+            yield from _leaves(part)
+    else:
+        yield space
+
+
+def _is_continuous(space: Any) -> bool:
+    return isinstance(space, spaces.Box) and np.dtype(space.dtype).kind == "f"
+
+
+def _named(place: str) -> str:
+    return f"{place.removesuffix('/')}: " if place else ""

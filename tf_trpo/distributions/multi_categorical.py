@@ -1,0 +1,149 @@
+"""Independent categorical distributions over several discrete numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, final
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from numpy.typing import ArrayLike
+
+from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
+from tf_trpo.distributions.action_spaces import describe_box
+from tf_trpo.distributions.categorical import MASKED, allowed, gumbel_noise, softmax_metric_product
+from tf_trpo.numerics import Reflection
+from tf_trpo.numerics.shapes import check_shapes
+
+
+@final
+@keras.saving.register_keras_serializable(package="tf_trpo")
+class MultiCategorical(ActionDistribution):
+    """A softmax for each of k numbers; outputs and parameters are all logits, one number's after the other's.
+
+    Sampled actions are int32 [N, k], each number counted from 0. Everything is a sum over the numbers, each by its
+    closed form. Numbers with fewer choices than others are filled up by choices that are not allowed.
+
+    Args:
+      num_actions: how many choices each number has, >= 1, an array of the shape of one action.
+      first_actions: the environment's number for choice 0, in the same shape; by default 0.
+      action_dtype: type of the environment's actions.
+      space: type of the environment's space, of which a Box has integers.
+      **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+      ValueError: the numbers of choices are none, or the first choices have another shape.
+    """
+
+    def __init__(
+        self,
+        num_actions: ArrayLike,
+        first_actions: ArrayLike | None = None,
+        *,
+        action_dtype: str = "int64",
+        space: Literal["MultiDiscrete", "MultiBinary", "Box"] = "MultiDiscrete",
+        **kwargs: Any,
+    ) -> None:
+        sizes = np.asarray(num_actions)
+        starts = np.zeros(sizes.shape, np.int64) if first_actions is None else np.asarray(first_actions)
+        if not sizes.size or sizes.dtype.kind not in "iu" or sizes.min() < 1 or starts.shape != sizes.shape:
+            raise ValueError(
+                f"num_actions must be whole numbers of at least 1, with as many first_actions, got {num_actions!r} and "
+                f"{first_actions!r}"
+            )
+        super().__init__(int(sizes.sum()), **kwargs)
+        self.num_actions, self.first_actions = sizes.tolist(), starts.tolist()
+        self.action_dtype, self.space = str(np.dtype(action_dtype)), space
+        self.action_shape = sizes.shape
+        self.sizes = tuple(int(size) for size in sizes.ravel())
+        self.starts = tuple(int(start) for start in starts.ravel())
+
+    def distribution(self, parameters: tf.Tensor) -> Distribution:
+        logits = self._grouped(parameters, MASKED)
+        return tfp.distributions.Independent(tfp.distributions.Categorical(logits=logits), 1)
+
+    def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
+        """M = diag(p) - p p' for each number, in its logits."""
+        return self._joined(softmax_metric_product(self._grouped(parameters, MASKED), self._grouped(vectors, 0.0)))
+
+    def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+        return gumbel_noise([*shape, self.num_outputs], seed)
+
+    def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+        return self.mode(parameters + noise)
+
+    def mode(self, parameters: tf.Tensor) -> tf.Tensor:
+        return tf.argmax(self._grouped(parameters, MASKED), axis=-1, output_type=tf.int32)
+
+    def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
+        numbers = tf.cast(tf.cast(actions, tf.int64) + self._first(), self.action_dtype)
+        return numbers if len(self.action_shape) == 1 else tf.reshape(numbers, [-1, *self.action_shape])
+
+    def environment_actions(self, actions: np.ndarray) -> np.ndarray:
+        numbers = (np.asarray(actions, np.int64) + self._first()).astype(self.action_dtype)
+        return numbers.reshape((*actions.shape[:-1], *self.action_shape))
+
+    @property
+    def mask_size(self) -> int:
+        return self.num_outputs
+
+    def masked(self, parameters: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """See `ActionDistribution.masked`; of a number that may be nothing, every choice is allowed."""
+        check_shapes("masked", parameters=(parameters, "N K"), mask=(mask, "N K"))
+        marks = self._grouped(tf.cast(mask, tf.float32), 0.0)
+        open_choices = self._joined(tf.cast(allowed(marks), tf.float32))
+        return tf.where(open_choices > 0.5, parameters, tf.cast(MASKED, parameters.dtype))
+
+    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"logits": parameters}
+
+    def mirrored(self, actions: Reflection) -> Reflection:
+        """Give the reflection of the logits: of all choices, one number's after the other's, without signs."""
+        if len(actions.signs) != self.num_outputs:
+            raise ValueError(f"the mirror is one of {len(actions.signs)} choices, not of {self.num_outputs}")
+        owners = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        images = [set(owners[list(actions.sources)][owners == number].tolist()) for number in range(len(self.sizes))]
+        if actions != actions.unsigned() or any(len(image) > 1 for image in images):
+            raise ValueError("the choices of each number must change places with those of one number, without signs")
+        return actions
+
+    def describe_actions(self) -> dict[str, Any]:
+        shape = list(self.action_shape)
+        if self.space == "MultiBinary":
+            return {"type": "MultiBinary", "shape": shape}
+        if self.space == "Box":
+            last = [start + size - 1 for start, size in zip(self.starts, self.sizes, strict=True)]
+            return describe_box(self.starts, last, shape, self.action_dtype)
+        numbers = {"nvec": list(self.sizes), "start": list(self.starts)}
+        return {"type": "MultiDiscrete", "shape": shape, **numbers, "dtype": self.action_dtype}
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["num_outputs"]
+        names = ("num_actions", "first_actions", "action_dtype", "space")
+        return {**config, **{name: getattr(self, name) for name in names}}
+
+    def _first(self) -> np.ndarray:
+        """Give the first choices [k] as int64, in which the largest unsigned integers wrap around, and back again."""
+        return np.asarray(self.starts, np.dtype(self.action_dtype)).astype(np.int64)
+
+    def _grouped(self, values: tf.Tensor, fill: float) -> tf.Tensor:
+        """Put values [N, K] of all choices into [N, k, n], n the most choices of a number; fill what is left."""
+        if len(set(self.sizes)) > 1:
+            values = tf.gather(tf.pad(values, [[0, 0], [0, 1]], constant_values=fill), self._places(), axis=-1)
+        return tf.reshape(values, [-1, len(self.sizes), max(self.sizes)])
+
+    def _joined(self, grouped: tf.Tensor) -> tf.Tensor:
+        """Undo `_grouped`."""
+        values = tf.reshape(grouped, [-1, len(self.sizes) * max(self.sizes)])
+        if len(set(self.sizes)) > 1:
+            values = tf.gather(values, np.flatnonzero(self._places() < self.num_outputs), axis=-1)
+        return values
+
+    def _places(self) -> np.ndarray:
+        """Give the place of each choice [k * n] among all K; K for what is filled."""
+        sizes, choices = np.asarray(self.sizes)[:, None], np.arange(max(self.sizes))
+        offsets = np.cumsum(sizes, axis=0) - sizes
+        return np.where(choices < sizes, offsets + choices, self.num_outputs).ravel()

@@ -1,0 +1,48 @@
+"""Whether XLA compiles an update: by the network, and by whether XLA can."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from tf_trpo.training.learner import Learner, Update
+
+_logger = logging.getLogger(__name__)
+_NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.InternalError)
+
+
+def xla_is_fast(*models: keras.Model) -> bool:
+    """Tell whether XLA is worth it: on a CPU, its convolutions take nine times as long as TensorFlow's own."""
+    layers = [layer for model in models for layer in model._flatten_layers()]
+    has_convolution = any("Conv" in base.__name__ for layer in layers for base in type(layer).__mro__)
+    return not has_convolution or bool(tf.config.list_logical_devices("GPU"))
+
+
+def with_way_out_of_xla(learner: Learner) -> Update:
+    """Give the learner's update; if XLA cannot compile it, the first call compiles the learner without XLA.
+
+    The learner's variables are then as they were before, and the update is made again.
+    """
+    compiled, tried = learner.update, False
+
+    def update(*arguments: Any) -> Any:
+        nonlocal tried
+        if tried:
+            return compiled(*arguments)
+        tried, before = True, learner.state()
+        try:
+            return compiled(*arguments)
+        except _NOT_COMPILED as error:
+            message = " ".join(str(error).split())
+        # TensorFlow says first where, and then what.
+        reason = message[max(0, message.find("Detected unsupported")) :][:300]
+        _logger.warning("the update is compiled without XLA, which cannot compile it: %s", reason)
+        learner.restore(before)
+        learner.compile(jit_compile=False)
+        return learner.update(*arguments)
+
+    return update
