@@ -21,17 +21,8 @@ from tf_trpo.cli import main
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 STEPS = 6000
 SMALL = ["--hidden-sizes", "4", "--value-hidden-sizes", "4", "--num-steps", "32", "--num-envs", "2", "--seed", "3"]
-SMALL += [
-    "--no-jit-compile",
-    "--value-epochs",
-    "2",
-    "--eval-episodes",
-    "2",
-    "--checkpoint-every",
-    "60",
-    "--preset",
-    "none",
-]
+SMALL += ["--no-jit-compile", "--value-epochs", "2", "--eval-episodes", "2", "--checkpoint-every", "60"]
+SMALL += ["--preset", "none"]
 
 
 def start(folder, *arguments):

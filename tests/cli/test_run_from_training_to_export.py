@@ -311,21 +311,6 @@ def test_without_json_people_get_a_line(run, capsys):
     assert "stochastic actions" in evaluated(capsys, run, "--stochastic")
 
 
-def test_every_export_is_the_next_version(run, tmp_path, capsys):
-    for version in (1, 2):
-        main(["export", str(run), "--output", str(tmp_path / "model")])
-        assert capsys.readouterr().out == f"{tmp_path / 'model' / str(version)}\n"
-
-
-def test_training_into_the_same_folder_again_is_refused(run, capsys):
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    with pytest.raises(SystemExit) as exit_info:
-        main(["train", "--run-dir", str(run)])
-    assert exit_info.value.code == 2
-    assert "exists" in capsys.readouterr().err
-    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
-
-
 SMALL = ["--total-steps", "40", "--num-steps", "20", "--hidden-sizes", "4", "--value-hidden-sizes", "4"]
 SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-episodes", "1"]
 

@@ -11,7 +11,7 @@ from tf_trpo.lazy import exports
 
 if TYPE_CHECKING:
     from tf_trpo.serving.export import export_policy
-    from tf_trpo.serving.metadata import ModelMetadata, Origin, read_metadata
+    from tf_trpo.serving.metadata import ModelMetadata, read_metadata
 
-__all__ = ["ModelMetadata", "Origin", "export_policy", "read_metadata"]
+__all__ = ["ModelMetadata", "export_policy", "read_metadata"]
 __getattr__ = exports(__name__, {name: "export" if name == "export_policy" else "metadata" for name in __all__})
