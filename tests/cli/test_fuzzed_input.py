@@ -30,7 +30,7 @@ EXPERIMENTS = [Experiment().replace(algorithm=algorithm) for algorithm in ALGORI
 DEFAULTS = Experiment().replace(radius="adaptive").flat()
 for each in EXPERIMENTS:
     DEFAULTS = each.flat() | DEFAULTS
-QUICK = 6
+QUICK = 4
 """Cases of each kind that are tried in the quick suite; the slow one tries all."""
 SMALL = ["--hidden-sizes", "8", "--value-hidden-sizes", "8", "--no-jit-compile", "--num-steps", "64"]
 SMALL += ["--total-steps", "64", "--value-epochs", "1", "--eval-episodes", "1", "--checkpoint-every", "64"]

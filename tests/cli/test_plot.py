@@ -197,7 +197,7 @@ def test_a_report_shows_settings_versions_result_curves_and_a_table(workplace, c
     assert following["return after training"] == "7.25 ± 0.50 over 3 episodes"
     assert following["environment steps"] == "500"
     assert page.elements.count("img") == len(DRAWN)
-    rows = texts[texts.index("steps/s") + 1 : texts.index("Settings")]
+    rows = texts[texts.index("steps per second") + 1 : texts.index("Settings")]
     assert len(rows) == 12 * 8
     # Steps and return: the first and the last iteration, and some in between.
     assert (rows[:2], rows[-8:-6]) == (["10", "0"], ["500", "49"])
@@ -237,7 +237,7 @@ def test_a_report_has_what_the_history_has(workplace):
     texts = [text for text in page.text if text]
     following = dict(itertools.pairwise(texts))
     assert following["largest KL of a step, nats"] == "0.5"
-    assert texts[texts.index("KL") - 1 :][:5] == ["steps", "KL", "1", "2", "0.5"]
+    assert texts[texts.index("KL of the step") - 1 :][:5] == ["steps", "KL of the step", "1", "2", "0.5"]
 
 
 def test_a_run_that_was_not_evaluated_yet_has_a_report(workplace):

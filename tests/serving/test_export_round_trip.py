@@ -1,12 +1,9 @@
 """Exported policies: loaded by TensorFlow, and run by the session loader that TensorFlow Serving uses."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.tools import saved_model_cli
 
 from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
 from tf_trpo.distributions.tfp import diagonal_gaussian
@@ -79,10 +76,7 @@ def test_sampled_actions_are_those_of_the_environment(exported, observations):
 
 @pytest.mark.parametrize(
     ("kind", "signatures"),
-    [
-        pytest.param("gaussian", ["act", "act_stochastic", "value"], marks=pytest.mark.slow),
-        ("categorical", ["act_stochastic", "distribution"]),
-    ],
+    [("gaussian", ["act", "act_stochastic", "value"]), ("categorical", ["act_stochastic", "distribution"])],
 )
 def test_the_session_loader_of_tensorflow_serving_runs_it(tmp_path, agents, observations, expected, kind, signatures):
     folder, inputs = agents[kind].export(tmp_path / "model"), observations(7)
@@ -94,8 +88,8 @@ def test_the_session_loader_of_tensorflow_serving_runs_it(tmp_path, agents, obse
         names = ["observations", "seed"] if signature == "act_stochastic" else ["observations"]
         files = ";".join(f"{name}={tmp_path / name}.npy" for name in names)
         command = ["run", "--dir", folder, "--tag_set", "serve", "--signature_def", signature, "--inputs", files]
-        command = [Path(sys.executable).parent / "saved_model_cli", *command, "--outdir", tmp_path / signature]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=300)
+        asked = saved_model_cli.create_parser().parse_args([*command, "--outdir", str(tmp_path / signature)])
+        asked.func(asked)
         [file] = (tmp_path / signature).glob("*.npy")
         name, result = file.stem, np.load(file)
         assert name == {"value": "values", "distribution": "logits"}.get(signature, "actions")
