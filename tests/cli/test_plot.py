@@ -23,7 +23,7 @@ from tf_trpo.figures.charts import CHARTS, FIGURES, STEPS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "plot.py"
 COLUMNS = (
-    *("time/iterations", "time/time_elapsed", STEPS, *FIGURES),
+    *(STEPS, "time/iterations", "time/time_elapsed", *FIGURES),
     *("train/trust_region_radius", "train/is_line_search_success"),
 )
 DRAWN = [title for charts in CHARTS.values() for title, columns in charts.items() if set(columns) & set(COLUMNS)]
