@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
 
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
-from tf_trpo.serving.endpoints import endpoints
-from tf_trpo.serving.formats import MODEL_FILES, ExportFormat, write_model, write_warmup_requests
-from tf_trpo.serving.metadata import ModelMetadata, Origin, installed_versions, write_metadata
+from tf_trpo.serving.formats import MODEL_FILES, Endpoint, ExportFormat, write_model, write_warmup_requests
+from tf_trpo.serving.metadata import ModelMetadata, installed_versions, write_metadata
 from tf_trpo.serving.model_versions import add_version, version_folders
 
 _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy")
@@ -22,8 +23,10 @@ def export_policy(
     path: str | os.PathLike[str],
     *,
     format: ExportFormat = "saved_model",
-    origin: Origin | None = None,
     warmup: bool = False,
+    environment: str | None = None,
+    training_steps: int | None = None,
+    evaluation: dict[str, float] | None = None,
 ) -> str:
     """Write PATH/VERSION, a model with everything inside, normalisation included, and what is known of it.
 
@@ -38,9 +41,8 @@ def export_policy(
     Actions are as the environment takes them: clipped to its bounds, or numbered from its first one. The distribution's
     parameters are of the actions before that.
 
-    LiteRT has no stateless random numbers and ONNX no seeds as inputs, so their models have no `act_stochastic`: sample
-    from the parameters that `distribution` gives. A LiteRT model has a signature for each endpoint, an ONNX model one
-    graph with all outputs.
+    LiteRT has no stateless random numbers and ONNX no seeds as inputs, so their models have no `act_stochastic`. A
+    LiteRT model has a signature for each endpoint, an ONNX model one graph with all outputs.
 
     Args:
       policy: the policy.
@@ -49,8 +51,11 @@ def export_policy(
       path: folder of the model, NAME in TensorFlow Serving's NAME/VERSION/; made if it is missing. The version is one
         more than the highest that is there.
       format: "saved_model" (saved_model.pb), "litert" (model.tflite) or "onnx" (model.onnx, an extra).
-      origin: what the agent itself does not know, for the metadata in assets.extra/tf_trpo.json.
       warmup: add requests that TensorFlow Serving runs before it takes a version into service (an extra).
+      environment: Gymnasium's id; this and the next two, which the policy does not know, are for the metadata in
+        assets.extra/tf_trpo.json.
+      training_steps: environment steps of the training.
+      evaluation: mean_return, std_return, mean_length and episodes, by the most likely actions.
 
     Returns:
       The folder of the version.
@@ -64,8 +69,16 @@ def export_policy(
     if warmup and format != "saved_model":
         raise ValueError("warm-up requests are for a saved_model: TensorFlow Serving runs no other format with them")
     _check_format(model, format)
-    described = endpoints(policy, value_function, return_scale)
-    metadata = _metadata(policy, origin or Origin())
+    described = _endpoints(policy, value_function, return_scale)
+    metadata = ModelMetadata(
+        environment=environment,
+        training_steps=training_steps,
+        evaluation=evaluation,
+        observation_space={"type": "Box", "shape": list(policy.observation_shape), "dtype": "float32"},
+        action_space=policy.action_distribution.describe_actions(),
+        observation_statistics=_statistics(policy),
+        versions=installed_versions(_PACKAGES),
+    )
 
     def write(folder: Path) -> None:
         write_model(described, [policy, value_function, return_scale], folder, format)
@@ -84,15 +97,35 @@ def _check_format(model: Path, format: ExportFormat) -> None:
             raise ValueError(f"{model} holds versions in format {other}; give format {format} a folder of its own")
 
 
-def _metadata(policy: Policy, origin: Origin) -> ModelMetadata:
-    statistics = None
-    if (normalization := policy.encoder.normalization) is not None:
-        statistics = {name: getattr(normalization, name).numpy().tolist() for name in ("mean", "variance", "count")}
-        statistics |= {name: getattr(normalization, name) for name in ("epsilon", "min_std", "clip")}
-    return ModelMetadata(
-        **dataclasses.asdict(origin),
-        observation_space={"type": "Box", "shape": list(policy.observation_shape), "dtype": "float32"},
-        action_space=policy.action_distribution.describe_actions(),
-        observation_statistics=statistics,
-        versions=installed_versions(_PACKAGES),
-    )
+def _statistics(policy: Policy) -> dict[str, Any] | None:
+    normalization = policy.encoder.normalization
+    if normalization is None:
+        return None
+    statistics = {name: getattr(normalization, name).numpy().tolist() for name in ("mean", "variance", "count")}
+    return statistics | {name: getattr(normalization, name) for name in ("epsilon", "min_std", "clip")}
+
+
+def _endpoints(policy: Policy, value_function: ValueFunction, return_scale: RunningReturnScale) -> dict[str, Endpoint]:
+    distribution = policy.action_distribution
+
+    def act(observations: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"actions": distribution.to_environment(policy.act(observations))}
+
+    def act_stochastic(observations: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        noise = distribution.noise([tf.shape(observations)[0]], seed)
+        return {"actions": distribution.to_environment(policy.act(observations, noise))}
+
+    def value(observations: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"values": value_function(observations) / return_scale(tf.ones([]))}
+
+    def parameters(observations: tf.Tensor) -> dict[str, tf.Tensor]:
+        return distribution.named_parameters(policy.distribution_parameters(observations))
+
+    observations = tf.TensorSpec((None, *policy.observation_shape), tf.float32, name="observations")
+    seed = tf.TensorSpec((2,), tf.int32, name="seed")
+    return {
+        "act": Endpoint(act, (observations,)),
+        "act_stochastic": Endpoint(act_stochastic, (observations, seed)),
+        "value": Endpoint(value, (observations,)),
+        "distribution": Endpoint(parameters, (observations,)),
+    }
