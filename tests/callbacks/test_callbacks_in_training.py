@@ -1,17 +1,19 @@
 """All callbacks together in a short training: what they write agrees with the logs."""
 
 import csv
+import io
 import itertools
 
 import gymnasium as gym
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
 import tf_trpo
-from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, TensorBoard
+from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, Progress, TensorBoard
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.training.settings import UpdateSettings
 
@@ -174,3 +176,29 @@ def test_progress_is_shown_unless_it_is_not_wanted(alone, capsys, verbose):
     captured = capsys.readouterr()
     assert ("steps/s" in captured.err) == bool(verbose)
     assert captured.out == ""
+
+
+class Interrupted(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.train_ended = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+    def on_train_end(self, logs=None):
+        self.train_ended = True
+
+
+def test_files_and_terminal_are_given_back_and_training_does_not_count_as_complete(tmp_path):
+    output = io.StringIO()
+    progress = Progress(Console(file=output, force_terminal=True))
+    table, board, interrupted = HistoryCSV(tmp_path / "history.csv"), TensorBoard(tmp_path / "board"), Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        trained([progress, table, board, interrupted])
+    hide, show = "\x1b[?25l", "\x1b[?25h"
+    assert output.getvalue().count(hide) == output.getvalue().count(show) == 1
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
+    with pytest.raises(OSError, match="closed"):
+        board._file.add(0, [])
+    assert not interrupted.train_ended

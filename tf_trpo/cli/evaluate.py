@@ -9,8 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from tf_trpo.cli.environment_id import check_environment_id
-from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.parsing import check_environment_id, parse
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.settings import EPISODES, SEEDS

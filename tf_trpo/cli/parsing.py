@@ -111,6 +111,19 @@ def option_name(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def check_environment_id(env: str, *, allow_import: bool) -> None:
+    """Raise ValueError if an id has Gymnasium import a module, as my_package.envs:MyEnv-v0, unless that is allowed.
+
+    The flag is an option of commands only: no preset, config.json or checkpoint can set it.
+    """
+    module, colon, _ = env.partition(":")
+    if colon and not allow_import:
+        raise ValueError(
+            f"env {env} has Python import the module {module!r}, which runs its code: give --allow-import as well "
+            "if you trust that module"
+        )
+
+
 def _hyphened(argument: str) -> str:
     """Take --max_kl for --max-kl."""
     if not argument.startswith("--"):

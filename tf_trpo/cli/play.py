@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from tf_trpo.cli.environment_id import check_environment_id
-from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.parsing import check_environment_id, parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment.settings import EPISODES, SEEDS
 from tf_trpo.ranges import require, require_allowed

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import tyro
 
-from tf_trpo.cli.environment_id import check_environment_id, flag_for
-from tf_trpo.cli.parsing import OptionParser, make, show_help, wants_help
+from tf_trpo.cli.parsing import OptionParser, check_environment_id, make, show_help, wants_help
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.conversion import leaves
@@ -142,7 +141,7 @@ def _say_how_to_resume(run: Run) -> None:
     print(f"\nstopped after {int(run.agent.env_steps.numpy())} steps; the agent as it is: {run.folder.agent}")
     if run.folder.has_checkpoint():
         python, run_dir = shlex.quote(_from_here(Path(sys.executable))), shlex.quote(str(run.folder.path))
-        print(f"Continue it:        {python} -m tf_trpo train --resume {run_dir}{flag_for(run.experiment.env)}")
+        print(f"Continue it:        {python} -m tf_trpo train --resume {run_dir}{_import_flag(run.experiment.env)}")
 
 
 def _say_what_next(run: Run, trained: TrainedRun) -> None:
@@ -157,13 +156,17 @@ def _say_what_next(run: Run, trained: TrainedRun) -> None:
         f"Run folder: {run.folder.path}\n\n"
         f"Look at the run:    {tensorboard} --logdir {run_dir}\n"
         f"                    first the charts at http://localhost:6006/#custom_scalars\n"
-        f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100{flag_for(env)}"
+        f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100{_import_flag(env)}"
     )
     name = env.rpartition("/")[2]
     if run.experiment.run.export:
         print(f"Serve the model:    {python} -m tf_trpo serve {shlex.quote(str(run.folder.saved_model))} --name {name}")
     else:
         print(f"Export for serving: {python} -m tf_trpo export {run_dir} --output saved_models/{name}")
+
+
+def _import_flag(env: str) -> str:
+    return " --allow-import" if ":" in env else ""
 
 
 def _from_here(path: Path) -> str:
