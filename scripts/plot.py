@@ -3,6 +3,5 @@
 
 from tf_trpo.cli import run_command
 
-# Processes that this one starts import it again.
 if __name__ == "__main__":
     run_command("plot")

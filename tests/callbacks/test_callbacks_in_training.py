@@ -1,17 +1,19 @@
 """All callbacks together in a short training: what they write agrees with the logs."""
 
 import csv
+import io
 import itertools
 
 import gymnasium as gym
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
 import tf_trpo
-from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, TensorBoard
+from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, Progress, TensorBoard
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.training.settings import UpdateSettings
 
@@ -194,3 +196,29 @@ def test_an_evaluation_in_the_very_environments_that_are_trained_in_is_refused_b
     vector.close()
     with pytest.raises(ValueError, match="the vector environment is closed"):
         agent.fit(vector, 24, num_steps=6, verbose=0)
+
+
+class Interrupted(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.train_ended = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+    def on_train_end(self, logs=None):
+        self.train_ended = True
+
+
+def test_files_and_terminal_are_given_back_and_training_does_not_count_as_complete(tmp_path):
+    output = io.StringIO()
+    progress = Progress(Console(file=output, force_terminal=True))
+    table, board, interrupted = HistoryCSV(tmp_path / "history.csv"), TensorBoard(tmp_path / "board"), Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        trained([progress, table, board, interrupted])
+    hide, show = "\x1b[?25l", "\x1b[?25h"
+    assert output.getvalue().count(hide) == output.getvalue().count(show) == 1
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
+    with pytest.raises(OSError, match="closed"):
+        board._file.add(0, [])
+    assert not interrupted.train_ended

@@ -7,13 +7,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.util import tensor_util
 
-from tf_trpo.callbacks.dashboards import (
-    CHARTS,
-    METRICS,
-    hyperparameter_summaries,
-    layout_summary,
-    tables,
-)
+from tf_trpo.callbacks.dashboards import METRICS, hyperparameter_summaries, layout_summary, tables
+from tf_trpo.figures.charts import CHARTS
 
 
 def value_of(summary):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tf_trpo.callbacks.dashboards import CHARTS
+from tf_trpo.figures.charts import CHARTS
 
 pytestmark = pytest.mark.slow
 

@@ -11,19 +11,8 @@ import tf_trpo
 from tf_trpo.cli import COMMANDS, main
 from tf_trpo.cli.errors import one_line_errors
 
-SMALL = [
-    "--hidden-sizes",
-    "4",
-    "--value-hidden-sizes",
-    "4",
-    "--no-jit-compile",
-    "--num-steps",
-    "32",
-    "--value-epochs",
-    "1",
-    "--preset",
-    "none",
-]
+SMALL = ["--hidden-sizes", "4", "--value-hidden-sizes", "4", "--num-steps", "32", "--value-epochs", "1"]
+SMALL += ["--no-jit-compile", "--eval-episodes", "2", "--preset", "none"]
 
 
 @pytest.fixture(autouse=True)

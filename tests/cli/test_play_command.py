@@ -174,11 +174,9 @@ class Foreign(tf.Module):
         return {"actions": tf.cast(observations[:, 2] > 0, tf.int32)}
 
 
+NO_ENDPOINT = "the model has no endpoint act from observations to actions, with batches of real observations;"
 FOREIGN = {
-    "of_x": "the model's endpoint act makes actions of x, not actions of observations",
-    "values": "the model's endpoint act makes values of observations, not actions of observations",
-    "of_one": "takes observations of type float32 and shape (4,), not batches of real numbers",
-    "of_integers": "takes observations of type int32",
+    **dict.fromkeys(("of_x", "values", "of_one", "of_integers"), f"{NO_ENDPOINT} it has act"),
     "zeros_only": "the model refuses the inputs",
     "one_for_all": "the model gives actions of shape () for 1 observations",
 }
@@ -189,7 +187,7 @@ def test_models_of_others_are_played_when_they_are_trusted_and_have_the_endpoint
     for name in (*FOREIGN, "good"):
         tf.saved_model.save(foreign, str(tmp_path / name / "1"), signatures={"act": getattr(foreign, name)})
     tf.saved_model.save(foreign, str(tmp_path / "nameless" / "1"), signatures={"serving_default": foreign.good})
-    for name, words in {**FOREIGN, "nameless": "the model has no endpoint act of numbers, only serving_def"}.items():
+    for name, words in {**FOREIGN, "nameless": f"{NO_ENDPOINT} it has serving_default"}.items():
         assert words in refused("play", "CartPole-v1", "--model", tmp_path / name, "--trust"), name
     good = ["CartPole-v1", "--model", tmp_path / "good"]
     assert "tf_trpo did not write it" in refused("play", *good)

@@ -17,16 +17,16 @@ from scipy import stats
 
 from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.cli.run_groups import group_runs
+from tf_trpo.cli.plot import group_runs
 from tf_trpo.figures import run_curves
-from tf_trpo.figures.run_panels import PANELS, STEPS
+from tf_trpo.figures.charts import CHARTS, FIGURES, STEPS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "plot.py"
 COLUMNS = (
-    *(STEPS, "time/iterations", "time/time_elapsed", "rollout/ep_len_mean"),
-    *("train/improvement_ratio", "train/is_line_search_success"),
-    *(line.column for panel in PANELS for line in panel.lines),
+    *(STEPS, "time/iterations", "time/time_elapsed", *FIGURES),
+    *("train/trust_region_radius", "train/is_line_search_success"),
 )
+DRAWN = [title for charts in CHARTS.values() for title, columns in charts.items() if set(columns) & set(COLUMNS)]
 
 
 def make_run(path, returns=(1.0, 2.0, 4.0), steps=(10, 20, 30), **settings):
@@ -55,7 +55,7 @@ def workplace(tmp_path, monkeypatch):
 
 
 def labels(run_dirs, *group_by):
-    return {group.label: [run.path.name for run in group.runs] for group in group_runs(run_dirs, group_by)}
+    return {label: [run.path.name for run in runs] for label, runs in group_runs(run_dirs, group_by)}
 
 
 def test_runs_that_differ_in_seed_length_or_how_they_were_run_are_one_group(workplace):
@@ -112,10 +112,10 @@ def test_groups_may_be_chosen(workplace):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The data of the last figure."""
+    """The groups of every figure."""
     kept = []
     draw = run_curves.draw
-    monkeypatch.setattr(run_curves, "draw", lambda data: kept.append(data) or draw(data))
+    monkeypatch.setattr(run_curves, "draw", lambda groups, *labels: kept.append(groups) or draw(groups, *labels))
     return kept
 
 
@@ -126,7 +126,7 @@ def test_a_curve_is_the_statistic_over_the_runs_on_common_steps(workplace, drawn
     runs = [make_run(workplace / str(seed), returns[seed], steps[seed], seed=seed) for seed in range(5)]
     main(["plot", *map(str, runs), "--statistic", statistic, "--output", "curves.svg"])
     assert capsys.readouterr().out == "curves.svg\n"
-    [group] = drawn[0].groups
+    [group] = drawn[0]
     assert (group.x[0], group.x[-1], group.runs) == (11, 29, 5)
     values = [np.interp(group.x, steps[seed], returns[seed]) for seed in range(5)]
     expected = stats.trim_mean(values, 0.25) if statistic == "iqm" else np.mean(values, axis=0)
@@ -139,7 +139,7 @@ def test_a_curve_is_the_statistic_over_the_runs_on_common_steps(workplace, drawn
 @pytest.mark.parametrize(("x", "first", "last"), [("steps", 10, 30), ("iterations", 1, 3), ("seconds", 25, 75)])
 def test_curves_may_be_over_steps_iterations_or_seconds(workplace, drawn, x, first, last):
     main(["plot", str(make_run(workplace / "run")), "--x", x])
-    [group] = drawn[0].groups
+    [group] = drawn[0]
     assert (group.x[0], group.x[-1]) == (first, last)
     np.testing.assert_array_equal(group.y.estimate[[0, -1]], [1.0, 4.0])
 
@@ -147,7 +147,7 @@ def test_curves_may_be_over_steps_iterations_or_seconds(workplace, drawn, x, fir
 def test_values_that_are_not_known_are_left_out(workplace, drawn):
     run = make_run(workplace / "run", (np.nan, 2.0, np.nan, 4.0), (10, 20, 30, 40))
     main(["plot", str(run)])
-    [group] = drawn[0].groups
+    [group] = drawn[0]
     assert (group.x[0], group.x[-1]) == (20, 40)
     np.testing.assert_allclose(group.y.estimate, np.linspace(2, 4, len(group.x)))
 
@@ -196,8 +196,8 @@ def test_a_report_shows_settings_versions_result_curves_and_a_table(workplace, c
     assert following["python"] == "3"
     assert following["return after training"] == "7.25 ± 0.50 over 3 episodes"
     assert following["environment steps"] == "500"
-    assert page.elements.count("img") == len(PANELS)
-    rows = texts[texts.index("steps/s") + 1 : texts.index("Settings")]
+    assert page.elements.count("img") == len(DRAWN)
+    rows = texts[texts.index("steps per second") + 1 : texts.index("Settings")]
     assert len(rows) == 12 * 8
     # Steps and return: the first and the last iteration, and some in between.
     assert (rows[:2], rows[-8:-6]) == (["10", "0"], ["500", "49"])
@@ -223,7 +223,7 @@ def test_whatever_comes_from_files_is_text(workplace):
     (run / "config.json").write_text(json.dumps(config | {"versions": {HOSTILE: [HOSTILE]}, "platform": HOSTILE}))
     main(["plot", str(run), "--report", "report.html"])
     page = read(workplace / "report.html")
-    assert page.elements.count("img") == len(PANELS)
+    assert page.elements.count("img") == len(DRAWN)
     assert "script" not in page.elements
     assert page.text.count(HOSTILE) == 6
     assert "a <b> & c" in page.text
@@ -237,7 +237,7 @@ def test_a_report_has_what_the_history_has(workplace):
     texts = [text for text in page.text if text]
     following = dict(itertools.pairwise(texts))
     assert following["largest KL of a step, nats"] == "0.5"
-    assert texts[texts.index("KL") - 1 :][:5] == ["steps", "KL", "1", "2", "0.5"]
+    assert texts[texts.index("KL of the step") - 1 :][:5] == ["steps", "KL of the step", "1", "2", "0.5"]
 
 
 def test_a_run_that_was_not_evaluated_yet_has_a_report(workplace):
@@ -255,7 +255,7 @@ def test_numbers_that_no_axis_has_are_in_the_table_of_a_report_and_in_no_curve(w
     page = read(workplace / "report.html")
     first = {"1e400": "inf", "1e308": "1e+308"}.get(returns[0], returns[0])
     assert first in page.text
-    assert page.elements.count("img") == len(PANELS)
+    assert page.elements.count("img") == len(DRAWN)
     if "1" in returns:
         main(["plot", str(run)])
     captured = capsys.readouterr()

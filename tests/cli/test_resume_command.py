@@ -19,19 +19,10 @@ import tf_trpo
 from tf_trpo.cli import main
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
-STEPS = 6000
+STEPS = 3000
 SMALL = ["--hidden-sizes", "4", "--value-hidden-sizes", "4", "--num-steps", "32", "--num-envs", "2", "--seed", "3"]
-SMALL += [
-    "--no-jit-compile",
-    "--value-epochs",
-    "2",
-    "--eval-episodes",
-    "2",
-    "--checkpoint-every",
-    "60",
-    "--preset",
-    "none",
-]
+SMALL += ["--no-jit-compile", "--value-epochs", "2", "--eval-episodes", "2", "--checkpoint-every", "60"]
+SMALL += ["--preset", "none"]
 
 
 def start(folder, *arguments):
@@ -124,7 +115,7 @@ def wait_to_kill(run, process, began, rng, moment):
     history = run / "history.csv"
     while moment != "start" and process.poll() is None and not (history.exists() and history.stat().st_mtime > began):
         time.sleep(0.005)
-    until = time.monotonic() + rng.uniform(0, 5 if moment == "start" else 1.5)
+    until = time.monotonic() + rng.uniform(0, {"start": 5, "train": 1.5, "write": 0.5}[moment])
     while process.poll() is None and time.monotonic() < until:
         time.sleep(0.003)
     if moment == "write":
@@ -160,11 +151,9 @@ def killed_again_and_again(folder, environment, steps, alive, writing, seed):
     return kills
 
 
-def test_a_run_that_is_killed_twice_ends_as_one_that_was_not(whole, tmp_path):
-    """Once of these in the middle of a checkpoint's write."""
+def test_a_run_that_is_killed_in_the_write_of_a_checkpoint_ends_as_one_that_was_not(whole, tmp_path):
     expected = whole("CartPole-v1", STEPS)
-    kills = killed_again_and_again(tmp_path, "CartPole-v1", STEPS, alive=2, writing=1, seed=0)
-    assert kills.alive >= 2
+    kills = killed_again_and_again(tmp_path, "CartPole-v1", STEPS, alive=1, writing=1, seed=0)
     assert kills.writing >= 1
     assert_same_run(tmp_path / "run", expected)
 
@@ -205,7 +194,7 @@ def test_a_signal_ends_the_run_between_two_iterations_and_it_goes_on(number, who
 def run(whole, tmp_path, monkeypatch):
     """A copy of a run that is complete, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    return shutil.copytree(whole("CartPole-v1", 1500), tmp_path / "run")
+    return shutil.copytree(whole("CartPole-v1", STEPS), tmp_path / "run")
 
 
 def test_a_complete_run_is_left_alone_unless_it_is_to_be_longer(run, refused):
@@ -217,12 +206,12 @@ def test_a_complete_run_is_left_alone_unless_it_is_to_be_longer(run, refused):
 
 @pytest.mark.slow
 def test_a_longer_run_is_the_one_that_was_to_be_so_long_from_the_start(run, tmp_path):
-    finished(tmp_path, "--resume", "run", "--total-steps", 2500)
-    finished(tmp_path, "--env", "CartPole-v1", "--total-steps", 2500, "--run-dir", "other", *SMALL)
+    finished(tmp_path, "--resume", "run", "--total-steps", 4000)
+    finished(tmp_path, "--env", "CartPole-v1", "--total-steps", 4000, "--run-dir", "other", *SMALL)
     assert_same_run(run, tmp_path / "other")
     # What was done under a schedule stays valid.
     found = tf_trpo.Experiment.from_run(run)
-    assert found == tf_trpo.Experiment.from_run(tmp_path / "other").replace(schedule_steps=1500)
+    assert found == tf_trpo.Experiment.from_run(tmp_path / "other").replace(schedule_steps=STEPS)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +256,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_run_to_be_resumed(run, capsys, m
     with monkeypatch.context() as patch:
         patch.setattr("tf_trpo.training.checkpoint.replaced_at_once", full)
         with pytest.raises(SystemExit) as exit_info:
-            main(["train", "--resume", "run", "--total-steps", "3000"])
+            main(["train", "--resume", "run", "--total-steps", "4000"])
     assert exit_info.value.code == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: checkpoint run/checkpoints/steps-")

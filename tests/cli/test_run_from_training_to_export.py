@@ -33,13 +33,13 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 # Nothing here is a default, so that a setting that gets lost on the way is seen.
 SETTINGS = {
     "num_envs": 3,
-    "total_steps": 2000,
-    "schedule_steps": 3000,
+    "total_steps": 1200,
+    "schedule_steps": 1800,
     "seed": 5,
-    "eval_every": 700,
+    "eval_every": 500,
     "eval_episodes": 4,
     "checkpoint_every": 400,
-    "histogram_every": 600,
+    "histogram_every": 400,
     "video_every": 900,
     "export": True,
     "threads": 1,
@@ -203,7 +203,7 @@ def test_the_history_covers_the_steps_that_were_asked_for(run):
     with open(run / "history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     steps = [float(row["time/total_timesteps"]) for row in rows]
-    assert steps[-2] < 2000 <= steps[-1]
+    assert steps[-2] < 1200 <= steps[-1]
     # Three environments of 100 rows, less the rows of resets.
     assert all(200 < later - earlier <= 300 for earlier, later in itertools.pairwise([0, *steps]))
     assert all(float(row["train/kl_divergence_loss"]) <= 0.02 for row in rows)
@@ -231,7 +231,7 @@ def test_tensorboard_has_histograms_and_films_as_often_as_was_asked_for(events, 
     def due(every):
         return [later for earlier, later in itertools.pairwise(steps) if later // every > earlier // every]
 
-    assert [event.step for event in events.Tensors("actions/0")] == due(600)
+    assert [event.step for event in events.Tensors("actions/0")] == due(400)
     assert [event.step for event in events.Tensors("episode")] == sorted({*due(900), int(agent.env_steps)})
 
 
@@ -267,11 +267,11 @@ def test_the_checkpoints_are_of_the_end_and_of_one_before(run, agent):
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_the_evaluation_can_be_repeated_and_is_one_json_object(run, workplace):
-    result = script("evaluate", run, "--episodes", "4", "--seed", "5", "--json", cwd=workplace)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.count("\n") == 1
-    evaluation = json.loads(result.stdout)
+def test_the_evaluation_can_be_repeated_and_is_one_json_object(run, capsys):
+    main(["evaluate", str(run), "--episodes", "4", "--seed", "5", "--json"])
+    said, error = capsys.readouterr()
+    assert (said.count("\n"), error) == (1, "")
+    evaluation = json.loads(said)
     assert set(evaluation) == {"mean_return", "std_return", "mean_length", "episodes"}
     # Deterministic actions and the same seed: the very same episodes.
     assert evaluation == json.loads((run / "evaluation.json").read_text())
@@ -309,21 +309,6 @@ def test_without_json_people_get_a_line(run, capsys):
         f"mean length {figures['mean_length']:.1f}, 3 episodes, deterministic actions\n"
     )
     assert "stochastic actions" in evaluated(capsys, run, "--stochastic")
-
-
-def test_every_export_is_the_next_version(run, tmp_path, capsys):
-    for version in (1, 2):
-        main(["export", str(run), "--output", str(tmp_path / "model")])
-        assert capsys.readouterr().out == f"{tmp_path / 'model' / str(version)}\n"
-
-
-def test_training_into_the_same_folder_again_is_refused(run, capsys):
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    with pytest.raises(SystemExit) as exit_info:
-        main(["train", "--run-dir", str(run)])
-    assert exit_info.value.code == 2
-    assert "exists" in capsys.readouterr().err
-    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
 SMALL = ["--total-steps", "40", "--num-steps", "20", "--hidden-sizes", "4", "--value-hidden-sizes", "4"]
@@ -380,16 +365,6 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
     assert shlex.split(command) == [sys.executable, *expected]
 
 
-def test_the_same_seed_trains_the_same_weights_and_another_one_others(tmp_path):
-    weights = []
-    for number, seed in enumerate(("7", "7", "8")):
-        main(["train", "--seed", seed, "--run-dir", str(tmp_path / str(number)), *SMALL, "--preset", "none"])
-        agent = tf_trpo.load(tmp_path / str(number) / "agent.keras")
-        weights.append([weight.numpy() for weight in agent.policy.weights + agent.value_function.weights])
-    assert all(np.array_equal(first, second) for first, second in zip(weights[0], weights[1], strict=True))
-    assert not all(np.array_equal(first, other) for first, other in zip(weights[0], weights[2], strict=True))
-
-
 def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     taken = []
@@ -397,15 +372,6 @@ def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch):
         taken.append(free_run_dir("ALE/Pong-v5", 7))
         taken[-1].mkdir(parents=True)
     assert [str(folder) for folder in taken] == ["runs/ALE-Pong-v5-7", "runs/ALE-Pong-v5-7-2", "runs/ALE-Pong-v5-7-3"]
-
-
-def test_quiet_prints_nothing_and_writes_everything(tmp_path, capsys):
-    run = tmp_path / "run"
-    main(["train", "--quiet", "--run-dir", str(run), *SMALL, "--preset", "none"])
-    assert capsys.readouterr() == ("", "")
-    assert {path.name for path in run.iterdir()} == {
-        *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json")
-    }
 
 
 def test_a_training_that_is_ended_at_once_saves_the_agent_as_it_was(tmp_path):
@@ -440,10 +406,11 @@ def test_box2d_trains_by_its_preset(tmp_path, capsys):
     assert tf_trpo.load(tmp_path / "run" / "agent.keras").policy_optimizer == of_preset
 
 
-def test_a_standard_deviation_by_schedule(tmp_path, monkeypatch):
+def test_a_standard_deviation_by_schedule_and_quietly(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     schedule = ["--initial-std", "0.5", "--final-std", "0.02", "--schedule-steps", "30"]
-    main(["train", "--env", "Pendulum-v1", *schedule, *SMALL, "--preset", "none", "--run-dir", "run"])
+    main(["train", "--env", "Pendulum-v1", *schedule, *SMALL, "--preset", "none", "--run-dir", "run", "--quiet"])
+    assert capsys.readouterr() == ("", "")
     with open("run/history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     steps = np.array([0.0, *(float(row["time/total_timesteps"]) for row in rows)])

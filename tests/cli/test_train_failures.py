@@ -80,60 +80,61 @@ def test_a_run_that_fails_is_saved_and_goes_on(mode, message, tmp_path, monkeypa
     assert len(rows) == 1 + 5
 
 
-def interrupted_while_extended(folder, monkeypatch):
-    """A complete run whose extension has failed."""
-    train(folder, None, monkeypatch, "--quiet")
-    monkeypatch.setattr(Fragile, "mode", "raise")
-    with pytest.raises(SystemExit) as exit_info:
-        main(["train", "--resume", str(folder), "--total-steps", "512", "--quiet"])
-    assert exit_info.value.code == 3
-    monkeypatch.setattr(Fragile, "mode", None)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A complete run."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        train(folder, None, patch, "--quiet")
+    return folder
+
+
+@pytest.fixture
+def run(whole, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(whole, tmp_path / "run")
 
 
 @pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
-def test_an_extended_run_that_was_interrupted_goes_on(tmp_path, monkeypatch):
-    folder = tmp_path / "run"
-    interrupted_while_extended(folder, monkeypatch)
-    assert not (folder / "evaluation.json").exists()
-    main(["train", "--resume", str(folder), "--quiet"])
-    assert int(tf_trpo.load(folder / "agent.keras").env_steps) >= 512
-    assert json.loads((folder / "evaluation.json").read_text())["episodes"] == 2
+def test_an_extended_run_that_was_interrupted_goes_on(run, monkeypatch):
+    monkeypatch.setattr(Fragile, "mode", "raise")
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "--resume", str(run), "--total-steps", "512", "--quiet"])
+    assert exit_info.value.code == 3
+    monkeypatch.undo()
+    assert not (run / "evaluation.json").exists()
+    main(["train", "--resume", str(run), "--quiet"])
+    assert int(tf_trpo.load(run / "agent.keras").env_steps) >= 512
+    assert json.loads((run / "evaluation.json").read_text())["episodes"] == 2
 
 
 @pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 @pytest.mark.parametrize("text", [pytest.param("", marks=pytest.mark.slow), '{"mean_return": 3'])
-def test_half_an_evaluation_does_not_make_a_run_complete(text, tmp_path, monkeypatch):
-    folder = tmp_path / "run"
-    train(folder, None, monkeypatch, "--quiet")
-    whole = (folder / "evaluation.json").read_text()
-    (folder / "evaluation.json").write_text(text)
-    main(["train", "--resume", str(folder), "--quiet"])
-    assert (folder / "evaluation.json").read_text() == whole
+def test_half_an_evaluation_does_not_make_a_run_complete(text, run):
+    whole = (run / "evaluation.json").read_text()
+    (run / "evaluation.json").write_text(text)
+    main(["train", "--resume", str(run), "--quiet"])
+    assert (run / "evaluation.json").read_text() == whole
 
 
-def test_a_run_that_was_killed_in_the_write_of_its_first_checkpoint_begins_anew(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "run"
-    train(folder, None, monkeypatch)
-    whole = (folder / "history.csv").read_text()
-    shutil.rmtree(folder / "checkpoints")
-    (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / ".partial-0123abcd.ckpt").write_text("half")
-    (folder / "history.csv").write_text("")
-    (folder / "evaluation.json").unlink()
-    main(["train", "--resume", str(folder)])
+def test_a_run_that_was_killed_in_the_write_of_its_first_checkpoint_begins_anew(run, capsys):
+    whole = (run / "history.csv").read_text()
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / ".partial-0123abcd.ckpt").write_text("half")
+    (run / "history.csv").write_text("")
+    (run / "evaluation.json").unlink()
+    main(["train", "--resume", str(run), "--no-quiet"])
     assert "run has no checkpoint and no iteration yet: it begins again" in capsys.readouterr().err
-    assert len((folder / "history.csv").read_text().splitlines()) == len(whole.splitlines())
+    assert len((run / "history.csv").read_text().splitlines()) == len(whole.splitlines())
 
 
-def test_a_run_with_iterations_and_without_a_checkpoint_is_not_begun_anew(tmp_path, monkeypatch, refused):
-    folder = tmp_path / "run"
-    train(folder, None, monkeypatch, "--quiet", "--checkpoint-every", "0")
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["steps-000000000267.ckpt"]
-    shutil.rmtree(folder / "checkpoints")
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    error = refused("train", "--resume", folder, "--total-steps", 512, "--quiet")
+def test_a_run_with_iterations_and_without_a_checkpoint_is_not_begun_anew(run, refused):
+    shutil.rmtree(run / "checkpoints")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    error = refused("train", "--resume", run, "--total-steps", 512, "--quiet")
     assert "run has iterations and no checkpoint: train again" in error
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
@@ -164,13 +165,10 @@ def test_a_run_folder_with_a_link_is_refused_before_anything_is_written(name, tm
     assert not any(elsewhere.iterdir())
 
 
-def test_an_evaluation_that_fails_says_so(tmp_path, monkeypatch, capsys):
-    folder = tmp_path / "run"
-    train(folder, None, monkeypatch)
-    capsys.readouterr()
+def test_an_evaluation_that_fails_says_so(run, monkeypatch, capsys):
     monkeypatch.setattr(Fragile, "mode", "raise")
     with pytest.raises(SystemExit) as exit_info:
-        main(["evaluate", str(folder), "--episodes", "50"])
+        main(["evaluate", str(run), "--episodes", "50"])
     assert exit_info.value.code == 3
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: environment 0 raised RuntimeError: out of memory, in row 118")

@@ -1,11 +1,13 @@
-"""The figure of groups of runs: its lines are the data."""
+"""Figures of runs: their lines are the data."""
 
 import io
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
+import pytest
 
-from tf_trpo.figures.run_curves import Curves, GroupCurve, draw
+from tf_trpo.figures.charts import CHARTS, STEPS
+from tf_trpo.figures.run_curves import GroupCurve, draw, draw_panel, draw_panels
 from tf_trpo.figures.statistics import Interval
 from tf_trpo.figures.style import CYCLE, styled, write
 
@@ -17,7 +19,7 @@ def group(label, runs=2, offset=0.0):
 
 def test_each_group_is_a_line_and_a_band_of_its_own_colour():
     groups = [group("a", offset=1.0), group("b", offset=5.0, runs=1)]
-    [axes] = draw(Curves(groups, "steps", "return")).axes
+    [axes] = draw(groups, "steps", "return").axes
     assert len({line.get_color() for line in axes.lines}) == 2
     for line, band, of_group in zip(axes.lines, axes.collections, groups, strict=True):
         np.testing.assert_array_equal(line.get_xydata(), np.transpose([of_group.x, of_group.y.estimate]))
@@ -30,7 +32,7 @@ def test_each_group_is_a_line_and_a_band_of_its_own_colour():
 def test_lines_look_different_as_long_as_there_are_looks_and_more_groups_are_drawn_too():
     looks = [
         (line.get_color(), line.get_linestyle())
-        for line in draw(Curves([group(str(number)) for number in range(len(CYCLE) + 2)], "x", "y")).axes[0].lines
+        for line in draw([group(str(number)) for number in range(len(CYCLE) + 2)], "x", "y").axes[0].lines
     ]
     assert len(looks) == len(CYCLE) + 2
     assert len(set(looks)) == len(CYCLE)
@@ -39,5 +41,35 @@ def test_lines_look_different_as_long_as_there_are_looks_and_more_groups_are_dra
 def test_labels_are_shown_as_they_are_even_if_they_look_like_mathematics():
     file = io.BytesIO()
     with styled():
-        write(draw(Curves([group("a $broken \\frac{ formula$ <tag> & more")], "x", "cost in $")), file, "svg")
+        write(draw([group("a $broken \\frac{ formula$ <tag> & more")], "x", "cost in $"), file, "svg")
     ElementTree.fromstring(file.getvalue())
+
+
+TITLES = {title: columns for charts in CHARTS.values() for title, columns in charts.items()}
+
+
+@pytest.fixture
+def history():
+    rng = np.random.default_rng(0)
+    history = {column: rng.normal(size=6) for columns in TITLES.values() for column in columns}
+    history["eval/mean_reward"][[0, 1, 3]] = np.nan
+    return {STEPS: np.arange(6.0) * 100, **history}
+
+
+def test_lines_of_a_chart_are_the_known_values_over_steps(history):
+    [axes] = draw_panel("Return", TITLES["Return"], history).axes
+    for column, line in zip(TITLES["Return"], axes.lines, strict=True):
+        there = ~np.isnan(history[column])
+        np.testing.assert_array_equal(line.get_xydata(), np.transpose([history[STEPS][there], history[column][there]]))
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(TITLES["Return"])
+
+
+def test_the_charts_of_a_report_are_those_of_which_there_is_a_column_as_equal_files(history):
+    drawn = draw_panels(history)
+    assert list(drawn) == list(TITLES)
+    for svg in drawn.values():
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
+    few = {name: history[name] for name in (STEPS, "eval/mean_reward", "train/std")}
+    assert list(draw_panels(few)) == ["Return", "Standard deviation of the actions"]
+    assert draw_panels(few) == draw_panels(few)
+    assert draw_panels({STEPS: history[STEPS]}) == {}

@@ -23,27 +23,27 @@ def test_it_is_the_mean_without_a_quarter_of_the_seeds_at_either_end(values, exp
 def test_the_interval_is_that_of_a_loop_over_drawn_seeds():
     rng = np.random.default_rng(3)
     values = rng.normal(size=8)
-    result = interquartile_mean(values, resamples=20_000)
+    result = interquartile_mean(values)
     means = [np.sort(rng.choice(values, 8))[2:6].mean() for _ in range(20_000)]
-    np.testing.assert_allclose([result.low, result.high], np.quantile(means, [0.025, 0.975]), atol=0.03)
+    np.testing.assert_allclose([result.low, result.high], np.quantile(means, [0.025, 0.975]), atol=0.06)
     assert result.low < result.estimate < result.high
 
 
 def test_the_mean_leaves_out_nobody_and_its_interval_is_that_of_a_loop():
     rng = np.random.default_rng(4)
     values = rng.normal(size=7)
-    result = mean(values, resamples=20_000)
+    result = mean(values)
     assert result.estimate == pytest.approx(values.mean())
     means = [rng.choice(values, 7).mean() for _ in range(20_000)]
-    np.testing.assert_allclose([result.low, result.high], np.quantile(means, [0.025, 0.975]), atol=0.03)
+    np.testing.assert_allclose([result.low, result.high], np.quantile(means, [0.025, 0.975]), atol=0.06)
 
 
 def test_the_interval_covers_the_true_value_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     samples = rng.normal(5.0, 2.0, size=(30, 400))
-    result = interquartile_mean(samples, confidence=0.8)
+    result = interquartile_mean(samples)
     covered = np.mean((result.low <= 5.0) & (result.high >= 5.0))
-    assert 0.7 < covered < 0.86
+    assert 0.88 < covered < 0.98
 
 
 def test_places_are_summarised_each_on_its_own():
@@ -78,7 +78,6 @@ def test_an_unknown_seed_is_not_trimmed_away():
 def test_the_same_seed_draws_the_same():
     values = np.random.default_rng(2).normal(size=5)
     assert interquartile_mean(values) == interquartile_mean(values)
-    assert interquartile_mean(values) != interquartile_mean(values, seed=1, resamples=50)
 
 
 @pytest.mark.parametrize("values", [[], 3.0])

@@ -1,9 +1,5 @@
 """Exported policies: loaded by TensorFlow, and run by the session loader that TensorFlow Serving uses."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -80,24 +76,18 @@ def test_sampled_actions_are_those_of_the_environment(exported, observations):
 
 @pytest.mark.parametrize(
     ("kind", "signatures"),
-    [
-        pytest.param("gaussian", ["act", "act_stochastic", "value"], marks=pytest.mark.slow),
-        ("categorical", ["act_stochastic", "distribution"]),
-    ],
+    [("gaussian", ["act", "act_stochastic", "value"]), ("categorical", ["act_stochastic", "distribution"])],
 )
 def test_the_session_loader_of_tensorflow_serving_runs_it(tmp_path, agents, observations, expected, kind, signatures):
     folder, inputs = agents[kind].export(tmp_path / "model"), observations(7)
-    np.save(tmp_path / "observations.npy", inputs)
-    np.save(tmp_path / "seed.npy", np.array([4, 0], np.int32))
     wanted = expected(agents[kind], inputs)
     sampled = agents[kind].predict(inputs, stochastic=True, seed=4)
+    feeds = {"observations": inputs, "seed": np.array([4, 0], np.int32)}
     for signature in signatures:
-        names = ["observations", "seed"] if signature == "act_stochastic" else ["observations"]
-        files = ";".join(f"{name}={tmp_path / name}.npy" for name in names)
-        command = ["run", "--dir", folder, "--tag_set", "serve", "--signature_def", signature, "--inputs", files]
-        command = [Path(sys.executable).parent / "saved_model_cli", *command, "--outdir", tmp_path / signature]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=300)
-        [file] = (tmp_path / signature).glob("*.npy")
-        name, result = file.stem, np.load(file)
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            loaded = tf.compat.v1.saved_model.load(session, ["serve"], folder).signature_def[signature]
+            fed = {tensor.name: feeds[name] for name, tensor in loaded.inputs.items()}
+            [(name, output)] = loaded.outputs.items()
+            result = session.run(output.name, fed)
         assert name == {"value": "values", "distribution": "logits"}.get(signature, "actions")
-        np.testing.assert_allclose(result, sampled if "seed" in names else wanted[name], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(result, sampled if len(fed) == 2 else wanted[name], rtol=1e-5, atol=1e-5)

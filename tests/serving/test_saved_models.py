@@ -16,7 +16,7 @@ from tf_trpo.serving.model_versions import version_folders
 
 ROOT = Path(__file__).parents[2] / "saved_models"
 MODELS = sorted(path.name for path in ROOT.iterdir() if path.is_dir())
-EPISODES = 5
+EPISODES = 2
 LARGEST_BYTES = 2_000_000
 
 

@@ -1,11 +1,13 @@
-"""Keras callbacks: progress, TensorBoard and films of episodes, CSV, checkpoints, evaluation."""
+"""Keras callbacks: progress, TensorBoard and films of episodes, CSV, checkpoints, evaluation.
 
-from tf_trpo.callbacks.checkpoint import Checkpoint as Checkpoint
+If training is broken off, Keras does not call on_train_end. The trainer then calls the methods that a callback has of
+these: `save_on_failure()` if training failed while the agent itself is whole, and `release()`, to close files.
+"""
+
 from tf_trpo.callbacks.episode_video import EpisodeVideo as EpisodeVideo
-from tf_trpo.callbacks.evaluation import Evaluate as Evaluate
+from tf_trpo.callbacks.every_steps import Checkpoint as Checkpoint
+from tf_trpo.callbacks.every_steps import Evaluate as Evaluate
 from tf_trpo.callbacks.history_csv import HistoryCSV as HistoryCSV
 from tf_trpo.callbacks.progress import Progress as Progress
-from tf_trpo.callbacks.resources import ReleasesResources as ReleasesResources
-from tf_trpo.callbacks.resources import SavesOnFailure as SavesOnFailure
 from tf_trpo.callbacks.stop_on_signal import StopOnSignal as StopOnSignal
 from tf_trpo.callbacks.tensorboard import TensorBoard as TensorBoard

@@ -12,37 +12,10 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar_summary
 from tensorboard.plugins.hparams import api_pb2, summary, summary_v2
 
+from tf_trpo.figures.charts import CHARTS
+
 Settings = Mapping[str, object]
 """Names and values: numbers, bools, strings, None, or sequences of them."""
-
-CHARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "Learning": {
-        "Return": ("rollout/ep_rew_mean", "eval/mean_reward"),
-        "KL of the step and its limit, nats": ("train/kl_divergence_loss", "train/trust_region_radius"),
-        "Line search: backtracks": ("train/backtracks",),
-        "Line search: step accepted": ("train/is_line_search_success",),
-        "Improvement of the surrogate": ("train/predicted_improvement", "train/actual_improvement"),
-        "Explained variance": ("train/explained_variance",),
-    },
-    "Policy and value function": {
-        "Entropy, nats": ("train/entropy",),
-        "Standard deviation of the actions": ("train/std",),
-        "Value loss": ("train/value_loss",),
-        "KL that normalisation moved the policy by": ("train/normalization_kl",),
-    },
-    "Computation": {
-        "Episode length": ("rollout/ep_len_mean", "eval/mean_ep_length"),
-        "Steps per second": ("time/fps",),
-        "Conjugate gradient: iterations": ("train/cg_iterations",),
-        "Conjugate gradient: relative residual": ("train/cg_residual",),
-    },
-    "Lower bound on the return": {
-        "Improvement that the bound is sure of": ("bound/improvement",),
-        "L(new) - L(old), in units of return": ("bound/predicted_improvement", "bound/actual_improvement"),
-        "KL: mean and largest over states": ("bound/mean_kl", "bound/max_kl"),
-    },
-}
-"""Names in the logs by category and chart; the first category is open."""
 
 METRICS: Mapping[str, str] = {
     "final/mean_reward": "return of the trained agent",
@@ -55,7 +28,7 @@ METRICS: Mapping[str, str] = {
 
 
 def layout_summary() -> summary_pb2.Summary:
-    """Lay out the custom-scalars dashboard: `CHARTS`."""
+    """Lay out the custom-scalars dashboard: `CHARTS`, with the first category open."""
     layout = layout_pb2.Layout()
     for title, charts in CHARTS.items():
         category = layout.category.add(title=title, closed=bool(layout.category))

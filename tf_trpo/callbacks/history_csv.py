@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
 
 import keras
 
@@ -30,7 +29,6 @@ class HistoryCSV(keras.callbacks.Callback):
         super().__init__()
         self._path = Path(path)
         self._append = append
-        self._file: TextIO | None = None
         self._columns: list[str] = []
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
@@ -40,19 +38,10 @@ class HistoryCSV(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         row = dict(logs or {})
         if row.keys() <= set(self._columns):
-            assert self._file is not None
-            csv.DictWriter(self._file, self._columns).writerow(row)
-            self._file.flush()
+            with open(self._path, "a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
         else:
             self._begin([*self._rows(), row])
-
-    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
 
     def _rows(self) -> list[dict[str, str]]:
         if not self._path.exists():
@@ -62,8 +51,7 @@ class HistoryCSV(keras.callbacks.Callback):
             return [row for row in csv.DictReader(file) if None not in row.values()]
 
     def _begin(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Replace the file by one with these rows, and keep it open for the next ones."""
-        self.release()
+        """Replace the file by one with these rows."""
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO(newline="")
         if rows:
@@ -71,4 +59,3 @@ class HistoryCSV(keras.callbacks.Callback):
             writer.writeheader()
             writer.writerows(rows)
         write_whole(self._path, text.getvalue())
-        self._file = open(self._path, "a", newline="", encoding="utf-8")  # noqa: SIM115

@@ -14,15 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-_FIGURES = {
-    "rollout/ep_rew_mean": "mean episode return",
-    "rollout/ep_len_mean": "mean episode length",
-    "train/kl_divergence_loss": "KL of the step",
-    "train/backtracks": "line search: backtracks",
-    "train/improvement_ratio": "actual / predicted improvement",
-    "train/explained_variance": "explained variance",
-    "time/fps": "steps per second",
-}
+from tf_trpo.figures.charts import FIGURES
+
 _LINE = {
     "rollout/ep_rew_mean": ("return", ".1f"),
     "rollout/ep_len_mean": ("length", ".0f"),
@@ -77,7 +70,7 @@ class Progress(keras.callbacks.Callback):
 
     def _view(self, logs: Mapping[str, float]) -> Group:
         figures = Table.grid(padding=(0, 2))
-        for name, label in _FIGURES.items():
+        for name, label in FIGURES.items():
             figures.add_row(label, f"{logs[name]:.4g}" if name in logs else "...")
         return Group(figures, self._bar)
 

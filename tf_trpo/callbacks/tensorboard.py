@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -118,14 +117,7 @@ class TensorBoard(keras.callbacks.Callback):
 
 
 def add_final_evaluation(log_dir: str | os.PathLike[str], steps: int, mean: float, std: float) -> None:
-    """Write mean and standard deviation of the trained agent's return, by which the HParams dashboard compares runs.
-
-    Args:
-      log_dir: folder of the event files of a training that has ended.
-      steps: environment steps of the training.
-      mean: over the episodes.
-      std: over the episodes.
-    """
+    """Add the trained agent's return after so many steps, by which the HParams dashboard compares runs."""
     file = EventFile(log_dir, steps)
     file.add(steps, _scalars({"final/mean_reward": mean, "final/std_reward": std}))
     file.close()
@@ -137,17 +129,11 @@ def _scalars(figures: Mapping[str, float]) -> list[summary_pb2.Summary]:
 
 def _compiled_with(agent: keras.Model) -> Settings:
     """Collect the settings that an agent was compiled with and that are numbers, bools or words."""
-    every = {**dataclasses.asdict(agent.update_settings), **_leaves(agent.policy_optimizer.get_config())}
-    plain = {name: value for name, value in every.items() if isinstance(value, bool | int | float | str | None)}
+    every = keras.tree.flatten_with_path(
+        [dataclasses.asdict(agent.update_settings), agent.policy_optimizer.get_config()]
+    )
+    plain = {path[-1]: value for path, value in every if isinstance(value, bool | int | float | str | None)}
     return {"policy_optimizer": type(agent.policy_optimizer).__name__, **plain}
-
-
-def _leaves(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Name each setting of nested parts by its own name."""
-    named: dict[str, Any] = {}
-    for name, value in settings.items():
-        named |= _leaves(value) if isinstance(value, dict) else {name: value}
-    return named
 
 
 def _policy_graph(policy: keras.Model) -> tf.Graph:

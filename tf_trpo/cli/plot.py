@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.run_groups import RunGroup, group_runs
 from tf_trpo.experiment import RunFolder
+from tf_trpo.experiment.settings import hyperparameters
 from tf_trpo.files import write_whole
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ X_AXES = {
     "iterations": ("time/iterations", "iterations"),
     "seconds": ("time/time_elapsed", "seconds of training"),
 }
+_NOT_COMPARED = ("seed", "total_steps")
+"""Settings in which the runs of a group may differ; a longer run has the same beginning."""
+_SPEAK_FOR_THEMSELVES = ("env", "algorithm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,32 +65,32 @@ def _draw(options: PlotOptions) -> Path:
         raise ValueError(f"{options.output} must end in .png or .svg")
     if not options.run_dirs:
         raise ValueError("plot needs the folder of a run, or of several")
-    from tf_trpo.figures.run_curves import Curves, draw
+    from tf_trpo.figures.run_curves import draw
     from tf_trpo.figures.style import styled, write
 
     groups = group_runs(options.run_dirs, options.group_by)
-    several = any(len(group.runs) > 1 for group in groups)
+    several = any(len(runs) > 1 for _, runs in groups)
     y_label = f"{options.metric}\n({STATISTICS[options.statistic]}, 95% interval)" if several else options.metric
     with styled():
-        figure = draw(Curves([_curve(group, options) for group in groups], X_AXES[options.x][1], y_label))
+        figure = draw([_curve(label, runs, options) for label, runs in groups], X_AXES[options.x][1], y_label)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         write(figure, options.output)
     return options.output
 
 
-def _curve(group: RunGroup, options: PlotOptions) -> GroupCurve:
+def _curve(label: str, runs: list[RunFolder], options: PlotOptions) -> GroupCurve:
     from tf_trpo.figures.histories import on_common_steps
     from tf_trpo.figures.run_curves import GroupCurve
     from tf_trpo.figures.statistics import interquartile_mean, mean
 
-    curves = [_curve_of(run, options) for run in group.runs]
+    curves = [_curve_of(run, options) for run in runs]
     try:
         x, values = on_common_steps(curves, POINTS, axis=options.x)
     except ValueError as error:
         hint = "" if options.x == "steps" else "; --x steps compares runs of any speed"
-        raise ValueError(f"{group.label}: {error}{hint}") from None
+        raise ValueError(f"{label}: {error}{hint}") from None
     statistic = interquartile_mean if options.statistic == "iqm" else mean
-    return GroupCurve(group.label, len(group.runs), x, statistic(values))
+    return GroupCurve(label, len(runs), x, statistic(values))
 
 
 def _curve_of(run: RunFolder, options: PlotOptions) -> Curve:
@@ -110,3 +113,67 @@ def _report(options: PlotOptions, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)
     return path
+
+
+def group_runs(run_dirs: Sequence[Path], group_by: Sequence[str] = ()) -> list[tuple[str, list[RunFolder]]]:
+    """Put runs that are repetitions of each other in groups, in the order of their first runs.
+
+    Args:
+      run_dirs: folders of runs, at least one.
+      group_by: settings that the runs of a group have in common; by default all that a result depends on.
+
+    Returns:
+      For each group its label and its runs. The label is the settings in which the groups differ; of a single group,
+      its environment and algorithm.
+
+    Raises:
+      ValueError: a folder holds no run or is named twice, or there is no such setting.
+    """
+    compared: list[dict[str, Any]] = []
+    groups: list[list[RunFolder]] = []
+    for number, path in enumerate(run_dirs):
+        if path.resolve() in [other.resolve() for other in run_dirs[:number]]:
+            raise ValueError(f"{path} is named twice")
+        run = RunFolder(path)
+        settings = _compared(run, group_by)
+        if settings not in compared:
+            compared.append(settings)
+            groups.append([])
+        groups[compared.index(settings)].append(run)
+    return list(zip(_labels(compared), groups, strict=True))
+
+
+def _compared(run: RunFolder, group_by: Sequence[str]) -> dict[str, Any]:
+    settings = run.read_config()["settings"]
+    unknown = [name for name in group_by if name not in settings]
+    if unknown:
+        raise ValueError(f"{run.config} has no setting {', '.join(unknown)}")
+    if group_by:
+        return {name: settings[name] for name in group_by}
+    return {name: value for name, value in hyperparameters(settings).items() if name not in _NOT_COMPARED}
+
+
+def _labels(groups: Sequence[dict[str, Any]]) -> list[str]:
+    """Name the settings in which groups differ; settings that only some algorithms have, only if they are needed."""
+    names = list(dict.fromkeys(name for settings in groups for name in settings))
+    if len(groups) == 1:
+        differing = [name for name in _SPEAK_FOR_THEMSELVES if name in names] or names
+        return [_label(groups[0], differing)]
+    differing = [name for name in names if any(other.get(name) != groups[0].get(name) for other in groups)]
+    shared = [name for name in differing if _differs_where_it_is(name, groups)]
+    labels = [_label(settings, shared) for settings in groups]
+    return labels if len(set(labels)) == len(groups) else [_label(settings, differing) for settings in groups]
+
+
+def _differs_where_it_is(name: str, groups: Sequence[dict[str, Any]]) -> bool:
+    values = [settings[name] for settings in groups if settings.get(name) is not None]
+    return any(value != values[0] for value in values)
+
+
+def _label(settings: dict[str, Any], names: Sequence[str]) -> str:
+    return ", ".join(_part(name, settings[name]) for name in names if settings.get(name) is not None) or "others"
+
+
+def _part(name: str, value: Any) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if name in _SPEAK_FOR_THEMSELVES else f"{name} {text}"

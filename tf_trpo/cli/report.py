@@ -6,26 +6,17 @@ import base64
 import math
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
 
 import jinja2
 import numpy as np
 
 from tf_trpo.experiment import RunFolder
+from tf_trpo.figures.charts import FIGURES, STEPS
 from tf_trpo.figures.histories import Column, read_history
-from tf_trpo.figures.run_panels import STEPS, draw_panels
+from tf_trpo.figures.run_curves import draw_panels
 
-TABLE = {
-    STEPS: "steps",
-    "rollout/ep_rew_mean": "return",
-    "rollout/ep_len_mean": "episode length",
-    "train/kl_divergence_loss": "KL",
-    "train/backtracks": "backtracks",
-    "train/improvement_ratio": "actual / predicted",
-    "train/explained_variance": "explained variance",
-    "time/fps": "steps/s",
-}
-"""Columns of the table."""
+TABLE = {STEPS: "steps", **FIGURES}
+"""Columns of the table, and their titles."""
 ROWS = 12
 
 
@@ -42,7 +33,7 @@ def report(run: RunFolder) -> str:
     return template.render(
         name=run.path.name or str(run.path.resolve()),
         settings=config["settings"],
-        versions={**_mapping(config.get("versions")), "platform": config.get("platform")},
+        versions={**config["versions"], "platform": config.get("platform")},
         results=_results(run, history),
         figures={title: base64.b64encode(svg).decode() for title, svg in draw_panels(history).items()},
         header=[title for column, title in TABLE.items() if column in history],
@@ -54,9 +45,10 @@ def _results(run: RunFolder, history: Mapping[str, Column]) -> dict[str, str]:
     def column(name: str) -> Column:
         return history.get(name, np.full_like(history[STEPS], np.nan))
 
-    kl = column("train/kl_divergence_loss")
+    kl, evaluation = column("train/kl_divergence_loss"), run.read_evaluation()
+    returned = "{mean_return:.2f} ± {std_return:.2f} over {episodes:.0f} episodes"
     return {
-        "return after training": _evaluation(run),
+        "return after training": returned.format(**evaluation) if evaluation else "not evaluated yet",
         "environment steps": f"{history[STEPS][-1]:.0f}",
         "iterations": f"{len(history[STEPS])}",
         "steps refused": f"{np.count_nonzero(column('train/is_line_search_success') == 0)}",
@@ -64,16 +56,6 @@ def _results(run: RunFolder, history: Mapping[str, Column]) -> dict[str, str]:
         "largest KL of a step, nats": _number(kl[~np.isnan(kl)].max(initial=0)),
         "seconds": _number(np.floor(column("time/time_elapsed")[-1])),
     }
-
-
-def _evaluation(run: RunFolder) -> str:
-    result = run.read_evaluation()
-    if result is None:
-        return "not evaluated yet"
-    try:
-        return f"{result['mean_return']:.2f} ± {result['std_return']:.2f} over {result['episodes']:.0f} episodes"
-    except KeyError as error:
-        raise ValueError(f"{run.evaluation} cannot be read: it has no {error}") from None
 
 
 def _rows(history: Mapping[str, Column]) -> list[list[str]]:
@@ -88,7 +70,3 @@ def _number(value: float) -> str:
     if math.isnan(value):
         return ""
     return f"{value:.0f}" if abs(value) < 1e15 and float(value).is_integer() else f"{value:.4g}"
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -1,5 +1,4 @@
-"""Figures of training runs: histories, statistics over seeds, learning curves and the panels of a report.
+"""Figures of training runs: what is shown, histories, statistics over seeds, learning curves, a report's charts.
 
-`histories` and `statistics` need NumPy and SciPy. The other modules draw, and are the package's only door to
-matplotlib (extra `figures`).
+`run_curves` and `style` draw, and are the package's only door to matplotlib (extra `figures`).
 """

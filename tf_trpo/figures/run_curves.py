@@ -1,27 +1,25 @@
-"""One logged figure over training, for groups of runs that differ in their seed only."""
+"""Logged figures over training: one figure of several groups of runs, or the charts of a report on one run."""
 
 from __future__ import annotations
 
+import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from tf_trpo.figures.histories import Column
+from tf_trpo.figures.charts import CHARTS, STEPS
+from tf_trpo.figures.histories import Column, known
 from tf_trpo.figures.statistics import Interval
-from tf_trpo.figures.style import CYCLE, GREY, draw_curve
+from tf_trpo.figures.style import CYCLE, GREY, draw_curve, styled, write
+
+_FEW = 50
+"""So many points of a chart's line are also marked one by one, such as evaluations."""
 
 
 class GroupCurve(NamedTuple):
-    """A line of the figure.
-
-    Attributes:
-      label: name of the group.
-      runs: number of runs.
-      x: steps, iterations or seconds, [X].
-      y: statistic over the runs and its interval, [X].
-    """
+    """A line of the figure: the statistic over the runs of a group, [X]; x are steps, iterations or seconds, [X]."""
 
     label: str
     runs: int
@@ -29,29 +27,48 @@ class GroupCurve(NamedTuple):
     y: Interval
 
 
-class Curves(NamedTuple):
-    """Content of the figure.
-
-    Attributes:
-      groups: at least one group.
-      x_label: label of the x axis, with its unit.
-      y_label: label of the y axis, with the statistic.
-    """
-
-    groups: Sequence[GroupCurve]
-    x_label: str
-    y_label: str
-
-
-def draw(data: Curves) -> Figure:
-    """Draw a line and a band for each group."""
+def draw(groups: Sequence[GroupCurve], x_label: str, y_label: str) -> Figure:
+    """Draw a line and a band for each group, at least one."""
     figure = Figure(figsize=(8.0, 4.8))
     axes = figure.subplots()
-    for group, (color, style) in zip(data.groups, itertools.cycle(CYCLE), strict=False):
+    for group, (color, style) in zip(groups, itertools.cycle(CYCLE), strict=False):
         label = literal(f"{group.label} ({count_of_runs(group.runs)})")
         draw_curve(axes, group.x, group.y, label=label, color=color, linestyle=style)
-    axes.set(xlabel=data.x_label, ylabel=literal(data.y_label))
+    axes.set(xlabel=x_label, ylabel=literal(y_label))
     axes.margins(x=0)
+    axes.grid(axis="y", color=GREY, alpha=0.25)
+    axes.legend()
+    return figure
+
+
+def draw_panels(history: Mapping[str, Column]) -> dict[str, bytes]:
+    """Draw those of `CHARTS` of which the history has a column.
+
+    Args:
+      history: columns by name, `STEPS` among them. Which others there are depends on the algorithm and on how far the
+        run has come.
+
+    Returns:
+      SVG files by the titles of their charts.
+    """
+    drawn = {}
+    for title, columns in itertools.chain.from_iterable(charts.items() for charts in CHARTS.values()):
+        if there := [column for column in columns if column in history]:
+            with styled():
+                file = io.BytesIO()
+                write(draw_panel(title, there, history), file, "svg")
+            drawn[title] = file.getvalue()
+    return drawn
+
+
+def draw_panel(title: str, columns: Sequence[str], history: Mapping[str, Column]) -> Figure:
+    """Draw a line for each of these columns of the history."""
+    figure = Figure(figsize=(5.6, 3.0))
+    axes = figure.subplots()
+    for column, (color, style) in zip(columns, CYCLE, strict=False):
+        x, y = known(history[STEPS], history[column])
+        axes.plot(x, y, linestyle=style, color=color, label=column, marker="." if len(x) <= _FEW else "")
+    axes.set(title=title, xlabel="environment steps")
     axes.grid(axis="y", color=GREY, alpha=0.25)
     axes.legend()
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,32 +12,21 @@ from scipy import stats
 
 
 class Interval(NamedTuple):
-    """An estimate and its confidence interval.
-
-    Attributes:
-      estimate: [...].
-      low: [...].
-      high: [...].
-    """
+    """An estimate and its confidence interval, [...] each."""
 
     estimate: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
 
-def interquartile_mean(
-    values: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Average the middle half of the seeds, with a percentile bootstrap interval over seeds.
+def interquartile_mean(values: ArrayLike) -> Interval:
+    """Average the middle half of the seeds, with a 95% percentile bootstrap interval over seeds.
 
     A quarter of the seeds, rounded down, is left out at either end. One lucky or failed seed changes the result less
     than it changes the mean, and the result depends on more seeds than the median does.
 
     Args:
       values: a value for each seed, [S, ...], S >= 1.
-      confidence: probability that the interval covers the true value, in (0, 1).
-      resamples: number of samples drawn with replacement, >= 1.
-      seed: seed of the drawing.
 
     Returns:
       An `Interval` [...]; NaN if any seed is NaN. For one seed, estimate, low and high are its value.
@@ -47,43 +37,27 @@ def interquartile_mean(
     Source:
       Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.
     """
-    return _bootstrapped(_trimmed, values, confidence=confidence, resamples=resamples, seed=seed)
+    return _bootstrapped(functools.partial(stats.trim_mean, proportiontocut=0.25), values)
 
 
-def mean(values: ArrayLike, *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
-    """Average the seeds, with an interval; arguments, result and errors are those of `interquartile_mean`."""
-    return _bootstrapped(_mean, values, confidence=confidence, resamples=resamples, seed=seed)
+def mean(values: ArrayLike) -> Interval:
+    """Average the seeds, with an interval; argument, result and errors are those of `interquartile_mean`."""
+    return _bootstrapped(np.mean, values)
 
 
-def _bootstrapped(
-    statistic: Callable[..., NDArray[np.float64]], values: ArrayLike, *, confidence: float, resamples: int, seed: int
-) -> Interval:
+def _bootstrapped(statistic: Callable[..., NDArray[np.float64]], values: ArrayLike) -> Interval:
     array = np.asarray(values, np.float64)
     if array.ndim == 0 or len(array) == 0:
         raise ValueError(f"values must have one entry for each seed, at least one, got shape {array.shape}")
     # A NaN sorts last, and would be trimmed away with the best seeds.
     unknown = np.isnan(array).any(axis=0)
     known = np.where(unknown, 0.0, array)
-    estimate = statistic(known, axis=0)
-    low = high = estimate
+    estimate = low = high = statistic(known, axis=0)
     if len(array) > 1:
-        low, high = stats.bootstrap(
-            (known,),
-            statistic,
-            axis=0,
-            n_resamples=resamples,
-            confidence_level=confidence,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
+        rng = np.random.default_rng(0)
+        found = stats.bootstrap((known,), statistic, axis=0, n_resamples=2000, method="percentile", rng=rng)
         # Of equal seeds, resampled sums may differ from theirs in the last bit, on either side.
-        low, high = (np.where(np.isclose(end, estimate, rtol=1e-12, atol=0), estimate, end) for end in (low, high))
+        low, high = (
+            np.where(np.isclose(end, estimate, rtol=1e-12, atol=0), estimate, end) for end in found.confidence_interval
+        )
     return Interval(*(np.where(unknown, np.nan, figure) for figure in (estimate, low, high)))
-
-
-def _trimmed(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    return stats.trim_mean(values, 0.25, axis=axis)
-
-
-def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    return np.mean(values, axis=axis)

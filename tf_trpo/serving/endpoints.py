@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
+from tf_trpo.serving.formats import Endpoint
 from tf_trpo.spaces import PartSpec, map_parts, named
-
-
-class Endpoint(NamedTuple):
-    """A function of named tensors; names, shapes and types of the inputs in the function's order."""
-
-    function: Callable[..., dict[str, tf.Tensor]]
-    inputs: tuple[tf.TensorSpec, ...]
 
 
 def endpoints(

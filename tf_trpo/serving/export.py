@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.serving.endpoints import endpoints
 from tf_trpo.serving.formats import MODEL_FILES, ExportFormat, write_model, write_warmup_requests
-from tf_trpo.serving.metadata import ModelMetadata, Origin, installed_versions, write_metadata
+from tf_trpo.serving.metadata import ModelMetadata, installed_versions, write_metadata
 from tf_trpo.serving.model_versions import add_version, version_folders
 from tf_trpo.spaces import to_json
 
@@ -23,8 +23,11 @@ def export_policy(
     path: str | os.PathLike[str],
     *,
     format: ExportFormat = "saved_model",
-    origin: Origin | None = None,
     warmup: bool = False,
+    environment: str | None = None,
+    environment_arguments: dict[str, Any] | None = None,
+    training_steps: int | None = None,
+    evaluation: dict[str, float] | None = None,
 ) -> str:
     """Write PATH/VERSION, a model with everything inside, normalisation included, and what is known of it.
 
@@ -40,9 +43,8 @@ def export_policy(
     Actions are as the environment takes them: within its bounds, or numbered from its first one; those of a Dict or
     Tuple are outputs of their own, actions_NAME. The distribution's parameters are of the actions before that.
 
-    LiteRT has no stateless random numbers and ONNX no seeds as inputs, so their models have no `act_stochastic`: sample
-    from the parameters that `distribution` gives. A LiteRT model has a signature for each endpoint, an ONNX model one
-    graph with all outputs.
+    LiteRT has no stateless random numbers and ONNX no seeds as inputs, so their models have no `act_stochastic`. A
+    LiteRT model has a signature for each endpoint, an ONNX model one graph with all outputs.
 
     Args:
       policy: the policy.
@@ -51,8 +53,12 @@ def export_policy(
       path: folder of the model, NAME in TensorFlow Serving's NAME/VERSION/; made if it is missing. The version is one
         more than the highest that is there.
       format: "saved_model" (saved_model.pb), "litert" (model.tflite) or "onnx" (model.onnx, an extra).
-      origin: what the agent itself does not know, for the metadata in assets.extra/tf_trpo.json.
       warmup: add requests that TensorFlow Serving runs before it takes a version into service (an extra).
+      environment: Gymnasium's id; this and the next three, which the policy does not know, are for the metadata in
+        assets.extra/tf_trpo.json.
+      environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`, as JSON has them.
+      training_steps: environment steps of the training.
+      evaluation: mean_return, std_return, mean_length and episodes, by the most likely actions.
 
     Returns:
       The folder of the version.
@@ -67,7 +73,16 @@ def export_policy(
         raise ValueError("warm-up requests are for a saved_model: TensorFlow Serving runs no other format with them")
     _check_format(model, format)
     described = endpoints(policy, value_function, return_scale, has_float64=format != "litert")
-    metadata = _metadata(policy, origin or Origin())
+    metadata = ModelMetadata(
+        environment=environment,
+        environment_arguments=environment_arguments,
+        training_steps=training_steps,
+        evaluation=evaluation,
+        observation_space=to_json(policy.encoder.spec),
+        action_space=policy.action_distribution.describe_actions(),
+        observation_statistics=_statistics(policy),
+        versions=installed_versions(_PACKAGES),
+    )
 
     def write(folder: Path) -> None:
         write_model(described, [policy, value_function, return_scale], folder, format)
@@ -86,9 +101,9 @@ def _check_format(model: Path, format: ExportFormat) -> None:
             raise ValueError(f"{model} holds versions in format {other}; give format {format} a folder of its own")
 
 
-def _metadata(policy: Policy, origin: Origin) -> ModelMetadata:
+def _statistics(policy: Policy) -> list[dict[str, Any]]:
     names = ("mean", "variance", "count")
-    statistics = [
+    return [
         {
             **{name: getattr(normalization, name).numpy().tolist() for name in names},
             "min_std": normalization.min_std,
@@ -96,10 +111,3 @@ def _metadata(policy: Policy, origin: Origin) -> ModelMetadata:
         }
         for normalization in policy.encoder.normalization
     ]
-    return ModelMetadata(
-        **dataclasses.asdict(origin),
-        observation_space=to_json(policy.encoder.spec),
-        action_space=policy.action_distribution.describe_actions(),
-        observation_statistics=statistics,
-        versions=installed_versions(_PACKAGES),
-    )

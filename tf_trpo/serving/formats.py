@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import keras
 import tensorflow as tf
-
-from tf_trpo.serving.endpoints import Endpoint
 
 ExportFormat = Literal["saved_model", "litert", "onnx"]
 MODEL_FILES: dict[ExportFormat, str] = {
@@ -22,6 +20,13 @@ MODEL_FILES: dict[ExportFormat, str] = {
 _OPSET = 18
 """ONNX's set of operators; the runtimes of the last years have it."""
 _WARMUP_BATCHES = (1, 32)
+
+
+class Endpoint(NamedTuple):
+    """A function of named tensors; names, shapes and types of the inputs in the function's order."""
+
+    function: Callable[..., dict[str, tf.Tensor]]
+    inputs: tuple[tf.TensorSpec, ...]
 
 
 def write_model(

@@ -57,18 +57,14 @@ class LocalPolicy:
         return actions
 
     def _endpoint(self, name: str, *inputs: str) -> Signature:
-        """Find an endpoint with these inputs, observations in batches, and with actions."""
+        """Find an endpoint with these inputs, real observations in batches, and with actions."""
         found = self._model.signatures.get(name)
-        if found is None:
-            raise ModelError(f"the model has no endpoint {name} of numbers, only {', '.join(self._model.signatures)}")
-        if found.inputs.keys() != set(inputs) or "actions" not in found.outputs:
-            does = f"{', '.join(sorted(found.outputs))} of {', '.join(sorted(found.inputs))}"
-            raise ModelError(f"the model's endpoint {name} makes {does}, not actions of {', '.join(inputs)}")
-        observed = found.inputs["observations"]
-        if not observed.batched or observed.dtype.kind != "f":
-            given = f"observations of type {observed.dtype} and shape {observed.shape}"
-            raise ModelError(f"the model's endpoint {name} takes {given}, not batches of real numbers")
-        return found
+        if found is not None and found.inputs.keys() == set(inputs) and "actions" in found.outputs:
+            observed = found.inputs["observations"]
+            if observed.batched and observed.dtype.kind == "f":
+                return found
+        wanted = f"endpoint {name} from {' and '.join(inputs)} to actions, with batches of real observations"
+        raise ModelError(f"the model has no {wanted}; it has {', '.join(self._model.signatures)}")
 
     def close(self) -> None:
         """Do nothing: a `RemotePolicy` has a connection to close."""

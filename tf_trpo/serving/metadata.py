@@ -21,39 +21,30 @@ class MetadataError(ValueError):
     """A version's folder holds no metadata, or metadata that do not fit its files."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Origin:
-    """Where a model comes from; an unknown field is None.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelMetadata:
+    """What is known of a model; an unknown field is None.
 
     Attributes:
       environment: Gymnasium's id.
       training_steps: environment steps of the training.
       evaluation: mean_return, std_return, mean_length and episodes, by the most likely actions.
-      environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`.
-    """
-
-    environment: str | None = None
-    training_steps: int | None = None
-    evaluation: dict[str, float] | None = None
-    environment_arguments: dict[str, Any] | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelMetadata(Origin):
-    """What is known of a model: its origin, and what its agent says.
-
-    Attributes:
       observation_space: type, shape, dtype and kind; of a Dict or Tuple, its type and spaces.
-      action_space: type, with n and start, or with shape, low and high (None for no bound); None if unknown.
+      action_space: type, with n and start, or with shape, low and high (None for no bound).
       observation_statistics: for each vector that is normalised, mean, variance and count of what was seen, and the
         min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)).
       versions: package -> version, of the process that wrote the model.
+      environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`.
     """
 
+    environment: str | None
+    training_steps: int | None
+    evaluation: dict[str, float] | None
     observation_space: dict[str, Any]
     action_space: dict[str, Any] | None
     observation_statistics: list[dict[str, Any]]
     versions: dict[str, str | None]
+    environment_arguments: dict[str, Any] | None = None
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:

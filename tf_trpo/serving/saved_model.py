@@ -55,17 +55,12 @@ class Signature:
             raise RequestError(400, f"the model refuses the inputs: {reason[:_LONGEST_REASON]}") from None
         return {name: output.numpy() for name, output in outputs.items()}
 
-    def run_once(self) -> None:
-        """Run on zeros: the first call is slow, and a model that cannot run should not be served."""
-        self({name: np.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in self.inputs.items()})
-
 
 class SavedModel:
     """One version of a model.
 
     Args:
-      version: its number.
-      folder: its folder.
+      version, folder: its number and its folder.
       trust: load a program that tf_trpo did not write.
 
     Attributes:
@@ -95,7 +90,9 @@ class SavedModel:
         if not self.signatures:
             raise ModelError(f"{folder} has no endpoint with numbers as inputs and outputs")
         for signature in self.signatures.values():
-            signature.run_once()
+            # The first call is slow, and a model that cannot run should not be served.
+            specs = signature.inputs.items()
+            signature({name: np.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in specs})
 
     def signature(self, name: str) -> Signature:
         """Find an endpoint by its name, empty for the default; raise RequestError if there is none."""

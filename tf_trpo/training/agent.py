@@ -23,7 +23,6 @@ from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.making import check_fit
 from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.serving.export import ExportFormat, export_policy
-from tf_trpo.serving.metadata import Origin
 from tf_trpo.spaces import as_batch
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import restoring, whole_number
@@ -202,10 +201,19 @@ class Agent(keras.Model):
           TrainingFailedError: a weight is not finite; nothing is written.
         """
         require_finite({"agent": self.weights})
-        origin = Origin(environment, int(self.env_steps.numpy()), evaluation, environment_arguments)
-        models = (self.policy, self.value_function, self.return_scale)
         with self._evaluation_weights():
-            return export_policy(*models, path, format=format, origin=origin, warmup=warmup)
+            return export_policy(
+                self.policy,
+                self.value_function,
+                self.return_scale,
+                path,
+                format=format,
+                warmup=warmup,
+                environment=environment,
+                environment_arguments=environment_arguments,
+                training_steps=int(self.env_steps.numpy()),
+                evaluation=evaluation,
+            )
 
     def save(
         self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None, **kwargs: Any

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.callbacks import ReleasesResources, SavesOnFailure
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator, operation_seed
 from tf_trpo.training.checkpoint import CheckpointError, check_directory, restoring, whole_number, write_checkpoint
@@ -144,7 +143,7 @@ class Trainer:
                 _save_on_failure(callbacks.callbacks, error)
             # Not on_train_end, which says that training is complete: BackupAndRestore deletes its backup then.
             for callback in callbacks.callbacks:
-                if isinstance(callback, ReleasesResources):
+                if hasattr(callback, "release"):
                     callback.release()
             raise
         callbacks.on_train_end(logs)
@@ -274,7 +273,7 @@ class Trainer:
 
 def _save_on_failure(callbacks: list[keras.callbacks.Callback], error: Exception) -> None:
     for callback in callbacks:
-        if isinstance(callback, SavesOnFailure):
+        if hasattr(callback, "save_on_failure"):
             try:
                 callback.save_on_failure()
             except (OSError, CheckpointError, TrainingFailedError) as reason:
