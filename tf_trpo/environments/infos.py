@@ -26,7 +26,7 @@ class EpisodeInfos(VectorWrapper):
 
     def __init__(self, env: VectorEnv, keys: Sequence[str]) -> None:
         super().__init__(env)
-        self._keys = tuple(keys)
+        self.info_keys = tuple(keys)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, np.ndarray]]:
         """Step; the infos are float64 [B] for each name, NaN if no episode ended or the name is absent.
@@ -37,10 +37,10 @@ class EpisodeInfos(VectorWrapper):
         ended = np.flatnonzero(step[2] | step[3]).tolist()
         kept: dict[str, np.ndarray] = {PAUSED: infos[PAUSED]} if PAUSED in infos else {}
         if ended:
-            kept |= {key: np.full(self.num_envs, np.nan) for key in self._keys}
+            kept |= {key: np.full(self.num_envs, np.nan) for key in self.info_keys}
         for index in ended:
             info = _info_of(infos, index)
-            for key in self._keys:
+            for key in self.info_keys:
                 try:
                     kept[key][index] = figure(info, key)
                 except WrongValueError as error:

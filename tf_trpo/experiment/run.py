@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 
@@ -120,6 +120,7 @@ class Run:
                 backend=rollouts.backend,
                 env_timeout=rollouts.env_timeout,
                 **self.experiment.environment.arguments(),
+                info_keys=self.experiment.environment.info_keys,
                 restart_every=rollouts.restart_every,
                 schedule_steps=run.schedule_steps,
                 seed=run.seed,
@@ -167,18 +168,21 @@ class Run:
     def _evaluate(self) -> dict[str, float]:
         env, run = self.experiment.env, self.experiment.run
         try:
-            return self.agent.evaluate(env, run.eval_episodes, seed=run.seed, **self.experiment.environment.arguments())
+            return self.agent.evaluate(env, run.eval_episodes, **self._evaluating())
         except EnvironmentFailedError as error:
             message = f"the agent is trained and saved, but {env} failed in its evaluation: {error}"
             raise EnvironmentFailedError(message) from error
 
+    def _evaluating(self) -> dict[str, Any]:
+        environment = self.experiment.environment
+        return {"seed": self.experiment.run.seed, "info_keys": environment.info_keys, **environment.arguments()}
+
     def _callbacks(self, *, resume: bool) -> list[keras.callbacks.Callback]:
         run, folder, settings = self.experiment.run, self.folder, self.experiment.flat()
-        making = self.experiment.environment.arguments()
         # The first one: fit has checked the environment, the settings and the checkpoint by then.
         callbacks = [keras.callbacks.LambdaCallback(on_train_begin=lambda _: self._begin())]
         if run.eval_every:
-            evaluating = {"episodes": run.eval_episodes, "seed": run.seed, **making}
+            evaluating = {"episodes": run.eval_episodes, **self._evaluating()}
             callbacks.append(Evaluate(self.experiment.env, run.eval_every, **evaluating))
         board = TensorBoard(
             folder.tensorboard,

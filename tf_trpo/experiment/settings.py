@@ -38,6 +38,9 @@ class EnvironmentSettings:
     """Masks of actions that are not allowed: by the environment's action_masks(), if it has that method; by
     info["action_mask"]; or by neither. An entry action_mask of the observation always counts."""
 
+    info_keys: tuple[str, ...] = ()
+    """Numbers in the infos at episode ends to log, such as is_success, as rollout/info/is_success."""
+
     def __post_init__(self) -> None:
         try:
             same = json.loads(json.dumps(self.env_kwargs, allow_nan=False)) == self.env_kwargs

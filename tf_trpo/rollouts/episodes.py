@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +13,11 @@ from tf_trpo.rollouts.stepping import Rollout
 
 
 class Episode(NamedTuple):
-    """A whole episode: the undiscounted sum of the environment's own rewards, and its steps."""
+    """A whole episode: the undiscounted sum of the environment's own rewards, its steps, and figures of its last info."""
 
     episode_return: float
     length: int
+    infos: Mapping[str, float] = MappingProxyType({})
 
 
 class EpisodeTracker:
@@ -33,9 +37,9 @@ class EpisodeTracker:
         self.returns[:] = 0.0
         self.lengths[:] = 0
 
-    def cut(self, column: int) -> Episode:
+    def cut(self, column: int, infos: Mapping[str, float] = MappingProxyType({})) -> Episode:
         """End an environment's unfinished episode, and give its return and length so far."""
-        episode = Episode(float(self.returns[column]), int(self.lengths[column]))
+        episode = Episode(float(self.returns[column]), int(self.lengths[column]), infos)
         self.returns[column] = self.lengths[column] = 0
         return episode
 
@@ -52,5 +56,16 @@ class EpisodeTracker:
             self.lengths[column] += valid[part].sum()
             # The last part is unfinished, or empty.
             if part < len(begins):
-                episodes.append(self.cut(column))
+                last = {
+                    name: float(figures[begins[part] - 1, column]) for name, figures in (rollout.infos or {}).items()
+                }
+                infos = {name: figure for name, figure in last.items() if not math.isnan(figure)}
+                episodes.append(self.cut(column, infos))
         return episodes
+
+
+def mean_infos(episodes: Sequence[Episode]) -> dict[str, float]:
+    """Compute the mean of each figure over the episodes that have it; names begin with "info/"."""
+    names = sorted({name for episode in episodes for name in episode.infos})
+    found = {name: [episode.infos[name] for episode in episodes if name in episode.infos] for name in names}
+    return {f"info/{name}": float(np.mean(found[name])) for name in names}

@@ -92,6 +92,7 @@ class LocalSource:
       stream: what the episodes are for; streams share no random numbers.
 
     Attributes:
+      environments: as given.
       observations: a nest of arrays [B, ...], where the next rollout begins.
       just_ended: bool [B], whether an episode ended with the last step, so that the next row is no step.
 
@@ -108,7 +109,7 @@ class LocalSource:
         self, environments: VectorEnv, actor: Actor, *, seed: int, stream: Stream = Stream.ENVIRONMENTS
     ) -> None:
         self.num_envs = environments.num_envs
-        self._environments = environments
+        self.environments = environments
         self._actor = actor
         self._spec = observation_spec(environments.single_observation_space)
         self._seed, self._stream = seed, stream
@@ -121,7 +122,7 @@ class LocalSource:
         self._actor.set_weights(weights)
         try:
             rollout = collect_rollout(
-                self._environments, self._actor, self._spec, self.observations, self.just_ended, noise
+                self.environments, self._actor, self._spec, self.observations, self.just_ended, noise
             )
         except EnvironmentFailedError:
             # An environment that fails after these actions would fail again in every replay.
@@ -137,9 +138,9 @@ class LocalSource:
         self._begin()
 
     def restart_some(self, chosen: np.ndarray) -> None:
-        if not can_reset_some(self._environments):
+        if not can_reset_some(self.environments):
             raise ValueError("these environments can only be reset together")
-        observations = self._reset(lambda: self._environments.reset(options={"reset_mask": chosen})[0])
+        observations = self._reset(lambda: self.environments.reset(options={"reset_mask": chosen})[0])
         for part, new in zip(self._parts(self.observations), self._parts(observations), strict=True):
             part[chosen] = new[chosen]
         self.just_ended[chosen] = False
@@ -157,7 +158,7 @@ class LocalSource:
 
     def restore(self, state: dict[str, Any]) -> bool:
         self._check(state)
-        exact = can_replay(self._environments) and state["actions"] is not None and self._replay(state)
+        exact = can_replay(self.environments) and state["actions"] is not None and self._replay(state)
         self._episodes = state["episodes"].copy()
         if not exact:
             self.restart()
@@ -170,7 +171,7 @@ class LocalSource:
         return True
 
     def close(self) -> None:
-        self._environments.close()
+        self.environments.close()
 
     def _parts(self, observations: Any) -> list[np.ndarray]:
         return flatten_to(self._spec, observations)
@@ -178,7 +179,7 @@ class LocalSource:
     def _remembered(self) -> list[np.ndarray] | None:
         """Give the sampled actions [L, ...] of each present episode, or None if they cannot be played again."""
         actions = [part for part in self._actions if part is not None]
-        if self._failed or not can_replay(self._environments) or len(actions) < self.num_envs:
+        if self._failed or not can_replay(self.environments) or len(actions) < self.num_envs:
             return None
         return [np.concatenate(part) if part else np.empty(0) for part in actions]
 
@@ -186,13 +187,13 @@ class LocalSource:
         given = [self._actor.for_environment(actions) if len(actions) else () for actions in state["actions"]]
         episodes = list(zip(state["episodes"].tolist(), given, strict=True))
         try:
-            observed = self._reset(lambda: replay_episodes(self._environments, self._seeds, episodes))
+            observed = self._reset(lambda: replay_episodes(self.environments, self._seeds, episodes))
         except (EnvironmentFailedError, InvalidStepError) as error:
             _logger.warning("the unfinished episodes cannot be played again: %s", error)
             return False
         pairs = zip(self._parts(observed), state["observations"], strict=True)
         same = all(part.tobytes() == then.tobytes() for part, then in pairs)
-        return same and list(replay_endings(self._environments)) == state["just_ended"].tolist()
+        return same and list(replay_endings(self.environments)) == state["just_ended"].tolist()
 
     def _check(self, state: dict[str, Any]) -> None:
         """Raise ValueError unless the arrays of a state are those of such environments."""
@@ -224,13 +225,13 @@ class LocalSource:
         self._actions = [[] for _ in range(self.num_envs)]
 
     def _begun(self) -> Any:
-        if can_replay(self._environments):
+        if can_replay(self.environments):
             begun = [(number, ()) for number in self._episodes.tolist()]
-            return replay_episodes(self._environments, self._seeds, begun)
+            return replay_episodes(self.environments, self._seeds, begun)
         # One seed for all the episodes that follow: another one at every restart, or episodes would come again.
         seeds = environment_seeds(self._seed, self._stream, self.num_envs, position=int(self._episodes.sum()))
         # Every vector environment takes a list.
-        return self._environments.reset(seed=seeds)[0]  # type: ignore[arg-type]
+        return self.environments.reset(seed=seeds)[0]  # type: ignore[arg-type]
 
     def _reset(self, reset: Callable[[], Any]) -> Any:
         """Call a function that resets environments; give every failure the kind and words of a failed environment."""

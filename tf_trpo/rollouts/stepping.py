@@ -28,6 +28,8 @@ class Rollout(NamedTuple):
       terminated: bool [T, B], the step ended its episode in a terminal state.
       truncated: bool [T, B], the step ended its episode for another reason, such as a time limit.
       valid: bool [T, B], the row is a step of an episode, and no pause in one.
+      infos: float64 [T, B] for each figure that is kept of infos at episode ends; NaN elsewhere, and if absent. None
+        for an update, which does not learn from them.
     """
 
     observations: Any
@@ -36,6 +38,7 @@ class Rollout(NamedTuple):
     terminated: np.ndarray
     truncated: np.ndarray
     valid: np.ndarray
+    infos: dict[str, np.ndarray] | None = None
 
 
 def collect_rollout(
@@ -63,6 +66,7 @@ def collect_rollout(
     rewards = np.empty((num_steps, num_envs), np.float64)
     terminated, truncated = np.empty((2, num_steps, num_envs), bool)
     paused = np.zeros((num_steps, num_envs), bool)
+    figures = {key: np.full((num_steps, num_envs), np.nan) for key in getattr(environments, "info_keys", ())}
     sampled = []
     kept.put(0, observations)
     for t in range(num_steps):
@@ -83,11 +87,13 @@ def collect_rollout(
         rewards[t] = reward
         if PAUSED in infos:
             paused[t] = infos[PAUSED]
+        for key in figures.keys() & infos.keys():
+            figures[key][t] = infos[key]
     # The rows that follow an episode's end are no steps, nor are pauses.
     valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
     rewards = np.where(valid, rewards, 0.0)
     _check_finite(kept.numbers(num_steps + 1), rewards)
-    return Rollout(kept.nest, np.stack(sampled), rewards, terminated & valid, truncated & valid, valid)
+    return Rollout(kept.nest, np.stack(sampled), rewards, terminated & valid, truncated & valid, valid, figures)
 
 
 class _Observed:

@@ -113,6 +113,7 @@ class Agent(keras.Model):
         env_kwargs: Mapping[str, Any] | None = None,
         wrappers: Sequence[Wrapper] = (),
         action_masks: ActionMasks = "auto",
+        info_keys: Sequence[str] = (),
         max_episode_steps: int = 100_000,
         seed: int = 0,
     ) -> dict[str, float]:
@@ -123,13 +124,14 @@ class Agent(keras.Model):
           episodes: whole episodes to run, >= 1.
           stochastic: sample actions; by default the mode of the distribution is taken.
           num_envs: environments stepped together; by default one for each episode, 10 at most.
-          env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
+          env_kwargs, wrappers, action_masks, info_keys: as for `make_vector_environment`.
           max_episode_steps: a longer episode is cut in pieces of about this length, >= 1, each counted as an
             episode; there is a warning then.
           seed: of environments and actions.
 
         Returns:
-          mean_return, std_return (over episodes), mean_length, episodes.
+          mean_return, std_return (over episodes), mean_length, episodes, and info/KEY, the mean of each figure of
+          info_keys over the episodes that have it.
 
         Raises:
           ValueError: the environment does not fit the agent, or a setting is out of range.
@@ -138,7 +140,7 @@ class Agent(keras.Model):
         if min(episodes, max_episode_steps) < 1:
             raise ValueError(f"episodes ({episodes}) and max_episode_steps ({max_episode_steps}) must be at least 1")
         num_envs = min(episodes, 10) if num_envs is None else num_envs
-        making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
+        making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks, "info_keys": info_keys}
         with open_vector_environment(environment, num_envs, **making) as environments:
             check_fit(self.policy, environments)
             with self._evaluation_weights():

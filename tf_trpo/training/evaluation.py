@@ -9,7 +9,7 @@ from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.models import Policy
-from tf_trpo.rollouts import Episode, EpisodeTracker, LocalSource, Stream, make_actor, operation_seed
+from tf_trpo.rollouts import Episode, EpisodeTracker, LocalSource, Stream, make_actor, mean_infos, operation_seed
 
 _CHUNK = 128
 """Steps between two looks at which episodes have ended."""
@@ -36,7 +36,7 @@ def evaluate_policy(
     returns = [episode.episode_return for episode in counted]
     lengths = [episode.length for episode in counted]
     means = {"mean_return": float(np.mean(returns)), "std_return": float(np.std(returns))}
-    return means | {"mean_length": float(np.mean(lengths)), "episodes": episodes}
+    return means | {"mean_length": float(np.mean(lengths)), "episodes": episodes, **mean_infos(counted)}
 
 
 def _episodes(

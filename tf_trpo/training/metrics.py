@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_trpo.rollouts import Episode, EpisodeTracker, Rollout
+from tf_trpo.rollouts import Episode, EpisodeTracker, Rollout, mean_infos
 from tf_trpo.training.results import UpdateResult
 
 Logs = dict[str, float]
@@ -72,8 +72,8 @@ class Report:
             self.episodes.extend(finished)
         logs: Logs = {}
         if self.episodes:
-            means = np.array(self.episodes, np.float64).mean(axis=0).tolist()
-            logs["rollout/ep_rew_mean"], logs["rollout/ep_len_mean"] = means
+            logs["rollout/ep_rew_mean"], logs["rollout/ep_len_mean"] = self._totals().mean(axis=0).tolist()
+            logs |= {f"rollout/{name}": mean for name, mean in mean_infos(self.episodes).items()}
         elapsed = self._elapsed
         return {
             **logs,
@@ -88,7 +88,8 @@ class Report:
         return {
             "first_steps": self.first_steps,
             "elapsed": self._elapsed,
-            "episodes": np.array(self.episodes, np.float64).reshape(-1, 2),
+            "episodes": self._totals(),
+            "infos": [dict(episode.infos) for episode in self.episodes],
             "returns": self.tracker.returns.copy(),
             "lengths": self.tracker.lengths.copy(),
         }
@@ -105,10 +106,16 @@ class Report:
         possible = possible and min(lengths.min(), episodes[:, 1].min(initial=0.0)) >= 0 <= state["elapsed"] < math.inf
         if not (fits and possible and lengths.dtype == np.int64 and returns.dtype == np.float64):
             raise ValueError("the episodes of the checkpoint are impossible")
-        self.episodes.extend(Episode(float(total), int(length)) for total, length in episodes)
+        infos = [{str(name): float(figure) for name, figure in info.items()} for info in state["infos"]]
+        for (total, length), info in zip(episodes.tolist(), infos, strict=True):
+            self.episodes.append(Episode(total, int(length), info))
         self.first_steps, self._before = int(state["first_steps"]), float(state["elapsed"])
         if unfinished:
             self.tracker.returns, self.tracker.lengths = returns.copy(), lengths.copy()
+
+    def _totals(self) -> np.ndarray:
+        """Give returns and lengths of the last episodes, float64 [N, 2]."""
+        return np.array([episode[:2] for episode in self.episodes], np.float64).reshape(-1, 2)
 
     @property
     def _elapsed(self) -> float:

@@ -46,6 +46,10 @@ class Trainer:
       restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0: never.
       identity: what a run must have alike to be continued, as JSON has it.
 
+    Attributes:
+      source: as given. `source.environments` of a `LocalSource` are the environments, to which a callback may speak for
+        a curriculum: `params["trainer"].source.environments.call("set_level", 3)`.
+
     Raises:
       ValueError: restart_every is negative.
 
@@ -68,7 +72,7 @@ class Trainer:
         if restart_every < 0:
             raise ValueError(f"restart_every must not be negative, got {restart_every}")
         self._learner = learner
-        self._source = source
+        self.source = source
         self._counters = counters
         self._num_steps = num_steps
         self._seed = seed
@@ -92,7 +96,7 @@ class Trainer:
 
     def goal(self, total_steps: int) -> tuple[int, int]:
         """Give the environment steps and the iterations of the agent after `total_steps` steps of this run."""
-        rows = self._num_steps * self._source.num_envs
+        rows = self._num_steps * self.source.num_envs
         return self._report.first_steps + total_steps, self._first_iteration + math.ceil(total_steps / rows)
 
     def run(
@@ -117,7 +121,7 @@ class Trainer:
           TrainingFailedError: numbers were not finite too often; callbacks have saved the agent.
         """
         # What cannot be differentiated is refused before the first rollout.
-        self._learner.trace(self._num_steps, self._source.num_envs)
+        self._learner.trace(self._num_steps, self.source.num_envs)
         goal, _ = self.goal(total_steps)
         schedule_steps = schedule_steps or total_steps
         logs: Logs = {}
@@ -158,7 +162,7 @@ class Trainer:
             "faults": self._faults.total,
             "discounted_returns": np.array(self._discounted_returns.numpy()),
             "learner": self._learner.state(),
-            "source": self._source.state(),
+            "source": self.source.state(),
             "report": self._report.state(),
         }
 
@@ -203,7 +207,7 @@ class Trainer:
         fits = returns.shape == self._discounted_returns.shape and returns.dtype == np.float32
         if not (fits and np.isfinite(returns).all()):
             raise ValueError("its discounted returns are not those of these environments")
-        exact = self._source.restore(state["source"])
+        exact = self.source.restore(state["source"])
         self._report.restore(state["report"], unfinished=exact)
         self._learner.restore(state["learner"])
         self._counters.env_steps.assign(env_steps)
@@ -220,7 +224,7 @@ class Trainer:
         return min(1.0, (self.env_steps - self._report.first_steps) / schedule_steps)
 
     def _iterate(self, iteration: int, progress: float) -> tuple[UpdateResult, Logs]:
-        learner, shape = self._learner, [self._num_steps, self._source.num_envs]
+        learner, shape = self._learner, [self._num_steps, self.source.num_envs]
         distribution = learner.policy.action_distribution
         distribution.follow_schedule(progress)
         noise = distribution.noise(shape, operation_seed(self._seed, Stream.ACTIONS, iteration)).numpy()
@@ -228,7 +232,7 @@ class Trainer:
         self.rollout = rollout = self._collect(iteration, noise)
         orders = learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
         tensors, self._discounted_returns = learner.update(
-            rollout, self._discounted_returns, orders, tf.constant(progress, tf.float64)
+            rollout._replace(infos=None), self._discounted_returns, orders, tf.constant(progress, tf.float64)
         )
         result: UpdateResult = tf.nest.map_structure(lambda figure: None if figure is None else figure.numpy(), tensors)
         self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
@@ -245,11 +249,11 @@ class Trainer:
                 try:
                     if attempt == 0:
                         self._restart_in_turn(iteration)
-                    return self._source.collect([weight.numpy() for weight in self._learner.policy.weights], noise)
+                    return self.source.collect([weight.numpy() for weight in self._learner.policy.weights], noise)
                 except InvalidStepError as fault:
                     self._faults.record([str(fault)], iteration=iteration, steps=self.env_steps)
                     self._faults.check()
-                self._source.restart()
+                self.source.restart()
             except EnvironmentFailedError as failure:
                 raise EnvironmentFailedError(f"{failure} {where}") from failure
             self._discounted_returns = tf.zeros_like(self._discounted_returns)
@@ -258,14 +262,14 @@ class Trainer:
 
     def _restart_in_turn(self, iteration: int) -> None:
         """Begin new episodes in the environments whose turn it is; the episodes that are cut are not reported."""
-        since, num_envs = iteration - self._first_iteration, self._source.num_envs
+        since, num_envs = iteration - self._first_iteration, self.source.num_envs
         if not self._restart_every or not since:
             return
         # Spread over the turns, whether there are more turns or more environments.
         chosen = (since - np.arange(num_envs) * self._restart_every // num_envs) % self._restart_every == 0
         if not chosen.any():
             return
-        self._source.restart_some(chosen)
+        self.source.restart_some(chosen)
         for column in np.flatnonzero(chosen).tolist():
             self._report.tracker.cut(column)
         self._discounted_returns = tf.where(chosen, 0.0, self._discounted_returns)

@@ -160,6 +160,7 @@ class TRPO(Agent):
         env_kwargs: Mapping[str, Any] | None = None,
         wrappers: Sequence[Wrapper] = (),
         action_masks: ActionMasks = "auto",
+        info_keys: Sequence[str] = (),
         env_timeout: float = 300.0,
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
@@ -182,6 +183,8 @@ class TRPO(Agent):
           num_steps: rows of a rollout, for each environment and iteration, >= 1.
           backend: "sync", "async" or "envpool".
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
+          info_keys: names of numbers in the infos at episode ends, such as "is_success", which the logs have as
+            rollout/info/KEY: the mean over the last 100 episodes.
           env_timeout: seconds that a step of all environments may take with the backend "async", > 0.
           seed: of environments, actions and minibatches; the same seed gives the same weights.
           callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
@@ -215,7 +218,7 @@ class TRPO(Agent):
         if min(total_steps, num_steps, 1 if schedule_steps is None else schedule_steps) < 1:
             raise ValueError("total_steps, num_steps and schedule_steps must be at least 1")
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
-        opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, **making}
+        opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, "info_keys": info_keys, **making}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         with self._opened_source(environment, opening, seed, restart_every) as source:
             trainer = Trainer(

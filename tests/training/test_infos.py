@@ -1,0 +1,77 @@
+"""Figures of infos in the logs, and environments that callbacks speak to."""
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+
+import tf_trpo
+from tf_trpo.callbacks import Checkpoint, Evaluate
+
+
+class Levels(gym.Env):
+    """Episodes of `level` steps that succeed if they are even in number; only then there is a "grade"."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self):
+        self.level, self._episodes = 2, 0
+
+    def set_level(self, level):
+        self.level = level
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._steps, self._episodes = 0, self._episodes + 1
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self._steps += 1
+        info = {"is_success": self._episodes % 2 == 0, "more": {"level": self.level}}
+        if info["is_success"]:
+            info["grade"] = 3.0
+        return np.zeros(1, np.float32), 1.0, self._steps == self.level, False, info
+
+
+@pytest.fixture(scope="module")
+def agent():
+    return tf_trpo.TRPO.for_env(Levels, policy=tf_trpo.PolicySettings(hidden_sizes=(8,)), seed=0)
+
+
+KEYS = ("is_success", "grade", "more/level", "absent")
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_named_infos_are_means_over_the_last_episodes(agent, backend):
+    logs = agent.fit(Levels, 48, num_envs=2, num_steps=24, backend=backend, info_keys=KEYS, verbose=0).history
+    assert logs["rollout/info/is_success"][-1] == 0.5
+    assert logs["rollout/info/grade"][-1] == 3.0
+    assert logs["rollout/info/more/level"][-1] == 2.0
+    assert "rollout/info/absent" not in logs
+
+
+def test_an_evaluation_has_them_too(agent):
+    result = agent.evaluate(Levels, 4, num_envs=1, info_keys=KEYS)
+    assert (result["info/is_success"], result["info/more/level"]) == (0.5, 2.0)
+    evaluating = Evaluate(Levels, 1, episodes=4, num_envs=1, info_keys=["grade"])
+    logs = agent.fit(Levels, 24, num_envs=2, num_steps=24, callbacks=[evaluating], verbose=0).history
+    assert logs["eval/info/grade"] == [3.0] * len(logs["eval/mean_reward"])
+
+
+def test_a_resumed_fit_still_knows_the_episodes_before(agent, tmp_path):
+    kwargs = {"num_envs": 2, "num_steps": 24, "info_keys": KEYS, "verbose": 0}
+    agent.fit(Levels, 24, **kwargs, callbacks=[Checkpoint(tmp_path, None)])
+    logs = agent.fit(Levels, 48, **kwargs, resume_from=tmp_path).history
+    assert 0.4 < logs["rollout/info/is_success"][0] < 0.6
+
+
+def test_a_callback_speaks_to_the_environments(agent):
+    class Curriculum(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.params["trainer"].source.environments.call("set_level", 3)
+
+    logs = agent.fit(
+        Levels, 24, num_envs=2, num_steps=24, info_keys=["more/level"], callbacks=Curriculum(), verbose=0
+    ).history
+    assert logs["rollout/info/more/level"][-1] == 3.0
