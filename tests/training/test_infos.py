@@ -7,6 +7,7 @@ import pytest
 
 import tf_trpo
 from tf_trpo.callbacks import Checkpoint, Evaluate
+from tf_trpo.models.settings import PolicySettings
 
 
 class Levels(gym.Env):
@@ -36,7 +37,7 @@ class Levels(gym.Env):
 
 @pytest.fixture(scope="module")
 def agent():
-    return tf_trpo.TRPO.for_env(Levels, policy=tf_trpo.PolicySettings(hidden_sizes=(8,)), seed=0)
+    return tf_trpo.TRPO.for_env(Levels, policy=PolicySettings(hidden_sizes=(8,)), seed=0)
 
 
 KEYS = ("is_success", "grade", "more/level", "absent")
@@ -69,7 +70,7 @@ def test_a_resumed_fit_still_knows_the_episodes_before(agent, tmp_path):
 def test_a_callback_speaks_to_the_environments(agent):
     class Curriculum(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
-            self.params["trainer"].source.environments.call("set_level", 3)
+            self.params["trainer"].source.environments.unwrapped.call("set_level", 3)
 
     logs = agent.fit(
         Levels, 24, num_envs=2, num_steps=24, info_keys=["more/level"], callbacks=Curriculum(), verbose=0

@@ -13,7 +13,7 @@ from tf_trpo.rollouts.stepping import Rollout
 
 
 class Episode(NamedTuple):
-    """A whole episode: the undiscounted sum of the environment's own rewards, its steps, and figures of its last info."""
+    """A whole episode: the undiscounted sum of the environment's own rewards, its steps, its last info's figures."""
 
     episode_return: float
     length: int

@@ -48,7 +48,7 @@ class Trainer:
 
     Attributes:
       source: as given. `source.environments` of a `LocalSource` are the environments, to which a callback may speak for
-        a curriculum: `params["trainer"].source.environments.call("set_level", 3)`.
+        a curriculum: `params["trainer"].source.environments.unwrapped.call("set_level", 3)`.
 
     Raises:
       ValueError: restart_every is negative.
