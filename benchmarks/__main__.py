@@ -21,6 +21,7 @@ COMMANDS = {
     "plot": ("suite_panels", "Plot"),
     "learning-curves": ("learning_curves", "LearningCurves"),
     "export": ("export", "Export"),
+    "anywhere": ("anywhere", "Anywhere"),
 }
 """The module and the class of each command: the fields are its options, and `run()` runs it."""
 

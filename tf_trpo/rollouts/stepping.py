@@ -87,8 +87,8 @@ def collect_rollout(
         rewards[t] = reward
         if PAUSED in infos:
             paused[t] = infos[PAUSED]
-        for key in figures.keys() & infos.keys():
-            figures[key][t] = infos[key]
+        for key in figures:
+            figures[key][t] = infos.get(key, np.nan)
     # The rows that follow an episode's end are no steps, nor are pauses.
     valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
     rewards = np.where(valid, rewards, 0.0)

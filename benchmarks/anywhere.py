@@ -1,0 +1,131 @@
+"""`anywhere`: one setting in environments of every kind of observation and action, in any units."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+import tf_trpo
+from benchmarks.report import print_tables
+from benchmarks.tasks import ARM, LEVER, SWITCHES, Match, Reach
+from tf_trpo.environments import WithoutText
+from tf_trpo.training.settings import UpdateSettings
+
+RANGES = ((-1.0, 1.0), (0.0, 1.0), (-200.0, 200.0), (0.0, 1000.0), (-0.01, 0.01), (990.0, 1000.0), (5.0, 35.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An environment, how long it is learned, and what is known of the best return.
+
+    Attributes:
+      environment: as for `TRPO.fit`.
+      steps: environment steps.
+      best: what is known of the best mean return.
+      making: arguments of `make_vector_environment`.
+      num_envs, num_steps: of a rollout.
+      update: settings that are not the defaults.
+    """
+
+    environment: Any
+    steps: int
+    best: str
+    making: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    num_envs: int = 8
+    num_steps: int = 128
+    update: UpdateSettings = UpdateSettings()
+
+
+def _vector_cartpole() -> gym.vector.VectorEnv:
+    return gym.make_vec("CartPole-v1", 8, vectorization_mode="vector_entry_point")
+
+
+def _spread() -> gym.vector.VectorEnv:
+    """Make SuperSuit's vector of a PettingZoo environment whose three agents share the policy."""
+    import supersuit
+    from mpe2 import simple_spread_v3
+
+    vector = supersuit.pettingzoo_env_to_vec_env_v1(simple_spread_v3.parallel_env(max_cycles=25))
+    return supersuit.concat_vec_envs_v1(vector, 4, base_class="gymnasium")
+
+
+_LONG = UpdateSettings(value_epochs=20)
+CASES: dict[str, Case] = {
+    **{
+        f"Reach, actions {low:g} to {high:g}": Case(functools.partial(Reach, low, high), 40_000, "about -1.9")
+        for low, high in RANGES
+    },
+    "MultiDiscrete": Case(functools.partial(Match, LEVER), 30_000, "1"),
+    "MultiBinary": Case(functools.partial(Match, SWITCHES), 30_000, "1"),
+    "Dict of actions": Case(functools.partial(Match, ARM), 60_000, "1"),
+    "FrozenLake-v1": Case("FrozenLake-v1", 200_000, "0.74", num_steps=256),
+    "Blackjack-v1": Case("Blackjack-v1", 100_000, "about -0.05"),
+    "Taxi-v4": Case("Taxi-v4", 400_000, "about 7.9", num_steps=256, update=_LONG),
+    "Taxi-v4, masks": Case("Taxi-v4", 400_000, "about 7.9", {"action_masks": "info"}, num_steps=256, update=_LONG),
+    "MiniGrid-Empty-Random-5x5-v0": Case(
+        "minigrid:MiniGrid-Empty-Random-5x5-v0", 40_000, "about 0.96", {"wrappers": (WithoutText,)}
+    ),
+    "CartPole-v1, vector entry point": Case(_vector_cartpole, 60_000, "500"),
+    "simple_spread_v3, SuperSuit": Case(_spread, 60_000, "unknown"),
+    "CarRacing-v3": Case("CarRacing-v3", 20_480, "about 900", num_steps=128),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Anywhere:
+    """Train by the default settings in environments of every kind, and print the mean returns of all seeds."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the trainings."""
+    only: tuple[str, ...] = ()
+    """Cases whose names contain one of these; by default all but CarRacing-v3, which takes most of an hour."""
+    episodes: int = 50
+    """Episodes of the evaluation after each training, with the most likely actions."""
+    output: Path | None = None
+    """File to add a line to after each training."""
+
+    def run(self) -> None:
+        """Train, and print a table of mean returns after the training."""
+        rows = []
+        for name, case in CASES.items():
+            if any(part in name for part in self.only) or (not self.only and name != "CarRacing-v3"):
+                found = [self._train(name, case, seed) for seed in self.seeds]
+                returns = ", ".join(f"{mean:.4g}" for _, mean in found)
+                first = ", ".join(f"{start:.4g}" for start, _ in found)
+                rows.append(
+                    {"task": name, "steps": case.steps, "first episodes": first, "returns": returns, "best": case.best}
+                )
+        print_tables([(f"Mean return after training, seeds {', '.join(map(str, self.seeds))}", rows)])
+
+    def _train(self, name: str, case: Case, seed: int) -> tuple[float, float]:
+        """Give the mean returns of the first episodes of training and of the evaluation."""
+        agent = tf_trpo.TRPO.for_env(_made(case), seed=seed, **case.making)
+        agent.compile(update=case.update)
+        kwargs: dict[str, Any] = {} if _is_vector(case) else {"num_envs": case.num_envs}
+        history = agent.fit(
+            _made(case), case.steps, num_steps=case.num_steps, seed=seed, verbose=0, **kwargs, **case.making
+        )
+        returns = history.history["rollout/ep_rew_mean"]
+        with warnings.catch_warnings(action="ignore"):
+            evaluation = agent.evaluate(_made(case), self.episodes, **case.making)
+        if self.output:
+            with open(self.output, "a", encoding="utf-8") as file:
+                thinned = [f"{mean:.4g}" for mean in np.asarray(returns)[:: max(1, len(returns) // 20)]]
+                print(name, seed, evaluation, *thinned, sep="\t", file=file, flush=True)
+        return returns[0], evaluation["mean_return"]
+
+
+def _is_vector(case: Case) -> bool:
+    return case.environment in (_vector_cartpole, _spread)
+
+
+def _made(case: Case) -> str | Callable[[], gym.Env] | gym.vector.VectorEnv:
+    made: Any = case.environment() if _is_vector(case) else case.environment
+    return made
