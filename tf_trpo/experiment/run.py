@@ -194,8 +194,6 @@ class Run:
         return callbacks
 
     def _video(self) -> EpisodeVideo:
-        # No window is opened; SDL, which draws classic control, would look for a display and complain.
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         run, making = self.experiment.run, self.experiment.environment.arguments()
         return EpisodeVideo(self.experiment.env, run.video_every, seed=run.seed, **making)
 
