@@ -93,4 +93,3 @@ def gif_summary(tag: str, gif: bytes) -> summary_pb2.Summary:
     description = metadata.create_summary_metadata(display_name=None, description=None)
     tensor = tensor_util.make_tensor_proto([*size, gif])
     return summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, metadata=description, tensor=tensor)])
-

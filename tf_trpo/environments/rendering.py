@@ -89,9 +89,7 @@ class RenderedEnvironment:
 
 
 @contextlib.contextmanager
-def open_rendered_environment(
-    environment: str | Callable[[], gym.Env], **making: Any
-) -> Iterator[RenderedEnvironment]:
+def open_rendered_environment(environment: str | Callable[[], gym.Env], **making: Any) -> Iterator[RenderedEnvironment]:
     """Open one environment in a process of its own; the process ends with the context.
 
     Args:
@@ -184,12 +182,10 @@ def serve(descriptor: int) -> None:
 
 def _raised(error: BaseException) -> bytes:
     """Pickle an exception, or its description if it cannot be pickled, or would not come out as it was."""
-    try:
+    with contextlib.suppress(Exception):  # Whatever pickling raises.
         answer = cloudpickle.dumps((True, error))
         if type(cloudpickle.loads(answer)[1]) is type(error) and isinstance(error, Exception):
             return answer
-    except Exception:  # noqa: S110 - whatever pickling raises
-        pass
     return cloudpickle.dumps((True, EnvironmentFailedError(described(error))))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
