@@ -39,7 +39,11 @@ def endpoints(
 
     def nest(inputs: tuple[tf.Tensor, ...]) -> Any:
         waiting = iter(inputs)
-        return map_parts(lambda _: next(waiting), spec)
+        # Of float32, a mean is subtracted without float64.
+        return map_parts(
+            lambda part: next(waiting) if has_float64 or part.kind != "vector" else tf.cast(next(waiting), tf.float32),
+            spec,
+        )
 
     def act(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return named("actions", distribution.to_environment(policy.act(nest(inputs))))
