@@ -94,9 +94,7 @@ def onnx(path):
 def test_a_converted_model_acts_as_the_agent(case, tmp_path, format):
     agent, observations, wanted = case
     if format == "litert" and getattr(wanted, "dtype", None) == np.float64:
-        with pytest.raises(
-            ValueError, match="LiteRT does not compute in float64, .*: export in the format saved_model"
-        ):
+        with pytest.raises(ValueError, match=r"does not compute in float64, .*: export in the format saved_model"):
             agent.export(tmp_path, format=format)
         assert not list(tmp_path.iterdir())
         return

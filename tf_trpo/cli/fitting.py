@@ -31,7 +31,8 @@ def _typed(actions: Any, space: Any) -> Any:
     parts = getattr(space, "spaces", None)
     if parts is not None:
         keys = sorted(parts) if isinstance(parts, dict) else range(len(parts))
-        if not isinstance(actions, dict | tuple) or len(actions) != len(parts):
+        same = isinstance(actions, dict | tuple) and isinstance(actions, dict) == isinstance(parts, dict)
+        if not same or (actions.keys() != parts.keys() if isinstance(parts, dict) else len(actions) != len(parts)):
             return None
         found = {key: _typed(actions[key], parts[key]) for key in keys}
         if any(part is None for part in found.values()):

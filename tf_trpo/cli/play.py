@@ -97,12 +97,13 @@ def _play(options: PlayOptions) -> list[tuple[float, int]]:
         if options.video is None
         else open_rendered_environment(name, **making)
     )
-    with (
-        opened as environment,
-        contextlib.closing(local or _remote_policy(options, environment)) as policy,
-        _open_video(options.video, float(environment.metadata.get("render_fps", 30))) as video,
-    ):
-        return _episodes(options, environment, policy, video)
+    with opened as environment, contextlib.closing(local or _remote_policy(options, environment)) as policy:
+        if options.video is not None:
+            # If this fails, no file is begun.
+            environment.reset(seed=options.seed)
+            environment.render()
+        with _open_video(options.video, float(environment.metadata.get("render_fps", 30))) as video:
+            return _episodes(options, environment, policy, video)
 
 
 def _local_policy(model: Path, *, trust: bool) -> LocalPolicy:

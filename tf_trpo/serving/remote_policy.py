@@ -69,7 +69,7 @@ class RemotePolicy:
             actions = {name: np.asarray(outputs[name]) for name in names}
         except (LookupError, TypeError, ValueError, RecursionError):
             raise RemoteError(f"{self._where} answers without outputs") from None
-        if any(rows.dtype.kind not in "iuf" or rows.shape[:1] != (count,) for rows in actions.values()):
+        if any(rows.dtype.kind not in "biuf" or rows.shape[:1] != (count,) for rows in actions.values()):
             raise RemoteError(f"{self._where} answers with outputs that are no action for each observation")
         return unnamed("actions", self._action, actions)
 
