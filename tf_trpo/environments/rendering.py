@@ -26,6 +26,8 @@ from tf_trpo.environments.vector import open_vector_environment
 
 _PATIENCE = 300.0
 """Seconds that the process may take for an answer."""
+_CLOSING = 5.0
+"""Seconds that it may take to close the environment."""
 _HINT = (
     'classic control and toy text need pip install "tf_trpo[play]", MuJoCo a display, MUJOCO_GL=egl or MUJOCO_GL=osmesa'
 )
@@ -125,7 +127,7 @@ def open_rendered_environment(environment: str | Callable[[], gym.Env], **making
         # The process ends when its pipe is closed; one that hangs is killed.
         ours.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5.0)
+            process.wait(timeout=_CLOSING)
         process.kill()
         process.wait()
 
