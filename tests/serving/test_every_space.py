@@ -103,14 +103,20 @@ def test_a_converted_model_acts_as_the_agent(case, tmp_path, format):
     assert_equal(unnamed("actions", wanted, found), wanted)
 
 
-def test_no_masked_action_is_taken(make_agent_for, tmp_path):
-    agent, observations = make_agent_for(*CASES["mask"]), drawn(CASES["mask"][0])
-    agent.export(tmp_path)
-    policy, mask = LocalPolicy(tmp_path), observations["action_mask"]
+@pytest.fixture(scope="module")
+def masked(make_agent_for, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masked")
+    make_agent_for(*CASES["mask"]).export(folder)
+    return LocalPolicy(folder)
+
+
+def test_no_masked_action_is_taken(masked):
+    observations = drawn(CASES["mask"][0])
+    mask = observations["action_mask"]
     mask[:, 1] |= ~mask.any(axis=1)
     assert not mask.all()
     for seed in (None, (0, 0), (0, 1)):
-        assert mask[np.arange(COUNT), policy.act(observations, seed) - 2].all()
+        assert mask[np.arange(COUNT), masked.act(observations, seed) - 2].all()
 
 
 def test_a_server_answers_for_dicts_and_images_as_the_model_acts(make_agent_for, tmp_path, start_server):
@@ -131,9 +137,7 @@ def test_a_server_answers_for_dicts_and_images_as_the_model_acts(make_agent_for,
     remote.close()
 
 
-def test_what_the_model_does_not_observe_is_refused_with_both_sides_named(make_agent_for, tmp_path):
-    make_agent_for(*CASES["mask"]).export(tmp_path)
-    policy = LocalPolicy(tmp_path)
+def test_what_the_model_does_not_observe_is_refused_with_both_sides_named(masked):
     mask, floor = np.ones((1, 5), np.int8), np.zeros(1, np.int64)
     sides = r"observes observations_action_mask of shape \(5,\), .* gives "
     for given, words in {
@@ -142,4 +146,4 @@ def test_what_the_model_does_not_observe_is_refused_with_both_sides_named(make_a
         "type": ({"action_mask": mask, "floor": floor + 0.5}, "takes observations_floor as int64, not as float64"),
     }.values():
         with pytest.raises(ModelError, match=words):
-            policy.act(given)
+            masked.act(given)
