@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,8 +44,13 @@ class Serve(Measurement):
     def tables(self) -> list[Table]:
         with ExitStack() as stack:
             model = self.model or _untrained_model(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-            shape = LocalPolicy(model).observation_shape
-            observation = np.zeros([size or 1 for size in shape]).tolist()
+            inputs = LocalPolicy(model).observations
+            parts = {
+                name: np.zeros([size or 1 for size in spec.shape[1:]], spec.dtype) for name, spec in inputs.items()
+            }
+            # A row with one input stands without its name.
+            row: Any = {name: part.tolist() for name, part in parts.items()}
+            observation = row if len(row) > 1 else next(iter(row.values()))
             servers = {
                 batching: stack.enter_context(running_server(model, batching, max_waiting=2 * max(self.clients)))
                 for batching in (True, False)
@@ -55,12 +60,13 @@ class Serve(Measurement):
             # In turns, so that other work of the machine affects all cases alike.
             for _, (clients, batching) in itertools.product(range(self.repeats), cases):
                 found[clients, batching].append(load(servers[batching], observation, clients, self.seconds))
+        shapes = ", ".join(str(list(part.shape)) for part in parts.values())
         rows = []
         for (clients, batching), turns in found.items():
             rate, p50, p99 = (Measured(values) for values in zip(*turns, strict=True))
             row = {"clients": clients, "batching": "yes" if batching else "no", "requests/s": rate}
             rows.append({**row, "p50, ms": p50.times(1e3), "p99, ms": p99.times(1e3)})
-        return [(f"The REST server, one observation {list(shape)} a request", rows)]
+        return [(f"The REST server, one observation {shapes} a request", rows)]
 
 
 class Load(NamedTuple):
@@ -109,12 +115,12 @@ def running_server(model: Path, batching: bool, *, max_waiting: int) -> Iterator
             process.communicate(timeout=_START_SECONDS)
 
 
-def load(server: ServerAddress, observation: list[float], clients: int, seconds: float) -> Load:
+def load(server: ServerAddress, observation: Any, clients: int, seconds: float) -> Load:
     """Ask for one action at a time.
 
     Args:
       server: the server.
-      observation: observation of every request.
+      observation: row of every request, as JSON has it.
       clients: clients at the same time.
       seconds: duration after a warm-up.
 

@@ -1,18 +1,24 @@
 """Films of an episode: real environments rendered, and the GIF read by Pillow."""
 
 import io
+import os
+import signal
 import sys
 
+import cloudpickle
 import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image
 
 import tf_trpo
+from tf_trpo.callbacks import TensorBoard
 from tf_trpo.callbacks.episode_video import EpisodeVideo, encode_gif
 from tf_trpo.models.settings import PolicySettings
 
 LENGTH = 9
+# As in a main program: the process that renders need not import this file, and TensorFlow with it.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Counter(gym.Env):
@@ -36,6 +42,15 @@ class Counter(gym.Env):
 
     def render(self):
         return np.full((6, 8, 3), 25 * self.time, np.uint8) if self.render_mode else None
+
+
+class Crashing(Counter):
+    """Its renderer crashes at the third frame that is shown."""
+
+    def render(self):
+        if self.time == 6:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().render()
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +120,9 @@ def test_cartpole_can_be_filmed():
     assert video.record(agent) == video.record(agent)
 
 
-def test_without_pygame_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pygame", None)
+def test_without_pygame_the_message_says_what_to_install(monkeypatch, tmp_path):
+    (tmp_path / "pygame.py").write_text("raise ModuleNotFoundError('No module named pygame', name='pygame')")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=r'CartPole-v1 cannot be filmed: .*pip install "tf_trpo\[play\]"'):
         EpisodeVideo("CartPole-v1", 1).check()
 
@@ -115,3 +131,25 @@ def test_an_environment_that_renders_nothing_is_refused(agent, monkeypatch):
     monkeypatch.setattr(Counter, "render", lambda self: None)
     with pytest.raises(ValueError, match="Counter-v0 cannot be filmed: it has no render mode rgb_array"):
         EpisodeVideo("Counter-v0", 1).check()
+
+
+def test_a_renderer_that_crashes_costs_a_film_and_not_the_run(agent, tmp_path, caplog):
+    video = EpisodeVideo(lambda: Crashing(render_mode="rgb_array"), 1)
+    video.check()
+    board = TensorBoard(tmp_path, histogram_every=0, video=video)
+    board.set_model(agent)
+    board.on_train_begin()
+    board.on_train_end()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "there is no film at step 0: " in record.getMessage()
+    assert "cannot be filmed: its process died (SIGSEGV)" in record.getMessage()
+
+
+def test_an_environment_whose_first_frame_crashes_is_refused():
+    class Never(Counter):
+        def render(self):
+            os.abort()
+
+    with pytest.raises(ValueError, match=r"Never cannot be filmed: its process died \(SIGABRT\)"):
+        EpisodeVideo(Never, 1).check()

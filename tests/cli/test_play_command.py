@@ -13,6 +13,8 @@ import tensorflow as tf
 import tf_trpo
 from tf_trpo.cli import main
 from tf_trpo.environments.episodes import episode_seed
+from tf_trpo.serving.local_policy import LocalPolicy
+from tf_trpo.spaces import as_batch
 
 EPISODES = ["--episodes", "2", "--seed", "3"]
 
@@ -34,33 +36,79 @@ def played(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
-def by_hand(agent, *, episodes, seed, stochastic):
-    """The same episodes in plain Gymnasium, by the agent."""
-    environment, returns, steps = gym.make("CartPole-v1"), [], 0
+def by_hand(agent, name, *, episodes, seed, stochastic):
+    """(returns, lengths) of the same episodes in plain Gymnasium, by the agent."""
+    environment, returns, lengths, steps = gym.make(name), [], [], 0
     for episode in range(episodes):
         observation, _ = environment.reset(seed=episode_seed(seed, episode))
-        total, ended = 0.0, False
+        total, ended, begun = 0.0, False, steps
         while not ended:
-            inputs = observation[None]
+            action = agent.predict(observation)
             if stochastic:
+                batch, _ = as_batch(agent.policy.encoder.spec, observation)
                 noise = agent.policy.action_distribution.noise([1], np.int32([seed, steps]))
-                action = agent.policy.action_distribution.to_environment(agent.policy.act(inputs, noise)).numpy()
-            else:
-                action = agent.predict(inputs)
-            observation, reward, terminated, truncated, _ = environment.step(int(action[0]))
+                action = agent.policy.action_distribution.to_environment(agent.policy.act(batch, noise)).numpy()[0]
+            observation, reward, terminated, truncated, _ = environment.step(int(action))
             total, ended, steps = total + reward, terminated or truncated, steps + 1
         returns.append(total)
+        lengths.append(steps - begun)
     environment.close()
-    return returns
+    return returns, lengths
 
 
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_the_episodes_are_those_of_the_agent_in_plain_gymnasium(model, agent, capsys, stochastic):
     options = ["--stochastic"] if stochastic else []
     found = played(capsys, "--model", model, *EPISODES, *options)
-    assert found["returns"] == by_hand(agent, episodes=2, seed=3, stochastic=stochastic)
-    assert found["lengths"] == found["returns"]
+    by_agent = by_hand(agent, "CartPole-v1", episodes=2, seed=3, stochastic=stochastic)
+    assert (found["returns"], found["lengths"]) == by_agent
     assert found["mean_return"] == np.mean(found["returns"])
+
+
+@pytest.mark.parametrize(("name", "parts"), [("Blackjack-v1", 3), ("FrozenLake-v1", 1)])
+def test_environments_of_choices_are_played_in_their_own_terms(tmp_path, capsys, name, parts):
+    agent = tf_trpo.TRPO.for_env(name, seed=0)
+    weights = agent.policy.flat_weights
+    agent.policy.assign_flat_weights(tf.random.stateless_normal(weights.shape, (0, 0)))
+    agent.export(tmp_path, environment=name)
+    assert len(LocalPolicy(tmp_path).observations) == parts
+    found = played(capsys, "--model", tmp_path, "--episodes", "5", "--seed", "3", "--stochastic")
+    by_agent = by_hand(agent, name, episodes=5, seed=3, stochastic=True)
+    assert (found["returns"], found["lengths"]) == by_agent
+
+
+def test_the_masks_of_an_environment_are_inputs_of_its_model(tmp_path, capsys):
+    making = {"env_kwargs": {"max_episode_steps": 40}, "action_masks": "info"}
+    agent = tf_trpo.TRPO.for_env("Taxi-v4", **making)
+    agent.export(tmp_path, environment="Taxi-v4", environment_arguments=making)
+    found = played(capsys, "--model", tmp_path, "--stochastic", "--seed", "1")
+    # A step costs 1, and only an action that the mask does not allow costs 10.
+    assert found["returns"][0] >= -found["lengths"][0]
+
+
+def test_a_folder_of_a_run_is_played_once_it_is_exported(model, tmp_path, capsys, refused):
+    (tmp_path / "agent.keras").touch()
+    words = f"export the run first: tf_trpo export {tmp_path} --output {tmp_path / 'saved_model'}"
+    assert words in refused("play", "--model", tmp_path)
+    assert words in refused("serve", tmp_path)
+    (tmp_path / "saved_model").symlink_to(model)
+    assert played(capsys, "--model", tmp_path, *EPISODES) == played(capsys, "--model", model, *EPISODES)
+
+
+def test_a_renderer_that_crashes_is_one_line_and_leaves_no_file(tmp_path, monkeypatch, refused, model):
+    (tmp_path / "crashing.py").write_text(
+        "import gymnasium, os, signal\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "class Crashing(CartPoleEnv):\n"
+        "    def render(self):\n"
+        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "gymnasium.register('Crashing-v0', Crashing)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = ["crashing:Crashing-v0", "--allow-import", "--model", model, "--video", tmp_path / "film.gif"]
+    assert "crashing:Crashing-v0 cannot be filmed: its process died (SIGSEGV)" in refused("play", *arguments)
+    assert not (tmp_path / "film.gif").exists()
+    assert "crashing" not in sys.modules
 
 
 def test_a_server_and_the_model_itself_play_the_same(model, capsys, start_server):
@@ -118,7 +166,11 @@ def test_refusals(model, tmp_path, refused, agent):
         "video must be a file that ends with .mp4 or .gif": ["--model", model, "--video", "film.avi"],
         "film.gif: No such file": ["--model", model, "--video", tmp_path / "nowhere" / "film.gif"],
         "folder.mp4: Is a directory": ["--model", model, "--video", folder],
-        "observes arrays of shape (4,), the environment gives (3,)": ["Pendulum-v1", "--model", model],
+        "the model observes observations of shape (4,), the environment gives observations of shape (3,)": [
+            "Pendulum-v1",
+            "--model",
+            model,
+        ],
         "does not lie in the environment's Discrete(3)": ["Acrobot-v1", "--model", acrobot_model(tmp_path)],
         "doesn't exist": ["Nowhere-v0", "--model", model],
         "import the module 'antigravity', which runs its code: give --allow-import as well": [
@@ -174,9 +226,10 @@ class Foreign(tf.Module):
         return {"actions": tf.cast(observations[:, 2] > 0, tf.int32)}
 
 
-NO_ENDPOINT = "the model has no endpoint act from observations to actions, with batches of real observations;"
+NO_ENDPOINT = "the model has no endpoint act from observations to actions, with batches;"
 FOREIGN = {
-    **dict.fromkeys(("of_x", "values", "of_one", "of_integers"), f"{NO_ENDPOINT} it has act"),
+    **dict.fromkeys(("of_x", "values", "of_one"), f"{NO_ENDPOINT} it has act"),
+    "of_integers": "the model takes observations as int32, not as float32",
     "zeros_only": "the model refuses the inputs",
     "one_for_all": "the model gives actions of shape () for 1 observations",
 }
@@ -229,7 +282,7 @@ ANSWERS = {
     b'{"outputs": null}': (200, NO_ACTION),
     b'{"outputs": {"actions": [1]}}': (200, NO_ACTION),
     b'{"outputs": ["left"]}': (200, NO_ACTION),
-    b'{"outputs": [true]}': (200, NO_ACTION),
+    b'{"outputs": [true]}': (200, "does not lie in the environment's Discrete(2)"),
     b'{"outputs": [0, 1]}': (200, NO_ACTION),
     b'{"outputs": [null]}': (200, NO_ACTION),
     b'{"outputs": [99999999999999999999999]}': (200, NO_ACTION),

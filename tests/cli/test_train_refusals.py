@@ -228,8 +228,11 @@ def test_envpool_that_is_not_installed_is_refused_before_a_folder_is_made(monkey
     assert not list(workplace.iterdir())
 
 
-def test_filming_without_pygame_is_refused_before_a_folder_is_made(monkeypatch, refused, workplace):
-    monkeypatch.setitem(sys.modules, "pygame", None)
+def test_filming_without_pygame_is_refused_before_a_folder_is_made(monkeypatch, refused, workplace, tmp_path_factory):
+    # Frames are drawn in another process, which has this one's path.
+    modules = tmp_path_factory.mktemp("modules")
+    (modules / "pygame.py").write_text("raise ModuleNotFoundError('No module named pygame', name='pygame')")
+    monkeypatch.syspath_prepend(modules)
     error = refused("train", "--video-every", "1000")
     assert "CartPole-v1 cannot be filmed" in error
     assert 'pip install "tf_trpo[play]"' in error

@@ -6,6 +6,8 @@ import pytest
 import tf_trpo
 from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
+from tf_trpo.models.making import make_policy, make_value_function
+from tf_trpo.models.settings import PolicySettings, ValueSettings
 
 OBSERVATIONS = (3,)
 
@@ -15,11 +17,22 @@ def _agent(distribution):
         Encoder(OBSERVATIONS, outputs, network=mlp(OBSERVATIONS, [units]))
         for outputs, units in ((distribution.num_outputs, 6), (1, 5))
     )
-    agent = tf_trpo.TRPO(Policy(policy, distribution), ValueFunction(value))
+    return _with_weights(tf_trpo.TRPO(Policy(policy, distribution), ValueFunction(value)))
+
+
+def _agent_for(observation_space, action_space):
+    settings, values = PolicySettings(hidden_sizes=(5,)), ValueSettings(value_hidden_sizes=(5,))
+    policy = make_policy(settings, observation_space, action_space, seed=0)
+    value = make_value_function(settings, values, observation_space, seed=0)
+    return _with_weights(tf_trpo.TRPO(policy, value))
+
+
+def _with_weights(agent):
     rng = np.random.default_rng(0)
     for weight in agent.policy.weights + agent.value_function.weights + agent.return_scale.weights:
         values = rng.standard_normal(weight.shape)
-        weight.assign(np.abs(values) + 0.5 if weight.name in ("variance", "count") else values)
+        is_positive = weight.name in ("variance", "count", "scale", "limit")
+        weight.assign(np.abs(values) + 0.5 if is_positive else values)
     return agent
 
 
@@ -27,6 +40,12 @@ def _agent(distribution):
 def make_agent():
     """make_agent(action distribution): an agent with weights and statistics that all make a difference."""
     return _agent
+
+
+@pytest.fixture(scope="session")
+def make_agent_for():
+    """make_agent_for(observation space, action space): the same by spaces."""
+    return _agent_for
 
 
 @pytest.fixture(scope="session")

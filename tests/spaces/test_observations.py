@@ -21,6 +21,7 @@ from tf_trpo.spaces import (
     observation_spec,
     parts,
     to_json,
+    unnamed,
     without_masks,
 )
 
@@ -66,6 +67,14 @@ def test_a_spec_survives_json(space):
     spec = observation_spec(space)
     assert from_json(json.loads(json.dumps(to_json(spec)))) == spec
     assert difference(spec, spec) is None
+
+
+@given(SPACES)
+def test_names_are_undone(space):
+    nest = space.sample()
+    values = {name: index for index, name in enumerate(named("x", nest))}
+    assert named("x", unnamed("x", nest, values)) == values
+    assert type(unnamed("x", nest, values)) is (type(nest) if isinstance(nest, dict | tuple) else int)
 
 
 @pytest.mark.parametrize(

@@ -232,3 +232,9 @@ def test_weights_go_without_their_state_into_an_agent_of_another_algorithm(
         loaded.load_weights(tmp_path / "agent.weights.h5")
     assert_same_weights(loaded.get_weights(), agent.get_weights())
     assert_same_weights(loaded.learner.state()["policy optimizer"], before)
+
+
+def test_a_file_that_holds_no_agent_is_refused(make, tmp_path):
+    with pytest.raises(ValueError, match=r"agent\.h5: an agent is saved as a \.keras file; name it .*agent\.keras$"):
+        make().save(tmp_path / "agent.h5")
+    assert not list(tmp_path.iterdir())

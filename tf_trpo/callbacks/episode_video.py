@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.image import metadata
 from tensorboard.util import tensor_util
 
-from tf_trpo.environments import open_vector_environment
+from tf_trpo.environments import open_rendered_environment
 
 LARGEST_SIDE = 300
 """Larger frames are shrunk to so many pixels."""
@@ -30,7 +29,7 @@ class EpisodeVideo:
 
     Args:
       env: Gymnasium id of an environment with the render mode rgb_array, or a function that makes one that has this
-        mode: `lambda: MyEnv(render_mode="rgb_array")`.
+        mode: `lambda: MyEnv(render_mode="rgb_array")`. It is made, stepped and rendered in a process of its own.
       every_steps: environment steps of training between two films, >= 1.
       seed: seed of the environment, so that every film begins in the same state.
       **making: env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
@@ -41,40 +40,38 @@ class EpisodeVideo:
         self._env = env
         self._seed = seed
         self._making = making
-        if isinstance(env, str):
-            self._making["env_kwargs"] = {**(making.get("env_kwargs") or {}), "render_mode": "rgb_array"}
 
     def check(self) -> None:
         """Render once; raise ValueError if that fails."""
         try:
-            # Renderers warn before they fail.
-            with warnings.catch_warnings(action="ignore"), self._open() as environments:
-                environments.reset(seed=self._seed)
-                _rendered(environments)
-        except Exception as error:  # Each renderer has errors of its own.
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(
-                f"{self._env} cannot be filmed: {reason} (classic control and toy text need "
-                'pip install "tf_trpo[play]", MuJoCo a display or MUJOCO_GL=egl; video_every 0 trains without)'
-            ) from None
+            with self._open() as environment:
+                environment.reset(seed=self._seed)
+                environment.render()
+        except Exception as error:
+            raise ValueError(f"{error}; video_every 0 trains without a film") from None
 
     def record(self, agent: Any) -> bytes:
-        """Make a GIF of the first `MOST_FRAMES` frames of an episode."""
+        """Make a GIF of the first `MOST_FRAMES` frames of an episode.
+
+        Raises:
+          ValueError: the environment cannot be rendered.
+          EnvironmentFailedError: it raised, or its process died.
+        """
         frames: list[Frame] = []
-        with self._open() as environments:
-            rate = float(environments.metadata.get("render_fps", 30))
+        with self._open() as environment:
+            rate = float(environment.metadata.get("render_fps", 30))
             stride = max(1, round(rate / FRAMES_PER_SECOND))
-            observations, _ = environments.reset(seed=self._seed)
+            observations, _ = environment.reset(seed=self._seed)
             for step in range(stride * MOST_FRAMES):
                 if step % stride == 0:
-                    frames.append(_rendered(environments))
-                observations, _, terminated, truncated, _ = environments.step(agent.predict(observations))
+                    frames.append(environment.render())
+                observations, _, terminated, truncated, _ = environment.step(agent.predict(observations))
                 if terminated[0] or truncated[0]:
                     break
         return encode_gif(frames, milliseconds=stride * 1000 / rate)
 
     def _open(self) -> Any:
-        return open_vector_environment(self._env, 1, **self._making)
+        return open_rendered_environment(self._env, **self._making)
 
 
 def encode_gif(frames: list[Frame], *, milliseconds: float) -> bytes:
@@ -96,10 +93,3 @@ def gif_summary(tag: str, gif: bytes) -> summary_pb2.Summary:
     description = metadata.create_summary_metadata(display_name=None, description=None)
     tensor = tensor_util.make_tensor_proto([*size, gif])
     return summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, metadata=description, tensor=tensor)])
-
-
-def _rendered(environments: gym.vector.VectorEnv) -> Frame:
-    frames = environments.render()
-    if not frames or frames[0] is None:
-        raise ValueError("it has no render mode rgb_array")
-    return np.asarray(frames[0], np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import os
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from tf_trpo.callbacks.episode_video import EpisodeVideo, gif_summary
 from tf_trpo.callbacks.event_file import PATTERN, EventFile
 from tf_trpo.callbacks.every_steps import EverySteps
 from tf_trpo.spaces import map_parts
+
+_logger = logging.getLogger(__name__)
 
 
 class TensorBoard(keras.callbacks.Callback):
@@ -112,8 +115,11 @@ class TensorBoard(keras.callbacks.Callback):
     def _film(self, step: int) -> None:
         if self._video is not None and self._last_film != step:
             assert self._file is not None
-            self._file.add(step, [gif_summary("episode", self._video.record(self.model))])
             self._last_film = step
+            try:
+                self._file.add(step, [gif_summary("episode", self._video.record(self.model))])
+            except Exception as error:  # Each renderer has errors of its own, and no film is worth a run.
+                _logger.warning("there is no film at step %d: %s", step, " ".join(str(error).split()))
 
 
 def add_final_evaluation(log_dir: str | os.PathLike[str], steps: int, mean: float, std: float) -> None:

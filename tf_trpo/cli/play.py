@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from tf_trpo.cli.environment_id import check_imports
+from tf_trpo.cli.fitting import fitting_actions
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment.conversion import changed
+from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EPISODES, SEEDS, EnvironmentSettings
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
-    import numpy as np
     from gymnasium.vector import VectorEnv
 
+    from tf_trpo.environments.rendering import RenderedEnvironment
     from tf_trpo.serving.local_policy import LocalPolicy
     from tf_trpo.serving.remote_policy import RemotePolicy
 
@@ -37,7 +38,7 @@ class PlayOptions:
     env: tyro.conf.Positional[str | None] = None
     """Gymnasium id; by default, the one that the model was exported with."""
     model: Path | None = None
-    """Folder of a model, such as saved_models/CartPole-v1, or of a version of it."""
+    """Folder of a model, such as saved_models/CartPole-v1, of a version of it, or of a run that was exported."""
     server: str | None = None
     """URL of a model, such as http://127.0.0.1:8501/v1/models/CartPole-v1, of serve or of TensorFlow Serving."""
     episodes: int = 1
@@ -84,38 +85,44 @@ def main(argv: Sequence[str]) -> None:
 
 def _play(options: PlayOptions) -> list[tuple[float, int]]:
     """Run the episodes; return the sum of the environment's own rewards, and the number of steps, of each."""
-    policy = _policy(options)
-    name, settings = _environment(options, policy)
+    local = None if options.model is None else _local_policy(options.model, trust=options.trust)
+    name, settings = _environment(options, local)
     check_imports(name, settings.wrapper, allow_import=options.allow_import)
-    from tf_trpo.environments import open_vector_environment
+    from tf_trpo.environments import open_rendered_environment, open_vector_environment
 
-    # Frames are drawn in memory, but pygame would look for a screen.
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     making = settings.arguments()
-    if options.video is not None:
-        making["env_kwargs"]["render_mode"] = "rgb_array"
-    with contextlib.closing(policy), open_vector_environment(name, 1, **making) as environment:
-        given = environment.single_observation_space.shape
-        observed = getattr(policy, "observation_shape", given)
-        if observed != given:
-            raise ValueError(f"the model observes arrays of shape {observed}, the environment gives {given}")
+    # TensorFlow is in this process, and some renderers crash next to it.
+    opened: Any = (
+        open_vector_environment(name, 1, **making)
+        if options.video is None
+        else open_rendered_environment(name, **making)
+    )
+    with opened as environment, contextlib.closing(local or _remote_policy(options, environment)) as policy:
+        if options.video is not None:
+            # If this fails, no file is begun.
+            environment.reset(seed=options.seed)
+            environment.render()
         with _open_video(options.video, float(environment.metadata.get("render_fps", 30))) as video:
             return _episodes(options, environment, policy, video)
 
 
-def _policy(options: PlayOptions) -> LocalPolicy | RemotePolicy:
-    if options.server is not None:
-        from tf_trpo.serving.remote_policy import RemotePolicy
-
-        return RemotePolicy(options.server)
-    assert options.model is not None, "there is one or the other"
+def _local_policy(model: Path, *, trust: bool) -> LocalPolicy:
     start_tensorflow()
     from tf_trpo.serving.local_policy import LocalPolicy
 
-    return LocalPolicy(options.model, trust=options.trust)
+    run = RunFolder(model)
+    exported = run.agent.is_file() and run.saved_model.is_dir()
+    return LocalPolicy(run.saved_model if exported else model, trust=trust)
 
 
-def _environment(options: PlayOptions, policy: LocalPolicy | RemotePolicy) -> tuple[str, EnvironmentSettings]:
+def _remote_policy(options: PlayOptions, environment: VectorEnv | RenderedEnvironment) -> RemotePolicy:
+    from tf_trpo.serving.remote_policy import RemotePolicy
+
+    assert options.server is not None, "there is one or the other"
+    return RemotePolicy(options.server, environment.single_action_space.sample())
+
+
+def _environment(options: PlayOptions, policy: LocalPolicy | None) -> tuple[str, EnvironmentSettings]:
     """Give the environment's id, and how it is made from it."""
     metadata = getattr(policy, "metadata", None)
     name = options.env or getattr(metadata, "environment", None)
@@ -145,7 +152,7 @@ def _open_video(path: Path | None, fps: float) -> Any:
 
 
 def _episodes(
-    options: PlayOptions, environment: VectorEnv, policy: LocalPolicy | RemotePolicy, video: Any
+    options: PlayOptions, environment: VectorEnv | RenderedEnvironment, policy: LocalPolicy | RemotePolicy, video: Any
 ) -> list[tuple[float, int]]:
     episodes: list[tuple[float, int]] = []
     steps = 0
@@ -153,31 +160,15 @@ def _episodes(
         # Every episode has a seed of its own, made of this one and the episode's number.
         observations, _ = environment.reset(seed=options.seed if number == 0 else None)
         total, length, ended = 0.0, 0, False
-        _film(environment, video)
         while not ended:
+            if video is not None:
+                video.append_data(environment.render())
             seed = (options.seed, steps) if options.stochastic else None
-            action = _fitting(policy.act(observations, seed), environment)
+            action = fitting_actions(policy.act(observations, seed), environment.single_action_space)
             observations, rewards, terminated, truncated, _ = environment.step(action)
             total, length, steps = total + float(rewards[0]), length + 1, steps + 1
             ended = bool(terminated[0] or truncated[0])
-            _film(environment, video)
+        if video is not None:
+            video.append_data(environment.render())
         episodes.append((total, length))
     return episodes
-
-
-def _fitting(actions: np.ndarray, environment: VectorEnv) -> np.ndarray:
-    space = environment.single_action_space
-    kinds = "iu" if space.shape == () else "iuf"
-    typed = actions.astype(space.dtype) if actions.dtype.kind in kinds else actions
-    # The dots make an array of a single action: Gymnasium warns if an action is a plain number.
-    if len(typed) != 1 or not space.contains(typed[0, ...]):
-        raise ValueError(f"the model's action {actions.tolist()} does not lie in the environment's {space}")
-    return typed
-
-
-def _film(environment: VectorEnv, video: Any) -> None:
-    if video is not None:
-        frames = environment.render()
-        if not frames or frames[0] is None:
-            raise ValueError("the environment does not render")
-        video.append_data(frames[0])

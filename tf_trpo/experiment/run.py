@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -198,8 +197,6 @@ class Run:
         return callbacks
 
     def _video(self) -> EpisodeVideo:
-        # No window is opened; SDL, which draws classic control, would look for a display and complain.
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         run, making = self.experiment.run, self.experiment.environment.arguments()
         return EpisodeVideo(self.experiment.env, run.video_every, seed=run.seed, **making)
 

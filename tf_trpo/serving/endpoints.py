@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import tensorflow as tf
@@ -14,8 +15,18 @@ from tf_trpo.spaces import PartSpec, map_parts, named
 def endpoints(
     policy: Policy, value_function: ValueFunction, return_scale: RunningReturnScale, *, has_float64: bool
 ) -> dict[str, Endpoint]:
-    """Make the endpoints that `export_policy` describes, by name; without float64, such inputs are float32."""
+    """Make the endpoints that `export_policy` describes, by name; without float64, such inputs are float32.
+
+    Raises:
+      ValueError: there is no float64, and the actions need it.
+    """
     distribution, spec = policy.action_distribution, policy.encoder.spec
+
+    if not has_float64 and '"dtype": "float64"' in json.dumps(distribution.describe_actions()):
+        raise ValueError(
+            "LiteRT does not compute in float64, the type of the actions: export in the format saved_model or onnx, or "
+            "give the environment a Box of float32 by a wrapper (gymnasium.wrappers.TransformAction)"
+        )
 
     def dtype(part: PartSpec) -> str:
         return part.dtype if has_float64 or part.dtype != "float64" else "float32"
@@ -28,7 +39,11 @@ def endpoints(
 
     def nest(inputs: tuple[tf.Tensor, ...]) -> Any:
         waiting = iter(inputs)
-        return map_parts(lambda _: next(waiting), spec)
+        # Of float32, a mean is subtracted without float64.
+        return map_parts(
+            lambda part: next(waiting) if has_float64 or part.kind != "vector" else tf.cast(next(waiting), tf.float32),
+            spec,
+        )
 
     def act(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return named("actions", distribution.to_environment(policy.act(nest(inputs))))

@@ -29,8 +29,10 @@ class ModelMetadata:
       environment: Gymnasium's id.
       training_steps: environment steps of the training.
       evaluation: mean_return, std_return, mean_length and episodes, by the most likely actions.
-      observation_space: type, shape, dtype and kind; of a Dict or Tuple, its type and spaces.
-      action_space: type, with n and start, or with shape, low and high (None for no bound).
+      observation_space: the environment's, by Gymnasium's names: type, and n, nvec, start, shape and dtype if it has
+        them; of a Dict or Tuple, its type and spaces. A kind says how the policy reads numbers: vector, image, binary
+        or mask.
+      action_space: the same, and of a Box low and high (None for no bound).
       observation_statistics: for each vector that is normalised, mean, variance and count of what was seen, and the
         min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)).
       versions: package -> version, of the process that wrote the model.

@@ -24,6 +24,19 @@ def version_folders(model: Path) -> dict[int, Path]:
     return {number: model / str(number) for number in sorted(map(int, names)) if number <= LARGEST_VERSION}
 
 
+def no_version(folder: Path) -> str:
+    """Say that a folder holds no version of a model, and what to do if the folder is something else."""
+    if (folder / "saved_model.pb").is_file():
+        way_out = f"; serve {folder.resolve().parent}"
+    elif (folder / "saved_model").is_dir():
+        way_out = f"; the run's model is {folder / 'saved_model'}"
+    elif (folder / "agent.keras").is_file():
+        way_out = f"; export the run first: tf_trpo export {folder} --output {folder / 'saved_model'}"
+    else:
+        way_out = ""
+    return f"{folder} holds no version: a folder with a number for a name{way_out}"
+
+
 def add_version(model: Path, write: Callable[[Path], None]) -> Path:
     """Write the next version of a model.
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from tf_trpo.spaces.specs import named, unnamed
+
 _PATH = re.compile(r"/v1/models/[^/:]+(/versions/\d+)?")
 _LARGEST_ANSWER = 2**26
 
@@ -23,39 +25,53 @@ class RemotePolicy:
 
     Args:
       url: of the model, http://HOST:PORT/v1/models/NAME, with /versions/VERSION or without.
+      action: an action of the environment, or anything else of its structure: a server does not tell which outputs make
+        a dict or a tuple.
       timeout: seconds to wait for an answer.
 
     Raises:
       ValueError: it is no such URL.
     """
 
-    def __init__(self, url: str, timeout: float = 30.0) -> None:
+    def __init__(self, url: str, action: Any = None, timeout: float = 30.0) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not _PATH.fullmatch(parts.path):
             raise ValueError(f"{url} is no URL of a model: http://HOST:PORT/v1/models/NAME")
         connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = connection(parts.hostname, parts.port, timeout=timeout)
+        self._action = action
         self._path = parts.path + ":predict"
         self._where = f"{self._connection.host}:{self._connection.port}{self._path}"
 
-    def act(self, observations: np.ndarray, seed: tuple[int, int] | None = None) -> np.ndarray:
-        """Ask for actions [N, ...] for observations [N, ...]: the mode, or sampled with a seed.
+    def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
+        """Ask for actions for observations: the mode, or sampled with a seed.
+
+        Args:
+          observations: as a vector environment gives them, a nest of arrays [N, ...].
+          seed: two numbers; the same ones give the same actions.
+
+        Returns:
+          Actions in the structure that a vector environment takes, an array [N, ...] or a nest of arrays, as the JSON
+          of the answer has them: int64 or float64.
 
         Raises:
           RemoteError: the server cannot be reached, refuses, or does not answer with one action for each observation.
         """
-        inputs: dict[str, Any] = {"observations": np.asarray(observations, np.float32).tolist()}
+        inputs = {name: np.asarray(part).tolist() for name, part in named("observations", observations).items()}
+        count = len(next(iter(inputs.values())))
         if seed is not None:
             inputs["seed"] = list(seed)
         signature = "act" if seed is None else "act_stochastic"
         answer = self._ask(json.dumps({"signature_name": signature, "inputs": inputs}).encode())
+        names = list(named("actions", self._action))
         try:
-            actions = np.asarray(answer["outputs"])
-        except (KeyError, ValueError, RecursionError):
+            outputs = answer["outputs"] if len(names) > 1 else {names[0]: answer["outputs"]}
+            actions = {name: np.asarray(outputs[name]) for name in names}
+        except (LookupError, TypeError, ValueError, RecursionError):
             raise RemoteError(f"{self._where} answers without outputs") from None
-        if actions.dtype.kind not in "iuf" or actions.shape[:1] != (len(observations),):
+        if any(rows.dtype.kind not in "biuf" or rows.shape[:1] != (count,) for rows in actions.values()):
             raise RemoteError(f"{self._where} answers with outputs that are no action for each observation")
-        return actions
+        return unnamed("actions", self._action, actions)
 
     def close(self) -> None:
         self._connection.close()

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import uvicorn
 
+from tf_trpo.serving.model_versions import no_version
 from tf_trpo.serving.model_watcher import ModelWatcher
 from tf_trpo.serving.rest_api import RestApi
 from tf_trpo.serving.saved_model import ModelError
@@ -41,8 +42,7 @@ def serve(folder: Path, settings: ServerSettings) -> None:
     watcher.look()
     if watcher.current is None:
         reasons = [status.error_message for status in watcher.statuses.values()]
-        above = f"; serve {folder.resolve().parent}" if (folder / "saved_model.pb").is_file() else ""
-        raise ModelError("; ".join(reasons) or f"{folder} holds no version: a folder with a number for a name{above}")
+        raise ModelError("; ".join(reasons) or no_version(folder))
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # asyncio switches Nagle's algorithm off (it would hold answers back for 40 ms) if the protocol is named.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:

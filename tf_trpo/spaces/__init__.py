@@ -14,6 +14,7 @@ from tf_trpo.spaces.specs import (
     named,
     parts,
     to_json,
+    unnamed,
     without_masks,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "observation_spec",
     "parts",
     "to_json",
+    "unnamed",
     "without_masks",
 ]

@@ -144,27 +144,45 @@ def named(prefix: str, nest: Any) -> dict[str, Any]:
     return found
 
 
+def unnamed(prefix: str, structure: Any, values: Mapping[str, Any]) -> Any:
+    """Undo `named`: give the values the structure of a nest whose own parts are not looked at."""
+    names = iter(named(prefix, structure))
+
+    def nest(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {name: nest(part[name]) for name in sorted(part)}
+        return tuple(map(nest, part)) if isinstance(part, tuple) else values[next(names)]
+
+    return nest(structure)
+
+
 def to_json(spec: Spec) -> dict[str, Any]:
-    """Describe a spec as JSON holds it, with Gymnasium's names of spaces."""
+    """Describe a spec as JSON holds it, with Gymnasium's names of spaces and of what is in them."""
     if isinstance(spec, dict):
         return {"type": "Dict", "spaces": {name: to_json(part) for name, part in spec.items()}}
     if isinstance(spec, tuple):
         return {"type": "Tuple", "spaces": [to_json(part) for part in spec]}
-    kinds = {"one-hot": "MultiDiscrete" if spec.shape else "Discrete", "binary": "MultiBinary", "mask": "MultiBinary"}
-    own = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(spec).items()}
-    return {"type": kinds.get(spec.kind, "Box"), **own}
+    if spec.kind == "one-hot" and not spec.shape:
+        return {"type": "Discrete", "n": spec.sizes[0], "start": spec.starts[0], "dtype": spec.dtype}
+    own: dict[str, Any] = {"shape": list(spec.shape), "dtype": spec.dtype}
+    if spec.kind == "one-hot":
+        return {"type": "MultiDiscrete", "nvec": list(spec.sizes), "start": list(spec.starts), **own}
+    return {"type": "MultiBinary" if spec.kind in ("binary", "mask") else "Box", **own, "kind": spec.kind}
 
 
 def from_json(description: Mapping[str, Any]) -> Spec:
     """Make a spec again from `to_json`."""
-    if description["type"] == "Dict":
+    kind = description["type"]
+    if kind == "Dict":
         return {name: from_json(part) for name, part in description["spaces"].items()}
-    if description["type"] == "Tuple":
+    if kind == "Tuple":
         return tuple(from_json(part) for part in description["spaces"])
-    own: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list | tuple) else v for name, v in description.items() if name != "type"
-    }
-    return PartSpec(**own)
+    if kind == "Discrete":
+        return PartSpec((), description["dtype"], "one-hot", (description["n"],), (description["start"],))
+    own = tuple(description["shape"]), description["dtype"]
+    if kind == "MultiDiscrete":
+        return PartSpec(*own, "one-hot", tuple(description["nvec"]), tuple(description["start"]))
+    return PartSpec(*own, description["kind"])
 
 
 def _is_mask(spec: Spec) -> bool:

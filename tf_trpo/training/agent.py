@@ -225,11 +225,14 @@ class Agent(keras.Model):
         If `tf_trpo.load` would refuse the file, a warning of the logger "tf_trpo" says so.
 
         Raises:
+          ValueError: the file would be one of HDF5, which holds no agent.
           TrainingFailedError: a weight is not finite; nothing is written.
           OSError: the file cannot be written; an old file is as it was.
         """
-        require_finite({"agent": self.weights})
         path = os.fspath(filepath)
+        if path.endswith((".h5", ".hdf5")):
+            raise ValueError(f"{path}: an agent is saved as a .keras file; name it {Path(path).with_suffix('.keras')}")
+        require_finite({"agent": self.weights})
         if (obstacle := obstacle_to_loading(self)) is not None:
             warn_of_obstacle(f"{path} is written", obstacle)
         # Keras asks before it overwrites, and copies what is not on this machine's disks.

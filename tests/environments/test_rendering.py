@@ -1,0 +1,107 @@
+"""Environments that are stepped and rendered in a process of their own: the same episodes, and its faults."""
+
+import os
+import sys
+import threading
+import time
+
+import cloudpickle
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from tf_trpo.environments import EnvironmentFailedError, open_rendered_environment, open_vector_environment
+
+# As in a main program: the process that renders need not import this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class Frames(gym.Env):
+    """Shows in which process it is, and whether that has TensorFlow; its observation is a dict."""
+
+    observation_space = gym.spaces.Dict(count=gym.spaces.Discrete(9), place=gym.spaces.Box(0, 1, (2,)))
+    action_space = gym.spaces.Dict(a=gym.spaces.Discrete(2), b=gym.spaces.Box(-1, 1, (1,)))
+    render_mode = "rgb_array"
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"count": 0, "place": self.np_random.random(2, np.float32)}, {}
+
+    def step(self, action):
+        if action["a"] == 1:
+            raise RuntimeError("no such lever")
+        return {"count": 1, "place": self.np_random.random(2, np.float32)}, float(action["b"][0]), False, False, {}
+
+    def render(self):
+        loaded = any(name in sys.modules for name in ("tensorflow", "keras"))
+        return np.full((2, 2, 3), 255 * loaded, np.uint8)
+
+
+def actions(lever, force=0.5):
+    return {"a": np.array([lever]), "b": np.float32([[force]])}
+
+
+def test_the_episode_is_that_of_this_process_and_tensorflow_is_not_in_the_other():
+    with open_rendered_environment(Frames) as there, open_vector_environment(Frames, 1) as here:
+        for name in ("single_observation_space", "single_action_space", "metadata"):
+            assert getattr(there, name) == getattr(here, name)
+        for call in (lambda env: env.reset(seed=3), lambda env: env.step(actions(0))):
+            found, wanted = call(there), call(here)
+            assert found[0]["count"] == wanted[0]["count"]
+            np.testing.assert_array_equal(found[0]["place"], wanted[0]["place"], strict=True)
+            assert found[1:-1] == wanted[1:-1]
+        np.testing.assert_array_equal(there.render(), np.zeros((2, 2, 3), np.uint8), strict=True)
+
+
+def test_what_an_environment_raises_is_raised_here_and_the_next_call_works():
+    with open_rendered_environment(Frames) as there:
+        there.reset(seed=3)
+        with pytest.raises(EnvironmentFailedError, match="environment 0 raised RuntimeError: no such lever"):
+            there.step(actions(1))
+        assert there.reset(seed=3)[0]["count"] == [0]
+
+
+def test_ids_that_only_this_process_knows_are_made():
+    gym.register("OnlyHere-v0", lambda render_mode: Frames(), max_episode_steps=1)
+    try:
+        with open_rendered_environment("OnlyHere-v0") as there:
+            there.reset(seed=0)
+            assert there.step(actions(0))[3] == [True]
+    finally:
+        del gym.registry["OnlyHere-v0"]
+
+
+def test_the_process_ends_with_the_context():
+    with open_rendered_environment(Frames) as there:
+        process = there._process
+        assert process.poll() is None
+    assert process.returncode == 0
+
+
+UNMADE = {
+    "no environment": (lambda: 3, ValueError, "must make a gymnasium.Env, it gave a int"),
+    "unknown": ("Nowhere-v0", gym.error.NameNotFound, "doesn't exist"),
+    "exits": (lambda: sys.exit(4), EnvironmentFailedError, "cannot be made: SystemExit: 4"),
+    "dies": (lambda: os._exit(5), EnvironmentFailedError, r"its process died \(exit code 5\)"),
+    "cannot be sent": (threading.Lock().acquire, ValueError, "cannot be sent .*: give an environment id"),
+}
+
+
+@pytest.mark.parametrize(("environment", "kind", "words"), UNMADE.values(), ids=UNMADE)
+def test_what_cannot_be_made_says_why(environment, kind, words):
+    with pytest.raises(kind, match=words), open_rendered_environment(environment):
+        pass
+
+
+def test_a_process_that_hangs_is_given_up(monkeypatch):
+    class Hanging(Frames):
+        def render(self):
+            time.sleep(60)
+
+    monkeypatch.setattr("tf_trpo.environments.rendering._PATIENCE", 8.0)
+    monkeypatch.setattr("tf_trpo.environments.rendering._CLOSING", 0.1)
+    with open_rendered_environment(Hanging) as there:
+        there.reset(seed=0)
+        monkeypatch.setattr("tf_trpo.environments.rendering._PATIENCE", 0.1)
+        with pytest.raises(ValueError, match=r"Hanging cannot be filmed: its process did not answer within 0\.1 s"):
+            there.render()
