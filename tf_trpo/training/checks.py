@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_trpo.training.keras_config import check_config
 
@@ -29,6 +31,20 @@ def check_keras() -> None:
             f"networks compute in float32, and Keras' dtype policy is {precision}: keras.mixed_precision."
             'set_global_policy("float32")'
         )
+
+
+def check_whole_numbers(arguments: Mapping[str, Any], *, from_zero: Collection[str] = ()) -> None:
+    """Raise unless all arguments are whole numbers of at least 1, or 0 for those that may be 0.
+
+    Raises:
+      TypeError, ValueError: the argument is named.
+    """
+    for name, value in arguments.items():
+        lowest = 0 if name in from_zero else 1
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise TypeError(f"{name} must be a whole number, an int, got {value!r} ({type(value).__name__})")
+        if value < lowest:
+            raise ValueError(f"{name} must be at least {lowest}, got {value}")
 
 
 def obstacle_to_loading(agent: keras.Model) -> str | None:
