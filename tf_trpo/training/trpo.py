@@ -155,6 +155,7 @@ class TRPO(Agent):
     def _choose_value_optimizer(
         self, given: keras.optimizers.Optimizer | str | None, update: UpdateSettings | None
     ) -> None:
+        settings = update or (self.update_settings if self.compiled else UpdateSettings())
         default = UpdateSettings.value_learning_rate
         rate = default if update is None else update.value_learning_rate
         if given is not None and rate != default:
@@ -162,11 +163,13 @@ class TRPO(Agent):
         if given is None and not self.compiled:
             given = keras.optimizers.Adam(rate)
         optimizer = self.optimizer if given is None else keras.optimizers.get(given)
-        scheduled = isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
-        settings = update or (self.update_settings if self.compiled else UpdateSettings())
-        if scheduled and (settings.value_learning_rate_decay or rate != default):
-            raise ValueError("value_learning_rate and its decay need a value optimizer without a schedule of its own")
-        if given is None and rate != default:
+        if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            needed = "needs a value optimizer without a schedule of its own"
+            if settings.value_learning_rate_decay:
+                raise ValueError(f"value_learning_rate_decay {needed}")
+            if rate != default:
+                raise ValueError(f"value_learning_rate {needed}")
+        elif given is None and rate != default:
             optimizer.learning_rate = rate
         self.optimizer = optimizer
 
