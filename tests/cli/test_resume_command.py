@@ -33,8 +33,9 @@ def start(folder, *arguments):
 
 
 def finished(folder, *arguments):
-    process = start(folder, *arguments)
-    assert process.wait(timeout=300) == 0, (folder / "output.txt").read_text()
+    """Train to the end in this process, which traces an update once for all runs."""
+    with contextlib.chdir(folder):
+        main(["train", *map(str, arguments)])
 
 
 def rows(run):

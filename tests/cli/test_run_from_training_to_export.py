@@ -356,8 +356,9 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
     main(["train", *options, *SMALL, "--preset", "none", "--checkpoint-every", "0"])
     run = Path("runs/Pendulum-v1-3")
     assert {path.name for path in run.iterdir()} == {
-        *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json")
+        *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json", "events.log")
     }
+    assert "no episode has ended in 40 steps" in (run / "events.log").read_text()
     distribution = tf_trpo.load(run / "agent.keras").policy.action_distribution
     assert (distribution.initial_std, distribution.state_dependent_std) == (0.25, True)
     command = re.search(r"^Export for serving: (.+)$", capsys.readouterr().out, re.MULTILINE).group(1)
@@ -391,8 +392,9 @@ def test_envpool_trains(tmp_path, capsys):
     options = ["--env", "Pendulum-v1", "--backend", "envpool", "--preset", "none"]
     main(["train", *options, *SMALL, "--run-dir", str(tmp_path / "run")])
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
-    _, *progress = capsys.readouterr().err.splitlines()
+    _, *progress, last = capsys.readouterr().err.splitlines()
     assert all(line.startswith("steps ") for line in progress)
+    assert last.startswith("no episode has ended in ")
 
 
 # Where a Box2D environment stands cannot be saved: its state is the library's own.
@@ -410,7 +412,7 @@ def test_a_standard_deviation_by_schedule_and_quietly(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     schedule = ["--initial-std", "0.5", "--final-std", "0.02", "--schedule-steps", "30"]
     main(["train", "--env", "Pendulum-v1", *schedule, *SMALL, "--preset", "none", "--run-dir", "run", "--quiet"])
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "no episode has ended in 40 steps: returns and lengths are not known\n")
     with open("run/history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     steps = np.array([0.0, *(float(row["time/total_timesteps"]) for row in rows)])

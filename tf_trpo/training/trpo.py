@@ -196,6 +196,10 @@ class TRPO(Agent):
         An iteration collects num_steps rows from each environment, improves the policy and fits the value function. To
         callbacks an iteration is an epoch. Another call continues from where the agent is.
 
+        The row after an episode's end is a reset and no step, so that rows are a little more than steps: CartPole takes
+        493 steps in the first 512 rows, and 1,024 steps need a third iteration. If no episode has ended at the end of
+        the fit, a warning of the logger "tf_trpo" says so.
+
         Args:
           environment: a Gymnasium id, a function that makes an environment, a vector environment, or a source of
             rollouts.
@@ -227,8 +231,9 @@ class TRPO(Agent):
           A Keras History: `history.history["rollout/ep_rew_mean"]` and so on.
 
         Raises:
-          ValueError: the environment does not fit the agent, a setting is out of range, or a network cannot be
-            differentiated.
+          TypeError: a number of steps, environments or faults, or the seed, is no int.
+          ValueError: the environment does not fit the agent, a setting is out of range, something was changed after
+            `compile`, or a network cannot be differentiated.
           CheckpointError: no checkpoint is whole, or it is one of another agent or fit; this agent is as it was.
           EnvironmentFailedError: an environment raised, hung or died; a `Checkpoint` among the callbacks has saved the
             agent as it was after the last iteration.
