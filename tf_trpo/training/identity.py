@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,13 @@ def compiled_parts(agent: TRPO) -> dict[str, Any]:
     A learning rate is no part of it, since the value optimizer has it as a variable, nor is how weights were
     initialised.
     """
-    layers = {
-        name: {f"{place} {type(layer).__name__}": layer.get_config() for place, layer in enumerate(_layers(model))}
-        for name, model in (("policy", agent.policy), ("value_function", agent.value_function))
-    }
+    with warnings.catch_warnings():
+        # Keras warns of each lambda.
+        warnings.simplefilter("ignore")
+        layers = {
+            name: {f"{place} {type(layer).__name__}": layer.get_config() for place, layer in enumerate(_layers(model))}
+            for name, model in (("policy", agent.policy), ("value_function", agent.value_function))
+        }
     optimizer = keras.saving.serialize_keras_object(agent.optimizer)
     if isinstance(optimizer["config"].get("learning_rate"), float):
         del optimizer["config"]["learning_rate"]
