@@ -94,10 +94,10 @@ def test_a_learning_rate_takes_effect_and_is_no_change(make_agent):
     agent = make_agent("CartPole-v1")
     agent.optimizer.learning_rate = 0.0
     before = agent.value_function.encoder.output_layer.kernel.numpy()
-    assert fit(agent)["train/learning_rate"] == [0.0]
+    assert set(fit(agent)["train/learning_rate"]) == {0.0}
     np.testing.assert_array_equal(agent.value_function.encoder.output_layer.kernel.numpy(), before)
     rates = keras.callbacks.LearningRateScheduler(lambda epoch: 0.5)
-    assert fit(agent, callbacks=[rates])["train/learning_rate"] == [0.5]
+    assert set(fit(agent, callbacks=[rates])["train/learning_rate"]) == {0.5}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -147,7 +148,8 @@ def _is_known(part: Any) -> bool:
     # Keras wraps these itself, and `loss` is an attribute of a model.
     own = set(vars(part)) - {"build", "quantize", "loss"}
     changed = any(callable(getattr(type(part), name, None)) for name in own)
-    return type(part).__module__.split(".")[0] in _KNOWN and not changed
+    functions = [value for value in vars(part).values() if isinstance(value, types.FunctionType)]
+    return not changed and all(each.__module__.split(".")[0] in _KNOWN for each in [type(part), *functions])
 
 
 def _serialized(described: Any) -> Iterator[dict[str, Any]]:

@@ -44,6 +44,8 @@ class TRPO(Agent):
       Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1.
     """
 
+    optimizer: keras.optimizers.Optimizer
+    compiled: bool
     _obstacle: str | None = None
     """To loading the agent again, of which the last `compile` has warned."""
 
