@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -33,18 +32,13 @@ def check_keras() -> None:
         )
 
 
-def check_whole_numbers(arguments: Mapping[str, Any], *, from_zero: Collection[str] = ()) -> None:
-    """Raise unless all arguments are whole numbers of at least 1, or 0 for those that may be 0.
-
-    Raises:
-      TypeError, ValueError: the argument is named.
-    """
+def check_whole_numbers(*, lowest: int = 1, **arguments: Any) -> None:
+    """Raise TypeError or ValueError, with the argument's name, unless all are whole numbers of at least `lowest`, 0 or 1."""
     for name, value in arguments.items():
-        lowest = 0 if name in from_zero else 1
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise TypeError(f"{name} must be a whole number, an int, got {value!r} ({type(value).__name__})")
         if value < lowest:
-            raise ValueError(f"{name} must be at least {lowest}, got {value}")
+            raise ValueError(f"{name} must {'be at least 1' if lowest else 'not be negative'}, got {value}")
 
 
 def obstacle_to_loading(agent: keras.Model) -> str | None:

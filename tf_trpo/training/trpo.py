@@ -166,11 +166,9 @@ class TRPO(Agent):
             given = keras.optimizers.Adam(rate)
         optimizer = self.optimizer if given is None else keras.optimizers.get(given)
         if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            needed = "needs a value optimizer without a schedule of its own"
-            if settings.value_learning_rate_decay:
-                raise ValueError(f"value_learning_rate_decay {needed}")
-            if rate != default:
-                raise ValueError(f"value_learning_rate {needed}")
+            if settings.value_learning_rate_decay or rate != default:
+                name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
+                raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
         elif given is None and rate != default:
             optimizer.learning_rate = rate
         self.optimizer = optimizer
@@ -198,9 +196,8 @@ class TRPO(Agent):
         An iteration collects num_steps rows from each environment, improves the policy and fits the value function. To
         callbacks an iteration is an epoch. Another call continues from where the agent is.
 
-        The row after an episode's end is a reset and no step, so that rows are a little more than steps: CartPole takes
-        493 steps in the first 512 rows, and 1,024 steps need a third iteration. If no episode has ended at the end of
-        the fit, a warning of the logger "tf_trpo" says so.
+        The row after an episode's end is a reset and no step: CartPole takes 493 steps in its first 512 rows, and 1,024
+        steps need a third iteration. If no episode has ended, a warning of the logger "tf_trpo" says so.
 
         Args:
           environment: a Gymnasium id, a function that makes an environment, a vector environment, or a source of
@@ -241,11 +238,9 @@ class TRPO(Agent):
             agent as it was after the last iteration.
           TrainingFailedError: there were max_faults in a row; the agent was saved in the same way.
         """
-        whole_numbers = {"total_steps": total_steps, "num_envs": num_envs, "num_steps": num_steps}
-        whole_numbers |= {"max_faults": max_faults, "seed": seed, "restart_every": restart_every}
-        if schedule_steps is not None:
-            whole_numbers["schedule_steps"] = schedule_steps
-        check_whole_numbers(whole_numbers, from_zero=("seed", "restart_every"))
+        check_whole_numbers(total_steps=total_steps, num_envs=num_envs, num_steps=num_steps, max_faults=max_faults)
+        check_whole_numbers(schedule_steps=total_steps if schedule_steps is None else schedule_steps)
+        check_whole_numbers(lowest=0, seed=seed, restart_every=restart_every)
         check_unchanged(self)
         opening = {"num_envs": num_envs, "backend": backend, "env_kwargs": env_kwargs, "timeout": env_timeout}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
