@@ -33,7 +33,7 @@ def check_keras() -> None:
 
 
 def check_whole_numbers(*, lowest: int = 1, **arguments: Any) -> None:
-    """Raise TypeError or ValueError, with the argument's name, unless all are whole numbers of at least `lowest`, 0 or 1."""
+    """Raise TypeError or ValueError, with the argument's name, unless all are whole numbers from `lowest`, 0 or 1."""
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise TypeError(f"{name} must be a whole number, an int, got {value!r} ({type(value).__name__})")
