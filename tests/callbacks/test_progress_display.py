@@ -80,6 +80,13 @@ def test_lines_say_how_long_it_will_take_as_soon_as_that_is_known():
     assert last.endswith("  0:00:00 left")
 
 
+def test_the_last_line_says_why_there_are_more_steps_than_were_asked_for():
+    first, last = shown(plain(), figures(1024)).splitlines()
+    assert first.startswith("steps 1024/1000")
+    assert not first.endswith(")")
+    assert last.endswith("  (an iteration is trained to its end)")
+
+
 def test_nothing_to_say_when_nothing_happened():
     assert shown(plain()) == ""
 
@@ -108,7 +115,7 @@ def test_the_bar_goes_on_from_the_steps_taken_before():
 
 def test_figures_that_do_not_exist_are_left_out_of_a_line_and_dots_on_a_terminal():
     known = {name: figure for name, figure in figures(100).items() if not name.startswith(("rollout/", "train/ex"))}
-    assert shown(plain(), known).splitlines()[0] == "steps 100/1000  kl 0.0091  789 steps/s"
+    assert shown(plain(), known).splitlines()[0] == "steps 100/1000  no episode has ended yet  kl 0.0091  789 steps/s"
     assert re.search(r"mean episode return\s+\.\.\.", shown(terminal(), known))
 
 

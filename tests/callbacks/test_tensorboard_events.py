@@ -2,12 +2,15 @@
 
 import math
 import resource
+import socket
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.compat.proto import graph_pb2
+from tensorboard.summary.writer import event_file_writer
 from tensorboard.util import tensor_util
 
 import tf_trpo
@@ -240,3 +243,30 @@ def test_a_full_disk_is_an_error_of_the_operating_system(tmp_path):
 def test_an_interval_below_one_is_refused(tmp_path, settings):
     with pytest.raises(ValueError, match="every_steps must be at least 1"):
         TensorBoard(tmp_path, **settings)
+
+
+def test_a_program_that_patches_tensorboards_writer_hears_of_the_folder_and_can_read_it(tmp_path, monkeypatch):
+    """As wandb's sync_tensorboard does, which then looks for files of this host that are not older than its start."""
+    heard, start = [], int(time.time())
+
+    class Patched(event_file_writer.EventFileWriter):
+        def __init__(self, logdir, *args, **kwargs):
+            heard.append(logdir)
+            super().__init__(logdir, *args, **kwargs)
+
+    monkeypatch.setattr(event_file_writer, "EventFileWriter", Patched)
+    write(tmp_path / "events", *figure(10, 20))
+    assert heard == [str(tmp_path / "events")]
+    (path,) = (tmp_path / "events").iterdir()
+    seconds, _, host = path.name.removeprefix("events.out.tfevents.").partition(".")
+    assert int(seconds) >= start
+    assert host.startswith(socket.gethostname())
+    assert scalars(tmp_path / "events") == {"figure": [(10, 1.0), (20, 1.0)]}
+
+
+def test_files_of_one_second_are_read_in_the_order_of_their_making(tmp_path):
+    for step in (10, 20, 30):
+        write(tmp_path, *figure(step), model=StandIn(step - 10))
+    names = [path.name for path in sorted(tmp_path.iterdir())]
+    assert len({name.split(".")[3] for name in names}) == 3
+    assert scalars(tmp_path)["figure"] == [(10, 1.0), (20, 1.0), (30, 1.0)]

@@ -136,17 +136,19 @@ def test_standard_output_says_how_it_went_and_what_to_do_next(run, trained):
     assert "-m tf_trpo serve 'my run/saved_model' --name CartPole-v1\n" in trained.stdout
 
 
-def test_the_commands_that_it_says_can_be_copied_and_run(run, trained, workplace):
+def test_the_commands_that_it_says_can_be_copied_and_run(run, trained, workplace, monkeypatch, capsys):
     commands = dict(re.findall(r"^([A-Z][a-z ]+): +(.+)$", trained.stdout, re.MULTILINE))
     assert "/#custom_scalars\n" in trained.stdout
     tensorboard, *options = shlex.split(commands["Look at the run"])
     assert (workplace / tensorboard).is_file()
     assert options == ["--logdir", "my run"]
-    result = subprocess.run(
-        commands["Evaluate again"], shell=True, cwd=workplace, capture_output=True, text=True, timeout=600, check=True
-    )
-    assert result.stdout.startswith("mean return ")
-    assert "100 episodes" in result.stdout
+    python, option, package, *arguments = shlex.split(commands["Evaluate again"])
+    assert [python, option, package] == [sys.executable, "-m", "tf_trpo"]
+    monkeypatch.chdir(workplace)
+    main(arguments)
+    output = capsys.readouterr().out
+    assert output.startswith("mean return ")
+    assert "100 episodes" in output
 
 
 def test_the_configuration_holds_every_setting_and_the_versions(run):
@@ -356,8 +358,9 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
     main(["train", *options, *SMALL, "--preset", "none", "--checkpoint-every", "0"])
     run = Path("runs/Pendulum-v1-3")
     assert {path.name for path in run.iterdir()} == {
-        *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json")
+        *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json", "events.log")
     }
+    assert "no episode has ended in 40 steps" in (run / "events.log").read_text()
     distribution = tf_trpo.load(run / "agent.keras").policy.action_distribution
     assert (distribution.initial_std, distribution.state_dependent_std) == (0.25, True)
     command = re.search(r"^Export for serving: (.+)$", capsys.readouterr().out, re.MULTILINE).group(1)
@@ -374,12 +377,12 @@ def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch):
     assert [str(folder) for folder in taken] == ["runs/ALE-Pong-v5-7", "runs/ALE-Pong-v5-7-2", "runs/ALE-Pong-v5-7-3"]
 
 
-def test_a_training_that_is_ended_at_once_saves_the_agent_as_it_was(tmp_path):
+def test_a_training_that_is_ended_at_once_saves_the_agent_as_it_was(run, tmp_path):
     class CtrlC(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             raise KeyboardInterrupt
 
-    experiment = Experiment().replace(**{name: SETTINGS[name] for name in ("jit_compile", "num_steps")}, quiet=True)
+    experiment = Experiment.from_run(run).replace(threads=0, quiet=True, export=False, video_every=0)
     stopped = experiment.train(tmp_path / "run", callbacks=[CtrlC()])
     assert (stopped.evaluation, stopped.stopped_by) == (None, signal.SIGINT)
     assert int(tf_trpo.load(tmp_path / "run" / "agent.keras").env_steps) == int(stopped.agent.env_steps) > 0
@@ -389,10 +392,12 @@ def test_a_training_that_is_ended_at_once_saves_the_agent_as_it_was(tmp_path):
 def test_envpool_trains(tmp_path, capsys):
     pytest.importorskip("envpool")
     options = ["--env", "Pendulum-v1", "--backend", "envpool", "--preset", "none"]
+    # As above, by which the update is traced once.
+    options += ["--initial-std", "0.25", "--state-dependent-std"]
     main(["train", *options, *SMALL, "--run-dir", str(tmp_path / "run")])
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
-    _, *progress = capsys.readouterr().err.splitlines()
-    assert all(line.startswith("steps ") for line in progress)
+    _, *lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith(("steps ", "no episode has ended in 40 steps")) for line in lines)
 
 
 # Where a Box2D environment stands cannot be saved: its state is the library's own.
@@ -410,7 +415,7 @@ def test_a_standard_deviation_by_schedule_and_quietly(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     schedule = ["--initial-std", "0.5", "--final-std", "0.02", "--schedule-steps", "30"]
     main(["train", "--env", "Pendulum-v1", *schedule, *SMALL, "--preset", "none", "--run-dir", "run", "--quiet"])
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "no episode has ended in 40 steps: returns and lengths are not known\n")
     with open("run/history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     steps = np.array([0.0, *(float(row["time/total_timesteps"]) for row in rows)])

@@ -15,7 +15,7 @@ from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.optimizers import trust_region
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.training import TrainingFailedError, UpdateSettings, learner
+from tf_trpo.training import TrainingFailedError, UpdateSettings, learner, programs
 from tf_trpo.training.faults import require_finite
 
 NAN = float("nan")
@@ -174,6 +174,7 @@ def weights_of(*models):
 @pytest.mark.parametrize("name", POLICY_FAULTS)
 def test_a_policy_step_that_is_not_finite_is_not_taken(name, make_agent, monkeypatch, tmp_path, everything):
     owner, attribute, faulty, cause = POLICY_FAULTS[name]
+    monkeypatch.setattr(programs, "_kept", {})  # what is patched is traced, and not kept for others
     monkeypatch.setattr(owner, attribute, faulty)
     # The statistics of a sound rollout move nevertheless, and the first layer would take that in.
     agent = make_agent(Faulty, policy={"function_preserving": False})
@@ -210,6 +211,7 @@ def value_network_without_gradient():
 def test_a_value_regression_that_is_not_finite_is_taken_back(fault, make_agent, monkeypatch):
     agent = make_agent(Faulty)
     if fault == "loss":
+        monkeypatch.setattr(programs, "_kept", {})
         monkeypatch.setattr(learner, "lambda_returns", lambda advantages, values: tf.fill(advantages.shape, 1e30))
     else:
         policy = PolicySettings(hidden_sizes=(4,))
@@ -229,6 +231,7 @@ def test_a_value_regression_that_is_not_finite_is_taken_back(fault, make_agent, 
 
 def test_statistics_that_are_not_finite_are_left_out_and_counted(make_agent, monkeypatch):
     moments = learner.weighted_moments
+    monkeypatch.setattr(programs, "_kept", {})
     monkeypatch.setattr(
         learner, "weighted_moments", lambda samples, weights: tuple(nan_like(m) for m in moments(samples, weights))
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer import event_file_writer, record_writer
 
 PATTERN = "events.out.tfevents.*"
 
@@ -19,6 +19,10 @@ class EventFile:
     """A new file in a folder.
 
     The file begins with the START of a session, at which TensorBoard drops the later steps of older files.
+
+    TensorBoard's own `EventFileWriter` makes the file: programs such as wandb (`sync_tensorboard=True`) put a class of
+    theirs in its place, to hear of the folder. All that follows is written here, at once and without its thread, so
+    that an error such as a full disk is raised where it happens.
 
     Args:
       log_dir: the folder; made if it is missing.
@@ -29,13 +33,8 @@ class EventFile:
     """
 
     def __init__(self, log_dir: str | os.PathLike[str], steps: int) -> None:
-        Path(log_dir).mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads a folder's files in the order of their names.
-        seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-        name = PATTERN.replace("*", f"{seconds:010d}.{nanoseconds:09d}.{socket.gethostname()}.{os.getpid()}")
-        self._path = Path(log_dir) / name
-        self._writer = tf.io.TFRecordWriter(str(self._path))
-        self._write(file_version="brain.Event:2")
+        self._path = _begun(Path(log_dir))
+        self._writer = record_writer.RecordWriter(open(self._path, "ab"))  # noqa: SIM115  `close` closes it
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._write(step=steps + 1 if steps else 0, session_log=start)
 
@@ -43,7 +42,7 @@ class EventFile:
         """Write Summaries as one event, which readers see at once."""
         values = [value for summary in summaries for value in summary.value]
         self._write(step=step, summary=summary_pb2.Summary(value=values))
-        with self._operating_system_errors():
+        with self._named_errors():
             self._writer.flush()
 
     def add_graph(self, graph: tf.Graph) -> None:
@@ -52,17 +51,30 @@ class EventFile:
 
     def close(self) -> None:
         """Close the file; may be called twice."""
-        with self._operating_system_errors():
+        with self._named_errors():
             self._writer.close()
 
     def _write(self, **event: object) -> None:
-        with self._operating_system_errors():
+        with self._named_errors():
             self._writer.write(event_pb2.Event(wall_time=time.time(), **event).SerializeToString())
 
     @contextlib.contextmanager
-    def _operating_system_errors(self) -> Iterator[None]:
-        """Turn TensorFlow's own errors, such as of a full disk, into OSError."""
+    def _named_errors(self) -> Iterator[None]:
         try:
             yield
-        except tf.errors.OpError as error:
-            raise OSError(f"{self._path} cannot be written: {error.message}") from None
+        except OSError as error:
+            raise OSError(f"{self._path} cannot be written: {error.strerror or error}") from None
+
+
+def _begun(folder: Path) -> Path:
+    """Let TensorBoard make a file with the version in it, and give its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # TensorBoard reads a folder's files in the order of their names, which begin with the second.
+    while any(f".{time.time() // 1:.0f}." in path.name for path in folder.glob(PATTERN)):
+        time.sleep(0.05)
+    before = set(folder.glob(PATTERN))
+    try:
+        event_file_writer.EventFileWriter(str(folder)).close()
+    except tf.errors.OpError as error:
+        raise OSError(f"{folder} cannot be written: {error.message}") from None
+    return next(path for path in folder.glob(f"{PATTERN}.{os.getpid()}.*") if path not in before)

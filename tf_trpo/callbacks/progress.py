@@ -59,7 +59,9 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self._live is None and logs:
-            self._print_line(logs)
+            # A reader of "10019/8192" asks why.
+            past = logs["time/total_timesteps"] > self.params["total_steps"]
+            self._print_line(logs, "  (an iteration is trained to its end)" if past else "")
         self.release()
 
     def release(self) -> None:
@@ -74,14 +76,17 @@ class Progress(keras.callbacks.Callback):
             figures.add_row(label, f"{logs[name]:.4g}" if name in logs else "...")
         return Group(figures, self._bar)
 
-    def _print_line(self, logs: Mapping[str, float]) -> None:
+    def _print_line(self, logs: Mapping[str, float], remark: str = "") -> None:
         self._last_line = time.monotonic()
         left = self._bar.tasks[-1].time_remaining
         figures = [f"{label} {logs[name]:{form}}" for name, (label, form) in _LINE.items() if name in logs]
+        if "rollout/ep_rew_mean" not in logs:
+            figures.insert(0, "no episode has ended yet")
         self._console.print(
             f"steps {logs['time/total_timesteps']:.0f}/{self.params['total_steps']}  "
             + "  ".join([*figures, f"{logs['time/fps']:.0f} steps/s"])
-            + ("" if left is None else f"  {datetime.timedelta(seconds=left)} left"),
+            + ("" if left is None else f"  {datetime.timedelta(seconds=left)} left")
+            + remark,
             highlight=False,
             soft_wrap=True,
         )

@@ -32,6 +32,7 @@ from tf_trpo.rollouts import Rollout
 from tf_trpo.spaces import map_parts
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
+from tf_trpo.training.programs import program
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.value_regression import fit_value_function
@@ -50,6 +51,12 @@ class Learner:
       average: moving average of the policy's weights, if there is one.
       jit_compile: compile the stages of the update by XLA; "auto" does not on a CPU if there are convolutions, nor if
         the first update shows that XLA cannot.
+
+    Attributes:
+      policy: as given.
+      parts: what is learned and by which optimizer, by the names of the agent's attributes.
+      described: all that the update depends on, when this was made; see `compiled_parts`.
+      structure: learners of equal structures share what is traced and compiled; one without any shares nothing.
     """
 
     update: Update
@@ -80,6 +87,16 @@ class Learner:
         self._value_optimizer = value_optimizer
         self._settings = settings
         self._average = average
+        self.parts = {
+            "policy": policy,
+            "value_function": value_function,
+            "return_scale": return_scale,
+            "optimizer": value_optimizer,
+            "average": average,
+        }
+        self.described: dict[str, Any] = {}
+        self.structure: str | None = None
+        self._made_for = self._all_variables()
         self.compile(xla_is_fast(policy, value_function) if jit_compile == "auto" else jit_compile)
         if jit_compile == "auto":
             self.update = with_way_out_of_xla(self)
@@ -93,7 +110,9 @@ class Learner:
         """(rollout, what was prepared of it) -> the same, with advantages by the value function as it is now."""
         self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = compiled(self._improve_policy)
         self.fit_value_function: Callable[[Prepared, tf.Tensor], ValueResult] = compiled(self._fit_value_function)
-        self.update = self._function = tf.function(self._update, autograph=False)
+        self._jit_compile = jit_compile
+        self._programs: dict[str, Callable[..., Any]] = {}
+        self.update = self._traced_update
 
     def trace(self, num_steps: int, num_envs: int) -> None:
         """Trace the update for rollouts of T steps of B environments; raise ValueError if that is not possible."""
@@ -107,9 +126,23 @@ class Learner:
         orders = tf.TensorSpec((self._settings.value_epochs, num_steps * num_envs), tf.int32)
         rollout = Rollout(observations, actions, rewards, flag, flag, flag)
         try:
-            self._function.get_concrete_function(rollout, tf.TensorSpec([num_envs]), orders, progress)
+            self._program([rollout, tf.TensorSpec([num_envs]), orders, progress])
         except (LookupError, TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(f"the agent cannot learn: {' '.join(str(error).split())[:500]}") from error
+
+    def _traced_update(self, *arguments: Any) -> Any:
+        if tf.config.functions_run_eagerly():
+            return self._update(*arguments)
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, list(arguments))
+        return self._program(tf.nest.map_structure(tf.TensorSpec.from_tensor, tensors))(*tensors)
+
+    def _program(self, specs: list[Any]) -> Callable[..., Any]:
+        """Give the traced update for arguments of some types."""
+        key = str([(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)])
+        if key not in self._programs:
+            structure = None if self.structure is None else (self.structure, self._jit_compile)
+            self._programs[key] = program(self._update, specs, self._all_variables(), structure)
+        return self._programs[key]
 
     def orders(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
         """Random orders, int32 [value_epochs, num_samples], for one update."""
@@ -142,6 +175,12 @@ class Learner:
             for variable, array in zip(variables, state[part], strict=True):
                 variable.assign(array)
 
+    def take_over(self, other: Learner) -> None:
+        """Continue with what another learner's policy optimizer, an equal one, remembers."""
+        pairs = zip(self._policy_optimizer_state.variables, other._policy_optimizer_state.variables, strict=True)
+        for variable, value in pairs:
+            variable.assign(value)
+
     def variables(self) -> dict[str, list[Any]]:
         """Give all variables by part, in an order that the structure of the parts fixes."""
         return {
@@ -152,6 +191,13 @@ class Learner:
             "policy optimizer": list(self._policy_optimizer_state.variables),
             "average": [] if self._average is None else list(self._average.weights),
         }
+
+    def has_its_variables(self) -> bool:
+        """Tell whether all variables are those that there were when this was made."""
+        return list(map(id, self._made_for)) == list(map(id, self._all_variables()))
+
+    def _all_variables(self) -> list[Any]:
+        return [variable for part in self.variables().values() for variable in part]
 
     def _update(
         self, rollout: Rollout, carry: tf.Tensor, orders: tf.Tensor, progress: tf.Tensor

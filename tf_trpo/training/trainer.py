@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from tf_trpo.training.identity import check_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import Logs, Report, update_logs
 from tf_trpo.training.results import UpdateResult
+
+_logger = logging.getLogger(__name__)
 
 
 class Counters(NamedTuple):
@@ -150,6 +153,11 @@ class Trainer:
                 if hasattr(callback, "release"):
                     callback.release()
             raise
+        if logs and not self._report.episodes:
+            _logger.warning(
+                "no episode has ended in %d steps: returns and lengths are not known",
+                self.env_steps - self._report.first_steps,
+            )
         callbacks.on_train_end(logs)
 
     def state(self) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
 from tf_trpo.training.agent import Agent
-from tf_trpo.training.checks import check_keras, obstacle_to_loading, warn_of_obstacle
-from tf_trpo.training.identity import run_identity
+from tf_trpo.training.checks import check_keras, check_whole_numbers, obstacle_to_loading, warn_of_obstacle
+from tf_trpo.training.identity import check_unchanged, compiled_parts, run_identity, shared_structure
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
@@ -45,6 +45,8 @@ class TRPO(Agent):
       Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1.
     """
 
+    optimizer: keras.optimizers.Optimizer
+    compiled: bool
     _obstacle: str | None = None
     """To loading the agent again, of which the last `compile` has warned."""
 
@@ -102,37 +104,40 @@ class TRPO(Agent):
         value_optimizer: keras.optimizers.Optimizer | str | None = None,
         *,
         update: UpdateSettings | None = None,
-        jit_compile: JitCompile = "auto",
+        jit_compile: JitCompile | None = None,
     ) -> None:
         """Choose how to learn.
+
+        What is not named stays as it was compiled before: the policy optimizer and the value optimizer with what they
+        remember, the update settings as a whole, and jit_compile. If something is set in another way afterwards, `fit`
+        raises until `compile` is called again, except for a learning rate, which takes effect.
 
         If an agent of this network cannot be loaded again, a warning of the logger "tf_trpo" says so.
 
         Args:
-          policy_optimizer: the algorithm; by default `TrustRegion()`.
-          value_optimizer: any Keras optimizer; by default Adam with the learning rate of `update`.
-          update: gamma, gae_lambda, value_epochs and so on; by default `UpdateSettings()`.
-          jit_compile: compile the update by XLA; without XLA the results agree to rounding. "auto": unless XLA cannot
-            compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
+          policy_optimizer: the algorithm; at first `TrustRegion()`.
+          value_optimizer: any Keras optimizer; at first Adam. It gets the `value_learning_rate` of `update` if it is
+            not given with it and the rate is not the default one.
+          update: gamma, gae_lambda, value_epochs and so on; at first `UpdateSettings()`.
+          jit_compile: compile the update by XLA; without XLA the results agree to rounding. "auto", as at first: unless
+            XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
 
         Raises:
           TypeError: the policy optimizer is not one.
-          ValueError: both a value optimizer and a learning rate for the default one are given, or the rate is to decay
+          ValueError: both a value optimizer and a learning rate for it are given, or the rate is to be set or to decay
             and is a Keras schedule; or the network has no config, by which it could be saved.
         """
         if policy_optimizer is not None and not isinstance(policy_optimizer, PolicyOptimizer):
             raise TypeError(f"policy_optimizer must be a PolicyOptimizer, got {policy_optimizer!r}")
-        self.policy_optimizer = policy_optimizer or TrustRegion()
-        self.update_settings = update or UpdateSettings()
-        rate = self.update_settings.value_learning_rate
-        if value_optimizer is not None and rate != UpdateSettings.value_learning_rate:
-            raise ValueError("value_learning_rate is of the default value optimizer; set the rate of the given one")
-        self.optimizer = keras.optimizers.get(value_optimizer or keras.optimizers.Adam(rate))
-        scheduled = isinstance(self.optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
-        if scheduled and self.update_settings.value_learning_rate_decay:
-            raise ValueError("value_learning_rate_decay needs a value optimizer without a schedule of its own")
+        before = self.learner if self.compiled else None
+        self._choose_value_optimizer(value_optimizer, update)
         self.optimizer.build(self.value_function.trainable_variables)
-        self.jit_compile = jit_compile
+        if before is None or policy_optimizer is not None:
+            self.policy_optimizer = policy_optimizer or TrustRegion()
+        if before is None or update is not None:
+            self.update_settings = update or UpdateSettings()
+        if before is None or jit_compile is not None:
+            self.jit_compile = "auto" if jit_compile is None else jit_compile
         self.learner = Learner(
             self.policy,
             self.value_function,
@@ -141,13 +146,36 @@ class TRPO(Agent):
             self.optimizer,
             self.update_settings,
             average=self.average,
-            jit_compile=jit_compile,
+            jit_compile=self.jit_compile,
         )
+        if before is not None and policy_optimizer is None:
+            self.learner.take_over(before)
         self.compiled = True
         obstacle = obstacle_to_loading(self)
         if obstacle is not None and obstacle != self._obstacle:
             warn_of_obstacle("the agent learns", obstacle)
         self._obstacle = obstacle
+        self.learner.described = compiled_parts(self)
+        self.learner.structure = shared_structure(self)
+
+    def _choose_value_optimizer(
+        self, given: keras.optimizers.Optimizer | str | None, update: UpdateSettings | None
+    ) -> None:
+        settings = update or (self.update_settings if self.compiled else UpdateSettings())
+        default = UpdateSettings.value_learning_rate
+        rate = default if update is None else update.value_learning_rate
+        if given is not None and rate != default:
+            raise ValueError("value_learning_rate is of the default value optimizer; set the rate of the given one")
+        if given is None and not self.compiled:
+            given = keras.optimizers.Adam(rate)
+        optimizer = self.optimizer if given is None else keras.optimizers.get(given)
+        if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            if settings.value_learning_rate_decay or rate != default:
+                name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
+                raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
+        elif given is None and rate != default:
+            optimizer.learning_rate = rate
+        self.optimizer = optimizer
 
     def fit(
         self,
@@ -174,6 +202,9 @@ class TRPO(Agent):
 
         An iteration collects num_steps rows from each environment, improves the policy and fits the value function. To
         callbacks an iteration is an epoch. Another call continues from where the agent is.
+
+        The row after an episode's end is a reset and no step: CartPole takes 493 steps in its first 512 rows, and 1,024
+        steps need a third iteration. If no episode has ended, a warning of the logger "tf_trpo" says so.
 
         Args:
           environment: a Gymnasium id, a function that makes an environment, a vector environment, or a source of
@@ -208,15 +239,18 @@ class TRPO(Agent):
           A Keras History: `history.history["rollout/ep_rew_mean"]` and so on.
 
         Raises:
-          ValueError: the environment does not fit the agent, a setting is out of range, or a network cannot be
-            differentiated.
+          TypeError: a number of steps, environments or faults, or the seed, is no int.
+          ValueError: the environment does not fit the agent, a setting is out of range, something was changed after
+            `compile`, or a network cannot be differentiated.
           CheckpointError: no checkpoint is whole, or it is one of another agent or fit; this agent is as it was.
           EnvironmentFailedError: an environment raised, hung or died; a `Checkpoint` among the callbacks has saved the
             agent as it was after the last iteration.
           TrainingFailedError: there were max_faults in a row; the agent was saved in the same way.
         """
-        if min(total_steps, num_steps, 1 if schedule_steps is None else schedule_steps) < 1:
-            raise ValueError("total_steps, num_steps and schedule_steps must be at least 1")
+        check_whole_numbers(total_steps=total_steps, num_envs=num_envs, num_steps=num_steps, max_faults=max_faults)
+        check_whole_numbers(schedule_steps=total_steps if schedule_steps is None else schedule_steps)
+        check_whole_numbers(lowest=0, seed=seed, restart_every=restart_every)
+        check_unchanged(self)
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, "info_keys": info_keys, **making}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled

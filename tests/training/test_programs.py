@@ -1,0 +1,103 @@
+"""Traced updates that agents share: bit for bit as each one's own, without a trace or memory for each agent."""
+
+import gc
+import logging
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_trpo
+from tf_trpo.optimizers import TrustRegion
+from tf_trpo.training import programs
+from tf_trpo.training.learner import Learner
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """One entry for each trace of an update from here on, with no program there from before."""
+    seen, update = [], Learner._update
+    monkeypatch.setattr(programs, "_kept", {})
+    monkeypatch.setattr(Learner, "_update", lambda self, *given: seen.append(1) or update(self, *given))
+    return seen
+
+
+def fitted(agent, seed=0):
+    agent.fit("CartPole-v1", 48, num_steps=32, seed=seed, verbose=0)
+    return [np.array(value) for values in agent.learner.state().values() for value in values]
+
+
+def test_agents_of_equal_structure_share_a_trace_and_learn_as_alone(make_agent, traces, assert_same_weights):
+    agents = [make_agent("CartPole-v1", seed=seed) for seed in (0, 1, 0)]
+    agents[2].learner.structure = None
+    first, second = fitted(agents[0]), fitted(agents[1])
+    assert len(traces) == 1
+    alone = fitted(agents[2])
+    assert len(traces) == 2
+    assert_same_weights(first, alone)
+    assert any(not np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    # The first one goes on with its own variables.
+    assert_same_weights(fitted(agents[0], 1), fitted(agents[2], 1))
+    assert_same_weights(second, [np.array(v) for values in agents[1].learner.state().values() for v in values])
+
+
+def test_what_differs_is_not_shared(make_agent):
+    changed = make_agent("CartPole-v1")
+    changed.policy.encoder.normalization[0].clip = 5.0
+    changed.compile()
+    agents = [
+        changed,
+        make_agent("CartPole-v1"),
+        make_agent("CartPole-v1", TrustRegion(max_kl=0.02)),
+        make_agent("CartPole-v1", None, "sgd"),
+        make_agent("CartPole-v1", gamma=0.9),
+        make_agent("CartPole-v1", policy={"activation": "relu"}),
+        make_agent("Acrobot-v1"),
+    ]
+    assert len({agent.learner.structure for agent in agents}) == len(agents)
+    assert agents[1].learner.structure == make_agent("CartPole-v1", seed=9).learner.structure
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Own(keras.layers.Dense):
+    """A layer whose config need not tell all."""
+
+
+def test_nothing_is_shared_that_may_hide_something(make_agent):
+    def with_network(layer):
+        network = keras.Sequential([keras.Input((4,)), layer])
+        return tf_trpo.TRPO.for_env("CartPole-v1", network=network)
+
+    assert make_agent("CartPole-v1").learner.structure is not None
+    assert with_network(keras.layers.Dense(3)).learner.structure is not None
+    assert with_network(Own(3)).learner.structure is None
+    assert with_network(keras.layers.Dense(3, activation=lambda x: x)).learner.structure is None
+    patched = make_agent("CartPole-v1")
+    patched.policy.encoder.centred = lambda observations: observations
+    patched.compile()
+    assert patched.learner.structure is None
+
+
+def resident():
+    """Megabytes of this process that are in memory."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+
+def test_agents_fits_and_evaluations_cost_no_memory_and_no_warning(make_agent, caplog):
+    caplog.set_level(logging.WARNING, "tensorflow")
+
+    def again(count):
+        for _ in range(count):
+            agent = make_agent("CartPole-v1")
+            fitted(agent)
+            agent.evaluate("CartPole-v1", 1)
+            del agent
+            gc.collect()
+        return resident()
+
+    before = again(3)
+    assert again(6) - before < 6 * 2
+    assert not [record for record in caplog.records if "retracing" in record.getMessage()]
+    assert tf.executing_eagerly()
