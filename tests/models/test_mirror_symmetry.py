@@ -145,7 +145,10 @@ def test_new_statistics_leave_a_symmetric_policy_as_it_is():
     policy = trained(gaussian(WALKER))
     here = np.random.default_rng(4).normal(2.0, 0.03, size=(20, 6)).astype(np.float32)
     take_in(policy, here, 1000)
-    before, mean = policy.distribution_parameters(tf.constant(here)).numpy(), policy.encoder.normalization[0].mean.numpy()
+    before, mean = (
+        policy.distribution_parameters(tf.constant(here)).numpy(),
+        policy.encoder.normalization[0].mean.numpy(),
+    )
     take_in(policy, here + np.float32(0.5), 1000)
     assert np.abs(policy.encoder.normalization[0].mean.numpy() - mean).max() > 0.1
     np.testing.assert_allclose(policy.distribution_parameters(tf.constant(here)), before, rtol=1e-4, atol=1e-5)

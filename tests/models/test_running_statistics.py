@@ -124,7 +124,10 @@ def test_return_scale_divides_by_the_standard_deviation_and_centres_nothing():
 
 @pytest.mark.parametrize(
     "layer",
-    [RunningNormalization((2, 3), clip=4.0, min_std=0.5, resolution=1e-3, name="here"), RunningReturnScale(name="there")],
+    [
+        RunningNormalization((2, 3), clip=4.0, min_std=0.5, resolution=1e-3, name="here"),
+        RunningReturnScale(name="there"),
+    ],
 )
 def test_config_round_trip(layer):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
