@@ -128,8 +128,9 @@ class Stepper:
         self.policy.set_weights(self._initial)
         for variable in self.policy.trainable_variables:
             variable.assign_add(0.3 * rng.normal(size=variable.shape).astype(np.float32))
-        self.policy.encoder.normalization.mean.assign(rng.normal(size=3))
-        self.policy.encoder.normalization.variance.assign(rng.uniform(0.5, 2.0, size=3))
+        [normalization] = self.policy.encoder.normalization
+        normalization.mean.assign(rng.normal(size=3))
+        normalization.scale.assign(np.sqrt(rng.uniform(0.5, 2.0, size=3)))
 
     def batch(self, seed, *, samples=48, padding=0, scale=1.0):
         """Actions of the policy as it is in random states, with random advantages."""

@@ -96,7 +96,7 @@ def test_the_unit_of_rewards_changes_nothing(exponent, borrow_agent):
 
 def test_huge_observations_are_normalised_as_far_as_float32_goes(borrow_agent):
     agent, _ = trained(borrow_agent, {"observation": 1e30})
-    normalization = agent.policy.encoder.normalization
+    [normalization] = agent.policy.encoder.normalization
     assert float(normalization.count.numpy()) > 100
     np.testing.assert_array_equal(normalization.variance.numpy(), np.full(3, np.finfo(np.float32).max))
 

@@ -12,6 +12,8 @@ import tensorflow as tf
 import tf_trpo
 from tf_trpo.callbacks import Checkpoint, Evaluate
 from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.estimation import weighted_moments
+from tf_trpo.models import encoder
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.optimizers import trust_region
 from tf_trpo.optimizers.objective import Objective
@@ -228,16 +230,17 @@ def test_a_value_regression_that_is_not_finite_is_taken_back(fault, make_agent, 
 
 
 def test_statistics_that_are_not_finite_are_left_out_and_counted(make_agent, monkeypatch):
-    moments = learner.weighted_moments
-    monkeypatch.setattr(
-        learner, "weighted_moments", lambda samples, weights: tuple(nan_like(m) for m in moments(samples, weights))
-    )
+    def not_finite(samples, weights):
+        return tuple(nan_like(moment) for moment in weighted_moments(samples, weights))
+
+    for module in (learner, encoder):
+        monkeypatch.setattr(module, "weighted_moments", not_finite)
     agent = make_agent(Faulty)
     cause = "^2 faults in a row, the last one: the moments of the observations or of the returns are not finite"
     with pytest.raises(TrainingFailedError, match=cause):
         fit(agent, Faulty(), 9, max_faults=2)
     assert_finite(agent)
-    assert float(agent.policy.encoder.normalization.count.numpy()) == 0
+    assert float(agent.policy.encoder.normalization[0].count.numpy()) == 0
     assert float(agent.return_scale.count.numpy()) == 0
 
 

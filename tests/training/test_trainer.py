@@ -86,7 +86,7 @@ def test_history_has_the_names_of_stable_baselines3_and_every_figure_of_the_outc
     names |= {f"bound/{field}" for field in (*LowerBound._fields, "mean_kl", "max_kl")}
     if isinstance(agent.policy.action_distribution, tf_trpo.distributions.Gaussian):
         names.add("train/std")
-    if agent.policy.observation_shape == (3,):
+    if agent.policy.encoder.spec.shape == (3,):
         # No episode of a pendulum ends so soon, and a figure that does not exist is left out.
         names -= {"rollout/ep_rew_mean", "rollout/ep_len_mean"}
     assert set(history) == names
@@ -139,9 +139,9 @@ def test_normalisation_takes_in_exactly_what_was_acted_on(make_agent, scripted):
     seen = np.concatenate([environment.acted_on for environment in scripted.made if environment.acted_on])
     assert len(seen) == agent.env_steps.numpy()
     for model in (agent.policy, agent.value_function):
-        np.testing.assert_allclose(model.encoder.normalization.mean, seen.mean(axis=0), rtol=1e-4)
-        np.testing.assert_allclose(model.encoder.normalization.variance, seen.var(axis=0), rtol=1e-3)
-        assert model.encoder.normalization.count.numpy() == len(seen)
+        np.testing.assert_allclose(model.encoder.normalization[0].mean, seen.mean(axis=0), rtol=1e-4)
+        np.testing.assert_allclose(model.encoder.normalization[0].variance, seen.var(axis=0), rtol=1e-3)
+        assert model.encoder.normalization[0].count.numpy() == len(seen)
 
 
 def test_same_seeds_give_the_same_bits(make_agent, discrete, assert_same_weights):

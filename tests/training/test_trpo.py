@@ -78,7 +78,7 @@ def test_the_settings_reach_the_models_which_share_no_weight():
     assert [layer.units for layer in agent.policy.encoder.network.layers] == [5]
     assert [layer.units for layer in agent.value_function.encoder.network.layers] == [6, 7]
     for model in (agent.policy, agent.value_function):
-        assert model.encoder.normalization is None
+        assert model.encoder.normalization == []
         assert all(layer.activation is keras.activations.relu for layer in model.encoder.network.layers)
     assert agent.policy.action_distribution.state_dependent_std
     assert agent.ema_momentum == agent.average.momentum == 0.5
