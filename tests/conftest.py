@@ -13,7 +13,6 @@ import threading
 from pathlib import Path
 
 import hypothesis
-import numpy as np
 import pytest
 
 from tf_trpo.cli import main

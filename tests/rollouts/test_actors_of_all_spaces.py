@@ -50,7 +50,7 @@ def observations(policy, seed=0):
                 shape
             )
         high = {"image": 256, "mask": 2, "binary": 2}.get(part.kind, 5)
-        return rng.integers(0, high, shape) if part.dtype != "float64" else 1e6 + rng.normal(size=shape)
+        return rng.integers(0, high, shape) if part.dtype != "float64" else 1e9 + rng.normal(size=shape)
 
     return map_parts(lambda part: values(part).astype(part.dtype), policy.encoder.spec)
 
@@ -62,9 +62,10 @@ def trained(observed, action_space, settings):
         np.random.default_rng(0),
     )
     for weight in policy.trainable_variables:
-        weight.assign(rng.normal(size=weight.shape) * 2 / np.sqrt(np.prod(weight.shape[:-1])))
+        scale = 3.0 / np.sqrt(np.prod(weight.shape[:-1])) if len(weight.shape) > 1 else 0.1
+        weight.assign(scale * rng.normal(size=weight.shape))
     for normalization in policy.encoder.normalization:
-        normalization.mean.assign(np.full(normalization.shape, 1e6 if normalization.resolution else 1.0))
+        normalization.mean.assign(np.full(normalization.shape, 1e9 if normalization.resolution else 1.0))
         normalization.scale.assign(rng.uniform(0.5, 2.0, normalization.shape))
         normalization.limit.assign(1.5)
     return policy
