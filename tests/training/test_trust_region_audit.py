@@ -38,8 +38,10 @@ class Audit(keras.callbacks.Callback):
         valid = self._rollout.valid.ravel()
         observations = self._rollout.observations[:-1].reshape(len(valid), -1)[valid].astype(np.float64)
         if not self.model.policy.encoder.function_preserving:
-            # The statistics move only after the step: both policies see by those from before.
-            after |= {name: self._before[name] for name in ("mean", "scale", "count")}
+            # All statistics but the first, under which the outputs stay 0, move only after the step.
+            used = after if self._before["count"] == 0 else self._before
+            for snapshots in (self._before, after):
+                snapshots |= {name: used[name] for name in ("mean", "scale", "count")}
         if not logs["train/is_line_search_success"]:
             self.refused += 1
             for old, new in zip(self._before["layers"], after["layers"], strict=True):
