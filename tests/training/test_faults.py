@@ -67,7 +67,10 @@ def from_step(first, **given):
 INVALID_STEPS = {
     "observation NaN": ({"observation": np.array([0.0, NAN])}, r"environment 0 gave an observation .* \(nan\)"),
     "observation infinite": ({"observation": np.array([-np.inf, 0.0])}, r"observation that is not finite \(-inf\)"),
-    "observation beyond float32": ({"observation": np.array([0.0, 1e300])}, r"observation that is not finite \(inf\)"),
+    "observation beyond float32": (
+        {"observation": np.array([0.0, 1e300])},
+        r"observation that is not finite \(1e\+300\)",
+    ),
     "reward NaN": ({"reward": NAN}, r"environment 0 gave a reward that is not finite \(nan\)"),
     "reward infinite": ({"reward": math.inf}, r"a reward that is not finite \(inf\)"),
     "reward beyond float32": ({"reward": -1e200}, r"a reward that is not finite \(-1e\+200\)"),
