@@ -85,7 +85,7 @@ def policy_step(job: Job) -> Callable[[], float]:
     agent = make_agent(job)
     prepared, _ = agent.learner.prepare(collect_rollout(agent, job), tf.zeros([job.num_envs]))
     # sb3-contrib's timed call also takes NumPy arrays and normalises advantages.
-    batch = Batch(*(np.asarray(array) for array in prepared.batch))
+    batch = tf.nest.map_structure(np.asarray, prepared.batch)
     state = agent.policy_optimizer.make_state(agent.policy)
 
     @tf.function(jit_compile=True, autograph=False)

@@ -13,7 +13,6 @@ import threading
 from pathlib import Path
 
 import hypothesis
-import numpy as np
 import pytest
 
 from tf_trpo.cli import main
@@ -77,8 +76,8 @@ def raw_first_layer():
     """raw_first_layer(policy): weights [D, H] and biases [H] of its first layer on observations not normalised."""
 
     def compute(policy):
-        layer, normalization = policy.encoder.network.layers[0], policy.encoder.normalization
-        kernel = layer.kernel.numpy() / np.sqrt(normalization.variance.numpy() + 1e-8)[:, None]
+        layer, [normalization] = policy.encoder.network.layers[0], policy.encoder.normalization
+        kernel = layer.kernel.numpy() / normalization.scale.numpy()[:, None]
         return [kernel, layer.bias.numpy() - normalization.mean.numpy() @ kernel]
 
     return compute

@@ -64,18 +64,15 @@ def test_log_prob_kl_and_entropy_are_joint_over_the_action_dimensions():
 
 @both_kinds_of_std
 @pytest.mark.parametrize("initial_std", [0.3, 1.0, 2.0])
-def test_initial_std_is_the_std_in_every_state_or_about_it_if_it_depends_on_the_state(initial_std, state_dependent_std):
+def test_initial_std_is_the_std_in_every_state(initial_std, state_dependent_std):
     std = make_policy(state_dependent_std, initial_std=initial_std)(normals(20, 3).astype(np.float32)).stddev().numpy()
-    np.testing.assert_allclose(std, np.full([20, 2], initial_std), rtol=0.05 if state_dependent_std else 1e-6)
-    assert (np.ptp(std[:, 0]) > 0) == state_dependent_std
+    np.testing.assert_allclose(std, np.full([20, 2], initial_std), rtol=1e-6)
 
 
 @both_kinds_of_std
-def test_mean_starts_near_zero_and_still_depends_on_the_state(state_dependent_std):
+def test_the_mean_starts_in_the_middle_in_every_state(state_dependent_std):
     means = make_policy(state_dependent_std)(10 * normals(200, 3).astype(np.float32)).mean().numpy()
-    # 16 tanh features have a norm of at most 4, and the output layer a gain of 0.01.
-    assert np.abs(means).max() <= 0.04
-    assert np.std(means, axis=0).min() > 1e-4
+    np.testing.assert_array_equal(means, np.zeros([200, 2]))
 
 
 def test_log_std_is_one_free_weight_per_dimension_and_trainable():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from tf_trpo.rollouts.litert import litert_flatbuffer
 
 from tf_trpo.distributions import Beta, Categorical, Gaussian, MultiCategorical, Product
+from tf_trpo.rollouts.actor import litert_flatbuffer
 
 ROWS = 5
 DISTRIBUTIONS = {

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_trpo.distributions import Categorical
@@ -13,15 +13,21 @@ from tf_trpo.models import Encoder, Policy, RunningNormalization, mlp
 
 
 def moments(samples):
-    return Moments(*(tf.constant(x, tf.float32) for x in (samples.mean(axis=0), samples.var(axis=0), len(samples))))
+    return Moments(*(tf.constant(x, tf.float64) for x in (samples.mean(axis=0), samples.var(axis=0), len(samples))))
 
 
 def samples_of(rng, size, *shape):
     return rng.normal(rng.normal(size=shape), rng.uniform(0.5, 2.0, size=shape), size=(size, *shape))
 
 
-def policy_of(network, *, shape=(3,), **kwargs):
-    return Policy(Encoder(shape, 4, network=network, output_gain=1.0, seed=0, **kwargs), Categorical(4))
+def policy_of(network, *, shape=(3,), output_gain=1.0, **kwargs):
+    return Policy(Encoder(shape, 4, network=network, output_gain=output_gain, seed=0, **kwargs), Categorical(4))
+
+
+def take_in(policy, moments):
+    """As an update does: the first samples come before it, all others at its end."""
+    left = policy.encoder.begin_normalization([moments] * len(policy.encoder.normalization))
+    return policy.encoder.update_normalization(left)
 
 
 def outputs(policy, samples):
@@ -42,57 +48,73 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_stay_as_they_were_while_the_statistics_move(name):
     rng, policy = np.random.default_rng(0), policy_of(NETWORKS[name]())
-    policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    take_in(policy, moments(samples_of(rng, 50, 3)))
     watched = samples_of(rng, 30, 3)
-    before, mean = outputs(policy, watched), policy.encoder.normalization.mean.numpy()
+    before, mean = outputs(policy, watched), policy.encoder.normalization[0].mean.numpy()
     for _ in range(5):
-        policy.update_normalization(moments(samples_of(rng, 40, 3)))
-    assert np.abs(policy.encoder.normalization.mean.numpy() - mean).max() > 0.1
+        take_in(policy, moments(samples_of(rng, 40, 3)))
+    assert np.abs(policy.encoder.normalization[0].mean.numpy() - mean).max() > 0.1
     assert np.ptp(before, axis=0).min() > 0.1
     np.testing.assert_allclose(outputs(policy, watched), before, rtol=1e-4, atol=1e-5)
 
 
+@settings(max_examples=10)
 @given(shape=st.sampled_from([(), (1,), (4,), (2, 3), (2, 1, 2)]), units=st.integers(1, 5), seed=st.integers(0, 10_000))
 def test_so_it_is_for_every_shape_and_every_size(shape, units, seed):
     rng, policy = np.random.default_rng(seed), policy_of(mlp(shape, (units,), seed=seed), shape=shape)
-    policy.update_normalization(moments(samples_of(rng, 50, *shape)))
+    take_in(policy, moments(samples_of(rng, 50, *shape)))
     watched = samples_of(rng, 20, *shape)
-    normalized = policy.encoder.normalization(tf.constant(watched, tf.float32)).numpy()
+    normalized = policy.encoder.normalization[0](tf.constant(watched, tf.float32)).numpy()
     watched = watched[(np.abs(normalized) < 9).reshape(len(watched), -1).all(axis=1)]
     before = outputs(policy, watched)
-    policy.update_normalization(moments(samples_of(rng, 200, *shape)))
-    after_normalized = policy.encoder.normalization(tf.constant(watched, tf.float32)).numpy()
+    take_in(policy, moments(samples_of(rng, 200, *shape)))
+    after_normalized = policy.encoder.normalization[0](tf.constant(watched, tf.float32)).numpy()
     kept = (np.abs(after_normalized) < 10).reshape(len(watched), -1).all(axis=1)
     np.testing.assert_allclose(outputs(policy, watched)[kept], before[kept], rtol=1e-3, atol=1e-4)
 
 
-def test_the_first_samples_normalise_what_nothing_had_normalised():
-    policy = policy_of(mlp((3,), (8,), seed=0))
+def test_the_first_samples_leave_the_weights_alone_if_the_outputs_are_0():
+    policy = policy_of(mlp((3,), (8,), seed=0), output_gain=0.0)
     kernel = policy.encoder.network.layers[0].kernel.numpy()
     samples = 20 + samples_of(np.random.default_rng(0), 50, 3)
-    policy.update_normalization(moments(samples))
+    take_in(policy, moments(samples))
     np.testing.assert_array_equal(policy.encoder.network.layers[0].kernel, kernel)
     np.testing.assert_array_equal(policy.encoder.network.layers[0].bias, np.zeros(8))
-    np.testing.assert_allclose(policy.encoder.normalization.mean, samples.mean(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(outputs(policy, samples), np.zeros([50, 4]))
+    np.testing.assert_allclose(policy.encoder.normalization[0].mean, samples.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(policy.encoder.normalization[0].scale, samples.std(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("function_preserving", [True, False])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_first_samples_keep_the_function_of_trained_weights(name, function_preserving):
+    """Whether later statistics do or not."""
+    rng, policy = np.random.default_rng(0), policy_of(NETWORKS[name](), function_preserving=function_preserving)
+    samples = 20 + 5 * samples_of(rng, 50, 3)
+    before = outputs(policy, samples)
+    take_in(policy, moments(samples))
+    assert policy.encoder.normalization[0].count.numpy() == 50
+    np.testing.assert_allclose(policy.encoder.normalization[0].scale, samples.std(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(outputs(policy, samples), before, rtol=1e-4, atol=1e-4)
 
 
 def test_features_below_the_least_spread_keep_their_weights_and_the_function_its_values():
     rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0), observation_min_std=1.0)
     scale = np.array([3.0, 0.1, 0.2])
-    policy.update_normalization(moments(scale * rng.normal(size=(50, 3))))
+    take_in(policy, moments(scale * rng.normal(size=(50, 3))))
     watched = scale * rng.normal(size=(30, 3))
     before, kernel = outputs(policy, watched), policy.encoder.network.layers[0].kernel.numpy()
-    policy.update_normalization(moments(1 + scale * rng.normal(size=(50, 3))))
+    take_in(policy, moments(1 + scale * rng.normal(size=(50, 3))))
     np.testing.assert_array_equal(policy.encoder.network.layers[0].kernel.numpy()[1:], kernel[1:])
     np.testing.assert_allclose(outputs(policy, watched), before, rtol=1e-4, atol=1e-5)
 
 
 def test_moments_that_are_not_finite_leave_every_weight_bit_for_bit():
     rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0))
-    policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    take_in(policy, moments(samples_of(rng, 50, 3)))
     before = policy.get_weights()
-    broken = moments(samples_of(rng, 50, 3))._replace(mean=tf.constant([0.0, np.nan, 0.0]))
-    assert not policy.update_normalization(broken)
+    broken = moments(samples_of(rng, 50, 3))._replace(mean=tf.constant([0.0, np.nan, 0.0], tf.float64))
+    assert not take_in(policy, broken)
     for now, then in zip(policy.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
@@ -102,20 +124,20 @@ def test_weights_of_a_feature_that_begins_to_vary_do_not_explode():
     samples = samples_of(np.random.default_rng(0), 50, 3)
     still = samples.copy()
     still[:, 1] = 7.0
-    policy.update_normalization(moments(still))
+    take_in(policy, moments(still))
     kernel = policy.encoder.network.layers[0].kernel.numpy()
-    policy.update_normalization(moments(samples))
+    take_in(policy, moments(samples))
     grown = policy.encoder.network.layers[0].kernel.numpy() / kernel
-    np.testing.assert_allclose(grown[1], policy.encoder.normalization.clip, rtol=1e-5)
+    np.testing.assert_allclose(grown[1], policy.encoder.normalization[0].clip, rtol=1e-5)
     assert np.all(np.abs(grown[[0, 2]] - 1) < 0.5)
 
 
 def test_free_statistics_move_the_policy_and_not_the_weights():
     rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0), function_preserving=False)
-    policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    take_in(policy, moments(samples_of(rng, 50, 3)))
     watched = samples_of(rng, 30, 3)
     before, weights = outputs(policy, watched), policy.flat_weights.numpy()
-    policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    take_in(policy, moments(samples_of(rng, 50, 3)))
     np.testing.assert_array_equal(policy.flat_weights, weights)
     assert np.abs(outputs(policy, watched) - before).max() > 0.01
 
@@ -135,18 +157,27 @@ def functional():
     ids=["not sequential", "another layer first", "no bias"],
 )
 def test_where_no_layer_can_take_it_in_the_weights_are_left_alone(make):
-    rng, policy = np.random.default_rng(0), policy_of(make())
+    rng, policy = np.random.default_rng(0), policy_of(make(), output_gain=0.0)
     weights = policy.flat_weights.numpy()
     for _ in range(2):
-        assert policy.update_normalization(moments(samples_of(rng, 50, 3)))
+        assert take_in(policy, moments(samples_of(rng, 50, 3)))
     np.testing.assert_array_equal(policy.flat_weights, weights)
-    assert policy.encoder.normalization.count.numpy() == 100
+    assert policy.encoder.normalization[0].count.numpy() == 100
+    # Of trained weights, the observations are never normalised.
+    trained = policy_of(make())
+    watched, before = samples_of(rng, 30, 3), trained.get_weights()
+    function = outputs(trained, watched)
+    for _ in range(2):
+        assert take_in(trained, moments(samples_of(rng, 50, 3)))
+    for now, then in zip(trained.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    np.testing.assert_array_equal(outputs(trained, watched), function)
 
 
 def test_a_policy_without_normalisation_has_nothing_to_update():
     policy = policy_of(mlp((3,), (8,), seed=0), normalize_observations=False)
     weights = policy.get_weights()
-    assert policy.update_normalization(moments(samples_of(np.random.default_rng(0), 50, 3)))
+    assert take_in(policy, moments(samples_of(np.random.default_rng(0), 50, 3)))
     for now, then in zip(policy.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(now, then)
 
@@ -156,7 +187,7 @@ def test_a_dense_layer_alone_takes_in_the_change_exactly_as_written():
     layer.build((None, 3))
     rng = np.random.default_rng(1)
     first, second = samples_of(rng, 10, 3), samples_of(rng, 30, 3)
-    normalization.update(moments(first), absorbed_by=layer)
+    normalization.begin(moments(first), tf.constant(True), absorbed_by=layer)
     kernel, bias = layer.kernel.numpy().astype(np.float64), layer.bias.numpy().astype(np.float64)
     normalization.update(moments(second), absorbed_by=layer)
     both = np.concatenate([first, second])
@@ -170,16 +201,16 @@ def test_a_dense_layer_alone_takes_in_the_change_exactly_as_written():
 def test_other_weights_follow_new_statistics_as_a_second_policy_does(function_preserving):
     rng, network = np.random.default_rng(0), mlp((3,), (8,), seed=0)
     policy = policy_of(network, function_preserving=function_preserving)
-    policy.update_normalization(moments(samples_of(rng, 50, 3)))
+    take_in(policy, moments(samples_of(rng, 50, 3)))
     second = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(policy))
     assert second.encoder.function_preserving is function_preserving
     second.set_weights(policy.get_weights())
     theta = policy.flat_weights + tf.constant(rng.normal(size=policy.flat_weights.shape), tf.float32)
     second.assign_flat_weights(theta)
     new, before = moments(samples_of(rng, 40, 3)), policy.get_weights()
-    absorbed = tf.function(policy.absorbed_at, autograph=False)(theta, new)
+    absorbed = tf.function(policy.absorbed_at, autograph=False)(theta, [new])
     for now, then in zip(policy.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
-    second.update_normalization(new)
+    take_in(second, new)
     np.testing.assert_allclose(absorbed, second.flat_weights, rtol=1e-5, atol=1e-6)
     assert (np.abs(absorbed - theta).max() > 0.1) == function_preserving

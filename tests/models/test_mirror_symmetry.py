@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tf_trpo
@@ -38,21 +38,24 @@ def image(samples, reflection=WALKER.observations):
     return samples[:, list(reflection.sources)] * np.float32(reflection.signs)
 
 
-def moments(samples, count=None):
-    """Of that many samples like these; of these alone by default."""
-    size = len(samples) if count is None else count
-    return Moments(*(tf.constant(x, samples.dtype) for x in (samples.mean(axis=0), samples.var(axis=0), size)))
+def moments(samples):
+    return Moments(*(tf.constant(x, samples.dtype) for x in (samples.mean(axis=0), samples.var(axis=0), len(samples))))
 
 
 def trained(model, seed=0):
     """Any weights and statistics, as after training."""
     rng = np.random.default_rng(seed)
-    model.set_weights([rng.normal(size=weight.shape) * 0.5 for weight in model.get_weights()])
-    shape = model.observation_shape
-    model.encoder.normalization.update(
-        Moments(*(tf.constant(x, tf.float32) for x in (rng.normal(size=shape), rng.uniform(0.5, 2, size=shape), 20.0)))
-    )
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(size=variable.shape) * 0.5)
+    take_in(model, rng.normal(rng.normal(size=6), 1.5, size=(20, 6)), 20)
     return model
+
+
+def take_in(model, samples, count=None):
+    """As an update does: the first samples come before it, all others at its end."""
+    weights = tf.fill([len(samples)], 1.0 / len(samples))
+    moments = model.encoder.moments(tf.constant(samples), weights, tf.constant(count or len(samples)))
+    assert model.encoder.update_normalization(model.encoder.begin_normalization(moments))
 
 
 def observations(mirror, rows=20, seed=1):
@@ -88,6 +91,7 @@ def test_moments_of_samples_and_images_are_those_of_both_together(reflection, se
     assert together.count == 30
 
 
+@settings(max_examples=10)
 @given(named(SEEN), named("left_torque right_torque -twist lift"), st.booleans(), st.integers(0, 2**31 - 1))
 def test_what_a_gaussian_policy_does_in_the_mirror_is_the_mirror_image(here_and_there, done, state_dependent_std, seed):
     mirror = MirrorSymmetry(here_and_there, done)
@@ -131,8 +135,8 @@ def test_the_outputs_are_the_mean_of_the_network_here_and_in_the_mirror():
 def test_samples_of_one_side_normalise_both_alike(model):
     # All far to one side: the images would be beyond the clipping, were the statistics those of the samples.
     lopsided = np.random.default_rng(5).normal(2.0, 0.03, size=(50, 6)).astype(np.float32)
-    model.update_normalization(moments(lopsided))
-    normalized, images = (model.encoder.normalization(tf.constant(x)).numpy() for x in (lopsided, image(lopsided)))
+    take_in(model, lopsided)
+    normalized, images = (model.encoder.normalization[0](tf.constant(x)).numpy() for x in (lopsided, image(lopsided)))
     np.testing.assert_allclose(images, image(normalized), rtol=1e-5, atol=1e-5)
     assert np.abs(images).max() < 9
 
@@ -140,10 +144,13 @@ def test_samples_of_one_side_normalise_both_alike(model):
 def test_new_statistics_leave_a_symmetric_policy_as_it_is():
     policy = trained(gaussian(WALKER))
     here = np.random.default_rng(4).normal(2.0, 0.03, size=(20, 6)).astype(np.float32)
-    policy.update_normalization(moments(here, 1000))
-    before, mean = policy.distribution_parameters(tf.constant(here)).numpy(), policy.encoder.normalization.mean.numpy()
-    policy.update_normalization(moments(here + np.float32(0.5), 1000))
-    assert np.abs(policy.encoder.normalization.mean.numpy() - mean).max() > 0.1
+    take_in(policy, here, 1000)
+    before, mean = (
+        policy.distribution_parameters(tf.constant(here)).numpy(),
+        policy.encoder.normalization[0].mean.numpy(),
+    )
+    take_in(policy, here + np.float32(0.5), 1000)
+    assert np.abs(policy.encoder.normalization[0].mean.numpy() - mean).max() > 0.1
     np.testing.assert_allclose(policy.distribution_parameters(tf.constant(here)), before, rtol=1e-4, atol=1e-5)
 
 

@@ -9,11 +9,11 @@ from tf_trpo.estimation import Moments
 from tf_trpo.models import RunningNormalization, RunningReturnScale
 
 
-def moments(samples):
+def moments(samples, dtype=tf.float64):
     return Moments(
-        tf.constant(samples.mean(axis=0), tf.float32),
-        tf.constant(samples.var(axis=0), tf.float32),
-        tf.constant(len(samples), tf.float32),
+        tf.constant(samples.mean(axis=0), dtype),
+        tf.constant(samples.var(axis=0), dtype),
+        tf.constant(len(samples), dtype),
     )
 
 
@@ -25,7 +25,10 @@ def batches(seed=0):
 
 def updated(layer, samples):
     for batch in samples:
-        layer.update(moments(batch))
+        if isinstance(layer, RunningReturnScale):
+            layer.update(moments(batch, tf.float32))
+        else:
+            layer.update(layer.begin(moments(batch), tf.constant(True), absorbed_by=None))
     return layer
 
 
@@ -49,7 +52,7 @@ def test_statistics_keep_their_digits_far_from_zero():
 def test_an_empty_batch_changes_nothing():
     layer = updated(RunningNormalization((3,)), batches())
     before = [weight.numpy() for weight in layer.weights]
-    layer.update(Moments(tf.zeros(3), tf.zeros(3), tf.constant(0.0)))
+    layer.update(Moments(*(tf.zeros(size, tf.float64) for size in (3, 3, ()))))
     for weight, value in zip(layer.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
 
@@ -107,7 +110,7 @@ def test_call_leaves_the_statistics_alone():
 
 @pytest.mark.parametrize("layer", [RunningNormalization((3,)), RunningReturnScale()])
 def test_statistics_are_weights_that_no_optimizer_sees(layer):
-    assert len(layer.weights) == 3
+    assert len(layer.weights) == (5 if isinstance(layer, RunningNormalization) else 3)
     assert layer.trainable_variables == []
 
 
@@ -121,7 +124,10 @@ def test_return_scale_divides_by_the_standard_deviation_and_centres_nothing():
 
 @pytest.mark.parametrize(
     "layer",
-    [RunningNormalization((2, 3), clip=4.0, epsilon=1e-3, min_std=0.5, name="here"), RunningReturnScale(name="there")],
+    [
+        RunningNormalization((2, 3), clip=4.0, min_std=0.5, resolution=1e-3, name="here"),
+        RunningReturnScale(name="there"),
+    ],
 )
 def test_config_round_trip(layer):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))

@@ -31,7 +31,7 @@ def test_config_round_trip_keeps_settings_and_function(normalize_observations):
     network = mlp((3,), (5,), seed=0)
     value_function = make_value_function((3,), network=network, normalize_observations=normalize_observations)
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(value_function))
-    assert (copy.encoder.normalization is None) == (not normalize_observations)
+    assert (copy.encoder.normalization == []) == (not normalize_observations)
     copy.set_weights(value_function.get_weights())
     np.testing.assert_array_equal(copy(normals(5, 3)), value_function(normals(5, 3)))
 

@@ -19,7 +19,8 @@ def make_policy(kind):
         distribution = Categorical(4)
     else:
         distribution = Gaussian([-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent")
-    return Policy(Encoder((3,), distribution.num_outputs, network=mlp((3,), (8,), seed=1), seed=2), distribution)
+    network = mlp((3,), (8,), seed=1)
+    return Policy(Encoder((3,), distribution.num_outputs, network=network, output_gain=0.01, seed=2), distribution)
 
 
 def gaussian_log_prob(parameters, actions):
@@ -128,8 +129,10 @@ class Stepper:
         self.policy.set_weights(self._initial)
         for variable in self.policy.trainable_variables:
             variable.assign_add(0.3 * rng.normal(size=variable.shape).astype(np.float32))
-        self.policy.encoder.normalization.mean.assign(rng.normal(size=3))
-        self.policy.encoder.normalization.variance.assign(rng.uniform(0.5, 2.0, size=3))
+        [normalization] = self.policy.encoder.normalization
+        normalization.mean.assign(rng.normal(size=3))
+        normalization.scale.assign(np.sqrt(rng.uniform(0.5, 2.0, size=3)))
+        normalization.limit.assign(normalization.clip)
 
     def batch(self, seed, *, samples=48, padding=0, scale=1.0):
         """Actions of the policy as it is in random states, with random advantages."""

@@ -63,9 +63,9 @@ def test_every_figure_is_that_of_the_weights_left_behind(name, kind, stepper_of)
         stepper.restart(seed)
         batch = stepper.batch(seed, padding=5)
         gradient = stepper.gradient(batch)
-        statistics = [variable.numpy() for variable in stepper.policy.encoder.normalization.weights]
+        statistics = [variable.numpy() for variable in stepper.policy.encoder.normalization[0].weights]
         step = stepper.step(batch)
-        assert_same(stepper.policy.encoder.normalization.weights, statistics)
+        assert_same(stepper.policy.encoder.normalization[0].weights, statistics)
         outcome = step.outcome
         change = step.theta.astype(np.float64) - step.old_theta
         assert outcome.accepted

@@ -38,7 +38,7 @@ def make_policy(distribution):
 
 
 def make_batch(policy, samples=64):
-    observations = tf.constant(normals(samples, *policy.observation_shape))
+    observations = tf.constant(normals(samples, *policy.encoder.spec.shape))
     parameters = policy.distribution_parameters(observations)
     distribution = policy.action_distribution
     actions = distribution.sample(parameters, distribution.noise([samples], tf.constant([0, 1])))

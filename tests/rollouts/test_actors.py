@@ -57,11 +57,11 @@ MAKERS = {
 
 
 def randomize(policy, seed):
-    """New values for every weight, the statistics of the normalisation included; variances stay positive."""
+    """New values for every weight, the statistics of the normalisation included; what must be positive stays so."""
     rng = np.random.default_rng(seed)
     for weight in policy.weights:
         values = rng.standard_normal(weight.shape)
-        weight.assign(np.abs(values) + 0.5 if weight.name in ("variance", "count") else values)
+        weight.assign(np.abs(values) + 0.5 if weight.name in ("scale", "limit", "count") else values)
 
 
 def weights_of(policy):
@@ -70,7 +70,7 @@ def weights_of(policy):
 
 def inputs(policy, seed=0):
     rng = np.random.default_rng(seed)
-    observations = rng.standard_normal((NUM_ENVS, *policy.observation_shape)).astype(np.float32)
+    observations = rng.standard_normal((NUM_ENVS, *policy.encoder.spec.shape)).astype(np.float32)
     return observations, policy.action_distribution.noise([NUM_ENVS], tf.constant([seed, 1])).numpy()
 
 
@@ -150,7 +150,7 @@ def test_every_weight_is_taken_the_std_and_the_normalisation_included(make):
     observations, noise = inputs(policy)
     previous = actor(observations, noise).sampled
     for weight in policy.weights:
-        if weight.name == "count":
+        if weight.name in ("count", "variance"):
             continue
         weight.assign(weight.numpy() + 0.3)
         actor.set_weights(weights_of(policy))

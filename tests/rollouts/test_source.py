@@ -6,9 +6,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector.utils import batch_space, iterate
 
+from tf_trpo.distributions import make_action_distribution
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.environments.episodes import episode_seed
+from tf_trpo.models.settings import PolicySettings
 from tf_trpo.rollouts import LocalSource, Rollout, Stream, environment_seeds, source
 from tf_trpo.rollouts.actor import Actions
 
@@ -32,11 +35,46 @@ class Walk(gym.Env):
         return self.position, float(self.position[0]), bool(self.np_random.random() < 0.1), self.time == 12, {}
 
 
+class Nest(gym.Env):
+    """Observations and actions of every kind, which must be those of the spaces."""
+
+    observation_space = gym.spaces.Dict(
+        place=gym.spaces.Box(-np.inf, np.inf, (2,), np.float64),
+        seen=gym.spaces.Tuple([gym.spaces.Box(0, 255, (5, 6, 3), np.uint8), gym.spaces.Discrete(4, start=2)]),
+        bits=gym.spaces.MultiBinary(3),
+        action_mask=gym.spaces.MultiBinary(3),
+    )
+    action_space = gym.spaces.Dict(
+        push=gym.spaces.Box(-0.1, 0.1, (2, 1), np.float64),
+        gears=gym.spaces.Tuple([gym.spaces.Discrete(3, start=-1), gym.spaces.MultiDiscrete([2, 4])]),
+        flags=gym.spaces.MultiBinary(2),
+    )
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.place = 0, 1e9 + self.np_random.normal(size=2)
+        return self.observe(), {}
+
+    def observe(self):
+        image = self.np_random.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        bits, mask = self.np_random.integers(0, 2, (2, 3), dtype=np.int8)
+        kind = self.np_random.integers(2, 6)
+        return {"bits": bits, "place": self.place, "action_mask": mask, "seen": (image, kind)}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.time += 1
+        gear, levers = action["gears"]
+        self.place = self.place + action["push"][:, 0] + gear + levers - action["flags"]
+        return self.observe(), float(self.place[0] - 1e9), bool(self.np_random.random() < 0.1), self.time == 12, {}
+
+
 MAKERS = {
     "a user's environment": Walk,
     "discrete actions": lambda: gym.make("CartPole-v1", max_episode_steps=25),
     "a time limit": lambda: gym.make("Pendulum-v1", max_episode_steps=7),
     "one-hot observations": lambda: gym.make("FrozenLake-v1"),
+    "nests": Nest,
     "Box2D": lambda: gym.make("LunarLander-v3", max_episode_steps=40),
 }
 
@@ -44,17 +82,27 @@ MAKERS = {
 class Linear:
     """Acts by one matrix [D, A] and noise [B, A]."""
 
-    def __init__(self, action_space):
-        self.space = action_space
+    def __init__(self, observation_space, action_space):
+        self.observed, self.space = observation_space, action_space
+        self.distribution = make_action_distribution(action_space, PolicySettings())
 
     def set_weights(self, weights):
         [self.matrix] = weights
 
     def __call__(self, observations, noise):
-        outputs = np.tanh(observations @ self.matrix) + noise
+        each = iterate(batch_space(self.observed, len(noise)), observations)
+        inputs = np.stack([gym.spaces.flatten(self.observed, observation) for observation in each]).astype(np.float32)
+        outputs = np.tanh(inputs @ self.matrix) + noise
         if isinstance(self.space, gym.spaces.Discrete):
-            return Actions(outputs.argmax(axis=-1), outputs.argmax(axis=-1) + self.space.start)
-        return Actions(outputs, outputs.clip(self.space.low, self.space.high))
+            outputs = outputs.argmax(axis=-1)
+        elif isinstance(self.space, gym.spaces.Dict):
+            # flags, gears, push: whole numbers as floats, from 0.
+            choices = np.abs(1e4 * outputs[:, :5]).astype(np.int64) % [2, 2, 3, 2, 4]
+            outputs = np.concatenate([choices.astype(np.float32), outputs[:, 5:]], axis=1)
+        return Actions(outputs, self.for_environment(outputs))
+
+    def for_environment(self, sampled):
+        return self.distribution.environment_actions(sampled)
 
 
 class Run:
@@ -62,12 +110,11 @@ class Run:
 
     def __init__(self, make, backend="sync", seed=5):
         self.environments = make if backend is None else make_vector_environment(make, NUM_ENVS, backend=backend)
-        space = self.environments.single_action_space
-        self.actions = int(getattr(space, "n", 0)) or space.shape[0]
-        rng = np.random.default_rng(0)
-        inputs = self.environments.single_observation_space.shape[0]
+        observed, space = self.environments.single_observation_space, self.environments.single_action_space
+        self.actions = 7 if isinstance(space, gym.spaces.Dict) else int(getattr(space, "n", 0)) or space.shape[0]
+        rng, inputs = np.random.default_rng(0), gym.spaces.flatdim(observed)
         self.weights = [rng.standard_normal((inputs, self.actions)).astype(np.float32)]
-        self.source = LocalSource(self.environments, Linear(space), seed=seed)
+        self.source = LocalSource(self.environments, Linear(observed, space), seed=seed)
 
     def noise(self, num_steps, number):
         rng = np.random.default_rng([num_steps, number])
@@ -87,37 +134,56 @@ def make(request):
 def naive_rows(make, actor, noise, seed):
     """The rows of a rollout by single environments that are reset, each with its own seed, when an episode ended."""
     environments = [make() for _ in range(NUM_ENVS)]
-    spaces = environments[0].observation_space
     numbers, ended = [0] * NUM_ENVS, [False] * NUM_ENVS
 
     def started(index):
         own_seed = environment_seeds(seed, Stream.ENVIRONMENTS, NUM_ENVS)[index]
         return environments[index].reset(seed=episode_seed(own_seed, numbers[index]))[0]
 
-    def flat(observations):
-        return np.stack([gym.spaces.flatten(spaces, observation) for observation in observations]).astype(np.float32)
-
     present = [started(index) for index in range(NUM_ENVS)]
-    rows, observed = [], [flat(present)]
+    rows, observed = [], [stacked(present)]
     for of_row in noise:
         actions, row = actor(observed[-1], of_row), []
         for index, environment in enumerate(environments):
             reward, terminated, truncated, valid = 0.0, False, False, not ended[index]
             if valid:
-                present[index], reward, terminated, truncated, _ = environment.step(actions.environment[index])
+                present[index], reward, terminated, truncated, _ = environment.step(row_of(actions.environment, index))
             else:
                 numbers[index] += 1
                 present[index] = started(index)
             ended[index] = terminated or truncated
             row.append((reward, terminated, truncated, valid))
         rows.append((actions.sampled, *map(np.array, zip(*row, strict=True))))
-        observed.append(flat(present))
-    return Rollout(np.stack(observed), *map(np.stack, zip(*rows, strict=True)))
+        observed.append(stacked(present))
+    return Rollout(stacked(observed), *map(np.stack, zip(*rows, strict=True)))
+
+
+def each(function, *nests):
+    """function(*arrays) in the places of arrays of nests."""
+    if isinstance(nests[0], dict):
+        return {name: each(function, *(nest[name] for nest in nests)) for name in nests[0]}
+    if type(nests[0]) is tuple:
+        return tuple(each(function, *parts) for parts in zip(*nests, strict=True))
+    return function(*nests)
+
+
+def stacked(nests):
+    return each(lambda *arrays: np.stack(arrays), *nests)
+
+
+def row_of(nest, index):
+    return each(lambda array: array[index], nest)
 
 
 def assert_same(one, other):
-    for array, expected in zip(one, other, strict=True):
+    """The same nests of arrays of the same types, bit for bit."""
+
+    def check(array, expected):
+        assert array.dtype == expected.dtype
         np.testing.assert_array_equal(array, expected)
+
+    for nest, expected in zip(one, other, strict=True):
+        each(check, nest, expected)
 
 
 def test_rollouts_are_the_rows_of_a_naive_loop(make):
@@ -125,10 +191,10 @@ def test_rollouts_are_the_rows_of_a_naive_loop(make):
     parts = [run.collect(length, number) for number, length in enumerate((1, 40, 9, 30))]
     noise = np.concatenate([run.noise(length, number) for number, length in enumerate((1, 40, 9, 30))])
     expected = naive_rows(make, run.source._actor, noise, seed=5)
-    together = Rollout(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    together = Rollout(*(each(lambda *a: np.concatenate(a), *nests) for nests in zip(*parts, strict=True)))
     # Each rollout has the observation after its last step too.
     starts = np.delete(np.arange(84), np.cumsum([2, 41, 10]) - 1)
-    assert_same(together._replace(observations=together.observations[starts]), expected)
+    assert_same(together._replace(observations=row_of(together.observations, starts)), expected)
     assert not expected.valid.all(), "no episode ended: nothing was tested"
 
 
@@ -268,6 +334,6 @@ def test_environments_that_are_not_deterministic_begin_episodes_that_did_not_occ
         assert not other.source.just_ended.any()
         for index, seed in enumerate(environment_seeds(5, Stream.ENVIRONMENTS, NUM_ENVS)):
             start, _ = Walk().reset(seed=episode_seed(seed, int(state["episodes"][index]) + 1))
-            np.testing.assert_array_equal(other.source.observations[index], start.astype(np.float32))
+            np.testing.assert_array_equal(other.source.observations[index], start)
     finally:
         other.source.close()

@@ -36,6 +36,9 @@ class Follow:
     def __call__(self, observations, noise):
         return Actions(noise, noise)
 
+    def for_environment(self, sampled):
+        return sampled
+
 
 def broken(observation):
     raise ArithmeticError("broken")
@@ -59,11 +62,13 @@ def source():
 
 MALFORMED = {
     "observations": [
-        lambda array: array[:1],
-        lambda array: array[:, :1],
-        lambda array: array.astype(np.float64),
-        lambda array: np.full_like(array, np.nan),
-        lambda array: np.full_like(array, np.inf),
+        lambda parts: [],
+        lambda parts: [*parts, *parts],
+        lambda parts: [parts[0][:1]],
+        lambda parts: [parts[0][:, :1]],
+        lambda parts: [parts[0].astype(np.float64)],
+        lambda parts: [np.full_like(parts[0], np.nan)],
+        lambda parts: [np.full_like(parts[0], np.inf)],
     ],
     "just_ended": [lambda array: array[:1], lambda array: array.astype(np.int64)],
     "episodes": [lambda array: array - 100, lambda array: array[:1], lambda array: array.astype(np.float64)],
@@ -96,7 +101,9 @@ def test_a_malformed_state_is_refused_and_the_source_is_as_it_was(source, name, 
     [
         lambda state: state | {"just_ended": ~state["just_ended"]},
         lambda state: state | {"episodes": state["episodes"] + 1},
-        lambda state: state | {"observations": np.nextafter(state["observations"], np.float32(np.inf))},
+        lambda state: (
+            state | {"observations": [np.nextafter(part, np.float32(np.inf)) for part in state["observations"]]}
+        ),
         lambda state: state | {"actions": [actions[:-1] for actions in state["actions"]]},
         lambda state: state | {"actions": [np.repeat(actions, 4, axis=0) for actions in state["actions"]]},
     ],

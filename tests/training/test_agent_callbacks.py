@@ -119,7 +119,7 @@ def test_a_learning_rate_of_zero_stops_the_value_function_and_not_the_policy(age
 
     models = (agent.value_function, agent.policy)
     before = trainable()
-    fit(agent, keras.callbacks.LearningRateScheduler(lambda epoch: 0.0), iterations=1)
+    fit(agent, keras.callbacks.LearningRateScheduler(lambda epoch: 0.0), iterations=2)
     values, policy = (
         [np.array_equal(*pair) for pair in zip(*pairs, strict=True)] for pairs in zip(before, trainable(), strict=True)
     )

@@ -100,7 +100,7 @@ def test_there_must_be_an_episode(cartpole, episodes):
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ("Acrobot-v1", r"observes arrays of shape \(4,\), the environment gives \(6,\)"),
+        ("Acrobot-v1", r"observes array of shape \(4,\), the environment gives array of shape \(6,\)"),
         (
             lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Discrete(5)),
             "does not fit Discrete",

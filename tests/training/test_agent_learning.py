@@ -48,6 +48,50 @@ class ContinuousIdentity(Identity):
         return -float(np.sum(np.abs(action - self.state)))
 
 
+class OneStep(gym.Env):
+    """One step: the fraction of the action that is right for the state that is seen, 1 at best."""
+
+    observation_space = gym.spaces.Discrete(4)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state = int(self.np_random.integers(4))
+        return self.state, {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        return self.state, float(self.worth(action)), True, False, {}
+
+
+class Levers(OneStep):
+    action_space = gym.spaces.MultiDiscrete([[3, 4], [2, 2]], start=[[1, 0], [0, -1]])
+
+    def worth(self, action):
+        right = [[1 + self.state % 3, self.state], [self.state % 2, self.state // 2 - 1]]
+        return np.mean(action == right)
+
+
+class Switches(OneStep):
+    action_space = gym.spaces.MultiBinary(3)
+
+    def worth(self, action):
+        return np.mean(action == [self.state % 2, self.state // 2, self.state == 3])
+
+
+class Machine(OneStep):
+    action_space = gym.spaces.Dict(
+        push=gym.spaces.Box(-2.0, 6.0, (1,), np.float64),
+        gears=gym.spaces.Tuple([gym.spaces.Discrete(3, start=1), gym.spaces.MultiDiscrete([2, 4])]),
+        flags=gym.spaces.MultiBinary(2),
+    )
+
+    def worth(self, action):
+        gear, levers = action["gears"]
+        right = [gear == 1 + self.state % 3, *(levers == [self.state % 2, self.state])]
+        right += list(action["flags"] == [self.state % 2, self.state // 2])
+        return (np.sum(right) + 1 - min(1, abs(action["push"][0] - self.state) / 4)) / 6
+
+
 def learned(environment, total_steps, *, seed, max_kl, num_envs=4, num_steps=64, sizes=(16,), episodes=20, **settings):
     """Mean evaluated return before and after, and the history."""
     jit_compile, std = settings.pop("jit_compile", True), settings.pop("state_dependent_std", False)
@@ -82,6 +126,16 @@ def test_continuous_actions_learn_the_identity(state_dependent_std):
     assert before < -9
     # A twentieth for each step and dimension.
     assert after > -1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", [Levers, Switches, Machine])
+def test_every_action_space_comes_within_a_twentieth_of_the_best(environment):
+    before, after, _ = learned(
+        environment, 6000, seed=0, max_kl=0.1, num_envs=8, num_steps=32, gamma=0.5, jit_compile=False
+    )
+    assert before < 0.7
+    assert after >= 0.95
 
 
 @pytest.mark.slow

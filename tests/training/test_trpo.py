@@ -4,12 +4,14 @@ import gymnasium as gym
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import TrustRegion
+from tf_trpo.spaces import observation_spec
 from tf_trpo.training import UpdateSettings
 
 
@@ -49,19 +51,22 @@ def test_boxes_of_actions_make_a_gaussian_policy_with_their_bounds_and_shape():
 
 
 @pytest.mark.parametrize(
-    ("observations", "shape"),
+    "space",
     [
-        (BOX, (3,)),
-        (gym.spaces.Box(0, 255, (8, 8, 3), np.uint8), (8, 8, 3)),
-        (gym.spaces.Discrete(5), (5,)),
-        (gym.spaces.Dict({"place": BOX, "kind": TWO}), (5,)),
+        BOX,
+        gym.spaces.Box(0, 255, (8, 8, 3), np.uint8),
+        gym.spaces.Discrete(5),
+        gym.spaces.Dict({"place": BOX, "kind": TWO}),
     ],
 )
-def test_observations_have_the_shape_of_their_space_flattened_if_it_is_no_box(observations, shape):
-    agent = for_spaces(observations, TWO)
-    assert agent.policy.observation_shape == agent.value_function.observation_shape == shape
-    assert agent(np.zeros([7, *shape], np.float32)).batch_shape == (7,)
-    assert agent.value_function(np.zeros([7, *shape], np.float32)).shape == (7,)
+def test_observations_stay_as_the_space_has_them(space):
+    agent = for_spaces(space, TWO)
+    assert agent.policy.encoder.spec == agent.value_function.encoder.spec == observation_spec(space)
+    batch = tf.nest.map_structure(lambda *rows: np.stack(rows), *[space.sample() for _ in range(7)])
+    assert agent(batch).batch_shape == (7,)
+    assert agent.value_function(batch).shape == (7,)
+    assert agent.predict(batch).shape == (7,)
+    assert TWO.contains(agent.predict(space.sample()))
 
 
 def test_the_settings_reach_the_models_which_share_no_weight():
@@ -78,7 +83,7 @@ def test_the_settings_reach_the_models_which_share_no_weight():
     assert [layer.units for layer in agent.policy.encoder.network.layers] == [5]
     assert [layer.units for layer in agent.value_function.encoder.network.layers] == [6, 7]
     for model in (agent.policy, agent.value_function):
-        assert model.encoder.normalization is None
+        assert model.encoder.normalization == []
         assert all(layer.activation is keras.activations.relu for layer in model.encoder.network.layers)
     assert agent.policy.action_distribution.state_dependent_std
     assert agent.ema_momentum == agent.average.momentum == 0.5
@@ -153,9 +158,9 @@ def test_an_environment_in_none_of_the_three_forms_is_refused():
         tf_trpo.TRPO.for_env(environment)
 
 
-@pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 3, 1)])
+@pytest.mark.parametrize("shape", [(), (4,), (2, 4), (2, 3, 1)])
 def test_observations_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=r"must be a batch \[N, 3\]"):
+    with pytest.raises(ValueError, match=r"must be one \[3\] or a batch \[N, 3\]"):
         for_spaces(BOX, TWO).predict(np.zeros(shape))
 
 

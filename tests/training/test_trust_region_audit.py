@@ -38,14 +38,14 @@ class Audit(keras.callbacks.Callback):
         valid = self._rollout.valid.ravel()
         observations = self._rollout.observations[:-1].reshape(len(valid), -1)[valid].astype(np.float64)
         if not self.model.policy.encoder.function_preserving:
-            # The statistics move only after the step: both policies see by those from before.
-            after |= {name: self._before[name] for name in ("mean", "variance", "count")}
+            # All statistics but the first, under which the outputs stay 0, move only after the step.
+            used = after if self._before["count"] == 0 else self._before
+            for snapshots in (self._before, after):
+                snapshots |= {name: used[name] for name in ("mean", "scale", "count")}
         if not logs["train/is_line_search_success"]:
             self.refused += 1
             for old, new in zip(self._before["layers"], after["layers"], strict=True):
                 np.testing.assert_array_equal(old, new)
-            return
-        if self._before["count"] == 0 < after["count"]:
             return
         self.kls.append(mean_kl(forward(self._before, observations), forward(after, observations)))
         self.clipped.append(any(np.abs(normalized(one, observations)).max() > 10 for one in (self._before, after)))
@@ -53,17 +53,17 @@ class Audit(keras.callbacks.Callback):
 
 
 def snapshot(policy):
-    normalization = policy.encoder.normalization
+    [normalization] = policy.encoder.normalization
     return {
         "layers": [np.array(weight.numpy(), np.float64) for weight in policy.trainable_weights],
         "mean": np.array(normalization.mean.numpy(), np.float64),
-        "variance": np.array(normalization.variance.numpy(), np.float64),
+        "scale": np.array(normalization.scale.numpy(), np.float64),
         "count": float(normalization.count.numpy()),
     }
 
 
 def normalized(weights, observations):
-    return (observations - weights["mean"]) / np.sqrt(weights["variance"] + 1e-8)
+    return (observations - weights["mean"]) / weights["scale"]
 
 
 def forward(weights, observations):

@@ -162,9 +162,9 @@ def test_no_epochs_change_nothing(jit):
 def test_statistics_of_the_normalisation_are_no_part_of_the_fit():
     observations, targets = problem()
     value_function = ValueFunction(Encoder((3,), 1, network=mlp((3,), (4,), seed=0), output_gain=1.0, seed=0))
-    before = [weight.numpy() for weight in value_function.encoder.normalization.weights]
+    before = [weight.numpy() for weight in value_function.encoder.normalization[0].weights]
     fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=2, minibatch_size=8)
-    for weight, value in zip(value_function.encoder.normalization.weights, before, strict=True):
+    for weight, value in zip(value_function.encoder.normalization[0].weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
 
 

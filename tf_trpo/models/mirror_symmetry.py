@@ -66,7 +66,8 @@ class MirroredEncoder(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         size = len(observations.signs)
         if not isinstance(encoder.spec, PartSpec) or encoder.spec.shape != (size,) or encoder.spec.kind != "vector":
-            raise ValueError(f"the mirror is one of observations of shape ({size},), not {encoder.spec}")
+            shape = getattr(encoder.spec, "shape", encoder.spec)
+            raise ValueError(f"the mirror is one of observations of shape ({size},), not {shape}")
         if outputs is not None and len(outputs.signs) != encoder.num_outputs:
             raise ValueError(f"the mirror is one of {len(outputs.signs)} outputs, not of {encoder.num_outputs}")
         self.encoder = encoder

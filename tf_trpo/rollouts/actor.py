@@ -83,11 +83,13 @@ class _Centred:
 
     def __call__(self, observations: Any) -> list[np.ndarray]:
         given = flatten_to(self._spec, observations)
-        for place, (part, mean) in enumerate(zip(self._parts, self._means, strict=True)):
-            if mean is not None:
-                given[place] = np.subtract(given[place], mean).astype(np.float32)
-            elif part.kind == "vector":
-                given[place] = given[place].astype(np.float32, copy=False)
+        # What float32 cannot hold becomes infinite; the rollout is refused for that, with a reason.
+        with np.errstate(over="ignore"):
+            for place, (part, mean) in enumerate(zip(self._parts, self._means, strict=True)):
+                if mean is not None:
+                    given[place] = np.subtract(given[place], mean).astype(np.float32)
+                elif part.kind == "vector":
+                    given[place] = given[place].astype(np.float32, copy=False)
         return given
 
 

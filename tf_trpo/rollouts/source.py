@@ -209,8 +209,10 @@ class LocalSource:
                 raise ValueError(f"{name} is not finite")
         if state["episodes"].min() < 0:
             raise ValueError("numbers of episodes are impossible")
-        if state["actions"] is not None and len(state["actions"]) != self.num_envs:
-            raise ValueError("the actions are not those of these environments")
+        if state["actions"] is not None:
+            kinds = {(actions.dtype, actions.shape[1:]) for actions in state["actions"] if len(actions)}
+            if len(state["actions"]) != self.num_envs or len(kinds) > 1:
+                raise ValueError("the actions are not those of these environments")
 
     def _begin(self) -> None:
         """Begin the episodes of the present numbers."""

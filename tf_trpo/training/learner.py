@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,6 +32,7 @@ from tf_trpo.rollouts import Rollout
 from tf_trpo.spaces import map_parts
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
+from tf_trpo.training.prepared import Prepared, as_floats, flat, mean_weights
 from tf_trpo.training.programs import program
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
 from tf_trpo.training.settings import JitCompile, UpdateSettings
@@ -211,10 +212,10 @@ class Learner:
         return UpdateResult(policy, value), carry
 
     def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:
-        steps = _as_floats(rollout)
-        weights, count = _mean_weights(steps.valid)
+        steps = as_floats(rollout)
+        weights, count = mean_weights(steps.valid)
         rewards, carry, sound = self._scaled_rewards(steps, carry)
-        observations = tf.nest.map_structure(lambda rows: _flat(rows[:-1]), rollout.observations)
+        observations = tf.nest.map_structure(lambda rows: flat(rows[:-1]), rollout.observations)
         # The first statistics come before the first update, and leave the policy as it acted.
         policy_moments, value_moments = (
             encoder.begin_normalization(encoder.moments(observations, weights, count))
@@ -222,15 +223,15 @@ class Learner:
         )
         values = self._values(rollout.observations)
         advantages, targets = self._advantages_and_targets(steps, rewards, values)
-        batch = self._batch(observations, _flat(rollout.actions), _flat(advantages), weights)
-        return Prepared(batch, rewards, _flat(values[:-1]), _flat(targets), policy_moments, value_moments, sound), carry
+        batch = self._batch(observations, flat(rollout.actions), flat(advantages), weights)
+        return Prepared(batch, rewards, flat(values[:-1]), flat(targets), policy_moments, value_moments, sound), carry
 
     def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
-        steps = _as_floats(rollout)
+        steps = as_floats(rollout)
         values = self._values(rollout.observations)
         advantages, _ = self._advantages_and_targets(steps, prepared.rewards, values)
         batch = prepared.batch
-        return prepared._replace(batch=self._batch(batch.observations, batch.actions, _flat(advantages), batch.weights))
+        return prepared._replace(batch=self._batch(batch.observations, batch.actions, flat(advantages), batch.weights))
 
     def _batch(self, observations: Any, actions: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor) -> Batch:
         """The batch, and how its advantages came from those in the environment's own units."""
@@ -311,14 +312,14 @@ class Learner:
             return steps.rewards, carry, tf.constant(True)
         ended = tf.maximum(steps.terminated, steps.truncated)
         returns, carry = discounted_return_so_far(steps.rewards, ended, carry, gamma=self._settings.gamma)
-        weights, count = _mean_weights(steps.valid)
-        sound = self._return_scale.update(Moments(*weighted_moments(_flat(returns), weights), count))
+        weights, count = mean_weights(steps.valid)
+        sound = self._return_scale.update(Moments(*weighted_moments(flat(returns), weights), count))
         # A sum that overflowed begins anew.
         return self._return_scale(steps.rewards), tf.where(tf.math.is_finite(carry), carry, 0.0), sound
 
     def _values(self, observations: Any) -> tf.Tensor:
         shape = tf.nest.flatten(observations)[0].shape[:2]
-        return tf.reshape(self._map(self._value_function, tf.nest.map_structure(_flat, observations)), shape)
+        return tf.reshape(self._map(self._value_function, tf.nest.map_structure(flat, observations)), shape)
 
     def _advantages_and_targets(
         self, steps: Rollout, rewards: tf.Tensor, values: tf.Tensor
@@ -329,36 +330,3 @@ class Learner:
         if settings.value_target == "reward-to-go":
             return advantages, rewards_to_go(*inputs, gamma=settings.gamma)
         return advantages, lambda_returns(advantages, values)
-
-
-class Prepared(NamedTuple):
-    """What an update learns from.
-
-    N samples, the scaled rewards [T, B], V [N] and its targets [N], the moments of observations that the encoders have
-    still to take in, and whether those of the returns were finite.
-    """
-
-    batch: Batch
-    rewards: tf.Tensor
-    values: tf.Tensor
-    targets: tf.Tensor
-    policy_moments: list[Moments]
-    value_moments: list[Moments]
-    sound: tf.Tensor
-
-
-def _as_floats(rollout: Rollout) -> Rollout:
-    """Cast a rollout's rewards and flags to float32."""
-    names = ("rewards", "terminated", "truncated", "valid")
-    return rollout._replace(**{name: tf.cast(getattr(rollout, name), tf.float32) for name in names})
-
-
-def _mean_weights(valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Give the weights [N] of a mean over valid rows, and the number of these rows."""
-    count = tf.reduce_sum(valid)
-    return _flat(valid) / tf.maximum(count, 1.0), count
-
-
-def _flat(rows: tf.Tensor) -> tf.Tensor:
-    """[T, B, ...] -> [T * B, ...]."""
-    return tf.reshape(rows, [-1, *rows.shape[2:]])

@@ -1,0 +1,43 @@
+"""What an update learns from, and how the rows of a rollout become its samples."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf_trpo.estimation import Batch, Moments
+from tf_trpo.rollouts import Rollout
+
+
+class Prepared(NamedTuple):
+    """What an update learns from.
+
+    N samples, the scaled rewards [T, B], V [N] and its targets [N], the moments of observations that the encoders have
+    still to take in, and whether those of the returns were finite.
+    """
+
+    batch: Batch
+    rewards: tf.Tensor
+    values: tf.Tensor
+    targets: tf.Tensor
+    policy_moments: list[Moments]
+    value_moments: list[Moments]
+    sound: tf.Tensor
+
+
+def as_floats(rollout: Rollout) -> Rollout:
+    """Cast a rollout's rewards and flags to float32."""
+    names = ("rewards", "terminated", "truncated", "valid")
+    return rollout._replace(**{name: tf.cast(getattr(rollout, name), tf.float32) for name in names})
+
+
+def mean_weights(valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Give the weights [N] of a mean over valid rows, and the number of these rows."""
+    count = tf.reduce_sum(valid)
+    return flat(valid) / tf.maximum(count, 1.0), count
+
+
+def flat(rows: tf.Tensor) -> tf.Tensor:
+    """[T, B, ...] -> [T * B, ...]."""
+    return tf.reshape(rows, [-1, *rows.shape[2:]])
