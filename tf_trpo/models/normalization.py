@@ -61,8 +61,8 @@ class RunningNormalization(_RunningMoments):
       clip: largest absolute value of the result, > 0.
       min_std: a feature that spreads less is divided by this, >= 0, in the feature's own units. A feature that is
         nearly always 0, such as a contact force, would otherwise become a spike as high as `clip` when it is not 0.
-      resolution: relative rounding error of the samples, >= 0: a spread below resolution * |mean| is taken for
-        rounding, and divided by that.
+      resolution: relative rounding error of the samples, >= 0: a spread of at most resolution * |mean| is rounding, and
+        the feature counts as one that does not vary.
 
     Raises:
       ValueError: min_std is negative or not finite.
@@ -155,9 +155,10 @@ class RunningNormalization(_RunningMoments):
         return sound
 
     def _std(self) -> tf.Tensor:
-        floor = tf.maximum(self.resolution * tf.abs(self.mean.value), self.min_std)
-        std = tf.maximum(tf.sqrt(self.variance.value), floor)
-        return tf.clip_by_value(tf.cast(tf.where(std > 0, std, 1.0), tf.float32), _TINY, _HUGE)
+        std = tf.sqrt(self.variance.value)
+        varies = std > self.resolution * tf.abs(self.mean.value)
+        std = tf.maximum(tf.where(varies, std, self.min_std or 1.0), self.min_std)
+        return tf.clip_by_value(tf.cast(std, tf.float32), _TINY, _HUGE)
 
     def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("shape", "clip", "min_std", "resolution")}

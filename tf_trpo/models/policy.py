@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, final
 
 import keras
@@ -78,6 +80,16 @@ class Policy(keras.Model):
         """Set the trainable weights from one vector [P]."""
         for variable, value in self._mapping(theta):
             variable.assign(value)
+
+    @contextlib.contextmanager
+    def having(self, theta: tf.Tensor) -> Iterator[None]:
+        """Let the policy have other trainable weights theta [P] for a while."""
+        own = self.flat_weights
+        self.assign_flat_weights(theta)
+        try:
+            yield
+        finally:
+            self.assign_flat_weights(own)
 
     def parameters_at(self, theta: tf.Tensor, observations: Any) -> tf.Tensor:
         """Compute distribution parameters [N, D] as a pure function of the flat trainable weights theta [P]."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +142,7 @@ class Agent(keras.Model):
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks, "info_keys": info_keys}
         with open_vector_environment(environment, num_envs, **making) as environments:
             check_fit(self.policy, environments)
-            with self._evaluation_weights():
+            with self.policy.having(self._evaluation_theta()):
                 return evaluate_policy(
                     self.policy,
                     environments,
@@ -203,7 +202,7 @@ class Agent(keras.Model):
           TrainingFailedError: a weight is not finite; nothing is written.
         """
         require_finite({"agent": self.weights})
-        with self._evaluation_weights():
+        with self.policy.having(self._evaluation_theta()):
             return export_policy(
                 self.policy,
                 self.value_function,
@@ -298,13 +297,3 @@ class Agent(keras.Model):
     def _evaluation_theta(self) -> tf.Tensor:
         """The trainable weights [P] of the policy that is evaluated: the average's, if there is one."""
         return self.policy.flat_weights if self.average is None else self.average.flat_weights(self.policy)
-
-    @contextlib.contextmanager
-    def _evaluation_weights(self) -> Iterator[None]:
-        """Let the policy have the weights that are evaluated, for a while."""
-        own = self.policy.flat_weights
-        self.policy.assign_flat_weights(self._evaluation_theta())
-        try:
-            yield
-        finally:
-            self.policy.assign_flat_weights(own)

@@ -29,12 +29,12 @@ from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.numerics import chunk_size_for, map_over_chunks, random_orders
 from tf_trpo.optimizers import PolicyOptimizer
 from tf_trpo.rollouts import Rollout
-from tf_trpo.spaces import map_parts
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
-from tf_trpo.training.prepared import Prepared, as_floats, flat, mean_weights
+from tf_trpo.training.prepared import Prepared, as_floats, flat, mean_weights, rollout_spec
 from tf_trpo.training.programs import program
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
+from tf_trpo.training.checkpoint import check_values
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.value_regression import fit_value_function
 
@@ -117,17 +117,10 @@ class Learner:
 
     def trace(self, num_steps: int, num_envs: int) -> None:
         """Trace the update for rollouts of T steps of B environments; raise ValueError if that is not possible."""
-        shape, distribution = (num_steps, num_envs), self.policy.action_distribution
-        action = distribution.mode(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
-        observations = map_parts(
-            lambda part: tf.TensorSpec((num_steps + 1, num_envs, *part.shape), part.dtype), self.policy.encoder.spec
-        )
-        actions, rewards = tf.TensorSpec((*shape, *action.shape[1:]), action.dtype), tf.TensorSpec(shape, tf.float64)
-        flag, progress = tf.TensorSpec(shape, tf.bool), tf.TensorSpec((), tf.float64)
+        rollout = rollout_spec(self.policy, num_steps, num_envs)
         orders = tf.TensorSpec((self._settings.value_epochs, num_steps * num_envs), tf.int32)
-        rollout = Rollout(observations, actions, rewards, flag, flag, flag)
         try:
-            self._program([rollout, tf.TensorSpec([num_envs]), orders, progress])
+            self._program([rollout, tf.TensorSpec([num_envs]), orders, tf.TensorSpec((), tf.float64)])
         except (LookupError, TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(f"the agent cannot learn: {' '.join(str(error).split())[:500]}") from error
 
@@ -157,18 +150,7 @@ class Learner:
     def check_state(self, state: dict[str, Any]) -> None:
         """Raise ValueError unless `restore` can take the state: finite arrays of the variables' shapes and types."""
         for part, variables in self.variables().items():
-            found = state[part]
-            if len(found) != len(variables):
-                raise ValueError(f"it has {len(found)} variables of the {part}, here are {len(variables)}")
-            for position, (array, variable) in enumerate(zip(found, variables, strict=True)):
-                dtype = tf.as_dtype(variable.dtype).as_numpy_dtype
-                if array.shape != tuple(variable.shape) or array.dtype != dtype:
-                    raise ValueError(
-                        f"variable {position} of the {part} is {array.dtype} {array.shape}, "
-                        f"here {np.dtype(dtype)} {tuple(variable.shape)}"
-                    )
-                if array.dtype.kind == "f" and not np.isfinite(array).all():
-                    raise ValueError(f"variable {position} of the {part} is not finite")
+            check_values(part, variables, state[part])
 
     def restore(self, state: dict[str, Any]) -> None:
         """Set all variables to a state that `check_state` has passed."""

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tf_trpo.estimation import Batch, Moments
+from tf_trpo.models import Policy
 from tf_trpo.rollouts import Rollout
+from tf_trpo.spaces import map_parts
 
 
 class Prepared(NamedTuple):
@@ -41,3 +43,15 @@ def mean_weights(valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def flat(rows: tf.Tensor) -> tf.Tensor:
     """[T, B, ...] -> [T * B, ...]."""
     return tf.reshape(rows, [-1, *rows.shape[2:]])
+
+
+def rollout_spec(policy: Policy, num_steps: int, num_envs: int) -> Rollout:
+    """Give the types of the arrays in a rollout of T steps of B environments."""
+    shape, distribution = (num_steps, num_envs), policy.action_distribution
+    action = distribution.mode(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
+    observations = map_parts(
+        lambda part: tf.TensorSpec((num_steps + 1, num_envs, *part.shape), part.dtype), policy.encoder.spec
+    )
+    actions, rewards = tf.TensorSpec((*shape, *action.shape[1:]), action.dtype), tf.TensorSpec(shape, tf.float64)
+    flag = tf.TensorSpec(shape, tf.bool)
+    return Rollout(observations, actions, rewards, flag, flag, flag)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from tf_trpo.training.agent import Agent
 from tf_trpo.training.checks import check_keras, check_whole_numbers, obstacle_to_loading, warn_of_obstacle
 from tf_trpo.training.identity import check_unchanged, compiled_parts, run_identity, shared_structure
 from tf_trpo.training.learner import Learner
+from tf_trpo.training.opening import opened_source
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
 
@@ -254,7 +254,7 @@ class TRPO(Agent):
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, "info_keys": info_keys, **making}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
-        with self._opened_source(environment, opening, seed, restart_every) as source:
+        with opened_source(self.policy, environment, opening, seed, restart_every) as source:
             trainer = Trainer(
                 self.learner,
                 source,
@@ -294,23 +294,3 @@ class TRPO(Agent):
                 callback_list, total_steps, schedule_steps=schedule_steps, stopped=lambda: bool(self.stop_training)
             )
         return self.history
-
-    @contextlib.contextmanager
-    def _opened_source(
-        self, environment: Environment | RolloutSource, opening: Mapping[str, Any], seed: int, restart_every: int
-    ) -> Iterator[RolloutSource]:
-        """Give the source itself, or one of the environment; close it at the end unless it is the caller's own."""
-        if isinstance(environment, RolloutSource):
-            made = opening["env_kwargs"] or opening["wrappers"] or opening["action_masks"] != "auto"
-            if made or opening["backend"] != "sync" or opening["num_envs"] != 1:
-                raise ValueError("num_envs, backend, env_kwargs and the like make environments; a source has its own")
-            yield environment
-            return
-        with open_vector_environment(environment, **opening) as environments:
-            check_fit(self.policy, environments)
-            if restart_every and not can_reset_some(environments):
-                kind = type(environments).__name__
-                raise ValueError(
-                    f"restart_every needs environments that can be reset one by one (backend sync or async), not {kind}"
-                )
-            yield LocalSource(environments, make_actor(self.policy, environments.num_envs), seed=seed)
