@@ -30,11 +30,11 @@ from tf_trpo.numerics import chunk_size_for, map_over_chunks, random_orders
 from tf_trpo.optimizers import PolicyOptimizer
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training.average import WeightAverage
+from tf_trpo.training.checkpoint import check_values
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
 from tf_trpo.training.prepared import Prepared, as_floats, flat, mean_weights, rollout_spec
 from tf_trpo.training.programs import program
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
-from tf_trpo.training.checkpoint import check_values
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.value_regression import fit_value_function
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,14 @@ import keras
 
 from tf_trpo.callbacks import Progress
 from tf_trpo.callbacks.best_model import if_figure_exists
-from tf_trpo.environments import ActionMasks, VectorBackend, can_reset_some, known_mirror, open_vector_environment
+from tf_trpo.environments import ActionMasks, VectorBackend, known_mirror, open_vector_environment
 from tf_trpo.environments.making import Wrapper, wrapper_name
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
-from tf_trpo.models.making import check_fit, make_policy, make_value_function
+from tf_trpo.models.making import make_policy, make_value_function
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
-from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
+from tf_trpo.rollouts import RolloutSource
 from tf_trpo.training.agent import Agent
 from tf_trpo.training.checks import check_keras, check_whole_numbers, obstacle_to_loading, warn_of_obstacle
 from tf_trpo.training.identity import check_unchanged, compiled_parts, run_identity, shared_structure
