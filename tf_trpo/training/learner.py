@@ -17,10 +17,7 @@ from tf_trpo.estimation import (
     discounted_return_so_far,
     estimate_lower_bound,
     explained_variance,
-    gae,
-    lambda_returns,
     normalize_advantages,
-    rewards_to_go,
     weighted_mean,
     weighted_moments,
     winsorize,
@@ -32,7 +29,7 @@ from tf_trpo.rollouts import Rollout
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import check_values
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
-from tf_trpo.training.prepared import Prepared, as_floats, flat, mean_weights, rollout_spec
+from tf_trpo.training.prepared import Prepared, advantages_and_targets, as_floats, flat, mean_weights, rollout_spec
 from tf_trpo.training.programs import program
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
 from tf_trpo.training.settings import JitCompile, UpdateSettings
@@ -204,14 +201,14 @@ class Learner:
             for encoder in (self.policy.encoder, self._value_function.encoder)
         )
         values = self._values(rollout.observations)
-        advantages, targets = self._advantages_and_targets(steps, rewards, values)
+        advantages, targets = advantages_and_targets(steps, rewards, values, self._settings)
         batch = self._batch(observations, flat(rollout.actions), flat(advantages), weights)
         return Prepared(batch, rewards, flat(values[:-1]), flat(targets), policy_moments, value_moments, sound), carry
 
     def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
         steps = as_floats(rollout)
         values = self._values(rollout.observations)
-        advantages, _ = self._advantages_and_targets(steps, prepared.rewards, values)
+        advantages, _ = advantages_and_targets(steps, prepared.rewards, values, self._settings)
         batch = prepared.batch
         return prepared._replace(batch=self._batch(batch.observations, batch.actions, flat(advantages), batch.weights))
 
@@ -302,13 +299,3 @@ class Learner:
     def _values(self, observations: Any) -> tf.Tensor:
         shape = tf.nest.flatten(observations)[0].shape[:2]
         return tf.reshape(self._map(self._value_function, tf.nest.map_structure(flat, observations)), shape)
-
-    def _advantages_and_targets(
-        self, steps: Rollout, rewards: tf.Tensor, values: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        settings = self._settings
-        inputs = (rewards, values, steps.terminated, steps.truncated, steps.valid)
-        advantages = gae(*inputs, gamma=settings.gamma, gae_lambda=settings.gae_lambda)
-        if settings.value_target == "reward-to-go":
-            return advantages, rewards_to_go(*inputs, gamma=settings.gamma)
-        return advantages, lambda_returns(advantages, values)

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_trpo.estimation import Batch, Moments
+from tf_trpo.estimation import Batch, Moments, gae, lambda_returns, rewards_to_go
 from tf_trpo.models import Policy
 from tf_trpo.rollouts import Rollout
 from tf_trpo.spaces import map_parts
+from tf_trpo.training.settings import UpdateSettings
 
 
 class Prepared(NamedTuple):
@@ -32,6 +33,24 @@ def as_floats(rollout: Rollout) -> Rollout:
     """Cast a rollout's rewards and flags to float32."""
     names = ("rewards", "terminated", "truncated", "valid")
     return rollout._replace(**{name: tf.cast(getattr(rollout, name), tf.float32) for name in names})
+
+
+def advantages_and_targets(
+    steps: Rollout, rewards: tf.Tensor, values: tf.Tensor, settings: UpdateSettings
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Compute the advantages and the value function's targets [T, B].
+
+    Args:
+      steps: the rollout, by `as_floats`.
+      rewards: [T, B], scaled.
+      values: [T + 1, B].
+      settings: gamma, gae_lambda and value_target.
+    """
+    inputs = (rewards, values, steps.terminated, steps.truncated, steps.valid)
+    advantages = gae(*inputs, gamma=settings.gamma, gae_lambda=settings.gae_lambda)
+    if settings.value_target == "reward-to-go":
+        return advantages, rewards_to_go(*inputs, gamma=settings.gamma)
+    return advantages, lambda_returns(advantages, values)
 
 
 def mean_weights(valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
