@@ -63,7 +63,7 @@ def test_wrappers_are_put_on_in_their_order(backend, monkeypatch):
         ("gymnasium:Wrapper", "wrappers must be a sequence of names, got 'gymnasium:Wrapper'"),
         ([lambda env: None], "must give a gymnasium.Env, it gave a NoneType"),
     ],
-    ids=str,
+    ids=["module", "name", "no name", "empty name", "no class", "no sequence", "no environment"],
 )
 def test_a_wrapper_that_cannot_be_found_is_refused(wrappers, message):
     with pytest.raises(ValueError, match=message):

@@ -51,7 +51,6 @@ class Learner:
         the first update shows that XLA cannot.
 
     Attributes:
-      policy: as given.
       parts: what is learned and by which optimizer, by the names of the agent's attributes.
       described: all that the update depends on, when this was made; see `compiled_parts`.
       structure: learners of equal structures share what is traced and compiled; one without any shares nothing.
@@ -136,7 +135,7 @@ class Learner:
         return self._programs[key]
 
     def orders(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-        """Random orders, int32 [value_epochs, num_samples], for one update."""
+        """Draw orders, int32 [value_epochs, num_samples], for one update."""
         return random_orders(self._settings.value_epochs, num_samples, rng)
 
     def state(self) -> dict[str, list[np.ndarray]]:
