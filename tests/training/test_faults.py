@@ -217,7 +217,7 @@ def test_a_value_regression_that_is_not_finite_is_taken_back(fault, make_agent, 
     agent = make_agent(Faulty)
     if fault == "loss":
         monkeypatch.setattr(programs, "_kept", {})
-        monkeypatch.setattr(learner, "lambda_returns", lambda advantages, values: tf.fill(advantages.shape, 1e30))
+        monkeypatch.setattr(prepared, "lambda_returns", lambda advantages, values: tf.fill(advantages.shape, 1e30))
     else:
         policy = PolicySettings(hidden_sizes=(4,))
         agent = tf_trpo.TRPO.for_env(Faulty, policy=policy, value_network=value_network_without_gradient(), seed=0)

@@ -57,7 +57,7 @@ class EpisodeTracker:
             # The last part is unfinished, or empty.
             if part < len(begins):
                 last = {
-                    name: float(figures[begins[part] - 1, column]) for name, figures in (rollout.infos or {}).items()
+                    name: float(figures[begins[part] - 1, column]) for name, figures in dict(rollout.infos).items()
                 }
                 infos = {name: figure for name, figure in last.items() if not math.isnan(figure)}
                 episodes.append(self.cut(column, infos))

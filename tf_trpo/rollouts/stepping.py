@@ -28,7 +28,7 @@ class Rollout(NamedTuple):
       terminated: bool [T, B], the step ended its episode in a terminal state.
       truncated: bool [T, B], the step ended its episode for another reason, such as a time limit.
       valid: bool [T, B], the row is a step of an episode, and no pause in one.
-      infos: float64 [T, B] for each figure that is kept of infos at episode ends; NaN elsewhere, and if absent. None
+      infos: float64 [T, B] for each figure that is kept of infos at episode ends; NaN elsewhere, and if absent. Empty
         for an update, which does not learn from them.
     """
 
@@ -38,7 +38,7 @@ class Rollout(NamedTuple):
     terminated: np.ndarray
     truncated: np.ndarray
     valid: np.ndarray
-    infos: dict[str, np.ndarray] | None = None
+    infos: dict[str, np.ndarray] | tuple[()] = ()
 
 
 def collect_rollout(
