@@ -363,10 +363,11 @@ def agents_with_members_replaced(rng):
 
 def agents_with_settings_replaced(rng):
     bad = [None, -3, 10**12, "q", [], {}, [[]], 1.5e300]
+    boxes = [{"type": "Box", "shape": shape, "dtype": "float32"} for shape in ([-3], [10**9], "q", None, [5])]
     places = {
         "units": [-3, 10**12, 10**9, "q", [3], {}, 0],
         "activation": ["q", 3, [], {"class_name": "function", "module": "os", "config": "system"}],
-        "observation_shape": [[-3], [10**9], "q", None, 4, [5]],
+        "observations": ["q", None, 4, {}, {"type": "Q"}, *boxes],
         "num_actions": [-3, 10**12, "q", None, [], 3],
         "class_name": ["Lambda", "q", 3, None, ["Dense"], "__lambda__", "__typespec__"],
         "layers": [3, {}, None, "q", [None], [[]], [{"class_name": "Lambda", "config": {}}]],

@@ -338,6 +338,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     arguments = [f"--{name}={value}" for name, value in options.items()]
     main(["train", "--preset=none", *arguments, "--eval-episodes=6", f"--run-dir={tmp_path / 'run'}"])
     agent = calls["fit"].pop("self")
+    making = {"env_kwargs": {}, "wrappers": [], "action_masks": "auto", "info_keys": ()}
     assert [type(callback).__name__ for callback in calls["fit"].pop("callbacks")] == [
         *("StopOnSignal", "LambdaCallback", "TensorBoard", "HistoryCSV", "Checkpoint", "LambdaCallback")
     ]
@@ -346,8 +347,9 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
         "resume_from": None,
         "verbose": 1,
         **{name.replace("-", "_"): value for name, value in options.items() if name != "env"},
+        **making,
     }
-    assert calls["evaluate"] == {"self": agent, "environment": "Pendulum-v1", "episodes": 6, "seed": 9}
+    assert calls["evaluate"] == {"self": agent, "environment": "Pendulum-v1", "episodes": 6, "seed": 9, **making}
 
 
 def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_environment_and_seed(

@@ -37,6 +37,7 @@ def other_than_default():
         "env": "Pendulum-v1",
         "env_kwargs": {"g": 1.5},
         "wrapper": ("a:B", "c.d:E"),
+        "info_keys": ("is_success", "episode/r"),
         "action_masks": "info",
         "backend": "async",
         "activation": "relu",

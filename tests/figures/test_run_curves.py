@@ -67,7 +67,7 @@ def test_lines_of_a_chart_are_the_known_values_over_steps(history):
 def test_the_charts_of_a_report_are_those_of_which_there_is_a_column_as_equal_files(history):
     few = {name: history[name] for name in (STEPS, "eval/mean_reward", "train/std")}
     drawn = draw_panels(few)
-    assert list(drawn) == ["Return", "Standard deviation of the actions"]
+    assert list(drawn) == ["Return", "Standard deviation of the actions, in half-ranges"]
     for svg in drawn.values():
         assert ElementTree.fromstring(svg).tag.endswith("svg")
     assert drawn == draw_panels(few)

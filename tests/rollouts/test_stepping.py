@@ -136,7 +136,7 @@ def test_every_row_of_consecutive_rollouts_is_as_scripted(num_steps):
             episodes.extend(new)
     for number, episodes in enumerate(finished):
         lengths = [length for length, _ in SCRIPTS[number]]
-        for index, (episode_return, length) in enumerate(episodes):
+        for index, (episode_return, length, _) in enumerate(episodes):
             assert (type(length), length) == (int, lengths[index % len(lengths)])
             assert type(episode_return) is float
             assert episode_return == sum(100 * (index + 1) + step for step in range(length))
@@ -150,7 +150,7 @@ def test_what_a_wrapper_pays_for_the_row_of_a_reset_does_not_count():
 
 def test_types_and_shapes():
     rollout = Collector(vector()).collect(noise_rows(6))
-    assert {name: (array.dtype, array.shape) for name, array in rollout._asdict().items()} == {
+    assert {name: (array.dtype, array.shape) for name, array in rollout._asdict().items() if name != "infos"} == {
         "observations": (np.float32, (7, 4, 3)),
         "actions": (np.float32, (6, 4, 2)),
         "rewards": (np.float64, (6, 4)),

@@ -17,7 +17,7 @@ from tf_trpo.models import encoder
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.optimizers import trust_region
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.training import TrainingFailedError, UpdateSettings, learner, programs
+from tf_trpo.training import TrainingFailedError, UpdateSettings, learner, prepared, programs
 from tf_trpo.training.faults import require_finite
 
 NAN = float("nan")

@@ -112,8 +112,8 @@ OF_RUN = {
     "returns of another type": put(np.zeros(2), "discounted_returns"),
     "returns that are not finite": put(filled(np.nan), "discounted_returns"),
     "returns that are no array": put([0.0, 0.0], "discounted_returns"),
-    "observations of another shape": put(lambda array: array[:1], "source", "observations"),
-    "observations that are not finite": put(filled(np.inf), "source", "observations"),
+    "observations of another shape": put(lambda array: array[:1], "source", "observations", 0),
+    "observations that are not finite": put(filled(np.inf), "source", "observations", 0),
     "ends of another type": put(np.zeros(2), "source", "just_ended"),
     "negative episodes": put(filled(-1), "source", "episodes"),
     "actions of fewer environments": drop("source", "actions", 0),
@@ -150,9 +150,9 @@ def test_a_state_that_no_such_run_has_is_refused(name, run, variables_of, assert
 
 EPISODES = {
     "an action out of the space": put(lambda actions: actions + 7, "source", "actions", 0),
-    "more actions than an episode takes": put(np.ones(500, np.int64), "source", "actions", 0),
+    "more actions than an episode takes": put(np.ones(500, np.int32), "source", "actions", 0),
     "another episode": put(lambda episodes: episodes + 5, "source", "episodes"),
-    "another observation": put(lambda array: np.nextafter(array, np.float32(9)), "source", "observations"),
+    "another observation": put(lambda array: np.nextafter(array, np.float32(9)), "source", "observations", 0),
 }
 
 

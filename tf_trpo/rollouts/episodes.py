@@ -56,9 +56,7 @@ class EpisodeTracker:
             self.lengths[column] += valid[part].sum()
             # The last part is unfinished, or empty.
             if part < len(begins):
-                last = {
-                    name: float(figures[begins[part] - 1, column]) for name, figures in dict(rollout.infos).items()
-                }
+                last = {name: float(figures[begins[part] - 1, column]) for name, figures in dict(rollout.infos).items()}
                 infos = {name: figure for name, figure in last.items() if not math.isnan(figure)}
                 episodes.append(self.cut(column, infos))
         return episodes

@@ -17,7 +17,7 @@ import keras
 if TYPE_CHECKING:
     from tf_trpo.training.trpo import TRPO
 
-_IMMATERIAL = ("name", "fisher_vector_product", "chunk_size", "value_learning_rate")
+_IMMATERIAL = ("name", "shared_object_id", "fisher_vector_product", "chunk_size", "value_learning_rate")
 """To a run: settings that change no more than rounding, names that Keras numbers, a rate that is a variable."""
 _KNOWN = ("keras", "tf_trpo")
 """Packages whose classes are described by their configs."""
@@ -127,7 +127,7 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, s
 
 def _structure(found: dict[str, Any]) -> dict[str, Any]:
     # The lone name is a dtype policy's.
-    kept = found if len(found) == 1 else {key: found[key] for key in found if key not in ("name", "seed")}
+    kept = found if len(found) == 1 else {key: found[key] for key in found if key not in ("name", "seed", "shared_object_id")}
     return {key: kept[key] for key in kept if not key.endswith("initializer")}
 
 
