@@ -127,7 +127,8 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, s
 
 def _structure(found: dict[str, Any]) -> dict[str, Any]:
     # The lone name is a dtype policy's.
-    kept = found if len(found) == 1 else {key: found[key] for key in found if key not in ("name", "seed", "shared_object_id")}
+    other = ("name", "seed", "shared_object_id")
+    kept = found if len(found) == 1 else {key: found[key] for key in found if key not in other}
     return {key: kept[key] for key in kept if not key.endswith("initializer")}
 
 
