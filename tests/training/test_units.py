@@ -58,10 +58,10 @@ def usual():
     "units",
     [
         {"observed": (2.0**20, 0.0)},
-        {"observed": (2.0**-20, 0.0)},
         {"low": -(2.0**7), "high": 2.0**7},
-        {"low": -(2.0**-9), "high": 2.0**-9},
-        {"worth": 2.0**10},
+        pytest.param({"observed": (2.0**-20, 0.0)}, marks=pytest.mark.slow),
+        pytest.param({"low": -(2.0**-9), "high": 2.0**-9}, marks=pytest.mark.slow),
+        pytest.param({"worth": 2.0**10}, marks=pytest.mark.slow),
     ],
 )
 def test_factors_that_are_powers_of_two_change_no_bit(usual, units):
@@ -77,13 +77,13 @@ def test_factors_that_are_powers_of_two_change_no_bit(usual, units):
 @pytest.mark.parametrize(
     "units",
     [
-        {"observed": (1e6, 0.0)},
         {"observed": (1.0, 1e9)},
-        {"observed": (1e-3, -5.0)},
-        {"low": 0.0, "high": 1000.0},
         {"low": 990.0, "high": 1000.0},
-        {"low": -0.01, "high": 0.01},
-        {"worth": 1e5},
+        pytest.param({"observed": (1e6, 0.0)}, marks=pytest.mark.slow),
+        pytest.param({"observed": (1e-3, -5.0)}, marks=pytest.mark.slow),
+        pytest.param({"low": 0.0, "high": 1000.0}, marks=pytest.mark.slow),
+        pytest.param({"low": -0.01, "high": 0.01}, marks=pytest.mark.slow),
+        pytest.param({"worth": 1e5}, marks=pytest.mark.slow),
     ],
 )
 def test_other_changes_of_units_change_only_rounding(usual, units):
