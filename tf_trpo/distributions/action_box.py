@@ -52,9 +52,16 @@ class ActionBox:
         self.high_coordinate = np.where(self.bounded, 1.0, np.where(self.high < largest, self.high, np.inf))
         self._limits = np.maximum(self.low, -largest), np.minimum(self.high, largest)
         self._affine = self._center_and_half_range(np.dtype(np.float64))
+        # Whether the coordinates are the environment's own units, and the actions float32 vectors.
+        is_same = bool(np.all(self._affine[0] == 0.0) and np.all(self._affine[1] == 1.0))
+        self._is_own = is_same and self.dtype == np.float32 and len(self.shape) == 1
+        self._own_limits = [limit.astype(self.dtype) for limit in self._limits]
 
     def environment_actions(self, coordinates: NDArray[Any]) -> NDArray[Any]:
         """Turn actions [..., d] in coordinates into the environment's own [..., *shape], inside the box to the bit."""
+        if self._is_own:
+            # Clipped as they are: this is called at every step.
+            return np.minimum(np.maximum(coordinates, self._own_limits[0]), self._own_limits[1])
         center, half_range = self._affine
         with np.errstate(over="ignore"):
             actions = center + half_range * coordinates
