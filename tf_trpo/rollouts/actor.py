@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models import Policy
-from tf_trpo.spaces import PartSpec, flatten_to, map_parts, parts
+from tf_trpo.spaces import flatten_to, nest_of, parts
 
 _logger = logging.getLogger(__name__)
 
@@ -61,7 +61,6 @@ class _Centred:
         encoder = policy.encoder
         self._spec = encoder.spec
         self._parts = [part for _, part in parts(self._spec)]
-        self._lone = isinstance(self._spec, PartSpec)
         positions = {id(weight): position for position, weight in enumerate(policy.weights)}
         layers = iter(encoder.normalization)
         normalized = [part.kind == "vector" and bool(encoder.normalization) for part in self._parts]
@@ -76,8 +75,7 @@ class _Centred:
 
     def nest(self, inputs: Sequence[tf.Tensor]) -> Any:
         """Give the inputs the structure of observations."""
-        waiting = iter(inputs)
-        return map_parts(lambda _: next(waiting), self._spec)
+        return nest_of(self._spec, inputs)
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         self._means = [None if position is None else np.array(weights[position]) for position in self._positions]
@@ -85,13 +83,10 @@ class _Centred:
     def __call__(self, observations: Any) -> list[np.ndarray]:
         # What float32 cannot hold becomes infinite; the rollout is refused for that, with a reason.
         with np.errstate(over="ignore"):
-            if self._lone and self._means[0] is not None:
-                # The usual case, at every step.
-                return [(observations - self._means[0]).astype(np.float32)]
             given = flatten_to(self._spec, observations)
             for place, (part, mean) in enumerate(zip(self._parts, self._means, strict=True)):
                 if mean is not None:
-                    given[place] = np.subtract(given[place], mean).astype(np.float32)
+                    given[place] = (given[place] - mean).astype(np.float32)
                 elif part.kind == "vector":
                     given[place] = given[place].astype(np.float32, copy=False)
         return given

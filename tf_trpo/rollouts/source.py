@@ -21,7 +21,7 @@ from tf_trpo.environments.failures import reason
 from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.seeds import Stream, environment_seeds
 from tf_trpo.rollouts.stepping import Rollout, collect_rollout
-from tf_trpo.spaces import as_arrays, flatten_to, map_parts, observation_spec
+from tf_trpo.spaces import as_arrays, flatten_to, map_parts, nest_of, observation_spec
 
 _logger = logging.getLogger(__name__)
 _LONGEST_REPLAY = 100_000
@@ -163,8 +163,7 @@ class LocalSource:
         if not exact:
             self.restart()
             return False
-        parts = iter(state["observations"])
-        self.observations = map_parts(lambda _: next(parts).copy(), self._spec)
+        self.observations = nest_of(self._spec, [part.copy() for part in state["observations"]])
         self.just_ended = state["just_ended"].copy()
         self._actions = [[actions] if len(actions) else [] for actions in state["actions"]]
         self._failed = False

@@ -109,8 +109,7 @@ class _Observed:
         return self.nest[row] if self._lone else map_parts(lambda _, array: array[row], self._spec, self.nest)
 
     def put(self, row: int, observation: Any) -> None:
-        given = [observation] if self._lone else flatten_to(self._spec, observation)
-        for array, part in zip(self._arrays, given, strict=True):
+        for array, part in zip(self._arrays, flatten_to(self._spec, observation), strict=True):
             if np.shape(part) != array.shape[1:]:
                 shapes = f"{np.shape(part)}, not {array.shape[1:]}"
                 raise EnvironmentFailedError(f"the environments gave observations of shape {shapes}")

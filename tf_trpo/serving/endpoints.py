@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.serving.formats import Endpoint
-from tf_trpo.spaces import PartSpec, map_parts, named
+from tf_trpo.spaces import PartSpec, map_parts, named, nest_of
 
 
 def endpoints(
@@ -38,11 +38,11 @@ def endpoints(
     seed = tf.TensorSpec((2,), tf.int32, name="seed")
 
     def nest(inputs: tuple[tf.Tensor, ...]) -> Any:
-        waiting = iter(inputs)
         # Of float32, a mean is subtracted without float64.
         return map_parts(
-            lambda part: next(waiting) if has_float64 or part.kind != "vector" else tf.cast(next(waiting), tf.float32),
+            lambda part, rows: rows if has_float64 or part.kind != "vector" else tf.cast(rows, tf.float32),
             spec,
+            nest_of(spec, inputs),
         )
 
     def act(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:

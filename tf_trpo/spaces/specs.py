@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 Kind = Literal["vector", "image", "one-hot", "binary", "mask"]
@@ -77,9 +77,18 @@ def parts(spec: Spec) -> Iterator[tuple[str, PartSpec]]:
 
 def flatten_to(spec: Spec, nest: Any) -> list[Any]:
     """Give what a nest of the spec's structure has in the places of the parts, in the order of `parts`."""
+    if isinstance(spec, PartSpec):
+        # Asked for at every step.
+        return [nest]
     found: list[Any] = []
     map_parts(lambda _, value: found.append(value), spec, nest)
     return found
+
+
+def nest_of(spec: Spec, values: Iterable[Any]) -> Any:
+    """Undo `flatten_to`: give values, in the order of `parts`, the structure of the spec."""
+    waiting = iter(values)
+    return map_parts(lambda _: next(waiting), spec)
 
 
 def difference(ours: Spec, theirs: Spec) -> tuple[str, str] | None:
