@@ -13,7 +13,8 @@ import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
 from tf_trpo.distributions.action_box import ActionBox
-from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
+from tf_trpo.distributions.action_distribution import Distribution
+from tf_trpo.distributions.box_distribution import BoxDistribution
 from tf_trpo.numerics import Reflection
 
 LARGEST_ACTION = float(np.nextafter(np.float32(1), np.float32(0)))
@@ -25,7 +26,7 @@ PROPOSALS = 8
 
 @final
 @keras.saving.register_keras_serializable(package="tf_trpo")
-class Beta(ActionDistribution):
+class Beta(BoxDistribution):
     """A Beta distribution for each dimension, stretched to [-1, 1], the coordinates of `ActionBox`.
 
     Parameters are the concentrations [a, b] = 1 + softplus(outputs), D = 2 d: above 1, the density has one maximum. No
@@ -53,10 +54,7 @@ class Beta(ActionDistribution):
         if not box.bounded.all():
             first = int(np.argmin(box.bounded))
             raise ValueError(f"a Beta distribution needs two bounds, and action {first} has not: use a Gaussian")
-        super().__init__(2 * len(box.low), **kwargs)
-        self.box = box
-        self.action_low, self.action_high = (bound.reshape(box.shape).tolist() for bound in (box.low, box.high))
-        self.action_dtype = str(box.dtype)
+        super().__init__(box, 2 * len(box.low), **kwargs)
 
     def parameters(self, outputs: tf.Tensor) -> tf.Tensor:
         return 1.0 + tf.nn.softplus(outputs)
@@ -110,12 +108,6 @@ class Beta(ActionDistribution):
         # All actions are as likely if both concentrations are 1; 0 is their middle.
         return (a - b) / tf.maximum(a + b - 2.0, SMALLEST)
 
-    def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
-        return self.box.to_environment(actions)
-
-    def environment_actions(self, actions: np.ndarray) -> np.ndarray:
-        return self.box.environment_actions(actions)
-
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         a, b = tf.split(parameters, 2, axis=-1)
         return {"concentration1": a, "concentration0": b}
@@ -133,9 +125,6 @@ class Beta(ActionDistribution):
         up = [source + shift for source, shift in zip(actions.sources, turned, strict=True)]
         down = [(source + size) % (2 * size) for source in up]
         return Reflection((*up, *down), (1,) * (2 * size))
-
-    def describe_actions(self) -> dict[str, Any]:
-        return self.box.describe()
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any, final
 
 import keras
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
 from tf_trpo.distributions.action_box import ActionBox
-from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
+from tf_trpo.distributions.action_distribution import Distribution
+from tf_trpo.distributions.box_distribution import BoxDistribution
 from tf_trpo.numerics import Reflection
 from tf_trpo.numerics.schedules import linear
 
@@ -24,7 +24,7 @@ LOG_STD_RANGE = (-20.0, 2.0)
 
 @final
 @keras.saving.register_keras_serializable(package="tf_trpo")
-class Gaussian(ActionDistribution):
+class Gaussian(BoxDistribution):
     """Gaussian with independent dimensions; parameters are [mean, log_std], D = 2 d.
 
     It lives in coordinates where a dimension with two bounds is [-1, 1] (`ActionBox`), so that the units of actions do
@@ -79,10 +79,7 @@ class Gaussian(ActionDistribution):
             )
         box = ActionBox(action_low, action_high, action_dtype)
         size = len(box.low)
-        super().__init__(size * (2 if state_dependent_std else 1), **kwargs)
-        self.box = box
-        self.action_low, self.action_high = (bound.reshape(box.shape).tolist() for bound in (box.low, box.high))
-        self.action_dtype = str(box.dtype)
+        super().__init__(box, size * (2 if state_dependent_std else 1), **kwargs)
         self.state_dependent_std = state_dependent_std
         self.initial_std = initial_std
         self.final_std = final_std
@@ -146,12 +143,6 @@ class Gaussian(ActionDistribution):
         mean, log_std = tf.split(parameters, 2, axis=-1)
         return mean + tf.exp(log_std) * noise
 
-    def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
-        return self.box.to_environment(actions)
-
-    def environment_actions(self, actions: np.ndarray) -> np.ndarray:
-        return self.box.environment_actions(actions)
-
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         mean, log_std = tf.split(parameters, 2, axis=-1)
         return {"mean": mean, "log_std": log_std}
@@ -172,9 +163,6 @@ class Gaussian(ActionDistribution):
                     f"actions {position} and {source} mirror each other: std_groups must give them one std"
                 )
         return actions
-
-    def describe_actions(self) -> dict[str, Any]:
-        return self.box.describe()
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
