@@ -52,6 +52,24 @@ def refused(capsys):
 
 
 @pytest.fixture
+def importable(tmp_path, monkeypatch):
+    """importable(name, text): make a module in an empty workplace; a function that tells whether it was imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    (tmp_path / "modules").mkdir()
+    made = []
+
+    def make(name, text):
+        (tmp_path / "modules" / f"{name}.py").write_text(text)
+        made.append(name)
+        return lambda: name in sys.modules
+
+    yield make
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
 def run_examples(tmp_path):
     """run_examples(Markdown): its Python examples, and what they print, run in their order in an empty folder."""
 

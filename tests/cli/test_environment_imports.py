@@ -1,7 +1,6 @@
 """Ids that have Gymnasium import a module: only with a flag that nothing but the command line can say."""
 
 import json
-import sys
 
 import gymnasium as gym
 import pytest
@@ -18,18 +17,14 @@ ENV = f"{MODULE}:Imported-v0"
 
 
 @pytest.fixture
-def imported(tmp_path, monkeypatch):
+def imported(importable):
     """Whether the module was imported; it registers an environment."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path / "modules")
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / f"{MODULE}.py").write_text(
+    yield importable(
+        MODULE,
         "import gymnasium\n"
         "from gymnasium.envs.classic_control import CartPoleEnv\n"
-        "gymnasium.register('Imported-v0', CartPoleEnv, max_episode_steps=20)\n"
+        "gymnasium.register('Imported-v0', CartPoleEnv, max_episode_steps=20)\n",
     )
-    yield lambda: MODULE in sys.modules
-    sys.modules.pop(MODULE, None)
     gym.registry.pop("Imported-v0", None)
 
 

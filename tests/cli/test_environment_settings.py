@@ -19,19 +19,15 @@ KWARGS = '{"max_episode_steps": 5, "sutton_barto_reward": false}'
 
 
 @pytest.fixture
-def imported(tmp_path, monkeypatch):
+def imported(importable):
     """Whether the module of the wrapper was imported."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path / "modules")
-    (tmp_path / "modules").mkdir()
-    (tmp_path / "modules" / f"{MODULE}.py").write_text(
+    return importable(
+        MODULE,
         "import gymnasium\n"
         "class Twice(gymnasium.RewardWrapper):\n"
         "    def reward(self, reward):\n"
-        "        return 2 * reward\n"
+        "        return 2 * reward\n",
     )
-    yield lambda: MODULE in sys.modules
-    sys.modules.pop(MODULE, None)
 
 
 def printed(capsys, *arguments):
