@@ -53,7 +53,9 @@ class Categorical(ActionDistribution):
         return tf.cast(tf.cast(actions, tf.int64) + self.first_action, self.action_dtype)
 
     def environment_actions(self, actions: np.ndarray) -> np.ndarray:
-        return (np.asarray(actions, np.int64) + self.first_action).astype(self.action_dtype)
+        # Asked for at every step, and 0 is the first action of nearly all spaces.
+        shifted = np.asarray(actions, np.int64) + self.first_action if self.first_action else np.asarray(actions)
+        return shifted.astype(self.action_dtype)
 
     @property
     def mask_size(self) -> int:

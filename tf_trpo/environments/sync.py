@@ -14,7 +14,8 @@ class BareSyncVectorEnv(SyncVectorEnv):
 
     Gymnasium merges the info dictionaries of all environments at every step, stacks observations that could be
     written to their place at once, and copies them deeply: on a cheap environment, a third of the time of a step. The
-    environments must give what their spaces say, as a `GuardedEnvironment` does.
+    environments must give what their spaces say, as a `GuardedEnvironment` does. With `copy=False`, all arrays that a
+    step gives are overwritten by the next.
     """
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -38,7 +39,9 @@ class BareSyncVectorEnv(SyncVectorEnv):
             else:
                 write_row(observations, i, observation)
         self._autoreset_envs = terminations | truncations
-        return self._given(), rewards.copy(), terminations.copy(), truncations.copy(), infos
+        if not self.copy:
+            return observations, rewards, terminations, truncations, infos
+        return copied(observations), rewards.copy(), terminations.copy(), truncations.copy(), infos
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -56,10 +59,7 @@ class BareSyncVectorEnv(SyncVectorEnv):
                 write_row(self._observations, i, observation)
         self._terminations[chosen] = self._truncations[chosen] = False
         self._autoreset_envs = self._autoreset_envs & ~chosen
-        return self._given(), {}
-
-    def _given(self) -> Any:
-        return copied(self._observations) if self.copy else self._observations
+        return copied(self._observations) if self.copy else self._observations, {}
 
 
 def copied(nest: Any) -> Any:

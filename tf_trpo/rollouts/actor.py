@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models import Policy
-from tf_trpo.spaces import flatten_to, nest_of, parts
+from tf_trpo.spaces import PartSpec, flatten_to, nest_of, parts
 
 _logger = logging.getLogger(__name__)
 
@@ -79,17 +79,32 @@ class _Centred:
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         self._means = [None if position is None else np.array(weights[position]) for position in self._positions]
+        self._overflows = any(map(_can_overflow, self._parts, self._means))
 
     def __call__(self, observations: Any) -> list[np.ndarray]:
+        given = flatten_to(self._spec, observations)
+        if not self._overflows:
+            return list(map(_centred, self._parts, self._means, given))
         # What float32 cannot hold becomes infinite; the rollout is refused for that, with a reason.
         with np.errstate(over="ignore"):
-            given = flatten_to(self._spec, observations)
-            for place, (part, mean) in enumerate(zip(self._parts, self._means, strict=True)):
-                if mean is not None:
-                    given[place] = (given[place] - mean).astype(np.float32)
-                elif part.kind == "vector":
-                    given[place] = given[place].astype(np.float32, copy=False)
-        return given
+            return list(map(_centred, self._parts, self._means, given))
+
+
+def _centred(part: PartSpec, mean: np.ndarray | None, given: np.ndarray) -> np.ndarray:
+    if mean is not None:
+        return (given - mean).astype(np.float32)
+    return given.astype(np.float32, copy=False) if part.kind == "vector" else given
+
+
+def _can_overflow(part: PartSpec, mean: np.ndarray | None) -> bool:
+    """Tell whether a finite observation less its mean may be more than float32 can hold.
+
+    Next to float32's largest number, half the distance of two numbers is 1.01e31: to subtract less changes nothing.
+    """
+    if part.kind != "vector":
+        return False
+    narrow = np.dtype(part.dtype).kind in "biu" or np.dtype(part.dtype).itemsize <= 4
+    return not narrow or (mean is not None and not np.all(np.abs(mean) < 1e31))
 
 
 def _act(policy: Policy, observations: Any, noise: tf.Tensor | None, weights: Sequence[tf.Tensor]) -> tf.Tensor:
