@@ -83,6 +83,22 @@ def test_what_is_set_after_compile_is_refused_until_compile_is_called(make_agent
     check_unchanged(agent)
 
 
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda agent: agent.compile(TrustRegion(max_kl=0.2)), "policy_optimizer"),
+        (lambda agent: agent.compile(), "compile"),
+        (lambda agent: setattr(agent, "update_settings", UpdateSettings(gamma=0.5)), "update_settings"),
+    ],
+)
+def test_what_is_set_within_a_fit_is_refused(make_agent, change, name):
+    agent = make_agent("CartPole-v1")
+    changing = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: change(agent))
+    with pytest.raises(ValueError, match=f"^{name} has no effect on a fit that has begun: "):
+        agent.fit("CartPole-v1", 96, num_steps=32, verbose=0, callbacks=[changing])
+    assert int(agent.iterations) == 1
+
+
 def test_other_variables_are_refused(make_agent):
     agent, other = make_agent("CartPole-v1"), make_agent("CartPole-v1")
     agent.policy.encoder.output_layer = other.policy.encoder.output_layer

@@ -21,7 +21,7 @@ from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.rollouts import RolloutSource
 from tf_trpo.training.agent import Agent
 from tf_trpo.training.checks import check_keras, check_whole_numbers, obstacle_to_loading, warn_of_obstacle
-from tf_trpo.training.identity import check_unchanged, compiled_parts, run_identity, shared_structure
+from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.opening import opened_source
 from tf_trpo.training.settings import JitCompile, UpdateSettings
@@ -155,8 +155,7 @@ class TRPO(Agent):
         if obstacle is not None and obstacle != self._obstacle:
             warn_of_obstacle("the agent learns", obstacle)
         self._obstacle = obstacle
-        self.learner.described = compiled_parts(self)
-        self.learner.structure = shared_structure(self)
+        note_compiled(self)
 
     def _choose_value_optimizer(
         self, given: keras.optimizers.Optimizer | str | None, update: UpdateSettings | None
@@ -279,7 +278,12 @@ class TRPO(Agent):
                 trainer.resume(Path(resume_from))
             given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
             goal, epochs = trainer.goal(total_steps)
-            self.stop_training = False
+            self.stop_training, learner = False, self.learner
+
+            def stopped() -> bool:
+                check_compiled_as(self, learner)
+                return bool(self.stop_training)
+
             callback_list = keras.callbacks.CallbackList(
                 [*map(if_figure_exists, given), *([Progress()] if verbose else [])],
                 add_history=True,
@@ -290,7 +294,5 @@ class TRPO(Agent):
                 total_steps=goal,
                 trainer=trainer,
             )
-            trainer.run(
-                callback_list, total_steps, schedule_steps=schedule_steps, stopped=lambda: bool(self.stop_training)
-            )
+            trainer.run(callback_list, total_steps, schedule_steps=schedule_steps, stopped=stopped)
         return self.history
