@@ -53,7 +53,7 @@ class StandIn:
             StandIn.agent = tf_trpo.TRPO.for_env("CartPole-v1", policy=SMALL, value=ValueSettings((3,)), seed=0)
         self.policy, self.value_function = self.agent.policy, self.agent.value_function
         self.policy_optimizer, self.update_settings = self.agent.policy_optimizer, self.agent.update_settings
-        self.env_steps = tf.Variable(steps, dtype=tf.int64)
+        self.optimizer, self.env_steps = self.agent.optimizer, tf.Variable(steps, dtype=tf.int64)
         self.rollout = None
 
 
@@ -151,7 +151,13 @@ def test_the_description_is_written_once_wherever_a_training_begins_or_goes_on(t
 def test_what_the_agent_was_compiled_with_is_shown_unless_other_settings_are_given(tmp_path):
     write(tmp_path / "own", *figure(10))
     [(_, text)] = tensors(tmp_path / "own")["config"]
-    shown = {"policy_optimizer": "TrustRegion", "max_kl": 0.01, "max_backtracks": 10, "gamma": 0.99, "value_epochs": 10}
+    shown = {
+        "policy_optimizer": "TrustRegion",
+        "max_kl": 0.01,
+        "max_backtracks": 10,
+        "gamma": 0.99,
+        "value_learning_rate": 0.001,
+    }
     for name, value in shown.items():
         assert f"<td>{name}</td><td>{value}</td>" in text.item().decode()
     given = {"hyperparameters": {"mine": 1}, "config": {"heading": {"name": "value"}}}

@@ -57,6 +57,7 @@ def other_than_default():
         "constraint": "max",
         "radius": "adaptive",
         "value_target": "reward-to-go",
+        "value_learning_rate": 0.002,
     }
     settings = Experiment().replace(radius="adaptive").flat()
     return {name: choices[name] if name in choices else changed[type(value)](value) for name, value in settings.items()}

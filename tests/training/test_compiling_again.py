@@ -55,6 +55,11 @@ def test_the_value_optimizer_that_stays_gets_a_rate_that_is_named(make_agent):
     assert float(optimizer.learning_rate) == np.float32(0.02)
     agent.compile(update=UpdateSettings(gamma=0.9))
     assert float(optimizer.learning_rate) == np.float32(0.02)
+    # The rate that the first optimizer had.
+    agent.compile(update=UpdateSettings(value_learning_rate=1e-3))
+    assert float(optimizer.learning_rate) == np.float32(1e-3)
+    agent.compile(value_optimizer="sgd")
+    assert agent.update_settings.value_learning_rate is None
     agent.compile(value_optimizer=keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)))
     with pytest.raises(ValueError, match=r"^value_learning_rate needs a value optimizer without a schedule"):
         agent.compile(update=UpdateSettings(value_learning_rate=0.02))

@@ -137,7 +137,7 @@ def test_the_value_optimizer_is_adam_at_the_settings_rate_or_the_one_that_is_giv
     assert float(agent.optimizer.learning_rate) == 0.25
     agent.compile(value_optimizer="rmsprop")
     assert isinstance(agent.optimizer, keras.optimizers.RMSprop)
-    with pytest.raises(ValueError, match="value_learning_rate is of the default value optimizer"):
+    with pytest.raises(ValueError, match="value_learning_rate is for the optimizer that is there"):
         agent.compile(value_optimizer="sgd", update=settings)
     scheduled = keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9))
     agent.compile(value_optimizer=scheduled)

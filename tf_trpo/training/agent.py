@@ -281,9 +281,8 @@ class Agent(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         settings = keras.saving.deserialize_keras_object(config)
-        update = msgspec.convert(settings.pop("update"), UpdateSettings)
         # The rate stands in the saved optimizer.
-        update = dataclasses.replace(update, value_learning_rate=UpdateSettings.value_learning_rate)
+        update = msgspec.convert({**settings.pop("update"), "value_learning_rate": None}, UpdateSettings)
         self.compile(**settings, update=update)
 
     def _policy_optimizer_state(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -116,8 +117,7 @@ class TRPO(Agent):
 
         Args:
           policy_optimizer: the algorithm; at first `TrustRegion()`.
-          value_optimizer: any Keras optimizer; at first Adam. It gets the `value_learning_rate` of `update` if it is
-            not given with it and the rate is not the default one.
+          value_optimizer: any Keras optimizer; at first Adam. One that is given has a rate of its own.
           update: gamma, gae_lambda, value_epochs and so on; at first `UpdateSettings()`.
           jit_compile: compile the update by XLA; without XLA the results agree to rounding. "auto", as at first: unless
             XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
@@ -130,12 +130,10 @@ class TRPO(Agent):
         if policy_optimizer is not None and not isinstance(policy_optimizer, PolicyOptimizer):
             raise TypeError(f"policy_optimizer must be a PolicyOptimizer, got {policy_optimizer!r}")
         before = self.learner if self.compiled else None
-        self._choose_value_optimizer(value_optimizer, update)
+        self._choose_update(value_optimizer, update)
         self.optimizer.build(self.value_function.trainable_variables)
         if before is None or policy_optimizer is not None:
             self.policy_optimizer = policy_optimizer or TrustRegion()
-        if before is None or update is not None:
-            self.update_settings = update or UpdateSettings()
         if before is None or jit_compile is not None:
             self.jit_compile = "auto" if jit_compile is None else jit_compile
         self.learner = Learner(
@@ -157,24 +155,24 @@ class TRPO(Agent):
         self._obstacle = obstacle
         note_compiled(self)
 
-    def _choose_value_optimizer(
-        self, given: keras.optimizers.Optimizer | str | None, update: UpdateSettings | None
-    ) -> None:
+    def _choose_update(self, given: keras.optimizers.Optimizer | str | None, update: UpdateSettings | None) -> None:
+        """Choose the optimizer, and the update settings, which have no rate if the optimizer brings its own."""
         settings = update or (self.update_settings if self.compiled else UpdateSettings())
-        default = UpdateSettings.value_learning_rate
-        rate = default if update is None else update.value_learning_rate
-        if given is not None and rate != default:
-            raise ValueError("value_learning_rate is of the default value optimizer; set the rate of the given one")
+        rate = None if update is None else update.value_learning_rate
         if given is None and not self.compiled:
-            given = keras.optimizers.Adam(rate)
+            given = keras.optimizers.Adam(1e-3)
+        elif given is not None:
+            if rate is not None:
+                raise ValueError("value_learning_rate is for the optimizer that is there: set the given one's own rate")
+            settings = dataclasses.replace(settings, value_learning_rate=None)
         optimizer = self.optimizer if given is None else keras.optimizers.get(given)
         if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            if settings.value_learning_rate_decay or rate != default:
+            if settings.value_learning_rate_decay or rate is not None:
                 name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
                 raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
-        elif given is None and rate != default:
+        elif rate is not None:
             optimizer.learning_rate = rate
-        self.optimizer = optimizer
+        self.optimizer, self.update_settings = optimizer, settings
 
     def fit(
         self,
