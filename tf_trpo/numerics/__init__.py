@@ -15,7 +15,6 @@ from tf_trpo.numerics.fisher_vector_product import (
 from tf_trpo.numerics.fisher_vector_product import (
     gauss_newton_fisher_vector_product as gauss_newton_fisher_vector_product,
 )
-from tf_trpo.numerics.fisher_vector_product import has_forward_mode as has_forward_mode
 from tf_trpo.numerics.fisher_vector_product import hessian_product_at_minimum as hessian_product_at_minimum
 from tf_trpo.numerics.flat_parameters import flatten as flatten
 from tf_trpo.numerics.flat_parameters import unflatten as unflatten

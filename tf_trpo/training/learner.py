@@ -94,7 +94,7 @@ class Learner:
 
     def compile(self, jit_compile: bool) -> None:
         """Compile the update, with XLA or without."""
-        compiled = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
+        compiled = functools.partial(tf.function, autograph=False)
         self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = compiled(self._prepare)
         """(rollout, return carry [B]) -> (what to learn from, new return carry [B])."""
         self.estimate_again: Callable[[Rollout, Prepared], Prepared] = compiled(self._estimate_again)
@@ -225,6 +225,7 @@ class Learner:
             progress=progress,
             gamma=gamma,
             chunk_size=self._chunk_size(batch.observations),
+            jit_compile=self._jit_compile,
         )
         bound = estimate_lower_bound(
             batch,
@@ -261,6 +262,7 @@ class Learner:
             orders=orders,
             minibatch_size=self._settings.value_minibatch_size,
             decay=self._settings.value_learning_rate_decay,
+            jit_compile=self._jit_compile,
         )
         return ValueResult(
             loss,
