@@ -43,11 +43,12 @@ class PolicySettings:
     normalize_observations: bool = True
     """Normalise observations by running statistics, inside the policy and the value function."""
     observation_min_std: float = 0.0
-    """Divide features that spread less by this, >= 0, instead of by their standard deviation; in both."""
+    """Divide features that spread less by this, >= 0, instead of by their standard deviation, in the policy and the
+    value function."""
     function_preserving: bool = True
     """Keep new statistics from moving the policy: its first layer takes the change in."""
     mirror: bool = False
-    """Respect the environment's mirror symmetry, in both."""
+    """Respect the environment's mirror symmetry, in the policy and the value function."""
     ema_momentum: float | None = None
     """Evaluate and export the moving average of the policy's weights, in which the last 1 / (1 - ema_momentum)
     iterations count, in [0, 1). None for the policy itself."""
@@ -56,6 +57,8 @@ class PolicySettings:
         object.__setattr__(self, "hidden_sizes", _checked_sizes("hidden_sizes", self.hidden_sizes))
         require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)", distribution=Literal["gaussian", "beta"])
         require_allowed(self, observation_min_std="[0, inf)", ema_momentum="[0, 1)")
+        if self.observation_min_std and not self.normalize_observations:
+            raise ValueError("observation_min_std must be 0 if normalize_observations is off: nothing is divided by it")
         if self.state_dependent_std and self.final_std is not None:
             raise ValueError("final_std: a standard deviation that depends on the observation is learned")
 

@@ -73,7 +73,7 @@ class TRPO(Agent):
           policy: settings of the policy; by default `PolicySettings()`.
           value: settings of the value function; by default `ValueSettings()`.
           network: any keras.Model from observations [N, ...] to features [N, F] for the policy; by default an MLP of
-            the settings.
+            the settings. It is called as at inference: no Dropout, and BatchNormalization keeps its statistics.
           value_network: the same for the value function.
           mirror: a reflection of the environment that policy and value function respect; by default none, or the known
             reflection of a Gymnasium id if the settings have `mirror=True`.
@@ -86,6 +86,9 @@ class TRPO(Agent):
         """
         check_keras()
         policy, value = policy or PolicySettings(), value or ValueSettings()
+        both_given = network is not None and value_network is not None
+        if both_given and policy.activation != PolicySettings.activation:
+            raise ValueError("activation is of the default networks, and both networks are others")
         if policy.mirror and mirror is None:
             if not isinstance(environment, str):
                 raise ValueError("mirror: known of Gymnasium ids only; give a MirrorSymmetry with other environments")
