@@ -145,6 +145,20 @@ def test_the_value_optimizer_is_adam_at_the_settings_rate_or_the_one_that_is_giv
         agent.compile(value_optimizer=scheduled, update=UpdateSettings(value_learning_rate_decay=True))
 
 
+def test_two_agents_share_no_network_and_no_optimizer(make_agent):
+    network, optimizer = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), keras.optimizers.Adam()
+    first = tf_trpo.TRPO.for_env("CartPole-v1", network=network)
+    first.compile(value_optimizer=optimizer)
+    first.compile(value_optimizer=optimizer)
+    with pytest.raises(ValueError, match=r"^sequential.*/kernel belongs to another agent too|/bias belongs to"):
+        tf_trpo.TRPO.for_env("CartPole-v1", network=network)
+    with pytest.raises(ValueError, match=r"^the value optimizer belongs to another agent too"):
+        make_agent("CartPole-v1").compile(value_optimizer=optimizer)
+    # One that nobody has any more.
+    del first
+    tf_trpo.TRPO.for_env("CartPole-v1", network=network)
+
+
 def test_a_policy_optimizer_of_another_type_and_an_unknown_setting_are_refused():
     agent = for_spaces(BOX, TWO)
     with pytest.raises(TypeError, match="policy_optimizer must be a PolicyOptimizer"):

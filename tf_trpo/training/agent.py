@@ -26,7 +26,7 @@ from tf_trpo.rollouts import Stream, operation_seed
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import restoring, whole_number
-from tf_trpo.training.checks import check_whole_numbers, obstacle_to_loading, warn_of_obstacle
+from tf_trpo.training.checks import check_whole_numbers, warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner
@@ -236,8 +236,7 @@ class Agent(keras.Model):
         if path.endswith((".h5", ".hdf5")):
             raise ValueError(f"{path}: an agent is saved as a .keras file; name it {Path(path).with_suffix('.keras')}")
         require_finite({"agent": self.weights})
-        if (obstacle := obstacle_to_loading(self)) is not None:
-            warn_of_obstacle(f"{path} is written", obstacle)
+        warn_of_obstacle(self, f"{path} is written")
         # Keras asks before it overwrites, and copies what is not on this machine's disks.
         if path.endswith(".keras") and "://" not in path and overwrite and zipped is None and not kwargs:
             with replaced_at_once(Path(path)) as aside:

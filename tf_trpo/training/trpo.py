@@ -21,7 +21,7 @@ from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.rollouts import RolloutSource
 from tf_trpo.training.agent import Agent
-from tf_trpo.training.checks import check_keras, check_whole_numbers, obstacle_to_loading, warn_of_obstacle
+from tf_trpo.training.checks import check_keras, check_unshared, check_whole_numbers, warn_of_obstacle
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.opening import opened_source
@@ -128,7 +128,8 @@ class TRPO(Agent):
         Raises:
           TypeError: the policy optimizer is not one.
           ValueError: both a value optimizer and a learning rate for it are given, or the rate is to be set or to decay
-            and is a Keras schedule; or the network has no config, by which it could be saved.
+            and is a Keras schedule; the network has no config, by which it could be saved; or another agent has the
+            same weights or value optimizer.
         """
         if policy_optimizer is not None and not isinstance(policy_optimizer, PolicyOptimizer):
             raise TypeError(f"policy_optimizer must be a PolicyOptimizer, got {policy_optimizer!r}")
@@ -152,10 +153,7 @@ class TRPO(Agent):
         if before is not None and policy_optimizer is None:
             self.learner.take_over(before)
         self.compiled = True
-        obstacle = obstacle_to_loading(self)
-        if obstacle is not None and obstacle != self._obstacle:
-            warn_of_obstacle("the agent learns", obstacle)
-        self._obstacle = obstacle
+        self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
         note_compiled(self)
 
     def _choose_update(self, given: keras.optimizers.Optimizer | str | None, update: UpdateSettings | None) -> None:
@@ -175,6 +173,7 @@ class TRPO(Agent):
                 raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
         elif rate is not None:
             optimizer.learning_rate = rate
+        check_unshared(self, optimizer)
         self.optimizer, self.update_settings = optimizer, settings
 
     def fit(
