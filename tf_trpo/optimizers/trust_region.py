@@ -99,9 +99,7 @@ class TrustRegion(PolicyOptimizer):
             return linear(self.max_kl, self.final_max_kl, progress)
         return self.max_kl
 
-    def _full_step(
-        self, objective: Objective, found: ConjugateGradientResult, limit: tf.Tensor | float
-    ) -> tf.Tensor:
+    def _full_step(self, objective: Objective, found: ConjugateGradientResult, limit: tf.Tensor | float) -> tf.Tensor:
         step = step_length_for_kl(found.solution, found.image, limit) * found.solution
         if self.constraint == "mean":
             return step
