@@ -118,12 +118,13 @@ def _iterate(
     x = state.x + length * state.direction
     image = state.image + length * undamped
     residual = state.residual - length * damped
-    residual_squared = _dot(residual, residual)
+    # One sum for both: to XLA, each is three programs of its own.
+    residual_squared, x_squared = tf.unstack(tf.reduce_sum(tf.square(tf.stack([residual, x])), axis=1))
     direction = residual + residual_squared / state.residual_squared * state.direction
     iterations = state.iterations + 1
 
     # The curvature is tested. An epsilon added to it would silently change every step.
-    finite = tf.math.is_finite(curvature) & tf.math.is_finite(residual_squared) & tf.math.is_finite(_dot(x, x))
+    finite = tf.math.is_finite(curvature) & tf.math.is_finite(residual_squared) & tf.math.is_finite(x_squared)
     failure = tf.where(
         tf.math.is_finite(curvature) & (curvature <= 0),
         int(ConjugateGradientStatus.NON_POSITIVE_CURVATURE),

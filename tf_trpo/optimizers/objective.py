@@ -64,12 +64,10 @@ class OldPolicy(NamedTuple):
 
     Attributes:
       theta: its flat parameters [P].
-      surrogate: L(old), the mean advantage; float64 scalar.
       figures: its figures, of which all but the entropy are 0.
     """
 
     theta: tf.Tensor
-    surrogate: tf.Tensor
     figures: PolicyFigures
 
 
@@ -110,9 +108,8 @@ class Objective:
         self.sees_images = _sees_images(batch.observations)
         old = map_over_chunks(lambda rows: policy.parameters_at(theta, rows), batch.observations, chunk_size)
         self._samples = _Samples(*batch[:4], tf.stop_gradient(old))
-        zero, weights = tf.constant(0.0, tf.float64), _float64(batch.weights)
-        figures = PolicyFigures(zero, zero, zero, self._entropy(_float64(old), weights))
-        self.old = OldPolicy(theta, weighted_mean(_float64(batch.advantages), weights), figures)
+        zero, entropy = tf.constant(0.0, tf.float64), self._entropy(_float64(old), _float64(batch.weights))
+        self.old = OldPolicy(theta, PolicyFigures(zero, zero, zero, entropy))
 
     def gradient(self) -> tf.Tensor:
         """Compute the gradient [P] of the surrogate at theta."""

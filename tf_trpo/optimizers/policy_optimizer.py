@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 
-from tf_trpo.estimation import Batch
+from tf_trpo.estimation import Batch, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus
 from tf_trpo.optimizers.objective import Objective, OldPolicy
@@ -115,7 +115,7 @@ class PolicyOptimizer(abc.ABC):
         proposal, old = propose()
         proposal = proposal._replace(search=_finite(proposal.search, old))
         policy.assign_flat_weights(proposal.search.theta)
-        return _outcome(old, proposal)
+        return _outcome(batch, old, proposal)
 
     @abc.abstractmethod
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
@@ -202,7 +202,7 @@ def _kept_if(condition: tf.Tensor, search: LineSearchResult, old: OldPolicy) -> 
     return search._replace(theta=theta, figures=tuple(figures))
 
 
-def _outcome(old: OldPolicy, proposal: Proposal) -> Outcome:
+def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
     gradient, search, solution, radius, coefficient = proposal
     accepted = was_taken(search)
     step = search.theta - old.theta
@@ -210,11 +210,12 @@ def _outcome(old: OldPolicy, proposal: Proposal) -> Outcome:
     predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)
     actual = tf.where(accepted, search.improvement, 0.0)
     gradient_norm = tf.norm(gradient)
+    old_surrogate = weighted_mean(tf.cast(batch.advantages, tf.float64), tf.cast(batch.weights, tf.float64))
     kl, max_kl_over_states, *entropy = search.figures
     outcome = Outcome(
         accepted=accepted,
         line_search_status=search.status,
-        surrogate=old.surrogate + actual,
+        surrogate=old_surrogate + actual,
         predicted_improvement=predicted,
         actual_improvement=actual,
         improvement_ratio=tf.math.divide_no_nan(actual, predicted),

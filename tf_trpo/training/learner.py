@@ -106,7 +106,11 @@ class Learner:
         self.update = self._traced_update
 
     def trace(self, num_steps: int, num_envs: int) -> None:
-        """Trace the update for rollouts of T steps of B environments; raise ValueError if that is not possible."""
+        """Trace the update for rollouts of T steps of B environments, and let XLA begin with it.
+
+        Raises:
+          ValueError: a network cannot be differentiated.
+        """
         rollout = rollout_spec(self.policy, num_steps, num_envs)
         orders = tf.TensorSpec((self._settings.value_epochs, num_steps * num_envs), tf.int32)
         try:
@@ -125,7 +129,8 @@ class Learner:
         key = str([(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)])
         if key not in self._programs:
             structure = None if self.structure is None else (self.structure, self._jit_compile)
-            self._programs[key] = program(self._update, specs, self._all_variables(), structure)
+            variables = self._all_variables()
+            self._programs[key] = program(self._update, specs, variables, structure, compile_ahead=self._jit_compile)
         return self._programs[key]
 
     def orders(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
