@@ -47,8 +47,12 @@ class EnvironmentSettings:
         except (TypeError, ValueError, RecursionError):
             same = False
         require(same, "env_kwargs", "an object of JSON", self.env_kwargs)
+        require_allowed(self)
         for name in self.wrapper:
             require(all(part for part in name.split(":", 1)) and ":" in name, "wrapper", "module:Class", name)
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(dataclasses.asdict(self), sort_keys=True))
 
     def arguments(self) -> dict[str, Any]:
         """Give the settings as arguments of `make_vector_environment`, `for_env`, `fit` and `evaluate`."""

@@ -54,9 +54,9 @@ class PolicySettings:
     iterations count, in [0, 1). None for the policy itself."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_sizes", _checked_sizes("hidden_sizes", self.hidden_sizes))
-        require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)", distribution=Literal["gaussian", "beta"])
+        require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)")
         require_allowed(self, observation_min_std="[0, inf)", ema_momentum="[0, 1)")
+        _check_sizes("hidden_sizes", self.hidden_sizes)
         if self.observation_min_std and not self.normalize_observations:
             raise ValueError("observation_min_std must be 0 if normalize_observations is off: nothing is divided by it")
         if self.state_dependent_std and self.final_std is not None:
@@ -75,15 +75,13 @@ class ValueSettings:
     """Units of each layer of the value function's MLP; empty for a linear function."""
 
     def __post_init__(self) -> None:
-        sizes = _checked_sizes("value_hidden_sizes", self.value_hidden_sizes)
-        object.__setattr__(self, "value_hidden_sizes", sizes)
+        require_allowed(self)
+        _check_sizes("value_hidden_sizes", self.value_hidden_sizes)
 
 
-def _checked_sizes(name: str, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    sizes = tuple(sizes)
+def _check_sizes(name: str, sizes: tuple[int, ...]) -> None:
     require(min(sizes, default=1) >= 1, name, "at least 1 each", sizes)
     require(max(sizes, default=1) <= _WIDEST, name, f"at most {_WIDEST} each", sizes)
     weights = sum(first * second for first, second in itertools.pairwise(sizes))
     fits = len(sizes) <= _MOST_LAYERS and weights <= _MOST_WEIGHTS
     require(fits, name, f"at most {_MOST_LAYERS} layers with {_MOST_WEIGHTS} weights between them", sizes)
-    return sizes

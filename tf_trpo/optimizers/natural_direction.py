@@ -37,7 +37,7 @@ class NaturalDirection:
 
     def __post_init__(self) -> None:
         require_allowed(self, cg_iterations="[1, 10000]", cg_damping="[0, inf)", cg_tolerance="[0, inf)")
-        require_allowed(self, curvature_fraction="(0, 1]", fisher_vector_product=FisherVectorProduct)
+        require_allowed(self, curvature_fraction="(0, 1]")
 
     def solve(self, objective: Objective, gradient: tf.Tensor) -> ConjugateGradientResult:
         """Solve for the direction.

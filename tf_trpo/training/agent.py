@@ -22,11 +22,12 @@ from tf_trpo.files import replaced_at_once
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.making import check_fit
 from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
+from tf_trpo.ranges import check_whole_numbers
 from tf_trpo.rollouts import Stream, operation_seed
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import restoring, whole_number
-from tf_trpo.training.checks import check_whole_numbers, warn_of_obstacle
+from tf_trpo.training.checks import warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner

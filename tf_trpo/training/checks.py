@@ -10,7 +10,6 @@ import weakref
 from typing import Any
 
 import keras
-import numpy as np
 
 from tf_trpo.training.keras_config import check_config
 
@@ -34,15 +33,6 @@ def check_keras() -> None:
             f"networks compute in float32, and Keras' dtype policy is {precision}: keras.mixed_precision."
             'set_global_policy("float32")'
         )
-
-
-def check_whole_numbers(*, lowest: int = 1, **arguments: Any) -> None:
-    """Raise TypeError or ValueError, with the argument's name, unless all are whole numbers from `lowest`, 0 or 1."""
-    for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"{name} must be a whole number, an int, got {value!r} ({type(value).__name__})")
-        if value < lowest:
-            raise ValueError(f"{name} must {'be at least 1' if lowest else 'not be negative'}, got {value}")
 
 
 def check_unshared(agent: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:

@@ -54,7 +54,6 @@ class UpdateSettings:
             gamma="[0, 1]",
             gae_lambda="[0, 1]",
             advantage_clip="(0, inf)",
-            value_target=ValueTarget,
             value_learning_rate="(0, inf)",
             value_epochs="[0, 10000]",
             value_minibatch_size="[1, inf)",

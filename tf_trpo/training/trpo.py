@@ -19,9 +19,10 @@ from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import make_policy, make_value_function
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
+from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import RolloutSource
 from tf_trpo.training.agent import Agent
-from tf_trpo.training.checks import check_keras, check_unshared, check_whole_numbers, warn_of_obstacle
+from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.opening import opened_source
@@ -81,14 +82,13 @@ class TRPO(Agent):
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
 
         Raises:
-          ValueError: a space or an autoreset mode that is not supported, or a setting that does not fit the spaces; or
-            Keras runs without TensorFlow, or not in float32.
+          TypeError: an argument is of another type.
+          ValueError: a space or an autoreset mode that is not supported, a setting or a network that does not fit, or
+            Keras runs without TensorFlow or not in float32.
         """
         check_keras()
+        check_types(policy=(policy, PolicySettings | None), value=(value, ValueSettings | None))
         policy, value = policy or PolicySettings(), value or ValueSettings()
-        both_given = network is not None and value_network is not None
-        if both_given and policy.activation != PolicySettings.activation:
-            raise ValueError("activation is of the default networks, and both networks are others")
         if policy.mirror and mirror is None:
             if not isinstance(environment, str):
                 raise ValueError("mirror: known of Gymnasium ids only; give a MirrorSymmetry with other environments")
@@ -126,13 +126,13 @@ class TRPO(Agent):
             XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
 
         Raises:
-          TypeError: the policy optimizer is not one.
+          TypeError: an argument is of another type.
           ValueError: both a value optimizer and a learning rate for it are given, or the rate is to be set or to decay
             and is a Keras schedule; the network has no config, by which it could be saved; or another agent has the
             same weights or value optimizer.
         """
-        if policy_optimizer is not None and not isinstance(policy_optimizer, PolicyOptimizer):
-            raise TypeError(f"policy_optimizer must be a PolicyOptimizer, got {policy_optimizer!r}")
+        check_types(policy_optimizer=(policy_optimizer, PolicyOptimizer | None), update=(update, UpdateSettings | None))
+        check_types(jit_compile=(jit_compile, JitCompile | None))
         before = self.learner if self.compiled else None
         self._choose_update(value_optimizer, update)
         self.optimizer.build(self.value_function.trainable_variables)
@@ -246,6 +246,7 @@ class TRPO(Agent):
             agent as it was after the last iteration.
           TrainingFailedError: there were max_faults in a row; the agent was saved in the same way.
         """
+        check_types(callbacks=(callbacks, keras.callbacks.Callback | list | tuple))
         check_whole_numbers(total_steps=total_steps, num_envs=num_envs, num_steps=num_steps, max_faults=max_faults)
         check_whole_numbers(schedule_steps=total_steps if schedule_steps is None else schedule_steps)
         check_whole_numbers(lowest=0, seed=seed, restart_every=restart_every)
