@@ -12,7 +12,7 @@ LARGEST_INTEGER = 2**31 - 1
 """The limit of an integer setting whose interval has no end: TensorFlow's sizes and seeds are int32."""
 LARGEST_FLOAT = 1e30
 """The limit of a float setting whose interval has no end: in float32, larger numbers become infinite."""
-_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false", types.NoneType: "None"}
+_KINDS = {int: "a whole number", float: "a number", str: "text", types.NoneType: "None"}
 _NUMBERS = {int: numbers.Integral, float: numbers.Real}
 _WORDS = {"(0, inf)": "positive and finite", "[0, inf)": "zero or positive, and finite", "[1, inf)": "at least 1"}
 
@@ -75,8 +75,8 @@ def _words(hint: Any) -> Iterator[str]:
         yield f"a tuple of {'text' if get_args(hint)[0] is str else 'whole numbers'}"
     elif get_origin(hint) is dict:
         yield "a dict"
-    elif get_args(hint):
-        for each in get_args(hint):
+    elif get_args(hint) or hint is bool:
+        for each in get_args(hint) or ("true", "false"):
             yield from _words(each)
     else:
         yield hint if isinstance(hint, str) else _KINDS.get(hint, getattr(hint, "__name__", str(hint)))

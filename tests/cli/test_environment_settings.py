@@ -81,7 +81,7 @@ def test_a_preset_names_them_as_yaml(imported, refused, tmp_path):
             ["--env-kwargs", "map_name=8x8"],
             "env_kwargs must be a JSON object, such as '{\"key\": 1}', got",
         ),
-        (["--env-kwargs", "[1]"], "env_kwargs must be of type"),
+        (["--env-kwargs", "[1]"], "env_kwargs must be a dict or None"),
         (["--env-kwargs", '{"g": NaN}'], "env_kwargs must be an object of JSON"),
         (["--env-kwargs", '{"no_such_argument": 1}'], "no_such_argument"),
         (["--wrapper", "Twice"], "wrapper must be module:Class, got 'Twice'"),
@@ -101,7 +101,7 @@ def test_a_model_of_a_stranger_chooses_no_more_than_its_environment(imported, re
         [
             ({"wrappers": [WRAPPER]}, "--allow-import"),
             ({"wrappers": "Twice"}, "wrapper must be module:Class"),
-            ({"wrappers": [3]}, "wrapper must be of type"),
+            ({"wrappers": [3]}, "wrapper must be a tuple of text"),
             ({"env_kwargs": "x"}, "env_kwargs must be a JSON object"),
             ({"action_masks": "maybe"}, "action_masks must be one of"),
         ]

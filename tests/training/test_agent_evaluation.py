@@ -94,10 +94,10 @@ def test_evaluation_acts_by_the_present_weights(cartpole):
     ("arguments", "message"),
     [
         ({"episodes": 0}, "episodes must be at least 1, got 0"),
-        ({"episodes": 2.0}, r"episodes must be a whole number, an int, got 2.0 \(float\)"),
+        ({"episodes": 2.0}, r"episodes must be a whole number, got 2.0 \(float\)"),
         ({"max_episode_steps": -3}, "max_episode_steps must be at least 1"),
         ({"num_envs": 2.0}, "num_envs must be a whole number"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": -1}, "seed must be zero or positive"),
     ],
 )
 def test_numbers_of_an_evaluation_are_whole_and_in_range(cartpole, arguments, message):

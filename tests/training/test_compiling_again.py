@@ -124,10 +124,10 @@ def test_a_learning_rate_takes_effect_and_is_no_change(make_agent):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_steps": 256.0}, r"num_steps must be a whole number, an int, got 256.0 \(float\)"),
-        ({"total_steps": "x"}, r"total_steps must be a whole number, an int, got 'x' \(str\)"),
-        ({"seed": None}, r"seed must be a whole number, an int, got None"),
-        ({"num_envs": True}, r"num_envs must be a whole number, an int, got True \(bool\)"),
+        ({"num_steps": 256.0}, r"num_steps must be a whole number, got 256.0 \(float\)"),
+        ({"total_steps": "x"}, r"total_steps must be a whole number, got 'x' \(str\)"),
+        ({"seed": None}, r"seed must be a whole number, got None"),
+        ({"num_envs": True}, r"num_envs must be a whole number, got True \(bool\)"),
         ({"schedule_steps": 1.5}, "schedule_steps must be a whole number"),
         ({"max_faults": 0.5}, "max_faults must be a whole number"),
         ({"restart_every": None}, "restart_every must be a whole number"),

@@ -161,10 +161,19 @@ def test_two_agents_share_no_network_and_no_optimizer(make_agent):
 
 def test_a_policy_optimizer_of_another_type_and_an_unknown_setting_are_refused():
     agent = for_spaces(BOX, TWO)
-    with pytest.raises(TypeError, match="policy_optimizer must be a PolicyOptimizer"):
+    with pytest.raises(TypeError, match="policy_optimizer must be PolicyOptimizer or None"):
         agent.compile("adam")
-    with pytest.raises(TypeError, match="discount"):
-        agent.compile(discount=0.9)
+    for name, value, message in (
+        ("update", {"gamma": 0.9}, "update must be UpdateSettings or None, got {'gamma': 0.9}"),
+        ("jit_compile", "yes", "jit_compile must be true, false, auto or None, got 'yes'"),
+        ("discount", 0.9, "discount"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            agent.compile(**{name: value})
+    with pytest.raises(TypeError, match="policy must be PolicySettings or None"):
+        tf_trpo.TRPO.for_env("CartPole-v1", policy={})
+    with pytest.raises(TypeError, match="callbacks must be Callback, list or tuple, got None"):
+        agent.fit("CartPole-v1", 1, callbacks=None)
 
 
 def test_an_environment_in_none_of_the_three_forms_is_refused():

@@ -42,12 +42,12 @@ class EnvironmentSettings:
     """Numbers in the infos at episode ends to log, such as is_success, as rollout/info/is_success."""
 
     def __post_init__(self) -> None:
+        require_allowed(self)
         try:
             same = json.loads(json.dumps(self.env_kwargs, allow_nan=False)) == self.env_kwargs
         except (TypeError, ValueError, RecursionError):
             same = False
         require(same, "env_kwargs", "an object of JSON", self.env_kwargs)
-        require_allowed(self)
         for name in self.wrapper:
             require(all(part for part in name.split(":", 1)) and ":" in name, "wrapper", "module:Class", name)
 

@@ -6,6 +6,7 @@ Every function checks the ranks and static shapes of its tensors first, and rais
 from tf_trpo.numerics.chunks import chunk_size_for as chunk_size_for
 from tf_trpo.numerics.chunks import map_over_chunks as map_over_chunks
 from tf_trpo.numerics.chunks import reduce_over_chunks as reduce_over_chunks
+from tf_trpo.numerics.compiling import compiled_at_once as compiled_at_once
 from tf_trpo.numerics.conjugate_gradient import ConjugateGradientResult as ConjugateGradientResult
 from tf_trpo.numerics.conjugate_gradient import ConjugateGradientStatus as ConjugateGradientStatus
 from tf_trpo.numerics.conjugate_gradient import conjugate_gradient as conjugate_gradient

@@ -11,7 +11,7 @@ import msgspec
 
 from tf_trpo.estimation import Batch, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus
+from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, compiled_at_once
 from tf_trpo.optimizers.objective import Objective, OldPolicy
 from tf_trpo.optimizers.outcome import Outcome
 
@@ -87,7 +87,7 @@ class PolicyOptimizer(abc.ABC):
         progress: float | tf.Tensor,
         gamma: float,
         chunk_size: int | None = None,
-        jit_compile: bool | None = None,
+        jit_compile: bool = False,
     ) -> Outcome:
         """Move the policy's trainable weights, or leave them as they are, bit for bit.
 
@@ -99,8 +99,7 @@ class PolicyOptimizer(abc.ABC):
           gamma: discount of the batch's returns, in [0, 1].
           chunk_size: samples to have in memory at once, >= 1; None for all. The result is the same up
             to rounding.
-          jit_compile: for a call that TensorFlow traces: whether XLA compiles `propose`, and nothing else of the step;
-            None for a step that is compiled as a whole, or not at all.
+          jit_compile: let XLA compile `propose`, and nothing else of the step, in a step that TensorFlow traces.
 
         Returns:
           The `Outcome`.
@@ -110,9 +109,7 @@ class PolicyOptimizer(abc.ABC):
             objective = Objective(policy, batch, policy.flat_weights, chunk_size, gamma)
             return _as_tensors(self.propose(objective, state, progress)), objective.old
 
-        if jit_compile is not None:
-            propose = tf.function(propose, jit_compile=jit_compile, autograph=False)
-        proposal, old = propose()
+        proposal, old = compiled_at_once(propose)() if jit_compile else propose()
         proposal = proposal._replace(search=_finite(proposal.search, old))
         policy.assign_flat_weights(proposal.search.theta)
         return _outcome(batch, old, proposal)

@@ -51,8 +51,7 @@ class Learner:
         the first update shows that XLA cannot.
 
     Attributes:
-      parts: what is learned and how, by the names of the agent's attributes; see `note_compiled`.
-      described: all that the update depends on, when this was made; see `compiled_parts`.
+      parts, described: all that the update depends on, when this was made; see `note_compiled`.
       structure: learners of equal structures share what is traced and compiled; one without any shares nothing.
     """
 
@@ -129,8 +128,7 @@ class Learner:
         key = str([(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)])
         if key not in self._programs:
             structure = None if self.structure is None else (self.structure, self._jit_compile)
-            variables = self._all_variables()
-            self._programs[key] = program(self._update, specs, variables, structure, compile_ahead=self._jit_compile)
+            self._programs[key] = program(self._update, specs, self._all_variables(), structure)
         return self._programs[key]
 
     def orders(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -184,8 +182,9 @@ class Learner:
         if self._settings.value_function_first:
             value = self.fit_value_function(prepared, orders)
             return UpdateResult(self.improve_policy(self.estimate_again(rollout, prepared), progress), value), carry
-        # These two touch no variable in common, so TensorFlow runs them at the same time.
-        policy, value = self.improve_policy(prepared, progress), self.fit_value_function(prepared, orders)
+        # These two touch no variable in common, so TensorFlow runs them at the same time. XLA compiles the one while
+        # the other is traced.
+        value, policy = self.fit_value_function(prepared, orders), self.improve_policy(prepared, progress)
         return UpdateResult(policy, value), carry
 
     def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tf_trpo.environments import can_reset_some, open_vector_environment
@@ -15,7 +15,12 @@ from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
 
 @contextlib.contextmanager
 def opened_source(
-    policy: Policy, environment: Environment | RolloutSource, opening: Mapping[str, Any], seed: int, restart_every: int
+    policy: Policy,
+    environment: Environment | RolloutSource,
+    opening: Mapping[str, Any],
+    seed: int,
+    restart_every: int,
+    prepare: Callable[[int], None],
 ) -> Iterator[RolloutSource]:
     """Give the source itself, or one of the environment; close it at the end unless it is the caller's own.
 
@@ -24,6 +29,7 @@ def opened_source(
       environment: as for `TRPO.fit`.
       opening: arguments of `make_vector_environment`.
       seed, restart_every: as for `TRPO.fit`.
+      prepare: told the number of environments before the policy is made ready to act.
 
     Raises:
       ValueError: the environment does not fit the policy, or an argument has no use.
@@ -32,6 +38,7 @@ def opened_source(
         made = opening["env_kwargs"] or opening["wrappers"] or opening["action_masks"] != "auto"
         if made or opening["backend"] != "sync" or opening["num_envs"] != 1:
             raise ValueError("num_envs, backend, env_kwargs and the like make environments; a source has its own")
+        prepare(environment.num_envs)
         yield environment
         return
     with open_vector_environment(environment, **opening) as environments:
@@ -41,4 +48,5 @@ def opened_source(
             raise ValueError(
                 f"restart_every needs environments that can be reset one by one (backend sync or async), not {kind}"
             )
+        prepare(environments.num_envs)
         yield LocalSource(environments, make_actor(policy, environments.num_envs), seed=seed)

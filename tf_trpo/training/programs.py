@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +25,6 @@ class Program:
 
     def __init__(self, function: Callable[..., Any], specs: Sequence[Any], variables: Sequence[Any]) -> None:
         self._function = tf.function(function, autograph=False).get_concrete_function(*specs)
-        self._specs = specs
         # TensorFlow refuses to run a function whose first variables are gone.
         self._variables = [_variable(given) for given in variables]
         places = {id(variable.handle): place for place, variable in enumerate(self._variables)}
@@ -38,21 +35,6 @@ class Program:
         """Whether the function has no variables besides the given ones."""
         captured = zip(self._function.captured_inputs, self._places, strict=True)
         return not any(tensor.dtype == tf.resource and place is None for tensor, place in captured)
-
-    def compile_ahead(self) -> None:
-        """Let XLA compile in another thread, by a call on variables and arguments that are all 0.
-
-        A call that comes before the compilation has ended waits for its end.
-        """
-
-        def compile_() -> None:
-            variables = [tf.Variable(tf.zeros(variable.shape, variable.dtype)) for variable in self._variables]
-            arguments = tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), list(self._specs))
-            # What cannot be compiled is for the call that needs the result to say.
-            with contextlib.suppress(tf.errors.OpError):
-                self.on(variables)(*arguments)
-
-        threading.Thread(target=compile_, name="compilation").start()
 
     def on(self, variables: Sequence[Any]) -> Callable[..., Any]:
         """Give the function on other variables."""
@@ -66,33 +48,26 @@ class Program:
 
 
 def program(
-    function: Callable[..., Any],
-    specs: Sequence[Any],
-    variables: Sequence[Any],
-    structure: Any = None,
-    *,
-    compile_ahead: bool = False,
+    function: Callable[..., Any], specs: Sequence[Any], variables: Sequence[Any], structure: Any = None
 ) -> Callable[..., Any]:
     """Give a function on its variables, traced now or, for the same structure and specs, before.
 
     Args:
       function, specs, variables: as for `Program`.
       structure: equal for functions that compute the same on their variables; None: as no other function.
-      compile_ahead: let XLA begin at once.
     """
+    if structure is None:
+        return Program(function, specs, variables).on(variables)
     types = [(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)]
     key = structure, str(types), _pattern(variables)
-    if structure is not None and key in _kept:
-        return _kept[key].on(variables)
-    made = Program(function, specs, variables)
-    if made.knows_its_variables:
-        if compile_ahead:
-            made.compile_ahead()
-        if structure is not None:
-            if len(_kept) == _LARGEST:
-                del _kept[next(iter(_kept))]
-            _kept[key] = made
-    return made.on(variables)
+    if key not in _kept:
+        made = Program(function, specs, variables)
+        if not made.knows_its_variables:
+            return made.on(variables)
+        if len(_kept) == _LARGEST:
+            del _kept[next(iter(_kept))]
+        _kept[key] = made
+    return _kept[key].on(variables)
 
 
 def _pattern(variables: Sequence[Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +28,7 @@ from tf_trpo.training.learner import Learner
 from tf_trpo.training.opening import opened_source
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
+from tf_trpo.training.value_optimizer import choose_value_optimizer
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -89,6 +90,9 @@ class TRPO(Agent):
         check_keras()
         check_types(policy=(policy, PolicySettings | None), value=(value, ValueSettings | None))
         policy, value = policy or PolicySettings(), value or ValueSettings()
+        both_given = network is not None and value_network is not None
+        if both_given and policy.activation != PolicySettings.activation:
+            raise ValueError("activation is of the default networks, and both networks are others")
         if policy.mirror and mirror is None:
             if not isinstance(environment, str):
                 raise ValueError("mirror: known of Gymnasium ids only; give a MirrorSymmetry with other environments")
@@ -134,7 +138,10 @@ class TRPO(Agent):
         check_types(policy_optimizer=(policy_optimizer, PolicyOptimizer | None), update=(update, UpdateSettings | None))
         check_types(jit_compile=(jit_compile, JitCompile | None))
         before = self.learner if self.compiled else None
-        self._choose_update(value_optimizer, update)
+        present = None if before is None else (self.optimizer, self.update_settings)
+        optimizer, settings = choose_value_optimizer(present, value_optimizer, update)
+        check_unshared(self, optimizer)
+        self.optimizer, self.update_settings = optimizer, settings
         self.optimizer.build(self.value_function.trainable_variables)
         if before is None or policy_optimizer is not None:
             self.policy_optimizer = policy_optimizer or TrustRegion()
@@ -155,26 +162,6 @@ class TRPO(Agent):
         self.compiled = True
         self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
         note_compiled(self)
-
-    def _choose_update(self, given: keras.optimizers.Optimizer | str | None, update: UpdateSettings | None) -> None:
-        """Choose the optimizer, and the update settings, which have no rate if the optimizer brings its own."""
-        settings = update or (self.update_settings if self.compiled else UpdateSettings())
-        rate = None if update is None else update.value_learning_rate
-        if given is None and not self.compiled:
-            given = keras.optimizers.Adam(1e-3)
-        elif given is not None:
-            if rate is not None:
-                raise ValueError("value_learning_rate is for the optimizer that is there: set the given one's own rate")
-            settings = dataclasses.replace(settings, value_learning_rate=None)
-        optimizer = self.optimizer if given is None else keras.optimizers.get(given)
-        if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            if settings.value_learning_rate_decay or rate is not None:
-                name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
-                raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
-        elif rate is not None:
-            optimizer.learning_rate = rate
-        check_unshared(self, optimizer)
-        self.optimizer, self.update_settings = optimizer, settings
 
     def fit(
         self,
@@ -254,7 +241,9 @@ class TRPO(Agent):
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, "info_keys": info_keys, **making}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
-        with opened_source(self.policy, environment, opening, seed, restart_every) as source:
+        # XLA compiles while the policy is made ready to act.
+        trace = functools.partial(self.learner.trace, num_steps)
+        with opened_source(self.policy, environment, opening, seed, restart_every, trace) as source:
             trainer = Trainer(
                 self.learner,
                 source,
