@@ -31,6 +31,35 @@ def test_of_one_environment_every_mode_gives_the_same_weights():
             np.testing.assert_array_equal(first, other)
 
 
+class Ones(gym.Env):
+    """Reward 1 for a number of steps; the episodes are numbered from 1."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, length):
+        self._length, self._episode = length, 0
+
+    def reset(self, *, seed=None, options=None):
+        self._time, self._episode = 0, self._episode + 1
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self._time += 1
+        info = {"even": self._episode % 2 == 0, "more": {"length": self._time}}
+        return np.zeros(1, np.float32), 1.0, self._time == self._length, False, info
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_pauses_do_not_change_the_scale_of_the_returns(mode):
+    vector = SyncVectorEnv([lambda: Ones(1), lambda: Ones(1000)], autoreset_mode=mode)
+    agent, _ = trained(vector, 200, 200)
+    long = int(agent.env_steps.numpy()) - 100
+    assert long == (200 if mode == AutoresetMode.NEXT_STEP else 100)
+    returns = [1.0] * 100 + [(1 - 0.99**steps) / (1 - 0.99) for steps in range(1, long + 1)]
+    assert float(agent.return_scale.variance.numpy()) == pytest.approx(np.var(returns), rel=1e-4)
+
+
 def test_gymnasiums_own_vector_class_trains():
     vector = gym.make_vec("CartPole-v1", 8, vectorization_mode="vector_entry_point")
     agent, history = trained(vector, 512, 32)
