@@ -52,7 +52,7 @@ def exclusive(environments: VectorEnv) -> Iterator[VectorEnv]:
     check_free(environments)
     objects = _objects(environments)
     _used.update(objects)
-    owned = OwnedVectorEnv(environments)
+    owned = ExclusiveVectorEnv(environments)
     try:
         yield owned
     finally:
@@ -60,7 +60,7 @@ def exclusive(environments: VectorEnv) -> Iterator[VectorEnv]:
         _used.difference_update(objects)
 
 
-class OwnedVectorEnv(VectorWrapper):
+class ExclusiveVectorEnv(VectorWrapper):
     """Lets only its own steps and resets through to a vector environment."""
 
     def __init__(self, env: VectorEnv) -> None:

@@ -48,6 +48,15 @@ class EpisodeInfos(VectorWrapper):
         return (*step, kept)
 
 
+def kept_infos(environments: VectorEnv) -> tuple[str, ...]:
+    """Name the figures that a vector environment keeps of infos, by `EpisodeInfos` below any other wrappers."""
+    while isinstance(environments, VectorWrapper):
+        if isinstance(environments, EpisodeInfos):
+            return environments.info_keys
+        environments = environments.env
+    return ()
+
+
 def _info_of(infos: Any, index: int) -> dict[str, Any]:
     """Take one environment's info out of Gymnasium's merged infos, or out of a list of infos.
 

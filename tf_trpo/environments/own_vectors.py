@@ -22,7 +22,7 @@ _RESET = "reset(seed=..., options=...) must return (observations, infos)"
 
 
 def adapted(environments: VectorEnv) -> VectorEnv:
-    """Give a vector environment itself if it is Gymnasium's in NEXT_STEP mode, or else an `OwnVectorEnv` of it.
+    """Give a vector environment itself if it is Gymnasium's in NEXT_STEP mode, or else an `AdaptedVectorEnv` of it.
 
     Raises:
       ValueError: it does not say how it resets, or its observation space is not supported.
@@ -30,10 +30,10 @@ def adapted(environments: VectorEnv) -> VectorEnv:
     mode = _mode(environments)
     if mode == AutoresetMode.NEXT_STEP and isinstance(environments.unwrapped, SyncVectorEnv | AsyncVectorEnv):
         return environments
-    return OwnVectorEnv(environments, mode)
+    return AdaptedVectorEnv(environments, mode)
 
 
-class OwnVectorEnv(VectorWrapper):
+class AdaptedVectorEnv(VectorWrapper):
     """Any vector environment with the interface of Gymnasium's in NEXT_STEP mode; what it gives is checked.
 
     In NEXT_STEP mode, the row after an episode's end is no step, so that the final observation has a row. In the modes

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import iterate
 
 from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
-from tf_trpo.environments.in_use import OwnedVectorEnv, check_free, exclusive
+from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive
 from tf_trpo.environments.infos import EpisodeInfos
 from tf_trpo.environments.making import EnvironmentMaker, Wrapper
 from tf_trpo.environments.masks import ActionMasks
@@ -121,7 +121,7 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
 
 def without_own_wrappers(environments: VectorEnv) -> VectorEnv:
     """Give the vector environment below the wrappers that leave its episodes as they are."""
-    while isinstance(environments, EpisodeInfos | OwnedVectorEnv):
+    while isinstance(environments, EpisodeInfos | ExclusiveVectorEnv):
         environments = environments.env
     return environments
 

@@ -153,11 +153,8 @@ class Trainer:
                 if hasattr(callback, "release"):
                     callback.release()
             raise
-        if logs and not self._report.episodes:
-            _logger.warning(
-                "no episode has ended in %d steps: returns and lengths are not known",
-                self.env_steps - self._report.first_steps,
-            )
+        for message in self._report.missing(self.rollout, steps=self.env_steps) if self.rollout is not None else ():
+            _logger.warning(message)
         callbacks.on_train_end(logs)
 
     def state(self) -> dict[str, Any]:
