@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium as gym
 
 from tf_trpo.environments.failures import EnvironmentFailedError, described
-from tf_trpo.environments.reading import WrongValueError, figure, flag, number, observation_reader
-from tf_trpo.spaces import observation_spec
+from tf_trpo.environments.reading import figure, flag, number
+from tf_trpo.spaces import WrongValueError, observation_reader, observation_spec
 
 _RESET = "reset(seed=..., options=...) must return (observation, info)"
 _STEP = "step(action) must return (observation, reward, terminated, truncated, info)"

@@ -10,7 +10,8 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from tf_trpo.environments.failures import EnvironmentFailedError
 from tf_trpo.environments.own_vectors import PAUSED
-from tf_trpo.environments.reading import WrongValueError, figure
+from tf_trpo.environments.reading import figure
+from tf_trpo.spaces import WrongValueError
 
 
 class EpisodeInfos(VectorWrapper):

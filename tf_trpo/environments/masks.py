@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from tf_trpo.spaces import ACTION_MASK, is_text
+from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, is_text
 
 ActionMasks = Literal["auto", "info", "off"]
 """Where masks come from.
@@ -121,7 +121,7 @@ def _choices(space: spaces.Space) -> int:
         return int(space.nvec.sum())
     if isinstance(space, spaces.MultiBinary):
         return 2 * int(np.prod(space.shape))
-    raise ValueError(f"masks are of Discrete, MultiDiscrete and MultiBinary actions, not of {space}")
+    raise ValueError(f'{MASKED_ACTIONS}, not those of {space}: action_masks must be "off"')
 
 
 def _without_text(space: spaces.Space) -> tuple[spaces.Space, Callable[[Any], Any]] | None:

@@ -9,9 +9,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.vector.utils import batch_space
 
 from tf_trpo.environments.failures import EnvironmentFailedError
-from tf_trpo.environments.reading import WrongValueError, observation_reader
 from tf_trpo.environments.sync import copied, write_row
-from tf_trpo.spaces import observation_spec
+from tf_trpo.spaces import WrongValueError, observation_reader, observation_spec
 
 PAUSED = "tf_trpo/paused"
 """Key of the infos of a step: bool [B], the environments for which the row is no step although their episodes go on."""
