@@ -28,6 +28,7 @@ from tf_trpo.spaces import (
     without_masks,
 )
 
+BIT = spaces.Discrete(2)
 LEAVES = st.sampled_from(
     [
         spaces.Box(-1, 1, (3,), np.float64),
@@ -135,9 +136,20 @@ def test_a_mask_is_no_input():
         (spaces.Sequence(spaces.Discrete(3)), "is Sequence, which has no fixed size: turn it into a Box by a wrapper"),
         (spaces.Graph(spaces.Discrete(3), None), "is Graph, which has no fixed size"),
         (spaces.OneOf([spaces.Discrete(3)]), "is OneOf, which has no fixed size"),
+        (spaces.Box(-1, 1, (2, 0)), r"the observation is Box\(.*, which holds nothing: leave it out by a wrapper"),
+        (spaces.Dict({}), r"the observation is Dict\(\), which holds nothing"),
+        (spaces.Dict(a=spaces.Tuple([])), r"a of the observation is Tuple\(\), which holds nothing"),
+        (
+            spaces.Dict({0: BIT, 1: BIT}),
+            "the observation has the key 0: a key must be text without a slash, by a wrapper",
+        ),
+        (spaces.Dict({0: BIT, "a": BIT}), "the observation has the key 0"),
+        (spaces.Dict(c=spaces.Dict({"a/b": BIT})), "c of the observation has the key 'a/b'"),
+        (spaces.Dict({"a.b": BIT, "a": spaces.Dict(b=BIT)}), "two parts .* observations_a_b: rename one"),
+        (spaces.Tuple([spaces.Discrete(9_999), BIT]), "has 10001 choices, .* own network with an Embedding"),
     ],
 )
-def test_a_space_without_fixed_size_is_refused_with_the_way_out(space, words):
+def test_a_space_that_no_network_reads_is_refused_with_the_way_out(space, words):
     with pytest.raises(ValueError, match=words):
         observation_spec(space)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from gymnasium import spaces
 
-from tf_trpo.spaces.specs import PartSpec, Spec, is_image
+from tf_trpo.spaces.specs import PartSpec, Spec, is_image, named, parts
 
 ACTION_MASK = "action_mask"
 """Name of the entry of a Dict that says which actions are allowed, as 0 and 1."""
+MOST_CHOICES = 10_000
+"""Of all Discrete and MultiDiscrete parts: one-hot, 2,048 observations of so many take 80 MB."""
 MASKED_ACTIONS = "only Discrete, MultiDiscrete and MultiBinary actions can be masked"
 
 
@@ -18,9 +20,19 @@ def observation_spec(space: spaces.Space) -> Spec:
       space: a Box, Discrete, MultiDiscrete or MultiBinary space, or a Dict or Tuple of these, nested.
 
     Raises:
-      ValueError: a space without a fixed size; the message says what to do.
+      ValueError: a space without a fixed size or of no size, names that a network or an exported model cannot have, or
+        more choices than `MOST_CHOICES`; the message says what to do.
     """
-    return _spec(space, "")
+    spec = _spec(space, "")
+    # Two parts of one name are refused now, and not when the agent is exported.
+    named("observations", spec)
+    choices = sum(sum(part.sizes) for _, part in parts(spec))
+    if choices > MOST_CHOICES:
+        raise ValueError(
+            f"the observation has {choices} choices, each an input of the network, and may have {MOST_CHOICES}: turn "
+            "them into a few numbers by a wrapper, or into a Box of integers for an own network with an Embedding"
+        )
+    return spec
 
 
 def is_text(space: spaces.Space) -> bool:
@@ -29,8 +41,14 @@ def is_text(space: spaces.Space) -> bool:
 
 
 def _spec(space: spaces.Space, place: str) -> Spec:
+    where = f"{place} of the observation" if place else "the observation"
+    if (isinstance(space, spaces.Dict | spaces.Tuple) and not space.spaces) or 0 in (space.shape or ()):
+        raise ValueError(f"{where} is {space}, which holds nothing: leave it out by a wrapper")
     if isinstance(space, spaces.Dict):
-        return {name: _entry(str(name), part, place) for name, part in sorted(space.spaces.items())}
+        for name in space.spaces:
+            if not isinstance(name, str) or not name or "/" in name:
+                raise ValueError(f"{where} has the key {name!r}: a key must be text without a slash, by a wrapper")
+        return {name: _entry(name, part, place) for name, part in sorted(space.spaces.items())}
     if isinstance(space, spaces.Tuple):
         below = f"{place}/" if place else ""
         return tuple(_spec(part, f"{below}{i}") for i, part in enumerate(space.spaces))
@@ -43,7 +61,6 @@ def _spec(space: spaces.Space, place: str) -> Spec:
         return PartSpec(space.shape, str(space.dtype), "binary")
     if isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind in "biuf":
         return PartSpec(space.shape, str(space.dtype), "image" if is_image(space.shape, str(space.dtype)) else "vector")
-    where = f"{place} of the observation" if place else "the observation"
     raise ValueError(f"{where} is {type(space).__name__}, {_way_out(space)}")
 
 
