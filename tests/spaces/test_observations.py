@@ -141,7 +141,7 @@ def test_a_mask_is_no_input():
         (spaces.Dict(a=spaces.Tuple([])), r"a of the observation is Tuple\(\), which holds nothing"),
         (
             spaces.Dict({0: BIT, 1: BIT}),
-            "the observation has the key 0: a key must be text without a slash, by a wrapper",
+            "has the key 0: a key must be text without a slash, by a wrapper",
         ),
         (spaces.Dict({0: BIT, "a": BIT}), "the observation has the key 0"),
         (spaces.Dict(c=spaces.Dict({"a/b": BIT})), "c of the observation has the key 'a/b'"),
