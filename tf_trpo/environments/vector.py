@@ -15,7 +15,7 @@ from gymnasium.vector.utils import iterate
 
 from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
-from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive
+from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
 from tf_trpo.environments.infos import EpisodeInfos
 from tf_trpo.environments.making import EnvironmentMaker, Wrapper
 from tf_trpo.environments.masks import ActionMasks
@@ -114,7 +114,8 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
             yield owned
         return
     try:
-        yield environments
+        with in_use(environments):
+            yield environments
     finally:
         environments.close()
 
