@@ -78,9 +78,19 @@ def test_a_wrapper_has_one_name_in_every_process():
 
 def test_what_goes_with_made_environments_only_is_refused_with_a_vector_environment():
     ready = gym.vector.SyncVectorEnv([Game])
-    for arguments in ({"wrappers": [Plus]}, {"action_masks": "off"}, {"env_kwargs": {"a": 1}}, {"backend": "async"}):
-        with pytest.raises(ValueError, match="are for making environments"):
-            make_vector_environment(ready, **arguments)
+    for name, value in {
+        "wrappers": [Plus],
+        "action_masks": "off",
+        "env_kwargs": {"a": 1},
+        "backend": "async",
+        "num_envs": 2,
+        "timeout": 3.0,
+    }.items():
+        with pytest.raises(ValueError, match=f"^{name} would have no effect: the environments of the vector environm"):
+            make_vector_environment(ready, **{name: value})
+    assert make_vector_environment(gym.vector.SyncVectorEnv([Game] * 2), 2, env_kwargs={}).num_envs == 2
+    with pytest.raises(ValueError, match="info_keys must be a sequence of names, got 'is_success'"):
+        make_vector_environment(ready, info_keys="is_success")
     with pytest.raises(ValueError, match="take no wrappers"):
         make_vector_environment("CartPole-v1", backend="envpool", wrappers=[Plus])
     with pytest.raises(ValueError, match=r"the function must make a gymnasium\.Env, it gave a list"):

@@ -42,8 +42,6 @@ class EnvironmentMaker:
     ) -> None:
         if env_kwargs and not isinstance(environment, str):
             raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
-        if isinstance(wrappers, str):
-            raise ValueError(f"wrappers must be a sequence of names, got {wrappers!r}")
         self._environment = environment
         self._env_kwargs = dict(env_kwargs or {})
         self._wrappers = [find_wrapper(each) if isinstance(each, str) else each for each in wrappers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
@@ -48,7 +49,7 @@ def make_vector_environment(
       environment: a Gymnasium id, a function without arguments that makes a new environment at every call, or a vector
         environment in any autoreset mode, Gymnasium's own vector entry points and SuperSuit's vectors of PettingZoo
         environments among them.
-      num_envs: copies to step together, >= 1; not used with a vector environment.
+      num_envs: copies to step together, >= 1; a vector environment has its own number.
       backend: "sync" steps one after the other in this process (fastest for cheap environments), "async" in a process
         each, "envpool" in EnvPool's C++ threads (an extra; ids only). An environment that computes by TensorFlow works
         with "sync" only.
@@ -70,13 +71,13 @@ def make_vector_environment(
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    for name, names in (("wrappers", wrappers), ("info_keys", info_keys)):
+        if isinstance(names, str):
+            raise ValueError(f"{name} must be a sequence of names, got {names!r}")
     making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
     if isinstance(environment, VectorEnv):
-        if env_kwargs or wrappers or action_masks != "auto" or backend != "sync":
-            raise ValueError(
-                "env_kwargs, wrappers, action_masks and backend are for making environments; a vector environment is "
-                "made already"
-            )
+        given = {"num_envs": num_envs, "backend": backend, "timeout": timeout, **making}
+        refuse_making(given, "vector environment", num_envs=environment.num_envs)
         check_free(environment)
         return _checked(adapted(environment), info_keys)
     if not isinstance(environment, str) and not callable(environment):
@@ -99,6 +100,20 @@ def make_vector_environment(
     except ValueError:
         environments.close()
         raise
+
+
+def refuse_making(given: Mapping[str, Any], kind: str, *, num_envs: int) -> None:
+    """Raise ValueError if arguments of `make_vector_environment` are given for what is made already and has num_envs.
+
+    To give the number that it has is no fault.
+    """
+    parameters = inspect.signature(make_vector_environment).parameters
+    usual = {"num_envs": (1, num_envs)}
+    names = [
+        name for name, value in given.items() if value and value not in usual.get(name, (parameters[name].default,))
+    ]
+    if names:
+        raise ValueError(f"{', '.join(names)} would have no effect: the environments of the {kind} are made already")
 
 
 @contextmanager

@@ -47,6 +47,8 @@ class EnvironmentSettings:
         except (TypeError, ValueError, RecursionError):
             same = False
         require(same, "env_kwargs", "an object of JSON", self.env_kwargs)
+        for setting, names in (("wrapper", self.wrapper), ("info_keys", self.info_keys)):
+            require(not isinstance(names, str), setting, "a sequence of names", names)
         for name in self.wrapper:
             require(all(part for part in name.split(":", 1)) and ":" in name, "wrapper", "module:Class", name)
 

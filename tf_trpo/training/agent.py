@@ -13,6 +13,7 @@ import keras
 import msgspec
 import numpy as np
 import tensorflow as tf
+from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import ActionMasks, open_vector_environment
 from tf_trpo.environments.making import Wrapper
@@ -138,7 +139,8 @@ class Agent(keras.Model):
         """
         if min(episodes, max_episode_steps) < 1:
             raise ValueError(f"episodes ({episodes}) and max_episode_steps ({max_episode_steps}) must be at least 1")
-        num_envs = min(episodes, 10) if num_envs is None else num_envs
+        if num_envs is None:
+            num_envs = environment.num_envs if isinstance(environment, VectorEnv) else min(episodes, 10)
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks, "info_keys": info_keys}
         with open_vector_environment(environment, num_envs, **making) as environments:
             check_fit(self.policy, environments)

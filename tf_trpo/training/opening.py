@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gymnasium.vector import VectorEnv
+
 from tf_trpo.environments import can_reset_some, open_vector_environment
-from tf_trpo.environments.vector import Environment
+from tf_trpo.environments.vector import Environment, refuse_making
 from tf_trpo.models import Policy
 from tf_trpo.models.making import check_fit
 from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
+
+_learning: weakref.WeakSet[Policy] = weakref.WeakSet()
+"""Policies of the fits that have not ended."""
 
 
 @contextlib.contextmanager
@@ -29,16 +35,27 @@ def opened_source(
       ValueError: the environment does not fit the policy, or an argument has no use.
     """
     if isinstance(environment, RolloutSource):
-        made = opening["env_kwargs"] or opening["wrappers"] or opening["action_masks"] != "auto"
-        if made or opening["backend"] != "sync" or opening["num_envs"] != 1:
-            raise ValueError("num_envs, backend, env_kwargs and the like make environments; a source has its own")
-        yield environment
+        refuse_making(opening, "source", num_envs=environment.num_envs)
+        with _alone(policy):
+            yield environment
         return
-    with open_vector_environment(environment, **opening) as environments:
+    with _alone(policy), open_vector_environment(environment, **opening) as environments:
         check_fit(policy, environments)
         if restart_every and not can_reset_some(environments):
-            kind = type(environments).__name__
+            given = type(environment).__name__ if isinstance(environment, VectorEnv) else opening["backend"]
             raise ValueError(
-                f"restart_every needs environments that can be reset one by one (backend sync or async), not {kind}"
+                f"restart_every needs environments that can be reset one by one (backend sync or async), not {given}"
             )
         yield LocalSource(environments, make_actor(policy, environments.num_envs), seed=seed)
+
+
+@contextlib.contextmanager
+def _alone(policy: Policy) -> Iterator[None]:
+    """Raise ValueError if another fit of the policy has not ended."""
+    if policy in _learning:
+        raise ValueError("a fit of this agent has not ended: a callback that fits needs another agent")
+    _learning.add(policy)
+    try:
+        yield
+    finally:
+        _learning.discard(policy)
