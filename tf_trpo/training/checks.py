@@ -64,10 +64,12 @@ def obstacle_to_loading(agent: keras.Model) -> str | None:
 
 def warn_of_obstacle(when: str, obstacle: str) -> None:
     """Log that an agent's file cannot be loaded, and what to do."""
+    advice = (
+        "put a layer of your own, registered by keras.saving.register_keras_serializable, in the Lambda's place, or "
+    )
     _logger.warning(
-        "%s, but tf_trpo.load refuses the file: %s. Put a layer of your own, registered by "
-        "keras.saving.register_keras_serializable, in the place of a Lambda; agent.load_weights(path) sets an agent "
-        "that the same code has made",
+        "%s, but tf_trpo.load refuses the file: %s. To load it: %suse agent.load_weights(path) on an agent of equal code",
         when,
         obstacle,
+        advice if "Lambda" in obstacle else "",
     )
