@@ -64,12 +64,12 @@ def obstacle_to_loading(agent: keras.Model) -> str | None:
 
 def warn_of_obstacle(when: str, obstacle: str) -> None:
     """Log that an agent's file cannot be loaded, and what to do."""
-    advice = (
+    layer = (
         "put a layer of your own, registered by keras.saving.register_keras_serializable, in the Lambda's place, or "
     )
     _logger.warning(
-        "%s, but tf_trpo.load refuses the file: %s. To load it: %suse agent.load_weights(path) on an agent of equal code",
+        "%s, but tf_trpo.load refuses the file: %s. To load it, %suse agent.load_weights(path) with the same code",
         when,
         obstacle,
-        advice if "Lambda" in obstacle else "",
+        layer if "Lambda" in obstacle else "",
     )
