@@ -142,7 +142,8 @@ class AdaptedVectorEnv(VectorWrapper):
     def _flags(self, name: str, values: Any) -> np.ndarray:
         array = self._numbers(name, values)
         if not np.isin(array, (0, 1)).all():
-            raise EnvironmentFailedError(f"the environments gave {name} that are neither true nor false")
+            found = np.array2string(array, threshold=10)
+            raise EnvironmentFailedError(f"the environments gave {name} that are neither true nor false, but {found}")
         return array.astype(bool)
 
 

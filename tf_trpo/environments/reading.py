@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tf_trpo.spaces import WrongValueError, kind_of, number_array
 
 
@@ -22,7 +24,8 @@ def flag(value: Any) -> bool:
     """Convert true, false, 0, 1, or an array of one of these; raise WrongValueError for anything else."""
     array = number_array(value)
     if array is None or array.size != 1 or array.item() not in (0, 1):
-        raise WrongValueError(f"that is neither true nor false, but {kind_of(value)}")
+        found = kind_of(value) if array is None else np.array2string(array, threshold=10)
+        raise WrongValueError(f"that is neither true nor false, but {found}")
     return bool(array.item())
 
 

@@ -6,6 +6,7 @@ of several classes, a name chooses the class: `algorithm` and `radius`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -93,12 +94,10 @@ def convert(value: object, hint: Any, name: str) -> Any:
     """
     if value == "None" and type(None) in get_args(hint):
         return None
-    if isinstance(value, str) and any(get_origin(each) is dict for each in get_args(hint)):
-        text = value
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            raise ValueError(f"{name} must be a JSON object, such as '{{\"key\": 1}}', got {text[:100]!r}") from None
+    is_object = any(get_origin(each) is dict for each in get_args(hint))
+    if isinstance(value, str) and is_object:
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
     if get_origin(hint) is tuple and not isinstance(value, list | tuple):
         value = [value]
     try:
@@ -110,6 +109,8 @@ def convert(value: object, hint: Any, name: str) -> Any:
         if bool in get_args(hint):
             words = [word for each in get_args(hint) for word in get_args(each) or ("true", "false")]
             wanted = f"{', '.join(words[:-1])} or {words[-1]}"
+        if is_object:
+            wanted = "a JSON object, such as '{\"key\": 1}'"
         raise ValueError(f"{name} must be {wanted}, got {str(value)[:100]!r}") from None
 
 

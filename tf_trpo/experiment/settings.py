@@ -46,7 +46,7 @@ class EnvironmentSettings:
             same = json.loads(json.dumps(self.env_kwargs, allow_nan=False)) == self.env_kwargs
         except (TypeError, ValueError, RecursionError):
             same = False
-        require(same, "env_kwargs", "an object of JSON", self.env_kwargs)
+        require(same, "env_kwargs", "a JSON object", self.env_kwargs)
         for setting, names in (("wrapper", self.wrapper), ("info_keys", self.info_keys)):
             require(not isinstance(names, str), setting, "a sequence of names", names)
         for name in self.wrapper:
