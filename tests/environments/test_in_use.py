@@ -51,7 +51,7 @@ def test_nobody_else_steps_or_resets_it_meanwhile():
         for copied in (copy.deepcopy(inside), pickle.loads(pickle.dumps(inside.unwrapped))):
             copied.reset(seed=5)
             copied.step(0)
-            assert copied.unwrapped.step.__self__ is copied.unwrapped
+            assert copied.unwrapped.step.func.__self__ is copied.unwrapped
         second = environments.step(actions)[0]
     np.testing.assert_array_equal(vector.reset(seed=3)[0], first)
     np.testing.assert_array_equal(vector.step(actions)[0], second)

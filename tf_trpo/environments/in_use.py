@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -15,6 +16,7 @@ _given: weakref.WeakValueDictionary[int, gym.Env] = weakref.WeakValueDictionary(
 _used: set[int] = set()
 """Ids of the vector environments, and of the environments in them, that are in use; their users hold them."""
 _USERS = "a fit or an evaluation that has not ended"
+_TORN = f"the vector environment is in use by {_USERS}, whose episodes would be torn apart: make another one"
 
 
 def check_new(env: gym.Env) -> gym.Env:
@@ -40,25 +42,28 @@ def check_free(environments: Any) -> None:
         return
     if environments.closed or environments.unwrapped.closed:
         raise ValueError("the vector environment is closed: make a new one")
-    ids = [id(each) for each in _objects(environments)]
-    if _used.intersection(ids):
-        raise ValueError(
-            f"the vector environment is in use by {_USERS}, whose episodes would be torn apart: make another one for "
-            "this use"
-        )
-    if len(set(ids)) < len(ids):
-        raise ValueError("the vector environment has the same environment object twice: make a new one for each place")
+    objects = _objects(environments)
+    with alone(objects, _TORN):
+        if len(set(map(id, objects))) < len(objects):
+            raise ValueError("the vector environment has the same environment object twice: make one for each place")
 
 
 @contextlib.contextmanager
-def in_use(environments: VectorEnv) -> Iterator[None]:
-    """Refuse all other uses of a vector environment, and of the environments in it, meanwhile."""
-    ids = {id(each) for each in _objects(environments)}
+def alone(objects: Iterable[Any], refusal: str) -> Iterator[None]:
+    """Use objects; raise ValueError, with the refusal, if another use of one of them has not ended."""
+    ids = {id(each) for each in objects}
+    if _used & ids:
+        raise ValueError(refusal)
     _used.update(ids)
     try:
         yield
     finally:
         _used.difference_update(ids)
+
+
+def in_use(environments: VectorEnv) -> contextlib.AbstractContextManager[None]:
+    """Refuse all other uses of a vector environment, and of the environments in it, meanwhile."""
+    return alone(_objects(environments), _TORN)
 
 
 @contextlib.contextmanager
@@ -83,55 +88,46 @@ class ExclusiveVectorEnv(VectorWrapper):
     def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
         self.is_mine = False
-        self._before = [
-            (vars(each), name, vars(each).get(name)) for each in _objects(env) for name in ("step", "reset")
-        ]
-        for each in _objects(env):
-            for name in ("step", "reset"):
-                vars(each)[name] = _Guarded(self, getattr(each, name))
+        self._before = []
+        for attributes, name, method in [
+            (vars(each), name, getattr(each, name)) for each in _objects(env) for name in ("step", "reset")
+        ]:
+            self._before.append((attributes, name, {name: attributes[name]} if name in attributes else {}))
+            attributes[name] = _Guarded(self, name, method)
 
     def step(self, actions: Any) -> Any:
-        self.is_mine = True
-        try:
-            return self.env.step(actions)
-        finally:
-            self.is_mine = False
+        return self._mine(self.env.step, actions)
 
     def reset(self, **kwargs: Any) -> Any:
-        self.is_mine = True
-        try:
-            return self.env.reset(**kwargs)
-        finally:
-            self.is_mine = False
+        return self._mine(self.env.reset, **kwargs)
 
     def release(self) -> None:
-        """Let everybody step and reset again."""
-        for attributes, name, method in self._before:
-            if method is None:
-                # The class's own method shows again.
-                attributes.pop(name, None)
-            else:
-                attributes[name] = method
+        """Let everybody step and reset again: by the object's own methods, if it had any, or by its class's."""
+        for attributes, name, before in self._before:
+            attributes.pop(name, None)
+            attributes |= before
+
+    def _mine(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.is_mine = True
+        try:
+            return method(*args, **kwargs)
+        finally:
+            self.is_mine = False
 
 
 class _Guarded:
     """A method that only the owner may have called; in a copy of its object, the method itself."""
 
-    def __init__(self, owner: ExclusiveVectorEnv, method: Callable[..., Any]) -> None:
-        self._owner, self._method = owner, method
+    def __init__(self, owner: ExclusiveVectorEnv, name: str, method: Callable[..., Any]) -> None:
+        self._owner, self._name, self._method = owner, name, method
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self._owner.is_mine:
-            name = getattr(self._method, "__name__", "step or reset")
-            raise RuntimeError(f"{name} of an environment that {_USERS} is using: make another one for this")
+            raise RuntimeError(f"{self._name} of an environment that {_USERS} is using: make another one for this")
         return self._method(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _itself, (self._method,)
-
-
-def _itself(method: Callable[..., Any]) -> Callable[..., Any]:
-    return method
+        return functools.partial, (self._method,)
 
 
 def _objects(environments: VectorEnv) -> list[Any]:

@@ -10,7 +10,7 @@ from gymnasium.vector.utils import batch_space
 
 from tf_trpo.environments.failures import EnvironmentFailedError
 from tf_trpo.environments.sync import copied, write_row
-from tf_trpo.spaces import WrongValueError, observation_reader, observation_spec
+from tf_trpo.spaces import WrongValueError, flatten_to, observation_reader, observation_spec
 
 PAUSED = "tf_trpo/paused"
 """Key of the infos of a step: bool [B], the environments for which the row is no step although their episodes go on."""
@@ -61,8 +61,8 @@ class AdaptedVectorEnv(VectorWrapper):
             self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
             self.observation_space = batch_space(env.observation_space, env.num_envs)
             self.action_space = batch_space(env.action_space, env.num_envs)
-        spec = observation_spec(self.single_observation_space)
-        self._read, self._read_one = observation_reader(spec, env.num_envs), observation_reader(spec)
+        self._spec = observation_spec(self.single_observation_space)
+        self._read, self._read_one = observation_reader(self._spec, env.num_envs), observation_reader(self._spec)
         self._ended = np.zeros(env.num_envs, bool)
         self._begun: Any = None
         """Observations of the environments as they stand, those of new episodes among them."""
@@ -100,7 +100,8 @@ class AdaptedVectorEnv(VectorWrapper):
         observations = self._begun
         if self._mode == AutoresetMode.DISABLED:
             observations = self._checked(self.env.reset(options={"reset_mask": ended.copy()})[0])
-            if not _equal(observations, self._begun, ~ended):
+            pairs = zip(*(flatten_to(self._spec, nest) for nest in (observations, self._begun)), strict=True)
+            if any(part[~ended].tobytes() != before[~ended].tobytes() for part, before in pairs):
                 raise EnvironmentFailedError(
                     "the environments are in autoreset mode DISABLED, and reset(options={'reset_mask': ...}) has "
                     "changed environments that the mask does not choose: use the mode NEXT_STEP or SAME_STEP"
@@ -167,10 +168,3 @@ def _row(nest: Any, index: int) -> Any:
         masks = {f"_{name}" for name in nest}
         return {name: _row(part, index) for name, part in nest.items() if name not in masks}
     return tuple(_row(part, index) for part in nest) if isinstance(nest, tuple) else nest[index]
-
-
-def _equal(first: Any, second: Any, rows: np.ndarray) -> bool:
-    if isinstance(first, np.ndarray):
-        return bool(np.array_equal(first[rows], second[rows], equal_nan=first.dtype.kind == "f"))
-    names = first if isinstance(first, dict) else range(len(first))
-    return all(_equal(first[name], second[name], rows) for name in names)

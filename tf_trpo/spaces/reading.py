@@ -87,7 +87,7 @@ def kind_of(value: Any) -> str:
 
 def _reader(spec: Spec, place: str, batch: tuple[int, ...], whole_floats: bool) -> Reader:
     if isinstance(spec, PartSpec):
-        return _part_reader(spec, f"{place} of the observation" if place else "an observation", batch, whole_floats)
+        return _part_reader(spec, place, batch, whole_floats)
     named = spec.items() if isinstance(spec, dict) else enumerate(spec)
     readers = {
         name: _reader(part, f"{place}/{name}" if place else str(name), batch, whole_floats) for name, part in named
@@ -109,24 +109,31 @@ def _reader(spec: Spec, place: str, batch: tuple[int, ...], whole_floats: bool) 
     return read_dict if isinstance(spec, dict) else read_tuple
 
 
-def _part_reader(spec: PartSpec, what: str, batch: tuple[int, ...], whole_floats: bool) -> Reader:
+def _part_reader(spec: PartSpec, place: str, batch: tuple[int, ...], whole_floats: bool) -> Reader:
     dtype, shape = np.dtype(spec.dtype), (*batch, *spec.shape)
+    what = f"{place} of the observation" if place else "an observation"
+
+    def read(value: Any) -> Any:
+        if type(value) is np.ndarray and value.dtype == dtype and value.shape == shape:
+            return value
+        return _converted(value, dtype, shape, what, whole_floats)
+
     if spec.kind in ("vector", "image"):
-
-        def read(value: Any) -> Any:
-            if type(value) is np.ndarray and value.dtype == dtype and value.shape == shape:
-                return value
-            return _converted(value, dtype, shape, what, whole_floats)
-
         return read
     # A bit is one of two choices.
-    lowest = np.reshape(np.array(spec.starts), spec.shape) if spec.kind == "one-hot" else np.zeros((), int)
-    largest = lowest + (np.reshape(np.array(spec.sizes), spec.shape) - 1 if spec.kind == "one-hot" else 1)
-    whole = dtype.kind != "f"
+    sizes, starts = (spec.sizes, spec.starts) if spec.kind == "one-hot" else ((2,), (0,))
+    of = spec.shape if spec.kind == "one-hot" else ()
+    lowest, largest = np.reshape(starts, of), np.reshape(np.add(starts, sizes) - 1, of)
+    bits, single = spec.kind != "one-hot" and dtype.kind in "iu", range(starts[0], starts[0] + sizes[0])
 
     def read_choice(value: Any) -> Any:
-        found = _converted(value, dtype, shape, what, whole_floats)
-        if not ((found >= lowest) & (found <= largest) & (whole or found == np.rint(found))).all():
+        # The usual ones are fast.
+        if not shape and type(value) is int and value in single:
+            return value
+        found = read(value)
+        if bits and not (found >> 1).any():
+            return found
+        if not ((found >= lowest) & (found <= largest) & (found == np.rint(found))).all():
             raise WrongValueError(f"{what} that lies outside of its space: {np.array2string(found, threshold=10)}")
         return found
 

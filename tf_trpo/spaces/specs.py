@@ -64,15 +64,17 @@ def is_image(shape: tuple[int, ...], dtype: str) -> bool:
     return dtype == "uint8" and len(shape) == 3 and sorted(shape)[1] >= 5
 
 
-def parts(spec: Spec) -> Iterator[tuple[str, PartSpec]]:
-    """Give the parts with their names: the path through the nest, joined by "/"; a lone part has an empty name."""
-    if isinstance(spec, PartSpec):
-        yield "", spec
+def parts(nest: Any) -> Iterator[tuple[str, Any]]:
+    """Give the parts of a spec, or of a nest like one, with their names: the path to them, joined by "/".
+
+    A lone part has an empty name.
+    """
+    if not isinstance(nest, Mapping | tuple):
+        yield "", nest
         return
-    named = sorted(spec.items()) if isinstance(spec, dict) else [(str(i), part) for i, part in enumerate(spec)]
-    for name, part in named:
-        for below, found in parts(part):
-            yield f"{name}/{below}" if below else name, found
+    for name, below in sorted(nest.items()) if isinstance(nest, Mapping) else enumerate(nest):
+        for path, part in parts(below):
+            yield f"{name}/{path}" if path else str(name), part
 
 
 def flatten_to(spec: Spec, nest: Any) -> list[Any]:
@@ -138,18 +140,12 @@ def named(prefix: str, nest: Any) -> dict[str, Any]:
     Raises:
       ValueError: two parts would have one name.
     """
-    if isinstance(nest, Mapping):
-        below = [(str(name), nest[name]) for name in sorted(nest)]
-    elif isinstance(nest, tuple):
-        below = [(str(i), value) for i, value in enumerate(nest)]
-    else:
-        return {prefix: nest}
     found: dict[str, Any] = {}
-    for name, value in below:
-        for path, part in named(f"{prefix}_{re.sub('[^0-9A-Za-z]', '_', name)}", value).items():
-            if path in found:
-                raise ValueError(f"two parts would be exported as {path}: rename one")
-            found[path] = part
+    for path, part in parts(nest):
+        name = f"{prefix}_{re.sub('[^0-9A-Za-z]', '_', path)}" if path else prefix
+        if name in found:
+            raise ValueError(f"two parts would be exported as {name}: rename one")
+        found[name] = part
     return found
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import can_reset_some, open_vector_environment
+from tf_trpo.environments.in_use import alone
 from tf_trpo.environments.vector import Environment, refuse_making
 from tf_trpo.models import Policy
 from tf_trpo.models.making import check_fit
 from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
 
-_learning: weakref.WeakSet[Policy] = weakref.WeakSet()
-"""Policies of the fits that have not ended."""
+_FITS = "a fit of this agent has not ended: a callback that fits needs another agent"
 
 
 @contextlib.contextmanager
@@ -36,10 +35,10 @@ def opened_source(
     """
     if isinstance(environment, RolloutSource):
         refuse_making(opening, "source", num_envs=environment.num_envs)
-        with _alone(policy):
+        with alone([policy], _FITS):
             yield environment
         return
-    with _alone(policy), open_vector_environment(environment, **opening) as environments:
+    with alone([policy], _FITS), open_vector_environment(environment, **opening) as environments:
         check_fit(policy, environments)
         if restart_every and not can_reset_some(environments):
             given = type(environment).__name__ if isinstance(environment, VectorEnv) else opening["backend"]
@@ -47,15 +46,3 @@ def opened_source(
                 f"restart_every needs environments that can be reset one by one (backend sync or async), not {given}"
             )
         yield LocalSource(environments, make_actor(policy, environments.num_envs), seed=seed)
-
-
-@contextlib.contextmanager
-def _alone(policy: Policy) -> Iterator[None]:
-    """Raise ValueError if another fit of the policy has not ended."""
-    if policy in _learning:
-        raise ValueError("a fit of this agent has not ended: a callback that fits needs another agent")
-    _learning.add(policy)
-    try:
-        yield
-    finally:
-        _learning.discard(policy)
