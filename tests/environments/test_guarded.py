@@ -81,9 +81,14 @@ WRONG = {
     "a choice beyond": (NEST, ELEMENT, nest(choice=4), "choice of the observation that lies outside of its space: 4"),
     "a choice below": (NEST, ELEMENT, nest(choice=0), "choice of the observation that lies outside of its space: 0"),
     "no bits": (NEST, ELEMENT, nest(bits="01"), "bits of the observation that holds no numbers, but a str"),
-    "a short tuple": (spaces.Tuple([BOX[0]] * 2), (BOX[1],) * 2, {"observation": (BOX[1],)}, "1 values as an observ"),
-    "four values": (*BOX, (BOX[1], 1.0, False, {}), r"a tuple of 4 values for a step: step\(action\) must return"),
-    "no tuple": (*BOX, BOX[1], r"a ndarray alone for a step: step\(action\) must return \(observation, reward, "),
+    "a short tuple": (
+        spaces.Tuple([BOX[0]] * 2),
+        (BOX[1],) * 2,
+        {"observation": (BOX[1],)},
+        "a tuple of 1 as an obs",
+    ),
+    "four values": (*BOX, (BOX[1], 1.0, False, {}), r"a tuple of 4 for a step: step\(action\) must return"),
+    "no tuple": (*BOX, BOX[1], r"a ndarray for a step: step\(action\) must return \(observation, reward, "),
     "no info": (*BOX, {"info": None}, r"an info that is no dict, but a NoneType: step\(action\) must return"),
 }
 

@@ -173,8 +173,16 @@ def test_a_space_that_no_network_reads_is_refused_with_the_way_out(space, words)
             "action_mask of the observation that lies outs",
         ),
         (spaces.Box(-1, 1, (2,)), np.zeros(3), "one [2] or a batch [N, 2], got shape [3]"),
-        (spaces.Tuple([spaces.Discrete(2)] * 2), (0, 0, 1), "must be a tuple of 2, got a tuple of 3"),
-        (MASKED, {"x": np.zeros(2)}, "must be a dict of action_mask, x, got a dict of x"),
+        (
+            spaces.Tuple([spaces.Discrete(2)] * 2),
+            (0, 0, 1),
+            "a tuple of 3 as an observation, its space is a Tuple of 2",
+        ),
+        (
+            MASKED,
+            {"x": np.zeros(2)},
+            "cannot act on a dict of x as an observation, its space is a Dict of act",
+        ),
         (spaces.Dict(a=spaces.Discrete(2), b=spaces.Discrete(2)), {"a": [0, 1], "b": [0]}, "must be one"),
     ],
 )

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
-import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import iterate
 
@@ -65,7 +63,7 @@ def make_vector_environment(
       A vector environment with the interface of NEXT_STEP autoreset.
 
     Raises:
-      ValueError: a space that is not supported, a vector environment that is closed, or a setting out of range.
+      ValueError: observations that are not supported, a vector environment that is closed, or a setting out of range.
       ImportError: EnvPool is asked for and not installed.
       EnvironmentFailedError: an environment cannot be made.
     """
@@ -79,7 +77,7 @@ def make_vector_environment(
         given = {"num_envs": num_envs, "backend": backend, "timeout": timeout, **making}
         refuse_making(given, "vector environment", num_envs=environment.num_envs)
         check_free(environment)
-        return _checked(adapted(environment), info_keys)
+        return _with_infos(adapted(environment), info_keys)
     if not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "
@@ -95,11 +93,7 @@ def make_vector_environment(
     else:
         maker = EnvironmentMaker(environment, **making, info_keys=info_keys)  # type: ignore[arg-type]
         environments = _make_gymnasium(maker, num_envs, backend, timeout)
-    try:
-        return _checked(environments, info_keys)
-    except ValueError:
-        environments.close()
-        raise
+    return _with_infos(environments, info_keys)
 
 
 def refuse_making(given: Mapping[str, Any], kind: str, *, num_envs: int) -> None:
@@ -182,29 +176,10 @@ def can_reset_some(environments: VectorEnv) -> bool:
     return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)
 
 
-def _checked(environments: VectorEnv, info_keys: Sequence[str]) -> VectorEnv:
+def _with_infos(environments: VectorEnv, info_keys: Sequence[str]) -> VectorEnv:
+    # Raises for spaces that are not supported.
     observation_spec(environments.single_observation_space)
-    _check_actions(environments.single_action_space, "the action space")
     return EpisodeInfos(environments, info_keys) if info_keys else environments
-
-
-def _check_actions(space: spaces.Space, name: str) -> None:
-    """Raise ValueError unless a policy can have such actions."""
-    if isinstance(space, spaces.Dict):
-        for key, part in space.spaces.items():
-            _check_actions(part, f"{key} of the actions")
-    elif isinstance(space, spaces.Tuple):
-        for place, part in enumerate(space.spaces):
-            _check_actions(part, f"{place} of the actions")
-    elif isinstance(space, spaces.Box):
-        # Whether there are too many whole numbers for a choice is for the distribution to say.
-        if np.issubdtype(space.dtype, np.integer) and not space.is_bounded():
-            raise ValueError(f"{name} {space} has no bounds: whole numbers need bounds, or a wrapper makes them floats")
-    elif not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-        raise ValueError(
-            f"{name} {space} is not supported: only Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of "
-            "these are; a wrapper (gymnasium.ActionWrapper) can turn it into one of them"
-        )
 
 
 def _make_gymnasium(maker: EnvironmentMaker, num_envs: int, backend: str, timeout: float) -> VectorEnv:

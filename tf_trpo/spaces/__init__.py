@@ -1,15 +1,17 @@
 """Observation spaces as nests of array specs; the one place that knows Gymnasium's observation spaces."""
 
 from tf_trpo.spaces.observations import ACTION_MASK, MASKED_ACTIONS, is_text, observation_spec
-from tf_trpo.spaces.reading import WrongValueError, as_batch, kind_of, number_array, observation_reader
+from tf_trpo.spaces.reading import as_batch, number_array, observation_reader
 from tf_trpo.spaces.specs import (
     PartSpec,
     Spec,
+    WrongValueError,
     as_spec,
     difference,
     flatten_to,
     from_json,
     is_image,
+    kind_of,
     map_parts,
     mask_of,
     named,

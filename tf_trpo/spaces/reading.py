@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tf_trpo.spaces.specs import PartSpec, Spec, flatten_to, map_parts
+from tf_trpo.spaces.specs import PartSpec, Spec, WrongValueError, check_structure, flatten_to, kind_of, map_parts
 
 Reader = Callable[[Any], Any]
-
-
-class WrongValueError(ValueError):
-    """A value has another type or shape than it must have; the message completes "... gave ..."."""
 
 
 def observation_reader(spec: Spec, batch: int | None = None, *, whole_floats: bool = False) -> Reader:
@@ -80,33 +76,20 @@ def number_array(value: Any) -> np.ndarray | None:
     return array if array.dtype.kind in "biuf" else None
 
 
-def kind_of(value: Any) -> str:
-    """Say what kind of value is given instead of numbers."""
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
 def _reader(spec: Spec, place: str, batch: tuple[int, ...], whole_floats: bool) -> Reader:
     if isinstance(spec, PartSpec):
         return _part_reader(spec, place, batch, whole_floats)
     named = spec.items() if isinstance(spec, dict) else enumerate(spec)
-    readers = {
-        name: _reader(part, f"{place}/{name}" if place else str(name), batch, whole_floats) for name, part in named
-    }
-    what = f"as {place} of the observation" if place else "as an observation"
+    below = f"{place}/" if place else ""
+    readers = [(name, _reader(part, f"{below}{name}", batch, whole_floats)) for name, part in named]
 
-    def read_dict(given: Any) -> Any:
-        if not isinstance(given, Mapping) or given.keys() != readers.keys():
-            keys = f"a dict of {', '.join(map(str, given))}" if isinstance(given, Mapping) else kind_of(given)
-            raise WrongValueError(f"{keys} {what}, its space is a Dict of {', '.join(map(str, readers))}")
-        return {name: read(given[name]) for name, read in readers.items()}
+    def read(given: Any) -> Any:
+        check_structure(spec, given, place)
+        if isinstance(spec, dict):
+            return {name: read(given[name]) for name, read in readers}
+        return tuple(read(given[place]) for place, read in readers)
 
-    def read_tuple(given: Any) -> Any:
-        if not isinstance(given, tuple | list) or len(given) != len(readers):
-            size = f"{len(given)} values" if isinstance(given, tuple | list) else kind_of(given)
-            raise WrongValueError(f"{size} {what}, its space is a Tuple of {len(readers)}")
-        return tuple(read(value) for read, value in zip(readers.values(), given, strict=True))
-
-    return read_dict if isinstance(spec, dict) else read_tuple
+    return read
 
 
 def _part_reader(spec: PartSpec, place: str, batch: tuple[int, ...], whole_floats: bool) -> Reader:

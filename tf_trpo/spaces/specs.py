@@ -43,6 +43,13 @@ class PartSpec:
 Spec: TypeAlias = "PartSpec | dict[str, Spec] | tuple[Spec, ...]"
 
 
+class WrongValueError(ValueError):
+    """A value has another type or shape than it must have; the message completes "... gave ...".
+
+    `as_batch` and those who read what environments give name who gave it.
+    """
+
+
 def as_spec(observations: Spec | Sequence[int]) -> Spec:
     """Give a spec as it is; the shape of an array stands for a float32 vector."""
     if isinstance(observations, PartSpec | dict) or (observations and not isinstance(observations[0], int)):
@@ -54,7 +61,7 @@ def map_parts(function: Callable[..., Any], spec: Spec, *nests: Any) -> Any:
     """Apply a function to every part and to what other nests of the same structure have in its place.
 
     Raises:
-      ValueError: a nest has another structure; the message names the place.
+      WrongValueError: a nest has another structure; the message names the place.
     """
     return _map(function, spec, nests, "")
 
@@ -197,25 +204,32 @@ def _is_mask(spec: Spec) -> bool:
 def _map(function: Callable[..., Any], spec: Spec, nests: tuple[Any, ...], place: str) -> Any:
     if isinstance(spec, PartSpec):
         return function(spec, *nests)
+    for nest in nests:
+        check_structure(spec, nest, place)
+    below = f"{place}/" if place else ""
     if isinstance(spec, dict):
-        for nest in nests:
-            if not isinstance(nest, Mapping) or nest.keys() != spec.keys():
-                raise ValueError(f"{place or 'the observation'} must be a dict of {', '.join(spec)}, got {_kind(nest)}")
         return {
-            name: _map(function, spec[name], tuple(nest[name] for nest in nests), f"{place}/{name}" if place else name)
+            name: _map(function, spec[name], tuple(nest[name] for nest in nests), f"{below}{name}")
             for name in sorted(spec)
         }
-    for nest in nests:
-        if not isinstance(nest, tuple | list) or len(nest) != len(spec):
-            raise ValueError(f"{place or 'the observation'} must be a tuple of {len(spec)}, got {_kind(nest)}")
-    return tuple(
-        _map(function, part, tuple(nest[i] for nest in nests), f"{place}/{i}" if place else str(i))
-        for i, part in enumerate(spec)
-    )
+    return tuple(_map(function, part, tuple(nest[i] for nest in nests), f"{below}{i}") for i, part in enumerate(spec))
 
 
-def _kind(value: Any) -> str:
+def check_structure(spec: dict[str, Spec] | tuple[Spec, ...], nest: Any, place: str) -> None:
+    """Raise WrongValueError unless a nest has the keys, or the number of parts, of the dict or tuple at a place."""
+    if isinstance(spec, dict):
+        if isinstance(nest, Mapping) and nest.keys() == spec.keys():
+            return
+    elif isinstance(nest, tuple | list) and len(nest) == len(spec):
+        return
+    own = f"Dict of {', '.join(spec)}" if isinstance(spec, dict) else f"Tuple of {len(spec)}"
+    where = f"{place} of the observation" if place else "an observation"
+    raise WrongValueError(f"{kind_of(nest)} as {where}, its space is a {own}")
+
+
+def kind_of(value: Any) -> str:
+    """Say what kind of value is given instead of another one."""
     if isinstance(value, Mapping):
         return f"a dict of {', '.join(map(str, value))}"
     size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
-    return f"a {type(value).__name__}{size}"
+    return "None" if value is None else f"a {type(value).__name__}{size}"
