@@ -62,6 +62,12 @@ def test_named_infos_are_means_over_the_last_episodes(agent, source, caplog):
         assert (result["info/is_success"], result["info/more/level"]) == (0.5, 2.0)
 
 
+def test_what_a_wrapper_of_the_vector_adds_counts_too(agent):
+    vector = gym.wrappers.vector.RecordEpisodeStatistics(VECTORS["SameStep"]())
+    logs = agent.fit(vector, 48, num_steps=24, info_keys=["episode/l", "is_success"], verbose=0).history
+    assert (logs["rollout/info/episode/l"][-1], logs["rollout/info/is_success"][-1]) == (2.0, 0.5)
+
+
 def test_an_evaluation_has_them_too(agent):
     result = agent.evaluate(Levels, 4, num_envs=1, info_keys=KEYS)
     assert (result["info/is_success"], result["info/more/level"]) == (0.5, 2.0)

@@ -61,7 +61,7 @@ def kept_infos(environments: VectorEnv) -> tuple[str, ...]:
 def _info_of(infos: Any, index: int) -> dict[str, Any]:
     """Take one environment's info out of Gymnasium's merged infos, or out of a list of infos.
 
-    In SAME_STEP mode, the info of the final step is infos["final_info"].
+    In SAME_STEP mode, the info of the final step is infos["final_info"], next to what vector wrappers add.
     """
     if isinstance(infos, list | tuple):
         return dict(infos[index])
@@ -72,4 +72,4 @@ def _info_of(infos: Any, index: int) -> dict[str, Any]:
         if mask is None or mask[index]:
             own[name] = _info_of(values, index) if isinstance(values, dict) else values[index]
     final = own.get("final_info")
-    return final if isinstance(final, dict) else own
+    return own | final if isinstance(final, dict) else own

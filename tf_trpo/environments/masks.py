@@ -115,12 +115,8 @@ def _method(env: gym.Env) -> Any:
 
 def _choices(space: spaces.Space) -> int:
     """Count the choices of all actions of a space."""
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, spaces.MultiDiscrete):
-        return int(space.nvec.sum())
-    if isinstance(space, spaces.MultiBinary):
-        return 2 * int(np.prod(space.shape))
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        return spaces.flatdim(space) * (2 if isinstance(space, spaces.MultiBinary) else 1)
     raise ValueError(f'{MASKED_ACTIONS}, not those of {space}: action_masks must be "off"')
 
 

@@ -77,23 +77,25 @@ def make_vector_environment(
         given = {"num_envs": num_envs, "backend": backend, "timeout": timeout, **making}
         refuse_making(given, "vector environment", num_envs=environment.num_envs)
         check_free(environment)
-        return _with_infos(adapted(environment), info_keys)
-    if not isinstance(environment, str) and not callable(environment):
+        environments = adapted(environment)
+    elif not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "
             f"{type(environment).__name__} is none of these"
             + (" (see supersuit.pettingzoo_env_to_vec_env_v1)" if hasattr(environment, "possible_agents") else "")
         )
-    if backend == "envpool":
+    elif backend == "envpool":
         from tf_trpo.environments.envpool import EnvPoolVectorEnv
 
         if wrappers or action_masks == "info":
             raise ValueError("EnvPool's environments take no wrappers and give no masks: use another backend")
-        environments: VectorEnv = EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs)
+        environments = EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs)
     else:
         maker = EnvironmentMaker(environment, **making, info_keys=info_keys)  # type: ignore[arg-type]
         environments = _make_gymnasium(maker, num_envs, backend, timeout)
-    return _with_infos(environments, info_keys)
+    # Raises for observations that are not supported.
+    observation_spec(environments.single_observation_space)
+    return EpisodeInfos(environments, info_keys) if info_keys else environments
 
 
 def refuse_making(given: Mapping[str, Any], kind: str, *, num_envs: int) -> None:
@@ -174,12 +176,6 @@ def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
 def can_reset_some(environments: VectorEnv) -> bool:
     """Tell whether some environments can be reset while the others continue: Gymnasium's can, EnvPool's cannot."""
     return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)
-
-
-def _with_infos(environments: VectorEnv, info_keys: Sequence[str]) -> VectorEnv:
-    # Raises for spaces that are not supported.
-    observation_spec(environments.single_observation_space)
-    return EpisodeInfos(environments, info_keys) if info_keys else environments
 
 
 def _make_gymnasium(maker: EnvironmentMaker, num_envs: int, backend: str, timeout: float) -> VectorEnv:

@@ -41,16 +41,19 @@ def is_text(space: spaces.Space) -> bool:
 
 
 def _spec(space: spaces.Space, place: str) -> Spec:
-    where = f"{place} of the observation" if place else "the observation"
+    where, below = (f"{place} of the observation", f"{place}/") if place else ("the observation", "")
     if (isinstance(space, spaces.Dict | spaces.Tuple) and not space.spaces) or 0 in (space.shape or ()):
-        raise ValueError(f"{where} is {space}, which holds nothing: leave it out by a wrapper")
+        raise ValueError(f"{where} is {space}, which has no number: a wrapper must leave it out, or give one")
     if isinstance(space, spaces.Dict):
         for name in space.spaces:
             if not isinstance(name, str) or not name or "/" in name:
-                raise ValueError(f"{where} has the key {name!r}: a key must be text without a slash, by a wrapper")
-        return {name: _entry(name, part, place) for name, part in sorted(space.spaces.items())}
+                raise ValueError(f"{where} has the key {name!r}: rename it by a wrapper to text without a slash")
+        return {
+            # The outermost Dict may hold the mask.
+            name: _mask(part) if name == ACTION_MASK and not place else _spec(part, f"{below}{name}")
+            for name, part in sorted(space.spaces.items())
+        }
     if isinstance(space, spaces.Tuple):
-        below = f"{place}/" if place else ""
         return tuple(_spec(part, f"{below}{i}") for i, part in enumerate(space.spaces))
     if isinstance(space, spaces.Discrete):
         return PartSpec((), str(space.dtype), "one-hot", (int(space.n),), (int(space.start),))
@@ -61,24 +64,14 @@ def _spec(space: spaces.Space, place: str) -> Spec:
         return PartSpec(space.shape, str(space.dtype), "binary")
     if isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind in "biuf":
         return PartSpec(space.shape, str(space.dtype), "image" if is_image(space.shape, str(space.dtype)) else "vector")
-    raise ValueError(f"{where} is {type(space).__name__}, {_way_out(space)}")
-
-
-def _entry(name: str, space: spaces.Space, place: str) -> Spec:
-    """Describe an entry of a Dict; the outermost one may hold the mask."""
-    return _mask(space) if name == ACTION_MASK and not place else _spec(space, f"{place}/{name}" if place else name)
-
-
-def _way_out(space: spaces.Space) -> str:
-    if is_text(space):
-        return (
-            "which is text: leave it out by tf_trpo.environments.WithoutText "
-            "(--wrapper tf_trpo.environments:WithoutText), or turn it into numbers by a wrapper"
-        )
-    return (
-        "which has no fixed size: turn it into a Box by a wrapper (gymnasium.ObservationWrapper), for example by "
+    way_out = (
+        "which is text: leave it out by tf_trpo.environments.WithoutText "
+        "(--wrapper tf_trpo.environments:WithoutText), or turn it into numbers by a wrapper"
+        if is_text(space)
+        else "which has no fixed size: turn it into a Box by a wrapper (gymnasium.ObservationWrapper), for example by "
         "padding; Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these are supported"
     )
+    raise ValueError(f"{where} is {type(space).__name__}, {way_out}")
 
 
 def _mask(space: spaces.Space) -> PartSpec:

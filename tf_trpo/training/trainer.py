@@ -52,12 +52,10 @@ class Trainer:
     Attributes:
       source: as given. `source.environments` of a `LocalSource` are the environments, to which a callback may speak for
         a curriculum: `params["trainer"].source.environments.unwrapped.call("set_level", 3)`.
+      rollout: of the present iteration; None while it is collected.
 
     Raises:
       ValueError: restart_every is negative.
-
-    Attributes:
-      rollout: of the present iteration; None while it is collected.
     """
 
     def __init__(
