@@ -74,7 +74,7 @@ def _words(hint: Any) -> Iterator[str]:
     if get_origin(hint) is tuple:
         yield f"a tuple of {'text' if get_args(hint)[0] is str else 'whole numbers'}"
     elif get_origin(hint) is dict:
-        yield "a dict"
+        yield "a JSON object"
     elif get_args(hint) or hint is bool:
         for each in get_args(hint) or ("true", "false"):
             yield from _words(each)

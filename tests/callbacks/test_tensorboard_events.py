@@ -14,7 +14,7 @@ from tensorboard.summary.writer import event_file_writer
 from tensorboard.util import tensor_util
 
 import tf_trpo
-from tf_trpo.callbacks import EpisodeVideo, TensorBoard
+from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, TensorBoard
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.rollouts import Rollout
@@ -245,10 +245,19 @@ def test_a_full_disk_is_an_error_of_the_operating_system(tmp_path):
     callback.release()
 
 
-@pytest.mark.parametrize("settings", [{"histogram_every": -1}, {"video": EpisodeVideo("CartPole-v1", 0)}])
-def test_an_interval_below_one_is_refused(tmp_path, settings):
-    with pytest.raises(ValueError, match="every_steps must be at least 1"):
-        TensorBoard(tmp_path, **settings)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TensorBoard("logs", histogram_every=-1), "every_steps must be at least 1, got -1"),
+        (lambda: TensorBoard("logs", video=EpisodeVideo("CartPole-v1", 0)), "every_steps must be at least 1, got 0"),
+        (lambda: Evaluate("CartPole-v1", 1.5), "every_steps must be a whole number, got 1.5"),
+        (lambda: Evaluate("CartPole-v1", 9, episodes=2.0), "episodes must be a whole number, got 2.0"),
+        (lambda: Checkpoint("folder", 9, keep=0), "keep must be at least 1, got 0"),
+    ],
+)
+def test_numbers_of_callbacks_are_whole_and_in_range(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
 
 
 def test_a_program_that_patches_tensorboards_writer_hears_of_the_folder_and_can_read_it(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import gymnasium as gym
 import pytest
 import yaml
 
@@ -20,14 +21,19 @@ KWARGS = '{"max_episode_steps": 5, "sutton_barto_reward": false}'
 
 @pytest.fixture
 def imported(importable):
-    """Whether the module of the wrapper was imported."""
-    return importable(
+    """Whether the module of the wrapper was imported; it registers an environment."""
+    yield importable(
         MODULE,
         "import gymnasium\n"
-        "class Twice(gymnasium.RewardWrapper):\n"
-        "    def reward(self, reward):\n"
-        "        return 2 * reward\n",
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "class Twice(gymnasium.Wrapper):\n"
+        "    def step(self, action):\n"
+        "        observation, reward, *ended, info = self.env.step(action)\n"
+        "        return observation, 2 * reward, *ended, {'factor': 2}\n"
+        "gymnasium.registry.pop('Other-v0', None)\n"
+        "gymnasium.register('Other-v0', CartPoleEnv, max_episode_steps=7)\n",
     )
+    gym.registry.pop("Other-v0", None)
 
 
 def printed(capsys, *arguments):
@@ -36,7 +42,7 @@ def printed(capsys, *arguments):
 
 
 def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_the_flag_only(imported, refused, capsys):
-    given = ["--env-kwargs", KWARGS, "--wrapper", WRAPPER]
+    given = ["--env-kwargs", KWARGS, "--wrapper", WRAPPER, "--info-keys", "factor"]
     assert f"wrapper {WRAPPER} has Python import the module '{MODULE}'" in refused("train", *SMALL, *given)
     assert not imported()
     main(["train", *SMALL, *given, "--allow-import"])
@@ -53,8 +59,11 @@ def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_th
     for command in (["evaluate", "run"], ["train", "--resume", "run", "--total-steps", "128"], model):
         assert "--allow-import" in refused(*command)
         assert not imported()
-    assert printed(capsys, "evaluate", "run", "--episodes", "2", "--allow-import")["mean_return"] == 10.0
+    found = printed(capsys, "evaluate", "run", "--episodes", "2", "--allow-import")
+    assert (found["mean_return"], found["info/factor"]) == (10.0, 2.0)
     assert printed(capsys, *model, "--allow-import") == {"mean_return": 10.0, "returns": [10.0], "lengths": [5]}
+    # Another environment has nothing of the model's.
+    assert printed(capsys, "play", f"{MODULE}:Other-v0", *model[1:], "--allow-import")["returns"] == [7.0]
     longer = ["--env-kwargs", '{"max_episode_steps": 3}', "--wrapper", "gymnasium.wrappers:NormalizeObservation"]
     assert printed(capsys, *model, *longer)["returns"] == [3.0]
     main(["train", "--resume", "run", "--total-steps", "128", "--quiet", "--allow-import"])
@@ -81,8 +90,8 @@ def test_a_preset_names_them_as_yaml(imported, refused, tmp_path):
             ["--env-kwargs", "map_name=8x8"],
             "env_kwargs must be a JSON object, such as '{\"key\": 1}', got",
         ),
-        (["--env-kwargs", "[1]"], "env_kwargs must be a dict or None"),
-        (["--env-kwargs", '{"g": NaN}'], "env_kwargs must be an object of JSON"),
+        (["--env-kwargs", "[1]"], "env_kwargs must be a JSON object, such as '{\"key\": 1}', got '[1]'"),
+        (["--env-kwargs", '{"g": NaN}'], "env_kwargs must be a JSON object, got {'g': nan}"),
         (["--env-kwargs", '{"no_such_argument": 1}'], "no_such_argument"),
         (["--wrapper", "Twice"], "wrapper must be module:Class, got 'Twice'"),
         (["--wrapper", "no_such_module:Twice", "--allow-import"], "cannot be imported: No module named"),

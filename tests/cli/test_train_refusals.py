@@ -201,7 +201,7 @@ def registered():
 
 def test_an_environment_with_other_actions_is_refused(registered, refused, workplace):
     error = refused("train", "--env", registered["text"])
-    assert "is not supported: only Box, Discrete, MultiDiscrete, MultiBinary" in error
+    assert "is not supported: turn it into a Box, Discrete, MultiDiscrete, MultiBinary" in error
     assert not list(workplace.iterdir())
 
 

@@ -60,7 +60,8 @@ WRONG = {
     "two rewards": (*BOX, {"reward": np.zeros(2)}, r"a reward that is no number, but an array of shape \(2,\)"),
     "terminated None": (*BOX, {"terminated": None}, "a value of terminated that is neither true nor false, but None"),
     "terminated text": (*BOX, {"terminated": "False"}, "a value of terminated that is neither .* but a str"),
-    "truncated 0.5": (*BOX, {"truncated": 0.5}, "a value of truncated that is neither true nor false, but a float"),
+    "truncated 0.5": (*BOX, {"truncated": 0.5}, "a value of truncated that is neither .*, but 0.5$"),
+    "terminated NaN": (*BOX, {"terminated": np.nan}, "a value of terminated that is neither true nor false, but nan$"),
     "misshapen": (*BOX, {"observation": np.zeros(3)}, r"an observation of shape \(3,\), its space has \(2,\)"),
     "a number": (*BOX, {"observation": 1.0}, r"an observation of shape \(\), its space has \(2,\)"),
     "words": (*BOX, {"observation": np.array(["a", "b"])}, "an observation that holds no numbers, but a ndarray"),
@@ -80,9 +81,14 @@ WRONG = {
     "a choice beyond": (NEST, ELEMENT, nest(choice=4), "choice of the observation that lies outside of its space: 4"),
     "a choice below": (NEST, ELEMENT, nest(choice=0), "choice of the observation that lies outside of its space: 0"),
     "no bits": (NEST, ELEMENT, nest(bits="01"), "bits of the observation that holds no numbers, but a str"),
-    "a short tuple": (spaces.Tuple([BOX[0]] * 2), (BOX[1],) * 2, {"observation": (BOX[1],)}, "1 values as an observ"),
-    "four values": (*BOX, (BOX[1], 1.0, False, {}), r"a tuple of 4 values for a step: step\(action\) must return"),
-    "no tuple": (*BOX, BOX[1], r"a ndarray alone for a step: step\(action\) must return \(observation, reward, "),
+    "a short tuple": (
+        spaces.Tuple([BOX[0]] * 2),
+        (BOX[1],) * 2,
+        {"observation": (BOX[1],)},
+        "a tuple of 1 as an obs",
+    ),
+    "four values": (*BOX, (BOX[1], 1.0, False, {}), r"a tuple of 4 for a step: step\(action\) must return"),
+    "no tuple": (*BOX, BOX[1], r"a ndarray for a step: step\(action\) must return \(observation, reward, "),
     "no info": (*BOX, {"info": None}, r"an info that is no dict, but a NoneType: step\(action\) must return"),
 }
 

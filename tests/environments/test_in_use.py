@@ -1,5 +1,9 @@
 """An environment has one user at a time, and none after it was closed."""
 
+import copy
+import functools
+import pickle
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -32,12 +36,50 @@ def test_nobody_else_steps_or_resets_it_meanwhile():
     vector, actions = cartpoles(), np.zeros(2, np.int64)
     with open_vector_environment(vector, 1) as environments:
         first, _ = environments.reset(seed=3)
-        for call in (vector.reset, VectorWrapper(vector).reset, lambda: vector.step(actions)):
-            with pytest.raises(RuntimeError, match="of a vector environment that a fit or an evaluation is using"):
+        inside = vector.envs[0]
+        for name, call in (
+            ("reset", vector.reset),
+            ("reset", VectorWrapper(vector).reset),
+            ("step", lambda: vector.step(actions)),
+            ("reset", inside.reset),
+            ("reset", inside.unwrapped.reset),
+            ("step", lambda: inside.step(0)),
+        ):
+            with pytest.raises(RuntimeError, match=f"^{name} of an environment that a fit or an evaluation"):
                 call()
+        # A copy is nobody's.
+        for copied in (copy.deepcopy(inside), pickle.loads(pickle.dumps(inside.unwrapped))):
+            copied.reset(seed=5)
+            copied.step(0)
+            assert copied.unwrapped.step.func.__self__ is copied.unwrapped
         second = environments.step(actions)[0]
     np.testing.assert_array_equal(vector.reset(seed=3)[0], first)
     np.testing.assert_array_equal(vector.step(actions)[0], second)
+
+
+def test_methods_of_an_object_of_its_own_come_back():
+    vector = cartpoles()
+    objects = [vector, vector.envs[0].unwrapped]
+    for each in objects:
+        each.step = functools.partial(type(each).step, each)
+    before = [vars(each)["step"] for each in objects]
+    with open_vector_environment(vector, 1) as environments:
+        environments.reset(seed=0)
+        environments.step(np.zeros(2, np.int64))
+    for each, method in zip(objects, before, strict=True):
+        assert vars(each)["step"] is method
+        assert "reset" not in vars(each)
+
+
+def test_an_environment_has_one_place():
+    env = gym.make("CartPole-v1")
+    vector = SyncVectorEnv([lambda: env])
+    with open_vector_environment(vector, 1), pytest.raises(ValueError, match="CartPoleEnv object that a fit or an ev"):
+        make_vector_environment(lambda: gym.wrappers.TimeLimit(env, 3))
+    with pytest.raises(ValueError, match="has the same environment object twice"):
+        make_vector_environment(SyncVectorEnv([lambda: env] * 2))
+    with open_vector_environment(lambda: env, 1), pytest.raises(ValueError, match="is in use by a fit or"):
+        check_free(vector)
 
 
 def test_what_a_source_can_do_with_it_stays():

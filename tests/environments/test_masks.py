@@ -125,7 +125,7 @@ def test_taxi_gives_its_mask_on_request():
             lambda: WithMethod(spaces.Box(-1, 1, (2,)), 3),
             "auto",
             ValueError,
-            "masks are of Discrete, MultiDiscrete and",
+            'only Discrete, MultiDiscrete and MultiBinary .* action_masks must be "off"',
         ),
         (lambda: Walking(spaces.Discrete(3), 3), "info", EnvironmentFailedError, r'there is no info\["action_mask"\]'),
         (lambda: WithMethod(spaces.Discrete(4), 3), "auto", EnvironmentFailedError, "must be 4 times 0 or 1"),

@@ -204,7 +204,7 @@ def changed(place, value):
         (1, None, r"rewards of shape \(\) and type object, not 3 numbers"),
         (1, np.zeros(2), r"rewards of shape \(2,\) and type float64, not 3 numbers"),
         (2, np.array(["False"] * 3), "terminations of shape"),
-        (3, np.full(3, 0.5), "truncations that are neither true nor false"),
+        (3, np.full(3, 0.5), r"truncations that are neither true nor false, but \[0\.5 0\.5 0\.5\]"),
     ],
 )
 def test_wrong_values_of_a_vector_environment_are_a_failure_by_name(place, value, message):

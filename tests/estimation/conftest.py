@@ -19,6 +19,12 @@ class Stream(NamedTuple):
     def ended(self):
         return np.maximum(self.terminated, self.truncated)
 
+    def with_pauses(self, times):
+        """The stream with a row before each of these times in which nothing is stepped, and the numbers of the rows."""
+        still = {name: np.insert(getattr(self, name), times, 0.0, axis=0) for name in self._fields}
+        still["values"] = np.insert(self.values, times, self.values[times], axis=0)
+        return Stream(**still), times + np.arange(len(times))
+
     def episode_from(self, t, b):
         """Rows from t to the end of the episode, or to where the rollout cuts it off."""
         rows = []

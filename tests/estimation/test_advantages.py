@@ -85,11 +85,7 @@ def test_a_pause_changes_nothing_but_its_own_row(make_stream, seed, length, envi
     """At a pause nothing is stepped: the observation is the same afterwards, within an episode and between two."""
     stream = make_stream(seed, length, environments)
     times = np.sort(np.random.default_rng(seed).integers(0, length, 4))
-    paused = stream._replace(
-        values=np.insert(stream.values, times, stream.values[times], axis=0),
-        **{name: np.insert(getattr(stream, name), times, 0.0, axis=0) for name in stream._fields if name != "values"},
-    )
-    pauses = times + np.arange(4)
+    paused, pauses = stream.with_pauses(times)
     found = estimate(paused, 0.99, 0.95)
     np.testing.assert_allclose(np.delete(found, pauses, axis=0), estimate(stream, 0.99, 0.95), rtol=1e-10, atol=1e-12)
     np.testing.assert_array_equal(found[pauses], 0.0)

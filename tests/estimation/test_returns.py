@@ -66,24 +66,30 @@ def test_lambda_return_is_the_mixture_of_n_step_returns(make_stream, seed, lengt
         np.testing.assert_allclose(returns[t, b], expected, rtol=1e-10, atol=1e-11)
 
 
+def return_so_far(stream, carry, gamma):
+    rows = tensors([stream.rewards, stream.ended, stream.valid, carry])
+    return [tensor.numpy() for tensor in discounted_return_so_far(*rows, gamma=gamma)]
+
+
 @given(**STREAMS, gamma=FRACTIONS)
-def test_return_so_far_agrees_with_a_loop(make_stream, seed, length, environments, gamma):
-    stream = make_stream(seed, length, environments)
-    carry = np.random.default_rng(seed).normal(size=environments)
-    result = discounted_return_so_far(*tensors([stream.rewards, stream.ended, carry]), gamma=gamma)
+def test_return_so_far_agrees_with_a_loop_and_does_not_see_pauses(make_stream, seed, length, environments, gamma):
+    stream, rng = make_stream(seed, length, environments), np.random.default_rng(seed)
+    # No episode is under way if the first row is none of its steps.
+    carry = rng.normal(size=environments) * stream.valid[0]
     expected = looped_return_so_far(stream.rewards, stream.ended, carry, gamma)
-    for tensor, array in zip(result, expected, strict=True):
-        np.testing.assert_allclose(tensor, array, rtol=1e-10, atol=1e-12, strict=True)
+    for found, array in zip(return_so_far(stream, carry, gamma), expected, strict=True):
+        np.testing.assert_allclose(found, array, rtol=1e-10, atol=1e-12, strict=True)
+    paused, pauses = stream.with_pauses(np.sort(rng.integers(0, length, 4)))
+    returns, after = return_so_far(paused, carry, gamma)
+    for found, array in zip((np.delete(returns, pauses, axis=0), after), expected, strict=True):
+        np.testing.assert_allclose(found, array, rtol=1e-10, atol=1e-12, strict=True)
 
 
 @given(seed=st.integers(0, 10_000), first=st.integers(1, 12), second=st.integers(1, 12))
 def test_two_rollouts_with_a_carry_are_one(make_stream, seed, first, second):
     stream = make_stream(seed, first + second, 3)
-    nothing = np.zeros(3)
-    whole, end = discounted_return_so_far(*tensors([stream.rewards, stream.ended, nothing]), gamma=0.9)
-    head, carry = discounted_return_so_far(*tensors([stream.rewards[:first], stream.ended[:first], nothing]), gamma=0.9)
-    tail, tail_end = discounted_return_so_far(
-        *tensors([stream.rewards[first:], stream.ended[first:], carry]), gamma=0.9
-    )
+    whole, end = return_so_far(stream, np.zeros(3), 0.9)
+    head, carry = return_so_far(type(stream)(*(rows[:first] for rows in stream)), np.zeros(3), 0.9)
+    tail, tail_end = return_so_far(type(stream)(*(rows[first:] for rows in stream)), carry, 0.9)
     np.testing.assert_allclose(np.concatenate([head, tail]), whole, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(tail_end, end, rtol=1e-10, atol=1e-12)

@@ -75,7 +75,7 @@ SPACES = {
         action_mask=gym.spaces.MultiBinary(4),
     ),
     "nest": gym.spaces.Tuple(
-        [gym.spaces.MultiBinary(3), gym.spaces.Dict({"my image": image(5, 6, 3), "x/y": Box(-1, 1, (2,))})]
+        [gym.spaces.MultiBinary(3), gym.spaces.Dict({"my image": image(5, 6, 3), "x.y": Box(-1, 1, (2,))})]
     ),
     "dict of vectors": gym.spaces.Dict(b=Box(-1, 1, (2,)), a=gym.spaces.MultiDiscrete([2, 3])),
 }

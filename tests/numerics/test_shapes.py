@@ -49,7 +49,7 @@ CASES = {
     "lambda_returns": Case(estimation.lambda_returns, {"advantages": "T B", "values": "T+1 B"}),
     "discounted_return_so_far": Case(
         lambda *rows: estimation.discounted_return_so_far(*rows, gamma=0.9),
-        {"rewards": "T B", "ended": "T B", "carry": "B"},
+        {"rewards": "T B", "ended": "T B", "valid": "T B", "carry": "B"},
     ),
     "advantage_moments": Case(estimation.advantage_moments, {"advantages": "N", "weights": "N"}),
     "normalize_advantages": Case(estimation.normalize_advantages, {"advantages": "N", "weights": "N"}),

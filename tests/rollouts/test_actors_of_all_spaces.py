@@ -23,8 +23,8 @@ LEVERS = spaces.MultiDiscrete([[2, 4], [3, 1]], start=[[0, -1], [5, 0]])
 PARTS = spaces.Dict(push=PUSH, gears=spaces.Tuple([spaces.Discrete(3, start=-1), LEVERS]), flags=spaces.MultiBinary(2))
 
 
-def masked(size, observed=VECTOR):
-    return spaces.Dict(action_mask=spaces.MultiBinary(size), observed=observed)
+def masked(size, observed=VECTOR, dtype=np.int8):
+    return spaces.Dict(action_mask=spaces.Box(0, 1, (size,), dtype), observed=observed)
 
 
 CASES = {
@@ -35,8 +35,8 @@ CASES = {
     "a product": (NEST, PARTS, {}),
     "beta": (VECTOR, PUSH, {"distribution": "beta"}),
     "a product with beta": (VECTOR, PARTS, {"distribution": "beta"}),
-    "masked": (masked(4), spaces.Discrete(4, start=1), {}),
-    "masked numbers": (masked(10, NEST), LEVERS, {}),
+    "masked": (masked(4, dtype=np.float64), spaces.Discrete(4, start=1), {}),
+    "masked numbers": (masked(10, NEST, np.float32), LEVERS, {}),
 }
 
 
@@ -111,7 +111,7 @@ def test_actions_that_are_not_allowed_are_never_taken(name, kind):
         starts = np.cumsum([0, *sizes[:-1]])
         for row in mask:
             row[starts + rng.integers(0, sizes)] = 1
-        seen = {**observations(policy, seed), "action_mask": mask.astype(np.int8)}
+        seen = {**observations(policy, seed), "action_mask": mask.astype(policy.encoder.spec["action_mask"].dtype)}
         sampled = actor(seen, distribution.noise([NUM_ENVS], tf.constant([seed, 2])).numpy()).sampled
         chosen = sampled.reshape(NUM_ENVS, -1) + starts
         assert np.take_along_axis(mask, chosen, axis=1).all()

@@ -1,6 +1,7 @@
 """Observation spaces as specs, and observations as arrays of the specs' types."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from tf_trpo.spaces import (
     PartSpec,
+    WrongValueError,
     as_batch,
     as_spec,
     difference,
@@ -18,6 +20,7 @@ from tf_trpo.spaces import (
     map_parts,
     mask_of,
     named,
+    observation_reader,
     observation_spec,
     parts,
     to_json,
@@ -25,6 +28,7 @@ from tf_trpo.spaces import (
     without_masks,
 )
 
+BIT = spaces.Discrete(2)
 LEAVES = st.sampled_from(
     [
         spaces.Box(-1, 1, (3,), np.float64),
@@ -43,7 +47,15 @@ SPACES = st.recursive(
     ),
     max_leaves=5,
 )
-MASKED = spaces.Dict({"x": spaces.Box(-1, 1, (2,)), "action_mask": spaces.MultiBinary(3)})
+MASKS = {
+    type(space).__name__ + str(space.dtype): spaces.Dict(x=spaces.Box(-1, 1, (2,)), action_mask=space)
+    for space in (
+        spaces.MultiBinary(3),
+        spaces.MultiDiscrete([2, 2, 2]),
+        *(spaces.Box(0, 1, (3,), dtype) for dtype in (np.int8, np.bool_, np.float32, np.float64)),
+    )
+}
+MASKED = MASKS["MultiBinaryint8"]
 
 
 @given(SPACES)
@@ -92,13 +104,20 @@ def test_the_kind_of_a_part(space, kind):
     assert observation_spec(space).kind == kind
 
 
-def test_only_bits_at_the_outermost_entry_are_a_mask():
-    assert observation_spec(MASKED)["action_mask"].kind == "mask"
-    bits = spaces.Box(0, 1, (3,), np.int8)
-    assert observation_spec(spaces.Dict(action_mask=bits, x=bits))["action_mask"].kind == "mask"
-    numbers = spaces.Dict(action_mask=spaces.Box(0, 2, (3,), np.int8), x=bits)
-    assert observation_spec(numbers)["action_mask"].kind == "vector"
-    assert observation_spec(spaces.Dict(x=spaces.Dict(action_mask=bits)))["x"]["action_mask"].kind == "vector"
+@pytest.mark.parametrize("name", MASKS)
+def test_an_entry_action_mask_of_the_outermost_dict_is_the_mask_or_refused(name):
+    bits = MASKS[name]["action_mask"]
+    spec = observation_spec(MASKS[name])
+    assert (spec["action_mask"].kind, spec["action_mask"].dtype) == ("mask", str(bits.dtype))
+    batch, _ = as_batch(spec, {"x": np.zeros(2), "action_mask": np.array([0, 1, 1])})
+    np.testing.assert_array_equal(batch["action_mask"], np.array([[0, 1, 1]], bits.dtype), strict=True)
+    assert observation_spec(spaces.Dict(x=spaces.Dict(action_mask=bits)))["x"]["action_mask"].kind != "mask"
+
+
+@pytest.mark.parametrize("space", [spaces.Box(0, 2, (3,)), spaces.MultiDiscrete([2, 3]), spaces.Discrete(2)], ids=str)
+def test_an_action_mask_that_is_none_is_refused(space):
+    with pytest.raises(ValueError, match=r"action_mask of the observation is .*; if it is no mask, rename it by a wr"):
+        observation_spec(spaces.Dict(x=spaces.Discrete(2), action_mask=space))
 
 
 def test_a_mask_is_no_input():
@@ -117,9 +136,20 @@ def test_a_mask_is_no_input():
         (spaces.Sequence(spaces.Discrete(3)), "is Sequence, which has no fixed size: turn it into a Box by a wrapper"),
         (spaces.Graph(spaces.Discrete(3), None), "is Graph, which has no fixed size"),
         (spaces.OneOf([spaces.Discrete(3)]), "is OneOf, which has no fixed size"),
+        (spaces.Box(-1, 1, (2, 0)), r"the observation is Box\(.*, which has no number: a wrapper must leave it o"),
+        (spaces.Dict({}), r"the observation is Dict\(\), which has no number"),
+        (spaces.Dict(a=spaces.Tuple([])), r"a of the observation is Tuple\(\), which has no number"),
+        (
+            spaces.Dict({0: BIT, 1: BIT}),
+            "has the key 0: rename it by a wrapper to text without a slash",
+        ),
+        (spaces.Dict({0: BIT, "a": BIT}), "the observation has the key 0"),
+        (spaces.Dict(c=spaces.Dict({"a/b": BIT})), "c of the observation has the key 'a/b'"),
+        (spaces.Dict({"a.b": BIT, "a": spaces.Dict(b=BIT)}), "two parts .* observations_a_b: rename one"),
+        (spaces.Tuple([spaces.Discrete(9_999), BIT]), "has 10001 choices, .* own network with an Embedding"),
     ],
 )
-def test_a_space_without_fixed_size_is_refused_with_the_way_out(space, words):
+def test_a_space_that_no_network_reads_is_refused_with_the_way_out(space, words):
     with pytest.raises(ValueError, match=words):
         observation_spec(space)
 
@@ -127,18 +157,46 @@ def test_a_space_without_fixed_size_is_refused_with_the_way_out(space, words):
 @pytest.mark.parametrize(
     ("space", "observation", "words"),
     [
-        (spaces.Discrete(4), 4, "none of the choices"),
-        (spaces.Discrete(4), 1.5, "must be numbers of type int64, got float64"),
-        (spaces.Discrete(4), "1", "must be numbers of type int64"),
-        (spaces.Box(-1, 1, (2,)), np.zeros(3), r"one \[2\] or a batch \[N, 2\], got shape \[3\]"),
-        (spaces.Tuple([spaces.Discrete(2)] * 2), (0, 0, 1), "must be a tuple of 2, got a tuple of 3"),
-        (MASKED, {"x": np.zeros(2)}, "must be a dict of action_mask, x, got a dict of x"),
+        (spaces.Discrete(4), 4, "cannot act on an observation that lies outside of its space: [4]"),
+        (spaces.Discrete(4), 1.5, "cannot act on an observation of type float64, its space has int64"),
+        (spaces.Discrete(4), "1", "that holds no numbers, but a str"),
+        (spaces.Box(-1, 1, (2,)), [[1, 2], [3]], "that holds no numbers, but a list"),
+        (spaces.Box(-1, 1, (2,)), np.array([np.nan, 0]), "cannot act on an observation that is not finite"),
+        (spaces.Box(-1, 1, (2,)), np.array([0, 1e300]), "that is not finite"),
+        (spaces.Box(0, 255, (9, 9, 3), np.uint8), np.full((9, 9, 3), 300), "of type int64, its space has uint8"),
+        (spaces.Box(0, 255, (9, 9, 3), np.uint8), np.full((9, 9, 3), -1.0), "of type float64, its space has uint8"),
+        (spaces.MultiBinary(2), [1, 7], "that lies outside of its space: [[1 7]]"),
+        (MASKED, {"x": np.zeros(2), "action_mask": [-3, 7, 0]}, "action_mask of the observation that lies outside"),
+        (
+            MASKS["Boxfloat32"],
+            {"x": np.zeros(2), "action_mask": [0.5, 0, 1]},
+            "action_mask of the observation that lies outs",
+        ),
+        (spaces.Box(-1, 1, (2,)), np.zeros(3), "one [2] or a batch [N, 2], got shape [3]"),
+        (
+            spaces.Tuple([spaces.Discrete(2)] * 2),
+            (0, 0, 1),
+            "a tuple of 3 as an observation, its space is a Tuple of 2",
+        ),
+        (
+            MASKED,
+            {"x": np.zeros(2)},
+            "cannot act on a dict of x as an observation, its space is a Dict of act",
+        ),
         (spaces.Dict(a=spaces.Discrete(2), b=spaces.Discrete(2)), {"a": [0, 1], "b": [0]}, "must be one"),
     ],
 )
 def test_what_is_not_of_the_space_is_refused(space, observation, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=re.escape(words)):
         as_batch(observation_spec(space), observation)
+
+
+def test_floats_may_stand_for_whole_numbers_when_an_agent_is_asked():
+    batch, single = as_batch(observation_spec(spaces.Discrete(300)), [3.0, 299.0])
+    np.testing.assert_array_equal(batch, np.array([3, 299]), strict=True)
+    assert not single
+    with pytest.raises(WrongValueError, match="of type float64, its space has int64"):
+        observation_reader(observation_spec(spaces.Discrete(300)))(3.0)
 
 
 @pytest.mark.parametrize(

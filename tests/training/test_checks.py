@@ -49,6 +49,7 @@ def test_what_cannot_be_loaded_is_said_at_the_start_and_when_it_is_saved(layer, 
     assert line.startswith("the agent learns, but tf_trpo.load refuses the file: ")
     assert name in line
     assert "register_keras_serializable" in line
+    assert ("in the Lambda's place" in line) == name.endswith("Lambda")
     agent.compile(jit_compile=False)
     assert len(said()) == 1
     path = tmp_path / "agent.keras"

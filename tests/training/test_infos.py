@@ -4,6 +4,7 @@ import gymnasium as gym
 import keras
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import tf_trpo
 from tf_trpo.callbacks import Checkpoint, Evaluate
@@ -43,13 +44,28 @@ def agent():
 KEYS = ("is_success", "grade", "more/level", "absent")
 
 
-@pytest.mark.parametrize("backend", ["sync", "async"])
-def test_named_infos_are_means_over_the_last_episodes(agent, backend):
-    logs = agent.fit(Levels, 48, num_envs=2, num_steps=24, backend=backend, info_keys=KEYS, verbose=0).history
+VECTORS = {mode.value: lambda mode=mode: SyncVectorEnv([Levels] * 2, autoreset_mode=mode) for mode in AutoresetMode}
+
+
+@pytest.mark.parametrize("source", ["sync", "async", *VECTORS])
+def test_named_infos_are_means_over_the_last_episodes(agent, source, caplog):
+    own = VECTORS[source]() if source in VECTORS else None
+    made = {"environment": own} if own else {"environment": Levels, "num_envs": 2, "backend": source}
+    logs = agent.fit(**made, total_steps=48, num_steps=24, info_keys=KEYS, verbose=0).history
     assert logs["rollout/info/is_success"][-1] == 0.5
     assert logs["rollout/info/grade"][-1] == 3.0
     assert logs["rollout/info/more/level"][-1] == 2.0
     assert "rollout/info/absent" not in logs
+    assert [record.message for record in caplog.records] == ["no info of an episode's last step had the key 'absent'"]
+    if own:
+        result = agent.evaluate(own, 4, info_keys=KEYS)
+        assert (result["info/is_success"], result["info/more/level"]) == (0.5, 2.0)
+
+
+def test_what_a_wrapper_of_the_vector_adds_counts_too(agent):
+    vector = gym.wrappers.vector.RecordEpisodeStatistics(VECTORS["SameStep"]())
+    logs = agent.fit(vector, 48, num_steps=24, info_keys=["episode/l", "is_success"], verbose=0).history
+    assert (logs["rollout/info/episode/l"][-1], logs["rollout/info/is_success"][-1]) == (2.0, 0.5)
 
 
 def test_an_evaluation_has_them_too(agent):

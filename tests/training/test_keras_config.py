@@ -3,11 +3,13 @@
 import json
 import time
 
+import gymnasium as gym
 import keras
 import numpy as np
 import pytest
 
 import tf_trpo
+from tf_trpo.training import UpdateSettings
 
 
 def node(module, name, config=None, **others):
@@ -143,6 +145,21 @@ def test_arrays_that_are_no_weights_are_refused_before_they_are_allocated(layers
     began = time.monotonic()
     assert reason in refusal(path)
     assert time.monotonic() - began < 5
+
+
+class FarFromZero(gym.Env):
+    observation_space = gym.spaces.Dict(
+        a=gym.spaces.Discrete(3, start=2**40), b=gym.spaces.MultiDiscrete([2], start=[-(2**30)])
+    )
+    action_space = gym.spaces.Discrete(2, start=2**30)
+
+
+def test_first_numbers_and_sizes_of_batches_may_be_large(tmp_path):
+    agent = tf_trpo.TRPO.for_env(FarFromZero, seed=0)
+    agent.compile(update=UpdateSettings(value_minibatch_size=2**30, chunk_size=2**30))
+    agent.save(tmp_path / "agent.keras")
+    observation = FarFromZero.observation_space.sample()
+    assert tf_trpo.load(tmp_path / "agent.keras").predict(observation) == agent.predict(observation)
 
 
 def test_seeds_and_steps_of_schedules_may_be_large_and_an_adapted_normalization_is_loaded(tmp_path):

@@ -66,6 +66,14 @@ def test_a_source_is_what_has_its_methods():
     assert not isinstance(object(), RolloutSource)
 
 
+@pytest.mark.parametrize(
+    "argument", [{"num_envs": 3}, {"info_keys": ["a"]}, {"env_timeout": 2.0}, {"wrappers": ["a:b"]}]
+)
+def test_what_makes_environments_is_refused(argument, borrow_agent):
+    with pytest.raises(ValueError, match="would have no effect: the environments of the source are made already"):
+        borrow_agent("Pendulum-v1").fit(Walk(), 30, **argument, **FIT)
+
+
 @pytest.mark.parametrize("exact", [True, False])
 def test_it_learns_and_goes_on_as_the_source_says(exact, borrow_agent, variables_of, assert_same_weights, tmp_path):
     whole, source = borrow_agent("Pendulum-v1"), Walk()

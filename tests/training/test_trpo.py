@@ -192,7 +192,20 @@ def test_a_vector_environment_of_the_callers_own_is_left_open():
     tf_trpo.TRPO.for_env(environments)
     environments.reset(seed=0)
     environments.step(np.zeros(2, np.int64))
+    assert not environments.closed
     environments.close()
+
+
+@pytest.mark.parametrize(
+    ("actions", "words"),
+    [
+        (gym.spaces.Discrete(3), "gives an action_mask of 2 elements, and its actions have 3 choices"),
+        (BOX, "gives an action_mask of 2 elements, and only Discrete, .* can be masked: leave the entry out by a wr"),
+    ],
+)
+def test_a_mask_of_other_actions_is_refused(actions, words):
+    with pytest.raises(ValueError, match=words):
+        for_spaces(gym.spaces.Dict(x=BOX, action_mask=gym.spaces.MultiBinary(2)), actions)
 
 
 def test_names_of_the_package_are_listed():

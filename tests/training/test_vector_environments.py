@@ -1,6 +1,7 @@
 """Training in vector environments that were made elsewhere."""
 
 import gymnasium as gym
+import keras
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -29,6 +30,53 @@ def test_of_one_environment_every_mode_gives_the_same_weights():
     for others in weights[1:]:
         for first, other in zip(weights[0], others, strict=True):
             np.testing.assert_array_equal(first, other)
+
+
+class Ones(gym.Env):
+    """Reward 1 for a number of steps; the episodes are numbered from 1."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,))
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, length):
+        self._length, self._episode = length, 0
+
+    def reset(self, *, seed=None, options=None):
+        self._time, self._episode = 0, self._episode + 1
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self._time += 1
+        info = {"even": self._episode % 2 == 0, "more": {"length": self._time}}
+        return np.zeros(1, np.float32), 1.0, self._time == self._length, False, info
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_pauses_do_not_change_the_scale_of_the_returns(mode):
+    vector = SyncVectorEnv([lambda: Ones(1), lambda: Ones(1000)], autoreset_mode=mode)
+    agent, _ = trained(vector, 200, 200)
+    long = int(agent.env_steps.numpy()) - 100
+    assert long == (200 if mode == AutoresetMode.NEXT_STEP else 100)
+    returns = [1.0] * 100 + [(1 - 0.99**steps) / (1 - 0.99) for steps in range(1, long + 1)]
+    assert float(agent.return_scale.variance.numpy()) == pytest.approx(np.var(returns), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("meddle", "error", "words"),
+    [
+        (lambda agent, vector: vector.envs[0].reset(), RuntimeError, "reset of an environment that a fit or an eval"),
+        (lambda agent, vector: agent.fit(lambda: Ones(3), 8, verbose=0), ValueError, "a fit of this agent has not end"),
+        (lambda agent, vector: agent.evaluate(lambda: vector.envs[0]), ValueError, "Ones object that a fit or an eval"),
+    ],
+    ids=["reset", "fit", "evaluate"],
+)
+def test_callbacks_do_not_tear_a_fit_apart(meddle, error, words):
+    vector = SyncVectorEnv([lambda: Ones(3)])
+    agent, _ = trained(vector, 8, 8)
+    calls = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: meddle(agent, vector))
+    with pytest.raises(error, match=words):
+        agent.fit(vector, 16, num_steps=8, callbacks=calls, verbose=0)
+    assert agent.fit(vector, 16, num_steps=8, verbose=0).history["rollout/ep_len_mean"][-1] == 3
 
 
 def test_gymnasiums_own_vector_class_trains():

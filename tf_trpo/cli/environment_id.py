@@ -10,22 +10,21 @@ _OWN = ("tf_trpo.environments", "gymnasium.wrappers")
 """Modules that are imported anyway."""
 
 
-def imported_modules(env: str, wrappers: Sequence[str] = ()) -> list[str]:
-    """List what would be imported for an id, as for my_package.envs:MyEnv-v0, and for wrappers."""
-    named = [env] if ":" in env else []
-    modules = [name.partition(":")[0] for name in (*named, *wrappers)]
-    return [module for module in modules if module not in _OWN]
+def imported_modules(env: str, wrappers: Sequence[str] = ()) -> dict[str, str]:
+    """Give the modules that an id, such as my_package.envs:MyEnv-v0, and wrappers have imported, by what has them."""
+    named = {f"env {env}": env} if ":" in env else {}
+    named |= {f"wrapper {wrapper}": wrapper for wrapper in wrappers}
+    return {what: module for what, name in named.items() if (module := name.partition(":")[0]) not in _OWN}
 
 
 def check_imports(env: str, wrappers: Sequence[str] = (), *, allow_import: bool) -> None:
     """Raise ValueError if an id or a wrapper has a module imported, unless that is allowed."""
-    modules = imported_modules(env, wrappers)
-    if modules and not allow_import:
-        what = f"env {env}" if ":" in env else f"wrapper {next(each for each in wrappers if modules[0] in each)}"
-        raise ValueError(
-            f"{what} has Python import the module {modules[0]!r}, which runs its code: give {ALLOW_IMPORT} as well "
-            "if you trust that module"
-        )
+    for what, module in imported_modules(env, wrappers).items():
+        if not allow_import:
+            raise ValueError(
+                f"{what} has Python import the module {module!r}, which runs its code: give {ALLOW_IMPORT} as well if "
+                "you trust that module"
+            )
 
 
 def flag_for(env: str, wrappers: Sequence[str] = ()) -> str:

@@ -32,7 +32,7 @@ class EvaluateOptions:
     allow_import: bool = False
     """Let an id of the form module:Id, and wrappers, import their modules, which runs their code."""
     json: bool = False
-    """Print one JSON object: mean_return, std_return, mean_length, episodes."""
+    """Print one JSON object: mean_return, std_return, mean_length, episodes, and info/KEY of the run's info_keys."""
 
     def __post_init__(self) -> None:
         require_allowed(self, episodes=EPISODES, seed=SEEDS)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
     import tf_trpo
 
     agent = tf_trpo.load(folder.agent)
-    how = {"stochastic": options.stochastic, "seed": options.seed, **making.arguments()}
+    how = {"stochastic": options.stochastic, "seed": options.seed, "info_keys": making.info_keys, **making.arguments()}
     result = agent.evaluate(experiment.env, options.episodes, **how)
     if options.json:
         print(json.dumps(result))
@@ -58,3 +58,6 @@ def main(argv: Sequence[str]) -> None:
         kind = "stochastic" if options.stochastic else "deterministic"
         returned = f"mean return {result['mean_return']:.2f} +- {result['std_return']:.2f}"
         print(f"{returned}, mean length {result['mean_length']:.1f}, {result['episodes']} episodes, {kind} actions")
+        for name, mean in result.items():
+            if name.startswith("info/"):
+                print(f"mean of {name} {mean:.4g}")

@@ -48,9 +48,11 @@ class PlayOptions:
     seed: int = 0
     """Of the environment and of sampled actions."""
     env_kwargs: dict[str, Any] | None = None
-    """Arguments of the environment, a JSON object; by default, those that the model was exported with."""
+    """Arguments of the environment, a JSON object; by default, those that the model was exported with, if it is the
+    same environment."""
     wrapper: tuple[str, ...] = ()
-    """Wrappers to put on it in this order, each as module:Class; by default, those of the model."""
+    """Wrappers to put on it in this order, each as module:Class; by default, those of the model, if it is the same
+    environment."""
     video: Path | None = None
     """Record to this file, FILE.mp4 or FILE.gif (extra play)."""
     json: bool = False
@@ -129,9 +131,11 @@ def _environment(options: PlayOptions, policy: LocalPolicy | None) -> tuple[str,
     if name is None:
         raise ValueError(f"{options.model} does not say which environment it is for: name it first")
     exported = getattr(metadata, "environment_arguments", None) or {}
+    # How an environment is made is its own; whether there are masks is the model's.
+    made = exported if name == getattr(metadata, "environment", None) else {}
     given = {
-        "env_kwargs": exported.get("env_kwargs") if options.env_kwargs is None else options.env_kwargs,
-        "wrapper": options.wrapper or exported.get("wrappers", ()),
+        "env_kwargs": made.get("env_kwargs") if options.env_kwargs is None else options.env_kwargs,
+        "wrapper": options.wrapper or made.get("wrappers", ()),
         "action_masks": exported.get("action_masks", "auto"),
     }
     return str(name), changed(EnvironmentSettings(), given)

@@ -13,6 +13,7 @@ import tensorflow_probability as tfp
 
 from tf_trpo.distributions.action_spaces import describe_space, difference
 from tf_trpo.numerics import Reflection, hessian_product_at_minimum
+from tf_trpo.spaces import MASKED_ACTIONS
 
 Distribution: TypeAlias = tfp.distributions.Distribution
 
@@ -108,7 +109,7 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         Raises:
           ValueError: the actions cannot be masked.
         """
-        raise ValueError(f"a mask is for Discrete and MultiDiscrete actions, not for those of {type(self).__name__}")
+        raise ValueError(f"{MASKED_ACTIONS}, not those of {type(self).__name__}")
 
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         """Name parts of the parameters [N, D] for an exported model; here, all are "parameters"."""

@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium as gym
 
 from tf_trpo.environments.failures import EnvironmentFailedError, described
-from tf_trpo.environments.reading import WrongValueError, figure, flag, number, observation_reader
-from tf_trpo.spaces import observation_spec
+from tf_trpo.environments.reading import figure, flag, number
+from tf_trpo.spaces import WrongValueError, kind_of, observation_reader, observation_spec
 
 _RESET = "reset(seed=..., options=...) must return (observation, info)"
 _STEP = "step(action) must return (observation, reward, terminated, truncated, info)"
@@ -47,7 +47,7 @@ class GuardedEnvironment(gym.Wrapper):
                 raise self._failure(f"cannot be reset ({error}): {_RESET}") from error
             raise self._failure(f"raised {described(error)}") from error
         if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[1], Mapping):
-            raise self._failure(f"gave {_described(given)} when reset: {_RESET}")
+            raise self._failure(f"gave {kind_of(given)} when reset: {_RESET}")
         try:
             return self._read(given[0]), {}
         except WrongValueError as error:
@@ -60,7 +60,7 @@ class GuardedEnvironment(gym.Wrapper):
         except (Exception, SystemExit) as error:
             raise self._failure(f"raised {described(error)}") from error
         if not isinstance(given, tuple) or len(given) != 5:
-            raise self._failure(f"gave {_described(given)} for a step: {_STEP}")
+            raise self._failure(f"gave {kind_of(given)} for a step: {_STEP}")
         observation, reward, terminated, truncated, info = given
         # An abstract class takes long to ask.
         if type(info) is not dict and not isinstance(info, Mapping):
@@ -87,9 +87,3 @@ class GuardedEnvironment(gym.Wrapper):
 
     def _failure(self, what: str) -> EnvironmentFailedError:
         return EnvironmentFailedError(f"environment {self._index} {what}")
-
-
-def _described(given: Any) -> str:
-    """Say what an environment gave instead of the tuple that it must give."""
-    kind = type(given).__name__
-    return f"a {kind} of {len(given)} values" if isinstance(given, tuple | list) else f"a {kind} alone"

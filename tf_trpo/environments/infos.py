@@ -10,7 +10,8 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 from tf_trpo.environments.failures import EnvironmentFailedError
 from tf_trpo.environments.own_vectors import PAUSED
-from tf_trpo.environments.reading import WrongValueError, figure
+from tf_trpo.environments.reading import figure
+from tf_trpo.spaces import WrongValueError
 
 
 class EpisodeInfos(VectorWrapper):
@@ -48,10 +49,19 @@ class EpisodeInfos(VectorWrapper):
         return (*step, kept)
 
 
+def kept_infos(environments: VectorEnv) -> tuple[str, ...]:
+    """Name the figures that a vector environment keeps of infos, by `EpisodeInfos` below any other wrappers."""
+    while isinstance(environments, VectorWrapper):
+        if isinstance(environments, EpisodeInfos):
+            return environments.info_keys
+        environments = environments.env
+    return ()
+
+
 def _info_of(infos: Any, index: int) -> dict[str, Any]:
     """Take one environment's info out of Gymnasium's merged infos, or out of a list of infos.
 
-    In SAME_STEP mode, the info of the final step is infos["final_info"].
+    In SAME_STEP mode, the info of the final step is infos["final_info"], next to what vector wrappers add.
     """
     if isinstance(infos, list | tuple):
         return dict(infos[index])
@@ -62,4 +72,4 @@ def _info_of(infos: Any, index: int) -> dict[str, Any]:
         if mask is None or mask[index]:
             own[name] = _info_of(values, index) if isinstance(values, dict) else values[index]
     final = own.get("final_info")
-    return final if isinstance(final, dict) else own
+    return own | final if isinstance(final, dict) else own

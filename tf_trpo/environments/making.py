@@ -42,8 +42,6 @@ class EnvironmentMaker:
     ) -> None:
         if env_kwargs and not isinstance(environment, str):
             raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
-        if isinstance(wrappers, str):
-            raise ValueError(f"wrappers must be a sequence of names, got {wrappers!r}")
         self._environment = environment
         self._env_kwargs = dict(env_kwargs or {})
         self._wrappers = [find_wrapper(each) if isinstance(each, str) else each for each in wrappers]
@@ -53,18 +51,22 @@ class EnvironmentMaker:
     def __call__(self, index: int) -> gym.Env:
         """Make the environment of a position in a vector environment."""
         if isinstance(self._environment, str):
-            env = self._from_id(self._environment)
+            env = made = self._from_id(self._environment)
         else:
-            env = self._environment()
+            env = made = self._environment()
             if not isinstance(env, gym.Env):
                 raise ValueError(f"the function must make a gymnasium.Env, it gave a {type(env).__name__}")
             check_new(env)
-        for wrapper in self._wrappers:
-            env = wrapper(env)
-            if not isinstance(env, gym.Env):
-                raise ValueError(f"the wrapper {wrapper} must give a gymnasium.Env, it gave a {type(env).__name__}")
-        env = with_masks(env, self._action_masks)
-        return SeededEpisodes(GuardedEnvironment(env, index, self._info_keys), index)
+        try:
+            for wrapper in self._wrappers:
+                env = wrapper(env)
+                if not isinstance(env, gym.Env):
+                    raise ValueError(f"the wrapper {wrapper} must give a gymnasium.Env, it gave a {type(env).__name__}")
+            env = with_masks(env, self._action_masks)
+            return SeededEpisodes(GuardedEnvironment(env, index, self._info_keys), index)
+        except Exception:
+            made.close()
+            raise
 
     def _from_id(self, env_id: str) -> gym.Env:
         try:

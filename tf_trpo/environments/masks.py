@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from tf_trpo.spaces import ACTION_MASK, is_text
+from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, is_text
 
 ActionMasks = Literal["auto", "info", "off"]
 """Where masks come from.
@@ -115,13 +115,9 @@ def _method(env: gym.Env) -> Any:
 
 def _choices(space: spaces.Space) -> int:
     """Count the choices of all actions of a space."""
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, spaces.MultiDiscrete):
-        return int(space.nvec.sum())
-    if isinstance(space, spaces.MultiBinary):
-        return 2 * int(np.prod(space.shape))
-    raise ValueError(f"masks are of Discrete, MultiDiscrete and MultiBinary actions, not of {space}")
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        return spaces.flatdim(space) * (2 if isinstance(space, spaces.MultiBinary) else 1)
+    raise ValueError(f'{MASKED_ACTIONS}, not those of {space}: action_masks must be "off"')
 
 
 def _without_text(space: spaces.Space) -> tuple[spaces.Space, Callable[[Any], Any]] | None:

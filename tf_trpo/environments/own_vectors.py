@@ -9,9 +9,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.vector.utils import batch_space
 
 from tf_trpo.environments.failures import EnvironmentFailedError
-from tf_trpo.environments.reading import WrongValueError, observation_reader
 from tf_trpo.environments.sync import copied, write_row
-from tf_trpo.spaces import observation_spec
+from tf_trpo.spaces import WrongValueError, flatten_to, observation_reader, observation_spec
 
 PAUSED = "tf_trpo/paused"
 """Key of the infos of a step: bool [B], the environments for which the row is no step although their episodes go on."""
@@ -22,7 +21,7 @@ _RESET = "reset(seed=..., options=...) must return (observations, infos)"
 
 
 def adapted(environments: VectorEnv) -> VectorEnv:
-    """Give a vector environment itself if it is Gymnasium's in NEXT_STEP mode, or else an `OwnVectorEnv` of it.
+    """Give a vector environment itself if it is Gymnasium's in NEXT_STEP mode, or else an `AdaptedVectorEnv` of it.
 
     Raises:
       ValueError: it does not say how it resets, or its observation space is not supported.
@@ -30,10 +29,10 @@ def adapted(environments: VectorEnv) -> VectorEnv:
     mode = _mode(environments)
     if mode == AutoresetMode.NEXT_STEP and isinstance(environments.unwrapped, SyncVectorEnv | AsyncVectorEnv):
         return environments
-    return OwnVectorEnv(environments, mode)
+    return AdaptedVectorEnv(environments, mode)
 
 
-class OwnVectorEnv(VectorWrapper):
+class AdaptedVectorEnv(VectorWrapper):
     """Any vector environment with the interface of Gymnasium's in NEXT_STEP mode; what it gives is checked.
 
     In NEXT_STEP mode, the row after an episode's end is no step, so that the final observation has a row. In the modes
@@ -62,8 +61,8 @@ class OwnVectorEnv(VectorWrapper):
             self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
             self.observation_space = batch_space(env.observation_space, env.num_envs)
             self.action_space = batch_space(env.action_space, env.num_envs)
-        spec = observation_spec(self.single_observation_space)
-        self._read, self._read_one = observation_reader(spec, env.num_envs), observation_reader(spec)
+        self._spec = observation_spec(self.single_observation_space)
+        self._read, self._read_one = observation_reader(self._spec, env.num_envs), observation_reader(self._spec)
         self._ended = np.zeros(env.num_envs, bool)
         self._begun: Any = None
         """Observations of the environments as they stand, those of new episodes among them."""
@@ -101,7 +100,8 @@ class OwnVectorEnv(VectorWrapper):
         observations = self._begun
         if self._mode == AutoresetMode.DISABLED:
             observations = self._checked(self.env.reset(options={"reset_mask": ended.copy()})[0])
-            if not _equal(observations, self._begun, ~ended):
+            pairs = zip(*(flatten_to(self._spec, nest) for nest in (observations, self._begun)), strict=True)
+            if any(part[~ended].tobytes() != before[~ended].tobytes() for part, before in pairs):
                 raise EnvironmentFailedError(
                     "the environments are in autoreset mode DISABLED, and reset(options={'reset_mask': ...}) has "
                     "changed environments that the mask does not choose: use the mode NEXT_STEP or SAME_STEP"
@@ -143,7 +143,8 @@ class OwnVectorEnv(VectorWrapper):
     def _flags(self, name: str, values: Any) -> np.ndarray:
         array = self._numbers(name, values)
         if not np.isin(array, (0, 1)).all():
-            raise EnvironmentFailedError(f"the environments gave {name} that are neither true nor false")
+            found = np.array2string(array, threshold=10)
+            raise EnvironmentFailedError(f"the environments gave {name} that are neither true nor false, but {found}")
         return array.astype(bool)
 
 
@@ -167,10 +168,3 @@ def _row(nest: Any, index: int) -> Any:
         masks = {f"_{name}" for name in nest}
         return {name: _row(part, index) for name, part in nest.items() if name not in masks}
     return tuple(_row(part, index) for part in nest) if isinstance(nest, tuple) else nest[index]
-
-
-def _equal(first: Any, second: Any, rows: np.ndarray) -> bool:
-    if isinstance(first, np.ndarray):
-        return bool(np.array_equal(first[rows], second[rows], equal_nan=first.dtype.kind == "f"))
-    names = first if isinstance(first, dict) else range(len(first))
-    return all(_equal(first[name], second[name], rows) for name in names)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
-import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import iterate
 
 from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
-from tf_trpo.environments.in_use import OwnedVectorEnv, check_free, exclusive
+from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
 from tf_trpo.environments.infos import EpisodeInfos
 from tf_trpo.environments.making import EnvironmentMaker, Wrapper
 from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.environments.own_vectors import adapted
 from tf_trpo.environments.processes import GuardedAsyncVectorEnv
 from tf_trpo.environments.sync import BareSyncVectorEnv
+from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.spaces import observation_spec
 
 VectorBackend = Literal["sync", "async", "envpool"]
@@ -48,7 +48,7 @@ def make_vector_environment(
       environment: a Gymnasium id, a function without arguments that makes a new environment at every call, or a vector
         environment in any autoreset mode, Gymnasium's own vector entry points and SuperSuit's vectors of PettingZoo
         environments among them.
-      num_envs: copies to step together, >= 1; not used with a vector environment.
+      num_envs: copies to step together, >= 1; a vector environment has its own number.
       backend: "sync" steps one after the other in this process (fastest for cheap environments), "async" in a process
         each, "envpool" in EnvPool's C++ threads (an extra; ids only). An environment that computes by TensorFlow works
         with "sync" only.
@@ -64,41 +64,52 @@ def make_vector_environment(
       A vector environment with the interface of NEXT_STEP autoreset.
 
     Raises:
-      ValueError: a space that is not supported, a vector environment that is closed, or a setting out of range.
+      TypeError: a number, a list or a dict is another thing.
+      ValueError: observations that are not supported, a vector environment that is closed, or a setting out of range.
       ImportError: EnvPool is asked for and not installed.
       EnvironmentFailedError: an environment cannot be made.
     """
-    if num_envs < 1:
-        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    check_whole_numbers(num_envs=num_envs)
+    check_types(wrappers=(wrappers, list | tuple), info_keys=(info_keys, list | tuple))
+    check_types(env_kwargs=(env_kwargs, Mapping | None))
     making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
     if isinstance(environment, VectorEnv):
-        if env_kwargs or wrappers or action_masks != "auto" or backend != "sync":
-            raise ValueError(
-                "env_kwargs, wrappers, action_masks and backend are for making environments; a vector environment is "
-                "made already"
-            )
+        given = {"num_envs": num_envs, "backend": backend, "timeout": timeout, **making}
+        refuse_making(given, "vector environment", num_envs=environment.num_envs)
         check_free(environment)
-        return _checked(adapted(environment), info_keys)
-    if not isinstance(environment, str) and not callable(environment):
+        environments = adapted(environment)
+    elif not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "
             f"{type(environment).__name__} is none of these"
             + (" (see supersuit.pettingzoo_env_to_vec_env_v1)" if hasattr(environment, "possible_agents") else "")
         )
-    if backend == "envpool":
+    elif backend == "envpool":
         from tf_trpo.environments.envpool import EnvPoolVectorEnv
 
         if wrappers or action_masks == "info":
             raise ValueError("EnvPool's environments take no wrappers and give no masks: use another backend")
-        environments: VectorEnv = EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs)
+        environments = EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs)
     else:
         maker = EnvironmentMaker(environment, **making, info_keys=info_keys)  # type: ignore[arg-type]
         environments = _make_gymnasium(maker, num_envs, backend, timeout)
-    try:
-        return _checked(environments, info_keys)
-    except ValueError:
-        environments.close()
-        raise
+    # Raises for observations that are not supported.
+    observation_spec(environments.single_observation_space)
+    return EpisodeInfos(environments, info_keys) if info_keys else environments
+
+
+def refuse_making(given: Mapping[str, Any], kind: str, *, num_envs: int) -> None:
+    """Raise ValueError if arguments of `make_vector_environment` are given for what is made already and has num_envs.
+
+    To give the number that it has is no fault.
+    """
+    parameters = inspect.signature(make_vector_environment).parameters
+    usual = {"num_envs": (1, num_envs)}
+    names = [
+        name for name, value in given.items() if value and value not in usual.get(name, (parameters[name].default,))
+    ]
+    if names:
+        raise ValueError(f"{', '.join(names)} would have no effect: the environments of the {kind} are made already")
 
 
 @contextmanager
@@ -114,14 +125,15 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
             yield owned
         return
     try:
-        yield environments
+        with in_use(environments):
+            yield environments
     finally:
         environments.close()
 
 
 def without_own_wrappers(environments: VectorEnv) -> VectorEnv:
     """Give the vector environment below the wrappers that leave its episodes as they are."""
-    while isinstance(environments, EpisodeInfos | OwnedVectorEnv):
+    while isinstance(environments, EpisodeInfos | ExclusiveVectorEnv):
         environments = environments.env
     return environments
 
@@ -164,31 +176,6 @@ def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
 def can_reset_some(environments: VectorEnv) -> bool:
     """Tell whether some environments can be reset while the others continue: Gymnasium's can, EnvPool's cannot."""
     return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)
-
-
-def _checked(environments: VectorEnv, info_keys: Sequence[str]) -> VectorEnv:
-    observation_spec(environments.single_observation_space)
-    _check_actions(environments.single_action_space, "the action space")
-    return EpisodeInfos(environments, info_keys) if info_keys else environments
-
-
-def _check_actions(space: spaces.Space, name: str) -> None:
-    """Raise ValueError unless a policy can have such actions."""
-    if isinstance(space, spaces.Dict):
-        for key, part in space.spaces.items():
-            _check_actions(part, f"{key} of the actions")
-    elif isinstance(space, spaces.Tuple):
-        for place, part in enumerate(space.spaces):
-            _check_actions(part, f"{place} of the actions")
-    elif isinstance(space, spaces.Box):
-        # Whether there are too many whole numbers for a choice is for the distribution to say.
-        if np.issubdtype(space.dtype, np.integer) and not space.is_bounded():
-            raise ValueError(f"{name} {space} has no bounds: whole numbers need bounds, or a wrapper makes them floats")
-    elif not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-        raise ValueError(
-            f"{name} {space} is not supported: only Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of "
-            "these are; a wrapper (gymnasium.ActionWrapper) can turn it into one of them"
-        )
 
 
 def _make_gymnasium(maker: EnvironmentMaker, num_envs: int, backend: str, timeout: float) -> VectorEnv:

@@ -53,21 +53,23 @@ def rewards_to_go(
 
 
 def discounted_return_so_far(
-    rewards: tf.Tensor, ended: tf.Tensor, carry: tf.Tensor, *, gamma: float
+    rewards: tf.Tensor, ended: tf.Tensor, valid: tf.Tensor, carry: tf.Tensor, *, gamma: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Compute the running return G_t = gamma G_{t-1} + r_t, which starts again at 0 with every episode.
 
     Args:
-      rewards: float [T, B].
+      rewards: float [T, B]; 0 on rows that are not valid.
       ended: 1 if the step was the last of its episode, else 0; float [T, B].
+      valid: 0 if the row is no step of any episode (autoreset, a pause), which hands G on as it is; float [T, B].
       carry: gamma G of the last step before these rows, 0 if an episode starts; float [B].
       gamma: discount, in [0, 1].
 
     Returns:
       G, float [T, B], in the unit of the rewards, and the carry for the next rows, float [B].
     """
-    check_shapes("discounted_return_so_far", rewards=(rewards, "T B"), ended=(ended, "T B"), carry=(carry, "B"))
-    goes_on = gamma * (1.0 - ended)
+    rows = {"rewards": (rewards, "T B"), "ended": (ended, "T B"), "valid": (valid, "T B")}
+    check_shapes("discounted_return_so_far", **rows, carry=(carry, "B"))
+    goes_on = gamma * (1.0 - ended) * valid + (1.0 - valid)
     decay = tf.concat([tf.zeros_like(goes_on[:1]), goes_on[:-1]], axis=0)
     inputs = tf.concat([rewards[:1] + carry, rewards[1:]], axis=0)
     returns = linear_recurrence(decay, inputs)

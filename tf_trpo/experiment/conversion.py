@@ -6,6 +6,7 @@ of several classes, a name chooses the class: `algorithm` and `radius`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -94,18 +95,17 @@ def convert(value: object, hint: Any, name: str) -> Any:
     """
     if value == "None" and type(None) in get_args(hint):
         return None
-    if isinstance(value, str) and any(get_origin(each) is dict for each in get_args(hint)):
-        text = value
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            raise ValueError(f"{name} must be a JSON object, such as '{{\"key\": 1}}', got {text[:100]!r}") from None
+    is_object = any(get_origin(each) is dict for each in get_args(hint))
+    if isinstance(value, str) and is_object:
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
     if get_origin(hint) is tuple and not isinstance(value, list | tuple):
         value = [value]
     try:
         return msgspec.convert(value, hint, strict=False, dec_hook=lambda kind, text: kind(text))
     except (ValueError, OverflowError, RecursionError):
-        raise ValueError(f"{name} must be {described(hint)}, got {str(value)[:100]!r}") from None
+        wanted = "a JSON object, such as '{\"key\": 1}'" if is_object else described(hint)
+        raise ValueError(f"{name} must be {wanted}, got {str(value)[:100]!r}") from None
 
 
 def foreign(algorithm: str) -> set[str]:

@@ -47,7 +47,7 @@ class EnvironmentSettings:
             same = json.loads(json.dumps(self.env_kwargs, allow_nan=False)) == self.env_kwargs
         except (TypeError, ValueError, RecursionError):
             same = False
-        require(same, "env_kwargs", "an object of JSON", self.env_kwargs)
+        require(same, "env_kwargs", "a JSON object", self.env_kwargs)
         for name in self.wrapper:
             require(all(part for part in name.split(":", 1)) and ":" in name, "wrapper", "module:Class", name)
 

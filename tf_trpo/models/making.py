@@ -17,7 +17,7 @@ from tf_trpo.models.own_network import check_network
 from tf_trpo.models.policy import Policy
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.models.value_function import ValueFunction
-from tf_trpo.spaces import Spec, difference, mask_of, observation_spec
+from tf_trpo.spaces import MASKED_ACTIONS, Spec, difference, mask_of, observation_spec
 
 
 def make_policy(
@@ -49,8 +49,10 @@ def make_policy(
     distribution = make_action_distribution(action_space, settings, mirror.actions if mirror is not None else None)
     mask, size = mask_of(spec, spec), distribution.mask_size
     if mask is not None and size != math.prod(mask.shape):
-        expected = f"{size} choices" if size is not None else "Discrete or MultiDiscrete actions"
-        raise ValueError(f"action_mask has {math.prod(mask.shape)} elements, and must be one of {expected}")
+        found = f"the environment gives an action_mask of {math.prod(mask.shape)} elements"
+        if size is not None:
+            raise ValueError(f"{found}, and its actions have {size} choices")
+        raise ValueError(f"{found}, and {MASKED_ACTIONS}: leave the entry out by a wrapper")
     encoder = _encoder(settings, settings, spec, distribution.num_outputs, network, seed)
     if mirror is None:
         return Policy(encoder, distribution)

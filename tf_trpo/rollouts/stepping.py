@@ -9,6 +9,7 @@ from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.environments.failures import reason
+from tf_trpo.environments.infos import kept_infos
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.rollouts.actor import Actor
 from tf_trpo.spaces import PartSpec, Spec, flatten_to, map_parts
@@ -66,7 +67,7 @@ def collect_rollout(
     rewards = np.empty((num_steps, num_envs), np.float64)
     terminated, truncated = np.empty((2, num_steps, num_envs), bool)
     paused = np.zeros((num_steps, num_envs), bool)
-    figures = {key: np.full((num_steps, num_envs), np.nan) for key in getattr(environments, "info_keys", ())}
+    figures = {key: np.full((num_steps, num_envs), np.nan) for key in kept_infos(environments)}
     sampled = []
     kept.put(0, observations)
     for t in range(num_steps):

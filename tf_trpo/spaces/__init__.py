@@ -1,14 +1,17 @@
 """Observation spaces as nests of array specs; the one place that knows Gymnasium's observation spaces."""
 
-from tf_trpo.spaces.observations import ACTION_MASK, as_arrays, as_batch, is_text, observation_spec
+from tf_trpo.spaces.observations import ACTION_MASK, MASKED_ACTIONS, is_text, observation_spec
+from tf_trpo.spaces.reading import as_batch, number_array, observation_reader
 from tf_trpo.spaces.specs import (
     PartSpec,
     Spec,
+    WrongValueError,
     as_spec,
     difference,
     flatten_to,
     from_json,
     is_image,
+    kind_of,
     map_parts,
     mask_of,
     named,
@@ -21,9 +24,10 @@ from tf_trpo.spaces.specs import (
 
 __all__ = [
     "ACTION_MASK",
+    "MASKED_ACTIONS",
     "PartSpec",
     "Spec",
-    "as_arrays",
+    "WrongValueError",
     "as_batch",
     "as_spec",
     "difference",
@@ -31,10 +35,13 @@ __all__ = [
     "from_json",
     "is_image",
     "is_text",
+    "kind_of",
     "map_parts",
     "mask_of",
     "named",
     "nest_of",
+    "number_array",
+    "observation_reader",
     "observation_spec",
     "parts",
     "to_json",

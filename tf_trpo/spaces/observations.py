@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 from gymnasium import spaces
 
-from tf_trpo.spaces.specs import PartSpec, Spec, flatten_to, is_image, map_parts
+from tf_trpo.spaces.specs import PartSpec, Spec, is_image, named, parts
 
 ACTION_MASK = "action_mask"
 """Name of the entry of a Dict that says which actions are allowed, as 0 and 1."""
+MOST_CHOICES = 10_000
+"""Of all Discrete and MultiDiscrete parts: one-hot, 2,048 observations of so many take 80 MB."""
+MASKED_ACTIONS = "only Discrete, MultiDiscrete and MultiBinary actions can be masked"
 
 
 def observation_spec(space: spaces.Space) -> Spec:
@@ -20,68 +20,19 @@ def observation_spec(space: spaces.Space) -> Spec:
       space: a Box, Discrete, MultiDiscrete or MultiBinary space, or a Dict or Tuple of these, nested.
 
     Raises:
-      ValueError: a space without a fixed size; the message says what to do.
+      ValueError: a space without a fixed size or of no size, names that a network or an exported model cannot have, or
+        more choices than `MOST_CHOICES`; the message says what to do.
     """
-    return _spec(space, "")
-
-
-def as_arrays(spec: Spec, observations: Any, batch: int) -> Any:
-    """Turn a batch of observations, as an environment gives it, into arrays [batch, ...] of the spec's types.
-
-    Args:
-      spec: of one observation.
-      observations: a nest of numbers and arrays.
-      batch: number of rows that all arrays must have.
-
-    Raises:
-      ValueError: a part has another shape, or holds no numbers that its type can hold.
-    """
-
-    def array(part: PartSpec, value: Any) -> np.ndarray:
-        given = np.asarray(value)
-        if given.shape != (batch, *part.shape):
-            raise ValueError(f"observations must be an array {(batch, *part.shape)}, got one of shape {given.shape}")
-        whole = given.dtype.kind in "biu" or (given.dtype.kind == "f" and bool(np.all(given == np.rint(given))))
-        if not (whole or (given.dtype.kind == "f" and np.dtype(part.dtype).kind == "f")):
-            raise ValueError(f"observations must be numbers of type {part.dtype}, got {given.dtype}")
-        return given.astype(part.dtype, copy=False)
-
-    return map_parts(array, spec, observations)
-
-
-def as_batch(spec: Spec, observations: Any) -> tuple[Any, bool]:
-    """Turn one observation, or a batch of them, into a batch.
-
-    Args:
-      spec: of one observation.
-      observations: a nest of numbers and arrays, as the environment gives it.
-
-    Returns:
-      The batch, a nest of arrays [N, ...], and whether it was one observation.
-
-    Raises:
-      ValueError: the observations are neither, or a choice is none of the space.
-    """
-    shapes = map_parts(lambda part, value: (part.shape, np.shape(value)), spec, observations)
-    pairs = flatten_to(spec, shapes)
-    single = all(own == found for own, found in pairs)
-    rows = {found[0] for own, found in pairs if found and found[1:] == own}
-    if not single and (len(rows) != 1 or any(found != (*rows, *own) for own, found in pairs)):
-        own, found = next((pair for pair in pairs if pair[0] != pair[1][1:]), pairs[0])
-        expected = f"[N{''.join(f', {size}' for size in own)}]"
-        raise ValueError(f"observations must be one {list(own)} or a batch {expected}, got shape {list(found)}")
-    if single:
-        observations = map_parts(lambda _, value: np.asarray(value)[None], spec, observations)
-    batch = as_arrays(spec, observations, 1 if single else rows.pop())
-    map_parts(_check_choices, spec, batch)
-    return batch, single
-
-
-def _check_choices(part: PartSpec, rows: np.ndarray) -> None:
-    if part.kind == "one-hot":
-        first = np.reshape(part.starts, part.shape)
-        if np.any((rows < first) | (rows >= first + np.reshape(part.sizes, part.shape))):
-            raise ValueError(f"an observation holds none of the choices of the space: {rows[:1].tolist()}")
+    spec = _spec(space, "")
+    # Two parts of one name are refused now, and not when the agent is exported.
+    named("observations", spec)
+    choices = sum(sum(part.sizes) for _, part in parts(spec))
+    if choices > MOST_CHOICES:
+        raise ValueError(
+            f"the observation has {choices} choices, each an input of the network, and may have {MOST_CHOICES}: turn "
+            "them into a few numbers by a wrapper, or into a Box of integers for an own network with an Embedding"
+        )
+    return spec
 
 
 def is_text(space: spaces.Space) -> bool:
@@ -90,10 +41,19 @@ def is_text(space: spaces.Space) -> bool:
 
 
 def _spec(space: spaces.Space, place: str) -> Spec:
+    where, below = (f"{place} of the observation", f"{place}/") if place else ("the observation", "")
+    if (isinstance(space, spaces.Dict | spaces.Tuple) and not space.spaces) or 0 in (space.shape or ()):
+        raise ValueError(f"{where} is {space}, which has no number: a wrapper must leave it out, or give one")
     if isinstance(space, spaces.Dict):
-        return {name: _entry(str(name), part, place) for name, part in sorted(space.spaces.items())}
+        for name in space.spaces:
+            if not isinstance(name, str) or not name or "/" in name:
+                raise ValueError(f"{where} has the key {name!r}: rename it by a wrapper to text without a slash")
+        return {
+            # The outermost Dict may hold the mask.
+            name: _mask(part) if name == ACTION_MASK and not place else _spec(part, f"{below}{name}")
+            for name, part in sorted(space.spaces.items())
+        }
     if isinstance(space, spaces.Tuple):
-        below = f"{place}/" if place else ""
         return tuple(_spec(part, f"{below}{i}") for i, part in enumerate(space.spaces))
     if isinstance(space, spaces.Discrete):
         return PartSpec((), str(space.dtype), "one-hot", (int(space.n),), (int(space.start),))
@@ -104,33 +64,25 @@ def _spec(space: spaces.Space, place: str) -> Spec:
         return PartSpec(space.shape, str(space.dtype), "binary")
     if isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind in "biuf":
         return PartSpec(space.shape, str(space.dtype), "image" if is_image(space.shape, str(space.dtype)) else "vector")
-    where = f"{place} of the observation" if place else "the observation"
-    raise ValueError(f"{where} is {type(space).__name__}, {_way_out(space)}")
-
-
-def _entry(name: str, space: spaces.Space, place: str) -> Spec:
-    """Describe an entry of a Dict; the outermost one may hold the mask."""
-    mask = _mask(space) if name == ACTION_MASK and not place else None
-    return mask or _spec(space, f"{place}/{name}" if place else name)
-
-
-def _way_out(space: spaces.Space) -> str:
-    if is_text(space):
-        return (
-            "which is text: leave it out by tf_trpo.environments.WithoutText "
-            "(--wrapper tf_trpo.environments:WithoutText), or turn it into numbers by a wrapper"
-        )
-    return (
-        "which has no fixed size: turn it into a Box by a wrapper (gymnasium.ObservationWrapper), for example by "
+    way_out = (
+        "which is text: leave it out by tf_trpo.environments.WithoutText "
+        "(--wrapper tf_trpo.environments:WithoutText), or turn it into numbers by a wrapper"
+        if is_text(space)
+        else "which has no fixed size: turn it into a Box by a wrapper (gymnasium.ObservationWrapper), for example by "
         "padding; Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these are supported"
     )
+    raise ValueError(f"{where} is {type(space).__name__}, {way_out}")
 
 
-def _mask(space: spaces.Space) -> PartSpec | None:
-    bits = isinstance(space, spaces.MultiBinary) or (
-        isinstance(space, spaces.Box)
-        and space.dtype is not None
-        and space.dtype.kind in "biu"
-        and bool(np.all(space.low == 0) and np.all(space.high == 1))
+def _mask(space: spaces.Space) -> PartSpec:
+    bits = (
+        isinstance(space, spaces.MultiBinary)
+        or (isinstance(space, spaces.MultiDiscrete) and bool((space.nvec == 2).all() and not space.start.any()))
+        or (isinstance(space, spaces.Box) and bool((space.low >= 0).all() and (space.high <= 1).all()))
     )
-    return PartSpec(space.shape or (), str(space.dtype), "mask") if bits else None
+    if not bits:
+        raise ValueError(
+            f"{ACTION_MASK} of the observation is {space}, and must have 0 or 1 for each choice of each action: a "
+            "MultiBinary, a Box in [0, 1] or a MultiDiscrete of twos; if it is no mask, rename it by a wrapper"
+        )
+    return PartSpec(space.shape or (), str(space.dtype), "mask")

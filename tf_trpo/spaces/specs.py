@@ -43,6 +43,13 @@ class PartSpec:
 Spec: TypeAlias = "PartSpec | dict[str, Spec] | tuple[Spec, ...]"
 
 
+class WrongValueError(ValueError):
+    """A value has another type or shape than it must have; the message completes "... gave ...".
+
+    `as_batch` and those who read what environments give name who gave it.
+    """
+
+
 def as_spec(observations: Spec | Sequence[int]) -> Spec:
     """Give a spec as it is; the shape of an array stands for a float32 vector."""
     if isinstance(observations, PartSpec | dict) or (observations and not isinstance(observations[0], int)):
@@ -54,7 +61,7 @@ def map_parts(function: Callable[..., Any], spec: Spec, *nests: Any) -> Any:
     """Apply a function to every part and to what other nests of the same structure have in its place.
 
     Raises:
-      ValueError: a nest has another structure; the message names the place.
+      WrongValueError: a nest has another structure; the message names the place.
     """
     return _map(function, spec, nests, "")
 
@@ -64,15 +71,17 @@ def is_image(shape: tuple[int, ...], dtype: str) -> bool:
     return dtype == "uint8" and len(shape) == 3 and sorted(shape)[1] >= 5
 
 
-def parts(spec: Spec) -> Iterator[tuple[str, PartSpec]]:
-    """Give the parts with their names: the path through the nest, joined by "/"; a lone part has an empty name."""
-    if isinstance(spec, PartSpec):
-        yield "", spec
+def parts(nest: Any) -> Iterator[tuple[str, Any]]:
+    """Give the parts of a spec, or of a nest like one, with their names: the path to them, joined by "/".
+
+    A lone part has an empty name.
+    """
+    if not isinstance(nest, Mapping | tuple):
+        yield "", nest
         return
-    named = sorted(spec.items()) if isinstance(spec, dict) else [(str(i), part) for i, part in enumerate(spec)]
-    for name, part in named:
-        for below, found in parts(part):
-            yield f"{name}/{below}" if below else name, found
+    for name, below in sorted(nest.items()) if isinstance(nest, Mapping) else enumerate(nest):
+        for path, part in parts(below):
+            yield f"{name}/{path}" if path else str(name), part
 
 
 def flatten_to(spec: Spec, nest: Any) -> list[Any]:
@@ -138,18 +147,12 @@ def named(prefix: str, nest: Any) -> dict[str, Any]:
     Raises:
       ValueError: two parts would have one name.
     """
-    if isinstance(nest, Mapping):
-        below = [(str(name), nest[name]) for name in sorted(nest)]
-    elif isinstance(nest, tuple):
-        below = [(str(i), value) for i, value in enumerate(nest)]
-    else:
-        return {prefix: nest}
     found: dict[str, Any] = {}
-    for name, value in below:
-        for path, part in named(f"{prefix}_{re.sub('[^0-9A-Za-z]', '_', name)}", value).items():
-            if path in found:
-                raise ValueError(f"two parts would be exported as {path}: rename one")
-            found[path] = part
+    for path, part in parts(nest):
+        name = f"{prefix}_{re.sub('[^0-9A-Za-z]', '_', path)}" if path else prefix
+        if name in found:
+            raise ValueError(f"two parts would be exported as {name}: rename one")
+        found[name] = part
     return found
 
 
@@ -201,25 +204,32 @@ def _is_mask(spec: Spec) -> bool:
 def _map(function: Callable[..., Any], spec: Spec, nests: tuple[Any, ...], place: str) -> Any:
     if isinstance(spec, PartSpec):
         return function(spec, *nests)
+    for nest in nests:
+        check_structure(spec, nest, place)
+    below = f"{place}/" if place else ""
     if isinstance(spec, dict):
-        for nest in nests:
-            if not isinstance(nest, Mapping) or nest.keys() != spec.keys():
-                raise ValueError(f"{place or 'the observation'} must be a dict of {', '.join(spec)}, got {_kind(nest)}")
         return {
-            name: _map(function, spec[name], tuple(nest[name] for nest in nests), f"{place}/{name}" if place else name)
+            name: _map(function, spec[name], tuple(nest[name] for nest in nests), f"{below}{name}")
             for name in sorted(spec)
         }
-    for nest in nests:
-        if not isinstance(nest, tuple | list) or len(nest) != len(spec):
-            raise ValueError(f"{place or 'the observation'} must be a tuple of {len(spec)}, got {_kind(nest)}")
-    return tuple(
-        _map(function, part, tuple(nest[i] for nest in nests), f"{place}/{i}" if place else str(i))
-        for i, part in enumerate(spec)
-    )
+    return tuple(_map(function, part, tuple(nest[i] for nest in nests), f"{below}{i}") for i, part in enumerate(spec))
 
 
-def _kind(value: Any) -> str:
+def check_structure(spec: dict[str, Spec] | tuple[Spec, ...], nest: Any, place: str) -> None:
+    """Raise WrongValueError unless a nest has the keys, or the number of parts, of the dict or tuple at a place."""
+    if isinstance(spec, dict):
+        if isinstance(nest, Mapping) and nest.keys() == spec.keys():
+            return
+    elif isinstance(nest, tuple | list) and len(nest) == len(spec):
+        return
+    own = f"Dict of {', '.join(spec)}" if isinstance(spec, dict) else f"Tuple of {len(spec)}"
+    where = f"{place} of the observation" if place else "an observation"
+    raise WrongValueError(f"{kind_of(nest)} as {where}, its space is a {own}")
+
+
+def kind_of(value: Any) -> str:
+    """Say what kind of value is given instead of another one."""
     if isinstance(value, Mapping):
         return f"a dict of {', '.join(map(str, value))}"
     size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
-    return f"a {type(value).__name__}{size}"
+    return "None" if value is None else f"a {type(value).__name__}{size}"

@@ -14,6 +14,7 @@ import keras
 import msgspec
 import numpy as np
 import tensorflow as tf
+from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import ActionMasks, open_vector_environment
 from tf_trpo.environments.making import Wrapper
@@ -142,7 +143,8 @@ class Agent(keras.Model):
           EnvironmentFailedError: an environment raised, or gave what is not finite.
         """
         check_whole_numbers(episodes=episodes, max_episode_steps=max_episode_steps)
-        num_envs = min(episodes, 10) if num_envs is None else num_envs
+        if num_envs is None:
+            num_envs = environment.num_envs if isinstance(environment, VectorEnv) else min(episodes, 10)
         check_whole_numbers(lowest=0, num_envs=num_envs, seed=seed)
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks, "info_keys": info_keys}
         with open_vector_environment(environment, num_envs, **making) as environments:

@@ -84,12 +84,12 @@ def obstacle_to_loading(agent: keras.Model) -> str | None:
 def warn_of_obstacle(agent: keras.Model, when: str, known: str | None = None) -> str | None:
     """Log that an agent's file cannot be loaded, and what to do, unless it is for a known reason; give the reason."""
     obstacle = obstacle_to_loading(agent)
-    if obstacle not in (None, known):
+    if obstacle is not None and obstacle != known:
+        layer = "put a registered layer (keras.saving.register_keras_serializable) in the Lambda's place, or "
         _logger.warning(
-            "%s, but tf_trpo.load refuses the file: %s. Put a layer of your own, registered by "
-            "keras.saving.register_keras_serializable, in the place of a Lambda; agent.load_weights(path) sets an "
-            "agent that the same code has made",
+            "%s, but tf_trpo.load refuses the file: %s. To load it, %suse agent.load_weights(path) with the same code",
             when,
             obstacle,
+            layer if "Lambda" in obstacle else "",
         )
     return obstacle

@@ -19,8 +19,10 @@ _DEEPEST = 100
 _LARGEST_INTEGER = 2**24
 """Of sizes: a layer that has no variables may still allocate an array of one."""
 _NO_SIZES = {"seed", "decay_steps", "first_decay_steps", "warmup_steps", "boundaries", "shared_object_id"}
-_NO_SIZES |= {"first_action", "first_actions"}
-"""Settings whose integers are no sizes: seeds, steps of learning rate schedules, names of objects and actions."""
+_NO_SIZES |= {"first_action", "first_actions", "start"}
+_NO_SIZES |= {"value_minibatch_size", "penalty_minibatch_size", "chunk_size"}
+"""Settings whose integers are no sizes of arrays: seeds, steps of learning rate schedules, names of objects, first
+numbers of actions and observations, and most samples at once."""
 
 _CLASSES: dict[str, tuple[type, ...]] = {
     "keras": (keras.Model, keras.DTypePolicy),

@@ -289,7 +289,7 @@ class Learner:
         if not self._settings.normalize_rewards:
             return steps.rewards, carry, tf.constant(True)
         ended = tf.maximum(steps.terminated, steps.truncated)
-        returns, carry = discounted_return_so_far(steps.rewards, ended, carry, gamma=self._settings.gamma)
+        returns, carry = discounted_return_so_far(steps.rewards, ended, steps.valid, carry, gamma=self._settings.gamma)
         weights, count = mean_weights(steps.valid)
         sound = self._return_scale.update(Moments(*weighted_moments(flat(returns), weights), count))
         # A sum that overflowed begins anew.

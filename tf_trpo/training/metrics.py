@@ -83,6 +83,13 @@ class Report:
             "time/fps": (steps - self.first_steps - self._skipped) / elapsed,
         }
 
+    def missing(self, rollout: Rollout, *, steps: int) -> list[str]:
+        """Say, after so many steps of the agent and the last rollout, what the episodes have not shown."""
+        if not self.episodes:
+            return [f"no episode has ended in {steps - self.first_steps} steps: returns and lengths are not known"]
+        found = {name for episode in self.episodes for name in episode.infos}
+        return [f"no info of an episode's last step had the key {key!r}" for key in rollout.infos if key not in found]
+
     def state(self) -> dict[str, Any]:
         """Give all that `restore` needs, as numbers and arrays."""
         return {

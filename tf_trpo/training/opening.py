@@ -6,11 +6,16 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from gymnasium.vector import VectorEnv
+
 from tf_trpo.environments import can_reset_some, open_vector_environment
-from tf_trpo.environments.vector import Environment
+from tf_trpo.environments.in_use import alone
+from tf_trpo.environments.vector import Environment, refuse_making
 from tf_trpo.models import Policy
 from tf_trpo.models.making import check_fit
 from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
+
+_FITS = "a fit of this agent has not ended: a callback that fits needs another agent"
 
 
 @contextlib.contextmanager
@@ -35,18 +40,19 @@ def opened_source(
       ValueError: the environment does not fit the policy, or an argument has no use.
     """
     if isinstance(environment, RolloutSource):
-        made = opening["env_kwargs"] or opening["wrappers"] or opening["action_masks"] != "auto"
-        if made or opening["backend"] != "sync" or opening["num_envs"] != 1:
-            raise ValueError("num_envs, backend, env_kwargs and the like make environments; a source has its own")
-        prepare(environment.num_envs)
-        yield environment
+        refuse_making(opening, "source", num_envs=environment.num_envs)
+        if isinstance(environment, LocalSource):
+            check_fit(policy, environment.environments)
+        with alone([policy], _FITS):
+            prepare(environment.num_envs)
+            yield environment
         return
-    with open_vector_environment(environment, **opening) as environments:
+    with alone([policy], _FITS), open_vector_environment(environment, **opening) as environments:
         check_fit(policy, environments)
         if restart_every and not can_reset_some(environments):
-            kind = type(environments).__name__
+            given = type(environment).__name__ if isinstance(environment, VectorEnv) else opening["backend"]
             raise ValueError(
-                f"restart_every needs environments that can be reset one by one (backend sync or async), not {kind}"
+                f"restart_every needs environments that can be reset one by one (backend sync or async), not {given}"
             )
         prepare(environments.num_envs)
         yield LocalSource(environments, make_actor(policy, environments.num_envs), seed=seed)

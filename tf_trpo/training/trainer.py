@@ -52,12 +52,10 @@ class Trainer:
     Attributes:
       source: as given. `source.environments` of a `LocalSource` are the environments, to which a callback may speak for
         a curriculum: `params["trainer"].source.environments.unwrapped.call("set_level", 3)`.
+      rollout: of the present iteration; None while it is collected.
 
     Raises:
       ValueError: restart_every is negative.
-
-    Attributes:
-      rollout: of the present iteration; None while it is collected.
     """
 
     def __init__(
@@ -153,11 +151,8 @@ class Trainer:
                 if hasattr(callback, "release"):
                     callback.release()
             raise
-        if logs and not self._report.episodes:
-            _logger.warning(
-                "no episode has ended in %d steps: returns and lengths are not known",
-                self.env_steps - self._report.first_steps,
-            )
+        for message in self._report.missing(self.rollout, steps=self.env_steps) if self.rollout is not None else ():
+            _logger.warning(message)
         callbacks.on_train_end(logs)
 
     def state(self) -> dict[str, Any]:

@@ -196,7 +196,7 @@ class TRPO(Agent):
           environment: a Gymnasium id, a function that makes an environment, a vector environment, or a source of
             rollouts.
           total_steps: environment steps to take, >= 1.
-          num_envs: environments stepped together; not used with a vector environment or a source.
+          num_envs: environments stepped together; a vector environment or a source has its own number.
           num_steps: rows of a rollout, for each environment and iteration, >= 1.
           backend: "sync", "async" or "envpool".
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
