@@ -112,7 +112,8 @@ class RunSettings:
     eval_episodes: int = 20
     """Episodes of an evaluation; the last one is when training is over."""
     checkpoint_every: int = 100_000
-    """Environment steps between two checkpoints; 0 for one at the end, a stop or a failure only."""
+    """Environment steps between two checkpoints; 0 writes a checkpoint only when the run ends, stops or
+    fails."""
     histogram_every: int = 10_000
     """Environment steps between two histograms of weights and actions in TensorBoard; 0 for none."""
     video_every: int = 0

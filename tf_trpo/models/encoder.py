@@ -114,7 +114,7 @@ class Encoder(keras.layers.Layer):
           The moments that `update_normalization` has still to take in.
         """
         free = tf.reduce_all(tf.equal(self.output_layer.kernel.value, 0.0))
-        layer = self._absorbing_layer()
+        layer = self.absorbing_layer()
         return [
             normalization.begin(part, free, absorbed_by=layer)
             for normalization, part in zip(self.normalization, moments, strict=True)
@@ -126,11 +126,12 @@ class Encoder(keras.layers.Layer):
         Returns:
           Bool scalar: the moments were finite, or are not needed.
         """
-        layer = self._absorbing_layer() if self.function_preserving else None
+        layer = self.absorbing_layer() if self.function_preserving else None
         pairs = zip(self.normalization, moments, strict=True)
         return tf.reduce_all([True, *(normalization.update(part, absorbed_by=layer) for normalization, part in pairs)])
 
-    def _absorbing_layer(self) -> keras.layers.Dense | None:
+    def absorbing_layer(self) -> keras.layers.Dense | None:
+        """Find the layer that can take in what new statistics change."""
         lone = len(self.normalization) == 1 and isinstance(without_masks(self.spec, self.spec), PartSpec)
         return first_dense_layer(self.network, self.output_layer) if lone else None
 

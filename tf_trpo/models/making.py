@@ -85,12 +85,10 @@ def check_fit(policy: Policy, environments: VectorEnv) -> None:
     differing = difference(policy.encoder.spec, observation_spec(environments.single_observation_space))
     if differing is not None:
         raise ValueError(f"the agent observes {differing[0]}, the environment gives {differing[1]}")
-    if not policy.action_distribution.fits(action_space):
-        different = policy.action_distribution.difference(action_space)
-        raise ValueError(
-            f"the agent's {type(policy.action_distribution).__name__} distribution does not fit {action_space}"
-            + (f": {different}" if different else "")
-        )
+    different = policy.action_distribution.difference(action_space)
+    if different is not None:
+        kind = type(policy.action_distribution).__name__
+        raise ValueError(f"the agent's {kind} distribution does not fit {action_space}: {different}")
 
 
 def _encoder(

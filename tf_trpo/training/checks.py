@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_trpo.training.keras_config import check_config
 
@@ -33,6 +34,20 @@ def check_keras() -> None:
             f"networks compute in float32, and Keras' dtype policy is {precision}: keras.mixed_precision."
             'set_global_policy("float32")'
         )
+
+
+def warn_of_raw_observations(agent: keras.Model) -> None:
+    """Log, before an agent's first iteration, which of its models will never normalise observations."""
+    for name in ("policy", "value_function") if int(agent.iterations) == 0 else ():
+        encoder = getattr(agent, name).encoder
+        encoder = getattr(encoder, "encoder", encoder)
+        waits = any(int(layer.count) == 0 for layer in encoder.normalization)
+        if waits and encoder.absorbing_layer() is None and np.any(encoder.output_layer.kernel):
+            _logger.warning(
+                "the %s was trained before, and its network has no layer that could take statistics in: observations "
+                "are not normalised",
+                name.replace("_", " "),
+            )
 
 
 def check_unshared(agent: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:

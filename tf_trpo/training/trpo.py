@@ -22,7 +22,7 @@ from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import RolloutSource
 from tf_trpo.training.agent import Agent
-from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle
+from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.opening import opened_source
@@ -238,6 +238,7 @@ class TRPO(Agent):
         check_whole_numbers(schedule_steps=total_steps if schedule_steps is None else schedule_steps)
         check_whole_numbers(lowest=0, seed=seed, restart_every=restart_every)
         check_unchanged(self)
+        warn_of_raw_observations(self)
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, "info_keys": info_keys, **making}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
