@@ -63,7 +63,7 @@ def test_a_cloned_policy_is_fitted_from_where_it_is(network, caplog):
     agent = tf_trpo.TRPO.for_env(
         "CartPole-v1",
         network=network and network(),
-        policy=PolicySettings(hidden_sizes=(16,)),
+        policy=None if network else PolicySettings(hidden_sizes=(16,)),
         seed=0,
     )
     agent.compile(TrustRegion(MAX_KL), update=UpdateSettings(value_epochs=1), jit_compile=False)
