@@ -88,7 +88,9 @@ class TRPO(Agent):
             Keras runs without TensorFlow or not in float32.
         """
         check_keras()
-        check_types(policy=(policy, PolicySettings | None), value=(value, ValueSettings | None))
+        check_types(
+            policy=(policy, PolicySettings | None), value=(value, ValueSettings | None), seed=(seed, int | None)
+        )
         policy, value = policy or PolicySettings(), value or ValueSettings()
         both_given = network is not None and value_network is not None
         if both_given and policy.activation != PolicySettings.activation:
