@@ -100,9 +100,9 @@ def improve(
     g = tape.gradient(surrogate, theta)
     # 8: Use conjugate gradient to compute x ~ H^-1 g from products with the Hessian H of the KL.
     product = numerics.gauss_newton_fisher_vector_product(parameters, distribution.kl, theta, weights)
-    x = numerics.conjugate_gradient(lambda v: product(v) + DAMPING * v, g, max_iterations=CG_ITERATIONS).solution
+    found = numerics.conjugate_gradient(product, g, max_iterations=CG_ITERATIONS, damping=DAMPING)
     # 9: Update the policy by backtracking line search along sqrt(2 delta / x'Hx) x.
-    step = numerics.step_length_for_kl(x, product(x), MAX_KL) * x
+    step = numerics.step_length_for_kl(found.solution, found.image, MAX_KL) * found.solution
     search = numerics.backtracking_line_search(
         evaluate, theta, step, max_kl=MAX_KL, ratio=RATIO, max_backtracks=MAX_BACKTRACKS
     )

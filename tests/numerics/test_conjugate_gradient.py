@@ -63,6 +63,28 @@ def test_solution_is_that_of_a_dense_solver(seed, size):
     assert np.linalg.norm(b - matrix @ result.solution.numpy()) <= 2e-12 * np.linalg.norm(b)
 
 
+@given(seed=SEEDS, size=st.integers(1, 12), damping=st.floats(0, 10), iterations=st.integers(1, 12))
+def test_damping_is_that_of_the_matrix_and_no_part_of_the_image(seed, size, damping, iterations):
+    matrix, b = definite_system(seed, size)
+    settings = {"max_iterations": iterations, "tolerance": 1e-9}
+    result = solve(matrix, b, damping=damping, **settings)
+    expected = solve(matrix + damping * np.eye(size), b, **settings)
+    np.testing.assert_allclose(result.solution, expected.solution, rtol=1e-8, atol=1e-12)
+    assert (result.status, result.iterations) == (expected.status, expected.iterations)
+    np.testing.assert_allclose(result.image, matrix @ result.solution.numpy(), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1e-6])
+def test_the_image_keeps_its_digits_where_damping_outweighs_the_matrix(ratio):
+    """The difference of (A + damping I) x and damping x would have none left in float32."""
+    matrix, b = definite_system(3, 12)
+    result = conjugate_gradient(
+        times(np.float32(ratio * matrix)), tf.constant(b, tf.float32), max_iterations=12, damping=1.0
+    )
+    exact = ratio * matrix @ np.float64(result.solution)
+    assert np.linalg.norm(result.image - exact) <= 2e-6 * np.linalg.norm(exact)
+
+
 @given(seed=SEEDS, distinct=st.integers(1, 5))
 def test_as_many_iterations_as_distinct_eigenvalues(seed, distinct):
     matrix, b = symmetric_matrix(seed, np.resize(np.arange(1.0, distinct + 1), 15))
@@ -202,7 +224,7 @@ def test_compiled_by_xla_it_agrees(iterations):
     assert result.iterations == expected.iterations
 
 
-@pytest.mark.parametrize("setting", [{"max_iterations": 0}, {"tolerance": -1e-3}, {"tolerance": np.nan}])
+@pytest.mark.parametrize("setting", [{"max_iterations": 0}, {"tolerance": -1e-3}, {"damping": np.nan}])
 def test_setting_outside_its_range_is_named(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         conjugate_gradient(tf.identity, tf.ones([2]), **{"max_iterations": 5, **setting})

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tf_trpo.numerics import (
     double_backprop_fisher_vector_product,
     gauss_newton_fisher_vector_product,
-    has_forward_mode,
 )
 
 two_reverse_passes = functools.partial(gauss_newton_fisher_vector_product, forward_mode=False)
@@ -204,18 +203,8 @@ def recurrent_policy(theta):
     return steps[-1]
 
 
-def test_two_reverse_passes_go_through_a_loop_where_forward_mode_does_not():
+def test_two_reverse_passes_go_through_a_loop():
     theta = tf.constant(np.random.default_rng(7).normal(size=8))
     product = tf.function(two_reverse_passes(recurrent_policy, gaussian_kl, theta, tf.constant(WEIGHTS)))
     expected = tf.function(lambda: dense_hessian(recurrent_policy, gaussian_kl, theta, as_graph=True))()
     np.testing.assert_allclose(dense(product, 8), expected, rtol=1e-9, atol=1e-12)
-    assert not has_forward_mode(recurrent_policy, theta)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_forward_mode_goes_through_layers_without_loops(family):
-    policy, _, size = FAMILIES[family]
-    theta = tf.zeros(size, tf.float64)
-    assert has_forward_mode(policy(OBSERVATIONS), theta)
-    # Within a trace, on tensors of its graph.
-    assert tf.function(lambda theta: tf.constant(has_forward_mode(policy(OBSERVATIONS), theta)))(theta)

@@ -54,7 +54,7 @@ class Nested:
 
 def solution_on(policy, observations, direction, chunk_size=None):
     objective = Objective(policy, batch_of(observations), policy.flat_weights, chunk_size)
-    return direction.solve(objective, objective.gradient())[0].solution.numpy()
+    return direction.solve(objective, objective.gradient()).solution.numpy()
 
 
 def test_curvature_is_taken_on_a_tenth_of_images_and_on_all_of_anything_else():

@@ -24,7 +24,7 @@ class Recorder(PolicyOptimizer):
 
     seen: list = dataclasses.field(default_factory=list)
 
-    def step(self, policy, batch, state, *, progress, gamma, chunk_size=None):
+    def step(self, policy, batch, state, *, progress, gamma, chunk_size=None, jit_compile=None):
         self.seen.append((batch, float(policy.encoder.normalization[0].count.numpy()), float(progress), gamma))
         figures = {"actual_improvement": 0.02, "predicted_improvement": 0.03, "kl": 0.01, "max_kl_over_states": 0.05}
         required = [name for name in Outcome._fields if name not in Outcome._field_defaults]

@@ -29,7 +29,8 @@ def start_tensorflow(threads: int = 0) -> None:
     Args:
       threads: number of threads to compute with; 0 for all cores.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Its loader of programs calls it an error that "prefer-no-gather" is no feature of a processor.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as said:

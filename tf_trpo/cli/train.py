@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import tyro
 
+from tf_trpo.cli.compiled import reuse_compiled_programs
 from tf_trpo.cli.environment_id import check_imports, flag_for
 from tf_trpo.cli.parsing import OptionParser, make, show_help, wants_help
 from tf_trpo.cli.startup import start_keras
@@ -71,6 +72,7 @@ def main(argv: Sequence[str]) -> None:
     if wants_help(argv):
         _show_help(experiment)
     check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
+    reuse_compiled_programs(experiment.run.threads)
     start_keras(experiment.run.threads)
     from keras.callbacks import LambdaCallback
 

@@ -6,6 +6,7 @@ Every function checks the ranks and static shapes of its tensors first, and rais
 from tf_trpo.numerics.chunks import chunk_size_for as chunk_size_for
 from tf_trpo.numerics.chunks import map_over_chunks as map_over_chunks
 from tf_trpo.numerics.chunks import reduce_over_chunks as reduce_over_chunks
+from tf_trpo.numerics.compiling import compiled_at_once as compiled_at_once
 from tf_trpo.numerics.conjugate_gradient import ConjugateGradientResult as ConjugateGradientResult
 from tf_trpo.numerics.conjugate_gradient import ConjugateGradientStatus as ConjugateGradientStatus
 from tf_trpo.numerics.conjugate_gradient import conjugate_gradient as conjugate_gradient
@@ -15,7 +16,6 @@ from tf_trpo.numerics.fisher_vector_product import (
 from tf_trpo.numerics.fisher_vector_product import (
     gauss_newton_fisher_vector_product as gauss_newton_fisher_vector_product,
 )
-from tf_trpo.numerics.fisher_vector_product import has_forward_mode as has_forward_mode
 from tf_trpo.numerics.fisher_vector_product import hessian_product_at_minimum as hessian_product_at_minimum
 from tf_trpo.numerics.flat_parameters import flatten as flatten
 from tf_trpo.numerics.flat_parameters import unflatten as unflatten

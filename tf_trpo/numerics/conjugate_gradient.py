@@ -1,4 +1,4 @@
-"""Conjugate gradient for A x = b, if A is known only as a product v -> A v."""
+"""Conjugate gradient for (A + damping I) x = b, if A is known only as a product v -> A v."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ class ConjugateGradientStatus(enum.IntEnum):
     """Reason for which the iteration ended."""
 
     CONVERGED = 0
-    """|b - A x| <= tolerance * |b|."""
+    """|b - (A + damping I) x| <= tolerance * |b|."""
     MAX_ITERATIONS = 1
     """All iterations were used. x is the best iterate of the Krylov space."""
     NON_POSITIVE_CURVATURE = 2
-    """A direction p had p'Ap <= 0, so A is not positive definite. x is the iterate before p."""
+    """A direction p had p'(A + damping I) p <= 0. x is the iterate before p."""
     BREAKDOWN = 3
     """A product or a residual was not finite. x is the last finite iterate."""
 
 
 class ConjugateGradientResult(NamedTuple):
-    """Solution of A x = b, and the reason for which the iteration ended.
+    """Solution of (A + damping I) x = b, and the reason for which the iteration ended.
 
     Attributes:
-      solution: x with A x ~ b, float [P].
+      solution: x, float [P].
+      image: A x without damping, float [P], the sum of the products that made x.
       iterations: number of steps taken, int32 scalar. Each cost one product.
-      residual_norm: |b - A x| by the recurrence, float scalar.
+      residual_norm: |b - (A + damping I) x| by the recurrence, float scalar.
       status: int32 scalar, a `ConjugateGradientStatus`.
     """
 
     solution: tf.Tensor
+    image: tf.Tensor
     iterations: tf.Tensor
     residual_norm: tf.Tensor
     status: tf.Tensor
@@ -41,6 +43,7 @@ class ConjugateGradientResult(NamedTuple):
 
 class _State(NamedTuple):
     x: tf.Tensor
+    image: tf.Tensor
     residual: tf.Tensor
     direction: tf.Tensor
     residual_squared: tf.Tensor
@@ -56,9 +59,10 @@ def conjugate_gradient(
     b: tf.Tensor,
     *,
     max_iterations: int,
+    damping: float = 0.0,
     tolerance: float = 1e-10,
 ) -> ConjugateGradientResult:
-    """Solve A x = b for a symmetric positive (semi-)definite A, from x = 0.
+    """Solve (A + damping I) x = b for a symmetric positive (semi-)definite A, from x = 0.
 
     The start at zero makes the result a function of A and b only, and makes every iterate from the first step on an
     ascent direction: b'x > 0.
@@ -67,13 +71,14 @@ def conjugate_gradient(
       product: v [P] -> A v [P], linear and symmetric.
       b: right-hand side, float [P].
       max_iterations: largest number of products, >= 1.
-      tolerance: relative residual |b - A x| / |b| at which the iteration stops, >= 0.
+      damping: number added to the diagonal of A, >= 0.
+      tolerance: relative residual at which the iteration stops, >= 0.
 
     Returns:
       A `ConjugateGradientResult`. If b is finite, the solution is finite for every A.
 
     Raises:
-      ValueError: a shape is wrong, max_iterations < 1 or tolerance < 0.
+      ValueError: a shape is wrong, max_iterations < 1, or damping or tolerance < 0.
 
     Source:
       Hestenes and Stiefel (1952); Shewchuk (1994), algorithm B2; lecture, "Conjugate Gradient (CG)
@@ -82,8 +87,9 @@ def conjugate_gradient(
     check_shapes("conjugate_gradient", b=(b, "P"))
     if max_iterations < 1:
         raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
-    if not tolerance >= 0:
-        raise ValueError(f"tolerance must not be negative, got {tolerance}")
+    for name, value in (("damping", damping), ("tolerance", tolerance)):
+        if not value >= 0:
+            raise ValueError(f"{name} must not be negative, got {value}")
     b_squared = _dot(b, b)
     goal = tf.constant(tolerance, b.dtype) ** 2 * b_squared
 
@@ -92,28 +98,33 @@ def conjugate_gradient(
         tf.where(b_squared <= goal, ConjugateGradientStatus.CONVERGED, _RUNNING),
         ConjugateGradientStatus.BREAKDOWN,
     )
-    start = _State(tf.zeros_like(b), b, b, b_squared, tf.constant(0), start_status)
+    start = _State(tf.zeros_like(b), tf.zeros_like(b), b, b, b_squared, tf.constant(0), start_status)
     (end,) = tf.while_loop(
         lambda state: tf.equal(state.status, _RUNNING),
-        lambda state: (_iterate(product, state, goal, max_iterations),),
+        lambda state: (_iterate(product, state, damping, goal, max_iterations),),
         [start],
     )
-    return ConjugateGradientResult(end.x, end.iterations, tf.sqrt(end.residual_squared), end.status)
+    return ConjugateGradientResult(end.x, end.image, end.iterations, tf.sqrt(end.residual_squared), end.status)
 
 
-def _iterate(product: Callable[[tf.Tensor], tf.Tensor], state: _State, goal: tf.Tensor, max_iterations: int) -> _State:
-    image = product(state.direction)
-    check_shapes("conjugate_gradient", b=(state.direction, "P"), product=(image, "P"))
-    curvature = _dot(state.direction, image)
+def _iterate(
+    product: Callable[[tf.Tensor], tf.Tensor], state: _State, damping: float, goal: tf.Tensor, max_iterations: int
+) -> _State:
+    undamped = product(state.direction)
+    check_shapes("conjugate_gradient", b=(state.direction, "P"), product=(undamped, "P"))
+    damped = undamped + damping * state.direction
+    curvature = _dot(state.direction, damped)
     length = state.residual_squared / curvature
     x = state.x + length * state.direction
-    residual = state.residual - length * image
-    residual_squared = _dot(residual, residual)
+    image = state.image + length * undamped
+    residual = state.residual - length * damped
+    # One sum for both: to XLA, each is three programs of its own.
+    residual_squared, x_squared = tf.unstack(tf.reduce_sum(tf.square(tf.stack([residual, x])), axis=1))
     direction = residual + residual_squared / state.residual_squared * state.direction
     iterations = state.iterations + 1
 
     # The curvature is tested. An epsilon added to it would silently change every step.
-    finite = tf.math.is_finite(curvature) & tf.math.is_finite(residual_squared) & tf.math.is_finite(_dot(x, x))
+    finite = tf.math.is_finite(curvature) & tf.math.is_finite(residual_squared) & tf.math.is_finite(x_squared)
     failure = tf.where(
         tf.math.is_finite(curvature) & (curvature <= 0),
         int(ConjugateGradientStatus.NON_POSITIVE_CURVATURE),
@@ -126,7 +137,8 @@ def _iterate(product: Callable[[tf.Tensor], tf.Tensor], state: _State, goal: tf.
     )
     good = tf.equal(failure, _RUNNING)
     # After a failed iteration the last good iterate remains, so that the caller always has a usable direction.
-    new, last = _State(x, residual, direction, residual_squared, iterations, success), state._replace(status=failure)
+    new = _State(x, image, residual, direction, residual_squared, iterations, success)
+    last = state._replace(status=failure)
     return tf.nest.map_structure(lambda new, last: tf.where(good, new, last), new, last)
 
 

@@ -46,7 +46,8 @@ def gauss_newton_fisher_vector_product(
         other weights are 0.
       metric: closed form, (p [N, D], u [N, D]) -> M_n u_n [N, D]. By default the divergence is differentiated twice.
       forward_mode: compute J v by forward mode; otherwise by two reverse passes, which takes longer and gives the same
-        up to rounding. See `has_forward_mode`.
+        up to rounding. Loops of TensorFlow, and so Keras' recurrent layers, are what forward mode cannot go through:
+        the product then raises one of many errors.
 
     Returns:
       The function v [P] -> F v [P], symmetric and positive semi-definite.
@@ -76,24 +77,6 @@ def gauss_newton_fisher_vector_product(
         return tape.gradient(current, theta, output_gradients=cotangent, unconnected_gradients="zero")
 
     return product
-
-
-def has_forward_mode(parameters: ParametersFunction, theta: tf.Tensor) -> bool:
-    """Tell whether forward mode goes through a function; it is traced, and not computed.
-
-    Loops of TensorFlow, and so Keras' recurrent layers, are what forward mode cannot go through.
-
-    Args:
-      parameters: as in `gauss_newton_fisher_vector_product`.
-      theta: float [P].
-    """
-    spec = tf.TensorSpec(theta.shape, theta.dtype)
-    try:
-        tf.function(functools.partial(_pushed_forward, parameters), autograph=False).get_concrete_function(spec, spec)
-    # Of many kinds, which TensorFlow does not name.
-    except Exception:
-        return False
-    return True
 
 
 def _pushed_forward(parameters: ParametersFunction, theta: tf.Tensor, vector: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

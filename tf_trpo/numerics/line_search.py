@@ -99,7 +99,9 @@ def backtracking_line_search(
         improvement, kl, *found = evaluate(candidate)
         return j + 1, _judge(improvement, kl, max_kl), improvement, kl, candidate, *found
 
-    searchable = tf.reduce_all(tf.math.is_finite(step)) & tf.reduce_any(tf.not_equal(step, 0))
+    # One sum for both questions: it is finite if all numbers are, and 0 if all are.
+    size = tf.reduce_sum(tf.abs(step))
+    searchable = tf.math.is_finite(size) & (size > 0)
     zero = tf.constant(0.0, tf.float64)
     # A search without a direction starts at its end, and evaluates nothing.
     first = tf.where(searchable, -1, max_backtracks)

@@ -24,18 +24,14 @@ def linear_recurrence(decay: tf.Tensor, inputs: tf.Tensor, *, reverse: bool = Fa
       Hillis and Steele (1986), data-parallel prefix sums, applied to affine maps.
     """
     check_shapes("linear_recurrence", decay=(decay, "T S..."), inputs=(inputs, "T S..."))
-    length = decay.shape[0]
-    shift = 1
-    while shift < length:
-        inputs = inputs + decay * _shifted(inputs, shift, reverse)
-        decay = decay * _shifted(decay, shift, reverse)
-        shift *= 2
-    return inputs
+    length, padding = decay.shape[0], tf.zeros_like(inputs)
 
+    def moved(rows: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+        """Move row t - shift (t + shift in reverse) to row t, with zeros beyond the end."""
+        parts, start = ([rows, padding], shift) if reverse else ([padding, rows], length - shift)
+        return tf.slice(tf.concat(parts, axis=0), [start, *[0] * (rows.shape.rank - 1)], rows.shape)
 
-def _shifted(rows: tf.Tensor, shift: int, reverse: bool) -> tf.Tensor:
-    """Move row t - shift (t + shift in reverse) to row t, with zeros beyond the end."""
-    padding = tf.zeros_like(rows[:shift])
-    if reverse:
-        return tf.concat([rows[shift:], padding], axis=0)
-    return tf.concat([padding, rows[:-shift]], axis=0)
+    def double(shift: tf.Tensor, decay: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return 2 * shift, decay * moved(decay, shift), values + decay * moved(values, shift)
+
+    return tf.while_loop(lambda shift, *_: shift < length, double, [tf.constant(1), decay, inputs])[2]

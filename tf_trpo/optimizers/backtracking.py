@@ -57,5 +57,5 @@ class Backtracking:
             max_kl=max_kl,
             ratio=self.backtrack_ratio,
             max_backtracks=self.max_backtracks,
-            figures=objective.old_figures().tensors[1:],
+            figures=objective.old.figures.tensors[1:],
         )

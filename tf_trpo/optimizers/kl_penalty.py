@@ -124,7 +124,7 @@ class KLPenalty(PolicyOptimizer):
             figures = objective.figures(theta)
             return figures.improvement - coefficient * figures.kl, figures.kl, *figures.tensors[1:]
 
-        solution, _ = self.direction.solve(objective, gradient)
+        solution = self.direction.solve(objective, gradient)
         # The theory's C is 0 only if every advantage is, and then so is the direction.
         step = tf.math.divide_no_nan(solution.solution, tf.cast(coefficient, gradient.dtype))
         found = self.search.search(objective, penalised, step, max_kl=math.inf)

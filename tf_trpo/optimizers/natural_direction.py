@@ -6,7 +6,7 @@ import dataclasses
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, conjugate_gradient
-from tf_trpo.optimizers.objective import FisherVectorProduct, Objective, Product
+from tf_trpo.optimizers.objective import FisherVectorProduct, Objective
 from tf_trpo.ranges import require_allowed
 
 
@@ -38,7 +38,7 @@ class NaturalDirection:
         require_allowed(self, cg_iterations="[1, 10000]", cg_damping="[0, inf)", cg_tolerance="[0, inf)")
         require_allowed(self, curvature_fraction="(0, 1]", fisher_vector_product=FisherVectorProduct)
 
-    def solve(self, objective: Objective, gradient: tf.Tensor) -> tuple[ConjugateGradientResult, Product]:
+    def solve(self, objective: Objective, gradient: tf.Tensor) -> ConjugateGradientResult:
         """Solve for the direction.
 
         Args:
@@ -46,14 +46,13 @@ class NaturalDirection:
           gradient: g [P].
 
         Returns:
-          The solution x, and v -> F v without damping, by which a step is measured.
+          The solution x, with F x without damping, by which a step is measured.
         """
         fraction = self.curvature_fraction or (0.1 if objective.sees_images else 1.0)
-        product = objective.fisher_vector_product(fraction=fraction, kind=self.fisher_vector_product)
-        solution = conjugate_gradient(
-            lambda vector: product(vector) + self.cg_damping * vector,
+        return conjugate_gradient(
+            objective.fisher_vector_product(fraction=fraction, kind=self.fisher_vector_product),
             gradient,
             max_iterations=self.cg_iterations,
+            damping=self.cg_damping,
             tolerance=self.cg_tolerance,
         )
-        return solution, product

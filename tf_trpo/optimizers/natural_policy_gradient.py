@@ -41,10 +41,9 @@ class NaturalPolicyGradient(PolicyOptimizer):
 
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
         gradient = objective.gradient()
-        solution, product = self.direction.solve(objective, gradient)
-        direction = solution.solution
+        found = self.direction.solve(objective, gradient)
         length = self.natural_learning_rate
         if length is None:
-            length = step_length_for_kl(direction, product(direction), self.natural_max_kl)
-        search = without_line_search(objective, objective.theta + length * direction)
-        return Proposal(gradient, search, solution)
+            length = step_length_for_kl(found.solution, found.image, self.natural_max_kl)
+        search = without_line_search(objective, objective.theta + length * found.solution)
+        return Proposal(gradient, search, found)

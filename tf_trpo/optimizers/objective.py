@@ -15,7 +15,6 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
     double_backprop_fisher_vector_product,
     gauss_newton_fisher_vector_product,
-    has_forward_mode,
     map_over_chunks,
     reduce_over_chunks,
 )
@@ -60,6 +59,18 @@ class PolicyFigures(NamedTuple):
         return tuple(figure for figure in self if figure is not None)
 
 
+class OldPolicy(NamedTuple):
+    """The policy that sampled.
+
+    Attributes:
+      theta: its flat parameters [P].
+      figures: its figures, of which all but the entropy are 0.
+    """
+
+    theta: tf.Tensor
+    figures: PolicyFigures
+
+
 class Objective:
     """The surrogate and the KL of a policy near the one that sampled, as functions of the flat parameters.
 
@@ -71,6 +82,7 @@ class Objective:
       batch: N samples of the policy at theta.
       theta: the policy's flat parameters [P] as they were when it sampled.
       gamma: discount of the batch's returns, in [0, 1]; None if it is not known.
+      old: the policy at theta, and its figures.
       sees_images: whether a part of the observations is an image.
 
     Args:
@@ -96,12 +108,8 @@ class Objective:
         self.sees_images = _sees_images(batch.observations)
         old = map_over_chunks(lambda rows: policy.parameters_at(theta, rows), batch.observations, chunk_size)
         self._samples = _Samples(*batch[:4], tf.stop_gradient(old))
-        self._old_entropy = self._entropy(_float64(old), _float64(batch.weights))
-
-    @property
-    def old_surrogate(self) -> tf.Tensor:
-        """L(old), the mean advantage; float64 scalar."""
-        return weighted_mean(_float64(self.batch.advantages), _float64(self.batch.weights))
+        zero, entropy = tf.constant(0.0, tf.float64), self._entropy(_float64(old), _float64(batch.weights))
+        self.old = OldPolicy(theta, PolicyFigures(zero, zero, zero, entropy))
 
     def gradient(self) -> tf.Tensor:
         """Compute the gradient [P] of the surrogate at theta."""
@@ -138,45 +146,60 @@ class Objective:
             entropy = self._entropy(new, samples.weights)
             return PolicyFigures(self._improvement(new, samples), mean, largest, entropy).tensors
 
-        nothing = tuple(tf.constant(0.0, tf.float64) for _ in self.old_figures().tensors)
+        nothing = tuple(tf.constant(0.0, tf.float64) for _ in self.old.figures.tensors)
         return PolicyFigures(*self._over(self._samples, on_chunk, _combined, nothing))
-
-    def old_figures(self) -> PolicyFigures:
-        """Get the figures of the policy that sampled."""
-        zero = tf.constant(0.0, tf.float64)
-        return PolicyFigures(zero, zero, zero, self._old_entropy)
 
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
         """Make the product v [P] -> F v [P] with the Fisher matrix at theta, on a fraction of the samples."""
         observations, weights = _subsample(self._samples.observations, self._samples.weights, fraction)
-        make_product: Any = double_backprop_fisher_vector_product
-        if kind == "gauss-newton":
-            make_product = functools.partial(
-                gauss_newton_fisher_vector_product,
-                metric=self.policy.action_distribution.metric_product,
-                forward_mode=self._has_forward_mode(observations),
-            )
+        on_chunk = self._product_on_chunk(kind, observations, weights)
 
         def product(vector: tf.Tensor) -> tf.Tensor:
-            def on_chunk(observations: Any, weights: tf.Tensor) -> tf.Tensor:
-                parameters = functools.partial(self.policy.parameters_at, observations=observations)
-                return make_product(parameters, self.policy.action_distribution.kl, self.theta, weights)(vector)
-
-            nothing = tf.zeros_like(self.theta)
-            return reduce_over_chunks(on_chunk, operator.add, nothing, observations, weights, self._chunk_size)
+            return reduce_over_chunks(
+                functools.partial(on_chunk, self.theta, vector),
+                operator.add,
+                tf.zeros_like(self.theta),
+                observations,
+                weights,
+                self._chunk_size,
+            )
 
         return product
 
-    def _has_forward_mode(self, observations: Any) -> bool:
-        """Tell whether forward mode goes through the policy; log if it does not."""
-        chunk = tf.nest.map_structure(lambda rows: rows[: self._chunk_size], observations)
-        possible = has_forward_mode(functools.partial(self.policy.parameters_at, observations=chunk), self.theta)
-        if not possible:
+    def _product_on_chunk(
+        self, kind: FisherVectorProduct, observations: Any, weights: tf.Tensor
+    ) -> Callable[..., tf.Tensor]:
+        """Make (theta, v [P], observations, weights) -> F v [P] of a chunk, traced once for all uses."""
+        distribution, policy = self.policy.action_distribution, self.policy
+
+        def traced(make_product: Any) -> Any:
+            def on_chunk(theta: tf.Tensor, vector: tf.Tensor, observations: Any, weights: tf.Tensor) -> tf.Tensor:
+                parameters = functools.partial(policy.parameters_at, observations=observations)
+                return make_product(parameters, distribution.kl, theta, weights)(vector)
+
+            return tf.function(on_chunk, autograph=False)
+
+        if kind == "double-backprop":
+            return traced(double_backprop_fisher_vector_product)
+        by_forward_mode, by_reverse_mode = (
+            traced(
+                functools.partial(
+                    gauss_newton_fisher_vector_product, metric=distribution.metric_product, forward_mode=possible
+                )
+            )
+            for possible in (True, False)
+        )
+        chunk = tf.nest.map_structure(lambda rows: rows[: self._chunk_size], (observations, weights))
+        try:
+            by_forward_mode.get_concrete_function(self.theta, self.theta, *chunk)
+        # Of many kinds, which TensorFlow does not name.
+        except Exception:
             _logger.warning(
                 "Fisher-vector products take two reverse passes for J v, which is slower: TensorFlow's forward mode "
                 "does not go through this network (recurrent layers have loops)"
             )
-        return possible
+            return by_reverse_mode
+        return by_forward_mode
 
     def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
         entropy = self.policy.action_distribution.entropy(parameters)

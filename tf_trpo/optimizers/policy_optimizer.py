@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 
-from tf_trpo.estimation import Batch
+from tf_trpo.estimation import Batch, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus
-from tf_trpo.optimizers.objective import Objective
+from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, compiled_at_once
+from tf_trpo.optimizers.objective import Objective, OldPolicy
 from tf_trpo.optimizers.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class PolicyOptimizer(abc.ABC):
         progress: float | tf.Tensor,
         gamma: float,
         chunk_size: int | None = None,
+        jit_compile: bool = False,
     ) -> Outcome:
         """Move the policy's trainable weights, or leave them as they are, bit for bit.
 
@@ -98,15 +99,20 @@ class PolicyOptimizer(abc.ABC):
           gamma: discount of the batch's returns, in [0, 1].
           chunk_size: samples to have in memory at once, >= 1; None for all. The result is the same up
             to rounding.
+          jit_compile: let XLA compile `propose`, and nothing else of the step, in a step that TensorFlow traces.
 
         Returns:
           The `Outcome`.
         """
-        objective = Objective(policy, batch, policy.flat_weights, chunk_size, gamma)
-        proposal = self.propose(objective, state, progress)
-        proposal = proposal._replace(search=_finite(proposal.search, objective))
+
+        def propose() -> tuple[Proposal, OldPolicy]:
+            objective = Objective(policy, batch, policy.flat_weights, chunk_size, gamma)
+            return _as_tensors(self.propose(objective, state, progress)), objective.old
+
+        proposal, old = compiled_at_once(propose)() if jit_compile else propose()
+        proposal = proposal._replace(search=_finite(proposal.search, old))
         policy.assign_flat_weights(proposal.search.theta)
-        return _outcome(objective, proposal)
+        return _outcome(batch, old, proposal)
 
     @abc.abstractmethod
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
@@ -164,7 +170,7 @@ def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearc
     status = tf.where(finite, int(LineSearchStatus.NOT_USED), int(LineSearchStatus.NOT_FINITE))
     status = tf.where(moved, status, int(LineSearchStatus.NO_DIRECTION))
     search = LineSearchResult(candidate, status, None, figures.improvement, figures.kl, figures.tensors[1:])
-    return _kept_if(finite & moved, search, objective)
+    return _kept_if(finite & moved, search, objective.old)
 
 
 def was_taken(search: LineSearchResult) -> tf.Tensor:
@@ -172,33 +178,41 @@ def was_taken(search: LineSearchResult) -> tf.Tensor:
     return tf.equal(search.status, LineSearchStatus.ACCEPTED) | tf.equal(search.status, LineSearchStatus.NOT_USED)
 
 
-def _finite(search: LineSearchResult, objective: Objective) -> LineSearchResult:
+def _as_tensors(proposal: Proposal) -> Proposal:
+    """Make tensors of numbers; TensorFlow would make them float32."""
+    numbers = {name: getattr(proposal, name) for name in ("radius", "penalty_coefficient")}
+    given = {name: tf.convert_to_tensor(number, tf.float64) for name, number in numbers.items() if number is not None}
+    return proposal._replace(**given)
+
+
+def _finite(search: LineSearchResult, old: OldPolicy) -> LineSearchResult:
     """Refuse the search's parameters if one of them is not finite: a policy's weights are always finite."""
     sound = tf.reduce_all(tf.math.is_finite(search.theta))
     status = tf.where(sound, search.status, int(LineSearchStatus.NOT_FINITE))
-    return _kept_if(sound, search._replace(status=status), objective)
+    return _kept_if(sound, search._replace(status=status), old)
 
 
-def _kept_if(condition: tf.Tensor, search: LineSearchResult, objective: Objective) -> LineSearchResult:
+def _kept_if(condition: tf.Tensor, search: LineSearchResult, old: OldPolicy) -> LineSearchResult:
     """Put the old parameters and figures in the place of the search's unless the condition holds."""
-    new, old = (search.theta, *search.figures), (objective.theta, *objective.old_figures().tensors[1:])
-    theta, *figures = (tf.where(condition, *pair) for pair in zip(new, old, strict=True))
+    pairs = zip((search.theta, *search.figures), (old.theta, *old.figures.tensors[1:]), strict=True)
+    theta, *figures = (tf.where(condition, new, kept) for new, kept in pairs)
     return search._replace(theta=theta, figures=tuple(figures))
 
 
-def _outcome(objective: Objective, proposal: Proposal) -> Outcome:
+def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
     gradient, search, solution, radius, coefficient = proposal
     accepted = was_taken(search)
-    step = search.theta - objective.theta
+    step = search.theta - old.theta
     # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.
     predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)
     actual = tf.where(accepted, search.improvement, 0.0)
     gradient_norm = tf.norm(gradient)
+    old_surrogate = weighted_mean(tf.cast(batch.advantages, tf.float64), tf.cast(batch.weights, tf.float64))
     kl, max_kl_over_states, *entropy = search.figures
     outcome = Outcome(
         accepted=accepted,
         line_search_status=search.status,
-        surrogate=objective.old_surrogate + actual,
+        surrogate=old_surrogate + actual,
         predicted_improvement=predicted,
         actual_improvement=actual,
         improvement_ratio=tf.math.divide_no_nan(actual, predicted),
@@ -210,8 +224,8 @@ def _outcome(objective: Objective, proposal: Proposal) -> Outcome:
         step_norm=tf.norm(step),
         entropy=entropy[0] if entropy else None,
         backtracks=search.backtracks,
-        trust_region_radius=None if radius is None else tf.convert_to_tensor(radius, tf.float64),
-        penalty_coefficient=None if coefficient is None else tf.convert_to_tensor(coefficient, tf.float64),
+        trust_region_radius=radius,
+        penalty_coefficient=coefficient,
     )
     if solution is None:
         return outcome

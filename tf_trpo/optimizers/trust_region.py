@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import step_length_for_kl
+from tf_trpo.numerics import ConjugateGradientResult, step_length_for_kl
 from tf_trpo.numerics.schedules import linear
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius
 from tf_trpo.optimizers.backtracking import Backtracking
@@ -79,12 +79,11 @@ class TrustRegion(PolicyOptimizer):
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
         limit = self._limit(state, progress)
         gradient = objective.gradient()
-        solution, product = self.direction.solve(objective, gradient)
-        direction = solution.solution
+        solution = self.direction.solve(objective, gradient)
         search = self.search.search(
             objective,
             lambda theta: self._limited(objective.figures(theta)),
-            self._full_step(objective, direction, product(direction), limit),
+            self._full_step(objective, solution, limit),
             max_kl=limit,
         )
         if self.radius is not None:
@@ -100,10 +99,8 @@ class TrustRegion(PolicyOptimizer):
             return linear(self.max_kl, self.final_max_kl, progress)
         return self.max_kl
 
-    def _full_step(
-        self, objective: Objective, direction: tf.Tensor, curvature: tf.Tensor, limit: tf.Tensor | float
-    ) -> tf.Tensor:
-        step = step_length_for_kl(direction, curvature, limit) * direction
+    def _full_step(self, objective: Objective, found: ConjugateGradientResult, limit: tf.Tensor | float) -> tf.Tensor:
+        step = step_length_for_kl(found.solution, found.image, limit) * found.solution
         if self.constraint == "mean":
             return step
         largest = objective.figures(objective.theta + step).max_kl_over_states

@@ -100,7 +100,7 @@ class Learner:
 
     def compile(self, jit_compile: bool) -> None:
         """Compile the update, with XLA or without."""
-        compiled = functools.partial(tf.function, jit_compile=jit_compile, autograph=False)
+        compiled = functools.partial(tf.function, autograph=False)
         self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = compiled(self._prepare)
         """(rollout, return carry [B]) -> (what to learn from, new return carry [B])."""
         self.estimate_again: Callable[[Rollout, Prepared], Prepared] = compiled(self._estimate_again)
@@ -112,7 +112,11 @@ class Learner:
         self.update = self._traced_update
 
     def trace(self, num_steps: int, num_envs: int) -> None:
-        """Trace the update for rollouts of T steps of B environments; raise ValueError if that is not possible."""
+        """Trace the update for rollouts of T steps of B environments, and let XLA begin with it.
+
+        Raises:
+          ValueError: a network cannot be differentiated.
+        """
         rollout = rollout_spec(self.policy, num_steps, num_envs)
         orders = tf.TensorSpec((self._settings.value_epochs, num_steps * num_envs), tf.int32)
         try:
@@ -185,8 +189,9 @@ class Learner:
         if self._settings.value_function_first:
             value = self.fit_value_function(prepared, orders)
             return UpdateResult(self.improve_policy(self.estimate_again(rollout, prepared), progress), value), carry
-        # These two touch no variable in common, so TensorFlow runs them at the same time.
-        policy, value = self.improve_policy(prepared, progress), self.fit_value_function(prepared, orders)
+        # These two touch no variable in common, so TensorFlow runs them at the same time. XLA compiles the one while
+        # the other is traced.
+        value, policy = self.fit_value_function(prepared, orders), self.improve_policy(prepared, progress)
         return UpdateResult(policy, value), carry
 
     def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:
@@ -231,6 +236,7 @@ class Learner:
             progress=progress,
             gamma=gamma,
             chunk_size=self._chunk_size(batch.observations),
+            jit_compile=self._jit_compile,
         )
         bound = estimate_lower_bound(
             batch,
@@ -267,6 +273,7 @@ class Learner:
             orders=orders,
             minibatch_size=self._settings.value_minibatch_size,
             decay=self._settings.value_learning_rate_decay,
+            jit_compile=self._jit_compile,
         )
         return ValueResult(
             loss,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gymnasium.vector import VectorEnv
@@ -20,7 +20,12 @@ _FITS = "a fit of this agent has not ended: a callback that fits needs another a
 
 @contextlib.contextmanager
 def opened_source(
-    policy: Policy, environment: Environment | RolloutSource, opening: Mapping[str, Any], seed: int, restart_every: int
+    policy: Policy,
+    environment: Environment | RolloutSource,
+    opening: Mapping[str, Any],
+    seed: int,
+    restart_every: int,
+    prepare: Callable[[int], None],
 ) -> Iterator[RolloutSource]:
     """Give the source itself, or one of the environment; close it at the end unless it is the caller's own.
 
@@ -29,6 +34,7 @@ def opened_source(
       environment: as for `TRPO.fit`.
       opening: arguments of `make_vector_environment`.
       seed, restart_every: as for `TRPO.fit`.
+      prepare: told the number of environments before the policy is made ready to act.
 
     Raises:
       ValueError: the environment does not fit the policy, or an argument has no use.
@@ -36,6 +42,7 @@ def opened_source(
     if isinstance(environment, RolloutSource):
         refuse_making(opening, "source", num_envs=environment.num_envs)
         with alone([policy], _FITS):
+            prepare(environment.num_envs)
             yield environment
         return
     with alone([policy], _FITS), open_vector_environment(environment, **opening) as environments:
@@ -45,4 +52,5 @@ def opened_source(
             raise ValueError(
                 f"restart_every needs environments that can be reset one by one (backend sync or async), not {given}"
             )
+        prepare(environments.num_envs)
         yield LocalSource(environments, make_actor(policy, environments.num_envs), seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -254,7 +255,9 @@ class TRPO(Agent):
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, "info_keys": info_keys, **making}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
-        with opened_source(self.policy, environment, opening, seed, restart_every) as source:
+        # XLA compiles while the policy is made ready to act.
+        trace = functools.partial(self.learner.trace, num_steps)
+        with opened_source(self.policy, environment, opening, seed, restart_every, trace) as source:
             trainer = Trainer(
                 self.learner,
                 source,

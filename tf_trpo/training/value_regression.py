@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.models import ValueFunction
-from tf_trpo.numerics import minibatch_rows, minibatches_per_epoch
+from tf_trpo.numerics import compiled_at_once, minibatch_rows, minibatches_per_epoch
 
 
 def fit_value_function(
@@ -22,6 +22,7 @@ def fit_value_function(
     orders: tf.Tensor,
     minibatch_size: int,
     decay: bool = False,
+    jit_compile: bool = False,
 ) -> tf.Tensor | None:
     """Minimise the mean squared error by minibatch steps, each epoch in an order of its own.
 
@@ -37,6 +38,7 @@ def fit_value_function(
       minibatch_size: samples of a minibatch, >= 1.
       decay: let the learning rate fall linearly from its value towards 0 over the fit, which averages the noise of the
         minibatches out; afterwards the optimizer has its learning rate again. The rate must not be a Keras schedule.
+      jit_compile: let XLA compile the steps, in a fit that TensorFlow traces.
 
     Returns:
       Scalar, the mean of the minibatch losses; None without any epoch, NaN if nothing was changed.
@@ -63,7 +65,14 @@ def fit_value_function(
         optimizer.apply(tape.gradient(loss, variables), variables)
         return step + 1, total_loss + loss
 
-    _, total_loss = tf.while_loop(lambda step, _: step < steps, minibatch_step, [tf.constant(0), tf.constant(0.0)])
+    # As a tensor, so that a call on zeros comes to its end quickly.
+    end = tf.constant(steps)
+
+    def all_steps() -> tf.Tensor:
+        return tf.while_loop(lambda step, _: step < end, minibatch_step, [tf.constant(0), tf.constant(0.0)])[1]
+
+    # XLA takes its time for every operation: what is done once is not for it.
+    total_loss = compiled_at_once(all_steps)() if jit_compile else all_steps()
     if decay:
         optimizer.learning_rate.assign(rate)
     # A loss or a gradient that is not finite stays in the sum, or in the optimizer's moments and the weights.

@@ -1,0 +1,108 @@
+"""Programs of XLA that are kept for the next run: only whole ones, in a folder of one's own, and not too many."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tf_trpo.cli import compiled
+
+
+@pytest.fixture
+def folders(tmp_path):
+    made = tmp_path / "store", tmp_path / "copy"
+    for folder in made:
+        folder.mkdir(mode=0o700)
+    return made
+
+
+def test_what_is_kept_is_found_again(folders):
+    store, copy = folders
+    programs = {f"xla_{i}.pb": os.urandom(100 + i) for i in range(3)}
+    for name, program in programs.items():
+        (copy / name).write_bytes(program)
+    (copy / "another.txt").write_bytes(b"no program")
+    compiled.keep(copy, store)
+    found = copy.parent / "found"
+    found.mkdir()
+    compiled.fetch(store, found)
+    assert {path.name: path.read_bytes() for path in found.iterdir()} == programs
+
+
+@pytest.mark.parametrize("damage", [lambda program: program[:-1], lambda program: b"", lambda program: program + b"0"])
+def test_a_damaged_program_is_not_used_and_deleted(folders, damage):
+    store, copy = folders
+    program = os.urandom(100)
+    for name in ("damaged.pb", "whole.pb"):
+        (copy / name).write_bytes(program)
+    compiled.keep(copy, store)
+    for path in copy.iterdir():
+        path.unlink()
+    (damaged,) = store.glob("*damaged.pb")
+    damaged.write_bytes(damage(program))
+    compiled.fetch(store, copy)
+    assert [path.name for path in copy.iterdir()] == ["whole.pb"]
+    assert not damaged.exists()
+
+
+def test_the_oldest_programs_go_first(folders):
+    store, copy = folders
+    for i in range(5):
+        (copy / f"{i}.pb").write_bytes(bytes([i]) * 100)
+        compiled.keep(copy, store)
+        for path in store.glob(f"*-{i}.pb"):
+            os.utime(path, (i, i))
+    compiled.keep(copy, store, largest=250)
+    assert sorted(path.name.partition("-")[2] for path in store.iterdir()) == ["3.pb", "4.pb"]
+
+
+@pytest.mark.parametrize("reason", ["flags", "group", "link", "file"])
+def test_a_folder_that_others_can_write_to_is_not_used(reason, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
+    monkeypatch.setattr(compiled.atexit, "register", lambda *_: pytest.fail("it is used"))
+    folder = compiled._folder(1)
+    folder.parent.mkdir(parents=True)
+    if reason == "flags":
+        monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=0")
+    elif reason == "group":
+        folder.mkdir()
+        folder.chmod(0o775)
+    elif reason == "link":
+        folder.symlink_to(tmp_path)
+    else:
+        folder.write_text("a file")
+    compiled.reuse_compiled_programs(1)
+    assert os.environ.get("TF_XLA_FLAGS", "--tf_xla_auto_jit=0") == "--tf_xla_auto_jit=0"
+
+
+def test_machines_that_differ_have_folders_that_differ(monkeypatch):
+    folders = {compiled._folder(threads) for threads in (1, 2)}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    folders.add(compiled._folder(1))
+    monkeypatch.setattr(compiled.importlib.metadata, "version", lambda _: "0.0")
+    folders.add(compiled._folder(1))
+    assert len(folders) == 4
+
+
+@pytest.mark.slow
+def test_a_run_with_programs_of_an_earlier_run_gives_the_same_bits(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_XLA_FLAGS"}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "tf_trpo", "train", "--env", "CartPole-v1", "--total-steps", "200", "--quiet"]
+    command += ["--num-steps", "128", "--hidden-sizes", "4", "--eval-episodes", "1"]
+    histories = []
+    for number in range(2):
+        run = tmp_path / f"run{number}"
+        done = subprocess.run([*command, "--run-dir", str(run)], env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        with (run / "history.csv").open() as file:
+            rows = [{name: row[name] for name in row if not name.startswith("time/")} for row in csv.DictReader(file)]
+        histories.append(rows)
+        programs = sorted((path.name, path.stat().st_mtime_ns) for path in tmp_path.glob("cache/tf_trpo/xla/*/*.pb"))
+        histories.append(programs)
+    assert len(histories[1]) == 2
+    assert histories[:2] == histories[2:]
+    assert not list(tmp_path.glob("tf_trpo-xla-*"))

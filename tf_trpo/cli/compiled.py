@@ -1,0 +1,102 @@
+"""What XLA has compiled in earlier runs, kept in the user's cache folder: the next run of its kind starts sooner."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+
+from tf_trpo.files import read_untrusted, write_whole
+
+_LARGEST = 2**26
+"""Bytes of a folder of programs; the oldest are deleted. A program has about 1 MB."""
+
+
+def reuse_compiled_programs(threads: int) -> None:
+    """Let XLA find the programs of earlier runs, and keep those of this run when the process ends.
+
+    To be called before TensorFlow is imported. Nothing is done if TF_XLA_FLAGS is set, or if the cache folder cannot be
+    used. TensorFlow's own cache fails on a damaged file, and knows nothing of processors and threads. So each kind of
+    machine has a folder, and TensorFlow gets a copy of the files whose checksums are right.
+
+    Args:
+      threads: that will be computed with; 0 for all cores.
+    """
+    store = _folder(threads)
+    if "TF_XLA_FLAGS" in os.environ or not _is_ours(store):
+        return
+    copy = Path(tempfile.mkdtemp(prefix="tf_trpo-xla-"))
+    fetch(store, copy)
+    os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={copy}"
+    atexit.register(_end, copy, store)
+
+
+def fetch(store: Path, copy: Path) -> None:
+    """Copy the whole programs of a store to a folder, by the names that TensorFlow gave them; delete damaged ones."""
+    for path in store.iterdir():
+        digest, _, name = path.name.partition("-")
+        with contextlib.suppress(OSError, ValueError):
+            program = read_untrusted(path, _LARGEST)
+            if hashlib.sha256(program).hexdigest() == digest:
+                (copy / name).write_bytes(program)
+            else:
+                path.unlink()
+
+
+def keep(copy: Path, store: Path, largest: int = _LARGEST) -> None:
+    """Put the programs of a folder into a store, and delete the oldest of the store that are too many.
+
+    Args:
+      copy: where TensorFlow has written.
+      store: a folder.
+      largest: bytes that the store may have.
+    """
+    for path in copy.glob("*.pb"):
+        program = path.read_bytes()
+        kept = store / f"{hashlib.sha256(program).hexdigest()}-{path.name}"
+        if not kept.exists():
+            write_whole(kept, program)
+    size = 0
+    for path in sorted(store.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True):
+        size += path.stat().st_size
+        if size > largest:
+            path.unlink()
+
+
+def _end(copy: Path, store: Path) -> None:
+    # A cache is no reason to fail.
+    with contextlib.suppress(OSError):
+        keep(copy, store)
+    shutil.rmtree(copy, ignore_errors=True)
+
+
+def _folder(threads: int) -> Path:
+    """Give the folder of programs for this processor, this TensorFlow and this number of threads."""
+    processor = platform.machine() + platform.processor()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        processor += "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+    kind = [
+        importlib.metadata.version("tensorflow"),
+        processor,
+        threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        os.environ.get("XLA_FLAGS"),
+    ]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "tf_trpo" / "xla" / hashlib.sha256(repr(kind).encode()).hexdigest()[:16]
+
+
+def _is_ours(store: Path) -> bool:
+    """Tell whether a folder exists, or can be made, that nobody else can write to: programs in it will be run."""
+    try:
+        store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = store.lstat()
+    except OSError:
+        return False
+    return store.is_dir() and not store.is_symlink() and status.st_uid == os.getuid() and not status.st_mode & 0o022
