@@ -1,13 +1,19 @@
-"""Checks of settings when they are made."""
+"""Checks of settings when they are made, and of arguments, with messages in plain words."""
 
 from __future__ import annotations
 
-from typing import Any, get_args
+import functools
+import numbers
+import types
+from collections.abc import Iterator
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 LARGEST_INTEGER = 2**31 - 1
 """The limit of an integer setting whose interval has no end: TensorFlow's sizes and seeds are int32."""
 LARGEST_FLOAT = 1e30
 """The limit of a float setting whose interval has no end: in float32, larger numbers become infinite."""
+_KINDS = {int: "a whole number", float: "a number", str: "text", types.NoneType: "None"}
+_NUMBERS = {int: numbers.Integral, float: numbers.Real}
 _WORDS = {"(0, inf)": "positive and finite", "[0, inf)": "zero or positive, and finite", "[1, inf)": "at least 1"}
 
 
@@ -17,23 +23,83 @@ def require(condition: bool, name: str, requirement: str, value: object) -> None
         raise ValueError(f"{name} must be {requirement}, got {value!r}")
 
 
-def require_allowed(settings: object, **allowed: Any) -> None:
-    """Raise ValueError unless each named field of a dataclass has an allowed value.
+def require_allowed(settings: Any, **allowed: str) -> None:
+    """Raise ValueError unless all fields of a dataclass have values of their types, and the named ones in their range.
+
+    A list becomes a tuple where the field is one.
 
     Args:
       settings: the dataclass; a field whose default is None may also be None.
-      **allowed: for each name an interval, such as "[0, 1)" or "(0, inf)", or a Literal type that lists the values.
+      **allowed: for each name an interval, such as "[0, 1)" or "(0, inf)".
     """
-    for name, values in allowed.items():
+    kind: Any = type(settings)
+    for name, hint in _hints(kind).items():
+        value = getattr(settings, name)
+        if isinstance(value, list) and get_origin(hint) is tuple:
+            object.__setattr__(settings, name, tuple(value))
+        require(_is_of(getattr(settings, name), hint), name, described(hint), value)
+    for name, interval in allowed.items():
         value, optional = getattr(settings, name), getattr(type(settings), name) is None
-        if choices := get_args(values):
-            require(value in choices, name, f"one of {list(choices)}", value)
-        elif value is not None or not optional:
-            requirement = _WORDS.get(values, f"in {values}") + ", or None" * optional
-            require(_contains(values, value), name, requirement, value)
-            if values.endswith("inf)"):
+        if value is not None or not optional:
+            requirement = _WORDS.get(interval, f"in {interval}") + ", or None" * optional
+            require(_contains(interval, value), name, requirement, value)
+            if interval.endswith("inf)"):
                 largest = LARGEST_INTEGER if isinstance(value, int) else LARGEST_FLOAT
                 require(value <= largest, name, f"at most {largest}", value)
+
+
+def check_types(**arguments: tuple[object, Any]) -> None:
+    """Raise TypeError, with the name, unless each argument, given as (value, type), is of its type."""
+    for name, (value, hint) in arguments.items():
+        if not _is_of(value, hint):
+            raise TypeError(f"{name} must be {described(hint)}, got {value!r} ({type(value).__name__})")
+
+
+def check_whole_numbers(*, lowest: int = 1, **arguments: Any) -> None:
+    """Raise TypeError or ValueError, with the argument's name, unless all are whole numbers from `lowest`, 0 or 1."""
+    for name, value in arguments.items():
+        check_types(**{name: (value, int)})
+        require(value >= lowest, name, "at least 1" if lowest else "zero or positive", value)
+
+
+def described(hint: Any) -> str:
+    """Describe a type in words."""
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(get_args(hint))}"
+    *first, last = _words(hint)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _words(hint: Any) -> Iterator[str]:
+    if get_origin(hint) is tuple:
+        yield f"a tuple of {'text' if get_args(hint)[0] is str else 'whole numbers'}"
+    elif get_origin(hint) is dict:
+        yield "a JSON object"
+    elif get_args(hint) or hint is bool:
+        for each in get_args(hint) or ("true", "false"):
+            yield from _words(each)
+    else:
+        yield hint if isinstance(hint, str) else _KINDS.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+@functools.cache
+def _hints(settings: type) -> dict[str, Any]:
+    names = getattr(settings, "__dataclass_fields__", ())
+    return {name: hint for name, hint in get_type_hints(settings).items() if name in names}
+
+
+def _is_of(value: object, hint: Any) -> bool:
+    """Tell whether a value is of a type; whole numbers are numbers too, and those of NumPy are both."""
+    inner = get_args(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_is_of(value, each) for each in inner)
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in inner
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_is_of(each, inner[0]) for each in value)
+    if hint in _NUMBERS:
+        return isinstance(value, _NUMBERS[hint]) and not isinstance(value, bool)
+    return hint is Any or isinstance(value, get_origin(hint) or hint)
 
 
 def _contains(interval: str, value: float) -> bool:

@@ -14,7 +14,7 @@ from tensorboard.summary.writer import event_file_writer
 from tensorboard.util import tensor_util
 
 import tf_trpo
-from tf_trpo.callbacks import EpisodeVideo, TensorBoard
+from tf_trpo.callbacks import Checkpoint, EpisodeVideo, Evaluate, TensorBoard
 from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.rollouts import Rollout
@@ -53,7 +53,7 @@ class StandIn:
             StandIn.agent = tf_trpo.TRPO.for_env("CartPole-v1", policy=SMALL, value=ValueSettings((3,)), seed=0)
         self.policy, self.value_function = self.agent.policy, self.agent.value_function
         self.policy_optimizer, self.update_settings = self.agent.policy_optimizer, self.agent.update_settings
-        self.env_steps = tf.Variable(steps, dtype=tf.int64)
+        self.optimizer, self.env_steps = self.agent.optimizer, tf.Variable(steps, dtype=tf.int64)
         self.rollout = None
 
 
@@ -151,7 +151,13 @@ def test_the_description_is_written_once_wherever_a_training_begins_or_goes_on(t
 def test_what_the_agent_was_compiled_with_is_shown_unless_other_settings_are_given(tmp_path):
     write(tmp_path / "own", *figure(10))
     [(_, text)] = tensors(tmp_path / "own")["config"]
-    shown = {"policy_optimizer": "TrustRegion", "max_kl": 0.01, "max_backtracks": 10, "gamma": 0.99, "value_epochs": 10}
+    shown = {
+        "policy_optimizer": "TrustRegion",
+        "max_kl": 0.01,
+        "max_backtracks": 10,
+        "gamma": 0.99,
+        "value_learning_rate": 0.001,
+    }
     for name, value in shown.items():
         assert f"<td>{name}</td><td>{value}</td>" in text.item().decode()
     given = {"hyperparameters": {"mine": 1}, "config": {"heading": {"name": "value"}}}
@@ -239,10 +245,19 @@ def test_a_full_disk_is_an_error_of_the_operating_system(tmp_path):
     callback.release()
 
 
-@pytest.mark.parametrize("settings", [{"histogram_every": -1}, {"video": EpisodeVideo("CartPole-v1", 0)}])
-def test_an_interval_below_one_is_refused(tmp_path, settings):
-    with pytest.raises(ValueError, match="every_steps must be at least 1"):
-        TensorBoard(tmp_path, **settings)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TensorBoard("logs", histogram_every=-1), "every_steps must be at least 1, got -1"),
+        (lambda: TensorBoard("logs", video=EpisodeVideo("CartPole-v1", 0)), "every_steps must be at least 1, got 0"),
+        (lambda: Evaluate("CartPole-v1", 1.5), "every_steps must be a whole number, got 1.5"),
+        (lambda: Evaluate("CartPole-v1", 9, episodes=2.0), "episodes must be a whole number, got 2.0"),
+        (lambda: Checkpoint("folder", 9, keep=0), "keep must be at least 1, got 0"),
+    ],
+)
+def test_numbers_of_callbacks_are_whole_and_in_range(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
 
 
 def test_a_program_that_patches_tensorboards_writer_hears_of_the_folder_and_can_read_it(tmp_path, monkeypatch):

@@ -110,7 +110,7 @@ def test_a_model_of_a_stranger_chooses_no_more_than_its_environment(imported, re
         [
             ({"wrappers": [WRAPPER]}, "--allow-import"),
             ({"wrappers": "Twice"}, "wrapper must be module:Class"),
-            ({"wrappers": [3]}, "wrapper must be of type"),
+            ({"wrappers": [3]}, "wrapper must be a tuple of text"),
             ({"env_kwargs": "x"}, "env_kwargs must be a JSON object"),
             ({"action_masks": "maybe"}, "action_masks must be one of"),
         ]

@@ -143,11 +143,11 @@ def test_every_number_is_tried():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--total-steps", "many"], "total_steps must be of type int, got 'many'"),
-        (["--total-steps", "1.5"], "total_steps must be of type int, got '1.5'"),
-        (["--max_kl", "small"], "max_kl must be of type float, got 'small'"),
+        (["--total-steps", "many"], "total_steps must be a whole number, got 'many'"),
+        (["--total-steps", "1.5"], "total_steps must be a whole number, got '1.5'"),
+        (["--max_kl", "small"], "max_kl must be a number, got 'small'"),
         (["--backend", "ray"], "backend must be one of sync, async, envpool, got 'ray'"),
-        (["--hidden-sizes", "8", "x"], "hidden_sizes must be of type"),
+        (["--hidden-sizes", "8", "x"], "hidden_sizes must be a tuple of whole numbers"),
         (["--seed"], "argument --seed: expected one argument; see train --help"),
         (["--preset"], "argument --preset: expected one argument; see train --help"),
         (["--quiet=yes"], "argument --quiet/--no-quiet: ignored explicit argument 'yes'; see train --help"),

@@ -122,14 +122,14 @@ def test_config_round_trip_keeps_every_setting(distribution):
 
 def test_nothing_else_is_known_of_the_actions():
     beta, parameters = OwnBeta(2), tf.ones([3, 2])
-    assert beta.fits(gym.spaces.Discrete(3))
+    assert beta.difference(gym.spaces.Discrete(3)) is None
     assert beta.describe_actions() is None
     assert beta.figures(parameters) == {}
     assert beta.named_parameters(parameters) == {"parameters": parameters}
     assert beta.to_environment(parameters) is parameters
     np.testing.assert_array_equal(beta.environment_actions(parameters.numpy()), parameters)
     assert beta.mask_size is None
-    with pytest.raises(ValueError, match="a mask is for Discrete and MultiDiscrete actions, not for those of OwnBeta"):
+    with pytest.raises(ValueError, match="can be masked, not those of OwnBeta"):
         beta.masked(parameters, parameters)
     with pytest.raises(NotImplementedError, match="OwnBeta must define mirrored"):
         beta.mirrored(Reflection((0,), (-1,)))

@@ -67,6 +67,6 @@ def test_the_environment_counts_from_its_first_action(first_action):
 
 
 def test_it_fits_a_discrete_space_with_its_numbers_only():
-    assert Categorical(4, 2).fits(gym.spaces.Discrete(4, start=2))
+    assert Categorical(4, 2).difference(gym.spaces.Discrete(4, start=2)) is None
     for space in (gym.spaces.Discrete(4), gym.spaces.Discrete(3, start=2), gym.spaces.Box(-1, 1, (4,))):
-        assert not Categorical(4, 2).fits(space)
+        assert Categorical(4, 2).difference(space) is not None

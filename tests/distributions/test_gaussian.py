@@ -182,12 +182,12 @@ def test_groups_that_are_not_numbered_without_gaps_are_refused(groups):
 def test_it_fits_its_own_box_only():
     gaussian = Gaussian([[-5.0], [-5.0]], [[5.0], [np.inf]])
     high = np.float32([[5], [np.inf]])
-    assert gaussian.fits(gym.spaces.Box(np.float32([[-5], [-5]]), high))
+    assert gaussian.difference(gym.spaces.Box(np.float32([[-5], [-5]]), high)) is None
     for space, different in [
         (gym.spaces.Box(-5, 5, (2,)), r"shape: the agent has \[2, 1\], the environment \[2\]"),
         (gym.spaces.Box(-5, 5, (2, 1)), r"high\[1\]: the agent has None, the environment 5.0"),
         (gym.spaces.Box(-5, high.astype(np.float64), dtype=np.float64), "dtype: the agent has float32"),
         (gym.spaces.Discrete(2), "type: the agent has Box, the environment Discrete"),
     ]:
-        assert not gaussian.fits(space)
+        assert gaussian.difference(space) is not None
         assert re.search(different, gaussian.difference(space))

@@ -34,7 +34,7 @@ def make(space, mirror=None, **settings):
 def test_each_space_has_its_distribution_whose_actions_lie_in_it(space, kind):
     distribution = make(space)
     assert isinstance(distribution, kind)
-    assert distribution.fits(space)
+    assert distribution.difference(space) is None
     parameters = distribution.parameters(np.zeros([300, distribution.num_outputs], np.float32))
     actions = distribution.sample(parameters, distribution.noise([300], np.int32([1, 2])))
     for own in (distribution.environment_actions(actions.numpy()), distribution.to_environment(actions).numpy()):

@@ -69,11 +69,12 @@ def test_actions_are_the_environments_own(dtype):
 def test_it_fits_its_own_space_only():
     distribution = MultiCategorical(SIZES, [[0, 0], [0, 4]])
     start = np.array([[0, 0], [0, 4]])
-    assert distribution.fits(gym.spaces.MultiDiscrete(np.array(SIZES), start=start))
+    assert distribution.difference(gym.spaces.MultiDiscrete(np.array(SIZES), start=start)) is None
     different = distribution.difference(gym.spaces.MultiDiscrete(np.array(SIZES)))
     assert different == "start[3]: the agent has 4, the environment 0"
-    assert MultiCategorical([2, 2], action_dtype="int8", space="MultiBinary").fits(gym.spaces.MultiBinary(2))
-    assert not MultiCategorical([2, 2]).fits(gym.spaces.MultiBinary(2))
+    bits = MultiCategorical([2, 2], action_dtype="int8", space="MultiBinary")
+    assert bits.difference(gym.spaces.MultiBinary(2)) is None
+    assert MultiCategorical([2, 2]).difference(gym.spaces.MultiBinary(2)) is not None
 
 
 def test_the_mirror_exchanges_numbers_or_choices():

@@ -143,7 +143,7 @@ def random_space(rng, depth=2):
 def test_of_any_space_actions_lie_in_it_and_figures_are_finite(seed):
     space = random_space(np.random.default_rng(seed))
     distribution = make(space)
-    assert distribution.fits(space)
+    assert distribution.difference(space) is None
     outputs = tf.constant(3 * normals(30, distribution.num_outputs), tf.float32)
     parameters = distribution.parameters(outputs)
     with np.errstate(over="ignore"):
@@ -196,7 +196,7 @@ def test_keras_saves_and_loads_it(tmp_path):
         policy.distribution_parameters(observations), loaded.distribution_parameters(observations)
     )
     assert loaded.action_distribution.describe_actions() == policy.action_distribution.describe_actions()
-    assert loaded.action_distribution.fits(SPACE)
+    assert loaded.action_distribution.difference(SPACE) is None
     assert [weight.path.split("/")[-1] for weight in loaded.weights] == [
         weight.path.split("/")[-1] for weight in policy.weights
     ]
@@ -231,5 +231,5 @@ def test_there_is_no_mirror_and_no_mask():
     with pytest.raises(ValueError, match="actions of several parts have no mirror"):
         make().mirrored(Reflection((0,), (1,)))
     assert make().mask_size is None
-    with pytest.raises(ValueError, match="not for those of Product"):
+    with pytest.raises(ValueError, match="not those of Product"):
         make().masked(tf.zeros([1, 19]), tf.zeros([1, 3]))

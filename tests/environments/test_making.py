@@ -60,13 +60,14 @@ def test_wrappers_are_put_on_in_their_order(backend, monkeypatch):
         (["gymnasium"], "a wrapper is named by module:Class, got 'gymnasium'"),
         (["gymnasium:"], "a wrapper is named by module:Class"),
         (["gymnasium:__version__"], "the wrapper gymnasium:__version__ is no class or function"),
-        ("gymnasium:Wrapper", "wrappers must be a sequence of names, got 'gymnasium:Wrapper'"),
+        ("gymnasium:Wrapper", "wrappers must be list or tuple, got 'gymnasium:Wrapper'"),
+        (gym.Wrapper, "wrappers must be list or tuple, got <class"),
         ([lambda env: None], "must give a gymnasium.Env, it gave a NoneType"),
     ],
-    ids=["module", "name", "no name", "empty name", "no class", "no sequence", "no environment"],
+    ids=["module", "name", "no name", "empty name", "no class", "no sequence", "no list", "no environment"],
 )
 def test_a_wrapper_that_cannot_be_found_is_refused(wrappers, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         make_vector_environment(Game, wrappers=wrappers)
 
 
@@ -89,8 +90,9 @@ def test_what_goes_with_made_environments_only_is_refused_with_a_vector_environm
         with pytest.raises(ValueError, match=f"^{name} would have no effect: the environments of the vector environm"):
             make_vector_environment(ready, **{name: value})
     assert make_vector_environment(gym.vector.SyncVectorEnv([Game] * 2), 2, env_kwargs={}).num_envs == 2
-    with pytest.raises(ValueError, match="info_keys must be a sequence of names, got 'is_success'"):
-        make_vector_environment(ready, info_keys="is_success")
+    for name, value in {"info_keys": "is_success", "env_kwargs": [1], "num_envs": 2.0}.items():
+        with pytest.raises(TypeError, match=f"^{name} must be "):
+            make_vector_environment(Game, **{name: value})
     with pytest.raises(ValueError, match="take no wrappers"):
         make_vector_environment("CartPole-v1", backend="envpool", wrappers=[Plus])
     with pytest.raises(ValueError, match=r"the function must make a gymnasium\.Env, it gave a list"):

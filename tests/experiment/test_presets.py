@@ -57,6 +57,7 @@ def other_than_default():
         "constraint": "max",
         "radius": "adaptive",
         "value_target": "reward-to-go",
+        "value_learning_rate": 0.002,
     }
     settings = Experiment().replace(radius="adaptive").flat()
     return {name: choices[name] if name in choices else changed[type(value)](value) for name, value in settings.items()}
@@ -276,13 +277,13 @@ def test_a_preset_of_bytes_that_are_no_text_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("total_steps: many", "total_steps must be of type int, got 'many'"),
-        ("max_kl:", "max_kl must be of type float, got 'None'"),
+        ("total_steps: many", "total_steps must be a whole number, got 'many'"),
+        ("max_kl:", "max_kl must be a number, got 'None'"),
         ("max_kl: -1", "max_kl must be positive and finite, got -1.0"),
         ("backend: ray", "backend must be one of sync, async, envpool, got 'ray'"),
         ("jit_compile: maybe", "jit_compile must be true, false or auto, got 'maybe'"),
-        ("hidden_sizes: [8, [9]]", "hidden_sizes must be of type tuple[int, ...], got '[8, [9]]'"),
-        ("gamma: true", "gamma must be of type float, got 'True'"),
+        ("hidden_sizes: [8, [9]]", "hidden_sizes must be a tuple of whole numbers, got '[8, [9]]'"),
+        ("gamma: true", "gamma must be a number, got 'True'"),
         ("target_kl: 0.1", "target_kl is a setting of kl-penalty, and does nothing in trpo"),
         ("state_dependent_std: true\n  final_std: 0.5", "final_std"),
         ("algorithm: ppo", "algorithm must be one of"),

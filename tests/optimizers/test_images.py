@@ -32,8 +32,11 @@ def make_policy():
 
 def batch_of(observations):
     rng = np.random.default_rng(1)
-    advantages = tf.constant(rng.normal(size=N), tf.float32)
-    return Batch(observations, tf.constant(rng.integers(0, 3, N), tf.int32), advantages, tf.fill([N], 1 / N))
+    count = len(tf.nest.flatten(observations)[0])
+    advantages = tf.constant(rng.normal(size=count), tf.float32)
+    return Batch(
+        observations, tf.constant(rng.integers(0, 3, count), tf.int32), advantages, tf.fill([count], 1 / count)
+    )
 
 
 class Nested:
@@ -58,14 +61,15 @@ def solution_on(policy, observations, direction, chunk_size=None):
 
 
 def test_curvature_is_taken_on_a_tenth_of_images_and_on_all_of_anything_else():
-    policy = make_policy()
-    for observations, fraction in ((IMAGES, 0.1), (tf.cast(IMAGES, tf.float32), 1.0)):
+    policy, many = make_policy(), tf.tile(IMAGES, [20, 1, 1, 1])
+    # At least 64 of them.
+    for observations, fraction in ((many, 0.1), (many[:128], 0.5), (IMAGES, 1.0), (tf.cast(many, tf.float32), 1.0)):
         chosen = solution_on(policy, observations, DIRECTION)
         given = solution_on(policy, observations, dataclasses.replace(DIRECTION, curvature_fraction=fraction))
         np.testing.assert_array_equal(chosen, given)
     # What a user sets holds for images too.
     all_of_them = dataclasses.replace(DIRECTION, curvature_fraction=1.0)
-    assert not np.allclose(solution_on(policy, IMAGES, all_of_them), solution_on(policy, IMAGES, DIRECTION))
+    assert not np.allclose(solution_on(policy, many, all_of_them), solution_on(policy, many, DIRECTION))
 
 
 @pytest.mark.parametrize("chunk_size", [None, 16])

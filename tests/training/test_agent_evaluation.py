@@ -90,10 +90,19 @@ def test_evaluation_acts_by_the_present_weights(cartpole):
         cartpole.set_weights(before)
 
 
-@pytest.mark.parametrize("episodes", [0, -3])
-def test_there_must_be_an_episode(cartpole, episodes):
-    with pytest.raises(ValueError, match=rf"episodes \({episodes}\) and max_episode_steps .* must be at least 1"):
-        cartpole.evaluate("CartPole-v1", episodes)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"episodes": 0}, "episodes must be at least 1, got 0"),
+        ({"episodes": 2.0}, r"episodes must be a whole number, got 2.0 \(float\)"),
+        ({"max_episode_steps": -3}, "max_episode_steps must be at least 1"),
+        ({"num_envs": 2.0}, "num_envs must be a whole number"),
+        ({"seed": -1}, "seed must be zero or positive"),
+    ],
+)
+def test_numbers_of_an_evaluation_are_whole_and_in_range(cartpole, arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        cartpole.evaluate("CartPole-v1", **arguments)
 
 
 @pytest.mark.parametrize("use", ["evaluate", "fit"])
@@ -136,3 +145,32 @@ def test_predict_gives_the_actions_that_the_environment_takes():
     assert np.abs(sampled).max() == 2.0
     np.testing.assert_array_equal(sampled, agent.predict(observations, stochastic=True, seed=1))
     assert np.mean(sampled == agent.predict(observations, stochastic=True, seed=2)) < 0.9
+    # Without a seed, the noise is other noise every time.
+    assert np.mean(agent.predict(observations, stochastic=True) == agent.predict(observations, stochastic=True)) < 0.9
+
+
+class TwoSwitches(Fixed):
+    """Allows one choice of each of two actions, as sb3-contrib has it: a list with an array for each action."""
+
+    action_space = gym.spaces.MultiDiscrete([2, 3])
+
+    def action_masks(self):
+        return [np.array([0, 1]), np.array([0, 0, 1])]
+
+
+def test_predict_takes_masks_as_the_environment_gives_them(make_agent, agent):
+    masked, observation = make_agent(lambda: TwoSwitches(3, 1.0)), np.zeros(2)
+    masks = TwoSwitches(3, 1.0).action_masks()
+    for mask in (masks, np.concatenate(masks), np.concatenate(masks).tolist()):
+        np.testing.assert_array_equal(masked.predict(observation, action_mask=mask, stochastic=True), [1, 2])
+    entry = {"observation": observation, "action_mask": np.concatenate(masks)}
+    np.testing.assert_array_equal(masked.predict(entry), [1, 2])
+    batch = masked.predict(np.zeros((2, 2)), action_mask=[[1, 0, 1, 0, 0], [0, 1, 0, 1, 0]])
+    np.testing.assert_array_equal(batch, [[0, 0], [1, 1]])
+    for refused, mask, message in (
+        (masked, None, "action_mask must be given"),
+        (masked, [1, 0, 1], r"must be \[5\] for each observation, got 3"),
+        (agent, [1, 0], "masks no actions"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refused.predict(observation, action_mask=mask)

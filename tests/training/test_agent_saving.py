@@ -91,7 +91,9 @@ def test_the_rate_of_the_default_value_optimizer_comes_back_as_it_is_now(make_ag
     agent = make_agent("CartPole-v1", value_learning_rate=0.25)
     agent.optimizer.learning_rate = 0.125
     agent.save(tmp_path / "agent.keras")
-    assert float(tf_trpo.load(tmp_path / "agent.keras").optimizer.learning_rate) == 0.125
+    loaded = tf_trpo.load(tmp_path / "agent.keras")
+    assert float(loaded.optimizer.learning_rate) == 0.125
+    assert loaded.update_settings.value_learning_rate is None
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(make, tmp_path, monkeypatch):

@@ -10,7 +10,9 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
-from tf_trpo.models.settings import PolicySettings
+from tf_trpo.distributions import Categorical
+from tf_trpo.models import Encoder, Policy, ValueFunction
+from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import NaturalDirection, TrustRegion
 from tf_trpo.training import UpdateSettings
 
@@ -82,10 +84,8 @@ ITERATIONS = {"total_steps": 15, "num_steps": 12, "verbose": 0}
 def agent_of(name, jit_compile=False):
     make = NETWORKS[name]
     shape = make().input_shape[1:]
-    whole = name == "Embedding"
-    settings = PolicySettings(normalize_observations=not whole)
-    environment = functools.partial(Rows, shape, whole=whole)
-    agent = tf_trpo.TRPO.for_env(environment, network=make(), value_network=make(), policy=settings, seed=0)
+    environment = functools.partial(Rows, shape, whole=name == "Embedding")
+    agent = tf_trpo.TRPO.for_env(environment, network=make(), value_network=make(), seed=0)
     direction = NaturalDirection(cg_iterations=3)
     update = UpdateSettings(value_epochs=1, value_minibatch_size=12)
     agent.compile(TrustRegion(0.05, direction=direction), update=update, jit_compile=jit_compile)
@@ -124,7 +124,6 @@ def test_xla_compiles_it_to_the_same_figures(name):
         assert histories[0][figure] == pytest.approx(histories[1][figure], rel=1e-2)
 
 
-@keras.saving.register_keras_serializable(package="tests")
 class WithoutDerivative(layers.Layer):
     """Has an operation for which TensorFlow has no derivative."""
 
@@ -132,13 +131,94 @@ class WithoutDerivative(layers.Layer):
         return tf.raw_ops.AdjustHue(images=inputs, delta=0.1)
 
 
+class Centred(layers.Layer):
+    def call(self, inputs):
+        return inputs - tf.reduce_mean(inputs, axis=0)
+
+
+class Largest(layers.Layer):
+    def call(self, inputs):
+        return tf.one_hot(tf.argmax(inputs, axis=-1), 4)
+
+
+class Rounded(layers.Layer):
+    def call(self, inputs):
+        return tf.round(inputs)
+
+
+def two_outputs():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(2)(inputs)])
+
+
+def token_and_numbers():
+    inputs = keras.Input((4,))
+    token = layers.Flatten()(layers.Embedding(5, 3)(inputs[:, 2:3]))
+    return keras.Model(inputs, layers.Concatenate()([token, layers.Dense(3)(inputs[:, :2])]))
+
+
+REFUSED = {
+    "no derivative at all": (
+        lambda: stack((2, 2, 3), layers.Dense(3), WithoutDerivative(), layers.Flatten()),
+        "cannot be differentiated: .*AdjustHue",
+    ),
+    "argmax": (lambda: stack((4,), layers.Dense(4, name="first"), Largest(), layers.Dense(4)), "derivative by .*first"),
+    "round": (lambda: stack((4,), layers.Dense(4, name="first"), Rounded(), layers.Dense(4)), "derivative by .*first"),
+    "rows mixed": (lambda: stack((4,), layers.Dense(4), Centred()), "mixes rows"),
+    "two outputs": (two_outputs, "one vector of features for each observation, not a list"),
+    "half embedded": (token_and_numbers, r"elements \[2, 3\] of the observation as whole numbers, .*normalize_observ"),
+    "a layer": (lambda: layers.Dense(4), "must be a keras.Model, got <Dense"),
+    "a function": (lambda: tf.identity, "must be a keras.Model, got <function"),
+}
+
+
 @pytest.mark.parametrize("which", ["network", "value_network"])
-def test_a_network_without_a_derivative_is_refused_before_the_first_step(which, monkeypatch):
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_network_that_could_not_learn_is_refused_when_the_agent_is_made(name, which):
+    make, message = REFUSED[name]
+    network = make()
+    shape = network.input_shape[1:] if isinstance(network, keras.Model) else (4,)
+    with pytest.raises((TypeError, ValueError), match=message) as raised:
+        tf_trpo.TRPO.for_env(functools.partial(Rows, shape), **{which: network})
+    assert "\n" not in str(raised.value)
+
+
+def test_an_agent_composed_of_one_is_refused_before_the_first_step(monkeypatch):
     monkeypatch.setattr(Rows, "step", None)
-    environment = functools.partial(Rows, (2, 2, 3))
-    network = stack((2, 2, 3), layers.Dense(3), WithoutDerivative(), layers.Flatten())
-    agent = tf_trpo.TRPO.for_env(environment, seed=0, **{which: network})
+    network, shape = REFUSED["no derivative at all"][0](), (2, 2, 3)
+    agent = tf_trpo.TRPO(Policy(Encoder(shape, 3, network=network), Categorical(3)), ValueFunction(Encoder(shape, 1)))
     agent.compile(jit_compile=False)
     with pytest.raises(ValueError, match=r"^the agent cannot learn: .*AdjustHue") as raised:
-        agent.fit(environment, **ITERATIONS)
+        agent.fit(functools.partial(Rows, shape), **ITERATIONS)
     assert "\n" not in str(raised.value)
+
+
+def test_what_is_read_as_a_whole_number_only_is_not_normalised():
+    """All 51 tokens are told apart after training."""
+    make = lambda: stack((1,), layers.Embedding(51, 8), layers.Flatten())  # noqa: E731
+
+    class Tokens(Rows):
+        def observe(self):
+            return self.np_random.integers(0, 51, (1,))
+
+    def environment():
+        made = Tokens((1,))
+        made.observation_space = gym.spaces.Box(0, 50, (1,), np.int64)
+        return made
+
+    agent = tf_trpo.TRPO.for_env(environment, network=make(), value_network=make(), seed=0)
+    assert agent.policy.encoder.normalization == agent.value_function.encoder.normalization == []
+    assert len(np.unique(agent.policy.encoder.network(np.arange(51)[:, None]), axis=0)) == 51
+
+
+@pytest.mark.parametrize(
+    ("which", "settings", "message"),
+    [
+        (["network"], {"policy": PolicySettings(hidden_sizes=(9,))}, "^hidden_sizes are of the default network"),
+        (["value_network"], {"value": ValueSettings((9,))}, "^value_hidden_sizes are of the default network"),
+        (["network", "value_network"], {"policy": PolicySettings(activation="relu")}, "^activation is of the default"),
+    ],
+)
+def test_settings_of_the_default_network_are_refused_next_to_another_one(which, settings, message):
+    with pytest.raises(ValueError, match=message):
+        tf_trpo.TRPO.for_env(Rows, **{name: stack((6, 4), layers.Flatten()) for name in which}, **settings)

@@ -75,7 +75,6 @@ def test_all_that_is_shown_to_others_is_the_average(make, tmp_path, assert_same_
     served = tf.saved_model.load(agent.export(tmp_path)).signatures["serving_default"]
     np.testing.assert_allclose(served(tf.constant(OBSERVATIONS))["actions"], actions, rtol=1e-5, atol=1e-6)
     alone = tf_trpo.TRPO(average, agent.value_function)
-    alone.compile()
     assert agent.evaluate("Pendulum-v1", 3) == alone.evaluate("Pendulum-v1", 3)
     assert_same_weights(agent.policy.get_weights(), weights)
 

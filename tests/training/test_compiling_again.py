@@ -55,6 +55,11 @@ def test_the_value_optimizer_that_stays_gets_a_rate_that_is_named(make_agent):
     assert float(optimizer.learning_rate) == np.float32(0.02)
     agent.compile(update=UpdateSettings(gamma=0.9))
     assert float(optimizer.learning_rate) == np.float32(0.02)
+    # The rate that the first optimizer had.
+    agent.compile(update=UpdateSettings(value_learning_rate=1e-3))
+    assert float(optimizer.learning_rate) == np.float32(1e-3)
+    agent.compile(value_optimizer="sgd")
+    assert agent.update_settings.value_learning_rate is None
     agent.compile(value_optimizer=keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)))
     with pytest.raises(ValueError, match=r"^value_learning_rate needs a value optimizer without a schedule"):
         agent.compile(update=UpdateSettings(value_learning_rate=0.02))
@@ -83,6 +88,22 @@ def test_what_is_set_after_compile_is_refused_until_compile_is_called(make_agent
     check_unchanged(agent)
 
 
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda agent: agent.compile(TrustRegion(max_kl=0.2)), "policy_optimizer"),
+        (lambda agent: agent.compile(), "compile"),
+        (lambda agent: setattr(agent, "update_settings", UpdateSettings(gamma=0.5)), "update_settings"),
+    ],
+)
+def test_what_is_set_within_a_fit_is_refused(make_agent, change, name):
+    agent = make_agent("CartPole-v1")
+    changing = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: change(agent))
+    with pytest.raises(ValueError, match=f"^{name} has no effect on a fit that has begun: "):
+        agent.fit("CartPole-v1", 96, num_steps=32, verbose=0, callbacks=[changing])
+    assert int(agent.iterations) == 1
+
+
 def test_other_variables_are_refused(make_agent):
     agent, other = make_agent("CartPole-v1"), make_agent("CartPole-v1")
     agent.policy.encoder.output_layer = other.policy.encoder.output_layer
@@ -103,10 +124,10 @@ def test_a_learning_rate_takes_effect_and_is_no_change(make_agent):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_steps": 256.0}, r"num_steps must be a whole number, an int, got 256.0 \(float\)"),
-        ({"total_steps": "x"}, r"total_steps must be a whole number, an int, got 'x' \(str\)"),
-        ({"seed": None}, r"seed must be a whole number, an int, got None"),
-        ({"num_envs": True}, r"num_envs must be a whole number, an int, got True \(bool\)"),
+        ({"num_steps": 256.0}, r"num_steps must be a whole number, got 256.0 \(float\)"),
+        ({"total_steps": "x"}, r"total_steps must be a whole number, got 'x' \(str\)"),
+        ({"seed": None}, r"seed must be a whole number, got None"),
+        ({"num_envs": True}, r"num_envs must be a whole number, got True \(bool\)"),
         ({"schedule_steps": 1.5}, "schedule_steps must be a whole number"),
         ({"max_faults": 0.5}, "max_faults must be a whole number"),
         ({"restart_every": None}, "restart_every must be a whole number"),

@@ -189,5 +189,5 @@ def test_environments_that_can_only_be_reset_together_are_refused(borrow_agent):
 
 
 def test_a_number_out_of_range_is_refused(borrow_agent):
-    with pytest.raises(ValueError, match="restart_every must not be negative, got -1"):
+    with pytest.raises(ValueError, match="restart_every must be zero or positive, got -1"):
         borrow_agent(Clock).fit(Clock, 100, restart_every=-1, verbose=0)

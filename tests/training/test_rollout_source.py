@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tf_trpo.callbacks import Checkpoint
-from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
-from tf_trpo.rollouts import Rollout, RolloutSource
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
+from tf_trpo.rollouts import LocalSource, Rollout, RolloutSource, make_actor
 from tf_trpo.training import CheckpointError, TrainingFailedError
 
 T, B = 16, 2
@@ -72,6 +72,14 @@ def test_a_source_is_what_has_its_methods():
 def test_what_makes_environments_is_refused(argument, borrow_agent):
     with pytest.raises(ValueError, match="would have no effect: the environments of the source are made already"):
         borrow_agent("Pendulum-v1").fit(Walk(), 30, **argument, **FIT)
+
+
+def test_environments_of_other_spaces_are_refused(borrow_agent, make_agent):
+    environments = make_vector_environment("CartPole-v1", B)
+    source = LocalSource(environments, make_actor(make_agent("CartPole-v1").policy, B), seed=0)
+    with pytest.raises(ValueError, match=r"the agent observes .*, the environment gives"):
+        borrow_agent("Pendulum-v1").fit(source, 30, **FIT)
+    source.close()
 
 
 @pytest.mark.parametrize("exact", [True, False])

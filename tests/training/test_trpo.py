@@ -137,7 +137,7 @@ def test_the_value_optimizer_is_adam_at_the_settings_rate_or_the_one_that_is_giv
     assert float(agent.optimizer.learning_rate) == 0.25
     agent.compile(value_optimizer="rmsprop")
     assert isinstance(agent.optimizer, keras.optimizers.RMSprop)
-    with pytest.raises(ValueError, match="value_learning_rate is of the default value optimizer"):
+    with pytest.raises(ValueError, match="value_learning_rate is for the optimizer that is there"):
         agent.compile(value_optimizer="sgd", update=settings)
     scheduled = keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9))
     agent.compile(value_optimizer=scheduled)
@@ -145,12 +145,35 @@ def test_the_value_optimizer_is_adam_at_the_settings_rate_or_the_one_that_is_giv
         agent.compile(value_optimizer=scheduled, update=UpdateSettings(value_learning_rate_decay=True))
 
 
+def test_two_agents_share_no_network_and_no_optimizer(make_agent):
+    network, optimizer = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), keras.optimizers.Adam()
+    first = tf_trpo.TRPO.for_env("CartPole-v1", network=network)
+    first.compile(value_optimizer=optimizer)
+    first.compile(value_optimizer=optimizer)
+    with pytest.raises(ValueError, match=r"^sequential.*/kernel belongs to another agent too|/bias belongs to"):
+        tf_trpo.TRPO.for_env("CartPole-v1", network=network)
+    with pytest.raises(ValueError, match=r"^the value optimizer belongs to another agent too"):
+        make_agent("CartPole-v1").compile(value_optimizer=optimizer)
+    # One that nobody has any more.
+    del first
+    tf_trpo.TRPO.for_env("CartPole-v1", network=network)
+
+
 def test_a_policy_optimizer_of_another_type_and_an_unknown_setting_are_refused():
     agent = for_spaces(BOX, TWO)
-    with pytest.raises(TypeError, match="policy_optimizer must be a PolicyOptimizer"):
+    with pytest.raises(TypeError, match="policy_optimizer must be PolicyOptimizer or None"):
         agent.compile("adam")
-    with pytest.raises(TypeError, match="discount"):
-        agent.compile(discount=0.9)
+    for name, value, message in (
+        ("update", {"gamma": 0.9}, "update must be UpdateSettings or None, got {'gamma': 0.9}"),
+        ("jit_compile", "yes", "jit_compile must be true, false, auto or None, got 'yes'"),
+        ("discount", 0.9, "discount"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            agent.compile(**{name: value})
+    with pytest.raises(TypeError, match="policy must be PolicySettings or None"):
+        tf_trpo.TRPO.for_env("CartPole-v1", policy={})
+    with pytest.raises(TypeError, match="callbacks must be Callback, list or tuple, got None"):
+        agent.fit("CartPole-v1", 1, callbacks=None)
 
 
 def test_an_environment_in_none_of_the_three_forms_is_refused():

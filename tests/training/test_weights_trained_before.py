@@ -58,12 +58,12 @@ def functional():
 
 
 @pytest.mark.parametrize("network", [None, pytest.param(functional, marks=pytest.mark.slow)])
-def test_a_cloned_policy_is_fitted_from_where_it_is(network):
-    """Whether a layer can take the statistics in, or not."""
+def test_a_cloned_policy_is_fitted_from_where_it_is(network, caplog):
+    """Whether a layer can take the statistics in, or not; the latter is said once."""
     agent = tf_trpo.TRPO.for_env(
         "CartPole-v1",
         network=network and network(),
-        policy=PolicySettings(hidden_sizes=(16,)),
+        policy=None if network else PolicySettings(hidden_sizes=(16,)),
         seed=0,
     )
     agent.compile(TrustRegion(MAX_KL), update=UpdateSettings(value_epochs=1), jit_compile=False)
@@ -86,3 +86,5 @@ def test_a_cloned_policy_is_fitted_from_where_it_is(network):
     assert agent.evaluate("CartPole-v1", 5, seed=1)["mean_return"] >= before
     begun = [bool(layer.count.numpy()) for layer in agent.policy.encoder.normalization]
     assert begun == [network is None]
+    said = [record.message for record in caplog.records if "observations are not normalised" in record.message]
+    assert [line.split(" was")[0] for line in said] == ["the policy"] * (network is not None)

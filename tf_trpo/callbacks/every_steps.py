@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from tf_trpo.environments import check_free
+from tf_trpo.ranges import check_whole_numbers
 
 
 class EverySteps:
@@ -20,12 +21,11 @@ class EverySteps:
       steps: >= 1, or None for never.
 
     Raises:
-      ValueError: steps is less than 1.
+      TypeError, ValueError: steps is no whole number, or less than 1.
     """
 
     def __init__(self, steps: int | None) -> None:
-        if steps is not None and steps < 1:
-            raise ValueError(f"every_steps must be at least 1, got {steps}")
+        check_whole_numbers(every_steps=1 if steps is None else steps)
         self._steps = math.inf if steps is None else steps
         self._passed = 0.0
 
@@ -59,6 +59,7 @@ class Evaluate(keras.callbacks.Callback):
         super().__init__()
         self._environment = environment
         self._every_steps = EverySteps(every_steps)
+        check_whole_numbers(**{name: kwargs[name] for name in ("episodes", "num_envs") if kwargs.get(name) is not None})
         self._kwargs = kwargs
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
@@ -91,8 +92,7 @@ class Checkpoint(keras.callbacks.Callback):
         self, directory: str | os.PathLike[str], every_steps: int | None, *, keep: int = 2, at_start: bool = False
     ) -> None:
         super().__init__()
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, got {keep}")
+        check_whole_numbers(keep=keep)
         self._directory = Path(directory)
         self._every_steps = EverySteps(every_steps)
         self._keep = keep

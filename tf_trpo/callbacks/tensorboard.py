@@ -139,7 +139,8 @@ def _compiled_with(agent: keras.Model) -> Settings:
         [dataclasses.asdict(agent.update_settings), agent.policy_optimizer.get_config()]
     )
     plain = {path[-1]: value for path, value in every if isinstance(value, bool | int | float | str | None)}
-    return {"policy_optimizer": type(agent.policy_optimizer).__name__, **plain}
+    rate = float(f"{float(agent.optimizer.learning_rate):.6g}")
+    return {"policy_optimizer": type(agent.policy_optimizer).__name__, **plain, "value_learning_rate": rate}
 
 
 def _policy_graph(policy: keras.Model) -> tf.Graph:

@@ -147,10 +147,6 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         own = self.describe_actions()
         return None if own is None else difference(own, describe_space(action_space))
 
-    def fits(self, action_space: Any) -> bool:
-        """Say whether the actions are those of a Gymnasium space: `difference` is None."""
-        return self.difference(action_space) is None
-
     def describe_actions(self) -> dict[str, Any] | None:
         """Describe the environment's action space, as `describe_space` does; here None, which is any space."""
         return None

@@ -21,6 +21,7 @@ from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.environments.own_vectors import adapted
 from tf_trpo.environments.processes import GuardedAsyncVectorEnv
 from tf_trpo.environments.sync import BareSyncVectorEnv
+from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.spaces import observation_spec
 
 VectorBackend = Literal["sync", "async", "envpool"]
@@ -63,15 +64,14 @@ def make_vector_environment(
       A vector environment with the interface of NEXT_STEP autoreset.
 
     Raises:
+      TypeError: a number, a list or a dict is another thing.
       ValueError: observations that are not supported, a vector environment that is closed, or a setting out of range.
       ImportError: EnvPool is asked for and not installed.
       EnvironmentFailedError: an environment cannot be made.
     """
-    if num_envs < 1:
-        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    for name, names in (("wrappers", wrappers), ("info_keys", info_keys)):
-        if isinstance(names, str):
-            raise ValueError(f"{name} must be a sequence of names, got {names!r}")
+    check_whole_numbers(num_envs=num_envs)
+    check_types(wrappers=(wrappers, list | tuple), info_keys=(info_keys, list | tuple))
+    check_types(env_kwargs=(env_kwargs, Mapping | None))
     making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
     if isinstance(environment, VectorEnv):
         given = {"num_envs": num_envs, "backend": backend, "timeout": timeout, **making}

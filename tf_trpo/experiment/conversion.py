@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from tf_trpo.optimizers import ALGORITHMS, AdaptiveRadius
+from tf_trpo.ranges import described
 
 Flat = dict[str, Any]
 T = TypeVar("T")
@@ -103,14 +104,7 @@ def convert(value: object, hint: Any, name: str) -> Any:
     try:
         return msgspec.convert(value, hint, strict=False, dec_hook=lambda kind, text: kind(text))
     except (ValueError, OverflowError, RecursionError):
-        literal = get_origin(hint) is Literal
-        kind = hint.__name__ if isinstance(hint, type) and not get_args(hint) else hint
-        wanted = f"one of {', '.join(get_args(hint))}" if literal else f"of type {kind}"
-        if bool in get_args(hint):
-            words = [word for each in get_args(hint) for word in get_args(each) or ("true", "false")]
-            wanted = f"{', '.join(words[:-1])} or {words[-1]}"
-        if is_object:
-            wanted = "a JSON object, such as '{\"key\": 1}'"
+        wanted = "a JSON object, such as '{\"key\": 1}'" if is_object else described(hint)
         raise ValueError(f"{name} must be {wanted}, got {str(value)[:100]!r}") from None
 
 

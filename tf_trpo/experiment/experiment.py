@@ -14,6 +14,7 @@ from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, use_threads
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
+from tf_trpo.ranges import require, require_allowed
 from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class Experiment:
     """The value function's network."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.env, str) or not self.env:
-            raise ValueError(f"env must be the Gymnasium id of an environment, got {self.env!r}")
+        require_allowed(self)
+        require(bool(self.env), "env", "the Gymnasium id of an environment", self.env)
         self.flat()  # raises if the algorithm has no name
         self.algorithm.check_gamma(self.update.gamma)
         if self.policy.mirror and self.rollouts.backend == "envpool":

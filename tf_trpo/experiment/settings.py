@@ -42,15 +42,17 @@ class EnvironmentSettings:
     """Numbers in the infos at episode ends to log, such as is_success, as rollout/info/is_success."""
 
     def __post_init__(self) -> None:
+        require_allowed(self)
         try:
             same = json.loads(json.dumps(self.env_kwargs, allow_nan=False)) == self.env_kwargs
         except (TypeError, ValueError, RecursionError):
             same = False
         require(same, "env_kwargs", "a JSON object", self.env_kwargs)
-        for setting, names in (("wrapper", self.wrapper), ("info_keys", self.info_keys)):
-            require(not isinstance(names, str), setting, "a sequence of names", names)
         for name in self.wrapper:
             require(all(part for part in name.split(":", 1)) and ":" in name, "wrapper", "module:Class", name)
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(dataclasses.asdict(self), sort_keys=True))
 
     def arguments(self) -> dict[str, Any]:
         """Give the settings as arguments of `make_vector_environment`, `for_env`, `fit` and `evaluate`."""
@@ -110,7 +112,8 @@ class RunSettings:
     eval_episodes: int = 20
     """Episodes of an evaluation; the last one is when training is over."""
     checkpoint_every: int = 100_000
-    """Environment steps between two checkpoints; 0 for one at the end, a stop or a failure only."""
+    """Environment steps between two checkpoints; 0 writes a checkpoint only when the run ends, stops or
+    fails."""
     histogram_every: int = 10_000
     """Environment steps between two histograms of weights and actions in TensorBoard; 0 for none."""
     video_every: int = 0

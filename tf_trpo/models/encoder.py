@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -27,7 +27,8 @@ class Encoder(keras.layers.Layer):
       num_outputs: units of the linear output layer.
       network: any keras.Model from the inputs to features [N, F]; by default `default_network`. It is called as at
         inference: no dropout, and statistics such as those of batch normalisation stay as they are.
-      normalize_observations: normalise vectors, by a `RunningNormalization` for each part.
+      normalize_observations: normalise vectors, by a `RunningNormalization` for each part: all, none, or those of these
+        names, as `parts` gives them.
       observation_min_std: the normalisation's `min_std`.
       function_preserving: let the first layer take in what new statistics would change, so that they never move the
         outputs; possible only if the observation is one vector and `first_dense_layer` finds a layer.
@@ -43,7 +44,7 @@ class Encoder(keras.layers.Layer):
         num_outputs: int,
         *,
         network: keras.Model | None = None,
-        normalize_observations: bool = True,
+        normalize_observations: bool | Sequence[str] = True,
         observation_min_std: float = 0.0,
         function_preserving: bool = True,
         output_gain: float = 0.0,
@@ -59,10 +60,15 @@ class Encoder(keras.layers.Layer):
         self.function_preserving = function_preserving
         self.output_gain = output_gain
         network_seed, output_seed = layer_seeds(seed, 2)
-        vectors = [part for _, part in parts(self.spec) if part.kind == "vector" and normalize_observations]
+        named = dict(parts(self.spec))
+        chosen = normalize_observations if isinstance(normalize_observations, Sequence) else named
+        self._is_normalized = [
+            bool(normalize_observations) and part.kind == "vector" and name in chosen for name, part in named.items()
+        ]
         self.normalization = [
             RunningNormalization(part.shape, min_std=observation_min_std, resolution=_resolution(part))
-            for part in vectors
+            for part, is_normalized in zip(named.values(), self._is_normalized, strict=True)
+            if is_normalized
         ]
         """One for each vector of the observation, in the order of `parts`; empty without normalisation."""
         self.network = default_network(self.spec, seed=network_seed) if network is None else network
@@ -76,16 +82,16 @@ class Encoder(keras.layers.Layer):
 
     def centred(self, observations: Any) -> Any:
         """Subtract the means of vectors, as float32; the other parts are as they are."""
-        layers = iter(self.normalization)
+        layers = self._normalizations()
         return map_parts(
-            lambda part, rows: next(layers).centred(rows) if self._normalizes(part) else rows, self.spec, observations
+            lambda _, rows: rows if (layer := next(layers)) is None else layer.centred(rows), self.spec, observations
         )
 
     def from_centred(self, observations: Any) -> tf.Tensor:
         """Compute the outputs from what `centred` gives."""
-        layers = iter(self.normalization)
+        layers = self._normalizations()
         inputs = map_parts(
-            lambda part, rows: next(layers).scaled(rows) if self._normalizes(part) else _read(part, rows),
+            lambda part, rows: _read(part, rows) if (layer := next(layers)) is None else layer.scaled(rows),
             self.spec,
             observations,
         )
@@ -94,8 +100,8 @@ class Encoder(keras.layers.Layer):
     def moments(self, observations: Any, weights: tf.Tensor, count: tf.Tensor) -> list[Moments]:
         """Compute the moments of each normalised vector; weights [N] with sum 1, and the number of samples."""
         weights, count = tf.cast(weights, tf.float64), tf.cast(count, tf.float64)
-        rows = zip(parts(self.spec), flatten_to(self.spec, observations), strict=True)
-        vectors = [tf.cast(vector, tf.float64) for (_, part), vector in rows if self._normalizes(part)]
+        rows = zip(self._is_normalized, flatten_to(self.spec, observations), strict=True)
+        vectors = [tf.cast(vector, tf.float64) for is_normalized, vector in rows if is_normalized]
         return [Moments(*weighted_moments(vector, weights), count) for vector in vectors]
 
     def begin_normalization(self, moments: list[Moments]) -> list[Moments]:
@@ -108,7 +114,7 @@ class Encoder(keras.layers.Layer):
           The moments that `update_normalization` has still to take in.
         """
         free = tf.reduce_all(tf.equal(self.output_layer.kernel.value, 0.0))
-        layer = self._absorbing_layer()
+        layer = self.absorbing_layer()
         return [
             normalization.begin(part, free, absorbed_by=layer)
             for normalization, part in zip(self.normalization, moments, strict=True)
@@ -120,16 +126,19 @@ class Encoder(keras.layers.Layer):
         Returns:
           Bool scalar: the moments were finite, or are not needed.
         """
-        layer = self._absorbing_layer() if self.function_preserving else None
+        layer = self.absorbing_layer() if self.function_preserving else None
         pairs = zip(self.normalization, moments, strict=True)
         return tf.reduce_all([True, *(normalization.update(part, absorbed_by=layer) for normalization, part in pairs)])
 
-    def _absorbing_layer(self) -> keras.layers.Dense | None:
+    def absorbing_layer(self) -> keras.layers.Dense | None:
+        """Find the layer that can take in what new statistics change."""
         lone = len(self.normalization) == 1 and isinstance(without_masks(self.spec, self.spec), PartSpec)
         return first_dense_layer(self.network, self.output_layer) if lone else None
 
-    def _normalizes(self, part: PartSpec) -> bool:
-        return self.normalize_observations and part.kind == "vector"
+    def _normalizations(self) -> Iterator[RunningNormalization | None]:
+        """Give the normalisation of each part, in the order of `parts`; None for parts that are not normalised."""
+        layers = iter(self.normalization)
+        return (next(layers) if is_normalized else None for is_normalized in self._is_normalized)
 
     def get_config(self) -> dict[str, Any]:
         names = (

@@ -13,10 +13,11 @@ from tf_trpo.distributions import make_action_distribution
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.mirror_symmetry import MirroredEncoder, MirrorSymmetry
 from tf_trpo.models.networks import default_network
+from tf_trpo.models.own_network import check_network
 from tf_trpo.models.policy import Policy
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.models.value_function import ValueFunction
-from tf_trpo.spaces import MASKED_ACTIONS, difference, mask_of, observation_spec
+from tf_trpo.spaces import MASKED_ACTIONS, Spec, difference, mask_of, observation_spec
 
 
 def make_policy(
@@ -34,13 +35,14 @@ def make_policy(
       settings: of the policy.
       observation_space: any that `observation_spec` knows.
       action_space: as in `make_action_distribution`.
-      network: any keras.Model from the encoder's inputs to features [N, F]; by default `default_network`.
+      network: any keras.Model from the encoder's inputs to features [N, F]; by default `default_network`. See
+        `check_network` for what is refused.
       mirror: the environment's symmetry; the policy respects it.
       seed: makes the initial weights reproducible.
 
     Raises:
       ValueError: another space, a mirror of other observations or actions, or a setting that the space has no use for.
-      TypeError: the mirror is no `MirrorSymmetry`.
+      TypeError: the mirror is no `MirrorSymmetry`, or the network no keras.Model.
     """
     mirror = _checked_mirror(settings, mirror)
     spec = observation_spec(observation_space)
@@ -51,17 +53,7 @@ def make_policy(
         if size is not None:
             raise ValueError(f"{found}, and its actions have {size} choices")
         raise ValueError(f"{found}, and {MASKED_ACTIONS}: leave the entry out by a wrapper")
-    if network is None:
-        network = default_network(spec, settings.hidden_sizes, activation=settings.activation, seed=_branch(seed, 0))
-    encoder = Encoder(
-        spec,
-        distribution.num_outputs,
-        network=network,
-        normalize_observations=settings.normalize_observations,
-        observation_min_std=settings.observation_min_std,
-        function_preserving=settings.function_preserving,
-        seed=_branch(seed, 1),
-    )
+    encoder = _encoder(settings, settings, spec, distribution.num_outputs, network, seed)
     if mirror is None:
         return Policy(encoder, distribution)
     return Policy(MirroredEncoder(encoder, mirror.observations, distribution.mirrored(mirror.actions)), distribution)
@@ -83,18 +75,7 @@ def make_value_function(
     """
     mirror = _checked_mirror(settings, mirror)
     spec = observation_spec(observation_space)
-    if network is None:
-        sizes = value_settings.value_hidden_sizes
-        network = default_network(spec, sizes, activation=settings.activation, seed=_branch(seed, 2))
-    encoder = Encoder(
-        spec,
-        1,
-        network=network,
-        normalize_observations=settings.normalize_observations,
-        observation_min_std=settings.observation_min_std,
-        function_preserving=False,
-        seed=_branch(seed, 3),
-    )
+    encoder = _encoder(settings, value_settings, spec, 1, network, seed)
     return ValueFunction(encoder if mirror is None else MirroredEncoder(encoder, mirror.observations))
 
 
@@ -104,12 +85,40 @@ def check_fit(policy: Policy, environments: VectorEnv) -> None:
     differing = difference(policy.encoder.spec, observation_spec(environments.single_observation_space))
     if differing is not None:
         raise ValueError(f"the agent observes {differing[0]}, the environment gives {differing[1]}")
-    if not policy.action_distribution.fits(action_space):
-        different = policy.action_distribution.difference(action_space)
-        raise ValueError(
-            f"the agent's {type(policy.action_distribution).__name__} distribution does not fit {action_space}"
-            + (f": {different}" if different else "")
-        )
+    different = policy.action_distribution.difference(action_space)
+    if different is not None:
+        kind = type(policy.action_distribution).__name__
+        raise ValueError(f"the agent's {kind} distribution does not fit {action_space}: {different}")
+
+
+def _encoder(
+    settings: PolicySettings,
+    of: PolicySettings | ValueSettings,
+    spec: Spec,
+    num_outputs: int,
+    network: keras.Model | None,
+    seed: int | None,
+) -> Encoder:
+    """Make the encoder of a policy or of a value function, whose own settings are `of`."""
+    prefix, first = ("value_", 2) if isinstance(of, ValueSettings) else ("", 0)
+    sizes = f"{prefix}hidden_sizes"
+    normalize: bool | list[str] = settings.normalize_observations
+    if network is None:
+        hidden = getattr(of, sizes)
+        network = default_network(spec, hidden, activation=settings.activation, seed=_branch(seed, first))
+    elif getattr(of, sizes) != getattr(type(of), sizes):
+        raise ValueError(f"{sizes} are of the default network, and {prefix}network is another one: give one of them")
+    else:
+        normalize = check_network(f"{prefix}network", network, spec, normalize=settings.normalize_observations)
+    return Encoder(
+        spec,
+        num_outputs,
+        network=network,
+        normalize_observations=normalize,
+        observation_min_std=settings.observation_min_std,
+        function_preserving=settings.function_preserving and not prefix,
+        seed=_branch(seed, first + 1),
+    )
 
 
 def _checked_mirror(settings: PolicySettings, mirror: MirrorSymmetry | None) -> MirrorSymmetry | None:

@@ -93,9 +93,11 @@ def feature_shape(network: keras.Model, spec: Spec) -> tuple[int | None, ...]:
       ValueError: the output is not one vector for each observation.
     """
     inputs = map_parts(lambda part: keras.KerasTensor((None, *part.input_shape)), spec)
-    shape = tuple(network(without_masks(spec, inputs)).shape)
+    features = network(without_masks(spec, inputs))
+    shape = tuple(getattr(features, "shape", ()))
     if len(shape) != 2:
-        raise ValueError(f"the network must give one vector of features for each observation, not an array {shape[1:]}")
+        found = f"an array {shape[1:]}" if shape else f"a {type(features).__name__}"
+        raise ValueError(f"the network must give one vector of features for each observation, not {found}")
     return shape
 
 

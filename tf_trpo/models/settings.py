@@ -43,19 +43,22 @@ class PolicySettings:
     normalize_observations: bool = True
     """Normalise observations by running statistics, inside the policy and the value function."""
     observation_min_std: float = 0.0
-    """Divide features that spread less by this, >= 0, instead of by their standard deviation; in both."""
+    """Divide features that spread less by this, >= 0, instead of by their standard deviation, in the policy and the
+    value function."""
     function_preserving: bool = True
     """Keep new statistics from moving the policy: its first layer takes the change in."""
     mirror: bool = False
-    """Respect the environment's mirror symmetry, in both."""
+    """Respect the environment's mirror symmetry, in the policy and the value function."""
     ema_momentum: float | None = None
     """Evaluate and export the moving average of the policy's weights, in which the last 1 / (1 - ema_momentum)
     iterations count, in [0, 1). None for the policy itself."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_sizes", _checked_sizes("hidden_sizes", self.hidden_sizes))
-        require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)", distribution=Literal["gaussian", "beta"])
+        require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)")
         require_allowed(self, observation_min_std="[0, inf)", ema_momentum="[0, 1)")
+        _check_sizes("hidden_sizes", self.hidden_sizes)
+        if self.observation_min_std and not self.normalize_observations:
+            raise ValueError("observation_min_std must be 0 if normalize_observations is off: nothing is divided by it")
         if self.state_dependent_std and self.final_std is not None:
             raise ValueError("final_std: a standard deviation that depends on the observation is learned")
 
@@ -72,15 +75,13 @@ class ValueSettings:
     """Units of each layer of the value function's MLP; empty for a linear function."""
 
     def __post_init__(self) -> None:
-        sizes = _checked_sizes("value_hidden_sizes", self.value_hidden_sizes)
-        object.__setattr__(self, "value_hidden_sizes", sizes)
+        require_allowed(self)
+        _check_sizes("value_hidden_sizes", self.value_hidden_sizes)
 
 
-def _checked_sizes(name: str, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    sizes = tuple(sizes)
+def _check_sizes(name: str, sizes: tuple[int, ...]) -> None:
     require(min(sizes, default=1) >= 1, name, "at least 1 each", sizes)
     require(max(sizes, default=1) <= _WIDEST, name, f"at most {_WIDEST} each", sizes)
     weights = sum(first * second for first, second in itertools.pairwise(sizes))
     fits = len(sizes) <= _MOST_LAYERS and weights <= _MOST_WEIGHTS
     require(fits, name, f"at most {_MOST_LAYERS} layers with {_MOST_WEIGHTS} weights between them", sizes)
-    return sizes

@@ -76,7 +76,6 @@ class KLPenalty(PolicyOptimizer):
     """How far along the direction the step goes, if penalty_solver is newton."""
 
     def __post_init__(self) -> None:
-        require_allowed(self, penalty=Penalty, penalty_solver=PenaltySolver)
         require_allowed(self, penalty_coefficient="(0, inf)", target_kl="(0, inf)")
 
     def check_gamma(self, gamma: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, conjugate_gradient
@@ -29,14 +30,14 @@ class NaturalDirection:
     cg_tolerance: float = 1e-6
     """Relative residual at which conjugate gradient stops; zero or positive."""
     curvature_fraction: float | None = None
-    """Share of the samples for Fisher-vector products, in (0, 1]; gradient and line search use all samples. None: 0.1
-    if observations are or contain images, otherwise 1."""
+    """Share of the samples for Fisher-vector products, in (0, 1]; gradient and line search use all samples. None: 0.1,
+    but at least 64 samples, if observations are or contain images, otherwise 1."""
     fisher_vector_product: FisherVectorProduct = "gauss-newton"
     """How products with the Fisher matrix are computed; double-backprop gives the same result and takes longer."""
 
     def __post_init__(self) -> None:
         require_allowed(self, cg_iterations="[1, 10000]", cg_damping="[0, inf)", cg_tolerance="[0, inf)")
-        require_allowed(self, curvature_fraction="(0, 1]", fisher_vector_product=FisherVectorProduct)
+        require_allowed(self, curvature_fraction="(0, 1]")
 
     def solve(self, objective: Objective, gradient: tf.Tensor) -> ConjugateGradientResult:
         """Solve for the direction.
@@ -48,7 +49,8 @@ class NaturalDirection:
         Returns:
           The solution x, with F x without damping, by which a step is measured.
         """
-        fraction = self.curvature_fraction or (0.1 if objective.sees_images else 1.0)
+        size = objective.batch.weights.shape[0] or math.inf
+        fraction = self.curvature_fraction or (min(1.0, max(0.1, 64 / size)) if objective.sees_images else 1.0)
         return conjugate_gradient(
             objective.fisher_vector_product(fraction=fraction, kind=self.fisher_vector_product),
             gradient,

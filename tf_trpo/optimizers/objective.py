@@ -247,7 +247,7 @@ def _sees_images(observations: Any) -> bool:
 
 
 def _subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[Any, tf.Tensor]:
-    """Take a fraction of the samples: the same random rows in every batch.
+    """Take a fraction of the samples: the first of the same random order in every batch, those of weight 0 last.
 
     Every k-th row of a flattened [T, B] could always be a row of the same environment.
     """
@@ -256,7 +256,9 @@ def _subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[
     size = weights.shape[0]
     if size is None:
         raise ValueError("curvature is taken on a part of the samples only if their number is static")
-    rows = np.sort(np.random.default_rng(0).permutation(size)[: max(1, round(fraction * size))])
+    places = np.argsort(np.random.default_rng(0).permutation(size))
+    order = tf.argsort(tf.where(weights > 0, places, places + size))
+    rows = tf.sort(order[: max(1, round(fraction * size))])
     weights = tf.gather(weights, rows)
     chosen = tf.nest.map_structure(lambda part: tf.gather(part, rows), observations)
     return chosen, tf.math.divide_no_nan(weights, tf.reduce_sum(weights))

@@ -62,7 +62,7 @@ class TrustRegion(PolicyOptimizer):
     """How far along the direction the step goes."""
 
     def __post_init__(self) -> None:
-        require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)", constraint=Constraint)
+        require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)")
         if self.radius is not None:
             require(self.final_max_kl is None, "final_max_kl", "None if the radius adapts", self.final_max_kl)
             self.radius.check_start(self.max_kl)

@@ -39,7 +39,7 @@ class VanillaPolicyGradient(PolicyOptimizer):
     """Learning rate of the Keras optimizer, positive and finite."""
 
     def __post_init__(self) -> None:
-        require_allowed(self, vanilla_optimizer=VanillaOptimizer, vanilla_learning_rate="(0, inf)")
+        require_allowed(self, vanilla_learning_rate="(0, inf)")
 
     def make_state(self, policy: Policy) -> State:
         import keras

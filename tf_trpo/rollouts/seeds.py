@@ -16,6 +16,7 @@ class Stream(enum.IntEnum):
     ENVIRONMENTS = 3
     EVALUATION_ACTIONS = 4
     EVALUATION_ENVIRONMENTS = 5
+    PREDICTIONS = 6
 
 
 def operation_seed(seed: int, stream: Stream, position: int = 0) -> tf.Tensor:

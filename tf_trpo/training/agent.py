@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,19 +23,22 @@ from tf_trpo.files import replaced_at_once
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.making import check_fit
 from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
+from tf_trpo.ranges import check_whole_numbers
+from tf_trpo.rollouts import Stream, operation_seed
 from tf_trpo.serving.export import ExportFormat, export_policy
-from tf_trpo.spaces import as_batch
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import restoring, whole_number
-from tf_trpo.training.checks import obstacle_to_loading, warn_of_obstacle
+from tf_trpo.training.checks import warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner
+from tf_trpo.training.prediction import predicted
 from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
     from tf_trpo.distributions import Distribution
 
+_MODELS = ("policy", "value_function")
 _STATE = "policy_optimizer_"
 """Begins the names of the policy optimizer's variables in a weights file."""
 
@@ -84,6 +88,7 @@ class Agent(keras.Model):
         self.return_scale = RunningReturnScale()
         self.env_steps = self.add_weight(shape=(), dtype="int64", trainable=False, name="env_steps")
         self.iterations = self.add_weight(shape=(), dtype="int64", trainable=False, name="iterations")
+        self._draws = itertools.count()
         self.built = True
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
@@ -137,10 +142,10 @@ class Agent(keras.Model):
           ValueError: the environment does not fit the agent, or a setting is out of range.
           EnvironmentFailedError: an environment raised, or gave what is not finite.
         """
-        if min(episodes, max_episode_steps) < 1:
-            raise ValueError(f"episodes ({episodes}) and max_episode_steps ({max_episode_steps}) must be at least 1")
+        check_whole_numbers(episodes=episodes, max_episode_steps=max_episode_steps)
         if num_envs is None:
             num_envs = environment.num_envs if isinstance(environment, VectorEnv) else min(episodes, 10)
+        check_whole_numbers(lowest=0, num_envs=num_envs, seed=seed)
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks, "info_keys": info_keys}
         how: Any = {"stochastic": stochastic, "seed": seed, "max_episode_steps": max_episode_steps}
         with open_vector_environment(environment, num_envs, **making) as environments:
@@ -153,26 +158,26 @@ class Agent(keras.Model):
         parameters = self.policy.parameters_at(self._evaluation_theta(), observations)
         return self.policy.action_distribution.distribution(parameters)
 
-    def predict(self, observations: Any, *, stochastic: bool = False, seed: int = 0) -> Any:
+    def predict(
+        self, observations: Any, *, action_mask: Any = None, stochastic: bool = False, seed: int | None = None
+    ) -> Any:
         """Give the action for one observation, or the actions for a batch, as the environment takes them.
 
         Args:
-          observations: as the environment gives them: a number, an array, a dict or a tuple; or a batch, of which every
-            array has one more axis in front. Not normalised: the policy does that.
+          observations: as the environment gives them, not normalised: a number, an array, a dict or a tuple; or a
+            batch, of which every array has one more axis in front.
+          action_mask: what `action_masks()` or info["action_mask"] of the environment says, for each observation; None
+            if the environment masks no actions, or the observations have it as an entry.
           stochastic: sample; by default the mode is taken.
-          seed: of the samples.
+          seed: of the samples, >= 0: the same seed gives the same noise. None: other noise at every call.
 
         Raises:
-          ValueError: the observations are not of the environment's space.
+          ValueError: the observations are not of the environment's space, or the mask is missing or has no use.
         """
-        batch, single = as_batch(self.policy.encoder.spec, observations)
-        distribution = self.policy.action_distribution
-        parameters = self.policy.parameters_at(
-            self._evaluation_theta(), tf.nest.map_structure(tf.convert_to_tensor, batch)
-        )
-        noise = distribution.noise([parameters.shape[0]], tf.constant([seed, 0], tf.int32)) if stochastic else None
-        actions = distribution.environment_actions(self.policy.actions(parameters, noise).numpy())
-        return tf.nest.map_structure(lambda rows: rows[0], actions) if single else actions
+        check_whole_numbers(lowest=0, seed=seed or 0)
+        number, kind = (next(self._draws), 1) if seed is None else (seed, 0)
+        noise = operation_seed(number, Stream.PREDICTIONS, kind) if stochastic else None
+        return predicted(self.policy, self._evaluation_theta(), observations, action_mask, noise)
 
     def export(
         self,
@@ -228,8 +233,7 @@ class Agent(keras.Model):
         if path.endswith((".h5", ".hdf5")):
             raise ValueError(f"{path}: an agent is saved as a .keras file; name it {Path(path).with_suffix('.keras')}")
         require_finite({"agent": self.weights})
-        if (obstacle := obstacle_to_loading(self)) is not None:
-            warn_of_obstacle(f"{path} is written", obstacle)
+        warn_of_obstacle(self, f"{path} is written")
         # Keras asks before it overwrites, and copies what is not on this machine's disks.
         if path.endswith(".keras") and "://" not in path and overwrite and zipped is None and not kwargs:
             with replaced_at_once(Path(path)) as aside:
@@ -238,16 +242,12 @@ class Agent(keras.Model):
             super().save(filepath, overwrite, zipped, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "policy": keras.saving.serialize_keras_object(self.policy),
-            "value_function": keras.saving.serialize_keras_object(self.value_function),
-            "ema_momentum": self.ema_momentum,
-        }
+        models = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _MODELS}
+        return {**super().get_config(), **models, "ema_momentum": self.ema_momentum}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Agent:
-        models = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("policy", "value_function")}
+        models = {name: keras.saving.deserialize_keras_object(config[name]) for name in _MODELS}
         return cls(**{**config, **models})
 
     def save_own_variables(self, store: Any) -> None:
@@ -277,9 +277,8 @@ class Agent(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         settings = keras.saving.deserialize_keras_object(config)
-        update = msgspec.convert(settings.pop("update"), UpdateSettings)
         # The rate stands in the saved optimizer.
-        update = dataclasses.replace(update, value_learning_rate=UpdateSettings.value_learning_rate)
+        update = msgspec.convert({**settings.pop("update"), "value_learning_rate": None}, UpdateSettings)
         self.compile(**settings, update=update)
 
     def _policy_optimizer_state(self) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""What is said about an agent when it is made: how Keras must be set, and what cannot be loaded again."""
+"""What is said about an agent when it is made: how Keras must be set, what it shares, and what cannot be loaded."""
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import warnings
+import weakref
 from typing import Any
 
 import keras
@@ -13,6 +15,8 @@ import numpy as np
 from tf_trpo.training.keras_config import check_config
 
 _logger = logging.getLogger(__name__)
+_compiled: weakref.WeakSet[keras.Model] = weakref.WeakSet()
+"""All agents that were compiled and are still there."""
 
 
 def check_keras() -> None:
@@ -32,13 +36,43 @@ def check_keras() -> None:
         )
 
 
-def check_whole_numbers(*, lowest: int = 1, **arguments: Any) -> None:
-    """Raise TypeError or ValueError, with the argument's name, unless all are whole numbers from `lowest`, 0 or 1."""
-    for name, value in arguments.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"{name} must be a whole number, an int, got {value!r} ({type(value).__name__})")
-        if value < lowest:
-            raise ValueError(f"{name} must {'be at least 1' if lowest else 'not be negative'}, got {value}")
+def warn_of_raw_observations(agent: keras.Model) -> None:
+    """Log, before an agent's first iteration, which of its models will never normalise observations."""
+    for name in ("policy", "value_function") if int(agent.iterations) == 0 else ():
+        encoder = getattr(agent, name).encoder
+        encoder = getattr(encoder, "encoder", encoder)
+        waits = any(int(layer.count) == 0 for layer in encoder.normalization)
+        if waits and encoder.absorbing_layer() is None and np.any(encoder.output_layer.kernel):
+            _logger.warning(
+                "the %s was trained before, and its network has no layer that could take statistics in: observations "
+                "are not normalised",
+                name.replace("_", " "),
+            )
+
+
+def check_unshared(agent: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    """Raise ValueError if trainable weights of an agent, or its value optimizer, are those of another agent, too."""
+    own = _parts(agent, optimizer)
+
+    def shared() -> list[str]:
+        others = [_parts(other, other.optimizer) for other in _compiled if other is not agent]
+        return [own[part] for other in others for part in own.keys() & other.keys()]
+
+    if shared():
+        # By agents that nobody has any more.
+        gc.collect()
+    for name in shared():
+        raise ValueError(
+            f"{name} belongs to another agent too, whose fits would change this one: give each its own, as by "
+            "keras.models.clone_model, or delete the other agent"
+        )
+    _compiled.add(agent)
+
+
+def _parts(agent: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[int, str]:
+    """Name what a fit of an agent changes, by id."""
+    weights = {id(variable): variable.path for variable in agent.trainable_variables}
+    return {**weights, id(optimizer): "the value optimizer"}
 
 
 def obstacle_to_loading(agent: keras.Model) -> str | None:
@@ -62,14 +96,15 @@ def obstacle_to_loading(agent: keras.Model) -> str | None:
     return None
 
 
-def warn_of_obstacle(when: str, obstacle: str) -> None:
-    """Log that an agent's file cannot be loaded, and what to do."""
-    layer = (
-        "put a layer of your own, registered by keras.saving.register_keras_serializable, in the Lambda's place, or "
-    )
-    _logger.warning(
-        "%s, but tf_trpo.load refuses the file: %s. To load it, %suse agent.load_weights(path) with the same code",
-        when,
-        obstacle,
-        layer if "Lambda" in obstacle else "",
-    )
+def warn_of_obstacle(agent: keras.Model, when: str, known: str | None = None) -> str | None:
+    """Log that an agent's file cannot be loaded, and what to do, unless it is for a known reason; give the reason."""
+    obstacle = obstacle_to_loading(agent)
+    if obstacle is not None and obstacle != known:
+        layer = "put a registered layer (keras.saving.register_keras_serializable) in the Lambda's place, or "
+        _logger.warning(
+            "%s, but tf_trpo.load refuses the file: %s. To load it, %suse agent.load_weights(path) with the same code",
+            when,
+            obstacle,
+            layer if "Lambda" in obstacle else "",
+        )
+    return obstacle

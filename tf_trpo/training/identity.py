@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 if TYPE_CHECKING:
+    from tf_trpo.training.learner import Learner
     from tf_trpo.training.trpo import TRPO
 
 _IMMATERIAL = ("name", "shared_object_id", "fisher_vector_product", "chunk_size", "value_learning_rate")
 """To a run: settings that change no more than rounding, names that Keras numbers, a rate that is a variable."""
+_PARTS = ("policy", "value_function", "return_scale", "average", "optimizer", "policy_optimizer", "update_settings")
 _KNOWN = ("keras", "tf_trpo")
 """Packages whose classes are described by their configs."""
 
@@ -54,6 +56,13 @@ def check_identity(then: dict[str, Any], now: dict[str, Any]) -> None:
     ]
     if differing:
         raise ValueError(f"it is of a run with {'; '.join(differing[:5])}")
+
+
+def note_compiled(agent: TRPO) -> None:
+    """Let an agent's learner know what it was made of, for the checks below."""
+    learner = agent.learner
+    learner.parts, learner.described = _own_parts(agent), compiled_parts(agent)
+    learner.structure = shared_structure(agent)
 
 
 def compiled_parts(agent: TRPO) -> dict[str, Any]:
@@ -95,11 +104,26 @@ def check_unchanged(agent: TRPO) -> None:
         innermost = differing[0][0].startswith(("policy/", "value_function/"))
         path, before, after = differing[-1 if innermost else 0]
         raise ValueError(f"{path} was changed after compile, from {before} to {after}: {again}")
-    for name, part in learner.parts.items():
-        if getattr(agent, name) is not part:
-            raise ValueError(f"{name} was changed after compile, to another one with the same settings: {again}")
+    for name in _other_parts(agent, learner):
+        raise ValueError(f"{name} was changed after compile, to another one with the same settings: {again}")
     if not learner.has_its_variables():
         raise ValueError(f"the agent has other variables than when it was compiled: {again}")
+
+
+def check_compiled_as(agent: TRPO, learner: Learner) -> None:
+    """Raise ValueError if an agent was compiled, or given other parts, since a fit by this learner began."""
+    changed = [*_other_parts(agent, learner), *["compile"] * (agent.learner is not learner)]
+    if changed:
+        raise ValueError(f"{changed[0]} has no effect on a fit that has begun: change the agent between two fits")
+
+
+def _own_parts(agent: TRPO) -> dict[str, Any]:
+    return {name: getattr(agent, name) for name in _PARTS}
+
+
+def _other_parts(agent: TRPO, learner: Learner) -> list[str]:
+    """Name the attributes of an agent that are not what its learner has; settings may be equal ones."""
+    return [name for name, part in _own_parts(agent).items() if part != learner.parts[name]]
 
 
 def shared_structure(agent: TRPO) -> str | None:

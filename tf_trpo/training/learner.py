@@ -51,8 +51,7 @@ class Learner:
         the first update shows that XLA cannot.
 
     Attributes:
-      parts: what is learned and by which optimizer, by the names of the agent's attributes.
-      described: all that the update depends on, when this was made; see `compiled_parts`.
+      parts, described: all that the update depends on, when this was made; see `note_compiled`.
       structure: learners of equal structures share what is traced and compiled; one without any shares nothing.
     """
 
@@ -84,13 +83,7 @@ class Learner:
         self._value_optimizer = value_optimizer
         self._settings = settings
         self._average = average
-        self.parts = {
-            "policy": policy,
-            "value_function": value_function,
-            "return_scale": return_scale,
-            "optimizer": value_optimizer,
-            "average": average,
-        }
+        self.parts: dict[str, Any] = {}
         self.described: dict[str, Any] = {}
         self.structure: str | None = None
         self._made_for = self._all_variables()

@@ -41,6 +41,8 @@ def opened_source(
     """
     if isinstance(environment, RolloutSource):
         refuse_making(opening, "source", num_envs=environment.num_envs)
+        if isinstance(environment, LocalSource):
+            check_fit(policy, environment.environments)
         with alone([policy], _FITS):
             prepare(environment.num_envs)
             yield environment

@@ -36,8 +36,8 @@ class UpdateSettings:
     value_function_first: bool = False
     """Fit the value function before the policy's step, and take the step's advantages by the fitted function, which
     has seen the batch: less noise and more bias. By default both use the function that collected."""
-    value_learning_rate: float = 1e-3
-    """Learning rate of Adam, > 0."""
+    value_learning_rate: float | None = None
+    """Learning rate of the value function's optimizer, > 0; None: what it is, which is 0.001 at first."""
     value_learning_rate_decay: bool = False
     """Let the learning rate fall linearly towards 0 within each fit; the next fit begins at the full rate again."""
     value_epochs: int = 10
@@ -54,7 +54,6 @@ class UpdateSettings:
             gamma="[0, 1]",
             gae_lambda="[0, 1]",
             advantage_clip="(0, inf)",
-            value_target=ValueTarget,
             value_learning_rate="(0, inf)",
             value_epochs="[0, 10000]",
             value_minibatch_size="[1, inf)",

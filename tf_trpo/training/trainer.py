@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import warnings
@@ -15,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+from tf_trpo.ranges import check_whole_numbers
 from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator, operation_seed
 from tf_trpo.training.checkpoint import CheckpointError, check_directory, restoring, whole_number, write_checkpoint
 from tf_trpo.training.faults import FaultLog, TrainingFailedError, require_finite, update_faults
@@ -70,8 +70,7 @@ class Trainer:
         restart_every: int = 0,
         identity: dict[str, Any] | None = None,
     ) -> None:
-        if restart_every < 0:
-            raise ValueError(f"restart_every must not be negative, got {restart_every}")
+        check_whole_numbers(lowest=0, restart_every=restart_every)
         self._learner = learner
         self.source = source
         self._counters = counters
@@ -246,22 +245,25 @@ class Trainer:
 
     def _collect(self, iteration: int, noise: np.ndarray) -> Rollout:
         """Give the first rollout of finite numbers; after another one, all environments begin new episodes."""
-        where = f"of the rollout of iteration {iteration}, after {self.env_steps} steps"
-        for attempt in itertools.count():
-            try:
-                try:
-                    if attempt == 0:
-                        self._restart_in_turn(iteration)
-                    return self.source.collect([weight.numpy() for weight in self._learner.policy.weights], noise)
-                except InvalidStepError as fault:
-                    self._faults.record([str(fault)], iteration=iteration, steps=self.env_steps)
-                    self._faults.check()
+        try:
+            self._restart_in_turn(iteration)
+            while (rollout := self._finite_rollout(iteration, noise)) is None:
                 self.source.restart()
-            except EnvironmentFailedError as failure:
-                raise EnvironmentFailedError(f"{failure} {where}") from failure
-            self._discounted_returns = tf.zeros_like(self._discounted_returns)
-            self._report.tracker.restart()
-        raise AssertionError
+                self._discounted_returns = tf.zeros_like(self._discounted_returns)
+                self._report.tracker.restart()
+        except EnvironmentFailedError as failure:
+            where = f"of the rollout of iteration {iteration}, after {self.env_steps} steps"
+            raise EnvironmentFailedError(f"{failure} {where}") from failure
+        return rollout
+
+    def _finite_rollout(self, iteration: int, noise: np.ndarray) -> Rollout | None:
+        """Give a rollout, or None if a number in it is not finite: a fault, of which too many in a row raise."""
+        try:
+            return self.source.collect([weight.numpy() for weight in self._learner.policy.weights], noise)
+        except InvalidStepError as fault:
+            self._faults.record([str(fault)], iteration=iteration, steps=self.env_steps)
+            self._faults.check()
+            return None
 
     def _restart_in_turn(self, iteration: int) -> None:
         """Begin new episodes in the environments whose turn it is; the episodes that are cut are not reported."""

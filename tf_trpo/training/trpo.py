@@ -19,14 +19,16 @@ from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import make_policy, make_value_function
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
+from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import RolloutSource
 from tf_trpo.training.agent import Agent
-from tf_trpo.training.checks import check_keras, check_whole_numbers, obstacle_to_loading, warn_of_obstacle
-from tf_trpo.training.identity import check_unchanged, compiled_parts, run_identity, shared_structure
+from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
+from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.opening import opened_source
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
+from tf_trpo.training.value_optimizer import choose_value_optimizer
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -73,7 +75,7 @@ class TRPO(Agent):
           policy: settings of the policy; by default `PolicySettings()`.
           value: settings of the value function; by default `ValueSettings()`.
           network: any keras.Model from observations [N, ...] to features [N, F] for the policy; by default an MLP of
-            the settings.
+            the settings. It is called as at inference: no Dropout, and BatchNormalization keeps its statistics.
           value_network: the same for the value function.
           mirror: a reflection of the environment that policy and value function respect; by default none, or the known
             reflection of a Gymnasium id if the settings have `mirror=True`.
@@ -81,11 +83,16 @@ class TRPO(Agent):
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
 
         Raises:
-          ValueError: a space or an autoreset mode that is not supported, or a setting that does not fit the spaces; or
-            Keras runs without TensorFlow, or not in float32.
+          TypeError: an argument is of another type.
+          ValueError: a space or an autoreset mode that is not supported, a setting or a network that does not fit, or
+            Keras runs without TensorFlow or not in float32.
         """
         check_keras()
+        check_types(policy=(policy, PolicySettings | None), value=(value, ValueSettings | None))
         policy, value = policy or PolicySettings(), value or ValueSettings()
+        both_given = network is not None and value_network is not None
+        if both_given and policy.activation != PolicySettings.activation:
+            raise ValueError("activation is of the default networks, and both networks are others")
         if policy.mirror and mirror is None:
             if not isinstance(environment, str):
                 raise ValueError("mirror: known of Gymnasium ids only; give a MirrorSymmetry with other environments")
@@ -117,26 +124,27 @@ class TRPO(Agent):
 
         Args:
           policy_optimizer: the algorithm; at first `TrustRegion()`.
-          value_optimizer: any Keras optimizer; at first Adam. It gets the `value_learning_rate` of `update` if it is
-            not given with it and the rate is not the default one.
+          value_optimizer: any Keras optimizer; at first Adam. One that is given has a rate of its own.
           update: gamma, gae_lambda, value_epochs and so on; at first `UpdateSettings()`.
           jit_compile: compile the update by XLA; without XLA the results agree to rounding. "auto", as at first: unless
             XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
 
         Raises:
-          TypeError: the policy optimizer is not one.
+          TypeError: an argument is of another type.
           ValueError: both a value optimizer and a learning rate for it are given, or the rate is to be set or to decay
-            and is a Keras schedule; or the network has no config, by which it could be saved.
+            and is a Keras schedule; the network has no config, by which it could be saved; or another agent has the
+            same weights or value optimizer.
         """
-        if policy_optimizer is not None and not isinstance(policy_optimizer, PolicyOptimizer):
-            raise TypeError(f"policy_optimizer must be a PolicyOptimizer, got {policy_optimizer!r}")
+        check_types(policy_optimizer=(policy_optimizer, PolicyOptimizer | None), update=(update, UpdateSettings | None))
+        check_types(jit_compile=(jit_compile, JitCompile | None))
         before = self.learner if self.compiled else None
-        self._choose_value_optimizer(value_optimizer, update)
+        present = None if before is None else (self.optimizer, self.update_settings)
+        optimizer, settings = choose_value_optimizer(present, value_optimizer, update)
+        check_unshared(self, optimizer)
+        self.optimizer, self.update_settings = optimizer, settings
         self.optimizer.build(self.value_function.trainable_variables)
         if before is None or policy_optimizer is not None:
             self.policy_optimizer = policy_optimizer or TrustRegion()
-        if before is None or update is not None:
-            self.update_settings = update or UpdateSettings()
         if before is None or jit_compile is not None:
             self.jit_compile = "auto" if jit_compile is None else jit_compile
         self.learner = Learner(
@@ -152,31 +160,8 @@ class TRPO(Agent):
         if before is not None and policy_optimizer is None:
             self.learner.take_over(before)
         self.compiled = True
-        obstacle = obstacle_to_loading(self)
-        if obstacle is not None and obstacle != self._obstacle:
-            warn_of_obstacle("the agent learns", obstacle)
-        self._obstacle = obstacle
-        self.learner.described = compiled_parts(self)
-        self.learner.structure = shared_structure(self)
-
-    def _choose_value_optimizer(
-        self, given: keras.optimizers.Optimizer | str | None, update: UpdateSettings | None
-    ) -> None:
-        settings = update or (self.update_settings if self.compiled else UpdateSettings())
-        default = UpdateSettings.value_learning_rate
-        rate = default if update is None else update.value_learning_rate
-        if given is not None and rate != default:
-            raise ValueError("value_learning_rate is of the default value optimizer; set the rate of the given one")
-        if given is None and not self.compiled:
-            given = keras.optimizers.Adam(rate)
-        optimizer = self.optimizer if given is None else keras.optimizers.get(given)
-        if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-            if settings.value_learning_rate_decay or rate != default:
-                name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
-                raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
-        elif given is None and rate != default:
-            optimizer.learning_rate = rate
-        self.optimizer = optimizer
+        self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
+        note_compiled(self)
 
     def fit(
         self,
@@ -248,10 +233,12 @@ class TRPO(Agent):
             agent as it was after the last iteration.
           TrainingFailedError: there were max_faults in a row; the agent was saved in the same way.
         """
+        check_types(callbacks=(callbacks, keras.callbacks.Callback | list | tuple))
         check_whole_numbers(total_steps=total_steps, num_envs=num_envs, num_steps=num_steps, max_faults=max_faults)
         check_whole_numbers(schedule_steps=total_steps if schedule_steps is None else schedule_steps)
         check_whole_numbers(lowest=0, seed=seed, restart_every=restart_every)
         check_unchanged(self)
+        warn_of_raw_observations(self)
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, "info_keys": info_keys, **making}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
@@ -282,7 +269,12 @@ class TRPO(Agent):
                 trainer.resume(Path(resume_from))
             given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
             goal, epochs = trainer.goal(total_steps)
-            self.stop_training = False
+            self.stop_training, learner = False, self.learner
+
+            def stopped() -> bool:
+                check_compiled_as(self, learner)
+                return bool(self.stop_training)
+
             callback_list = keras.callbacks.CallbackList(
                 [*map(if_figure_exists, given), *([Progress()] if verbose else [])],
                 add_history=True,
@@ -293,7 +285,5 @@ class TRPO(Agent):
                 total_steps=goal,
                 trainer=trainer,
             )
-            trainer.run(
-                callback_list, total_steps, schedule_steps=schedule_steps, stopped=lambda: bool(self.stop_training)
-            )
+            trainer.run(callback_list, total_steps, schedule_steps=schedule_steps, stopped=stopped)
         return self.history

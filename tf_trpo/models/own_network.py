@@ -1,0 +1,86 @@
+"""Networks of a caller's own: what could not learn as it is meant to is refused before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_trpo.models.networks import feature_shape
+from tf_trpo.spaces import Spec, map_parts, parts, without_masks
+
+_ROWS = 8
+
+
+def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: bool) -> bool | list[str]:
+    """Try a network on a few random rows, and tell which vectors of the observation to normalise for it.
+
+    A vector to which the features have no derivative is read as whole numbers, as by an Embedding, and is not
+    normalised.
+
+    Args:
+      name: of the argument that gave the network, for messages.
+      network: from the encoder's inputs to features [N, F]; it is built if it was not.
+      spec: of one observation.
+      normalize: whether vectors are to be normalised.
+
+    Returns:
+      The names of the vectors, as `parts` gives them; True for all and False for none.
+
+    Raises:
+      TypeError: it is no keras.Model.
+      ValueError: the features of a row depend on the other rows, a trainable weight has no derivative, or an Embedding
+        reads a part of a vector that is to be normalised.
+    """
+    if not isinstance(network, keras.Model):
+        raise TypeError(f"{name} must be a keras.Model, got {network!r}: keras.Sequential([...]) makes one of layers")
+    feature_shape(network, spec)
+    random = np.random.default_rng(0)
+
+    def drawn(*shape: int) -> tf.Tensor:
+        # In [0, 1), as an Embedding takes numbers from 0 only.
+        return tf.constant(random.random(shape), tf.float32)
+
+    inputs = without_masks(spec, map_parts(lambda part: drawn(_ROWS, *part.input_shape), spec))
+    variables = network.trainable_variables
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        features = network(inputs, training=False)
+    alone = network(tf.nest.map_structure(lambda rows: rows[:1], inputs), training=False)
+    if not np.allclose(features[:1], alone, rtol=1e-3, atol=1e-3 * np.abs(features).max(), equal_nan=True):
+        raise ValueError(f"{name} must give each row the same features alone and in a batch: it mixes rows")
+    try:
+        sources = [[variable.value for variable in variables], tf.nest.flatten(inputs)]
+        of_weights, of_inputs = tape.gradient(
+            features, sources, output_gradients=tf.cast(drawn(*features.shape), features.dtype)
+        )
+    except LookupError as error:
+        raise ValueError(f"{name} cannot be differentiated: {error}") from error
+    for variable, gradient in zip(variables, of_weights, strict=True):
+        if gradient is None:
+            raise ValueError(
+                f"{name} has no derivative by {variable.path}, which could not learn: an operation behind it, such as "
+                "argmax or round, has none; set trainable = False for what is not to learn"
+            )
+    return normalize and _normalized(name, network, spec, of_inputs)
+
+
+def _normalized(
+    name: str, network: keras.Model, spec: Spec, derivatives: Sequence[tf.Tensor | None]
+) -> bool | list[str]:
+    """Choose the vectors to normalise by the derivatives by the inputs [N, ...] of all parts but masks."""
+    inputs = [(path, part) for path, part in parts(spec) if part.kind != "mask"]
+    vectors = [(path, by) for (path, part), by in zip(inputs, derivatives, strict=True) if part.kind == "vector"]
+    chosen = [(path, by) for path, by in vectors if by is not None]
+    has_embedding = any(isinstance(layer, keras.layers.Embedding) for layer in network._flatten_layers())
+    for path, by in chosen:
+        unused = np.flatnonzero(~np.any(tf.convert_to_tensor(by), axis=0))
+        if has_embedding and unused.size:
+            raise ValueError(
+                f"{name} reads the elements {unused[:9].tolist()} of {path or 'the observation'} as whole numbers, as "
+                "by its Embedding, and others as numbers: set normalize_observations=False, or make them two entries "
+                "of a Dict"
+            )
+    return len(chosen) == len(vectors) or [path for path, _ in chosen]

@@ -1,0 +1,38 @@
+"""Which optimizer fits the value function, and at which learning rate."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+
+from tf_trpo.training.settings import UpdateSettings
+
+
+def choose_value_optimizer(
+    present: tuple[keras.optimizers.Optimizer, UpdateSettings] | None,
+    given: keras.optimizers.Optimizer | str | None,
+    update: UpdateSettings | None,
+) -> tuple[keras.optimizers.Optimizer, UpdateSettings]:
+    """Choose the optimizer and the update settings, whose rate is None if the optimizer brings its own.
+
+    Args:
+      present: those of an agent that was compiled before.
+      given, update: the new ones, if there are any.
+
+    Raises:
+      ValueError: both a new optimizer and a rate are given, or a rate is set, or decays, that is a Keras schedule.
+    """
+    optimizer, settings = present or (keras.optimizers.Adam(1e-3), UpdateSettings())
+    rate, settings = (None, settings) if update is None else (update.value_learning_rate, update)
+    if given is not None:
+        if rate is not None:
+            raise ValueError("value_learning_rate is for the optimizer that is there: set the given one's own rate")
+        optimizer, settings = keras.optimizers.get(given), dataclasses.replace(settings, value_learning_rate=None)
+    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        if settings.value_learning_rate_decay or rate is not None:
+            name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
+            raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
+    elif rate is not None:
+        optimizer.learning_rate = rate
+    return optimizer, settings
