@@ -191,7 +191,7 @@ def test_an_evaluation_in_the_very_environments_that_are_trained_in_is_refused_b
         def on_epoch_end(self, epoch, logs=None):
             vector.reset()
 
-    with pytest.raises(RuntimeError, match="reset of a vector environment that a fit or an evaluation is using"):
+    with pytest.raises(RuntimeError, match="reset of an environment that a fit or an evaluation"):
         agent.fit(vector, 24, num_steps=6, callbacks=[Meddler()], verbose=0)
     vector.close()
     with pytest.raises(ValueError, match="the vector environment is closed"):

@@ -145,7 +145,7 @@ def ones(shapes, make):
     return [make(np.ones(shape, np.float32)) for shape in shapes.values()]
 
 
-OF_NESTS = {"flatten", "check_shapes", "chunk_size_for"}
+OF_NESTS = {"compiled_at_once", "flatten", "check_shapes", "chunk_size_for"}
 """Functions whose arguments may have any shape."""
 
 

@@ -24,13 +24,20 @@ def compiled_at_once(function: Callable[[], Any]) -> Callable[[], Any]:
       The traced function. It computes the same whenever the compilation ends.
     """
     traced = tf.function(function, jit_compile=True, autograph=False).get_concrete_function()
-    if all(tensor.dtype == tf.resource or tensor.shape.is_fully_defined() for tensor in traced.captured_inputs):
+    if all(map(_has_zeros, traced.captured_inputs)):
         prepared = threading.Event()
         threading.Thread(target=_call_on_zeros, args=(traced, prepared), name="compilation").start()
         # TensorFlow numbers functions, variables and results alike, and finds a program of an earlier run by its
         # function's number. So all that gets a number in the thread gets it now: the call has no result.
         prepared.wait()
     return traced
+
+
+def _has_zeros(captured: Any) -> bool:
+    """Tell whether a tensor has a shape and a type, or is a variable that has."""
+    if captured.dtype == tf.resource:
+        return bool(captured._handle_data and captured._handle_data.is_set)
+    return captured.shape.is_fully_defined()
 
 
 def _call_on_zeros(traced: Any, prepared: threading.Event) -> None:

@@ -147,17 +147,11 @@ class Agent(keras.Model):
             num_envs = environment.num_envs if isinstance(environment, VectorEnv) else min(episodes, 10)
         check_whole_numbers(lowest=0, num_envs=num_envs, seed=seed)
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks, "info_keys": info_keys}
+        how: Any = {"stochastic": stochastic, "seed": seed, "max_episode_steps": max_episode_steps}
         with open_vector_environment(environment, num_envs, **making) as environments:
             check_fit(self.policy, environments)
             with self.policy.having(self._evaluation_theta()):
-                return evaluate_policy(
-                    self.policy,
-                    environments,
-                    episodes,
-                    stochastic=stochastic,
-                    seed=seed,
-                    max_episode_steps=max_episode_steps,
-                )
+                return evaluate_policy(self.policy, environments, episodes, **how)
 
     def call(self, observations: Any) -> Distribution:
         """Give the distribution over actions for a batch of observations, by the weights that are evaluated."""
