@@ -50,6 +50,7 @@ def other_than_default():
         "final_std": 0.125,
         "state_dependent_std": False,
         "final_max_kl": None,
+        "normalize_observations": True,
         "observation_min_std": 0.25,
         "ema_momentum": 0.75,
         "advantage_clip": 2.5,
@@ -198,8 +199,9 @@ def test_a_yaml_file_can_set_everything(tmp_path):
     path = preset_file(tmp_path, yaml.safe_dump(as_yaml))
     assert parsed("--preset", path) == Experiment.from_file(path).flat() == settings
     same = {name for name, value in Experiment().replace(radius="adaptive").flat().items() if settings[name] == value}
-    # A std that goes by schedule does not depend on the observation, and a radius that adapts follows no schedule.
-    assert same == {"algorithm", "radius", "state_dependent_std", "final_max_kl"}
+    # A std that goes by schedule does not depend on the observation, a radius that adapts follows no schedule, and
+    # without normalisation there is no least std.
+    assert same == {"algorithm", "radius", "state_dependent_std", "final_max_kl", "normalize_observations"}
 
 
 @pytest.mark.parametrize("settings", [DEFAULTS, other_than_default()], ids=["defaults", "others"])
