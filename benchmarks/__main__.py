@@ -10,6 +10,7 @@ from typing import Any
 import tyro
 
 COMMANDS = {
+    "start": ("start", "Start"),
     "update": ("speed", "Update"),
     "collect": ("speed", "Collect"),
     "train": ("speed", "Train"),

@@ -46,11 +46,9 @@ class Update(_AgainstPeer):
             rows = [self._row(job, size, work, peer) for size in self.hidden_sizes for work in _WORKS]
         with ExitStack() as stack:
             parts = in_turns(workloads.parts_of_iteration(job, stack), self.repeats)
-        start = in_turns({"start": workloads.start_to_first_update}, self.repeats, calls=1)["start"]
         return [
             (f"Update, {self.num_steps} samples of HalfCheetah-v5, 15 CG iterations", rows),
             (title, [{"part": name, "ms": time.times(1e3)} for name, time in parts.items()]),
-            ("A new process, from its start to the end of its first update", [{"seconds": start}]),
         ]
 
     def _row(self, job: Job, size: int, work: str, peer: Peer | None) -> Row:

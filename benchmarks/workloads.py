@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -148,20 +145,6 @@ def _finish(results: Any) -> None:
     for tensor in tf.nest.flatten(results):
         if tensor is not None:
             tensor.numpy()
-
-
-_FIRST_UPDATE = """
-import tf_trpo
-agent = tf_trpo.TRPO.for_env("HalfCheetah-v5", seed=0)
-agent.fit("HalfCheetah-v5", 2048, verbose=0)
-"""
-
-
-def start_to_first_update() -> float:
-    """Measure the seconds of a new process that imports tf_trpo, makes an agent and trains it for 2048 steps."""
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    command = [sys.executable, "-c", _FIRST_UPDATE]
-    return seconds(lambda: subprocess.run(command, check=True, capture_output=True, env=quiet))
 
 
 class _Progress(keras.callbacks.Callback):

@@ -1,0 +1,96 @@
+"""`start`: what a user waits for, from the command to the end of the first update and of a short training."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.timing import Measured, Measurement, Table, in_turns
+
+_OURS = "import tf_trpo; tf_trpo.TRPO.for_env({env!r}, seed=0).fit({env!r}, {steps}, verbose=0)"
+_SB3 = "from sb3_contrib import TRPO; agent = TRPO('MlpPolicy', {env!r}, seed=0).learn({steps})"
+_SB3_AND_MORE = """
+from stable_baselines3.common.evaluation import evaluate_policy
+evaluate_policy(agent, agent.get_env(), 10, warn=False)
+agent.save({path!r})
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Start(Measurement):
+    """Measure processes from their start to their end: the first update, and a short training with all around it.
+
+    "After another run" means that a run before has left what XLA compiled in the cache folder. Peak memory is that of
+    Linux (VmHWM).
+    """
+
+    repeats: int = 3
+    env: str = "CartPole-v1"
+    """Gymnasium id."""
+    steps: int = 2000
+    """Environment steps of the short training; a rollout has 2048 rows."""
+    against_sb3: Path | None = None
+    """A Python that has sb3-contrib: measure its TRPO in turns with ours."""
+
+    def tables(self) -> list[Table]:
+        peaks: dict[str, list[float]] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            commands = self._commands(Path(folder))
+            ways: dict[str, Callable[[], float]] = {
+                name: functools.partial(_run, command, Path(folder), name, peaks) for name, command in commands.items()
+            }
+            times = in_turns(ways, self.repeats, calls=1)
+        title = f"A process from its start to its end, {self.steps} steps of {self.env}"
+        # The first turn warms up.
+        return [
+            (
+                title,
+                [
+                    {"work": name, "seconds": time_, "peak memory, MB": Measured(tuple(peaks[name][1:]))}
+                    for name, time_ in times.items()
+                ],
+            )
+        ]
+
+    def _commands(self, folder: Path) -> Mapping[str, list[str]]:
+        known = {"env": self.env, "steps": self.steps, "path": str(folder / "sb3.zip")}
+        train = [sys.executable, "-m", "tf_trpo", "train", "--env", self.env, "--total-steps", str(self.steps)]
+        train += ["--run-dir", str(folder / "run"), "--quiet"]
+        commands = {
+            "first update": [sys.executable, "-c", _OURS.format(**known)],
+            "train": train,
+            "train, after another run": train,
+        }
+        if self.against_sb3 is not None:
+            commands["sb3: first update"] = [str(self.against_sb3), "-c", _SB3.format(**known)]
+            code = _SB3.format(**known) + _SB3_AND_MORE.format(**known)
+            commands["sb3: train, evaluated and saved"] = [str(self.against_sb3), "-c", code]
+        return commands
+
+
+def _run(command: list[str], folder: Path, name: str, peaks: dict[str, list[float]]) -> float:
+    """Run a command to its end; give its seconds and append its peak memory in MB."""
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    if name == "train":
+        shutil.rmtree(folder / "tf_trpo", ignore_errors=True)
+    environment = {key: value for key, value in os.environ.items() if key != "TF_XLA_FLAGS"}
+    environment |= {"XDG_CACHE_HOME": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    start, peak = time.perf_counter(), 0.0
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines()
+            peak = max([peak, *(float(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))])
+            time.sleep(0.02)
+    elapsed = time.perf_counter() - start
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}")
+    peaks.setdefault(name, []).append(peak)
+    return elapsed
