@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import serving, timing, workloads
+from benchmarks import serving, start, timing, workloads
 from benchmarks.__main__ import parse
 from benchmarks.peer import start_peer
 from benchmarks.speed import _compared
@@ -21,7 +22,8 @@ QUICK = {
     "roofline --samples 64 --hidden-sizes 4": [1],
 }
 SLOW = {
-    "update --num-steps 64 --hidden-sizes 4": [2, 6, 1],
+    "start --steps 64": [3],
+    "update --num-steps 64 --hidden-sizes 4": [2, 6],
     "train --rows 64 --iterations 1": [4],
     "scaling --samples 64 128 --chunk-size 100 --rollout 100 --fractions 1 0.5": [2, 2],
     "serve --clients 1 3 --seconds 1": [4],
@@ -139,3 +141,20 @@ def test_turns_alternate_and_warm_up():
     assert (measured["a"].median, measured["a"].quartiles) == (10.5, (7.75, 13.25))
     assert in_turns({"a": lambda: 1.0}, 3, calls=1)["a"].values == (1, 1, 1)
     assert 0.05 <= seconds(lambda: time.sleep(0.05)) < 1
+
+
+def test_a_process_has_its_time_and_its_peak_memory_and_a_failure_its_name(tmp_path):
+    peaks = {}
+    code = "import time; kept = bytes(300_000_000); time.sleep(0.5); del kept; time.sleep(0.1)"
+    assert 0.6 <= start._run([sys.executable, "-c", code], tmp_path, "large", peaks) < 20
+    assert 300 <= peaks["large"][0] < 400
+    with pytest.raises(RuntimeError, match=r"exit\(3\) ended with status 3"):
+        start._run([sys.executable, "-c", "exit(3)"], tmp_path, "failing", peaks)
+
+
+def test_a_first_run_finds_no_programs_and_the_next_one_does(tmp_path):
+    kept = tmp_path / "tf_trpo" / "xla"
+    for name, there in (("train, after another run", True), ("train", False)):
+        kept.mkdir(parents=True, exist_ok=True)
+        start._run(["/bin/true"], tmp_path, name, {})
+        assert kept.exists() is there
