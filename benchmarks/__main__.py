@@ -12,6 +12,7 @@ import tyro
 COMMANDS = {
     "start": ("start", "Start"),
     "update": ("speed", "Update"),
+    "images": ("speed", "Images"),
     "collect": ("speed", "Collect"),
     "train": ("speed", "Train"),
     "scaling": ("scaling", "Scaling"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -54,8 +55,11 @@ def start_peer(python: Path) -> Iterator[Peer]:
     """
     # A file, because nobody reads a pipe while the program runs: the pipe would fill up and block the program.
     with tempfile.TemporaryFile("w+") as said:
+        # Environments of this repository are named from its folder.
+        path = {**os.environ, "PYTHONPATH": str(_PROGRAM.parents[1])}
+        pipe = subprocess.PIPE
         process = subprocess.Popen(
-            [str(python), str(_PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+            [str(python), str(_PROGRAM)], stdin=pipe, stdout=pipe, stderr=said, text=True, env=path
         )
         try:
             yield Peer(process, said)

@@ -37,9 +37,11 @@ class IterationTimes(BaseCallback):
 def make_model(job: dict[str, Any]) -> TRPO:
     """Make an agent, with sb3-contrib's own default for each setting that the job does not have."""
     env = make_vec_env(job["env"], n_envs=job["num_envs"], seed=0)
-    architecture = {"pi": job["hidden_sizes"], "vf": job["hidden_sizes"]}
+    sees_images = len(env.observation_space.shape) == 3
+    # Its network for images has a layer of 512 units of its own.
+    sizes = [] if sees_images else job["hidden_sizes"]
     return TRPO(
-        "MlpPolicy",
+        "CnnPolicy" if sees_images else "MlpPolicy",
         env,
         n_steps=job["num_steps"],
         n_critic_updates=job["value_epochs"],
@@ -47,7 +49,7 @@ def make_model(job: dict[str, Any]) -> TRPO:
         cg_max_steps=job["cg_iterations"],
         seed=0,
         device="cpu",
-        policy_kwargs={"net_arch": architecture},
+        policy_kwargs={"net_arch": {"pi": sizes, "vf": sizes}},
     )
 
 

@@ -58,6 +58,25 @@ class Update(_AgainstPeer):
         return {"work": f"{work}, {size}-{size}", **_compared(measured, "ms", 1e3)}
 
 
+@dataclasses.dataclass(frozen=True)
+class Images(_AgainstPeer):
+    """Measure the whole update on images of 84x84x4, network of Mnih et al. (2015), 10 CG iterations, 10 epochs."""
+
+    repeats: int = 3
+    num_steps: int = 512
+    """Samples of the batch."""
+
+    def tables(self) -> list[Table]:
+        env = "benchmarks.random_images:RandomImages-v0"
+        job = Job("update", env, num_steps=self.num_steps, hidden_sizes=(512,), cg_iterations=10, threads=self.threads)
+        rows = []
+        with self._peer() as peer:
+            for curvature, fraction in (("on all samples", 1.0), ("on a tenth, as by default", None)):
+                ours = workloads.update(job._replace(curvature_fraction=fraction))
+                rows.append({"curvature": curvature, **_compared(_both(ours, job, peer, self.repeats, 2), "ms", 1e3)})
+        return [(f"Whole update, {self.num_steps} images", rows)]
+
+
 _WORKS: dict[str, tuple[int, Callable[[Job], Callable[[], float]]]] = {
     "policy step": (0, workloads.policy_step),
     "whole update": (10, workloads.update),

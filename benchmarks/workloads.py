@@ -36,6 +36,7 @@ class Job(NamedTuple):
     num_steps: int = 2048
     hidden_sizes: tuple[int, ...] = (64, 64)
     cg_iterations: int = 15
+    curvature_fraction: float | None = None
     value_epochs: int = 10
     value_minibatch_size: int = 128
     iterations: int = 8
@@ -51,9 +52,10 @@ def make_agent(job: Job) -> tf_trpo.TRPO:
         seed=0,
     )
     num_actions = np.size(getattr(agent.policy.action_distribution, "action_low", 0))
+    direction = NaturalDirection(job.cg_iterations, cg_tolerance=0.0, curvature_fraction=job.curvature_fraction)
     agent.compile(
         # sb3-contrib averages the KL over action dimensions; our KL is joint.
-        TrustRegion(0.01 * num_actions, direction=NaturalDirection(cg_iterations=job.cg_iterations, cg_tolerance=0.0)),
+        TrustRegion(0.01 * num_actions, direction=direction),
         update=UpdateSettings(value_epochs=job.value_epochs, value_minibatch_size=job.value_minibatch_size),
     )
     return agent

@@ -24,6 +24,7 @@ QUICK = {
 SLOW = {
     "start --steps 64": [3],
     "update --num-steps 64 --hidden-sizes 4": [2, 6],
+    "images --num-steps 64": [2],
     "train --rows 64 --iterations 1": [4],
     "scaling --samples 64 128 --chunk-size 100 --rollout 100 --fractions 1 0.5": [2, 2],
     "serve --clients 1 3 --seconds 1": [4],
