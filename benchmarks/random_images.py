@@ -26,4 +26,4 @@ class RandomImages(gym.Env):
         return self.np_random.integers(0, 256, (84, 84, 4), np.uint8)
 
 
-gym.register("RandomImages-v0", RandomImages, max_episode_steps=100)
+gym.register("RandomImages-v0", "benchmarks.random_images:RandomImages", max_episode_steps=100)
