@@ -86,4 +86,4 @@ def test_an_error_is_not_hidden_if_xla_is_asked_for():
 def test_a_network_of_dense_layers_is_compiled_by_xla_by_default():
     agent = tf_trpo.TRPO.for_env(lambda: gym.make("CartPole-v1"), seed=0)
     assert agent.jit_compile == "auto"
-    assert agent.learner.prepare._jit_compile
+    assert agent.learner._jit_compile

@@ -169,15 +169,20 @@ class Agent(keras.Model):
           action_mask: what `action_masks()` or info["action_mask"] of the environment says, for each observation; None
             if the environment masks no actions, or the observations have it as an entry.
           stochastic: sample; by default the mode is taken.
-          seed: of the samples, >= 0: the same seed gives the same noise. None: other noise at every call.
+          seed: of the samples, in [0, 2^31): the same noise at every call, and that of an exported model with the seed
+            [seed, 0]. None: other noise at every call.
 
         Raises:
           ValueError: the observations are not of the environment's space, or the mask is missing or has no use.
         """
         check_whole_numbers(lowest=0, seed=seed or 0)
-        number, kind = (next(self._draws), 1) if seed is None else (seed, 0)
-        noise = operation_seed(number, Stream.PREDICTIONS, kind) if stochastic else None
-        return predicted(self.policy, self._evaluation_theta(), observations, action_mask, noise)
+        if (seed or 0) >= 2**31:
+            raise ValueError(f"seed must be below 2^31, got {seed}")
+        noise_seed = None
+        if stochastic:
+            drawn = seed is None
+            noise_seed = operation_seed(next(self._draws), Stream.PREDICTIONS) if drawn else tf.constant([seed, 0])
+        return predicted(self.policy, self._evaluation_theta(), observations, action_mask, noise_seed)
 
     def export(
         self,
