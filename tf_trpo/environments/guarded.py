@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.reading import figure, flag, number
@@ -13,6 +14,8 @@ from tf_trpo.spaces import WrongValueError, kind_of, observation_reader, observa
 
 _RESET = "reset(seed=..., options=...) must return (observation, info)"
 _STEP = "step(action) must return (observation, reward, terminated, truncated, info)"
+
+_FLAGS = (bool, np.bool_)
 
 
 class GuardedEnvironment(gym.Wrapper):
@@ -68,10 +71,10 @@ class GuardedEnvironment(gym.Wrapper):
         name = ""
         try:
             observation = self._read(observation)
-            if type(reward) is not float:
+            if not isinstance(reward, float):
                 name = "a reward "
                 reward = number(reward)
-            if type(terminated) is not bool or type(truncated) is not bool:
+            if not (isinstance(terminated, _FLAGS) and isinstance(truncated, _FLAGS)):
                 name = "a value of terminated "
                 terminated = flag(terminated)
                 name = "a value of truncated "
