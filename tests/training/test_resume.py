@@ -107,7 +107,7 @@ def test_all_variables_are_those_of_a_fit_that_was_not_interrupted(
     environment, optimizer, policy, settings = CASES[name]
     whole, resumed = (borrow_agent(environment, optimizer, policy=policy) for _ in range(2))
     expected = whole.fit(environment, 500, **FIT | settings).history
-    break_off(resumed, environment, tmp_path, 4, every_steps=170, **settings)
+    break_off(resumed, environment, tmp_path, 4, every_steps=120, **settings)
     _, state = read_checkpoint(tmp_path)
     assert state["env_steps"] < int(resumed.env_steps)
     history = resumed.fit(environment, 500, resume_from=tmp_path, **FIT | settings).history
