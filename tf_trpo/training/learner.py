@@ -117,10 +117,10 @@ class Learner:
         except (LookupError, TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(f"the agent cannot learn: {' '.join(str(error).split())[:500]}") from error
 
-    def _traced_update(self, *arguments: Any) -> Any:
+    def _traced_update(self, rollout: Rollout, *others: Any) -> Any:
         if tf.config.functions_run_eagerly():
-            return self._update(*arguments)
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, list(arguments))
+            return self._update(rollout, *others)
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, [rollout._replace(infos=()), *others])
         return self._program(tf.nest.map_structure(tf.TensorSpec.from_tensor, tensors))(*tensors)
 
     def _program(self, specs: list[Any]) -> Callable[..., Any]:

@@ -234,7 +234,7 @@ class Trainer:
         self.rollout = rollout = self._collect(iteration, noise)
         orders = learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
         tensors, self._discounted_returns = learner.update(
-            rollout._replace(infos=()), self._discounted_returns, orders, tf.constant(progress, tf.float64)
+            rollout, self._discounted_returns, orders, tf.constant(progress, tf.float64)
         )
         result: UpdateResult = tf.nest.map_structure(lambda figure: None if figure is None else figure.numpy(), tensors)
         self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
