@@ -78,6 +78,14 @@ def test_a_folder_that_others_can_write_to_is_not_used(reason, tmp_path, monkeyp
     assert os.environ.get("TF_XLA_FLAGS", "--tf_xla_auto_jit=0") == "--tf_xla_auto_jit=0"
 
 
+def test_who_has_no_home_has_no_cache(monkeypatch):
+    for name in ("XDG_CACHE_HOME", "TF_XLA_FLAGS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(compiled.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    compiled.reuse_compiled_programs(1)
+    assert "TF_XLA_FLAGS" not in os.environ
+
+
 def test_machines_that_differ_have_folders_that_differ(monkeypatch):
     folders = {compiled._folder(threads) for threads in (1, 2)}
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")

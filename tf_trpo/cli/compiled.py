@@ -28,13 +28,17 @@ def reuse_compiled_programs(threads: int) -> None:
     Args:
       threads: that will be computed with; 0 for all cores.
     """
-    store = _folder(threads)
-    if "TF_XLA_FLAGS" in os.environ or not _is_ours(store):
+    if "TF_XLA_FLAGS" in os.environ:
         return
-    copy = Path(tempfile.mkdtemp(prefix="tf_trpo-xla-"))
-    fetch(store, copy)
-    os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={copy}"
-    atexit.register(_end, copy, store)
+    # A cache is no reason to fail. Who has no home gets a RuntimeError.
+    with contextlib.suppress(OSError, RuntimeError):
+        store = _folder(threads)
+        store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_ours(store):
+            copy = Path(tempfile.mkdtemp(prefix="tf_trpo-xla-"))
+            fetch(store, copy)
+            os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={copy}"
+            atexit.register(_end, copy, store)
 
 
 def fetch(store: Path, copy: Path) -> None:
@@ -70,7 +74,6 @@ def keep(copy: Path, store: Path, largest: int = _LARGEST) -> None:
 
 
 def _end(copy: Path, store: Path) -> None:
-    # A cache is no reason to fail.
     with contextlib.suppress(OSError):
         keep(copy, store)
     shutil.rmtree(copy, ignore_errors=True)
@@ -93,10 +96,6 @@ def _folder(threads: int) -> Path:
 
 
 def _is_ours(store: Path) -> bool:
-    """Tell whether a folder exists, or can be made, that nobody else can write to: programs in it will be run."""
-    try:
-        store.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = store.lstat()
-    except OSError:
-        return False
+    """Tell whether a folder is one that nobody else can write to: programs in it will be run."""
+    status = store.lstat()
     return store.is_dir() and not store.is_symlink() and status.st_uid == os.getuid() and not status.st_mode & 0o022

@@ -179,9 +179,10 @@ class Agent(keras.Model):
         if (seed or 0) >= 2**31:
             raise ValueError(f"seed must be below 2^31, got {seed}")
         noise_seed = None
-        if stochastic:
-            drawn = seed is None
-            noise_seed = operation_seed(next(self._draws), Stream.PREDICTIONS) if drawn else tf.constant([seed, 0])
+        if stochastic and seed is None:
+            noise_seed = operation_seed(next(self._draws), Stream.PREDICTIONS)
+        elif stochastic:
+            noise_seed = tf.constant([seed, 0])
         return predicted(self.policy, self._evaluation_theta(), observations, action_mask, noise_seed)
 
     def export(

@@ -47,7 +47,7 @@ class Learner:
       value_optimizer: a Keras optimizer, built on the value function.
       settings: the rest.
       average: moving average of the policy's weights, if there is one.
-      jit_compile: compile the stages of the update by XLA; "auto" does not on a CPU if there are convolutions, nor if
+      jit_compile: compile the loops of the update by XLA; "auto" does not on a CPU if there are convolutions, nor if
         the first update shows that XLA cannot.
 
     Attributes:
@@ -92,14 +92,14 @@ class Learner:
             self.update = with_way_out_of_xla(self)
 
     def compile(self, jit_compile: bool) -> None:
-        """Compile the update, with XLA or without."""
-        compiled = functools.partial(tf.function, autograph=False)
-        self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = compiled(self._prepare)
+        """Let the update be traced, and its loops compiled by XLA or not."""
+        traced = functools.partial(tf.function, autograph=False)
+        self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = traced(self._prepare)
         """(rollout, return carry [B]) -> (what to learn from, new return carry [B])."""
-        self.estimate_again: Callable[[Rollout, Prepared], Prepared] = compiled(self._estimate_again)
+        self.estimate_again: Callable[[Rollout, Prepared], Prepared] = traced(self._estimate_again)
         """(rollout, what was prepared of it) -> the same, with advantages by the value function as it is now."""
-        self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = compiled(self._improve_policy)
-        self.fit_value_function: Callable[[Prepared, tf.Tensor], ValueResult] = compiled(self._fit_value_function)
+        self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = traced(self._improve_policy)
+        self.fit_value_function: Callable[[Prepared, tf.Tensor], ValueResult] = traced(self._fit_value_function)
         self._jit_compile = jit_compile
         self._programs: dict[str, Callable[..., Any]] = {}
         self.update = self._traced_update
