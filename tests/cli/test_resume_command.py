@@ -33,9 +33,8 @@ def start(folder, *arguments):
 
 
 def finished(folder, *arguments):
-    """Train to the end in this process, which traces an update once for all runs."""
-    with contextlib.chdir(folder):
-        main(["train", *map(str, arguments)])
+    """Train to the end, in a process of its own: like any run that is killed, and like any that goes on."""
+    assert start(folder, *arguments).wait() == 0, (folder / "output.txt").read_text()
 
 
 def rows(run):
@@ -66,12 +65,13 @@ def weights(run):
 
 
 def assert_same_run(run, other):
-    for ours, theirs in zip(weights(run), weights(other), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
     figures = ("time/total_timesteps", "rollout/ep_rew_mean", "train/kl_divergence_loss", "train/value_loss")
+    # First of all, since this shows the iteration in which two runs part.
     assert [[row[name] for name in figures] for row in rows(run)] == [
         [row[name] for name in figures] for row in rows(other)
     ]
+    for ours, theirs in zip(weights(run), weights(other), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     assert (run / "evaluation.json").read_text() == (other / "evaluation.json").read_text()
     for name in figures[1:]:
         assert points(run, name) == points(other, name)

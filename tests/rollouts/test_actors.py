@@ -13,6 +13,8 @@ from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.rollouts import CompiledActor, LiteActor, LocalSource, make_actor
+from tf_trpo.rollouts import actor as actor_module
+from tf_trpo.rollouts.actor import litert_flatbuffer
 
 NUM_ENVS = 8
 LOGGER = "tf_trpo.rollouts.actor"
@@ -111,6 +113,39 @@ def actors(policy, deterministic):
 @pytest.fixture(params=["lite", "compiled"])
 def make(request):
     return {"lite": lambda policy: LiteActor(policy, NUM_ENVS), "compiled": CompiledActor}[request.param]
+
+
+class Doubling(keras.layers.Dense):
+    """A layer of a user: what it computes, its config does not say."""
+
+    factor = 2.0
+
+    def call(self, inputs):
+        return self.factor * super().call(inputs)
+
+
+def test_policies_of_equal_structure_are_converted_once(monkeypatch):
+    converted = []
+    monkeypatch.setattr(actor_module, "_kept", {})
+    monkeypatch.setattr(
+        actor_module,
+        "litert_flatbuffer",
+        lambda converter: converted.append(litert_flatbuffer(converter)) or converted[-1],
+    )
+
+    def made(policy, num_envs=NUM_ENVS, **kwargs):
+        """Whether the policy was converted, and acts as it should."""
+        count = len(converted)
+        randomize(policy, count)
+        lite, compiled = LiteActor(policy, num_envs, **kwargs), CompiledActor(policy, **kwargs)
+        observations, noise = (rows[:num_envs] for rows in inputs(policy))
+        np.testing.assert_allclose(*(each(observations, noise).sampled for each in (lite, compiled)), rtol=1e-5)
+        return len(converted) > count
+
+    assert [made(gaussian()), made(gaussian())] == [True, False]
+    assert [made(gaussian(), 3), made(gaussian(), deterministic=True), made(gaussian(), 3)] == [True, True, False]
+    assert [made(gaussian(initial_std=0.5)), made(gaussian(state_dependent_std=True))] == [True, True]
+    assert [made(compose(Categorical(2), network=keras.Sequential([Doubling(4)]))) for _ in range(2)] == [True, True]
 
 
 def test_both_actors_act_by_the_distribution_of_the_policy_with_the_weights_they_are_given(

@@ -16,9 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models import Policy
+from tf_trpo.models.structure import keep, structure_of
 from tf_trpo.spaces import PartSpec, flatten_to, nest_of, parts
 
 _logger = logging.getLogger(__name__)
+_kept: dict[Any, bytes] = {}
+"""Converted policies, without their weights, for others of equal structure."""
 
 
 class Actions(NamedTuple):
@@ -149,21 +152,18 @@ class LiteActor:
         self._centred = _Centred(policy)
         self.for_environment = policy.action_distribution.environment_actions
         self._interpreter = Interpreter(
-            model_content=_converted(policy, self._centred, num_envs, deterministic),
+            model_content=_converted_once(policy, self._centred, num_envs, deterministic),
             num_threads=1,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         self._interpreter.allocate_tensors()
-        # The runner only tells the tensors' places: while it lives, the interpreter refuses direct access.
-        runner = self._interpreter.get_signature_runner()
-        inputs = {name: details["index"] for name, details in runner.get_input_details().items()}
-        outputs = {name: details["index"] for name, details in runner.get_output_details().items()}
-        del runner
+        inputs = {details["name"]: details["index"] for details in self._interpreter.get_input_details()}
+        [output] = self._interpreter.get_output_details()
         # What the converted function does not use is no input.
         self._parts = [inputs.get(f"part_{position}") for position in range(len(self._centred.specs))]
         self._noise = inputs.get("noise")
         self._weights = [inputs.get(name) for name in _weight_names(policy)]
-        self._sampled = outputs["sampled"]
+        self._sampled = output["index"]
         self.set_weights([weight.numpy() for weight in policy.weights])
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
@@ -193,6 +193,17 @@ def _transposed(weight: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(weight.T) if weight.ndim == 2 else weight
 
 
+def _converted_once(policy: Policy, centred: _Centred, num_envs: int, deterministic: bool) -> bytes:
+    """Convert the policy, unless one of equal structure was: the weights are inputs."""
+    structure = structure_of(policy)
+    if structure is None:
+        return _converted(policy, centred, num_envs, deterministic)
+    key = structure, str([(weight.shape, weight.dtype) for weight in policy.weights]), num_envs, deterministic
+    if key not in _kept:
+        keep(_kept, key, _converted(policy, centred, num_envs, deterministic))
+    return _kept[key]
+
+
 def _converted(policy: Policy, centred: _Centred, num_envs: int, deterministic: bool) -> bytes:
     """Convert the policy to a LiteRT flatbuffer with inputs for the observation's parts, noise and the weights."""
     noise = policy.action_distribution.noise([num_envs], tf.constant([0, 0]))
@@ -207,13 +218,15 @@ def _converted(policy: Policy, centred: _Centred, num_envs: int, deterministic: 
     for name, weight in zip(names, policy.weights, strict=True):
         specs[name] = tf.TensorSpec(_transposed(weight.numpy()).shape, weight.dtype)
 
-    def act(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    def act(**inputs: tf.Tensor) -> tf.Tensor:
         values = [tf.transpose(inputs[name]) if inputs[name].shape.rank == 2 else inputs[name] for name in names]
         observations = centred.nest([inputs[name] for name in part_names])
-        return {"sampled": _act(policy, observations, inputs.get("noise"), values)}
+        return _act(policy, observations, inputs.get("noise"), values)
 
     concrete = tf.function(act, autograph=False).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable_obj=tf.Module())
+    # By way of a SavedModel it takes twice as long, and the inputs have other names.
+    converter.experimental_lower_to_saved_model = False
     return litert_flatbuffer(converter)
 
 

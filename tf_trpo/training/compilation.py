@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from tf_trpo.models.structure import layers_of
+
 if TYPE_CHECKING:
     from tf_trpo.training.learner import Learner, Update
 
@@ -17,7 +19,7 @@ _NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, t
 
 def xla_is_fast(*models: keras.Model) -> bool:
     """Tell whether XLA is worth it: on a CPU, its convolutions take nine times as long as TensorFlow's own."""
-    layers = [layer for model in models for layer in model._flatten_layers()]
+    layers = [layer for model in models for layer in layers_of(model)]
     has_convolution = any("Conv" in base.__name__ for layer in layers for base in type(layer).__mro__)
     return not has_convolution or bool(tf.config.list_logical_devices("GPU"))
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
+
+from tf_trpo.models.structure import all_known, as_structure, describe_layers, layers_of, nested_dataclasses
 
 if TYPE_CHECKING:
     from tf_trpo.training.learner import Learner
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 _IMMATERIAL = ("name", "shared_object_id", "fisher_vector_product", "chunk_size", "value_learning_rate")
 """To a run: settings that change no more than rounding, names that Keras numbers, a rate that is a variable."""
 _PARTS = ("policy", "value_function", "return_scale", "average", "optimizer", "policy_optimizer", "update_settings")
-_KNOWN = ("keras", "tf_trpo")
-"""Packages whose classes are described by their configs."""
 
 
 def run_identity(agent: TRPO, environment: Any, **settings: Any) -> dict[str, Any]:
@@ -71,13 +68,6 @@ def compiled_parts(agent: TRPO) -> dict[str, Any]:
     A learning rate is no part of it, since the value optimizer has it as a variable, nor is how weights were
     initialised.
     """
-    with warnings.catch_warnings():
-        # Keras warns of each lambda.
-        warnings.simplefilter("ignore")
-        layers = {
-            name: {f"{place} {type(layer).__name__}": layer.get_config() for place, layer in enumerate(_layers(model))}
-            for name, model in (("policy", agent.policy), ("value_function", agent.value_function))
-        }
     optimizer = keras.saving.serialize_keras_object(agent.optimizer)
     if isinstance(optimizer["config"].get("learning_rate"), float):
         del optimizer["config"]["learning_rate"]
@@ -87,12 +77,9 @@ def compiled_parts(agent: TRPO) -> dict[str, Any]:
         "update_settings": dataclasses.asdict(agent.update_settings),
         "jit_compile": agent.jit_compile,
         "ema_momentum": agent.ema_momentum,
-        **layers,
     }
-    described: dict[str, Any] = json.loads(
-        json.dumps(parts, default=lambda value: type(value).__name__), object_hook=_structure, parse_constant=str
-    )
-    return described
+    models = {name: describe_layers(getattr(agent, name)) for name in ("policy", "value_function")}
+    return {**as_structure(parts), **models}
 
 
 def check_unchanged(agent: TRPO) -> None:
@@ -127,16 +114,11 @@ def _other_parts(agent: TRPO, learner: Learner) -> list[str]:
 
 
 def shared_structure(agent: TRPO) -> str | None:
-    """Describe an agent so that equal descriptions mean equal updates; None if a part of it may hide something.
-
-    The latter are parts whose classes are neither Keras' nor this package's, functions, and changed methods.
-    """
+    """Describe an agent so that equal descriptions mean equal updates; None if a part of it may hide something."""
     described = agent.learner.described
-    layers = [*_layers(agent.policy), *_layers(agent.value_function)]
-    known = all(map(_is_known, [*layers, agent.optimizer, *_dataclasses(agent.policy_optimizer)]))
-    if not known or not all(_is_known_module(found) for found in _serialized(described)):
-        return None
-    return json.dumps([described, repr(agent.policy_optimizer)])
+    layers = [*layers_of(agent.policy), *layers_of(agent.value_function)]
+    known = all_known(described, *layers, agent.optimizer, *nested_dataclasses(agent.policy_optimizer))
+    return json.dumps([described, repr(agent.policy_optimizer)]) if known else None
 
 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -147,44 +129,3 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, s
         for path in (before | after)
         if before.get(path) != after.get(path)
     ]
-
-
-def _structure(found: dict[str, Any]) -> dict[str, Any]:
-    # The lone name is a dtype policy's.
-    other = ("name", "seed", "shared_object_id")
-    kept = found if len(found) == 1 else {key: found[key] for key in found if key not in other}
-    return {key: kept[key] for key in kept if not key.endswith("initializer")}
-
-
-def _layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return list(model._flatten_layers())
-
-
-def _dataclasses(settings: Any) -> Iterator[Any]:
-    """Yield a dataclass and those in its fields."""
-    if dataclasses.is_dataclass(settings):
-        yield settings
-        for field in dataclasses.fields(settings):
-            yield from _dataclasses(getattr(settings, field.name))
-
-
-def _is_known(part: Any) -> bool:
-    """Tell whether a part is of a class of Keras or of this package, and has the methods of its class."""
-    # Keras wraps these itself, and `loss` is an attribute of a model.
-    own = set(vars(part)) - {"build", "quantize", "loss"}
-    changed = any(callable(getattr(type(part), name, None)) for name in own)
-    functions = [value for value in vars(part).values() if isinstance(value, types.FunctionType)]
-    return not changed and all(each.__module__.split(".")[0] in _KNOWN for each in [type(part), *functions])
-
-
-def _serialized(described: Any) -> Iterator[dict[str, Any]]:
-    """Yield all serialized objects of a description."""
-    inner = described.values() if isinstance(described, dict) else described if isinstance(described, list) else ()
-    for value in inner:
-        yield from _serialized(value)
-    if isinstance(described, dict) and "class_name" in described:
-        yield described
-
-
-def _is_known_module(serialized: dict[str, Any]) -> bool:
-    return serialized["class_name"] == "__keras_tensor__" or str(serialized.get("module")).split(".")[0] in _KNOWN

@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-_LARGEST = 32
-"""Programs that are kept for other agents."""
+from tf_trpo.models.structure import keep
+
 _kept: dict[Any, Program] = {}
+"""For other agents."""
 
 
 class Program:
@@ -64,9 +65,7 @@ def program(
         made = Program(function, specs, variables)
         if not made.knows_its_variables:
             return made.on(variables)
-        if len(_kept) == _LARGEST:
-            del _kept[next(iter(_kept))]
-        _kept[key] = made
+        keep(_kept, key, made)
     return _kept[key].on(variables)
 
 
