@@ -1,6 +1,7 @@
 """What tests of documents, of servers and of models share."""
 
 import contextlib
+import gc
 import http.client
 import json
 import os
@@ -21,7 +22,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_configure(config):
-    """Let all processes of the tests share what XLA compiles: programs are many, different ones few."""
+    """Let all processes of the tests share what XLA compiles: programs are many, different ones few.
+
+    What TensorFlow traces stays for the whole session, and is not to be searched for garbage again and again.
+    """
+    gc.set_threshold(100_000, 20, 20)
     if "TF_XLA_FLAGS" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="tf_trpo-tests-")
         config.add_cleanup(folder.cleanup)

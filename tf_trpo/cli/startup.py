@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 import tempfile
 
 from tf_trpo.experiment.settings import use_threads
+
+_MANY = 100_000
+"""New objects between two searches for garbage: imports and traces make millions of objects, and most of them stay."""
 
 
 def start_keras(threads: int = 0) -> None:
@@ -29,6 +34,9 @@ def start_tensorflow(threads: int = 0) -> None:
     Args:
       threads: number of threads to compute with; 0 for all cores.
     """
+    gc.set_threshold(_MANY, *gc.get_threshold()[1:])
+    # The end of the process is no time to search them either: that would take seconds.
+    atexit.register(gc.freeze)
     # Its loader of programs calls it an error that "prefer-no-gather" is no feature of a processor.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
