@@ -1,7 +1,6 @@
 """Every kind of Keras layer learns: two whole iterations in an environment, saved and loaded again."""
 
 import functools
-import logging
 
 import gymnasium as gym
 import keras
@@ -74,7 +73,6 @@ NETWORKS = {
     "Conv1D": lambda: stack((6, 4), layers.Conv1D(4, 3), layers.GroupNormalization(2), layers.Flatten()),
     "TimeDistributed": lambda: stack((6, 4), layers.TimeDistributed(layers.Dense(3)), layers.Flatten()),
 }
-RECURRENT = {"SimpleRNN", "Bidirectional LSTM", "GRU", "LSTM", "recurrent convolution"}
 SLOW = {"Bidirectional LSTM", "GRU", "LSTM", "recurrent convolution", "other convolutions", "Conv1D", "TimeDistributed"}
 KINDS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NETWORKS]
 # In the first one, the output layer is 0, so that the layers below it have no gradient.
@@ -93,8 +91,7 @@ def agent_of(name, jit_compile=False):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_network_of_any_layers_learns_and_is_loaded_again(name, tmp_path, caplog):
-    caplog.set_level(logging.WARNING, "tf_trpo.optimizers")
+def test_a_network_of_any_layers_learns_and_is_loaded_again(name, tmp_path):
     agent, environment = agent_of(name)
     before = [variable.numpy() for variable in agent.trainable_variables]
     history = agent.fit(environment, **ITERATIONS).history
@@ -104,8 +101,6 @@ def test_a_network_of_any_layers_learns_and_is_loaded_again(name, tmp_path, capl
         assert np.isfinite(variable.numpy()).all()
         # A bias in front of a softmax over positions, or of a key, has no influence.
         assert not np.array_equal(old, variable.numpy()) or "key" in variable.path, variable.path
-    fallbacks = [record for record in caplog.records if "two reverse passes" in record.message]
-    assert len(fallbacks) == (name in RECURRENT)
     agent.save(tmp_path / "agent.keras")
     loaded = tf_trpo.load(tmp_path / "agent.keras")
     rows = np.stack([environment().reset(seed=seed)[0] for seed in range(5)])

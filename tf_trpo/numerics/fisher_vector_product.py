@@ -5,9 +5,11 @@ parameters of the action distribution of sample n. The KL has its minimum 0, and
 
     F = sum_n w_n J_n' M_n J_n,   J_n = d p_n / d theta,   M_n = d2 KL(p_n || q) / d q2 at q = p_n.
 
-Gauss-Newton multiplies by the three factors, and its F is positive semi-definite by construction. J v comes from
-forward mode; where forward mode cannot go, it is the gradient of u'(J v) with respect to u, by two reverse passes.
-Double backprop differentiates the KL twice, and is the oracle of the tests.
+Gauss-Newton multiplies by the three factors, and its F is positive semi-definite by construction. J v is the gradient
+of (J'u)'v with respect to u. Traced, that leaves the operations of forward mode, since nothing else is used, and goes
+through loops. TensorFlow's own forward mode does not; and after 32 traces of an operation it computes with unknown
+shapes, so that what a process has done before would change the last bits. Double backprop differentiates the KL twice,
+and is the oracle of the tests.
 """
 
 from __future__ import annotations
@@ -32,10 +34,8 @@ def gauss_newton_fisher_vector_product(
     theta: tf.Tensor,
     weights: tf.Tensor,
     metric: MetricFunction | None = None,
-    *,
-    forward_mode: bool = True,
 ) -> Product:
-    """Make the Fisher-vector product J' M J v: forward mode, a small Hessian in the middle, reverse mode.
+    """Make the Fisher-vector product J' M J v: two reverse passes for J v, a small Hessian, and a third for J'.
 
     Args:
       parameters: theta [P] -> distribution parameters [N, D], differentiable.
@@ -45,9 +45,6 @@ def gauss_newton_fisher_vector_product(
       weights: weight of each sample, float [N], >= 0. For a mean over n valid samples, their weight is 1/n and all
         other weights are 0.
       metric: closed form, (p [N, D], u [N, D]) -> M_n u_n [N, D]. By default the divergence is differentiated twice.
-      forward_mode: compute J v by forward mode; otherwise by two reverse passes, which takes longer and gives the same
-        up to rounding. Loops of TensorFlow, and so Keras' recurrent layers, are what forward mode cannot go through:
-        the product then raises one of many errors.
 
     Returns:
       The function v [P] -> F v [P], symmetric and positive semi-definite.
@@ -62,47 +59,28 @@ def gauss_newton_fisher_vector_product(
     check(theta=(theta, "P"), weights=(weights, "N"))
     if metric is None:
         metric = functools.partial(hessian_product_at_minimum, divergence)
-    pushed = _pushed_forward if forward_mode else _pushed_by_reverse_mode
 
     def product(vector: tf.Tensor) -> tf.Tensor:
         check(theta=(theta, "P"), vector=(vector, "P"))
-        current, tangent = pushed(parameters, theta, vector)
+        with tf.GradientTape() as outer:
+            with tf.GradientTape(persistent=True) as inner:
+                inner.watch(theta)
+                current = parameters(theta)
+            cotangent = tf.zeros_like(current)
+            outer.watch(cotangent)
+            pulled = inner.gradient(current, theta, output_gradients=cotangent, unconnected_gradients="zero")
+        # J'u is linear in u: its derivative, transposed, is J at every u.
+        tangent = outer.gradient(pulled, cotangent, output_gradients=vector, unconnected_gradients="zero")
         check(weights=(weights, "N"), parameters=(current, "N D"))
         image = metric(current, tangent)
         check(parameters=(current, "N D"), metric=(image, "N D"))
-        cotangent = weights[:, None] * image
-        with tf.GradientTape() as tape:
-            tape.watch(theta)
-            current = parameters(theta)
-        return tape.gradient(current, theta, output_gradients=cotangent, unconnected_gradients="zero")
+        return inner.gradient(current, theta, output_gradients=weights[:, None] * image, unconnected_gradients="zero")
 
     return product
 
 
-def _pushed_forward(parameters: ParametersFunction, theta: tf.Tensor, vector: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Compute p [N, D] and J v [N, D]."""
-    with tf.autodiff.ForwardAccumulator(theta, vector) as forward:
-        current = parameters(theta)
-    return current, forward.jvp(current, unconnected_gradients="zero")
-
-
-def _pushed_by_reverse_mode(
-    parameters: ParametersFunction, theta: tf.Tensor, vector: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Compute p [N, D] and J v [N, D]: J'u is linear in u, and its derivative, transposed, is J."""
-    with tf.GradientTape() as outer:
-        with tf.GradientTape() as inner:
-            inner.watch(theta)
-            current = parameters(theta)
-        direction = tf.zeros_like(current)
-        outer.watch(direction)
-        pulled = inner.gradient(current, theta, output_gradients=direction, unconnected_gradients="zero")
-    tangent = outer.gradient(pulled, direction, output_gradients=vector, unconnected_gradients="zero")
-    return current, tangent
-
-
 def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tensor, tangent: tf.Tensor) -> tf.Tensor:
-    """Compute M_n u_n for every sample, M_n = d2 KL(p_n || q) / d q2 at q = p_n, by forward over reverse mode.
+    """Compute M_n u_n for every sample, M_n = d2 KL(p_n || q) / d q2 at q = p_n, by two reverse passes.
 
     Args:
       divergence: as in `gauss_newton_fisher_vector_product`.
@@ -115,13 +93,14 @@ def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tenso
     check_shapes("hessian_product_at_minimum", current=(current, "N D"), tangent=(tangent, "N D"))
     old = tf.stop_gradient(current)
     new = tf.identity(old)
-    with tf.autodiff.ForwardAccumulator(new, tangent) as forward:
-        with tf.GradientTape() as tape:
-            tape.watch(new)
+    with tf.GradientTape() as outer:
+        outer.watch(new)
+        with tf.GradientTape() as inner:
+            inner.watch(new)
             kl = divergence(old, new)
         check_shapes("hessian_product_at_minimum", current=(current, "N D"), divergence=(kl, "N"))
-        gradient = tape.gradient(kl, new)
-    return forward.jvp(gradient, unconnected_gradients="zero")
+        gradient = inner.gradient(kl, new, unconnected_gradients="zero")
+    return outer.gradient(gradient, new, output_gradients=tangent, unconnected_gradients="zero")
 
 
 def double_backprop_fisher_vector_product(

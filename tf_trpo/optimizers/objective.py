@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
-
-_logger = logging.getLogger(__name__)
 
 
 class _Samples(NamedTuple):
@@ -181,25 +178,7 @@ class Objective:
 
         if kind == "double-backprop":
             return traced(double_backprop_fisher_vector_product)
-        by_forward_mode, by_reverse_mode = (
-            traced(
-                functools.partial(
-                    gauss_newton_fisher_vector_product, metric=distribution.metric_product, forward_mode=possible
-                )
-            )
-            for possible in (True, False)
-        )
-        chunk = tf.nest.map_structure(lambda rows: rows[: self._chunk_size], (observations, weights))
-        try:
-            by_forward_mode.get_concrete_function(self.theta, self.theta, *chunk)
-        # Of many kinds, which TensorFlow does not name.
-        except Exception:
-            _logger.warning(
-                "Fisher-vector products take two reverse passes for J v, which is slower: TensorFlow's forward mode "
-                "does not go through this network (recurrent layers have loops)"
-            )
-            return by_reverse_mode
-        return by_forward_mode
+        return traced(functools.partial(gauss_newton_fisher_vector_product, metric=distribution.metric_product))
 
     def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
         entropy = self.policy.action_distribution.entropy(parameters)
