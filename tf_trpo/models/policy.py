@@ -58,7 +58,7 @@ class Policy(keras.Model):
         return self.of_outputs(outputs, mask_of(self.encoder.spec, observations))
 
     def of_outputs(self, outputs: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-        """Compute parameters [N, D] from the encoder's outputs [N, num_outputs], and the mask of actions if there is one."""
+        """Compute parameters [N, D] from the encoder's outputs [N, num_outputs] and the mask of actions, if any."""
         parameters = self.action_distribution.parameters(outputs)
         return parameters if mask is None else self.action_distribution.masked(parameters, mask)
 
@@ -111,7 +111,7 @@ class Policy(keras.Model):
             return self.flat_weights
 
     def scope_at(self, theta: tf.Tensor) -> keras.StatelessScope:
-        """Make the context in which the trainable weights are the flat vector theta [P], and assigning none changes them."""
+        """Make a context in which the trainable weights are the flat vector theta [P], and nothing is assigned."""
         return keras.StatelessScope(state_mapping=self._mapping(theta))
 
     def _mapping(self, theta: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:

@@ -44,8 +44,8 @@ class OuterProducts(NamedTuple):
         return tf.reshape(tf.reduce_sum(products, [0, 3]), [columns * samples] * 2)
 
     def times(self, matrix: tf.Tensor) -> tf.Tensor:
-        """Compute J v [C N] for a matrix v [I, O]."""
-        images = tf.matmul(self.inputs, matrix)[:, None]
+        """Compute J v [C N] for a matrix v [I, O], or a bias [O]."""
+        images = tf.matmul(self.inputs, tf.reshape(matrix, [self.inputs.shape[2], -1]))[:, None]
         return tf.reshape(tf.reduce_sum(images * self.gradients, [0, 3]), [-1])
 
     def transposed_times(self, rows: tf.Tensor) -> tf.Tensor:
@@ -59,7 +59,9 @@ class OuterProducts(NamedTuple):
 def sampled_fisher_inverse(
     like: Sequence[tf.Tensor], factors: Sequence[OuterProducts | tf.Tensor], damping: float
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Make the product r [P] -> (F + damping I)^-1 r; F is J'J, and a multiple of I for each tensor without a part of J.
+    """Make the product r [P] -> (F + damping I)^-1 r.
+
+    F is J'J; for each tensor without a part of J, it is a multiple of I.
 
     Args:
       like: the tensors (or variables) of static shapes that make up the P parameters, in the order of `flatten`.
@@ -80,17 +82,20 @@ def sampled_fisher_inverse(
         raise ValueError(f"damping must be positive, got {damping}")
     seen = [factor for factor in factors if isinstance(factor, OuterProducts)]
     for inputs, gradients in seen:
-        shapes = {"first": (seen[0].gradients, "L C N P"), "inputs": (inputs, "K N I"), "gradients": (gradients, "K C N O")}
-        check_shapes("sampled_fisher_inverse", **shapes)
+        check_shapes(
+            "sampled_fisher_inverse",
+            first=(seen[0].gradients, "L C N P"),
+            inputs=(inputs, "K N I"),
+            gradients=(gradients, "K C N O"),
+        )
     if seen:
         gram = tf.add_n([factor.gram() for factor in seen])
         inverse = positive_definite_inverse(gram + damping * tf.eye(gram.shape[0], dtype=gram.dtype))
 
     def product(vector: tf.Tensor) -> tf.Tensor:
         pairs = list(zip(unflatten(vector, like), factors, strict=True))
-        if seen:
-            images = [f.times(tf.reshape(part, [f.inputs.shape[2], -1])) for part, f in pairs if isinstance(f, OuterProducts)]
-            rows = tf.linalg.matvec(inverse, tf.add_n(images))
+        images = [factor.times(part) for part, factor in pairs if isinstance(factor, OuterProducts)]
+        rows = tf.linalg.matvec(inverse, tf.add_n(images)) if seen else None
         return flatten(
             [
                 (part - tf.reshape(factor.transposed_times(rows), part.shape)) / damping
@@ -106,8 +111,8 @@ def sampled_fisher_inverse(
 def positive_definite_inverse(matrix: tf.Tensor) -> tf.Tensor:
     """Invert a symmetric positive definite matrix by Gauss-Jordan elimination, block by block.
 
-    On a CPU, XLA takes ten times as long for a Cholesky factor. No rows are exchanged: every pivot of a positive definite
-    matrix is positive.
+    On a CPU, XLA takes ten times as long for a Cholesky factor. No rows are exchanged: every pivot of a positive
+    definite matrix is positive.
 
     Args:
       matrix: float [M, M], of static shape.

@@ -33,7 +33,7 @@ def sampled_fisher_preconditioner(objective: Objective, rank: int, damping: floa
 
     Args:
       objective: the batch, and the policy that took its actions.
-      rank: of the first part of F', at most, >= 1; the number of states times that of outputs (or 8, if there are more).
+      rank: of the first part of F', at most, >= 1: the number of states times that of outputs, of which 8 count.
       damping: > 0.
 
     Raises:
@@ -57,30 +57,39 @@ def sampled_fisher_preconditioner(objective: Objective, rank: int, damping: floa
             log_prob = policy.action_distribution.log_prob(policy.of_outputs(outputs[:states], mask), actions)
         # The gradients of samples are independent and have the mean 0: the square of a sum is like the sum of squares.
         score = tf.reduce_sum(roots * tf.cast(log_prob, roots.dtype))
-    factors: list[OuterProducts | tf.Tensor] = [
-        tf.reduce_mean(tf.square(part))
-        for part in unflatten(tape.gradient(score, theta, unconnected_gradients="zero"), policy.trainable_variables)
-    ]
     with policy.scope_at(theta):
         cotangents = roots[:, None] * _metric_roots(policy, outputs[:states], mask, columns)
-    places = {id(variable): place for place, variable in enumerate(policy.trainable_variables)}
-    for calls in found:
-        if id(calls.layer.kernel) in places and _is_once_for_each(states * columns, calls):
-            gradients = tape.gradient(
-                outputs,
-                calls.sums[0],
-                output_gradients=tf.reshape(cotangents, outputs.shape),
-                unconnected_gradients="zero",
-            )
-            uses = [-1, columns, states]
-            inputs, gradients = (
-                tf.reshape(tf.cast(rows, theta.dtype), [*uses, rows.shape[1]]) for rows in (calls.inputs[0], gradients)
-            )
-            inputs = inputs[:, 0]
-            factors[places[id(calls.layer.kernel)]] = OuterProducts(inputs, gradients)
-            if id(calls.layer.bias) in places:
-                factors[places[id(calls.layer.bias)]] = OuterProducts(tf.ones_like(inputs[..., :1]), gradients)
+    known = _outer_products(tape, found, outputs, cotangents)
+    of_score = unflatten(tape.gradient(score, theta, unconnected_gradients="zero"), policy.trainable_variables)
+    factors = [
+        known[id(variable)] if id(variable) in known else tf.reduce_mean(tf.square(part))
+        for variable, part in zip(policy.trainable_variables, of_score, strict=True)
+    ]
     return sampled_fisher_inverse(policy.trainable_variables, factors, damping)
+
+
+def _outer_products(
+    tape: tf.GradientTape, found: list[DenseCalls], outputs: tf.Tensor, cotangents: tf.Tensor
+) -> dict[int, OuterProducts]:
+    """Give the parts of J, by the ids of kernels and biases, for cotangents [C, N, O] of the outputs [C N, O]."""
+    columns, states, _ = cotangents.shape
+    known = [calls for calls in found if _is_once_for_each(states * columns, calls)]
+    of_sums = tape.gradient(
+        outputs,
+        [calls.sums[0] for calls in known],
+        output_gradients=tf.reshape(cotangents, outputs.shape),
+        unconnected_gradients="zero",
+    )
+    products = {}
+    for calls, of_sum in zip(known, of_sums, strict=True):
+        inputs, gradients = (
+            tf.reshape(tf.cast(rows, cotangents.dtype), [-1, columns, states, rows.shape[1]])
+            for rows in (calls.inputs[0], of_sum)
+        )
+        inputs = inputs[:, 0]
+        products[id(calls.layer.kernel)] = OuterProducts(inputs, gradients)
+        products[id(calls.layer.bias)] = OuterProducts(tf.ones_like(inputs[..., :1]), gradients)
+    return products
 
 
 def _metric_roots(policy: Policy, outputs: tf.Tensor, mask: tf.Tensor | None, columns: int) -> tf.Tensor:
