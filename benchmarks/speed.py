@@ -38,7 +38,7 @@ class Update(_AgainstPeer):
     """Samples of the batch."""
     hidden_sizes: tuple[int, ...] = (64, 256)
     """Each number n: policy and value function with two layers of n units."""
-    preconditioned: tuple[int, int] = (5, 512)
+    preconditioned: tuple[int, int] = (5, 384)
     """CG iterations and `preconditioner_rank` that ours is measured with too, in the same turns."""
 
     def tables(self) -> list[Table]:

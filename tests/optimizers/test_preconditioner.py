@@ -87,9 +87,9 @@ def test_of_a_few_states_it_is_of_their_rank_and_an_estimate_of_the_whole():
 def test_more_outputs_than_columns_are_mixed_at_random():
     distribution = Categorical(12)
     policy = Policy(Encoder((3,), 12, network=mlp((3,), (5,), seed=1), output_gain=1.0, seed=2), distribution)
-    objective = objective_of(policy, samples=100)
-    found, exact = estimate(objective, 8 * 100), fisher(objective)
-    assert np.linalg.norm(found - exact) < 0.15 * np.linalg.norm(exact)
+    objective = objective_of(policy, samples=40)
+    found, exact = estimate(objective, 8 * 40), fisher(objective)
+    assert np.linalg.norm(found - exact) < 0.2 * np.linalg.norm(exact)
 
 
 def other_network(kind):
@@ -126,7 +126,7 @@ def test_other_weights_have_their_mean_curvature_on_the_diagonal(kind):
 
 
 def test_five_iterations_with_it_are_closer_to_the_exact_solution_than_fifteen_without():
-    network = mlp((3,), (24, 24), seed=1)
+    network = mlp((3,), (16, 16), seed=1)
     for layer in network.layers:
         layer.kernel.assign(2.0 * layer.kernel)
     objective = objective_of(make_policy(network=network), samples=256)
