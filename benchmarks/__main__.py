@@ -15,6 +15,7 @@ COMMANDS = {
     "images": ("speed", "Images"),
     "collect": ("speed", "Collect"),
     "train": ("speed", "Train"),
+    "directions": ("directions", "Directions"),
     "scaling": ("scaling", "Scaling"),
     "roofline": ("roofline", "Roofline"),
     "serve": ("serving", "Serve"),

@@ -96,7 +96,7 @@ class Anywhere:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the trainings."""
     only: tuple[str, ...] = ()
-    """Cases whose names contain one of these; by default all but CarRacing-v3, which takes most of an hour."""
+    """Cases whose names contain one of these; by default all but CarRacing-v3, which takes half an hour."""
     episodes: int = 50
     """Episodes of the evaluation after each training, with the most likely actions."""
     output: Path | None = None

@@ -38,6 +38,8 @@ class Update(_AgainstPeer):
     """Samples of the batch."""
     hidden_sizes: tuple[int, ...] = (64, 256)
     """Each number n: policy and value function with two layers of n units."""
+    preconditioned: tuple[int, int] = (5, 384)
+    """CG iterations and `preconditioner_rank` that ours is measured with too, in the same turns."""
 
     def tables(self) -> list[Table]:
         job = Job("update", "HalfCheetah-v5", num_steps=self.num_steps, threads=self.threads)
@@ -54,7 +56,9 @@ class Update(_AgainstPeer):
     def _row(self, job: Job, size: int, work: str, peer: Peer | None) -> Row:
         epochs, ours = _WORKS[work]
         job = job._replace(hidden_sizes=(size, size), value_epochs=epochs)
-        measured = _both(ours(job), job, peer, self.repeats)
+        iterations, rank = self.preconditioned
+        other = ours(job._replace(cg_iterations=iterations, preconditioner_rank=rank))
+        measured = _both(ours(job), job, peer, self.repeats, preconditioned=other)
         return {"work": f"{work}, {size}-{size}", **_compared(measured, "ms", 1e3)}
 
 
@@ -149,9 +153,14 @@ class Train(_AgainstPeer):
 
 
 def _both(
-    ours: Callable[[], float], job: Job, peer: Peer | None, repeats: int, calls: int = CALLS
+    ours: Callable[[], float],
+    job: Job,
+    peer: Peer | None,
+    repeats: int,
+    calls: int = CALLS,
+    **others: Callable[[], float],
 ) -> dict[str, Measured]:
-    ways = {"ours": ours}
+    ways = {"ours": ours, **others}
     if peer is not None:
         ways["sb3"] = functools.partial(peer.run, job)
     return in_turns(ways, repeats, calls=calls)
@@ -159,7 +168,8 @@ def _both(
 
 def _compared(measured: dict[str, Measured], unit: Literal["ms", "steps/s"], scale: float) -> Row:
     row: Row = {f"{name}, {unit}": figure.times(scale) for name, figure in measured.items()}
-    if "sb3" in measured:
-        ratio = measured["sb3"].median / measured["ours"].median
-        row["times as fast"] = ratio if unit == "ms" else 1 / ratio
+    for name, figure in measured.items():
+        if "sb3" in measured and name != "sb3":
+            ratio = measured["sb3"].median / figure.median
+            row["times as fast" if name == "ours" else f"{name}, times as fast"] = ratio if unit == "ms" else 1 / ratio
     return row

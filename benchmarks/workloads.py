@@ -37,6 +37,7 @@ class Job(NamedTuple):
     hidden_sizes: tuple[int, ...] = (64, 64)
     cg_iterations: int = 15
     curvature_fraction: float | None = None
+    preconditioner_rank: int = 0
     value_epochs: int = 10
     value_minibatch_size: int = 128
     iterations: int = 8
@@ -52,7 +53,12 @@ def make_agent(job: Job) -> tf_trpo.TRPO:
         seed=0,
     )
     num_actions = np.size(getattr(agent.policy.action_distribution, "action_low", 0))
-    direction = NaturalDirection(job.cg_iterations, cg_tolerance=0.0, curvature_fraction=job.curvature_fraction)
+    direction = NaturalDirection(
+        job.cg_iterations,
+        cg_tolerance=0.0,
+        curvature_fraction=job.curvature_fraction,
+        preconditioner_rank=job.preconditioner_rank,
+    )
     agent.compile(
         # sb3-contrib averages the KL over action dimensions; our KL is joint.
         TrustRegion(0.01 * num_actions, direction=direction),

@@ -59,6 +59,22 @@ def test_a_command_measures_without_a_peer(command, rows, benchmark):
         assert all(min(value["values"]) > 0 and value["median"] > 0 for value in measured)
 
 
+@pytest.mark.slow
+def test_directions_are_compared_with_the_exact_one(capsys):
+    options = "--num-steps 64 --hidden-size 4 --updates 0 1 --settings 1 0 200 0 200 16 --json"
+    parse(["directions", *options.split()]).run()
+    ((rows),) = [table["rows"] for table in json.loads(capsys.readouterr().out)["tables"]]
+    assert [(row["updates"], row["iterations"]) for row in rows] == [(u, i) for u in (0, 1) for i in (1, 200, 200)]
+    for row in rows:
+        cosine, improvement = list(row.values())[-2:]
+        if row["iterations"] == 1:
+            assert cosine > 1e-3
+            assert improvement < 1
+        else:
+            assert abs(cosine) < 1e-5
+            assert improvement == pytest.approx(1, abs=1e-3)
+
+
 def fake_python(path, program):
     """Write a "Python" that is a shell's program."""
     path.write_text(f"#!/bin/sh\n{program}\n")

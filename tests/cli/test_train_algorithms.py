@@ -22,6 +22,7 @@ DIRECTION = {
     "cg_tolerance": 1e-5,
     "curvature_fraction": 0.5,
     "fisher_vector_product": "double-backprop",
+    "preconditioner_rank": 32,
 }
 SEARCH = {"backtrack_ratio": 0.7, "max_backtracks": 6}
 KL_PENALTY = {

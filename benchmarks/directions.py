@@ -1,0 +1,95 @@
+"""`directions`: how near the natural direction is to the exact one, with and without a preconditioner."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks import workloads
+from benchmarks.timing import Row, Table
+from benchmarks.workloads import Job
+from tf_trpo.environments import make_vector_environment
+from tf_trpo.estimation import Batch
+from tf_trpo.models import Policy
+from tf_trpo.optimizers import NaturalDirection
+from tf_trpo.optimizers.objective import Objective
+
+_EXACT = NaturalDirection(2000, cg_tolerance=1e-6, preconditioner_rank=1024)
+
+
+@dataclasses.dataclass(frozen=True)
+class Directions:
+    """Compare natural directions with the exact solution of the damped system, on policies as a training makes them."""
+
+    env: str = "HalfCheetah-v5"
+    """Gymnasium id."""
+    num_steps: int = 2048
+    """Samples of a batch."""
+    hidden_size: int = 256
+    """Units of each of the two layers."""
+    updates: tuple[int, ...] = (0, 10, 30)
+    """Updates after which directions are compared."""
+    settings: tuple[tuple[int, int], ...] = ((15, 0), (4, 384), (5, 384), (5, 512), (6, 512))
+    """CG iterations and `preconditioner_rank`, 0 for none."""
+    json: bool = False
+    """Print a JSON object instead of a table."""
+
+    def run(self) -> None:
+        """Compare and print."""
+        from benchmarks.report import print_json, print_tables
+
+        (print_json if self.json else print_tables)([self.table()])
+
+    def table(self) -> Table:
+        job = Job("update", self.env, num_steps=self.num_steps, hidden_sizes=(self.hidden_size, self.hidden_size))
+        agent, rows, done = workloads.make_agent(job), [], 0
+        for updates in self.updates:
+            if updates > done:
+                environments = make_vector_environment(self.env, 1)
+                agent.fit(environments, updates * self.num_steps, num_steps=self.num_steps, verbose=0)
+                environments.close()
+                done = updates
+            prepared, _ = agent.learner.prepare(workloads.collect_rollout(agent, job), tf.zeros([1]))
+            rows += self._rows(agent.policy, prepared.batch, updates)
+        return (
+            f"Natural directions, {self.num_steps} samples of {self.env}, {self.hidden_size}-{self.hidden_size}",
+            rows,
+        )
+
+    def _rows(self, policy: Policy, batch: Batch, updates: int) -> list[Row]:
+        exact = _Direction(policy, batch, _EXACT)
+        rows = []
+        for iterations, rank in self.settings:
+            found = _Direction(policy, batch, NaturalDirection(iterations, cg_tolerance=0.0, preconditioner_rank=rank))
+            rows.append(
+                {
+                    "updates": updates,
+                    "iterations": iterations,
+                    "preconditioner_rank": rank,
+                    "1 - cosine to the exact solution": 1 - found.cosine(exact),
+                    "predicted improvement, of the exact solution's": found.improvement / exact.improvement,
+                }
+            )
+        return rows
+
+
+class _Direction:
+    """A direction x, and g'x of the step along it whose quadratic KL is 1/2."""
+
+    def __init__(self, policy: Policy, batch: Batch, direction: NaturalDirection) -> None:
+        def solve() -> tuple[Any, ...]:
+            objective = Objective(policy, batch, policy.flat_weights)
+            gradient = objective.gradient()
+            found = direction.solve(objective, gradient)
+            return found.solution, found.image, gradient
+
+        compiled = tf.function(solve, jit_compile=True, autograph=False).get_concrete_function()
+        self.solution, image, gradient = (tensor.numpy().astype(np.float64) for tensor in compiled())
+        self.improvement = float(gradient @ self.solution / np.sqrt(self.solution @ image))
+
+    def cosine(self, other: _Direction) -> float:
+        x, y = self.solution, other.solution
+        return float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))

@@ -1,0 +1,166 @@
+"""The preconditioner against dense Fisher matrices, and what it does to conjugate gradient and to a step."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.distributions import Categorical, Gaussian
+from tf_trpo.estimation import Batch
+from tf_trpo.models import Encoder, MirroredEncoder, Policy, mlp
+from tf_trpo.numerics import Reflection
+from tf_trpo.optimizers import NaturalDirection, Objective, TrustRegion
+from tf_trpo.optimizers.preconditioner import sampled_fisher_preconditioner
+
+N, DAMPING = 24, 0.1
+MIRROR = Reflection((1, 0, 2), (1, 1, -1))
+
+
+def make_policy(kind="gaussian", network=None):
+    if kind == "categorical":
+        distribution = Categorical(4)
+    else:
+        distribution = Gaussian([-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent")
+    network = mlp((3,), (5,), seed=1) if network is None else network
+    encoder = Encoder((3,), distribution.num_outputs, network=network, output_gain=1.0, seed=2)
+    if kind == "mirrored":
+        encoder = MirroredEncoder(encoder, MIRROR, Reflection((1, 0), (1, 1)))
+    return Policy(encoder, distribution)
+
+
+def objective_of(policy, samples=N, padding=0):
+    rng = np.random.default_rng(0)
+    observations = tf.constant(rng.normal(size=(samples, 3)), tf.float32)
+    actions = policy.act(observations, policy.action_distribution.noise([samples], tf.constant([0, 2])))
+    weights = np.r_[np.zeros(padding), np.full(samples - padding, 1 / (samples - padding))].astype(np.float32)
+    batch = Batch(observations, actions, tf.constant(rng.normal(size=samples), tf.float32), tf.constant(weights))
+    return Objective(policy, batch, policy.flat_weights)
+
+
+def dense(product, size):
+    """The matrix of a product, column by column."""
+    return (
+        tf.function(lambda: tf.map_fn(product, tf.eye(size)), autograph=False)
+        .get_concrete_function()()
+        .numpy()
+        .astype(np.float64)
+    )
+
+
+def estimate(objective, rank):
+    """F', from the preconditioner."""
+    size = objective.theta.shape[0]
+    inverse = dense(sampled_fisher_preconditioner(objective, rank, DAMPING), size)
+    np.testing.assert_allclose(inverse, inverse.T, atol=1e-4)
+    assert np.linalg.eigvalsh(inverse + inverse.T)[0] > 0
+    return np.linalg.inv(inverse) - DAMPING * np.eye(size)
+
+
+def fisher(objective):
+    return dense(objective.fisher_vector_product(), objective.theta.shape[0])
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "state-dependent", "categorical", "mirrored"])
+def test_of_all_states_it_is_the_exact_fisher_matrix_of_the_dense_layers(kind):
+    objective = objective_of(make_policy(kind), padding=4)
+    # The only weights that are not of a Dense layer come first: a Gaussian's log standard deviations.
+    free = 2 if kind in ("gaussian", "mirrored") else 0
+    found, exact = estimate(objective, 4 * N), fisher(objective)
+    np.testing.assert_allclose(found[free:, free:], exact[free:, free:], atol=2e-3 * np.abs(exact).max())
+    np.testing.assert_allclose(found[:free, free:], 0, atol=1e-4)
+    np.testing.assert_allclose(found[:free, :free], found[0, 0] * np.eye(free), atol=1e-4)
+    assert not free or 0.2 < found[0, 0] < 20
+
+
+def test_of_a_few_states_it_is_of_their_rank_and_an_estimate_of_the_whole():
+    objective = objective_of(make_policy(), samples=400)
+    exact = fisher(objective)[2:, 2:]
+    few, many = (estimate(objective, rank)[2:, 2:] for rank in (21, 200))
+    singular = np.linalg.svd(few)[1]
+    assert singular[19] > 1e-5 > 1e-7 > singular[20]
+    assert np.linalg.norm(many - exact) < 0.3 * np.linalg.norm(exact)
+    assert np.linalg.norm(many - exact) < np.linalg.norm(few - exact)
+
+
+def test_more_outputs_than_columns_are_mixed_at_random():
+    distribution = Categorical(12)
+    policy = Policy(Encoder((3,), 12, network=mlp((3,), (5,), seed=1), output_gain=1.0, seed=2), distribution)
+    objective = objective_of(policy, samples=40)
+    found, exact = estimate(objective, 8 * 40), fisher(objective)
+    assert np.linalg.norm(found - exact) < 0.2 * np.linalg.norm(exact)
+
+
+def other_network(kind):
+    """Networks with weights of which the preconditioner knows no outer products."""
+    inputs = keras.Input((3,))
+    if kind == "convolution":
+        features = keras.layers.Flatten()(keras.layers.Conv1D(2, 2)(keras.layers.Reshape((3, 1))(inputs)))
+    elif kind == "matrices of inputs":
+        features = keras.layers.Flatten()(keras.layers.Dense(2)(keras.layers.Reshape((3, 1))(inputs)))
+    elif kind == "called twice":
+        layer = keras.layers.Dense(3, "tanh")
+        features = layer(layer(inputs))
+    elif kind == "no bias":
+        features = keras.layers.Dense(4, "tanh", use_bias=False)(inputs)
+    else:
+        features = keras.layers.SimpleRNN(2)(keras.layers.Reshape((3, 1))(inputs))
+    return keras.Model(inputs, features)
+
+
+@pytest.mark.parametrize("kind", ["convolution", "matrices of inputs", "called twice", "no bias", "loop"])
+def test_other_weights_have_their_mean_curvature_on_the_diagonal(kind):
+    policy = make_policy("categorical", other_network(kind))
+    objective = objective_of(policy)
+    found, exact = estimate(objective, 4 * N), fisher(objective)
+    place = 0
+    for variable in policy.trainable_variables:
+        rows = slice(place, place := place + int(np.prod(variable.shape)))
+        if kind == "no bias" or any(variable is weight for weight in policy.encoder.output_layer.weights):
+            np.testing.assert_allclose(found[rows, rows], exact[rows, rows], atol=2e-3 * np.abs(exact).max())
+        else:
+            block = found[rows, rows]
+            np.testing.assert_allclose(block, block[0, 0] * np.eye(len(block)), atol=1e-4)
+            assert block[0, 0] > -1e-5
+
+
+def test_five_iterations_with_it_are_closer_to_the_exact_solution_than_fifteen_without():
+    network = mlp((3,), (16, 16), seed=1)
+    for layer in network.layers:
+        layer.kernel.assign(2.0 * layer.kernel)
+    objective = objective_of(make_policy(network=network), samples=256)
+    gradient = objective.gradient()
+    size = len(gradient)
+    exact = np.linalg.solve(fisher(objective) + 0.01 * np.eye(size), np.float64(gradient))
+
+    def cosine(iterations, rank):
+        direction = NaturalDirection(iterations, cg_damping=0.01, preconditioner_rank=rank)
+        found = np.float64(direction.solve(objective, gradient).solution)
+        return found @ exact / np.linalg.norm(found) / np.linalg.norm(exact)
+
+    assert cosine(15, 0) < 0.99
+    assert cosine(5, 256) > max(0.99, cosine(15, 0))
+
+
+def test_a_converged_step_is_the_same_with_it(make_stepper):
+    plain = TrustRegion(direction=NaturalDirection(60))
+    other = dataclasses.replace(plain, direction=NaturalDirection(60, preconditioner_rank=64))
+    for seed in range(3):
+        step = make_stepper(plain).run(seed, padding=5)
+        twin = make_stepper(other, jit_compile=True).run(seed, padding=5)
+        assert twin.outcome.accepted
+        assert twin.kl <= 0.01 * (1 + 1e-6)
+        assert twin.outcome.cg_iterations < step.outcome.cg_iterations
+        assert np.linalg.norm(twin.theta - step.theta) < 0.01 * np.linalg.norm(step.theta - step.old_theta)
+
+
+def test_it_needs_damping_and_a_static_number_of_samples():
+    with pytest.raises(ValueError, match="cg_damping must be positive if there is a preconditioner, got 0"):
+        NaturalDirection(cg_damping=0.0, preconditioner_rank=8)
+    objective = objective_of(make_policy())
+    batch = Batch(*(tf.TensorSpec([None, *rows.shape[1:]], rows.dtype) for rows in objective.batch[:4]))
+    with pytest.raises(ValueError, match="number of samples in a batch is static"):
+        tf.function(
+            lambda batch: sampled_fisher_preconditioner(Objective(objective.policy, batch, objective.theta), 8, DAMPING)
+        ).get_concrete_function(batch)

@@ -1,0 +1,126 @@
+"""The preconditioner of a policy's Fisher matrix: the damped inverse of the Fisher matrix of a few states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import (
+    OuterProducts,
+    gauss_newton_fisher_vector_product,
+    sampled_fisher_inverse,
+    unflatten,
+)
+from tf_trpo.optimizers.objective import Objective, subsample
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
+    from tf_trpo.models.dense_calls import DenseCalls
+
+_MOST_COLUMNS = 8
+"""Rows of J for each state. More of them would leave too few states."""
+
+
+def sampled_fisher_preconditioner(objective: Objective, rank: int, damping: float) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Make the product r [P] -> (F' + damping I)^-1 r, in which F' resembles the Fisher matrix F.
+
+    For kernels and biases of Dense layers that were called once, with a row for each state (or two: its own and its
+    mirror image's), F' is the Fisher matrix of a few states. All other elements of F' are 0 but those on the diagonal:
+    each other weight tensor has its mean curvature there, estimated from the actions that were taken.
+
+    Args:
+      objective: the batch, and the policy that took its actions.
+      rank: of the first part of F', at most, >= 1: the number of states times that of outputs, of which 8 count.
+      damping: > 0.
+
+    Raises:
+      ValueError: the number of samples in the batch is not static.
+    """
+    from tf_trpo.models.dense_calls import dense_calls
+    from tf_trpo.spaces import mask_of
+
+    policy, batch, theta = objective.policy, objective.batch, objective.theta
+    size, columns = batch.weights.shape[0], min(policy.action_distribution.num_outputs, _MOST_COLUMNS)
+    if size is None:
+        raise ValueError("there is a preconditioner only if the number of samples in a batch is static")
+    states = min(size, max(1, min(rank, objective.chunk_size or rank) // columns))
+    (observations, actions), weights = subsample((batch.observations, batch.actions), batch.weights, states / size)
+    mask, roots = mask_of(policy.encoder.spec, observations), tf.sqrt(weights)
+    repeated = tf.nest.map_structure(lambda rows: tf.tile(rows, [columns] + [1] * (rows.shape.rank - 1)), observations)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(theta)
+        with policy.scope_at(theta), dense_calls(policy) as found:
+            outputs = policy.encoder.from_centred(policy.encoder.centred(repeated))
+            log_prob = policy.action_distribution.log_prob(policy.of_outputs(outputs[:states], mask), actions)
+        # The gradients of samples are independent and have the mean 0: the square of a sum is like the sum of squares.
+        score = tf.reduce_sum(roots * tf.cast(log_prob, roots.dtype))
+    with policy.scope_at(theta):
+        cotangents = roots[:, None] * _metric_roots(policy, outputs[:states], mask, columns)
+    known = _outer_products(tape, found, outputs, cotangents)
+    of_score = unflatten(tape.gradient(score, theta, unconnected_gradients="zero"), policy.trainable_variables)
+    factors = [
+        known[id(variable)] if id(variable) in known else tf.reduce_mean(tf.square(part))
+        for variable, part in zip(policy.trainable_variables, of_score, strict=True)
+    ]
+    return sampled_fisher_inverse(policy.trainable_variables, factors, damping)
+
+
+def _outer_products(
+    tape: tf.GradientTape, found: list[DenseCalls], outputs: tf.Tensor, cotangents: tf.Tensor
+) -> dict[int, OuterProducts]:
+    """Give the parts of J, by the ids of kernels and biases, for cotangents [C, N, O] of the outputs [C N, O]."""
+    columns, states, _ = cotangents.shape
+    known = [calls for calls in found if _is_once_for_each(states * columns, calls)]
+    of_sums = tape.gradient(
+        outputs,
+        [calls.sums[0] for calls in known],
+        output_gradients=tf.reshape(cotangents, outputs.shape),
+        unconnected_gradients="zero",
+    )
+    products = {}
+    for calls, of_sum in zip(known, of_sums, strict=True):
+        inputs, gradients = (
+            tf.reshape(tf.cast(rows, cotangents.dtype), [-1, columns, states, rows.shape[1]])
+            for rows in (calls.inputs[0], of_sum)
+        )
+        inputs = inputs[:, 0]
+        products[id(calls.layer.kernel)] = OuterProducts(inputs, gradients)
+        products[id(calls.layer.bias)] = OuterProducts(tf.ones_like(inputs[..., :1]), gradients)
+    return products
+
+
+def _metric_roots(policy: Policy, outputs: tf.Tensor, mask: tf.Tensor | None, columns: int) -> tf.Tensor:
+    """Compute vectors r_c [columns, N, O]: for each sample, the sum of r_c r_c' is M, the Fisher matrix in its outputs.
+
+    If there are fewer columns than outputs, this is so in the mean over random columns, which differ between samples.
+    """
+    states, size = outputs.shape
+    distribution, mask = policy.action_distribution, None if mask is None else tf.repeat(mask, size, axis=0)
+    units = tf.tile(tf.eye(size, dtype=outputs.dtype), [states, 1])
+    # Each sample once for each output: a column of M is the product with a unit vector.
+    product = gauss_newton_fisher_vector_product(
+        lambda flat: policy.of_outputs(tf.reshape(flat, units.shape), mask),
+        distribution.kl,
+        tf.reshape(tf.repeat(outputs, size, axis=0), [-1]),
+        tf.ones([states * size], outputs.dtype),
+        distribution.metric_product,
+    )
+    metric = tf.reshape(product(tf.reshape(units, [-1])), [states, size, size])
+    # M may be singular, as that of probabilities, or 0; a root by Cholesky needs a little more.
+    added = 1e-4 * tf.linalg.trace(metric) / size + 1e-12
+    root = tf.linalg.cholesky(metric + added[:, None, None] * tf.eye(size, dtype=outputs.dtype))
+    random = np.random.default_rng(0).normal(size=(states, size, columns))
+    mixed = np.linalg.qr(random).Q * np.sqrt(size / columns)
+    return tf.transpose(root @ tf.constant(mixed, outputs.dtype), [2, 0, 1])
+
+
+def _is_once_for_each(rows: int, calls: DenseCalls) -> bool:
+    """Tell whether a layer was called once, outside of loops, with the rows, or them and their mirror images."""
+    if len(calls.inputs) != 1 or len(calls.sums) != 1:
+        return False
+    [inputs] = calls.inputs
+    outside = tf.executing_eagerly() or inputs.graph is tf.compat.v1.get_default_graph()
+    return outside and inputs.shape.rank == 2 and inputs.shape[0] in (rows, 2 * rows)
