@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_trpo.models.structure import layers_of
+
 
 class DenseCalls:
     """The calls of one Dense layer.
@@ -51,7 +53,7 @@ def dense_calls(model: keras.Model) -> Iterator[list[DenseCalls]]:
 
     Layers of classes that inherit from Dense are left out: they may compute something else.
     """
-    layers = {id(layer): layer for layer in model._flatten_layers() if type(layer) is keras.layers.Dense}
+    layers = {id(layer): layer for layer in layers_of(model) if type(layer) is keras.layers.Dense}
     found = [DenseCalls(layer) for layer in layers.values()]
     with contextlib.ExitStack() as stack:
         for calls in found:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.networks import feature_shape
+from tf_trpo.models.structure import layers_of
 from tf_trpo.spaces import Spec, map_parts, parts, without_masks
 
 _ROWS = 8
@@ -74,7 +75,7 @@ def _normalized(
     inputs = [(path, part) for path, part in parts(spec) if part.kind != "mask"]
     vectors = [(path, by) for (path, part), by in zip(inputs, derivatives, strict=True) if part.kind == "vector"]
     chosen = [(path, by) for path, by in vectors if by is not None]
-    has_embedding = any(isinstance(layer, keras.layers.Embedding) for layer in network._flatten_layers())
+    has_embedding = any(isinstance(layer, keras.layers.Embedding) for layer in layers_of(network))
     for path, by in chosen:
         unused = np.flatnonzero(~np.any(tf.convert_to_tensor(by), axis=0))
         if has_embedding and unused.size:

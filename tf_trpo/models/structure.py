@@ -6,7 +6,7 @@ import dataclasses
 import json
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -66,6 +66,17 @@ def nested_dataclasses(settings: Any) -> Iterator[Any]:
         yield settings
         for field in dataclasses.fields(settings):
             yield from nested_dataclasses(getattr(settings, field.name))
+
+
+def pattern_of(variables: Sequence[Any]) -> str:
+    """Describe variables by type, and by which of them are the same variable."""
+    places: dict[int, int] = {}
+    return str(
+        [
+            (tuple(each.shape), str(each.dtype), bool(each.trainable), places.setdefault(id(each), place))
+            for place, each in enumerate(variables)
+        ]
+    )
 
 
 def keep(kept: dict[Any, Any], key: Any, value: Any) -> None:

@@ -150,7 +150,7 @@ class Objective:
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
         """Make the product v [P] -> F v [P] with the Fisher matrix at theta, on a fraction of the samples."""
         observations, weights = subsample(self._samples.observations, self._samples.weights, fraction)
-        on_chunk = self._product_on_chunk(kind, observations, weights)
+        on_chunk = self._product_on_chunk(kind)
 
         def product(vector: tf.Tensor) -> tf.Tensor:
             return reduce_over_chunks(
@@ -164,22 +164,18 @@ class Objective:
 
         return product
 
-    def _product_on_chunk(
-        self, kind: FisherVectorProduct, observations: Any, weights: tf.Tensor
-    ) -> Callable[..., tf.Tensor]:
+    def _product_on_chunk(self, kind: FisherVectorProduct) -> Callable[..., tf.Tensor]:
         """Make (theta, v [P], observations, weights) -> F v [P] of a chunk, traced once for all uses."""
         distribution, policy = self.policy.action_distribution, self.policy
 
-        def traced(make_product: Any) -> Any:
-            def on_chunk(theta: tf.Tensor, vector: tf.Tensor, observations: Any, weights: tf.Tensor) -> tf.Tensor:
-                parameters = functools.partial(policy.parameters_at, observations=observations)
-                return make_product(parameters, distribution.kl, theta, weights)(vector)
+        def on_chunk(theta: tf.Tensor, vector: tf.Tensor, observations: Any, weights: tf.Tensor) -> tf.Tensor:
+            parameters = functools.partial(policy.parameters_at, observations=observations)
+            given = parameters, distribution.kl, theta, weights
+            if kind == "double-backprop":
+                return double_backprop_fisher_vector_product(*given)(vector)
+            return gauss_newton_fisher_vector_product(*given, distribution.metric_product)(vector)
 
-            return tf.function(on_chunk, autograph=False)
-
-        if kind == "double-backprop":
-            return traced(double_backprop_fisher_vector_product)
-        return traced(functools.partial(gauss_newton_fisher_vector_product, metric=distribution.metric_product))
+        return tf.function(on_chunk, autograph=False)
 
     def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
         entropy = self.policy.action_distribution.entropy(parameters)

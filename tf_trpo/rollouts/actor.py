@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models import Policy
-from tf_trpo.models.structure import keep, structure_of
+from tf_trpo.models.structure import keep, pattern_of, structure_of
 from tf_trpo.spaces import PartSpec, flatten_to, nest_of, parts
 
 _logger = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ def _converted_once(policy: Policy, centred: _Centred, num_envs: int, determinis
     structure = structure_of(policy)
     if structure is None:
         return _converted(policy, centred, num_envs, deterministic)
-    key = structure, str([(weight.shape, weight.dtype) for weight in policy.weights]), num_envs, deterministic
+    key = structure, pattern_of(policy.weights), num_envs, deterministic
     if key not in _kept:
         keep(_kept, key, _converted(policy, centred, num_envs, deterministic))
     return _kept[key]

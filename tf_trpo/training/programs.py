@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_trpo.models.structure import keep
+from tf_trpo.models.structure import keep, pattern_of
 
 _kept: dict[Any, Program] = {}
 """For other agents."""
@@ -60,24 +60,13 @@ def program(
     if structure is None:
         return Program(function, specs, variables).on(variables)
     types = [(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)]
-    key = structure, str(types), _pattern(variables)
+    key = structure, str(types), pattern_of(variables)
     if key not in _kept:
         made = Program(function, specs, variables)
         if not made.knows_its_variables:
             return made.on(variables)
         keep(_kept, key, made)
     return _kept[key].on(variables)
-
-
-def _pattern(variables: Sequence[Any]) -> str:
-    """Describe variables by type, and by which of them are the same variable."""
-    places: dict[int, int] = {}
-    return str(
-        [
-            (tuple(each.shape), str(each.dtype), bool(each.trainable), places.setdefault(id(each), place))
-            for place, each in enumerate(variables)
-        ]
-    )
 
 
 def _variable(given: Any) -> tf.Variable:
