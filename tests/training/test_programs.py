@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
-from tf_trpo.optimizers import TrustRegion
+from tf_trpo.optimizers import Backtracking, NaturalDirection, TrustRegion
 from tf_trpo.training import programs
 from tf_trpo.training.learner import Learner
 
@@ -42,6 +42,20 @@ def test_agents_of_equal_structure_share_a_trace_and_learn_as_alone(make_agent, 
     assert_same_weights(second, [np.array(v) for values in agents[1].learner.state().values() for v in values])
 
 
+def test_agents_of_other_numbers_share_a_trace_and_learn_as_alone(make_agent, traces, assert_same_weights):
+    search = Backtracking(backtrack_ratio=0.3)
+    other = TrustRegion(0.4, direction=NaturalDirection(cg_damping=0.02, cg_tolerance=1e-3), search=search)
+    numbers = {"gamma": 0.8, "gae_lambda": 0.7, "advantage_clip": 1.5}
+    plain = fitted(make_agent("CartPole-v1", advantage_clip=2.0))
+    together, alone = (make_agent("CartPole-v1", other, **numbers) for _ in range(2))
+    alone.learner.structure = None
+    result = fitted(together)
+    assert len(traces) == 1
+    assert_same_weights(result, fitted(alone))
+    assert len(traces) == 2
+    assert any(not np.array_equal(one, other) for one, other in zip(result, plain, strict=True))
+
+
 def test_what_differs_is_not_shared(make_agent):
     changed = make_agent("CartPole-v1")
     changed.policy.encoder.normalization[0].clip = 5.0
@@ -49,9 +63,10 @@ def test_what_differs_is_not_shared(make_agent):
     agents = [
         changed,
         make_agent("CartPole-v1"),
-        make_agent("CartPole-v1", TrustRegion(max_kl=0.02)),
+        make_agent("CartPole-v1", TrustRegion(direction=NaturalDirection(cg_iterations=9))),
         make_agent("CartPole-v1", None, "sgd"),
-        make_agent("CartPole-v1", gamma=0.9),
+        make_agent("CartPole-v1", gamma=1.0),
+        make_agent("CartPole-v1", normalize_rewards=False),
         make_agent("CartPole-v1", policy={"activation": "relu"}),
         make_agent("Acrobot-v1"),
     ]

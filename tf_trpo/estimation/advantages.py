@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tf_trpo.estimation.moments import weighted_moments
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import check_shapes, linear_recurrence
+from tf_trpo.numerics import check_shapes, linear_recurrence, scalar
 
 
 def gae(
@@ -14,8 +14,8 @@ def gae(
     truncated: tf.Tensor,
     valid: tf.Tensor,
     *,
-    gamma: float,
-    gae_lambda: float,
+    gamma: float | tf.Tensor,
+    gae_lambda: float | tf.Tensor,
 ) -> tf.Tensor:
     """Estimate advantages A_t = sum_l (gamma lambda)^l delta_{t+l}, summed to the end of the episode.
 
@@ -31,7 +31,7 @@ def gae(
       terminated: 1 if the step ended the episode in a terminal state, else 0; float [T, B].
       truncated: 1 if the step was the last of the episode for another reason (a time limit), else 0; float [T, B].
       valid: 0 if the row is no step of any episode (autoreset, a pause), else 1; float [T, B].
-      gamma: discount, in [0, 1].
+      gamma: discount, in [0, 1]; a number or a float64 scalar, as gae_lambda.
       gae_lambda: lambda, in [0, 1]. 0 gives the one-step TD error, 1 the Monte Carlo return minus V.
 
     Returns:
@@ -41,10 +41,10 @@ def gae(
       Schulman et al. (2016), equations 11 to 16.
     """
     check_rollout("gae", rewards, values, terminated, truncated, valid)
-    deltas = rewards + gamma * (1.0 - terminated) * values[1:] - values[:-1]
+    deltas = rewards + scalar(gamma, values.dtype) * (1.0 - terminated) * values[1:] - values[:-1]
     # A step that ends its episode takes no advantage from the rows after it. A row that is no step hands on what
     # follows as it is: it may also be a pause within an episode.
-    goes_on = gamma * gae_lambda * (1.0 - terminated) * (1.0 - truncated) * valid + (1.0 - valid)
+    goes_on = scalar(gamma * gae_lambda, values.dtype) * (1.0 - terminated) * (1.0 - truncated) * valid + (1.0 - valid)
     return linear_recurrence(goes_on, deltas * valid, reverse=True) * valid
 
 
@@ -72,7 +72,7 @@ def advantage_moments(
     return mean, tf.sqrt(variance) + epsilon
 
 
-def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float) -> tf.Tensor:
+def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float | tf.Tensor) -> tf.Tensor:
     """Clip values to at most `limit` standard deviations from their mean.
 
     Estimated advantages have heavy tails, so a few samples make much of the noise of a policy gradient. Clipped
@@ -81,8 +81,8 @@ def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float) -> tf.Tensor:
     Args:
       values: float [N].
       weights: float [N], with sum 1; 0 on padding.
-      limit: number of standard deviations, > 0. Mean and standard deviation are taken over the valid samples, before
-        the clipping.
+      limit: number of standard deviations, > 0; a number or a float scalar. Mean and standard deviation are taken over
+        the valid samples, before the clipping.
 
     Returns:
       float [N].
@@ -92,7 +92,7 @@ def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float) -> tf.Tensor:
     """
     check_shapes("winsorize", values=(values, "N"), weights=(weights, "N"))
     mean, variance = weighted_moments(values, weights)
-    reach = limit * tf.sqrt(variance)
+    reach = scalar(limit, variance.dtype) * tf.sqrt(variance)
     return tf.clip_by_value(values, mean - reach, mean + reach)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tf_trpo.estimation.batch import Batch
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import check_shapes
+from tf_trpo.numerics import check_shapes, scalar
 
 
 class LowerBound(NamedTuple):
@@ -31,22 +31,22 @@ class LowerBound(NamedTuple):
 def advantage_scale(batch: Batch) -> tf.Tensor:
     """Get the scale by which the batch's advantages were divided, as a float64 scalar."""
     check_shapes("advantage_scale", **{"batch.advantage_scale": (batch.advantage_scale, "")})
-    return _float64(batch.advantage_scale)
+    return scalar(batch.advantage_scale, tf.float64)
 
 
 def largest_advantage(batch: Batch) -> tf.Tensor:
     """Compute epsilon = max |A| over the valid samples, in the environment's own units of return; float64 scalar."""
     check_shapes("largest_advantage", **_batch_shapes(batch))
-    raw = _float64(batch.advantage_mean) + advantage_scale(batch) * tf.cast(batch.advantages, tf.float64)
+    raw = scalar(batch.advantage_mean, tf.float64) + advantage_scale(batch) * tf.cast(batch.advantages, tf.float64)
     return tf.reduce_max(tf.where(batch.weights > 0, tf.abs(raw), 0.0))
 
 
-def penalty_coefficient(epsilon: tf.Tensor, gamma: float) -> tf.Tensor:
+def penalty_coefficient(epsilon: tf.Tensor, gamma: float | tf.Tensor) -> tf.Tensor:
     """Compute C = 4 epsilon gamma / (1 - gamma)^2, which is infinite if gamma is 1.
 
     Args:
       epsilon: max |A|, in units of return, float scalar.
-      gamma: discount, in [0, 1].
+      gamma: discount, in [0, 1]; a number or a float64 scalar below 1.
 
     Returns:
       C, in units of return for each nat, float scalar.
@@ -58,13 +58,11 @@ def penalty_coefficient(epsilon: tf.Tensor, gamma: float) -> tf.Tensor:
       Schulman et al. (2015), theorem 1; lecture, "there exists the following bound".
     """
     check_shapes("penalty_coefficient", epsilon=(epsilon, ""))
-    if gamma >= 1:
-        return tf.constant(math.inf, epsilon.dtype)
-    return epsilon * (4.0 * gamma / (1.0 - gamma) ** 2)
+    return epsilon * scalar(4.0 * gamma / (1.0 - gamma) ** 2 if _is_below_1(gamma) else math.inf, epsilon.dtype)
 
 
 def estimate_lower_bound(
-    batch: Batch, *, predicted: tf.Tensor, actual: tf.Tensor, max_kl: tf.Tensor, gamma: float
+    batch: Batch, *, predicted: tf.Tensor, actual: tf.Tensor, max_kl: tf.Tensor, gamma: float | tf.Tensor
 ) -> LowerBound:
     """Estimate the bound eta(new) - eta(old) >= L(new) - L(old) - C D_max for a step that was taken.
 
@@ -83,8 +81,8 @@ def estimate_lower_bound(
       predicted: gain in the mean surrogate by the linear model, in the unit of `batch.advantages`; float scalar.
       actual: gain in the mean surrogate, in the same unit; float scalar.
       max_kl: largest KL(old || new) of a sampled state, in nats; float scalar.
-      gamma: discount, in [0, 1]. If it is 1, there is no bound: `improvement` is minus infinity, and a gain is
-        infinite unless it is 0.
+      gamma: discount, in [0, 1]; a number, or a float64 scalar below 1. If it is 1, there is no bound: `improvement`
+        is minus infinity, and a gain is infinite unless it is 0.
 
     Returns:
       The `LowerBound`.
@@ -96,12 +94,13 @@ def estimate_lower_bound(
     check_shapes("estimate_lower_bound", **_batch_shapes(batch), **scalars)
     epsilon = largest_advantage(batch)
     coefficient = penalty_coefficient(epsilon, gamma)
-    horizon = tf.constant(1.0 / (1.0 - gamma) if gamma < 1 else math.inf, tf.float64)
+    discounted = _is_below_1(gamma)
+    horizon = scalar(1.0 / (1.0 - gamma) if discounted else math.inf, tf.float64)
     in_return = horizon * advantage_scale(batch)
     # Without a step both gains are 0, and the product with an infinite horizon must be 0 too.
     gain, linear = (tf.math.multiply_no_nan(in_return, tf.cast(value, tf.float64)) for value in (actual, predicted))
     penalty = tf.math.multiply_no_nan(coefficient, tf.cast(max_kl, tf.float64))
-    improvement = gain - penalty if gamma < 1 else tf.constant(-math.inf, tf.float64)
+    improvement = gain - penalty if discounted else tf.constant(-math.inf, tf.float64)
     return LowerBound(epsilon, coefficient, linear, gain, improvement)
 
 
@@ -110,6 +109,5 @@ def _batch_shapes(batch: Batch) -> dict[str, tuple[Any, str]]:
     return {f"batch.{name}": (getattr(batch, name), shape) for name, shape in shapes.items()}
 
 
-def _float64(value: tf.Tensor | float) -> tf.Tensor:
-    # tf.cast would convert a Python number to float32 first.
-    return tf.cast(value, tf.float64) if tf.is_tensor(value) else tf.constant(value, tf.float64)
+def _is_below_1(gamma: float | tf.Tensor) -> bool:
+    return tf.is_tensor(gamma) or gamma < 1

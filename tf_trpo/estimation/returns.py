@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tf_trpo.estimation.advantages import check_rollout, gae
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import check_shapes, linear_recurrence
+from tf_trpo.numerics import check_shapes, linear_recurrence, scalar
 
 
 def lambda_returns(advantages: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
@@ -31,7 +31,7 @@ def rewards_to_go(
     truncated: tf.Tensor,
     valid: tf.Tensor,
     *,
-    gamma: float,
+    gamma: float | tf.Tensor,
 ) -> tf.Tensor:
     """Sum the discounted rewards up to the end of the episode: R_t of Algorithm 1, line 5.
 
@@ -53,7 +53,7 @@ def rewards_to_go(
 
 
 def discounted_return_so_far(
-    rewards: tf.Tensor, ended: tf.Tensor, valid: tf.Tensor, carry: tf.Tensor, *, gamma: float
+    rewards: tf.Tensor, ended: tf.Tensor, valid: tf.Tensor, carry: tf.Tensor, *, gamma: float | tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Compute the running return G_t = gamma G_{t-1} + r_t, which starts again at 0 with every episode.
 
@@ -62,14 +62,14 @@ def discounted_return_so_far(
       ended: 1 if the step was the last of its episode, else 0; float [T, B].
       valid: 0 if the row is no step of any episode (autoreset, a pause), which hands G on as it is; float [T, B].
       carry: gamma G of the last step before these rows, 0 if an episode starts; float [B].
-      gamma: discount, in [0, 1].
+      gamma: discount, in [0, 1]; a number or a float64 scalar.
 
     Returns:
       G, float [T, B], in the unit of the rewards, and the carry for the next rows, float [B].
     """
     rows = {"rewards": (rewards, "T B"), "ended": (ended, "T B"), "valid": (valid, "T B")}
     check_shapes("discounted_return_so_far", **rows, carry=(carry, "B"))
-    goes_on = gamma * (1.0 - ended) * valid + (1.0 - valid)
+    goes_on = scalar(gamma, rewards.dtype) * (1.0 - ended) * valid + (1.0 - valid)
     decay = tf.concat([tf.zeros_like(goes_on[:1]), goes_on[:-1]], axis=0)
     inputs = tf.concat([rewards[:1] + carry, rewards[1:]], axis=0)
     returns = linear_recurrence(decay, inputs)

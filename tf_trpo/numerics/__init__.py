@@ -29,5 +29,6 @@ from tf_trpo.numerics.minibatches import random_orders as random_orders
 from tf_trpo.numerics.reflection import Reflection as Reflection
 from tf_trpo.numerics.sampled_fisher import OuterProducts as OuterProducts
 from tf_trpo.numerics.sampled_fisher import sampled_fisher_inverse as sampled_fisher_inverse
+from tf_trpo.numerics.scalars import scalar as scalar
 from tf_trpo.numerics.shapes import check_shapes as check_shapes
 from tf_trpo.numerics.trust_region_step import step_length_for_kl as step_length_for_kl

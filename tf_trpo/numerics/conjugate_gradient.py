@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.scalars import scalar
 from tf_trpo.numerics.shapes import check_shapes
 
 
@@ -60,8 +61,8 @@ def conjugate_gradient(
     b: tf.Tensor,
     *,
     max_iterations: int,
-    damping: float = 0.0,
-    tolerance: float = 1e-10,
+    damping: float | tf.Tensor = 0.0,
+    tolerance: float | tf.Tensor = 1e-10,
     preconditioner: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> ConjugateGradientResult:
     """Solve (A + damping I) x = b for a symmetric positive (semi-)definite A, from x = 0.
@@ -73,8 +74,8 @@ def conjugate_gradient(
       product: v [P] -> A v [P], linear and symmetric.
       b: right-hand side, float [P].
       max_iterations: largest number of products, >= 1.
-      damping: number added to the diagonal of A, >= 0.
-      tolerance: relative residual at which the iteration stops, >= 0.
+      damping: number added to the diagonal of A, >= 0; a number or a float scalar.
+      tolerance: relative residual at which the iteration stops, >= 0; a number or a float scalar.
       preconditioner: r [P] -> P^-1 r [P], linear, symmetric and positive definite. The closer P is to A + damping I,
         the fewer iterations are needed. None for the identity.
 
@@ -92,10 +93,10 @@ def conjugate_gradient(
     if max_iterations < 1:
         raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
     for name, value in (("damping", damping), ("tolerance", tolerance)):
-        if not value >= 0:
+        if not tf.is_tensor(value) and not value >= 0:
             raise ValueError(f"{name} must not be negative, got {value}")
     b_squared = _dot(b, b)
-    goal = tf.constant(tolerance, b.dtype) ** 2 * b_squared
+    damping, goal = scalar(damping, b.dtype), scalar(tolerance, b.dtype) ** 2 * b_squared
 
     start_status = tf.where(
         tf.math.is_finite(b_squared),
@@ -116,7 +117,7 @@ def _iterate(
     product: Callable[[tf.Tensor], tf.Tensor],
     preconditioner: Callable[[tf.Tensor], tf.Tensor] | None,
     state: _State,
-    damping: float,
+    damping: tf.Tensor,
     goal: tf.Tensor,
     max_iterations: int,
 ) -> _State:

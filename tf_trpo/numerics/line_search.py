@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.scalars import scalar
 from tf_trpo.numerics.shapes import check_shapes
 
 
@@ -52,7 +53,7 @@ def backtracking_line_search(
     step: tf.Tensor,
     *,
     max_kl: float | tf.Tensor,
-    ratio: float = 0.8,
+    ratio: float | tf.Tensor = 0.8,
     max_backtracks: int = 10,
     figures: tuple[tf.Tensor, ...] = (),
 ) -> LineSearchResult:
@@ -66,7 +67,7 @@ def backtracking_line_search(
       theta: current parameters, float [P].
       step: full step, float [P].
       max_kl: limit of the KL, in nats, > 0; a number or a float64 scalar.
-      ratio: factor between candidates, alpha of Algorithm 1, in (0, 1).
+      ratio: factor between candidates, alpha of Algorithm 1, in (0, 1); a number or a float scalar.
       max_backtracks: K of Algorithm 1, >= 0.
       figures: the further figures of theta itself, as many as `evaluate` returns.
 
@@ -82,12 +83,12 @@ def backtracking_line_search(
     check_shapes("backtracking_line_search", theta=(theta, "P"), step=(step, "P"), max_kl=(max_kl, ""))
     if not tf.is_tensor(max_kl) and not max_kl > 0:
         raise ValueError(f"max_kl must be positive, got {max_kl}")
-    if not 0 < ratio < 1:
+    if not tf.is_tensor(ratio) and not 0 < ratio < 1:
         raise ValueError(f"ratio must lie between 0 and 1, got {ratio}")
     if max_backtracks < 0:
         raise ValueError(f"max_backtracks must not be negative, got {max_backtracks}")
 
-    scale = tf.constant(ratio, theta.dtype)
+    scale = scalar(ratio, theta.dtype)
 
     def refused(j: tf.Tensor, status: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         return (status != LineSearchStatus.ACCEPTED) & (j < max_backtracks)
@@ -121,8 +122,7 @@ def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float | tf.Tensor) -> 
         dtypes = f"{improvement.dtype} and {kl.dtype}"
         raise ValueError(f"backtracking_line_search: improvement and kl must be float64, got {dtypes}")
     finite = tf.math.is_finite(improvement) & tf.math.is_finite(kl)
-    # tf.cast would convert a Python number to float32 first, and round the limit.
-    within = kl <= tf.convert_to_tensor(max_kl, kl.dtype)
+    within = kl <= scalar(max_kl, kl.dtype)
     status = tf.where(within, int(LineSearchStatus.ACCEPTED), int(LineSearchStatus.KL_ABOVE_LIMIT))
     status = tf.where(improvement > 0, status, int(LineSearchStatus.NO_IMPROVEMENT))
     return tf.where(finite, status, int(LineSearchStatus.NOT_FINITE))

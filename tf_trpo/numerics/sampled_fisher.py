@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics.flat_parameters import flatten, unflatten
+from tf_trpo.numerics.scalars import scalar
 from tf_trpo.numerics.shapes import check_shapes
 
 _BLOCK = 64
@@ -57,7 +58,7 @@ class OuterProducts(NamedTuple):
 
 
 def sampled_fisher_inverse(
-    like: Sequence[tf.Tensor], factors: Sequence[OuterProducts | tf.Tensor], damping: float
+    like: Sequence[tf.Tensor], factors: Sequence[OuterProducts | tf.Tensor], damping: float | tf.Tensor
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Make the product r [P] -> (F + damping I)^-1 r.
 
@@ -66,7 +67,7 @@ def sampled_fisher_inverse(
     Args:
       like: the tensors (or variables) of static shapes that make up the P parameters, in the order of `flatten`.
       factors: for each of these tensors its part of J, with the same C and N, or a curvature, a scalar >= 0.
-      damping: number added to the diagonal, > 0.
+      damping: number added to the diagonal, > 0; a number or a float scalar.
 
     Returns:
       The product: linear, symmetric and positive definite.
@@ -78,7 +79,7 @@ def sampled_fisher_inverse(
       Ren and Goldfarb (2019), "Efficient Subsampled Gauss-Newton and Natural Gradient Methods for Training Neural
       Networks".
     """
-    if not damping > 0:
+    if not tf.is_tensor(damping) and not damping > 0:
         raise ValueError(f"damping must be positive, got {damping}")
     seen = [factor for factor in factors if isinstance(factor, OuterProducts)]
     for inputs, gradients in seen:
@@ -90,17 +91,20 @@ def sampled_fisher_inverse(
         )
     if seen:
         gram = tf.add_n([factor.gram() for factor in seen])
-        inverse = positive_definite_inverse(gram + damping * tf.eye(gram.shape[0], dtype=gram.dtype))
+        inverse = positive_definite_inverse(
+            gram + scalar(damping, gram.dtype) * tf.eye(gram.shape[0], dtype=gram.dtype)
+        )
 
     def product(vector: tf.Tensor) -> tf.Tensor:
+        added = scalar(damping, vector.dtype)
         pairs = list(zip(unflatten(vector, like), factors, strict=True))
         images = [factor.times(part) for part, factor in pairs if isinstance(factor, OuterProducts)]
         rows = tf.linalg.matvec(inverse, tf.add_n(images)) if seen else None
         return flatten(
             [
-                (part - tf.reshape(factor.transposed_times(rows), part.shape)) / damping
+                (part - tf.reshape(factor.transposed_times(rows), part.shape)) / added
                 if isinstance(factor, OuterProducts)
-                else part / (factor + damping)
+                else part / (factor + added)
                 for part, factor in pairs
             ]
         )

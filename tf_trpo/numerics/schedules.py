@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.scalars import scalar
 
 
-def linear(start: float, end: float, progress: float | tf.Tensor) -> tf.Tensor:
+def linear(start: float | tf.Tensor, end: float | tf.Tensor, progress: float | tf.Tensor) -> tf.Tensor:
     """Go from start to end by equal differences.
 
     Args:
-      start: the value at progress 0.
-      end: the value at progress 1.
+      start: the value at progress 0; a number or a float64 scalar.
+      end: the value at progress 1; a number or a float64 scalar.
       progress: a number or a float scalar; values outside [0, 1] count as the nearer end.
 
     Returns:
       float64 scalar; start and end exactly at the ends.
     """
-    # tf.cast would take a Python number by way of float32.
-    progress = tf.cast(progress, tf.float64) if tf.is_tensor(progress) else tf.constant(progress, tf.float64)
-    done = tf.clip_by_value(progress, 0.0, 1.0)
+    done = tf.clip_by_value(scalar(progress, tf.float64), 0.0, 1.0)
     return start * (1.0 - done) + end * done

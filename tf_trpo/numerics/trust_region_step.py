@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.scalars import scalar
 from tf_trpo.numerics.shapes import check_shapes
 
 
@@ -32,6 +33,4 @@ def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, 
     curvature = tf.reduce_sum(direction * fisher_times_direction)
     usable = tf.math.is_finite(curvature) & (curvature > 0)
     safe_curvature = tf.where(usable, curvature, 1.0)
-    # tf.cast would convert a Python number to float32 first.
-    limit = tf.cast(max_kl, curvature.dtype) if tf.is_tensor(max_kl) else tf.constant(max_kl, curvature.dtype)
-    return tf.where(usable, tf.sqrt(2.0 * limit / safe_curvature), 0.0)
+    return tf.where(usable, tf.sqrt(2.0 * scalar(max_kl, curvature.dtype) / safe_curvature), 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import LineSearchResult, LineSearchStatus
+from tf_trpo.numerics import LineSearchResult, LineSearchStatus, scalar
 from tf_trpo.ranges import require, require_allowed
 
 
@@ -48,7 +48,7 @@ class AdaptiveRadius:
         require(self.max_radius >= radius, "max_radius", f"at least max_kl ({radius})", self.max_radius)
 
     def after(
-        self, radius: tf.Tensor, predicted: tf.Tensor, search: LineSearchResult, backtrack_ratio: float
+        self, radius: tf.Tensor, predicted: tf.Tensor, search: LineSearchResult, backtrack_ratio: float | tf.Tensor
     ) -> tf.Tensor:
         """Compute the radius of the next step.
 
@@ -71,6 +71,6 @@ class AdaptiveRadius:
         shrinks = ~nothing & (~accepted | (rho < self.shrink_below))
         grows = accepted & (rho > self.expand_above) & reached
         # tf.where would take Python numbers for float32.
-        shrink, expand, keep = (tf.constant(x, tf.float64) for x in (self.shrink_factor, self.expand_factor, 1.0))
+        shrink, expand, keep = (scalar(x, tf.float64) for x in (self.shrink_factor, self.expand_factor, 1.0))
         factor = tf.where(shrinks, shrink, tf.where(grows, expand, keep))
         return tf.clip_by_value(radius * factor, self.min_radius, self.max_radius)

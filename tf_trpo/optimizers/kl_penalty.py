@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from tf_trpo.estimation import advantage_scale, largest_advantage
 from tf_trpo.estimation import penalty_coefficient as theoretical_penalty
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus
+from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, scalar
 from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.first_order import FirstOrder
 from tf_trpo.optimizers.natural_direction import NaturalDirection
@@ -110,9 +110,10 @@ class KLPenalty(PolicyOptimizer):
         if self.penalty == "adaptive":
             return tf.identity(state.adapted)
         if self.penalty == "fixed":
-            return tf.constant(self.penalty_coefficient, tf.float64)
+            return scalar(self.penalty_coefficient, tf.float64)
         gamma = math.nan if objective.gamma is None else objective.gamma
-        self.check_gamma(gamma)
+        if not tf.is_tensor(gamma):
+            self.check_gamma(gamma)
         unit = advantage_scale(objective.batch) / (1.0 - gamma)
         return theoretical_penalty(largest_advantage(objective.batch), gamma) / unit
 

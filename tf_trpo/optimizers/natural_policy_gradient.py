@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import step_length_for_kl
+from tf_trpo.numerics import scalar, step_length_for_kl
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, without_line_search
@@ -45,5 +45,5 @@ class NaturalPolicyGradient(PolicyOptimizer):
         length = self.natural_learning_rate
         if length is None:
             length = step_length_for_kl(found.solution, found.image, self.natural_max_kl)
-        search = without_line_search(objective, objective.theta + length * found.solution)
+        search = without_line_search(objective, objective.theta + scalar(length, found.solution.dtype) * found.solution)
         return Proposal(gradient, search, found)

@@ -11,7 +11,7 @@ import msgspec
 
 from tf_trpo.estimation import Batch, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, compiled_at_once
+from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, compiled_at_once, scalar
 from tf_trpo.optimizers.objective import Objective, OldPolicy
 from tf_trpo.optimizers.outcome import Outcome
 
@@ -63,7 +63,8 @@ class PolicyOptimizer(abc.ABC):
 
     An algorithm is a subclass that is a frozen dataclass: its fields are its settings, and `propose` finds the new
     weights. `step` assigns them and makes the record. What changes from step to step is no part of the optimizer: an
-    algorithm that remembers something makes it in `make_state`.
+    algorithm that remembers something makes it in `make_state`. In a compiled update, a float setting of an algorithm
+    of this package is a float64 scalar unless it is 0 or 1, so that one program does for all numbers.
     """
 
     @property
@@ -85,7 +86,7 @@ class PolicyOptimizer(abc.ABC):
         state: State,
         *,
         progress: float | tf.Tensor,
-        gamma: float,
+        gamma: float | tf.Tensor,
         chunk_size: int | None = None,
         jit_compile: bool = False,
     ) -> Outcome:
@@ -96,7 +97,7 @@ class PolicyOptimizer(abc.ABC):
           batch: samples of the policy as it is.
           state: what `make_state` made for this policy; assigned what the step adapts.
           progress: fraction of the run that is over, in [0, 1], for schedules; a number or a float scalar.
-          gamma: discount of the batch's returns, in [0, 1].
+          gamma: discount of the batch's returns, in [0, 1]; a number or a float64 scalar.
           chunk_size: samples to have in memory at once, >= 1; None for all. The result is the same up
             to rounding.
           jit_compile: let XLA compile `propose`, and nothing else of the step, in a step that TensorFlow traces.
@@ -181,7 +182,7 @@ def was_taken(search: LineSearchResult) -> tf.Tensor:
 def _as_tensors(proposal: Proposal) -> Proposal:
     """Make tensors of numbers; TensorFlow would make them float32."""
     numbers = {name: getattr(proposal, name) for name in ("radius", "penalty_coefficient")}
-    given = {name: tf.convert_to_tensor(number, tf.float64) for name, number in numbers.items() if number is not None}
+    given = {name: scalar(number, tf.float64) for name, number in numbers.items() if number is not None}
     return proposal._replace(**given)
 
 

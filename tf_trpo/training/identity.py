@@ -118,7 +118,9 @@ def shared_structure(agent: TRPO) -> str | None:
     described = agent.learner.described
     layers = [*layers_of(agent.policy), *layers_of(agent.value_function)]
     known = all_known(described, *layers, agent.optimizer, *nested_dataclasses(agent.policy_optimizer))
-    return json.dumps([described, repr(agent.policy_optimizer)]) if known else None
+    settings = ("policy_optimizer", "update_settings")
+    others = {name: part for name, part in described.items() if name not in settings}
+    return json.dumps([others, agent.learner.numbers.structure]) if known else None
 
 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, str, str]]:

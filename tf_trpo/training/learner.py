@@ -12,15 +12,9 @@ import tensorflow as tf
 
 from tf_trpo.estimation import (
     Batch,
-    Moments,
-    advantage_moments,
-    discounted_return_so_far,
     estimate_lower_bound,
     explained_variance,
-    normalize_advantages,
     weighted_mean,
-    weighted_moments,
-    winsorize,
 )
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.numerics import chunk_size_for, map_over_chunks, random_orders
@@ -29,7 +23,17 @@ from tf_trpo.rollouts import Rollout
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import check_values
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
-from tf_trpo.training.prepared import Prepared, advantages_and_targets, as_floats, flat, mean_weights, rollout_spec
+from tf_trpo.training.numbers import Numbers
+from tf_trpo.training.prepared import (
+    Prepared,
+    advantages_and_targets,
+    as_floats,
+    flat,
+    mean_weights,
+    rollout_spec,
+    scaled_advantages,
+    scaled_rewards,
+)
 from tf_trpo.training.programs import program
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
 from tf_trpo.training.settings import JitCompile, UpdateSettings
@@ -53,6 +57,7 @@ class Learner:
     Attributes:
       parts, described: all that the update depends on, when this was made; see `note_compiled`.
       structure: learners of equal structures share what is traced and compiled; one without any shares nothing.
+      numbers: of the settings, which are inputs of what is shared.
     """
 
     update: Update
@@ -78,10 +83,10 @@ class Learner:
         self.policy = policy
         self._value_function = value_function
         self._return_scale = return_scale
-        self._policy_optimizer = policy_optimizer
         self._policy_optimizer_state = policy_optimizer.make_state(policy)
         self._value_optimizer = value_optimizer
         self._settings = settings
+        self.numbers = Numbers(settings, policy_optimizer)
         self._average = average
         self.parts: dict[str, Any] = {}
         self.described: dict[str, Any] = {}
@@ -128,7 +133,8 @@ class Learner:
         key = str([(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)])
         if key not in self._programs:
             structure = None if self.structure is None else (self.structure, self._jit_compile)
-            self._programs[key] = program(self._update, specs, self._all_variables(), structure)
+            variables = [*self._all_variables(), self.numbers.variable]
+            self._programs[key] = program(self._update, specs, variables, structure)
         return self._programs[key]
 
     def orders(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -190,7 +196,8 @@ class Learner:
     def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:
         steps = as_floats(rollout)
         weights, count = mean_weights(steps.valid)
-        rewards, carry, sound = self._scaled_rewards(steps, carry)
+        settings, _ = self.numbers.read()
+        rewards, carry, sound = scaled_rewards(self._return_scale, steps, carry, settings)
         observations = tf.nest.map_structure(lambda rows: flat(rows[:-1]), rollout.observations)
         # The first statistics come before the first update, and leave the policy as it acted.
         policy_moments, value_moments = (
@@ -198,36 +205,28 @@ class Learner:
             for encoder in (self.policy.encoder, self._value_function.encoder)
         )
         values = self._values(rollout.observations)
-        advantages, targets = advantages_and_targets(steps, rewards, values, self._settings)
-        batch = self._batch(observations, flat(rollout.actions), flat(advantages), weights)
+        advantages, targets = advantages_and_targets(steps, rewards, values, settings)
+        samples = Batch(observations, flat(rollout.actions), flat(advantages), weights)
+        batch = scaled_advantages(self._return_scale, samples, settings)
         return Prepared(batch, rewards, flat(values[:-1]), flat(targets), policy_moments, value_moments, sound), carry
 
     def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
         steps = as_floats(rollout)
+        settings, _ = self.numbers.read()
         values = self._values(rollout.observations)
-        advantages, _ = advantages_and_targets(steps, prepared.rewards, values, self._settings)
-        batch = prepared.batch
-        return prepared._replace(batch=self._batch(batch.observations, batch.actions, flat(advantages), batch.weights))
-
-    def _batch(self, observations: Any, actions: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor) -> Batch:
-        """The batch, and how its advantages came from those in the environment's own units."""
-        unit = 1.0 / self._return_scale(tf.constant(1.0)) if self._settings.normalize_rewards else tf.constant(1.0)
-        if self._settings.advantage_clip is not None:
-            advantages = winsorize(advantages, weights, self._settings.advantage_clip)
-        if not self._settings.normalize_advantages:
-            return Batch(observations, actions, advantages, weights, tf.constant(0.0), unit)
-        mean, scale = advantage_moments(advantages, weights)
-        advantages = normalize_advantages(advantages, weights)
-        return Batch(observations, actions, advantages, weights, unit * mean, unit * scale)
+        advantages, _ = advantages_and_targets(steps, prepared.rewards, values, settings)
+        samples = prepared.batch._replace(advantages=flat(advantages))
+        return prepared._replace(batch=scaled_advantages(self._return_scale, samples, settings))
 
     def _improve_policy(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
-        policy, batch, gamma = self.policy, prepared.batch, self._settings.gamma
-        outcome = self._policy_optimizer.step(
+        policy, batch = self.policy, prepared.batch
+        settings, policy_optimizer = self.numbers.read()
+        outcome = policy_optimizer.step(
             policy,
             batch,
             self._policy_optimizer_state,
             progress=progress,
-            gamma=gamma,
+            gamma=settings.gamma,
             chunk_size=self._chunk_size(batch.observations),
             jit_compile=self._jit_compile,
         )
@@ -236,7 +235,7 @@ class Learner:
             predicted=outcome.predicted_improvement,
             actual=outcome.actual_improvement,
             max_kl=outcome.max_kl_over_states,
-            gamma=gamma,
+            gamma=settings.gamma,
         )
         parameters = self._map(policy.distribution_parameters, batch.observations)
         figures = policy.action_distribution.figures(parameters)
@@ -279,21 +278,6 @@ class Learner:
 
     def _chunk_size(self, observations: Any) -> int:
         return self._settings.chunk_size or chunk_size_for(observations)
-
-    def _scaled_rewards(self, steps: Rollout, carry: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Rewards over the std of the return so far, these rows included: one scale for all of them.
-
-        Returns:
-          The rewards, the new carry, and whether the returns' moments were finite.
-        """
-        if not self._settings.normalize_rewards:
-            return steps.rewards, carry, tf.constant(True)
-        ended = tf.maximum(steps.terminated, steps.truncated)
-        returns, carry = discounted_return_so_far(steps.rewards, ended, steps.valid, carry, gamma=self._settings.gamma)
-        weights, count = mean_weights(steps.valid)
-        sound = self._return_scale.update(Moments(*weighted_moments(flat(returns), weights), count))
-        # A sum that overflowed begins anew.
-        return self._return_scale(steps.rewards), tf.where(tf.math.is_finite(carry), carry, 0.0), sound
 
     def _values(self, observations: Any) -> tf.Tensor:
         shape = tf.nest.flatten(observations)[0].shape[:2]

@@ -6,8 +6,19 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_trpo.estimation import Batch, Moments, gae, lambda_returns, rewards_to_go
-from tf_trpo.models import Policy
+from tf_trpo.estimation import (
+    Batch,
+    Moments,
+    advantage_moments,
+    discounted_return_so_far,
+    gae,
+    lambda_returns,
+    normalize_advantages,
+    rewards_to_go,
+    weighted_moments,
+    winsorize,
+)
+from tf_trpo.models import Policy, RunningReturnScale
 from tf_trpo.rollouts import Rollout
 from tf_trpo.spaces import map_parts
 from tf_trpo.training.settings import UpdateSettings
@@ -33,6 +44,48 @@ def as_floats(rollout: Rollout) -> Rollout:
     """Cast a rollout's rewards and flags to float32."""
     names = ("rewards", "terminated", "truncated", "valid")
     return rollout._replace(**{name: tf.cast(getattr(rollout, name), tf.float32) for name in names})
+
+
+def scaled_rewards(
+    scale: RunningReturnScale, steps: Rollout, carry: tf.Tensor, settings: UpdateSettings
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Divide the rewards by the std of the return so far, these rows included: one scale for all of them.
+
+    Args:
+      scale: takes the rows in.
+      steps: the rollout, by `as_floats`.
+      carry: of `discounted_return_so_far` [B].
+      settings: gamma and normalize_rewards.
+
+    Returns:
+      The rewards [T, B], the new carry [B], and whether the returns' moments were finite.
+    """
+    if not settings.normalize_rewards:
+        return steps.rewards, carry, tf.constant(True)
+    ended = tf.maximum(steps.terminated, steps.truncated)
+    returns, carry = discounted_return_so_far(steps.rewards, ended, steps.valid, carry, gamma=settings.gamma)
+    weights, count = mean_weights(steps.valid)
+    sound = scale.update(Moments(*weighted_moments(flat(returns), weights), count))
+    # If the sum overflowed, it starts again at 0.
+    return scale(steps.rewards), tf.where(tf.math.is_finite(carry), carry, 0.0), sound
+
+
+def scaled_advantages(scale: RunningReturnScale, batch: Batch, settings: UpdateSettings) -> Batch:
+    """Clip and normalise the advantages of a batch, and note how they came from those in the environment's own units.
+
+    Args:
+      scale: of the rewards.
+      batch: with advantages in the unit of the scaled rewards.
+      settings: normalize_rewards, advantage_clip and normalize_advantages.
+    """
+    unit = 1.0 / scale(tf.constant(1.0)) if settings.normalize_rewards else tf.constant(1.0)
+    if settings.advantage_clip is not None:
+        batch = batch._replace(advantages=winsorize(batch.advantages, batch.weights, settings.advantage_clip))
+    if not settings.normalize_advantages:
+        return batch._replace(advantage_mean=tf.constant(0.0), advantage_scale=unit)
+    mean, std = advantage_moments(batch.advantages, batch.weights)
+    advantages = normalize_advantages(batch.advantages, batch.weights)
+    return batch._replace(advantages=advantages, advantage_mean=unit * mean, advantage_scale=unit * std)
 
 
 def advantages_and_targets(

@@ -1,0 +1,88 @@
+"""Numbers that are inputs of an update: the bits of the numbers themselves, and one program for all of them."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.estimation import Batch
+from tf_trpo.optimizers import (
+    AdaptiveRadius,
+    Backtracking,
+    FirstOrder,
+    KLPenalty,
+    NaturalDirection,
+    NaturalPolicyGradient,
+    TrustRegion,
+)
+from tf_trpo.training import UpdateSettings
+from tf_trpo.training.numbers import Numbers
+
+DIRECTION = NaturalDirection(cg_iterations=2, cg_damping=0.03, cg_tolerance=0.001)
+ALGORITHMS = {
+    "trust region": TrustRegion(
+        0.7, direction=NaturalDirection(2, 0.3, preconditioner_rank=8), search=Backtracking(0.3)
+    ),
+    "on the largest KL, by a schedule": TrustRegion(0.7, final_max_kl=0.01, constraint="max", direction=DIRECTION),
+    "that adapts": TrustRegion(0.02, radius=AdaptiveRadius(0.003, 0.03, expand_factor=1.7), direction=DIRECTION),
+    "natural": NaturalPolicyGradient(0.3, direction=DIRECTION),
+    "penalty": KLPenalty(penalty_coefficient=0.7, target_kl=0.3, direction=DIRECTION),
+    "theory": KLPenalty("theory", direction=DIRECTION),
+    "first order": KLPenalty("fixed", 3.7, penalty_solver="first-order", first_order=FirstOrder(1, 8)),
+}
+
+
+def test_numbers_are_floats_of_this_package_but_for_0_and_1_and_what_shapes_depend_on():
+    one = TrustRegion(0.02, direction=NaturalDirection(cg_damping=0.0, curvature_fraction=0.5))
+    numbers = Numbers(one, UpdateSettings(gamma=1.0))
+    np.testing.assert_array_equal(numbers.variable, [0.02, 1e-6, 0.8, 0.95])
+    algorithm, update = numbers.read()
+    assert (algorithm.direction.cg_damping, algorithm.direction.curvature_fraction, update.gamma) == (0.0, 0.5, 1.0)
+    assert algorithm.search.max_backtracks == one.search.max_backtracks
+
+    def structure(**settings):
+        return Numbers(TrustRegion(direction=NaturalDirection(**settings))).structure
+
+    assert structure() == structure(cg_damping=0.3)
+    different = [
+        {},
+        {"cg_damping": 0.0},
+        {"curvature_fraction": 0.5},
+        {"curvature_fraction": 0.6},
+        {"cg_iterations": 9},
+    ]
+    assert len({structure(**each) for each in different}) == len(different)
+
+
+def test_settings_of_others_stay_as_they_are():
+    class Own(TrustRegion):
+        pass
+
+    numbers = Numbers(Own(0.02))
+    assert numbers.read() == [Own(0.02)]
+    assert numbers.variable.shape == (0,)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_step_by_them_has_the_bits_of_one_by_constants(name, make_agent):
+    random = np.random.default_rng(0)
+    observations, advantages = random.normal(size=(16, 4)), random.normal(size=16)
+    actions, weights = tf.constant(random.integers(0, 2, 16), tf.int32), tf.fill([16], 1 / 16)
+    batch = Batch(tf.constant(observations, tf.float32), actions, tf.constant(advantages, tf.float32), weights)
+    settings = [ALGORITHMS[name], UpdateSettings(gamma=0.37)]
+
+    def stepped(read):
+        policy = make_agent("CartPole-v1").policy
+        state = ALGORITHMS[name].make_state(policy)
+
+        @tf.function(autograph=False)
+        def step():
+            optimizer, update = read()
+            outcome = optimizer.step(policy, batch, state, progress=0.3, gamma=update.gamma)
+            return [tf.cast(figure, tf.float64) for figure in outcome if figure is not None]
+
+        return [np.array(tf.convert_to_tensor(each)) for each in [*step(), policy.flat_weights, *state.variables]]
+
+    # TensorFlow multiplies by the reciprocal of a constant 1 - gamma instead of dividing by it.
+    rounding = 1e-6 if name == "theory" else 0
+    for number, constant in zip(stepped(Numbers(*settings).read), stepped(lambda: settings), strict=True):
+        np.testing.assert_allclose(number, constant, rtol=rounding)

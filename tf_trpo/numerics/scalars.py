@@ -1,0 +1,10 @@
+"""Settings that are numbers, as tensors."""
+
+from __future__ import annotations
+
+from tf_trpo.lazy import tensorflow as tf
+
+
+def scalar(number: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Give a number, or a float scalar, in a float type: rounded once, and not by way of float32 as by `tf.cast`."""
+    return tf.cast(number, dtype) if tf.is_tensor(number) else tf.constant(number, dtype)
