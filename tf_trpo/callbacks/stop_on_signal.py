@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
@@ -14,8 +15,8 @@ import keras
 class StopOnSignal(keras.callbacks.Callback):
     """Lets the iteration finish when the process is asked to end, and stops training then.
 
-    A second signal ends training at once, by KeyboardInterrupt. Only in the main thread; the handlers that were
-    there are back when training is over.
+    A second signal ends training at once, by KeyboardInterrupt. When training is over, the previous handlers are
+    restored. In a thread other than the main one, where Python allows no handlers, signals do what they did before.
 
     Attributes:
       received: the signal's number; None if there was none.
@@ -30,7 +31,8 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.received = None
-        self._before = {number: signal.signal(number, self._receive) for number in self.SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._receive) for number in self.SIGNALS}
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self.received is not None:

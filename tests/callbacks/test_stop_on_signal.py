@@ -1,0 +1,39 @@
+"""Signals end training between two iterations; in other threads than the main one they are left alone."""
+
+import concurrent.futures
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from tf_trpo.callbacks import StopOnSignal
+
+
+def handlers():
+    return [signal.getsignal(number) for number in StopOnSignal.SIGNALS]
+
+
+@pytest.mark.parametrize("number", StopOnSignal.SIGNALS)
+def test_the_first_signal_ends_training_after_the_iteration_and_the_second_at_once(number, capsys):
+    before, callback, model = handlers(), StopOnSignal(), SimpleNamespace(stop_training=False)
+    callback.set_model(model)
+    callback.on_train_begin()
+    os.kill(os.getpid(), number)
+    assert (callback.received, model.stop_training) == (number, False)
+    assert f"{number.name}: finishing the iteration" in capsys.readouterr().err
+    callback.on_epoch_end(0)
+    assert model.stop_training
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+    callback.on_train_end()
+    assert handlers() == before
+
+
+def test_in_another_thread_there_are_no_handlers_and_no_error():
+    before, callback = handlers(), StopOnSignal()
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        thread.submit(callback.on_train_begin).result()
+        assert handlers() == before
+        thread.submit(callback.on_train_end).result()
+    assert handlers() == before
