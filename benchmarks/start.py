@@ -16,7 +16,17 @@ from pathlib import Path
 from benchmarks.timing import Measured, Measurement, Table, in_turns
 
 _OURS = "import tf_trpo; tf_trpo.TRPO.for_env({env!r}, seed=0).fit({env!r}, {steps}, verbose=0)"
+_AGAIN = """
+import time
+begin = time.perf_counter()
+agent = tf_trpo.TRPO.for_env({env!r}, seed=1)
+update = tf_trpo.training.UpdateSettings(gamma=0.9)
+agent.compile(tf_trpo.optimizers.TrustRegion(max_kl=0.02), update=update)
+agent.fit({env!r}, {steps}, verbose=0)
+print(time.perf_counter() - begin)
+"""
 _SB3 = "from sb3_contrib import TRPO; agent = TRPO('MlpPolicy', {env!r}, seed=0).learn({steps})"
+_WITHIN = "first update of a second agent of other numbers, in the same process"
 _SB3_AND_MORE = """
 from stable_baselines3.common.evaluation import evaluate_policy
 evaluate_policy(agent, agent.get_env(), 10, warn=False)
@@ -66,6 +76,7 @@ class Start(Measurement):
         train += ["--run-dir", str(folder / "run"), "--quiet"]
         commands = {
             "first update": [sys.executable, "-c", _OURS.format(**known)],
+            _WITHIN: [sys.executable, "-c", _OURS.format(**known) + _AGAIN.format(**known)],
             "train": train,
             "train, after another run": train,
         }
@@ -77,19 +88,24 @@ class Start(Measurement):
 
 
 def _run(command: list[str], folder: Path, name: str, peaks: dict[str, list[float]]) -> float:
-    """Run a command to its end; give its seconds and append its peak memory in MB."""
+    """Run a command to its end; give its seconds, or those that it prints, and append its peak memory in MB."""
     shutil.rmtree(folder / "run", ignore_errors=True)
     if name == "train":
         shutil.rmtree(folder / "tf_trpo", ignore_errors=True)
     environment = {key: value for key, value in os.environ.items() if key != "TF_XLA_FLAGS"}
     environment |= {"XDG_CACHE_HOME": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
     start, peak = time.perf_counter(), 0.0
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.DEVNULL) as process,
+    ):
         while process.poll() is None:
             status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines()
             peak = max([peak, *(float(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))])
             time.sleep(0.02)
-    elapsed = time.perf_counter() - start
+        elapsed = time.perf_counter() - start
+        output.seek(0)
+        elapsed = float(output.read()) if name == _WITHIN else elapsed
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}")
     peaks.setdefault(name, []).append(peak)
