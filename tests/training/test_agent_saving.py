@@ -17,9 +17,11 @@ from tf_trpo.optimizers import (
     NaturalDirection,
     NaturalPolicyGradient,
     PolicyOptimizer,
+    Proposal,
     State,
     TrustRegion,
     VanillaPolicyGradient,
+    without_line_search,
 )
 from tf_trpo.training import TrainingFailedError, UpdateSettings
 
@@ -170,8 +172,7 @@ class Counting(PolicyOptimizer):
 
     def propose(self, objective, state, progress):
         state.adapted.assign_add(1.0)
-        nothing = TrustRegion(1e-12, search=Backtracking(max_backtracks=0))
-        return nothing.propose(objective, State(), progress)
+        return Proposal(objective.gradient(), without_line_search(objective, objective.theta))
 
 
 def moved(agent):
