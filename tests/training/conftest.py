@@ -7,7 +7,6 @@ import zipfile
 
 import gymnasium as gym
 import h5py
-import keras
 import numpy as np
 import pytest
 
@@ -131,20 +130,6 @@ def variables_of(agent):
 def variables_of_fixture():
     """variables_of(agent): all that it remembers, as arrays."""
     return variables_of
-
-
-class WeightsAfterEachIteration(keras.callbacks.Callback):
-    def __init__(self):
-        super().__init__()
-        self.weights = []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.weights.append(self.model.get_weights())
-
-
-@pytest.fixture
-def weights_after_each_iteration():
-    return WeightsAfterEachIteration()
 
 
 @pytest.fixture(scope="session")

@@ -48,14 +48,13 @@ def test_lambda_callback_is_called_in_keras_order_with_every_figure(agent):
 
 
 def test_one_callback_needs_no_list_and_is_told_of_the_trainer(agent):
-    class Watch(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            trainer = self.params["trainer"]
-            self.seen = (trainer.env_steps, trainer.iterations, trainer.rollout.valid.shape, self.params["total_steps"])
+    def look(epoch, logs):
+        trainer = watch.params["trainer"]
+        seen.append((trainer.env_steps, trainer.iterations, trainer.rollout.valid.shape, watch.params["total_steps"]))
 
-    watch = Watch()
+    seen, watch = [], keras.callbacks.LambdaCallback(on_epoch_end=look)
     agent.fit("Pendulum-v1", 30, num_steps=16, num_envs=2, callbacks=watch, verbose=0)
-    assert watch.seen == (32, 1, (16, 2), 30)
+    assert seen == [(32, 1, (16, 2), 30)]
 
 
 def test_epochs_go_on_where_the_agent_is(agent):
@@ -75,23 +74,29 @@ def test_stop_training_ends_the_run_after_the_iteration(agent):
     assert len(fit(agent, iterations=1)["time/iterations"]) == 1
 
 
-def test_early_stopping_stops_and_restores_the_best_weights(agent, weights_after_each_iteration, assert_same_weights):
+@pytest.fixture
+def weights(agent):
+    """The agent's weights after each iteration, and a callback that notes them."""
+    noted = []
+    return noted, keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: noted.append(agent.get_weights()))
+
+
+def test_early_stopping_stops_and_restores_the_best_weights(agent, weights, assert_same_weights):
     # A figure that gets worse all the time: the first iteration is the best one.
     early = keras.callbacks.EarlyStopping("time/total_timesteps", mode="min", patience=2, restore_best_weights=True)
-    history = fit(agent, early, weights_after_each_iteration, iterations=10)
+    history = fit(agent, early, weights[1], iterations=10)
     assert len(history["time/iterations"]) == 3
-    assert_same_weights(agent.get_weights(), weights_after_each_iteration.weights[0])
-    last = weights_after_each_iteration.weights[-1]
-    assert any(not np.array_equal(value, other) for value, other in zip(agent.get_weights(), last, strict=True))
+    first, *_, last = weights[0]
+    assert_same_weights(agent.get_weights(), first)
+    assert any(not np.array_equal(value, other) for value, other in zip(first, last, strict=True))
 
 
-def test_model_checkpoint_writes_agents_that_load(agent, tmp_path, weights_after_each_iteration, assert_same_weights):
-    path = str(tmp_path / "agent-{epoch:02d}.keras")
-    fit(agent, keras.callbacks.ModelCheckpoint(path), weights_after_each_iteration, iterations=2)
+def test_model_checkpoint_writes_agents_that_load(agent, tmp_path, weights, assert_same_weights):
+    fit(agent, keras.callbacks.ModelCheckpoint(str(tmp_path / "agent-{epoch:02d}.keras")), weights[1], iterations=2)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["agent-01.keras", "agent-02.keras"]
-    for iteration, weights in enumerate(weights_after_each_iteration.weights, start=1):
+    for iteration, expected in enumerate(weights[0], start=1):
         loaded = tf_trpo.load(tmp_path / f"agent-{iteration:02d}.keras")
-        assert_same_weights(loaded.get_weights(), weights)
+        assert_same_weights(loaded.get_weights(), expected)
         assert loaded.iterations.numpy() == iteration
 
 
@@ -118,20 +123,18 @@ def test_terminate_on_nan_lets_good_numbers_pass_and_stops_at_a_value_loss_that_
     assert history["train/faults"] == [1]
 
 
-class Crash(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == 2:
-            raise RuntimeError("power cut")
-
-
 def test_backup_and_restore_finishes_an_interrupted_run(
     agent, borrow_agent, variables_of, assert_same_weights, tmp_path
 ):
     def backup():
         return keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
 
+    def crash(epoch, logs):
+        if epoch == 2:
+            raise RuntimeError("power cut")
+
     with pytest.raises(RuntimeError, match="power cut"):
-        fit(agent, backup(), Crash(), iterations=5)
+        fit(agent, backup(), keras.callbacks.LambdaCallback(on_epoch_begin=crash), iterations=5)
     again = borrow_agent("Pendulum-v1")
 
     def compare(logs):

@@ -1,8 +1,8 @@
 """States of strangers in whole checkpoint files: refused, and the agent stays as it was in every bit."""
 
 import copy
+import functools
 
-import keras
 import numpy as np
 import pytest
 
@@ -14,47 +14,29 @@ from tf_trpo.training.checkpoint import read_checkpoint, write_checkpoint
 FIT = {"num_steps": 16, "seed": 3, "verbose": 0}
 
 
-class Keep(keras.callbacks.Callback):
-    def on_train_begin(self, logs=None):
-        self.trainer = self.params["trainer"]
-
-
 @pytest.fixture(scope="module")
 def run(make_agent, tmp_path_factory):
     """An agent, its trainer, and a state of a fit by an equal agent that was broken off early."""
     folder, environments = tmp_path_factory.mktemp("written"), make_vector_environment("CartPole-v1", 2)
-    agent, keep = make_agent("CartPole-v1"), Keep()
-    agent.fit(environments, 60, callbacks=[keep, Checkpoint(folder, 1, keep=9)], **FIT)
+    agent, checkpoints = make_agent("CartPole-v1"), Checkpoint(folder, 1, keep=9)
+    agent.fit(environments, 60, callbacks=checkpoints, **FIT)
     _, state = read_checkpoint(min(folder.iterdir()))
-    yield agent, keep.trainer, state
+    yield agent, checkpoints.params["trainer"], state
     environments.close()
 
 
-def at(*path):
-    """A place in a state: (container, key)."""
-
-    def find(state):
-        for key in path[:-1]:
-            state = state[key]
-        return state, path[-1]
-
-    return find
+GONE = object()
 
 
 def put(value, *path):
-    """Change one place to a value, or to a function of what is there."""
+    """Change one place in a state to a value, or to a function of what is there, or to nothing."""
 
     def change(state):
-        container, key = at(*path)(state)
-        container[key] = value(container[key]) if callable(value) else value
-
-    return change
-
-
-def drop(*path):
-    def change(state):
-        container, key = at(*path)(state)
-        del container[key]
+        for key in path[:-1]:
+            state = state[key]
+        state[path[-1]] = value(state[path[-1]]) if callable(value) else value
+        if value is GONE:
+            del state[path[-1]]
 
     return change
 
@@ -63,20 +45,13 @@ def filled(number):
     return lambda array: np.full_like(array, number)
 
 
-def nested(depth):
-    value = 0
-    for _ in range(depth):
-        value = {"a": value}
-    return value
-
-
 PARTS = ("policy", "value function", "return scale", "value optimizer")
 OF_AGENT = {
-    **{f"no {part}": drop("learner", part) for part in PARTS},
+    **{f"no {part}": put(GONE, "learner", part) for part in PARTS},
     **{f"{part} not finite": put(filled(np.nan), "learner", part, 0) for part in ("policy", "value function")},
-    "no learner": drop("learner"),
+    "no learner": put(GONE, "learner"),
     "a learner that is a list": put(list, "learner"),
-    "one variable less": drop("learner", "policy", -1),
+    "one variable less": put(GONE, "learner", "policy", -1),
     "one variable more": put(lambda variables: [*variables, np.zeros(3)], "learner", "policy"),
     "an average that nobody has": put([np.zeros(58, np.float32), np.array(1)], "learner", "average"),
     "variables by name": put(lambda found: {str(i): array for i, array in enumerate(found)}, "learner", "policy"),
@@ -86,7 +61,7 @@ OF_AGENT = {
     "a number in place of an array": put(1.5, "learner", "policy", -1),
     "text in place of an array": put("os.system", "learner", "policy", -1),
     "an infinite moment": put(filled(np.inf), "learner", "value optimizer", -1),
-    "no steps": drop("env_steps"),
+    "no steps": put(GONE, "env_steps"),
     "negative steps": put(-1, "env_steps"),
     "steps beyond int64": put(2**63, "env_steps"),
     "half a step": put(0.5, "env_steps"),
@@ -96,13 +71,13 @@ OF_AGENT = {
     "iterations in an array": put(np.array(3), "iterations"),
 }
 OF_RUN = {
-    "no identity": drop("identity"),
+    "no identity": put(GONE, "identity"),
     "another identity": put(7, "identity", "seed"),
     "an identity of one thing more": put(1, "identity", "more"),
     "an identity that is text": put("gamma", "identity"),
-    "an identity without end": put(nested(400), "identity", "seed"),
-    "no source": drop("source"),
-    "no report": drop("report"),
+    "an identity without end": put(functools.reduce(lambda inner, _: {"a": inner}, range(400), 0), "identity", "seed"),
+    "no source": put(GONE, "source"),
+    "no report": put(GONE, "report"),
     "negative faults": put(-1, "faults"),
     "a first iteration to come": put(10**6, "first_iteration"),
     "first steps to come": put(10**6, "report", "first_steps"),
@@ -116,10 +91,10 @@ OF_RUN = {
     "observations that are not finite": put(filled(np.inf), "source", "observations", 0),
     "ends of another type": put(np.zeros(2), "source", "just_ended"),
     "negative episodes": put(filled(-1), "source", "episodes"),
-    "actions of fewer environments": drop("source", "actions", 0),
+    "actions of fewer environments": put(GONE, "source", "actions", 0),
     "actions of another shape": put(lambda array: array[None], "source", "actions", 0),
     "actions of another type": put(lambda array: array.astype(np.float32), "source", "actions", 0),
-    "no word on actions": drop("source", "actions"),
+    "no word on actions": put(GONE, "source", "actions"),
     "episodes that are a number": put(np.array(3.0), "report", "episodes"),
     "an infinite return": put(np.array([[np.inf, 1.0]]), "report", "episodes"),
     "a negative length": put(np.array([[1.0, -1.0]]), "report", "episodes"),
