@@ -49,17 +49,9 @@ def fit(agent, environment="Pendulum-v1"):
 
 
 @pytest.fixture(scope="module")
-def make(make_agent):
-    def make():
-        policy = {"initial_std": 0.5, "ema_momentum": 0.7}
-        return make_agent("Pendulum-v1", OPTIMIZER, keras.optimizers.SGD(0.01, momentum=0.9), policy=policy, **SETTINGS)
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def saved_and_loaded(make, tmp_path_factory):
-    agent = make()
+def saved_and_loaded(make_agent, tmp_path_factory):
+    optimizer, policy = keras.optimizers.SGD(0.01, momentum=0.9), {"initial_std": 0.5, "ema_momentum": 0.7}
+    agent = make_agent("Pendulum-v1", OPTIMIZER, optimizer, policy=policy, **SETTINGS)
     fit(agent)
     path = tmp_path_factory.mktemp("agent") / "agent.keras"
     agent.save(path)
@@ -105,9 +97,8 @@ def test_the_rate_of_the_default_value_optimizer_comes_back_as_it_is_now(make_ag
     assert loaded.update_settings.value_learning_rate is None
 
 
-def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(make, tmp_path, monkeypatch):
-    agent = make()
-    path = tmp_path / "agent.keras"
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(make_agent, tmp_path, monkeypatch):
+    agent, path = make_agent("Pendulum-v1"), tmp_path / "agent.keras"
     agent.save(path)
     before = path.read_bytes()
 
@@ -123,8 +114,8 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(make, tmp_path, 
         assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_weight_that_is_not_finite_is_neither_saved_nor_exported_nor_loaded(make, tmp_path):
-    agent, path = make(), tmp_path / "agent.keras"
+def test_a_weight_that_is_not_finite_is_neither_saved_nor_exported_nor_loaded(make_agent, tmp_path):
+    agent, path = make_agent("Pendulum-v1"), tmp_path / "agent.keras"
     weight = agent.policy.trainable_weights[0]
     weight.assign(np.full(weight.shape, np.nan))
     for write in (agent.save, agent.export):
@@ -134,10 +125,6 @@ def test_a_weight_that_is_not_finite_is_neither_saved_nor_exported_nor_loaded(ma
     keras.Model.save(agent, path)
     with pytest.raises(ValueError, match="is not finite"):
         tf_trpo.load(path)
-
-
-def write_another_model(path):
-    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
 
 
 def write_another_archive(path):
@@ -152,7 +139,7 @@ def write_another_archive(path):
         ("folder.keras", lambda path: path.mkdir()),
         ("text.keras", lambda path: path.write_text("not an agent")),
         ("text.h5", lambda path: path.write_text("not an agent")),
-        ("another_model.keras", write_another_model),
+        ("another_model.keras", lambda path: keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)),
         ("another_archive.keras", write_another_archive),
     ],
 )
@@ -237,7 +224,7 @@ def test_weights_go_without_their_state_into_an_agent_of_another_algorithm(
     assert_same_weights(loaded.learner.state()["policy optimizer"], before)
 
 
-def test_a_file_that_holds_no_agent_is_refused(make, tmp_path):
+def test_a_file_that_holds_no_agent_is_refused(make_agent, tmp_path):
     with pytest.raises(ValueError, match=r"agent\.h5: an agent is saved as a \.keras file; name it .*agent\.keras$"):
-        make().save(tmp_path / "agent.h5")
+        make_agent("Pendulum-v1").save(tmp_path / "agent.h5")
     assert not list(tmp_path.iterdir())
