@@ -63,18 +63,16 @@ def test_the_value_optimizer_that_stays_gets_a_rate_that_is_named(agent):
         agent.compile(update=UpdateSettings(value_learning_rate=0.02))
 
 
-SMALL = {"value_epochs": 2, "value_minibatch_size": 32}
+def itself(agent):
+    return agent
+
+
 CHANGES = {
-    "policy_optimizer/max_kl": (lambda agent: agent, "policy_optimizer", TrustRegion(max_kl=0.5), "0.01 to 0.5"),
-    "update_settings/gamma": (
-        lambda agent: agent,
-        "update_settings",
-        UpdateSettings(gamma=0.5, **SMALL),
-        "0.99 to 0.5",
-    ),
-    "optimizer/class_name": (lambda agent: agent, "optimizer", keras.optimizers.SGD(0.1), "Adam to SGD"),
-    "optimizer": (lambda agent: agent, "optimizer", keras.optimizers.Adam(0.1), "another one with the same settings"),
-    "jit_compile": (lambda agent: agent, "jit_compile", True, "False to True"),
+    "policy_optimizer/max_kl": (itself, "policy_optimizer", TrustRegion(max_kl=0.5), "0.01 to 0.5"),
+    "update_settings/value_epochs": (itself, "update_settings", UpdateSettings(value_minibatch_size=32), "2 to 10"),
+    "optimizer/class_name": (itself, "optimizer", keras.optimizers.SGD(0.1), "Adam to SGD"),
+    "optimizer": (itself, "optimizer", keras.optimizers.Adam(0.1), "another one with the same settings"),
+    "jit_compile": (itself, "jit_compile", True, "False to True"),
     "RunningNormalization/clip": (lambda agent: agent.policy.encoder.normalization[0], "clip", 5.0, "10.0 to 5.0"),
     "Dense/activation": (lambda agent: agent.policy.encoder.network.layers[0], "activation", tf.nn.relu, "tanh to "),
     "Dense/trainable": (lambda agent: agent.value_function.encoder.output_layer, "trainable", False, "True to False"),
@@ -119,22 +117,10 @@ def test_a_learning_rate_takes_effect_and_is_no_change(agent):
     np.testing.assert_array_equal(agent.value_function.encoder.output_layer.kernel, before)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"num_steps": 256.0}, r"num_steps must be a whole number, got 256.0 \(float\)"),
-        ({"total_steps": "x"}, r"total_steps must be a whole number, got 'x' \(str\)"),
-        ({"seed": None}, r"seed must be a whole number, got None"),
-        ({"num_envs": True}, r"num_envs must be a whole number, got True \(bool\)"),
-        ({"schedule_steps": 1.5}, "schedule_steps must be a whole number"),
-        ({"max_faults": 0.5}, "max_faults must be a whole number"),
-        ({"restart_every": None}, "restart_every must be a whole number"),
-    ],
-)
-def test_arguments_of_another_type_are_refused_by_name(agent, arguments, message):
-    with pytest.raises(TypeError, match=message):
-        agent.fit(tf_trpo, **{"total_steps": 10, "verbose": 0} | arguments)
-
-
-def test_whole_numbers_of_numpy_are_taken(agent):
+def test_arguments_of_another_type_are_refused_by_name(agent):
+    wrong = {"num_steps": 256.0, "total_steps": "x", "seed": None, "num_envs": True}
+    wrong |= {"schedule_steps": 1.5, "max_faults": 0.5, "restart_every": None}
+    for name, value in wrong.items():
+        with pytest.raises(TypeError, match=f"{name} must be a whole number, got {value!r}"):
+            agent.fit(tf_trpo, **{"total_steps": 10, "verbose": 0, name: value})
     assert fit(agent, np.int64(32), num_steps=np.int32(16), seed=np.uint8(3))

@@ -1,5 +1,6 @@
 """A fault injected at every point where a number can go bad: what it would have changed stays as it was."""
 
+import functools
 import logging
 import math
 
@@ -58,17 +59,14 @@ def from_step(first, **given):
     return lambda step: given if step >= first else {}
 
 
-INVALID_STEPS = {
-    "observation NaN": ({"observation": np.array([0.0, NAN])}, r"environment 0 gave an observation .* \(nan\)"),
-    "observation infinite": ({"observation": np.array([-np.inf, 0.0])}, r"observation that is not finite \(-inf\)"),
-    "observation beyond float32": (
-        {"observation": np.array([0.0, 1e300])},
-        r"observation that is not finite \(1e\+300\)",
-    ),
-    "reward NaN": ({"reward": NAN}, r"environment 0 gave a reward that is not finite \(nan\)"),
-    "reward infinite": ({"reward": math.inf}, r"a reward that is not finite \(inf\)"),
-    "reward beyond float32": ({"reward": -1e200}, r"a reward that is not finite \(-1e\+200\)"),
-}
+INVALID_STEPS = [
+    ({"observation": np.array([0.0, NAN])}, r"environment 0 gave an observation that is not finite \(nan\)"),
+    ({"observation": np.array([-np.inf, 0.0])}, r"an observation that is not finite \(-inf\)"),
+    ({"observation": np.array([0.0, 1e300])}, r"an observation that is not finite \(1e\+300\)"),
+    ({"reward": NAN}, r"environment 0 gave a reward that is not finite \(nan\)"),
+    ({"reward": math.inf}, r"a reward that is not finite \(inf\)"),
+    ({"reward": -1e200}, r"a reward that is not finite \(-1e\+200\)"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -77,19 +75,18 @@ def agent(make_agent):
     return make_agent(Faulty)
 
 
-@pytest.mark.parametrize("name", INVALID_STEPS)
-def test_nothing_is_learned_from_a_rollout_with_an_invalid_step(name, agent, caplog, variables_of, assert_same_weights):
-    given, cause = INVALID_STEPS[name]
+@pytest.mark.parametrize(("given", "cause"), INVALID_STEPS, ids=str)
+def test_nothing_is_learned_from_a_rollout_with_an_invalid_step(
+    given, cause, agent, caplog, variables_of, assert_same_weights
+):
     before = variables_of(agent)
-    with pytest.raises(
-        TrainingFailedError, match=rf"^3 faults in a row, the last one: .*{cause}.*iteration \d+, after"
-    ):
+    message = rf"^3 faults in a row, the last one: .*{cause}.*iteration \d+, after"
+    with pytest.raises(TrainingFailedError, match=message):
         fit(agent, Faulty(from_step(5, **given)), max_faults=3)
     assert_same_weights(variables_of(agent), before)
-    assert "in row 4 (iteration 0, after 0 environment steps)" in caplog.records[0].getMessage()
-    assert [record.levelno for record in caplog.records if record.name == "tf_trpo.training.faults"] == [
-        logging.WARNING
-    ] * 3
+    records = [record for record in caplog.records if record.name == "tf_trpo.training.faults"]
+    assert [record.levelno for record in records] == [logging.WARNING] * 3
+    assert "in row 4 (iteration 0, after 0 environment steps)" in records[0].getMessage()
 
 
 def test_a_value_of_a_wrong_type_is_not_tried_again(agent, variables_of, assert_same_weights):
@@ -108,8 +105,7 @@ def test_after_a_single_fault_training_goes_on_with_new_episodes(borrow_agent, c
     assert int(agent.env_steps.numpy()) == 5 * 28
     assert_finite(agent)
     assert "fault 1: environment 0 gave a reward that is not finite (nan), in row" in caplog.text
-    lengths = np.array(history["rollout/ep_len_mean"])
-    np.testing.assert_array_equal(lengths, np.full_like(lengths, 7.0))
+    assert set(history["rollout/ep_len_mean"]) == {7.0}
 
 
 def test_a_first_observation_that_is_not_finite_is_named(agent, monkeypatch):
@@ -118,13 +114,15 @@ def test_a_first_observation_that_is_not_finite_is_named(agent, monkeypatch):
         fit(agent, Faulty(), max_faults=1)
 
 
-FAULT = tf.Variable("none")
-"""Which of `FAULTS` is there; one trace has them all."""
+@functools.cache
+def fault():
+    """Which of `FAULTS` is there; one trace has them all."""
+    return tf.Variable("none")
 
 
 def bad(name, value, by=NAN):
     """A number that is not finite in place of a value, if that fault is there."""
-    return tf.where(tf.equal(FAULT, name), tf.constant(by, value.dtype), value)
+    return tf.where(tf.equal(fault(), name), tf.constant(by, value.dtype), value)
 
 
 def bad_moments(samples, weights):
@@ -176,12 +174,12 @@ def agents(make_agent):
     The statistics of a sound rollout move in spite of a fault, and the first layer would take that in.
     """
     agent, other = (make_agent(Faulty, seed=seed, policy={"function_preserving": False}) for seed in (0, 1))
+    fault().assign("none")
     with pytest.MonkeyPatch.context() as patch:
         for place in PATCHES:
             patch.setattr(*place)
         agent.learner.trace(32, 1)
-    yield agent, other
-    FAULT.assign("none")
+    return agent, other
 
 
 def parts_of(agent):
@@ -200,7 +198,7 @@ def test_the_part_of_an_update_that_is_not_finite_is_left_out(
     agent.env_steps.assign(0)
     agent.iterations.assign(0)
     before = parts_of(agent)
-    FAULT.assign(name)
+    fault().assign(name)
     message = rf"^2 faults in a row, the last one: {cause}.* \(iteration 1, after 28 "
     with pytest.raises(TrainingFailedError, match=message):
         fit(agent, Faulty(), 9, max_faults=2, callbacks=Checkpoint(tmp_path, 10**6))
