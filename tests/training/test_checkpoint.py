@@ -93,23 +93,20 @@ def payload_of(text=b"{}", **arrays):
     return save({"json": np.frombuffer(text, np.uint8), **arrays})
 
 
-def header(claims, size=64):
-    text = json.dumps(claims).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(size)
-
-
-def claim(dtype="U8", shape=(64,), offsets=(0, 64)):
-    return {"json": {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}}
+def claiming(dtype="U8", shape=(64,), size=64):
+    """The claim of one array, and 64 bytes."""
+    text = json.dumps({"json": {"dtype": dtype, "shape": list(shape), "data_offsets": [0, size]}}).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(64)
 
 
 STRANGERS = {
     "nothing": b"",
     "no safetensors": b"\x80\x04cos\nsystem\n",
     "a header beyond the file": struct.pack("<Q", 2**62) + b"{}",
-    "an array beyond the file": header(claim(shape=[2**40], offsets=[0, 2**40])),
-    "a shape beyond its bytes": header(claim(shape=[2**62, 2**62])),
-    "a negative size": header(claim(shape=[-64])),
-    "objects": header(claim(dtype="O")),
+    "an array beyond the file": claiming(shape=[2**40], size=2**40),
+    "a shape beyond its bytes": claiming(shape=[2**62, 2**62]),
+    "a negative size": claiming(shape=[-64]),
+    "objects": claiming(dtype="O"),
     "no JSON array": save({"other": np.zeros(3)}),
     "no JSON": payload_of(b"import os"),
     "no text": payload_of(b"\xff\xfe"),
