@@ -118,14 +118,13 @@ ONE_STEP = {"num_envs": 8, "num_steps": 32}
     ],
 )
 def test_an_agent_learns(environment, total_steps, start, end, seed, settings):
-    rollouts = {name: settings.get(name, default) for name, default in (("num_envs", 4), ("num_steps", 64))}
-    policy = PolicySettings(
-        hidden_sizes=settings["sizes"], state_dependent_std=settings.get("state_dependent_std", False)
-    )
+    jit_compile, std = settings.get("jit_compile", False), settings.get("state_dependent_std", False)
+    policy = PolicySettings(hidden_sizes=settings["sizes"], state_dependent_std=std)
     value = ValueSettings(value_hidden_sizes=settings["sizes"])
     agent = tf_trpo.TRPO.for_env(environment, policy=policy, value=value, seed=seed)
     update = UpdateSettings(gamma=settings["gamma"])
-    agent.compile(TrustRegion(settings["max_kl"]), update=update, jit_compile=settings.get("jit_compile", False))
+    agent.compile(TrustRegion(settings["max_kl"]), update=update, jit_compile=jit_compile)
+    rollouts = {name: settings.get(name, usual) for name, usual in (("num_envs", 4), ("num_steps", 64))}
     episodes = 60 if environment == "Pendulum-v1" else 20
     before = agent.evaluate(environment, episodes, seed=100)["mean_return"]
     history = agent.fit(environment, total_steps, seed=seed, verbose=0, **rollouts).history

@@ -77,13 +77,11 @@ ITERATIONS = {"total_steps": 15, "num_steps": 12, "verbose": 0}
 
 
 def agent_of(name, jit_compile=False):
-    make = NETWORKS[name]
-    shape = make().input_shape[1:]
-    environment = functools.partial(Rows, shape, whole="Embedding" in name)
-    agent = tf_trpo.TRPO.for_env(environment, network=make(), value_network=make(), seed=0)
-    direction = NaturalDirection(cg_iterations=3)
-    update = UpdateSettings(value_epochs=1, value_minibatch_size=12)
-    agent.compile(TrustRegion(0.05, direction=direction), update=update, jit_compile=jit_compile)
+    network, value_network = NETWORKS[name](), NETWORKS[name]()
+    environment = functools.partial(Rows, network.input_shape[1:], whole="Embedding" in name)
+    agent = tf_trpo.TRPO.for_env(environment, network=network, value_network=value_network, seed=0)
+    optimizer = TrustRegion(0.05, direction=NaturalDirection(cg_iterations=3))
+    agent.compile(optimizer, update=UpdateSettings(value_epochs=1), jit_compile=jit_compile)
     return agent, environment
 
 
@@ -172,20 +170,19 @@ def test_an_agent_composed_of_one_is_refused_before_the_first_step(monkeypatch):
     assert "\n" not in str(raised.value)
 
 
+class Tokens(Rows):
+    def __init__(self):
+        super().__init__((1,))
+        self.observation_space = gym.spaces.Box(0, 50, (1,), np.int64)
+
+    def observe(self):
+        return self.np_random.integers(0, 51, (1,))
+
+
 def test_what_is_read_as_a_whole_number_only_is_not_normalised():
-    """All 51 tokens are told apart after training."""
-    make = lambda: stack((1,), layers.Embedding(51, 8), layers.Flatten())  # noqa: E731
-
-    class Tokens(Rows):
-        def observe(self):
-            return self.np_random.integers(0, 51, (1,))
-
-    def environment():
-        made = Tokens((1,))
-        made.observation_space = gym.spaces.Box(0, 50, (1,), np.int64)
-        return made
-
-    agent = tf_trpo.TRPO.for_env(environment, network=make(), value_network=make(), seed=0)
+    """All 51 tokens are told apart."""
+    networks = {which: stack((1,), layers.Embedding(51, 8), layers.Flatten()) for which in ("network", "value_network")}
+    agent = tf_trpo.TRPO.for_env(Tokens, **networks, seed=0)
     assert agent.policy.encoder.normalization == agent.value_function.encoder.normalization == []
     assert len(np.unique(agent.policy.encoder.network(np.arange(51)[:, None]), axis=0)) == 51
 
