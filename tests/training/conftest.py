@@ -7,7 +7,6 @@ import zipfile
 
 import gymnasium as gym
 import h5py
-import keras
 import numpy as np
 import pytest
 
@@ -17,17 +16,16 @@ from tf_trpo.training import UpdateSettings
 
 
 class Scripted(gym.Env):
-    """Episodes of given lengths, over and over; the odd ones time out, the even ones end.
+    """Episodes of 3, 5, 2 and 7 steps, over and over; the odd ones time out, the even ones end.
 
-    The reward is the observation's first coordinate times a scale; what was seen and given is kept.
+    The reward is the observation's first coordinate; what was seen and given is kept.
     """
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = gym.spaces.Discrete(3)
 
-    def __init__(self, lengths=(3, 5, 2, 7), scale=1.0):
-        self.lengths = lengths
-        self.scale = scale
+    def __init__(self):
+        self.made.append(self)
         self.episode = -1
         self.acted_on = []
         self.finished = []
@@ -46,52 +44,40 @@ class Scripted(gym.Env):
     def step(self, action):
         assert self.action_space.contains(action)
         self.acted_on.append(self.observation)
-        reward = self.scale * float(self.observation[0])
+        reward = float(self.observation[0])
         self.total += reward
         self.time += 1
-        ends = self.time == self.lengths[self.episode % len(self.lengths)]
+        ends = self.time == (3, 5, 2, 7)[self.episode % 4]
         if ends:
             self.finished.append((self.total, self.time))
         timeout = self.episode % 2 == 1
         return self._observe(), reward, ends and not timeout, ends and timeout, {}
 
 
-class Factory:
-    """Makes environments, and keeps hold of them."""
-
-    def __init__(self, make):
-        self._make = make
-        self.made = []
-
-    def __call__(self):
-        self.made.append(self._make())
-        return self.made[-1]
-
-
 @pytest.fixture
 def scripted():
-    """A factory of scripted environments that can be asked what happened in them."""
-    return Factory(Scripted)
+    """A class of scripted environments, of which `scripted.made` has all."""
+    return type("Kept", (Scripted,), {"made": []})
 
 
-def make_agent(
-    environment, policy_optimizer=None, value_optimizer=None, *, jit_compile=False, seed=0, policy=None, **update
-):
-    agent = tf_trpo.TRPO.for_env(
-        environment,
-        policy=PolicySettings(hidden_sizes=(8,), **policy or {}),
-        value=ValueSettings(value_hidden_sizes=(8,)),
-        seed=seed,
-    )
-    update = UpdateSettings(**{"value_epochs": 2, "value_minibatch_size": 32} | update)
-    agent.compile(policy_optimizer, value_optimizer, update=update, jit_compile=jit_compile)
-    return agent
-
-
-@pytest.fixture(scope="session", name="make_agent")
-def make_agent_fixture():
+@pytest.fixture(scope="session")
+def make_agent():
     """make_agent(environment, optimizers, policy={...}, **update settings): small networks, without XLA."""
-    return make_agent
+
+    def make(
+        environment, policy_optimizer=None, value_optimizer=None, *, jit_compile=False, seed=0, policy=None, **update
+    ):
+        agent = tf_trpo.TRPO.for_env(
+            environment,
+            policy=PolicySettings(hidden_sizes=(8,), **policy or {}),
+            value=ValueSettings(value_hidden_sizes=(8,)),
+            seed=seed,
+        )
+        update = UpdateSettings(**{"value_epochs": 2, "value_minibatch_size": 32} | update)
+        agent.compile(policy_optimizer, value_optimizer, update=update, jit_compile=jit_compile)
+        return agent
+
+    return make
 
 
 KEPT = {}
@@ -99,7 +85,7 @@ KEPT = {}
 
 
 @pytest.fixture
-def borrow_agent():
+def borrow_agent(make_agent):
     """As make_agent, for a test only: agents go from test to test, as when they were made, with their traced update."""
     lent = []
 
@@ -121,30 +107,15 @@ def borrow_agent():
     return borrow
 
 
-def variables_of(agent):
-    """All that an agent remembers, as arrays."""
-    parts = {**agent.learner.state(), "counters": [agent.env_steps.numpy(), agent.iterations.numpy()]}
-    return [np.array(array) for arrays in parts.values() for array in arrays]
-
-
-@pytest.fixture(scope="session", name="variables_of")
-def variables_of_fixture():
+@pytest.fixture(scope="session")
+def variables_of():
     """variables_of(agent): all that it remembers, as arrays."""
-    return variables_of
 
+    def variables(agent):
+        parts = {**agent.learner.state(), "counters": [agent.env_steps.numpy(), agent.iterations.numpy()]}
+        return [np.array(array) for arrays in parts.values() for array in arrays]
 
-class WeightsAfterEachIteration(keras.callbacks.Callback):
-    def __init__(self):
-        super().__init__()
-        self.weights = []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.weights.append(self.model.get_weights())
-
-
-@pytest.fixture
-def weights_after_each_iteration():
-    return WeightsAfterEachIteration()
+    return variables
 
 
 @pytest.fixture(scope="session")
@@ -170,7 +141,7 @@ sys.addaudithook(watch)  # stays for good; it looks on only during `watched`
 
 
 @pytest.fixture(scope="session")
-def saved(tmp_path_factory):
+def saved(make_agent, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "agent.keras"
     make_agent("Pendulum-v1").save(path)
     tf_trpo.load(path)  # what Keras imports when it loads for the first time is there now
@@ -210,31 +181,30 @@ def stranger(saved, tmp_path):
     return make
 
 
-def refuse(path, *harmless):
-    """Why a file is refused; what happened in the process meanwhile is checked."""
-    modules = set(sys.modules)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    SEEN.append(("begin", ""))
-    try:
-        with pytest.raises(ValueError, match="cannot be loaded: ") as raised:
-            tf_trpo.load(path)
-    finally:
-        seen = SEEN[1:]
-        SEEN.clear()
-    message = str(raised.value)
-    assert message.startswith(f"{path} cannot be loaded: ")
-    assert "\n" not in message
-    assert set(sys.modules) == modules
-    opened = [name for event, name in seen if event == "open"]
-    assert all(name == str(path) or "tf_trpo-load-" in name or name.isdecimal() for name in opened), opened
-    assert {event for event, _ in seen} <= {"open", *harmless}, seen
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 300_000  # kB
-    return message
-
-
 @pytest.fixture(scope="session")
 def refusal():
     """refusal(path, *events): why a file is refused, with no other events in the process than opening it."""
+
+    def refuse(path, *harmless):
+        modules = set(sys.modules)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        SEEN.append(("begin", ""))
+        try:
+            with pytest.raises(ValueError, match="cannot be loaded: ") as raised:
+                tf_trpo.load(path)
+        finally:
+            seen = SEEN[1:]
+            SEEN.clear()
+        message = str(raised.value)
+        assert message.startswith(f"{path} cannot be loaded: ")
+        assert "\n" not in message
+        assert set(sys.modules) == modules
+        opened = [name for event, name in seen if event == "open"]
+        assert all(name == str(path) or "tf_trpo-load-" in name or name.isdecimal() for name in opened), opened
+        assert {event for event, _ in seen} <= {"open", *harmless}, seen
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 300_000  # kB
+        return message
+
     return refuse
 
 

@@ -28,10 +28,8 @@ class Fixed(gym.Env):
 
 
 def vector(*environments):
-    return SyncVectorEnv(
-        [lambda environment=environment: environment for environment in environments],
-        autoreset_mode=AutoresetMode.NEXT_STEP,
-    )
+    makers = [lambda environment=environment: environment for environment in environments]
+    return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
 
 
 @pytest.fixture(scope="module")
@@ -44,25 +42,27 @@ def cartpole(make_agent):
     return make_agent("CartPole-v1")
 
 
-def test_each_environment_gives_its_share_of_whole_episodes(agent):
-    """The first five that end anywhere would be four short ones and a long one, or all short."""
-    result = agent.evaluate(vector(Fixed(2, 1.0), Fixed(50, 3.0)), episodes=5)
-    returns = [2.0] * 3 + [150.0] * 2
-    assert result["mean_return"] == pytest.approx(np.mean(returns))
-    assert result["std_return"] == pytest.approx(np.std(returns))
-    assert result["mean_length"] == pytest.approx(np.mean([2] * 3 + [50] * 2))
-    assert result["episodes"] == 5
-
-
-def test_fewer_episodes_than_environments_use_the_first_ones(agent):
-    result = agent.evaluate(vector(Fixed(3, 1.0), Fixed(4, 1.0), Fixed(90, 1.0)), episodes=2)
-    assert result["mean_length"] == 3.5
-
-
-def test_episodes_may_be_longer_than_a_chunk_of_steps(agent):
-    result = agent.evaluate(vector(Fixed(301, 0.5)), episodes=3)
-    assert result["mean_return"] == pytest.approx(150.5)
-    assert result["mean_length"] == 301
+@pytest.mark.parametrize(
+    ("environments", "episodes", "returns", "lengths"),
+    [
+        # The first five that end anywhere would be four short ones and a long one, or all short.
+        ([(2, 1.0), (50, 3.0)], 5, [2.0] * 3 + [150.0] * 2, [2] * 3 + [50] * 2),
+        # Fewer episodes than environments use the first ones.
+        ([(3, 1.0), (4, 1.0), (90, 1.0)], 2, [3.0, 4.0], [3, 4]),
+        # Longer than a chunk of steps.
+        ([(301, 0.5)], 3, [150.5], [301]),
+    ],
+)
+def test_each_environment_gives_its_share_of_whole_episodes(agent, environments, episodes, returns, lengths):
+    result = agent.evaluate(vector(*(Fixed(*environment) for environment in environments)), episodes=episodes)
+    assert result == pytest.approx(
+        {
+            "mean_return": np.mean(returns),
+            "std_return": np.std(returns),
+            "mean_length": np.mean(lengths),
+            "episodes": episodes,
+        }
+    )
 
 
 def test_returns_are_the_environments_own_and_undiscounted(make_agent):
@@ -105,23 +105,18 @@ def test_numbers_of_an_evaluation_are_whole_and_in_range(cartpole, arguments, me
         cartpole.evaluate("CartPole-v1", **arguments)
 
 
+def acting_in(space, environment="CartPole-v1"):
+    return lambda: gym.wrappers.TransformAction(gym.make(environment), lambda action: action, space)
+
+
 @pytest.mark.parametrize("use", ["evaluate", "fit"])
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
         ("Acrobot-v1", r"observes array of shape \(4,\), the environment gives array of shape \(6,\)"),
-        (
-            lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Discrete(5)),
-            "does not fit Discrete",
-        ),
-        (
-            lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Box(0, 1, (1,))),
-            "Categorical distribution does not fit Box",
-        ),
-        (
-            lambda: gym.wrappers.TransformAction(gym.make("CartPole-v1"), int, gym.spaces.Discrete(2, start=1)),
-            r"does not fit Discrete\(2, start=1\)",
-        ),
+        (acting_in(gym.spaces.Discrete(5)), "does not fit Discrete"),
+        (acting_in(gym.spaces.Box(0, 1, (1,))), "Categorical distribution does not fit Box"),
+        (acting_in(gym.spaces.Discrete(2, start=1)), r"does not fit Discrete\(2, start=1\)"),
     ],
 )
 def test_an_environment_with_other_spaces_is_refused(cartpole, use, environment, message):
@@ -130,10 +125,8 @@ def test_an_environment_with_other_spaces_is_refused(cartpole, use, environment,
 
 
 def test_boxes_of_another_shape_are_refused(make_agent):
-    agent = make_agent("Pendulum-v1")
-    square = gym.spaces.Box(-2, 2, (1, 1))
     with pytest.raises(ValueError, match=r"Gaussian distribution does not fit Box"):
-        agent.evaluate(lambda: gym.wrappers.TransformAction(gym.make("Pendulum-v1"), np.ravel, square), 1)
+        make_agent("Pendulum-v1").evaluate(acting_in(gym.spaces.Box(-2, 2, (1, 1)), "Pendulum-v1"), 1)
 
 
 def test_predict_gives_the_actions_that_the_environment_takes():

@@ -21,19 +21,14 @@ _compiled: weakref.WeakSet[keras.Model] = weakref.WeakSet()
 
 def check_keras() -> None:
     """Raise ValueError, in one line, unless Keras computes with TensorFlow and in float32."""
-    backend, precision = keras.config.backend(), keras.config.dtype_policy().name
-    if backend != "tensorflow":
-        raise ValueError(f"Keras runs on {backend}, tf_trpo on TensorFlow: set KERAS_BACKEND=tensorflow")
-    if keras.config.floatx() != "float32":
-        raise ValueError(
-            f"networks compute in float32, and Keras' floatx is {keras.config.floatx()}: keras.config.set_floatx"
-            '("float32")'
-        )
-    if precision != "float32":
-        raise ValueError(
-            f"networks compute in float32, and Keras' dtype policy is {precision}: keras.mixed_precision."
-            'set_global_policy("float32")'
-        )
+    if keras.config.backend() != "tensorflow":
+        raise ValueError(f"Keras runs on {keras.config.backend()}, tf_trpo on TensorFlow: set KERAS_BACKEND=tensorflow")
+    for setting, precision, setter in (
+        ("floatx", keras.config.floatx(), "keras.config.set_floatx"),
+        ("dtype policy", keras.config.dtype_policy().name, "keras.mixed_precision.set_global_policy"),
+    ):
+        if precision != "float32":
+            raise ValueError(f'networks compute in float32, and Keras\' {setting} is {precision}: {setter}("float32")')
 
 
 def warn_of_raw_observations(agent: keras.Model) -> None:
@@ -75,8 +70,13 @@ def _parts(agent: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[in
     return {**weights, id(optimizer): "the value optimizer"}
 
 
-def obstacle_to_loading(agent: keras.Model) -> str | None:
-    """Give the reason for which `tf_trpo.load` would refuse the agent's file in this process; None if it would not.
+def warn_of_obstacle(agent: keras.Model, when: str, known: str | None = None) -> str | None:
+    """Log that `tf_trpo.load` would refuse an agent's file in this process, and what to do; give the reason.
+
+    Args:
+      agent: to be saved.
+      when: begins the line.
+      known: a reason that is not logged again.
 
     Raises:
       ValueError: the agent cannot be written to a file at all, since a part of it has no config.
@@ -92,14 +92,10 @@ def obstacle_to_loading(agent: keras.Model) -> str | None:
     try:
         check_config(config, {}, type(agent))
     except ValueError as error:
-        return str(error)
-    return None
-
-
-def warn_of_obstacle(agent: keras.Model, when: str, known: str | None = None) -> str | None:
-    """Log that an agent's file cannot be loaded, and what to do, unless it is for a known reason; give the reason."""
-    obstacle = obstacle_to_loading(agent)
-    if obstacle is not None and obstacle != known:
+        obstacle = str(error)
+    else:
+        return None
+    if obstacle != known:
         layer = "put a registered layer (keras.saving.register_keras_serializable) in the Lambda's place, or "
         _logger.warning(
             "%s, but tf_trpo.load refuses the file: %s. To load it, %suse agent.load_weights(path) with the same code",
