@@ -17,7 +17,7 @@ from tf_trpo.models import encoder
 from tf_trpo.numerics import step_length_for_kl
 from tf_trpo.optimizers import trust_region
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.training import TrainingFailedError, learner, prepared, programs
+from tf_trpo.training import TrainingFailedError, prepared, programs
 from tf_trpo.training.faults import require_finite
 
 NAN = float("nan")
@@ -149,7 +149,7 @@ PATCHES = [
     (trust_region, "step_length_for_kl", lambda *given: bad("step", step_length_for_kl(*given), math.inf)),
     (prepared, "lambda_returns", lambda *given: bad("value loss", lambda_returns(*given), 1e30)),
     (keras.optimizers.Adam, "apply", bad_steps),
-    (learner, "weighted_moments", bad_moments),
+    (prepared, "weighted_moments", bad_moments),
     (encoder, "weighted_moments", bad_moments),
     (programs, "_kept", {}),
 ]
