@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
+
+from tf_trpo.lazy import tensorflow as tf
 
 PAUSE_SECONDS = 0.25
 """Pause before each turn: a library's threads may wait for work by spinning, and would take a core from the other."""

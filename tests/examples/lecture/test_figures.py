@@ -22,22 +22,32 @@ from tf_trpo.figures.style import styled, write
 from tf_trpo.theory import lower_bound
 
 
+def module_of(number):
+    return importlib.import_module(f"examples.lecture.figures.{FIGURES[number]}")
+
+
 @functools.cache
-def figure_of(number):
-    """(module of the figure, its data)."""
-    module = importlib.import_module(f"examples.lecture.figures.{FIGURES[number]}")
-    return module, module.compute()
+def data_of(number):
+    return module_of(number).compute()
 
 
 @functools.cache
 def drawn(number):
-    module, data = figure_of(number)
     with styled():
-        return module.draw(data)
+        return module_of(number).draw(data_of(number))
+
+
+@functools.cache
+def written(number, kind):
+    """The bytes of a figure's file."""
+    file = io.BytesIO()
+    with styled():
+        write(drawn(number), file, kind)
+    return file.getvalue()
 
 
 def test_arrows_are_unit_directions_of_ascent():
-    data = figure_of(1)[1]
+    data = data_of(1)
     gradients = data.problem.gradient(data.points)
     for arrows in (data.vanilla_arrows, data.natural_arrows):
         np.testing.assert_allclose(np.linalg.norm(arrows, axis=1), 1)
@@ -48,7 +58,7 @@ def test_arrows_are_unit_directions_of_ascent():
 
 
 def test_objective_rises_along_every_path_down_to_the_end():
-    data = figure_of(1)[1]
+    data = data_of(1)
     for paths in (data.vanilla_paths, data.natural_paths):
         assert len(paths) == len(STARTS)
         for path, start in zip(paths, STARTS, strict=True):
@@ -58,14 +68,14 @@ def test_objective_rises_along_every_path_down_to_the_end():
 
 
 def test_natural_paths_reach_the_best_gain_and_vanilla_paths_do_not():
-    data = figure_of(1)[1]
+    data = data_of(1)
     for natural, vanilla in zip(data.natural_paths, data.vanilla_paths, strict=True):
         assert abs(natural[-1, 0] - data.optimal_gain) < 0.005
         assert abs(vanilla[-1, 0] - data.optimal_gain) > 0.1
 
 
 def test_there_is_a_polynomial_of_each_order():
-    data = figure_of(2)[1]
+    data = data_of(2)
     assert data.polynomials.shape == (LARGEST_ORDER + 1, len(data.x))
     np.testing.assert_allclose(data.function, np.exp(-(data.x**2)))
     for order, values in enumerate(data.polynomials):
@@ -74,7 +84,7 @@ def test_there_is_a_polynomial_of_each_order():
 
 
 def test_error_is_within_the_tolerance_up_to_the_radius_and_passes_it_there():
-    data = figure_of(2)[1]
+    data = data_of(2)
     error = np.abs(data.polynomials - data.function)
     for order, radius in enumerate(data.trusted_radii):
         distance = np.abs(data.x - CENTER)
@@ -84,7 +94,7 @@ def test_error_is_within_the_tolerance_up_to_the_radius_and_passes_it_there():
 
 
 def test_high_orders_are_trusted_further_than_low_ones():
-    data = figure_of(2)[1]
+    data = data_of(2)
     assert (data.trusted_radii > 0).all()
     assert data.trusted_radii[-1] > 2 * data.trusted_radii[2]
     # Not in every step: around 1, the fifth order is worse than the fourth.
@@ -104,7 +114,7 @@ def test_valley_is_not_convex_at_the_start():
 
 
 def test_every_solver_finds_the_minimum_and_has_steps_refused_and_steepest_descent_takes_far_more():
-    data = figure_of(3)[1]
+    data = data_of(3)
     for name, result in data.results.items():
         assert result.status == TrustRegionStatus.MINIMUM, name
         np.testing.assert_allclose(result.x, MINIMUM, atol=1e-5)
@@ -116,7 +126,7 @@ def test_every_solver_finds_the_minimum_and_has_steps_refused_and_steepest_desce
 
 
 def test_conjugate_gradient_needs_two_iterations_in_the_plane_and_steepest_descent_more_than_forty():
-    data = figure_of(4)[1]
+    data = data_of(4)
     assert np.linalg.cond(data.matrix) == pytest.approx(PLANE_CONDITION)
     np.testing.assert_allclose(data.conjugate_path[-1], data.solution, atol=1e-12)
     assert len(data.conjugate_path) == 3
@@ -126,7 +136,7 @@ def test_conjugate_gradient_needs_two_iterations_in_the_plane_and_steepest_desce
 
 
 def test_steepest_descent_starts_where_it_is_slowest():
-    data = figure_of(4)[1]
+    data = data_of(4)
     errors = data.steepest_path - data.solution
     norms = np.sqrt(np.einsum("ki,ij,kj->k", errors, data.matrix, errors))
     np.testing.assert_allclose(norms[1:] / norms[:-1], (PLANE_CONDITION - 1) / (PLANE_CONDITION + 1), rtol=1e-6)
@@ -134,7 +144,7 @@ def test_steepest_descent_starts_where_it_is_slowest():
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_errors_fall_and_stay_below_their_bounds(condition):
-    data = figure_of(4)[1]
+    data = data_of(4)
     curves = data.errors[condition]
     assert np.linalg.cond(ill_conditioned_system(condition)[0]) == pytest.approx(condition)
     for errors, bounds in ((curves.steepest, curves.steepest_bound), (curves.conjugate, curves.conjugate_bound)):
@@ -146,7 +156,7 @@ def test_errors_fall_and_stay_below_their_bounds(condition):
 
 
 def test_marked_region_is_where_the_bound_guarantees_improvement():
-    data = figure_of(5)[1]
+    data = data_of(5)
     inside = data.alpha <= data.guaranteed_until
     start = data.expected_returns[0]
     assert (data.lower_bounds[inside] >= start - 1e-12).all()
@@ -156,7 +166,7 @@ def test_marked_region_is_where_the_bound_guarantees_improvement():
 
 
 def test_improvement_goes_on_beyond_the_guarantee_and_ends_where_it_is_marked():
-    data = figure_of(5)[1]
+    data = data_of(5)
     start = data.expected_returns[0]
     assert data.guaranteed_until < data.improved_until < 1
     assert (data.expected_returns[data.alpha <= data.improved_until] >= start - 1e-12).all()
@@ -166,7 +176,7 @@ def test_improvement_goes_on_beyond_the_guarantee_and_ends_where_it_is_marked():
 
 
 def test_best_point_of_the_line_is_the_bounds_maximum():
-    data = figure_of(5)[1]
+    data = data_of(5)
     mdp, old_policy, target = ridge()
     mixed = (1 - data.best_alpha) * old_policy + data.best_alpha * target
     assert lower_bound(mdp.evaluate(old_policy), mixed) >= data.lower_bounds.max() - 1e-12
@@ -174,14 +184,10 @@ def test_best_point_of_the_line_is_the_bounds_maximum():
 
 @pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow) if n in (4, 5) else n for n in FIGURES])
 def test_png_and_svg_show_something(number):
-    png, svg = io.BytesIO(), io.BytesIO()
-    with styled():
-        write(drawn(number), png, "png")
-        write(drawn(number), svg, "svg")
-    pixels = matplotlib.image.imread(io.BytesIO(png.getvalue()))
+    pixels = matplotlib.image.imread(io.BytesIO(written(number, "png")))
     assert min(pixels.shape[:2]) > 400
     assert (pixels[..., :3].min(axis=-1) < 0.5).mean() > 0.005
-    elements = ElementTree.fromstring(svg.getvalue()).iter()
+    elements = ElementTree.fromstring(written(number, "svg")).iter()
     assert len([element for element in elements if element.tag.endswith(("path", "use"))]) > 50
 
 
@@ -195,6 +201,6 @@ def test_every_panel_has_a_title_and_its_axes_have_names(number):
 
 
 def test_the_same_figure_is_the_same_bytes(tmp_path):
-    first, second = (main(Figures(only=(2,), output_dir=tmp_path / name)) for name in ("first", "second"))
-    assert [path.name for path in first] == ["2_taylor_approximation.png", "2_taylor_approximation.svg"]
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    files = main(Figures(only=(2,), output_dir=tmp_path / "figures"))
+    assert [path.name for path in files] == ["2_taylor_approximation.png", "2_taylor_approximation.svg"]
+    assert [path.read_bytes() for path in files] == [written(2, "png"), written(2, "svg")]
