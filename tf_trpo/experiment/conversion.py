@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -81,8 +80,8 @@ def changed(settings: T, changes: Mapping[str, Any], sources: Mapping[str, str] 
         made = _changed(settings, left)
     except ValueError as error:
         # The message begins with the name of the setting at fault.
-        name = re.match(r"\w*", str(error))
-        raise ValueError(f"{sources.get(name[0], '') if name else ''}{error}") from None
+        at_fault = str(error).split(maxsplit=1)[0].rstrip(":")
+        raise ValueError(f"{sources.get(at_fault, '')}{error}") from None
     known = leaves(type(settings))
     unknown = [str(name) for name in left if name not in known]
     if unknown:
