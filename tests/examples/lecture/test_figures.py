@@ -101,15 +101,12 @@ def test_high_orders_are_trusted_further_than_low_ones():
     assert data.trusted_radii[5] < data.trusted_radii[4]
 
 
-def test_derivatives_of_the_valley_are_those_of_finite_differences():
+def test_derivatives_of_the_valley_are_those_of_finite_differences_and_it_is_not_convex_at_the_start():
     for point in np.random.default_rng(0).normal(size=(10, 2)):
         expected = scipy.optimize.approx_fprime(point, valley, 1e-7)
         np.testing.assert_allclose(valley_gradient(point), expected, rtol=1e-4, atol=1e-4)
         columns = scipy.optimize.approx_fprime(point, valley_gradient, 1e-7)
         np.testing.assert_allclose(valley_hessian(point), columns, rtol=1e-4, atol=1e-4)
-
-
-def test_valley_is_not_convex_at_the_start():
     assert np.linalg.eigvalsh(valley_hessian(np.array(START)))[0] < -1
 
 
@@ -132,12 +129,9 @@ def test_conjugate_gradient_needs_two_iterations_in_the_plane_and_steepest_desce
     assert len(data.conjugate_path) == 3
     np.testing.assert_allclose(data.conjugate_path[1], data.steepest_path[1])
     assert len(data.steepest_path) == 41
-    assert np.linalg.norm(data.steepest_path[-1] - data.solution) > 1e-3
-
-
-def test_steepest_descent_starts_where_it_is_slowest():
-    data = data_of(4)
+    # It starts where it is slowest.
     errors = data.steepest_path - data.solution
+    assert np.linalg.norm(errors[-1]) > 1e-3
     norms = np.sqrt(np.einsum("ki,ij,kj->k", errors, data.matrix, errors))
     np.testing.assert_allclose(norms[1:] / norms[:-1], (PLANE_CONDITION - 1) / (PLANE_CONDITION + 1), rtol=1e-6)
 
@@ -155,28 +149,18 @@ def test_errors_fall_and_stay_below_their_bounds(condition):
     assert curves.conjugate[-1] < 0.02 * curves.steepest[-1]
 
 
-def test_marked_region_is_where_the_bound_guarantees_improvement():
+def test_bound_and_returns_are_as_they_are_marked():
     data = data_of(5)
-    inside = data.alpha <= data.guaranteed_until
+    inside, improved = data.alpha <= data.guaranteed_until, data.alpha <= data.improved_until
     start = data.expected_returns[0]
     assert (data.lower_bounds[inside] >= start - 1e-12).all()
-    assert (data.expected_returns[inside] >= start - 1e-12).all()
     assert (data.lower_bounds[~inside] < start).all()
-    assert 0 < data.best_alpha < data.guaranteed_until
-
-
-def test_improvement_goes_on_beyond_the_guarantee_and_ends_where_it_is_marked():
-    data = data_of(5)
-    start = data.expected_returns[0]
-    assert data.guaranteed_until < data.improved_until < 1
-    assert (data.expected_returns[data.alpha <= data.improved_until] >= start - 1e-12).all()
-    assert (data.expected_returns[data.alpha > data.improved_until] < start).all()
+    assert (data.expected_returns[improved] >= start - 1e-12).all()
+    assert (data.expected_returns[~improved] < start).all()
+    assert 0 < data.best_alpha < data.guaranteed_until < data.improved_until < 1
     # The local approximation never warns of it.
     assert (np.diff(data.approximations) > 0).all()
-
-
-def test_best_point_of_the_line_is_the_bounds_maximum():
-    data = data_of(5)
+    # The best point of the line is the bound's maximum.
     mdp, old_policy, target = ridge()
     mixed = (1 - data.best_alpha) * old_policy + data.best_alpha * target
     assert lower_bound(mdp.evaluate(old_policy), mixed) >= data.lower_bounds.max() - 1e-12
