@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, Progress, TensorBoard
+from tf_trpo.figures.charts import CHARTS, FIGURES
 
 ITERATIONS = 4
 SIZES = {"num_envs": 2, "num_steps": 12}
@@ -100,38 +101,20 @@ def test_scalars_are_the_logs_over_environment_steps(run, events):
         assert {step: value.item() for step, value in arrays[name].items()} == pytest.approx(points, rel=1e-6), name
 
 
-def test_the_expected_figures_are_in_the_logs_and_none_is_nan(run):
-    assert {
-        "rollout/ep_rew_mean",
-        "rollout/ep_len_mean",
-        "time/fps",
-        "time/iterations",
-        "train/kl_divergence_loss",
-        "train/policy_objective",
-        "train/is_line_search_success",
-        "train/explained_variance",
-        "train/value_loss",
-        "train/entropy",
-        "train/cg_status",
-        "train/line_search_status",
-        "train/improvement_ratio",
-        "bound/improvement",
-        "eval/mean_reward",
-        "eval/mean_ep_length",
-    } <= set(run.history)
+def test_every_figure_that_people_are_shown_is_in_the_logs_and_none_is_nan(run):
+    charted = {tag for charts in CHARTS.values() for tags in charts.values() for tag in tags}
+    # CartPole's actions have no standard deviation.
+    assert {*FIGURES, *charted} - {"train/std"} <= set(run.history)
+    assert {"train/policy_objective", "train/cg_status", "train/line_search_status"} <= set(run.history)
     assert all(np.isfinite(figure) for figures in run.logs for figure in figures.values())
 
 
-def test_steps_count_the_valid_rows_only(run):
-    taken = np.diff([figures["time/total_timesteps"] for figures in run.logs])
-    assert (taken <= 24).all()
-    assert taken.sum() < 24 * len(taken), "no episode ended: nothing was tested"
-
-
-def test_histograms_count_the_actions_of_the_last_iteration(run, events):
+def test_steps_and_histograms_count_the_valid_rows_of_their_iteration_only(run, events):
     steps = [24, *(int(figures["time/total_timesteps"]) for figures in run.logs)]
-    counts = {step: histogram[:, 2].sum() for step, histogram in events[0]["actions/0"].items()}
     taken = {later: later - earlier for earlier, later in itertools.pairwise(steps)}
+    assert max(taken.values()) <= 24
+    assert sum(taken.values()) < 24 * ITERATIONS, "no episode ended: nothing was tested"
+    counts = {step: histogram[:, 2].sum() for step, histogram in events[0]["actions/0"].items()}
     assert counts == {step: taken[step] for step in counts}
     assert len(counts) >= 2
 
@@ -144,11 +127,8 @@ def test_the_csv_file_is_the_logs_with_empty_cells(run):
 
 
 def test_evaluations_come_every_60_steps_and_pay_a_reward_a_step(run):
-    last, expected = 24, []
-    for figures in run.logs:
-        steps = figures["time/total_timesteps"]
-        expected.append(steps // 60 > last // 60)
-        last = steps
+    steps = [24, *(figures["time/total_timesteps"] for figures in run.logs)]
+    expected = [later // 60 > earlier // 60 for earlier, later in itertools.pairwise(steps)]
     assert ["eval/mean_reward" in figures for figures in run.logs] == expected
     # The first iteration has none: the columns of the CSV file and the scalars get their names later.
     assert expected[:2] == [False, True]
