@@ -135,6 +135,12 @@ def test_the_description_is_written_once_wherever_a_training_begins_or_goes_on(t
         written = tensors(tmp_path / name)
         assert set(written) == {"figure", *ONCE}
         assert [len(written[tag]) for tag in ONCE] == [1] * len(ONCE)
+    # The graph is the policy's, from observations on.
+    [(_, serialized)] = written["__run_graph__"]
+    graph = graph_pb2.GraphDef.FromString(serialized.item())
+    [observations] = [node for node in graph.node if node.name == "observations"]
+    assert [dimension.size for dimension in observations.attr["shape"].shape.dim] == [-1, 4]
+    assert sum(node.op == "MatMul" for node in graph.node) == 2
 
 
 def test_what_the_agent_was_compiled_with_is_shown_unless_other_settings_are_given(tmp_path):
@@ -151,15 +157,6 @@ def test_what_the_agent_was_compiled_with_is_shown_unless_other_settings_are_giv
     assert "max_kl" not in text.item().decode()
 
 
-def test_the_graph_is_the_policys_from_observations_on(tmp_path):
-    write(tmp_path, *figure(10))
-    [(_, serialized)] = tensors(tmp_path)["__run_graph__"]
-    graph = graph_pb2.GraphDef.FromString(serialized.item())
-    [observations] = [node for node in graph.node if node.name == "observations"]
-    assert [dimension.size for dimension in observations.attr["shape"].shape.dim] == [-1, 4]
-    assert sum(node.op == "MatMul" for node in graph.node) == 2
-
-
 def rollout(actions, valid):
     rest = {name: None for name in Rollout._fields if name not in ("actions", "valid")}
     return Rollout(actions=np.array(actions), valid=np.array(valid), **rest)
@@ -171,9 +168,10 @@ def counted(histogram):
     return histogram[:, 2].sum(), filled[0, 0], filled[-1, 1]
 
 
-def test_histograms_are_of_all_weights_and_of_the_valid_actions(tmp_path):
-    model = StandIn()
-    model.rollout = rollout([[[0.0, 5.0]], [[1.0, 7.0]], [[9.0, 9.0]], [[2.0, 6.0]]], [[True], [True], [False], [True]])
+def test_histograms_are_of_all_finite_weights_and_of_the_valid_actions(tmp_path):
+    model, nan = StandIn(), math.nan
+    actions = [[[0.0, 5.0, nan]], [[1.0, 7.0, 1.0]], [[9.0, 9.0, 9.0]], [[2.0, 6.0, 2.0]]]
+    model.rollout = rollout(actions, [[True], [True], [False], [True]])
     write(tmp_path, *figure(10), model=model, histogram_every=1)
     written = {tag: points[0][1] for tag, points in tensors(tmp_path).items() if points[0][1].ndim == 2}
     assert counted(written.pop("actions/0")) == (3, 0.0, 2.0)
@@ -196,14 +194,6 @@ def test_histograms_come_every_so_many_steps(tmp_path):
     assert [step for step, _ in tensors(tmp_path)["actions/0"]] == [100, 230]
     write(tmp_path, *figure(290, 301), model=StandIn(230), histogram_every=100)
     assert [step for step, _ in tensors(tmp_path)["policy/0_kernel"]] == [100, 230, 301]
-
-
-def test_weights_that_are_not_finite_have_no_histogram_and_do_no_harm(tmp_path):
-    model = StandIn()
-    model.rollout = rollout([[[0.0, math.nan]], [[1.0, 1.0]]], [[True], [True]])
-    write(tmp_path, *figure(10), model=model, histogram_every=1)
-    assert "actions/0" in tensors(tmp_path)
-    assert "actions/1" not in tensors(tmp_path)
 
 
 def test_films_come_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
@@ -251,6 +241,5 @@ def test_a_program_that_patches_tensorboards_writer_hears_of_the_folder_and_can_
 def test_files_of_one_second_are_read_in_the_order_of_their_making(tmp_path):
     for step in (10, 20, 30):
         write(tmp_path, *figure(step), model=StandIn(step - 10))
-    names = [path.name for path in sorted(tmp_path.iterdir())]
-    assert len({name.split(".")[3] for name in names}) == 3
+    assert len({path.name.split(".")[3] for path in tmp_path.iterdir()}) == 3
     assert scalars(tmp_path)["figure"] == [(10, 1.0), (20, 1.0), (30, 1.0)]

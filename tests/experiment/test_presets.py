@@ -46,11 +46,6 @@ def other_than_default():
     return {name: choices[name] if name in choices else changed[type(value)](value) for name, value in settings.items()}
 
 
-def test_without_a_preset_the_defaults():
-    assert parsed("--preset", "none") == DEFAULTS
-    assert parsed("--preset=none", "--env", "Hopper-v5") == DEFAULTS | {"env": "Hopper-v5"}
-
-
 def test_the_presets_that_come_with_the_package():
     assert bundled_presets() == ["box2d", "classic_control", "mujoco"]
     assert Experiment.from_preset("mujoco", env="Ant-v5") == Experiment.from_preset("Ant-v5")
@@ -105,7 +100,9 @@ def test_a_bundled_preset_is_chosen_by_its_environments_and_sets_what_the_algori
     assert parsed("--env", env, "--algorithm", algorithm, "--preset", name) == chosen
 
 
-def test_a_preset_that_is_named_is_the_only_one(tmp_path):
+def test_a_preset_that_is_named_is_the_only_one_and_without_any_there_are_the_defaults(tmp_path):
+    assert parsed("--preset", "none") == DEFAULTS
+    assert parsed("--preset=none", "--env", "Hopper-v5") == DEFAULTS | {"env": "Hopper-v5"}
     assert parsed("--env", "FrozenLake-v1") == DEFAULTS | {"env": "FrozenLake-v1"}
     mine = preset_file(tmp_path, "seed: 3")
     assert parsed("--env", "Hopper-v5", "--preset", mine) == DEFAULTS | {"env": "Hopper-v5", "seed": 3}
