@@ -67,7 +67,7 @@ def test_hyperparameters_are_columns_of_their_type_the_first_five_first_and_runs
 def test_text_is_tables_whatever_the_values():
     from tensorboard import plugin_util
 
-    values = {"a|b": "x|y", "lines": "1\n\n2", "none": "", "zero": 0, "_marks_": "*bold* `code` # no", "tag": "<b>&"}
+    values = {"a|b": "x|y", "lines": "1\n\n2", "none": "", "zero": 0, "_marks_": "*bold* `code` # no", "tag": "<em>&"}
     html = plugin_util.markdown_to_safe_html(tables({"settings": values, "versions": {"p": 1}}))
     assert html.count("<table>") == html.count("</table>") == 2
     assert re.findall(r"<h3>(.*?)</h3>", html) == ["settings", "versions"]
@@ -77,6 +77,6 @@ def test_text_is_tables_whatever_the_values():
         ("none", ""),
         ("zero", "0"),
         ("_marks_", "*bold* `code` # no"),
-        ("tag", "&lt;b&gt;&amp;"),
+        ("tag", "&lt;em&gt;&amp;"),
         ("p", "1"),
     ]

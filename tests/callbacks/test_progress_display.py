@@ -24,7 +24,7 @@ def figures(steps):
     }
 
 
-def begun(console=None, steps=0, interval=0.0):
+def begun(console, steps=0, interval=0.0):
     callback = Progress(console, interval=interval)
     callback.set_model(SimpleNamespace(env_steps=tf.Variable(steps)))
     callback.set_params({"total_steps": 1000})
@@ -110,12 +110,3 @@ def test_figures_that_do_not_exist_are_left_out_of_a_line_and_dots_on_a_terminal
     known = {name: figure for name, figure in figures(100).items() if not name.startswith(("rollout/", "train/ex"))}
     assert shown(plain(), known).splitlines()[0] == "steps 100/1000  no episode has ended yet  kl 0.0091  789 steps/s"
     assert re.search(r"mean episode return\s+\.\.\.", shown(terminal(), known))
-
-
-def test_the_default_is_the_standard_error_stream(capsys):
-    callback = begun()
-    callback.on_train_begin({})
-    callback.on_epoch_end(0, figures(100))
-    captured = capsys.readouterr()
-    assert captured.err.startswith("steps 100/1000 ")
-    assert captured.out == ""
