@@ -149,6 +149,11 @@ def test_of_two_presets_each_has_its_differences_and_the_later_its_environment(t
     assert (settings["env"], settings["gamma"], settings["seed"]) == ("B-v0", 0.2, 8)
     settings = parsed("--preset", other, "--preset", one)
     assert (settings["env"], settings["gamma"]) == ("A-v0", 0.1)
+    # What a bundled preset sets for other algorithms than the last one is left out.
+    one.write_text("algorithm: trpo")
+    other.write_text("algorithm: kl-penalty")
+    settings = parsed("--env", "Hopper-v5", "--preset", "mujoco", "--preset", one, "--preset", other)
+    assert (settings["algorithm"], "max_kl" in settings) == ("kl-penalty", False)
 
 
 def test_a_yaml_file_can_set_everything(tmp_path):
