@@ -137,8 +137,8 @@ def _changed(settings: T, left: Flat) -> T:
 def _chosen(name: str, choice: Any, before: Any) -> Any:
     """Make the settings that a name chooses; the parts that they share with the earlier ones are kept."""
     settings = CHOICES[name][convert(choice, Literal[tuple(CHOICES[name])], name)]
-    if settings is None or isinstance(before, settings):
-        return settings and before
+    if settings is None:
+        return None
     shared = [field.name for field in dataclasses.fields(settings) if hasattr(before, field.name)]
     return settings(**{part: getattr(before, part) for part in shared})
 
