@@ -6,15 +6,13 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
 import tf_trpo
-from benchmarks.report import print_tables
 from benchmarks.tasks import ARM, LEVER, SWITCHES, Match, Reach
+from benchmarks.timing import Table, Tables
 from tf_trpo.environments import WithoutText
 from tf_trpo.optimizers import TrustRegion
 from tf_trpo.training.settings import UpdateSettings
@@ -90,7 +88,7 @@ CASES: dict[str, Case] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Anywhere:
+class Anywhere(Tables):
     """Train by the default settings in environments of every kind, and print the mean returns of all seeds."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -99,34 +97,25 @@ class Anywhere:
     """Cases whose names contain one of these; by default all but CarRacing-v3, which takes half an hour."""
     episodes: int = 50
     """Episodes of the evaluation after each training, with the most likely actions."""
-    output: Path | None = None
-    """File to add a line to after each training."""
 
-    def run(self) -> None:
-        """Train, and print a table of mean returns after the training."""
+    def tables(self) -> list[Table]:
         rows = []
         for name, case in CASES.items():
             if any(part in name for part in self.only) or (not self.only and name != "CarRacing-v3"):
-                found = [self._train(name, case, seed) for seed in self.seeds]
+                found = [self._train(case, seed) for seed in self.seeds]
                 columns = {title: ", ".join(f"{one[title]:.4g}" for one in found) for title in found[0]}
                 rows.append({"task": name, "steps": case.steps, **columns, "best": case.best})
-        print_tables([(f"Mean return after training, seeds {', '.join(map(str, self.seeds))}", rows)])
+        return [(f"Mean return after training, seeds {', '.join(map(str, self.seeds))}", rows)]
 
-    def _train(self, name: str, case: Case, seed: int) -> dict[str, float]:
+    def _train(self, case: Case, seed: int) -> dict[str, float]:
         """Give the mean returns of the first and the last episodes of training, and of the evaluation."""
         agent = tf_trpo.TRPO.for_env(_made(case), seed=seed, **case.making)
         agent.compile(TrustRegion(max_kl=case.max_kl), update=case.update)
-        kwargs: dict[str, Any] = {} if _is_vector(case) else {"num_envs": case.num_envs}
-        history = agent.fit(
-            _made(case), case.steps, num_steps=case.num_steps, seed=seed, verbose=0, **kwargs, **case.making
-        )
+        kwargs = case.making if _is_vector(case) else {"num_envs": case.num_envs, **case.making}
+        history = agent.fit(_made(case), case.steps, num_steps=case.num_steps, seed=seed, verbose=0, **kwargs)
         returns = history.history["rollout/ep_rew_mean"]
         with warnings.catch_warnings(action="ignore"):
             evaluation = agent.evaluate(_made(case), self.episodes, **case.making)
-        if self.output:
-            with open(self.output, "a", encoding="utf-8") as file:
-                thinned = [f"{mean:.4g}" for mean in np.asarray(returns)[:: max(1, len(returns) // 20)]]
-                print(name, seed, evaluation, *thinned, sep="\t", file=file, flush=True)
         return {"first episodes": returns[0], "last 100": returns[-1], "most likely": evaluation["mean_return"]}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import workloads
-from benchmarks.timing import Row, Table
+from benchmarks.timing import Row, Table, Tables
 from benchmarks.workloads import Job
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.estimation import Batch
@@ -21,7 +21,7 @@ _EXACT = NaturalDirection(2000, cg_tolerance=1e-6, preconditioner_rank=1024)
 
 
 @dataclasses.dataclass(frozen=True)
-class Directions:
+class Directions(Tables):
     """Compare natural directions with the exact solution of the damped system, on policies as a training makes them."""
 
     env: str = "HalfCheetah-v5"
@@ -34,16 +34,8 @@ class Directions:
     """Updates after which directions are compared."""
     settings: tuple[tuple[int, int], ...] = ((15, 0), (4, 384), (5, 384), (5, 512), (6, 512))
     """CG iterations and `preconditioner_rank`, 0 for none."""
-    json: bool = False
-    """Print a JSON object instead of a table."""
 
-    def run(self) -> None:
-        """Compare and print."""
-        from benchmarks.report import print_json, print_tables
-
-        (print_json if self.json else print_tables)([self.table()])
-
-    def table(self) -> Table:
+    def tables(self) -> list[Table]:
         job = Job("update", self.env, num_steps=self.num_steps, hidden_sizes=(self.hidden_size, self.hidden_size))
         agent, rows, done = workloads.make_agent(job), [], 0
         for updates in self.updates:
@@ -54,10 +46,8 @@ class Directions:
                 done = updates
             prepared, _ = agent.learner.prepare(workloads.collect_rollout(agent, job), tf.zeros([1]))
             rows += self._rows(agent.policy, prepared.batch, updates)
-        return (
-            f"Natural directions, {self.num_steps} samples of {self.env}, {self.hidden_size}-{self.hidden_size}",
-            rows,
-        )
+        network = f"{self.hidden_size}-{self.hidden_size}"
+        return [(f"Natural directions, {self.num_steps} samples of {self.env}, {network}", rows)]
 
     def _rows(self, policy: Policy, batch: Batch, updates: int) -> list[Row]:
         exact = _Direction(policy, batch, _EXACT)

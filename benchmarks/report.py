@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import Measured, Table
+from tf_trpo.serving.metadata import installed_versions
 
 
 def machine() -> dict[str, Any]:
@@ -18,12 +18,10 @@ def machine() -> dict[str, Any]:
     cpu_info = Path("/proc/cpuinfo")
     lines = cpu_info.read_text(encoding="utf-8").splitlines() if cpu_info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    packages = ("tensorflow", "keras", "gymnasium", "mujoco", "envpool")
     return {
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: _version(name) for name in packages},
+        **installed_versions(("tensorflow", "keras", "gymnasium", "mujoco", "envpool")),
     }
 
 
@@ -68,10 +66,3 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in row.items()
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -12,13 +12,12 @@ import yaml
 
 from benchmarks.tables import CurvePoint, RunResult, learning_curve
 from tf_trpo import Experiment
+from tf_trpo.experiment.model_card import ACTIONS as MODES
 from tf_trpo.figures.histories import read_history
 
 SUITES = Path(__file__).with_name("suites")
 CURVE_POINTS = 40
 """Windows of a learning curve: not more than the shortest runs have updates."""
-MODES = {"deterministic": "most likely", "stochastic": "sampled"}
-"""Modes of evaluation, and the actions that each takes."""
 _SEED_COUNT = 5
 
 

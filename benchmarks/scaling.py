@@ -35,14 +35,9 @@ class Scaling(Measurement):
     """Steps of HalfCheetah-v5 in the batch of the fractions."""
 
     def tables(self) -> list[Table]:
-        size = self.hidden_size
-        return [
-            (
-                f"Policy step, {size}-{size}, chunks of {self.chunk_size}",
-                [self._growth(samples) for samples in self.samples],
-            ),
-            (f"Curvature on a part of {self.rollout} samples of HalfCheetah-v5", self._curvature()),
-        ]
+        title = f"Policy step, {self.hidden_size}-{self.hidden_size}, chunks of {self.chunk_size}"
+        curvature = f"Curvature on a part of {self.rollout} samples of HalfCheetah-v5"
+        return [(title, [self._growth(samples) for samples in self.samples]), (curvature, self._curvature())]
 
     def _growth(self, samples: int) -> Row:
         policy, batch = random_policy_and_batch((self.hidden_size, self.hidden_size), samples)

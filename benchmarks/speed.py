@@ -71,7 +71,7 @@ class Images(_AgainstPeer):
     """Samples of the batch."""
 
     def tables(self) -> list[Table]:
-        env = "benchmarks.random_images:RandomImages-v0"
+        env = "benchmarks.tasks:RandomImages-v0"
         job = Job("update", env, num_steps=self.num_steps, hidden_sizes=(512,), cg_iterations=10, threads=self.threads)
         rows = []
         with self._peer() as peer:

@@ -60,15 +60,8 @@ class Start(Measurement):
             times = in_turns(ways, self.repeats, calls=1)
         title = f"A process from its start to its end, {self.steps} steps of {self.env}"
         # The first turn warms up.
-        return [
-            (
-                title,
-                [
-                    {"work": name, "seconds": time_, "peak memory, MB": Measured(tuple(peaks[name][1:]))}
-                    for name, time_ in times.items()
-                ],
-            )
-        ]
+        memory = {name: Measured(tuple(of_turns[1:])) for name, of_turns in peaks.items()}
+        return [(title, [{"work": name, "seconds": times[name], "peak memory, MB": memory[name]} for name in times])]
 
     def _commands(self, folder: Path) -> Mapping[str, list[str]]:
         known = {"env": self.env, "steps": self.steps, "path": str(folder / "sb3.zip")}

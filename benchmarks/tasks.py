@@ -1,4 +1,4 @@
-"""Tasks with a known optimum, in any units and with any action space."""
+"""Environments: tasks with a known optimum, in any units and with any action space, and random images."""
 
 from __future__ import annotations
 
@@ -71,3 +71,24 @@ class Match(gym.Env):
 
     def _observation(self) -> dict[str, Any]:
         return {"numbers": self._numbers.copy(), "card": self._card}
+
+
+class RandomImages(gym.Env):
+    """Observations are bytes of no meaning, 84x84x4; the reward is 1 for action 0."""
+
+    observation_space = spaces.Box(0, 255, (84, 84, 4), np.uint8)
+    action_space = spaces.Discrete(4)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return self._image(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return self._image(), float(action == 0), False, False, {}
+
+    def _image(self) -> np.ndarray:
+        return self.np_random.integers(0, 256, (84, 84, 4), np.uint8)
+
+
+# The other side of a comparison makes it by this id too.
+gym.register("RandomImages-v0", "benchmarks.tasks:RandomImages", max_episode_steps=100)

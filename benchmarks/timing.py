@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
+
+from tf_trpo.experiment.settings import use_threads
 
 PAUSE_SECONDS = 0.25
 """Pause before each turn: a library's threads may wait for work by spinning, and would take a core from the other."""
@@ -41,13 +42,9 @@ class Measured(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Measurement:
-    """The options of all commands that measure the speed; nothing else should run on the machine."""
+class Tables:
+    """A command that prints tables."""
 
-    repeats: int = 5
-    """Turns of each measurement, of two calls that count; their median is reported."""
-    threads: int = 0
-    """Threads of both sides; 0 for all cores."""
     json: bool = False
     """Print a JSON object with every single value instead of tables."""
 
@@ -59,11 +56,21 @@ class Measurement:
         """Measure and print."""
         from benchmarks.report import print_json, print_tables
 
-        if self.threads:
-            tf.config.threading.set_intra_op_parallelism_threads(self.threads)
-            # The two stages of an update that run at the same time would otherwise take a core each.
-            tf.config.threading.set_inter_op_parallelism_threads(self.threads)
         (print_json if self.json else print_tables)(self.tables())
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement(Tables):
+    """The options of all commands that measure the speed; nothing else should run on the machine."""
+
+    repeats: int = 5
+    """Turns of each measurement, of two calls that count; their median is reported."""
+    threads: int = 0
+    """Threads of both sides; 0 for all cores."""
+
+    def run(self) -> None:
+        use_threads(self.threads)
+        super().run()
 
 
 def in_turns(workloads: Mapping[str, Callable[[], float]], repeats: int, *, calls: int = CALLS) -> dict[str, Measured]:

@@ -45,7 +45,7 @@ def test_half_of_the_others_are_on_either_side_of_the_median(count):
 def trained(tmp_path_factory):
     """The folder of a run."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    changes = {"total_steps": 40, "num_steps": 20, "value_epochs": 1, "hidden_sizes": [4], "quiet": True}
+    changes = {"total_steps": 48, "num_envs": 2, "num_steps": 12, "value_epochs": 1, "hidden_sizes": [4], "quiet": True}
     changes |= {"value_hidden_sizes": [4], "jit_compile": False, "eval_episodes": 1, "seed": 6}
     tf_trpo.Experiment("CartPole-v1").replace(**changes).train(folder)
     return folder

@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import multiprocessing
+import os
 import shutil
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from benchmarks import learn as learn_module
 from benchmarks.learn import Learn
 from benchmarks.runs import read_suite, suite_run, suites
 from benchmarks.tables import CurvePoint, RunResult, read_table
+from tf_trpo.experiment import experiment
 
 ROOT = Path(__file__).parents[2]
-TINY = "{preset: none, total_steps: 96, num_steps: 32, hidden_sizes: [4], value_hidden_sizes: [4], jit_compile: false}"
+TINY = "{preset: none, total_steps: 48, num_envs: 2, num_steps: 12, hidden_sizes: [4], value_hidden_sizes: [4]"
+TINY += ", value_epochs: 1, jit_compile: false}"
 TABLE = Path("docs") / "results" / "tiny" / "results.csv"
 RUNS = Path("runs") / "learn" / "tiny" / "CartPole-v1"
 
@@ -28,11 +32,19 @@ def learn(text, **options):
     Learn(suite="tiny.yaml", episodes=2, **options).run()
 
 
-def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, capsys):
+def trained_here(runs, jobs, episodes):
+    for run in runs:
+        learn_module._train(run, episodes)
+        yield run, None
+
+
+def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(learn_module, "_train_all", trained_here)
+    monkeypatch.setattr(experiment, "use_threads", lambda threads: None)  # TensorFlow runs already.
     suite = f"CartPole-v1: {{small: {TINY}, other: {TINY}}}"
     learn(suite, seeds=1, first_seed=7, only=("small",))
     (run,) = read_table(TABLE, RunResult)
-    assert (run.env, run.name, run.seed, run.steps, run.episodes) == ("CartPole-v1", "small", 7, 96, 2)
+    assert (run.env, run.name, run.seed, run.steps, run.episodes) == ("CartPole-v1", "small", 7, 48, 2)
     evaluations = json.loads((RUNS / "small" / "7" / "final_evaluations.json").read_text())
     for mode in ("deterministic", "stochastic"):
         assert getattr(run, mode) == pytest.approx(evaluations[mode]["mean_return"])
@@ -45,13 +57,26 @@ def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, capsys):
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")}
     learn(suite, seeds=1, first_seed=7, only=("CartPole-v1/small",))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == files
-    assert "| CartPole-v1 | small | 96 | 1 |" in capsys.readouterr().out
+    assert "| CartPole-v1 | small | 48 | 1 |" in capsys.readouterr().out
     # A row whose run is gone stays in the table.
     (entry,) = read_suite("tiny.yaml", ("small",))
     shutil.move(RUNS / "small" / "7", RUNS / "small" / "8")
     finished_run(entry, 8)
     learn(suite, seeds=1, first_seed=8, only=("small",))
     assert [row.seed for row in read_table(TABLE, RunResult)] == [7, 8]
+
+
+def finish_or_fail(run, episodes):
+    if run.seed == 1:
+        raise ValueError(f"{episodes} episodes of {multiprocessing.parent_process().pid} broke")
+    finished_run(run.entry, run.seed)
+
+
+def test_runs_have_a_process_each_and_one_that_fails_ends_no_other(entry, monkeypatch):
+    monkeypatch.setattr(learn_module, "_train", finish_or_fail)
+    with pytest.raises(RuntimeError, match=f"small/1 failed: 2 episodes of {os.getpid()} broke"):
+        Learn(suite="tiny.yaml", seeds=2, episodes=2).run()
+    assert [row.seed for row in read_table(TABLE, RunResult)] == [0]
 
 
 def finished_run(entry, seed, **changes):

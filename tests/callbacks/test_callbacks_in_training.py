@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+from types import SimpleNamespace
 
 import gymnasium as gym
 import keras
@@ -12,12 +13,11 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
-import tf_trpo
 from tf_trpo.callbacks import Checkpoint, Evaluate, HistoryCSV, Progress, TensorBoard
-from tf_trpo.models.settings import PolicySettings, ValueSettings
-from tf_trpo.training.settings import UpdateSettings
+from tf_trpo.figures.charts import CHARTS, FIGURES
 
 ITERATIONS = 4
+SIZES = {"num_envs": 2, "num_steps": 12}
 
 
 def cartpole():
@@ -35,38 +35,41 @@ class Recorder(keras.callbacks.Callback):
         self.logs.append(dict(logs))
 
 
-def trained(callbacks):
-    small = {"policy": PolicySettings(hidden_sizes=(4,)), "value": ValueSettings(value_hidden_sizes=(4,))}
-    agent = tf_trpo.TRPO.for_env(cartpole, **small, seed=0)
-    agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
-    # 6 rows first: no episode is over within the first iteration.
-    agent.fit(cartpole, 12, num_envs=2, num_steps=6, callbacks=callbacks, verbose=0)
-    return agent
+@pytest.fixture(scope="module")
+def trained(small_agent):
+    """trained(callbacks): an agent after one iteration, in which no episode has ended."""
+
+    def train(callbacks):
+        agent = small_agent(cartpole)
+        agent.fit(cartpole, 24, callbacks=callbacks, verbose=0, **SIZES)
+        return agent
+
+    return train
 
 
 def continued(agent, callbacks):
-    total = ITERATIONS * 12 * 2 - 8
-    return agent.fit(cartpole, total, num_envs=2, num_steps=12, callbacks=callbacks, verbose=0).history
+    # A row after the end of an episode is no step.
+    return agent.fit(cartpole, 24 * ITERATIONS - 22, callbacks=callbacks, verbose=0, **SIZES).history
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The folder, the agent, the history and the logs of a training with all callbacks."""
-    folder, recorder = tmp_path_factory.mktemp("run"), Recorder()
+def run(tmp_path_factory, trained):
+    """The folder, the agent, the history and the logs of a training with all callbacks, and of the iteration before."""
+    folder, recorder, first = tmp_path_factory.mktemp("run"), Recorder(), Recorder()
     callbacks = [
-        Evaluate(cartpole, 40, episodes=2),
+        Evaluate(cartpole, 60, episodes=2),
         TensorBoard(folder / "tensorboard", histogram_every=30),
         HistoryCSV(folder / "history.csv"),
         recorder,
-        Checkpoint(folder / "checkpoints", 40, keep=1),
+        Checkpoint(folder / "checkpoints", 60, keep=1),
     ]
-    agent = trained([])
+    agent = trained([first])
     history = continued(agent, callbacks)
-    return folder, agent, history, recorder.logs
+    return SimpleNamespace(folder=folder, agent=agent, history=history, logs=recorder.logs, before=first.logs)
 
 
 @pytest.fixture(scope="module")
-def alone():
+def alone(trained):
     """The agent after the same training without callbacks, and the history."""
     agent = trained([])
     return agent, continued(agent, [])
@@ -75,7 +78,7 @@ def alone():
 @pytest.fixture(scope="module")
 def events(run):
     """{tag: {step: array}} of the event files, and the tags of scalars."""
-    read = EventAccumulator(str(run[0] / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    read = EventAccumulator(str(run.folder / "tensorboard"), size_guidance={"tensors": 0}).Reload()
     tags = read.Tags()["tensors"]
     scalars = [tag for tag in tags if read.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"]
     arrays = {
@@ -86,7 +89,7 @@ def events(run):
 
 def test_scalars_are_the_logs_over_environment_steps(run, events):
     arrays, scalars = events
-    logs = run[3]
+    logs = run.logs
     assert len(logs) == ITERATIONS
     expected = {}
     for figures in logs:
@@ -98,93 +101,70 @@ def test_scalars_are_the_logs_over_environment_steps(run, events):
         assert {step: value.item() for step, value in arrays[name].items()} == pytest.approx(points, rel=1e-6), name
 
 
-def test_the_expected_figures_are_in_the_logs_and_none_is_nan(run):
-    assert {
-        "rollout/ep_rew_mean",
-        "rollout/ep_len_mean",
-        "time/fps",
-        "time/iterations",
-        "train/kl_divergence_loss",
-        "train/policy_objective",
-        "train/is_line_search_success",
-        "train/explained_variance",
-        "train/value_loss",
-        "train/entropy",
-        "train/cg_status",
-        "train/line_search_status",
-        "train/improvement_ratio",
-        "bound/improvement",
-        "eval/mean_reward",
-        "eval/mean_ep_length",
-    } <= set(run[2])
-    assert all(np.isfinite(figure) for figures in run[3] for figure in figures.values())
+def test_every_figure_that_people_are_shown_is_in_the_logs_and_none_is_nan(run):
+    charted = {tag for charts in CHARTS.values() for tags in charts.values() for tag in tags}
+    # CartPole's actions have no standard deviation.
+    assert {*FIGURES, *charted} - {"train/std"} <= set(run.history)
+    assert {"train/policy_objective", "train/cg_status", "train/line_search_status"} <= set(run.history)
+    assert all(np.isfinite(figure) for figures in run.logs for figure in figures.values())
 
 
-def test_steps_count_the_valid_rows_only(run):
-    taken = np.diff([figures["time/total_timesteps"] for figures in run[3]])
-    assert (taken <= 24).all()
-    assert taken.sum() < 24 * len(taken), "no episode ended: nothing was tested"
-
-
-def test_histograms_count_the_actions_of_the_last_iteration(run, events):
-    steps = [12, *(int(figures["time/total_timesteps"]) for figures in run[3])]
-    counts = {step: histogram[:, 2].sum() for step, histogram in events[0]["actions/0"].items()}
+def test_steps_and_histograms_count_the_valid_rows_of_their_iteration_only(run, events):
+    steps = [24, *(int(figures["time/total_timesteps"]) for figures in run.logs)]
     taken = {later: later - earlier for earlier, later in itertools.pairwise(steps)}
+    assert max(taken.values()) <= 24
+    assert sum(taken.values()) < 24 * ITERATIONS, "no episode ended: nothing was tested"
+    counts = {step: histogram[:, 2].sum() for step, histogram in events[0]["actions/0"].items()}
     assert counts == {step: taken[step] for step in counts}
     assert len(counts) >= 2
 
 
 def test_the_csv_file_is_the_logs_with_empty_cells(run):
-    with open(run[0] / "history.csv", newline="", encoding="utf-8") as file:
+    with open(run.folder / "history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [{name: float(cell) for name, cell in row.items() if cell} for row in rows] == run[3]
-    assert set(rows[0]) == set(run[2])
+    assert [{name: float(cell) for name, cell in row.items() if cell} for row in rows] == run.logs
+    assert set(rows[0]) == set(run.history)
 
 
-def test_evaluations_come_every_40_steps_and_pay_a_reward_a_step(run):
-    last, expected = 12, []
-    for figures in run[3]:
-        steps = figures["time/total_timesteps"]
-        expected.append(steps // 40 > last // 40)
-        last = steps
-    assert ["eval/mean_reward" in figures for figures in run[3]] == expected
-    assert True in expected
-    assert False in expected
-    assert run[2]["eval/mean_reward"] == run[2]["eval/mean_ep_length"]
+def test_evaluations_come_every_60_steps_and_pay_a_reward_a_step(run):
+    steps = [24, *(figures["time/total_timesteps"] for figures in run.logs)]
+    expected = [later // 60 > earlier // 60 for earlier, later in itertools.pairwise(steps)]
+    assert ["eval/mean_reward" in figures for figures in run.logs] == expected
+    # The first iteration has none: the columns of the CSV file and the scalars get their names later.
+    assert expected[:2] == [False, True]
+    assert run.history["eval/mean_reward"] == run.history["eval/mean_ep_length"]
 
 
 def test_the_checkpoint_is_of_the_end(run):
-    [path] = (run[0] / "checkpoints").iterdir()
-    assert path.name == f"steps-{int(run[3][-1]['time/total_timesteps']):012d}.ckpt"
+    [path] = (run.folder / "checkpoints").iterdir()
+    assert path.name == f"steps-{int(run.logs[-1]['time/total_timesteps']):012d}.ckpt"
 
 
 def test_callbacks_do_not_change_what_is_learnt(run, alone):
-    for weight, expected in zip(run[1].weights, alone[0].weights, strict=True):
+    for weight, expected in zip(run.agent.weights, alone[0].weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
-    np.testing.assert_array_equal(run[2]["train/value_loss"], alone[1]["train/value_loss"])
+    np.testing.assert_array_equal(run.history["train/value_loss"], alone[1]["train/value_loss"])
 
 
-def test_a_figure_is_absent_until_it_exists():
-    recorder = Recorder()
-    trained([recorder])
-    assert "rollout/ep_rew_mean" not in recorder.logs[0]
+def test_a_figure_is_absent_until_it_exists(run):
+    assert ["rollout/ep_rew_mean" in figures for figures in run.before] == [False]
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
 def test_progress_is_shown_unless_it_is_not_wanted(alone, capsys, verbose):
-    alone[0].fit(cartpole, 24, num_envs=2, num_steps=12, verbose=verbose)
+    alone[0].fit(cartpole, 24, verbose=verbose, **SIZES)
     captured = capsys.readouterr()
     assert ("steps/s" in captured.err) == bool(verbose)
     assert captured.out == ""
 
 
-def test_an_evaluation_in_the_very_environments_that_are_trained_in_is_refused_before_the_first_rollout():
+def test_an_evaluation_in_the_very_environments_that_are_trained_in_is_refused_before_the_first_rollout(trained):
     agent, vector = trained([]), gym.vector.SyncVectorEnv([cartpole] * 2)
     steps = int(agent.env_steps.numpy())
     with pytest.raises(ValueError, match="in use by a fit or an evaluation that has not ended"):
-        agent.fit(vector, 24, num_steps=6, callbacks=[Evaluate(vector, 40, episodes=2)], verbose=0)
+        agent.fit(vector, 48, num_steps=12, callbacks=[Evaluate(vector, 40, episodes=2)], verbose=0)
     assert int(agent.env_steps.numpy()) == steps
-    agent.fit(vector, 12, num_steps=6, verbose=0)
+    agent.fit(vector, 24, num_steps=12, verbose=0)
     assert agent.evaluate(vector, 2)["episodes"] == 2
 
     class Meddler(keras.callbacks.Callback):
@@ -192,10 +172,10 @@ def test_an_evaluation_in_the_very_environments_that_are_trained_in_is_refused_b
             vector.reset()
 
     with pytest.raises(RuntimeError, match="reset of an environment that a fit or an evaluation"):
-        agent.fit(vector, 24, num_steps=6, callbacks=[Meddler()], verbose=0)
+        agent.fit(vector, 48, num_steps=12, callbacks=[Meddler()], verbose=0)
     vector.close()
     with pytest.raises(ValueError, match="the vector environment is closed"):
-        agent.fit(vector, 24, num_steps=6, verbose=0)
+        agent.fit(vector, 48, num_steps=12, verbose=0)
 
 
 class Interrupted(keras.callbacks.Callback):
@@ -210,7 +190,7 @@ class Interrupted(keras.callbacks.Callback):
         self.train_ended = True
 
 
-def test_files_and_terminal_are_given_back_and_training_does_not_count_as_complete(tmp_path):
+def test_files_and_terminal_are_given_back_and_training_does_not_count_as_complete(trained, tmp_path):
     output = io.StringIO()
     progress = Progress(Console(file=output, force_terminal=True))
     table, board, interrupted = HistoryCSV(tmp_path / "history.csv"), TensorBoard(tmp_path / "board"), Interrupted()

@@ -5,9 +5,7 @@ import csv
 import keras
 import pytest
 
-import tf_trpo
 from tf_trpo.callbacks import HistoryCSV
-from tf_trpo.models.settings import PolicySettings, ValueSettings
 
 
 class StandIn:
@@ -62,11 +60,11 @@ def iteration(number, **figures):
     return {"time/iterations": number, **figures}
 
 
-@pytest.mark.parametrize("cut", ["", "4,", "4,0."])
+@pytest.mark.parametrize("cut", ["", "1", "4,", "4,0."])
 def test_a_resumed_training_continues_after_the_rows_of_the_iterations_that_were_done(path, cut):
     write(path, *(iteration(number, a=number / 10) for number in (1, 2, 3)))
     with open(path, "a", encoding="utf-8") as file:
-        # A process was killed while it wrote.
+        # A process was killed while it wrote; "1" may be half of 12.
         file.write(cut)
     write(path, iteration(3, a=7.5, b=8), iterations=2)
     assert rows(path) == [
@@ -80,22 +78,3 @@ def test_a_resumed_training_continues_after_the_rows_of_the_iterations_that_were
 def test_a_resumed_training_without_a_file_begins_one(path):
     write(path, iteration(5, a=1), iterations=4)
     assert rows(path) == [{"time/iterations": "5", "a": "1"}]
-
-
-class Late(keras.callbacks.Callback):
-    """Knows a figure from the second iteration on."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch > 0:
-            logs["late"] = float(epoch)
-
-
-def test_a_figure_that_a_callback_adds_later_gets_its_column(path):
-    agent = tf_trpo.TRPO.for_env(
-        "CartPole-v1", policy=PolicySettings(hidden_sizes=(4,)), value=ValueSettings(value_hidden_sizes=(4,)), seed=0
-    )
-    agent.compile(jit_compile=False)
-    history = agent.fit("CartPole-v1", 30, num_steps=8, callbacks=[Late(), HistoryCSV(path)], verbose=0).history
-    assert [row["late"] for row in rows(path)] == ["", *(str(float(n)) for n in range(1, len(rows(path))))]
-    assert [float(row["time/total_timesteps"]) for row in rows(path)] == history["time/total_timesteps"]
-    assert len(rows(path)) >= 4

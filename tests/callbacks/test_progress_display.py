@@ -3,16 +3,12 @@
 import itertools
 import re
 from io import StringIO
+from types import SimpleNamespace
 
 import tensorflow as tf
 from rich.console import Console
 
 from tf_trpo.callbacks import Progress
-
-
-class StandIn:
-    def __init__(self, steps=0):
-        self.env_steps = tf.Variable(steps, dtype=tf.int64)
 
 
 def figures(steps):
@@ -28,10 +24,15 @@ def figures(steps):
     }
 
 
-def shown(console, *logs, interval=0.0, first_steps=0):
+def begun(console, steps=0, interval=0.0):
     callback = Progress(console, interval=interval)
-    callback.set_model(StandIn(first_steps))
+    callback.set_model(SimpleNamespace(env_steps=tf.Variable(steps)))
     callback.set_params({"total_steps": 1000})
+    return callback
+
+
+def shown(console, *logs, **options):
+    callback = begun(console, **options)
     callback.on_train_begin({})
     for epoch, of_epoch in enumerate(logs):
         callback.on_epoch_end(epoch, of_epoch)
@@ -63,12 +64,10 @@ def test_lines_come_no_more_often_than_the_interval():
 
 
 def test_lines_say_how_long_it_will_take_as_soon_as_that_is_known():
-    callback = Progress(plain(), interval=0.0)
+    callback = begun(plain())
     # A hundred steps a second.
     clock = itertools.count()
     callback._bar.get_time = lambda: next_second
-    callback.set_model(StandIn())
-    callback.set_params({"total_steps": 1000})
     next_second = next(clock)
     callback.on_train_begin({})
     for steps in (100, 200, 1000):
@@ -91,40 +90,23 @@ def test_nothing_to_say_when_nothing_happened():
     assert shown(plain()) == ""
 
 
-def test_a_terminal_shows_figures_and_how_far_it_is():
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown(terminal(), figures(100), figures(250)))
+def test_a_terminal_shows_figures_and_how_far_it_is_and_gets_its_cursor_back():
+    text = shown(terminal(), figures(100), figures(250))
+    assert text.count("\x1b[?25l") == 1
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert re.search(r"mean episode return\s+12\.34", text)
     assert re.search(r"KL of the step\s+0\.0091", text)
     assert re.search(r"steps per second\s+789", text)
     assert "250/1000" in text.replace(" ", "")
 
 
-def test_a_terminal_gets_its_cursor_back():
-    text = shown(terminal(), figures(100))
-    assert text.count("\x1b[?25l") == 1
-    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
-
-
-def test_the_bar_ends_full_when_the_last_iteration_goes_past_the_end():
+def test_the_bar_goes_on_from_the_steps_taken_before_and_ends_full():
+    assert "400/1000" in shown(terminal(), steps=400).replace(" ", "")
     assert "1000/1000" in shown(terminal(), figures(1024)).replace(" ", "")
-
-
-def test_the_bar_goes_on_from_the_steps_taken_before():
-    assert "400/1000" in shown(terminal(), first_steps=400).replace(" ", "")
 
 
 def test_figures_that_do_not_exist_are_left_out_of_a_line_and_dots_on_a_terminal():
     known = {name: figure for name, figure in figures(100).items() if not name.startswith(("rollout/", "train/ex"))}
     assert shown(plain(), known).splitlines()[0] == "steps 100/1000  no episode has ended yet  kl 0.0091  789 steps/s"
     assert re.search(r"mean episode return\s+\.\.\.", shown(terminal(), known))
-
-
-def test_the_default_is_the_standard_error_stream(capsys):
-    callback = Progress(interval=0.0)
-    callback.set_model(StandIn())
-    callback.set_params({"total_steps": 1000})
-    callback.on_train_begin({})
-    callback.on_epoch_end(0, figures(100))
-    captured = capsys.readouterr()
-    assert captured.err.startswith("steps 100/1000 ")
-    assert captured.out == ""

@@ -1,29 +1,22 @@
 """Keras' own callbacks, which monitor figures that not every iteration has."""
 
+import gymnasium as gym
 import keras
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 
-import tf_trpo
 from tf_trpo.callbacks import Evaluate
-from tf_trpo.models.settings import PolicySettings, ValueSettings
-from tf_trpo.training.settings import UpdateSettings
 
+SIZES = {"num_envs": 2, "num_steps": 12, "verbose": 0}
 # Keras says in every iteration without the figure that it has none, and goes on.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:(Early stopping|Learning rate reduction is) conditioned on metric:UserWarning"
 )
 
 
-def agent_for(environment):
-    small = {"policy": PolicySettings(hidden_sizes=(8,)), "value": ValueSettings(value_hidden_sizes=(8,))}
-    agent = tf_trpo.TRPO.for_env(environment, **small, seed=0)
-    agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
-    return agent
-
-
-def test_the_best_evaluation_is_kept_and_training_does_not_stop_between_evaluations(tmp_path):
-    agent, path = agent_for("CartPole-v1"), tmp_path / "best.keras"
+def test_the_best_evaluation_is_kept_and_training_does_not_stop_between_evaluations(small_agent, tmp_path):
+    agent, path = small_agent("CartPole-v1"), tmp_path / "best.keras"
     monitored = {"monitor": "eval/mean_reward", "mode": "max"}
     kept = []
 
@@ -35,14 +28,14 @@ def test_the_best_evaluation_is_kept_and_training_does_not_stop_between_evaluati
                 kept.append((logs["eval/mean_reward"], agent.get_weights()))
 
     callbacks = [
-        Evaluate("CartPole-v1", 400, episodes=3, seed=7),
+        Evaluate("CartPole-v1", 192, episodes=3, seed=7),
         keras.callbacks.ModelCheckpoint(path, save_best_only=True, **monitored),
         keras.callbacks.EarlyStopping(patience=5, **monitored),
         Keeps(),
     ]
     # 8 iterations between two evaluations: more than the patience.
-    history = agent.fit("CartPole-v1", 2000, num_steps=50, callbacks=callbacks, verbose=0).history
-    assert history["time/total_timesteps"][-1] >= 2000
+    history = agent.fit("CartPole-v1", 960, callbacks=callbacks, **SIZES).history
+    assert history["time/total_timesteps"][-1] >= 960
     assert len(history["eval/mean_reward"]) == len(kept) == 5
     best = max(reward for reward, _ in kept)
     weights = next(weights for reward, weights in kept if reward == best)
@@ -52,19 +45,31 @@ def test_the_best_evaluation_is_kept_and_training_does_not_stop_between_evaluati
     assert saved.evaluate("CartPole-v1", 3, seed=7)["mean_return"] == best
 
 
-def test_training_stops_after_evaluations_without_an_improvement():
+def test_training_stops_after_evaluations_without_an_improvement(small_agent):
     """Each evaluation counts, and each iteration without one does not."""
-    agent = agent_for("CartPole-v1")
+    agent = small_agent("CartPole-v1")
     early = keras.callbacks.EarlyStopping(monitor="eval/mean_reward", mode="max", patience=2, min_delta=1e6)
-    callbacks = [Evaluate("CartPole-v1", 100, episodes=1), early]
-    history = agent.fit("CartPole-v1", 2000, num_steps=50, callbacks=callbacks, verbose=0).history
+    callbacks = [Evaluate("CartPole-v1", 48, episodes=1), early]
+    history = agent.fit("CartPole-v1", 960, callbacks=callbacks, **SIZES).history
     assert len(history["eval/mean_reward"]) == 3
     assert len(history["time/iterations"]) >= 6
 
 
-def test_a_learning_rate_is_not_reduced_while_no_episode_has_ended():
+class UpAgain(gym.Wrapper):
+    """CartPole whose pole is put up again when it has fallen."""
+
+    def step(self, action):
+        observation, reward, fell, truncated, info = self.env.step(action)
+        return self.env.reset()[0] if fell else observation, reward, False, truncated, info
+
+
+def test_a_learning_rate_is_not_reduced_while_no_episode_has_ended(small_agent):
     """And nothing is stopped by a figure that never exists."""
-    agent = agent_for("Pendulum-v1")
+
+    def endless():
+        return gym.wrappers.TimeLimit(UpAgain(CartPoleEnv()), 80)
+
+    agent = small_agent(endless)
     reduce = keras.callbacks.ReduceLROnPlateau(
         monitor="rollout/ep_rew_mean", mode="max", factor=0.1, patience=2, min_delta=1e6
     )
@@ -72,10 +77,10 @@ def test_a_learning_rate_is_not_reduced_while_no_episode_has_ended():
         keras.callbacks.EarlyStopping(monitor="eval/mean_reward", mode="max", patience=1),
         keras.callbacks.TerminateOnNaN(),
     ]
-    # 7 iterations until the 200th step, and 3 more with a figure that does not improve.
-    history = agent.fit("Pendulum-v1", 290, num_steps=30, callbacks=[reduce, *others], verbose=0).history
-    assert len(history["train/learning_rate"]) == len(history["time/iterations"])
+    # 7 iterations until the 80th row, and 3 more with a figure that does not improve.
+    history = agent.fit(endless, 230, callbacks=[reduce, *others], **SIZES).history
     rates = history["train/learning_rate"]
-    assert len(history["rollout/ep_rew_mean"]) < len(rates) - 5
+    assert len(rates) == len(history["time/iterations"]) == 10
+    assert len(history["rollout/ep_rew_mean"]) == 4
     assert rates[:7] == pytest.approx([1e-3] * 7)
     assert agent.optimizer.learning_rate.numpy() == pytest.approx(1e-4)

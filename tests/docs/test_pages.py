@@ -75,7 +75,7 @@ def test_the_readmes_examples_run_and_learn(is_whole, run_examples, tmp_path):
     text = PAGES["README.md"]
     short = text.replace("total_steps=20_000", "total_steps=2_048").replace("total_steps=50_000", "total_steps=4_096")
     assert short.count("total_steps=") == text.count("total_steps=") == 2
-    examples, output = run_examples(text if is_whole else short)
+    examples, output = run_examples(text if is_whole else short, xla=is_whole)
     assert all(len(example.splitlines()) <= 24 for example in examples)
     assert all(float(found) > 100 * is_whole for found in re.findall(r"'mean_return': ([0-9.]+)", output))
     assert output.count("mean_return") == 2

@@ -5,12 +5,13 @@ import tensorflow as tf
 
 import tf_trpo
 from examples import own_distribution
+from tf_trpo.training import UpdateSettings
 
 
 def test_it_improves_within_the_trust_region_and_is_saved(tmp_path):
     agent = own_distribution.make_agent("Pendulum-v1")
-    agent.compile(policy_optimizer=tf_trpo.optimizers.TrustRegion(max_kl=0.02), jit_compile=False)
-    logs = agent.fit("Pendulum-v1", 500, num_envs=2, num_steps=250, verbose=0).history
+    agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
+    logs = agent.fit("Pendulum-v1", 200, num_envs=2, num_steps=50, verbose=0).history
     assert set(logs["train/line_search_status"]) == {0}
     assert all(0.01 < kl <= 0.02 for kl in logs["bound/mean_kl"])
     observations = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)

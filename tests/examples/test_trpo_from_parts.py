@@ -10,8 +10,8 @@ from examples import trpo_from_parts
 
 @pytest.mark.parametrize(("iterations", "least_return"), [(2, 10), pytest.param(None, 475, marks=pytest.mark.slow)])
 def test_algorithm_1_from_parts_learns_cartpole(iterations, least_return, monkeypatch, capsys):
-    if iterations:
-        monkeypatch.setattr(trpo_from_parts, "ITERATIONS", iterations)
+    for name, value in {"ITERATIONS": iterations, "VALUE_EPOCHS": 2, "STEPS": 64}.items() if iterations else ():
+        monkeypatch.setattr(trpo_from_parts, name, value)
     trpo_from_parts.main(seed=0)
     *lines, last = capsys.readouterr().out.splitlines()
     assert len(lines) == trpo_from_parts.ITERATIONS

@@ -54,10 +54,3 @@ def test_a_rollout_too_large_is_refused_though_its_sides_are_not():
     RolloutSettings(num_envs=10_000, num_steps=5000)
     with pytest.raises(ValueError, match="num_envs times num_steps must be at most 50000000, got 50010000"):
         RolloutSettings(num_envs=10_000, num_steps=5001)
-
-
-@pytest.mark.parametrize("option", ["--num-envs", "--num-steps", "--hidden-sizes", "--value-hidden-sizes", "--threads"])
-def test_the_command_line_has_them(option, refused, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert refused("train", option, 10**9).startswith(f"error: {option[2:].replace('-', '_')} must be ")
-    assert not list(tmp_path.iterdir())

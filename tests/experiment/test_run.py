@@ -9,18 +9,17 @@ import tf_trpo
 from tf_trpo.callbacks import StopOnSignal
 from tf_trpo.rollouts import actor
 
-TINY = {"total_steps": 40, "num_steps": 20, "hidden_sizes": [4], "value_hidden_sizes": [4], "value_epochs": 1}
-QUIET = {"jit_compile": False, "eval_episodes": 1, "quiet": True}
+TINY = {"total_steps": 48, "num_envs": 2, "num_steps": 12, "value_epochs": 1, "jit_compile": False}
+TINY |= {"hidden_sizes": [4], "value_hidden_sizes": [4], "eval_episodes": 1, "quiet": True}
 
 
 def test_a_resumed_fit_compares_the_environment_s_arguments(tmp_path):
-    agent = tf_trpo.TRPO.for_env("Pendulum-v1", seed=0)
-    agent.compile(jit_compile=False)
-    settings = {"num_steps": 20, "verbose": 0}
+    agent = tf_trpo.Experiment().replace(**TINY).make_agent()
+    settings = {"num_envs": 2, "num_steps": 12, "verbose": 0}
     checkpoint = tf_trpo.callbacks.Checkpoint(tmp_path, None)
-    agent.fit("Pendulum-v1", 20, env_kwargs={"g": 2.0}, callbacks=checkpoint, **settings)
-    with pytest.raises(tf_trpo.training.CheckpointError, match=r"env_kwargs/g 2\.0, not 3\.0"):
-        agent.fit("Pendulum-v1", 20, env_kwargs={"g": 3.0}, resume_from=tmp_path, **settings)
+    agent.fit("CartPole-v1", 24, env_kwargs={"max_episode_steps": 30}, callbacks=checkpoint, **settings)
+    with pytest.raises(tf_trpo.training.CheckpointError, match=r"env_kwargs/max_episode_steps 30, not 40"):
+        agent.fit("CartPole-v1", 24, env_kwargs={"max_episode_steps": 40}, resume_from=tmp_path, **settings)
 
 
 def test_a_warning_before_the_folder_is_made_does_not_end_the_run(tmp_path, monkeypatch, caplog):
@@ -29,7 +28,7 @@ def test_a_warning_before_the_folder_is_made_does_not_end_the_run(tmp_path, monk
 
     monkeypatch.setattr(actor, "LiteActor", refuse)
     with caplog.at_level(logging.WARNING, "tf_trpo"):
-        tf_trpo.Experiment().replace(**TINY, **QUIET).train(tmp_path / "run")
+        tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run")
     assert "acting through TensorFlow" in caplog.text
     assert (tmp_path / "run" / "evaluation.json").is_file()
 
@@ -38,5 +37,5 @@ def test_a_run_that_cannot_begin_gives_the_signals_back(tmp_path):
     (tmp_path / "run").mkdir()
     before = [signal.getsignal(number) for number in StopOnSignal.SIGNALS]
     with pytest.raises(FileExistsError, match="the run folder exists"):
-        tf_trpo.Experiment().replace(**TINY, **QUIET).train(tmp_path / "run")
+        tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run")
     assert [signal.getsignal(number) for number in StopOnSignal.SIGNALS] == before

@@ -25,18 +25,15 @@ def git(tmp_path):
     return run
 
 
-def test_what_is_outside_of_the_package_does_not_make_it_dirty(git, tmp_path):
+def test_only_what_is_in_the_package_makes_it_dirty(git, tmp_path):
     commit = git("rev-parse", "HEAD")
     assert len(commit) == 40
-    (tmp_path / "docs" / "table.csv").write_text("2\n")
-    (tmp_path / "docs" / "more.csv").write_text("2\n")
-    assert commit_of(tmp_path / "package") == commit
-
-
-@pytest.mark.parametrize("name", ["code.py", "more.py"])
-def test_a_file_of_the_package_that_was_changed_or_added_does(git, tmp_path, name):
-    (tmp_path / "package" / name).write_text("2\n")
-    assert commit_of(tmp_path / "package") == git("rev-parse", "HEAD") + "-dirty"
+    for changed, expected in (("docs/table.csv", commit), ("docs/more.csv", commit), ("package/more.py", None)):
+        (tmp_path / changed).write_text("2\n")
+        assert commit_of(tmp_path / "package") == (expected or f"{commit}-dirty")
+    (tmp_path / "package" / "more.py").unlink()
+    (tmp_path / "package" / "code.py").write_text("2\n")
+    assert commit_of(tmp_path / "package") == f"{commit}-dirty"
 
 
 def test_outside_of_a_checkout_there_is_none(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ def test_the_mean_leaves_out_nobody_and_its_interval_is_that_of_a_loop():
 
 def test_the_interval_covers_the_true_value_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    samples = rng.normal(5.0, 2.0, size=(30, 400))
+    samples = rng.normal(5.0, 2.0, size=(30, 200))
     result = interquartile_mean(samples)
     covered = np.mean((result.low <= 5.0) & (result.high >= 5.0))
     assert 0.88 < covered < 0.98
@@ -50,6 +50,7 @@ def test_places_are_summarised_each_on_its_own():
     values = np.random.default_rng(1).normal(size=(6, 3, 2))
     result = interquartile_mean(values)
     assert result.estimate.shape == result.low.shape == result.high.shape == (3, 2)
+    np.testing.assert_array_equal(result, interquartile_mean(values))  # The same seed draws the same.
     for place in np.ndindex(3, 2):
         assert result.estimate[place] == pytest.approx(interquartile_mean(values[:, *place]).estimate)
 
@@ -73,11 +74,6 @@ def test_an_unknown_seed_is_not_trimmed_away():
     result = interquartile_mean([[1.0, 1.0], [2.0, np.nan], [3.0, 3.0], [4.0, 4.0]])
     np.testing.assert_array_equal(np.isnan(result.estimate), [False, True])
     assert np.isfinite([result.low[0], result.high[0]]).all()
-
-
-def test_the_same_seed_draws_the_same():
-    values = np.random.default_rng(2).normal(size=5)
-    assert interquartile_mean(values) == interquartile_mean(values)
 
 
 @pytest.mark.parametrize("values", [[], 3.0])

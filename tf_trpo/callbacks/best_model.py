@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -21,15 +20,10 @@ class IfFigureExists:
         self._checkpoint = checkpoint
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._checkpoint, name)
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        if logs and self._checkpoint.monitor in logs:
-            self._checkpoint.on_train_batch_end(batch, logs)
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        if logs and self._checkpoint.monitor in logs:
-            self._checkpoint.on_epoch_end(epoch, logs)
+        method = getattr(self._checkpoint, name)
+        if name not in ("on_train_batch_end", "on_epoch_end"):
+            return method
+        return lambda number, logs: method(number, logs) if self._checkpoint.monitor in logs else None
 
 
 def if_figure_exists(callback: keras.callbacks.Callback) -> Any:

@@ -32,8 +32,8 @@ class HistoryCSV(keras.callbacks.Callback):
         self._columns: list[str] = []
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        done = self._rows() if self._append else []
-        self._begin([row for row in done if float(row["time/iterations"]) <= int(self.model.iterations.numpy())])
+        rows, done = self._rows() if self._append else [], int(self.model.iterations.numpy())
+        self._begin([row for row in rows if float(row["time/iterations"] or "nan") <= done])
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         row = dict(logs or {})

@@ -76,7 +76,12 @@ def changed(settings: T, changes: Mapping[str, Any], sources: Mapping[str, str] 
         outside its range. The message names the setting and its source.
     """
     left = dict(changes)
-    made = _changed(settings, left, sources)
+    try:
+        made = _changed(settings, left)
+    except ValueError as error:
+        # The message begins with the name of the setting at fault.
+        at_fault = str(error).split(maxsplit=1)[0].rstrip(":")
+        raise ValueError(f"{sources.get(at_fault, '')}{error}") from None
     known = leaves(type(settings))
     unknown = [str(name) for name in left if name not in known]
     if unknown:
@@ -114,43 +119,26 @@ def foreign(algorithm: str) -> set[str]:
     return names - leaves(ALGORITHMS[algorithm]).keys() if algorithm in ALGORITHMS else set()
 
 
-def _changed(settings: T, left: Flat, sources: Mapping[str, str]) -> T:
+def _changed(settings: T, left: Flat) -> T:
     """Take the settings of this part out of what is left, and make the part with them."""
     own: Flat = {}
     for field, hint in fields(type(settings)):
         name, value = field.name, getattr(settings, field.name)
         if name in CHOICES and name in left:
-            value = _chosen(name, left.pop(name), value, sources)
+            value = _chosen(name, left.pop(name), value)
         if dataclasses.is_dataclass(value):
-            value = _changed(value, left, sources)
+            value = _changed(value, left)
         elif name in left and name not in CHOICES:
-            value = _named(sources.get(name), convert, left.pop(name), hint, name)
+            value = convert(left.pop(name), hint, name)
         own[name] = value
-    try:
-        return dataclasses.replace(settings, **own)  # type: ignore[type-var]
-    except ValueError as error:
-        changes = {name: value for name, value in own.items() if value is not getattr(settings, name)}
-        for name, value in changes.items():
-            # The setting that is at fault alone says which file it comes from.
-            _named(sources.get(name), dataclasses.replace, settings, **{name: value})
-        where = next((sources[name] for name in changes if name in sources), "")
-        raise ValueError(f"{where}{error}") from None
+    return dataclasses.replace(settings, **own)  # type: ignore[type-var]
 
 
-def _named(source: str | None, function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Call a function; the source begins the message of a ValueError."""
-    try:
-        return function(*args, **kwargs)
-    except ValueError as error:
-        raise ValueError(f"{source or ''}{error}") from None
-
-
-def _chosen(name: str, choice: Any, before: Any, sources: Mapping[str, str]) -> Any:
+def _chosen(name: str, choice: Any, before: Any) -> Any:
     """Make the settings that a name chooses; the parts that they share with the earlier ones are kept."""
-    choice = _named(sources.get(name), convert, choice, Literal[tuple(CHOICES[name])], name)
-    settings = CHOICES[name][choice]
-    if settings is None or isinstance(before, settings):
-        return settings and before
+    settings = CHOICES[name][convert(choice, Literal[tuple(CHOICES[name])], name)]
+    if settings is None:
+        return None
     shared = [field.name for field in dataclasses.fields(settings) if hasattr(before, field.name)]
     return settings(**{part: getattr(before, part) for part in shared})
 
@@ -158,10 +146,10 @@ def _chosen(name: str, choice: Any, before: Any, sources: Mapping[str, str]) -> 
 def _name_of(field: str, value: object) -> str:
     """Find the name by which a field's value is chosen."""
     made = None if value is None else type(value)
-    for name, settings in CHOICES[field].items():
-        if settings is made:
-            return name
-    raise ValueError(f"{field} has no name for {value!r}: it is none of {', '.join(CHOICES[field])}")
+    names = [name for name, settings in CHOICES[field].items() if settings is made]
+    if not names:
+        raise ValueError(f"{field} has no name for {value!r}: it is none of {', '.join(CHOICES[field])}")
+    return names[0]
 
 
 def _why_not(name: str, chosen: Flat) -> str:

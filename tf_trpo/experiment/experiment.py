@@ -130,15 +130,12 @@ class Experiment:
           ValueError: the folder holds no run, or a run of another version.
         """
         folder = RunFolder(run_dir)
-        settings, default = folder.read_config()["settings"], cls()
-        other = f"{folder.config} is of another version: it differs in "
+        settings = folder.read_config()["settings"]
         unknown = settings.keys() - leaves(cls).keys()
-        if unknown:
-            raise ValueError(other + ", ".join(sorted(unknown)))
-        experiment = changed(default, settings, dict.fromkeys(settings, f"{folder.config}: "))
-        missing = experiment.flat().keys() - settings.keys()
-        if missing:
-            raise ValueError(other + ", ".join(sorted(missing)))
+        experiment = cls() if unknown else changed(cls(), settings, dict.fromkeys(settings, f"{folder.config}: "))
+        differing = unknown or experiment.flat().keys() - settings.keys()
+        if differing:
+            raise ValueError(f"{folder.config} is of another version: it differs in {', '.join(sorted(differing))}")
         return experiment
 
     def replace(self, **changes: Any) -> Experiment:

@@ -11,7 +11,6 @@ from tf_trpo.experiment.experiment import Experiment
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.files import write_whole
 
-CARD_FILE = "README.md"
 ACTIONS = {"deterministic": "most likely", "stochastic": "sampled"}
 """Which actions an evaluation takes."""
 _NOT_OF_THE_RESULT = {"export", "quiet"}
@@ -32,7 +31,33 @@ def write_model_card(
     Raises:
       OSError: the card cannot be written.
     """
-    write_whole(version.parent / CARD_FILE, _card(version, run, steps, evaluations, seeds))
+    experiment, config = Experiment.from_run(run.path), run.read_config()
+    returns = "\n".join(
+        f"| {actions} | {found['mean_return']:.1f} ± {found['std_return']:.1f} | {found['mean_length']:.1f} "
+        f"| {found['episodes']:.0f} |"
+        for mode, actions in ACTIONS.items()
+        if (found := evaluations[mode]) is not None
+    )
+    among_seeds = f"\n{seeds}" if seeds else ""
+    versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
+    trained = f"trained for {steps:,} environment steps with seed {experiment.run.seed}"
+    card = f"""# {version.parent.name}
+
+Version {version.name}: a policy for {experiment.env}, {trained}.
+
+    {training_command(experiment)}
+
+| actions | return, mean ± standard deviation over episodes | length | episodes |
+|---|---|---|---|
+{returns}
+{among_seeds}
+- Commit: {config.get("commit") or "not known"}
+- Versions: {versions}
+- Platform: {config.get("platform") or "not known"}
+
+Endpoints, servers and limits: docs/serving.md.
+"""
+    write_whole(version.parent / "README.md", card)
 
 
 def training_command(experiment: Experiment) -> str:
@@ -49,41 +74,6 @@ def training_command(experiment: Experiment) -> str:
         if name not in _NOT_OF_THE_RESULT and (name == "env" or value != defaults[name])
     }
     return shlex.join(["python", "scripts/train.py", "--preset", "none", *_as_arguments(chosen)])
-
-
-def _card(
-    version: Path,
-    run: RunFolder,
-    steps: int,
-    evaluations: Mapping[str, Mapping[str, float] | None],
-    seeds: str,
-) -> str:
-    experiment, config = Experiment.from_run(run.path), run.read_config()
-    returns = "\n".join(
-        f"| {actions} | {found['mean_return']:.1f} ± {found['std_return']:.1f} | {found['mean_length']:.1f} "
-        f"| {found['episodes']:.0f} |"
-        for mode, actions in ACTIONS.items()
-        if (found := evaluations[mode]) is not None
-    )
-    among_seeds = f"\n{seeds}" if seeds else ""
-    versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
-    trained = f"trained for {steps:,} environment steps with seed {experiment.run.seed}"
-    return f"""# {version.parent.name}
-
-Version {version.name}: a policy for {experiment.env}, {trained}.
-
-    {training_command(experiment)}
-
-| actions | return, mean ± standard deviation over episodes | length | episodes |
-|---|---|---|---|
-{returns}
-{among_seeds}
-- Commit: {config.get("commit") or "not known"}
-- Versions: {versions}
-- Platform: {config.get("platform") or "not known"}
-
-Endpoints, servers and limits: docs/serving.md.
-"""
 
 
 def _as_arguments(settings: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -53,7 +54,6 @@ def read_preset(preset: str | Path, known: Collection[str]) -> Preset:
     Raises:
       ValueError: the preset cannot be read, or it is not of the right form, or a setting is unknown.
     """
-    is_bundled = preset in bundled_presets()
     where = f"preset {preset}"
     shared = _parsed(preset)
     if not isinstance(shared, dict):
@@ -63,8 +63,15 @@ def read_preset(preset: str | Path, known: Collection[str]) -> Preset:
         raise ValueError(f"{where} must hold lines of the form `id: {{name: value}}` under {_ENVIRONMENTS}")
     _check_names(shared, known, where)
     for env, settings in environments.items():
-        _check_differences(env, settings, known, f"{where}, environment {env}")
-    return Preset(str(preset), is_bundled, shared, environments)
+        where = f"preset {preset}, environment {env}"
+        if not isinstance(env, str) or not env:
+            raise ValueError(f"{where}: it must be a Gymnasium id")
+        if not isinstance(settings, dict):
+            raise ValueError(f"{where} must hold {{name: value}} of the settings that differ, {{}} for none")
+        if "env" in settings:
+            raise ValueError(f"{where} cannot set env")
+        _check_names(settings, known, where)
+    return Preset(str(preset), preset in bundled_presets(), shared, environments)
 
 
 def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: str) -> tuple[Flat, dict[str, str]]:
@@ -81,15 +88,15 @@ def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: st
     Returns:
       The settings, and for those that come from a file the words that begin a message about them.
     """
-    named = [preset.shared["env"] for preset in presets if "env" in preset.shared]
-    env = given.get("env", named[-1] if named else default_env)
+    given = dict(given)
+    env = ChainMap(given, *(preset.shared for preset in reversed(presets)), {"env": default_env})["env"]
     layers = []
     for preset in presets:
         layers.append((preset, f"preset {preset.name}: ", preset.shared))
         if isinstance(env, str) and env in preset.differences:
             layers.append((preset, f"preset {preset.name}, environment {env}: ", preset.differences[env]))
-    algorithms = [settings["algorithm"] for *_, settings in layers if "algorithm" in settings]
-    algorithm = given.get("algorithm", algorithms[-1] if algorithms else "trpo")
+    lower = (settings for *_, settings in reversed(layers))
+    algorithm = ChainMap(given, *lower, {"algorithm": "trpo"})["algorithm"]
     left_out = foreign(algorithm) if isinstance(algorithm, str) else set()
     found: Flat = {}
     sources: dict[str, str] = {}
@@ -97,7 +104,7 @@ def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: st
         used = {name: settings[name] for name in settings if not preset.is_bundled or name not in left_out}
         found |= used
         sources |= dict.fromkeys(used, where)
-    return found | dict(given), {name: sources[name] for name in sources if name not in given}
+    return found | given, {name: sources[name] for name in sources if name not in given}
 
 
 def _parsed(preset: str | Path) -> Any:
@@ -115,16 +122,6 @@ def _parsed(preset: str | Path) -> Any:
     # PyYAML passes on what int, datetime and its own tables raise at scalars that are none.
     except Exception as error:
         raise ValueError(f"preset {preset} is not YAML: {error}") from None
-
-
-def _check_differences(env: object, settings: object, known: Collection[str], where: str) -> None:
-    if not isinstance(env, str) or not env:
-        raise ValueError(f"{where}: it must be a Gymnasium id")
-    if not isinstance(settings, dict):
-        raise ValueError(f"{where} must hold {{name: value}} of the settings that differ, {{}} for none")
-    if "env" in settings:
-        raise ValueError(f"{where} cannot set env")
-    _check_names(settings, known, where)
 
 
 def _check_names(settings: dict[Any, object], known: Collection[str], where: str) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
@@ -19,6 +17,7 @@ from tf_trpo.callbacks.tensorboard import add_final_evaluation
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.experiment.run_folder import RunFolder, run_versions
 from tf_trpo.experiment.settings import hyperparameters
+from tf_trpo.figures.histories import read_history
 from tf_trpo.files import write_whole
 from tf_trpo.training import TRPO, TrainingFailedError
 
@@ -148,7 +147,17 @@ class Run:
         else:
             self.folder.create(self.experiment.flat())
         self.begun = True
-        self._open_files.enter_context(_logging_to(self.folder.events))
+        self._log_events()
+
+    def _log_events(self) -> None:
+        """Add what the library's loggers say to a file that is made then, and to standard error."""
+        file = logging.FileHandler(self.folder.events, delay=True, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._open_files.callback(file.close)
+        logger = logging.getLogger("tf_trpo")
+        for handler in filter(None, (file, logging.lastResort)):
+            logger.addHandler(handler)
+            self._open_files.callback(logger.removeHandler, handler)
 
     def _has_checkpoint(self) -> bool:
         """Tell whether there is a checkpoint; a run that was killed before its first iteration begins again.
@@ -222,38 +231,10 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
         raise ValueError(f"a resumed run keeps its {', '.join(refused)}; only {' and '.join(CHANGEABLE)} can change")
     if folder.is_complete() and not changed:
         raise ValueError(f"{folder.path} is complete; a larger total_steps continues it")
-    _check_history(folder.history)
+    try:
+        if folder.has_iterations():
+            read_history(folder.history, ("time/iterations",))
+    except ValueError as error:
+        raise ValueError(f"mend {folder.history}, or move it away: {error}") from None
     differs = before.run.total_steps != experiment.run.total_steps
     return experiment.replace(schedule_steps=before.run.total_steps) if differs and schedule is None else experiment
-
-
-def _check_history(path: Path) -> None:
-    """Raise if rows cannot be told apart by their iteration, before anything is written after them."""
-    if not path.exists():
-        return
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                # A process that was killed may have left half a row.
-                if None not in row.values():
-                    float(row["time/iterations"])
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} is not as train wrote it ({reason}): mend it, or move it away") from None
-
-
-@contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    """Add what the library's loggers say to a file that is made then, and to standard error."""
-    file = logging.FileHandler(path, delay=True, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handlers = [file, *([logging.lastResort] if logging.lastResort else [])]
-    logger = logging.getLogger("tf_trpo")
-    for handler in handlers:
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            logger.removeHandler(handler)
-        file.close()

@@ -19,30 +19,18 @@ _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnas
 
 
 class RunFolder:
-    """Paths of a run.
-
-    Attributes:
-      path: the folder.
-      config: JSON: every setting, package versions, the platform, the commit.
-      history: CSV: one row an iteration.
-      events: text: what went wrong, and when.
-      agent: the final agent.
-      checkpoints: states of the training along the way.
-      tensorboard: event files.
-      evaluation: JSON: the last evaluation.
-      saved_model: the exported model.
-    """
+    """Paths of a run."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.config = self.path / "config.json"
-        self.history = self.path / "history.csv"
-        self.events = self.path / "events.log"
-        self.agent = self.path / "agent.keras"
-        self.checkpoints = self.path / "checkpoints"
-        self.tensorboard = self.path / "tensorboard"
-        self.evaluation = self.path / "evaluation.json"
-        self.saved_model = self.path / "saved_model"
+        self.config = self.path / "config.json"  # every setting, package versions, the platform, the commit
+        self.history = self.path / "history.csv"  # one row an iteration
+        self.events = self.path / "events.log"  # text: what went wrong, and when
+        self.agent = self.path / "agent.keras"  # the final agent
+        self.checkpoints = self.path / "checkpoints"  # states of the training along the way
+        self.tensorboard = self.path / "tensorboard"  # event files
+        self.evaluation = self.path / "evaluation.json"  # the last evaluation
+        self.saved_model = self.path / "saved_model"  # the exported model
 
     def create(self, settings: dict[str, Any]) -> None:
         """Make the folder and write config.json.
@@ -50,19 +38,18 @@ class RunFolder:
         Raises:
           OSError: the folder exists, or cannot be made; no folder above it is left behind.
         """
+        path = str(self.path)
         missing = [folder for folder in (self.path, *self.path.parents) if not os.path.lexists(folder)]
         try:
             self.path.mkdir(parents=True)
         except FileExistsError:
-            raise FileExistsError(
-                errno.EEXIST, "the run folder exists; name another (--run-dir)", str(self.path)
-            ) from None
+            raise FileExistsError(errno.EEXIST, "the run folder exists; name another (--run-dir)", path) from None
         except (OSError, ValueError) as error:
             for folder in missing:
                 with contextlib.suppress(OSError, ValueError):
                     folder.rmdir()
             reason = getattr(error, "strerror", None) or error
-            raise OSError(errno.EINVAL, f"the run folder cannot be made: {reason}", str(self.path)) from None
+            raise OSError(errno.EINVAL, f"the run folder cannot be made: {reason}", path) from None
         self.write_config(settings)
 
     def write_config(self, settings: dict[str, Any]) -> None:
@@ -117,10 +104,7 @@ class RunFolder:
 
     def has_iterations(self) -> bool:
         """Tell whether the history has a row."""
-        if not self.history.exists():
-            return False
-        with open(self.history, encoding="utf-8") as file:
-            return sum(1 for _ in itertools.islice(file, 2)) == 2
+        return self.history.exists() and self.history.read_bytes().count(b"\n") > 1
 
     def check_trained(self) -> None:
         """Raise ValueError unless there is a final agent."""
@@ -129,11 +113,9 @@ class RunFolder:
 
     def check_no_links(self) -> None:
         """Raise ValueError if there is a symbolic link: what is written to the folder would be written elsewhere."""
-        for folder, folders, files in os.walk(self.path):
-            for name in (*folders, *files):
-                path = Path(folder) / name
-                if path.is_symlink():
-                    raise ValueError(f"{path} is a symbolic link: a run that has one is not resumed")
+        for path in self.path.rglob("*"):
+            if path.is_symlink():
+                raise ValueError(f"{path} is a symbolic link: a run that has one is not resumed")
 
 
 def run_versions() -> dict[str, str | None]:
@@ -144,8 +126,8 @@ def run_versions() -> dict[str, str | None]:
 def free_run_dir(environment: str, seed: int) -> Path:
     """Find the default folder of a run: runs/ENV-SEED, or the first of runs/ENV-SEED-2, -3 ... that is free."""
     first = Path("runs") / f"{environment.replace('/', '-')}-{seed}"
-    names = (first, *(first.with_name(f"{first.name}-{number}") for number in range(2, 10_000)))
-    return next((name for name in names if not name.exists()), first)
+    others = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+    return next(name for name in itertools.chain([first], others) if not name.exists())
 
 
 def commit_of(package: Path) -> str | None:

@@ -22,89 +22,75 @@ from tf_trpo.figures.style import styled, write
 from tf_trpo.theory import lower_bound
 
 
+def module_of(number):
+    return importlib.import_module(f"examples.lecture.figures.{FIGURES[number]}")
+
+
 @functools.cache
-def figure_of(number):
-    """(module of the figure, its data)."""
-    module = importlib.import_module(f"examples.lecture.figures.{FIGURES[number]}")
-    return module, module.compute()
+def data_of(number):
+    return module_of(number).compute()
 
 
 @functools.cache
 def drawn(number):
-    module, data = figure_of(number)
     with styled():
-        return module.draw(data)
+        return module_of(number).draw(data_of(number))
 
 
-def test_arrows_are_unit_directions_of_ascent():
-    data = figure_of(1)[1]
+@functools.cache
+def written(number, kind):
+    """The bytes of a figure's file."""
+    file = io.BytesIO()
+    with styled():
+        write(drawn(number), file, kind)
+    return file.getvalue()
+
+
+def test_natural_paths_of_the_return_reach_the_best_gain_and_vanilla_paths_do_not():
+    data = data_of(1)
     gradients = data.problem.gradient(data.points)
     for arrows in (data.vanilla_arrows, data.natural_arrows):
         np.testing.assert_allclose(np.linalg.norm(arrows, axis=1), 1)
         assert (np.sum(arrows * gradients, axis=1) > 0).all()
     np.testing.assert_allclose(np.sum(data.vanilla_arrows * gradients, axis=1), np.linalg.norm(gradients, axis=1))
-    differently = np.sum(data.vanilla_arrows * data.natural_arrows, axis=1)
-    assert differently.min() < 0.2
-
-
-def test_objective_rises_along_every_path_down_to_the_end():
-    data = figure_of(1)[1]
-    for paths in (data.vanilla_paths, data.natural_paths):
-        assert len(paths) == len(STARTS)
-        for path, start in zip(paths, STARTS, strict=True):
+    assert np.sum(data.vanilla_arrows * data.natural_arrows, axis=1).min() < 0.2
+    for natural, vanilla, start in zip(data.natural_paths, data.vanilla_paths, STARTS, strict=True):
+        for path in (natural, vanilla):
             np.testing.assert_array_equal(path[0], start)
             assert path[-1, 1] == pytest.approx(END_SIGMA)
             assert (np.diff(data.problem.objective(path)) > 0).all()
-
-
-def test_natural_paths_reach_the_best_gain_and_vanilla_paths_do_not():
-    data = figure_of(1)[1]
-    for natural, vanilla in zip(data.natural_paths, data.vanilla_paths, strict=True):
         assert abs(natural[-1, 0] - data.optimal_gain) < 0.005
         assert abs(vanilla[-1, 0] - data.optimal_gain) > 0.1
 
 
-def test_there_is_a_polynomial_of_each_order():
-    data = figure_of(2)[1]
+def test_polynomials_are_within_the_tolerance_up_to_the_radius_and_pass_it_there():
+    data = data_of(2)
     assert data.polynomials.shape == (LARGEST_ORDER + 1, len(data.x))
     np.testing.assert_allclose(data.function, np.exp(-(data.x**2)))
-    for order, values in enumerate(data.polynomials):
+    distance = np.abs(data.x - CENTER)
+    for order, (values, radius) in enumerate(zip(data.polynomials, data.trusted_radii, strict=True)):
         fitted = np.polynomial.Polynomial.fit(data.x, values, order)
         np.testing.assert_allclose(fitted(data.x), values, atol=1e-9 * np.abs(values).max())
-
-
-def test_error_is_within_the_tolerance_up_to_the_radius_and_passes_it_there():
-    data = figure_of(2)[1]
-    error = np.abs(data.polynomials - data.function)
-    for order, radius in enumerate(data.trusted_radii):
-        distance = np.abs(data.x - CENTER)
-        assert error[order, distance <= radius].max() <= TOLERANCE
-        beyond = (distance > radius) & (distance < radius + 0.05)
-        assert error[order, beyond].max() > TOLERANCE
-
-
-def test_high_orders_are_trusted_further_than_low_ones():
-    data = figure_of(2)[1]
+        error = np.abs(values - data.function)
+        assert error[distance <= radius].max() <= TOLERANCE
+        assert error[(distance > radius) & (distance < radius + 0.05)].max() > TOLERANCE
+    # High orders are trusted further, but not in every step: around 1, the fifth order is worse than the fourth.
     assert (data.trusted_radii > 0).all()
     assert data.trusted_radii[-1] > 2 * data.trusted_radii[2]
-    # Not in every step: around 1, the fifth order is worse than the fourth.
     assert data.trusted_radii[5] < data.trusted_radii[4]
 
 
-def test_derivatives_of_the_valley_are_those_of_finite_differences():
+def test_derivatives_of_the_valley_are_those_of_finite_differences_and_it_is_not_convex_at_the_start():
     for point in np.random.default_rng(0).normal(size=(10, 2)):
         expected = scipy.optimize.approx_fprime(point, valley, 1e-7)
         np.testing.assert_allclose(valley_gradient(point), expected, rtol=1e-4, atol=1e-4)
         columns = scipy.optimize.approx_fprime(point, valley_gradient, 1e-7)
         np.testing.assert_allclose(valley_hessian(point), columns, rtol=1e-4, atol=1e-4)
-
-
-def test_valley_is_not_convex_at_the_start():
     assert np.linalg.eigvalsh(valley_hessian(np.array(START)))[0] < -1
 
 
 def test_every_solver_finds_the_minimum_and_has_steps_refused_and_steepest_descent_takes_far_more():
-    data = figure_of(3)[1]
+    data = data_of(3)
     for name, result in data.results.items():
         assert result.status == TrustRegionStatus.MINIMUM, name
         np.testing.assert_allclose(result.x, MINIMUM, atol=1e-5)
@@ -116,25 +102,22 @@ def test_every_solver_finds_the_minimum_and_has_steps_refused_and_steepest_desce
 
 
 def test_conjugate_gradient_needs_two_iterations_in_the_plane_and_steepest_descent_more_than_forty():
-    data = figure_of(4)[1]
+    data = data_of(4)
     assert np.linalg.cond(data.matrix) == pytest.approx(PLANE_CONDITION)
     np.testing.assert_allclose(data.conjugate_path[-1], data.solution, atol=1e-12)
     assert len(data.conjugate_path) == 3
     np.testing.assert_allclose(data.conjugate_path[1], data.steepest_path[1])
     assert len(data.steepest_path) == 41
-    assert np.linalg.norm(data.steepest_path[-1] - data.solution) > 1e-3
-
-
-def test_steepest_descent_starts_where_it_is_slowest():
-    data = figure_of(4)[1]
+    # It starts where it is slowest.
     errors = data.steepest_path - data.solution
+    assert np.linalg.norm(errors[-1]) > 1e-3
     norms = np.sqrt(np.einsum("ki,ij,kj->k", errors, data.matrix, errors))
     np.testing.assert_allclose(norms[1:] / norms[:-1], (PLANE_CONDITION - 1) / (PLANE_CONDITION + 1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_errors_fall_and_stay_below_their_bounds(condition):
-    data = figure_of(4)[1]
+    data = data_of(4)
     curves = data.errors[condition]
     assert np.linalg.cond(ill_conditioned_system(condition)[0]) == pytest.approx(condition)
     for errors, bounds in ((curves.steepest, curves.steepest_bound), (curves.conjugate, curves.conjugate_bound)):
@@ -145,28 +128,18 @@ def test_errors_fall_and_stay_below_their_bounds(condition):
     assert curves.conjugate[-1] < 0.02 * curves.steepest[-1]
 
 
-def test_marked_region_is_where_the_bound_guarantees_improvement():
-    data = figure_of(5)[1]
-    inside = data.alpha <= data.guaranteed_until
+def test_bound_and_returns_are_as_they_are_marked():
+    data = data_of(5)
+    inside, improved = data.alpha <= data.guaranteed_until, data.alpha <= data.improved_until
     start = data.expected_returns[0]
     assert (data.lower_bounds[inside] >= start - 1e-12).all()
-    assert (data.expected_returns[inside] >= start - 1e-12).all()
     assert (data.lower_bounds[~inside] < start).all()
-    assert 0 < data.best_alpha < data.guaranteed_until
-
-
-def test_improvement_goes_on_beyond_the_guarantee_and_ends_where_it_is_marked():
-    data = figure_of(5)[1]
-    start = data.expected_returns[0]
-    assert data.guaranteed_until < data.improved_until < 1
-    assert (data.expected_returns[data.alpha <= data.improved_until] >= start - 1e-12).all()
-    assert (data.expected_returns[data.alpha > data.improved_until] < start).all()
+    assert (data.expected_returns[improved] >= start - 1e-12).all()
+    assert (data.expected_returns[~improved] < start).all()
+    assert 0 < data.best_alpha < data.guaranteed_until < data.improved_until < 1
     # The local approximation never warns of it.
     assert (np.diff(data.approximations) > 0).all()
-
-
-def test_best_point_of_the_line_is_the_bounds_maximum():
-    data = figure_of(5)[1]
+    # The best point of the line is the bound's maximum.
     mdp, old_policy, target = ridge()
     mixed = (1 - data.best_alpha) * old_policy + data.best_alpha * target
     assert lower_bound(mdp.evaluate(old_policy), mixed) >= data.lower_bounds.max() - 1e-12
@@ -174,14 +147,10 @@ def test_best_point_of_the_line_is_the_bounds_maximum():
 
 @pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow) if n in (4, 5) else n for n in FIGURES])
 def test_png_and_svg_show_something(number):
-    png, svg = io.BytesIO(), io.BytesIO()
-    with styled():
-        write(drawn(number), png, "png")
-        write(drawn(number), svg, "svg")
-    pixels = matplotlib.image.imread(io.BytesIO(png.getvalue()))
+    pixels = matplotlib.image.imread(io.BytesIO(written(number, "png")))
     assert min(pixels.shape[:2]) > 400
     assert (pixels[..., :3].min(axis=-1) < 0.5).mean() > 0.005
-    elements = ElementTree.fromstring(svg.getvalue()).iter()
+    elements = ElementTree.fromstring(written(number, "svg")).iter()
     assert len([element for element in elements if element.tag.endswith(("path", "use"))]) > 50
 
 
@@ -195,6 +164,6 @@ def test_every_panel_has_a_title_and_its_axes_have_names(number):
 
 
 def test_the_same_figure_is_the_same_bytes(tmp_path):
-    first, second = (main(Figures(only=(2,), output_dir=tmp_path / name)) for name in ("first", "second"))
-    assert [path.name for path in first] == ["2_taylor_approximation.png", "2_taylor_approximation.svg"]
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    files = main(Figures(only=(2,), output_dir=tmp_path / "figures"))
+    assert [path.name for path in files] == ["2_taylor_approximation.png", "2_taylor_approximation.svg"]
+    assert [path.read_bytes() for path in files] == [written(2, "png"), written(2, "svg")]

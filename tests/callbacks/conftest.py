@@ -1,0 +1,20 @@
+"""What tests of callbacks share: agents that are quick to train, with one traced update for all of them."""
+
+import pytest
+
+import tf_trpo
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.training.settings import UpdateSettings
+
+
+@pytest.fixture(scope="session")
+def small_agent():
+    """small_agent(environment): an agent with few weights; rollouts of equal size share what is traced."""
+
+    def make(environment):
+        small = {"policy": PolicySettings(hidden_sizes=(4,)), "value": ValueSettings(value_hidden_sizes=(4,))}
+        agent = tf_trpo.TRPO.for_env(environment, **small, seed=0)
+        agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
+        return agent
+
+    return make
