@@ -60,10 +60,11 @@ def trained(finished, tmp_path_factory):
     sorted((folder / "run" / "checkpoints").iterdir())[0].unlink()
     for name, env, units in (("wider", "CartPole-v1", 5), ("acrobot", "Acrobot-v1", 4)):
         agent = tf_trpo.TRPO.for_env(env, policy=PolicySettings((units,)), value=ValueSettings((4,)))
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with pytest.MonkeyPatch.context() as patch:
             # No update is made.
             patch.setattr(Learner, "trace", lambda *_: None)
-            agent.fit(env, 64, num_steps=32, callbacks=Written(folder / name / "checkpoints"), verbose=0)
+            with pytest.raises(KeyboardInterrupt):
+                agent.fit(env, 64, num_steps=32, callbacks=Written(folder / name / "checkpoints"), verbose=0)
     return folder
 
 

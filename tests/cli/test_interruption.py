@@ -11,6 +11,7 @@ import tf_trpo
 from tf_trpo.cli import COMMANDS, main
 from tf_trpo.cli.errors import one_line_errors
 
+
 @pytest.fixture(autouse=True)
 def heard():
     """A shell starts what runs in its background with Ctrl-C ignored."""

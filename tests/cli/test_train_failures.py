@@ -31,9 +31,10 @@ def failed(monkeypatch, capsys):
             observation, reward, *rest = step(environment, action)
             return observation, reward if steps < 50 else float("nan"), *rest
 
-        with monkeypatch.context() as patch, pytest.raises(SystemExit) as exit_info:
+        with monkeypatch.context() as patch:
             patch.setattr(CartPoleEnv, "step", failing)
-            main([*map(str, arguments)])
+            with pytest.raises(SystemExit) as exit_info:
+                main([*map(str, arguments)])
         assert exit_info.value.code == 3
         printed = capsys.readouterr()
         assert "Traceback" not in printed.err
