@@ -1,7 +1,6 @@
 """train --resume: real processes, killed and asked to end, and gone on with."""
 
 import contextlib
-import csv
 import functools
 import random
 import shutil
@@ -18,6 +17,7 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 
 import tf_trpo
 from tf_trpo.cli import main
+from tf_trpo.figures.histories import read_history
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 STEPS = 2000
@@ -33,11 +33,6 @@ def start(folder, *arguments):
 def completed(folder, *arguments):
     """Train to the end, in a process of its own: like any run that is killed, and like any that goes on."""
     assert start(folder, *arguments).wait() == 0, (folder / "output.txt").read_text()
-
-
-def rows(run):
-    with open(run / "history.csv", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def wait_for_rows(run, count, process):
@@ -64,10 +59,10 @@ def weights(run):
 
 def assert_same_run(run, other):
     figures = ("time/total_timesteps", "rollout/ep_rew_mean", "train/kl_divergence_loss", "train/value_loss")
+    histories = [read_history(folder / "history.csv") for folder in (run, other)]
     # First of all, since this shows the iteration in which two runs part.
-    assert [[row[name] for name in figures] for row in rows(run)] == [
-        [row[name] for name in figures] for row in rows(other)
-    ]
+    for name in figures:
+        np.testing.assert_array_equal(*(history[name] for history in histories), err_msg=name)
     for ours, theirs in zip(weights(run), weights(other), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert (run / "evaluation.json").read_text() == (other / "evaluation.json").read_text()
@@ -178,7 +173,7 @@ def test_a_run_that_gets_a_signal_and_is_killed_in_the_write_of_a_checkpoint_end
     output = (tmp_path / "output.txt").read_text()
     assert "Traceback" not in output
     assert "--resume run" in output
-    stopped_at = int(float(rows(run)[-1]["time/total_timesteps"]))
+    stopped_at = int(read_history(run / "history.csv")["time/total_timesteps"][-1])
     assert f"stopped after {stopped_at} steps" in output
     assert (run / "checkpoints" / f"steps-{stopped_at:012d}.ckpt").is_file()
     assert int(tf_trpo.load(run / "agent.keras").env_steps) == stopped_at

@@ -1,9 +1,7 @@
 """A real run through the scripts: training, what is in its folder, evaluating and exporting it."""
 
-import csv
 import dataclasses
 import inspect
-import itertools
 import json
 import os
 import re
@@ -27,6 +25,8 @@ import tf_trpo
 from tf_trpo import Experiment
 from tf_trpo.cli import main
 from tf_trpo.experiment.run_folder import RunFolder, free_run_dir
+from tf_trpo.figures.charts import STEPS
+from tf_trpo.figures.histories import read_history
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -208,17 +208,19 @@ def test_an_experiment_trains_in_python_as_on_the_command_line(finished, tmp_pat
     assert int(longer.agent.env_steps) > steps
 
 
-def test_the_history_covers_the_steps_that_were_asked_for(run):
-    with open(run / "history.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    steps = [float(row["time/total_timesteps"]) for row in rows]
+@pytest.fixture(scope="module")
+def history(run):
+    return read_history(run / "history.csv")
+
+
+def test_the_history_covers_the_steps_that_were_asked_for(history):
+    steps = history[STEPS]
     assert steps[-2] < 1200 <= steps[-1]
     # Three environments of 100 rows, less the rows of resets.
-    assert all(270 < later - earlier <= 300 for earlier, later in itertools.pairwise([0, *steps]))
-    assert all(float(row["train/kl_divergence_loss"]) <= 0.02 for row in rows)
-    assert [float(row["train/learning_rate"]) for row in rows] == pytest.approx([0.002] * len(rows))
-    evaluated = [row["eval/mean_reward"] for row in rows if row["eval/mean_reward"]]
-    assert len(evaluated) == 2
+    assert all((np.diff(steps, prepend=0) > 270) & (np.diff(steps, prepend=0) <= 300))
+    assert all(history["train/kl_divergence_loss"] <= 0.02)
+    np.testing.assert_allclose(history["train/learning_rate"], 0.002, rtol=1e-6)
+    assert np.count_nonzero(~np.isnan(history["eval/mean_reward"])) == 2
 
 
 @pytest.fixture(scope="module")
@@ -233,12 +235,9 @@ def test_tensorboard_can_read_the_run(events):
     assert events.Tags()["graph"]
 
 
-def test_tensorboard_has_histograms_and_films_as_often_as_was_asked_for(events, run, agent):
-    with open(run / "history.csv", newline="", encoding="utf-8") as file:
-        steps = [0, *(int(float(row["time/total_timesteps"])) for row in csv.DictReader(file))]
-
+def test_tensorboard_has_histograms_and_films_as_often_as_was_asked_for(events, history, agent):
     def due(every):
-        return [later for earlier, later in itertools.pairwise(steps) if later // every > earlier // every]
+        return history[STEPS][np.diff(history[STEPS] // every, prepend=0) > 0].tolist()
 
     assert [event.step for event in events.Tensors("actions/0")] == due(400)
     assert [event.step for event in events.Tensors("episode")] == sorted({*due(900), int(agent.env_steps)})
@@ -430,12 +429,10 @@ def test_box2d_trains_by_its_preset_and_the_standard_deviation_follows_its_sched
     assert capsys.readouterr().err.startswith(f"preset box2d, for {env}\nsteps ")
     agent = tf_trpo.load(folder.agent)
     assert agent.policy_optimizer == Experiment.from_preset(env).algorithm
-    with open(folder.history, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    steps = np.array([0.0, *(float(row["time/total_timesteps"]) for row in rows)])
-    expected = 0.5 * 0.04 ** np.minimum(1, steps / 90)
-    assert len(rows) > 1
-    np.testing.assert_allclose([float(row["train/std"]) for row in rows], expected[:-1], rtol=1e-5)
+    history = read_history(folder.history)
+    expected = 0.5 * 0.04 ** np.minimum(1, [0, *history[STEPS] / 90])
+    assert len(expected) > 2
+    np.testing.assert_allclose(history["train/std"], expected[:-1], rtol=1e-5)
     log_std = agent.policy.action_distribution.log_std
     assert not log_std.trainable
     np.testing.assert_allclose(np.exp(log_std.numpy()), expected[-1], rtol=1e-5)

@@ -1,6 +1,5 @@
 """Training that fails half-way: one line, status 3, and a run that goes on where it was."""
 
-import csv
 import json
 import re
 import shutil
@@ -12,6 +11,7 @@ import tf_trpo
 from tf_trpo import Experiment
 from tf_trpo.cli import main
 from tf_trpo.experiment import RunFolder
+from tf_trpo.figures.histories import read_history
 
 OUT_OF_MEMORY = r"error: environment 0 raised RuntimeError: out of memory, in row \d+"
 
@@ -43,11 +43,6 @@ def failed(monkeypatch, capsys):
     return run
 
 
-def rows(folder):
-    with open(folder.history, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def contents(folder):
     return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 
@@ -68,7 +63,7 @@ def test_a_run_that_fails_is_saved_and_goes_on(mode, options, checkpoints, messa
     assert re.match(message, printed.err.splitlines()[-1])
     assert f"train --resume {folder.path}" in printed.out
     assert folder.agent.is_file()
-    steps = int(float(rows(folder)[0]["time/total_timesteps"]))
+    steps = int(read_history(folder.history)["time/total_timesteps"][0])
     names = ["steps-000000000000.ckpt", f"steps-{steps:012d}.ckpt"]
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == names[-checkpoints:]
     assert folder.events.exists() == (mode == "nan")
@@ -77,7 +72,7 @@ def test_a_run_that_fails_is_saved_and_goes_on(mode, options, checkpoints, messa
         assert [line.split(" WARNING ")[1].split(":")[0] for line in lines] == [f"fault {n}" for n in (1, 2, 3, 4)]
     main(["train", "--resume", str(folder.path), "--quiet"])
     assert folder.is_complete()
-    assert [float(row["time/iterations"]) for row in rows(folder)] == [1, 2, 3, 4, 5]
+    assert read_history(folder.history)["time/iterations"].tolist() == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
@@ -97,7 +92,7 @@ def test_half_an_evaluation_does_not_make_a_run_complete(run):
 
 
 def test_a_run_that_was_killed_in_the_write_of_its_first_checkpoint_begins_anew(run, capsys):
-    iterations = len(rows(run))
+    steps = read_history(run.history)["time/total_timesteps"].tolist()
     shutil.rmtree(run.checkpoints)
     run.checkpoints.mkdir()
     (run.checkpoints / ".partial-0123abcd.ckpt").write_text("half")
@@ -105,7 +100,7 @@ def test_a_run_that_was_killed_in_the_write_of_its_first_checkpoint_begins_anew(
     run.evaluation.unlink()
     main(["train", "--resume", "run", "--no-quiet"])
     assert "run has no checkpoint and no iteration yet: it begins again" in capsys.readouterr().err
-    assert len(rows(run)) == iterations
+    assert read_history(run.history)["time/total_timesteps"].tolist() == steps
 
 
 def test_a_run_with_iterations_and_without_a_checkpoint_is_not_begun_anew(run, refused):
