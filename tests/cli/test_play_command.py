@@ -1,6 +1,7 @@
 """`play`: episodes by a model here and by one behind a server, recorded or not, and what it refuses."""
 
 import dataclasses
+import inspect
 import json
 import re
 import shutil
@@ -230,59 +231,46 @@ def test_refusals(model, exported_with, tmp_path, refused):
         assert words in refused("play", *arguments), words
 
 
-class Foreign(tf.Module):
-    """Endpoints that have something of a policy's."""
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="x")])
-    def of_x(self, x):
-        return {"actions": x}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="observations")])
-    def values(self, observations):
-        return {"values": observations}
-
-    @tf.function(input_signature=[tf.TensorSpec((4,), tf.float32, name="observations")])
-    def of_one(self, observations):
-        return {"actions": observations}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.int32, name="observations")])
-    def of_integers(self, observations):
-        return {"actions": observations}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="observations")])
-    def one_for_all(self, observations):
-        return {"actions": tf.reduce_sum(observations)}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="observations")])
-    def zeros_only(self, observations):
-        tf.debugging.assert_equal(observations, 0.0, "not zero")
-        return {"actions": observations}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float64, name="observations")])
-    def good(self, observations):
-        return {"actions": tf.cast(observations[:, 2] > 0, tf.int32)}
+def save_model(folder, act, *, shape=(None, 4), dtype=tf.float32, endpoint="act"):
+    """Save a SavedModel of one endpoint, a function of one argument, as others would."""
+    [name] = inspect.signature(act).parameters
+    module = tf.Module()
+    module.act = tf.function(act, input_signature=[tf.TensorSpec(shape, dtype, name=name)], autograph=False)
+    tf.saved_model.save(module, str(folder / "1"), signatures={endpoint: module.act})
 
 
-NO_ENDPOINT = "the model has no endpoint act from observations to actions, with batches;"
-FOREIGN = {
-    **dict.fromkeys(("of_x", "values", "of_one"), f"{NO_ENDPOINT} it has act"),
-    "of_integers": "the model takes observations as int32, not as float32",
-    "zeros_only": "the model refuses the inputs",
-    "one_for_all": "the model gives actions of shape () for 1 observations",
-}
+def actions(observations):
+    return {"actions": observations}
+
+
+def actions_of_zero(observations):
+    tf.debugging.assert_equal(observations, 0.0, "not zero")
+    return {"actions": observations}
+
+
+NO_ENDPOINT = "the model has no endpoint act from observations to actions, with batches; it has"
+FOREIGN = [
+    (lambda x: {"actions": x}, {}, f"{NO_ENDPOINT} act"),
+    (lambda observations: {"values": observations}, {}, f"{NO_ENDPOINT} act"),
+    (actions, {"shape": (4,)}, f"{NO_ENDPOINT} act"),
+    (actions, {"endpoint": "serving_default"}, f"{NO_ENDPOINT} serving_default"),
+    (actions, {"dtype": tf.int32}, "the model takes observations as int32, not as float32"),
+    (actions_of_zero, {}, "the model refuses the inputs"),
+    (lambda observations: {"actions": tf.reduce_sum(observations)}, {}, "of shape () for 1 observations"),
+]
 
 
 def test_models_of_others_are_played_when_they_are_trusted_and_have_the_endpoints(tmp_path, refused, capsys):
-    foreign = Foreign()
-    for name in (*FOREIGN, "good"):
-        tf.saved_model.save(foreign, str(tmp_path / name / "1"), signatures={"act": getattr(foreign, name)})
-    tf.saved_model.save(foreign, str(tmp_path / "nameless" / "1"), signatures={"serving_default": foreign.good})
-    for name, words in {**FOREIGN, "nameless": f"{NO_ENDPOINT} it has serving_default"}.items():
-        assert words in refused("play", "CartPole-v1", "--model", tmp_path / name, "--trust"), name
+    for number, (act, signature, words) in enumerate(FOREIGN):
+        save_model(tmp_path / str(number), act, **signature)
+        assert words in refused("play", "CartPole-v1", "--model", tmp_path / str(number), "--trust"), number
+    # Pushing to where the pole leans is a poor policy, and one that works for a while.
+    save_model(
+        tmp_path / "good", lambda observations: actions(tf.cast(observations[:, 2] > 0, tf.int32)), dtype=tf.float64
+    )
     good = ["CartPole-v1", "--model", tmp_path / "good"]
     assert "tf_trpo did not write it" in refused("play", *good)
     assert "no endpoint act_stochastic" in refused("play", *good, "--trust", "--stochastic")
-    # Pushing to where the pole leans is a poor policy, and one that works for a while.
     assert 20 < played(capsys, *good, "--trust")["lengths"][0] < 100
 
 
