@@ -1,7 +1,9 @@
-"""train --resume: real processes, killed and asked to end, and gone on with."""
+"""train --resume of runs that were killed or asked to end; a real process is compared with real processes only."""
 
 import contextlib
 import functools
+import itertools
+import os
 import random
 import shutil
 import signal
@@ -13,10 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 import tf_trpo
 from tf_trpo.cli import main
+from tf_trpo.experiment import RunFolder
 from tf_trpo.figures.histories import read_history
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
@@ -161,25 +165,55 @@ def test_a_run_that_is_killed_twenty_five_times_ends_as_one_that_was_not(environ
     assert_same_run(tmp_path / "run", expected)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_run_that_gets_a_signal_and_is_killed_in_the_write_of_a_checkpoint_ends_as_one_that_was_not(
-    number, training, whole, tmp_path
-):
-    expected, run = whole("CartPole-v1", STEPS), tmp_path / "run"
-    process = start(tmp_path, *training("CartPole-v1", STEPS))
-    wait_for_rows(run, 3, process)
-    process.send_signal(number)
-    assert process.wait(timeout=100) == 128 + number
-    output = (tmp_path / "output.txt").read_text()
+def test_a_run_that_is_killed_in_the_write_of_a_checkpoint_ends_as_one_that_was_not(training, whole, tmp_path):
+    expected = whole("CartPole-v1", STEPS)
+    assert killed_again_and_again(tmp_path, training("CartPole-v1", STEPS), alive=1, writing=1).writing == 1
+    assert_same_run(tmp_path / "run", expected)
+
+
+def check_stopped(output):
+    """What a signal leaves behind in the folder `run`, and has a run print."""
+    run = RunFolder("run")
     assert "Traceback" not in output
     assert "--resume run" in output
-    stopped_at = int(read_history(run / "history.csv")["time/total_timesteps"][-1])
+    stopped_at = int(read_history(run.history)["time/total_timesteps"][-1])
     assert f"stopped after {stopped_at} steps" in output
-    assert (run / "checkpoints" / f"steps-{stopped_at:012d}.ckpt").is_file()
-    assert int(tf_trpo.load(run / "agent.keras").env_steps) == stopped_at
-    assert not (run / "evaluation.json").exists()
-    assert killed_again_and_again(tmp_path, ["--resume", "run"], alive=1, writing=1).writing == 1
-    assert_same_run(run, expected)
+    assert (run.checkpoints / f"steps-{stopped_at:012d}.ckpt").is_file()
+    assert int(tf_trpo.load(run.agent).env_steps) == stopped_at
+    assert not run.evaluation.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_gets_a_signal_ends_and_its_run_goes_on(number, training, whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    process = start(tmp_path, *training("CartPole-v1", STEPS))
+    wait_for_rows(tmp_path / "run", 3, process)
+    process.send_signal(number)
+    assert process.wait(timeout=100) == 128 + number
+    check_stopped((tmp_path / "output.txt").read_text())
+    completed(tmp_path, "--resume", "run")
+    assert_same_run(tmp_path / "run", whole("CartPole-v1", STEPS))
+
+
+def test_a_signal_ends_the_run_between_two_iterations_and_it_goes_on(small, finished, tmp_path, monkeypatch, capsys):
+    steps, step = itertools.count(1), CartPoleEnv.step
+
+    def signalled(environment, action):
+        if next(steps) == 40:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(environment, action)
+
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(CartPoleEnv, "step", signalled)
+        with pytest.raises(SystemExit) as exit_info:
+            main(["train", *small, "--run-dir", "run"])
+    assert exit_info.value.code == 128 + signal.SIGTERM
+    check_stopped(capsys.readouterr().out)
+    assert len(read_history(Path("run/history.csv"))["time/iterations"]) == 2
+    main(["train", "--resume", "run", "--quiet"])
+    assert_same_run(Path("run"), finished.folder.path)
 
 
 @pytest.mark.slow

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tf_trpo.spaces.specs import named, unnamed
-
 if TYPE_CHECKING:
     import gymnasium as gym
 
@@ -22,6 +20,8 @@ def fitting_actions(actions: Any, space: gym.Space) -> Any:
       ValueError: it does not lie in the space.
     """
     from gymnasium.vector.utils import batch_space
+
+    from tf_trpo.spaces.specs import named, unnamed
 
     batch = batch_space(space, 1)
     structure = batch.sample()
