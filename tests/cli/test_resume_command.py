@@ -258,7 +258,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_run_to_be_resumed(run, capsys, m
     with monkeypatch.context() as patch:
         patch.setattr("tf_trpo.training.checkpoint.replaced_at_once", full)
         with pytest.raises(SystemExit) as exit_info:
-            main(["train", "--resume", "run", "--total-steps", "65"])
+            main(["train", "--resume", "run", "--total-steps", "128"])
     assert exit_info.value.code == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: checkpoint run/checkpoints/steps-")
