@@ -3,9 +3,7 @@
 Each is bad for certain: the generators make nothing that could be meant. `-s` prints how many of each kind there were.
 """
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import random
@@ -24,7 +22,7 @@ from tf_trpo import Experiment
 from tf_trpo.cli import COMMANDS, main
 from tf_trpo.models import PolicySettings, ValueSettings
 from tf_trpo.optimizers import ALGORITHMS
-from tf_trpo.training import UpdateSettings
+from tf_trpo.training.learner import Learner
 
 EXPERIMENTS = [Experiment().replace(algorithm=algorithm) for algorithm in ALGORITHMS]
 DEFAULTS = Experiment().replace(radius="adaptive").flat()
@@ -32,9 +30,6 @@ for each in EXPERIMENTS:
     DEFAULTS = each.flat() | DEFAULTS
 QUICK = 4
 """Cases of each kind that are tried in the quick suite; the slow one tries all."""
-SMALL = ["--hidden-sizes", "8", "--value-hidden-sizes", "8", "--no-jit-compile", "--num-steps", "64"]
-SMALL += ["--total-steps", "64", "--value-epochs", "1", "--eval-episodes", "1", "--checkpoint-every", "64"]
-SMALL += ["--preset", "none"]
 
 
 class Case(NamedTuple):
@@ -57,20 +52,29 @@ class Written(keras.callbacks.Callback):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained(finished, tmp_path_factory):
     """Folders of a small run, and of checkpoints with another network and of another environment."""
     folder = tmp_path_factory.mktemp("trained")
-    with contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
-        main(["train", "--run-dir", str(folder / "run"), *SMALL])
-    shutil.rmtree(folder / "run" / "tensorboard")
+    shutil.copytree(finished.folder.path, folder / "run", ignore=shutil.ignore_patterns("tensorboard", "saved_model"))
     # One to damage, and none to fall back on.
-    (folder / "run" / "checkpoints" / f"steps-{0:012d}.ckpt").unlink()
-    for name, env, units in (("wider", "CartPole-v1", 9), ("acrobot", "Acrobot-v1", 8)):
-        agent = tf_trpo.TRPO.for_env(env, policy=PolicySettings((units,)), value=ValueSettings((8,)))
-        agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
-        with pytest.raises(KeyboardInterrupt):
-            agent.fit(env, 64, num_steps=64, callbacks=Written(folder / name / "checkpoints"), verbose=0)
+    sorted((folder / "run" / "checkpoints").iterdir())[0].unlink()
+    for name, env, units in (("wider", "CartPole-v1", 5), ("acrobot", "Acrobot-v1", 4)):
+        agent = tf_trpo.TRPO.for_env(env, policy=PolicySettings((units,)), value=ValueSettings((4,)))
+        with pytest.MonkeyPatch.context() as patch:
+            # No update is made.
+            patch.setattr(Learner, "trace", lambda *_: None)
+            with pytest.raises(KeyboardInterrupt):
+                agent.fit(env, 64, num_steps=32, callbacks=Written(folder / name / "checkpoints"), verbose=0)
     return folder
+
+
+RESUME = ["train", "--resume", "run", "--total-steps", "640"]
+
+
+def preset(content):
+    """A training by a preset that is this text, or these bytes."""
+    content = content.encode() if isinstance(content, str) else content
+    return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_bytes(content))
 
 
 def word(rng, letters=string.ascii_lowercase):
@@ -126,30 +130,27 @@ def options_that_are_not_there(rng):
 
 def values_of_other_commands(rng):
     number = rng.choice(["0", "-3", "1.5", word(rng, "qxyz"), "nan", str(rng.randint(10**12, 10**20)), ""])
-    return Case(
-        rng.choice(
-            [
-                ["evaluate", "run", "--episodes", number],
-                ["evaluate", "run", f"--seed={rng.choice(['-1', '1.5', 'x', str(2**31 + rng.randint(0, 9))])}"],
-                ["evaluate", word(rng)],
-                ["evaluate", "x" * rng.randint(256, 5000)],
-                ["evaluate", "run/config.json"],
-                ["evaluate"],
-                ["export", "run"],
-                ["export", word(rng), "--output", "model"],
-                ["export", "run", "--output", "run/config.json"],
-                ["export", "run", "--output", f"run/config.json/{word(rng)}"],
-                ["plot", word(rng)],
-                ["plot", "run", f"--x={word(rng)}"],
-                ["plot", "run", f"--output={word(rng)}"],
-                ["play", f"--episodes={number}", "--model", "run"],
-                ["play", "CartPole-v1"],
-                ["serve", "run", f"--port={rng.choice(['-1', 'x', '65536', number])}"],
-                ["train", "--resume", word(rng)],
-                [f"{word(rng)}q"],
-            ]
-        )
-    )
+    lines = [
+        f"evaluate run --episodes {number}",
+        f"evaluate run --seed={rng.choice(['-1', '1.5', 'x', str(2**31 + rng.randint(0, 9))])}",
+        f"evaluate {word(rng)}",
+        f"evaluate {'x' * rng.randint(256, 5000)}",
+        "evaluate run/config.json",
+        "evaluate",
+        "export run",
+        f"export {word(rng)} --output model",
+        "export run --output run/config.json",
+        f"export run --output run/config.json/{word(rng)}",
+        f"plot {word(rng)}",
+        f"plot run --x={word(rng)}",
+        f"plot run --output={word(rng)}",
+        f"play --episodes={number} --model run",
+        "play CartPole-v1",
+        f"serve run --port={rng.choice(['-1', 'x', '65536', number])}",
+        f"train --resume {word(rng)}",
+        f"{word(rng)}q",
+    ]
+    return Case(rng.choice(lines).split(" "))
 
 
 def bad_value(rng, name):
@@ -167,15 +168,13 @@ def used_by(name, value):
 
 def presets_with_bad_values(rng):
     name = rng.choice(sorted(DEFAULTS))
-    text = yaml.safe_dump(used_by(name, bad_value(rng, name)), allow_unicode=rng.random() < 0.5)
-    return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_text(text))
+    return preset(yaml.safe_dump(used_by(name, bad_value(rng, name)), allow_unicode=rng.random() < 0.5))
 
 
 def presets_with_unknown_keys(rng):
     settings = dict(rng.sample([(key, value) for key, value in DEFAULTS.items() if type(value) is int], 3))
     unknown = rng.choice([word(rng) + "q", "preset", "resume", "allow_import", "allow-import", "env ", 3, None, True])
-    text = yaml.safe_dump(settings | {unknown: rng.choice([1, "x", True, ["--allow-import"]])})
-    return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_text(text))
+    return preset(yaml.safe_dump(settings | {unknown: rng.choice([1, "x", True, ["--allow-import"]])}))
 
 
 def presets_with_bad_environments(rng):
@@ -192,44 +191,41 @@ def presets_with_bad_environments(rng):
             rng.choice([None, 3, True, word(rng), [], [env], [{env: {}}]]),
         ]
     )
-    text = yaml.safe_dump({"gamma": 0.5, "environments": environments})
-    return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_text(text))
+    return preset(yaml.safe_dump({"gamma": 0.5, "environments": environments}))
 
 
 def presets_that_are_none(rng):
-    content = rng.choice(
-        [
-            rng.randbytes(rng.randint(1, 500)) + b"\xff",
-            b"[" * rng.randint(1, 5000),
-            b"{a: " * rng.randint(1, 3000),
-            b"- " * rng.randint(1, 2000) + b"a",
-            b"!!python/object/apply:os.system ['touch stolen']",
-            b"env: !!python/name:os.system",
-            b"!!python/module:" + word(rng).encode(),
-            b"gamma: !!int x\n",
-            b"gamma: !!timestamp x\n",
-            b"gamma: !!bool x\n",
-            b"env: 2026-99-99\n",
-            b"seed: " + b"9" * 5000,
-            b"a: &a [*a, *a]\n",
-            b"a: &a [x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]\n",
-            b"#" * (2**20 + rng.randint(1, 100)),
-            word(rng).encode(),
-            b"? [a]\n: 1\n",
-            b"gamma: 0.5\n" + bytes([rng.randint(1, 8)]),
-            b"gamma: 0.5\n  : :\n-",
-            b"environments: &a {CartPole-v1: *a}\n",
-            b"environments:\n  ? [a]\n  : {}\n",
-        ]
-    )
-    return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_bytes(content))
+    contents = [
+        rng.randbytes(rng.randint(1, 500)) + b"\xff",
+        b"[" * rng.randint(1, 5000),
+        b"{a: " * rng.randint(1, 3000),
+        b"- " * rng.randint(1, 2000) + b"a",
+        b"!!python/object/apply:os.system ['touch stolen']",
+        b"env: !!python/name:os.system",
+        b"!!python/module:" + word(rng).encode(),
+        b"gamma: !!int x\n",
+        b"gamma: !!timestamp x\n",
+        b"gamma: !!bool x\n",
+        b"env: 2026-99-99\n",
+        b"seed: " + b"9" * 5000,
+        b"a: &a [*a, *a]\n",
+        b"a: &a [x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]\n",
+        b"#" * (2**20 + rng.randint(1, 100)),
+        word(rng).encode(),
+        b"? [a]\n: 1\n",
+        b"gamma: 0.5\n" + bytes([rng.randint(1, 8)]),
+        b"gamma: 0.5\n  : :\n-",
+        b"environments: &a {CartPole-v1: *a}\n",
+        b"environments:\n  ? [a]\n  : {}\n",
+    ]
+    return preset(rng.choice(contents))
 
 
-def with_config(change, run="run"):
-    """Change the settings in a run's config.json."""
+def with_config(change):
+    """Change the settings in the run's config.json."""
 
     def prepare(folder):
-        path = folder / run / "config.json"
+        path = folder / "run" / "config.json"
         config = json.loads(path.read_text())
         change(config["settings"])
         path.write_text(json.dumps(config))
@@ -240,16 +236,8 @@ def with_config(change, run="run"):
 def configs_with_bad_values(rng):
     """Of a run to go on with."""
     name = rng.choice(sorted(set(Experiment().flat()) - {"export", "total_steps"}))
-    value = bad_value(rng, name)
-    way = rng.random()
-    change = (
-        (lambda settings: settings.pop(name))
-        if way < 0.1
-        else (lambda settings: settings.update({word(rng): 1}))
-        if way < 0.2
-        else (lambda settings: settings.update(used_by(name, value)))
-    )
-    return Case(["train", "--resume", "run", "--total-steps", "640"], with_config(change))
+    other = rng.choices([None, {word(rng): 1}, used_by(name, bad_value(rng, name))], [1, 1, 8])[0]
+    return Case(RESUME, with_config(lambda settings: settings.pop(name) if other is None else settings.update(other)))
 
 
 def configs_of_other_environments(rng):
@@ -262,25 +250,18 @@ def configs_of_other_environments(rng):
 
 
 def configs_that_are_none(rng):
-    content = rng.choice(
-        [
-            rng.randbytes(rng.randint(1, 300)) + b"\xff",
-            b"[" * rng.randint(1000, 50_000),
-            b'{"settings":' * rng.randint(1, 2000),
-            b"null",
-            json.dumps({"settings": rng.choice([1, "x", None, [1]])}).encode(),
-            json.dumps({word(rng): {}}).encode(),
-            b" " * (2**20 + rng.randint(1, 100)),
-            b'{"settings": {"seed": ' + b"9" * 5000 + b"}}",
-        ]
-    )
-    command = rng.choice(
-        [
-            ["evaluate", "run"],
-            ["export", "run", "--output", "model"],
-            ["train", "--resume", "run", "--total-steps", "640"],
-        ]
-    )
+    contents = [
+        rng.randbytes(rng.randint(1, 300)) + b"\xff",
+        b"[" * rng.randint(1000, 50_000),
+        b'{"settings":' * rng.randint(1, 2000),
+        b"null",
+        json.dumps({"settings": rng.choice([1, "x", None, [1]])}).encode(),
+        json.dumps({word(rng): {}}).encode(),
+        b" " * (2**20 + rng.randint(1, 100)),
+        b'{"settings": {"seed": ' + b"9" * 5000 + b"}}",
+    ]
+    content = rng.choice(contents)
+    command = rng.choice([["evaluate", "run"], ["export", "run", "--output", "model"], RESUME])
 
     def prepare(folder):
         path = folder / "run" / "config.json"
@@ -291,18 +272,14 @@ def configs_that_are_none(rng):
 
 
 def histories_that_are_none(rng):
-    content = rng.choice(
-        [
-            rng.randbytes(rng.randint(10, 500)) + b"\n\xff\xff\n\xff",
-            f"{word(rng)},{word(rng)}\n1,2\n".encode(),
-            f"time/iterations,x\n{word(rng, 'qxyz')},2\n".encode(),
-            b"a\n" + b"x" * 200_000 + b"\n",
-        ]
-    )
-    return Case(
-        ["train", "--resume", "run", "--total-steps", "640"],
-        lambda folder: (folder / "run" / "history.csv").write_bytes(content),
-    )
+    contents = [
+        rng.randbytes(rng.randint(10, 500)) + b"\n\xff\xff\n\xff",
+        f"{word(rng)},{word(rng)}\n1,2\n".encode(),
+        f"time/iterations,x\n{word(rng, 'qxyz')},2\n".encode(),
+        b"a\n" + b"x" * 200_000 + b"\n",
+    ]
+    content = rng.choice(contents)
+    return Case(RESUME, lambda folder: (folder / "run" / "history.csv").write_bytes(content))
 
 
 def for_agent(rng, change):
@@ -399,21 +376,18 @@ def mappings(value):
 
 
 def agents_that_are_something_else(rng):
+    ways = [
+        Path.mkdir,
+        os.mkfifo,
+        lambda path: path.symlink_to(path.with_name("config.json")),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.write_bytes(rng.randbytes(rng.randint(0, 3000))),
+        lambda path: shutil.copy(path.with_name("config.json"), path),
+    ]
+
     def change(path):
         path.unlink()
-        way = rng.randrange(6)
-        if way == 0:
-            path.mkdir()
-        elif way == 1:
-            path.symlink_to(path.with_name("config.json"))
-        elif way == 2:
-            path.symlink_to("/dev/zero")
-        elif way == 3:
-            os.mkfifo(path)
-        elif way == 4:
-            path.write_bytes(rng.randbytes(rng.randint(0, 3000)))
-        else:
-            shutil.copy(path.with_name("config.json"), path)
+        rng.choice(ways)(path)
 
     return for_agent(rng, change)
 
@@ -423,7 +397,7 @@ def for_checkpoint(change):
         [checkpoint] = (folder / "run" / "checkpoints").iterdir()
         change(checkpoint)
 
-    return Case(["train", "--resume", "run", "--total-steps", "640"], prepare)
+    return Case(RESUME, prepare)
 
 
 def checkpoints_with_bytes_changed(rng):
@@ -440,17 +414,15 @@ def checkpoints_with_bytes_changed(rng):
 
 def checkpoints_that_are_something_else(rng):
     def change(checkpoint):
-        way = rng.randrange(4)
-        if way == 0:
-            shutil.copy(checkpoint.parent.parent / rng.choice(["agent.keras", "config.json"]), checkpoint)
-        elif way == 1:
-            target = checkpoint.rename(checkpoint.parent.parent / f"moved-{checkpoint.name}")
-            checkpoint.symlink_to(target)
-        elif way == 2:
-            checkpoint.write_bytes(rng.randbytes(rng.randint(0, 1000)))
-        else:
-            checkpoint.unlink()
-            checkpoint.mkdir()
+        run = checkpoint.parent.parent
+        moved = checkpoint.rename(run / f"moved-{checkpoint.name}")
+        ways = [
+            lambda: shutil.copy(run / rng.choice(["agent.keras", "config.json"]), checkpoint),
+            lambda: checkpoint.symlink_to(moved),
+            lambda: checkpoint.write_bytes(rng.randbytes(rng.randint(0, 1000))),
+            checkpoint.mkdir,
+        ]
+        rng.choice(ways)()
 
     return for_checkpoint(change)
 
@@ -542,10 +514,9 @@ def test_bad_input_is_refused_in_one_line_and_changes_nothing(kind, most, traine
 
 
 def test_there_are_more_than_a_thousand_and_the_good_ones_are_not_refused(trained, tmp_path, monkeypatch, capsys):
+    """Good runs to evaluate and to export are in tests/cli/test_run_folder_refusals.py."""
     assert sum(KINDS.values()) > 1500
     shutil.copytree(trained / "run", tmp_path / "run")
     monkeypatch.chdir(tmp_path)
-    main(["evaluate", "run", "--episodes", "1"])
-    main(["export", "run", "--output", "model"])
-    main(["train", "--resume", "run", "--total-steps", "128"])
+    main(["train", "--resume", "run", "--total-steps", "65"])
     assert "Mean return" in capsys.readouterr().out

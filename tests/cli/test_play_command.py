@@ -1,7 +1,10 @@
 """`play`: episodes by a model here and by one behind a server, recorded or not, and what it refuses."""
 
+import dataclasses
+import inspect
 import json
-import sys
+import re
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -12,8 +15,13 @@ import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.cli import main
+from tf_trpo.cli.fitting import fitting_actions
 from tf_trpo.environments.episodes import episode_seed
+from tf_trpo.models import PolicySettings
+from tf_trpo.serving import read_metadata
 from tf_trpo.serving.local_policy import LocalPolicy
+from tf_trpo.serving.metadata import write_metadata
+from tf_trpo.serving.remote_policy import RemoteError, RemotePolicy
 from tf_trpo.spaces import as_batch
 
 EPISODES = ["--episodes", "2", "--seed", "3"]
@@ -21,7 +29,7 @@ EPISODES = ["--episodes", "2", "--seed", "3"]
 
 @pytest.fixture(scope="module")
 def agent():
-    return tf_trpo.TRPO.for_env("CartPole-v1", seed=0)
+    return tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings((8,)), seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +37,42 @@ def model(agent, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "CartPole-v1"
     agent.export(folder, environment="CartPole-v1")
     return folder
+
+
+@pytest.fixture
+def exported_with(model, tmp_path):
+    """exported_with(**metadata): a copy of the model with others of its metadata."""
+
+    def copy(**changes):
+        version = shutil.copytree(model / "1", tmp_path / "copied" / "1")
+        write_metadata(version, dataclasses.replace(read_metadata(version), **changes))
+        return version.parent
+
+    return copy
+
+
+@pytest.fixture
+def server():
+    """A server of a model, at server.url; server.answer(the request's JSON) gives its status and its answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            status, body = self.server.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        server.url = f"http://127.0.0.1:{server.server_port}/v1/models/x"
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 def played(capsys, *arguments):
@@ -65,13 +109,13 @@ def test_the_episodes_are_those_of_the_agent_in_plain_gymnasium(model, agent, ca
     assert found["mean_return"] == np.mean(found["returns"])
 
 
-@pytest.mark.parametrize(("name", "parts"), [("Blackjack-v1", 3), ("FrozenLake-v1", 1)])
-def test_environments_of_choices_are_played_in_their_own_terms(tmp_path, capsys, name, parts):
-    agent = tf_trpo.TRPO.for_env(name, seed=0)
+def test_environments_of_choices_are_played_in_their_own_terms(tmp_path, capsys):
+    name = "Blackjack-v1"
+    agent = tf_trpo.TRPO.for_env(name, policy=PolicySettings((8,)), seed=0)
     weights = agent.policy.flat_weights
     agent.policy.assign_flat_weights(tf.random.stateless_normal(weights.shape, (0, 0)))
     agent.export(tmp_path, environment=name)
-    assert len(LocalPolicy(tmp_path).observations) == parts
+    assert len(LocalPolicy(tmp_path).observations) == 3
     found = played(capsys, "--model", tmp_path, "--episodes", "5", "--seed", "3", "--stochastic")
     by_agent = by_hand(agent, name, episodes=5, seed=3, stochastic=True)
     assert (found["returns"], found["lengths"]) == by_agent
@@ -95,29 +139,36 @@ def test_a_folder_of_a_run_is_played_once_it_is_exported(model, tmp_path, capsys
     assert played(capsys, "--model", tmp_path, *EPISODES) == played(capsys, "--model", model, *EPISODES)
 
 
-def test_a_renderer_that_crashes_is_one_line_and_leaves_no_file(tmp_path, monkeypatch, refused, model):
-    (tmp_path / "crashing.py").write_text(
+def test_a_renderer_that_crashes_is_one_line_and_leaves_no_file(tmp_path, importable, refused, model):
+    imported = importable(
+        "crashing",
         "import gymnasium, os, signal\n"
         "from gymnasium.envs.classic_control import CartPoleEnv\n"
         "class Crashing(CartPoleEnv):\n"
         "    def render(self):\n"
         "        os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "gymnasium.register('Crashing-v0', Crashing)\n"
+        "gymnasium.register('Crashing-v0', Crashing)\n",
     )
-    monkeypatch.syspath_prepend(tmp_path)
     arguments = ["crashing:Crashing-v0", "--allow-import", "--model", model, "--video", tmp_path / "film.gif"]
     assert "crashing:Crashing-v0 cannot be filmed: its process died (SIGSEGV)" in refused("play", *arguments)
     assert not (tmp_path / "film.gif").exists()
-    assert "crashing" not in sys.modules
+    assert not imported()
 
 
-def test_a_server_and_the_model_itself_play_the_same(model, capsys, start_server):
-    server = start_server(model)
-    url = f"http://127.0.0.1:{server.port}{server.path}"
-    for options in ([], ["--stochastic"]):
+def test_a_server_and_the_model_itself_play_the_same(model, server, capsys):
+    """A server of ours is asked in tests/serving/test_every_space.py."""
+    policy = LocalPolicy(model)
+
+    def answer(asked):
+        inputs = asked["inputs"]
+        assert asked["signature_name"] == ("act_stochastic" if "seed" in inputs else "act")
+        actions = policy.act(np.float32(inputs["observations"]), inputs.get("seed"))
+        return 200, json.dumps({"outputs": actions.tolist()}).encode()
+
+    server.answer = answer
+    for options, url in (([], server.url), (["--stochastic"], f"{server.url}/versions/1")):
         here = played(capsys, "--model", model / "1", *EPISODES, *options)
         assert played(capsys, "CartPole-v1", "--server", url, *EPISODES, *options) == here
-        assert played(capsys, "CartPole-v1", "--server", f"{url}/versions/1", *EPISODES, *options) == here
 
 
 def test_people_get_a_line_for_each_episode(model, capsys):
@@ -148,9 +199,7 @@ def test_every_step_is_a_frame_of_the_video(model, tmp_path, capsys, suffix):
     assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).max() > 100
 
 
-def test_refusals(model, tmp_path, refused, agent):
-    nameless = tmp_path / "nameless"
-    agent.export(nameless)
+def test_refusals(model, exported_with, tmp_path, refused):
     folder = tmp_path / "folder.mp4"
     folder.mkdir()
     cases = {
@@ -158,7 +207,7 @@ def test_refusals(model, tmp_path, refused, agent):
         "does not say which environment its model is for": ["--server", "http://localhost:1/v1/models/x"],
         "is no URL of a model": ["CartPole-v1", "--server", "http://localhost:1/other"],
         "Connection refused": ["CartPole-v1", "--server", "http://127.0.0.1:1/v1/models/x"],
-        "name it first": ["--model", nameless],
+        "name it first": ["--model", exported_with(environment=None)],
         "holds no version": ["--model", tmp_path],
         "nowhere: No such file": ["--model", tmp_path / "nowhere"],
         "episodes must be in [1, 1000000]": ["--model", model, "--episodes", "0"],
@@ -171,7 +220,6 @@ def test_refusals(model, tmp_path, refused, agent):
             "--model",
             model,
         ],
-        "does not lie in the environment's Discrete(3)": ["Acrobot-v1", "--model", acrobot_model(tmp_path)],
         "doesn't exist": ["Nowhere-v0", "--model", model],
         "import the module 'antigravity', which runs its code: give --allow-import as well": [
             "antigravity:X-v0",
@@ -183,138 +231,99 @@ def test_refusals(model, tmp_path, refused, agent):
         assert words in refused("play", *arguments), words
 
 
-def acrobot_model(folder):
-    """A policy for six numbers, as Acrobot has, whose actions are another environment's."""
-    from tf_trpo.distributions import Categorical
-    from tf_trpo.models import Encoder, Policy, ValueFunction
-
-    agent = tf_trpo.TRPO(Policy(Encoder((6,), 2), Categorical(2, 7)), ValueFunction(Encoder((6,), 1)))
-    agent.export(folder / "acrobot")
-    return folder / "acrobot"
+def save_model(folder, act, *, shape=(None, 4), dtype=tf.float32, endpoint="act"):
+    """Save a SavedModel of one endpoint, a function of one argument, as others would."""
+    [name] = inspect.signature(act).parameters
+    module = tf.Module()
+    module.act = tf.function(act, input_signature=[tf.TensorSpec(shape, dtype, name=name)], autograph=False)
+    tf.saved_model.save(module, str(folder / "1"), signatures={endpoint: module.act})
 
 
-class Foreign(tf.Module):
-    """Endpoints that have something of a policy's."""
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="x")])
-    def of_x(self, x):
-        return {"actions": x}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="observations")])
-    def values(self, observations):
-        return {"values": observations}
-
-    @tf.function(input_signature=[tf.TensorSpec((4,), tf.float32, name="observations")])
-    def of_one(self, observations):
-        return {"actions": observations}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.int32, name="observations")])
-    def of_integers(self, observations):
-        return {"actions": observations}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="observations")])
-    def one_for_all(self, observations):
-        return {"actions": tf.reduce_sum(observations)}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="observations")])
-    def zeros_only(self, observations):
-        tf.debugging.assert_equal(observations, 0.0, "not zero")
-        return {"actions": observations}
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float64, name="observations")])
-    def good(self, observations):
-        return {"actions": tf.cast(observations[:, 2] > 0, tf.int32)}
+def actions(observations):
+    return {"actions": observations}
 
 
-NO_ENDPOINT = "the model has no endpoint act from observations to actions, with batches;"
-FOREIGN = {
-    **dict.fromkeys(("of_x", "values", "of_one"), f"{NO_ENDPOINT} it has act"),
-    "of_integers": "the model takes observations as int32, not as float32",
-    "zeros_only": "the model refuses the inputs",
-    "one_for_all": "the model gives actions of shape () for 1 observations",
-}
+def actions_of_zero(observations):
+    tf.debugging.assert_equal(observations, 0.0, "not zero")
+    return {"actions": observations}
+
+
+NO_ENDPOINT = "the model has no endpoint act from observations to actions, with batches; it has"
+FOREIGN = [
+    (lambda x: {"actions": x}, {}, f"{NO_ENDPOINT} act"),
+    (lambda observations: {"values": observations}, {}, f"{NO_ENDPOINT} act"),
+    (actions, {"shape": (4,)}, f"{NO_ENDPOINT} act"),
+    (actions, {"endpoint": "serving_default"}, f"{NO_ENDPOINT} serving_default"),
+    (actions, {"dtype": tf.int32}, "the model takes observations as int32, not as float32"),
+    (actions_of_zero, {}, "the model refuses the inputs"),
+    (lambda observations: {"actions": tf.reduce_sum(observations)}, {}, "of shape () for 1 observations"),
+]
 
 
 def test_models_of_others_are_played_when_they_are_trusted_and_have_the_endpoints(tmp_path, refused, capsys):
-    foreign = Foreign()
-    for name in (*FOREIGN, "good"):
-        tf.saved_model.save(foreign, str(tmp_path / name / "1"), signatures={"act": getattr(foreign, name)})
-    tf.saved_model.save(foreign, str(tmp_path / "nameless" / "1"), signatures={"serving_default": foreign.good})
-    for name, words in {**FOREIGN, "nameless": f"{NO_ENDPOINT} it has serving_default"}.items():
-        assert words in refused("play", "CartPole-v1", "--model", tmp_path / name, "--trust"), name
+    for number, (act, signature, words) in enumerate(FOREIGN):
+        save_model(tmp_path / str(number), act, **signature)
+        assert words in refused("play", "CartPole-v1", "--model", tmp_path / str(number), "--trust"), number
+    # Pushing to where the pole leans is a poor policy, and one that works for a while.
+    save_model(
+        tmp_path / "good", lambda observations: actions(tf.cast(observations[:, 2] > 0, tf.int32)), dtype=tf.float64
+    )
     good = ["CartPole-v1", "--model", tmp_path / "good"]
     assert "tf_trpo did not write it" in refused("play", *good)
     assert "no endpoint act_stochastic" in refused("play", *good, "--trust", "--stochastic")
-    # Pushing to where the pole leans is a poor policy, and one that works for a while.
     assert 20 < played(capsys, *good, "--trust")["lengths"][0] < 100
 
 
-def test_an_id_that_imports_a_module_is_followed_only_when_that_is_allowed(
-    agent, tmp_path, monkeypatch, refused, capsys
-):
-    (tmp_path / "strange.py").write_text(
-        "import gymnasium, pathlib\n"
-        "pathlib.Path(__file__).with_name('imported').touch()\n"
-        "gymnasium.register('Strange-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=5)\n"
+def test_an_id_that_imports_a_module_is_followed_only_when_that_is_allowed(exported_with, importable, refused, capsys):
+    imported = importable(
+        "strange",
+        "import gymnasium\n"
+        "gymnasium.register('Strange-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=5)\n",
     )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    agent.export(tmp_path / "model", environment="strange:Strange-v0")
-    try:
-        assert "--allow-import" in refused("play", "--model", tmp_path / "model")
-        assert not (tmp_path / "imported").exists()
-        assert played(capsys, "--model", tmp_path / "model", "--allow-import")["lengths"] == [5]
-        assert (tmp_path / "imported").exists()
-    finally:
-        sys.modules.pop("strange", None)
-        gym.registry.pop("Strange-v0", None)
+    model = exported_with(environment="strange:Strange-v0")
+    assert "--allow-import" in refused("play", "--model", model)
+    assert not imported()
+    assert played(capsys, "--model", model, "--allow-import")["lengths"] == [5]
+    gym.registry.pop("Strange-v0")
 
 
 NO_ACTION = "answers with outputs that are no action for each observation"
 ANSWERS = {
-    b'{"error": "no such model"}': (404, "answers with status 404: no such model"),
-    b"<html>": (200, "Expecting value"),
-    b"[]": (200, "answers with status 200"),
-    b'{"predictions": [0]}': (200, "answers without outputs"),
-    b'{"outputs": [0.5]}': (200, "does not lie in the environment's Discrete(2)"),
-    b'{"outputs": [[0, 1], 2]}': (200, "answers without outputs"),
-    b'{"outputs": []}': (200, NO_ACTION),
-    b'{"outputs": 5}': (200, NO_ACTION),
-    b'{"outputs": null}': (200, NO_ACTION),
-    b'{"outputs": {"actions": [1]}}': (200, NO_ACTION),
-    b'{"outputs": ["left"]}': (200, NO_ACTION),
-    b'{"outputs": [true]}': (200, "does not lie in the environment's Discrete(2)"),
-    b'{"outputs": [0, 1]}': (200, NO_ACTION),
-    b'{"outputs": [null]}': (200, NO_ACTION),
-    b'{"outputs": [99999999999999999999999]}': (200, NO_ACTION),
-    b'{"outputs": [1e400]}': (200, "does not lie in the environment's Discrete(2)"),
-    b'{"outputs": [[[[1]]]]}': (200, "does not lie in the environment's Discrete(2)"),
-    b'{"outputs": ' + b"[" * 500 + b"]" * 500 + b"}": (200, "answers with"),
-    b"[" * 100_000: (200, "recursion"),
+    b"<html>": "Expecting value",
+    b"[]": "answers with status 200",
+    b'{"predictions": [0]}': "answers without outputs",
+    b'{"outputs": [[0, 1], 2]}': "answers without outputs",
+    b'{"outputs": []}': NO_ACTION,
+    b'{"outputs": 5}': NO_ACTION,
+    b'{"outputs": null}': NO_ACTION,
+    b'{"outputs": {"actions": [1]}}': NO_ACTION,
+    b'{"outputs": ["left"]}': NO_ACTION,
+    b'{"outputs": [0, 1]}': NO_ACTION,
+    b'{"outputs": [null]}': NO_ACTION,
+    b'{"outputs": [99999999999999999999999]}': NO_ACTION,
+    b'{"outputs": ' + b"[" * 500 + b"]" * 500 + b"}": "answers with",
+    b"[" * 100_000: "recursion",
 }
+UNFIT = [b"[0.5]", b"[true]", b"[1e400]", b"[[[[1]]]]"]
 
 
-def test_a_server_that_answers_something_else_is_named_with_what_it_said(refused):
-    answers = iter(ANSWERS.items())
-    current = []
+def test_a_server_that_answers_something_else_is_named_with_what_it_said(server, refused):
+    policy = RemotePolicy(server.url)
+    for body, words in ANSWERS.items():
+        server.answer = lambda _, body=body: (200, body)
+        with pytest.raises(RemoteError, match=re.escape(words)):
+            policy.act(np.zeros((1, 4)))
+    policy.close()
+    server.answer = lambda _: (404, b'{"error": "no such model"}')
+    assert "answers with status 404: no such model" in refused("play", "CartPole-v1", "--server", server.url)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body, (status, _) = current[0]
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *args):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/v1/models/x"
-        for body, (status, words) in answers:
-            current[:] = [(body, (status, words))]
-            assert words in refused("play", "CartPole-v1", "--server", url), body
-        current[:] = [(b'{"outputs": [1.0]}', (200, ""))]
-        assert "does not lie in the environment's Box(" in refused("play", "Pendulum-v1", "--server", url)
-        server.shutdown()
+def test_an_action_that_is_none_of_the_environments_is_refused(server, refused):
+    policy = RemotePolicy(server.url)
+    for outputs in UNFIT:
+        server.answer = lambda _, outputs=outputs: (200, b'{"outputs": ' + outputs + b"}")
+        with pytest.raises(ValueError, match=r"does not lie in the environment's Discrete\(2\)"):
+            fitting_actions(policy.act(np.zeros((1, 4))), gym.spaces.Discrete(2))
+    policy.close()
+    server.answer = lambda _: (200, b'{"outputs": [1.0]}')
+    assert "does not lie in the environment's Box(" in refused("play", "Pendulum-v1", "--server", server.url)

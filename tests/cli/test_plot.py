@@ -4,11 +4,9 @@ import csv
 import itertools
 import json
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
-from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -21,16 +19,17 @@ from tf_trpo.cli.plot import group_runs
 from tf_trpo.figures import run_curves
 from tf_trpo.figures.charts import CHARTS, FIGURES, STEPS
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "plot.py"
-COLUMNS = (
-    *(STEPS, "time/iterations", "time/time_elapsed", *FIGURES),
-    *("train/trust_region_radius", "train/is_line_search_success"),
-)
-DRAWN = [title for charts in CHARTS.values() for title, columns in charts.items() if set(columns) & set(COLUMNS)]
+FEW = (STEPS, "time/iterations", "time/time_elapsed", "rollout/ep_rew_mean")
+COLUMNS = (*FEW[:3], *FIGURES, "train/trust_region_radius", "train/is_line_search_success")
 
 
-def make_run(path, returns=(1.0, 2.0, 4.0), steps=(10, 20, 30), **settings):
-    """A run folder as train leaves it, with these returns."""
+def drawn_of(columns):
+    """Titles of the charts that a report has of these columns."""
+    return [title for charts in CHARTS.values() for title, shown in charts.items() if set(shown) & set(columns)]
+
+
+def make_run(path, returns=(1.0, 2.0, 4.0), steps=(10, 20, 30), columns=FEW, **settings):
+    """A run folder as train leaves it, with these returns, and 1 in the other columns."""
     path.mkdir(parents=True)
     config = {
         "settings": Experiment().replace(algorithm=settings.get("algorithm", "trpo")).flat() | settings,
@@ -39,12 +38,10 @@ def make_run(path, returns=(1.0, 2.0, 4.0), steps=(10, 20, 30), **settings):
     }
     (path / "config.json").write_text(json.dumps(config))
     with open(path / "history.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval=1.0)
+        writer = csv.DictWriter(file, columns, restval=1.0)
         writer.writeheader()
         for number, (step, value) in enumerate(zip(steps, returns, strict=True), start=1):
-            writer.writerow(
-                {STEPS: step, "time/iterations": number, "time/time_elapsed": 2.5 * step, "rollout/ep_rew_mean": value}
-            )
+            writer.writerow(dict(zip(FEW, (step, number, 2.5 * step, value), strict=True)))
     return path
 
 
@@ -54,60 +51,43 @@ def workplace(tmp_path, monkeypatch):
     return tmp_path
 
 
-def labels(run_dirs, *group_by):
-    return {label: [run.path.name for run in runs] for label, runs in group_runs(run_dirs, group_by)}
+NATURAL = {"algorithm": "natural-policy-gradient"}
+GROUPS = {
+    "seeds, lengths and how they were run make no groups": (
+        [{"seed": 0}, {"seed": 1, "total_steps": 7, "threads": 1, "quiet": True, "eval_every": 5}],
+        [],
+        {"CartPole-v1, trpo": "ab"},
+    ),
+    "groups are labelled by what they differ in": (
+        [{}, {"max_kl": 0.5, "hidden_sizes": [8, 8]}, {"seed": 1}],
+        [],
+        {"max_kl 0.01, hidden_sizes 64 64": "ac", "max_kl 0.5, hidden_sizes 8 8": "b"},
+    ),
+    "settings that an algorithm does not have do not tell runs apart": (
+        [{}, {"seed": 2}, {"algorithm": "vanilla-policy-gradient"}],
+        [],
+        {"trpo": "ab", "vanilla-policy-gradient": "c"},
+    ),
+    "a setting that one group has is named if nothing else tells them apart": (
+        [NATURAL, {**NATURAL, "natural_learning_rate": 0.5}],
+        [],
+        {"others": "a", "natural_learning_rate 0.5": "b"},
+    ),
+    "runs of other versions are drawn too": ([{"std_steps": 7}, {}], [], {"std_steps 7": "a", "others": "b"}),
+    "groups may be chosen": (
+        [{"env": "A", "max_kl": 0.1}, {"env": "A", "max_kl": 0.2}, {"env": "B", "max_kl": 0.1}],
+        ["env"],
+        {"A": "ab", "B": "c"},
+    ),
+    "by any setting": ([{"max_kl": 0.1}, {"max_kl": 0.2}], ["max_kl"], {"max_kl 0.1": "a", "max_kl 0.2": "b"}),
+}
 
 
-def test_runs_that_differ_in_seed_length_or_how_they_were_run_are_one_group(workplace):
-    runs = [
-        make_run(workplace / "a", seed=0),
-        make_run(workplace / "b", seed=1, total_steps=7, threads=1, quiet=True, eval_every=5),
-    ]
-    assert labels(runs) == {"CartPole-v1, trpo": ["a", "b"]}
-
-
-def test_groups_are_labelled_by_what_they_differ_in(workplace):
-    runs = [
-        make_run(workplace / "a", seed=0),
-        make_run(workplace / "b", max_kl=0.5, hidden_sizes=[8, 8]),
-        make_run(workplace / "c", seed=1),
-    ]
-    assert labels(runs) == {"max_kl 0.01, hidden_sizes 64 64": ["a", "c"], "max_kl 0.5, hidden_sizes 8 8": ["b"]}
-
-
-def test_settings_that_an_algorithm_does_not_have_do_not_tell_runs_apart(workplace):
-    runs = [
-        make_run(workplace / "a"),
-        make_run(workplace / "b", seed=2),
-        make_run(workplace / "c", algorithm="vanilla-policy-gradient"),
-    ]
-    assert labels(runs) == {"trpo": ["a", "b"], "vanilla-policy-gradient": ["c"]}
-
-
-def test_a_setting_that_only_one_group_has_is_named_where_nothing_else_tells_them_apart(workplace):
-    runs = [
-        make_run(workplace / "a", algorithm="natural-policy-gradient"),
-        make_run(workplace / "b", algorithm="natural-policy-gradient", natural_learning_rate=0.5),
-    ]
-    assert labels(runs) == {"others": ["a"], "natural_learning_rate 0.5": ["b"]}
-
-
-def test_runs_of_other_versions_are_drawn_too(workplace):
-    run = make_run(workplace / "a")
-    config = json.loads((run / "config.json").read_text())
-    config["settings"]["std_steps"] = 7
-    (run / "config.json").write_text(json.dumps(config))
-    assert labels([run, make_run(workplace / "b")]) == {"std_steps 7": ["a"], "others": ["b"]}
-
-
-def test_groups_may_be_chosen(workplace):
-    runs = [
-        make_run(workplace / "a", env="A", max_kl=0.1),
-        make_run(workplace / "b", env="A", max_kl=0.2),
-        make_run(workplace / "c", env="B", max_kl=0.1),
-    ]
-    assert labels(runs, "env") == {"A": ["a", "b"], "B": ["c"]}
-    assert labels(runs, "max_kl") == {"max_kl 0.1": ["a", "c"], "max_kl 0.2": ["b"]}
+@pytest.mark.parametrize(("settings", "group_by", "groups"), GROUPS.values(), ids=GROUPS)
+def test_runs_are_put_in_groups_with_labels(workplace, settings, group_by, groups):
+    runs = [make_run(workplace / name, **each) for name, each in zip("abc", settings, strict=False)]
+    found = group_runs(runs, group_by)
+    assert {label: "".join(run.path.name for run in members) for label, members in found} == groups
 
 
 @pytest.fixture
@@ -152,11 +132,10 @@ def test_values_that_are_not_known_are_left_out(workplace, drawn):
     np.testing.assert_allclose(group.y.estimate, np.linspace(2, 4, len(group.x)))
 
 
-def test_the_script_writes_a_picture_into_a_new_folder(workplace):
+def test_a_picture_is_written_into_a_new_folder(workplace, capfd):
     runs = [make_run(workplace / "a"), make_run(workplace / "b", max_kl=0.5)]
-    command = [sys.executable, SCRIPT, *runs, "--output", "new/curves.png"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "new/curves.png\n", "")
+    main(["plot", *map(str, runs), "--output", "new/curves.png"])
+    assert capfd.readouterr() == ("new/curves.png\n", "")
     pixels = matplotlib.image.imread("new/curves.png")
     assert min(pixels.shape[:2]) > 400
     assert len(np.unique(pixels[..., :3].reshape(-1, 3), axis=0)) > 20
@@ -177,18 +156,26 @@ class Reader(HTMLParser):
         self.text.append(data.strip())
 
 
-def read(path):
-    reader = Reader()
-    reader.feed(path.read_text(encoding="utf-8"))
-    return reader
+@pytest.fixture
+def report(workplace, capsys):
+    """report(run): what a browser makes of the report of a run."""
+
+    def read(run):
+        main(["plot", str(run), "--report", "report.html"])
+        assert capsys.readouterr() == ("report.html\n", "")
+        reader = Reader()
+        reader.feed((workplace / "report.html").read_text(encoding="utf-8"))
+        return reader
+
+    return read
 
 
-def test_a_report_shows_settings_versions_result_curves_and_a_table(workplace, capsys):
-    run = make_run(workplace / "run", np.arange(50.0), np.arange(10, 510, 10), max_kl=0.125, hidden_sizes=[3, 5])
+def test_a_report_shows_settings_versions_result_curves_and_a_table(workplace, report):
+    run = make_run(
+        workplace / "run", np.arange(50.0), np.arange(10, 510, 10), COLUMNS, max_kl=0.125, hidden_sizes=[3, 5]
+    )
     (run / "evaluation.json").write_text('{"mean_return": 7.25, "std_return": 0.5, "mean_length": 1, "episodes": 3}')
-    main(["plot", str(run), "--report", "report.html"])
-    assert capsys.readouterr().out == "report.html\n"
-    page = read(workplace / "report.html")
+    page = report(run)
     texts = [text for text in page.text if text]
     following = dict(itertools.pairwise(texts))
     assert following["max_kl"] == "0.125"
@@ -196,17 +183,25 @@ def test_a_report_shows_settings_versions_result_curves_and_a_table(workplace, c
     assert following["python"] == "3"
     assert following["return after training"] == "7.25 ± 0.50 over 3 episodes"
     assert following["environment steps"] == "500"
-    assert page.elements.count("img") == len(DRAWN)
+    assert page.elements.count("img") == len(drawn_of(COLUMNS))
     rows = texts[texts.index("steps per second") + 1 : texts.index("Settings")]
     assert len(rows) == 12 * 8
     # Steps and return: the first and the last iteration, and some in between.
     assert (rows[:2], rows[-8:-6]) == (["10", "0"], ["500", "49"])
 
 
-def test_a_report_needs_no_network_and_runs_no_script(workplace):
-    main(["plot", str(make_run(workplace / "run")), "--report", "report.html"])
-    page = read(workplace / "report.html")
-    assert page.links
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>&\"'{{ 7 * 7 }}"
+
+
+def test_whatever_comes_from_files_is_text_and_a_report_needs_no_network_and_runs_no_script(workplace, report):
+    run = make_run(workplace / "a <b> & c", (np.nan,), (10,), env=HOSTILE, **{HOSTILE: HOSTILE})
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"versions": {HOSTILE: [HOSTILE]}, "platform": HOSTILE}))
+    page = report(run)
+    assert page.text.count(HOSTILE) == 6
+    assert "a <b> & c" in page.text
+    assert "not evaluated yet" in page.text
+    assert len(page.links) == page.elements.count("img") == len(drawn_of(FEW))
     assert all(link.startswith("data:image/svg+xml;base64,") for link in page.links)
     assert not {"script", "link", "iframe", "object"} & set(page.elements)
     text = (workplace / "report.html").read_text()
@@ -214,25 +209,9 @@ def test_a_report_needs_no_network_and_runs_no_script(workplace):
     assert "default-src 'none'" in text
 
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>&\"'{{ 7 * 7 }}"
-
-
-def test_whatever_comes_from_files_is_text(workplace):
-    run = make_run(workplace / "a <b> & c", env=HOSTILE, **{HOSTILE: HOSTILE})
-    config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | {"versions": {HOSTILE: [HOSTILE]}, "platform": HOSTILE}))
-    main(["plot", str(run), "--report", "report.html"])
-    page = read(workplace / "report.html")
-    assert page.elements.count("img") == len(DRAWN)
-    assert "script" not in page.elements
-    assert page.text.count(HOSTILE) == 6
-    assert "a <b> & c" in page.text
-
-
-def test_a_report_has_what_the_history_has(workplace):
-    broken(workplace / "run", "history.csv", f"{STEPS},train/value_loss,train/kl_divergence_loss\n1,2,\n2,1,0.5\n")
-    main(["plot", str(workplace / "run"), "--report", "report.html"])
-    page = read(workplace / "report.html")
+def test_a_report_has_what_the_history_has(workplace, report):
+    history = f"{STEPS},train/value_loss,train/kl_divergence_loss\n1,2,\n2,1,0.5\n"
+    page = report(broken(workplace / "run", "history.csv", history))
     assert page.elements.count("img") == 2
     texts = [text for text in page.text if text]
     following = dict(itertools.pairwise(texts))
@@ -240,26 +219,19 @@ def test_a_report_has_what_the_history_has(workplace):
     assert texts[texts.index("KL of the step") - 1 :][:5] == ["steps", "KL of the step", "1", "2", "0.5"]
 
 
-def test_a_run_that_was_not_evaluated_yet_has_a_report(workplace):
-    main(["plot", str(make_run(workplace / "run", (np.nan,), (10,))), "--report", "report.html"])
-    assert "not evaluated yet" in read(workplace / "report.html").text
-
-
 @pytest.mark.parametrize(
     "returns",
     [("inf", "1", "-inf"), ("1e400", "1", "2"), ("1e308", "1", "-1e308"), ("1e308",) * 3, ("inf", "nan", "1e308")],
 )
-def test_numbers_that_no_axis_has_are_in_the_table_of_a_report_and_in_no_curve(workplace, returns, capsys):
+def test_numbers_that_no_axis_has_are_in_the_table_of_a_report_and_in_no_curve(workplace, report, returns, capsys):
     run = make_run(workplace / "run", returns)
-    main(["plot", str(run), "--report", "report.html"])
-    page = read(workplace / "report.html")
+    page = report(run)
     first = {"1e400": "inf", "1e308": "1e+308"}.get(returns[0], returns[0])
     assert first in page.text
-    assert page.elements.count("img") == len(DRAWN)
+    assert page.elements.count("img") == len(drawn_of(FEW))
     if "1" in returns:
         main(["plot", str(run)])
-    captured = capsys.readouterr()
-    assert captured.err == ""
+        assert capsys.readouterr().err == ""
 
 
 def broken(path, name, text):

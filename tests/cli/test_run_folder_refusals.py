@@ -1,30 +1,11 @@
 """evaluate and export of what is no run, or a broken one: exit status 2 and one line."""
 
 import json
-import shutil
 
 import pytest
 
-import tf_trpo
 from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.experiment import RunFolder
-from tf_trpo.models import PolicySettings, ValueSettings
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run folder with an agent, as it is after training."""
-    folder = RunFolder(tmp_path_factory.mktemp("whole") / "run")
-    folder.create(Experiment().flat())
-    tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings((4,)), value=ValueSettings((4,))).save(folder.agent)
-    return folder
-
-
-@pytest.fixture
-def run(whole, tmp_path):
-    """A copy of that folder."""
-    return RunFolder(shutil.copytree(whole.path, tmp_path / "run"))
 
 
 @pytest.fixture(params=["evaluate", "export"])

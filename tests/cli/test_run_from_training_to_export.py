@@ -1,9 +1,7 @@
 """A real run through the scripts: training, what is in its folder, evaluating and exporting it."""
 
-import csv
 import dataclasses
 import inspect
-import itertools
 import json
 import os
 import re
@@ -26,12 +24,15 @@ from tensorboard.util import tensor_util
 import tf_trpo
 from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.experiment.run_folder import free_run_dir
+from tf_trpo.experiment.run_folder import RunFolder, free_run_dir
+from tf_trpo.figures.charts import STEPS
+from tf_trpo.figures.histories import read_history
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 # Nothing here is a default, so that a setting that gets lost on the way is seen.
 SETTINGS = {
+    "env_kwargs": {"max_episode_steps": 40},
     "num_envs": 3,
     "total_steps": 1200,
     "schedule_steps": 1800,
@@ -184,34 +185,42 @@ def test_every_setting_reaches_the_agent(agent, run):
     assert [weight.shape for weight in agent.value_function.trainable_variables[:1]] == [(4, 7)]
 
 
-def test_an_experiment_trains_in_python_as_on_the_command_line(run, tmp_path):
-    experiment = Experiment.from_run(run).replace(total_steps=300, threads=0, quiet=True, export=False, video_every=0)
-    trained = experiment.train(tmp_path / "python")
+def test_an_experiment_trains_in_python_as_on_the_command_line(finished, tmp_path):
+    folder = RunFolder(tmp_path / "python")
+    experiment = Experiment.from_run(finished.folder.path).replace(quiet=True, export=False)
+    trained = experiment.train(folder.path)
     assert trained.stopped_by is None
-    assert trained.evaluation == json.loads((tmp_path / "python" / "evaluation.json").read_text())
-    assert Experiment.from_run(tmp_path / "python") == experiment
+    assert trained.evaluation == folder.read_evaluation() == finished.folder.read_evaluation()
+    assert Experiment.from_run(folder.path) == experiment
+    weights = tf_trpo.load(finished.folder.agent).get_weights()
+    for weight, expected in zip(trained.agent.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    first, other = (each.make_agent().policy.flat_weights for each in (experiment, experiment.replace(seed=7)))
+    assert not np.array_equal(first, other)
     with pytest.raises(FileExistsError, match="the run folder exists"):
-        experiment.train(tmp_path / "python")
+        experiment.train(folder.path)
     with pytest.raises(ValueError, match="is complete"):
-        experiment.train(tmp_path / "python", resume=True)
+        experiment.train(folder.path, resume=True)
     with pytest.raises(ValueError, match="a resumed run keeps its max_kl"):
-        experiment.replace(max_kl=0.015).train(tmp_path / "python", resume=True)
+        experiment.replace(max_kl=0.015).train(folder.path, resume=True)
     steps = int(trained.agent.env_steps)
-    longer = experiment.replace(total_steps=steps + 1).train(tmp_path / "python", resume=True)
+    longer = experiment.replace(total_steps=steps + 1).train(folder.path, resume=True)
     assert int(longer.agent.env_steps) > steps
 
 
-def test_the_history_covers_the_steps_that_were_asked_for(run):
-    with open(run / "history.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    steps = [float(row["time/total_timesteps"]) for row in rows]
+@pytest.fixture(scope="module")
+def history(run):
+    return read_history(run / "history.csv")
+
+
+def test_the_history_covers_the_steps_that_were_asked_for(history):
+    steps = history[STEPS]
     assert steps[-2] < 1200 <= steps[-1]
     # Three environments of 100 rows, less the rows of resets.
-    assert all(200 < later - earlier <= 300 for earlier, later in itertools.pairwise([0, *steps]))
-    assert all(float(row["train/kl_divergence_loss"]) <= 0.02 for row in rows)
-    assert [float(row["train/learning_rate"]) for row in rows] == pytest.approx([0.002] * len(rows))
-    evaluated = [row["eval/mean_reward"] for row in rows if row["eval/mean_reward"]]
-    assert len(evaluated) == 2
+    assert all((np.diff(steps, prepend=0) > 270) & (np.diff(steps, prepend=0) <= 300))
+    assert all(history["train/kl_divergence_loss"] <= 0.02)
+    np.testing.assert_allclose(history["train/learning_rate"], 0.002, rtol=1e-6)
+    assert np.count_nonzero(~np.isnan(history["eval/mean_reward"])) == 2
 
 
 @pytest.fixture(scope="module")
@@ -226,12 +235,9 @@ def test_tensorboard_can_read_the_run(events):
     assert events.Tags()["graph"]
 
 
-def test_tensorboard_has_histograms_and_films_as_often_as_was_asked_for(events, run, agent):
-    with open(run / "history.csv", newline="", encoding="utf-8") as file:
-        steps = [0, *(int(float(row["time/total_timesteps"])) for row in csv.DictReader(file))]
-
+def test_tensorboard_has_histograms_and_films_as_often_as_was_asked_for(events, history, agent):
     def due(every):
-        return [later for earlier, later in itertools.pairwise(steps) if later // every > earlier // every]
+        return history[STEPS][np.diff(history[STEPS] // every, prepend=0) > 0].tolist()
 
     assert [event.step for event in events.Tensors("actions/0")] == due(400)
     assert [event.step for event in events.Tensors("episode")] == sorted({*due(900), int(agent.env_steps)})
@@ -269,52 +275,48 @@ def test_the_checkpoints_are_of_the_end_and_of_one_before(run, agent):
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_the_evaluation_can_be_repeated_and_is_one_json_object(run, capsys):
-    main(["evaluate", str(run), "--episodes", "4", "--seed", "5", "--json"])
-    said, error = capsys.readouterr()
-    assert (said.count("\n"), error) == (1, "")
-    evaluation = json.loads(said)
+@pytest.fixture
+def evaluated(finished, capsys):
+    """evaluated(*options): what evaluate prints of two episodes of the finished run."""
+
+    def evaluate(*options):
+        capsys.readouterr()
+        main(["evaluate", str(finished.folder.path), "--episodes", "2", *options])
+        said, error = capsys.readouterr()
+        assert (said.count("\n"), error) == (1, "")
+        return said
+
+    return evaluate
+
+
+def test_the_evaluation_can_be_repeated_and_people_get_a_line(finished, evaluated):
+    evaluation = json.loads(evaluated("--seed", "6", "--json"))
     assert set(evaluation) == {"mean_return", "std_return", "mean_length", "episodes"}
     # Deterministic actions and the same seed: the very same episodes.
-    assert evaluation == json.loads((run / "evaluation.json").read_text())
+    assert evaluation == finished.folder.read_evaluation()
     assert evaluation["mean_return"] == evaluation["mean_length"] > 0
-
-
-def test_the_script_exports_the_agent_quietly(run, workplace, agent):
-    result = script("export", run, "--output", "models/CartPole-v1", cwd=workplace)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "models/CartPole-v1/1\n"
-    observations = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
-    for folder in (workplace / "models" / "CartPole-v1" / "1", run / "saved_model" / "1"):
-        actions = tf.saved_model.load(str(folder)).signatures["act"](observations=tf.constant(observations))
-        np.testing.assert_array_equal(actions["actions"], agent.predict(observations))
-
-
-def evaluated(capsys, run, *options):
-    main(["evaluate", str(run), "--episodes", "3", *options])
-    return capsys.readouterr().out
-
-
-def test_stochastic_actions_are_sampled_and_the_seed_counts(run, capsys):
-    mode = evaluated(capsys, run, "--json")
-    sampled = evaluated(capsys, run, "--json", "--stochastic")
-    assert sampled != mode
-    assert sampled == evaluated(capsys, run, "--json", "--stochastic")
-    assert sampled != evaluated(capsys, run, "--json", "--stochastic", "--seed", "1")
-
-
-def test_without_json_people_get_a_line(run, capsys):
-    figures = json.loads(evaluated(capsys, run, "--json"))
-    line = evaluated(capsys, run)
-    assert line == (
-        f"mean return {figures['mean_return']:.2f} +- {figures['std_return']:.2f}, "
-        f"mean length {figures['mean_length']:.1f}, 3 episodes, deterministic actions\n"
+    assert evaluated("--seed", "6") == (
+        f"mean return {evaluation['mean_return']:.2f} +- {evaluation['std_return']:.2f}, "
+        f"mean length {evaluation['mean_length']:.1f}, 2 episodes, deterministic actions\n"
     )
-    assert "stochastic actions" in evaluated(capsys, run, "--stochastic")
 
 
-SMALL = ["--total-steps", "40", "--num-steps", "20", "--hidden-sizes", "4", "--value-hidden-sizes", "4"]
-SMALL += ["--no-jit-compile", "--value-epochs", "1", "--eval-episodes", "1"]
+def test_stochastic_actions_are_sampled_and_the_seed_counts(evaluated):
+    line = evaluated("--stochastic", "--seed", "6")
+    assert line.endswith(", stochastic actions\n")
+    lines = {line, evaluated("--seed", "6").replace("deterministic", "stochastic"), evaluated("--stochastic")}
+    assert len(lines) == 3
+    assert line == evaluated("--stochastic", "--seed", "6")
+
+
+def test_an_export_and_that_of_the_training_act_as_the_agent(run, agent, workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    main(["export", "my run", "--output", "models/CartPole-v1"])
+    assert capsys.readouterr().out == "models/CartPole-v1/1\n"
+    observations = np.random.default_rng(0).standard_normal((9, 4)).astype(np.float32)
+    for folder in ("models/CartPole-v1/1", "my run/saved_model/1"):
+        actions = tf.saved_model.load(folder).signatures["act"](observations=tf.constant(observations))
+        np.testing.assert_array_equal(actions["actions"], agent.predict(observations))
 
 
 def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
@@ -352,17 +354,20 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     assert calls["evaluate"] == {"self": agent, "environment": "Pendulum-v1", "episodes": 6, "seed": 9, **making}
 
 
+GAUSSIAN = ["--env", "Pendulum-v1", "--initial-std", "0.25", "--state-dependent-std"]
+UNKNOWN = "no episode has ended in 64 steps"
+
+
 def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_environment_and_seed(
-    tmp_path, monkeypatch, capsys
+    small, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    options = ["--env", "Pendulum-v1", "--seed", "3", "--initial-std", "0.25", "--state-dependent-std"]
-    main(["train", *options, *SMALL, "--preset", "none", "--checkpoint-every", "0"])
+    main(["train", *small, *GAUSSIAN, "--seed", "3", "--checkpoint-every", "0"])
     run = Path("runs/Pendulum-v1-3")
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json", "events.log")
     }
-    assert "no episode has ended in 40 steps" in (run / "events.log").read_text()
+    assert UNKNOWN in (run / "events.log").read_text()
     distribution = tf_trpo.load(run / "agent.keras").policy.action_distribution
     assert (distribution.initial_std, distribution.state_dependent_std) == (0.25, True)
     command = re.search(r"^Export for serving: (.+)$", capsys.readouterr().out, re.MULTILINE).group(1)
@@ -379,51 +384,55 @@ def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch):
     assert [str(folder) for folder in taken] == ["runs/ALE-Pong-v5-7", "runs/ALE-Pong-v5-7-2", "runs/ALE-Pong-v5-7-3"]
 
 
-def test_a_training_that_is_ended_at_once_saves_the_agent_as_it_was(run, tmp_path):
+def test_a_training_that_is_ended_at_once_saves_the_agent_as_it_was(finished, tmp_path):
     class CtrlC(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             raise KeyboardInterrupt
 
-    experiment = Experiment.from_run(run).replace(threads=0, quiet=True, export=False, video_every=0)
+    experiment = Experiment.from_run(finished.folder.path).replace(quiet=True)
     stopped = experiment.train(tmp_path / "run", callbacks=[CtrlC()])
     assert (stopped.evaluation, stopped.stopped_by) == (None, signal.SIGINT)
     assert int(tf_trpo.load(tmp_path / "run" / "agent.keras").env_steps) == int(stopped.agent.env_steps) > 0
     assert not (tmp_path / "run" / "evaluation.json").exists()
 
 
-def test_envpool_trains(tmp_path, capsys):
+def test_envpool_trains(small, tmp_path, capsys):
     pytest.importorskip("envpool")
-    options = ["--env", "Pendulum-v1", "--backend", "envpool", "--preset", "none"]
-    # As above, by which the update is traced once.
-    options += ["--initial-std", "0.25", "--state-dependent-std"]
-    main(["train", *options, *SMALL, "--run-dir", str(tmp_path / "run")])
-    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
+    main(["train", *small, *GAUSSIAN, "--backend", "envpool", "--run-dir", str(tmp_path / "run")])
+    assert RunFolder(tmp_path / "run").is_complete()
     _, *lines = capsys.readouterr().err.splitlines()
-    assert all(line.startswith(("steps ", "no episode has ended in 40 steps")) for line in lines)
+    assert all(line.startswith(("steps ", UNKNOWN)) for line in lines)
 
 
 # Where a Box2D environment stands cannot be saved: its state is the library's own.
 @pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
-def test_box2d_trains_by_its_preset(tmp_path, capsys):
+def test_box2d_trains_by_its_preset_and_the_standard_deviation_follows_its_schedule(small, tmp_path, capsys):
     pytest.importorskip("Box2D")
-    main(["train", "--env", "LunarLanderContinuous-v3", "--num-envs", "2", "--run-dir", str(tmp_path / "run"), *SMALL])
-    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["episodes"] == 1
-    of_preset = Experiment.from_preset("LunarLanderContinuous-v3").algorithm
-    assert capsys.readouterr().err.startswith("preset box2d, for LunarLanderContinuous-v3\nsteps ")
-    assert tf_trpo.load(tmp_path / "run" / "agent.keras").policy_optimizer == of_preset
-
-
-def test_a_standard_deviation_by_schedule_and_quietly(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    schedule = ["--initial-std", "0.5", "--final-std", "0.02", "--schedule-steps", "30"]
-    main(["train", "--env", "Pendulum-v1", *schedule, *SMALL, "--preset", "none", "--run-dir", "run", "--quiet"])
-    assert capsys.readouterr() == ("", "no episode has ended in 40 steps: returns and lengths are not known\n")
-    with open("run/history.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    steps = np.array([0.0, *(float(row["time/total_timesteps"]) for row in rows)])
-    expected = 0.5 * 0.04 ** np.minimum(1, steps / 30)
-    assert len(rows) > 1
-    np.testing.assert_allclose([float(row["train/std"]) for row in rows], expected[:-1], rtol=1e-5)
-    policy = tf_trpo.load(Path("run/agent.keras")).policy
-    assert not policy.action_distribution.log_std.trainable
-    np.testing.assert_allclose(np.exp(policy.action_distribution.log_std.numpy()), expected[-1], rtol=1e-5)
+    folder, env = RunFolder(tmp_path / "run"), "LunarLanderContinuous-v3"
+    schedule = ["--initial-std", "0.5", "--final-std", "0.02", "--schedule-steps", "90"]
+    main(
+        [
+            "train",
+            *small[:-2],
+            "--total-steps",
+            "100",
+            "--env",
+            env,
+            "--num-envs",
+            "2",
+            *schedule,
+            "--run-dir",
+            str(folder.path),
+        ]
+    )
+    assert folder.is_complete()
+    assert capsys.readouterr().err.startswith(f"preset box2d, for {env}\nsteps ")
+    agent = tf_trpo.load(folder.agent)
+    assert agent.policy_optimizer == Experiment.from_preset(env).algorithm
+    history = read_history(folder.history)
+    expected = 0.5 * 0.04 ** np.minimum(1, [0, *history[STEPS] / 90])
+    assert len(expected) > 2
+    np.testing.assert_allclose(history["train/std"], expected[:-1], rtol=1e-5)
+    log_std = agent.policy.action_distribution.log_std
+    assert not log_std.trainable
+    np.testing.assert_allclose(np.exp(log_std.numpy()), expected[-1], rtol=1e-5)

@@ -5,7 +5,10 @@ import json
 import pytest
 
 import tf_trpo
+from tf_trpo import Experiment
 from tf_trpo.cli import main
+from tf_trpo.cli.train import read_command
+from tf_trpo.experiment import RunFolder
 from tf_trpo.optimizers import (
     Backtracking,
     FirstOrder,
@@ -25,12 +28,7 @@ DIRECTION = {
     "preconditioner_rank": 32,
 }
 SEARCH = {"backtrack_ratio": 0.7, "max_backtracks": 6}
-KL_PENALTY = {
-    "penalty": "theory",
-    "penalty_coefficient": 3.0,
-    "target_kl": 0.02,
-    "penalty_solver": "first-order",
-}
+KL_PENALTY = {"penalty": "theory", "penalty_coefficient": 3.0, "target_kl": 0.02, "penalty_solver": "first-order"}
 FIRST_ORDER = {"penalty_epochs": 2, "penalty_minibatch_size": 20, "penalty_learning_rate": 0.004}
 PARTS = {"direction": NaturalDirection(**DIRECTION), "search": Backtracking(**SEARCH)}
 RUNS = {
@@ -47,42 +45,28 @@ RUNS = {
         KLPenalty(**KL_PENALTY, first_order=FirstOrder(**FIRST_ORDER), **PARTS),
     ),
 }
-RUN = ["--hidden-sizes", 4, "--value-hidden-sizes", 4, "--num-steps", 32, "--total-steps", 64, "--eval-episodes", 2]
-RUN += ["--preset", "none"]
 
 
 def options(settings):
-    return [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", value)]
-
-
-@pytest.fixture
-def run_main(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: main([str(argument) for argument in arguments])
+    return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
 
 
 @pytest.mark.parametrize(
     "name", [name if name == "kl-penalty" else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
 )
-def test_a_run_is_recorded_and_loaded(name, run_main, tmp_path):
+def test_a_run_is_recorded_and_loaded(name, small, tmp_path):
     """Of trpo, tests/cli/test_run_from_training_to_export.py looks for every setting."""
     settings, optimizer = RUNS[name]
-    run_main("train", "--algorithm", name, *options(settings), *RUN, "--no-jit-compile", "--run-dir", "run")
-    recorded = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
+    folder = RunFolder(tmp_path / "run")
+    main(["train", *small, "--algorithm", name, *options(settings), "--run-dir", str(folder.path)])
+    recorded = folder.read_config()["settings"]
     assert recorded["algorithm"] == name
     assert recorded == recorded | settings
-    agent = tf_trpo.load(tmp_path / "run" / "agent.keras")
-    assert agent.policy_optimizer == optimizer == tf_trpo.Experiment.from_run("run").algorithm
+    assert tf_trpo.load(folder.agent).policy_optimizer == optimizer == Experiment.from_run(folder.path).algorithm
 
 
-def test_the_settings_of_a_run_make_the_same_run_again_and_another_seed_another(run_main, tmp_path):
-    run_main("train", "--algorithm", "natural-policy-gradient", *RUN, "--no-jit-compile", "--run-dir", "first")
-    settings = json.loads((tmp_path / "first" / "config.json").read_text())["settings"]
-    (tmp_path / "again.yaml").write_text(json.dumps(settings))
-    run_main("train", "--preset", "again.yaml", "--run-dir", "second")
-    run_main("train", "--preset", "again.yaml", "--run-dir", "other", "--seed", 1)
-    one, same, other = (
-        tf_trpo.load(tmp_path / run / "agent.keras").get_weights() for run in ("first", "second", "other")
+def test_the_settings_of_a_run_are_a_preset_of_the_same_run(finished, tmp_path):
+    (tmp_path / "again.json").write_text(json.dumps(finished.folder.read_config()["settings"]))
+    assert read_command(["--preset", str(tmp_path / "again.json")]).experiment == Experiment.from_run(
+        finished.folder.path
     )
-    assert all((first == second).all() for first, second in zip(one, same, strict=True))
-    assert not all((first == second).all() for first, second in zip(one, other, strict=True))

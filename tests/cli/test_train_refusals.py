@@ -13,59 +13,35 @@ from tf_trpo.optimizers import ALGORITHMS
 
 ROOT = Path(__file__).parents[2]
 OUT_OF_RANGE = {
-    "num_envs": ["0", "-1"],
-    "restart_every": ["-1"],
-    "num_steps": ["0", "-1"],
-    "total_steps": ["0", "-1"],
-    "seed": ["-1", str(2**31)],
-    "eval_every": ["-1"],
-    "eval_episodes": ["0", "-1"],
-    "checkpoint_every": ["-1"],
-    "histogram_every": ["-1"],
-    "video_every": ["-1"],
-    "threads": ["-1"],
-    "hidden_sizes": ["0", "-4"],
-    "value_hidden_sizes": ["0", "-4"],
-    "initial_std": ["0", "-1", "nan", "inf"],
-    "observation_min_std": ["-1", "nan", "inf"],
-    "ema_momentum": ["-0.1", "1", "nan"],
-    "final_std": ["0", "-1", "nan", "inf"],
-    "final_max_kl": ["0", "-1", "nan", "inf"],
-    "schedule_steps": ["0", "-1"],
-    "max_kl": ["0", "-0.01", "nan", "inf"],
-    "cg_iterations": ["0"],
-    "cg_damping": ["-0.1", "nan"],
-    "cg_tolerance": ["-1e-6", "nan"],
-    "backtrack_ratio": ["0", "1", "1.5", "nan"],
-    "max_backtracks": ["-1"],
-    "curvature_fraction": ["0", "1.5", "nan"],
-    "preconditioner_rank": ["-1", "4097"],
-    "max_faults": ["0", "-1"],
-    "env_timeout": ["0", "-1", "nan", "inf"],
-    "chunk_size": ["0", "-1"],
-    "gamma": ["-0.1", "1.5", "nan"],
-    "gae_lambda": ["-0.1", "1.5", "nan"],
-    "value_learning_rate": ["0", "-1", "nan", "inf"],
-    "value_epochs": ["-1"],
-    "advantage_clip": ["0", "nan", "inf"],
-    "value_target": ["monte-carlo"],
-    "value_minibatch_size": ["0", "-1"],
-    "activation": ["tahn"],
-    "natural_learning_rate": ["0", "-1", "nan", "inf"],
-    "natural_max_kl": ["0", "-1", "nan", "inf"],
-    "vanilla_learning_rate": ["0", "-1", "nan", "inf"],
-    "min_radius": ["0", "nan"],
-    "max_radius": ["0", "nan", "inf"],
-    "shrink_below": ["-0.1", "1", "nan"],
-    "expand_above": ["0.2", "1", "nan"],
-    "shrink_factor": ["0", "1", "nan"],
-    "expand_factor": ["1", "nan", "inf"],
-    "penalty_coefficient": ["0", "-1", "nan", "inf"],
-    "target_kl": ["0", "-1", "nan", "inf"],
-    "penalty_epochs": ["0", "-1"],
-    "penalty_minibatch_size": ["0", "-1"],
-    "penalty_learning_rate": ["0", "-1", "nan", "inf"],
+    "0 -1": (
+        "num_envs num_steps total_steps eval_episodes hidden_sizes value_hidden_sizes schedule_steps max_faults "
+        "chunk_size value_minibatch_size penalty_epochs penalty_minibatch_size"
+    ),
+    "-1": ("restart_every eval_every checkpoint_every histogram_every video_every threads max_backtracks value_epochs"),
+    "-1 2147483648": "seed",
+    "0 -1 nan inf": (
+        "initial_std final_std final_max_kl max_kl env_timeout value_learning_rate natural_learning_rate "
+        "natural_max_kl vanilla_learning_rate penalty_coefficient target_kl penalty_learning_rate"
+    ),
+    "-1 nan inf": "observation_min_std",
+    "-0.1 1 nan": "ema_momentum shrink_below",
+    "0": "cg_iterations",
+    "-0.1 nan": "cg_damping",
+    "-1e-6 nan": "cg_tolerance",
+    "0 1 1.5 nan": "backtrack_ratio",
+    "0 1.5 nan": "curvature_fraction",
+    "-1 4097": "preconditioner_rank",
+    "-0.1 1.5 nan": "gamma gae_lambda",
+    "0 nan inf": "advantage_clip max_radius",
+    "monte-carlo": "value_target",
+    "tahn": "activation",
+    "0 nan": "min_radius",
+    "0.2 1 nan": "expand_above",
+    "0 1 nan": "shrink_factor",
+    "1 nan inf": "expand_factor",
 }
+"""Values that settings cannot have, and the names of those settings."""
+VALUES = {name: values.split() for values, names in OUT_OF_RANGE.items() for name in names.split()}
 
 
 @pytest.fixture(autouse=True)
@@ -80,57 +56,18 @@ def options_for(name):
     return ["--algorithm", algorithms[0]] if algorithms else ["--radius", "adaptive"]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in OUT_OF_RANGE.items() for value in values]
-)
-def test_an_option_out_of_range_is_refused_by_its_name(name, value, refused, workplace):
-    error = refused("train", *options_for(name), f"--{name.replace('_', '-')}={value}")
-    assert name in error
-    assert "is a setting of" not in error
+@pytest.mark.parametrize(("name", "values"), VALUES.items(), ids=VALUES)
+def test_an_option_out_of_range_is_refused_by_its_name(name, values, refused, workplace):
+    chosen = options_for(name)
+    error = refused("train", "--preset", "none", *chosen, f"--{name.replace('_', '-')}={values[0]}")
+    assert error.startswith(f"error: {name}")
+    assert OTHER not in error
     assert not list(workplace.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "option", "value", "owners"),
-    [
-        ("trpo", "vanilla_learning_rate", "0.5", "vanilla-policy-gradient"),
-        ("natural-policy-gradient", "backtrack_ratio", "0.5", "trpo and kl-penalty"),
-        ("vanilla-policy-gradient", "max_kl", "0.5", "trpo"),
-        ("vanilla-policy-gradient", "cg_iterations", "5", "trpo and natural-policy-gradient and kl-penalty"),
-        ("kl-penalty", "max_kl", "0.01", "trpo"),
-        ("trpo", "penalty", "fixed", "kl-penalty"),
-    ],
-)
-def test_a_setting_of_another_algorithm_is_refused_even_at_its_default(
-    algorithm, option, value, owners, refused, workplace
-):
-    error = refused("train", "--algorithm", algorithm, f"--{option.replace('_', '-')}", value)
-    assert error == f"error: {option} is a setting of {owners}, and does nothing in {algorithm}"
-    assert not list(workplace.iterdir())
-
-
-def test_a_theory_without_discount_is_refused(refused, workplace):
-    error = refused("train", "--algorithm", "kl-penalty", "--penalty", "theory", "--gamma", "1")
-    assert error == "error: gamma must be in (0, 1) for the penalty of the theory, got 1.0"
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        (["--final-std", "0.1"], "final_std"),
-        (["--clipped-likelihood"], "clipped_likelihood"),
-        (["--state-dependent-std"], "state_dependent_std"),
-    ],
-)
-def test_a_setting_of_continuous_actions_is_refused_where_there_are_none(option, message, refused, workplace):
-    assert message in refused("train", "--env", "CartPole-v1", *option)
-    assert not list(workplace.iterdir())
-
-
-def test_a_mirror_of_an_environment_that_has_none_is_refused(refused, workplace):
-    error = refused("train", "--env", "MountainCar-v0", "--mirror")
-    assert error.startswith("error: mirror: no symmetry of MountainCar-v0 is known; Acrobot-v1, Ant-v5, CartPole-v1, ")
-    assert not list(workplace.iterdir())
+    # The others in Python: what is given as text is converted as on the command line.
+    experiment = Experiment().replace(**{chosen[0].removeprefix("--"): chosen[1]})
+    for value in values[1:]:
+        with pytest.raises(ValueError, match=name):
+            experiment.replace(**{name: value})
 
 
 def test_every_number_is_tried():
@@ -138,52 +75,12 @@ def test_every_number_is_tried():
     settings = [each.flat() for each in (*experiments, Experiment().replace(radius="adaptive"))]
     numbers = {name for each in settings for name, value in each.items() if type(value) in (int, float, tuple)}
     numbers -= {"wrapper", "info_keys"}
-    assert numbers <= set(OUT_OF_RANGE)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--total-steps", "many"], "total_steps must be a whole number, got 'many'"),
-        (["--total-steps", "1.5"], "total_steps must be a whole number, got '1.5'"),
-        (["--max_kl", "small"], "max_kl must be a number, got 'small'"),
-        (["--backend", "ray"], "backend must be one of sync, async, envpool, got 'ray'"),
-        (["--hidden-sizes", "8", "x"], "hidden_sizes must be a tuple of whole numbers"),
-        (["--seed"], "argument --seed: expected one argument; see train --help"),
-        (["--preset"], "argument --preset: expected one argument; see train --help"),
-        (["--quiet=yes"], "argument --quiet/--no-quiet: ignored explicit argument 'yes'; see train --help"),
-        (["surplus"], "unrecognized options: surplus; see train --help"),
-        (["--total-stepps", "3"], "unrecognized options: --total-stepps 3; there is --total-steps; see train --help"),
-        (["--run", "x"], "unrecognized options: --run x"),
-    ],
-    ids=" ".join,
-)
-def test_an_option_that_cannot_be_read_is_refused_by_its_name(arguments, message, refused, workplace):
-    assert refused("train", *arguments).startswith(f"error: {message}")
-    assert not list(workplace.iterdir())
-
-
-def test_a_line_on_standard_error_is_all_where_that_is_not_utf_8(workplace):
-    command = [sys.executable, "-m", "tf_trpo", "train", "--env", "\u2192\x1b[31m", "--activation=3\n4"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    "env", ["CartPoole-v1", "CartPole-v99", "no//id", "", "nowhere/CartPole-v1", "nomodule:Env-v0"]
-)
-@pytest.mark.parametrize("backend", ["sync", "envpool"])
-def test_an_unknown_environment_is_refused(env, backend, refused, workplace):
-    refused("train", "--env", env, "--backend", backend)
-    assert not list(workplace.iterdir())
+    assert numbers <= set(VALUES)
 
 
 @pytest.fixture
 def registered():
-    """Ids of environments with actions that are not supported, and that EnvPool has not, or has otherwise."""
+    """Environments with actions that are not supported, and that EnvPool has not, or has otherwise."""
 
     class Walk(gym.Env):
         observation_space = gym.spaces.Box(-1, 1, (2,))
@@ -191,35 +88,73 @@ def registered():
         def __init__(self, action_space):
             self.action_space = action_space
 
-    ids = {"text": "TestWords-v0", "unknown to EnvPool": "TestWalk-v0", "another in EnvPool": "Catch-v0"}
-    gym.register(ids["text"], lambda: Walk(gym.spaces.Text(3)))
-    gym.register(ids["unknown to EnvPool"], lambda: Walk(gym.spaces.Discrete(2)))
-    gym.register(ids["another in EnvPool"], lambda: Walk(gym.spaces.Discrete(3)))
-    yield ids
-    for name in ids.values():
+    actions = {
+        "TestWords-v0": gym.spaces.Text(3),
+        "TestWalk-v0": gym.spaces.Discrete(2),
+        "Catch-v0": gym.spaces.Discrete(3),
+    }
+    for name, space in actions.items():
+        gym.register(name, lambda space=space: Walk(space))
+    yield
+    for name in actions:
         del gym.registry[name]
 
 
-def test_an_environment_with_other_actions_is_refused(registered, refused, workplace):
-    error = refused("train", "--env", registered["text"])
-    assert "is not supported: turn it into a Box, Discrete, MultiDiscrete, MultiBinary" in error
+OTHER = "is a setting of"
+REFUSED = {
+    # Settings of other algorithms, even at their defaults.
+    "--vanilla-learning-rate 0.5": f"vanilla_learning_rate {OTHER} vanilla-policy-gradient, and does nothing in trpo",
+    "--penalty fixed": f"penalty {OTHER} kl-penalty, and does nothing in trpo",
+    "--algorithm natural-policy-gradient --backtrack-ratio 0.5": f"backtrack_ratio {OTHER} trpo and kl-penalty, and",
+    "--algorithm vanilla-policy-gradient --max-kl 0.5": f"max_kl {OTHER} trpo, and does nothing in vanilla-",
+    "--algorithm vanilla-policy-gradient --cg-iterations 5": f"cg_iterations {OTHER} trpo and natural-policy-gradient",
+    "--algorithm kl-penalty --max-kl 0.01": f"max_kl {OTHER} trpo, and does nothing in kl-penalty",
+    "--algorithm kl-penalty --penalty theory --gamma 1": "gamma must be in (0, 1) for the penalty of the theory, got 1",
+    # What cannot be read.
+    "--total-steps many": "total_steps must be a whole number, got 'many'",
+    "--total-steps 1.5": "total_steps must be a whole number, got '1.5'",
+    "--max_kl small": "max_kl must be a number, got 'small'",
+    "--backend ray": "backend must be one of sync, async, envpool, got 'ray'",
+    "--hidden-sizes 8 x": "hidden_sizes must be a tuple of whole numbers",
+    "--seed": "argument --seed: expected one argument; see train --help",
+    "--preset": "argument --preset: expected one argument; see train --help",
+    "--quiet=yes": "argument --quiet/--no-quiet: ignored explicit argument 'yes'; see train --help",
+    "surplus": "unrecognized options: surplus; see train --help",
+    "--total-stepps 3": "unrecognized options: --total-stepps 3; there is --total-steps; see train --help",
+    "--run x": "unrecognized options: --run x",
+    # What the environment does not have.
+    "--final-std 0.1": "final_std",
+    "--clipped-likelihood": "clipped_likelihood",
+    "--state-dependent-std": "state_dependent_std",
+    "--env MountainCar-v0 --mirror": "mirror: no symmetry of MountainCar-v0 is known; Acrobot-v1, Ant-v5, CartPole-v1",
+    "--env TestWords-v0": "the action space Text(1, 3, charset=",
+    # What EnvPool does not have, or has otherwise.
+    "--env TestWalk-v0 --backend envpool": "EnvPool has no environment 'TestWalk-v0'",
+    "--env Catch-v0 --backend envpool": "the agent observes array of shape (2,), the environment gives",
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED.items(), ids=REFUSED)
+def test_what_cannot_be_is_refused_before_a_folder_is_made(arguments, message, registered, refused, workplace):
+    if "envpool" in arguments:
+        pytest.importorskip("envpool")
+    assert refused("train", *arguments.split()).startswith(f"error: {message}")
     assert not list(workplace.iterdir())
 
 
-def test_an_environment_that_envpool_does_not_have_is_refused_before_a_folder_is_made(registered, refused, workplace):
-    pytest.importorskip("envpool")
-    error = refused("train", "--env", registered["unknown to EnvPool"], "--backend", "envpool")
-    assert "EnvPool has no environment 'TestWalk-v0'" in error
+@pytest.mark.parametrize("backend", ["sync", "envpool"])
+def test_an_unknown_environment_is_refused(backend, refused, workplace):
+    for env in ("CartPoole-v1", "CartPole-v99", "no//id", "", "nowhere/CartPole-v1", "nomodule:Env-v0"):
+        refused("train", "--preset", "none", "--env", env, "--backend", backend)
     assert not list(workplace.iterdir())
 
 
-def test_an_environment_that_is_another_one_in_envpool_is_refused_before_a_folder_is_made(
-    registered, refused, workplace
-):
-    pytest.importorskip("envpool")
-    error = refused("train", "--env", registered["another in EnvPool"], "--backend", "envpool")
-    assert "the agent observes array of shape (2,), the environment gives" in error
-    assert not list(workplace.iterdir())
+def test_a_line_on_standard_error_is_all_where_that_is_not_utf_8(workplace):
+    command = [sys.executable, "-m", "tf_trpo", "train", "\u2192\x1b[31m3\n4"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: unrecognized options: \\u2192\\x1b[31m3 4; see train --help\n"
 
 
 def test_envpool_that_is_not_installed_is_refused_before_a_folder_is_made(monkeypatch, refused, workplace):
@@ -239,17 +174,17 @@ def test_filming_without_pygame_is_refused_before_a_folder_is_made(monkeypatch, 
     assert not list(workplace.iterdir())
 
 
-def test_a_run_folder_that_exists_is_refused_and_left_as_it_is(refused, workplace):
+def test_a_run_folder_that_exists_is_refused_and_left_as_it_is(small, refused, workplace):
     folder = workplace / "run"
     folder.mkdir()
     (folder / "config.json").write_text("mine")
-    error = refused("train", "--run-dir", folder)
+    error = refused("train", *small, "--run-dir", folder)
     assert error == f"error: {folder}: the run folder exists; name another (--run-dir)"
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"config.json": "mine"}
 
 
-def test_a_run_folder_that_cannot_be_made_is_refused_and_leaves_no_folder_on_the_way(refused, workplace):
+def test_a_run_folder_that_cannot_be_made_is_refused_and_leaves_no_folder_on_the_way(small, refused, workplace):
     (workplace / "file").write_text("mine")
-    assert "cannot be made" in refused("train", "--run-dir", workplace / "file" / "run")
-    assert "cannot be made" in refused("train", "--run-dir", workplace / "new" / "newer" / ("x" * 300))
+    for folder in (workplace / "file" / "run", workplace / "new" / "newer" / ("x" * 300)):
+        assert "cannot be made" in refused("train", *small, "--run-dir", folder)
     assert {path.name: path.read_text() for path in workplace.iterdir()} == {"file": "mine"}

@@ -1,8 +1,10 @@
 """Runs from Python: what a command would say is an exception, and nothing is left behind."""
 
 import logging
+import random
 import signal
 
+import numpy as np
 import pytest
 
 import tf_trpo
@@ -39,3 +41,12 @@ def test_a_run_that_cannot_begin_gives_the_signals_back(tmp_path):
     with pytest.raises(FileExistsError, match="the run folder exists"):
         tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run")
     assert [signal.getsignal(number) for number in StopOnSignal.SIGNALS] == before
+
+
+def test_an_environment_that_draws_by_the_generators_of_the_process_is_seeded_too():
+    draws = []
+    for seed in (1, 1, 2):
+        tf_trpo.Experiment().replace(seed=seed, **TINY).make_agent()
+        draws.append((random.random(), np.random.random()))  # noqa: NPY002
+    assert draws[0] == draws[1]
+    assert not set(draws[0]) & set(draws[2])

@@ -19,34 +19,26 @@ def fitting_actions(actions: Any, space: gym.Space) -> Any:
     Raises:
       ValueError: it does not lie in the space.
     """
-    typed = _typed(actions, space)
-    if typed is None or not space.contains(_row(typed)):
-        shown = " ".join(str(actions).split())
-        raise ValueError(f"the model's action {shown} does not lie in the environment's {space}")
-    return typed
+    from gymnasium.vector.utils import batch_space
+
+    from tf_trpo.spaces.specs import named, unnamed
+
+    batch = batch_space(space, 1)
+    structure = batch.sample()
+    found, wanted = named("actions", actions), named("actions", structure)
+    if found.keys() == wanted.keys():
+        typed = {name: _typed(found[name], wanted[name].dtype) for name in found}
+        if all(part is not None for part in typed.values()):
+            nest = unnamed("actions", structure, typed)
+            if batch.contains(nest):
+                return nest
+    raise ValueError(f"the model's action {' '.join(str(actions).split())} does not lie in the environment's {space}")
 
 
-def _typed(actions: Any, space: Any) -> Any:
-    """Give actions the types of a space; None if they have another structure, or numbers that the types cannot hold."""
-    parts = getattr(space, "spaces", None)
-    if parts is not None:
-        keys = sorted(parts) if isinstance(parts, dict) else range(len(parts))
-        same = isinstance(actions, dict | tuple) and isinstance(actions, dict) == isinstance(parts, dict)
-        if not same or (actions.keys() != parts.keys() if isinstance(parts, dict) else len(actions) != len(parts)):
-            return None
-        found = {key: _typed(actions[key], parts[key]) for key in keys}
-        if any(part is None for part in found.values()):
-            return None
-        return found if isinstance(parts, dict) else tuple(found.values())
-    if not isinstance(actions, np.ndarray) or len(actions) != 1 or actions.dtype.kind not in _CAST[space.dtype.kind]:
+def _typed(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
+    """Give numbers a type; None if the type cannot hold them. Floats may be rounded."""
+    if numbers.dtype.kind not in _CAST[dtype.kind]:
         return None
     with np.errstate(over="ignore"):
-        typed = actions.astype(space.dtype)
-    return typed if space.dtype.kind == "f" or np.array_equal(typed, actions) else None
-
-
-def _row(actions: Any) -> Any:
-    if isinstance(actions, dict):
-        return {name: _row(part) for name, part in actions.items()}
-    # The dots make an array of a single action: Gymnasium warns if an action is a plain number.
-    return tuple(map(_row, actions)) if isinstance(actions, tuple) else actions[0, ...]
+        typed = numbers.astype(dtype)
+    return typed if dtype.kind == "f" or np.array_equal(typed, numbers) else None

@@ -18,6 +18,8 @@ import tyro
 from tf_trpo.experiment.conversion import convert, fields, leaves
 
 T = TypeVar("T")
+HELP = {"-h", "--help"}
+"""Arguments that ask for help, rather than that the command runs."""
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -83,21 +85,15 @@ def parse(options: type[T], argv: Sequence[str], command: str) -> T:
       ValueError: an option is unknown, missing, of another type or out of its range; the message names it.
       SystemExit: after --help, with status 0.
     """
-    if wants_help(argv):
+    if HELP & set(argv):
         show_help(options, command)
-    given = OptionParser(command, options).read(argv)
-    return make(options, given)
+    return make(options, OptionParser(command, options).read(argv))
 
 
 def make(options: type[T], given: Mapping[str, Any]) -> T:
     """Make an options class of what was given; the values are converted, and other names are not looked at."""
     hints = {field.name: hint for field, hint in fields(options)}
     return options(**{name: convert(given[name], hint, name) for name, hint in hints.items() if name in given})
-
-
-def wants_help(argv: Sequence[str]) -> bool:
-    """Tell whether help is asked for, rather than that the command runs."""
-    return "-h" in argv or "--help" in argv
 
 
 def show_help(options: Any, command: str, **settings: Any) -> NoReturn:
@@ -111,19 +107,14 @@ def show_help(options: Any, command: str, **settings: Any) -> NoReturn:
 def _registry() -> tyro.constructors.ConstructorRegistry:
     """Make what has tyro show a mapping as one value, a JSON object."""
     registry = tyro.constructors.ConstructorRegistry()
-
-    @registry.primitive_rule
-    def mapping(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
-        if info.type != dict[str, Any] | None:
-            return None
-        return tyro.constructors.PrimitiveConstructorSpec(
-            nargs=1,
-            metavar="JSON",
-            instance_from_str=lambda args: json.loads(args[0]),
-            is_instance=lambda value: value is None or isinstance(value, dict),
-            str_from_instance=lambda value: ["None" if value is None else json.dumps(value)],
-        )
-
+    shown = tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=lambda args: json.loads(args[0]),
+        is_instance=lambda _: True,
+        str_from_instance=lambda value: ["None" if value is None else json.dumps(value)],
+    )
+    registry.primitive_rule(lambda info: shown if info.type == dict[str, Any] | None else None)
     return registry
 
 

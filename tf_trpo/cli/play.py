@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from tf_trpo.serving.local_policy import LocalPolicy
     from tf_trpo.serving.remote_policy import RemotePolicy
 
-_CODEC_BLOCK = 2
-"""H.264 halves the resolution of colours, so width and height must be even."""
-
 
 @dataclasses.dataclass(frozen=True)
 class PlayOptions:
@@ -151,7 +148,8 @@ def _open_video(path: Path | None, fps: float) -> Any:
     with open(path, "ab"):
         pass
     if path.suffix == ".mp4":
-        return imageio.get_writer(path, fps=fps, macro_block_size=_CODEC_BLOCK)
+        # H.264 halves the resolution of colours, so width and height must be even.
+        return imageio.get_writer(path, fps=fps, macro_block_size=2)
     return imageio.get_writer(path, mode="I", duration=1000 / fps, loop=0)
 
 

@@ -159,21 +159,18 @@ def _labels(groups: Sequence[dict[str, Any]]) -> list[str]:
     if len(groups) == 1:
         differing = [name for name in _SPEAK_FOR_THEMSELVES if name in names] or names
         return [_label(groups[0], differing)]
-    differing = [name for name in names if any(other.get(name) != groups[0].get(name) for other in groups)]
-    shared = [name for name in differing if _differs_where_it_is(name, groups)]
-    labels = [_label(settings, shared) for settings in groups]
-    return labels if len(set(labels)) == len(groups) else [_label(settings, differing) for settings in groups]
-
-
-def _differs_where_it_is(name: str, groups: Sequence[dict[str, Any]]) -> bool:
-    values = [settings[name] for settings in groups if settings.get(name) is not None]
-    return any(value != values[0] for value in values)
+    values = {name: {str(settings.get(name)) for settings in groups} for name in names}
+    labels = [_label(settings, [name for name in names if len(values[name] - {"None"}) > 1]) for settings in groups]
+    if len(set(labels)) < len(groups):
+        labels = [_label(settings, [name for name in names if len(values[name]) > 1]) for settings in groups]
+    return labels
 
 
 def _label(settings: dict[str, Any], names: Sequence[str]) -> str:
-    return ", ".join(_part(name, settings[name]) for name in names if settings.get(name) is not None) or "others"
-
-
-def _part(name: str, value: Any) -> str:
-    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if name in _SPEAK_FOR_THEMSELVES else f"{name} {text}"
+    parts = []
+    for name in names:
+        value = settings.get(name)
+        if value is not None:
+            text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+            parts.append(text if name in _SPEAK_FOR_THEMSELVES else f"{name} {text}")
+    return ", ".join(parts) or "others"

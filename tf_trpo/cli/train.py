@@ -13,7 +13,7 @@ import tyro
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
 from tf_trpo.cli.environment_id import check_imports, flag_for
-from tf_trpo.cli.parsing import OptionParser, make, show_help, wants_help
+from tf_trpo.cli.parsing import HELP, OptionParser, make, show_help
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.conversion import leaves
@@ -68,8 +68,8 @@ class Command(NamedTuple):
 
 def main(argv: Sequence[str]) -> None:
     """Read options, train or resume, evaluate, save, and say what to do next."""
-    options, experiment, source = read_command([each for each in argv if each not in ("-h", "--help")])
-    if wants_help(argv):
+    options, experiment, source = read_command([each for each in argv if each not in HELP])
+    if HELP & set(argv):
         _show_help(experiment)
     check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
     reuse_compiled_programs(experiment.run.threads)
@@ -143,35 +143,36 @@ def _show_help(experiment: Experiment) -> None:
 def _say_how_to_resume(run: Run) -> None:
     print(f"\nstopped after {int(run.agent.env_steps.numpy())} steps; the agent as it is: {run.folder.agent}")
     if run.folder.has_checkpoint():
-        python, run_dir = shlex.quote(_from_here(Path(sys.executable))), shlex.quote(str(run.folder.path))
-        print(f"Continue it:        {python} -m tf_trpo train --resume {run_dir}{_flag(run)}")
+        print(f"Continue it:        {_program()} -m tf_trpo train --resume {_quoted(run.folder.path)}{_flag(run)}")
 
 
 def _say_what_next(run: Run, trained: TrainedRun) -> None:
     env, result = run.experiment.env, trained.evaluation
     assert result is not None, "the run was not stopped"
-    run_dir = shlex.quote(str(run.folder.path))
-    python = shlex.quote(_from_here(Path(sys.executable)))
-    tensorboard = shlex.quote(_from_here(Path(sys.executable).parent / "tensorboard"))
+    run_dir, name = _quoted(run.folder.path), env.rpartition("/")[2]
     print(
         f"\nMean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over {result['episodes']} episodes "
         f"of {env} (deterministic actions).\n"
         f"Run folder: {run.folder.path}\n\n"
-        f"Look at the run:    {tensorboard} --logdir {run_dir}\n"
+        f"Look at the run:    {_program('tensorboard')} --logdir {run_dir}\n"
         f"                    first the charts at http://localhost:6006/#custom_scalars\n"
-        f"Evaluate again:     {python} -m tf_trpo evaluate {run_dir} --episodes 100{_flag(run)}"
+        f"Evaluate again:     {_program()} -m tf_trpo evaluate {run_dir} --episodes 100{_flag(run)}"
     )
-    name = env.rpartition("/")[2]
     if run.experiment.run.export:
-        print(f"Serve the model:    {python} -m tf_trpo serve {shlex.quote(str(run.folder.saved_model))} --name {name}")
+        print(f"Serve the model:    {_program()} -m tf_trpo serve {_quoted(run.folder.saved_model)} --name {name}")
     else:
-        print(f"Export for serving: {python} -m tf_trpo export {run_dir} --output saved_models/{name}")
+        print(f"Export for serving: {_program()} -m tf_trpo export {run_dir} --output saved_models/{name}")
 
 
 def _flag(run: Run) -> str:
     return flag_for(run.experiment.env, run.experiment.environment.wrapper)
 
 
-def _from_here(path: Path) -> str:
-    """Write a path relative to the working folder, if it is below that."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+def _program(name: str = Path(sys.executable).name) -> str:
+    """Write the path of a program next to Python's, relative to the working folder if it is below that."""
+    path = Path(sys.executable).with_name(name)
+    return _quoted(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +167,7 @@ class Experiment:
           EnvironmentFailedError: the environment failed when it was made.
         """
         import keras
+        import numpy as np
 
         from tf_trpo.training import TRPO
 
@@ -174,7 +176,10 @@ class Experiment:
             keras.activations.get(self.policy.activation)
         except ValueError:
             raise ValueError(f"activation: Keras has none named {self.policy.activation!r}") from None
-        keras.utils.set_random_seed(self.run.seed)
+        # For environments that draw from these. keras.utils.set_random_seed would also have TensorFlow forget what it
+        # has compiled for earlier agents, and no part of an agent draws by TensorFlow's global seed.
+        random.seed(self.run.seed)
+        np.random.seed(self.run.seed)  # noqa: NPY002
         settings: dict[str, Any] = {"policy": self.policy, "value": self.value, "seed": self.run.seed}
         agent = TRPO.for_env(self.env, **settings, **self.environment.arguments())
         agent.compile(self.algorithm, update=self.update, jit_compile=self.run.jit_compile)

@@ -1,0 +1,45 @@
+"""A small run, which is trained once for all tests of the commands."""
+
+import contextlib
+import io
+import shutil
+from typing import NamedTuple
+
+import pytest
+
+from tf_trpo.cli import main
+from tf_trpo.experiment import RunFolder
+
+SMALL = "--num-steps 32 --total-steps 64 --hidden-sizes 4 --value-hidden-sizes 4 --value-epochs 1 --no-jit-compile"
+SMALL += " --eval-episodes 2 --seed 6 --preset none"
+
+
+class Finished(NamedTuple):
+    """A run of CartPole-v1 with an exported model, not to be changed, and what training printed."""
+
+    folder: RunFolder
+    output: str
+    errors: str
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Options of a small training. Agents with these options share what is traced, if their spaces are equal."""
+    return SMALL.split()
+
+
+@pytest.fixture(scope="session")
+def finished(small, tmp_path_factory):
+    """A `Finished` run with the options `small`."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        main(["train", *small, "--run-dir", str(folder), "--export"])
+    return Finished(RunFolder(folder), output.getvalue(), errors.getvalue())
+
+
+@pytest.fixture
+def run(finished, tmp_path, monkeypatch):
+    """A copy of the finished run, at "run" in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return RunFolder(shutil.copytree(finished.folder.path, "run"))
