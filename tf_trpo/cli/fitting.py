@@ -38,7 +38,11 @@ def _typed(actions: Any, space: Any) -> Any:
         if any(part is None for part in found.values()):
             return None
         return found if isinstance(parts, dict) else tuple(found.values())
-    if not isinstance(actions, np.ndarray) or len(actions) != 1 or actions.dtype.kind not in _CAST[space.dtype.kind]:
+    if (
+        not isinstance(actions, np.ndarray)
+        or actions.shape[:1] != (1,)
+        or actions.dtype.kind not in _CAST[space.dtype.kind]
+    ):
         return None
     with np.errstate(over="ignore"):
         typed = actions.astype(space.dtype)
