@@ -1,5 +1,7 @@
 """Agents whose weights and statistics all make a difference."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,28 +14,22 @@ from tf_trpo.models.settings import PolicySettings, ValueSettings
 OBSERVATIONS = (3,)
 
 
-def _agent(distribution):
-    policy, value = (
-        Encoder(OBSERVATIONS, outputs, network=mlp(OBSERVATIONS, [units]))
-        for outputs, units in ((distribution.num_outputs, 6), (1, 5))
-    )
-    return _with_weights(tf_trpo.TRPO(Policy(policy, distribution), ValueFunction(value)))
-
-
-def _agent_for(observation_space, action_space):
-    settings, values = PolicySettings(hidden_sizes=(5,)), ValueSettings(value_hidden_sizes=(5,))
-    policy = make_policy(settings, observation_space, action_space, seed=0)
-    value = make_value_function(settings, values, observation_space, seed=0)
-    return _with_weights(tf_trpo.TRPO(policy, value))
-
-
-def _with_weights(agent):
+def _with_weights(policy, value_function):
+    agent = tf_trpo.TRPO(policy, value_function)
     rng = np.random.default_rng(0)
     for weight in agent.policy.weights + agent.value_function.weights + agent.return_scale.weights:
         values = rng.standard_normal(weight.shape)
         is_positive = weight.name in ("variance", "count", "scale", "limit")
         weight.assign(np.abs(values) + 0.5 if is_positive else values)
     return agent
+
+
+def _agent(distribution):
+    policy, value = (
+        Encoder(OBSERVATIONS, outputs, network=mlp(OBSERVATIONS, [units]))
+        for outputs, units in ((distribution.num_outputs, 6), (1, 5))
+    )
+    return _with_weights(Policy(policy, distribution), ValueFunction(value))
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +41,11 @@ def make_agent():
 @pytest.fixture(scope="session")
 def make_agent_for():
     """make_agent_for(observation space, action space): the same by spaces."""
-    return _agent_for
+    settings, values = PolicySettings(hidden_sizes=(5,)), ValueSettings(value_hidden_sizes=(5,))
+    return lambda observations, actions: _with_weights(
+        make_policy(settings, observations, actions, seed=0),
+        make_value_function(settings, values, observations, seed=0),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -54,16 +54,11 @@ def gaussian_agent():
 
 
 @pytest.fixture(scope="session")
-def categorical_agent():
-    return _agent(Categorical(4, 5))
+def agents(gaussian_agent):
+    return {"gaussian": gaussian_agent, "categorical": _agent(Categorical(4, 5))}
 
 
 @pytest.fixture(scope="session")
-def agents(gaussian_agent, categorical_agent):
-    return {"gaussian": gaussian_agent, "categorical": categorical_agent}
-
-
-@pytest.fixture
 def observations():
     """observations(count): raw ones, [count, 3]."""
     return lambda count: 3 * np.random.default_rng(count).standard_normal((count, *OBSERVATIONS)).astype(np.float32)
@@ -85,9 +80,22 @@ def expected():
     return outputs
 
 
+EVALUATION = {"mean_return": 12.5, "std_return": 1.0, "mean_length": 7.0, "episodes": 20}
+
+
 @pytest.fixture(scope="session")
-def model(gaussian_agent, tmp_path_factory):
-    """The folder of the Gaussian agent's model, with one version; nobody writes there."""
-    folder = tmp_path_factory.mktemp("models") / "Policy-v1"
-    gaussian_agent.export(folder)
-    return folder
+def exported(agents, tmp_path_factory):
+    """The version folders of both agents' models; nobody writes there. Of the Gaussian one, all is known."""
+    folder = tmp_path_factory.mktemp("models")
+    agents["gaussian"].env_steps.assign(4321)
+    known = {"environment": "Some-v3", "evaluation": EVALUATION, "warmup": True}
+    return {
+        "gaussian": Path(agents["gaussian"].export(folder / "Policy-v1", **known)),
+        "categorical": Path(agents["categorical"].export(folder / "categorical")),
+    }
+
+
+@pytest.fixture(scope="session")
+def model(exported):
+    """The folder of the Gaussian agent's model, with one version."""
+    return exported["gaussian"].parent

@@ -64,7 +64,8 @@ REFUSED = {
     b'\xff{"instances": [[1, 2]]}': PARSE_ERROR,
     b'{"signature_name": "\xff", "instances": [[1, 2]]}': PARSE_ERROR,
     b'[{"instances": [[1, 2]]}]': PARSE_ERROR + "Expected `object`, got `array`",
-    b'{"signature_name": 3, "instances": [[1, 2]]}': PARSE_ERROR + r"Expected `str`, got `int` - at `\$.signature_name`",
+    b'{"signature_name": 3, "instances": [[1, 2]]}': PARSE_ERROR
+    + r"Expected `str`, got `int` - at `\$.signature_name`",
     b'{"instances": [[1, 2]], "inputs": [[1, 2]]}': "one of 'inputs' or 'instances' keys",
     b"{}": "one of 'inputs' or 'instances' keys",
     b'{"instances": {"observations": [[1, 2]]}}': "instances: Expected `array`, got `object`",
@@ -87,7 +88,7 @@ REFUSED = {
     b'{"instances": [{"observations": [1, 2], "more": 1}]}': "unknown field `more`",
     b'{"inputs": {"observation": [[1, 2]]}}': "inputs: Object missing required field `observations`",
     b'{"signature_name": "seeded", "inputs": [[1, 2]]}': "inputs: Expected `object`, got `array`",
-    b'{"signature_name": "seeded", "inputs": {"observations": [[1, 2]], "seed": [1, 2.0]}}': "Expected `int`, got `float`",
+    b'{"signature_name": "seeded", "inputs": {"observations": [[1, 2]], "seed": [1, 2.0]}}': "`int`, got `float`",
     b'{"signature_name": "seeded", "inputs": {"observations": [[1, 2]], "seed": [1, 2147483648]}}': "<= 2147483647",
     b'{"signature_name": "seeded", "instances": [{"observations": [1, 2], "seed": [3, 4]}]}': "ask by columns",
     b'{"signature_name": "pairs", "instances": [[1, [2]]]}': "Expected `object`, got `array`",
