@@ -1,9 +1,11 @@
 """Agents whose weights and statistics all make a difference."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.distributions import Categorical, Gaussian
@@ -99,3 +101,27 @@ def exported(agents, tmp_path_factory):
 def model(exported):
     """The folder of the Gaussian agent's model, with one version."""
     return exported["gaussian"].parent
+
+
+class SlowEndpoint:
+    """Multiplies numbers by the factor of each output, once it is let go, and fails with negative ones."""
+
+    batched = True
+
+    def __init__(self):
+        self.inputs, self.factors = {"x": tf.TensorSpec((None,))}, {"y": 2}
+        self.let_go, self.calls = threading.Event(), []
+
+    def __call__(self, inputs):
+        self.calls.append(inputs["x"].tolist())
+        assert self.let_go.wait(30)
+        if (inputs["x"] < 0).any():
+            raise RuntimeError("a secret")
+        return {name: factor * inputs["x"] for name, factor in self.factors.items()}
+
+
+@pytest.fixture
+def endpoint():
+    endpoint = SlowEndpoint()
+    yield endpoint
+    endpoint.let_go.set()

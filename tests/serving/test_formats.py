@@ -24,7 +24,7 @@ CASES = {
     "dict": (
         spaces.Dict(
             counts=spaces.Box(0, 9, (3,), np.int32),
-            image=spaces.Box(0, 255, (12, 12, 3), np.uint8),
+            image=spaces.Box(0, 255, (6, 6, 1), np.uint8),
             room=spaces.MultiDiscrete([3, 2], start=[4, 0]),
             speed=spaces.Box(-1, 1, (3,), np.float64),
             switches=spaces.MultiBinary(2),

@@ -3,7 +3,6 @@
 import shutil
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -20,12 +19,10 @@ def until(condition):
 
 
 @pytest.fixture
-def copies(model, categorical_agent, tmp_path):
+def copies(exported, tmp_path):
     """A model folder of its own with version 1; and another agent's export, to become other versions."""
-    folder = tmp_path / "model"
-    shutil.copytree(model, folder)
-    other = Path(categorical_agent.export(tmp_path / "other"))
-    return folder, other
+    shutil.copytree(exported["gaussian"], tmp_path / "model" / "1")
+    return tmp_path / "model", exported["categorical"]
 
 
 def statuses(server):
@@ -58,8 +55,7 @@ def test_new_versions_come_and_go_and_no_request_is_dropped(copies, start_server
         until(lambda: statuses(server)["2"]["state"] == "AVAILABLE")
         assert statuses(server)["1"]["state"] == "END"
         assert server.post(ROW, "/versions/1:predict")[0] == 404
-        # A newer one that is no model at all changes nothing, nor does a version that no request could name.
-        shutil.copytree(other, folder / str(2**63))
+        # A newer one that is no model at all changes nothing.
         (folder / "3").mkdir()
         (folder / "3" / "saved_model.pb").write_bytes(b"no model")
         until(lambda: statuses(server).get("3", {}).get("state") == "END")
@@ -73,7 +69,7 @@ def test_new_versions_come_and_go_and_no_request_is_dropped(copies, start_server
         ended.set()
         for client in clients:
             client.join()
-        assert server.stop() == 0
+        server.stop()
     assert {status for status, _ in answers} == {200}
     # A Gaussian's action, an array, and a number of the categorical policy of version 2; one after the other.
     kinds = [type(answer["predictions"][0]) for _, answer in answers]
