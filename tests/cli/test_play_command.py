@@ -231,7 +231,7 @@ FOREIGN = {
     **dict.fromkeys(("of_x", "values", "of_one"), f"{NO_ENDPOINT} it has act"),
     "of_integers": "the model takes observations as int32, not as float32",
     "zeros_only": "the model refuses the inputs",
-    "one_for_all": "the model gives actions of shape () for 1 observations",
+    "one_for_all": "does not lie in the environment's Discrete(2)",
 }
 
 
