@@ -114,17 +114,18 @@ class Server(logging.Handler):
     Attributes:
       port, path: where the model is.
       errors: what was logged as an error while the server ran.
+      handlers: its handlers of signals.
     """
 
     def __init__(self, folder, *options):
         super().__init__()
-        self.errors, self._signals, self._announced = [], {}, queue.SimpleQueue()
+        self.errors, self.handlers, self._announced = [], {}, queue.SimpleQueue()
         command = ["serve", folder, "--port", 0, "--poll-seconds", 0.1, *options]
         self._thread = threading.Thread(target=self._serve, args=(list(map(str, command)),))
         logging.getLogger().addHandler(self)
         with pytest.MonkeyPatch.context() as patch:
             # Python lets the main thread alone set handlers.
-            patch.setattr(signal, "signal", self._signals.__setitem__)
+            patch.setattr(signal, "signal", self.handlers.__setitem__)
             self._thread.start()
             self.port, self.path = self._announced.get(timeout=60)
 
@@ -164,7 +165,7 @@ class Server(logging.Handler):
     def stop(self):
         """As SIGTERM does."""
         if self._thread.is_alive():
-            self._signals[signal.SIGTERM]()
+            self.handlers[signal.SIGTERM]()
             self._thread.join(60)
         logging.getLogger().removeHandler(self)
         assert not self._thread.is_alive()

@@ -12,6 +12,7 @@ from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
 from tf_trpo.models.making import make_policy, make_value_function
 from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.spaces import named
 
 OBSERVATIONS = (3,)
 
@@ -34,20 +35,16 @@ def _agent(distribution):
     return _with_weights(Policy(policy, distribution), ValueFunction(value))
 
 
+def _agent_for(*spaces):
+    policy = make_policy(PolicySettings(hidden_sizes=(5,)), *spaces, seed=0)
+    settings = PolicySettings(hidden_sizes=(5,)), ValueSettings(value_hidden_sizes=(5,))
+    return _with_weights(policy, make_value_function(*settings, spaces[0], seed=0))
+
+
 @pytest.fixture(scope="session")
 def make_agent():
-    """make_agent(action distribution): an agent with weights and statistics that all make a difference."""
-    return _agent
-
-
-@pytest.fixture(scope="session")
-def make_agent_for():
-    """make_agent_for(observation space, action space): the same by spaces."""
-    settings, values = PolicySettings(hidden_sizes=(5,)), ValueSettings(value_hidden_sizes=(5,))
-    return lambda observations, actions: _with_weights(
-        make_policy(settings, observations, actions, seed=0),
-        make_value_function(settings, values, observations, seed=0),
-    )
+    """make_agent(action distribution), or make_agent(observation space, action space)."""
+    return lambda *what: _agent(*what) if len(what) == 1 else _agent_for(*what)
 
 
 @pytest.fixture(scope="session")
@@ -68,16 +65,17 @@ def observations():
 
 @pytest.fixture
 def expected():
-    """expected(agent, observations): what the deterministic endpoints have to give, by name, from the models."""
+    """expected(agent, observations): what the deterministic endpoints have to give, by name."""
 
     def outputs(agent, inputs):
-        parameters = agent.policy.distribution_parameters(inputs).numpy()
-        named = {"logits" if isinstance(agent.policy.action_distribution, Categorical) else "parameters": parameters}
-        if isinstance(agent.policy.action_distribution, Gaussian):
-            named = {"mean": parameters[:, :2], "log_std": parameters[:, 2:]}
-        # The agent learns values of rewards divided by the standard deviation of the return.
-        values = agent.value_function(inputs).numpy() * np.sqrt(agent.return_scale.variance.numpy())
-        return {"actions": agent.predict(inputs), "values": values, **named}
+        parameters = agent.policy.distribution_parameters(tf.nest.map_structure(tf.constant, inputs))
+        found = {
+            **named("actions", agent.predict(inputs)),
+            # The agent learns values of rewards divided by the standard deviation of the return.
+            "values": agent.value_function(inputs) * np.sqrt(agent.return_scale.variance),
+            **agent.policy.action_distribution.named_parameters(parameters),
+        }
+        return {name: np.asarray(value) for name, value in found.items()}
 
     return outputs
 

@@ -46,13 +46,13 @@ def drawn(space):
 
 
 @pytest.fixture(scope="module")
-def case(request, make_agent_for, gaussian_agent, observations):
+def case(request, make_agent, gaussian_agent, observations):
     """(agent, observations [N, ...], the agent's own most likely actions)."""
     if request.param == "gaussian":
         agent, inputs = gaussian_agent, observations(COUNT)
     else:
         observed, actions = CASES[request.param]
-        agent, inputs = make_agent_for(observed, actions), drawn(observed)
+        agent, inputs = make_agent(observed, actions), drawn(observed)
     return agent, inputs, agent.predict(inputs)
 
 
@@ -114,7 +114,7 @@ def first(nest, count):
 
 @pytest.mark.parametrize("format", RUNTIMES)
 @pytest.mark.parametrize("case", ["gaussian", *CASES], indirect=True)
-def test_a_converted_model_gives_what_the_agent_gives_for_any_batch_size(case, tmp_path, format):
+def test_a_converted_model_gives_what_the_agent_gives_for_any_batch_size(case, tmp_path, format, expected):
     agent, inputs, actions = case
     if format == "litert" and getattr(actions, "dtype", None) == np.float64:
         with pytest.raises(ValueError, match=r"does not compute in float64, .*: export in the format saved_model"):
@@ -122,13 +122,7 @@ def test_a_converted_model_gives_what_the_agent_gives_for_any_batch_size(case, t
         assert not list(tmp_path.iterdir())
         return
     run = RUNTIMES[format](agent.export(tmp_path, format=format))
-    parameters = agent.policy.distribution_parameters(tf.nest.map_structure(tf.constant, inputs))
-    wanted = {
-        **named("actions", actions),
-        **agent.policy.action_distribution.named_parameters(parameters),
-        "values": agent.value_function(inputs) * np.sqrt(agent.return_scale.variance),
-    }
-    wanted = {name: np.asarray(value) for name, value in wanted.items()}
+    wanted = expected(agent, inputs)
     for count in (COUNT, 1):
         assert_equal(run(first(named("observations", inputs), count)), first(wanted, count))
 

@@ -26,9 +26,9 @@ def drawn(space, count=17):
 
 
 @pytest.fixture(scope="module")
-def masked(make_agent_for, tmp_path_factory):
+def masked(make_agent, tmp_path_factory):
     folder = tmp_path_factory.mktemp("masked")
-    make_agent_for(MASKED, spaces.Discrete(5, start=2)).export(folder)
+    make_agent(MASKED, spaces.Discrete(5, start=2)).export(folder)
     return LocalPolicy(folder)
 
 
@@ -53,8 +53,8 @@ def test_what_the_model_does_not_observe_is_refused_with_both_sides_named(masked
             masked.act(given)
 
 
-def test_a_server_answers_for_nests_as_the_model_acts(make_agent_for, tmp_path, start_server):
-    make_agent_for(SEVERAL, ACTIONS).export(tmp_path / "model")
+def test_a_server_answers_for_nests_as_the_model_acts(make_agent, tmp_path, start_server):
+    make_agent(SEVERAL, ACTIONS).export(tmp_path / "model")
     local, server = LocalPolicy(tmp_path / "model"), start_server(tmp_path / "model")
     observations = drawn(SEVERAL)
     url = f"http://127.0.0.1:{server.port}{server.path}"

@@ -1,9 +1,7 @@
 """A real server on the loopback: limits of its connections, signals, and a process without Keras."""
 
 import contextlib
-import http.client
 import json
-import logging
 import os
 import re
 import resource
@@ -12,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,19 +20,12 @@ import uvicorn
 
 from tf_trpo.cli import main
 from tf_trpo.serving.saved_model import Signature
-from tf_trpo.serving.server import _connections
+from tf_trpo.serving.server import _connections, _logger
 
 ROOT = Path(__file__).parents[2]
 ROW = {"instances": [[1, 2, 3]]}
 SECONDS = 1.0
 MOST = 12
-
-
-def post(port, path, body):
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-        connection.request("POST", f"{path}:predict", json.dumps(body))
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
 
 
 @pytest.fixture(scope="module")
@@ -148,60 +140,25 @@ def test_there_are_no_more_connections_than_descriptors(monkeypatch, caplog, sof
     assert (f"at most {found} connections: the limit of open files is {hard}" in caplog.text) == (found < 500)
 
 
-@pytest.fixture
-def signals():
-    """Handlers as they were, and a failure instead of the end of the process if the server has none."""
-
-    def fail(number, frame):
-        raise AssertionError("nobody handles the signal")
-
-    before = {number: signal.signal(number, fail) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.fixture
-def announced(caplog):
-    """announced(function): call it with the port and the path as soon as a server says them."""
-
-    class Listener(logging.Handler):
-        def emit(self, record):
-            found = re.search(r"at http://127\.0\.0\.1:(\d+)(/\S+)", record.getMessage())
-            if found:
-                self.told(int(found[1]), found[2])
-
-    listener, logger = Listener(), logging.getLogger("tf_trpo")
-    with caplog.at_level(logging.INFO, "tf_trpo"):
-        logger.addHandler(listener)
-        yield lambda function: setattr(listener, "told", function)
-        logger.removeHandler(listener)
-
-
-@pytest.mark.parametrize("moment", ["announced", "before it runs"])
-def test_a_signal_at_the_worst_moments_is_a_graceful_stop(model, moment, signals, announced, monkeypatch):
+@pytest.mark.parametrize(("place", "name"), [(_logger, "info"), (uvicorn.Server, "run")])
+def test_a_signal_at_the_worst_moments_is_a_graceful_stop(model, place, name, monkeypatch):
     """While the announcement is made, and before uvicorn has handlers of its own."""
-    ports, run = [], uvicorn.Server.run
+    original, before = getattr(place, name), signal.getsignal(signal.SIGINT)
 
-    def told(port, path):
-        ports.append(port)
-        if moment == "announced":
-            signal.raise_signal(signal.SIGTERM)
+    def signal_first(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+        original(*args, **kwargs)
 
-    def signal_and_run(self, *args, **kwargs):
-        if moment == "before it runs":
-            signal.raise_signal(signal.SIGTERM)
-        run(self, *args, **kwargs)
-
-    announced(told)
-    monkeypatch.setattr(uvicorn.Server, "run", signal_and_run)
-    main(["serve", str(model), "--port", "0"])
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", ports[0]), timeout=5).close()
+    monkeypatch.setattr(place, name, signal_first)
+    try:
+        main(["serve", str(model), "--port", "0"])
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_requests_in_flight_be_answered(model, number, signals, announced, monkeypatch, endpoint):
+def test_a_signal_lets_the_requests_in_flight_be_answered(model, number, start_server, monkeypatch, endpoint):
     original = Signature.__call__
 
     def slow(self, inputs):
@@ -210,25 +167,21 @@ def test_a_signal_lets_the_requests_in_flight_be_answered(model, number, signals
             endpoint({"x": inputs["observations"][:, 0]})
         return original(self, inputs)
 
-    def stop():
+    monkeypatch.setattr(Signature, "__call__", slow)
+    server = start_server(model)
+    with ThreadPoolExecutor(2) as clients:
+        asked = [clients.submit(server.post, ROW) for _ in range(2)]
         while not endpoint.calls:
             time.sleep(0.05)
         time.sleep(0.2)
-        os.kill(os.getpid(), number)
+        server.handlers[number]()
         time.sleep(0.3)
-        waiting = not any(answer.done() for answer in asked)
+        assert not any(answer.done() for answer in asked)
         endpoint.let_go.set()
-        return [waiting]
-
-    def told(*where):
-        asked.extend([clients.submit(post, *where, ROW), clients.submit(post, *where, ROW), clients.submit(stop)])
-
-    asked = []
-    monkeypatch.setattr(Signature, "__call__", slow)
-    announced(told)
-    with ThreadPoolExecutor(3) as clients:
-        main(["serve", str(model), "--port", "0"])
-    assert [answer.result()[0] for answer in asked] == [200, 200, True]
+        assert [answer.result()[0] for answer in asked] == [200, 200]
+    server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        server.get()
 
 
 PROGRAM = """
@@ -268,8 +221,11 @@ def test_a_process_with_tensorflow_alone_runs_the_model_and_tf_trpo_serves_it_th
             said = process.stderr.readline()
             while said and " at http" not in said:
                 said = process.stderr.readline()
-            port, path = re.search(r":(\d+)(/v1/models/\S+)", said).groups()
-            answer = post(int(port), path, {"instances": inputs.tolist()})[1]
+            url = re.search(r"http://\S+", said)[0]
+            with urllib.request.urlopen(
+                f"{url}:predict", json.dumps({"instances": inputs.tolist()}).encode()
+            ) as answer:
+                actions = json.load(answer)["predictions"]
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
             outputs = json.loads(process.stdout.read())
@@ -282,4 +238,4 @@ def test_a_process_with_tensorflow_alone_runs_the_model_and_tf_trpo_serves_it_th
     assert set(found) == set(wanted)
     for name in wanted:
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(answer["predictions"], wanted["actions"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(actions, wanted["actions"], rtol=1e-5, atol=1e-5)

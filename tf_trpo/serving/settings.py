@@ -7,8 +7,6 @@ import re
 
 from tf_trpo.ranges import require, require_allowed
 
-_SECONDS = "(0, 86400]"
-
 
 @dataclasses.dataclass(frozen=True)
 class ServerSettings:
@@ -45,8 +43,8 @@ class ServerSettings:
     """Calls of the model at the same time; 0 for as many as there are cores."""
 
     def __post_init__(self) -> None:
-        sizes = dict.fromkeys(("max_batch", "max_request_bytes", "max_waiting", "max_connections"), "[1, inf)")
-        seconds = dict.fromkeys(("timeout", "poll_seconds"), _SECONDS)
-        require_allowed(self, **sizes, **seconds, threads="[0, inf)", port="[0, 65535]")
+        sizes = ("max_batch", "max_request_bytes", "max_waiting", "max_connections")
+        require_allowed(self, **dict.fromkeys(sizes, "[1, inf)"), threads="[0, inf)", port="[0, 65535]")
+        require_allowed(self, timeout="(0, 86400]", poll_seconds="(0, 86400]")
         named = self.name is None or re.fullmatch(r"[^/:]+", self.name) is not None
         require(named, "name", "without / and :, and not empty", self.name)
