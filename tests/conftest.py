@@ -150,7 +150,7 @@ class Server(logging.Handler):
         if connection is None:
             with self.connection() as connection:
                 return self.request(method, path, body, connection)
-        path = path if path.startswith(("/v1/", "/metrics")) else self.path + path
+        path = self.path + path if path.startswith((":", "/versions/", "/metadata", "/labels/")) or not path else path
         body = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, body)
         response = connection.getresponse()
