@@ -64,38 +64,27 @@ def said(raw):
     return received
 
 
-def answer(raw):
-    """One answer's bytes: its body is a JSON object."""
-    received = raw.recv(65_536)
-    while received and not received.endswith(b"}"):
-        received += raw.recv(65_536)
-    return received
-
-
-def predict(server, body=b'{"instances": [[1, 2, 3]]}', length=None):
-    head = f"POST {server.path}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {length or len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
 def test_a_body_that_comes_drop_by_drop_is_given_up_and_the_connection_closed(limited, connect):
-    raw = connect(predict(limited, b"{", 1000))
+    head = f"POST {limited.path}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode()
+    raw = connect(head)
     start = time.monotonic()
     with contextlib.suppress(ConnectionResetError, BrokenPipeError):
         while time.monotonic() < start + 20:
             raw.sendall(b" ")
             time.sleep(0.1)
     assert SECONDS < time.monotonic() - start < 10
-    refusal = said(connect(predict(limited, b"{", 1000)))
+    refusal = said(connect(head))
     assert refusal.startswith(b"HTTP/1.1 408 ")
     assert b'{"error":"the request did not arrive within 1 s"}' in refusal
 
 
-def test_a_connection_may_be_idle_after_an_answer_for_longer_than_a_body_may_take(limited, connect):
-    raw = connect()
-    for pause in (2 * SECONDS, 0):
-        raw.sendall(predict(limited))
-        assert answer(raw).startswith(b"HTTP/1.1 200 ")
-        time.sleep(pause)
+def test_a_connection_may_be_idle_after_an_answer_for_longer_than_a_body_may_take(limited):
+    with limited.connection() as connection:
+        for pause in (2 * SECONDS, 0):
+            assert limited.post(ROW, connection=connection)[0] == 200
+            port = connection.sock.getsockname()
+            time.sleep(pause)
+        assert connection.sock.getsockname() == port
 
 
 @pytest.mark.parametrize(
@@ -107,13 +96,12 @@ def test_what_is_no_http_or_has_too_large_a_head_is_refused_by_the_http_parser(c
 
 
 def test_requests_of_connections_beyond_the_limit_are_refused(limited, connect):
-    answered = [connect(predict(limited)) for _ in range(MOST)]
-    assert all(answer(raw).startswith(b"HTTP/1.1 200 ") for raw in answered)
-    for _ in range(2):
-        assert said(connect(predict(limited))).startswith(b"HTTP/1.1 503 ")
-    answered[0].sendall(predict(limited))
-    assert answer(answered[0]).startswith(b"HTTP/1.1 200 ")
-    answered[0].close()
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(limited.connection()) for _ in range(MOST)]
+        assert [limited.post(ROW, connection=connection)[0] for connection in connections] == [200] * MOST
+        for _ in range(2):
+            assert said(connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 503 ")
+        assert limited.post(ROW, connection=connections[0])[0] == 200
     time.sleep(0.2)
     assert limited.post(ROW)[0] == 200
 

@@ -21,7 +21,6 @@ from tf_trpo.serving.saved_model import ModelError
 from tf_trpo.serving.settings import ServerSettings
 
 _KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 2048
 _HEADER_BYTES = 16_384
 _OTHER_FILES = 128
 """Descriptors for all but connections: libraries, and the model's files while it is loaded."""
@@ -68,7 +67,6 @@ def _configuration(api: RestApi, settings: ServerSettings) -> uvicorn.Config:
         h11_max_incomplete_event_size=_HEADER_BYTES,
         # uvicorn refuses a request if there are this many connections, the request's own included.
         limit_concurrency=_connections(settings.max_connections) + 1,
-        backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(settings.timeout) + 1,
         lifespan="off",
@@ -95,7 +93,7 @@ def _connections(wanted: int) -> int:
 def _listener(settings: ServerSettings) -> socket.socket:
     """Open the socket; connections have its options."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    listener = socket.create_server((settings.host, settings.port), family=family)
     # Nagle's algorithm would hold answers back for 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
