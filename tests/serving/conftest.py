@@ -1,11 +1,15 @@
-"""Agents whose weights and statistics all make a difference."""
+"""Agents whose weights and statistics all make a difference, and their exports."""
 
+import functools
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 
 import tf_trpo
 from tf_trpo.distributions import Categorical, Gaussian
@@ -35,16 +39,58 @@ def _agent(distribution):
     return _with_weights(Policy(policy, distribution), ValueFunction(value))
 
 
-def _agent_for(*spaces):
-    policy = make_policy(PolicySettings(hidden_sizes=(5,)), *spaces, seed=0)
-    settings = PolicySettings(hidden_sizes=(5,)), ValueSettings(value_hidden_sizes=(5,))
-    return _with_weights(policy, make_value_function(*settings, spaces[0], seed=0))
+@pytest.fixture(scope="session")
+def make_agent():
+    """make_agent(action distribution): an agent with weights and statistics that all make a difference."""
+    return _agent
+
+
+CASES = {
+    "lake, doubles": (spaces.Discrete(16), spaces.Box(-0.1, 0.1, (2,), np.float64), {"state_dependent_std": True}),
+    "tuple": (spaces.Tuple([spaces.Discrete(32), spaces.Discrete(11)]), spaces.MultiDiscrete([[2, 3], [4, 1]]), {}),
+    "dict": (
+        spaces.Dict(
+            counts=spaces.Box(0, 9, (3,), np.int32),
+            image=spaces.Box(0, 255, (6, 6, 1), np.uint8),
+            room=spaces.MultiDiscrete([3, 2], start=[4, 0]),
+            speed=spaces.Box(-1, 1, (3,), np.float64),
+            switches=spaces.MultiBinary(2),
+        ),
+        spaces.Dict(
+            gear=spaces.Discrete(3, start=1),
+            wheel=spaces.Tuple([spaces.Box(-5, 5, (2,), np.float16), spaces.MultiBinary(3)]),
+        ),
+        {},
+    ),
+    "mask": (spaces.Dict(action_mask=spaces.MultiBinary(5), floor=spaces.Discrete(5)), spaces.Discrete(5, start=2), {}),
+}
+
+
+@pytest.fixture(scope="session", params=CASES)
+def case_name(request):
+    return request.param
 
 
 @pytest.fixture(scope="session")
-def make_agent():
-    """make_agent(action distribution), or make_agent(observation space, action space)."""
-    return lambda *what: _agent(*what) if len(what) == 1 else _agent_for(*what)
+def case_of(tmp_path_factory):
+    """case_of(name): an agent for spaces, 17 observations, the agent's most likely actions, and its saved model."""
+
+    @functools.cache
+    def make(name):
+        observed, actions, more = CASES[name]
+        settings = PolicySettings(hidden_sizes=(5,), **more)
+        agent = _with_weights(
+            make_policy(settings, observed, actions, seed=0),
+            make_value_function(settings, ValueSettings(value_hidden_sizes=(5,)), observed, seed=0),
+        )
+        batch = batch_space(observed, 17)
+        batch.seed(0)
+        inputs = batch.sample()
+        folder = tmp_path_factory.mktemp("case") / "model"
+        assert agent.export(folder) == str(folder / "1")
+        return types.SimpleNamespace(agent=agent, inputs=inputs, actions=agent.predict(inputs), folder=folder)
+
+    return make
 
 
 @pytest.fixture(scope="session")

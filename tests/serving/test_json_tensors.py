@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -118,7 +118,6 @@ finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 LARGEST = np.full((1, 2), np.finfo(np.float32).max)
 
 
-@settings(max_examples=100)
 @given(arrays.arrays(np.float32, st.tuples(st.integers(1, 8), st.just(2)), elements=finite) | st.just(LARGEST))
 def test_every_float32_arrives_and_returns_as_it_is(values):
     for body in ({"instances": values.tolist()}, {"inputs": {"observations": values.tolist()}}):

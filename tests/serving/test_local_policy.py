@@ -4,36 +4,38 @@ import contextlib
 
 import numpy as np
 import pytest
-from gymnasium import spaces
-from gymnasium.vector.utils import batch_space
 
+from tf_trpo.serving import read_metadata
 from tf_trpo.serving.local_policy import LocalPolicy
 from tf_trpo.serving.remote_policy import RemotePolicy
 from tf_trpo.serving.saved_model import ModelError
 from tf_trpo.spaces import named
 
-MASKED = spaces.Dict(action_mask=spaces.MultiBinary(5), floor=spaces.Discrete(5))
-SEVERAL = spaces.Dict(
-    pixels=spaces.Box(0, 255, (2, 2, 3), np.uint8), room=spaces.Discrete(3, start=4), speed=spaces.Box(-1, 1, (3,))
-)
-ACTIONS = spaces.Dict(gear=spaces.Discrete(3, start=1), wheel=spaces.Tuple([spaces.Box(0, 2, (2,))] * 2))
 
-
-def drawn(space, count=17):
-    batch = batch_space(space, count)
-    batch.seed(0)
-    return batch.sample()
+def test_a_saved_model_acts_as_the_agent_and_knows_the_spaces(case_of, case_name):
+    case = case_of(case_name)
+    policy = LocalPolicy(case.folder)
+    sampled = case.agent.predict(case.inputs, stochastic=True, seed=3)
+    for nest, actions in ((policy.act(case.inputs), case.actions), (policy.act(case.inputs, seed=(3, 0)), sampled)):
+        found, wanted = named("actions", nest), named("actions", actions)
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape), name
+            tolerance = {"rtol": 2e-3 if value.dtype == np.float16 else 1e-5, "atol": 1e-6}
+            np.testing.assert_allclose(found[name], value, **tolerance, err_msg=name)
+    metadata = read_metadata(case.folder / "1")
+    assert metadata.action_space == case.agent.policy.action_distribution.describe_actions()
+    if case_name == "lake, doubles":
+        assert metadata.observation_space == {"type": "Discrete", "n": 16, "start": 0, "dtype": "int64"}
 
 
 @pytest.fixture(scope="module")
-def masked(make_agent, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("masked")
-    make_agent(MASKED, spaces.Discrete(5, start=2)).export(folder)
-    return LocalPolicy(folder)
+def masked(case_of):
+    return LocalPolicy(case_of("mask").folder)
 
 
-def test_no_masked_action_is_taken(masked):
-    observations = drawn(MASKED)
+def test_no_masked_action_is_taken(masked, case_of):
+    observations = {name: part.copy() for name, part in case_of("mask").inputs.items()}
     mask = observations["action_mask"]
     mask[:, 1] |= ~mask.any(axis=1)
     assert not mask.all()
@@ -53,20 +55,19 @@ def test_what_the_model_does_not_observe_is_refused_with_both_sides_named(masked
             masked.act(given)
 
 
-def test_a_server_answers_for_nests_as_the_model_acts(make_agent, tmp_path, start_server):
-    make_agent(SEVERAL, ACTIONS).export(tmp_path / "model")
-    local, server = LocalPolicy(tmp_path / "model"), start_server(tmp_path / "model")
-    observations = drawn(SEVERAL)
+def test_a_server_answers_for_nests_as_the_model_acts(case_of, start_server):
+    case = case_of("dict")
+    local, server = LocalPolicy(case.folder), start_server(case.folder)
     url = f"http://127.0.0.1:{server.port}{server.path}"
-    with contextlib.closing(RemotePolicy(url, ACTIONS.sample())) as remote:
+    with contextlib.closing(RemotePolicy(url, case.actions)) as remote:
         for seed in (None, (5, 1)):
-            here, there = (policy.act(observations, seed) for policy in (local, remote))
+            here, there = (policy.act(case.inputs, seed) for policy in (local, remote))
             assert isinstance(there["wheel"], tuple)
             here, there = named("actions", here), named("actions", there)
             assert here.keys() == there.keys()
             for name, rows in here.items():
                 np.testing.assert_array_equal(there[name].astype(rows.dtype), rows)
-    instances = [{name: part[0].tolist() for name, part in named("observations", observations).items()}]
+    instances = [{name: part[0].tolist() for name, part in named("observations", case.inputs).items()}]
     status, answer = server.post({"instances": instances})
     assert status == 200
     assert answer["predictions"][0].keys() == here.keys()

@@ -74,7 +74,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("examples", [50, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [30, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("strategy", "cases", "as_request", "least"), KINDS.values(), ids=KINDS)
 def test_every_request_gets_an_answer_or_a_message(server, connection, strategy, cases, as_request, least, examples):
     statuses = []
