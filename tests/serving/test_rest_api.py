@@ -25,16 +25,16 @@ def test_rows_and_columns_of_every_endpoint_are_those_of_the_agent(server, gauss
     inputs = observations(7)
     wanted = expected(gaussian_agent, inputs)
     for signature, names in {"act": ["actions"], "value": ["values"], "distribution": ["mean", "log_std"]}.items():
-        body = {"signature_name": signature}
-        (first, rows), (second, columns) = (
-            server.post({**body, **asked})
-            for asked in ({"instances": inputs.tolist()}, {"inputs": {"observations": inputs.tolist()}})
-        )
-        assert (first, second) == (200, 200)
-        found = {name: [row[name] for row in rows["predictions"]] for name in names[: len(names) // 2 * 2]}
-        assert columns == {"outputs": found or rows["predictions"]}
+        asked = {"instances": inputs.tolist()}, {"inputs": {"observations": inputs.tolist()}}
+        answers = [server.post({"signature_name": signature, **body}) for body in asked]
+        assert [status for status, _ in answers] == [200, 200]
+        rows, columns = answers[0][1]["predictions"], answers[1][1]["outputs"]
+        if len(names) == 1:
+            assert columns == rows
+            rows, columns = [{names[0]: row} for row in rows], {names[0]: columns}
+        assert columns == {name: [row[name] for row in rows] for name in names}
         for name in names:
-            np.testing.assert_allclose((found or {name: rows["predictions"]})[name], wanted[name], rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(columns[name], wanted[name], rtol=1e-5, atol=1e-5)
     body = {"signature_name": "act_stochastic", "inputs": {"observations": inputs.tolist(), "seed": [9, 0]}}
     sampled = gaussian_agent.predict(inputs, stochastic=True, seed=9)
     np.testing.assert_allclose(server.post(body)[1]["outputs"], sampled, rtol=1e-5, atol=1e-5)
