@@ -46,7 +46,8 @@ class Serve(Measurement):
             model = self.model or _untrained_model(Path(stack.enter_context(tempfile.TemporaryDirectory())))
             inputs = LocalPolicy(model).observations
             parts = {
-                name: np.zeros([size or 1 for size in spec.shape[1:]], spec.dtype) for name, spec in inputs.items()
+                name: np.zeros([size or 1 for size in spec.shape[1:]], spec.dtype.as_numpy_dtype)
+                for name, spec in inputs.items()
             }
             # A row with one input stands without its name.
             row: Any = {name: part.tolist() for name, part in parts.items()}

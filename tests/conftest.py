@@ -4,7 +4,9 @@ import contextlib
 import gc
 import http.client
 import json
+import logging
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -104,28 +106,39 @@ def raw_first_layer():
     return compute
 
 
-class Server:
-    """A server of a model folder, and one connection to it."""
+class Server(logging.Handler):
+    """`tf_trpo serve` of a model folder, in a thread of this process.
+
+    Attributes:
+      port, path: where the model is.
+      errors: what was logged as an error while the server ran.
+      handlers: its handlers of signals.
+    """
 
     def __init__(self, folder, *options):
-        command = [sys.executable, "-m", "tf_trpo", "serve", str(folder), "--port", "0", "--poll-seconds", "0.1"]
-        self.process = subprocess.Popen(
-            [*command, *map(str, options)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
-        )
-        self.said = []
-        for line in self.process.stderr:
-            self.said.append(line)
-            found = re.search(r"at http://127\.0\.0\.1:(\d+)(/v1/models/.+)", line)
-            if found:
-                break
-        else:
-            raise AssertionError("".join(self.said))
-        self.port, self.path = int(found[1]), found[2]
-        self._reader = threading.Thread(target=lambda: self.said.extend(self.process.stderr))
-        self._reader.start()
+        super().__init__()
+        self.errors, self.handlers, self._announced = [], {}, queue.SimpleQueue()
+        command = ["serve", folder, "--port", 0, "--poll-seconds", 0.1, *options]
+        self._thread = threading.Thread(target=self._serve, args=(list(map(str, command)),))
+        logging.getLogger().addHandler(self)
+        with pytest.MonkeyPatch.context() as patch:
+            # Python lets the main thread alone set handlers.
+            patch.setattr(signal, "signal", self.handlers.__setitem__)
+            self._thread.start()
+            self.port, self.path = self._announced.get(timeout=60)
+
+    def _serve(self, command):
+        try:
+            main(command)
+        finally:
+            self._announced.put(None)
+
+    def emit(self, record):
+        if record.levelno >= logging.ERROR:
+            self.errors.append(record.getMessage())
+        found = re.search(r"at http://127\.0\.0\.1:(\d+)(/v1/models/.+)", record.getMessage())
+        if found:
+            self._announced.put((int(found[1]), found[2]))
 
     def connection(self):
         return contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60))
@@ -135,7 +148,7 @@ class Server:
         if connection is None:
             with self.connection() as connection:
                 return self.request(method, path, body, connection)
-        path = path if path.lower().startswith(("/v1/", "/metrics")) else self.path + path
+        path = self.path + path if path.startswith((":", "/versions/", "/metadata", "/labels/")) or not path else path
         body = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, body)
         response = connection.getresponse()
@@ -148,24 +161,25 @@ class Server:
         return self.request("POST", path, body, **kwargs)
 
     def stop(self):
-        """Its exit status after SIGTERM, or before."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(60)
-        self._reader.join()
-        self.process.stderr.close()
-        return status
+        """As SIGTERM does."""
+        if self._thread.is_alive():
+            self.handlers[signal.SIGTERM]()
+            self._thread.join(60)
+        logging.getLogger().removeHandler(self)
+        assert not self._thread.is_alive()
 
 
 @pytest.fixture(scope="module")
 def start_server():
     """start_server(folder, *options): a `Server`, stopped at the end of the module."""
-    servers = []
+    logger = logging.getLogger("tf_trpo")
+    logger.setLevel(logging.INFO)
+    with contextlib.ExitStack() as stack:
 
-    def start(*arguments):
-        server = Server(*arguments)
-        servers.append(server)
-        return server
+        def start(*arguments):
+            server = Server(*arguments)
+            stack.callback(server.stop)
+            return server
 
-    yield start
-    assert [server.stop() for server in servers] == [0] * len(servers)
+        yield start
+    logger.setLevel(logging.NOTSET)

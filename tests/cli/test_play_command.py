@@ -256,7 +256,11 @@ FOREIGN = [
     (actions, {"endpoint": "serving_default"}, f"{NO_ENDPOINT} serving_default"),
     (actions, {"dtype": tf.int32}, "the model takes observations as int32, not as float32"),
     (actions_of_zero, {}, "the model refuses the inputs"),
-    (lambda observations: {"actions": tf.reduce_sum(observations)}, {}, "of shape () for 1 observations"),
+    (
+        lambda observations: {"actions": tf.reduce_sum(observations)},
+        {},
+        "does not lie in the environment's Discrete(2)",
+    ),
 ]
 
 
@@ -289,8 +293,8 @@ def test_an_id_that_imports_a_module_is_followed_only_when_that_is_allowed(expor
 
 NO_ACTION = "answers with outputs that are no action for each observation"
 ANSWERS = {
-    b"<html>": "Expecting value",
-    b"[]": "answers with status 200",
+    b"<html>": "JSON is malformed",
+    b"[]": "Expected `object`, got `array`",
     b'{"predictions": [0]}': "answers without outputs",
     b'{"outputs": [[0, 1], 2]}': "answers without outputs",
     b'{"outputs": []}': NO_ACTION,
@@ -301,10 +305,11 @@ ANSWERS = {
     b'{"outputs": [0, 1]}': NO_ACTION,
     b'{"outputs": [null]}': NO_ACTION,
     b'{"outputs": [99999999999999999999999]}': NO_ACTION,
+    b'{"outputs": [1e400]}': "Number out of range",
     b'{"outputs": ' + b"[" * 500 + b"]" * 500 + b"}": "answers with",
-    b"[" * 100_000: "recursion",
+    b'{"outputs": ' + b"[" * 100_000: "recursion",
 }
-UNFIT = [b"[0.5]", b"[true]", b"[1e400]", b"[[[[1]]]]"]
+UNFIT = [b"[0.5]", b"[true]", b"[[[[1]]]]"]
 
 
 def test_a_server_that_answers_something_else_is_named_with_what_it_said(server, refused):

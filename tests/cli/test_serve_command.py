@@ -25,12 +25,12 @@ def model(tmp_path_factory):
         (["--max-request-bytes", "0"], "max_request_bytes must be at least 1"),
         (["--max-waiting", "-1"], "max_waiting must be at least 1"),
         (["--max-connections", "0"], "max_connections must be at least 1"),
-        (["--timeout", "0"], "timeout must be positive"),
-        (["--timeout", "nan"], "timeout must be positive"),
-        (["--poll-seconds", "inf"], "poll_seconds must be positive and at most 86400"),
-        (["--port", "65536"], "port must lie between 0 and 65535"),
-        (["--threads", "-1"], "threads must be at least 0"),
-        (["--name", "a/b"], "name must have a character"),
+        (["--timeout", "0"], "timeout must be in (0, 86400]"),
+        (["--timeout", "nan"], "timeout must be in (0, 86400]"),
+        (["--poll-seconds", "inf"], "poll_seconds must be in (0, 86400]"),
+        (["--port", "65536"], "port must be in [0, 65535]"),
+        (["--threads", "-1"], "threads must be zero or positive"),
+        (["--name", "a/b"], "name must be without / and :"),
     ],
 )
 def test_options_out_of_range(refused, model, options, words):

@@ -1,33 +1,28 @@
-"""Agents whose weights and statistics all make a difference."""
+"""Agents whose weights and statistics all make a difference, and their exports."""
+
+import functools
+import threading
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 
 import tf_trpo
 from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
 from tf_trpo.models.making import make_policy, make_value_function
 from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.spaces import named
 
 OBSERVATIONS = (3,)
 
 
-def _agent(distribution):
-    policy, value = (
-        Encoder(OBSERVATIONS, outputs, network=mlp(OBSERVATIONS, [units]))
-        for outputs, units in ((distribution.num_outputs, 6), (1, 5))
-    )
-    return _with_weights(tf_trpo.TRPO(Policy(policy, distribution), ValueFunction(value)))
-
-
-def _agent_for(observation_space, action_space):
-    settings, values = PolicySettings(hidden_sizes=(5,)), ValueSettings(value_hidden_sizes=(5,))
-    policy = make_policy(settings, observation_space, action_space, seed=0)
-    value = make_value_function(settings, values, observation_space, seed=0)
-    return _with_weights(tf_trpo.TRPO(policy, value))
-
-
-def _with_weights(agent):
+def _with_weights(policy, value_function):
+    agent = tf_trpo.TRPO(policy, value_function)
     rng = np.random.default_rng(0)
     for weight in agent.policy.weights + agent.value_function.weights + agent.return_scale.weights:
         values = rng.standard_normal(weight.shape)
@@ -36,16 +31,66 @@ def _with_weights(agent):
     return agent
 
 
+def _agent(distribution):
+    policy, value = (
+        Encoder(OBSERVATIONS, outputs, network=mlp(OBSERVATIONS, [units]))
+        for outputs, units in ((distribution.num_outputs, 6), (1, 5))
+    )
+    return _with_weights(Policy(policy, distribution), ValueFunction(value))
+
+
 @pytest.fixture(scope="session")
 def make_agent():
     """make_agent(action distribution): an agent with weights and statistics that all make a difference."""
     return _agent
 
 
+CASES = {
+    "lake, doubles": (spaces.Discrete(16), spaces.Box(-0.1, 0.1, (2,), np.float64), {"state_dependent_std": True}),
+    "tuple": (spaces.Tuple([spaces.Discrete(32), spaces.Discrete(11)]), spaces.MultiDiscrete([[2, 3], [4, 1]]), {}),
+    "dict": (
+        spaces.Dict(
+            counts=spaces.Box(0, 9, (3,), np.int32),
+            image=spaces.Box(0, 255, (6, 6, 1), np.uint8),
+            room=spaces.MultiDiscrete([3, 2], start=[4, 0]),
+            speed=spaces.Box(-1, 1, (3,), np.float64),
+            switches=spaces.MultiBinary(2),
+        ),
+        spaces.Dict(
+            gear=spaces.Discrete(3, start=1),
+            wheel=spaces.Tuple([spaces.Box(-5, 5, (2,), np.float16), spaces.MultiBinary(3)]),
+        ),
+        {},
+    ),
+    "mask": (spaces.Dict(action_mask=spaces.MultiBinary(5), floor=spaces.Discrete(5)), spaces.Discrete(5, start=2), {}),
+}
+
+
+@pytest.fixture(scope="session", params=CASES)
+def case_name(request):
+    return request.param
+
+
 @pytest.fixture(scope="session")
-def make_agent_for():
-    """make_agent_for(observation space, action space): the same by spaces."""
-    return _agent_for
+def case_of(tmp_path_factory):
+    """case_of(name): an agent for spaces, 17 observations, the agent's most likely actions, and its saved model."""
+
+    @functools.cache
+    def make(name):
+        observed, actions, more = CASES[name]
+        settings = PolicySettings(hidden_sizes=(5,), **more)
+        agent = _with_weights(
+            make_policy(settings, observed, actions, seed=0),
+            make_value_function(settings, ValueSettings(value_hidden_sizes=(5,)), observed, seed=0),
+        )
+        batch = batch_space(observed, 17)
+        batch.seed(0)
+        inputs = batch.sample()
+        folder = tmp_path_factory.mktemp("case") / "model"
+        assert agent.export(folder) == str(folder / "1")
+        return types.SimpleNamespace(agent=agent, inputs=inputs, actions=agent.predict(inputs), folder=folder)
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -54,16 +99,11 @@ def gaussian_agent():
 
 
 @pytest.fixture(scope="session")
-def categorical_agent():
-    return _agent(Categorical(4, 5))
+def agents(gaussian_agent):
+    return {"gaussian": gaussian_agent, "categorical": _agent(Categorical(4, 5))}
 
 
 @pytest.fixture(scope="session")
-def agents(gaussian_agent, categorical_agent):
-    return {"gaussian": gaussian_agent, "categorical": categorical_agent}
-
-
-@pytest.fixture
 def observations():
     """observations(count): raw ones, [count, 3]."""
     return lambda count: 3 * np.random.default_rng(count).standard_normal((count, *OBSERVATIONS)).astype(np.float32)
@@ -71,23 +111,61 @@ def observations():
 
 @pytest.fixture
 def expected():
-    """expected(agent, observations): what the deterministic endpoints have to give, by name, from the models."""
+    """expected(agent, observations): what the deterministic endpoints have to give, by name."""
 
     def outputs(agent, inputs):
-        parameters = agent.policy.distribution_parameters(inputs).numpy()
-        named = {"logits" if isinstance(agent.policy.action_distribution, Categorical) else "parameters": parameters}
-        if isinstance(agent.policy.action_distribution, Gaussian):
-            named = {"mean": parameters[:, :2], "log_std": parameters[:, 2:]}
-        # The agent learns values of rewards divided by the standard deviation of the return.
-        values = agent.value_function(inputs).numpy() * np.sqrt(agent.return_scale.variance.numpy())
-        return {"actions": agent.predict(inputs), "values": values, **named}
+        parameters = agent.policy.distribution_parameters(tf.nest.map_structure(tf.constant, inputs))
+        found = {
+            **named("actions", agent.predict(inputs)),
+            # The agent learns values of rewards divided by the standard deviation of the return.
+            "values": agent.value_function(inputs) * np.sqrt(agent.return_scale.variance),
+            **agent.policy.action_distribution.named_parameters(parameters),
+        }
+        return {name: np.asarray(value) for name, value in found.items()}
 
     return outputs
 
 
+EVALUATION = {"mean_return": 12.5, "std_return": 1.0, "mean_length": 7.0, "episodes": 20}
+
+
 @pytest.fixture(scope="session")
-def model(gaussian_agent, tmp_path_factory):
-    """The folder of the Gaussian agent's model, with one version; nobody writes there."""
-    folder = tmp_path_factory.mktemp("models") / "Policy-v1"
-    gaussian_agent.export(folder)
-    return folder
+def exported(agents, tmp_path_factory):
+    """The version folders of both agents' models; nobody writes there. Of the Gaussian one, all is known."""
+    folder = tmp_path_factory.mktemp("models")
+    agents["gaussian"].env_steps.assign(4321)
+    known = {"environment": "Some-v3", "evaluation": EVALUATION, "warmup": True}
+    return {
+        "gaussian": Path(agents["gaussian"].export(folder / "Policy-v1", **known)),
+        "categorical": Path(agents["categorical"].export(folder / "categorical")),
+    }
+
+
+@pytest.fixture(scope="session")
+def model(exported):
+    """The folder of the Gaussian agent's model, with one version."""
+    return exported["gaussian"].parent
+
+
+class SlowEndpoint:
+    """Multiplies numbers by the factor of each output, once it is let go, and fails with negative ones."""
+
+    batched = True
+
+    def __init__(self):
+        self.inputs, self.factors = {"x": tf.TensorSpec((None,))}, {"y": 2}
+        self.let_go, self.calls = threading.Event(), []
+
+    def __call__(self, inputs):
+        self.calls.append(inputs["x"].tolist())
+        assert self.let_go.wait(30)
+        if (inputs["x"] < 0).any():
+            raise RuntimeError("a secret")
+        return {name: factor * inputs["x"] for name, factor in self.factors.items()}
+
+
+@pytest.fixture
+def endpoint():
+    endpoint = SlowEndpoint()
+    yield endpoint
+    endpoint.let_go.set()

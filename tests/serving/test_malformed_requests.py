@@ -1,18 +1,13 @@
-"""Thousands of malformed requests to a real server: each gets a 4xx with a message, and the server goes on."""
+"""Malformed requests to a real server, by the thousand: each gets a 4xx with a message, and the server goes on."""
 
 import http.client
 import json
-import socket
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 GOOD = {"instances": [[0.5, -1.0, 2.0]]}
-
-
-def many(examples):
-    return settings(max_examples=examples, deadline=None, derandomize=True, database=None)
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +19,6 @@ def server(model, start_server):
 def connection(server):
     with server.connection() as connection:
         yield connection
-
-
-def answer(connection, *request):
-    for _ in range(2):
-        try:
-            connection.request(*request)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            connection.close()  # Closed after the answer before: asked once more, by a new connection.
-    raise AssertionError("no answer")
 
 
 numbers = st.integers() | st.floats() | st.integers(min_value=10**30, max_value=10**60)
@@ -56,7 +40,6 @@ NEARLY_REQUESTS = [
 ]
 NO_REQUESTS = [
     b'{"instances": ' + b"[" * 60_000,
-    b'{"instances": ' + b'{"a":' * 10_000,
     b'{"instances": [[0, 1, ' + b'{"a":' * 400 + b"1" + b"}" * 400 + b"]]}",
     b'{"signature_name": [' + b"[" * 600 + b"]" * 600 + b'], "instances": []}',
     b"[" * 66_000,
@@ -67,20 +50,11 @@ segments = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_ch
 known = st.sampled_from(["v1", "models", "policy", "policy:predict", "versions", "1", "2", "metadata", "%2F", ".."])
 paths = st.lists(segments | known, max_size=7).map(lambda parts: "/" + "/".join(parts))
 methods = st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
-NO_PATHS = [
-    ("GET", "/v1/models/policy/versions/" + "9" * 5000),
-    ("GET", "/v1/models/%FF%00"),
-    ("GET", "/v1/models/policy/"),
-    ("POST", "/v1/models/policy/versions/%D9%A1:predict"),
-]
+NO_PATHS = [("GET", "/v1/models/%FF%00"), ("GET", "/v1/models/policy/"), ("GET", "/v1/models/policy%0A")]
 
 
 def to_predict(body):
     return "POST", "/v1/models/policy:predict", body if isinstance(body, bytes) else json.dumps(body).encode()
-
-
-def with_a_good_body(request):
-    return *request, json.dumps(GOOD).encode()
 
 
 KINDS = {
@@ -91,18 +65,27 @@ KINDS = {
         to_predict,
         1,
     ),
-    "paths and methods": (st.tuples(methods, paths), NO_PATHS, with_a_good_body, 2 / 3),
+    "paths and methods": (
+        st.tuples(methods, paths),
+        NO_PATHS,
+        lambda request: (*request, json.dumps(GOOD).encode()),
+        2 / 3,
+    ),
 }
 
 
-@pytest.mark.parametrize("examples", [50, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [30, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("strategy", "cases", "as_request", "least"), KINDS.values(), ids=KINDS)
-def test_every_request_gets_an_answer_or_a_message(connection, strategy, cases, as_request, least, examples):
+def test_every_request_gets_an_answer_or_a_message(server, connection, strategy, cases, as_request, least, examples):
     statuses = []
 
     def check(case):
         method, path, body = as_request(case)
-        status, content = answer(connection, method, path, body)
+        try:
+            status, content = server.request(method, path, body, connection)
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            connection.close()  # Closed after the answer before: asked once more, by a new connection.
+            status, content = server.request(method, path, body, connection)
         statuses.append(status)
         if status == 200:
             assert least < 1
@@ -116,33 +99,7 @@ def test_every_request_gets_an_answer_or_a_message(connection, strategy, cases, 
     check = given(strategy)(check)
     for case in cases:
         check = example(case)(check)
-    many(examples)(check)()
+    settings(max_examples=examples)(check)()
     assert sum(status >= 400 for status in statuses) >= least * examples
-
-
-def test_bytes_that_are_no_http(server):
-    """The HTTP parser of the ASGI server answers them, in its own words."""
-
-    @many(100)
-    @given(st.binary(min_size=1, max_size=300).filter(lambda data: b"\r\n\r\n" not in data))
-    @example(b"GET / HTTP/9.9")
-    @example(b"POST /v1/models/policy:predict HTTP/1.1\r\nContent-Length: -1")
-    @example(b"POST /v1/models/policy:predict HTTP/1.1\r\nContent-Length: 99999999999999999999999999")
-    @example(b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000)
-    def check(data):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
-            try:
-                raw.sendall(data + b"\r\n\r\n")
-                raw.shutdown(socket.SHUT_WR)
-                said = raw.recv(65_536)
-            except (ConnectionResetError, BrokenPipeError):
-                said = b""
-        assert not said or said.startswith(b"HTTP/1.1 4"), said
-
-    check()
-
-
-def test_after_all_that_it_still_answers_and_has_logged_no_failure(server):
     assert server.post(GOOD)[0] == 200
-    assert server.process.poll() is None
-    assert not [line for line in server.said if "Traceback" in line or "Error" in line]
+    assert not server.errors

@@ -16,7 +16,7 @@ def write(text):
 
 
 def test_versions_are_the_folders_with_plain_numbers_and_the_next_follows_the_highest(tmp_path):
-    for name in ("2", "10", "007", "1.5", "-3", "²", "notes", ".writing-1", str(2**63), "9" * 200):
+    for name in ("2", "10", "007", "1.5", "-3", "²", "notes", ".writing-1", "9" * 19, "9" * 200):
         (tmp_path / name).mkdir()
     (tmp_path / "4").write_text("a file")
     assert list(version_folders(tmp_path).items()) == [(2, tmp_path / "2"), (10, tmp_path / "10")]
@@ -39,10 +39,3 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="no space left"):
         add_version(tmp_path / "model", fail)
     assert list((tmp_path / "model").iterdir()) == []
-
-
-def test_there_is_no_version_after_the_largest(tmp_path):
-    (tmp_path / str(2**63 - 1)).mkdir()
-    with pytest.raises(FileExistsError, match="no version number is left"):
-        add_version(tmp_path, write("one more"))
-    assert [path.name for path in tmp_path.iterdir()] == [str(2**63 - 1)]

@@ -1,143 +1,238 @@
-"""A real server process, called over the loopback as TensorFlow Serving would be."""
+"""A real server on the loopback: limits of its connections, signals, and a process without Keras."""
 
+import contextlib
 import json
+import os
 import re
+import resource
+import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
+
+from tf_trpo.cli import main
+from tf_trpo.serving.saved_model import Signature
+from tf_trpo.serving.server import _connections, _logger
 
 ROOT = Path(__file__).parents[2]
+ROW = {"instances": [[1, 2, 3]]}
+SECONDS = 1.0
+MOST = 12
 
 
 @pytest.fixture(scope="module")
-def server(model, start_server):
-    return start_server(model, "--max-batch", 50, "--max-request-bytes", 20_000)
+def limited(model, start_server):
+    return start_server(model, "--name", "policy", "--timeout", SECONDS, "--max-connections", MOST)
 
 
-def test_rows_and_columns_of_every_endpoint_are_those_of_the_agent(server, gaussian_agent, observations, expected):
-    inputs = observations(7)
-    wanted = expected(gaussian_agent, inputs)
-    for signature, names in {"act": ["actions"], "value": ["values"], "distribution": ["mean", "log_std"]}.items():
-        body = {"signature_name": signature}
-        (first, rows), (second, columns) = (
-            server.post({**body, **asked})
-            for asked in ({"instances": inputs.tolist()}, {"inputs": {"observations": inputs.tolist()}})
-        )
-        assert (first, second) == (200, 200)
-        found = {name: [row[name] for row in rows["predictions"]] for name in names[: len(names) // 2 * 2]}
-        assert columns == {"outputs": found or rows["predictions"]}
-        for name in names:
-            np.testing.assert_allclose((found or {name: rows["predictions"]})[name], wanted[name], rtol=1e-5, atol=1e-5)
-    body = {"signature_name": "act_stochastic", "inputs": {"observations": inputs.tolist(), "seed": [9, 0]}}
-    sampled = gaussian_agent.predict(inputs, stochastic=True, seed=9)
-    np.testing.assert_allclose(server.post(body)[1]["outputs"], sampled, rtol=1e-5, atol=1e-5)
-
-
-AVAILABLE = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-
-
-def test_status_and_metadata_have_the_shape_of_tensorflow_serving(server):
-    for path in ("", "/versions/1"):
-        assert server.get(path) == (200, {"model_version_status": [AVAILABLE]})
-        status, answer = server.get(path + "/metadata")
-        assert status == 200
-        assert answer["model_spec"] == {"name": "Policy-v1", "signature_name": "", "version": "1"}
-        signatures = answer["metadata"]["signature_def"]["signature_def"]
-        assert {"act", "act_stochastic", "value", "distribution", "serving_default"} <= set(signatures)
-        assert signatures["act"]["method_name"] == "tensorflow/serving/predict"
-        assert signatures["act_stochastic"]["inputs"]["seed"] == {
-            "name": "act_stochastic_seed:0",
-            "dtype": "DT_INT32",
-            "tensor_shape": {"dim": [{"size": "2", "name": ""}], "unknown_rank": False},
-        }
-
-
-ROW = {"instances": [[1, 2, 3]]}
-REFUSED = {
-    "unknown model": ("POST", "/v1/models/other:predict", ROW, 404, r"Servable not found for request: Latest\(other\)"),
-    "unknown version": ("POST", "/versions/9:predict", ROW, 404, r"not found for request: Specific\(Policy-v1, 9\)"),
-    "a version with a name": ("POST", "/versions/new:predict", ROW, 400, "Malformed request: POST"),
-    "a version beyond int64 by one": ("GET", f"/versions/{2**63}", None, 400, "Failed to convert version: 9223372036"),
-    "the largest version": ("GET", f"/versions/{2**63 - 1}", None, 404, "Could not find version 9223372036854775807"),
-    "a label": ("POST", "/labels/stable:predict", ROW, 400, "Unrecognized servable version label: stable"),
-    "no model": ("GET", "/v1/models", None, 400, "Missing model name in request."),
-    "a slash within a name": ("GET", "/v1/models/a%2Fmetadata", None, 404, "any versions of model a/metadata"),
-    "classify": ("POST", ":classify", ROW, 400, "the model has no endpoint for this method"),
-    "predict by GET": ("GET", ":predict", None, 400, "Malformed request: GET /v1/models/Policy-v1:predict"),
-    "a method in capitals": ("POST", ":PREDICT", ROW, 400, "Malformed request: POST /v1/models/Policy-v1:PREDICT"),
-    "status by PUT": ("PUT", "", b"{}", 400, "Malformed request: PUT"),
-    "another path": ("GET", "/metrics", None, 404, "there is nothing at /metrics"),
-    "an empty body": ("POST", ":predict", b"", 400, "The document is empty"),
-    "large batch": ("POST", ":predict", {"instances": [[1, 2, 3]] * 51}, 400, "batch of 51 is larger than .* of 50"),
-    "large body": ("POST", ":predict", b'{"x": "' + b"a" * 20_000 + b'"}', 413, "larger than the largest of 20000"),
-}
-
-
-@pytest.mark.parametrize(("method", "path", "body", "status", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_answered_gets_a_status_and_a_message(server, method, path, body, status, words):
-    found, answer = server.request(method, path, body)
-    assert found == status
-    assert set(answer) == {"error"}
-    assert re.search(words, answer["error"])
-
-
-def test_paths_are_matched_in_any_case_and_names_decoded_as_by_tensorflow_serving(server):
-    for path in ("/V1/Models/Policy-v1", "/v1/models/Policy%2Dv1", "/v1/models/Policy-v1/VERSIONS/1"):
-        assert server.get(path) == (200, {"model_version_status": [AVAILABLE]})
-        assert server.request("POST", path + ":predict", ROW)[0] == 200
-        assert "model_spec" in server.get(path + "/metadata")[1]
-    # Its own peculiarity: in capitals this is the status.
-    assert server.get("/METADATA") == (200, {"model_version_status": [AVAILABLE]})
-    assert server.get("/v1/models/policy-v1")[0] == 404
-
-
-def test_one_connection_serves_requests_at_once_also_after_errors(server):
-    """Nagle's algorithm would hold an answer back until the client's delayed acknowledgement, for 40 ms."""
-    with server.connection() as connection:
-        statuses = [server.post(body, connection=connection)[0] for body in (ROW, b"{", ROW, {"instances": []}, ROW)]
-        assert statuses == [200, 400, 200, 400, 200]
-        padded = json.dumps(ROW, indent=3).encode() + b" " * 17_000  # So large that another thread reads it.
-        assert server.post(padded, connection=connection) == server.post(ROW, connection=connection)
-        times = []
-        for _ in range(100):
-            start = time.perf_counter()
-            assert server.post(ROW, connection=connection)[0] == 200
-            times.append(time.perf_counter() - start)
-    assert min(times) < 0.03
-
-
-def test_many_clients_at_once_each_get_their_own_answer(server, gaussian_agent, observations):
-    """Their requests are put together, and apart again."""
-    inputs = observations(200)
-    parts = np.split(inputs, np.cumsum([1, 2, 3, 4] * 19)[:-1])
-    with ThreadPoolExecutor(16) as clients:
-        answers = list(clients.map(lambda part: server.post({"instances": part.tolist()}), parts))
-    assert {status for status, _ in answers} == {200}
-    assert [len(answer["predictions"]) for _, answer in answers] == [len(part) for part in parts]
-    actions = np.concatenate([answer["predictions"] for _, answer in answers])
-    np.testing.assert_allclose(actions, gaussian_agent.predict(inputs), rtol=1e-5, atol=1e-5)
-
-
-def test_it_listens_at_one_address_only(server):
+def test_it_listens_at_one_address_only(limited):
     """Linux answers at all of 127.0.0.0/8: a server that listened at every address would answer here."""
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.2", server.port), timeout=5).close()
+        socket.create_connection(("127.0.0.2", limited.port), timeout=5).close()
 
 
-def test_it_waits_for_no_library_but_tensorflow(model):
-    """Keras is there: TensorFlow imports it itself, where it is installed."""
-    program = (
-        "import sys, pathlib, tf_trpo.serving.server\n"
-        "from tf_trpo.serving.model_watcher import ModelWatcher\n"
-        f"watcher = ModelWatcher(pathlib.Path({str(model)!r})); watcher.look()\n"
-        "assert watcher.current is not None, watcher.statuses\n"
-        "print([name for name in ('tf_keras', 'tensorflow_probability', 'gymnasium') if name in sys.modules])"
+@pytest.fixture
+def connect(limited):
+    """connect(data): a raw connection that has sent these bytes, with a small buffer of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def connect(data=b""):
+            raw = stack.enter_context(socket.socket())
+            raw.settimeout(30)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.connect(("127.0.0.1", limited.port))
+            raw.sendall(data)
+            return raw
+
+        yield connect
+
+
+def said(raw):
+    """Everything until the server closes."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := raw.recv(65_536):
+            received += part
+    return received
+
+
+def test_a_body_that_comes_drop_by_drop_is_given_up_and_the_connection_closed(limited, connect):
+    head = f"POST {limited.path}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode()
+    raw = connect(head)
+    start = time.monotonic()
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        while time.monotonic() < start + 20:
+            raw.sendall(b" ")
+            time.sleep(0.1)
+    assert SECONDS < time.monotonic() - start < 10
+    refusal = said(connect(head))
+    assert refusal.startswith(b"HTTP/1.1 408 ")
+    assert b'{"error":"the request did not arrive within 1 s"}' in refusal
+
+
+def test_a_connection_may_be_idle_after_an_answer_for_longer_than_a_body_may_take(limited):
+    with limited.connection() as connection:
+        for pause in (2 * SECONDS, 0):
+            assert limited.post(ROW, connection=connection)[0] == 200
+            port = connection.sock.getsockname()
+            time.sleep(pause)
+        assert connection.sock.getsockname() == port
+
+
+@pytest.mark.parametrize(
+    "head",
+    # The first one goes on.
+    [b"GET / HTTP/1.1\r\nX: " + b"a" * 17_000, b"\x00\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"],
+)
+def test_what_is_no_http_or_has_too_large_a_head_is_refused_by_the_http_parser(connect, head):
+    assert said(connect(head)).startswith(b"HTTP/1.1 400 ")
+
+
+def test_requests_of_connections_beyond_the_limit_are_refused(limited, connect):
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(limited.connection()) for _ in range(MOST)]
+        assert [limited.post(ROW, connection=connection)[0] for connection in connections] == [200] * MOST
+        for _ in range(2):
+            assert said(connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 503 ")
+        assert limited.post(ROW, connection=connections[0])[0] == 200
+    time.sleep(0.2)
+    assert limited.post(ROW)[0] == 200
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="an option of Linux")
+def test_a_client_that_takes_none_of_its_answers_loses_the_connection(limited, connect):
+    asked = f"GET {limited.path}/metadata HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    raw = connect()
+    # Once the answers fill all buffers, no more requests are taken either.
+    with pytest.raises((ConnectionResetError, BrokenPipeError)):
+        raw.sendall(asked * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "found", "raised"),
+    [
+        (1000, 1000, 500, None),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 500, None),
+        (300, 1000, 500, (628, 1000)),
+        (300, resource.RLIM_INFINITY, 500, (628, resource.RLIM_INFINITY)),
+        (300, 400, 272, (400, 400)),
+        (64, 64, 1, None),
+    ],
+)
+def test_there_are_no_more_connections_than_descriptors(monkeypatch, caplog, soft, hard, found, raised):
+    """By what the operating system would say and be told: limits of the process of the tests stay as they are."""
+    told = [None]
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: told.append(limits))
+    assert _connections(500) == found
+    assert told[-1] == raised
+    assert (f"at most {found} connections: the limit of open files is {hard}" in caplog.text) == (found < 500)
+
+
+@pytest.mark.parametrize(("place", "name"), [(_logger, "info"), (uvicorn.Server, "run")])
+def test_a_signal_at_the_worst_moments_is_a_graceful_stop(model, place, name, monkeypatch):
+    """While the announcement is made, and before uvicorn has handlers of its own."""
+    original, before = getattr(place, name), signal.getsignal(signal.SIGINT)
+
+    def signal_first(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+        original(*args, **kwargs)
+
+    monkeypatch.setattr(place, name, signal_first)
+    try:
+        main(["serve", str(model), "--port", "0"])
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_requests_in_flight_be_answered(model, number, start_server, monkeypatch, endpoint):
+    original = Signature.__call__
+
+    def slow(self, inputs):
+        # Zeros are the server's own, before the version is in service.
+        if inputs["observations"].any():
+            endpoint({"x": inputs["observations"][:, 0]})
+        return original(self, inputs)
+
+    monkeypatch.setattr(Signature, "__call__", slow)
+    server = start_server(model)
+    with ThreadPoolExecutor(2) as clients:
+        asked = [clients.submit(server.post, ROW) for _ in range(2)]
+        while not endpoint.calls:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        server.handlers[number]()
+        time.sleep(0.3)
+        assert not any(answer.done() for answer in asked)
+        endpoint.let_go.set()
+        assert [answer.result()[0] for answer in asked] == [200, 200]
+    server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        server.get()
+
+
+PROGRAM = """
+import json, sys
+
+# As if they were not installed: importing them raises ModuleNotFoundError.
+absent = ["keras", "tf_keras", "tensorflow_probability", "gymnasium"]
+sys.modules.update(dict.fromkeys([*absent, "tf_trpo"]))
+import numpy as np
+import tensorflow as tf
+
+signatures = tf.saved_model.load(sys.argv[1] + "/1").signatures
+observations = tf.constant(json.loads(sys.argv[2]))
+arguments = {"act": {}, "value": {}, "distribution": {}, "act_stochastic": {"seed": tf.constant([7, 0])}}
+outputs = {name: signatures[name](observations=observations, **more) for name, more in arguments.items()}
+print(json.dumps({name: {key: value.numpy().tolist() for key, value in found.items()}
+                  for name, found in outputs.items()}), flush=True)
+del sys.modules["tf_trpo"]
+from tf_trpo.cli import main
+main(["serve", sys.argv[1], "--port", "0"])
+"""
+
+
+def test_a_process_with_tensorflow_alone_runs_the_model_and_tf_trpo_serves_it_there(
+    gaussian_agent, model, observations, expected
+):
+    inputs = observations(5)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(model), json.dumps(inputs.tolist())],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=120)
-    assert done.stdout == "[]\n", done.stderr
+    with process:
+        try:
+            said = process.stderr.readline()
+            while said and " at http" not in said:
+                said = process.stderr.readline()
+            url = re.search(r"http://\S+", said)[0]
+            with urllib.request.urlopen(
+                f"{url}:predict", json.dumps({"instances": inputs.tolist()}).encode()
+            ) as answer:
+                actions = json.load(answer)["predictions"]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            outputs = json.loads(process.stdout.read())
+        finally:
+            process.kill()
+    wanted = expected(gaussian_agent, inputs)
+    sampled = gaussian_agent.predict(inputs, stochastic=True, seed=7)
+    np.testing.assert_allclose(outputs.pop("act_stochastic")["actions"], sampled, rtol=1e-5, atol=1e-5)
+    found = {name: value for named in outputs.values() for name, value in named.items()}
+    assert set(found) == set(wanted)
+    for name in wanted:
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(actions, wanted["actions"], rtol=1e-5, atol=1e-5)

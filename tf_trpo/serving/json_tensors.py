@@ -1,21 +1,20 @@
 """Predict requests and answers as JSON, by the rules of TensorFlow Serving's REST API.
 
 Source:
-  TensorFlow Serving, tensorflow_serving/util/json_tensor.cc. Stricter here: numbers must be finite, and a message names
-  the input and the shape that the input must have.
+  TensorFlow Serving, tensorflow_serving/util/json_tensor.cc. Stricter here: numbers must be finite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import functools
+import sys
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import orjson
 
-Inputs = dict[str, np.ndarray]
-_LEAVES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
-"""NumPy's kind of a type -> JSON values of that type. A model with an input of another kind is not served."""
+from tf_trpo.serving.saved_model import Arrays, Specs, is_batched
 
 
 class RequestError(Exception):
@@ -26,66 +25,68 @@ class RequestError(Exception):
         self.status = status
 
 
-class InputSpec(NamedTuple):
-    """Shape and type of an input; a size that is free is None."""
-
-    shape: tuple[int | None, ...]
-    dtype: np.dtype
-
-    @property
-    def batched(self) -> bool:
-        return bool(self.shape) and self.shape[0] is None
-
-
-class PredictRequest(NamedTuple):
-    """What a request asks for.
+class PredictRequest(msgspec.Struct):
+    """The body of a request, whose inputs are not read yet: their types are those of the endpoint.
 
     Attributes:
-      signature: name of the endpoint; empty for the default.
-      by_row: the request has "instances", one for each row; else "inputs", by columns.
-      inputs: arrays that fit the endpoint.
+      signature_name: the endpoint; empty for the default.
+      instances: the inputs, one for each row.
+      inputs: the inputs by columns.
     """
 
-    signature: str
-    by_row: bool
-    inputs: Inputs
+    signature_name: str = ""
+    instances: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    inputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def by_row(self) -> bool:
+        return self.instances is not msgspec.UNSET
 
 
-def parse_predict_request(
-    body: bytes, input_specs: Callable[[str], Mapping[str, InputSpec]], max_batch: int
-) -> PredictRequest:
-    """Read the body of a request.
+def parse_request(body: bytes) -> PredictRequest:
+    """Read the body of a request, except for the inputs; raise RequestError, of status 400, if that cannot be done."""
+    try:
+        request = msgspec.json.decode(body, type=PredictRequest)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"JSON Parse error: {error}") from None
+    if request.by_row == (request.inputs is not msgspec.UNSET):
+        raise RequestError(400, "Not formatted correctly expecting one of 'inputs' or 'instances' keys to exist")
+    return request
+
+
+def parse_inputs(request: PredictRequest, specs: Specs, max_batch: int) -> Arrays:
+    """Read the inputs of a request.
 
     Args:
-      body: JSON.
-      input_specs: gives the inputs of an endpoint by the endpoint's name; raises RequestError if there is none.
+      request: the request.
+      specs: the inputs of the endpoint.
       max_batch: largest number of rows of a request.
 
     Raises:
       RequestError: status 400, with what is wrong.
     """
-    document = _parsed(body)
-    signature = document.get("signature_name", "")
-    if not isinstance(signature, str):
-        raise RequestError(400, f"JSON Value: {_shown(signature)}: 'signature_name' key must be a string value.")
-    specs = input_specs(signature)
-    keys = document.keys() & {"instances", "inputs"}
-    if not keys:
-        raise RequestError(400, "Missing 'inputs' or 'instances' key")
-    if len(keys) == 2:
-        raise RequestError(400, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
-    by_row = "instances" in keys
-    values = _columns_of_rows(document["instances"], specs) if by_row else _columns(document["inputs"], specs)
-    inputs = {name: _array(values[name], spec, name, by_row=by_row) for name, spec in specs.items()}
-    sizes = {name: len(inputs[name]) for name, spec in specs.items() if spec.batched}
-    if len(set(sizes.values())) > 1:
+    by_row = request.by_row
+    raw: Any = request.instances if by_row else request.inputs
+    if by_row and not all(map(is_batched, specs.values())):
+        raise RequestError(400, "an input of this endpoint is not batched: ask by columns, with 'inputs'")
+    try:
+        found = _decoder(tuple(specs.items()), by_row=by_row).decode(raw)
+        columns = zip(*map(_values, found), strict=True) if by_row else _values(found)
+        inputs = {
+            name: np.array(column, spec.dtype.as_numpy_dtype)
+            for (name, spec), column in zip(specs.items(), columns, strict=True)
+        }
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"{'instances' if by_row else 'inputs'}: {error}") from None
+    sizes = {len(inputs[name]) for name, spec in specs.items() if is_batched(spec)}
+    if len(sizes) > 1:
         raise RequestError(400, f"inputs have inconsistent batch sizes: {sizes}")
-    if max(sizes.values(), default=0) > max_batch:
-        raise RequestError(400, f"a batch of {max(sizes.values())} is larger than the largest of {max_batch}")
-    return PredictRequest(signature, by_row, inputs)
+    if max(sizes, default=0) > max_batch:
+        raise RequestError(400, f"a batch of {max(sizes)} is larger than the largest of {max_batch}")
+    return inputs
 
 
-def predict_answer(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
+def predict_answer(outputs: Arrays, *, by_row: bool) -> bytes:
     """Write the model's outputs as the body of an answer.
 
     With `by_row` that is {"predictions": ...}, one for each row; else {"outputs": ...}, by columns. A single output
@@ -95,98 +96,54 @@ def predict_answer(outputs: Mapping[str, np.ndarray], *, by_row: bool) -> bytes:
       RequestError: an output is not finite (500), or `by_row` and the outputs do not have one row each (400).
     """
     for name, output in outputs.items():
-        if output.dtype.kind == "f" and not np.isfinite(output).all():
+        if not np.isfinite(output).all():
             raise RequestError(500, f"output {name!r} of the model is not finite")
-    (only, *more) = outputs
-    if not by_row:
-        return _written({"outputs": dict(outputs) if more else outputs[only]})
-    sizes = {name: output.shape[0] if output.ndim else None for name, output in outputs.items()}
-    if None in sizes.values() or len(set(sizes.values())) > 1:
+    sizes = {output.shape[:1] for output in outputs.values()}
+    if by_row and (len(sizes) > 1 or () in sizes):
         raise RequestError(400, f"outputs have inconsistent batch sizes {sizes}: ask by columns, with 'inputs'")
-    if not more:
-        return _written({"predictions": outputs[only]})
-    rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
-    return _written({"predictions": rows})
+    answer: Any = outputs
+    if len(outputs) == 1:
+        (answer,) = outputs.values()
+    elif by_row:
+        answer = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+    document = {"predictions" if by_row else "outputs": answer}
+    # orjson itself does not write arrays that have gaps or no dimensions.
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist)
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
-    if not body.strip():
-        raise RequestError(400, "JSON Parse error: The document is empty")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise RequestError(400, f"JSON Parse error: {error}") from None
-    if not isinstance(document, dict):
-        raise RequestError(400, f"JSON Value: {_shown(document)} Is not object")
-    return document
+@functools.lru_cache(maxsize=64)
+def _decoder(specs: tuple[tuple[str, Any], ...], *, by_row: bool) -> msgspec.json.Decoder[Any]:
+    """Make the reader of inputs, a list of rows or columns; one input may stand without its name."""
+    fields = {f"_{position}": name for position, (name, _) in enumerate(specs)}
+    types = [_json_type(spec.shape[1:] if by_row else spec.shape, spec.dtype.as_numpy_dtype) for _, spec in specs]
+    named: Any = msgspec.defstruct(
+        "Inputs", list(zip(fields, types, strict=True)), rename=fields, forbid_unknown_fields=by_row
+    )
+    inputs: Any = named if len(types) > 1 else named | types[0]
+    return msgspec.json.Decoder(_list_of(inputs) if by_row else inputs)
 
 
-def _columns_of_rows(instances: Any, specs: Mapping[str, InputSpec]) -> Mapping[str, Any]:
-    if not isinstance(instances, list):
-        raise RequestError(400, "Expecting 'instances' to be an list/array")
-    if not instances:
-        raise RequestError(400, "No values in 'instances' array")
-    if len(specs) == 1 and not any(isinstance(instance, dict) for instance in instances):
-        return dict.fromkeys(specs, instances)
-    for position, instance in enumerate(instances):
-        if not isinstance(instance, dict) or instance.keys() != specs.keys():
-            wanted = f"It must be a JSON object whose keys must be equal to: {','.join(specs)}"
-            raise RequestError(400, f"Failed to process element: {position} of 'instances' list. {wanted}")
-    return {name: [instance[name] for instance in instances] for name in specs}
+def _json_type(shape: Any, dtype: type) -> Any:
+    """Give the type of nested lists of a shape, whose free sizes are at least 1, and whose numbers fit a NumPy type."""
+    kind: Any = np.dtype(dtype).kind
+    if kind == "b":
+        found: Any = bool
+    elif kind == "f":
+        # Somewhat larger numbers are rounded to the largest one.
+        largest = min(float(np.finfo(dtype).max) * (1 + 1e-8), sys.float_info.max)
+        found = Annotated[float, msgspec.Meta(ge=-largest, le=largest)]
+    else:
+        limits: Any = np.iinfo(dtype)
+        # msgspec compares with int64.
+        found = Annotated[int, msgspec.Meta(ge=int(limits.min), le=min(int(limits.max), sys.maxsize))]
+    for size in reversed(shape):
+        found = _list_of(found, size)
+    return found
 
 
-def _columns(inputs: Any, specs: Mapping[str, InputSpec]) -> Mapping[str, Any]:
-    if not isinstance(inputs, dict):
-        if len(specs) > 1:
-            raise RequestError(400, f"inputs is a plain value/list, but expecting an object with {', '.join(specs)}")
-        return dict.fromkeys(specs, inputs)
-    for name in specs:
-        if name not in inputs:
-            raise RequestError(400, f"Missing named input: {name} in 'inputs' object.")
-    return inputs
+def _list_of(found: Any, size: int | None = None) -> Any:
+    return Annotated[list[found], msgspec.Meta(min_length=1 if size is None else size, max_length=size)]
 
 
-def _array(value: Any, spec: InputSpec, name: str, *, by_row: bool) -> np.ndarray:
-    # By way of objects: with a type, NumPy would make numbers of strings, of null and of true.
-    leaves = np.array(value, object)
-    flat = leaves.ravel().tolist()
-    allowed = _LEAVES[spec.dtype.kind]
-    if not set(map(type, flat)) <= allowed:
-        wrong = next(leaf for leaf in flat if type(leaf) not in allowed)
-        hint = "; lists side by side must have one length" if isinstance(wrong, list) else ""
-        wanted = f"is not of expected type {spec.dtype}{hint}"
-        raise RequestError(400, f"input {name!r}: JSON Value: {_shown(wrong)} {wanted}")
-    same_rank = leaves.ndim == len(spec.shape)
-    if not (same_rank and all(size in (None, found) for size, found in zip(spec.shape, leaves.shape, strict=True))):
-        hint = "; it is not batched: ask by columns, with 'inputs'" if by_row and not spec.batched else ""
-        shapes = f"expected shape {_brackets(spec.shape)}, got {_brackets(leaves.shape)}"
-        raise RequestError(400, f"input {name!r}: {shapes}{hint}")
-    try:
-        with np.errstate(over="ignore"):
-            array = leaves.astype(spec.dtype)
-        fits = np.isfinite(array) if spec.dtype.kind == "f" else array == leaves
-    except OverflowError:
-        fits = np.False_
-    if not np.all(fits):
-        raise RequestError(400, f"input {name!r}: a number is outside of the range of {spec.dtype}")
-    return array
-
-
-def _written(answer: dict[str, Any]) -> bytes:
-    def contiguous(array: np.ndarray) -> Any:
-        """Replace an array that has gaps or no dimensions, which orjson does not write."""
-        return array.copy() if array.ndim else array[()]
-
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY, default=contiguous)
-
-
-def _brackets(shape: Sequence[int | None]) -> str:
-    return f"[{','.join('?' if size is None else str(size) for size in shape)}]"
-
-
-def _shown(value: Any) -> str:
-    """Show a scalar as JSON, and a list or an object by its size, because its depth has no bound."""
-    if isinstance(value, list | dict):
-        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= 100 else f"{text[:100]}..."
+def _values(inputs: Any) -> tuple[Any, ...]:
+    return msgspec.structs.astuple(inputs) if isinstance(inputs, msgspec.Struct) else (inputs,)

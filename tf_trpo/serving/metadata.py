@@ -11,9 +11,10 @@ from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 METADATA_FILE = Path("assets.extra") / "tf_trpo.json"
 """In a version's folder. TensorFlow Serving reads nothing in assets.extra but warm-up requests."""
-_LARGEST_BYTES = 16 * 2**20
 _FORMAT = 1
 
 
@@ -34,7 +35,7 @@ class ModelMetadata:
         or mask.
       action_space: the same, and of a Box low and high (None for no bound).
       observation_statistics: for each vector that is normalised, mean, variance and count of what was seen, and the
-        min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)).
+        min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)). Earlier models: no list.
       versions: package -> version, of the process that wrote the model.
       environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`.
     """
@@ -44,9 +45,17 @@ class ModelMetadata:
     evaluation: dict[str, float] | None
     observation_space: dict[str, Any]
     action_space: dict[str, Any] | None
-    observation_statistics: list[dict[str, Any]]
+    observation_statistics: list[dict[str, Any]] | dict[str, Any]
     versions: dict[str, str | None]
     environment_arguments: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _MetadataFile(ModelMetadata):
+    """The metadata as they are in the file, with the SHA-256 of every other file by its path."""
+
+    format: int
+    files: dict[str, str]
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:
@@ -80,22 +89,18 @@ def read_metadata(folder: Path) -> ModelMetadata:
     """
     path = folder / METADATA_FILE
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise ValueError("it is too large")
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format") != _FORMAT:
-            raise ValueError("it has another format than this version of tf_trpo knows")
-        sums = content.pop("files")
-        metadata = ModelMetadata(**content)
+        content = msgspec.json.decode(path.read_bytes(), type=_MetadataFile)
     except FileNotFoundError:
         raise MetadataError(f"{folder} has no {METADATA_FILE}: tf_trpo did not write it") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MetadataError(f"{path} cannot be read: {error}") from None
-    found = _sums(folder)
+    if content.format != _FORMAT:
+        raise MetadataError(f"{path} has another format than this version of tf_trpo knows")
+    found, sums = _sums(folder), content.files
     if found != sums:
         differing = sorted(name for name in {*found, *sums} if found.get(name) != sums.get(name))
         raise MetadataError(f"{folder} is not whole: {', '.join(differing)} is missing, changed or new")
-    return metadata
+    return content
 
 
 def _sums(folder: Path) -> dict[str, str]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-LARGEST_VERSION = 2**63 - 1
-"""int64's, as in TensorFlow Serving: a request cannot name a larger one."""
-# "01" and "1" would be one version with two folders.
-_VERSION = re.compile(r"0|[1-9][0-9]{0,18}")
+# "01" and "1" would be one version with two folders; TensorFlow Serving's numbers are int64.
+_VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def version_folders(model: Path) -> dict[int, Path]:
@@ -21,7 +18,7 @@ def version_folders(model: Path) -> dict[int, Path]:
       OSError: the folder cannot be read.
     """
     names = [entry.name for entry in model.iterdir() if _VERSION.fullmatch(entry.name) and entry.is_dir()]
-    return {number: model / str(number) for number in sorted(map(int, names)) if number <= LARGEST_VERSION}
+    return {number: model / str(number) for number in sorted(map(int, names))}
 
 
 def no_version(folder: Path) -> str:
@@ -51,18 +48,14 @@ def add_version(model: Path, write: Callable[[Path], None]) -> Path:
       The folder of the new version.
 
     Raises:
-      OSError: the largest number is taken, or the folder cannot be written.
+      OSError: the folder cannot be written.
     """
     model.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=model, prefix=".writing-") as folder:
         written = Path(folder) / "version"
         write(written)
         while True:
-            newest = max(version_folders(model), default=0)
-            if newest == LARGEST_VERSION:
-                taken = str(model / str(newest))
-                raise FileExistsError(errno.EEXIST, "no version number is left after this one", taken)
-            target = model / str(newest + 1)
+            target = model / str(max(version_folders(model), default=0) + 1)
             try:
                 return written.rename(target)
             except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -49,8 +50,6 @@ class ModelWatcher:
         self._statuses: dict[int, VersionStatus] = {}
         # Fingerprints of the version in service, and of the versions that cannot be loaded.
         self._tried: dict[int, set[tuple[str, int, int, int]]] = {}
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def statuses(self) -> dict[int, VersionStatus]:
@@ -93,27 +92,29 @@ class ModelWatcher:
         _logger.info("version %d of %s is in service", version, self.name)
         return True
 
-    def start(self, seconds: float) -> None:
-        """Look every `seconds` in a thread, until `stop`."""
-        self._thread = threading.Thread(target=self._run, args=(seconds,), name="model-watcher", daemon=True)
-        self._thread.start()
+    @contextlib.contextmanager
+    def looking(self, seconds: float) -> Iterator[None]:
+        """Look every `seconds` in a thread, within the context; its end waits for a version that is being loaded."""
+        ended = threading.Event()
 
-    def _run(self, seconds: float) -> None:
-        unreadable = False
-        while not self._stopped.wait(seconds):
-            try:
-                self.look()
-                unreadable = False
-            except OSError as error:
-                if not unreadable:
-                    _logger.warning("%s cannot be read: %s", self.folder, error)
-                unreadable = True
+        def run() -> None:
+            unreadable = False
+            while not ended.wait(seconds):
+                try:
+                    self.look()
+                    unreadable = False
+                except OSError as error:
+                    if not unreadable:
+                        _logger.warning("%s cannot be read: %s", self.folder, error)
+                    unreadable = True
 
-    def stop(self) -> None:
-        """Stop looking; wait for a version that is being loaded."""
-        self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
+        thread = threading.Thread(target=run, name="model-watcher", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
 def _fingerprint(folder: Path) -> set[tuple[str, int, int, int]]:

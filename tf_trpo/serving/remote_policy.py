@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import numpy as np
 
 from tf_trpo.spaces.specs import named, unnamed
 
 _PATH = re.compile(r"/v1/models/[^/:]+(/versions/\d+)?")
-_LARGEST_ANSWER = 2**26
 
 
 class RemoteError(Exception):
@@ -62,12 +61,12 @@ class RemotePolicy:
         if seed is not None:
             inputs["seed"] = list(seed)
         signature = "act" if seed is None else "act_stochastic"
-        answer = self._ask(json.dumps({"signature_name": signature, "inputs": inputs}).encode())
+        answer = self._ask(msgspec.json.encode({"signature_name": signature, "inputs": inputs}))
         names = list(named("actions", self._action))
         try:
             outputs = answer["outputs"] if len(names) > 1 else {names[0]: answer["outputs"]}
             actions = {name: np.asarray(outputs[name]) for name in names}
-        except (LookupError, TypeError, ValueError, RecursionError):
+        except (LookupError, TypeError, ValueError):
             raise RemoteError(f"{self._where} answers without outputs") from None
         if any(rows.dtype.kind not in "biuf" or rows.shape[:1] != (count,) for rows in actions.values()):
             raise RemoteError(f"{self._where} answers with outputs that are no action for each observation")
@@ -80,17 +79,16 @@ class RemotePolicy:
         try:
             try:
                 response = self._post(body)
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            except ConnectionError:
                 # A server may close a connection that was idle; to ask again changes nothing there.
                 self.close()
                 response = self._post(body)
-            answer = json.loads(response.read(_LARGEST_ANSWER))
+            answer = msgspec.json.decode(response.read(), type=dict[str, Any])
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             self.close()
             raise RemoteError(f"{self._where}: {error}") from None
-        if response.status != http.HTTPStatus.OK or not isinstance(answer, dict):
-            said = answer.get("error") if isinstance(answer, dict) else None
-            raise RemoteError(f"{self._where} answers with status {response.status}: {said}")
+        if response.status != http.HTTPStatus.OK:
+            raise RemoteError(f"{self._where} answers with status {response.status}: {answer.get('error')}")
         return answer
 
     def _post(self, body: bytes) -> http.client.HTTPResponse:

@@ -7,17 +7,14 @@ import logging
 import os
 import re
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 import orjson
 
 from tf_trpo.serving.batching import Batcher
-from tf_trpo.serving.json_tensors import InputSpec, RequestError, parse_predict_request, predict_answer
-from tf_trpo.serving.model_versions import LARGEST_VERSION
+from tf_trpo.serving.json_tensors import PredictRequest, RequestError, parse_inputs, parse_request, predict_answer
 from tf_trpo.serving.model_watcher import ModelWatcher
-from tf_trpo.serving.saved_model import SavedModel
+from tf_trpo.serving.saved_model import Arrays, ModelError, SavedModel, Signature
 from tf_trpo.serving.settings import ServerSettings
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -25,16 +22,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
 
-_WHICH = r"(?:/versions/0*(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-# As in TensorFlow Serving, upper and lower case are the same, but not in a method; /METADATA is answered with the
-# status; and %XX in a name is decoded after the match.
-_ASKS = re.compile(
-    rf"/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>(?-i:predict|classify|regress))", re.ASCII | re.IGNORECASE
-)
-_LOOKS = re.compile(
-    rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?:(?P<metadata>(?-i:/metadata))|/metadata)?", re.ASCII | re.IGNORECASE
-)
-_LONGEST_SHOWN = 200
+_PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,19}))?(:predict|/metadata|)")
+_LONGEST = 1000
+"""Characters of a message: clients may have chosen names of any length."""
 _BODY_NOT_READ = (408, 413, 503)
 """Statuses after which the connection is closed, because the rest of the body may still come."""
 _INLINE_BYTES = 16_384
@@ -47,29 +37,26 @@ class RestApi:
     def __init__(self, watcher: ModelWatcher, settings: ServerSettings) -> None:
         self._watcher = watcher
         self._settings = settings
-        threads = settings.threads or os.cpu_count() or 1
-        self._batcher = Batcher(threads, settings.max_batch, together=settings.batching)
-        # A pool of its own: a large body should not wait for a slow model.
-        self._readers = ThreadPoolExecutor(threads, thread_name_prefix="json")
+        self._batcher = Batcher(settings.threads or os.cpu_count() or 1, settings.max_batch, together=settings.batching)
         self._in_flight = 0
 
     def close(self) -> None:
-        """Wait for the worker threads."""
+        """Wait for the calls of the model."""
         self._batcher.close()
-        self._readers.shutdown()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        path = bytes(scope["raw_path"]).decode("ascii", errors="replace")
         status, message = 200, ""
         try:
-            body = await self._answer(scope["method"], path, receive)
+            body = await self._answer(scope["method"], scope["path"], receive)
         except RequestError as error:
             status, message = error.status, str(error)
+        except ModelError as error:
+            status, message = 400, str(error)
         except Exception:
             _logger.exception("a request failed")
             status, message = 500, "the server failed to answer; its log says why"
         if status != 200:
-            body = orjson.dumps({"error": message.encode(errors="replace").decode()})
+            body = orjson.dumps({"error": message[:_LONGEST]})
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if status in _BODY_NOT_READ:
             headers.append((b"connection", b"close"))
@@ -77,30 +64,21 @@ class RestApi:
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, method: str, path: str, receive: Receive) -> bytes:
-        if method == "POST":
-            return await self._post(path, receive)
-        found = _LOOKS.fullmatch(path)
-        if method != "GET" or not found:
-            raise _malformed(method, path)
-        if found["name"] is None:
-            raise RequestError(400, "Missing model name in request.")
-        name, version = _asked(found)
-        return orjson.dumps(self._metadata(name, version) if found["metadata"] else self._status(name, version))
-
-    async def _post(self, path: str, receive: Receive) -> bytes:
-        if self._in_flight >= self._settings.max_waiting:
+        if method == "POST" and self._in_flight >= self._settings.max_waiting:
             raise RequestError(503, f"{self._in_flight} requests are waiting already; try again later")
         self._in_flight += 1
         try:
             # Read also if nothing is at the path: the connection's next request begins after the body.
             body = await self._body(receive)
-            found = _ASKS.fullmatch(path)
-            if not found:
-                raise _malformed("POST", path)
-            model = self._model(*_asked(found))
-            if found["method"] != "predict":
-                raise RequestError(400, "the model has no endpoint for this method: it answers :predict")
-            return await self._while_there(receive, self._predict(model, body))
+            found = _PATH.fullmatch(path)
+            if not found or method != ("POST" if found[3] == ":predict" else "GET"):
+                # TensorFlow Serving's statuses.
+                raise RequestError(400 if path.startswith("/v1/") else 404, f"Malformed request: {method} {path}")
+            name, version = found[1], int(found[2]) if found[2] else None
+            if method == "POST":
+                return await self._while_there(receive, self._predict(self._model(name, version), body))
+            look = self._metadata if found[3] else self._status
+            return orjson.dumps(look(name, version))
         finally:
             self._in_flight -= 1
 
@@ -119,17 +97,18 @@ class RestApi:
             gone.cancel()
 
     async def _predict(self, model: SavedModel, body: bytes) -> bytes:
-        async def run(work: Callable[[], _T]) -> _T:
-            if len(body) <= _INLINE_BYTES:
-                return work()
-            return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        run = asyncio.to_thread if len(body) > _INLINE_BYTES else _at_once
+        request, signature, inputs = await run(self._read, model, body)
+        outputs = await self._batcher.run(signature, inputs)
+        return await run(predict_answer, outputs, by_row=request.by_row)
 
-        def inputs(signature: str) -> dict[str, InputSpec]:
-            return model.signature(signature).inputs
-
-        asked = await run(lambda: parse_predict_request(body, inputs, self._settings.max_batch))
-        outputs = await self._batcher.run(model.signature(asked.signature), asked.inputs)
-        return await run(lambda: predict_answer(outputs, by_row=asked.by_row))
+    def _read(self, model: SavedModel, body: bytes) -> tuple[PredictRequest, Signature, Arrays]:
+        request = parse_request(body)
+        signature = model.signatures.get(request.signature_name or "serving_default")
+        if signature is None:
+            there = ", ".join(sorted(model.signatures))
+            raise RequestError(400, f'"{request.signature_name}" not found in signature def; there are {there}')
+        return request, signature, parse_inputs(request, signature.inputs, self._settings.max_batch)
 
     async def _body(self, receive: Receive) -> bytes:
         """Read the body, but not beyond the limit."""
@@ -149,18 +128,15 @@ class RestApi:
         return bytes(body)
 
     def _status(self, name: str, version: int | None) -> dict[str, Any]:
-        statuses = self._watcher.statuses if name == self._watcher.name else {}
-        if version is not None:
-            statuses = {number: status for number, status in statuses.items() if number == version}
+        statuses = [
+            {"version": str(number), "state": state, "status": {"error_code": code, "error_message": message}}
+            for number, (state, code, message) in self._watcher.statuses.items()
+            if name == self._watcher.name and version in (None, number)
+        ]
         if not statuses:
             which = "any versions" if version is None else f"version {version}"
             raise RequestError(404, f"Could not find {which} of model {name}")
-        return {
-            "model_version_status": [
-                {"version": str(number), "state": state, "status": {"error_code": code, "error_message": message}}
-                for number, (state, code, message) in statuses.items()
-            ]
-        }
+        return {"model_version_status": statuses}
 
     def _metadata(self, name: str, version: int | None) -> dict[str, Any]:
         model = self._model(name, version)
@@ -178,19 +154,5 @@ class RestApi:
         return model
 
 
-def _asked(found: re.Match[str]) -> tuple[str, int | None]:
-    """Return the name and the version of a path; the version is None for the newest one."""
-    if found["label"] is not None:
-        raise RequestError(400, f"Unrecognized servable version label: {unquote(found['label'][:_LONGEST_SHOWN])}")
-    digits = found["version"]
-    # Python converts no number of thousands of digits.
-    if digits and (len(digits) > len(str(LARGEST_VERSION)) or int(digits) > LARGEST_VERSION):
-        raise RequestError(400, f"Failed to convert version: {digits[:_LONGEST_SHOWN]} to numeric.")
-    return unquote(found["name"]), int(digits) if digits else None
-
-
-def _malformed(method: str, path: str) -> RequestError:
-    """Make the error of a path with nothing there; below /v1/, TensorFlow Serving calls the request malformed."""
-    if path[:4].lower() == "/v1/":
-        return RequestError(400, f"Malformed request: {method[:20]} {path[:_LONGEST_SHOWN]}")
-    return RequestError(404, f"there is nothing at {path[:_LONGEST_SHOWN]}")
+async def _at_once(work: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+    return work(*args, **kwargs)

@@ -11,16 +11,22 @@ import tensorflow as tf
 from google.protobuf.json_format import MessageToDict
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tf_trpo.serving.json_tensors import InputSpec, RequestError
 from tf_trpo.serving.metadata import METADATA_FILE, read_metadata
 
+Arrays = dict[str, np.ndarray]
+Specs = Mapping[str, tf.TensorSpec]
 _NUMERIC = "fiub"
 """NumPy's kinds of types that JSON's numbers, true and false are made into."""
 _LONGEST_REASON = 500
 
 
 class ModelError(ValueError):
-    """A version cannot be served."""
+    """A version cannot be served, or refuses the inputs."""
+
+
+def is_batched(spec: tf.TensorSpec) -> bool:
+    """Tell whether an array has a first size that is free."""
+    return bool(spec.shape.rank) and spec.shape[0] is None
 
 
 class Signature:
@@ -38,21 +44,18 @@ class Signature:
 
     def __init__(self, function: Any, *, rows_independent: bool) -> None:
         self._function = function
-        self.inputs = {
-            name: InputSpec(tuple(spec.shape.as_list()), np.dtype(spec.dtype.as_numpy_dtype))
-            for name, spec in function.structured_input_signature[1].items()
-        }
-        self.outputs = frozenset(function.structured_outputs)
-        by_row = (output.shape.rank and output.shape[0] is None for output in function.structured_outputs.values())
-        self.batched = rows_independent and all(spec.batched for spec in self.inputs.values()) and all(by_row)
+        self.inputs: Specs = function.structured_input_signature[1]
+        self.outputs = function.structured_outputs.keys()
+        specs = [*self.inputs.values(), *function.structured_outputs.values()]
+        self.batched = rows_independent and all(map(is_batched, specs))
 
-    def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Compute the outputs; raise RequestError if the model refuses the values."""
+    def __call__(self, inputs: Arrays) -> Arrays:
+        """Compute the outputs; raise ModelError if the model refuses the values."""
         try:
             outputs = self._function(**{name: tf.constant(array) for name, array in inputs.items()})
         except tf.errors.InvalidArgumentError as error:
             reason = " ".join(str(error.message).split())
-            raise RequestError(400, f"the model refuses the inputs: {reason[:_LONGEST_REASON]}") from None
+            raise ModelError(f"the model refuses the inputs: {reason[:_LONGEST_REASON]}") from None
         return {name: output.numpy() for name, output in outputs.items()}
 
 
@@ -78,9 +81,9 @@ class SavedModel:
         if not file.is_file():
             raise ModelError(f"{folder} holds no {file.name}")
         self.metadata = None if trust and not (folder / METADATA_FILE).exists() else read_metadata(folder)
-        self.signature_def = _signature_def(file)
         # The signatures work only as long as the loaded object lives.
-        self._loaded = tf.saved_model.load(str(folder))
+        self._loaded = tf.saved_model.load(str(folder), tags=["serve"])
+        self.signature_def = _signature_def(file)
         # tf_trpo's endpoints compute each row by itself; others may normalise over the batch.
         self.signatures = {
             name: Signature(function, rows_independent=self.metadata is not None)
@@ -92,15 +95,9 @@ class SavedModel:
         for signature in self.signatures.values():
             # The first call is slow, and a model that cannot run should not be served.
             specs = signature.inputs.items()
-            signature({name: np.zeros([size or 1 for size in spec.shape], spec.dtype) for name, spec in specs})
-
-    def signature(self, name: str) -> Signature:
-        """Find an endpoint by its name, empty for the default; raise RequestError if there is none."""
-        found = self.signatures.get(name or "serving_default")
-        if found is None:
-            there = f'"{name[:100]}" not found in signature def; there are {", ".join(sorted(self.signatures))}'
-            raise RequestError(400, f"Serving signature name: {there}")
-        return found
+            signature(
+                {name: np.zeros([size or 1 for size in spec.shape], spec.dtype.as_numpy_dtype) for name, spec in specs}
+            )
 
 
 def _is_numeric(function: Any) -> bool:
@@ -112,11 +109,9 @@ def _is_numeric(function: Any) -> bool:
 
 
 def _signature_def(file: Path) -> dict[str, Any]:
-    model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-    graphs = [graph for graph in model.meta_graphs if "serve" in graph.meta_info_def.tags]
-    if not graphs:
-        raise ModelError(f"{file} has no graph with the tag serve")
+    graphs = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs
+    (served, *_) = (graph for graph in graphs if "serve" in graph.meta_info_def.tags)
     return {
         name: MessageToDict(definition, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-        for name, definition in graphs[0].signature_def.items()
+        for name, definition in served.signature_def.items()
     }

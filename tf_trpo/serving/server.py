@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import resource
@@ -20,7 +21,6 @@ from tf_trpo.serving.saved_model import ModelError
 from tf_trpo.serving.settings import ServerSettings
 
 _KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 2048
 _HEADER_BYTES = 16_384
 _OTHER_FILES = 128
 """Descriptors for all but connections: libraries, and the model's files while it is loaded."""
@@ -43,11 +43,7 @@ def serve(folder: Path, settings: ServerSettings) -> None:
     if watcher.current is None:
         reasons = [status.error_message for status in watcher.statuses.values()]
         raise ModelError("; ".join(reasons) or no_version(folder))
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio switches Nagle's algorithm off (it would hold answers back for 40 ms) if the protocol is named.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        _listen(listener, settings)
-        api = RestApi(watcher, settings)
+    with _listener(settings) as listener, contextlib.closing(RestApi(watcher, settings)) as api:
         server = uvicorn.Server(_configuration(api, settings))
 
         def stop(*_: Any) -> None:
@@ -56,15 +52,11 @@ def serve(folder: Path, settings: ServerSettings) -> None:
         # uvicorn has its own handlers while it runs, and raises the signal again when it ends.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        watcher.start(settings.poll_seconds)
-        # A client that connects from here on waits in the backlog until uvicorn runs.
-        where = f"http://{settings.host}:{listener.getsockname()[1]}/v1/models/{quote(watcher.name, safe='')}"
-        _logger.info("version %d at %s", watcher.current.version, where)
-        try:
+        with watcher.looking(settings.poll_seconds):
+            # A client that connects from here on waits in the backlog until uvicorn runs.
+            where = f"http://{settings.host}:{listener.getsockname()[1]}/v1/models/{quote(watcher.name, safe='')}"
+            _logger.info("version %d at %s", watcher.current.version, where)
             server.run(sockets=[listener])
-        finally:
-            watcher.stop()
-            api.close()
 
 
 def _configuration(api: RestApi, settings: ServerSettings) -> uvicorn.Config:
@@ -75,7 +67,6 @@ def _configuration(api: RestApi, settings: ServerSettings) -> uvicorn.Config:
         h11_max_incomplete_event_size=_HEADER_BYTES,
         # uvicorn refuses a request if there are this many connections, the request's own included.
         limit_concurrency=_connections(settings.max_connections) + 1,
-        backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(settings.timeout) + 1,
         lifespan="off",
@@ -99,10 +90,18 @@ def _connections(wanted: int) -> int:
     return possible
 
 
-def _listen(listener: socket.socket, settings: ServerSettings) -> None:
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _listener(settings: ServerSettings) -> socket.socket:
+    """Open the socket; connections have its options."""
+    is_ipv6 = ":" in settings.host
+    # As other servers do, "::" listens for IPv4 too.
+    listener = socket.create_server(
+        (settings.host, settings.port),
+        family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
+        dualstack_ipv6=is_ipv6 and socket.has_dualstack_ipv6(),
+    )
+    # Nagle's algorithm would hold answers back for 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # Linux closes the connection of a client that takes nothing of its answers for so many milliseconds.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(1000 * settings.timeout))
-    listener.bind((settings.host, settings.port))
-    listener.listen(_BACKLOG)
+    return listener

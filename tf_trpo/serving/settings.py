@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-_LARGEST_PORT = 65_535
-_LONGEST_SECONDS = 86_400
+from tf_trpo.ranges import require, require_allowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +43,8 @@ class ServerSettings:
     """Calls of the model at the same time; 0 for as many as there are cores."""
 
     def __post_init__(self) -> None:
-        sizes = dict.fromkeys(("max_batch", "max_request_bytes", "max_waiting", "max_connections"), 1)
-        for field, least in {**sizes, "threads": 0}.items():
-            if getattr(self, field) < least:
-                raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}")
-        for field in ("timeout", "poll_seconds"):
-            if not 0 < getattr(self, field) <= _LONGEST_SECONDS:
-                raise ValueError(f"{field} must be positive and at most {_LONGEST_SECONDS}, got {getattr(self, field)}")
-        if not 0 <= self.port <= _LARGEST_PORT:
-            raise ValueError(f"port must lie between 0 and {_LARGEST_PORT}, got {self.port}")
-        if self.name is not None and not re.fullmatch(r"[^/:]+", self.name):
-            raise ValueError(f"name must have a character, and neither / nor :, got {self.name!r}")
+        sizes = ("max_batch", "max_request_bytes", "max_waiting", "max_connections")
+        require_allowed(self, **dict.fromkeys(sizes, "[1, inf)"), threads="[0, inf)", port="[0, 65535]")
+        require_allowed(self, timeout="(0, 86400]", poll_seconds="(0, 86400]")
+        named = self.name is None or re.fullmatch(r"[^/:]+", self.name) is not None
+        require(named, "name", "without / and :, and not empty", self.name)
