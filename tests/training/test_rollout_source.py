@@ -33,7 +33,7 @@ class Walk:
         time = (self.time + np.arange(T)[:, None]) % 7
         self.time = (self.time + T) % 7
         valid, ended = time < 6, time == 5
-        rewards = np.where(valid, -np.abs(actions[..., 0] + 0.5 * seen[:-1, :, 0]), 0.0)
+        rewards = np.where(valid, -np.abs(np.float64(actions[..., 0]) + 0.5 * seen[:-1, :, 0]), 0.0)
         return Rollout(seen, actions, rewards, ended, np.zeros_like(ended), valid)
 
     def restart(self):
