@@ -14,13 +14,14 @@ from tf_trpo.training import programs
 from tf_trpo.training.learner import Learner
 
 
-@pytest.fixture
-def traces(monkeypatch):
-    """One entry for each trace of an update from here on, with no program there from before."""
+@pytest.fixture(scope="module")
+def traces():
+    """One entry for each trace of an update in this module, with no program there from before."""
     seen, update = [], Learner._update
-    monkeypatch.setattr(programs, "_kept", {})
-    monkeypatch.setattr(Learner, "_update", lambda self, *given: seen.append(1) or update(self, *given))
-    return seen
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "_kept", {})
+        patch.setattr(Learner, "_update", lambda self, *given: seen.append(1) or update(self, *given))
+        yield seen
 
 
 @pytest.fixture
@@ -49,6 +50,16 @@ def test_agents_of_equal_structure_share_a_trace_and_learn_as_alone(made, traces
     # The first one goes on with its own variables.
     assert_same_weights(fitted(one, 1), fitted(alone, 1))
     assert_same_weights(second, state_of(other))
+
+
+def test_a_program_is_shared_by_other_variables_and_not_by_other_types(traces):
+    one, other = tf.Variable(1.0), tf.Variable(5.0)
+
+    def added(variable, size):
+        function = programs.program(lambda x: tf.reduce_sum(x) + one, [tf.TensorSpec([size])], [variable], "added")
+        return float(function(tf.ones([size])))
+
+    assert [added(one, 2), added(other, 2), added(one, 3)] == [3, 7, 4]
 
 
 def test_what_differs_is_not_shared(make_agent):
@@ -94,7 +105,7 @@ def resident():
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
 
 
-def test_agents_fits_and_evaluations_cost_no_memory_and_no_warning(made, caplog):
+def test_agents_fits_and_evaluations_cost_no_memory_and_no_warning(made, traces, caplog):
     caplog.set_level(logging.WARNING, "tensorflow")
 
     def again(count):
@@ -106,7 +117,8 @@ def test_agents_fits_and_evaluations_cost_no_memory_and_no_warning(made, caplog)
             gc.collect()
         return resident()
 
-    before = again(2)
+    before, traced = again(2), len(traces)
     assert again(3) - before < 3 * 2
+    assert len(traces) == traced
     assert not [record for record in caplog.records if "retracing" in record.getMessage()]
     assert tf.executing_eagerly()

@@ -140,20 +140,13 @@ class Unseeded(Drift):
         return super().step(action)
 
 
-class SeededOnce(Drift):
-    """Its noise is of a generator that lives longer than an episode."""
-
-    rng = np.random.default_rng(0)
-
-    def step(self, action):
-        self.speed += self.rng.normal()
-        return super().step(action)
+def drift_with_memory():
+    return gym.wrappers.DtypeObservation(gym.wrappers.NormalizeObservation(Drift()), np.float64)
 
 
 AGAIN = {
-    "noise of the system": lambda: Unseeded,
-    "noise of the process": lambda: SeededOnce,
-    "statistics of all episodes": lambda: lambda: gym.wrappers.NormalizeObservation(Drift()),
+    "noise without a seed": lambda: Unseeded,
+    "statistics of all episodes": lambda: drift_with_memory,
     "a vector environment of the user": lambda: gym.vector.SyncVectorEnv([Drift, Drift]),
     "EnvPool": lambda: pytest.importorskip("envpool") and "CartPole-v1",
 }

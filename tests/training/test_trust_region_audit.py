@@ -19,31 +19,24 @@ class Audit(keras.callbacks.Callback):
     acts next.
     """
 
-    def __init__(self, agent):
+    def __init__(self):
         super().__init__()
-        self.kls = []
-        self.reported = []
-        self.clipped = []
-        self.refused = 0
-        update = agent.learner.update
+        self.kls, self.reported, self.clipped = [], [], []
 
-        def watched(rollout, *others):
-            self._rollout, self._before = rollout, snapshot(agent.policy)
-            return update(rollout, *others)
-
-        agent.learner.update = watched
+    def on_epoch_begin(self, epoch, logs=None):
+        self._before = snapshot(self.model.policy)
 
     def on_epoch_end(self, epoch, logs=None):
+        rollout = self.params["trainer"].rollout
         after = snapshot(self.model.policy)
-        valid = self._rollout.valid.ravel()
-        observations = self._rollout.observations[:-1].reshape(len(valid), -1)[valid].astype(np.float64)
+        valid = rollout.valid.ravel()
+        observations = rollout.observations[:-1].reshape(len(valid), -1)[valid].astype(np.float64)
         if not self.model.policy.encoder.function_preserving:
             # All statistics but the first, under which the outputs stay 0, move only after the step.
             used = after if self._before["count"] == 0 else self._before
             for snapshots in (self._before, after):
                 snapshots |= {name: used[name] for name in ("mean", "scale", "count")}
         if not logs["train/is_line_search_success"]:
-            self.refused += 1
             for old, new in zip(self._before["layers"], after["layers"], strict=True):
                 np.testing.assert_array_equal(old, new)
             return
@@ -89,7 +82,7 @@ def audited(environment, iterations, jit_compile=True, **policy):
     settings = PolicySettings(**{"function_preserving": False} | policy)
     agent = tf_trpo.TRPO.for_env(environment, policy=settings, seed=0)
     agent.compile(TrustRegion(max_kl=MAX_KL), update=UpdateSettings(value_epochs=2), jit_compile=jit_compile)
-    audit = Audit(agent)
+    audit = Audit()
     agent.fit(environment, iterations * 512, num_envs=8, num_steps=64, callbacks=audit, verbose=0)
     return audit
 

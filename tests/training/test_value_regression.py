@@ -129,11 +129,10 @@ def test_a_minibatch_without_weight_does_no_harm():
     assert np.isfinite(loss)
 
 
-@pytest.mark.parametrize("jit", [False, True])
-def test_no_epochs_change_nothing(jit):
+def test_no_epochs_change_nothing():
     observations, targets = problem()
     value_function = linear_value_function(3)
-    assert fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=0, jit=jit) is None
+    assert fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=0) is None
     np.testing.assert_array_equal(solution(value_function), np.zeros(4))
 
 
