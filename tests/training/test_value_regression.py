@@ -52,7 +52,7 @@ def test_weights_make_it_weighted_least_squares():
     observations, targets = problem()
     weights = np.random.default_rng(1).uniform(0.1, 1.0, size=40)
     value_function = linear_value_function(3)
-    fit(value_function, keras.optimizers.SGD(0.2), observations, targets, weights=weights / weights.sum(), epochs=300)
+    fit(value_function, keras.optimizers.SGD(0.4), observations, targets, weights=weights / weights.sum(), epochs=40)
     roots = np.sqrt(weights)
     expected = np.linalg.lstsq(roots[:, None] * with_constant(observations), roots * targets, rcond=None)[0]
     np.testing.assert_allclose(solution(value_function), expected, atol=1e-4)
@@ -71,7 +71,7 @@ def test_one_epoch_of_one_minibatch_is_one_gradient_step_of_the_mean_squared_err
 def test_every_sample_counts_exactly_once_an_epoch(samples, minibatch_size):
     """With one coordinate for each sample, each weight moves for its own sample only."""
     targets = np.arange(1.0, samples + 1)
-    rate, epochs = 1e-6, 4
+    rate, epochs = 1e-6, 3
     moves = []
     for epoch in range(1, epochs + 1):
         value_function = linear_value_function(samples)
