@@ -132,7 +132,8 @@ def test_a_compiled_update_fits_the_value_function_first_if_told_to(jit_compile)
 
     def policy_of(first, eagerly=False):
         optimizers = VanillaPolicyGradient("sgd", 10.0), keras.optimizers.SGD(0.3)
-        learner = make_learner("categorical", *optimizers, jit_compile=jit_compile, value_function_first=first)
+        compiled = jit_compile and not eagerly
+        learner = make_learner("categorical", *optimizers, jit_compile=compiled, value_function_first=first)
         tf.config.run_functions_eagerly(eagerly)
         [figures] = updates_of(learner, 1)
         tf.config.run_functions_eagerly(False)
