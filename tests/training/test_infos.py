@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-import tf_trpo
 from tf_trpo.callbacks import Checkpoint, Evaluate
-from tf_trpo.models.settings import PolicySettings
+from tf_trpo.optimizers import VanillaPolicyGradient
 
 
 class Levels(gym.Env):
@@ -37,21 +36,20 @@ class Levels(gym.Env):
 
 
 @pytest.fixture(scope="module")
-def agent():
-    return tf_trpo.TRPO.for_env(Levels, policy=PolicySettings(hidden_sizes=(8,)), seed=0)
+def agent(make_agent):
+    return make_agent(Levels, VanillaPolicyGradient("sgd"), "sgd")
 
 
 KEYS = ("is_success", "grade", "more/level", "absent")
-
-
+SIZES = {"num_envs": 2, "num_steps": 24, "verbose": 0}
 VECTORS = {mode.value: lambda mode=mode: SyncVectorEnv([Levels] * 2, autoreset_mode=mode) for mode in AutoresetMode}
 
 
 @pytest.mark.parametrize("source", ["sync", "async", *VECTORS])
 def test_named_infos_are_means_over_the_last_episodes(agent, source, caplog):
     own = VECTORS[source]() if source in VECTORS else None
-    made = {"environment": own} if own else {"environment": Levels, "num_envs": 2, "backend": source}
-    logs = agent.fit(**made, total_steps=48, num_steps=24, info_keys=KEYS, verbose=0).history
+    made = {"num_envs": 1} if own else {"backend": source}
+    logs = agent.fit(own or Levels, 48, **SIZES | made, info_keys=KEYS).history
     assert logs["rollout/info/is_success"][-1] == 0.5
     assert logs["rollout/info/grade"][-1] == 3.0
     assert logs["rollout/info/more/level"][-1] == 2.0
@@ -64,7 +62,7 @@ def test_named_infos_are_means_over_the_last_episodes(agent, source, caplog):
 
 def test_what_a_wrapper_of_the_vector_adds_counts_too(agent):
     vector = gym.wrappers.vector.RecordEpisodeStatistics(VECTORS["SameStep"]())
-    logs = agent.fit(vector, 48, num_steps=24, info_keys=["episode/l", "is_success"], verbose=0).history
+    logs = agent.fit(vector, 48, **SIZES | {"num_envs": 1}, info_keys=["episode/l", "is_success"]).history
     assert (logs["rollout/info/episode/l"][-1], logs["rollout/info/is_success"][-1]) == (2.0, 0.5)
 
 
@@ -72,14 +70,13 @@ def test_an_evaluation_has_them_too(agent):
     result = agent.evaluate(Levels, 4, num_envs=1, info_keys=KEYS)
     assert (result["info/is_success"], result["info/more/level"]) == (0.5, 2.0)
     evaluating = Evaluate(Levels, 1, episodes=4, num_envs=1, info_keys=["grade"])
-    logs = agent.fit(Levels, 24, num_envs=2, num_steps=24, callbacks=[evaluating], verbose=0).history
+    logs = agent.fit(Levels, 24, **SIZES, callbacks=[evaluating]).history
     assert logs["eval/info/grade"] == [3.0] * len(logs["eval/mean_reward"])
 
 
 def test_a_resumed_fit_still_knows_the_episodes_before(agent, tmp_path):
-    kwargs = {"num_envs": 2, "num_steps": 24, "info_keys": KEYS, "verbose": 0}
-    agent.fit(Levels, 24, **kwargs, callbacks=[Checkpoint(tmp_path, None)])
-    logs = agent.fit(Levels, 48, **kwargs, resume_from=tmp_path).history
+    agent.fit(Levels, 24, **SIZES, info_keys=KEYS, callbacks=[Checkpoint(tmp_path, None)])
+    logs = agent.fit(Levels, 48, **SIZES, info_keys=KEYS, resume_from=tmp_path).history
     assert 0.4 < logs["rollout/info/is_success"][0] < 0.6
 
 
@@ -88,7 +85,5 @@ def test_a_callback_speaks_to_the_environments(agent):
         def on_epoch_begin(self, epoch, logs=None):
             self.params["trainer"].source.environments.unwrapped.call("set_level", 3)
 
-    logs = agent.fit(
-        Levels, 24, num_envs=2, num_steps=24, info_keys=["more/level"], callbacks=Curriculum(), verbose=0
-    ).history
+    logs = agent.fit(Levels, 24, **SIZES, info_keys=["more/level"], callbacks=Curriculum()).history
     assert logs["rollout/info/more/level"][-1] == 3.0

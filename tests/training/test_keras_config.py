@@ -75,15 +75,13 @@ def test_it_is_found_wherever_it_stands(where, stranger, trap, refusal):
 
 
 def test_another_root_is_refused(stranger, refusal):
-    def other(settings):
-        policy = settings["config"]["policy"]
-        settings.clear()
-        settings.update(policy)
+    def policy_alone(content):
+        agent = json.loads(content["config.json"])
+        return [*(content | {"config.json": json.dumps(agent["config"]["policy"])}).items()]
 
-    assert "it holds a Policy, not a TRPO agent" in refusal(stranger(config=other))
-    assert "it holds a list, not a TRPO agent" in refusal(
-        stranger(members=lambda content: [*(content | {"config.json": b"[]"}).items()])
-    )
+    assert "it holds a Policy, not a TRPO agent" in refusal(stranger(members=policy_alone))
+    a_list = stranger(members=lambda content: [*(content | {"config.json": b"[]"}).items()])
+    assert "it holds a list, not a TRPO agent" in refusal(a_list)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +97,11 @@ def test_nesting_and_size_are_limited(stranger, refusal):
     assert "config.json has" in refusal(stranger(config=lambda settings: settings.update(long="x" * 2**24)))
 
 
-def dense(units):
-    return node("keras.layers", "Dense", {"units": units})
-
-
 def of_policy(part, **changes):
     return lambda settings: settings["config"]["policy"]["config"][part]["config"].update(changes)
+
+
+WIDE = node("keras.layers", "Dense", {"units": 100_000})
 
 
 @pytest.mark.parametrize(
@@ -112,7 +109,7 @@ def of_policy(part, **changes):
     [
         {"config": of_policy("action_distribution", action_low=[0.0] * 9, action_high=[1.0] * 9)},
         {"layers": lambda layers: layers[1]["config"].update(units=2**24)},
-        {"layers": lambda layers: layers.extend([dense(100_000), dense(100_000)])},
+        {"layers": lambda layers: layers.extend([WIDE, WIDE])},
         {"config": of_policy("encoder", observation_shape=[2**24])},
     ],
     ids=["actions", "units", "product", "observations"],
@@ -147,6 +144,17 @@ def test_arrays_that_are_no_weights_are_refused_before_they_are_allocated(layers
     assert time.monotonic() - began < 5
 
 
+@pytest.fixture
+def again(tmp_path):
+    """again(agent): the agent, saved and loaded."""
+
+    def save_and_load(agent, **options):
+        agent.save(tmp_path / "agent.keras")
+        return tf_trpo.load(tmp_path / "agent.keras", **options)
+
+    return save_and_load
+
+
 class FarFromZero(gym.Env):
     observation_space = gym.spaces.Dict(
         a=gym.spaces.Discrete(3, start=2**40), b=gym.spaces.MultiDiscrete([2], start=[-(2**30)])
@@ -154,27 +162,17 @@ class FarFromZero(gym.Env):
     action_space = gym.spaces.Discrete(2, start=2**30)
 
 
-def test_first_numbers_and_sizes_of_batches_may_be_large(tmp_path):
-    agent = tf_trpo.TRPO.for_env(FarFromZero, seed=0)
-    agent.compile(update=UpdateSettings(value_minibatch_size=2**30, chunk_size=2**30))
-    agent.save(tmp_path / "agent.keras")
+def test_numbers_that_are_no_sizes_may_be_large(again):
+    """First numbers, sizes of batches, seeds and steps of schedules."""
+    agent = tf_trpo.TRPO.for_env(FarFromZero, seed=10**9)
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10**9)
+    update = UpdateSettings(value_minibatch_size=2**30, chunk_size=2**30)
+    agent.compile(value_optimizer=keras.optimizers.Adam(schedule), update=update)
     observation = FarFromZero.observation_space.sample()
-    assert tf_trpo.load(tmp_path / "agent.keras").predict(observation) == agent.predict(observation)
+    assert again(agent).predict(observation) == agent.predict(observation)
 
 
-def test_seeds_and_steps_of_schedules_may_be_large_and_an_adapted_normalization_is_loaded(tmp_path):
-    network = keras.Sequential(
-        [keras.layers.Normalization(), keras.layers.Dense(2, kernel_initializer=keras.initializers.GlorotNormal(10**9))]
-    )
-    network.layers[0].adapt(np.array([[1.0, 2, 3], [2, 5, 9]]))
-    agent = tf_trpo.TRPO.for_env("Pendulum-v1", network=network, seed=10**9)
-    agent.compile(
-        jit_compile=False, value_optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 10**9))
-    )
-    agent.save(tmp_path / "agent.keras")
-    observations = np.array([[0.5, 0.5, 1]], np.float32)
-    again = tf_trpo.load(tmp_path / "agent.keras")
-    np.testing.assert_array_equal(again.predict(observations), agent.predict(observations))
+OBSERVATIONS = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
 
 
 class Doubled(keras.layers.Layer):
@@ -184,31 +182,30 @@ class Doubled(keras.layers.Layer):
         return 2 * inputs
 
 
-def test_a_users_own_layer_is_made_if_it_is_given_or_registered(tmp_path):
+def test_a_users_own_layer_is_made_if_it_is_given_or_registered(again):
     network = keras.Sequential([keras.Input((4,)), Doubled(), keras.layers.Dense(3, "gelu")])
     agent = tf_trpo.TRPO.for_env("CartPole-v1", network=network)
-    path = tmp_path / "agent.keras"
-    agent.save(path)
     with pytest.raises(ValueError, match=r"layers/1 names .*Doubled, which is neither .*custom_objects"):
-        tf_trpo.load(path)
-    observations = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    loaded = tf_trpo.load(path, custom_objects={"Doubled": Doubled})
-    np.testing.assert_array_equal(loaded(observations).logits, agent(observations).logits)
+        again(agent)
+    loaded = again(agent, custom_objects={"Doubled": Doubled})
+    np.testing.assert_array_equal(loaded(OBSERVATIONS).logits, agent(OBSERVATIONS).logits)
     with keras.saving.custom_object_scope({"Doubled": Doubled}):
-        assert isinstance(tf_trpo.load(path), tf_trpo.TRPO)
+        assert isinstance(again(agent), tf_trpo.TRPO)
 
 
-def test_networks_of_many_parts_of_keras_come_back(tmp_path):
+def test_networks_of_many_parts_of_keras_come_back(again):
     inputs = keras.Input((4,))
-    wide = keras.layers.Dense(6, keras.activations.swish, kernel_regularizer="l2", bias_constraint="non_neg")(inputs)
-    steps = keras.layers.LSTM(3)(keras.layers.Reshape((2, 3))(keras.layers.Dropout(0.5, seed=1)(wide)))
-    outputs = keras.layers.Concatenate()([steps, keras.ops.tanh(wide), wide[:, :2], inputs * 3.0])
+    adapted = keras.layers.Normalization()
+    adapted.adapt(OBSERVATIONS)
+    parts = {"kernel_initializer": keras.initializers.GlorotNormal(10**9), "kernel_regularizer": "l2"}
+    wide = keras.layers.Dense(6, keras.activations.swish, bias_constraint="non_neg", **parts)
+    features = wide(adapted(inputs))
+    steps = keras.layers.LSTM(3)(keras.layers.Reshape((2, 3))(keras.layers.Dropout(0.5, seed=1)(features)))
+    outputs = keras.layers.Concatenate()([steps, keras.ops.tanh(features), features[:, :2], inputs * 3.0])
     inner = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(), keras.layers.Dense(4)])
     agent = tf_trpo.TRPO.for_env("CartPole-v1", network=keras.Model(inputs, outputs), value_network=inner)
     schedule = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)
     agent.compile(tf_trpo.optimizers.VanillaPolicyGradient(), keras.optimizers.RMSprop(schedule))
-    agent.save(tmp_path / "agent.keras")
-    loaded = tf_trpo.load(tmp_path / "agent.keras")
-    observations = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    np.testing.assert_array_equal(loaded(observations).logits, agent(observations).logits)
-    np.testing.assert_array_equal(loaded.value_function(observations), agent.value_function(observations))
+    loaded = again(agent)
+    np.testing.assert_array_equal(loaded(OBSERVATIONS).logits, agent(OBSERVATIONS).logits)
+    np.testing.assert_array_equal(loaded.value_function(OBSERVATIONS), agent.value_function(OBSERVATIONS))

@@ -15,17 +15,13 @@ def at_weights(change):
     """A change of one dataset: change(group, name) after it is deleted."""
 
     def weights(file):
-        group = next(group for group in groups_of(file) if getattr(group.get("0"), "shape", None) == (3, 8))
+        groups = []
+        file.visititems(lambda name, part: groups.append(part) if name.endswith("/vars") else None)
+        group = next(group for group in groups if getattr(group.get("0"), "shape", None) == (3, 8))
         del group["0"]
         change(group, "0")
 
     return weights
-
-
-def groups_of(file):
-    groups = []
-    file.visititems(lambda name, part: groups.append(part) if name.endswith("/vars") else None)
-    return groups
 
 
 def virtual(group, name):
@@ -40,14 +36,6 @@ def never_written(group, name):
     h5py.h5d.create(group.id, name.encode(), h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((10**9, 10)), properties)
 
 
-def twice(group, name):
-    group[name] = group["1"]
-
-
-def cycle(group, name):
-    group[name] = group.parent
-
-
 WEIGHTS = {
     "soft link": (lambda group, name: group.__setitem__(name, h5py.SoftLink("/vars/0")), "has a link"),
     "external link": (lambda group, name: group.__setitem__(name, h5py.ExternalLink("/etc/x.h5", "/a")), "has a link"),
@@ -59,8 +47,8 @@ WEIGHTS = {
     "compressed": (lambda group, name: group.create_dataset(name, (2**28,), "f4", compression="gzip"), "compressed"),
     "chunked": (lambda group, name: group.create_dataset(name, (2**28,), "f4", chunks=(2**20,)), "compressed"),
     "never written": (never_written, "claims 40000000000 bytes"),
-    "twice": (twice, "an object twice"),
-    "cycle": (cycle, "an object twice"),
+    "twice": (lambda group, name: group.__setitem__(name, group["1"]), "an object twice"),
+    "cycle": (lambda group, name: group.__setitem__(name, group.parent), "an object twice"),
     "texts": (lambda group, name: group.create_dataset(name, data=["a", "b"]), "else than an array of numbers"),
     "references": (lambda group, name: group.create_dataset(name, (2,), h5py.ref_dtype), "else than an array"),
     "nothing": (lambda group, name: group.create_dataset(name, data=h5py.Empty("f4")), "else than an array"),
@@ -110,12 +98,9 @@ def test_an_archive_of_other_members_is_refused(name, stranger, tmp_path, refusa
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
-def test_a_member_that_is_there_twice_is_refused(stranger, refusal):
+def test_an_archive_with_a_member_twice_or_compressed_is_refused(stranger, refusal):
     twice = stranger(members=lambda content: [("config.json", b"{}"), *content.items()])
     assert "it does not hold exactly" in refusal(twice)
-
-
-def test_a_compressed_archive_is_refused(stranger, refusal):
     assert "is compressed" in refusal(stranger(compression=zipfile.ZIP_DEFLATED))
 
 
@@ -126,20 +111,17 @@ def test_a_truncated_file_is_refused(share, saved, tmp_path, refusal):
     refusal(path)
 
 
-def test_a_file_that_is_too_large_is_refused_before_it_is_read(saved, tmp_path, refusal):
-    path = tmp_path / "agent.keras"
-    shutil.copy(saved, path)
-    os.truncate(path, 2**40)  # takes no room: the file has a hole
-    assert "it has 1099511627776 bytes, more than" in refusal(path)
-
-
-def test_a_link_a_folder_and_a_pipe_are_refused(saved, tmp_path, refusal):
-    (tmp_path / "link.keras").symlink_to(saved)
-    assert "it is a link" in refusal(tmp_path / "link.keras")
-    (tmp_path / "folder.keras").mkdir()
-    assert "it is no file" in refusal(tmp_path / "folder.keras")
-    os.mkfifo(tmp_path / "pipe.keras")
-    assert "it is no file" in refusal(tmp_path / "pipe.keras")
+def test_what_is_no_file_or_too_large_is_refused_before_it_is_read(saved, tmp_path, refusal):
+    large, link, folder, pipe = (tmp_path / f"{name}.keras" for name in ("large", "link", "folder", "pipe"))
+    shutil.copy(saved, large)
+    os.truncate(large, 2**40)  # takes no room: the file has a hole
+    assert "it has 1099511627776 bytes, more than" in refusal(large)
+    link.symlink_to(saved)
+    assert "it is a link" in refusal(link)
+    folder.mkdir()
+    os.mkfifo(pipe)
+    assert "it is no file" in refusal(folder)
+    assert "it is no file" in refusal(pipe)
     assert "No such file" in refusal(tmp_path / "missing.keras")
 
 

@@ -9,37 +9,57 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
-from tf_trpo.optimizers import Backtracking, NaturalDirection, TrustRegion
+from tf_trpo.optimizers import Backtracking, NaturalDirection, TrustRegion, VanillaPolicyGradient
 from tf_trpo.training import programs
 from tf_trpo.training.learner import Learner
 
 
-@pytest.fixture
-def traces(monkeypatch):
-    """One entry for each trace of an update from here on, with no program there from before."""
+@pytest.fixture(scope="module")
+def traces():
+    """One entry for each trace of an update in this module, with no program there from before."""
     seen, update = [], Learner._update
-    monkeypatch.setattr(programs, "_kept", {})
-    monkeypatch.setattr(Learner, "_update", lambda self, *given: seen.append(1) or update(self, *given))
-    return seen
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "_kept", {})
+        patch.setattr(Learner, "_update", lambda self, *given: seen.append(1) or update(self, *given))
+        yield seen
+
+
+@pytest.fixture
+def made(make_agent):
+    """made(seed): an agent whose update is soon traced."""
+    return lambda seed=0: make_agent("CartPole-v1", VanillaPolicyGradient("sgd"), "sgd", seed=seed)
 
 
 def fitted(agent, seed=0):
     agent.fit("CartPole-v1", 48, num_steps=32, seed=seed, verbose=0)
+    return state_of(agent)
+
+
+def state_of(agent):
     return [np.array(value) for values in agent.learner.state().values() for value in values]
 
 
-def test_agents_of_equal_structure_share_a_trace_and_learn_as_alone(make_agent, traces, assert_same_weights):
-    agents = [make_agent("CartPole-v1", seed=seed) for seed in (0, 1, 0)]
-    agents[2].learner.structure = None
-    first, second = fitted(agents[0]), fitted(agents[1])
+def test_agents_of_equal_structure_share_a_trace_and_learn_as_alone(made, traces, assert_same_weights):
+    one, other, alone = (made(seed) for seed in (0, 1, 0))
+    alone.learner.structure = None
+    first, second = fitted(one), fitted(other)
     assert len(traces) == 1
-    alone = fitted(agents[2])
+    assert_same_weights(first, fitted(alone))
     assert len(traces) == 2
-    assert_same_weights(first, alone)
-    assert any(not np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    assert any(not np.array_equal(ours, theirs) for ours, theirs in zip(first, second, strict=True))
     # The first one goes on with its own variables.
-    assert_same_weights(fitted(agents[0], 1), fitted(agents[2], 1))
-    assert_same_weights(second, [np.array(v) for values in agents[1].learner.state().values() for v in values])
+    assert_same_weights(fitted(one, 1), fitted(alone, 1))
+    assert_same_weights(second, state_of(other))
+
+
+def test_a_program_is_shared_by_other_variables_and_not_by_other_types(traces):
+    one, other = tf.Variable(1.0), tf.Variable(5.0)
+
+    def added(variable, size):
+        function = programs.program(lambda x: x.shape[0] + one, [tf.TensorSpec([size])], [variable], "added")
+        return float(function(tf.ones([size])))
+
+    assert [added(one, 2), added(other, 2), added(one, 3)] == [3, 7, 4]
 
 
 def test_agents_of_other_numbers_share_a_trace_and_learn_as_alone(make_agent, traces, assert_same_weights):
@@ -100,19 +120,20 @@ def resident():
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
 
 
-def test_agents_fits_and_evaluations_cost_no_memory_and_no_warning(make_agent, caplog):
+def test_agents_fits_and_evaluations_cost_no_memory_and_no_warning(made, traces, caplog):
     caplog.set_level(logging.WARNING, "tensorflow")
 
     def again(count):
         for _ in range(count):
-            agent = make_agent("CartPole-v1")
+            agent = made()
             fitted(agent)
             agent.evaluate("CartPole-v1", 1)
             del agent
             gc.collect()
         return resident()
 
-    before = again(3)
-    assert again(6) - before < 6 * 2
+    before, traced = again(2), len(traces)
+    assert again(3) - before < 3 * 2
+    assert len(traces) == traced
     assert not [record for record in caplog.records if "retracing" in record.getMessage()]
     assert tf.executing_eagerly()

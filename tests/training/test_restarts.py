@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from tf_trpo.environments import EnvironmentFailedError, can_reset_some, make_vector_environment
-from tf_trpo.rollouts import LocalSource
-from tf_trpo.rollouts.actor import Actions
+from tf_trpo.optimizers import VanillaPolicyGradient
 
-NUM_ENVS, NUM_STEPS, LIMIT = 4, 12, 40
+NUM_ENVS, NUM_STEPS, LIMIT = 4, 12, 36
 SIZES = {"num_envs": NUM_ENVS, "num_steps": NUM_STEPS, "verbose": 0}
 
 
@@ -27,45 +26,25 @@ class Clock(gym.Env):
 
     def step(self, action):
         self.time += 1
-        if not np.isfinite(action).all():
-            raise ValueError("no action")
         return np.float32([self.episode, self.time]), float(self.time), False, self.time == LIMIT, {}
 
 
-class Acts:
-    """An actor of a function of observations and noise."""
-
-    def __init__(self, function):
-        self._function = function
-
-    def set_weights(self, weights):
-        pass
-
-    def __call__(self, observations, noise):
-        actions = self._function(observations, noise)
-        return Actions(actions, actions.clip(-2, 2))
+@pytest.fixture
+def agent(borrow_agent):
+    return borrow_agent(Clock, VanillaPolicyGradient("sgd"), value_optimizer="sgd", gamma=0.9)
 
 
-class Rollouts(keras.callbacks.Callback):
-    """Keeps each iteration's rollout."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.seen.append(self.params["trainer"].rollout)
-
-
-def fit(agent, iterations, environment=Clock, **settings):
-    rollouts = Rollouts()
-    callbacks = [rollouts, *settings.pop("callbacks", ())]
+def fit(agent, environment=Clock, restart_every=5, iterations=9):
+    """The rollouts of nine iterations, and the history."""
+    seen = []
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(keep.params["trainer"].rollout))
     steps = iterations * NUM_ENVS * NUM_STEPS - NUM_ENVS * NUM_STEPS // 2
-    history = agent.fit(environment, steps, callbacks=callbacks, **SIZES, **settings)
-    return rollouts.seen, history.history
+    history = agent.fit(environment, steps, callbacks=keep, restart_every=restart_every, **SIZES).history
+    return seen, history
 
 
 # By restart_every, for each environment: the iterations, of the first nine, before which it begins anew.
+# By 5, an episode of the last environment has just ended then, and leaves no empty row.
 TURNS = {
     0: ((), (), (), ()),
     2: ((2, 4, 6, 8), (2, 4, 6, 8), (1, 3, 5, 7), (1, 3, 5, 7)),
@@ -90,8 +69,8 @@ def row_by_row(every):
 
 
 @pytest.mark.parametrize("every", TURNS)
-def test_every_row_is_of_the_episode_that_it_should_be(borrow_agent, every):
-    rollouts, _ = fit(borrow_agent(Clock), 9, restart_every=every)
+def test_every_row_is_of_the_episode_that_it_should_be(agent, every):
+    rollouts, _ = fit(agent, restart_every=every)
     for rollout, rows in zip(rollouts, row_by_row(every), strict=True):
         np.testing.assert_array_equal(rollout.observations[:-1], rows[..., :2])
         np.testing.assert_array_equal(rollout.valid, rows[..., 2])
@@ -99,42 +78,24 @@ def test_every_row_is_of_the_episode_that_it_should_be(borrow_agent, every):
     assert len(set(ages)) == {0: 1, 2: 2, 5: NUM_ENVS, 8: NUM_ENVS}[every]
 
 
-def test_what_a_cut_episode_returned_is_not_reported(borrow_agent):
-    _, history = fit(borrow_agent(Clock), 9, restart_every=5)
+def test_a_cut_episode_is_not_reported_and_the_rewards_scale_begins_anew_with_it(agent):
+    rollouts, history = fit(agent)
     # An episode up to the limit pays 1 + 2 + ... + LIMIT, and no other is counted.
     assert history["rollout/ep_len_mean"][-1] == LIMIT
     assert history["rollout/ep_rew_mean"][-1] == LIMIT * (LIMIT + 1) / 2
-
-
-def test_the_rewards_scale_begins_anew_with_a_cut_episode(borrow_agent):
-    gamma, agent = 0.9, borrow_agent(Clock, gamma=0.9)
-    rollouts, _ = fit(agent, 9, restart_every=5)
     returns = []
     for column, turns in enumerate(TURNS[5]):
         total = 0.0
         for iteration, rollout in enumerate(rollouts):
             total = 0.0 if iteration in turns else total
             for row in np.flatnonzero(rollout.valid[:, column]):
-                total = gamma * total + rollout.rewards[row, column]
+                total = 0.9 * total + rollout.rewards[row, column]
                 returns.append(total)
                 total = 0.0 if rollout.truncated[row, column] else total
     np.testing.assert_allclose(agent.return_scale(np.float32(1.0)).numpy(), 1 / np.std(returns), rtol=1e-4)
 
 
-def test_an_episode_that_has_just_ended_leaves_no_empty_row():
-    environments = make_vector_environment(lambda: gym.wrappers.TimeLimit(Clock(), 5), 2)
-    source = LocalSource(environments, Acts(lambda observations, noise: noise), seed=0)
-    source.collect((), np.zeros((5, 2, 1), np.float32))
-    assert source.just_ended.all()
-    source.restart_some(np.array([False, True]))
-    rollout = source.collect((), np.zeros((3, 2, 1), np.float32))
-    np.testing.assert_array_equal(rollout.valid[:, 0], [False, True, True])
-    assert rollout.valid[:, 1].all()
-    np.testing.assert_array_equal(rollout.observations[:, 0], [(1, 5), (2, 0), (2, 1), (2, 2)])
-    np.testing.assert_array_equal(rollout.observations[:, 1], [(2, 0), (2, 1), (2, 2), (2, 3)])
-
-
-def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(borrow_agent):
+def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(agent):
     made = []
 
     class Fails(Clock):
@@ -146,48 +107,30 @@ def test_after_a_rollout_that_is_not_finite_environments_are_spread_again(borrow
             fails = self is made[0] and (self.episode, self.time) == (2, 10)
             return observation, float("nan") if fails else reward, *rest
 
-    rollouts, history = fit(borrow_agent(Clock), 12, Fails, restart_every=5)
+    rollouts, history = fit(agent, Fails, iterations=12)
     assert history["train/faults"][-1] == 1
     failed = history["train/faults"].index(1)
     assert not rollouts[failed].observations[0, :, 1].any()
     assert len(set(rollouts[-1].observations[0, :, 1])) == NUM_ENVS
 
 
-def test_a_turn_that_fails_says_when(borrow_agent):
+def test_a_turn_that_fails_says_when(agent):
     class Shut(Clock):
         def reset(self, *, seed=None, options=None):
             if self.episode == 1 and self.time == NUM_STEPS:
                 raise RuntimeError("the door is shut")
             return super().reset(seed=seed, options=options)
 
-    with pytest.raises(
-        EnvironmentFailedError, match=r"environment 1 .* the door is shut, when reset of the rollout of"
-    ):
-        fit(borrow_agent(Clock), 9, Shut, restart_every=5)
+    with pytest.raises(EnvironmentFailedError, match=r"environment 1 .* the door is shut, when reset of the ro"):
+        fit(agent, Shut)
 
 
-def test_environments_that_can_only_be_reset_together_are_refused(borrow_agent):
-    class Together(gym.vector.VectorEnv):
-        num_envs = 2
-        single_observation_space, single_action_space = Clock.observation_space, Clock.action_space
-        observation_space = gym.vector.utils.batch_space(Clock.observation_space, 2)
-        action_space = gym.vector.utils.batch_space(Clock.action_space, 2)
-
-        def __init__(self):
-            self.metadata = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
-
-        def reset(self, *, seed=None, options=None):
-            return np.zeros((2, 2), np.float32), {}
-
-    assert not can_reset_some(Together())
+def test_what_cannot_begin_in_turns_is_refused(agent):
     vector = make_vector_environment(Clock, 2)
     assert can_reset_some(vector)
     # Its own statistics know nothing of resets of some.
-    assert not can_reset_some(gym.wrappers.vector.NormalizeObservation(vector))
-    with pytest.raises(ValueError, match=r"that can be reset one by one .* not Together"):
-        borrow_agent(Clock).fit(Together(), 100, restart_every=3, verbose=0)
-
-
-def test_a_number_out_of_range_is_refused(borrow_agent):
+    together = gym.wrappers.vector.NormalizeObservation(vector)
+    with pytest.raises(ValueError, match=r"that can be reset one by one .* not NormalizeObservation"):
+        agent.fit(together, 100, restart_every=3, verbose=0)
     with pytest.raises(ValueError, match="restart_every must be zero or positive, got -1"):
-        borrow_agent(Clock).fit(Clock, 100, restart_every=-1, verbose=0)
+        agent.fit(Clock, 100, restart_every=-1, verbose=0)

@@ -18,32 +18,19 @@ def linear_value_function(size):
 
 
 def fit(
-    value_function,
-    optimizer,
-    observations,
-    targets,
-    *,
-    weights=None,
-    epochs=1,
-    minibatch_size=10**6,
-    seed=(0, 0),
-    jit=False,
-    decay=False,
+    value_function, optimizer, observations, targets, *, weights=None, epochs=1, minibatch_size=10**6, jit=False, **more
 ):
     """Returns the loss, None if there is none; the value function is left fitted."""
     weights = np.full(len(targets), 1 / len(targets)) if weights is None else weights
     optimizer.build(value_function.trainable_variables)
-    arguments = [tf.constant(array, tf.float32) for array in (observations, targets, weights)]
+    samples = [tf.constant(array, tf.float32) for array in (observations, targets, weights)]
+    orders = tf.constant(random_orders(epochs, len(targets), np.random.default_rng(0)))
 
-    orders = random_orders(epochs, len(targets), np.random.default_rng(seed))
+    def run(*samples):
+        sizes = {"orders": orders, "minibatch_size": minibatch_size}
+        return fit_value_function(value_function, optimizer, *samples, **sizes, **more)
 
-    @tf.function(autograph=False, jit_compile=jit)
-    def run(observations, targets, weights, orders):
-        samples = (observations, targets, weights)
-        sizes = {"minibatch_size": minibatch_size, "decay": decay}
-        return fit_value_function(value_function, optimizer, *samples, orders=orders, **sizes)
-
-    loss = run(*arguments, tf.constant(orders))
+    loss = (tf.function(run, autograph=False, jit_compile=True) if jit else run)(*samples)
     return None if loss is None else loss.numpy()
 
 
@@ -65,7 +52,7 @@ def test_weights_make_it_weighted_least_squares():
     observations, targets = problem()
     weights = np.random.default_rng(1).uniform(0.1, 1.0, size=40)
     value_function = linear_value_function(3)
-    fit(value_function, keras.optimizers.SGD(0.2), observations, targets, weights=weights / weights.sum(), epochs=300)
+    fit(value_function, keras.optimizers.SGD(0.4), observations, targets, weights=weights / weights.sum(), epochs=40)
     roots = np.sqrt(weights)
     expected = np.linalg.lstsq(roots[:, None] * with_constant(observations), roots * targets, rcond=None)[0]
     np.testing.assert_allclose(solution(value_function), expected, atol=1e-4)
@@ -80,11 +67,11 @@ def test_one_epoch_of_one_minibatch_is_one_gradient_step_of_the_mean_squared_err
     assert loss == pytest.approx(np.mean(targets**2), rel=1e-6)
 
 
-@pytest.mark.parametrize(("samples", "minibatch_size"), [(5, 2), (6, 2), (7, 3), (5, 4), (5, 1)])
+@pytest.mark.parametrize(("samples", "minibatch_size"), [(6, 2), (8, 3), (5, 4), (5, 1)])
 def test_every_sample_counts_exactly_once_an_epoch(samples, minibatch_size):
     """With one coordinate for each sample, each weight moves for its own sample only."""
     targets = np.arange(1.0, samples + 1)
-    rate, epochs = 1e-6, 4
+    rate, epochs = 1e-6, 3
     moves = []
     for epoch in range(1, epochs + 1):
         value_function = linear_value_function(samples)
@@ -122,20 +109,11 @@ def test_the_loss_is_the_mean_over_all_minibatches():
 
 def test_samples_of_weight_zero_are_ignored():
     observations, targets = problem()
-    weights = np.where(np.arange(40) % 3 == 0, 0.0, 1.0)
-    fitted = []
+    weights, fitted = (np.arange(40) % 3 > 0) / 26, []
     for garbage in (0.0, 1e6):
-        value_function = linear_value_function(3)
-        given = np.where(weights > 0, targets, garbage)
-        loss = fit(
-            value_function,
-            keras.optimizers.SGD(0.05),
-            observations,
-            given,
-            weights=weights / weights.sum(),
-            epochs=5,
-            minibatch_size=7,
-        )
+        value_function, given = linear_value_function(3), np.where(weights > 0, targets, garbage)
+        sizes = {"weights": weights, "epochs": 5, "minibatch_size": 7}
+        loss = fit(value_function, keras.optimizers.SGD(0.05), observations, given, **sizes)
         fitted.append((loss, *solution(value_function)))
     assert fitted[0] == fitted[1]
     assert fitted[0][0] < 10
@@ -151,11 +129,10 @@ def test_a_minibatch_without_weight_does_no_harm():
     assert np.isfinite(loss)
 
 
-@pytest.mark.parametrize("jit", [False, True])
-def test_no_epochs_change_nothing(jit):
+def test_no_epochs_change_nothing():
     observations, targets = problem()
     value_function = linear_value_function(3)
-    assert fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=0, jit=jit) is None
+    assert fit(value_function, keras.optimizers.SGD(0.1), observations, targets, epochs=0) is None
     np.testing.assert_array_equal(solution(value_function), np.zeros(4))
 
 

@@ -14,7 +14,7 @@ from tf_trpo.training import UpdateSettings
 MAX_KL = 0.01
 
 
-def demonstrations(steps=4000):
+def demonstrations(steps=1000):
     """Observations [N, 4] of CartPole under a controller that holds the pole, and its actions [N]."""
     environment, rng = gym.make("CartPole-v1"), np.random.default_rng(0)
     observations, actions = [], []
@@ -31,7 +31,7 @@ def demonstrations(steps=4000):
     return tf.constant(np.stack(observations)), tf.constant(actions, tf.int32)
 
 
-def clone(policy, observations, actions, epochs=300):
+def clone(policy, observations, actions, epochs=150):
     """Maximise the likelihood of the actions by a plain loop."""
     optimizer = keras.optimizers.Adam(0.01)
     optimizer.build(policy.trainable_variables)
@@ -68,11 +68,10 @@ def test_a_cloned_policy_is_fitted_from_where_it_is(network, caplog):
     )
     agent.compile(TrustRegion(MAX_KL), update=UpdateSettings(value_epochs=1), jit_compile=False)
     clone(agent.policy, *demonstrations())
-    before = agent.evaluate("CartPole-v1", 5, seed=1)["mean_return"]
+    before = agent.evaluate("CartPole-v1", 2, seed=1)["mean_return"]
     assert before == 500
     seen = []
-    keep = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: None)
-    keep.on_epoch_end = lambda epoch, logs=None: seen.append(keep.params["trainer"].rollout)
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(keep.params["trainer"].rollout))
     twin = agent.policy.__class__.from_config(agent.policy.get_config())
     twin.set_weights(agent.policy.get_weights())
     history = agent.fit("CartPole-v1", 1024, num_envs=4, num_steps=256, callbacks=[keep], verbose=0).history
@@ -83,7 +82,7 @@ def test_a_cloned_policy_is_fitted_from_where_it_is(network, caplog):
     kl = (np.exp(old) * (old - new)).sum(axis=1).mean()
     assert kl == pytest.approx(history["train/kl_divergence_loss"][0], rel=0.05, abs=1e-5)
     assert kl <= 1.05 * MAX_KL
-    assert agent.evaluate("CartPole-v1", 5, seed=1)["mean_return"] >= before
+    assert agent.evaluate("CartPole-v1", 2, seed=1)["mean_return"] >= before
     begun = [bool(layer.count.numpy()) for layer in agent.policy.encoder.normalization]
     assert begun == [network is None]
     said = [record.message for record in caplog.records if "observations are not normalised" in record.message]
