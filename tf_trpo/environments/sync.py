@@ -9,13 +9,17 @@ from gymnasium.vector import SyncVectorEnv
 from gymnasium.vector.utils import iterate
 
 
+_BEGUN = 0.0, False, False
+"""Reward and flags of a row that begins an episode."""
+
+
 class BareSyncVectorEnv(SyncVectorEnv):
     """A `SyncVectorEnv` in NEXT_STEP mode that takes checked observations straight to their place.
 
     Gymnasium merges the info dictionaries of all environments at every step, stacks observations that could be
     written to their place at once, and copies them deeply: on a cheap environment, a third of the time of a step. The
-    environments must give what their spaces say, as a `GuardedEnvironment` does. With `copy=False`, all arrays that a
-    step gives are overwritten by the next.
+    environments must give what their spaces say, as a `GuardedEnvironment` does. All arrays that a step gives are
+    overwritten by the next: a rollout has copies.
     """
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -23,25 +27,26 @@ class BareSyncVectorEnv(SyncVectorEnv):
         rows = actions if isinstance(actions, np.ndarray) else list(iterate(self.action_space, actions))
         if len(rows) != self.num_envs:
             raise ValueError(f"{self.num_envs} environments take {self.num_envs} actions, got {len(rows)}")
-        rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
         observations, is_array = self._observations, isinstance(self._observations, np.ndarray)
         infos: dict[str, Any] = {}
-        for i, env in enumerate(self.envs):
-            if self._autoreset_envs[i]:
+        rest = []
+        for i, (env, row, ended) in enumerate(zip(self.envs, rows, self._autoreset_envs.tolist(), strict=True)):
+            if ended:
                 observation, _ = env.reset()
-                rewards[i], terminations[i], truncations[i] = 0.0, False, False
+                rest.append(_BEGUN)
             else:
-                observation, rewards[i], terminations[i], truncations[i], info = env.step(rows[i])
+                observation, reward, terminated, truncated, info = env.step(row)
+                rest.append((reward, terminated, truncated))
                 if info:
                     infos = self._add_info(infos, info, i)
             if is_array:
                 observations[i] = observation
             else:
                 write_row(observations, i, observation)
+        rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
+        rewards[:], terminations[:], truncations[:] = zip(*rest, strict=True)
         self._autoreset_envs = terminations | truncations
-        if not self.copy:
-            return observations, rewards, terminations, truncations, infos
-        return copied(observations), rewards.copy(), terminations.copy(), truncations.copy(), infos
+        return observations, rewards, terminations, truncations, infos
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -59,7 +64,7 @@ class BareSyncVectorEnv(SyncVectorEnv):
                 write_row(self._observations, i, observation)
         self._terminations[chosen] = self._truncations[chosen] = False
         self._autoreset_envs = self._autoreset_envs & ~chosen
-        return copied(self._observations) if self.copy else self._observations, {}
+        return self._observations, {}
 
 
 def copied(nest: Any) -> Any:

@@ -18,10 +18,11 @@ from tf_trpo.environments import (
     replay_episodes,
 )
 from tf_trpo.environments.failures import reason
+from tf_trpo.environments.sync import copied
 from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.seeds import Stream, environment_seeds
 from tf_trpo.rollouts.stepping import Rollout, collect_rollout
-from tf_trpo.spaces import flatten_to, map_parts, nest_of, observation_reader, observation_spec
+from tf_trpo.spaces import flatten_to, map_parts, nest_of, observation_spec
 
 _logger = logging.getLogger(__name__)
 _LONGEST_REPLAY = 100_000
@@ -112,7 +113,6 @@ class LocalSource:
         self.environments = environments
         self._actor = actor
         self._spec = observation_spec(environments.single_observation_space)
-        self._read = observation_reader(self._spec, self.num_envs)
         self._seed, self._stream = seed, stream
         self._seeds = environment_seeds(seed, stream, self.num_envs)
         self._episodes = np.zeros(self.num_envs, np.int64)
@@ -239,7 +239,7 @@ class LocalSource:
         """Call a function that resets environments; give every failure the kind and words of a failed environment."""
         try:
             # Copies: the environments may write to these arrays again.
-            return map_parts(lambda _, rows: np.array(rows), self._spec, self._read(reset()))
+            return copied(reset())
         except InvalidStepError:
             raise
         except (Exception, SystemExit) as error:
