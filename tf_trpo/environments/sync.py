@@ -9,10 +9,6 @@ from gymnasium.vector import SyncVectorEnv
 from gymnasium.vector.utils import iterate
 
 
-_BEGUN = 0.0, False, False
-"""Reward and flags of a row that begins an episode."""
-
-
 class BareSyncVectorEnv(SyncVectorEnv):
     """A `SyncVectorEnv` in NEXT_STEP mode that takes checked observations straight to their place.
 
@@ -27,24 +23,23 @@ class BareSyncVectorEnv(SyncVectorEnv):
         rows = actions if isinstance(actions, np.ndarray) else list(iterate(self.action_space, actions))
         if len(rows) != self.num_envs:
             raise ValueError(f"{self.num_envs} environments take {self.num_envs} actions, got {len(rows)}")
+        rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
         observations, is_array = self._observations, isinstance(self._observations, np.ndarray)
         infos: dict[str, Any] = {}
-        rest = []
+        rewards[:] = terminations[:] = truncations[:] = 0
         for i, (env, row, ended) in enumerate(zip(self.envs, rows, self._autoreset_envs.tolist(), strict=True)):
             if ended:
                 observation, _ = env.reset()
-                rest.append(_BEGUN)
             else:
-                observation, reward, terminated, truncated, info = env.step(row)
-                rest.append((reward, terminated, truncated))
+                observation, rewards[i], terminated, truncated, info = env.step(row)
+                if terminated or truncated:
+                    terminations[i], truncations[i] = terminated, truncated
                 if info:
                     infos = self._add_info(infos, info, i)
             if is_array:
                 observations[i] = observation
             else:
                 write_row(observations, i, observation)
-        rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
-        rewards[:], terminations[:], truncations[:] = zip(*rest, strict=True)
         self._autoreset_envs = terminations | truncations
         return observations, rewards, terminations, truncations, infos
 

@@ -17,13 +17,12 @@ from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
 from tf_trpo.environments.infos import EpisodeInfos
-from tf_trpo.environments.making import EnvironmentMaker, Wrapper
+from tf_trpo.environments.making import Wrapper, make_environment
 from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.environments.own_vectors import AdaptedVectorEnv
 from tf_trpo.environments.processes import GuardedAsyncVectorEnv
 from tf_trpo.environments.sync import BareSyncVectorEnv
 from tf_trpo.ranges import check_types, check_whole_numbers, require
-from tf_trpo.spaces import observation_spec
 
 VectorBackend = Literal["sync", "async", "envpool"]
 Environment: TypeAlias = str | Callable[[], gym.Env] | VectorEnv
@@ -74,12 +73,12 @@ def make_vector_environment(
     check_types(wrappers=(wrappers, list | tuple), info_keys=(info_keys, list | tuple))
     check_types(env_kwargs=(env_kwargs, Mapping | None))
     require(backend in get_args(VectorBackend), "backend", ranges.described(VectorBackend), backend)
-    making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
+    making: dict[str, Any] = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
     if isinstance(environment, VectorEnv):
         given = {"num_envs": num_envs, "backend": backend, "timeout": timeout, **making}
         refuse_making(given, "vector environment", num_envs=environment.num_envs)
         check_free(environment)
-        environments = AdaptedVectorEnv(environment)
+        environments: VectorEnv = AdaptedVectorEnv(environment)
     elif not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "
@@ -93,10 +92,9 @@ def make_vector_environment(
             raise ValueError("EnvPool's environments take no wrappers and give no masks: use another backend")
         environments = AdaptedVectorEnv(EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs))
     else:
-        maker = EnvironmentMaker(environment, **making, info_keys=info_keys)  # type: ignore[arg-type]
-        environments = _make_gymnasium(maker, num_envs, backend, timeout)
-    # Raises for observations that are not supported.
-    observation_spec(environments.single_observation_space)
+        make = functools.partial(make_environment, environment=environment, **making, info_keys=info_keys)
+        makers = [functools.partial(make, index) for index in range(num_envs)]
+        environments = _make_gymnasium(makers, backend, timeout)
     return EpisodeInfos(environments, info_keys) if info_keys else environments
 
 
@@ -181,8 +179,7 @@ def can_reset_some(environments: VectorEnv) -> bool:
     return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)
 
 
-def _make_gymnasium(maker: EnvironmentMaker, num_envs: int, backend: str, timeout: float) -> VectorEnv:
-    makers = [functools.partial(maker, index) for index in range(num_envs)]
+def _make_gymnasium(makers: Sequence[Callable[[], gym.Env]], backend: str, timeout: float) -> VectorEnv:
     try:
         return BareSyncVectorEnv(makers) if backend == "sync" else GuardedAsyncVectorEnv(makers, timeout=timeout)
     except (ValueError, ImportError, gym.error.Error, EnvironmentFailedError):

@@ -197,16 +197,13 @@ class LocalSource:
 
     def _check(self, state: dict[str, Any]) -> None:
         """Raise ValueError unless the arrays of a state are those of such environments."""
-        here = self._parts(self.observations)
-        if len(state["observations"]) != len(here):
-            raise ValueError(f"there are {len(state['observations'])} parts of observations, here {len(here)}")
-        named = [("observations", *pair) for pair in zip(state["observations"], here, strict=True)]
-        named += [("just_ended", state["just_ended"], self.just_ended), ("episodes", state["episodes"], self._episodes)]
-        for name, found, array in named:
-            if found.shape != array.shape or found.dtype != array.dtype:
-                raise ValueError(f"{name} is {found.dtype} {found.shape}, here {array.dtype} {array.shape}")
-            if not np.isfinite(found).all():
-                raise ValueError(f"{name} is not finite")
+        here = [*self._parts(self.observations), self.just_ended, self._episodes]
+        given = [*state["observations"], state["just_ended"], state["episodes"]]
+        ours, theirs = ([f"{array.dtype} {array.shape}" for array in arrays] for arrays in (here, given))
+        if ours != theirs:
+            raise ValueError(f"observations, just_ended and episodes are {', '.join(theirs)}, here {', '.join(ours)}")
+        if not all(np.isfinite(array).all() for array in given):
+            raise ValueError("the observations are not finite")
         if state["episodes"].min() < 0:
             raise ValueError("numbers of episodes are impossible")
         if state["actions"] is not None:
