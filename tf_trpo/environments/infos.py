@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from tf_trpo.environments.failures import EnvironmentFailedError
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.environments.reading import figure
+from tf_trpo.environments.sync import row_of
 from tf_trpo.spaces import WrongValueError
 
 
@@ -59,11 +60,6 @@ def _info_of(infos: Any, index: int) -> dict[str, Any]:
     """
     if isinstance(infos, list | tuple):
         return dict(infos[index])
-    own = {}
-    for name, values in infos.items():
-        # Gymnasium's mask says which environments have given the name.
-        mask = infos.get(f"_{name}")
-        if mask is None or mask[index]:
-            own[name] = _info_of(values, index) if isinstance(values, dict) else values[index]
+    own = row_of(infos, index)
     final = own.get("final_info")
     return own | final if isinstance(final, dict) else own

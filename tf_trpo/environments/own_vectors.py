@@ -9,7 +9,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.vector.utils import batch_space
 
 from tf_trpo.environments.failures import EnvironmentFailedError
-from tf_trpo.environments.sync import copied, write_row
+from tf_trpo.environments.sync import copied, row_of, write_row
 from tf_trpo.spaces import WrongValueError, flatten_to, observation_reader, observation_spec
 
 PAUSED = "tf_trpo/paused"
@@ -109,7 +109,7 @@ class AdaptedVectorEnv(VectorWrapper):
                     'the environments are in autoreset mode SAME_STEP and gave no info["final_obs"] at the end of an '
                     "episode, whose value is needed: give it, or use the mode NEXT_STEP"
                 )
-            final = found[0] if own is not infos else _row(found[0], index)
+            final = found[0] if own is not infos else row_of(found[0], index)
             try:
                 write_row(observations, index, self._read_one(final))
             except WrongValueError as error:
@@ -151,11 +151,3 @@ def _mode(environments: VectorEnv) -> AutoresetMode:
             f"the vector environment does not say how it resets: metadata['autoreset_mode'] is {mode}, and must be "
             "NEXT_STEP, SAME_STEP or DISABLED of gymnasium.vector.AutoresetMode"
         ) from None
-
-
-def _row(nest: Any, index: int) -> Any:
-    """Take a row of batched arrays, or an element of an array of objects; keys of Gymnasium's masks are left out."""
-    if isinstance(nest, dict):
-        masks = {f"_{name}" for name in nest}
-        return {name: _row(part, index) for name, part in nest.items() if name not in masks}
-    return tuple(_row(part, index) for part in nest) if isinstance(nest, tuple) else nest[index]

@@ -76,3 +76,12 @@ def write_row(places: Any, row: int, observation: Any) -> None:
         return
     for name in places if isinstance(places, dict) else range(len(places)):
         write_row(places[name], row, observation[name])
+
+
+def row_of(nest: Any, index: int) -> Any:
+    """Take a row of the arrays of a nest; in a dict, the array "_NAME" says of Gymnasium's NAME which rows it has."""
+    if isinstance(nest, dict):
+        masks = {f"_{name}": name for name in nest}
+        missing = {masks[name] for name, given in nest.items() if name in masks and not given[index]}
+        return {name: row_of(nest[name], index) for name in nest.keys() - masks.keys() - missing}
+    return tuple(row_of(part, index) for part in nest) if isinstance(nest, tuple) else nest[index]
