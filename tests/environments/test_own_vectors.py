@@ -77,16 +77,14 @@ class Handmade(VectorEnv):
 
 MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 VECTORS = {
-    **{
-        f"{kind.__name__} {mode.value} {'dict' if as_dict else 'box'}": (
-            lambda kind=kind, mode=mode, as_dict=as_dict: kind(
-                [lambda number=number: Counting(number, as_dict) for number in range(3)], autoreset_mode=mode
-            )
+    f"{kind.__name__} {mode.value} {'dict' if as_dict else 'box'}": (
+        lambda kind=kind, mode=mode, as_dict=as_dict: kind(
+            [lambda number=number: Counting(number, as_dict) for number in range(3)], autoreset_mode=mode
         )
-        for kind in (SyncVectorEnv, AsyncVectorEnv)
-        for mode in MODES
-        for as_dict in (False, True)
-    },
+    )
+    for kind, as_dict in ((SyncVectorEnv, False), (SyncVectorEnv, True), (AsyncVectorEnv, True))
+    for mode in MODES
+} | {
     "own SAME_STEP": lambda: Handmade(AutoresetMode.SAME_STEP),
     "own DISABLED": lambda: Handmade("Disabled"),
 }
