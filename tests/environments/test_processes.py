@@ -10,12 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.environments import (
-    EnvironmentFailedError,
-    make_vector_environment,
-    replay_endings,
-    replay_episodes,
-)
+from tf_trpo.environments import EnvironmentFailedError, make_vector_environment, replay_endings, replay_episodes
 from tf_trpo.environments.episodes import episode_seed
 
 SPECIAL = episode_seed(11, 0)
@@ -41,10 +36,9 @@ class Scripted(gym.Env):
 
     def step(self, action):
         self.steps += 1
-        observation, reward = np.full(2, 0.5, np.float32), 1.0
         if self.special and self.steps == 3:
             BEHAVIOURS[self.behaviour]()
-        return observation, reward, False, False, {}
+        return np.full(2, 0.5, np.float32), 1.0, False, False, {}
 
 
 class UnsendableError(Exception):

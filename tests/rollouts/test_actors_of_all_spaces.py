@@ -28,12 +28,9 @@ def masked(size, observed=VECTOR, dtype=np.int8):
 
 
 CASES = {
-    "nest": (NEST, spaces.Discrete(3), {}),
-    "several numbers": (VECTOR, LEVERS, {}),
     "bits": (VECTOR, spaces.MultiBinary((2, 2)), {}),
     "whole numbers": (VECTOR, spaces.Box(-2, 3, (2,), np.int8), {}),
     "a product": (NEST, PARTS, {}),
-    "beta": (VECTOR, PUSH, {"distribution": "beta"}),
     "a product with beta": (VECTOR, PARTS, {"distribution": "beta"}),
     "masked": (masked(4, dtype=np.float64), spaces.Discrete(4, start=1), {}),
     "masked numbers": (masked(10, NEST, np.float32), LEVERS, {}),
@@ -57,10 +54,8 @@ def observations(policy, seed=0):
 
 def trained(observed, action_space, settings):
     """A policy with weights and statistics as after training."""
-    policy, rng = (
-        make_policy(PolicySettings(hidden_sizes=(6,), **settings), observed, action_space),
-        np.random.default_rng(0),
-    )
+    policy = make_policy(PolicySettings(hidden_sizes=(6,), **settings), observed, action_space)
+    rng = np.random.default_rng(0)
     for weight in policy.trainable_variables:
         scale = 3.0 / np.sqrt(np.prod(weight.shape[:-1])) if len(weight.shape) > 1 else 0.1
         weight.assign(scale * rng.normal(size=weight.shape))
