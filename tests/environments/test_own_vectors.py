@@ -168,6 +168,8 @@ def test_a_vector_environment_of_another_kind_is_seeded_by_one_number_and_cannot
     assert own.seeds == [5, 8]
     assert not can_reset_some(made)
     assert not can_replay(made)
+    for mode, resets_some in zip(MODES, (True, False, False), strict=True):
+        assert can_reset_some(make_vector_environment(VECTORS[f"SyncVectorEnv {mode.value} box"]())) == resets_some
     assert made.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
 
 
