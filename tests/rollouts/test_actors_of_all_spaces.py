@@ -71,7 +71,8 @@ def test_both_actors_act_as_the_policy_and_every_action_lies_in_the_space(name):
     policy, rng = trained(observed, action_space, settings), np.random.default_rng(1)
     distribution = policy.action_distribution
     stochastic = [LiteActor(policy, NUM_ENVS), CompiledActor(policy)]
-    actors = {False: stochastic, True: [CompiledActor(policy, deterministic=True)] if name == "a product with beta" else []}
+    modes = [CompiledActor(policy, deterministic=True)] if name == "a product with beta" else []
+    actors = {False: stochastic, True: modes}
     for seed in range(2):
         seen = observations(policy, seed)
         noise = distribution.noise([NUM_ENVS], tf.constant([seed, 1]))
