@@ -56,7 +56,7 @@ class GuardedEnvironment(gym.Wrapper):
         except WrongValueError as error:
             raise self._failure(f"gave {error}") from None
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, Any, Any, dict[str, Any]]:
         """Step the environment."""
         try:
             given: Any = self.env.step(action)

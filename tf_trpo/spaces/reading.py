@@ -96,9 +96,9 @@ def _part_reader(spec: PartSpec, place: str, batch: tuple[int, ...], whole_float
     dtype, shape = np.dtype(spec.dtype), (*batch, *spec.shape)
     what = f"{place} of the observation" if place else "an observation"
 
-    def read(value: Any, usual: type = np.ndarray) -> Any:
+    def read(value: Any) -> Any:
         # Types of numbers are single objects, but for those of another order of bytes.
-        if type(value) is usual and value.dtype is dtype and value.shape == shape:
+        if type(value) is np.ndarray and value.dtype is dtype and value.shape == shape:
             return value
         return _converted(value, dtype, shape, what, whole_floats)
 
