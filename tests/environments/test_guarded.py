@@ -1,5 +1,7 @@
 """What an environment may give and what it may not: by name, at the first step, from both backends."""
 
+import contextlib
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -36,16 +38,30 @@ class Giving(gym.Env):
         return tuple(given.values())
 
 
-def giving(backend, step=None, reset=None, space=NEST, element=ELEMENT):
-    made = iter(range(100))
+@pytest.fixture
+def giving():
+    """giving(backend, step, reset, space, element): two environments that are reset, unless that is to be tested."""
+    with contextlib.ExitStack() as stack:
 
-    def make():
-        # The processes of the backend async make their own, after this process has made one.
-        index = next(made)
-        odd = index == 1 if backend == "sync" else True
-        return Giving(space, element, step if odd else {}, reset if odd else None)
+        def make(backend, step=None, reset=None, space=NEST, element=ELEMENT):
+            made = iter(range(100))
 
-    return make_vector_environment(make, 2, backend=backend)
+            def one():
+                # The processes of the backend async make their own, after this process has made one.
+                odd = next(made) == 1 or backend == "async"
+                return Giving(space, element, step if odd else {}, reset if odd else None)
+
+            environments = make_vector_environment(one, 2, backend=backend)
+            stack.callback(environments.close)
+            return environments
+
+        yield make
+
+
+def second_step(environments):
+    environments.reset(seed=0)
+    environments.step(np.zeros(2, np.int64))
+    return environments.step(np.zeros(2, np.int64))
 
 
 def nest(**changes):
@@ -56,57 +72,38 @@ BOX = spaces.Box(-1, 1, (2,), np.float32), np.zeros(2, np.float32)
 WHOLE = spaces.Box(-5, 5, (2,), np.int8), np.zeros(2, np.int8)
 WRONG = {
     "no reward": (*BOX, {"reward": None}, "a reward that is no number, but None"),
-    "reward of text": (*BOX, {"reward": "3"}, "a reward that is no number, but a str"),
     "two rewards": (*BOX, {"reward": np.zeros(2)}, r"a reward that is no number, but an array of shape \(2,\)"),
     "terminated None": (*BOX, {"terminated": None}, "a value of terminated that is neither true nor false, but None"),
     "terminated text": (*BOX, {"terminated": "False"}, "a value of terminated that is neither .* but a str"),
     "truncated 0.5": (*BOX, {"truncated": 0.5}, "a value of truncated that is neither .*, but 0.5$"),
-    "terminated NaN": (*BOX, {"terminated": np.nan}, "a value of terminated that is neither true nor false, but nan$"),
     "misshapen": (*BOX, {"observation": np.zeros(3)}, r"an observation of shape \(3,\), its space has \(2,\)"),
     "a number": (*BOX, {"observation": 1.0}, r"an observation of shape \(\), its space has \(2,\)"),
-    "words": (*BOX, {"observation": np.array(["a", "b"])}, "an observation that holds no numbers, but a ndarray"),
     "None": (*BOX, {"observation": None}, "an observation that holds no numbers, but None"),
     "ragged": (*BOX, {"observation": [[1.0], [1.0, 2.0]]}, "an observation that holds no numbers, but a list"),
     "floats for whole": (*WHOLE, {"observation": np.zeros(2)}, "an observation of type float64, its space has int8"),
     "too large": (*WHOLE, {"observation": np.array([0, 300])}, "an observation of type int64, its space has int8"),
-    "a key too few": (
-        NEST,
-        ELEMENT,
-        {"observation": {"position": 0}},
-        "a dict of position as an observation, its",
-    ),
+    "a key too few": (NEST, ELEMENT, {"observation": {"position": 0}}, "a dict of position as an observation, its"),
     "a key too many": (NEST, ELEMENT, nest(more=1), "a dict of position, choice, bits, more as an observation, its"),
     "no dict": (NEST, ELEMENT, {"observation": np.zeros(3)}, "a ndarray as an observation, its space is a Dict of"),
     "misshapen part": (NEST, ELEMENT, nest(position=np.zeros(3)), r"position of the observation of shape \(3,\), its"),
     "a choice beyond": (NEST, ELEMENT, nest(choice=4), "choice of the observation that lies outside of its space: 4"),
     "a choice below": (NEST, ELEMENT, nest(choice=0), "choice of the observation that lies outside of its space: 0"),
-    "no bits": (NEST, ELEMENT, nest(bits="01"), "bits of the observation that holds no numbers, but a str"),
-    "a short tuple": (
-        spaces.Tuple([BOX[0]] * 2),
-        (BOX[1],) * 2,
-        {"observation": (BOX[1],)},
-        "a tuple of 1 as an obs",
-    ),
+    "a short tuple": (spaces.Tuple([BOX[0]] * 2), (BOX[1],) * 2, {"observation": (BOX[1],)}, "a tuple of 1 as an obs"),
     "four values": (*BOX, (BOX[1], 1.0, False, {}), r"a tuple of 4 for a step: step\(action\) must return"),
     "no tuple": (*BOX, BOX[1], r"a ndarray for a step: step\(action\) must return \(observation, reward, "),
     "no info": (*BOX, {"info": None}, r"an info that is no dict, but a NoneType: step\(action\) must return"),
 }
 
 
-@pytest.mark.parametrize("backend", ["sync", "async"])
-@pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_value_of_a_step_is_a_failure_by_name(name, backend):
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [*((name, "sync") for name in WRONG), *((name, "async") for name in ("two rewards", "misshapen part", "no info"))],
+)
+def test_a_wrong_value_of_a_step_is_a_failure_by_name(name, backend, giving):
     space, element, step, message = WRONG[name]
-    environments = giving(backend, step, space=space, element=element)
-    try:
-        environments.reset(seed=0)
-        environments.step(np.zeros(2, np.int64))
-        with pytest.raises(
-            EnvironmentFailedError, match=f"^environment {1 if backend == 'sync' else '[01]'} gave {message}"
-        ):
-            environments.step(np.zeros(2, np.int64))
-    finally:
-        environments.close()
+    who = "1" if backend == "sync" else "[01]"
+    with pytest.raises(EnvironmentFailedError, match=f"^environment {who} gave {message}"):
+        second_step(giving(backend, step, space=space, element=element))
 
 
 class OldStyle(gym.Env):
@@ -116,21 +113,21 @@ class OldStyle(gym.Env):
         return np.zeros(2, np.float32), {}
 
 
-@pytest.mark.parametrize("backend", ["sync", "async"])
-@pytest.mark.parametrize("reset", [BOX[1], (BOX[1], BOX[1]), (BOX[1],), None], ids=["alone", "pair", "one", "no seed"])
-def test_a_reset_of_another_interface_is_a_failure_that_names_the_interface(reset, backend):
+@pytest.mark.parametrize(
+    ("reset", "backend"),
+    [(BOX[1], "sync"), ((BOX[1], BOX[1]), "sync"), ((BOX[1],), "async"), (None, "sync")],
+    ids=["alone", "pair", "one", "no seed"],
+)
+def test_a_reset_of_another_interface_is_a_failure_that_names_the_interface(reset, backend, giving):
     environments = (
-        make_vector_environment(OldStyle, 2, backend=backend)
+        make_vector_environment(OldStyle, 2)
         if reset is None
         else giving(backend, {}, reset, space=BOX[0], element=BOX[1])
     )
-    try:
-        with pytest.raises(
-            EnvironmentFailedError, match=r"reset\(seed=\.\.\., options=\.\.\.\) must return \(observation, info\)$"
-        ):
-            environments.reset(seed=0)
-    finally:
-        environments.close()
+    with pytest.raises(
+        EnvironmentFailedError, match=r"reset\(seed=\.\.\., options=\.\.\.\) must return \(observation, info\)$"
+    ):
+        environments.reset(seed=0)
 
 
 FINE = {
@@ -142,19 +139,12 @@ FINE = {
 }
 
 
-@pytest.mark.parametrize("backend", ["sync", "async"])
-@pytest.mark.parametrize("name", FINE)
-def test_numbers_of_any_type_are_taken(name, backend):
+@pytest.mark.parametrize(("name", "backend"), [*((name, "sync") for name in FINE), ("numpy's", "async")])
+def test_numbers_of_any_type_are_taken(name, backend, giving):
     changes, reward, terminated, truncated = FINE[name]
-    environments = giving(backend, changes, space=BOX[0], element=BOX[1])
-    try:
-        environments.reset(seed=0)
-        environments.step(np.zeros(2, np.int64))
-        step = environments.step(np.zeros(2, np.int64))
-        assert [rows[1] for rows in step[1:4]] == [reward, terminated, truncated]
-        assert [rows.dtype for rows in step[1:4]] == [np.float64, bool, bool]
-    finally:
-        environments.close()
+    step = second_step(giving(backend, changes, space=BOX[0], element=BOX[1]))
+    assert [rows[1] for rows in step[1:4]] == [reward, terminated, truncated]
+    assert [rows.dtype for rows in step[1:4]] == [np.float64, bool, bool]
 
 
 @pytest.mark.parametrize(

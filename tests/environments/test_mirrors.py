@@ -40,15 +40,23 @@ def mirrored_state(name, mirror, positions, velocities):
     return np.concatenate([place, state[: len(positions) - hidden]]), state[len(positions) - hidden :]
 
 
-def stepped(mirror, here, there, rng):
-    """Observation, reward and end of a step by a random action, and of one by its image."""
-    if isinstance(here.action_space, gym.spaces.Discrete):
-        action = int(rng.integers(here.action_space.n))
-        mirrored = mirror.actions.sources[action]
-    else:
-        action = rng.uniform(here.action_space.low, here.action_space.high)
-        mirrored = image(mirror.actions, action)
-    return here.step(action)[:3], there.step(mirrored)[:3]
+def largest_of_steps(mirror, here, there, rng, count, tolerance):
+    """Take random steps, and their images there, which must lead to the image; the largest size of each component."""
+    largest = np.zeros(here.observation_space.shape)
+    for _ in range(count):
+        if isinstance(here.action_space, gym.spaces.Discrete):
+            action = int(rng.integers(here.action_space.n))
+            mirrored = mirror.actions.sources[action]
+        else:
+            action = rng.uniform(here.action_space.low, here.action_space.high)
+            mirrored = image(mirror.actions, action)
+        (observation, reward, terminated, *_), (other, *others) = here.step(action), there.step(mirrored)
+        np.testing.assert_allclose(other, image(mirror.observations, observation), rtol=tolerance, atol=tolerance)
+        assert others[:2] == [pytest.approx(reward, rel=tolerance, abs=tolerance), terminated]
+        largest = np.maximum(largest, np.abs(observation))
+        if terminated and isinstance(here.action_space, gym.spaces.Discrete):
+            break  # MuJoCo's can go on.
+    return largest
 
 
 def simulator(name):
@@ -65,7 +73,7 @@ def simulator(name):
         model.body_iquat[model.body("pole").id] = [1, 0, 0, 0]
         model.geom_quat[:] = np.where(np.abs(model.geom_quat) < 1e-3, 0, model.geom_quat)
     # To the end: a solver that stops after some sweeps over the contacts, in their order, is not mirrored.
-    model.opt.solver, model.opt.iterations, model.opt.tolerance = mujoco.mjtSolver.mjSOL_NEWTON, 200, 0.0
+    model.opt.solver, model.opt.iterations, model.opt.tolerance = mujoco.mjtSolver.mjSOL_NEWTON, 200, 1e-14
     mujoco.mj_setConst(model, environment.data)
     return environment
 
@@ -84,23 +92,15 @@ def started(environment, name, seed, rng):
 @pytest.mark.parametrize("name", [*SPACE, *SIGNS])
 def test_mujoco_moves_in_the_mirror_as_before_it(name):
     mirror, here, there = known_mirror(name), simulator(name), simulator(name)
-    tolerance = 1e-4
     rng, largest = np.random.default_rng(0), np.zeros(here.observation_space.shape)
     for seed in range(16):
         started(here, name, seed, rng)
         there.reset(seed=seed)
         there.set_state(*mirrored_state(name, mirror, here.data.qpos.copy(), here.data.qvel.copy()))
-        for _ in range(8):
-            (observation, reward, terminated), (other, other_reward, other_terminated) = stepped(
-                mirror, here, there, rng
-            )
-            np.testing.assert_allclose(other, image(mirror.observations, observation), rtol=tolerance, atol=tolerance)
-            assert other_reward == pytest.approx(reward, rel=tolerance, abs=tolerance)
-            assert other_terminated == terminated
-            largest = np.maximum(largest, np.abs(observation))
+        largest = np.maximum(largest, largest_of_steps(mirror, here, there, rng, 8, 1e-4))
     # What was never far from 0 could have either sign.
     first, bodies = BODIES.get(name, (0, set()))
-    unseen = {int(component) for component in np.flatnonzero(largest <= 3 * tolerance)}
+    unseen = {int(component) for component in np.flatnonzero(largest <= 3e-4)}
     assert unseen <= {first + 6 * body + part for body in bodies for part in range(6)}
 
 
@@ -112,18 +112,10 @@ def test_classic_control_moves_in_the_mirror_as_before_it(name):
         here.reset(seed=seed)
         there.reset(seed=seed)
         there.state = -np.asarray(here.state)
-        for _ in range(15):
-            (observation, reward, terminated), (other, other_reward, other_terminated) = stepped(
-                mirror, here, there, rng
-            )
-            np.testing.assert_allclose(other, image(mirror.observations, observation), rtol=1e-5, atol=1e-6)
-            assert other_reward == pytest.approx(reward)
-            assert other_terminated == terminated
-            if terminated:
-                break
+        largest_of_steps(mirror, here, there, rng, 15, 1e-5)
 
 
-@pytest.mark.parametrize("name", ["Ant-v5", "Reacher-v5", "Acrobot-v1"])
+@pytest.mark.parametrize("name", ["Reacher-v5", "Acrobot-v1"])
 def test_agents_can_be_made_with_it_and_act(name):
     agent = tf_trpo.TRPO.for_env(name, policy=PolicySettings(mirror=True), seed=0)
     mirror = known_mirror(name)
@@ -142,10 +134,9 @@ def test_agents_can_be_made_with_it_and_act(name):
         assert other == mirror.actions.sources[one]
 
 
-@pytest.mark.parametrize("name", ["HalfCheetah-v5", "Hopper-v5", "no such thing"])
-def test_environments_without_one_are_refused_with_a_list_of_those_that_have_one(name):
-    with pytest.raises(ValueError, match=rf"no symmetry of {name} is known; Acrobot-v1, .*Walker2d-v5 have one"):
-        known_mirror(name)
+def test_environments_without_one_are_refused_with_a_list_of_those_that_have_one():
+    with pytest.raises(ValueError, match=r"no symmetry of Hopper-v5 is known; Acrobot-v1, .*Walker2d-v5 have one"):
+        known_mirror("Hopper-v5")
 
 
 def test_other_observations_than_the_default_ones_are_refused():

@@ -77,16 +77,14 @@ class Handmade(VectorEnv):
 
 MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 VECTORS = {
-    **{
-        f"{kind.__name__} {mode.value} {'dict' if as_dict else 'box'}": (
-            lambda kind=kind, mode=mode, as_dict=as_dict: kind(
-                [lambda number=number: Counting(number, as_dict) for number in range(3)], autoreset_mode=mode
-            )
+    f"{kind.__name__} {mode.value} {'dict' if as_dict else 'box'}": (
+        lambda kind=kind, mode=mode, as_dict=as_dict: kind(
+            [lambda number=number: Counting(number, as_dict) for number in range(3)], autoreset_mode=mode
         )
-        for kind in (SyncVectorEnv, AsyncVectorEnv)
-        for mode in MODES
-        for as_dict in (False, True)
-    },
+    )
+    for kind, as_dict in ((SyncVectorEnv, False), (SyncVectorEnv, True), (AsyncVectorEnv, True))
+    for mode in MODES
+} | {
     "own SAME_STEP": lambda: Handmade(AutoresetMode.SAME_STEP),
     "own DISABLED": lambda: Handmade("Disabled"),
 }
@@ -170,6 +168,8 @@ def test_a_vector_environment_of_another_kind_is_seeded_by_one_number_and_cannot
     assert own.seeds == [5, 8]
     assert not can_reset_some(made)
     assert not can_replay(made)
+    for mode, resets_some in zip(MODES, (True, False, False), strict=True):
+        assert can_reset_some(make_vector_environment(VECTORS[f"SyncVectorEnv {mode.value} box"]())) == resets_some
     assert made.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
 
 
@@ -187,15 +187,6 @@ def test_what_a_mode_needs_and_does_not_get_is_said():
         stepped_to_an_end(Handmade(AutoresetMode.DISABLED, resets_some=False))
 
 
-def changed(place, value):
-    def step(self, actions):
-        given = list(Handmade.step(self, actions))
-        given[place] = value
-        return tuple(given)
-
-    return type("Changed", (Handmade,), {"step": step})(AutoresetMode.SAME_STEP)
-
-
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
@@ -205,17 +196,19 @@ def changed(place, value):
         (1, np.zeros(2), r"rewards of shape \(2,\) and type float64, not 3 numbers"),
         (2, np.array(["False"] * 3), "terminations of shape"),
         (3, np.full(3, 0.5), r"truncations that are neither true nor false, but \[0\.5 0\.5 0\.5\]"),
+        (4, None, r"no tuple of five: step\(actions\) must return"),
     ],
 )
 def test_wrong_values_of_a_vector_environment_are_a_failure_by_name(place, value, message):
+    own = Handmade(AutoresetMode.SAME_STEP)
+
+    def step(actions):
+        given = Handmade.step(own, actions)
+        return given[:4] if place == 4 else (*given[:place], value, *given[place + 1 :])
+
+    own.step = step
     with pytest.raises(EnvironmentFailedError, match=f"^the environments gave {message}"):
-        stepped_to_an_end(changed(place, value), steps=1)
-
-
-def test_a_step_of_four_values_is_a_failure_that_names_the_interface():
-    own = type("Old", (Handmade,), {"step": lambda self, actions: Handmade.step(self, actions)[:4]})
-    with pytest.raises(EnvironmentFailedError, match=r"no tuple of five: step\(actions\) must return"):
-        stepped_to_an_end(own(AutoresetMode.NEXT_STEP), steps=1)
+        stepped_to_an_end(own, steps=1)
 
 
 def test_gymnasiums_vector_entry_point_is_taken():

@@ -41,7 +41,7 @@ def actions(lever, force=0.5):
     return {"a": np.array([lever]), "b": np.float32([[force]])}
 
 
-def test_the_episode_is_that_of_this_process_and_tensorflow_is_not_in_the_other():
+def test_the_episode_is_that_of_this_process_without_tensorflow_until_the_context_ends():
     with open_rendered_environment(Frames) as there, open_vector_environment(Frames, 1) as here:
         for name in ("single_observation_space", "single_action_space", "metadata"):
             assert getattr(there, name) == getattr(here, name)
@@ -51,14 +51,13 @@ def test_the_episode_is_that_of_this_process_and_tensorflow_is_not_in_the_other(
             np.testing.assert_array_equal(found[0]["place"], wanted[0]["place"], strict=True)
             assert found[1:-1] == wanted[1:-1]
         np.testing.assert_array_equal(there.render(), np.zeros((2, 2, 3), np.uint8), strict=True)
-
-
-def test_what_an_environment_raises_is_raised_here_and_the_next_call_works():
-    with open_rendered_environment(Frames) as there:
-        there.reset(seed=3)
+        # What the environment raises is raised here, and the next call works.
         with pytest.raises(EnvironmentFailedError, match="environment 0 raised RuntimeError: no such lever"):
             there.step(actions(1))
         assert there.reset(seed=3)[0]["count"] == [0]
+        process = there._process
+        assert process.poll() is None
+    assert process.returncode == 0
 
 
 def test_ids_that_only_this_process_knows_are_made():
@@ -71,15 +70,7 @@ def test_ids_that_only_this_process_knows_are_made():
         del gym.registry["OnlyHere-v0"]
 
 
-def test_the_process_ends_with_the_context():
-    with open_rendered_environment(Frames) as there:
-        process = there._process
-        assert process.poll() is None
-    assert process.returncode == 0
-
-
 UNMADE = {
-    "no environment": (lambda: 3, ValueError, "must make a gymnasium.Env, it gave a int"),
     "unknown": ("Nowhere-v0", gym.error.NameNotFound, "doesn't exist"),
     "exits": (lambda: sys.exit(4), EnvironmentFailedError, "cannot be made: SystemExit: 4"),
     "dies": (lambda: os._exit(5), EnvironmentFailedError, r"its process died \(exit code 5\)"),

@@ -222,6 +222,7 @@ def test_numbers_of_any_type_agree():
 def test_names_of_an_exported_model():
     nest = {"b": (1, {"x y": 2}), "a": 3}
     assert named("observations", nest) == {"observations_a": 3, "observations_b_0": 1, "observations_b_1_x_y": 2}
+    assert unnamed("a", nest, named("a", nest)) == nest
     assert named("actions", 5) == {"actions": 5}
     with pytest.raises(ValueError, match="exported as a_x_y"):
         named("a", {"x y": 1, "x_y": 2})

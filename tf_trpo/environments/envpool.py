@@ -41,11 +41,9 @@ class EnvPoolVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin new episodes; a seed, or the first of a list, makes a new pool, since EnvPool is seeded when made."""
-        if isinstance(seed, list):
-            seed = seed[0]
+        """Begin new episodes; a seed makes a new pool, since EnvPool is seeded when made."""
         if seed is not None or self._pool is None:
             self.close_extras()
             self._pool = self._make_pool(seed=seed or 0)

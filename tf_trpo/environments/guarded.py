@@ -56,7 +56,7 @@ class GuardedEnvironment(gym.Wrapper):
         except WrongValueError as error:
             raise self._failure(f"gave {error}") from None
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, Any, Any, dict[str, Any]]:
         """Step the environment."""
         try:
             given: Any = self.env.step(action)
@@ -71,14 +71,12 @@ class GuardedEnvironment(gym.Wrapper):
         name = ""
         try:
             observation = self._read(observation)
-            if not isinstance(reward, float):
-                name = "a reward "
-                reward = number(reward)
-            if not (isinstance(terminated, _FLAGS) and isinstance(truncated, _FLAGS)):
-                name = "a value of terminated "
-                terminated = flag(terminated)
-                name = "a value of truncated "
-                truncated = flag(truncated)
+            name = "a reward "
+            reward = reward if isinstance(reward, float) else number(reward)
+            name = "a value of terminated "
+            terminated = terminated if isinstance(terminated, _FLAGS) else flag(terminated)
+            name = "a value of truncated "
+            truncated = truncated if isinstance(truncated, _FLAGS) else flag(truncated)
             figures = {}
             if self._info_keys and (terminated or truncated):
                 for key in self._info_keys:

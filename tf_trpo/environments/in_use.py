@@ -71,9 +71,8 @@ def exclusive(environments: VectorEnv) -> Iterator[VectorEnv]:
     """Use a vector environment of the caller's alone: all others who step or reset it meanwhile are refused.
 
     Raises:
-      ValueError: it is closed or in use.
+      ValueError: it is in use.
     """
-    check_free(environments)
     with in_use(environments):
         owned = ExclusiveVectorEnv(environments)
         try:

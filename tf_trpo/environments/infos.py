@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from tf_trpo.environments.failures import EnvironmentFailedError
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.environments.reading import figure
+from tf_trpo.environments.sync import row_of
 from tf_trpo.spaces import WrongValueError
 
 
@@ -21,13 +22,16 @@ class EpisodeInfos(VectorWrapper):
       env: B environments in NEXT_STEP mode.
       keys: names of numbers, such as "is_success"; keys of nested infos are joined by "/", such as "episode/r".
 
+    Attributes:
+      episode_figures: the names; wrappers around this one have the attribute too.
+
     Raises:
       EnvironmentFailedError: from `step`: a value is no number.
     """
 
     def __init__(self, env: VectorEnv, keys: Sequence[str]) -> None:
         super().__init__(env)
-        self.info_keys = tuple(keys)
+        self.episode_figures = tuple(keys)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, np.ndarray]]:
         """Step; the infos are float64 [B] for each name, NaN if no episode ended or the name is absent.
@@ -38,24 +42,15 @@ class EpisodeInfos(VectorWrapper):
         ended = np.flatnonzero(step[2] | step[3]).tolist()
         kept: dict[str, np.ndarray] = {PAUSED: infos[PAUSED]} if PAUSED in infos else {}
         if ended:
-            kept |= {key: np.full(self.num_envs, np.nan) for key in self.info_keys}
+            kept |= {key: np.full(self.num_envs, np.nan) for key in self.episode_figures}
         for index in ended:
             info = _info_of(infos, index)
-            for key in self.info_keys:
+            for key in self.episode_figures:
                 try:
                     kept[key][index] = figure(info, key)
                 except WrongValueError as error:
                     raise EnvironmentFailedError(f"environment {index} gave an info[{key!r}] {error}") from None
         return (*step, kept)
-
-
-def kept_infos(environments: VectorEnv) -> tuple[str, ...]:
-    """Name the figures that a vector environment keeps of infos, by `EpisodeInfos` below any other wrappers."""
-    while isinstance(environments, VectorWrapper):
-        if isinstance(environments, EpisodeInfos):
-            return environments.info_keys
-        environments = environments.env
-    return ()
 
 
 def _info_of(infos: Any, index: int) -> dict[str, Any]:
@@ -65,11 +60,6 @@ def _info_of(infos: Any, index: int) -> dict[str, Any]:
     """
     if isinstance(infos, list | tuple):
         return dict(infos[index])
-    own = {}
-    for name, values in infos.items():
-        # Gymnasium's mask says which environments have given the name.
-        mask = infos.get(f"_{name}")
-        if mask is None or mask[index]:
-            own[name] = _info_of(values, index) if isinstance(values, dict) else values[index]
+    own = row_of(infos, index)
     final = own.get("final_info")
     return own | final if isinstance(final, dict) else own

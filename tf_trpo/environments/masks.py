@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from tf_trpo.ranges import described, require
 from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, is_text
 
 ActionMasks = Literal["auto", "info", "off"]
@@ -27,15 +28,12 @@ def with_masks(env: gym.Env, source: ActionMasks) -> gym.Env:
     Raises:
       ValueError: the source is unknown, or the action space has no masks.
     """
-    if source not in ("auto", "info", "off"):
-        raise ValueError(f'action_masks must be "auto", "info" or "off", got {source!r}')
-    has_method = callable(_method(env))
-    if source == "off" or (source == "auto" and not has_method):
-        return env
+    require(source in get_args(ActionMasks), "action_masks", described(ActionMasks), source)
     space = env.observation_space
-    if source == "auto" and isinstance(space, spaces.Dict) and ACTION_MASK in space.spaces:
-        return env
-    return ActionMask(env, from_info=source == "info")
+    has_mask = isinstance(space, spaces.Dict) and ACTION_MASK in space.spaces
+    if source == "info" or (source == "auto" and callable(_method(env)) and not has_mask):
+        return ActionMask(env, from_info=source == "info")
+    return env
 
 
 class ActionMask(gym.Wrapper):
@@ -59,7 +57,7 @@ class ActionMask(gym.Wrapper):
         self._from_info = from_info
         space = env.observation_space
         self._is_dict = isinstance(space, spaces.Dict)
-        entries = dict(space.spaces) if isinstance(space, spaces.Dict) else {"observation": space}
+        entries = {**space.spaces} if isinstance(space, spaces.Dict) else {"observation": space}
         if ACTION_MASK in entries:
             raise ValueError('the observation has an entry "action_mask" already: action_masks must be "off"')
         self.observation_space = spaces.Dict({**entries, ACTION_MASK: spaces.MultiBinary(self._size)})

@@ -9,7 +9,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.vector.utils import batch_space
 
 from tf_trpo.environments.failures import EnvironmentFailedError
-from tf_trpo.environments.sync import copied, write_row
+from tf_trpo.environments.sync import copied, row_of, write_row
 from tf_trpo.spaces import WrongValueError, flatten_to, observation_reader, observation_spec
 
 PAUSED = "tf_trpo/paused"
@@ -18,18 +18,6 @@ _FINAL = ("final_obs", "final_observation", "terminal_observation")
 """Names of the final observation in infos: Gymnasium's, Gymnasium's before 1.1, SuperSuit's."""
 _STEP = "step(actions) must return (observations, rewards, terminations, truncations, infos)"
 _RESET = "reset(seed=..., options=...) must return (observations, infos)"
-
-
-def adapted(environments: VectorEnv) -> VectorEnv:
-    """Give a vector environment itself if it is Gymnasium's in NEXT_STEP mode, or else an `AdaptedVectorEnv` of it.
-
-    Raises:
-      ValueError: it does not say how it resets, or its observation space is not supported.
-    """
-    mode = _mode(environments)
-    if mode == AutoresetMode.NEXT_STEP and isinstance(environments.unwrapped, SyncVectorEnv | AsyncVectorEnv):
-        return environments
-    return AdaptedVectorEnv(environments, mode)
 
 
 class AdaptedVectorEnv(VectorWrapper):
@@ -45,17 +33,20 @@ class AdaptedVectorEnv(VectorWrapper):
 
     Args:
       env: B environments.
-      mode: how they reset.
+
+    Attributes:
+      pauses: whether there are such rows, so that the environments are stepped together only.
 
     Raises:
-      ValueError: the observation space is not supported.
+      ValueError: they do not say how they reset, or their observation space is not supported.
       EnvironmentFailedError: from `step` and `reset`: a value has another type or shape than the spaces and Gymnasium's
         interface have, SAME_STEP gives no final observation, or DISABLED cannot reset some environments only.
     """
 
-    def __init__(self, env: VectorEnv, mode: AutoresetMode) -> None:
+    def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
-        self._mode = mode
+        self._mode = _mode(env)
+        self.pauses = self._mode != AutoresetMode.NEXT_STEP
         self.metadata = {**(env.metadata or {}), "autoreset_mode": AutoresetMode.NEXT_STEP}
         if not hasattr(env, "single_observation_space"):
             self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
@@ -77,17 +68,15 @@ class AdaptedVectorEnv(VectorWrapper):
         return self._checked(given[0]), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, Any]:
-        if self._mode != AutoresetMode.NEXT_STEP and self._ended.any():
+        if self.pauses and self._ended.any():
             return self._pause()
         given = self.env.step(actions)
         if not isinstance(given, tuple | list) or len(given) != 5:
             raise EnvironmentFailedError(f"the environments gave no tuple of five: {_STEP}")
         observations = self._checked(given[0])
-        rewards = self._numbers("rewards", given[1]).astype(np.float64)
-        terminated, truncated = (
-            self._flags(name, row) for name, row in zip(("terminations", "truncations"), given[2:4], strict=True)
-        )
-        if self._mode != AutoresetMode.NEXT_STEP:
+        rewards = self._numbers("rewards", given[1]).astype(np.float64, copy=False)
+        terminated, truncated = self._flags("terminations", given[2]), self._flags("truncations", given[3])
+        if self.pauses:
             # The next step of the environments may write to the same arrays.
             self._ended, self._begun = terminated | truncated, copied(observations)
             if self._mode == AutoresetMode.SAME_STEP:
@@ -120,7 +109,7 @@ class AdaptedVectorEnv(VectorWrapper):
                     'the environments are in autoreset mode SAME_STEP and gave no info["final_obs"] at the end of an '
                     "episode, whose value is needed: give it, or use the mode NEXT_STEP"
                 )
-            final = found[0] if own is not infos else _row(found[0], index)
+            final = found[0] if own is not infos else row_of(found[0], index)
             try:
                 write_row(observations, index, self._read_one(final))
             except WrongValueError as error:
@@ -142,7 +131,9 @@ class AdaptedVectorEnv(VectorWrapper):
 
     def _flags(self, name: str, values: Any) -> np.ndarray:
         array = self._numbers(name, values)
-        if not np.isin(array, (0, 1)).all():
+        if array.dtype == bool:
+            return array
+        if not ((array == 0) | (array == 1)).all():
             found = np.array2string(array, threshold=10)
             raise EnvironmentFailedError(f"the environments gave {name} that are neither true nor false, but {found}")
         return array.astype(bool)
@@ -160,11 +151,3 @@ def _mode(environments: VectorEnv) -> AutoresetMode:
             f"the vector environment does not say how it resets: metadata['autoreset_mode'] is {mode}, and must be "
             "NEXT_STEP, SAME_STEP or DISABLED of gymnasium.vector.AutoresetMode"
         ) from None
-
-
-def _row(nest: Any, index: int) -> Any:
-    """Take a row of batched arrays, or an element of an array of objects; keys of Gymnasium's masks are left out."""
-    if isinstance(nest, dict):
-        masks = {f"_{name}" for name in nest}
-        return {name: _row(part, index) for name, part in nest.items() if name not in masks}
-    return tuple(_row(part, index) for part in nest) if isinstance(nest, tuple) else nest[index]

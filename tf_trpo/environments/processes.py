@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -29,19 +30,20 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
     Args:
       makers: functions that make the environments, one for each process.
       timeout: seconds that a step or a reset of all environments may take, > 0.
-      **kwargs: as for `AsyncVectorEnv`.
 
     Raises:
       EnvironmentFailedError: from `step` and `reset`: an environment raised, took too long, or its process died; all
         processes have been ended.
     """
 
-    def __init__(self, makers: Sequence[Callable[[], gym.Env]], *, timeout: float, **kwargs: Any) -> None:
+    def __init__(self, makers: Sequence[Callable[[], gym.Env]], *, timeout: float) -> None:
         if not timeout > 0:
             raise ValueError(f"the environments' timeout must be positive, got {timeout}")
         self._timeout = timeout
         self._failed = False
-        super().__init__([_InProcess(make, index) for index, make in enumerate(makers)], **kwargs)
+        in_processes = [functools.partial(_made, make, index, os.getpid()) for index, make in enumerate(makers)]
+        # A rollout has copies of the observations.
+        super().__init__(in_processes, copy=False)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step as Gymnasium does."""
@@ -106,27 +108,19 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
             process.kill()
 
 
-class _InProcess:
-    """Makes an environment, in the process that steps it, or in this process."""
-
-    def __init__(self, make: Callable[[], gym.Env], index: int) -> None:
-        self._make = make
-        self._index = index
-        self._parent = os.getpid()
-
-    def __call__(self) -> gym.Env:
-        if os.getpid() == self._parent:
-            # The vector environment makes one in this process, to see its spaces.
-            return self._make()
-        # A terminal sends Ctrl-C to all processes of a command, a scheduler SIGTERM: the training's process finishes
-        # its iteration, and needs the environments until then.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        try:
-            refuse_tensorflow()
-            return self._make()
-        except (Exception, SystemExit) as error:
-            return _Unmade(f"environment {self._index} cannot be made: {described(error)}")
+def _made(make: Callable[[], gym.Env], index: int, parent: int) -> gym.Env:
+    """Make an environment in the process that steps it, or in the parent process, which looks at its spaces."""
+    if os.getpid() == parent:
+        return make()
+    # A terminal sends Ctrl-C to all processes of a command, a scheduler SIGTERM: the training's process finishes its
+    # iteration, and needs the environments until then.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        refuse_tensorflow()
+        return make()
+    except (Exception, SystemExit) as error:
+        return _Unmade(f"environment {index} cannot be made: {described(error)}")
 
 
 class _Unmade(gym.Env):

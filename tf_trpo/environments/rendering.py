@@ -73,13 +73,17 @@ class RenderedEnvironment:
         return np.asarray(frames[0], np.uint8)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a method of the vector environment, raise what it raises.
+        """Call a method of the vector environment, raise what it raises."""
+        return self.answer(cloudpickle.dumps((method, args, kwargs)))
+
+    def answer(self, asked: bytes) -> Any:
+        """Give what the process answers, raise what it raises.
 
         Raises:
           EnvironmentFailedError: the process has died, or does not answer.
         """
         try:
-            self._pipe.send_bytes(cloudpickle.dumps((method, args, kwargs)))
+            self._pipe.send_bytes(asked)
             if not self._pipe.poll(_PATIENCE):
                 raise EnvironmentFailedError(f"its process did not answer within {_PATIENCE:g} seconds")
             raised, result = cloudpickle.loads(self._pipe.recv_bytes())
@@ -118,10 +122,7 @@ def open_rendered_environment(environment: str | Callable[[], gym.Env], **making
     ours, process = _started()
     try:
         rendered = RenderedEnvironment(ours, process, name)
-        with contextlib.suppress(OSError):
-            ours.send_bytes(asked)
-        for attribute, value in rendered.call("described").items():
-            setattr(rendered, attribute, value)
+        vars(rendered).update(rendered.answer(asked))
         yield rendered
     finally:
         # The process ends when its pipe is closed; one that hangs is killed.
@@ -157,24 +158,20 @@ def serve(descriptor: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     pipe = Connection(descriptor)
+    names = ("single_observation_space", "single_action_space", "metadata")
+    environments: Any = None
     with contextlib.suppress(EOFError, OSError), contextlib.ExitStack() as stack:
-        asked, failure = pipe.recv_bytes(), None
-        try:
-            spec, environment, making = cloudpickle.loads(asked)
-            if spec is not None:
-                gym.registry[spec.id] = spec
-            environments = stack.enter_context(open_vector_environment(environment, 1, **making))
-        except (Exception, SystemExit) as error:
-            failure = error
         while True:
-            method, args, kwargs = cloudpickle.loads(pipe.recv_bytes())
+            asked = cloudpickle.loads(pipe.recv_bytes())
             try:
-                if failure is not None:
-                    raise failure
-                if method == "described":
-                    names = ("single_observation_space", "single_action_space", "metadata")
+                if environments is None:
+                    spec, environment, making = asked
+                    if spec is not None:
+                        gym.registry[spec.id] = spec
+                    environments = stack.enter_context(open_vector_environment(environment, 1, **making))
                     result: Any = {name: getattr(environments, name) for name in names}
                 else:
+                    method, args, kwargs = asked
                     result = getattr(environments, method)(*args, **kwargs)
                 answer = cloudpickle.dumps((False, result))
             except (Exception, SystemExit) as error:  # The other process raises it.

@@ -14,8 +14,8 @@ class BareSyncVectorEnv(SyncVectorEnv):
 
     Gymnasium merges the info dictionaries of all environments at every step, stacks observations that could be
     written to their place at once, and copies them deeply: on a cheap environment, a third of the time of a step. The
-    environments must give what their spaces say, as a `GuardedEnvironment` does. With `copy=False`, all arrays that a
-    step gives are overwritten by the next.
+    environments must give what their spaces say, as a `GuardedEnvironment` does. All arrays that a step gives are
+    overwritten by the next: a rollout has copies.
     """
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -26,12 +26,14 @@ class BareSyncVectorEnv(SyncVectorEnv):
         rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
         observations, is_array = self._observations, isinstance(self._observations, np.ndarray)
         infos: dict[str, Any] = {}
-        for i, env in enumerate(self.envs):
-            if self._autoreset_envs[i]:
+        rewards[:] = terminations[:] = truncations[:] = 0
+        for i, (env, row, ended) in enumerate(zip(self.envs, rows, self._autoreset_envs.tolist(), strict=True)):
+            if ended:
                 observation, _ = env.reset()
-                rewards[i], terminations[i], truncations[i] = 0.0, False, False
             else:
-                observation, rewards[i], terminations[i], truncations[i], info = env.step(rows[i])
+                observation, rewards[i], terminated, truncated, info = env.step(row)
+                if terminated or truncated:
+                    terminations[i], truncations[i] = terminated, truncated
                 if info:
                     infos = self._add_info(infos, info, i)
             if is_array:
@@ -39,9 +41,7 @@ class BareSyncVectorEnv(SyncVectorEnv):
             else:
                 write_row(observations, i, observation)
         self._autoreset_envs = terminations | truncations
-        if not self.copy:
-            return observations, rewards, terminations, truncations, infos
-        return copied(observations), rewards.copy(), terminations.copy(), truncations.copy(), infos
+        return observations, rewards, terminations, truncations, infos
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -59,7 +59,7 @@ class BareSyncVectorEnv(SyncVectorEnv):
                 write_row(self._observations, i, observation)
         self._terminations[chosen] = self._truncations[chosen] = False
         self._autoreset_envs = self._autoreset_envs & ~chosen
-        return copied(self._observations) if self.copy else self._observations, {}
+        return self._observations, {}
 
 
 def copied(nest: Any) -> Any:
@@ -76,3 +76,12 @@ def write_row(places: Any, row: int, observation: Any) -> None:
         return
     for name in places if isinstance(places, dict) else range(len(places)):
         write_row(places[name], row, observation[name])
+
+
+def row_of(nest: Any, index: int) -> Any:
+    """Take a row of the arrays of a nest; in a dict, the array "_NAME" says of Gymnasium's NAME which rows it has."""
+    if isinstance(nest, dict):
+        masks = {f"_{name}": name for name in nest}
+        missing = {masks[name] for name, given in nest.items() if name in masks and not given[index]}
+        return {name: row_of(nest[name], index) for name in nest.keys() - masks.keys() - missing}
+    return tuple(row_of(part, index) for part in nest) if isinstance(nest, tuple) else nest[index]

@@ -6,23 +6,23 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import gymnasium as gym
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import iterate
 
+from tf_trpo import ranges
 from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
 from tf_trpo.environments.infos import EpisodeInfos
-from tf_trpo.environments.making import EnvironmentMaker, Wrapper
+from tf_trpo.environments.making import Wrapper, make_environment
 from tf_trpo.environments.masks import ActionMasks
-from tf_trpo.environments.own_vectors import adapted
+from tf_trpo.environments.own_vectors import AdaptedVectorEnv
 from tf_trpo.environments.processes import GuardedAsyncVectorEnv
 from tf_trpo.environments.sync import BareSyncVectorEnv
-from tf_trpo.ranges import check_types, check_whole_numbers
-from tf_trpo.spaces import observation_spec
+from tf_trpo.ranges import check_types, check_whole_numbers, require
 
 VectorBackend = Literal["sync", "async", "envpool"]
 Environment: TypeAlias = str | Callable[[], gym.Env] | VectorEnv
@@ -72,12 +72,13 @@ def make_vector_environment(
     check_whole_numbers(num_envs=num_envs)
     check_types(wrappers=(wrappers, list | tuple), info_keys=(info_keys, list | tuple))
     check_types(env_kwargs=(env_kwargs, Mapping | None))
-    making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
+    require(backend in get_args(VectorBackend), "backend", ranges.described(VectorBackend), backend)
+    making: dict[str, Any] = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
     if isinstance(environment, VectorEnv):
         given = {"num_envs": num_envs, "backend": backend, "timeout": timeout, **making}
         refuse_making(given, "vector environment", num_envs=environment.num_envs)
         check_free(environment)
-        environments = adapted(environment)
+        environments: VectorEnv = AdaptedVectorEnv(environment)
     elif not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "
@@ -89,12 +90,11 @@ def make_vector_environment(
 
         if wrappers or action_masks == "info":
             raise ValueError("EnvPool's environments take no wrappers and give no masks: use another backend")
-        environments = EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs)
+        environments = AdaptedVectorEnv(EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs))
     else:
-        maker = EnvironmentMaker(environment, **making, info_keys=info_keys)  # type: ignore[arg-type]
-        environments = _make_gymnasium(maker, num_envs, backend, timeout)
-    # Raises for observations that are not supported.
-    observation_spec(environments.single_observation_space)
+        make = functools.partial(make_environment, environment=environment, **making, info_keys=info_keys)
+        makers = [functools.partial(make, index) for index in range(num_envs)]
+        environments = _make_gymnasium(makers, backend, timeout)
     return EpisodeInfos(environments, info_keys) if info_keys else environments
 
 
@@ -133,7 +133,9 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
 
 def without_own_wrappers(environments: VectorEnv) -> VectorEnv:
     """Give the vector environment below the wrappers that leave its episodes as they are."""
-    while isinstance(environments, EpisodeInfos | ExclusiveVectorEnv):
+    while isinstance(environments, EpisodeInfos | ExclusiveVectorEnv) or (
+        isinstance(environments, AdaptedVectorEnv) and not environments.pauses
+    ):
         environments = environments.env
     return environments
 
@@ -168,9 +170,8 @@ def replay_episodes(environments: VectorEnv, seeds: list[int], episodes: Sequenc
 
 def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
     """Give each environment's `SeededEpisodes.replay_ended` of the last replay."""
-    vector = without_own_wrappers(environments)
-    assert isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
-    return vector.get_attr("replay_ended")
+    # Wrappers hand it on.
+    return environments.get_attr("replay_ended")  # type: ignore[attr-defined]
 
 
 def can_reset_some(environments: VectorEnv) -> bool:
@@ -178,15 +179,9 @@ def can_reset_some(environments: VectorEnv) -> bool:
     return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)
 
 
-def _make_gymnasium(maker: EnvironmentMaker, num_envs: int, backend: str, timeout: float) -> VectorEnv:
-    in_processes = functools.partial(GuardedAsyncVectorEnv, timeout=timeout)
-    kinds: dict[str, Callable[..., VectorEnv]] = {"sync": BareSyncVectorEnv, "async": in_processes}
-    if backend not in kinds:
-        raise ValueError(f'the vector backend must be "sync", "async" or "envpool", got {backend!r}')
-    makers = [functools.partial(maker, index) for index in range(num_envs)]
-    # Each observation is copied into the rollout, so the vector environment need not copy it.
+def _make_gymnasium(makers: Sequence[Callable[[], gym.Env]], backend: str, timeout: float) -> VectorEnv:
     try:
-        return kinds[backend](makers, copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return BareSyncVectorEnv(makers) if backend == "sync" else GuardedAsyncVectorEnv(makers, timeout=timeout)
     except (ValueError, ImportError, gym.error.Error, EnvironmentFailedError):
         raise
     except (Exception, SystemExit) as error:

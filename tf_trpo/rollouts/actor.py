@@ -82,32 +82,17 @@ class _Centred:
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         self._means = [None if position is None else np.array(weights[position]) for position in self._positions]
-        self._overflows = any(map(_can_overflow, self._parts, self._means))
 
+    # What float32 cannot hold becomes infinite; the rollout is refused for that, with a reason.
+    @np.errstate(over="ignore")
     def __call__(self, observations: Any) -> list[np.ndarray]:
-        given = flatten_to(self._spec, observations)
-        if not self._overflows:
-            return list(map(_centred, self._parts, self._means, given))
-        # What float32 cannot hold becomes infinite; the rollout is refused for that, with a reason.
-        with np.errstate(over="ignore"):
-            return list(map(_centred, self._parts, self._means, given))
+        return list(map(_centred, self._parts, self._means, flatten_to(self._spec, observations)))
 
 
 def _centred(part: PartSpec, mean: np.ndarray | None, given: np.ndarray) -> np.ndarray:
     if mean is not None:
         return (given - mean).astype(np.float32)
     return given.astype(np.float32, copy=False) if part.kind == "vector" else given
-
-
-def _can_overflow(part: PartSpec, mean: np.ndarray | None) -> bool:
-    """Tell whether a finite observation less its mean may be more than float32 can hold.
-
-    Next to float32's largest number, half the distance of two numbers is 1.01e31: to subtract less changes nothing.
-    """
-    if part.kind != "vector":
-        return False
-    narrow = np.dtype(part.dtype).kind in "biu" or np.dtype(part.dtype).itemsize <= 4
-    return not narrow or (mean is not None and not np.all(np.abs(mean) < 1e31))
 
 
 def _act(policy: Policy, observations: Any, noise: tf.Tensor | None, weights: Sequence[tf.Tensor]) -> tf.Tensor:

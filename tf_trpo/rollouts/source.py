@@ -18,10 +18,11 @@ from tf_trpo.environments import (
     replay_episodes,
 )
 from tf_trpo.environments.failures import reason
+from tf_trpo.environments.sync import copied
 from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.seeds import Stream, environment_seeds
 from tf_trpo.rollouts.stepping import Rollout, collect_rollout
-from tf_trpo.spaces import flatten_to, map_parts, nest_of, observation_reader, observation_spec
+from tf_trpo.spaces import flatten_to, map_parts, nest_of, observation_spec
 
 _logger = logging.getLogger(__name__)
 _LONGEST_REPLAY = 100_000
@@ -112,7 +113,6 @@ class LocalSource:
         self.environments = environments
         self._actor = actor
         self._spec = observation_spec(environments.single_observation_space)
-        self._read = observation_reader(self._spec, self.num_envs)
         self._seed, self._stream = seed, stream
         self._seeds = environment_seeds(seed, stream, self.num_envs)
         self._episodes = np.zeros(self.num_envs, np.int64)
@@ -197,16 +197,13 @@ class LocalSource:
 
     def _check(self, state: dict[str, Any]) -> None:
         """Raise ValueError unless the arrays of a state are those of such environments."""
-        here = self._parts(self.observations)
-        if len(state["observations"]) != len(here):
-            raise ValueError(f"there are {len(state['observations'])} parts of observations, here {len(here)}")
-        named = [("observations", *pair) for pair in zip(state["observations"], here, strict=True)]
-        named += [("just_ended", state["just_ended"], self.just_ended), ("episodes", state["episodes"], self._episodes)]
-        for name, found, array in named:
-            if found.shape != array.shape or found.dtype != array.dtype:
-                raise ValueError(f"{name} is {found.dtype} {found.shape}, here {array.dtype} {array.shape}")
-            if not np.isfinite(found).all():
-                raise ValueError(f"{name} is not finite")
+        here = [*self._parts(self.observations), self.just_ended, self._episodes]
+        given = [*state["observations"], state["just_ended"], state["episodes"]]
+        ours, theirs = ([f"{array.dtype} {array.shape}" for array in arrays] for arrays in (here, given))
+        if ours != theirs:
+            raise ValueError(f"observations, just_ended and episodes are {', '.join(theirs)}, here {', '.join(ours)}")
+        if not all(np.isfinite(array).all() for array in given):
+            raise ValueError("the observations are not finite")
         if state["episodes"].min() < 0:
             raise ValueError("numbers of episodes are impossible")
         if state["actions"] is not None:
@@ -239,7 +236,7 @@ class LocalSource:
         """Call a function that resets environments; give every failure the kind and words of a failed environment."""
         try:
             # Copies: the environments may write to these arrays again.
-            return map_parts(lambda _, rows: np.array(rows), self._spec, self._read(reset()))
+            return copied(reset())
         except InvalidStepError:
             raise
         except (Exception, SystemExit) as error:

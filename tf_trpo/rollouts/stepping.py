@@ -9,10 +9,10 @@ from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.environments.failures import reason
-from tf_trpo.environments.infos import kept_infos
 from tf_trpo.environments.own_vectors import PAUSED
+from tf_trpo.environments.sync import write_row
 from tf_trpo.rollouts.actor import Actor
-from tf_trpo.spaces import PartSpec, Spec, flatten_to, map_parts
+from tf_trpo.spaces import Spec, flatten_to, map_parts
 
 
 class Rollout(NamedTuple):
@@ -63,29 +63,26 @@ def collect_rollout(
       EnvironmentFailedError: an environment raised, hung or died, or gave what is not of its spaces.
     """
     num_steps, num_envs = len(noise), len(just_ended)
-    kept = _Observed(spec, num_steps + 1, num_envs)
+    kept = map_parts(lambda part: np.empty((num_steps + 1, num_envs, *part.shape), part.dtype), spec)
+    numbers = [array for array in flatten_to(spec, kept) if array.dtype.kind == "f"]
     rewards = np.empty((num_steps, num_envs), np.float64)
     terminated, truncated = np.empty((2, num_steps, num_envs), bool)
     paused = np.zeros((num_steps, num_envs), bool)
-    figures = {key: np.full((num_steps, num_envs), np.nan) for key in kept_infos(environments)}
+    # Those that `EpisodeInfos` keeps, if there is one among the wrappers.
+    figures = {key: np.full((num_steps, num_envs), np.nan) for key in getattr(environments, "episode_figures", ())}
     sampled = []
-    kept.put(0, observations)
+    write_row(kept, 0, observations)
     for t in range(num_steps):
-        actions = actor(kept.at(t), noise[t])
+        actions = actor(map_parts(lambda _, array, t=t: array[t], spec, kept), noise[t])
         sampled.append(actions.sampled)
         try:
-            observation, reward, terminated[t], truncated[t], infos = environments.step(actions.environment)
-            if np.shape(reward) != (num_envs,):
-                raise EnvironmentFailedError(
-                    f"the environments gave rewards of shape {np.shape(reward)}, not ({num_envs},)"
-                )
-            kept.put(t + 1, observation)
+            observation, rewards[t], terminated[t], truncated[t], infos = environments.step(actions.environment)
         except (Exception, SystemExit) as error:
             # What an environment does with the action that follows such an observation is not its fault.
-            _check_finite(kept.numbers(t + 1), rewards[:t])
+            _check_finite([array[: t + 1] for array in numbers], rewards[:t])
             kind = InvalidStepError if isinstance(error, InvalidStepError) else EnvironmentFailedError
             raise kind(f"{reason(error)}, in row {t}") from error
-        rewards[t] = reward
+        write_row(kept, t + 1, observation)
         if PAUSED in infos:
             paused[t] = infos[PAUSED]
         for key in figures:
@@ -93,32 +90,8 @@ def collect_rollout(
     # The rows that follow an episode's end are no steps, nor are pauses.
     valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
     rewards = np.where(valid, rewards, 0.0)
-    _check_finite(kept.numbers(num_steps + 1), rewards)
-    return Rollout(kept.nest, np.stack(sampled), rewards, terminated & valid, truncated & valid, valid, figures)
-
-
-class _Observed:
-    """Arrays [rows, B, ...] for the observations of a rollout, in the types of the environment."""
-
-    def __init__(self, spec: Spec, rows: int, num_envs: int) -> None:
-        self.nest = map_parts(lambda part: np.empty((rows, num_envs, *part.shape), part.dtype), spec)
-        self._spec = spec
-        self._arrays: list[np.ndarray] = flatten_to(spec, self.nest)
-        self._lone = isinstance(spec, PartSpec)
-
-    def at(self, row: int) -> Any:
-        return self.nest[row] if self._lone else map_parts(lambda _, array: array[row], self._spec, self.nest)
-
-    def put(self, row: int, observation: Any) -> None:
-        for array, part in zip(self._arrays, flatten_to(self._spec, observation), strict=True):
-            if np.shape(part) != array.shape[1:]:
-                shapes = f"{np.shape(part)}, not {array.shape[1:]}"
-                raise EnvironmentFailedError(f"the environments gave observations of shape {shapes}")
-            array[row] = part
-
-    def numbers(self, rows: int) -> list[np.ndarray]:
-        """Give the first rows of the arrays that may hold what is not finite."""
-        return [array[:rows] for array in self._arrays if array.dtype.kind == "f"]
+    _check_finite(numbers, rewards)
+    return Rollout(kept, np.stack(sampled), rewards, terminated & valid, truncated & valid, valid, figures)
 
 
 def _check_finite(observations: list[np.ndarray], rewards: np.ndarray) -> None:

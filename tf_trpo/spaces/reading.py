@@ -97,7 +97,8 @@ def _part_reader(spec: PartSpec, place: str, batch: tuple[int, ...], whole_float
     what = f"{place} of the observation" if place else "an observation"
 
     def read(value: Any) -> Any:
-        if type(value) is np.ndarray and value.dtype == dtype and value.shape == shape:
+        # Types of numbers are single objects, but for those of another order of bytes.
+        if type(value) is np.ndarray and value.dtype is dtype and value.shape == shape:
             return value
         return _converted(value, dtype, shape, what, whole_floats)
 

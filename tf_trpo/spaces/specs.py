@@ -94,10 +94,16 @@ def flatten_to(spec: Spec, nest: Any) -> list[Any]:
     return found
 
 
-def nest_of(spec: Spec, values: Iterable[Any]) -> Any:
-    """Undo `flatten_to`: give values, in the order of `parts`, the structure of the spec."""
+def nest_of(structure: Any, values: Iterable[Any]) -> Any:
+    """Undo `flatten_to`: give values, in the order of `parts`, the structure of a spec or of another nest."""
     waiting = iter(values)
-    return map_parts(lambda _: next(waiting), spec)
+
+    def nest(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            return {name: nest(part[name]) for name in sorted(part)}
+        return tuple(map(nest, part)) if isinstance(part, tuple) else next(waiting)
+
+    return nest(structure)
 
 
 def difference(ours: Spec, theirs: Spec) -> tuple[str, str] | None:
@@ -158,14 +164,7 @@ def named(prefix: str, nest: Any) -> dict[str, Any]:
 
 def unnamed(prefix: str, structure: Any, values: Mapping[str, Any]) -> Any:
     """Undo `named`: give the values the structure of a nest whose own parts are not looked at."""
-    names = iter(named(prefix, structure))
-
-    def nest(part: Any) -> Any:
-        if isinstance(part, Mapping):
-            return {name: nest(part[name]) for name in sorted(part)}
-        return tuple(map(nest, part)) if isinstance(part, tuple) else values[next(names)]
-
-    return nest(structure)
+    return nest_of(structure, [values[name] for name in named(prefix, structure)])
 
 
 def to_json(spec: Spec) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from tf_trpo.environments import make_vector_environment, open_vector_environment
 
@@ -34,16 +34,6 @@ class Constant(gym.Env):
         self.closed = True
 
 
-class OwnVector(VectorEnv):
-    """A vector environment that says nothing about how it resets."""
-
-    def __init__(self, metadata):
-        self.metadata = metadata
-        self.num_envs = 2
-        self.single_observation_space = spaces.Box(-1, 1, (2,))
-        self.single_action_space = spaces.Discrete(2)
-
-
 @pytest.mark.parametrize("backend", VECTORS)
 @pytest.mark.parametrize(("environment", "size"), [("CartPole-v1", 4), (Constant, 2)], ids=["id", "factory"])
 def test_environments_are_as_many_as_asked_for_and_reset_in_the_next_step(environment, size, backend):
@@ -59,24 +49,18 @@ def test_environments_are_as_many_as_asked_for_and_reset_in_the_next_step(enviro
     assert make_vector_environment(environment).num_envs == 1
 
 
-def test_a_factory_makes_a_new_environment_for_each_copy():
+def test_a_factory_makes_a_new_environment_for_each_copy_and_knows_its_arguments():
     environments = make_vector_environment(Constant, 3)
     assert len({id(environment.unwrapped) for environment in environments.envs}) == 3
-
-
-def test_arguments_reach_the_environment():
-    environments = make_vector_environment("Pendulum-v1", 2, env_kwargs={"g": 1.5})
-    assert environments.get_attr("g") == (1.5, 1.5)
-
-
-def test_arguments_for_a_factory_are_refused():
+    assert make_vector_environment("Pendulum-v1", 2, env_kwargs={"g": 1.5}).get_attr("g") == (1.5, 1.5)
     with pytest.raises(ValueError, match="env_kwargs go with an environment id"):
         make_vector_environment(Constant, env_kwargs={"g": 1.5})
 
 
 @pytest.mark.parametrize("mode", [None, "sometimes"])
 def test_a_vector_environment_that_does_not_say_how_it_resets_is_refused(mode):
-    ready = OwnVector(metadata={} if mode is None else {"autoreset_mode": mode})
+    ready = SyncVectorEnv([Constant])
+    ready.metadata = {"autoreset_mode": mode}
     with pytest.raises(ValueError, match=rf"does not say how it resets: .* is {mode}, and must be NEXT_STEP"):
         make_vector_environment(ready)
 
@@ -119,6 +103,10 @@ NESTS = {
 }
 
 
+every_space, every_element = zip(*NESTS.values(), strict=True)
+NESTS["everything"] = spaces.Tuple(every_space), every_element
+
+
 def stacked(space, element, size=2):
     """Gymnasium's batch of equal elements, made one by one."""
     if isinstance(space, spaces.Dict):
@@ -129,16 +117,14 @@ def stacked(space, element, size=2):
 
 
 def assert_same(nest, expected):
-    if isinstance(expected, dict):
-        assert nest.keys() == expected.keys()
-        for name in expected:
-            assert_same(nest[name], expected[name])
-    elif isinstance(expected, tuple):
-        for value, part in zip(nest, expected, strict=True):
-            assert_same(value, part)
-    else:
-        assert nest.dtype == expected.dtype
-        np.testing.assert_array_equal(nest, expected)
+    """The same dicts and tuples, with the same arrays of the same types in their places."""
+    assert isinstance(nest, type(expected))
+    if isinstance(expected, np.ndarray):
+        np.testing.assert_array_equal(nest, expected, strict=True)
+        return
+    assert len(nest) == len(expected)
+    for name in expected if isinstance(expected, dict) else range(len(expected)):
+        assert_same(nest[name], expected[name])
 
 
 class Echo(Constant):
@@ -155,9 +141,9 @@ class Echo(Constant):
         return self.element, float(same.all()), False, False, {}
 
 
-@pytest.mark.parametrize("backend", ["sync", "async"])
-@pytest.mark.parametrize(("space", "element"), NESTS.values(), ids=NESTS)
-def test_observations_and_actions_are_nests_of_arrays_of_the_spaces_own_types(space, element, backend):
+@pytest.mark.parametrize(("name", "backend"), [*((name, "sync") for name in NESTS), ("everything", "async")])
+def test_observations_and_actions_are_nests_of_arrays_of_the_spaces_own_types(name, backend):
+    space, element = NESTS[name]
     environments = make_vector_environment(lambda: Echo(space, element), 2, backend=backend)
     try:
         assert environments.single_observation_space == environments.single_action_space == space
@@ -170,32 +156,18 @@ def test_observations_and_actions_are_nests_of_arrays_of_the_spaces_own_types(sp
         environments.close()
 
 
-@pytest.mark.parametrize(
-    ("space", "words"),
-    [
-        (spaces.Sequence(spaces.Discrete(2)), "the observation is Sequence, which has no fixed size"),
-        (spaces.Graph(spaces.Box(-1, 1, (2,)), None), "the observation is Graph, which has no fixed size"),
-        (spaces.Dict(a=spaces.Text(3)), "a of the observation is Text, which is text: leave it out by"),
-    ],
-    ids=lambda each: type(each).__name__,
-)
 @pytest.mark.parametrize("backend", ["sync", "async"])
-def test_observations_without_a_fixed_size_are_refused(space, words, backend):
-    with pytest.raises(ValueError, match=words):
+def test_observations_without_a_fixed_size_are_refused(backend):
+    space = spaces.Dict(a=spaces.Sequence(spaces.Discrete(2)))
+    with pytest.raises(ValueError, match="a of the observation is Sequence, which has no fixed size"):
         make_vector_environment(lambda: Constant(space, space.sample()), backend=backend)
 
 
-@pytest.mark.parametrize("num_envs", [0, -1])
-@pytest.mark.parametrize("backend", ["sync", "async", "envpool"])
-def test_fewer_than_one_environment_is_refused(num_envs, backend):
-    with pytest.raises(ValueError, match=f"num_envs must be at least 1, got {num_envs}"):
-        make_vector_environment("CartPole-v1", num_envs, backend=backend)
-
-
-@pytest.mark.parametrize("environment", ["CartPole-v1", Constant], ids=["id", "factory"])
-def test_an_unknown_backend_is_refused_and_the_known_ones_named(environment):
-    with pytest.raises(ValueError, match='"sync", "async" or "envpool", got \'ray\''):
-        make_vector_environment(environment, backend="ray")
+def test_fewer_than_one_environment_and_an_unknown_backend_are_refused():
+    with pytest.raises(ValueError, match="num_envs must be at least 1, got 0"):
+        make_vector_environment("CartPole-v1", 0)
+    with pytest.raises(ValueError, match="backend must be one of sync, async, envpool, got 'ray'"):
+        make_vector_environment("CartPole-v1", backend="ray")
 
 
 def test_an_unknown_id_raises_the_error_of_gymnasium():
@@ -205,15 +177,12 @@ def test_an_unknown_id_raises_the_error_of_gymnasium():
         make_vector_environment("CartPole-v99")
 
 
-def test_without_envpool_the_error_says_how_to_install_it(monkeypatch):
+def test_envpool_must_be_installed_and_takes_ids_only(monkeypatch):
+    with pytest.raises(ValueError, match="EnvPool makes environments from ids only"):
+        make_vector_environment(Constant, backend="envpool")
     monkeypatch.setitem(sys.modules, "envpool", None)
     with pytest.raises(ImportError, match=r'EnvPool is not installed: pip install "tf_trpo\[envpool\]"'):
         make_vector_environment("CartPole-v1", backend="envpool")
-
-
-def test_envpool_takes_ids_only():
-    with pytest.raises(ValueError, match="EnvPool makes environments from ids only"):
-        make_vector_environment(Constant, backend="envpool")
 
 
 def test_environments_do_not_wait_for_tensorflow():
