@@ -145,8 +145,7 @@ def test_without_normalisation_nothing_is_normalised(name):
 def test_the_first_statistics_leave_outputs_of_0_exactly_as_they_are(name):
     encoder, samples = encoder_of(name, output_gain=0.0), observations(NESTS[name], 30)
     weights = encoder.get_weights()
-    left = encoder.begin_normalization(encoder.moments(tensors(samples), tf.fill([30], 1 / 30), tf.constant(30.0)))
-    assert [float(part.count) for part in left] == [0.0] * len(encoder.normalization)
+    encoder.begin_normalization(encoder.moments(tensors(samples), tf.fill([30], 1 / 30), tf.constant(30.0)))
     np.testing.assert_array_equal(encoder(tensors(samples)), np.zeros([30, 4]))
     assert all(layer.count.numpy() == 30 for layer in encoder.normalization)
     assert any(not np.array_equal(now, then) for now, then in zip(encoder.get_weights(), weights, strict=True))

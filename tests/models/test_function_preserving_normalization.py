@@ -26,8 +26,8 @@ def policy_of(network, *, shape=(3,), output_gain=1.0, **kwargs):
 
 def take_in(policy, moments):
     """As an update does: the first samples come before it, all others at its end."""
-    left = policy.encoder.begin_normalization([moments] * len(policy.encoder.normalization))
-    return policy.encoder.update_normalization(left)
+    statistics = policy.encoder.begin_normalization([moments] * len(policy.encoder.normalization))
+    return policy.encoder.update_normalization(statistics)
 
 
 def outputs(policy, samples):
@@ -190,7 +190,8 @@ def test_a_dense_layer_alone_takes_in_the_change_exactly_as_written():
     first, second = samples_of(rng, 10, 3), samples_of(rng, 30, 3)
     normalization.begin(moments(first), tf.constant(True), absorbed_by=layer)
     kernel, bias = layer.kernel.numpy().astype(np.float64), layer.bias.numpy().astype(np.float64)
-    normalization.update(moments(second), absorbed_by=layer)
+    statistics = normalization.begin(moments(second), tf.constant(False), absorbed_by=layer)
+    normalization.update(statistics, absorbed_by=layer)
     both = np.concatenate([first, second])
     mean, std, new_mean, new_std = first.mean(axis=0), first.std(axis=0), both.mean(axis=0), both.std(axis=0)
     expected = kernel * (new_std / std)[:, None]
@@ -209,7 +210,8 @@ def test_other_weights_follow_new_statistics_as_a_second_policy_does(function_pr
     theta = policy.flat_weights + tf.constant(rng.normal(size=policy.flat_weights.shape), tf.float32)
     second.assign_flat_weights(theta)
     new, before = moments(samples_of(rng, 40, 3)), policy.get_weights()
-    absorbed = tf.function(policy.absorbed_at, autograph=False)(theta, [new])
+    statistics = policy.encoder.begin_normalization([new])
+    absorbed = tf.function(policy.absorbed_at, autograph=False)(theta, statistics)
     for now, then in zip(policy.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
     take_in(second, new)

@@ -52,7 +52,8 @@ def test_statistics_keep_their_digits_far_from_zero():
 def test_an_empty_batch_changes_nothing():
     layer = updated(RunningNormalization((3,)), batches())
     before = [weight.numpy() for weight in layer.weights]
-    layer.update(Moments(*(tf.zeros(size, tf.float64) for size in (3, 3, ()))))
+    empty = Moments(*(tf.zeros(size, tf.float64) for size in (3, 3, ())))
+    layer.update(layer.begin(empty, tf.constant(True), absorbed_by=None))
     for weight, value in zip(layer.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
 

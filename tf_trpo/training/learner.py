@@ -193,14 +193,15 @@ class Learner:
         rewards, carry, sound = self._scaled_rewards(steps, carry)
         observations = tf.nest.map_structure(lambda rows: flat(rows[:-1]), rollout.observations)
         # The first statistics come before the first update, and leave the policy as it acted.
-        policy_moments, value_moments = (
+        statistics = [
             encoder.begin_normalization(encoder.moments(observations, weights, count))
             for encoder in (self.policy.encoder, self._value_function.encoder)
-        )
+        ]
         values = self._values(rollout.observations)
         advantages, targets = advantages_and_targets(steps, rewards, values, self._settings)
         batch = self._batch(observations, flat(rollout.actions), flat(advantages), weights)
-        return Prepared(batch, rewards, flat(values[:-1]), flat(targets), policy_moments, value_moments, sound), carry
+        prepared = Prepared(batch, rewards, flat(values[:-1]), flat(targets), *statistics, sound)
+        return prepared, carry
 
     def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
         steps = as_floats(rollout)
@@ -242,8 +243,8 @@ class Learner:
         figures = policy.action_distribution.figures(parameters)
         # Last of all: every figure of this iteration is by the statistics that the policy acted with.
         if self._average is not None:
-            self._average.update(policy, prepared.policy_moments)
-        sound = policy.encoder.update_normalization(prepared.policy_moments)
+            self._average.update(policy, prepared.policy_statistics)
+        sound = policy.encoder.update_normalization(prepared.policy_statistics)
         moved = self._map(policy.distribution_parameters, batch.observations)
         return PolicyResult(
             outcome,
@@ -256,7 +257,7 @@ class Learner:
     def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> ValueResult:
         batch, values, targets = prepared.batch, prepared.values, prepared.targets
         # The value function is fitted under the statistics that it will be used with.
-        self._value_function.encoder.update_normalization(prepared.value_moments)
+        self._value_function.encoder.update_normalization(prepared.value_statistics)
         loss = fit_value_function(
             self._value_function,
             self._value_optimizer,
