@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_trpo.distributions import Categorical, MultiCategorical
@@ -22,6 +22,7 @@ def parts(values):
     return [tf.constant(values[:, first:last]) for first, last in PLACES]
 
 
+@settings(max_examples=10)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5))
 def test_everything_is_the_sum_or_the_sequence_of_categorical_distributions(sizes):
     both, singles = MultiCategorical(sizes), [Categorical(size) for size in sizes]

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from tf_trpo.models import mlp
-from tf_trpo.models.convolutions import MIDDLE, NATURE, SMALL, channels_first, convolutions_for
-from tf_trpo.models.networks import default_network, first_dense_layer
+from tf_trpo.models.networks import (
+    MIDDLE,
+    NATURE,
+    SMALL,
+    channels_first,
+    convolutions_for,
+    default_network,
+    first_dense_layer,
+)
 from tf_trpo.spaces import flatten_to, observation_spec, parts, without_masks
 
 Box = gym.spaces.Box

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from typing import Any, final
@@ -12,9 +11,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
-from tf_trpo.distributions.action_box import ActionBox
+from tf_trpo.distributions.action_box import ActionBox, BoxDistribution
 from tf_trpo.distributions.action_distribution import Distribution
-from tf_trpo.distributions.box_distribution import BoxDistribution
 from tf_trpo.numerics import Reflection
 from tf_trpo.numerics.schedules import linear
 
@@ -163,13 +161,6 @@ class Gaussian(BoxDistribution):
                     f"actions {position} and {source} mirror each other: std_groups must give them one std"
                 )
         return actions
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["num_outputs"]
-        # Each argument of the constructor is kept by an attribute of its name.
-        names = [name for name in inspect.signature(Gaussian.__init__).parameters if name not in ("self", "kwargs")]
-        return {**config, **{name: getattr(self, name) for name in names}}
 
 
 def _checked_groups(groups: Sequence[int] | None, size: int) -> tuple[int, ...] | None:

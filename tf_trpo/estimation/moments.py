@@ -34,7 +34,7 @@ def weighted_mean(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
       float scalar.
     """
     check_shapes("weighted_mean", samples=(samples, "N"), weights=(weights, "N"))
-    return tf.reduce_sum(tf.where(weights > 0, weights * samples, tf.zeros_like(samples)))
+    return tf.reduce_sum(tf.math.multiply_no_nan(samples, weights))
 
 
 def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -143,13 +143,7 @@ class Encoder(keras.layers.Layer):
         return (next(layers) if is_normalized else None for is_normalized in self._is_normalized)
 
     def get_config(self) -> dict[str, Any]:
-        names = (
-            "num_outputs",
-            "normalize_observations",
-            "observation_min_std",
-            "function_preserving",
-            "output_gain",
-        )
+        names = ("num_outputs", "normalize_observations", "observation_min_std", "function_preserving", "output_gain")
         return {
             **super().get_config(),
             "observations": to_json(self.spec),
@@ -172,12 +166,9 @@ def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
     if part.kind != "one-hot":
         return tf.cast(rows, tf.float32)
     numbers = tf.reshape(tf.cast(rows, tf.int32), [-1, len(part.sizes)])
-    choices = [tf.one_hot(numbers[:, i] - start, size) for i, (start, size) in enumerate(_choices(part))]
-    return tf.concat(choices, axis=-1)
-
-
-def _choices(part: PartSpec) -> list[tuple[int, int]]:
-    return list(zip(part.starts, part.sizes, strict=True))
+    choices = zip(part.starts, part.sizes, strict=True)
+    columns = [tf.one_hot(numbers[:, i] - start, size) for i, (start, size) in enumerate(choices)]
+    return tf.concat(columns, axis=-1)
 
 
 def _resolution(part: PartSpec) -> float:

@@ -193,15 +193,15 @@ class Learner:
         rewards, carry, sound = self._scaled_rewards(steps, carry)
         observations = tf.nest.map_structure(lambda rows: flat(rows[:-1]), rollout.observations)
         # The first statistics come before the first update, and leave the policy as it acted.
-        statistics = [
+        policy_statistics, value_statistics = (
             encoder.begin_normalization(encoder.moments(observations, weights, count))
             for encoder in (self.policy.encoder, self._value_function.encoder)
-        ]
+        )
         values = self._values(rollout.observations)
         advantages, targets = advantages_and_targets(steps, rewards, values, self._settings)
         batch = self._batch(observations, flat(rollout.actions), flat(advantages), weights)
-        prepared = Prepared(batch, rewards, flat(values[:-1]), flat(targets), *statistics, sound)
-        return prepared, carry
+        values, targets = flat(values[:-1]), flat(targets)
+        return Prepared(batch, rewards, values, targets, policy_statistics, value_statistics, sound), carry
 
     def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
         steps = as_floats(rollout)
