@@ -97,10 +97,6 @@ class ActionBox:
             if not all(math.isclose(a, b) for a, b in zip(bounds[position], image, strict=True)):
                 raise ValueError(f"the bounds of action {position} are not the image of those of action {source}")
 
-    def describe(self) -> dict[str, Any]:
-        """Describe the space as `describe_space` does."""
-        return describe_box(self.low.tolist(), self.high.tolist(), self.shape, self.dtype)
-
     def _center_and_half_range(self, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Compute both for each dimension [d], so that -1 and 1 reach the bounds, from which the rest is clipped.
 
@@ -143,4 +139,5 @@ class BoxDistribution(ActionDistribution):
         return self.box.environment_actions(actions)
 
     def describe_actions(self) -> dict[str, Any]:
-        return self.box.describe()
+        box = self.box
+        return describe_box(box.low.tolist(), box.high.tolist(), box.shape, box.dtype)

@@ -82,10 +82,13 @@ class Gaussian(BoxDistribution):
         self.initial_std = initial_std
         self.final_std = final_std
         self.clipped_likelihood = clipped_likelihood
-        self.std_groups = _checked_groups(std_groups, size)
+        groups = tuple(range(size) if std_groups is None else map(int, std_groups))
+        if len(groups) != size or sorted(set(groups)) != list(range(max(groups) + 1)):
+            raise ValueError(f"std_groups must number {size} dimensions' groups from 0 without gaps, got {groups}")
+        self.std_groups = None if std_groups is None else groups
         if not state_dependent_std:
             self.log_std = self.add_weight(
-                shape=(size if self.std_groups is None else max(self.std_groups) + 1,),
+                shape=(max(groups) + 1,),
                 initializer=keras.initializers.Constant(math.log(initial_std)),
                 trainable=final_std is None,
                 name="log_std",
@@ -161,12 +164,3 @@ class Gaussian(BoxDistribution):
                     f"actions {position} and {source} mirror each other: std_groups must give them one std"
                 )
         return actions
-
-
-def _checked_groups(groups: Sequence[int] | None, size: int) -> tuple[int, ...] | None:
-    """Check that there is a group for each of `size` dimensions, and a dimension for each group."""
-    if groups is None:
-        return None
-    if len(groups) != size or sorted(set(groups)) != list(range(max(groups) + 1)):
-        raise ValueError(f"std_groups must number {size} dimensions' groups from 0 without gaps, got {tuple(groups)}")
-    return tuple(int(group) for group in groups)
