@@ -55,6 +55,10 @@ def test_ten_thousand_actions_lie_in_any_awkward_or_extreme_space_in_its_own_typ
         assert np.isfinite(actions).all()
         by_tensorflow = box.to_environment(tf.constant(COORDINATES[:, None])).numpy()
         assert all_inside(space, by_tensorflow)
+        if box.bounded[0]:
+            np.testing.assert_array_equal(
+                box.environment_actions(np.float32([[-1], [1]]))[:, 0], [*space.low, *space.high]
+            )
         if max(-low, high) < 1e5:
             scale = np.finfo(dtype).eps * max(abs(low), abs(high))
             wide = actions.astype(np.float64)

@@ -115,3 +115,12 @@ def test_returns_that_do_not_vary_set_no_scale():
     scale = RunningReturnScale()
     scale.update(Moments(tf.constant(5.0), tf.constant(0.0), tf.constant(10.0)))
     np.testing.assert_array_equal(scale(tf.constant([1.0, -2.0])), [1, -2])
+
+
+def test_infinite_variances_count_as_the_largest_number_and_rounding_is_no_spread():
+    largest = float(np.finfo(np.float32).max)
+    for variance, resolution, expected in ((np.inf, 0.0, largest), (9.0, 1e-8, 1.0), (9.0, 1e-12, 3.0)):
+        layer = RunningNormalization((1,), resolution=resolution)
+        samples = Moments(*(tf.constant(x, tf.float64) for x in ([1e9], [variance], 9.0)))
+        assert layer.update(layer.begin(samples, tf.constant(True), absorbed_by=None))
+        np.testing.assert_array_equal(layer.scale, np.float32([expected]))
