@@ -49,7 +49,7 @@ def test_an_empty_batch_and_a_call_change_nothing():
     layer = updated(RunningNormalization((3,)), batches())
     before = layer.get_weights()
     layer(np.full([50, 3], 100.0, np.float32), training=True)
-    empty = Moments(*(tf.zeros(size, tf.float64) for size in (3, 3, ())))
+    empty = Moments(*(tf.constant(value, tf.float64) for value in ([0.0] * 3, [np.inf] * 3, 0.0)))
     assert layer.update(layer.begin(empty, tf.constant(True), absorbed_by=None))
     for weight, value in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, value)
