@@ -91,6 +91,7 @@ def test_noise_is_a_function_of_its_seed_and_actions_are_one_of_parameters_and_n
     actions = distribution.sample(parameters, tf.constant(noise[:, 0])).numpy()
     assert len(actions) == 4
     np.testing.assert_array_equal(actions, distribution.sample(parameters, tf.constant(noise[:, 0])))
+    assert not np.array_equal(actions, distribution.sample(parameters, tf.constant(noise[:, 1])))
 
 
 BOUNDS = [-1.0, -np.inf], [1.0, 0.5]

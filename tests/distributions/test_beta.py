@@ -39,9 +39,9 @@ def test_log_prob_and_entropy_are_those_of_a_beta_between_minus_one_and_one():
 
 
 def test_kl_is_the_integral():
-    old, new = random_parameters(8, seed=1), random_parameters(8, seed=2)
+    old, new = random_parameters(3, seed=1), random_parameters(3, seed=2)
     kl = make_beta().kl(tf.constant(old), tf.constant(new))
-    for row in range(8):
+    for row in range(3):
         expected = 0.0
         for dimension in range(2):
             p, q = (stats.beta(of[row, dimension], of[row, 2 + dimension]) for of in (old, new))
@@ -51,31 +51,27 @@ def test_kl_is_the_integral():
     np.testing.assert_allclose(kl, tf.reduce_sum(made[0].kl_divergence(made[1]), axis=1), rtol=1e-8)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_the_metric_is_scipys_polygamma_with_and_without_xla(compiled):
+def test_the_metric_is_scipys_polygamma():
     parameters, vectors = random_parameters(largest=1e4), np.random.default_rng(3).normal(size=(20, 4))
     (a, b), (u, v) = halves(parameters), halves(vectors)
     shared = special.polygamma(1, a + b) * (u + v)
     expected = np.concatenate([special.polygamma(1, a) * u - shared, special.polygamma(1, b) * v - shared], axis=1)
-    product = tf.function(make_beta().metric_product, jit_compile=compiled)(
-        tf.constant(parameters), tf.constant(vectors)
-    )
+    product = make_beta().metric_product(tf.constant(parameters), tf.constant(vectors))
     np.testing.assert_allclose(product, expected, rtol=1e-8, atol=1e-12)
 
 
-def test_xla_gives_the_same_log_prob_kl_entropy_and_gradients():
+def test_xla_gives_the_same_log_prob_kl_entropy_metric_and_gradients():
     beta, old, new = make_beta(), tf.constant(random_parameters()), tf.constant(random_parameters(seed=5))
     actions = tf.constant(np.random.default_rng(1).uniform(-1, 1, (20, 2)))
 
     def values():
-        with tf.GradientTape(persistent=True) as tape:
+        with tf.GradientTape() as tape:
             tape.watch(new)
-            made = [beta.log_prob(new, actions), beta.kl(old, new), beta.entropy(new)]
-        return made, [tape.gradient(value, new) for value in made]
+            made = beta.log_prob(new, actions), beta.kl(old, new), beta.entropy(new)
+            total = made[0] + 2.0 * made[1] + 3.0 * made[2]
+        return [*made, beta.metric_product(new, old), tape.gradient(total, new)]
 
-    for one, other in zip(
-        tf.nest.flatten(tf.function(values, jit_compile=True)()), tf.nest.flatten(values()), strict=True
-    ):
+    for one, other in zip(tf.function(values, jit_compile=True)(), values(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-10)
 
 

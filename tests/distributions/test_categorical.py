@@ -1,6 +1,5 @@
 """Categorical distribution: closed forms of log-probability, KL and entropy; samples; what environments are given."""
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -58,15 +57,3 @@ def test_sample_frequencies_are_the_probabilities():
 def test_mode_is_the_most_likely_action():
     logits = normals(20, 4)
     np.testing.assert_array_equal(Categorical(4).mode(tf.constant(logits)), np.argmax(logits, axis=1))
-
-
-@pytest.mark.parametrize("first_action", [0, 1, -3])
-def test_the_environment_counts_from_its_first_action(first_action):
-    given = Categorical(4, first_action).to_environment(tf.constant([0, 1, 3])).numpy()
-    np.testing.assert_array_equal(given, np.array([0, 1, 3]) + first_action)
-
-
-def test_it_fits_a_discrete_space_with_its_numbers_only():
-    assert Categorical(4, 2).difference(gym.spaces.Discrete(4, start=2)) is None
-    for space in (gym.spaces.Discrete(4), gym.spaces.Discrete(3, start=2), gym.spaces.Box(-1, 1, (4,))):
-        assert Categorical(4, 2).difference(space) is not None

@@ -5,10 +5,9 @@ import pytest
 import tensorflow as tf
 from scipy import integrate, stats
 
-import tf_trpo
 from tf_trpo.distributions import Gaussian
 from tf_trpo.estimation import Batch
-from tf_trpo.models import Encoder, Policy, PolicySettings
+from tf_trpo.models import Encoder, Policy
 from tf_trpo.optimizers.objective import Objective
 
 LOW, HIGH = np.array([-1.0, -1.0]), np.array([1.0, 1.0])
@@ -70,7 +69,7 @@ def test_its_kl_is_not_larger_than_the_gaussians():
     gaussian, noise = make_gaussian(), np.linspace(-9.0, 9.0, 401)
     grid = np.stack(np.meshgrid(noise, noise, indexing="ij"), axis=-1).reshape(-1, 2)
     mass = np.exp(stats.norm.logpdf(grid).sum(axis=-1)) * (noise[1] - noise[0]) ** 2
-    for old, new in zip(random_parameters(10, seed=2), random_parameters(10, seed=3), strict=True):
+    for old, new in zip(random_parameters(3, seed=2), random_parameters(3, seed=3), strict=True):
         before, after = (tf.constant(np.tile(parameters, [len(grid), 1])) for parameters in (old, new))
         actions = gaussian.sample(before, tf.constant(grid))
         summed = np.sum(mass * (gaussian.log_prob(before, actions) - gaussian.log_prob(after, actions)).numpy())
@@ -88,17 +87,16 @@ def test_its_kl_is_not_larger_than_the_gaussians():
         assert summed < 0.9999 * sampled
 
 
-@pytest.mark.parametrize("mean", [-1e6, -50.0, 0.0, 50.0, 1e6])
 @pytest.mark.parametrize("open_side", [False, True])
-def test_the_gradient_is_finite_however_far_the_mean_is_beyond_a_bound(mean, open_side):
-    gaussian = make_gaussian(open_side)
-    parameters = tf.constant([[mean, mean, -3.0, -3.0]], tf.float64)
-    for actions in ([[mean, mean]], [[-mean, -mean]], [[0.0, 0.0]]):
-        with tf.GradientTape() as tape:
-            tape.watch(parameters)
-            log_prob = gaussian.log_prob(parameters, tf.constant(actions, tf.float64))
-        assert np.isfinite(log_prob).all()
-        assert np.isfinite(tape.gradient(log_prob, parameters)).all()
+def test_the_gradient_is_finite_however_far_the_mean_is_beyond_a_bound(open_side):
+    means = np.repeat([-1e6, -50.0, 0.0, 50.0, 1e6], 3)
+    actions = tf.constant(np.stack([means * np.tile([1, -1, 0], 5)] * 2, axis=1))
+    parameters = tf.constant(np.stack([means, means, means * 0 - 3, means * 0 - 3], axis=1))
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        log_prob = make_gaussian(open_side).log_prob(parameters, actions)
+    assert np.isfinite(log_prob).all()
+    assert np.isfinite(tape.gradient(log_prob, parameters)).all()
 
 
 def test_the_surrogate_of_an_update_is_made_of_it():
@@ -116,12 +114,3 @@ def test_the_surrogate_of_an_update_is_made_of_it():
     ratios = np.exp(closed_form(new, actions) - closed_form(old, actions))
     expected = np.mean((ratios - 1) * advantages.astype(np.float32))
     np.testing.assert_allclose(objective.figures(moved).improvement, expected, rtol=1e-5)
-
-
-def test_an_agent_has_it_and_keeps_it(tmp_path):
-    agent = tf_trpo.TRPO.for_env("Pendulum-v1", policy=PolicySettings(clipped_likelihood=True, initial_std=3.0), seed=0)
-    agent.compile(jit_compile=False)
-    history = agent.fit("Pendulum-v1", 64, num_steps=64, verbose=0).history
-    assert history["train/line_search_status"] == [0]
-    agent.save(tmp_path / "agent.keras")
-    assert tf_trpo.load(tmp_path / "agent.keras").policy.action_distribution.clipped_likelihood

@@ -42,6 +42,38 @@ def test_each_space_has_its_distribution_whose_actions_lie_in_it(space, kind):
         assert all(space.contains(np.asarray(action)) for action in own)
 
 
+DISCRETE, MULTI = gym.spaces.Discrete, gym.spaces.MultiDiscrete
+HIGH = np.float32([[5], [np.inf]])
+NEST = {"jump": DISCRETE(3, start=-1), "tools": gym.spaces.Tuple((gym.spaces.MultiBinary(2), BOX))}
+
+
+@pytest.mark.parametrize(
+    ("space", "other", "different"),
+    [
+        (gym.spaces.Box(-5, HIGH), gym.spaces.Box(-5, 5, (2,)), "shape: the agent has [2, 1], the environment [2]"),
+        (gym.spaces.Box(-5, HIGH), gym.spaces.Box(-5, 5, (2, 1)), "high[1]: the agent has None, the environment 5.0"),
+        (BOX, gym.spaces.Box(-2, 2, (2,), np.float64), "dtype: the agent has float32, the environment float64"),
+        (BOX, DISCRETE(2), "type: the agent has Box, the environment Discrete"),
+        (DISCRETE(4, start=2), DISCRETE(4), "start: the agent has 2, the environment 0"),
+        (DISCRETE(4), DISCRETE(3), "n: the agent has 4, the environment 3"),
+        (MULTI([2, 3], start=[0, 4]), MULTI([2, 3]), "start[1]: the agent has 4, the environment 0"),
+        (MULTI([2, 2]), gym.spaces.MultiBinary(2), "type: the agent has MultiDiscrete, the environment MultiBinary"),
+        (NEST, NEST | {"jump": DISCRETE(3)}, "jump/start: the agent has -1, the environment 0"),
+        (
+            NEST,
+            NEST | {"tools": gym.spaces.Tuple((NEST["tools"][0], gym.spaces.Box(-2, 3, (2,))))},
+            "tools/1/high[0]: the agent has 2.0, the environment 3.0",
+        ),
+        (NEST, {"jump": NEST["jump"]}, "parts: the agent has jump, tools, the environment jump"),
+        (NEST, gym.spaces.Tuple(()), "type: the agent has Dict, the environment Tuple"),
+    ],
+)
+def test_the_first_thing_that_differs_from_another_space_is_named(space, other, different):
+    space, other = (gym.spaces.Dict(each) if isinstance(each, dict) else each for each in (space, other))
+    assert make(space).difference(space) is None
+    assert make(space).difference(other) == different
+
+
 def test_settings_reach_the_gaussian():
     settings = {"initial_std": 0.3, "final_std": 0.1, "clipped_likelihood": True}
     distribution = make(BOX, **settings)

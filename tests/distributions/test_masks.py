@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_trpo.distributions import ActionDistribution, Categorical, MultiCategorical
@@ -36,6 +36,7 @@ def naive(distribution, logits, allowed):
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
+@settings(max_examples=12)
 @given(
     dtype=st.sampled_from([np.bool_, np.int8, np.float32, np.int64]),
     seed=st.integers(0, 10**6),

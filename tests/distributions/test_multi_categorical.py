@@ -4,29 +4,21 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_trpo.distributions import Categorical, MultiCategorical
 from tf_trpo.numerics import Reflection
 
 SIZES = [[3, 1], [2, 5]]
-PLACES = [(0, 3), (3, 4), (4, 6), (6, 11)]
 
 
-def normals(*shape, seed=0):
-    return 2 * np.random.default_rng(seed).normal(size=shape)
-
-
-def parts(values):
-    return [tf.constant(values[:, first:last]) for first, last in PLACES]
-
-
+@settings(max_examples=10)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5))
 def test_everything_is_the_sum_or_the_sequence_of_categorical_distributions(sizes):
     both, singles = MultiCategorical(sizes), [Categorical(size) for size in sizes]
     ends = np.cumsum(sizes)[:-1]
-    p, q, u = (normals(4, sum(sizes), seed=seed) for seed in range(3))
+    p, q, u = 2 * np.random.default_rng(0).normal(size=(3, 4, sum(sizes)))
     split = [[tf.constant(part) for part in np.split(values, ends, axis=1)] for values in (p, q, u)]
     actions = np.stack([np.random.default_rng(3).integers(0, size, 4) for size in sizes], axis=1).astype(np.int32)
     total = sum(one.log_prob(of, actions[:, i]) for i, (one, of) in enumerate(zip(singles, split[0], strict=True)))
@@ -39,7 +31,7 @@ def test_everything_is_the_sum_or_the_sequence_of_categorical_distributions(size
     np.testing.assert_allclose(
         both.metric_product(tf.constant(p), tf.constant(u)), np.concatenate(images, axis=1), rtol=1e-10
     )
-    noise = [tf.constant(part) for part in np.split(normals(4, sum(sizes), seed=5), ends, axis=1)]
+    noise = [tf.constant(part) for part in np.split(q, ends, axis=1)]
     sampled = np.stack([one.sample(of, by) for one, of, by in zip(singles, split[0], noise, strict=True)], axis=1)
     np.testing.assert_array_equal(both.sample(tf.constant(p), tf.concat(noise, axis=1)), sampled)
     np.testing.assert_array_equal(
@@ -48,33 +40,21 @@ def test_everything_is_the_sum_or_the_sequence_of_categorical_distributions(size
     np.testing.assert_array_equal(both.mode(tf.constant(p)), both.distribution(tf.constant(p)).mode())
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_actions_are_the_environments_own(dtype):
-    start = [[0, -3 if dtype != "uint8" else 3], [7, 100]]
+    start = np.array([[0, 3 if dtype == "uint8" else -3], [7, 100]])
     distribution = MultiCategorical(SIZES, start, action_dtype=dtype)
-    space = gym.spaces.MultiDiscrete(np.array(SIZES), np.dtype(dtype).type, start=np.array(start))
-    noise = distribution.noise([200], tf.constant([1, 2]))
-    sampled = distribution.sample(tf.zeros([200, 11]), noise).numpy()
+    space = gym.spaces.MultiDiscrete(np.array(SIZES), np.dtype(dtype).type, start=start)
+    sampled = distribution.sample(tf.zeros([200, 11]), distribution.noise([200], tf.constant([1, 2]))).numpy()
     assert sampled.dtype == np.int32
-    expected = sampled.reshape(200, 2, 2) + np.array(start)
+    assert {tuple(row) for row in sampled[:, 2:].tolist()} == {(a, b) for a in range(2) for b in range(5)}
+    expected = sampled.reshape(200, 2, 2) + start
     for own in (distribution.environment_actions(sampled), distribution.to_environment(tf.constant(sampled)).numpy()):
         assert own.dtype == dtype
         np.testing.assert_array_equal(own, expected)
         assert all(space.contains(action) for action in own)
-    assert {tuple(row) for row in sampled[:, 2:].tolist()} == {(a, b) for a in range(2) for b in range(5)}
     in_time = distribution.environment_actions(sampled.reshape(4, 50, 4))
     np.testing.assert_array_equal(in_time, expected.reshape(4, 50, 2, 2))
-
-
-def test_it_fits_its_own_space_only():
-    distribution = MultiCategorical(SIZES, [[0, 0], [0, 4]])
-    start = np.array([[0, 0], [0, 4]])
-    assert distribution.difference(gym.spaces.MultiDiscrete(np.array(SIZES), start=start)) is None
-    different = distribution.difference(gym.spaces.MultiDiscrete(np.array(SIZES)))
-    assert different == "start[3]: the agent has 4, the environment 0"
-    bits = MultiCategorical([2, 2], action_dtype="int8", space="MultiBinary")
-    assert bits.difference(gym.spaces.MultiBinary(2)) is None
-    assert MultiCategorical([2, 2]).difference(gym.spaces.MultiBinary(2)) is not None
 
 
 def test_the_mirror_exchanges_numbers_or_choices():

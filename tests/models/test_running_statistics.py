@@ -32,37 +32,27 @@ def updated(layer, samples):
     return layer
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e4])
 @pytest.mark.parametrize("count", [1, 3])
-def test_statistics_are_those_of_all_samples_of_all_batches(count):
-    """The first batch replaces the initial statistics entirely."""
-    layer = updated(RunningNormalization((3,)), batches()[:count])
-    together = np.concatenate(batches()[:count])
+def test_statistics_are_those_of_all_samples_of_all_batches_and_a_call_standardises_by_them(count, offset):
+    """The first batch replaces the initial statistics entirely; the digits far from 0 are kept."""
+    samples = [offset + batch for batch in batches()[:count]]
+    layer, together = updated(RunningNormalization((3,)), samples), np.concatenate(samples)
     np.testing.assert_allclose(layer.mean, together.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(layer.variance, together.var(axis=0), rtol=1e-5)
     assert layer.count.numpy() == len(together)
+    expected = (together - together.mean(axis=0)) / together.std(axis=0)
+    np.testing.assert_allclose(layer(together), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_statistics_keep_their_digits_far_from_zero():
-    rng = np.random.default_rng(0)
-    samples = [1e4 + rng.normal(size=(500, 3)) for _ in range(4)]
-    layer = updated(RunningNormalization((3,)), samples)
-    np.testing.assert_allclose(layer.variance, np.concatenate(samples).var(axis=0), rtol=0.01)
-
-
-def test_an_empty_batch_changes_nothing():
+def test_an_empty_batch_and_a_call_change_nothing():
     layer = updated(RunningNormalization((3,)), batches())
-    before = [weight.numpy() for weight in layer.weights]
-    layer.update(Moments(*(tf.zeros(size, tf.float64) for size in (3, 3, ()))))
-    for weight, value in zip(layer.weights, before, strict=True):
+    before = layer.get_weights()
+    layer(np.full([50, 3], 100.0, np.float32), training=True)
+    empty = Moments(*(tf.constant(value, tf.float64) for value in ([0.0] * 3, [np.inf] * 3, 0.0)))
+    assert layer.update(layer.begin(empty, tf.constant(True), absorbed_by=None))
+    for weight, value in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, value)
-
-
-def test_call_standardises_by_the_statistics():
-    layer = updated(RunningNormalization((3,)), batches())
-    together = np.concatenate(batches())
-    samples = together[::7].astype(np.float32)
-    expected = (samples - together.mean(axis=0)) / together.std(axis=0)
-    np.testing.assert_allclose(layer(samples), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_before_any_update_a_call_changes_nothing():
@@ -74,8 +64,8 @@ def test_before_any_update_a_call_changes_nothing():
 @pytest.mark.parametrize("clip", [2.0, 10.0])
 def test_call_clips_on_both_sides(clip):
     layer = updated(RunningNormalization((3,), clip=clip), batches())
-    np.testing.assert_array_equal(layer(np.full([1, 3], 1e6, np.float32)), np.full([1, 3], clip))
-    np.testing.assert_array_equal(layer(np.full([1, 3], -1e6, np.float32)), np.full([1, 3], -clip))
+    extremes = np.float32([[1e6] * 3, [-1e6] * 3])
+    np.testing.assert_array_equal(layer(extremes), np.sign(extremes) * clip)
 
 
 def test_a_coordinate_that_never_varies_becomes_zero_not_nan():
@@ -99,21 +89,6 @@ def test_a_least_spread_that_is_none_is_refused(min_std):
         RunningNormalization((3,), min_std=min_std)
 
 
-def test_call_leaves_the_statistics_alone():
-    layer = updated(RunningNormalization((3,)), batches())
-    before = [weight.numpy() for weight in layer.weights]
-    layer(np.full([50, 3], 100.0, np.float32))
-    layer(np.full([50, 3], 100.0, np.float32), training=True)
-    for weight, value in zip(layer.weights, before, strict=True):
-        np.testing.assert_array_equal(weight, value)
-
-
-@pytest.mark.parametrize("layer", [RunningNormalization((3,)), RunningReturnScale()])
-def test_statistics_are_weights_that_no_optimizer_sees(layer):
-    assert len(layer.weights) == (5 if isinstance(layer, RunningNormalization) else 3)
-    assert layer.trainable_variables == []
-
-
 def test_return_scale_divides_by_the_standard_deviation_and_centres_nothing():
     rng = np.random.default_rng(0)
     returns = [rng.normal(100.0, 5.0, size=300), rng.normal(80.0, 2.0, size=50)]
@@ -123,19 +98,29 @@ def test_return_scale_divides_by_the_standard_deviation_and_centres_nothing():
 
 
 @pytest.mark.parametrize(
-    "layer",
+    ("layer", "weights"),
     [
-        RunningNormalization((2, 3), clip=4.0, min_std=0.5, resolution=1e-3, name="here"),
-        RunningReturnScale(name="there"),
+        (RunningNormalization((2, 3), clip=4.0, min_std=0.5, resolution=1e-3, name="here"), 5),
+        (RunningReturnScale(name="there"), 3),
     ],
 )
-def test_config_round_trip(layer):
+def test_config_round_trip_and_weights_that_no_optimizer_sees(layer, weights):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(copy) is type(layer)
     assert copy.get_config() == layer.get_config()
+    assert (len(layer.weights), layer.trainable_variables) == (weights, [])
 
 
 def test_returns_that_do_not_vary_set_no_scale():
     scale = RunningReturnScale()
     scale.update(Moments(tf.constant(5.0), tf.constant(0.0), tf.constant(10.0)))
     np.testing.assert_array_equal(scale(tf.constant([1.0, -2.0])), [1, -2])
+
+
+def test_infinite_variances_count_as_the_largest_number_and_rounding_is_no_spread():
+    largest = float(np.finfo(np.float32).max)
+    for variance, resolution, expected in ((np.inf, 0.0, largest), (9.0, 1e-8, 1.0), (9.0, 1e-12, 3.0)):
+        layer = RunningNormalization((1,), resolution=resolution)
+        samples = Moments(*(tf.constant(x, tf.float64) for x in ([1e9], [variance], 9.0)))
+        assert layer.update(layer.begin(samples, tf.constant(True), absorbed_by=None))
+        np.testing.assert_array_equal(layer.scale, np.float32([expected]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -152,4 +153,6 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         return None
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_outputs": self.num_outputs}
+        """Give the constructor's arguments that attributes of the same names keep."""
+        names = inspect.signature(type(self).__init__).parameters.keys() & vars(self).keys()
+        return {**super().get_config(), **{name: getattr(self, name) for name in sorted(names)}}

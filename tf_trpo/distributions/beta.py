@@ -12,9 +12,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
-from tf_trpo.distributions.action_box import ActionBox
+from tf_trpo.distributions.action_box import ActionBox, BoxDistribution
 from tf_trpo.distributions.action_distribution import Distribution
-from tf_trpo.distributions.box_distribution import BoxDistribution
 from tf_trpo.numerics import Reflection
 
 LARGEST_ACTION = float(np.nextafter(np.float32(1), np.float32(0)))
@@ -125,11 +124,6 @@ class Beta(BoxDistribution):
         up = [source + shift for source, shift in zip(actions.sources, turned, strict=True)]
         down = [(source + size) % (2 * size) for source in up]
         return Reflection((*up, *down), (1,) * (2 * size))
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["num_outputs"]
-        return {**config, **{name: getattr(self, name) for name in ("action_low", "action_high", "action_dtype")}}
 
 
 def _gamma(shapes: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:

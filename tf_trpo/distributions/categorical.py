@@ -19,9 +19,26 @@ MASKED = -1e30
 """Logit of a choice that is not allowed: finite in float32, and its probability is exactly 0 in float64 too."""
 
 
+class LogitDistribution(ActionDistribution):
+    """A family of distributions whose outputs and parameters are the logits of choices."""
+
+    def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+        """Draw standard Gumbel noise, -log(-log u); u is kept off 0 and 1, where it would not be finite."""
+        smallest, largest = np.finfo(np.float32).tiny, 1.0 - np.finfo(np.float32).epsneg
+        uniform = tf.random.stateless_uniform([*shape, self.num_outputs], seed)
+        return -tf.math.log(-tf.math.log(tf.clip_by_value(uniform, smallest, largest)))
+
+    @property
+    def mask_size(self) -> int:
+        return self.num_outputs
+
+    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"logits": parameters}
+
+
 @final
 @keras.saving.register_keras_serializable(package="tf_trpo")
-class Categorical(ActionDistribution):
+class Categorical(LogitDistribution):
     """Softmax over n actions; outputs and parameters are the logits, D = n.
 
     Args:
@@ -33,7 +50,7 @@ class Categorical(ActionDistribution):
 
     def __init__(self, num_actions: int, first_action: int = 0, *, action_dtype: str = "int64", **kwargs: Any) -> None:
         super().__init__(num_actions, **kwargs)
-        self.first_action = first_action
+        self.num_actions, self.first_action = num_actions, first_action
         self.action_dtype = str(np.dtype(action_dtype))
 
     def distribution(self, parameters: tf.Tensor) -> Distribution:
@@ -42,9 +59,6 @@ class Categorical(ActionDistribution):
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
         """M = diag(p) - p p', in the logits."""
         return softmax_metric_product(parameters, vectors)
-
-    def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-        return gumbel_noise([*shape, self.num_outputs], seed)
 
     def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         return tf.argmax(parameters + noise, axis=-1, output_type=tf.int32)
@@ -57,16 +71,9 @@ class Categorical(ActionDistribution):
         shifted = np.asarray(actions, np.int64) + self.first_action if self.first_action else np.asarray(actions)
         return shifted.astype(self.action_dtype)
 
-    @property
-    def mask_size(self) -> int:
-        return self.num_outputs
-
     def masked(self, parameters: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         check_shapes("masked", parameters=(parameters, "N K"), mask=(mask, "N K"))
         return tf.where(allowed(mask), parameters, tf.cast(MASKED, parameters.dtype))
-
-    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"logits": parameters}
 
     def mirrored(self, actions: Reflection) -> Reflection:
         if len(actions.signs) != self.num_outputs:
@@ -77,19 +84,6 @@ class Categorical(ActionDistribution):
 
     def describe_actions(self) -> dict[str, Any]:
         return describe_discrete(self.num_outputs, self.first_action, self.action_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        num_actions = config.pop("num_outputs")
-        own = {"num_actions": num_actions, "first_action": self.first_action, "action_dtype": self.action_dtype}
-        return {**config, **own}
-
-
-def gumbel_noise(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-    """Draw standard Gumbel noise, -log(-log u), float32; u is kept off 0 and 1, where it would not be finite."""
-    smallest, largest = np.finfo(np.float32).tiny, 1.0 - np.finfo(np.float32).epsneg
-    uniform = tf.random.stateless_uniform(shape, seed)
-    return -tf.math.log(-tf.math.log(tf.clip_by_value(uniform, smallest, largest)))
 
 
 def softmax_metric_product(logits: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:

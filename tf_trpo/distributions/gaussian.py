@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from typing import Any, final
@@ -12,9 +11,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
-from tf_trpo.distributions.action_box import ActionBox
+from tf_trpo.distributions.action_box import ActionBox, BoxDistribution
 from tf_trpo.distributions.action_distribution import Distribution
-from tf_trpo.distributions.box_distribution import BoxDistribution
 from tf_trpo.numerics import Reflection
 from tf_trpo.numerics.schedules import linear
 
@@ -84,10 +82,13 @@ class Gaussian(BoxDistribution):
         self.initial_std = initial_std
         self.final_std = final_std
         self.clipped_likelihood = clipped_likelihood
-        self.std_groups = _checked_groups(std_groups, size)
+        groups = tuple(range(size) if std_groups is None else map(int, std_groups))
+        if len(groups) != size or sorted(set(groups)) != list(range(max(groups) + 1)):
+            raise ValueError(f"std_groups must number {size} dimensions' groups from 0 without gaps, got {groups}")
+        self.std_groups = None if std_groups is None else groups
         if not state_dependent_std:
             self.log_std = self.add_weight(
-                shape=(size if self.std_groups is None else max(self.std_groups) + 1,),
+                shape=(max(groups) + 1,),
                 initializer=keras.initializers.Constant(math.log(initial_std)),
                 trainable=final_std is None,
                 name="log_std",
@@ -163,19 +164,3 @@ class Gaussian(BoxDistribution):
                     f"actions {position} and {source} mirror each other: std_groups must give them one std"
                 )
         return actions
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["num_outputs"]
-        # Each argument of the constructor is kept by an attribute of its name.
-        names = [name for name in inspect.signature(Gaussian.__init__).parameters if name not in ("self", "kwargs")]
-        return {**config, **{name: getattr(self, name) for name in names}}
-
-
-def _checked_groups(groups: Sequence[int] | None, size: int) -> tuple[int, ...] | None:
-    """Check that there is a group for each of `size` dimensions, and a dimension for each group."""
-    if groups is None:
-        return None
-    if len(groups) != size or sorted(set(groups)) != list(range(max(groups) + 1)):
-        raise ValueError(f"std_groups must number {size} dimensions' groups from 0 without gaps, got {tuple(groups)}")
-    return tuple(int(group) for group in groups)

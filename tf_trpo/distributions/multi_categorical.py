@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, final
 
 import keras
@@ -11,16 +10,16 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
-from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
+from tf_trpo.distributions.action_distribution import Distribution
 from tf_trpo.distributions.action_spaces import describe_box
-from tf_trpo.distributions.categorical import MASKED, allowed, gumbel_noise, softmax_metric_product
+from tf_trpo.distributions.categorical import MASKED, LogitDistribution, allowed, softmax_metric_product
 from tf_trpo.numerics import Reflection
 from tf_trpo.numerics.shapes import check_shapes
 
 
 @final
 @keras.saving.register_keras_serializable(package="tf_trpo")
-class MultiCategorical(ActionDistribution):
+class MultiCategorical(LogitDistribution):
     """A softmax for each of k numbers; outputs and parameters are all logits, one number's after the other's.
 
     Sampled actions are int32 [N, k], each number counted from 0. Everything is a sum over the numbers, each by its
@@ -68,9 +67,6 @@ class MultiCategorical(ActionDistribution):
         """M = diag(p) - p p' for each number, in its logits."""
         return self._joined(softmax_metric_product(self._grouped(parameters, MASKED), self._grouped(vectors, 0.0)))
 
-    def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-        return gumbel_noise([*shape, self.num_outputs], seed)
-
     def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
         return self.mode(parameters + noise)
 
@@ -85,19 +81,12 @@ class MultiCategorical(ActionDistribution):
         numbers = (np.asarray(actions, np.int64) + self._first()).astype(self.action_dtype)
         return numbers.reshape((*actions.shape[:-1], *self.action_shape))
 
-    @property
-    def mask_size(self) -> int:
-        return self.num_outputs
-
     def masked(self, parameters: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """See `ActionDistribution.masked`; of a number that may be nothing, every choice is allowed."""
         check_shapes("masked", parameters=(parameters, "N K"), mask=(mask, "N K"))
         marks = self._grouped(tf.cast(mask, tf.float32), 0.0)
         open_choices = self._joined(tf.cast(allowed(marks), tf.float32))
         return tf.where(open_choices > 0.5, parameters, tf.cast(MASKED, parameters.dtype))
-
-    def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"logits": parameters}
 
     def mirrored(self, actions: Reflection) -> Reflection:
         """Give the reflection of the logits: of all choices, one number's after the other's, without signs."""
@@ -118,12 +107,6 @@ class MultiCategorical(ActionDistribution):
             return describe_box(self.starts, last, shape, self.action_dtype)
         numbers = {"nvec": list(self.sizes), "start": list(self.starts)}
         return {"type": "MultiDiscrete", "shape": shape, **numbers, "dtype": self.action_dtype}
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["num_outputs"]
-        names = ("num_actions", "first_actions", "action_dtype", "space")
-        return {**config, **{name: getattr(self, name) for name in names}}
 
     def _first(self) -> np.ndarray:
         """Give the first choices [k] as int64, in which the largest unsigned integers wrap around, and back again."""

@@ -124,10 +124,8 @@ class Product(ActionDistribution):
         return {"type": "Dict", "spaces": spaces} if self.is_dict else {"type": "Tuple", "spaces": list(spaces)}
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["num_outputs"]
         parts = [keras.saving.serialize_keras_object(part) for part in self.parts]
-        return {**config, "names": self.names if self.is_dict else None, "parts": parts}
+        return {**super().get_config(), "names": self.names if self.is_dict else None, "parts": parts}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Product:
@@ -171,14 +169,9 @@ class Product(ActionDistribution):
 
 
 def _sizes(name: str, part: ActionDistribution) -> _Sizes:
-    """Find the sizes of a part by tracing what it does with one row, which computes and allocates nothing."""
-
-    def trace(outputs: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        parameters, noise = part.parameters(outputs), part.noise([1], tf.constant([0, 0]))
-        if noise.dtype != tf.float32:
-            raise ValueError(f"{name}: the noise of a part must be float32, but that of {type(part).__name__} is not")
-        return parameters, noise, part.sample(parameters, noise)
-
-    outputs = tf.TensorSpec([1, part.num_outputs], tf.float32)
-    parameters, noise, action = tf.function(trace, autograph=False).get_concrete_function(outputs).structured_outputs
+    """Find the sizes of a part by what it does with one row."""
+    parameters, noise = part.parameters(tf.zeros([1, part.num_outputs])), part.noise([1], tf.constant([0, 0]))
+    if noise.dtype != tf.float32:
+        raise ValueError(f"{name}: the noise of a part must be float32, but that of {type(part).__name__} is not")
+    action = part.sample(parameters, noise)
     return _Sizes(int(parameters.shape[-1]), tuple(noise.shape[1:]), tuple(action.shape[1:]), action.dtype)

@@ -34,7 +34,7 @@ def weighted_mean(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
       float scalar.
     """
     check_shapes("weighted_mean", samples=(samples, "N"), weights=(weights, "N"))
-    return tf.reduce_sum(tf.where(weights > 0, weights * samples, tf.zeros_like(samples)))
+    return tf.reduce_sum(tf.math.multiply_no_nan(samples, weights))
 
 
 def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -52,11 +52,11 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
     # the rounding error of their mean would look like a spread, and a division by it would give values of size 1.
     reference = tf.gather(samples, tf.argmax(weights))
     weights = tf.reshape(weights, [-1] + [1] * (len(samples.shape) - 1))
-    offsets = tf.where(weights > 0, samples - reference, tf.zeros_like(samples))
-    mean_offset = tf.reduce_sum(weights * offsets, axis=0)
-    # A square may overflow to infinity, and infinity times a weight of 0 is NaN.
-    deviations = tf.where(weights > 0, offsets - mean_offset, tf.zeros_like(offsets))
-    return reference + mean_offset, tf.reduce_sum(weights * tf.square(deviations), axis=0)
+    # What is not finite times a weight of 0 is 0.
+    offsets = samples - reference
+    mean_offset = tf.reduce_sum(tf.math.multiply_no_nan(offsets, weights), axis=0)
+    squares = tf.square(offsets - mean_offset)
+    return reference + mean_offset, tf.reduce_sum(tf.math.multiply_no_nan(squares, weights), axis=0)
 
 
 def combined_moments(first: Moments, second: Moments) -> Moments:
@@ -75,13 +75,11 @@ def combined_moments(first: Moments, second: Moments) -> Moments:
     share = tf.math.divide_no_nan(second.count, count)
     delta = second.mean - first.mean
     mean = first.mean + share * delta
-    variance = _times(1.0 - share, first.variance) + _times(share, second.variance)
-    return Moments(mean, variance + _times(share * (1.0 - share), tf.square(delta)), count)
-
-
-def _times(share: tf.Tensor, spread: tf.Tensor) -> tf.Tensor:
-    """Multiply; a share of 0 gives 0 even if the spread is infinite."""
-    return tf.where(share > 0, share * spread, tf.zeros_like(spread))
+    own = 1.0 - share
+    # A share of 0 of an infinite variance is 0.
+    times = tf.math.multiply_no_nan
+    variance = times(first.variance, own) + times(second.variance, share)
+    return Moments(mean, variance + times(tf.square(delta), share * own), count)
 
 
 def explained_variance(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

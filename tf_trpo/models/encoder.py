@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from tf_trpo.estimation import Moments, weighted_moments
 from tf_trpo.models.networks import default_network, feature_shape, first_dense_layer, layer_seeds
-from tf_trpo.models.normalization import RunningNormalization
+from tf_trpo.models.normalization import RunningNormalization, Statistics
 from tf_trpo.spaces import PartSpec, Spec, as_spec, flatten_to, from_json, map_parts, parts, to_json, without_masks
 
 
@@ -104,14 +105,14 @@ class Encoder(keras.layers.Layer):
         vectors = [tf.cast(vector, tf.float64) for is_normalized, vector in rows if is_normalized]
         return [Moments(*weighted_moments(vector, weights), count) for vector in vectors]
 
-    def begin_normalization(self, moments: list[Moments]) -> list[Moments]:
-        """Take in the first observations by their moments if that does not change the outputs.
+    def begin_normalization(self, moments: list[Moments]) -> list[Statistics]:
+        """Compute the statistics with observations of these moments, and take the first on if that is harmless.
 
-        It does not if the output layer is 0, as before any training, or if a layer takes the change in. Otherwise the
-        observations of trained weights are never normalised.
+        It does not change the outputs if the output layer is 0, as before any training, or if a layer takes the change
+        in. Otherwise the observations of trained weights are never normalised.
 
         Returns:
-          The moments that `update_normalization` has still to take in.
+          The statistics for `update_normalization`.
         """
         free = tf.reduce_all(tf.equal(self.output_layer.kernel.value, 0.0))
         layer = self.absorbing_layer()
@@ -120,15 +121,16 @@ class Encoder(keras.layers.Layer):
             for normalization, part in zip(self.normalization, moments, strict=True)
         ]
 
-    def update_normalization(self, moments: list[Moments]) -> tf.Tensor:
-        """Take in observations by their moments.
+    def update_normalization(self, statistics: list[Statistics]) -> tf.Tensor:
+        """Take on the statistics that `begin_normalization` gave.
 
         Returns:
           Bool scalar: the moments were finite, or are not needed.
         """
         layer = self.absorbing_layer() if self.function_preserving else None
-        pairs = zip(self.normalization, moments, strict=True)
-        return tf.reduce_all([True, *(normalization.update(part, absorbed_by=layer) for normalization, part in pairs)])
+        pairs = zip(self.normalization, statistics, strict=True)
+        sound = [normalization.update(part, absorbed_by=layer) for normalization, part in pairs]
+        return functools.reduce(tf.logical_and, sound) if sound else tf.constant(True)
 
     def absorbing_layer(self) -> keras.layers.Dense | None:
         """Find the layer that can take in what new statistics change."""
@@ -141,13 +143,7 @@ class Encoder(keras.layers.Layer):
         return (next(layers) if is_normalized else None for is_normalized in self._is_normalized)
 
     def get_config(self) -> dict[str, Any]:
-        names = (
-            "num_outputs",
-            "normalize_observations",
-            "observation_min_std",
-            "function_preserving",
-            "output_gain",
-        )
+        names = ("num_outputs", "normalize_observations", "observation_min_std", "function_preserving", "output_gain")
         return {
             **super().get_config(),
             "observations": to_json(self.spec),
@@ -170,12 +166,9 @@ def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
     if part.kind != "one-hot":
         return tf.cast(rows, tf.float32)
     numbers = tf.reshape(tf.cast(rows, tf.int32), [-1, len(part.sizes)])
-    choices = [tf.one_hot(numbers[:, i] - start, size) for i, (start, size) in enumerate(_choices(part))]
-    return tf.concat(choices, axis=-1)
-
-
-def _choices(part: PartSpec) -> list[tuple[int, int]]:
-    return list(zip(part.starts, part.sizes, strict=True))
+    choices = zip(part.starts, part.sizes, strict=True)
+    columns = [tf.one_hot(numbers[:, i] - start, size) for i, (start, size) in enumerate(choices)]
+    return tf.concat(columns, axis=-1)
 
 
 def _resolution(part: PartSpec) -> float:

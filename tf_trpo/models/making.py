@@ -44,7 +44,7 @@ def make_policy(
       ValueError: another space, a mirror of other observations or actions, or a setting that the space has no use for.
       TypeError: the mirror is no `MirrorSymmetry`, or the network no keras.Model.
     """
-    mirror = _checked_mirror(settings, mirror)
+    _check_mirror(settings, mirror)
     spec = observation_spec(observation_space)
     distribution = make_action_distribution(action_space, settings, mirror.actions if mirror is not None else None)
     mask, size = mask_of(spec, spec), distribution.mask_size
@@ -73,9 +73,8 @@ def make_value_function(
     The arguments and errors are those of `make_policy`. With the same seed, the initial weights of the two have nothing
     in common.
     """
-    mirror = _checked_mirror(settings, mirror)
-    spec = observation_spec(observation_space)
-    encoder = _encoder(settings, value_settings, spec, 1, network, seed)
+    _check_mirror(settings, mirror)
+    encoder = _encoder(settings, value_settings, observation_spec(observation_space), 1, network, seed)
     return ValueFunction(encoder if mirror is None else MirroredEncoder(encoder, mirror.observations))
 
 
@@ -121,14 +120,11 @@ def _encoder(
     )
 
 
-def _checked_mirror(settings: PolicySettings, mirror: MirrorSymmetry | None) -> MirrorSymmetry | None:
-    if mirror is None:
-        if settings.mirror:
-            raise ValueError("mirror: the settings ask for a mirror symmetry, and none is given")
-        return None
-    if not isinstance(mirror, MirrorSymmetry):
+def _check_mirror(settings: PolicySettings, mirror: MirrorSymmetry | None) -> None:
+    if mirror is None and settings.mirror:
+        raise ValueError("mirror: the settings ask for a mirror symmetry, and none is given")
+    if not isinstance(mirror, MirrorSymmetry | None):
         raise TypeError(f"mirror must be a MirrorSymmetry, as of tf_trpo.environments.known_mirror(id), not {mirror!r}")
-    return mirror
 
 
 def _branch(seed: int | None, branch: int) -> int | None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_trpo.estimation import Moments
 from tf_trpo.models.encoder import Encoder
-from tf_trpo.models.normalization import RunningNormalization
+from tf_trpo.models.normalization import RunningNormalization, Statistics
 from tf_trpo.numerics import Reflection
 from tf_trpo.spaces import PartSpec
 
@@ -98,13 +98,13 @@ class MirroredEncoder(keras.layers.Layer):
         """Compute the moments of observations and their images together; see `Encoder.moments`."""
         return [symmetric(part, self.observations) for part in self.encoder.moments(observations, weights, count)]
 
-    def begin_normalization(self, moments: list[Moments]) -> list[Moments]:
-        """Take in the first observations; see `Encoder.begin_normalization`."""
+    def begin_normalization(self, moments: list[Moments]) -> list[Statistics]:
+        """See `Encoder.begin_normalization`."""
         return self.encoder.begin_normalization(moments)
 
-    def update_normalization(self, moments: list[Moments]) -> tf.Tensor:
-        """Take in observations; see `Encoder.update_normalization`."""
-        return self.encoder.update_normalization(moments)
+    def update_normalization(self, statistics: list[Statistics]) -> tf.Tensor:
+        """See `Encoder.update_normalization`."""
+        return self.encoder.update_normalization(statistics)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -4,12 +4,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from tf_trpo.models.convolutions import MOST, convolved
 from tf_trpo.spaces import PartSpec, Spec, flatten_to, map_parts, parts, without_masks
+
+
+class Convolution(NamedTuple):
+    """A convolution without padding: its number of filters, their height and width, and its stride."""
+
+    filters: int
+    size: int
+    stride: int
+
+
+NATURE = (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1))
+"""For sides of 64 pixels and more.
+
+Source:
+  Mnih et al. (2015), "Human-level control through deep reinforcement learning".
+"""
+MIDDLE = (Convolution(16, 4, 2), Convolution(32, 4, 2), Convolution(64, 3, 1))
+"""For sides of 18 to 63."""
+SMALL = (Convolution(16, 2, 1), Convolution(32, 2, 1), Convolution(64, 2, 1))
+"""For smaller sides, such as those of MiniGrid's 7 x 7 cells; as many of them as fit into the image.
+
+Source:
+  Chevalier-Boisvert et al., "rl-starter-files", the network for MiniGrid (without its pooling).
+"""
+
+
+def convolutions_for(height: int, width: int) -> tuple[Convolution, ...]:
+    """Choose the convolutions for an image by its shorter side, in pixels."""
+    shorter = min(height, width)
+    if shorter >= 64:
+        return NATURE
+    return MIDDLE if shorter >= 18 else SMALL[: shorter - 1]
+
+
+def channels_first(shape: Sequence[int]) -> bool:
+    """Tell whether an image has its channels first, as stacked frames [4, 84, 84] have: they are few."""
+    return shape[0] < min(shape[1:])
+
+
+def convolved(image: keras.KerasTensor, name: str, seed: int | None) -> keras.KerasTensor:
+    """Put convolutions on an image, with ReLU, and flatten the result.
+
+    Args:
+      image: [N, height, width, channels], or [N, channels, height, width] if the channels are fewer than the pixels.
+      name: begins the names of the layers.
+      seed: of the orthogonal initial weights.
+
+    Returns:
+      Features [N, F].
+    """
+    if channels_first(image.shape[1:]):
+        image = keras.layers.Permute((2, 3, 1), name=f"{name}.transposed")(image)
+    chosen = convolutions_for(image.shape[1], image.shape[2])
+    for position, (convolution, own) in enumerate(zip(chosen, layer_seeds(seed, len(chosen)), strict=True)):
+        image = keras.layers.Conv2D(
+            convolution.filters,
+            convolution.size,
+            convolution.stride,
+            activation="relu",
+            kernel_initializer=keras.initializers.Orthogonal(math.sqrt(2), own),
+            name=f"{name}.convolution.{position}",
+        )(image)
+    return keras.layers.Flatten(name=f"{name}.flat")(image)
 
 
 def default_network(
@@ -40,7 +103,7 @@ def default_network(
     inputs = map_parts(lambda part: keras.Input(part.input_shape, name=next(names)), spec)
     seeds = layer_seeds(seed, 1 + len(found))
     features = [
-        convolved(values, f"part.{i}", layer_seeds(seeds[i], MOST))
+        convolved(values, f"part.{i}", seeds[i])
         if part.kind == "image"
         else keras.layers.Flatten(name=f"part.{i}.flat")(values)
         for i, ((_, part), values) in enumerate(zip(found, flatten_to(spec, inputs), strict=True))

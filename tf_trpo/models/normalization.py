@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,10 +17,7 @@ _HUGE = float(np.finfo(np.float32).max)
 
 
 class _RunningMoments(keras.layers.Layer):
-    """Mean, variance and count of all samples given to `update`, as non-trainable weights.
-
-    Only `update` moves them: acting and updating in one iteration see the same policy.
-    """
+    """Mean, variance and count of samples, as non-trainable weights that no call of the layer moves."""
 
     def __init__(self, shape: Sequence[int], precision: str, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -31,21 +28,26 @@ class _RunningMoments(keras.layers.Layer):
         self.count = self.add_weight(shape=(), initializer="zeros", name="count", **own)
         self.built = True
 
-    def update(self, moments: Moments) -> tf.Tensor:
-        """Take in a batch of samples by its moments (mean and variance [*shape], scalar count).
+    def _moments(self) -> Moments:
+        return Moments(*(tf.convert_to_tensor(weight.value) for weight in (self.mean, self.variance, self.count)))
 
-        Returns:
-          Bool scalar, whether the moments were taken in: those that are not finite are left out, except for an infinite
-          variance, which counts as the largest number.
-        """
-        seen = Moments(self.mean.value, self.variance.value, self.count.value)
-        mean, variance, count = combined_moments(seen, moments)
-        # The square of a huge number overflows: such samples are spread as far as can be told.
-        variance = tf.minimum(variance, variance.dtype.max)
-        sound = tf.reduce_all([tf.reduce_all(tf.math.is_finite(moment)) for moment in (mean, variance, count)])
-        for weight, moment in ((self.mean, mean), (self.variance, variance), (self.count, count)):
-            weight.assign(tf.where(sound, moment, weight.value))
-        return sound
+    def _assign(self, moments: Moments) -> None:
+        for weight, moment in zip((self.mean, self.variance, self.count), moments, strict=True):
+            weight.assign(moment)
+
+
+class Statistics(NamedTuple):
+    """What a `RunningNormalization` is to become.
+
+    Attributes:
+      moments: of all samples, float64.
+      scale: what centred samples are divided by, float32 [*shape].
+      sound: bool scalar, whether the samples were taken in: those of moments that are not finite are left out.
+    """
+
+    moments: Moments
+    scale: tf.Tensor
+    sound: tf.Tensor
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -89,7 +91,7 @@ class RunningNormalization(_RunningMoments):
 
     def centred(self, inputs: tf.Tensor) -> tf.Tensor:
         """Subtract the mean from samples [N, *shape] of any type of numbers; float32."""
-        mean = self.mean.value
+        mean = tf.convert_to_tensor(self.mean.value)
         if inputs.dtype != tf.float32:
             return tf.cast(tf.cast(inputs, tf.float64) - mean, tf.float32)
         # Two float32 numbers hold the mean: faster than float64, and possible where that does not exist.
@@ -98,66 +100,63 @@ class RunningNormalization(_RunningMoments):
 
     def scaled(self, centred: tf.Tensor) -> tf.Tensor:
         """Divide centred samples, float32 [N, *shape], and clip them."""
-        limit = self.limit.value
+        limit = tf.convert_to_tensor(self.limit.value)
         return tf.minimum(tf.maximum(centred / self.scale.value, -limit), limit)
 
-    def begin(self, moments: Moments, free: tf.Tensor, *, absorbed_by: keras.layers.Dense | None) -> Moments:
-        """Take in the first samples, unless that would change what follows; see `update` for the arguments.
+    def begin(self, moments: Moments, free: tf.Tensor, *, absorbed_by: keras.layers.Dense | None) -> Statistics:
+        """Compute the statistics with a batch of samples; take them on at once if there were no samples before.
+
+        The first samples are left out if they would change what follows.
 
         Args:
-          moments: of the samples.
+          moments: mean and variance [*shape], scalar count.
           free: bool scalar, whether what follows does not depend on the samples.
-          absorbed_by: the layer that takes in the change if it does.
-
-        Returns:
-          The moments that are left to take in: those of no samples, if these have been taken in.
+          absorbed_by: the layer that takes in the change if it does; see `update`.
         """
-        first = tf.equal(self.count.value, 0.0)
+        seen, seen_scale = self._moments(), tf.convert_to_tensor(self.scale.value)
+        first = tf.equal(seen.count, 0.0)
         if absorbed_by is None:
-            first &= free
-        self._take_in(moments._replace(count=tf.where(first, moments.count, 0.0)), absorbed_by, first & ~free, _HUGE)
-        return moments._replace(count=tf.where(first, tf.zeros_like(moments.count), moments.count))
+            moments = moments._replace(count=tf.where(free | ~first, moments.count, 0.0))
+        combined, sound = _combined(seen, moments)
+        begun = combined.count > 0
+        scale = tf.where(begun, self._std(combined), seen_scale)
+        self.limit.assign(tf.where(begun, self.clip, self.limit.value))
+        own, own_scale = _where(first, (combined, scale), (seen, seen_scale))
+        if absorbed_by is not None:
+            mean, divisor = _where(free, (own.mean, own_scale), (seen.mean, seen_scale))
+            _absorb(absorbed_by, own_scale / divisor, own.mean - mean, own_scale)
+        self._assign(own)
+        self.scale.assign(own_scale)
+        return Statistics(combined, scale, sound)
 
-    def update(self, moments: Moments, *, absorbed_by: keras.layers.Dense | None = None) -> tf.Tensor:
-        """Take in a batch of samples by its moments; a linear layer that follows can take the change in.
+    def update(self, statistics: Statistics, *, absorbed_by: keras.layers.Dense | None = None) -> tf.Tensor:
+        """Take on the statistics that `begin` gave; a linear layer that follows can take the change in.
 
         Up to rounding, and if nothing is clipped, the two layers together then stay the same function:
 
             W (x - m) / s + b  =  W' (x - m') / s' + b',    W' = W s' / s,    b' = b + W' (m' - m) / s'
 
         If the spread of a feature grows by more than `clip`, its samples were clipped, and no weights could keep the
-        function: they grow by `clip`. Nothing is taken in before `begin`.
+        function: they grow by `clip`.
 
         Args:
-          moments: mean and variance [*shape], scalar count.
+          statistics: of the samples so far and the new ones.
           absorbed_by: the Dense layer, with a bias, on the flattened result; None changes the function.
 
         Returns:
-          Bool scalar, whether the moments were taken in.
+          Bool scalar, whether the new samples were taken in.
         """
-        begun = self.count.value > 0
-        return self._take_in(
-            moments._replace(count=tf.where(begun, moments.count, 0.0)), absorbed_by, begun, float(self.clip)
-        )
-
-    def _take_in(
-        self, moments: Moments, layer: keras.layers.Dense | None, absorb: tf.Tensor, largest_growth: float
-    ) -> tf.Tensor:
-        mean, scale = tf.identity(self.mean.value), tf.identity(self.scale.value)
-        sound = super().update(moments)
-        begun = self.count.value > 0
-        self.scale.assign(tf.where(begun, self._std(), scale))
-        self.limit.assign(tf.where(begun, self.clip, self.limit.value))
-        if layer is not None:
-            growth = tf.minimum(self.scale.value / scale, largest_growth)
-            shift = tf.cast(self.mean.value - mean, tf.float32) / self.scale.value
-            _absorb(layer, tf.where(absorb, growth, 1.0), tf.where(absorb, shift, 0.0))
+        moments, scale, sound = statistics
+        if absorbed_by is not None:
+            growth = tf.minimum(scale / self.scale.value, self.clip)
+            _absorb(absorbed_by, growth, moments.mean - self.mean.value, scale)
+        self._assign(moments)
+        self.scale.assign(scale)
         return sound
 
-    def _std(self) -> tf.Tensor:
-        std = tf.sqrt(self.variance.value)
-        varies = std > self.resolution * tf.abs(self.mean.value)
-        std = tf.maximum(tf.where(varies, std, self.min_std or 1.0), self.min_std)
+    def _std(self, moments: Moments) -> tf.Tensor:
+        std, least = tf.sqrt(moments.variance), tf.maximum(self.resolution * tf.abs(moments.mean), self.min_std)
+        std = tf.where(std > least, std, self.min_std or 1.0)
         return tf.clip_by_value(tf.cast(std, tf.float32), _TINY, _HUGE)
 
     def get_config(self) -> dict[str, Any]:
@@ -179,11 +178,42 @@ class RunningReturnScale(_RunningMoments):
         super().__init__((), "float32", **kwargs)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        variance = tf.convert_to_tensor(self.variance.value)
         # Returns that do not vary set no scale; below the normal numbers, nothing can be told apart.
-        return inputs * tf.where(self.variance >= _TINY, tf.math.rsqrt(self.variance), 1.0)
+        return inputs * tf.where(variance >= _TINY, tf.math.rsqrt(variance), 1.0)
+
+    def update(self, moments: Moments) -> tf.Tensor:
+        """Take in a batch of returns by its moments, scalars.
+
+        Returns:
+          Bool scalar, whether they were taken in: those that are not finite are left out.
+        """
+        combined, sound = _combined(self._moments(), moments)
+        self._assign(combined)
+        return sound
 
 
-def _absorb(layer: keras.layers.Dense, growth: tf.Tensor, shift: tf.Tensor) -> None:
+def _combined(seen: Moments, moments: Moments) -> tuple[Moments, tf.Tensor]:
+    """Combine the moments of samples with those of a batch, which is left out if the result is not finite.
+
+    Returns:
+      The moments, and a bool scalar: they were finite. An infinite variance counts as the largest number.
+    """
+    mean, variance, count = combined_moments(seen, moments)
+    # The square of a huge number overflows: such samples are spread as far as can be told.
+    variance = tf.minimum(variance, variance.dtype.max)
+    is_finite = tf.math.is_finite
+    sound = tf.reduce_all(is_finite(mean) & is_finite(variance) & is_finite(count))
+    return _where(sound, Moments(mean, variance, count), seen), sound
+
+
+def _where(condition: tf.Tensor, values: Any, others: Any) -> Any:
+    """Choose between two nests of tensors."""
+    return tf.nest.map_structure(lambda value, other: tf.where(condition, value, other), values, others)
+
+
+def _absorb(layer: keras.layers.Dense, growth: tf.Tensor, moved: tf.Tensor, scale: tf.Tensor) -> None:
     kernel = tf.reshape(growth, [-1, 1]) * layer.kernel.value
-    layer.bias.assign_add(tf.linalg.matvec(kernel, tf.reshape(shift, [-1]), transpose_a=True))
+    shift = tf.reshape(tf.cast(moved, tf.float32) / scale, [-1])
+    layer.bias.assign_add(tf.linalg.matvec(kernel, shift, transpose_a=True))
     layer.kernel.assign(kernel)

@@ -10,9 +10,9 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.distributions import ActionDistribution, Distribution
-from tf_trpo.estimation import Moments
 from tf_trpo.models.encoder import Encoder
 from tf_trpo.models.mirror_symmetry import MirroredEncoder
+from tf_trpo.models.normalization import Statistics
 from tf_trpo.numerics import flatten, unflatten
 from tf_trpo.spaces import mask_of
 
@@ -100,14 +100,14 @@ class Policy(keras.Model):
         with self.scope_at(theta):
             return self.distribution_parameters(observations)
 
-    def absorbed_at(self, theta: tf.Tensor, moments: list[Moments]) -> tf.Tensor:
+    def absorbed_at(self, theta: tf.Tensor, statistics: list[Statistics]) -> tf.Tensor:
         """Compute the flat weights [P] that new statistics would make of flat trainable weights theta [P].
 
         No variable is assigned. So a second vector of weights under the same statistics, such as an average, follows
         the new statistics too: call this before the encoder's `update_normalization`.
         """
         with self.scope_at(theta):
-            self.encoder.update_normalization(moments)
+            self.encoder.update_normalization(statistics)
             return self.flat_weights
 
     def scope_at(self, theta: tf.Tensor) -> keras.StatelessScope:

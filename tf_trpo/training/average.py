@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_trpo.estimation import Moments
 from tf_trpo.models import Policy
+from tf_trpo.models.normalization import Statistics
 
 
 class WeightAverage(keras.layers.Layer):
@@ -43,20 +43,20 @@ class WeightAverage(keras.layers.Layer):
         self.updates = self.add_weight(shape=(), dtype="int64", initializer="zeros", trainable=False, name="updates")
         self.built = True
 
-    def update(self, policy: Policy, moments: list[Moments]) -> None:
-        """Take in the policy as it is, just before it takes in the moments of observations.
+    def update(self, policy: Policy, statistics: list[Statistics]) -> None:
+        """Take in the policy as it is, just before it takes on new statistics of observations.
 
         The policy's first layer may absorb the change of the statistics. The average then has to absorb the same
         change, so that both weights stay comparable.
 
         Args:
           policy: after its step, with the statistics that it acted with.
-          moments: the moments that `update_normalization` of the policy's encoder is called with next.
+          statistics: what `update_normalization` of the policy's encoder is called with next.
         """
         self.updates.assign_add(1)
         new, old = policy.flat_weights, self.theta.value
         rate = tf.maximum(1.0 - self.momentum, 1.0 / tf.cast(self.updates.value, tf.float32))
-        self.theta.assign(policy.absorbed_at(old + tf.cast(rate, old.dtype) * (new - old), moments))
+        self.theta.assign(policy.absorbed_at(old + tf.cast(rate, old.dtype) * (new - old), statistics))
 
     def flat_weights(self, policy: Policy) -> tf.Tensor:
         """Give the average [P], or the policy's own weights before the first update."""

@@ -200,7 +200,7 @@ class Learner:
         rewards, carry, sound = scaled_rewards(self._return_scale, steps, carry, settings)
         observations = tf.nest.map_structure(lambda rows: flat(rows[:-1]), rollout.observations)
         # The first statistics come before the first update, and leave the policy as it acted.
-        policy_moments, value_moments = (
+        policy_statistics, value_statistics = (
             encoder.begin_normalization(encoder.moments(observations, weights, count))
             for encoder in (self.policy.encoder, self._value_function.encoder)
         )
@@ -208,7 +208,8 @@ class Learner:
         advantages, targets = advantages_and_targets(steps, rewards, values, settings)
         samples = Batch(observations, flat(rollout.actions), flat(advantages), weights)
         batch = scaled_advantages(self._return_scale, samples, settings)
-        return Prepared(batch, rewards, flat(values[:-1]), flat(targets), policy_moments, value_moments, sound), carry
+        values, targets = flat(values[:-1]), flat(targets)
+        return Prepared(batch, rewards, values, targets, policy_statistics, value_statistics, sound), carry
 
     def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
         steps = as_floats(rollout)
@@ -241,8 +242,8 @@ class Learner:
         figures = policy.action_distribution.figures(parameters)
         # Last of all: every figure of this iteration is by the statistics that the policy acted with.
         if self._average is not None:
-            self._average.update(policy, prepared.policy_moments)
-        sound = policy.encoder.update_normalization(prepared.policy_moments)
+            self._average.update(policy, prepared.policy_statistics)
+        sound = policy.encoder.update_normalization(prepared.policy_statistics)
         moved = self._map(policy.distribution_parameters, batch.observations)
         return PolicyResult(
             outcome,
@@ -255,7 +256,7 @@ class Learner:
     def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> ValueResult:
         batch, values, targets = prepared.batch, prepared.values, prepared.targets
         # The value function is fitted under the statistics that it will be used with.
-        self._value_function.encoder.update_normalization(prepared.value_moments)
+        self._value_function.encoder.update_normalization(prepared.value_statistics)
         loss = fit_value_function(
             self._value_function,
             self._value_optimizer,

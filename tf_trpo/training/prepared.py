@@ -19,6 +19,7 @@ from tf_trpo.estimation import (
     winsorize,
 )
 from tf_trpo.models import Policy, RunningReturnScale
+from tf_trpo.models.normalization import Statistics
 from tf_trpo.rollouts import Rollout
 from tf_trpo.spaces import map_parts
 from tf_trpo.training.settings import UpdateSettings
@@ -27,16 +28,16 @@ from tf_trpo.training.settings import UpdateSettings
 class Prepared(NamedTuple):
     """What an update learns from.
 
-    N samples, the scaled rewards [T, B], V [N] and its targets [N], the moments of observations that the encoders have
-    still to take in, and whether those of the returns were finite.
+    N samples, the scaled rewards [T, B], V [N] and its targets [N], the new statistics of observations, and whether
+    the moments of the returns were finite.
     """
 
     batch: Batch
     rewards: tf.Tensor
     values: tf.Tensor
     targets: tf.Tensor
-    policy_moments: list[Moments]
-    value_moments: list[Moments]
+    policy_statistics: list[Statistics]
+    value_statistics: list[Statistics]
     sound: tf.Tensor
 
 

@@ -1,17 +1,29 @@
-"""The default network of any nest of observation parts, against loops."""
+"""Networks: the default one of any nest of observation parts, against loops, and the MLP."""
 
 import gymnasium as gym
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tf_trpo.models import mlp
-from tf_trpo.models.convolutions import MIDDLE, NATURE, SMALL, channels_first, convolutions_for
-from tf_trpo.models.networks import default_network, first_dense_layer
+from tf_trpo.models.networks import (
+    MIDDLE,
+    NATURE,
+    SMALL,
+    channels_first,
+    convolutions_for,
+    default_network,
+    first_dense_layer,
+)
 from tf_trpo.spaces import flatten_to, observation_spec, parts, without_masks
 
 Box = gym.spaces.Box
 RNG = np.random.default_rng(0)
+
+
+def normals(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def image(*shape):
@@ -159,3 +171,31 @@ def test_networks_are_known_by_their_config_and_seed_and_can_be_made_again():
 def test_only_a_dense_layer_on_the_whole_observation_takes_statistics_in(shape, layers, found):
     network = keras.Sequential([keras.Input(shape), *layers])
     assert (first_dense_layer(network, keras.layers.Dense(2)) is not None) == found
+
+
+def test_no_hidden_layer_is_the_identity():
+    inputs = normals(4, 3)
+    np.testing.assert_array_equal(mlp((3,), ())(inputs), inputs)
+
+
+@pytest.mark.parametrize(("activation", "function"), [("tanh", np.tanh), ("relu", lambda x: np.maximum(x, 0))])
+@pytest.mark.parametrize("shape", [(), (3,), (6, 6, 2)])
+def test_layers_are_dense_with_the_activation_on_observations_of_any_rank(shape, activation, function):
+    network = mlp(shape, (8, 5), activation=activation, seed=0)
+    features = normals(7, *shape).reshape(7, -1)
+    for kernel, bias in zip(network.get_weights()[::2], network.get_weights()[1::2], strict=True):
+        features = function(features @ kernel + bias)
+    np.testing.assert_allclose(network(normals(7, *shape)), features, rtol=1e-5, atol=1e-6)
+
+
+def test_kernels_start_orthogonal_with_gain_root_two():
+    for kernel in mlp((8,), (8, 8), seed=1).get_weights()[::2]:
+        np.testing.assert_allclose(kernel.T @ kernel, 2 * np.eye(8), atol=1e-5)
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others():
+    first, again, other = (mlp((8,), (8, 8), seed=seed).get_weights()[::2] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.any(np.equal(first, other))
+    assert not np.any(first[0] == first[1])
+    assert not np.array_equal(mlp((8,), (8,))(tf.ones([1, 8])), mlp((8,), (8,))(tf.ones([1, 8])))
