@@ -14,15 +14,6 @@ from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.optimizers import Outcome, TrustRegion
 
 
-def make_policy(kind):
-    if kind == "categorical":
-        distribution = Categorical(4)
-    else:
-        distribution = Gaussian([-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent")
-    network = mlp((3,), (8,), seed=1)
-    return Policy(Encoder((3,), distribution.num_outputs, network=network, output_gain=0.01, seed=2), distribution)
-
-
 def gaussian_log_prob(parameters, actions):
     mean, log_std = np.split(parameters, 2, axis=1)
     return stats.norm.logpdf(actions, mean, np.exp(log_std)).sum(axis=1)
@@ -55,38 +46,30 @@ def categorical_entropy(logits):
 
 GAUSSIAN = gaussian_log_prob, gaussian_kl, gaussian_entropy
 CATEGORICAL = categorical_log_prob, categorical_kl, categorical_entropy
-CLOSED_FORMS = {"categorical": CATEGORICAL, "fixed-std": GAUSSIAN, "state-dependent": GAUSSIAN}
 
 
-class Step(NamedTuple):
-    """A step that was taken, and the figures of it that a second computation gives, in float64."""
+class SmallPolicy:
+    """A policy of one hidden layer, and its derivatives by their definitions."""
 
-    outcome: Outcome
-    old_theta: np.ndarray
-    theta: np.ndarray
-    kl: np.ndarray
-    improvement: np.ndarray
-    surrogate: np.ndarray
-    entropy: np.ndarray
-    max_kl_over_states: np.ndarray
-
-
-class Stepper:
-    """A policy, a policy optimizer and its compiled step."""
-
-    def __init__(self, optimizer, kind, make_state, *, jit_compile, **settings):
-        self.kind = kind
-        self.policy = make_policy(kind)
-        self.optimizer = optimizer
-        self.state = (make_state or optimizer.make_state)(self.policy)
-        self._initial = self.policy.get_weights()
-        self._initial_state = self.state_values()
-        self._step = tf.function(
-            lambda batch, progress: optimizer.step(self.policy, batch, self.state, progress=progress, **settings),
-            jit_compile=jit_compile,
-            autograph=False,
+    def __init__(self, kind):
+        self.closed_forms = CATEGORICAL if kind == "categorical" else GAUSSIAN
+        self.distribution = (
+            Categorical(4)
+            if kind == "categorical"
+            else Gaussian([-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent")
         )
+        encoder = Encoder((3,), self.distribution.num_outputs, network=mlp((3,), (8,), seed=1), output_gain=0.01, seed=2)
+        self.policy = Policy(encoder, self.distribution)
+        self._initial = self.policy.get_weights()
+        self._gradient = tf.function(self._gradient_of_surrogate, autograph=False)
         self._hessian = tf.function(self._hessian_of_mean_kl, autograph=False)
+
+    def _gradient_of_surrogate(self, theta, batch):
+        with tf.GradientTape() as tape:
+            tape.watch(theta)
+            log_prob = self.distribution.log_prob(self.policy.parameters_at(theta, batch.observations), batch.actions)
+            mean = tf.reduce_sum(batch.weights * batch.advantages * log_prob)
+        return tape.gradient(mean, theta)
 
     def _hessian_of_mean_kl(self, theta, batch):
         old = tf.cast(self.policy.parameters_at(theta, batch.observations), tf.float64)
@@ -95,33 +78,18 @@ class Stepper:
             with tf.GradientTape() as inner:
                 inner.watch(theta)
                 new = tf.cast(self.policy.parameters_at(theta, batch.observations), tf.float64)
-                kl = self.policy.action_distribution.kl(tf.stop_gradient(old), new)
+                kl = self.distribution.kl(tf.stop_gradient(old), new)
                 mean_kl = tf.tensordot(tf.cast(batch.weights, tf.float64), kl, 1)
             gradient = inner.gradient(mean_kl, theta)
         return outer.jacobian(gradient, theta)
 
     def gradient(self, batch):
         """Gradient of the surrogate, which is that of the log-probability at the policy that sampled."""
-        theta = tf.constant(self.theta())
-        with tf.GradientTape() as tape:
-            tape.watch(theta)
-            parameters = self.policy.parameters_at(theta, batch.observations)
-            log_prob = self.policy.action_distribution.log_prob(parameters, batch.actions)
-            mean = tf.reduce_sum(batch.weights * batch.advantages * log_prob)
-        return tape.gradient(mean, theta).numpy().astype(np.float64)
+        return self._gradient(self.policy.flat_weights, batch).numpy().astype(np.float64)
 
     def fisher(self, batch):
         """The Fisher matrix by its definition: dense, without damping."""
-        return self._hessian(tf.constant(self.theta()), batch).numpy().astype(np.float64)
-
-    def state_values(self):
-        return [variable.numpy() for variable in self.state.variables]
-
-    def forget(self):
-        """Set the state back to its start."""
-        for variable, value in zip(self.state.variables, self._initial_state, strict=True):
-            variable.assign(value)
-        return self
+        return self._hessian(self.policy.flat_weights, batch).numpy().astype(np.float64)
 
     def restart(self, seed):
         """Weights away from the start, where every state has the same distribution."""
@@ -138,8 +106,8 @@ class Stepper:
         """Actions of the policy as it is in random states, with random advantages."""
         rng = np.random.default_rng(seed + 1000)
         observations = tf.constant(2 * rng.normal(size=(samples, 3)), tf.float32)
-        noise = self.policy.action_distribution.noise([samples], tf.constant([seed, 1], tf.int32))
-        actions = self.policy.action_distribution.sample(self.policy.distribution_parameters(observations), noise)
+        noise = self.distribution.noise([samples], tf.constant([seed, 1], tf.int32))
+        actions = self.distribution.sample(self.policy.distribution_parameters(observations), noise)
         valid = np.ones(samples)
         valid[rng.choice(samples, padding, replace=False)] = 0
         advantages = tf.constant(scale * rng.normal(size=samples), tf.float32)
@@ -148,18 +116,18 @@ class Stepper:
     def theta(self):
         return self.policy.flat_weights.numpy()
 
-    def parameters(self, batch):
-        return self.policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
-
     def assign(self, theta):
         self.policy.assign_flat_weights(tf.constant(theta, tf.float32))
 
-    def figures(self, old, new, batch):
-        """KL, improvement, L, entropy and the largest KL, from distribution parameters old and new."""
-        log_prob, kl, entropy = CLOSED_FORMS[self.kind]
+    def parameters(self, batch):
+        return self.policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
+
+    def figures(self, old, batch):
+        """KL, improvement, L, entropy and the largest KL of the policy as it is, from old parameters."""
+        log_prob, kl, entropy = self.closed_forms
         weights = batch.weights.numpy().astype(np.float64)
         valid = weights > 0
-        old, new, weights = old[valid], new[valid], weights[valid]
+        old, new, weights = old[valid], self.parameters(batch)[valid], weights[valid]
         actions, advantages = batch.actions.numpy()[valid], batch.advantages.numpy()[valid].astype(np.float64)
         ratio = np.exp(log_prob(new, actions) - log_prob(old, actions))
         divergence = kl(old, new)
@@ -171,6 +139,54 @@ class Stepper:
             "max_kl_over_states": divergence.max(),
         }
 
+
+small_policy = functools.cache(SmallPolicy)
+
+
+class Step(NamedTuple):
+    """A step that was taken, and the figures of it that a second computation gives, in float64."""
+
+    outcome: Outcome
+    old_theta: np.ndarray
+    theta: np.ndarray
+    kl: np.ndarray
+    improvement: np.ndarray
+    surrogate: np.ndarray
+    entropy: np.ndarray
+    max_kl_over_states: np.ndarray
+
+    @property
+    def change(self):
+        return self.theta.astype(np.float64) - self.old_theta
+
+
+class Stepper:
+    """A policy optimizer's compiled step of a small policy, which all steppers of a kind share."""
+
+    def __init__(self, optimizer, kind, make_state, *, jit_compile, **settings):
+        self.small = small_policy(kind)
+        self.policy = self.small.policy
+        self.optimizer = optimizer
+        self.state = (make_state or optimizer.make_state)(self.policy)
+        self._initial_state = self.state_values()
+        self._step = tf.function(
+            lambda batch, progress: optimizer.step(self.policy, batch, self.state, progress=progress, **settings),
+            jit_compile=jit_compile,
+            autograph=False,
+        )
+
+    def __getattr__(self, name):
+        return getattr(self.small, name)
+
+    def state_values(self):
+        return [variable.numpy() for variable in self.state.variables]
+
+    def forget(self):
+        """Set the state back to its start."""
+        for variable, value in zip(self.state.variables, self._initial_state, strict=True):
+            variable.assign(value)
+        return self
+
     def outcome(self, batch, progress=0.0):
         outcome = self._step(batch, tf.constant(progress, tf.float64))
         return Outcome(*(None if value is None else value.numpy() for value in outcome))
@@ -178,11 +194,17 @@ class Stepper:
     def step(self, batch, progress=0.0):
         old_theta, old = self.theta(), self.parameters(batch)
         outcome = self.outcome(batch, progress)
-        return Step(outcome, old_theta, self.theta(), **self.figures(old, self.parameters(batch), batch))
+        return Step(outcome, old_theta, self.theta(), **self.figures(old, batch))
 
     def run(self, seed, progress=0.0, **batch_settings):
         self.restart(seed)
         return self.step(self.batch(seed, **batch_settings), progress)
+
+    def derivatives(self, seed, **batch_settings):
+        """(The batch of a seed at its weights, F, g)."""
+        self.restart(seed)
+        batch = self.batch(seed, **batch_settings)
+        return batch, self.fisher(batch), self.gradient(batch)
 
 
 @pytest.fixture(scope="session")
@@ -194,7 +216,7 @@ def make_stepper():
         settings = {"chunk_size": chunk_size, "gamma": gamma}
         return Stepper(optimizer, kind, make_state, jit_compile=jit_compile, **settings)
 
-    def make(optimizer, kind="fixed-std", *, make_state=None, jit_compile=False, chunk_size=None, gamma=0.99):
+    def make(optimizer, kind="fixed-std", *, make_state=None, jit_compile=False, chunk_size=None, gamma=0.5):
         return cached(optimizer, kind, make_state, jit_compile, chunk_size, gamma).forget()
 
     return make
