@@ -58,7 +58,9 @@ class SmallPolicy:
             if kind == "categorical"
             else Gaussian([-1.0, -1.0], [1.0, 1.0], state_dependent_std=kind == "state-dependent")
         )
-        encoder = Encoder((3,), self.distribution.num_outputs, network=mlp((3,), (8,), seed=1), output_gain=0.01, seed=2)
+        encoder = Encoder(
+            (3,), self.distribution.num_outputs, network=mlp((3,), (8,), seed=1), output_gain=0.01, seed=2
+        )
         self.policy = Policy(encoder, self.distribution)
         self._initial = self.policy.get_weights()
         self._gradient = tf.function(self._gradient_of_surrogate, autograph=False)

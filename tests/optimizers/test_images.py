@@ -73,7 +73,9 @@ def test_curvature_is_taken_on_a_tenth_of_images_and_on_all_of_anything_else(mon
     ]
     for direction, observations, fraction in cases:
         objective = Objective(policy, batch_of(observations), policy.flat_weights)
-        monkeypatch.setattr(objective, "fisher_vector_product", lambda **settings: asked.append(settings) or tf.identity)
+        monkeypatch.setattr(
+            objective, "fisher_vector_product", lambda **settings: asked.append(settings) or tf.identity
+        )
         direction.solve(objective, objective.theta)
         assert asked.pop() == {"fraction": fraction, "kind": "gauss-newton"}
 

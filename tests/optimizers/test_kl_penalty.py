@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tf_trpo.optimizers import Backtracking, FirstOrder, KLPenalty, State
 
-
 ADAPTIVE = KLPenalty(search=Backtracking(0.5, max_backtracks=12))
 
 
