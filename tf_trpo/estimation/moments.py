@@ -34,7 +34,7 @@ def weighted_mean(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
       float scalar.
     """
     check_shapes("weighted_mean", samples=(samples, "N"), weights=(weights, "N"))
-    return tf.reduce_sum(tf.where(weights > 0, weights * samples, tf.zeros_like(samples)))
+    return tf.reduce_sum(tf.math.multiply_no_nan(samples, weights))
 
 
 def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -51,12 +51,12 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
     # Deviations are measured from one of the samples, so that equal samples have a variance of exactly 0. Otherwise
     # the rounding error of their mean would look like a spread, and a division by it would give values of size 1.
     reference = tf.gather(samples, tf.argmax(weights))
-    weights = tf.reshape(weights, [-1] + [1] * (len(samples.shape) - 1))
-    offsets = tf.where(weights > 0, samples - reference, tf.zeros_like(samples))
-    mean_offset = tf.reduce_sum(weights * offsets, axis=0)
-    # A square may overflow to infinity, and infinity times a weight of 0 is NaN.
-    deviations = tf.where(weights > 0, offsets - mean_offset, tf.zeros_like(offsets))
-    return reference + mean_offset, tf.reduce_sum(weights * tf.square(deviations), axis=0)
+    if samples.shape.rank != 1:
+        weights = tf.reshape(weights, [-1] + [1] * (len(samples.shape) - 1))
+    offsets = samples - reference
+    mean_offset = tf.reduce_sum(tf.math.multiply_no_nan(offsets, weights), axis=0)
+    variance = tf.reduce_sum(tf.math.multiply_no_nan(tf.square(offsets - mean_offset), weights), axis=0)
+    return reference + mean_offset, variance
 
 
 def combined_moments(first: Moments, second: Moments) -> Moments:
@@ -75,13 +75,9 @@ def combined_moments(first: Moments, second: Moments) -> Moments:
     share = tf.math.divide_no_nan(second.count, count)
     delta = second.mean - first.mean
     mean = first.mean + share * delta
-    variance = _times(1.0 - share, first.variance) + _times(share, second.variance)
-    return Moments(mean, variance + _times(share * (1.0 - share), tf.square(delta)), count)
-
-
-def _times(share: tf.Tensor, spread: tf.Tensor) -> tf.Tensor:
-    """Multiply; a share of 0 gives 0 even if the spread is infinite."""
-    return tf.where(share > 0, share * spread, tf.zeros_like(spread))
+    rest = 1.0 - share
+    variance = tf.math.multiply_no_nan(first.variance, rest) + tf.math.multiply_no_nan(second.variance, share)
+    return Moments(mean, variance + tf.math.multiply_no_nan(tf.square(delta), share * rest), count)
 
 
 def explained_variance(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
