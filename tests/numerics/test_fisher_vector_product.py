@@ -154,27 +154,6 @@ def test_linear_gaussian_policy_has_its_closed_form(fisher_vector_product):
 
 
 @pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
-def test_linear_categorical_policy_has_its_closed_form(fisher_vector_product):
-    # Logits x'W: E[x x' (x) (diag(p) - p p')].
-    generator = np.random.default_rng(3)
-    observations = generator.normal(size=(len(WEIGHTS), 2))
-    theta = generator.normal(size=6)
-    weighted = np.exp(observations @ theta.reshape(2, 3))
-    probabilities = weighted / weighted.sum(axis=1, keepdims=True)
-    expected = sum(
-        w * np.kron(np.outer(x, x), np.diag(p) - np.outer(p, p))
-        for w, x, p in zip(WEIGHTS, observations, probabilities, strict=True)
-    )
-    product = fisher_vector_product(
-        lambda theta: tf.constant(observations) @ tf.reshape(theta, [2, 3]),
-        categorical_kl,
-        tf.constant(theta),
-        tf.constant(WEIGHTS),
-    )
-    np.testing.assert_allclose(dense(product, 6), expected, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
 def test_parameter_that_moves_nothing_has_no_curvature(fisher_vector_product):
     theta = tf.constant([0.5, 1.0], tf.float64)
     product = fisher_vector_product(

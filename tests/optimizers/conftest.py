@@ -1,58 +1,58 @@
 """Small policies, random batches, and what a step does to them, computed again in NumPy."""
 
 import functools
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import special, stats
 
+from tf_trpo import theory
 from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.estimation import Batch
 from tf_trpo.models import Encoder, Policy, mlp
 from tf_trpo.optimizers import Outcome, TrustRegion
 
 
-def gaussian_log_prob(parameters, actions):
-    mean, log_std = np.split(parameters, 2, axis=1)
-    return stats.norm.logpdf(actions, mean, np.exp(log_std)).sum(axis=1)
+class GaussianForms:
+    """Closed forms for [mean, log_std]."""
+
+    def __init__(self, parameters):
+        self.mean, log_std = np.split(parameters, 2, axis=1)
+        self.std = np.exp(log_std)
+
+    def log_prob(self, actions):
+        return stats.norm.logpdf(actions, self.mean, self.std).sum(axis=1)
+
+    def kl(self, new):
+        return theory.gaussian_kl_divergence(self.mean, self.std, new.mean, new.std)
+
+    def entropy(self):
+        return theory.gaussian_entropy(self.std)
 
 
-def gaussian_kl(old, new):
-    old_mean, old_log_std = np.split(old, 2, axis=1)
-    new_mean, new_log_std = np.split(new, 2, axis=1)
-    spread = np.exp(2 * old_log_std) + (old_mean - new_mean) ** 2
-    return np.sum(new_log_std - old_log_std + spread / (2 * np.exp(2 * new_log_std)) - 0.5, axis=1)
+class CategoricalForms:
+    """Closed forms for logits."""
 
+    def __init__(self, logits):
+        self.log_probabilities = special.log_softmax(logits, axis=1)
 
-def gaussian_entropy(parameters):
-    _, log_std = np.split(parameters, 2, axis=1)
-    return np.sum(log_std + 0.5 * np.log(2 * np.pi * np.e), axis=1)
+    def log_prob(self, actions):
+        return self.log_probabilities[np.arange(len(actions)), actions]
 
+    def kl(self, new):
+        return np.sum(np.exp(self.log_probabilities) * (self.log_probabilities - new.log_probabilities), axis=1)
 
-def categorical_log_prob(logits, actions):
-    return special.log_softmax(logits, axis=1)[np.arange(len(actions)), actions]
-
-
-def categorical_kl(old, new):
-    old, new = special.log_softmax(old, axis=1), special.log_softmax(new, axis=1)
-    return np.sum(np.exp(old) * (old - new), axis=1)
-
-
-def categorical_entropy(logits):
-    return stats.entropy(special.softmax(logits, axis=1), axis=1)
-
-
-GAUSSIAN = gaussian_log_prob, gaussian_kl, gaussian_entropy
-CATEGORICAL = categorical_log_prob, categorical_kl, categorical_entropy
+    def entropy(self):
+        return -np.sum(np.exp(self.log_probabilities) * self.log_probabilities, axis=1)
 
 
 class SmallPolicy:
     """A policy of one hidden layer, and its derivatives by their definitions."""
 
     def __init__(self, kind):
-        self.closed_forms = CATEGORICAL if kind == "categorical" else GAUSSIAN
+        self.closed_forms = CategoricalForms if kind == "categorical" else GaussianForms
         self.distribution = (
             Categorical(4)
             if kind == "categorical"
@@ -126,40 +126,23 @@ class SmallPolicy:
 
     def figures(self, old, batch):
         """KL, improvement, L, entropy and the largest KL of the policy as it is, from old parameters."""
-        log_prob, kl, entropy = self.closed_forms
         weights = batch.weights.numpy().astype(np.float64)
         valid = weights > 0
-        old, new, weights = old[valid], self.parameters(batch)[valid], weights[valid]
+        weights = weights[valid]
+        old, new = (self.closed_forms(parameters[valid]) for parameters in (old, self.parameters(batch)))
         actions, advantages = batch.actions.numpy()[valid], batch.advantages.numpy()[valid].astype(np.float64)
-        ratio = np.exp(log_prob(new, actions) - log_prob(old, actions))
-        divergence = kl(old, new)
+        ratio = np.exp(new.log_prob(actions) - old.log_prob(actions))
+        divergence = old.kl(new)
         return {
             "kl": weights @ divergence,
             "improvement": weights @ (advantages * (ratio - 1)),
             "surrogate": weights @ (advantages * ratio),
-            "entropy": weights @ entropy(new),
+            "entropy": weights @ new.entropy(),
             "max_kl_over_states": divergence.max(),
         }
 
 
 small_policy = functools.cache(SmallPolicy)
-
-
-class Step(NamedTuple):
-    """A step that was taken, and the figures of it that a second computation gives, in float64."""
-
-    outcome: Outcome
-    old_theta: np.ndarray
-    theta: np.ndarray
-    kl: np.ndarray
-    improvement: np.ndarray
-    surrogate: np.ndarray
-    entropy: np.ndarray
-    max_kl_over_states: np.ndarray
-
-    @property
-    def change(self):
-        return self.theta.astype(np.float64) - self.old_theta
 
 
 class Stepper:
@@ -194,9 +177,12 @@ class Stepper:
         return Outcome(*(None if value is None else value.numpy() for value in outcome))
 
     def step(self, batch, progress=0.0):
+        """A step that was taken, and the figures of it that a second computation gives, in float64."""
         old_theta, old = self.theta(), self.parameters(batch)
-        outcome = self.outcome(batch, progress)
-        return Step(outcome, old_theta, self.theta(), **self.figures(old, batch))
+        outcome, theta = self.outcome(batch, progress), self.theta()
+        change = theta.astype(np.float64) - old_theta
+        figures = self.figures(old, batch)
+        return SimpleNamespace(outcome=outcome, old_theta=old_theta, theta=theta, change=change, **figures)
 
     def run(self, seed, progress=0.0, **batch_settings):
         self.restart(seed)

@@ -62,7 +62,7 @@ def solution_on(policy, observations, chunk_size=None):
 
 def test_curvature_is_taken_on_a_tenth_of_images_and_on_all_of_anything_else(monkeypatch):
     policy, many, asked = make_policy(), tf.tile(IMAGES, [20, 1, 1, 1]), []
-    own = dataclasses.replace(DIRECTION, curvature_fraction=0.7)
+    own = dataclasses.replace(DIRECTION, curvature_fraction=0.7, fisher_vector_product="double-backprop")
     cases = [
         (DIRECTION, many, 0.1),
         # At least 64 of them.
@@ -77,7 +77,7 @@ def test_curvature_is_taken_on_a_tenth_of_images_and_on_all_of_anything_else(mon
             objective, "fisher_vector_product", lambda **settings: asked.append(settings) or tf.identity
         )
         direction.solve(objective, objective.theta)
-        assert asked.pop() == {"fraction": fraction, "kind": "gauss-newton"}
+        assert asked.pop() == {"fraction": fraction, "kind": direction.fisher_vector_product}
 
 
 @pytest.mark.parametrize("chunk_size", [None, 16])

@@ -54,7 +54,7 @@ def test_an_observation_that_is_not_finite_leaves_the_weights(stepper, observati
     observations = batch.observations.numpy().copy()
     observations[7, 1] = observation
     before = bits(stepper.policy)
-    outcome = stepper.step(batch._replace(observations=tf.constant(observations))).outcome
+    outcome = stepper.outcome(batch._replace(observations=tf.constant(observations)))
     assert outcome.accepted == (not np.isnan(observation))
     assert outcome.accepted == (bits(stepper.policy) != before)
 
