@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tf_trpo.optimizers import Backtracking, FirstOrder, KLPenalty, State
 
-ADAPTIVE = KLPenalty(search=Backtracking(0.5, max_backtracks=12))
+# Its target is so large that a step may be shortened although its KL is small enough.
+ADAPTIVE = KLPenalty(target_kl=10.0, search=Backtracking(0.5, max_backtracks=12))
 
 
 def penalised_objective(stepper, old, batch, coefficient):

@@ -35,7 +35,7 @@ FIXED_STD = {
 CATEGORICAL = {
     "truncated natural policy gradient": NaturalPolicyGradient(natural_max_kl=0.03, direction=MANY),
     "KL penalty by natural steps": KLPenalty("fixed", penalty_coefficient=4.0, direction=MANY),
-    "KL penalty by natural steps, adapted": KLPenalty(search=Backtracking(0.5, max_backtracks=12)),
+    "KL penalty by natural steps, adapted": KLPenalty(target_kl=10.0, search=Backtracking(0.5, max_backtracks=12)),
     "trust region on the largest KL": TrustRegion(0.02, constraint="max", search=Backtracking(max_backtracks=20)),
     "trust region on a schedule": TrustRegion(0.04, final_max_kl=0.01),
 }
