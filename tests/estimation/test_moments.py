@@ -10,8 +10,8 @@ from tf_trpo.estimation import Moments, combined_moments, explained_variance, we
 
 SEEDS = st.integers(0, 10_000)
 TRAILING = st.sampled_from([(), (3,), (2, 2)])
-PRIOR = (0.0, 1.0)
-"""Mean and variance that a layer starts with, before it has seen a sample."""
+NOTHING = (0.0, np.inf)
+"""Mean and variance of a set without samples, which may be any numbers."""
 
 
 def random_weights(generator, size):
@@ -21,7 +21,7 @@ def random_weights(generator, size):
 
 
 def moments_of(samples, trailing):
-    mean, variance = (samples.mean(axis=0), samples.var(axis=0)) if len(samples) else PRIOR
+    mean, variance = (samples.mean(axis=0), samples.var(axis=0)) if len(samples) else NOTHING
     rows = (np.broadcast_to(mean, trailing), np.broadcast_to(variance, trailing), float(len(samples)))
     return Moments(*(tf.constant(array, tf.float64) for array in rows))
 
