@@ -182,20 +182,16 @@ def test_the_operations_do_not_depend_on_what_was_traced_before():
     """Of TensorFlow's forward mode they do: the same training would have other bits in an older process."""
 
     def traced(rows):
-        inputs = np.resize(OBSERVATIONS, (rows, 2))
-        product = gauss_newton_fisher_vector_product(
-            lambda theta: tf.tanh(inputs @ tf.reshape(theta, [2, 2])),
-            gaussian_kl,
-            tf.constant(np.linspace(-1.0, 1.0, 4)),
-            tf.constant(np.full(rows, 1 / rows)),
-            lambda current, tangent: tangent,
-        )
-        return tf.function(product).get_concrete_function(tf.TensorSpec([4], tf.float64))
+        observations = tf.constant(np.resize(OBSERVATIONS, (rows, 2)))
+        weights = tf.constant(np.full(rows, 1 / rows))
+        theta = tf.constant(np.linspace(-1.0, 1.0, 19))
+        product = gauss_newton_fisher_vector_product(gaussian_policy(observations), gaussian_kl, theta, weights)
+        return tf.function(product).get_concrete_function(theta)
 
     first = traced(6)
     for rows in range(7, 42):
         traced(rows)
     last = traced(6)
     assert all(shape.is_fully_defined() for shape in shapes_of(last.graph))
-    vector = tf.constant(np.linspace(0.0, 1.0, 4))
+    vector = tf.constant(np.linspace(0.0, 1.0, 19))
     np.testing.assert_array_equal(first(vector), last(vector))
