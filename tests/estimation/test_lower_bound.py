@@ -14,13 +14,7 @@ def whole_process(evaluation, *, mean=0.0, scale=1.0):
     """A sample for each state and action, weighted by how often it comes; and rows of padding that hold garbage."""
     weights = (1 - evaluation.gamma) * evaluation.visitation_frequencies[:, None] * evaluation.policy
     advantages = (evaluation.advantages - mean) / scale
-    columns = [
-        np.concatenate([array.ravel(), garbage])
-        for array, garbage in (
-            (advantages, np.full(PADDING, 1e6)),
-            (weights, np.zeros(PADDING)),
-        )
-    ]
+    columns = [np.append(advantages, np.full(PADDING, 1e6)), np.append(weights, np.zeros(PADDING))]
     nothing = tf.zeros([len(columns[0])])
     return Batch(nothing, nothing, *(tf.constant(column, tf.float64) for column in (*columns, mean, scale)))
 
@@ -30,9 +24,8 @@ def mean_surrogate_gain(batch, old_policy, new_policy):
     return tf.constant(np.sum(batch.weights.numpy() * (ratio - 1) * batch.advantages.numpy()))
 
 
-@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 0.9, 0.99])
-@pytest.mark.parametrize(("mean", "scale"), [(0.0, 1.0), (2.0, 30.0), (-0.3, 0.01)])
+@pytest.mark.parametrize(("seed", "mean", "scale"), [(0, 0.0, 1.0), (1, 2.0, 30.0), (2, -0.3, 0.01)])
 def test_with_every_state_in_the_batch_it_is_the_bound_itself(seed, gamma, mean, scale):
     rng = np.random.default_rng(seed)
     mdp = theory.random_mdp(4, 3, gamma, rng)
@@ -64,19 +57,11 @@ def test_the_largest_advantage_is_unnormalised_and_of_valid_samples():
     assert largest_advantage(Batch(nothing, nothing, advantages, weights, -1.0, 3.0)) == 7
 
 
-def test_without_discount_there_is_no_bound_and_no_nan():
-    epsilon = tf.constant(2.0, tf.float64)
-    assert penalty_coefficient(epsilon, 1.0) == np.inf
+def test_without_discount_there_is_no_bound_and_no_nan_and_a_refused_step_has_a_bound_of_zero():
+    assert penalty_coefficient(tf.constant(2.0, tf.float64), 1.0) == np.inf
     batch = Batch(tf.zeros([2]), tf.zeros([2]), tf.constant([1.0, -1.0]), tf.constant([0.5, 0.5]))
-    for kl in (0.0, 0.1):
-        figures = estimate_lower_bound(
-            batch, predicted=tf.constant(0.0), actual=tf.constant(0.0), max_kl=tf.constant(kl), gamma=1.0
-        )
-        assert figures.improvement == -np.inf
+    nothing = {"predicted": tf.constant(0.0), "actual": tf.constant(0.0)}
+    for kl, gamma, bound in [(0.0, 1.0, -np.inf), (0.1, 1.0, -np.inf), (0.0, 0.99, 0.0)]:
+        figures = estimate_lower_bound(batch, **nothing, max_kl=tf.constant(kl), gamma=gamma)
+        assert figures.improvement == bound
         assert figures.actual_improvement == figures.predicted_improvement == 0
-
-
-def test_a_refused_step_has_a_bound_of_zero():
-    batch = Batch(tf.zeros([2]), tf.zeros([2]), tf.constant([1.0, -1.0]), tf.constant([0.5, 0.5]))
-    nothing = {"predicted": tf.constant(0.0), "actual": tf.constant(0.0), "max_kl": tf.constant(0.0)}
-    assert estimate_lower_bound(batch, **nothing, gamma=0.99).improvement == 0

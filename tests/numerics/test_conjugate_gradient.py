@@ -54,26 +54,6 @@ def krylov_minimiser(matrix, b, dimensions):
     return basis @ np.linalg.solve(basis.T @ matrix @ basis, basis.T @ b)
 
 
-@given(seed=SEEDS, size=st.integers(1, 12))
-def test_solution_is_that_of_a_dense_solver(seed, size):
-    matrix, b = definite_system(seed, size)
-    result = solve(matrix, b, max_iterations=4 * size, tolerance=1e-12)
-    assert result.status == ConjugateGradientStatus.CONVERGED
-    np.testing.assert_allclose(result.solution, np.linalg.solve(matrix, b), rtol=1e-8, atol=1e-10)
-    assert np.linalg.norm(b - matrix @ result.solution.numpy()) <= 2e-12 * np.linalg.norm(b)
-
-
-@given(seed=SEEDS, size=st.integers(1, 12), damping=st.floats(0, 10), iterations=st.integers(1, 12))
-def test_damping_is_that_of_the_matrix_and_no_part_of_the_image(seed, size, damping, iterations):
-    matrix, b = definite_system(seed, size)
-    settings = {"max_iterations": iterations, "tolerance": 1e-9}
-    result = solve(matrix, b, damping=damping, **settings)
-    expected = solve(matrix + damping * np.eye(size), b, **settings)
-    np.testing.assert_allclose(result.solution, expected.solution, rtol=1e-8, atol=1e-12)
-    assert (result.status, result.iterations) == (expected.status, expected.iterations)
-    np.testing.assert_allclose(result.image, matrix @ result.solution.numpy(), rtol=1e-8, atol=1e-10)
-
-
 @pytest.mark.parametrize("ratio", [1.0, 1e-6])
 def test_the_image_keeps_its_digits_where_damping_outweighs_the_matrix(ratio):
     """The difference of (A + damping I) x and damping x would have none left in float32."""
@@ -102,15 +82,18 @@ def test_every_iterate_is_the_best_of_its_krylov_space(seed, size, iterations):
     np.testing.assert_allclose(result.solution, krylov_minimiser(matrix, b, iterations), rtol=1e-8, atol=1e-9)
 
 
-@given(seed=SEEDS, size=st.integers(4, 10), iterations=st.integers(1, 30))
-def test_residual_norm_is_that_of_the_solution_and_the_solution_ascends(seed, size, iterations):
+@given(seed=SEEDS, size=st.integers(1, 12), iterations=st.integers(1, 40))
+def test_the_solution_ascends_to_that_of_a_dense_solver_and_the_residual_norm_is_its_own(seed, size, iterations):
     matrix, b = definite_system(seed, size)
-    result = solve(matrix, b, max_iterations=iterations, tolerance=1e-6)
+    result = solve(matrix, b, max_iterations=iterations, tolerance=1e-9)
     residual = np.linalg.norm(b - matrix @ result.solution.numpy())
-    np.testing.assert_allclose(result.residual_norm, residual, rtol=1e-6, atol=1e-13)
+    np.testing.assert_allclose(result.residual_norm, residual, rtol=1e-6, atol=1e-12)
     assert b @ result.solution.numpy() > 0
-    converged = result.residual_norm.numpy() <= 1e-6 * np.linalg.norm(b)
+    converged = result.residual_norm.numpy() <= 1e-9 * np.linalg.norm(b)
     assert result.status == (ConjugateGradientStatus.CONVERGED if converged else ConjugateGradientStatus.MAX_ITERATIONS)
+    if converged:
+        np.testing.assert_allclose(result.solution, np.linalg.solve(matrix, b), rtol=1e-6, atol=1e-8)
+    assert converged or iterations < 3 * size
 
 
 def test_consistent_semi_definite_system_is_solved():
@@ -135,13 +118,21 @@ def test_indefinite_matrix_ends_at_the_last_good_iterate(seed, positive, negativ
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_zero_matrix_has_no_positive_curvature(jit_compile):
-    run = tf.function(lambda b: conjugate_gradient(tf.zeros_like, b, max_iterations=5), jit_compile=jit_compile)
-    result = run(tf.constant([3.0, -4.0]))
-    assert result.status == ConjugateGradientStatus.NON_POSITIVE_CURVATURE
-    assert result.iterations == 0
-    assert result.residual_norm == 5.0
-    np.testing.assert_array_equal(result.solution, [0.0, 0.0])
+def test_multiples_of_the_identity(jit_compile):
+    @tf.function(jit_compile=jit_compile)
+    def run(b, factor):
+        return conjugate_gradient(lambda vector: factor * vector, b, max_iterations=5)
+
+    outcomes = {
+        2.0: (ConjugateGradientStatus.CONVERGED, 1, [1.5, -2.0]),
+        0.0: (ConjugateGradientStatus.NON_POSITIVE_CURVATURE, 0, [0.0, 0.0]),
+        **dict.fromkeys((np.nan, np.inf, -np.inf), (ConjugateGradientStatus.BREAKDOWN, 0, [0.0, 0.0])),
+    }
+    for factor, (status, iterations, solution) in outcomes.items():
+        result = run(tf.constant([3.0, -4.0]), tf.constant(factor, tf.float32))
+        assert (result.status, result.iterations) == (status, iterations)
+        assert result.residual_norm == 5.0 * (iterations == 0)
+        np.testing.assert_array_equal(result.solution, solution)
 
 
 def test_zero_right_hand_side_converges_without_a_product():
@@ -159,8 +150,7 @@ def test_zero_tolerance_stops_at_the_exact_solution():
     np.testing.assert_array_equal(result.solution, [1.0, 2.0, -4.0])
 
 
-@pytest.mark.parametrize("failure", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("number", [1, 2, 4])
+@pytest.mark.parametrize(("failure", "number"), [(np.nan, 1), (np.inf, 2), (-np.inf, 4)])
 def test_product_that_is_not_finite_ends_at_the_last_good_iterate(failure, number):
     matrix, b = definite_system(7, 8)
     product = product_failing_at_call(number, matrix, failure)
@@ -169,17 +159,6 @@ def test_product_that_is_not_finite_ends_at_the_last_good_iterate(failure, numbe
     assert result.iterations == number - 1
     expected = solve(matrix, b, max_iterations=number - 1).solution if number > 1 else tf.zeros_like(b)
     np.testing.assert_allclose(result.solution, expected, rtol=1e-10)
-
-
-@pytest.mark.parametrize("failure", [np.nan, np.inf, -np.inf])
-def test_compiled_product_that_is_not_finite_leaves_zeros(failure):
-    @tf.function(jit_compile=True)
-    def run(b, factor):
-        return conjugate_gradient(lambda vector: factor * vector, b, max_iterations=5)
-
-    result = run(tf.constant([1.0, 2.0]), tf.constant(failure, tf.float32))
-    assert result.status == ConjugateGradientStatus.BREAKDOWN
-    np.testing.assert_array_equal(result.solution, [0.0, 0.0])
 
 
 def test_overflowing_step_is_a_breakdown():
@@ -209,29 +188,35 @@ def test_same_system_gives_the_same_bits_and_leaves_b_alone(dtype):
     assert right_hand_side.numpy().tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("iterations", [3, 30])
-def test_compiled_by_xla_it_agrees(iterations):
+def test_compiled_by_xla_it_agrees():
     matrix, b = definite_system(13, 10)
-
-    @tf.function(jit_compile=True)
-    def compiled(right_hand_side):
-        return conjugate_gradient(times(matrix), right_hand_side, max_iterations=iterations, tolerance=1e-8)
-
-    expected = solve(matrix, b, max_iterations=iterations, tolerance=1e-8)
-    result = compiled(tf.constant(b))
+    settings = {
+        "max_iterations": 30,
+        "tolerance": 1e-8,
+        "damping": 0.3,
+        "preconditioner": times(np.diag(1 / matrix.diagonal())),
+    }
+    compiled = tf.function(lambda b: conjugate_gradient(times(matrix), b, **settings), jit_compile=True)
+    expected, result = solve(matrix, b, **settings), compiled(tf.constant(b))
     np.testing.assert_allclose(result.solution, expected.solution, rtol=1e-9)
     assert result.status == expected.status
     assert result.iterations == expected.iterations
 
 
-@given(seed=SEEDS, size=st.integers(2, 12), iterations=st.integers(1, 6), damping=st.floats(0, 5))
-def test_preconditioned_iterates_are_those_of_the_transformed_system(seed, size, iterations, damping):
+@given(
+    seed=SEEDS,
+    size=st.integers(2, 12),
+    iterations=st.integers(1, 6),
+    damping=st.floats(0, 5),
+    preconditioned=st.booleans(),
+)
+def test_iterates_are_those_of_the_transformed_and_damped_system(seed, size, iterations, damping, preconditioned):
     """With P = E E', they are E'^-1 times the plain iterates of (E^-1 A E'^-1) y = E^-1 b."""
     matrix, b = definite_system(seed, size)
-    metric, _ = definite_system(seed + 2, size)
+    metric = definite_system(seed + 2, size)[0] if preconditioned else np.eye(size)
     settings = {"max_iterations": min(iterations, size - 1), "tolerance": 0.0}
-    inverse = np.linalg.inv(metric)
-    result = solve(matrix, b, damping=damping, preconditioner=times(inverse), **settings)
+    preconditioner = times(np.linalg.inv(metric)) if preconditioned else None
+    result = solve(matrix, b, damping=damping, preconditioner=preconditioner, **settings)
     root = np.linalg.inv(np.linalg.cholesky(metric))
     plain = solve(root @ (matrix + damping * np.eye(size)) @ root.T, root @ b, **settings)
     np.testing.assert_allclose(result.solution, root.T @ plain.solution.numpy(), rtol=1e-6, atol=1e-8)
@@ -241,17 +226,10 @@ def test_preconditioned_iterates_are_those_of_the_transformed_system(seed, size,
     assert b @ result.solution.numpy() > 0
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_the_exact_inverse_needs_one_iteration(jit_compile):
+def test_the_exact_inverse_needs_one_iteration():
     matrix, b = definite_system(5, 10)
     inverse = np.linalg.inv(matrix + 0.5 * np.eye(10))
-    run = tf.function(
-        lambda b: conjugate_gradient(
-            times(matrix), b, max_iterations=5, damping=0.5, tolerance=1e-9, preconditioner=times(inverse)
-        ),
-        jit_compile=jit_compile,
-    )
-    result = run(tf.constant(b))
+    result = solve(matrix, b, max_iterations=5, damping=0.5, tolerance=1e-9, preconditioner=times(inverse))
     assert (result.status, result.iterations) == (ConjugateGradientStatus.CONVERGED, 1)
     np.testing.assert_allclose(result.solution, inverse @ b, rtol=1e-9)
 

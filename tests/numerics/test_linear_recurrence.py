@@ -25,10 +25,9 @@ def random_rows(length, trailing, dtype=np.float64):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("length", range(1, 41))
-def test_every_length_agrees_with_a_loop(length, reverse):
-    for trailing in [(), (3,), (2, 3)]:
-        decay, inputs = random_rows(length, trailing)
+def test_every_length_agrees_with_a_loop(reverse):
+    for length in (*range(1, 19), 31, 32, 33, 40):
+        decay, inputs = random_rows(length, [(), (3,), (2, 3)][length % 3])
         result = linear_recurrence(tf.constant(decay), tf.constant(inputs), reverse=reverse)
         np.testing.assert_allclose(result, looped(decay, inputs, reverse), rtol=1e-9, atol=1e-10, strict=True)
 

@@ -154,30 +154,28 @@ def test_every_public_function_is_here():
     assert {name for name, _ in functions} == {*CASES, *WITHOUT_TENSORS, *OF_NESTS}
 
 
-@pytest.mark.parametrize(
-    ("name", "argument"), [(name, argument) for name in CASES for argument in CASES[name].arguments]
-)
-def test_wrong_shapes_are_refused_before_they_broadcast(name, argument):
+@pytest.mark.parametrize("name", CASES)
+def test_wrong_shapes_are_refused_before_they_broadcast(name):
     case = CASES[name]
     right = right_shapes(case)
-    wrong_ones = wrong_shapes(case, argument)
-    assert wrong_ones
-    for wrong in wrong_ones:
-        shapes = {**right, argument: wrong}
-        # Of two shapes that disagree in a size, the later one is named.
-        fixed_rank = not case.arguments[argument].endswith(("S", "..."))
-        named = argument if fixed_rank and len(wrong) != len(right[argument]) else ".*"
-        message = rf"{name}: {named} must have the shape \[.*\].*, got \[.*\]"
-        for make in (np.asarray, tf.constant):
-            with pytest.raises(ValueError, match=message):
-                case.call(*ones(shapes, make))
+    for argument in case.arguments:
+        wrong_ones = wrong_shapes(case, argument)
+        assert wrong_ones
+        for wrong in wrong_ones:
+            shapes = {**right, argument: wrong}
+            # Of two shapes that disagree in a size, the later one is named.
+            fixed_rank = not case.arguments[argument].endswith(("S", "..."))
+            named = argument if fixed_rank and len(wrong) != len(right[argument]) else ".*"
+            message = rf"{name}: {named} must have the shape \[.*\].*, got \[.*\]"
+            for make in (np.asarray, tf.constant):
+                with pytest.raises(ValueError, match=message):
+                    case.call(*ones(shapes, make))
+        traced = tf.function(case.call, autograph=False)
         with pytest.raises(ValueError, match=message):
-            tf.function(case.call, autograph=False).get_concrete_function(
-                *(tf.TensorSpec(shape) for shape in shapes.values())
-            )
+            traced.get_concrete_function(*(tf.TensorSpec(shape) for shape in shapes.values()))
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(
     sizes=st.fixed_dictionaries({symbol: st.integers(1, 4) for symbol in SIZES}),
     further=st.lists(st.integers(1, 3), max_size=2),
@@ -207,10 +205,9 @@ RESULTS = {
 
 @pytest.mark.parametrize("result", RESULTS)
 def test_wrong_shape_of_a_callables_result_is_refused(result):
-    with pytest.raises(ValueError, match=rf": {result} must have the shape"):
-        RESULTS[result]()
-    with pytest.raises(ValueError, match=rf": {result} must have the shape"):
-        tf.function(RESULTS[result])()
+    for call in (RESULTS[result], tf.function(RESULTS[result])):
+        with pytest.raises(ValueError, match=rf": {result} must have the shape"):
+            call()
 
 
 def test_divergence_of_the_second_kind_is_refused_by_the_metric_too():

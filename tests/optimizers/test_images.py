@@ -55,37 +55,41 @@ class Nested:
         return self.policy.parameters_at(theta, observations["images"]) + observations["more"][0]
 
 
-def solution_on(policy, observations, direction, chunk_size=None):
+def solution_on(policy, observations, chunk_size=None):
     objective = Objective(policy, batch_of(observations), policy.flat_weights, chunk_size)
-    return direction.solve(objective, objective.gradient()).solution.numpy()
+    return DIRECTION.solve(objective, objective.gradient()).solution.numpy()
 
 
-def test_curvature_is_taken_on_a_tenth_of_images_and_on_all_of_anything_else():
-    policy, many = make_policy(), tf.tile(IMAGES, [20, 1, 1, 1])
-    # At least 64 of them.
-    for observations, fraction in ((many, 0.1), (many[:128], 0.5), (IMAGES, 1.0), (tf.cast(many, tf.float32), 1.0)):
-        chosen = solution_on(policy, observations, DIRECTION)
-        given = solution_on(policy, observations, dataclasses.replace(DIRECTION, curvature_fraction=fraction))
-        np.testing.assert_array_equal(chosen, given)
-    # What a user sets holds for images too.
-    all_of_them = dataclasses.replace(DIRECTION, curvature_fraction=1.0)
-    assert not np.allclose(solution_on(policy, many, all_of_them), solution_on(policy, many, DIRECTION))
+def test_curvature_is_taken_on_a_tenth_of_images_and_on_all_of_anything_else(monkeypatch):
+    policy, many, asked = make_policy(), tf.tile(IMAGES, [20, 1, 1, 1]), []
+    own = dataclasses.replace(DIRECTION, curvature_fraction=0.7, fisher_vector_product="double-backprop")
+    cases = [
+        (DIRECTION, many, 0.1),
+        # At least 64 of them.
+        (DIRECTION, many[:128], 0.5),
+        (DIRECTION, IMAGES, 1.0),
+        (DIRECTION, tf.cast(many, tf.float32), 1.0),
+        (own, many, 0.7),
+    ]
+    for direction, observations, fraction in cases:
+        objective = Objective(policy, batch_of(observations), policy.flat_weights)
+        monkeypatch.setattr(
+            objective, "fisher_vector_product", lambda **settings: asked.append(settings) or tf.identity
+        )
+        direction.solve(objective, objective.theta)
+        assert asked.pop() == {"fraction": fraction, "kind": direction.fisher_vector_product}
 
 
 @pytest.mark.parametrize("chunk_size", [None, 16])
 def test_nests_of_observations_give_what_their_parts_give(chunk_size):
     nested, zeros = Nested(), tf.zeros([N, 3])
-    found = solution_on(nested, {"images": IMAGES, "more": (zeros,)}, DIRECTION, chunk_size)
-    np.testing.assert_allclose(found, solution_on(nested.policy, IMAGES, DIRECTION), rtol=1e-3, atol=1e-5)
+    found = solution_on(nested, {"images": IMAGES, "more": (zeros,)}, chunk_size)
+    np.testing.assert_allclose(found, solution_on(nested.policy, IMAGES), rtol=1e-3, atol=1e-5)
     assert Objective(nested, batch_of({"images": IMAGES, "more": (zeros,)}), nested.flat_weights).sees_images
 
 
 def test_a_step_on_images_keeps_its_limit():
-    policy = make_policy()
-    optimizer = TrustRegion(0.01, direction=DIRECTION)
-    step = tf.function(
-        lambda: optimizer.step(policy, batch_of(IMAGES), optimizer.make_state(policy), progress=0.0, gamma=0.9)
-    )
-    outcome = step()
+    policy, optimizer = make_policy(), TrustRegion(0.01, direction=DIRECTION)
+    outcome = optimizer.step(policy, batch_of(IMAGES), optimizer.make_state(policy), progress=0.0, gamma=0.9)
     assert outcome.accepted
     assert 0.001 < outcome.kl <= 0.01

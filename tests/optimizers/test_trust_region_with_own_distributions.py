@@ -56,24 +56,16 @@ def take_step(policy, chunk_size=None, **settings):
     return batch, outcome, old, policy.distribution_parameters(batch.observations).numpy().astype(np.float64)
 
 
-def beta_figures(old, new, actions):
-    """KL [N] by quadrature, and ratios [N] of the densities."""
-    old, new = (stats.beta(*np.split(1 + np.log1p(np.exp(parameters)), 2, axis=1)) for parameters in (old, new))
-    grid = (np.arange(5000)[:, None, None] + 0.5) / 5000
-    kl = np.mean(old.pdf(grid) * (old.logpdf(grid) - new.logpdf(grid)), axis=0).sum(axis=1)
-    return kl, np.exp(np.sum(new.logpdf(actions) - old.logpdf(actions), axis=1))
-
-
 def bernoulli_figures(old, new, actions):
+    """KL [N], and ratios [N] of the probabilities."""
     old, new = special.expit(old), special.expit(new)
     kl = np.sum(old * np.log(old / new) + (1 - old) * np.log((1 - old) / (1 - new)), axis=1)
     return kl, np.prod(np.where(actions == 1, new / old, (1 - new) / (1 - old)), axis=1)
 
 
-@pytest.mark.parametrize(("distribution", "figures"), [(Beta(4), beta_figures), (Bernoulli(3), bernoulli_figures)])
-def test_the_step_improves_within_the_trust_region(distribution, figures):
-    batch, outcome, old, new = take_step(make_policy(distribution), max_kl=0.02)
-    kl, ratio = figures(old, new, batch.actions.numpy().astype(np.float64))
+def test_the_step_improves_within_the_trust_region():
+    batch, outcome, old, new = take_step(make_policy(Bernoulli(3)), max_kl=0.02)
+    kl, ratio = bernoulli_figures(old, new, batch.actions.numpy())
     improvement = np.mean((ratio - 1) * batch.advantages)
     assert outcome.accepted
     assert kl.mean() <= 0.02

@@ -43,27 +43,19 @@ def iterated_action_values(mdp, policy):
 
 
 @given(seed=SEEDS, gamma=GAMMAS)
-def test_visitation_frequencies_and_return_are_the_sums_over_time(make_mdp, make_policy, seed, gamma):
+def test_an_evaluation_is_the_sum_over_time_and_the_fixed_point_of_bellman_backups(make_mdp, make_policy, seed, gamma):
     mdp = make_mdp(seed, gamma)
     policy = make_policy(mdp, seed + 1)
     evaluation = mdp.evaluate(policy)
     frequencies, expected_return = summed_over_time(mdp, policy)
-    scale = np.abs(mdp.rewards).max() / (1 - gamma)
-    np.testing.assert_allclose(evaluation.visitation_frequencies, frequencies, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(evaluation.expected_return, expected_return, atol=1e-9 * scale)
-
-
-@given(seed=SEEDS, gamma=GAMMAS)
-def test_values_are_the_fixed_point_of_bellman_backups(make_mdp, make_policy, seed, gamma):
-    mdp = make_mdp(seed, gamma)
-    policy = make_policy(mdp, seed + 1)
-    evaluation = mdp.evaluate(policy)
     action_values = iterated_action_values(mdp, policy)
-    scale = np.abs(mdp.rewards).max() / (1 - gamma)
-    np.testing.assert_allclose(evaluation.action_values, action_values, atol=1e-9 * scale)
-    np.testing.assert_allclose(evaluation.values, np.sum(policy * action_values, axis=1), atol=1e-9 * scale)
-    advantages = action_values - evaluation.values[:, None]
-    np.testing.assert_allclose(evaluation.advantages, advantages, atol=1e-9 * scale)
+    values = np.sum(policy * action_values, axis=1)
+    tolerance = 1e-9 * np.abs(mdp.rewards).max() / (1 - gamma)
+    np.testing.assert_allclose(evaluation.visitation_frequencies, frequencies, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(evaluation.expected_return, expected_return, atol=tolerance)
+    np.testing.assert_allclose(evaluation.action_values, action_values, atol=tolerance)
+    np.testing.assert_allclose(evaluation.values, values, atol=tolerance)
+    np.testing.assert_allclose(evaluation.advantages, action_values - values[:, None], atol=tolerance)
 
 
 def test_mdp_keeps_its_own_copy():

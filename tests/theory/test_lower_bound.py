@@ -16,36 +16,27 @@ from tf_trpo.theory import (
     random_policy,
 )
 
-THOUSAND = settings(max_examples=1000)
 SEEDS = st.integers(0, 1_000_000)
 GAMMAS = st.sampled_from([0.0, 0.05, 0.5, 0.9, 0.99])
 MIXTURES = st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.03, 0.3, 1.0])
 
 
-@THOUSAND
-@given(seed=SEEDS, gamma=GAMMAS)
-def test_identity_holds_for_any_two_policies(make_mdp, make_policy, seed, gamma):
-    mdp = make_mdp(seed, gamma)
-    old, new = (mdp.evaluate(make_policy(mdp, seed + i)) for i in (1, 2))
-    difference = new.expected_return - old.expected_return
-    scale = np.abs(mdp.rewards).max() / (1 - gamma)
-    np.testing.assert_allclose(performance_difference(old, new), difference, rtol=1e-9, atol=1e-9 * scale)
-
-
-@THOUSAND
+@settings(max_examples=1000)
 @given(seed=SEEDS, gamma=GAMMAS, mixture=MIXTURES, against=st.sampled_from([0, 0, -1, 1]))
-def test_bound_holds_for_any_two_policies(make_mdp, make_policy, seed, gamma, mixture, against):
+def test_identity_and_bound_hold_for_any_two_policies(make_mdp, make_policy, seed, gamma, mixture, against):
     """Adversarial pairs too: the new policy is the greedy or the worst one, or a small way towards it."""
     mdp = make_mdp(seed, gamma)
     old = mdp.evaluate(make_policy(mdp, seed + 1))
     extreme = np.eye(mdp.num_actions)[(against * old.advantages).argmax(axis=1)]
     target = extreme if against else make_policy(mdp, seed + 2)
     new = mdp.evaluate((1 - mixture) * old.policy + mixture * target)
-    rounding = 1e-13 * np.abs(mdp.rewards).max() / (1 - gamma) ** 2
-    assert lower_bound(old, new.policy) <= new.expected_return + rounding
+    scale = np.abs(mdp.rewards).max() / (1 - gamma)
+    difference = new.expected_return - old.expected_return
+    assert performance_difference(old, new) == pytest.approx(difference, rel=1e-9, abs=1e-9 * scale)
+    assert lower_bound(old, new.policy) <= new.expected_return + 1e-13 * scale / (1 - gamma)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(seed=SEEDS, gamma=st.sampled_from([0.3, 0.9]))
 def test_local_approximation_has_the_gradient_of_the_return(seed, gamma):
     rng = np.random.default_rng(seed)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.optimize
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tf_trpo.theory import (
@@ -34,7 +34,7 @@ def assert_chain_of_inequalities(result, scale=0.0):
     assert (result.lower_bounds >= result.expected_returns[:-1] - rounding).all()
 
 
-@pytest.mark.parametrize(("seed", "gamma", "iterations"), [(0, 0.2, 50), (1, 0.9, 300), (2, 0.99, 50)])
+@pytest.mark.parametrize(("seed", "gamma", "iterations"), [(0, 0.2, 50), (1, 0.9, 100), (2, 0.99, 50)])
 def test_return_never_falls_in_any_iteration(seed, gamma, iterations):
     rng = np.random.default_rng(seed)
     mdp = random_mdp(5, 3, gamma, rng)
@@ -45,13 +45,14 @@ def test_return_never_falls_in_any_iteration(seed, gamma, iterations):
     assert_chain_of_inequalities(result)
     penalty = result.coefficients * result.kl_divergences
     np.testing.assert_allclose(result.approximations - result.lower_bounds, penalty, rtol=1e-7, atol=1e-12)
-    assert (np.diff(result.expected_returns)[:100] > 0).all()
+    assert (np.diff(result.expected_returns) > 0).all()
     assert mdp.evaluate(result.policy).expected_return == result.expected_returns[-1]
     first = minorization_maximization(mdp, old.policy, max_iterations=1).policy
     assert result.approximations[0] == local_approximation(old, first)
     assert result.kl_divergences[0] == max_kl_divergence(old.policy, first)
 
 
+@settings(max_examples=20)
 @given(seed=SEEDS, gamma=st.sampled_from([0.0, 1e-6, 0.1, 0.5, 0.9, 0.99, 0.999]))
 def test_return_never_falls_from_any_policy(make_mdp, make_policy, seed, gamma):
     mdp = make_mdp(seed, gamma)

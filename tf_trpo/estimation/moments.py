@@ -51,12 +51,13 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
     # Deviations are measured from one of the samples, so that equal samples have a variance of exactly 0. Otherwise
     # the rounding error of their mean would look like a spread, and a division by it would give values of size 1.
     reference = tf.gather(samples, tf.argmax(weights))
-    weights = tf.reshape(weights, [-1] + [1] * (len(samples.shape) - 1))
+    if samples.shape.rank != 1:
+        weights = tf.reshape(weights, [-1] + [1] * (len(samples.shape) - 1))
     # What is not finite times a weight of 0 is 0.
     offsets = samples - reference
     mean_offset = tf.reduce_sum(tf.math.multiply_no_nan(offsets, weights), axis=0)
-    squares = tf.square(offsets - mean_offset)
-    return reference + mean_offset, tf.reduce_sum(tf.math.multiply_no_nan(squares, weights), axis=0)
+    variance = tf.reduce_sum(tf.math.multiply_no_nan(tf.square(offsets - mean_offset), weights), axis=0)
+    return reference + mean_offset, variance
 
 
 def combined_moments(first: Moments, second: Moments) -> Moments:
@@ -75,11 +76,10 @@ def combined_moments(first: Moments, second: Moments) -> Moments:
     share = tf.math.divide_no_nan(second.count, count)
     delta = second.mean - first.mean
     mean = first.mean + share * delta
-    own = 1.0 - share
+    rest = 1.0 - share
     # A share of 0 of an infinite variance is 0.
-    times = tf.math.multiply_no_nan
-    variance = times(first.variance, own) + times(second.variance, share)
-    return Moments(mean, variance + times(tf.square(delta), share * own), count)
+    variance = tf.math.multiply_no_nan(first.variance, rest) + tf.math.multiply_no_nan(second.variance, share)
+    return Moments(mean, variance + tf.math.multiply_no_nan(tf.square(delta), share * rest), count)
 
 
 def explained_variance(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

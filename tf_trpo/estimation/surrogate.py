@@ -34,5 +34,5 @@ def surrogate_improvement(
         weights=(weights, "N"),
     )
     # On padding, any actions may stand, and a ratio that overflows would make the gradient NaN times 0.
-    log_ratio = tf.where(tf.equal(weights, 0), tf.zeros_like(log_prob), log_prob - old_log_prob)
+    log_ratio = tf.math.multiply_no_nan(log_prob - old_log_prob, tf.sign(weights))
     return weighted_mean(tf.math.expm1(log_ratio) * advantages, weights)

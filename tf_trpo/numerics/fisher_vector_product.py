@@ -74,7 +74,9 @@ def gauss_newton_fisher_vector_product(
         check(weights=(weights, "N"), parameters=(current, "N D"))
         image = metric(current, tangent)
         check(parameters=(current, "N D"), metric=(image, "N D"))
-        return inner.gradient(current, theta, output_gradients=weights[:, None] * image, unconnected_gradients="zero")
+        return inner.gradient(
+            current, theta, output_gradients=tf.expand_dims(weights, 1) * image, unconnected_gradients="zero"
+        )
 
     return product
 

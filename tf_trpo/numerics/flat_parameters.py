@@ -23,7 +23,7 @@ def flatten(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
     """
     if not tensors:
         raise ValueError("flatten needs at least one tensor: has the model been built?")
-    return tf.concat([_reshaped(tensor, (math.prod(tensor.shape),)) for tensor in tensors], axis=0)
+    return tf.concat([tensor if len(tensor.shape) == 1 else tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
 
 
 def unflatten(vector: tf.Tensor, like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -42,9 +42,5 @@ def unflatten(vector: tf.Tensor, like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     shapes = [tuple(tensor.shape) for tensor in like]
     sizes = [math.prod(shape) for shape in shapes]
     check_shapes("unflatten", vector=(vector, str(sum(sizes))))
-    return [_reshaped(part, shape) for part, shape in zip(tf.split(vector, sizes), shapes, strict=True)]
-
-
-def _reshaped(tensor: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
-    """Reshape; a vector that stays one costs no operation."""
-    return tensor if tuple(tensor.shape) == shape else tf.reshape(tensor, shape)
+    parts = zip(tf.split(vector, sizes), shapes, strict=True)
+    return [part if len(shape) == 1 else tf.reshape(part, shape) for part, shape in parts]

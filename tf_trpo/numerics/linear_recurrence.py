@@ -26,12 +26,13 @@ def linear_recurrence(decay: tf.Tensor, inputs: tf.Tensor, *, reverse: bool = Fa
     check_shapes("linear_recurrence", decay=(decay, "T S..."), inputs=(inputs, "T S..."))
     length, padding = decay.shape[0], tf.zeros_like(inputs)
 
-    def moved(rows: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-        """Move row t - shift (t + shift in reverse) to row t, with zeros beyond the end."""
-        parts, start = ([rows, padding], shift) if reverse else ([padding, rows], length - shift)
-        return tf.slice(tf.concat(parts, axis=0), [start, *[0] * (rows.shape.rank - 1)], rows.shape)
-
     def double(shift: tf.Tensor, decay: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return 2 * shift, decay * moved(decay, shift), values + decay * moved(values, shift)
+        start = tf.stack([shift if reverse else length - shift, *[0] * (values.shape.rank - 1)])
+
+        def moved(rows: tf.Tensor) -> tf.Tensor:
+            """Move row t - shift (t + shift in reverse) to row t, with zeros beyond the end."""
+            return tf.slice(tf.concat([rows, padding] if reverse else [padding, rows], axis=0), start, values.shape)
+
+        return 2 * shift, decay * moved(decay), values + decay * moved(values)
 
     return tf.while_loop(lambda shift, *_: shift < length, double, [tf.constant(1), decay, inputs])[2]

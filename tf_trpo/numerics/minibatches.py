@@ -39,4 +39,4 @@ def minibatch_rows(orders: tf.Tensor, step: tf.Tensor, minibatch_size: int) -> t
     num_samples = orders.shape[1]
     per_epoch = minibatches_per_epoch(num_samples, minibatch_size)
     slots = step % per_epoch * minibatch_size + tf.range(minibatch_size)
-    return tf.gather(orders[step // per_epoch], slots % num_samples), slots < num_samples
+    return tf.gather(tf.gather(orders, step // per_epoch), slots % num_samples), slots < num_samples
