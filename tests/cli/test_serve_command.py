@@ -4,6 +4,7 @@ import builtins
 import json
 import shutil
 import socket
+import sys
 
 import pytest
 
@@ -76,5 +77,7 @@ def test_without_the_extra_it_is_named(refused, model, monkeypatch):
             raise ModuleNotFoundError("No module named 'uvicorn'", name=name)
         return original(name, *args, **kwargs)
 
+    # Another test may have served in this process.
+    monkeypatch.delitem(sys.modules, "tf_trpo.serving.server", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
     assert 'uvicorn is not installed: pip install "tf_trpo[serve]"' in refused("serve", model)
