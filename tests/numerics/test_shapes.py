@@ -145,8 +145,8 @@ def ones(shapes, make):
     return [make(np.ones(shape, np.float32)) for shape in shapes.values()]
 
 
-OF_NESTS = {"compiled_at_once", "flatten", "check_shapes", "chunk_size_for", "sampled_fisher_inverse"}
-"""Functions whose arguments may have any shape, or are lists (of the last one, its own tests check the shapes)."""
+OF_NESTS = {"compiled_at_once", "flatten", "check_shapes", "chunk_size_for", "sampled_fisher_inverse", "scalar"}
+"""Functions whose arguments may have any shape, or are lists (of the inverse, its own tests check the shapes)."""
 
 
 def test_every_public_function_is_here():

@@ -23,7 +23,7 @@ class EpisodeInfos(VectorWrapper):
       keys: names of numbers, such as "is_success"; keys of nested infos are joined by "/", such as "episode/r".
 
     Attributes:
-      episode_figures: the names; wrappers around this one have the attribute too.
+      episode_figures: the names; `ExclusiveVectorEnv` has the attribute of the environments in it.
 
     Raises:
       EnvironmentFailedError: from `step`: a value is no number.

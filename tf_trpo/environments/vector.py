@@ -170,8 +170,9 @@ def replay_episodes(environments: VectorEnv, seeds: list[int], episodes: Sequenc
 
 def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
     """Give each environment's `SeededEpisodes.replay_ended` of the last replay."""
-    # Wrappers hand it on.
-    return environments.get_attr("replay_ended")  # type: ignore[attr-defined]
+    vector = without_own_wrappers(environments)
+    assert isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
+    return vector.get_attr("replay_ended")
 
 
 def can_reset_some(environments: VectorEnv) -> bool:
