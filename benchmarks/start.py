@@ -97,9 +97,9 @@ def _run(command: list[str], folder: Path, name: str, peaks: dict[str, list[floa
             peak = max([peak, *(float(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))])
             time.sleep(0.02)
         elapsed = time.perf_counter() - start
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}")
         output.seek(0)
         elapsed = float(output.read()) if name == _WITHIN else elapsed
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}")
     peaks.setdefault(name, []).append(peak)
     return elapsed

@@ -259,7 +259,7 @@ FOREIGN = [
     (
         lambda observations: {"actions": tf.reduce_sum(observations)},
         {},
-        "does not lie in the environment's Discrete(2)",
+        "of shape () for 1 observations",
     ),
 ]
 

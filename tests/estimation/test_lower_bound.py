@@ -58,7 +58,8 @@ def test_the_largest_advantage_is_unnormalised_and_of_valid_samples():
 
 
 def test_without_discount_there_is_no_bound_and_no_nan_and_a_refused_step_has_a_bound_of_zero():
-    assert penalty_coefficient(tf.constant(2.0, tf.float64), 1.0) == np.inf
+    for epsilon in (2.0, 0.0):
+        assert penalty_coefficient(tf.constant(epsilon, tf.float64), 1.0) == np.inf
     batch = Batch(tf.zeros([2]), tf.zeros([2]), tf.constant([1.0, -1.0]), tf.constant([0.5, 0.5]))
     nothing = {"predicted": tf.constant(0.0), "actual": tf.constant(0.0)}
     for kl, gamma, bound in [(0.0, 1.0, -np.inf), (0.1, 1.0, -np.inf), (0.0, 0.99, 0.0)]:

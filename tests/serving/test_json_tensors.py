@@ -19,6 +19,7 @@ SIGNATURES = {
     "flag": {"x": tf.TensorSpec((None,), tf.bool)},
     "half": {"x": tf.TensorSpec((None,), tf.float16)},
     "bytes": {"x": tf.TensorSpec((None,), tf.uint8)},
+    "long": {"x": tf.TensorSpec((None,), tf.uint64)},
     "free": {"x": tf.TensorSpec((None, None), tf.float64)},
 }
 
@@ -41,7 +42,9 @@ UNDERSTOOD = [
     ("pairs", "instances", [{"a": 1, "b-1": [2]}, {"b-1": [-(2**63)], "a": 3}], NUMBERS),
     ("flag", "instances", [True, False], {"x": np.array([True, False])}),
     ("half", "inputs", [65504, 0.1], {"x": np.float16([65504, 0.1])}),
+    ("half", "inputs", [65510], {"x": np.float16([65504])}),
     ("bytes", "inputs", [0, 255], {"x": np.uint8([0, 255])}),
+    ("long", "inputs", [0, 2**64 - 1], {"x": np.uint64([0, 2**64 - 1])}),
     ("free", "inputs", [[1e308, 1, 2]], {"x": np.array([[1e308, 1, 2]])}),
 ]
 
@@ -89,8 +92,9 @@ REFUSED = {
     b'{"signature_name": "pairs", "inputs": {"a": [1, 2], "b-1": [[1]]}}': "inconsistent batch sizes",
     b'{"signature_name": "pairs", "inputs": {"a": [1], "b-1": [[9223372036854775808]]}}': "<= 9223372036854775807",
     b'{"signature_name": "flag", "inputs": [1]}': "Expected `bool`, got `int`",
-    b'{"signature_name": "half", "inputs": [65521]}': "Expected `float` <= 65504",
+    b'{"signature_name": "half", "inputs": [65521]}': "Expected `float` <= 655",
     b'{"signature_name": "bytes", "inputs": [256]}': "Expected `int` <= 255",
+    b'{"signature_name": "long", "inputs": [18446744073709551616]}': "inputs: ",
     b'{"signature_name": "free", "inputs": [[1], [2, 3]]}': "inhomogeneous shape",
     b'{"instances": [' + b",".join([b"[1, 2]"] * 9) + b"]}": "a batch of 9 is larger than the largest of 8",
 }

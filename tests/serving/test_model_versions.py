@@ -21,6 +21,11 @@ def test_versions_are_the_folders_with_plain_numbers_and_the_next_follows_the_hi
     (tmp_path / "4").write_text("a file")
     assert list(version_folders(tmp_path).items()) == [(2, tmp_path / "2"), (10, tmp_path / "10")]
     assert add_version(tmp_path, write("next")) == tmp_path / "11"
+    largest = str(2**63 - 1)
+    (tmp_path / largest).mkdir()
+    assert max(version_folders(tmp_path)) == 2**63 - 1
+    with pytest.raises(OSError, match="has the largest number of a version already"):
+        add_version(tmp_path, write("next"))
 
 
 def test_writers_at_the_same_time_get_a_version_each_and_none_is_lost(tmp_path):

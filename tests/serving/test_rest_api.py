@@ -162,7 +162,7 @@ async def ask(application, *chunks, path="/v1/models/slow:predict", last=True, g
     async def send(message):
         sent.append(message)
 
-    await application({"type": "http", "method": "POST", "path": path}, receive, send)
+    await application({"type": "http", "method": "POST", "path": path, "raw_path": path.encode()}, receive, send)
     start, end = sent
     return start["status"], json.loads(end["body"]), dict(start["headers"])
 

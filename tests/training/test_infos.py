@@ -7,6 +7,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tf_trpo.callbacks import Checkpoint, Evaluate
+from tf_trpo.environments import make_vector_environment
 from tf_trpo.optimizers import VanillaPolicyGradient
 
 
@@ -56,6 +57,9 @@ def test_named_infos_are_means_over_the_last_episodes(agent, source, caplog):
     assert "rollout/info/absent" not in logs
     assert [record.message for record in caplog.records] == ["no info of an episode's last step had the key 'absent'"]
     if own:
+        made_before = make_vector_environment(Levels, 2, info_keys=["grade"])
+        logs = agent.fit(made_before, 24, **SIZES | {"num_envs": 1}).history
+        assert logs["rollout/info/grade"] == [3.0]
         result = agent.evaluate(own, 4, info_keys=KEYS)
         assert (result["info/is_success"], result["info/more/level"]) == (0.5, 2.0)
 

@@ -23,7 +23,7 @@ class IfFigureExists:
         method = getattr(self._checkpoint, name)
         if name not in ("on_train_batch_end", "on_epoch_end"):
             return method
-        return lambda number, logs: method(number, logs) if self._checkpoint.monitor in logs else None
+        return lambda number, logs=None: method(number, logs) if self._checkpoint.monitor in (logs or {}) else None
 
 
 def if_figure_exists(callback: keras.callbacks.Callback) -> Any:

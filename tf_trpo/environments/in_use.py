@@ -86,7 +86,6 @@ class ExclusiveVectorEnv(VectorWrapper):
 
     def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
-        self.episode_figures = getattr(env, "episode_figures", ())
         self.is_mine = False
         self._before = []
         for attributes, name, method in [

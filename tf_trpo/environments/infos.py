@@ -23,7 +23,7 @@ class EpisodeInfos(VectorWrapper):
       keys: names of numbers, such as "is_success"; keys of nested infos are joined by "/", such as "episode/r".
 
     Attributes:
-      episode_figures: the names; `ExclusiveVectorEnv` has the attribute of the environments in it.
+      episode_figures: the names.
 
     Raises:
       EnvironmentFailedError: from `step`: a value is no number.
@@ -51,6 +51,15 @@ class EpisodeInfos(VectorWrapper):
                 except WrongValueError as error:
                     raise EnvironmentFailedError(f"environment {index} gave an info[{key!r}] {error}") from None
         return (*step, kept)
+
+
+def kept_infos(environments: VectorEnv) -> tuple[str, ...]:
+    """Name the figures that a vector environment keeps of infos, by `EpisodeInfos` below any other wrappers."""
+    while isinstance(environments, VectorWrapper):
+        if isinstance(environments, EpisodeInfos):
+            return environments.episode_figures
+        environments = environments.env
+    return ()
 
 
 def _info_of(infos: Any, index: int) -> dict[str, Any]:

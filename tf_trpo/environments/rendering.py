@@ -162,8 +162,9 @@ def serve(descriptor: int) -> None:
     environments: Any = None
     with contextlib.suppress(EOFError, OSError), contextlib.ExitStack() as stack:
         while True:
-            asked = cloudpickle.loads(pipe.recv_bytes())
+            message = pipe.recv_bytes()
             try:
+                asked = cloudpickle.loads(message)
                 if environments is None:
                     spec, environment, making = asked
                     if spec is not None:

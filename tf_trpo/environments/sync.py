@@ -84,4 +84,5 @@ def row_of(nest: Any, index: int) -> Any:
         masks = {f"_{name}": name for name in nest}
         missing = {masks[name] for name, given in nest.items() if name in masks and not given[index]}
         return {name: row_of(nest[name], index) for name in nest.keys() - masks.keys() - missing}
-    return tuple(row_of(part, index) for part in nest) if isinstance(nest, tuple) else nest[index]
+    is_nest = isinstance(nest, tuple) and all(isinstance(part, np.ndarray | dict | tuple) for part in nest)
+    return tuple(row_of(part, index) for part in nest) if is_nest else nest[index]

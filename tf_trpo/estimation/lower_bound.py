@@ -58,7 +58,9 @@ def penalty_coefficient(epsilon: tf.Tensor, gamma: float | tf.Tensor) -> tf.Tens
       Schulman et al. (2015), theorem 1; lecture, "there exists the following bound".
     """
     check_shapes("penalty_coefficient", epsilon=(epsilon, ""))
-    return epsilon * scalar(4.0 * gamma / (1.0 - gamma) ** 2 if _is_below_1(gamma) else math.inf, epsilon.dtype)
+    if not _is_below_1(gamma):
+        return tf.constant(math.inf, epsilon.dtype)
+    return epsilon * scalar(4.0 * gamma / (1.0 - gamma) ** 2, epsilon.dtype)
 
 
 def estimate_lower_bound(

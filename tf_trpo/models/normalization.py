@@ -42,7 +42,7 @@ class Statistics(NamedTuple):
     Attributes:
       moments: of all samples, float64.
       scale: what centred samples are divided by, float32 [*shape].
-      sound: bool scalar, whether the samples were taken in: those of moments that are not finite are left out.
+      sound: bool scalar, whether the moments were finite; samples whose moments are not are left out.
     """
 
     moments: Moments

@@ -122,7 +122,8 @@ def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float | tf.Tensor) -> 
         dtypes = f"{improvement.dtype} and {kl.dtype}"
         raise ValueError(f"backtracking_line_search: improvement and kl must be float64, got {dtypes}")
     finite = tf.math.is_finite(improvement) & tf.math.is_finite(kl)
-    within = kl <= scalar(max_kl, kl.dtype)
+    # tf.cast would convert a Python number to float32 first, and round the limit.
+    within = kl <= tf.convert_to_tensor(max_kl, kl.dtype)
     status = tf.where(within, int(LineSearchStatus.ACCEPTED), int(LineSearchStatus.KL_ABOVE_LIMIT))
     status = tf.where(improvement > 0, status, int(LineSearchStatus.NO_IMPROVEMENT))
     return tf.where(finite, status, int(LineSearchStatus.NOT_FINITE))

@@ -78,7 +78,7 @@ class Objective:
       policy: how parameters make a distribution.
       batch: N samples of the policy at theta.
       theta: the policy's flat parameters [P] as they were when it sampled.
-      gamma: discount of the batch's returns, in [0, 1]; None if it is not known.
+      gamma: discount of the batch's returns, in [0, 1], a number or a float64 scalar; None if it is not known.
       old: the policy at theta, and its figures.
       chunk_size: as below.
       sees_images: whether a part of the observations is an image.
@@ -96,7 +96,7 @@ class Objective:
         batch: Batch,
         theta: tf.Tensor,
         chunk_size: int | None = None,
-        gamma: float | None = None,
+        gamma: float | tf.Tensor | None = None,
     ) -> None:
         self.policy = policy
         self.batch = batch

@@ -11,7 +11,7 @@ import msgspec
 
 from tf_trpo.estimation import Batch, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, compiled_at_once, scalar
+from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, compiled_at_once
 from tf_trpo.optimizers.objective import Objective, OldPolicy
 from tf_trpo.optimizers.outcome import Outcome
 
@@ -182,7 +182,7 @@ def was_taken(search: LineSearchResult) -> tf.Tensor:
 def _as_tensors(proposal: Proposal) -> Proposal:
     """Make tensors of numbers; TensorFlow would make them float32."""
     numbers = {name: getattr(proposal, name) for name in ("radius", "penalty_coefficient")}
-    given = {name: scalar(number, tf.float64) for name, number in numbers.items() if number is not None}
+    given = {name: tf.convert_to_tensor(number, tf.float64) for name, number in numbers.items() if number is not None}
     return proposal._replace(**given)
 
 

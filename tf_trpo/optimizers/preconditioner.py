@@ -24,7 +24,9 @@ _MOST_COLUMNS = 8
 """Rows of J for each state. More of them would leave too few states."""
 
 
-def sampled_fisher_preconditioner(objective: Objective, rank: int, damping: float) -> Callable[[tf.Tensor], tf.Tensor]:
+def sampled_fisher_preconditioner(
+    objective: Objective, rank: int, damping: float | tf.Tensor
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Make the product r [P] -> (F' + damping I)^-1 r, in which F' resembles the Fisher matrix F.
 
     For kernels and biases of Dense layers that were called once, with a row for each state (or two: its own and its
@@ -34,7 +36,7 @@ def sampled_fisher_preconditioner(objective: Objective, rank: int, damping: floa
     Args:
       objective: the batch, and the policy that took its actions.
       rank: of the first part of F', at most, >= 1: the number of states times that of outputs, of which 8 count.
-      damping: > 0.
+      damping: > 0; a number or a float scalar.
 
     Raises:
       ValueError: the number of samples in the batch is not static.

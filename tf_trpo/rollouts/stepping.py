@@ -9,6 +9,7 @@ from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.environments.failures import reason
+from tf_trpo.environments.infos import kept_infos
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.environments.sync import write_row
 from tf_trpo.rollouts.actor import Actor
@@ -68,8 +69,7 @@ def collect_rollout(
     rewards = np.empty((num_steps, num_envs), np.float64)
     terminated, truncated = np.empty((2, num_steps, num_envs), bool)
     paused = np.zeros((num_steps, num_envs), bool)
-    # Those that `EpisodeInfos` keeps, if there is one among the wrappers.
-    figures = {key: np.full((num_steps, num_envs), np.nan) for key in getattr(environments, "episode_figures", ())}
+    figures = {key: np.full((num_steps, num_envs), np.nan) for key in kept_infos(environments)}
     sampled = []
     write_row(kept, 0, observations)
     for t in range(num_steps):

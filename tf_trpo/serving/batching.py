@@ -53,28 +53,33 @@ class Batcher:
 
     async def _answer(self, signature: Signature, waiting: _Requests) -> None:
         loop = asyncio.get_running_loop()
-        while waiting:
-            found = await loop.run_in_executor(self._threads, self._call, signature, waiting)
-            for answer, outputs in found.items():
-                # The client may have gone away.
-                if answer.done():
-                    continue
-                if isinstance(outputs, Exception):
-                    answer.set_exception(outputs)
-                else:
-                    answer.set_result(outputs)
-        # The key would keep a version that is out of service in memory.
-        del self._waiting[signature]
+        try:
+            while waiting:
+                found = await loop.run_in_executor(self._threads, self._call, signature, waiting)
+                for answer, outputs in found.items():
+                    # The client may have gone away.
+                    if answer.done():
+                        continue
+                    if isinstance(outputs, Exception):
+                        answer.set_exception(outputs)
+                    else:
+                        answer.set_result(outputs)
+        finally:
+            # The key would keep a version that is out of service in memory.
+            del self._waiting[signature]
 
     def _call(self, signature: Signature, waiting: _Requests) -> dict[asyncio.Future[Arrays], Arrays | Exception]:
         """Take the requests of the next call, in a worker thread, and compute their outputs."""
         group: _Requests = {}
         rows = 0
-        for answer, inputs in list(waiting.items()):
+        # The event loop adds requests meanwhile, and removes those whose clients go away.
+        for answer in list(waiting):
+            inputs = waiting.get(answer)
+            if inputs is None:
+                continue
             rows += len(next(iter(inputs.values())))
             if group and rows > self._max_rows:
                 break
-            # The event loop removes the request itself if the client goes away.
             if waiting.pop(answer, None) is not None:
                 group[answer] = inputs
         return dict(zip(group, _outputs(signature, list(group.values())), strict=True)) if group else {}

@@ -76,7 +76,7 @@ def parse_inputs(request: PredictRequest, specs: Specs, max_batch: int) -> Array
             name: np.array(column, spec.dtype.as_numpy_dtype)
             for (name, spec), column in zip(specs.items(), columns, strict=True)
         }
-    except (ValueError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise RequestError(400, f"{'instances' if by_row else 'inputs'}: {error}") from None
     sizes = {len(inputs[name]) for name, spec in specs.items() if is_batched(spec)}
     if len(sizes) > 1:
@@ -129,13 +129,15 @@ def _json_type(shape: Any, dtype: type) -> Any:
     if kind == "b":
         found: Any = bool
     elif kind == "f":
-        # Somewhat larger numbers are rounded to the largest one.
-        largest = min(float(np.finfo(dtype).max) * (1 + 1e-8), sys.float_info.max)
+        # Numbers that are larger by less than half a step are rounded to the largest one.
+        largest = min(float(np.finfo(dtype).max) * (1 + float(np.finfo(dtype).eps) / 5), sys.float_info.max)
         found = Annotated[float, msgspec.Meta(ge=-largest, le=largest)]
     else:
         limits: Any = np.iinfo(dtype)
-        # msgspec compares with int64.
-        found = Annotated[int, msgspec.Meta(ge=int(limits.min), le=min(int(limits.max), sys.maxsize))]
+        # msgspec compares with int64; what uint64 cannot hold, NumPy refuses.
+        found = Annotated[
+            int, msgspec.Meta(ge=int(limits.min), le=int(limits.max) if limits.max <= sys.maxsize else None)
+        ]
     for size in reversed(shape):
         found = _list_of(found, size)
     return found

@@ -64,7 +64,11 @@ class LocalPolicy:
             if not np.can_cast(part.dtype, dtype, "same_kind"):
                 raise ModelError(f"the model takes {name} as {np.dtype(dtype)}, not as {part.dtype}")
             inputs[name] = part.astype(dtype)
-        return unnamed("actions", self._actions, endpoint(inputs))
+        outputs, count = endpoint(inputs), len(next(iter(given.values())))
+        for name in named("actions", self._actions):
+            if outputs[name].shape[:1] != (count,):
+                raise ModelError(f"the model gave {name} of shape {outputs[name].shape} for {count} observations")
+        return unnamed("actions", self._actions, outputs)
 
     def _endpoint(self, name: str, *more: str) -> Signature:
         """Find an endpoint from batches of observations, and more, to actions."""

@@ -15,6 +15,7 @@ import msgspec
 
 METADATA_FILE = Path("assets.extra") / "tf_trpo.json"
 """In a version's folder. TensorFlow Serving reads nothing in assets.extra but warm-up requests."""
+_LARGEST_BYTES = 16 * 2**20
 _FORMAT = 1
 
 
@@ -89,7 +90,8 @@ def read_metadata(folder: Path) -> ModelMetadata:
     """
     path = folder / METADATA_FILE
     try:
-        content = msgspec.json.decode(path.read_bytes(), type=_MetadataFile)
+        with path.open("rb") as file:
+            content = msgspec.json.decode(file.read(_LARGEST_BYTES), type=_MetadataFile)
     except FileNotFoundError:
         raise MetadataError(f"{folder} has no {METADATA_FILE}: tf_trpo did not write it") from None
     except (OSError, ValueError, RecursionError) as error:

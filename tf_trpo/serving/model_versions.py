@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 # "01" and "1" would be one version with two folders; TensorFlow Serving's numbers are int64.
-_VERSION = re.compile(r"0|[1-9][0-9]{0,17}")
+_VERSION = re.compile(r"0|[1-9][0-9]{0,18}")
+_LARGEST = 2**63 - 1
 
 
 def version_folders(model: Path) -> dict[int, Path]:
@@ -18,7 +19,7 @@ def version_folders(model: Path) -> dict[int, Path]:
       OSError: the folder cannot be read.
     """
     names = [entry.name for entry in model.iterdir() if _VERSION.fullmatch(entry.name) and entry.is_dir()]
-    return {number: model / str(number) for number in sorted(map(int, names))}
+    return {number: model / str(number) for number in sorted(map(int, names)) if number <= _LARGEST}
 
 
 def no_version(folder: Path) -> str:
@@ -55,7 +56,10 @@ def add_version(model: Path, write: Callable[[Path], None]) -> Path:
         written = Path(folder) / "version"
         write(written)
         while True:
-            target = model / str(max(version_folders(model), default=0) + 1)
+            number = max(version_folders(model), default=0) + 1
+            if number > _LARGEST:
+                raise OSError(f"{model} has the largest number of a version already")
+            target = model / str(number)
             try:
                 return written.rename(target)
             except OSError:

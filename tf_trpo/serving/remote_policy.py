@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ import msgspec
 import numpy as np
 
 from tf_trpo.spaces.specs import named, unnamed
+
+_LARGEST_ANSWER = 2**26
 
 _PATH = re.compile(r"/v1/models/[^/:]+(/versions/\d+)?")
 
@@ -61,7 +64,7 @@ class RemotePolicy:
         if seed is not None:
             inputs["seed"] = list(seed)
         signature = "act" if seed is None else "act_stochastic"
-        answer = self._ask(msgspec.json.encode({"signature_name": signature, "inputs": inputs}))
+        answer = self._ask(json.dumps({"signature_name": signature, "inputs": inputs}).encode())
         names = list(named("actions", self._action))
         try:
             outputs = answer["outputs"] if len(names) > 1 else {names[0]: answer["outputs"]}
@@ -83,7 +86,7 @@ class RemotePolicy:
                 # A server may close a connection that was idle; to ask again changes nothing there.
                 self.close()
                 response = self._post(body)
-            answer = msgspec.json.decode(response.read(), type=dict[str, Any])
+            answer = msgspec.json.decode(response.read(_LARGEST_ANSWER), type=dict[str, Any])
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             self.close()
             raise RemoteError(f"{self._where}: {error}") from None

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import orjson
 
@@ -47,7 +48,7 @@ class RestApi:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         status, message = 200, ""
         try:
-            body = await self._answer(scope["method"], scope["path"], receive)
+            body = await self._answer(scope["method"], scope["raw_path"].decode("ascii", "replace"), receive)
         except RequestError as error:
             status, message = error.status, str(error)
         except ModelError as error:
@@ -66,21 +67,21 @@ class RestApi:
     async def _answer(self, method: str, path: str, receive: Receive) -> bytes:
         if method == "POST" and self._in_flight >= self._settings.max_waiting:
             raise RequestError(503, f"{self._in_flight} requests are waiting already; try again later")
-        self._in_flight += 1
+        self._in_flight += method == "POST"
         try:
             # Read also if nothing is at the path: the connection's next request begins after the body.
-            body = await self._body(receive)
+            body = await self._body(receive) if method == "POST" else b""
             found = _PATH.fullmatch(path)
             if not found or method != ("POST" if found[3] == ":predict" else "GET"):
                 # TensorFlow Serving's statuses.
                 raise RequestError(400 if path.startswith("/v1/") else 404, f"Malformed request: {method} {path}")
-            name, version = found[1], int(found[2]) if found[2] else None
+            name, version = unquote(found[1]), int(found[2]) if found[2] else None
             if method == "POST":
                 return await self._while_there(receive, self._predict(self._model(name, version), body))
             look = self._metadata if found[3] else self._status
             return orjson.dumps(look(name, version))
         finally:
-            self._in_flight -= 1
+            self._in_flight -= method == "POST"
 
     async def _while_there(self, receive: Receive, predicting: Coroutine[Any, Any, bytes]) -> bytes:
         """Predict, but give up at the time limit, or if the client goes away."""

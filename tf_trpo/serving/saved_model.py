@@ -82,7 +82,7 @@ class SavedModel:
             raise ModelError(f"{folder} holds no {file.name}")
         self.metadata = None if trust and not (folder / METADATA_FILE).exists() else read_metadata(folder)
         # The signatures work only as long as the loaded object lives.
-        self._loaded = tf.saved_model.load(str(folder), tags=["serve"])
+        self._loaded = tf.saved_model.load(str(folder))
         self.signature_def = _signature_def(file)
         # tf_trpo's endpoints compute each row by itself; others may normalise over the batch.
         self.signatures = {

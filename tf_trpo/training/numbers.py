@@ -1,4 +1,4 @@
-"""Settings that are numbers, as inputs of a compiled update: for other numbers, nothing is traced or compiled again."""
+"""Settings that are floats, as inputs of a compiled update: for other values, nothing is traced or compiled again."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _SHAPING = ("curvature_fraction",)
 
 
 class Numbers:
-    """Settings whose numbers are in a variable.
+    """Settings whose floats are in a variable.
 
-    Numbers of this package's dataclasses are, nested ones included. 0 and 1 stay constants, since they may stand for
-    another algorithm: no damping, no discount.
+    0 and 1 stay constants, since they may stand for another algorithm: no damping, no discount. All floats do if a
+    settings class is not of this package, because its code may take them for Python's.
 
     Args:
-      *settings: dataclasses; those of other packages stay as they are.
+      *settings: dataclasses; floats of nested ones count.
 
     Attributes:
       variable: the numbers, float64 [K].
@@ -35,18 +35,21 @@ class Numbers:
             return "a number"
 
         self._settings = settings
-        self.structure = repr([_with_numbers(each, note) for each in settings])
+        self._own = all(type(each).__module__.startswith("tf_trpo.") for each in settings)
+        self.structure = repr([_with_numbers(each, note) if self._own else each for each in settings])
         self.variable = tf.Variable(values, dtype=tf.float64, trainable=False)
 
     def read(self) -> list[Any]:
         """Give the settings with float64 scalars in the place of the numbers; in a trace, of the agent that runs it."""
+        if not self._own:
+            return list(self._settings)
         numbers = iter(tf.unstack(self.variable.value()))
         return [_with_numbers(each, lambda _: next(numbers)) for each in self._settings]
 
 
 def _with_numbers(settings: Any, replace: Callable[[float], Any]) -> Any:
     """Copy settings, with replace(number) in the place of each number that may vary."""
-    if not (dataclasses.is_dataclass(settings) and type(settings).__module__.startswith("tf_trpo.")):
+    if not dataclasses.is_dataclass(settings):
         return settings
     copied = copy.copy(settings)
     for field in dataclasses.fields(settings):
