@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -82,7 +83,7 @@ class Gaussian(BoxDistribution):
         self.initial_std = initial_std
         self.final_std = final_std
         self.clipped_likelihood = clipped_likelihood
-        groups = tuple(range(size) if std_groups is None else map(int, std_groups))
+        groups = tuple(range(size) if std_groups is None else map(operator.index, std_groups))
         if len(groups) != size or sorted(set(groups)) != list(range(max(groups) + 1)):
             raise ValueError(f"std_groups must number {size} dimensions' groups from 0 without gaps, got {groups}")
         self.std_groups = None if std_groups is None else groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -77,7 +78,7 @@ def find_wrapper(name: str) -> Callable[[gym.Env], gym.Env]:
     Raises:
       ValueError: the name has another form, or there is no such module or class.
     """
-    if ":" not in name:
+    if not re.fullmatch(r"[\w.]+:\w+", name):
         raise ValueError(f"a wrapper is named by module:Class, got {name!r}")
     try:
         found = pkgutil.resolve_name(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -232,8 +233,11 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
     if folder.is_complete() and not changed:
         raise ValueError(f"{folder.path} is complete; a larger total_steps continues it")
     try:
-        if folder.has_iterations():
-            read_history(folder.history, ("time/iterations",))
+        iterations = (
+            read_history(folder.history, ("time/iterations",))["time/iterations"] if folder.has_iterations() else ()
+        )
+        if any(map(math.isnan, iterations)):
+            raise ValueError("a row has no number of its iteration")
     except ValueError as error:
         raise ValueError(f"mend {folder.history}, or move it away: {error}") from None
     differs = before.run.total_steps != experiment.run.total_steps
