@@ -58,6 +58,11 @@ def test_settings_of_others_stay_as_they_are():
 
     numbers = Numbers(Own(0.02))
     assert numbers.read() == [Own(0.02)]
+
+    class OwnSearch(Backtracking):
+        pass
+
+    assert Numbers(TrustRegion(0.02, search=OwnSearch(0.3))).read() == [TrustRegion(0.02, search=OwnSearch(0.3))]
     # Nor does such an algorithm get another discount than a number.
     assert Numbers(UpdateSettings(gamma=0.9), Own(0.02)).read()[0].gamma == 0.9
     assert numbers.variable.shape == (0,)

@@ -23,7 +23,7 @@ class EpisodeInfos(VectorWrapper):
       keys: names of numbers, such as "is_success"; keys of nested infos are joined by "/", such as "episode/r".
 
     Attributes:
-      episode_figures: the names.
+      info_keys: the names.
 
     Raises:
       EnvironmentFailedError: from `step`: a value is no number.
@@ -31,7 +31,7 @@ class EpisodeInfos(VectorWrapper):
 
     def __init__(self, env: VectorEnv, keys: Sequence[str]) -> None:
         super().__init__(env)
-        self.episode_figures = tuple(keys)
+        self.info_keys = tuple(keys)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, np.ndarray]]:
         """Step; the infos are float64 [B] for each name, NaN if no episode ended or the name is absent.
@@ -42,10 +42,10 @@ class EpisodeInfos(VectorWrapper):
         ended = np.flatnonzero(step[2] | step[3]).tolist()
         kept: dict[str, np.ndarray] = {PAUSED: infos[PAUSED]} if PAUSED in infos else {}
         if ended:
-            kept |= {key: np.full(self.num_envs, np.nan) for key in self.episode_figures}
+            kept |= {key: np.full(self.num_envs, np.nan) for key in self.info_keys}
         for index in ended:
             info = _info_of(infos, index)
-            for key in self.episode_figures:
+            for key in self.info_keys:
                 try:
                     kept[key][index] = figure(info, key)
                 except WrongValueError as error:
@@ -57,7 +57,7 @@ def kept_infos(environments: VectorEnv) -> tuple[str, ...]:
     """Name the figures that a vector environment keeps of infos, by `EpisodeInfos` below any other wrappers."""
     while isinstance(environments, VectorWrapper):
         if isinstance(environments, EpisodeInfos):
-            return environments.episode_figures
+            return environments.info_keys
         environments = environments.env
     return ()
 

@@ -144,7 +144,7 @@ class RunningNormalization(_RunningMoments):
           absorbed_by: the Dense layer, with a bias, on the flattened result; None changes the function.
 
         Returns:
-          Bool scalar, whether the new samples were taken in.
+          Bool scalar: the moments of the new samples were finite, or are not needed.
         """
         moments, scale, sound = statistics
         if absorbed_by is not None:

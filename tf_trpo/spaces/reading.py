@@ -97,7 +97,7 @@ def _part_reader(spec: PartSpec, place: str, batch: tuple[int, ...], whole_float
     what = f"{place} of the observation" if place else "an observation"
 
     def read(value: Any) -> Any:
-        # Types of numbers are single objects, but for those of another order of bytes.
+        # A short way for almost all: an equal type that is another object goes the long way.
         if type(value) is np.ndarray and value.dtype is dtype and value.shape == shape:
             return value
         return _converted(value, dtype, shape, what, whole_floats)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+from tf_trpo.models.structure import all_known, nested_dataclasses
 
 _SHAPING = ("curvature_fraction",)
 """Numbers on which shapes depend."""
@@ -16,8 +19,8 @@ _SHAPING = ("curvature_fraction",)
 class Numbers:
     """Settings whose floats are in a variable.
 
-    0 and 1 stay constants, since they may stand for another algorithm: no damping, no discount. All floats do if a
-    settings class is not of this package, because its code may take them for Python's.
+    0 and 1 stay constants, since they may stand for another algorithm: no damping, no discount. All floats do if one
+    of the classes is not of this package, because its code may take them for Python's.
 
     Args:
       *settings: dataclasses; floats of nested ones count.
@@ -35,7 +38,7 @@ class Numbers:
             return "a number"
 
         self._settings = settings
-        self._own = all(type(each).__module__.startswith("tf_trpo.") for each in settings)
+        self._own = all_known([], *itertools.chain.from_iterable(map(nested_dataclasses, settings)))
         self.structure = repr([_with_numbers(each, note) if self._own else each for each in settings])
         self.variable = tf.Variable(values, dtype=tf.float64, trainable=False)
 
