@@ -62,7 +62,7 @@ class ActionBox:
         """Turn actions [..., d] in coordinates into the environment's own [..., *shape], inside the box to the bit."""
         if self._is_own:
             # Clipped as they are: this is called at every step.
-            return np.minimum(np.maximum(coordinates, self._own_limits[0]), self._own_limits[1])
+            return coordinates.clip(*self._own_limits)
         center, half_range = self._affine
         with np.errstate(over="ignore"):
             actions = center + half_range * coordinates

@@ -26,12 +26,14 @@ class BareSyncVectorEnv(SyncVectorEnv):
         rewards, terminations, truncations = self._rewards, self._terminations, self._truncations
         observations, is_array = self._observations, isinstance(self._observations, np.ndarray)
         infos: dict[str, Any] = {}
-        rewards[:] = terminations[:] = truncations[:] = 0
-        for i, (env, row, ended) in enumerate(zip(self.envs, rows, self._autoreset_envs.tolist(), strict=True)):
-            if ended:
+        for values in (rewards, terminations, truncations):
+            values.fill(0)
+        ended = self._autoreset_envs.tolist()
+        for i, env in enumerate(self.envs):
+            if ended[i]:
                 observation, _ = env.reset()
             else:
-                observation, rewards[i], terminated, truncated, info = env.step(row)
+                observation, rewards[i], terminated, truncated, info = env.step(rows[i])
                 if terminated or truncated:
                     terminations[i], truncations[i] = terminated, truncated
                 if info:

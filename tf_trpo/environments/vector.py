@@ -78,7 +78,8 @@ def make_vector_environment(
         given = {"num_envs": num_envs, "backend": backend, "timeout": timeout, **making}
         refuse_making(given, "vector environment", num_envs=environment.num_envs)
         check_free(environment)
-        environments: VectorEnv = AdaptedVectorEnv(environment)
+        checks_itself = isinstance(environment, BareSyncVectorEnv | GuardedAsyncVectorEnv | AdaptedVectorEnv)
+        environments: VectorEnv = environment if checks_itself else AdaptedVectorEnv(environment)
     elif not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "

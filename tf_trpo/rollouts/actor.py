@@ -57,7 +57,8 @@ def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False) ->
 class _Centred:
     """Turns observations into the inputs of the policy's function: the parts in order, vectors less their means.
 
-    The means are subtracted here because they are float64, which LiteRT does not have.
+    The means are subtracted here because LiteRT has no arithmetic in float64. The function itself rounds to float32,
+    and so does not warn: what float32 cannot hold becomes infinite, and the rollout is refused for that, with a reason.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -68,31 +69,40 @@ class _Centred:
         layers = iter(encoder.normalization)
         normalized = [part.kind == "vector" and bool(encoder.normalization) for part in self._parts]
         self._positions = [positions[id(next(layers).mean)] if found else None for found in normalized]
+        self._dtypes = [
+            np.dtype("float32" if part.kind == "vector" and part.dtype != "float64" else part.dtype)
+            for part in self._parts
+        ]
         self.set_weights([weight.numpy() for weight in policy.weights])
 
     @property
     def specs(self) -> list[tf.TensorSpec]:
         """Types of the inputs, of shapes [None, ...]."""
-        dtypes = [tf.float32 if part.kind == "vector" else tf.as_dtype(part.dtype) for part in self._parts]
+        dtypes = [
+            tf.as_dtype(dtype) if position is None else tf.float64
+            for dtype, position in zip(self._dtypes, self._positions, strict=True)
+        ]
         return [tf.TensorSpec((None, *part.shape), dtype) for part, dtype in zip(self._parts, dtypes, strict=True)]
 
     def nest(self, inputs: Sequence[tf.Tensor]) -> Any:
-        """Give the inputs the structure of observations."""
-        return nest_of(self._spec, inputs)
+        """Give the inputs the structure of observations, and vectors the type of networks."""
+        values = [
+            tf.cast(value, tf.float32) if part.kind == "vector" else value
+            for part, value in zip(self._parts, inputs, strict=True)
+        ]
+        return nest_of(self._spec, values)
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         self._means = [None if position is None else np.array(weights[position]) for position in self._positions]
 
-    # What float32 cannot hold becomes infinite; the rollout is refused for that, with a reason.
-    @np.errstate(over="ignore")
     def __call__(self, observations: Any) -> list[np.ndarray]:
-        return list(map(_centred, self._parts, self._means, flatten_to(self._spec, observations)))
+        # A lone array has no structure to look at. This is called at every step.
+        given = [observations] if isinstance(self._spec, PartSpec) else flatten_to(self._spec, observations)
+        return list(map(_centred, given, self._means, self._dtypes))
 
 
-def _centred(part: PartSpec, mean: np.ndarray | None, given: np.ndarray) -> np.ndarray:
-    if mean is not None:
-        return (given - mean).astype(np.float32)
-    return given.astype(np.float32, copy=False) if part.kind == "vector" else given
+def _centred(part: np.ndarray, mean: np.ndarray | None, dtype: np.dtype[Any]) -> np.ndarray:
+    return part.astype(dtype, copy=False) if mean is None else part - mean
 
 
 def _act(policy: Policy, observations: Any, noise: tf.Tensor | None, weights: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -145,7 +155,8 @@ class LiteActor:
         inputs = {details["name"]: details["index"] for details in self._interpreter.get_input_details()}
         [output] = self._interpreter.get_output_details()
         # What the converted function does not use is no input.
-        self._parts = [inputs.get(f"part_{position}") for position in range(len(self._centred.specs))]
+        places = [inputs.get(f"part_{position}") for position in range(len(self._centred.specs))]
+        self._parts = [(position, index) for position, index in enumerate(places) if index is not None]
         self._noise = inputs.get("noise")
         self._weights = [inputs.get(name) for name in _weight_names(policy)]
         self._sampled = output["index"]
@@ -159,9 +170,9 @@ class LiteActor:
 
     def __call__(self, observations: Any, noise: np.ndarray) -> Actions:
         interpreter = self._interpreter
-        for index, part in zip(self._parts, self._centred(observations), strict=True):
-            if index is not None:
-                interpreter.set_tensor(index, part)
+        centred = self._centred(observations)
+        for position, index in self._parts:
+            interpreter.set_tensor(index, centred[position])
         if self._noise is not None:
             interpreter.set_tensor(self._noise, noise)
         interpreter.invoke()

@@ -72,8 +72,10 @@ def collect_rollout(
     figures = {key: np.full((num_steps, num_envs), np.nan) for key in kept_infos(environments)}
     sampled = []
     write_row(kept, 0, observations)
+    # Views, made at once: to walk through a nest takes as long as a cheap environment's step.
+    rows = list(kept) if isinstance(kept, np.ndarray) else [_row(spec, kept, t) for t in range(num_steps + 1)]
     for t in range(num_steps):
-        actions = actor(map_parts(lambda _, array, t=t: array[t], spec, kept), noise[t])
+        actions = actor(rows[t], noise[t])
         sampled.append(actions.sampled)
         try:
             observation, rewards[t], terminated[t], truncated[t], infos = environments.step(actions.environment)
@@ -91,7 +93,11 @@ def collect_rollout(
     valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
     rewards = np.where(valid, rewards, 0.0)
     _check_finite(numbers, rewards)
-    return Rollout(kept, np.stack(sampled), rewards, terminated & valid, truncated & valid, valid, figures)
+    return Rollout(kept, np.array(sampled), rewards, terminated & valid, truncated & valid, valid, figures)
+
+
+def _row(spec: Spec, arrays: Any, row: int) -> Any:
+    return map_parts(lambda _, array: array[row], spec, arrays)
 
 
 def _check_finite(observations: list[np.ndarray], rewards: np.ndarray) -> None:
