@@ -20,11 +20,12 @@ COMMANDS = {
     "roofline": ("roofline", "Roofline"),
     "serve": ("serving", "Serve"),
     "learn": ("learn", "Learn"),
+    "peers": ("peers", "Peers"),
     "results": ("documents", "Results"),
     "plot": ("suite_panels", "Plot"),
     "learning-curves": ("learning_curves", "LearningCurves"),
     "export": ("export", "Export"),
-    "anywhere": ("anywhere", "Anywhere"),
+    "kinds": ("kinds", "Kinds"),
 }
 """The module and the class of each command: the fields are its options, and `run()` runs it."""
 

@@ -120,12 +120,15 @@ def _train_all(runs: Sequence[Run], jobs: int, episodes: int) -> Generator[tuple
 def _train(run: Run, episodes: int) -> None:
     # An unfinished run was interrupted.
     shutil.rmtree(run.path, ignore_errors=True)
-    run.experiment.train(run.path)
+    experiment = run.experiment
+    experiment.train(run.path)
     agent = tf_trpo.load(run.path / "agent.keras")
     # Evaluations in the training began with the run's seed; these are other episodes.
     seed = run.seed + 1_000_000
+    making = experiment.environment.arguments()
     evaluations = {
-        mode: agent.evaluate(run.entry.env, episodes, stochastic=mode == "stochastic", seed=seed) for mode in MODES
+        mode: agent.evaluate(run.entry.env, episodes, stochastic=mode == "stochastic", seed=seed, **making)
+        for mode in MODES
     }
     write_whole(run.finished, json.dumps(evaluations) + "\n")
 

@@ -90,5 +90,7 @@ class RandomImages(gym.Env):
         return self.np_random.integers(0, 256, (84, 84, 4), np.uint8)
 
 
-# The other side of a comparison makes it by this id too.
+# Suites and the other side of a comparison make them by these ids.
 gym.register("RandomImages-v0", "benchmarks.tasks:RandomImages", max_episode_steps=100)
+gym.register("Lever-v0", "benchmarks.tasks:Match", kwargs={"action_space": LEVER})
+gym.register("Arm-v0", "benchmarks.tasks:Match", kwargs={"action_space": ARM})

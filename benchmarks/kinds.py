@@ -1,4 +1,4 @@
-"""`anywhere`: one setting in environments of every kind of observation and action, in any units."""
+"""`kinds`: one setting in environments of every kind of observation and action, in any units."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ CASES: dict[str, Case] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Anywhere(Tables):
+class Kinds(Tables):
     """Train by the default settings in environments of every kind, and print the mean returns of all seeds."""
 
     seeds: tuple[int, ...] = (0, 1, 2)

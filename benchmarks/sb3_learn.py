@@ -1,0 +1,67 @@
+"""Trains and evaluates a peer: a program for a Python that has sb3-contrib; `peers.py` runs it.
+
+The argument is a job as a JSON object; the answer is one JSON line with mean and standard deviation of the returns of
+both ways of acting, and the seconds of the training. The program imports nothing of tf_trpo.
+"""
+
+import json
+import sys
+import time
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces, wrappers
+from sb3_contrib import TRPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+ALGORITHMS = {"TRPO": TRPO, "PPO": PPO}
+
+
+def make_env(job: dict[str, Any]) -> gym.Env:
+    """Make the environment; a Dict becomes a vector, without its text."""
+    env = gym.make(job["env"], **job["env_kwargs"])
+    space = env.observation_space
+    if isinstance(space, spaces.Dict):
+        numbers = [name for name, part in space.items() if part.dtype is not None and part.dtype.kind in "biuf"]
+        env = wrappers.FlattenObservation(wrappers.FilterObservation(env, numbers))
+    elif isinstance(space, spaces.Box) and len(space.shape) == 2:
+        env = wrappers.FlattenObservation(env)
+    return Monitor(env)
+
+
+def main(job: dict[str, Any]) -> None:
+    """Train by the algorithm's own defaults and VecNormalize, and print the evaluation."""
+    torch.set_num_threads(1)
+    seed, make = job["seed"], lambda: make_env(job)
+    environments = DummyVecEnv([make])
+    environments.seed(seed)
+    space = environments.observation_space
+    sees_images = isinstance(space, spaces.Box) and len(space.shape) == 3
+    normalized = VecNormalize(environments, norm_obs=isinstance(space, spaces.Box) and not sees_images)
+    model = ALGORITHMS[job["algorithm"]](
+        "CnnPolicy" if sees_images else "MlpPolicy", normalized, seed=seed, device="cpu"
+    )
+    start = time.perf_counter()
+    model.learn(job["steps"])
+    answer = {"seconds": time.perf_counter() - start}
+    for mode in ("deterministic", "stochastic"):
+        evaluated = VecNormalize(DummyVecEnv([make]), norm_obs=normalized.norm_obs, norm_reward=False, training=False)
+        if normalized.norm_obs:
+            evaluated.obs_rms = normalized.obs_rms
+        evaluated.seed(seed + 1_000_000)
+        returns, _ = evaluate_policy(
+            model, evaluated, job["episodes"], deterministic=mode == "deterministic", return_episode_rewards=True
+        )
+        answer[mode], answer[f"{mode}_std"] = float(np.mean(returns)), float(np.std(returns))
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main(json.loads(sys.argv[1]))
