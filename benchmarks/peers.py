@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.documents import PEERS
-from benchmarks.runs import Entry, read_suite
-from benchmarks.tables import RunResult, read_table, update_table
+from benchmarks.runs import CURVE_POINTS, Entry, read_suite
+from benchmarks.tables import CurvePoint, RunResult, curve_of_episodes, read_table, update_table
 
 _PROGRAM = Path(__file__).with_name("sb3_learn.py")
+_ROLLOUT = 2048
+"""Environment steps between two updates of both algorithms."""
 NAMES = {"TRPO": "sb3-contrib TRPO, defaults", "PPO": "Stable-Baselines3 PPO, defaults"}
 """Names of the rows of each algorithm."""
 
@@ -43,7 +47,7 @@ class Peers:
     jobs: int = 2
     """Runs at the same time, each on one thread."""
     results_dir: Path = PEERS
-    """Folder of the table results.csv; rows of other runs stay."""
+    """Folder of the tables results.csv and curves.csv; rows of other runs stay."""
 
     def run(self) -> None:
         """Train what is missing, and write the row of each run as soon as it ends.
@@ -63,7 +67,10 @@ class Peers:
                 job = trained[future]
                 print(f"{number} of {len(missing)}: {job.env}, {job.name}, seed {job.seed}", file=sys.stderr)
                 try:
-                    update_table(path, [future.result()])
+                    result, curve = future.result()
+                    update_table(path, [result])
+                    if curve:
+                        update_table(path.with_name("curves.csv"), curve)
                 except RuntimeError as error:
                     failures.append(f"{job.env}, {job.name}, seed {job.seed} failed: {error}")
         if failures:
@@ -75,7 +82,7 @@ class Peers:
                 for algorithm in NAMES:
                     yield _Job(entry, algorithm, seed)
 
-    def _train(self, job: _Job) -> RunResult:
+    def _train(self, job: _Job) -> tuple[RunResult, list[CurvePoint]]:
         described = {
             "algorithm": job.algorithm,
             "env": job.env,
@@ -94,8 +101,11 @@ class Peers:
         if ended.returncode:
             raise RuntimeError((ended.stderr.strip().splitlines() or ["it said nothing"])[-1])
         answer = json.loads(ended.stdout.strip().splitlines()[-1])
-        own: dict[str, Any] = {"env": job.env, "name": job.name, "seed": job.seed, "steps": job.steps}
-        return RunResult(**own, **answer, episodes=self.episodes, commit="")
+        own: dict[str, Any] = {"env": job.env, "name": job.name, "seed": job.seed}
+        result = RunResult(**own, steps=job.steps, **answer["result"], episodes=self.episodes, commit="")
+        ends, returns = np.cumsum(answer["lengths"], dtype=np.float64), np.array(answer["returns"], np.float64)
+        spans: dict[str, Any] = {"total_steps": job.steps, "points": CURVE_POINTS, "steps_per_update": _ROLLOUT}
+        return result, curve_of_episodes(ends, returns, **own, **spans)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Trains and evaluates a peer: a program for a Python that has sb3-contrib; `peers.py` runs it.
 
 The argument is a job as a JSON object; the answer is one JSON line with mean and standard deviation of the returns of
-both ways of acting, and the seconds of the training. The program imports nothing of tf_trpo.
+both ways of acting, the seconds of the training, and the returns and lengths of its episodes. The program imports
+nothing of tf_trpo.
 """
 
 import json
@@ -49,7 +50,9 @@ def main(job: dict[str, Any]) -> None:
     )
     start = time.perf_counter()
     model.learn(job["steps"])
-    answer = {"seconds": time.perf_counter() - start}
+    result = {"seconds": time.perf_counter() - start}
+    monitor = environments.envs[0]
+    episodes = {"returns": monitor.get_episode_rewards(), "lengths": monitor.get_episode_lengths()}
     for mode in ("deterministic", "stochastic"):
         evaluated = VecNormalize(DummyVecEnv([make]), norm_obs=normalized.norm_obs, norm_reward=False, training=False)
         if normalized.norm_obs:
@@ -58,8 +61,8 @@ def main(job: dict[str, Any]) -> None:
         returns, _ = evaluate_policy(
             model, evaluated, job["episodes"], deterministic=mode == "deterministic", return_episode_rewards=True
         )
-        answer[mode], answer[f"{mode}_std"] = float(np.mean(returns)), float(np.std(returns))
-    print(json.dumps(answer))
+        result[mode], result[f"{mode}_std"] = float(np.mean(returns)), float(np.std(returns))
+    print(json.dumps({"result": result, **episodes}))
 
 
 if __name__ == "__main__":

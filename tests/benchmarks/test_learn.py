@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import learn as learn_module
+from benchmarks.documents import FOLDERS
 from benchmarks.learn import Learn
 from benchmarks.runs import read_suite, suite_run, suites
 from benchmarks.tables import CurvePoint, RunResult, read_table
 from tf_trpo.experiment import experiment
 
 ROOT = Path(__file__).parents[2]
+NOT_REPORTED = {"anywhere"}
 TINY = "{preset: none, total_steps: 48, num_envs: 2, num_steps: 12, hidden_sizes: [4], value_hidden_sizes: [4]"
 TINY += ", value_epochs: 1, jit_compile: false}"
 TABLE = Path("docs") / "results" / "tiny" / "results.csv"
@@ -140,12 +142,15 @@ def test_a_row_is_in_the_tables_as_soon_as_its_run_has_ended(entry, monkeypatch)
 
 @pytest.mark.parametrize("suite", suites())
 def test_every_line_of_a_suite_can_be_trained_and_its_seeds_are_those_of_its_table(suite):
-    reported = {}
-    for row in read_table(ROOT / "docs" / "results" / suite / "results.csv", RunResult):
-        reported.setdefault((row.env, row.name), set()).add(row.seed)
     entries = {(entry.env, entry.name): entry for entry in read_suite(suite)}
-    assert reported.keys() == entries.keys()
-    for key, entry in entries.items():
+    for entry in entries.values():
         settings = suite_run(entry, entry.first_seed, Path("runs"), suite).experiment.flat()
-        assert settings["total_steps"] >= 100_000
-        assert reported[key] == set(entry.seeds())
+        assert settings["total_steps"] >= 20_000
+    tables = [path for folder in FOLDERS if (path := ROOT / folder / suite / "results.csv").exists()]
+    if suite in NOT_REPORTED:
+        assert not tables
+        return
+    reported = {}
+    for row in read_table(*tables, RunResult):
+        reported.setdefault((row.env, row.name), set()).add(row.seed)
+    assert reported == {key: set(entry.seeds()) for key, entry in entries.items()}

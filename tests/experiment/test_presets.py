@@ -40,6 +40,7 @@ def other_than_default():
     choices |= {"activation": "relu", "distribution": "beta", "final_std": 0.125, "state_dependent_std": False}
     choices |= {"normalize_observations": True, "observation_min_std": 0.25, "ema_momentum": 0.75}
     choices |= {"algorithm": "trpo", "radius": "adaptive", "constraint": "max", "final_max_kl": None}
+    choices |= {"cg_iterations": 18, "preconditioner_rank": 3}
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
     choices |= {"advantage_clip": 2.5, "value_target": "reward-to-go", "value_learning_rate": 0.002}
     settings = Experiment().replace(radius="adaptive").flat()

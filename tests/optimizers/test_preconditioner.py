@@ -11,7 +11,7 @@ from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.estimation import Batch
 from tf_trpo.models import Encoder, MirroredEncoder, Policy, mlp
 from tf_trpo.numerics import Reflection
-from tf_trpo.optimizers import NaturalDirection, Objective, TrustRegion
+from tf_trpo.optimizers import NaturalDirection, Objective, TrustRegion, natural_direction
 from tf_trpo.optimizers.preconditioner import sampled_fisher_preconditioner
 
 N, DAMPING = 24, 0.1
@@ -160,3 +160,32 @@ def test_it_needs_damping_and_a_static_number_of_samples():
         tf.function(
             lambda batch: sampled_fisher_preconditioner(Objective(objective.policy, batch, objective.theta), 8, DAMPING)
         ).get_concrete_function(batch)
+
+
+def steps_taken(objective, **settings):
+    direction = NaturalDirection(cg_tolerance=0.0, **settings)
+    return int(direction.solve(objective, objective.gradient()).iterations)
+
+
+def test_it_is_the_default_of_a_wide_policy_of_dense_layers(monkeypatch):
+    # 4 units of 3 inputs, an output layer of 2 and two standard deviations: 28 weights.
+    objective = objective_of(make_policy(network=mlp((3,), (4,), seed=1)))
+    assert objective.theta.shape[0] == 28
+    assert steps_taken(objective) == 15
+    monkeypatch.setattr(natural_direction, "_WIDE", 28)
+    assert [steps_taken(objective), steps_taken(objective, cg_iterations=2)] == [5, 2]
+    chosen, named = (
+        NaturalDirection(preconditioner_rank=rank).solve(objective, objective.gradient()) for rank in (None, 384)
+    )
+    np.testing.assert_array_equal(chosen.solution, named.solution)
+    assert steps_taken(objective, preconditioner_rank=0) == 15
+    assert steps_taken(objective, cg_damping=0.0) == 15
+    monkeypatch.setattr(objective, "sees_images", True)
+    assert steps_taken(objective) == 15
+
+
+def test_a_policy_mostly_of_other_weights_has_none_by_default(monkeypatch):
+    monkeypatch.setattr(natural_direction, "_WIDE", 1)
+    objective = objective_of(make_policy("categorical", other_network()))
+    assert steps_taken(objective) == 15
+    assert steps_taken(objective, preconditioner_rank=8) == 5

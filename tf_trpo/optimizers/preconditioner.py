@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,8 @@ _MOST_COLUMNS = 8
 
 
 def sampled_fisher_preconditioner(
-    objective: Objective, rank: int, damping: float | tf.Tensor
-) -> Callable[[tf.Tensor], tf.Tensor]:
+    objective: Objective, rank: int, damping: float | tf.Tensor, least_share: float = 0.0
+) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """Make the product r [P] -> (F' + damping I)^-1 r, in which F' resembles the Fisher matrix F.
 
     For kernels and biases of Dense layers that were called once, with a row for each state (or two: its own and its
@@ -37,6 +38,10 @@ def sampled_fisher_preconditioner(
       objective: the batch, and the policy that took its actions.
       rank: of the first part of F', at most, >= 1: the number of states times that of outputs, of which 8 count.
       damping: > 0; a number or a float scalar.
+      least_share: share of the weights that must be such kernels and biases, in [0, 1].
+
+    Returns:
+      The product, or None if the share is smaller.
 
     Raises:
       ValueError: the number of samples in the batch is not static.
@@ -62,12 +67,19 @@ def sampled_fisher_preconditioner(
     with policy.scope_at(theta):
         cotangents = roots[:, None] * _metric_roots(policy, outputs[:states], mask, columns)
     known = _outer_products(tape, found, outputs, cotangents)
-    of_score = unflatten(tape.gradient(score, theta, unconnected_gradients="zero"), policy.trainable_variables)
+    weights = policy.trainable_variables
+    if sum(_size(weight) for weight in weights if id(weight) in known) < least_share * sum(map(_size, weights)):
+        return None
+    of_score = unflatten(tape.gradient(score, theta, unconnected_gradients="zero"), weights)
     factors = [
         known[id(variable)] if id(variable) in known else tf.reduce_mean(tf.square(part))
-        for variable, part in zip(policy.trainable_variables, of_score, strict=True)
+        for variable, part in zip(weights, of_score, strict=True)
     ]
-    return sampled_fisher_inverse(policy.trainable_variables, factors, damping)
+    return sampled_fisher_inverse(weights, factors, damping)
+
+
+def _size(weight: tf.Variable) -> int:
+    return math.prod(weight.shape)
 
 
 def _outer_products(
