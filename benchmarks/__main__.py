@@ -21,6 +21,8 @@ COMMANDS = {
     "serve": ("serving", "Serve"),
     "learn": ("learn", "Learn"),
     "peers": ("peers", "Peers"),
+    "ranges": ("compare", "Ranges"),
+    "compare": ("compare", "Compare"),
     "results": ("documents", "Results"),
     "plot": ("suite_panels", "Plot"),
     "learning-curves": ("learning_curves", "LearningCurves"),

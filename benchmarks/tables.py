@@ -100,7 +100,21 @@ class PublishedResult(NamedTuple):
     spread_is: str
 
 
-Row = TypeVar("Row", RunResult, CurvePoint, PublishedResult)
+class Range(NamedTuple):
+    """The scale of a task.
+
+    Attributes:
+      env: Gymnasium id.
+      random: mean return of random actions.
+      best: the best mean return that is known; NaN if none is.
+    """
+
+    env: str
+    random: float
+    best: float
+
+
+Row = TypeVar("Row", RunResult, CurvePoint, PublishedResult, Range)
 RunRow = TypeVar("RunRow", RunResult, CurvePoint)
 
 

@@ -81,8 +81,8 @@ def test_rows_that_take_more_memory_make_smaller_chunks():
     assert chunk_size_for(tf.zeros([5, 376])) == chunk_size_for(tf.zeros([0])) == 32_768
     images = tf.zeros([2, 84, 84, 4], tf.uint8)
     in_float32 = 4 * 84 * 84 * 4
-    assert chunk_size_for(images) == 2**26 // in_float32
-    assert chunk_size_for({"one": images, "other": (images,)}) == 2**26 // (2 * in_float32)
+    assert chunk_size_for(images) == 2**26 // (2 * in_float32)
+    assert chunk_size_for({"one": images, "other": (images,)}) == 2**26 // (4 * in_float32)
     assert chunk_size_for(tf.TensorSpec([None, 2**30])) == 1
 
 

@@ -23,12 +23,12 @@ _CHUNK_BYTES = 2**26
 
 
 def chunk_size_for(samples: Any) -> int:
-    """Choose the rows of a chunk by the memory that a row takes in float32.
+    """Choose the rows of a chunk by the memory that a row takes in float32, and an image twice, for its convolutions.
 
     Args:
       samples: a tensor [N, ...] or a nest of tensors with the same N, of static shapes except for N.
     """
-    row = sum(4 * math.prod(rows.shape[1:]) for rows in tf.nest.flatten(samples))
+    row = sum(4 * math.prod(rows.shape[1:]) * (2 if len(rows.shape) > 3 else 1) for rows in tf.nest.flatten(samples))
     return max(1, min(LARGEST_CHUNK, _CHUNK_BYTES // max(1, row)))
 
 

@@ -1,0 +1,160 @@
+"""`compare` and `ranges`: one setting beside other programs over all tasks of a suite."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from benchmarks.documents import PEERS, RESULTS
+from benchmarks.report import print_tables
+from benchmarks.runs import Entry, read_suite
+from benchmarks.scores import (
+    by_task,
+    interquartile_mean_over_tasks,
+    performance_profile,
+    probability_of_improvement,
+)
+from benchmarks.tables import Range, RunResult, by_settings, read_table, write_table
+from benchmarks.timing import Row
+from tf_trpo.figures.statistics import Interval
+from tf_trpo.figures.style import CYCLE, styled, write
+
+RANGES = Path("benchmarks/results/ranges.csv")
+_LEVELS = np.linspace(0.0, 1.2, 241)
+_Runs = Mapping[str, Mapping[str, NDArray[np.float64]]]
+"""For each program, ours first, and for each of its environments: the mean returns of the seeds, [S]."""
+_Ranges = Mapping[str, tuple[float, float]]
+"""For each environment the mean return of random actions, and the best that is known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """Compare one setting of a suite with the peers that have rows of the same environments and steps.
+
+    Prints the mean returns of each task, and over all tasks the interquartile mean of normalised scores and the
+    probability of improvement; draws performance profiles.
+    """
+
+    suite: str = "anywhere"
+    """Name of the suite; its tables are in RESULTS_DIR/SUITE, those of others in RESULTS_DIR/peers."""
+    name: str = "default"
+    """Name of the settings."""
+    mode: str = "deterministic"
+    """Evaluation with the most likely actions, or stochastic."""
+    results_dir: Path = RESULTS
+    """Folder of the tables."""
+    ranges: Path = RANGES
+    """Table of the tasks' ranges; tasks without one are left out."""
+
+    def run(self) -> None:
+        """Print, draw RESULTS_DIR/SUITE-profile.png, and print its name.
+
+        Raises:
+          ValueError: no task has a range, results of ours and results of a peer.
+        """
+        ours = by_settings(read_table(self.results_dir / self.suite / "results.csv", RunResult))
+        peers = by_settings(read_table(self.results_dir / PEERS.name / "results.csv", RunResult))
+        ranges = {row.env: (row.random, row.best) for row in read_table(self.ranges, Range) if np.isfinite(row.best)}
+        runs: dict[str, dict[str, NDArray[np.float64]]] = {self.name: {}}
+        for (env, name), rows in ours.items():
+            if name == self.name and env in ranges:
+                runs[name][env] = self._returns(rows)
+        for (env, name), rows in peers.items():
+            if env in runs[self.name] and rows[0].steps == ours[env, self.name][0].steps:
+                runs.setdefault(name, {})[env] = self._returns(rows)
+        if len(runs) == 1:
+            raise ValueError(f"{self.suite} has no task with a range, results of {self.name} and results of a peer")
+        print_tables([("Mean returns", _tasks(runs, ranges)), ("Over all tasks of both", _overall(runs, ranges))])
+        output = self.results_dir / f"{self.suite}-profile.png"
+        with styled():
+            write(_draw(runs, ranges), output)
+        print(output)
+
+    def _returns(self, rows: Sequence[RunResult]) -> NDArray[np.float64]:
+        return np.array([getattr(row, self.mode) for row in rows])
+
+
+def _tasks(runs: _Runs, ranges: _Ranges) -> list[Row]:
+    rows: list[Row] = []
+    for env in next(iter(runs.values())):
+        random, best = ranges[env]
+        returns = {name: float(found[env].mean()) for name, found in runs.items() if env in found}
+        rows.append({"task": env, "random": random, "best": best, **returns})
+    return rows
+
+
+def _overall(runs: _Runs, ranges: _Ranges) -> list[Row]:
+    (name, own), *others = runs.items()
+    rows: list[Row] = []
+    for peer, theirs in others:
+        both = {env: own[env] for env in theirs}
+        ours, scores = by_task(both, ranges), by_task(theirs, ranges)
+        rows.append(
+            {
+                "peer": peer,
+                "tasks": str(len(theirs)),
+                f"{name}, IQM [95%]": _text(interquartile_mean_over_tasks(ours)),
+                "peer, IQM [95%]": _text(interquartile_mean_over_tasks(scores)),
+                "probability of improvement [95%]": _text(probability_of_improvement(ours, scores)),
+            }
+        )
+    return rows
+
+
+def _text(interval: Interval) -> str:
+    return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _draw(runs: _Runs, ranges: _Ranges) -> Figure:
+    figure = Figure(figsize=(6.0, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for (colour, line), (name, found) in zip(CYCLE, runs.items(), strict=False):
+        shares = performance_profile(by_task(found, ranges), _LEVELS)
+        axes.plot(_LEVELS, shares, color=colour, linestyle=line, label=name)
+    axes.set_xlabel("normalised score: 0 of random actions, 1 the best known")
+    axes.set_ylabel("share of runs above")
+    axes.set_ylim(0.0, 1.0)
+    axes.legend()
+    return figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranges:
+    """Measure the mean return of random actions on the tasks of a suite; the best returns in the table stay."""
+
+    suite: str = "anywhere"
+    """Suite in benchmarks/suites, or a YAML file."""
+    only: tuple[str, ...] = ()
+    """Environments to measure; all of them by default."""
+    episodes: int = 100
+    """Episodes of each environment."""
+    ranges: Path = RANGES
+    """The table; rows of other environments stay, and a new row has no best return."""
+
+    def run(self) -> None:
+        """Measure, and write the table."""
+        rows = {row.env: row for row in read_table(self.ranges, Range)} if self.ranges.exists() else {}
+        for entry in {entry.env: entry for entry in read_suite(self.suite, self.only)}.values():
+            best = rows[entry.env].best if entry.env in rows else float("nan")
+            rows[entry.env] = Range(entry.env, self._random(entry), best)
+            write_table(self.ranges, sorted(rows.values()))
+
+    def _random(self, entry: Entry) -> float:
+        env = gym.make(entry.env, **entry.settings.get("env_kwargs") or {})
+        env.action_space.seed(0)
+        returns = []
+        for episode in range(self.episodes):
+            env.reset(seed=episode)
+            total, ended = 0.0, False
+            while not ended:
+                _, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+                total, ended = total + float(reward), terminated or truncated
+            returns.append(total)
+        env.close()
+        return float(np.mean(returns))

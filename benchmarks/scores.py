@@ -1,0 +1,67 @@
+"""Comparisons of programs over many tasks: normalised scores, and statistics that many tasks and few seeds support.
+
+Source:
+  Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from tf_trpo.figures.statistics import Interval
+
+_RESAMPLES = 2000
+Scores = Sequence[NDArray[np.float64]]
+"""Scores of one program: for each task those of its seeds, [S]; tasks may have different numbers of seeds."""
+
+
+def normalized(returns: NDArray[np.float64], random: float, best: float) -> NDArray[np.float64]:
+    """Scale returns so that random actions have 0 and the best known policy has 1."""
+    return (returns - random) / (best - random)
+
+
+def interquartile_mean_over_tasks(scores: Scores) -> Interval:
+    """Average the middle half of the runs of all tasks, with an interval by bootstrap within each task."""
+    return _bootstrapped(lambda drawn: float(stats.trim_mean(np.concatenate(drawn), 0.25)), [scores])
+
+
+def probability_of_improvement(scores: Scores, others: Scores) -> Interval:
+    """Estimate the probability that a run has a higher score than another program's run on the same task.
+
+    Args:
+      scores: of the program.
+      others: of the other one, for the same tasks in the same order.
+
+    Returns:
+      The mean over tasks, in [0, 1], in which a tie counts as one half, and its interval by bootstrap.
+    """
+    return _bootstrapped(_improvement, [scores, others])
+
+
+def performance_profile(scores: Scores, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the share of runs with a score above each level, the mean over tasks, [levels]."""
+    return np.mean([(task[:, None] > levels).mean(axis=0) for task in scores], axis=0)
+
+
+def by_task(runs: Mapping[str, NDArray[np.float64]], ranges: Mapping[str, tuple[float, float]]) -> list[NDArray]:
+    """Normalise the returns of each task by its range: random and best."""
+    return [normalized(returns, *ranges[task]) for task, returns in runs.items()]
+
+
+def _improvement(scores: Scores, others: Scores) -> float:
+    signs = [np.sign(ours[:, None] - theirs).mean() for ours, theirs in zip(scores, others, strict=True)]
+    return float(0.5 + 0.5 * np.mean(signs))
+
+
+def _bootstrapped(statistic: Callable[..., float], programs: Sequence[Scores]) -> Interval:
+    """Compute a statistic, and its 95% percentile interval from seeds that are drawn again within each task."""
+    rng = np.random.default_rng(0)
+    drawn = [
+        statistic(*([rng.choice(task, len(task)) for task in scores] for scores in programs)) for _ in range(_RESAMPLES)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(*map(np.asarray, (statistic(*programs), low, high)))
