@@ -61,15 +61,14 @@ def reduce_over_chunks(
     """
     for rows in tf.nest.flatten(samples):
         check_shapes("reduce_over_chunks", samples=(rows, "N ..."), weights=(weights, "N"))
-    chunks, count = _chunks(samples, chunk_size)
+    count = _count(samples, chunk_size)
     if count == 1:
         return combine(initial, function(samples, weights))
-    rows = tf.nest.flatten(chunks)[0].shape[1]
+    rows = _rows(weights.shape[0], count)
     weight_chunks = tf.reshape(tf.pad(weights, [[0, count * rows - weights.shape[0]]]), [count, rows])
 
     def step(i: tf.Tensor, result: Any) -> tuple[tf.Tensor, Any]:
-        chunk = tf.nest.map_structure(lambda rows: rows[i], chunks)
-        return i + 1, combine(result, function(chunk, weight_chunks[i]))
+        return i + 1, combine(result, function(_chunk(samples, i, count), weight_chunks[i]))
 
     # One after another: iterations side by side would each hold their chunk.
     return tf.while_loop(lambda i, _: i < count, step, (tf.constant(0), initial), parallel_iterations=1)[1]
@@ -92,7 +91,7 @@ def map_over_chunks(function: Callable[[Samples], tf.Tensor], samples: Samples, 
     """
     for rows in tf.nest.flatten(samples):
         check_shapes("map_over_chunks", rows=(rows, "N ..."))
-    chunks, count = _chunks(samples, chunk_size)
+    count = _count(samples, chunk_size)
 
     def on_chunk(chunk: Samples) -> tf.Tensor:
         result = function(chunk)
@@ -101,24 +100,35 @@ def map_over_chunks(function: Callable[[Samples], tf.Tensor], samples: Samples, 
 
     if count == 1:
         return on_chunk(samples)
-    results = tf.map_fn(on_chunk, chunks, fn_output_signature=tf.float32, parallel_iterations=1)
+    results = tf.map_fn(
+        lambda i: on_chunk(_chunk(samples, i, count)),
+        tf.range(count),
+        fn_output_signature=tf.float32,
+        parallel_iterations=1,
+    )
     return tf.reshape(results, [-1, *results.shape[2:]])[: tf.nest.flatten(samples)[0].shape[0]]
 
 
-def _chunks(samples: Any, chunk_size: int | None) -> tuple[Any, int]:
-    """Cut [N, ...] into [count, size, ...] for the smallest sufficient count."""
-    size = tf.nest.flatten(samples)[0].shape[0]
+def _count(samples: Any, chunk_size: int | None) -> int:
+    """Give the smallest sufficient number of chunks."""
     if chunk_size is None:
-        return samples, 1
+        return 1
+    size = tf.nest.flatten(samples)[0].shape[0]
     if size is None:
         raise ValueError("a batch can be cut into chunks only if the number of its samples is static")
-    if size <= chunk_size:
-        return samples, 1
-    count = -(-size // chunk_size)
-    rows = -(-size // count)
+    return max(1, -(-size // chunk_size))
 
-    def cut(tensor: tf.Tensor) -> tf.Tensor:
-        padded = tf.gather(tensor, tf.minimum(tf.range(count * rows), size - 1))
-        return tf.reshape(padded, [count, rows, *tensor.shape[1:]])
 
-    return tf.nest.map_structure(cut, samples), count
+def _rows(size: int, count: int) -> int:
+    return -(-size // count)
+
+
+def _chunk(samples: Any, index: tf.Tensor, count: int) -> Any:
+    """Copy a chunk of samples [N, ...]; what the last chunk lacks is the last sample again.
+
+    All chunks at once would be a second copy of the samples for each loop over them.
+    """
+    size = tf.nest.flatten(samples)[0].shape[0]
+    rows = _rows(size, count)
+    places = tf.minimum(index * rows + tf.range(rows), size - 1)
+    return tf.nest.map_structure(lambda tensor: tf.gather(tensor, places), samples)
