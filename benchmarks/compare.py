@@ -1,17 +1,19 @@
-"""`compare` and `ranges`: one setting beside other programs over all tasks of a suite."""
+"""`compare` and `ranges`: one setting next to other programs over all tasks of a suite."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import gymnasium as gym
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmarks.documents import PEERS, RESULTS
+from benchmarks.documents import RESULTS
+from benchmarks.peers import check_plain
 from benchmarks.report import print_tables
 from benchmarks.runs import Entry, read_suite
 from benchmarks.scores import (
@@ -35,18 +37,18 @@ _Ranges = Mapping[str, tuple[float, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Compare:
-    """Compare one setting of a suite with the peers that have rows of the same environments and steps.
+    """Compare one setting of a suite with the peers that `peers` trained on it.
 
-    Prints the mean returns of each task, and over all tasks the interquartile mean of normalised scores and the
-    probability of improvement; draws performance profiles.
+    Prints the mean returns of each task, and for each peer, over the tasks that both have, the interquartile mean of
+    normalised scores and the probability of improvement. Draws performance profiles over the tasks that all have.
     """
 
     suite: str = "anywhere"
-    """Name of the suite; its tables are in RESULTS_DIR/SUITE, those of others in RESULTS_DIR/peers."""
+    """Name of the suite; its tables are in RESULTS_DIR/SUITE: results.csv and peers.csv."""
     name: str = "default"
     """Name of the settings."""
-    mode: str = "deterministic"
-    """Evaluation with the most likely actions, or stochastic."""
+    mode: Literal["deterministic", "stochastic"] = "deterministic"
+    """The evaluation: with the most likely actions, or with sampled ones."""
     results_dir: Path = RESULTS
     """Folder of the tables."""
     ranges: Path = RANGES
@@ -56,24 +58,28 @@ class Compare:
         """Print, draw RESULTS_DIR/SUITE-profile.png, and print its name.
 
         Raises:
-          ValueError: no task has a range, results of ours and results of a peer.
+          ValueError: no task has a range, results of ours and results of a peer, or their steps differ.
         """
-        ours = by_settings(read_table(self.results_dir / self.suite / "results.csv", RunResult))
-        peers = by_settings(read_table(self.results_dir / PEERS.name / "results.csv", RunResult))
+        folder = self.results_dir / self.suite
+        ours, peers = (by_settings(read_table(folder / table, RunResult)) for table in ("results.csv", "peers.csv"))
         ranges = {row.env: (row.random, row.best) for row in read_table(self.ranges, Range) if np.isfinite(row.best)}
         runs: dict[str, dict[str, NDArray[np.float64]]] = {self.name: {}}
         for (env, name), rows in ours.items():
             if name == self.name and env in ranges:
                 runs[name][env] = self._returns(rows)
         for (env, name), rows in peers.items():
-            if env in runs[self.name] and rows[0].steps == ours[env, self.name][0].steps:
+            if env in runs[self.name]:
+                if {row.steps for row in rows} != {row.steps for row in ours[env, self.name]}:
+                    raise ValueError(f"{env}: {name} was trained for another number of steps than {self.name}")
                 runs.setdefault(name, {})[env] = self._returns(rows)
         if len(runs) == 1:
             raise ValueError(f"{self.suite} has no task with a range, results of {self.name} and results of a peer")
         print_tables([("Mean returns", _tasks(runs, ranges)), ("Over all tasks of both", _overall(runs, ranges))])
+        common = set.intersection(*(set(found) for found in runs.values()))
+        in_common = {name: {env: found[env] for env in sorted(common)} for name, found in runs.items()}
         output = self.results_dir / f"{self.suite}-profile.png"
         with styled():
-            write(_draw(runs, ranges), output)
+            write(_draw(in_common, ranges), output)
         print(output)
 
     def _returns(self, rows: Sequence[RunResult]) -> NDArray[np.float64]:
@@ -141,6 +147,7 @@ class Ranges:
         """Measure, and write the table."""
         rows = {row.env: row for row in read_table(self.ranges, Range)} if self.ranges.exists() else {}
         for entry in {entry.env: entry for entry in read_suite(self.suite, self.only)}.values():
+            check_plain(entry)
             best = rows[entry.env].best if entry.env in rows else float("nan")
             rows[entry.env] = Range(entry.env, self._random(entry), best)
             write_table(self.ranges, sorted(rows.values()))

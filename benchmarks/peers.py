@@ -10,26 +10,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from benchmarks.documents import PEERS
-from benchmarks.runs import CURVE_POINTS, Entry, read_suite
-from benchmarks.tables import CurvePoint, RunResult, curve_of_episodes, read_table, update_table
+from benchmarks.documents import RESULTS
+from benchmarks.runs import Entry, read_suite, suite_name
+from benchmarks.tables import RunResult, read_table, update_table
 
 _PROGRAM = Path(__file__).with_name("sb3_learn.py")
-_ROLLOUT = 2048
-"""Environment steps between two updates of both algorithms."""
 NAMES = {"TRPO": "sb3-contrib TRPO, defaults", "PPO": "Stable-Baselines3 PPO, defaults"}
 """Names of the rows of each algorithm."""
+_WITHOUT_TEXT = "tf_trpo.environments:WithoutText"
 
 
 @dataclasses.dataclass(frozen=True)
 class Peers:
     """Train sb3-contrib's TRPO and Stable-Baselines3's PPO for the steps of each environment of a suite.
 
-    Both have their own default settings and VecNormalize. What the table of the peers has is not trained again.
+    Both have their own default settings and VecNormalize. Runs that the table has are not trained again.
     """
 
     python: Path
@@ -46,43 +42,46 @@ class Peers:
     """Episodes of each evaluation, with the most likely actions and with sampled ones."""
     jobs: int = 2
     """Runs at the same time, each on one thread."""
-    results_dir: Path = PEERS
-    """Folder of the tables results.csv and curves.csv; rows of other runs stay."""
+    results_dir: Path = RESULTS
+    """The table is RESULTS_DIR/SUITE/peers.csv; rows of other runs stay."""
 
     def run(self) -> None:
         """Train what is missing, and write the row of each run as soon as it ends.
 
         Raises:
+          ValueError: an entry changes the environment in a way that the peers do not have.
           RuntimeError: a run failed; the other runs are trained nevertheless.
         """
-        path = self.results_dir / "results.csv"
-        self.results_dir.mkdir(parents=True, exist_ok=True)
+        path = self.results_dir / suite_name(self.suite) / "peers.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
         rows = read_table(path, RunResult) if path.exists() else []
         known = {(row.env, row.name, row.seed, row.steps) for row in rows}
-        missing = [job for job in self._jobs() if (job.env, job.name, job.seed, job.steps) not in known]
+        missing = [job for job in list(self._jobs()) if (job.env, job.name, job.seed, job.steps) not in known]
         failures = []
-        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+        pool = concurrent.futures.ThreadPoolExecutor(self.jobs)
+        try:
             trained = {pool.submit(self._train, job): job for job in missing}
             for number, future in enumerate(concurrent.futures.as_completed(trained), 1):
                 job = trained[future]
                 print(f"{number} of {len(missing)}: {job.env}, {job.name}, seed {job.seed}", file=sys.stderr)
                 try:
-                    result, curve = future.result()
-                    update_table(path, [result])
-                    if curve:
-                        update_table(path.with_name("curves.csv"), curve)
+                    update_table(path, [future.result()])
                 except RuntimeError as error:
                     failures.append(f"{job.env}, {job.name}, seed {job.seed} failed: {error}")
+        finally:
+            # Ctrl-C reaches the running programs by itself; no other run may begin.
+            pool.shutdown(cancel_futures=True)
         if failures:
             raise RuntimeError("\n".join(failures))
 
     def _jobs(self) -> Iterator[_Job]:
         for entry in read_suite(self.suite, self.only):
+            check_plain(entry)
             for seed in entry.seeds(self.first_seed, self.seeds):
                 for algorithm in NAMES:
                     yield _Job(entry, algorithm, seed)
 
-    def _train(self, job: _Job) -> tuple[RunResult, list[CurvePoint]]:
+    def _train(self, job: _Job) -> RunResult:
         described = {
             "algorithm": job.algorithm,
             "env": job.env,
@@ -91,21 +90,26 @@ class Peers:
             "steps": job.steps,
             "episodes": self.episodes,
         }
-        ended = subprocess.run(
-            [str(self.python), str(_PROGRAM), json.dumps(described)],
-            capture_output=True,
-            text=True,
-            # Environments of this repository are named from its folder.
-            env={**os.environ, "PYTHONPATH": str(_PROGRAM.parents[1])},
-        )
-        if ended.returncode:
+        # Environments of this repository are named from its folder.
+        path = {**os.environ, "PYTHONPATH": str(_PROGRAM.parents[1])}
+        command = [str(self.python), str(_PROGRAM), json.dumps(described)]
+        try:
+            ended = subprocess.run(command, capture_output=True, text=True, env=path)
+            answer = json.loads(ended.stdout.strip().splitlines()[-1]) if ended.returncode == 0 else None
+        except (OSError, ValueError, IndexError) as error:
+            raise RuntimeError(f"the program gave no answer ({error})") from error
+        if answer is None:
             raise RuntimeError((ended.stderr.strip().splitlines() or ["it said nothing"])[-1])
-        answer = json.loads(ended.stdout.strip().splitlines()[-1])
-        own: dict[str, Any] = {"env": job.env, "name": job.name, "seed": job.seed}
-        result = RunResult(**own, steps=job.steps, **answer["result"], episodes=self.episodes, commit="")
-        ends, returns = np.cumsum(answer["lengths"], dtype=np.float64), np.array(answer["returns"], np.float64)
-        spans: dict[str, Any] = {"total_steps": job.steps, "points": CURVE_POINTS, "steps_per_update": _ROLLOUT}
-        return result, curve_of_episodes(ends, returns, **own, **spans)
+        return RunResult(job.env, job.name, job.seed, job.steps, **answer, episodes=self.episodes, commit="")
+
+
+def check_plain(entry: Entry) -> None:
+    """Raise ValueError if an entry changes the environment by more than arguments and leaving out text."""
+    wrappers = [name for name in entry.settings.get("wrapper", ()) if name != _WITHOUT_TEXT]
+    masks = entry.settings.get("action_masks", "auto")
+    if wrappers or masks == "info":
+        found = ", ".join([*wrappers, *(["masks of actions"] if masks == "info" else [])])
+        raise ValueError(f"{entry.env}/{entry.name} has {found}, which other programs would not have")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Trains and evaluates a peer: a program for a Python that has sb3-contrib; `peers.py` runs it.
 
 The argument is a job as a JSON object; the answer is one JSON line with mean and standard deviation of the returns of
-both ways of acting, the seconds of the training, and the returns and lengths of its episodes. The program imports
-nothing of tf_trpo.
+both ways of acting, and the seconds of the training. The program imports nothing of tf_trpo.
 """
 
 import json
@@ -29,7 +28,7 @@ def make_env(job: dict[str, Any]) -> gym.Env:
     env = gym.make(job["env"], **job["env_kwargs"])
     space = env.observation_space
     if isinstance(space, spaces.Dict):
-        numbers = [name for name, part in space.items() if part.dtype is not None and part.dtype.kind in "biuf"]
+        numbers = [name for name, part in space.items() if part.dtype is None or part.dtype.kind in "biuf"]
         env = wrappers.FlattenObservation(wrappers.FilterObservation(env, numbers))
     elif isinstance(space, spaces.Box) and len(space.shape) == 2:
         env = wrappers.FlattenObservation(env)
@@ -51,8 +50,6 @@ def main(job: dict[str, Any]) -> None:
     start = time.perf_counter()
     model.learn(job["steps"])
     result = {"seconds": time.perf_counter() - start}
-    monitor = environments.envs[0]
-    episodes = {"returns": monitor.get_episode_rewards(), "lengths": monitor.get_episode_lengths()}
     for mode in ("deterministic", "stochastic"):
         evaluated = VecNormalize(DummyVecEnv([make]), norm_obs=normalized.norm_obs, norm_reward=False, training=False)
         if normalized.norm_obs:
@@ -62,7 +59,7 @@ def main(job: dict[str, Any]) -> None:
             model, evaluated, job["episodes"], deterministic=mode == "deterministic", return_episode_rewards=True
         )
         result[mode], result[f"{mode}_std"] = float(np.mean(returns)), float(np.std(returns))
-    print(json.dumps({"result": result, **episodes}))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from benchmarks.tables import Range, RunResult, read_table, write_table
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for folder in ("results/few", "results/peers"):
-        Path(folder).mkdir(parents=True)
+    Path("results/few").mkdir(parents=True)
 
 
 def rows(name, env, returns, steps=100):
@@ -23,11 +22,11 @@ def compare():
     Compare("few", results_dir=Path("results"), ranges=Path("ranges.csv")).run()
 
 
-def test_tasks_of_the_same_steps_with_a_range_are_compared(capsys):
+def test_tasks_with_a_range_are_compared(capsys):
     ours = [*rows("default", "A-v0", [10.0, 8.0]), *rows("default", "B-v0", [5.0]), *rows("default", "C-v0", [1.0])]
     write_table(Path("results/few/results.csv"), [*ours, *rows("other", "A-v0", [99.0])])
-    others = [*rows("peer", "A-v0", [4.0, 6.0]), *rows("peer", "B-v0", [9.0], steps=7), *rows("peer", "C-v0", [3.0])]
-    write_table(Path("results/peers/results.csv"), others)
+    others = [*rows("peer", "A-v0", [4.0, 6.0]), *rows("peer", "C-v0", [3.0])]
+    write_table(Path("results/few/peers.csv"), others)
     ranges = [Range("A-v0", 0.0, 10.0), Range("B-v0", 0.0, 10.0), Range("C-v0", 0.0, float("nan"))]
     write_table(Path("ranges.csv"), ranges)
     compare()
@@ -42,8 +41,11 @@ def test_tasks_of_the_same_steps_with_a_range_are_compared(capsys):
 
 def test_nothing_to_compare_is_refused():
     write_table(Path("results/few/results.csv"), rows("default", "A-v0", [1.0]))
-    write_table(Path("results/peers/results.csv"), rows("peer", "A-v0", [1.0], steps=7))
+    write_table(Path("results/few/peers.csv"), rows("peer", "A-v0", [1.0], steps=7))
     write_table(Path("ranges.csv"), [Range("A-v0", 0.0, 10.0)])
+    with pytest.raises(ValueError, match="A-v0: peer was trained for another number of steps than default"):
+        compare()
+    write_table(Path("results/few/peers.csv"), rows("peer", "B-v0", [1.0]))
     with pytest.raises(ValueError, match="few has no task with a range, results of default and results of a peer"):
         compare()
 

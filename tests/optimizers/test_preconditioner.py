@@ -152,8 +152,9 @@ def test_a_converged_step_compiled_by_xla_is_the_same_with_it(make_stepper):
 
 
 def test_it_needs_damping_and_a_static_number_of_samples():
-    with pytest.raises(ValueError, match="cg_damping must be positive if there is a preconditioner, got 0"):
-        NaturalDirection(cg_damping=0.0, preconditioner_rank=8)
+    for zero in (0.0, 0, np.float32(0.0)):
+        with pytest.raises(ValueError, match="cg_damping must be positive if there is a preconditioner, got"):
+            NaturalDirection(cg_damping=zero, preconditioner_rank=8)
     objective = objective_of(make_policy())
     batch = Batch(*(tf.TensorSpec([None, *rows.shape[1:]], rows.dtype) for rows in objective.batch[:4]))
     with pytest.raises(ValueError, match="number of samples in a batch is static"):
@@ -180,8 +181,22 @@ def test_it_is_the_default_of_a_wide_policy_of_dense_layers(monkeypatch):
     np.testing.assert_array_equal(chosen.solution, named.solution)
     assert steps_taken(objective, preconditioner_rank=0) == 15
     assert steps_taken(objective, cg_damping=0.0) == 15
-    monkeypatch.setattr(objective, "sees_images", True)
-    assert steps_taken(objective) == 15
+    for place, name, value in (
+        (objective, "sees_images", True),
+        (objective, "chunk_size", 383),
+        (natural_direction, "_MOST_OUTPUTS", 1),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, name, value)
+            assert steps_taken(objective) == 15, name
+    assert steps_taken(objective) == 5
+
+
+@pytest.mark.parametrize("damping", [1e-6, tf.constant(1e-6, tf.float64)])
+def test_with_little_damping_it_stays_positive_definite(damping):
+    objective = objective_of(make_policy(network=mlp((3,), (16,), seed=1)), samples=64)
+    inverse = dense(sampled_fisher_preconditioner(objective, 64, damping), objective.theta.shape[0])
+    assert np.linalg.eigvalsh(inverse + inverse.T)[0] > 0
 
 
 def test_a_policy_mostly_of_other_weights_has_none_by_default(monkeypatch):

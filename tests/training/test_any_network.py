@@ -102,6 +102,39 @@ def test_a_network_of_any_layers_learns_and_is_loaded_again(name, tmp_path):
     np.testing.assert_array_equal(loaded.policy.encoder(rows), agent.policy.encoder(rows))
 
 
+class Labelled(Rows):
+    """A number and a token, each a part of its own."""
+
+    observation_space = gym.spaces.Dict(
+        number=gym.spaces.Box(-5, 5, (1,), np.float64), token=gym.spaces.Box(0, 4, (1,), np.int64)
+    )
+
+    def __init__(self):
+        self.steps = 0
+
+    def observe(self):
+        return {"number": self.np_random.uniform(-5, 5, 1), "token": self.np_random.integers(0, 5, 1)}
+
+    def step(self, action):
+        self.steps += 1
+        return self.observe(), float(action), self.steps % 5 == 0, False, {}
+
+
+def test_numbers_are_normalised_next_to_tokens_that_are_not(tmp_path):
+    def network():
+        inputs = {"number": keras.Input((1,), name="number"), "token": keras.Input((1,), name="token")}
+        embedded = layers.Flatten()(layers.Embedding(5, 3)(inputs["token"]))
+        return keras.Model(inputs, layers.Concatenate()([inputs["number"], embedded]))
+
+    agent = tf_trpo.TRPO.for_env(Labelled, network=network(), value_network=network(), seed=0)
+    assert [layer is None for layer in agent.policy.encoder.normalizations] == [False, True]
+    agent.compile(update=UpdateSettings(value_epochs=1), jit_compile=False)
+    assert agent.fit(Labelled, **ITERATIONS).history["train/is_line_search_success"][-1] == 1.0
+    observation, _ = Labelled().reset(seed=0)
+    agent.save(tmp_path / "agent.keras")
+    assert tf_trpo.load(tmp_path / "agent.keras").predict(observation) == agent.predict(observation)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Embedding and SimpleRNN", "attention and normalisation", "Dense on rank 2"])
 def test_xla_compiles_it_to_the_same_figures(name):

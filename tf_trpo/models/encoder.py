@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -83,14 +83,14 @@ class Encoder(keras.layers.Layer):
 
     def centred(self, observations: Any) -> Any:
         """Subtract the means of vectors, as float32; the other parts are as they are."""
-        layers = self._normalizations()
+        layers = iter(self.normalizations)
         return map_parts(
             lambda _, rows: rows if (layer := next(layers)) is None else layer.centred(rows), self.spec, observations
         )
 
     def from_centred(self, observations: Any) -> tf.Tensor:
         """Compute the outputs from what `centred` gives."""
-        layers = self._normalizations()
+        layers = iter(self.normalizations)
         inputs = map_parts(
             lambda part, rows: _read(part, rows) if (layer := next(layers)) is None else layer.scaled(rows),
             self.spec,
@@ -137,10 +137,11 @@ class Encoder(keras.layers.Layer):
         lone = len(self.normalization) == 1 and isinstance(without_masks(self.spec, self.spec), PartSpec)
         return first_dense_layer(self.network, self.output_layer) if lone else None
 
-    def _normalizations(self) -> Iterator[RunningNormalization | None]:
-        """Give the normalisation of each part, in the order of `parts`; None for parts that are not normalised."""
+    @property
+    def normalizations(self) -> list[RunningNormalization | None]:
+        """The normalisation of each part, in the order of `parts`; None for parts that are not normalised."""
         layers = iter(self.normalization)
-        return (next(layers) if is_normalized else None for is_normalized in self._is_normalized)
+        return [next(layers) if is_normalized else None for is_normalized in self._is_normalized]
 
     def get_config(self) -> dict[str, Any]:
         names = ("num_outputs", "normalize_observations", "observation_min_std", "function_preserving", "output_gain")

@@ -81,6 +81,11 @@ class MirroredEncoder(keras.layers.Layer):
         """The encoder's normalisation of observations."""
         return self.encoder.normalization
 
+    @property
+    def normalizations(self) -> list[RunningNormalization | None]:
+        """See `Encoder.normalizations`."""
+        return self.encoder.normalizations
+
     def call(self, observations: tf.Tensor) -> tf.Tensor:
         return self.from_centred(self.encoder.centred(observations))
 

@@ -124,7 +124,7 @@ def _rows(size: int, count: int) -> int:
 
 
 def _chunk(samples: Any, index: tf.Tensor, count: int) -> Any:
-    """Copy a chunk of samples [N, ...]; what the last chunk lacks is the last sample again.
+    """Copy a chunk of samples [N, ...]; the last chunk is filled up by the last sample.
 
     All chunks at once would be a second copy of the samples for each loop over them.
     """

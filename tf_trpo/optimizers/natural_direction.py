@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable
+from typing import Any
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, conjugate_gradient
@@ -12,8 +14,12 @@ from tf_trpo.optimizers.objective import FisherVectorProduct, Objective
 from tf_trpo.optimizers.preconditioner import sampled_fisher_preconditioner
 from tf_trpo.ranges import require, require_allowed
 
-_WIDE = 32_768
-"""Weights of a policy from which Fisher-vector products take longer than making a preconditioner."""
+_RANK = 384
+"""Rank of the preconditioner that is chosen by default."""
+_WIDE = 65_536
+"""Weights from which a policy has a preconditioner by default: two layers of 256 units, with which it was measured."""
+_MOST_OUTPUTS = 32
+"""Outputs up to which it has one: the factors of their metric take the third power for each state."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +48,13 @@ class NaturalDirection:
     """How products with the Fisher matrix are computed; double-backprop gives the same result and takes longer."""
     preconditioner_rank: int | None = None
     """Rank of the Fisher matrix of a few states that preconditions conjugate gradient; in [0, 4096], 0 for none. None:
-    384 if the policy has at least 32,768 weights, nearly all in Dense layers, and sees no images; otherwise 0."""
+    384 if the policy has at least 65,536 weights, nearly all in Dense layers, at most 32 outputs and no images to see,
+    otherwise 0."""
 
     def __post_init__(self) -> None:
         require_allowed(self, cg_iterations="[1, 10000]", cg_damping="[0, inf)", cg_tolerance="[0, inf)")
         require_allowed(self, curvature_fraction="(0, 1]", preconditioner_rank="[0, 4096]")
-        damped = _is_positive(self.cg_damping) or not self.preconditioner_rank
+        damped = self._is_damped or not self.preconditioner_rank
         require(damped, "cg_damping", "positive if there is a preconditioner", self.cg_damping)
 
     def solve(self, objective: Objective, gradient: tf.Tensor) -> ConjugateGradientResult:
@@ -76,13 +83,23 @@ class NaturalDirection:
         if self.preconditioner_rank is not None:
             rank, least_share = self.preconditioner_rank, 0.0
         else:
-            weights, samples = objective.theta.shape[0], objective.batch.weights.shape[0]
-            is_wide = weights >= _WIDE and samples is not None and not objective.sees_images
-            # With less than that known of the Fisher matrix, 15 plain iterations are better.
-            rank, least_share = 384 if is_wide and _is_positive(self.cg_damping) else 0, 0.9
+            fits = self._is_damped and self._is_known_to_help(objective)
+            rank, least_share = _RANK if fits else 0, 0.9
         return sampled_fisher_preconditioner(objective, rank, self.cg_damping, least_share) if rank else None
 
+    @property
+    def _is_damped(self) -> bool:
+        damping: Any = self.cg_damping
+        # In a compiled update, it may be a tensor, but 0 stays a number.
+        return not isinstance(damping, numbers.Real) or float(damping) > 0
 
-def _is_positive(damping: float | tf.Tensor) -> bool:
-    # In a compiled update, 0 alone stays Python's number.
-    return not isinstance(damping, float | int) or damping > 0
+    def _is_known_to_help(self, objective: Objective) -> bool:
+        """Tell whether a preconditioner costs less than it saves, and has the states that its rank needs."""
+        outputs = objective.policy.action_distribution.num_outputs
+        return (
+            objective.theta.shape[0] >= _WIDE
+            and not objective.sees_images
+            and outputs <= _MOST_OUTPUTS
+            and objective.batch.weights.shape[0] is not None
+            and (objective.chunk_size or _RANK) >= _RANK
+        )

@@ -13,6 +13,7 @@ from tf_trpo.numerics import (
     OuterProducts,
     gauss_newton_fisher_vector_product,
     sampled_fisher_inverse,
+    scalar,
     unflatten,
 )
 from tf_trpo.optimizers.objective import Objective, subsample
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
     from tf_trpo.models.dense_calls import DenseCalls
 
+_LEAST_DAMPING = 1e-3
 _MOST_COLUMNS = 8
 """Rows of J for each state. More of them would leave too few states."""
 
@@ -37,7 +39,7 @@ def sampled_fisher_preconditioner(
     Args:
       objective: the batch, and the policy that took its actions.
       rank: of the first part of F', at most, >= 1: the number of states times that of outputs, of which 8 count.
-      damping: > 0; a number or a float scalar.
+      damping: > 0; a number or a float scalar. At least 0.001 is taken.
       least_share: share of the weights that must be such kernels and biases, in [0, 1].
 
     Returns:
@@ -75,7 +77,8 @@ def sampled_fisher_preconditioner(
         known[id(variable)] if id(variable) in known else tf.reduce_mean(tf.square(part))
         for variable, part in zip(weights, of_score, strict=True)
     ]
-    return sampled_fisher_inverse(weights, factors, damping)
+    # With less damping, the inverse in float32 would not stay positive definite.
+    return sampled_fisher_inverse(weights, factors, tf.maximum(scalar(damping, tf.float32), _LEAST_DAMPING))
 
 
 def _size(weight: tf.Variable) -> int:

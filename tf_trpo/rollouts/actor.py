@@ -66,9 +66,7 @@ class _Centred:
         self._spec = encoder.spec
         self._parts = [part for _, part in parts(self._spec)]
         positions = {id(weight): position for position, weight in enumerate(policy.weights)}
-        layers = iter(encoder.normalization)
-        normalized = [part.kind == "vector" and bool(encoder.normalization) for part in self._parts]
-        self._positions = [positions[id(next(layers).mean)] if found else None for found in normalized]
+        self._positions = [None if layer is None else positions[id(layer.mean)] for layer in encoder.normalizations]
         self._dtypes = [
             np.dtype("float32" if part.kind == "vector" and part.dtype != "float64" else part.dtype)
             for part in self._parts
@@ -102,7 +100,7 @@ class _Centred:
 
 
 def _centred(part: np.ndarray, mean: np.ndarray | None, dtype: np.dtype[Any]) -> np.ndarray:
-    return part.astype(dtype, copy=False) if mean is None else part - mean
+    return part.astype(dtype, copy=False) if mean is None else np.subtract(part, mean, dtype=np.float64)
 
 
 def _act(policy: Policy, observations: Any, noise: tf.Tensor | None, weights: Sequence[tf.Tensor]) -> tf.Tensor:
