@@ -88,6 +88,8 @@ def bad_id(rng):
 def bad_text(rng, name):
     """A value on the command line that the setting of this name cannot have."""
     default = DEFAULTS[name]
+    if name == "info_keys":
+        return ""
     if name == "env":
         return rng.choice([bad_id(rng), f"{word(rng)}:CartPole-v1", f"os:{word(rng)}-v0"])
     if isinstance(default, bool | str):
@@ -156,6 +158,8 @@ def values_of_other_commands(rng):
 def bad_value(rng, name):
     """A value in a preset that the setting of this name cannot have."""
     some = [{word(rng): 1}, [[1]], [{"a": 1}], f"--{word(rng)}", ["--tyro-write-completion", "bash", "stolen"]]
+    if name == "info_keys":  # which may be any text that is not empty
+        return rng.choice([*some[:3], [""]])
     if name in ("env", "activation") or isinstance(DEFAULTS[name], bool):
         some += [["a", "b"]]
     return rng.choice([*some, bad_text(rng, name) or "q", f"{word(rng)} {word(rng)}"])

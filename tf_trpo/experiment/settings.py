@@ -48,6 +48,7 @@ class EnvironmentSettings:
         except (TypeError, ValueError, RecursionError):
             same = False
         require(same, "env_kwargs", "a JSON object", self.env_kwargs)
+        require(all(self.info_keys), "info_keys", "names that are not empty", self.info_keys)
         for name in self.wrapper:
             require(all(part for part in name.split(":", 1)) and ":" in name, "wrapper", "module:Class", name)
 
