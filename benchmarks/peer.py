@@ -9,9 +9,10 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from benchmarks.workloads import Job
+if TYPE_CHECKING:
+    from benchmarks.workloads import Job
 
 _PROGRAM = Path(__file__).with_name("sb3_program.py")
 
@@ -42,8 +43,18 @@ class Peer:
         self._process.kill()
         self._process.wait()
         self._said.seek(0)
-        lines = self._said.read().strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return last_line(self._said.read())
+
+
+def last_line(said: str) -> str:
+    """Give the last line that a program said."""
+    lines = said.strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def peer_environment() -> dict[str, str]:
+    """Give the variables of a peer's process: environments of this repository are named from its folder."""
+    return {**os.environ, "PYTHONPATH": str(_PROGRAM.parents[1])}
 
 
 @contextlib.contextmanager
@@ -55,11 +66,9 @@ def start_peer(python: Path) -> Iterator[Peer]:
     """
     # A file, because nobody reads a pipe while the program runs: the pipe would fill up and block the program.
     with tempfile.TemporaryFile("w+") as said:
-        # Environments of this repository are named from its folder.
-        path = {**os.environ, "PYTHONPATH": str(_PROGRAM.parents[1])}
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            [str(python), str(_PROGRAM)], stdin=pipe, stdout=pipe, stderr=said, text=True, env=path
+            [str(python), str(_PROGRAM)], stdin=pipe, stdout=pipe, stderr=said, text=True, env=peer_environment()
         )
         try:
             yield Peer(process, said)

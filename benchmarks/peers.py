@@ -5,13 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.documents import RESULTS
+from benchmarks.peer import last_line, peer_environment
 from benchmarks.runs import Entry, read_suite, suite_name
 from benchmarks.tables import RunResult, read_table, update_table
 
@@ -56,7 +56,7 @@ class Peers:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = read_table(path, RunResult) if path.exists() else []
         known = {(row.env, row.name, row.seed, row.steps) for row in rows}
-        missing = [job for job in list(self._jobs()) if (job.env, job.name, job.seed, job.steps) not in known]
+        missing = [job for job in self._jobs() if (job.env, job.name, job.seed, job.steps) not in known]
         failures = []
         pool = concurrent.futures.ThreadPoolExecutor(self.jobs)
         try:
@@ -90,16 +90,14 @@ class Peers:
             "steps": job.steps,
             "episodes": self.episodes,
         }
-        # Environments of this repository are named from its folder.
-        path = {**os.environ, "PYTHONPATH": str(_PROGRAM.parents[1])}
         command = [str(self.python), str(_PROGRAM), json.dumps(described)]
         try:
-            ended = subprocess.run(command, capture_output=True, text=True, env=path)
-            answer = json.loads(ended.stdout.strip().splitlines()[-1]) if ended.returncode == 0 else None
-        except (OSError, ValueError, IndexError) as error:
+            ended = subprocess.run(command, capture_output=True, check=True, text=True, env=peer_environment())
+            answer = json.loads(last_line(ended.stdout))
+        except subprocess.CalledProcessError as error:
+            raise RuntimeError(last_line(error.stderr)) from error
+        except (OSError, ValueError) as error:
             raise RuntimeError(f"the program gave no answer ({error})") from error
-        if answer is None:
-            raise RuntimeError((ended.stderr.strip().splitlines() or ["it said nothing"])[-1])
         return RunResult(job.env, job.name, job.seed, job.steps, **answer, episodes=self.episodes, commit="")
 
 

@@ -145,7 +145,7 @@ def test_every_line_of_a_suite_can_be_trained_and_its_seeds_are_those_of_its_tab
     entries = {(entry.env, entry.name): entry for entry in read_suite(suite)}
     for entry in entries.values():
         settings = suite_run(entry, entry.first_seed, Path("runs"), suite).experiment.flat()
-        assert settings["total_steps"] >= 20_000
+        assert settings["total_steps"] >= (20_000 if suite in NOT_REPORTED else 100_000)
     tables = [path for folder in FOLDERS if (path := ROOT / folder / suite / "results.csv").exists()]
     if suite in NOT_REPORTED:
         assert not tables

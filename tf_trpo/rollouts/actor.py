@@ -66,21 +66,19 @@ class _Centred:
         self._spec = encoder.spec
         self._parts = [part for _, part in parts(self._spec)]
         positions = {id(weight): position for position, weight in enumerate(policy.weights)}
-        self._positions = [None if layer is None else positions[id(layer.mean)] for layer in encoder.normalizations]
+        layers = encoder.normalizations
+        self._positions = [None if layer is None else positions[id(layer.mean)] for layer in layers]
         self._dtypes = [
-            np.dtype("float32" if part.kind == "vector" and part.dtype != "float64" else part.dtype)
-            for part in self._parts
+            np.dtype("float64" if layer is not None else "float32" if _is_rounded_here(part) else part.dtype)
+            for part, layer in zip(self._parts, layers, strict=True)
         ]
         self.set_weights([weight.numpy() for weight in policy.weights])
 
     @property
     def specs(self) -> list[tf.TensorSpec]:
         """Types of the inputs, of shapes [None, ...]."""
-        dtypes = [
-            tf.as_dtype(dtype) if position is None else tf.float64
-            for dtype, position in zip(self._dtypes, self._positions, strict=True)
-        ]
-        return [tf.TensorSpec((None, *part.shape), dtype) for part, dtype in zip(self._parts, dtypes, strict=True)]
+        pairs = zip(self._parts, self._dtypes, strict=True)
+        return [tf.TensorSpec((None, *part.shape), tf.as_dtype(dtype)) for part, dtype in pairs]
 
     def nest(self, inputs: Sequence[tf.Tensor]) -> Any:
         """Give the inputs the structure of observations, and vectors the type of networks."""
@@ -94,13 +92,16 @@ class _Centred:
         self._means = [None if position is None else np.array(weights[position]) for position in self._positions]
 
     def __call__(self, observations: Any) -> list[np.ndarray]:
-        # A lone array has no structure to look at. This is called at every step.
-        given = [observations] if isinstance(self._spec, PartSpec) else flatten_to(self._spec, observations)
-        return list(map(_centred, given, self._means, self._dtypes))
+        return list(map(_centred, flatten_to(self._spec, observations), self._means, self._dtypes))
 
 
 def _centred(part: np.ndarray, mean: np.ndarray | None, dtype: np.dtype[Any]) -> np.ndarray:
-    return part.astype(dtype, copy=False) if mean is None else np.subtract(part, mean, dtype=np.float64)
+    return part.astype(dtype, copy=False) if mean is None else np.subtract(part, mean, dtype=dtype)
+
+
+def _is_rounded_here(part: PartSpec) -> bool:
+    """Tell whether a vector without a mean becomes float32 here: one of float64 would warn of what is too large."""
+    return part.kind == "vector" and part.dtype != "float64"
 
 
 def _act(policy: Policy, observations: Any, noise: tf.Tensor | None, weights: Sequence[tf.Tensor]) -> tf.Tensor:
