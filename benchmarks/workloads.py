@@ -88,7 +88,7 @@ def _noise(agent: tf_trpo.TRPO, job: Job) -> np.ndarray:
 def policy_step(job: Job) -> Callable[[], float]:
     """Measure the seconds of the policy optimizer's step on a batch, from the same weights every time."""
     agent = make_agent(job)
-    prepared, _ = agent.learner.prepare(collect_rollout(agent, job), tf.zeros([job.num_envs]))
+    prepared, _ = agent.learner.prepare(collect_rollout(agent, job), agent.learner.first_carry(job.num_envs))
     # sb3-contrib's timed call also takes NumPy arrays and normalises advantages.
     batch = tf.nest.map_structure(np.asarray, prepared.batch)
     state = agent.policy_optimizer.make_state(agent.policy)
@@ -109,8 +109,8 @@ def update(job: Job) -> Callable[[], float]:
     rollout = collect_rollout(agent, job)
 
     def run() -> None:
-        orders = agent.learner.orders(job.num_steps * job.num_envs, np.random.default_rng(0))
-        result, _ = agent.learner.update(rollout, tf.zeros([job.num_envs]), orders, _START)
+        orders = agent.learner.orders(job.num_steps, job.num_envs, np.random.default_rng(0))
+        result, _ = agent.learner.update(rollout, agent.learner.first_carry(job.num_envs), orders, _START)
         _finish(result)
 
     return _from_the_same_weights(agent, run)
@@ -132,7 +132,8 @@ def parts_of_iteration(job: Job, open_environments: ExitStack) -> dict[str, Call
     learner = agent.learner
     rollout = collect_rollout(agent, job)
     rows = job.num_steps * job.num_envs
-    carry, orders = tf.zeros([job.num_envs]), learner.orders(rows, np.random.default_rng(0))
+    carry = learner.first_carry(job.num_envs)
+    orders = learner.orders(job.num_steps, job.num_envs, np.random.default_rng(0))
     prepared, _ = learner.prepare(rollout, carry)
     collected, stepped = (work(job, "sync", open_environments) for work in (collect, step_at_random))
     again = functools.partial(_from_the_same_weights, agent)

@@ -2,6 +2,7 @@
 
 from tf_trpo.environments.failures import EnvironmentFailedError as EnvironmentFailedError
 from tf_trpo.environments.failures import InvalidStepError as InvalidStepError
+from tf_trpo.environments.frames import FrameStack as FrameStack
 from tf_trpo.environments.in_use import check_free as check_free
 from tf_trpo.environments.masks import ActionMask as ActionMask
 from tf_trpo.environments.masks import ActionMasks as ActionMasks

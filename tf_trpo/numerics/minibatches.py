@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tf_trpo.lazy import tensorflow as tf
@@ -19,6 +21,16 @@ def random_orders(epochs: int, num_samples: int, rng: np.random.Generator) -> np
 def minibatches_per_epoch(num_samples: int, minibatch_size: int) -> int:
     """Count the minibatches of at most `minibatch_size` samples that hold all samples."""
     return -(-num_samples // minibatch_size)
+
+
+def minibatch_size_of(weights: tf.Tensor, samples: int) -> int:
+    """Give the rows of a minibatch of so many samples, at least one row.
+
+    Args:
+      weights: of all samples, [N], or [S, L] if a row is a segment of L samples; static shapes.
+      samples: >= 1.
+    """
+    return min(max(1, samples // math.prod(weights.shape[1:])), weights.shape[0])
 
 
 def minibatch_rows(orders: tf.Tensor, step: tf.Tensor, minibatch_size: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -12,8 +12,22 @@ from tf_trpo.environments.failures import reason
 from tf_trpo.environments.infos import kept_infos
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.environments.sync import write_row
-from tf_trpo.rollouts.actor import Actor
+from tf_trpo.rollouts.actor import Actor, States
 from tf_trpo.spaces import Spec, flatten_to, map_parts
+
+
+class Remembered(NamedTuple):
+    """What a policy's memory held in a rollout, and where it began again.
+
+    Attributes:
+      states: before each row, arrays [T + 1, B, ...]; row T follows the last step.
+      ends: bool [T, B], the memory begins again after the row, which shows an episode's final observation.
+      holds: bool [T, B], the row is a pause within an episode, after which the memory is as it was before.
+    """
+
+    states: States
+    ends: np.ndarray
+    holds: np.ndarray
 
 
 class Rollout(NamedTuple):
@@ -32,6 +46,7 @@ class Rollout(NamedTuple):
       valid: bool [T, B], the row is a step of an episode, and no pause in one.
       infos: float64 [T, B] for each figure that is kept of infos at episode ends; NaN elsewhere, and if absent. Empty
         for an update, which does not learn from them.
+      memory: of a policy that has one; otherwise empty.
     """
 
     observations: Any
@@ -41,10 +56,49 @@ class Rollout(NamedTuple):
     truncated: np.ndarray
     valid: np.ndarray
     infos: dict[str, np.ndarray] | tuple[()] = ()
+    memory: Remembered | tuple[()] = ()
+
+
+class _Memory:
+    """Goes with a policy through a rollout; nothing is done without a memory.
+
+    Attributes:
+      states: now, arrays [B, ...].
+    """
+
+    def __init__(self, actor: Actor, states: States) -> None:
+        self.states = states
+        self._initial = actor.initial_states
+        self._kept: list[States] = []
+        self._ends: list[np.ndarray] = []
+        self._holds: list[np.ndarray] = []
+
+    def move(self, after: States, ends: np.ndarray, holds: np.ndarray) -> None:
+        """Note a row's states, and take on those after it: the first ones where the row `ends` an episode, bool [B]."""
+        if not self._initial:
+            return
+        self._kept.append(self.states)
+        self._ends.append(ends)
+        self._holds.append(holds)
+        for new, old, first in zip(after, self.states, self._initial, strict=True):
+            new[ends], new[holds] = first[ends], old[holds]
+        self.states = after
+
+    def remembered(self) -> Remembered | tuple[()]:
+        if not self._initial:
+            return ()
+        states = tuple(np.stack(part) for part in zip(*self._kept, self.states, strict=True))
+        return Remembered(states, np.stack(self._ends), np.stack(self._holds))
 
 
 def collect_rollout(
-    environments: VectorEnv, actor: Actor, spec: Spec, observations: Any, just_ended: np.ndarray, noise: np.ndarray
+    environments: VectorEnv,
+    actor: Actor,
+    spec: Spec,
+    observations: Any,
+    just_ended: np.ndarray,
+    noise: np.ndarray,
+    states: States = (),
 ) -> Rollout:
     """Take one step in every environment for each row of noise.
 
@@ -55,6 +109,7 @@ def collect_rollout(
       observations: a nest of arrays [B, ...], where the environments stand.
       just_ended: bool [B], whether an episode ended with the step before, so that row 0 is no step.
       noise: [T, B, ...], of the action distribution's `noise`.
+      states: of the policy's memory before row 0, arrays [B, ...]; empty without a memory.
 
     Returns:
       A `Rollout` of T steps in new arrays.
@@ -70,12 +125,12 @@ def collect_rollout(
     terminated, truncated = np.empty((2, num_steps, num_envs), bool)
     paused = np.zeros((num_steps, num_envs), bool)
     figures = {key: np.full((num_steps, num_envs), np.nan) for key in kept_infos(environments)}
-    sampled = []
+    sampled, memory, ended = [], _Memory(actor, states), just_ended
     write_row(kept, 0, observations)
     # Views, made at once: to walk through a nest takes as long as a cheap environment's step.
     rows = list(kept) if isinstance(kept, np.ndarray) else [_row(spec, kept, t) for t in range(num_steps + 1)]
     for t in range(num_steps):
-        actions = actor(rows[t], noise[t])
+        actions = actor(rows[t], noise[t], memory.states)
         sampled.append(actions.sampled)
         try:
             observation, rewards[t], terminated[t], truncated[t], infos = environments.step(actions.environment)
@@ -87,13 +142,16 @@ def collect_rollout(
         write_row(kept, t + 1, observation)
         if PAUSED in infos:
             paused[t] = infos[PAUSED]
+        memory.move(actions.states, ended, paused[t])
+        ended = terminated[t] | truncated[t]
         for key in figures:
             figures[key][t] = infos.get(key, np.nan)
     # The rows that follow an episode's end are no steps, nor are pauses.
     valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
     rewards = np.where(valid, rewards, 0.0)
     _check_finite(numbers, rewards)
-    return Rollout(kept, np.array(sampled), rewards, terminated & valid, truncated & valid, valid, figures)
+    flags = terminated & valid, truncated & valid, valid
+    return Rollout(kept, np.array(sampled), rewards, *flags, figures, memory.remembered())
 
 
 def _row(spec: Spec, arrays: Any, row: int) -> Any:

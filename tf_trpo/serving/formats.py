@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -93,28 +93,35 @@ def _litert(described: Mapping[str, Endpoint], tracked: Sequence[keras.layers.La
 
 
 def _onnx(described: Mapping[str, Endpoint]) -> bytes:
-    """Convert endpoints that take the same observations to one graph with all their outputs."""
+    """Convert endpoints that take observations to one graph with all their outputs."""
     try:
         import onnx
         import tf2onnx
     except ImportError as error:
         raise ImportError('tf2onnx is not installed: pip install "tf_trpo[onnx]"') from error
-    (inputs,) = {endpoint.inputs for endpoint in described.values()}
+    # What begins an episode has other inputs.
+    joined = [endpoint for endpoint in described.values() if endpoint.inputs[0].shape.rank]
+    inputs = {spec.name: spec for endpoint in joined for spec in endpoint.inputs}
 
-    def outputs(*observations: tf.Tensor) -> dict[str, tf.Tensor]:
+    def outputs(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        tensors = dict(zip(inputs, given, strict=True))
         found: dict[str, tf.Tensor] = {}
-        for endpoint in described.values():
-            found |= endpoint.function(*observations)
-        # tf2onnx names an output after the operation that makes it.
-        return {name: tf.identity(tensor, name=name) for name, tensor in found.items()}
+        for endpoint in joined:
+            found |= endpoint.function(*(tensors[spec.name] for spec in endpoint.inputs))
+        # tf2onnx names an output after the operation that makes it, and a state is an input of its name, too.
+        return {name: tf.identity(tensor, name=_output_name(name, inputs)) for name, tensor in found.items()}
 
     # tf2onnx logs what it folds and removes.
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     function = tf.function(outputs, autograph=False)
     try:
-        model, _ = tf2onnx.convert.from_function(function, input_signature=inputs, opset=_OPSET)
+        model, _ = tf2onnx.convert.from_function(function, input_signature=tuple(inputs.values()), opset=_OPSET)
         # tf2onnx writes an operation that it does not know as if ONNX had it.
         onnx.checker.check_model(model, full_check=True)
     except (ValueError, RuntimeError, NotImplementedError, onnx.checker.ValidationError) as error:
         raise ValueError(f"the network cannot be converted to ONNX: {error}") from error
     return model.SerializeToString()
+
+
+def _output_name(name: str, inputs: Container[str]) -> str:
+    return f"next_{name}" if name in inputs else name

@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 
 from tf_trpo.serving.model_versions import no_version, version_folders
-from tf_trpo.serving.saved_model import ModelError, SavedModel, Signature, Specs, is_batched
+from tf_trpo.serving.saved_model import Arrays, ModelError, SavedModel, Signature, Specs, is_batched
 from tf_trpo.spaces.specs import named, unnamed
+
+STATE, INITIAL_STATE, COUNT = "state", "initial_state", "count"
+"""Begins the names of the policy's state; the endpoint that gives the first one; its input."""
+
+
+def is_state(name: str) -> bool:
+    """Tell whether an input of an endpoint is a part of the policy's state."""
+    return name == STATE or name.startswith(f"{STATE}_")
 
 
 class LocalPolicy:
@@ -38,10 +46,16 @@ class LocalPolicy:
         self.metadata = self._model.metadata
         self._actions = _structure(None if self.metadata is None else self.metadata.action_space)
         self._act = self._endpoint("act")
-        self.observations: Specs = self._act.inputs
+        self.observations: Specs = {name: spec for name, spec in self._act.inputs.items() if not is_state(name)}
+        self._state_names = [name for name in self._act.inputs if is_state(name)]
+        self._state: Arrays = {}
+
+    def begin(self) -> None:
+        """Forget what a memory holds: the next observations are the first ones of their episodes."""
+        self._state = {}
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
-        """Compute actions for observations: the mode, or sampled with a seed.
+        """Compute actions for observations: the mode, or sampled with a seed. A memory goes on from call to call.
 
         Args:
           observations: as a vector environment gives them, a nest of arrays [N, ...].
@@ -58,13 +72,20 @@ class LocalPolicy:
         if own.keys() != given.keys() or not all(own[name].shape.is_compatible_with(given[name].shape) for name in own):
             raise ModelError(f"the model observes {_described(own)}, the environment gives {_described(given)}")
         endpoint = self._act if seed is None else self._endpoint("act_stochastic", "seed")
-        inputs = given if seed is None else {**given, "seed": np.asarray(seed)}
+        count = len(next(iter(given.values())))
+        if self._state_names and not self._state:
+            begun = self._model.signatures[INITIAL_STATE]({COUNT: np.asarray(count, np.int32)})
+            self._state = {name: begun[name] for name in self._state_names}
+        inputs = {**given, **self._state}
+        if seed is not None:
+            inputs["seed"] = np.asarray(seed)
         for name, part in inputs.items():
             dtype = endpoint.inputs[name].dtype.as_numpy_dtype
             if not np.can_cast(part.dtype, dtype, "same_kind"):
                 raise ModelError(f"the model takes {name} as {np.dtype(dtype)}, not as {part.dtype}")
             inputs[name] = part.astype(dtype)
-        outputs, count = endpoint(inputs), len(next(iter(given.values())))
+        outputs = endpoint(inputs)
+        self._state = {name: outputs[name] for name in self._state_names}
         for name in named("actions", self._actions):
             if outputs[name].shape[:1] != (count,):
                 raise ModelError(f"the model gave {name} of shape {outputs[name].shape} for {count} observations")
@@ -79,7 +100,9 @@ class LocalPolicy:
             and found.inputs.keys() >= {*more}
         ):
             observed = found.inputs.keys() - set(more)
-            if all(key.startswith("observations") and is_batched(found.inputs[key]) for key in observed):
+            if all(
+                (key.startswith("observations") or is_state(key)) and is_batched(found.inputs[key]) for key in observed
+            ):
                 return found
         wanted = f"endpoint {name} from {' and '.join(('observations', *more))} to actions, with batches"
         raise ModelError(f"the model has no {wanted}; it has {', '.join(self._model.signatures)}")

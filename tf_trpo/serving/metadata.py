@@ -39,6 +39,7 @@ class ModelMetadata:
         min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)). Earlier models: no list.
       versions: package -> version, of the process that wrote the model.
       environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`.
+      initial_state: of a model with a memory, what one episode begins with, by the names of the inputs.
     """
 
     environment: str | None
@@ -49,6 +50,7 @@ class ModelMetadata:
     observation_statistics: list[dict[str, Any]] | dict[str, Any]
     versions: dict[str, str | None]
     environment_arguments: dict[str, Any] | None = None
+    initial_state: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

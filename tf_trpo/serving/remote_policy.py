@@ -42,11 +42,20 @@ class RemotePolicy:
         connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = connection(parts.hostname, parts.port, timeout=timeout)
         self._action = action
-        self._path = parts.path + ":predict"
+        self._state_names: list[str] | None = None
+        self._state: dict[str, Any] = {}
+        self._path = parts.path
         self._where = f"{self._connection.host}:{self._connection.port}{self._path}"
+
+    def begin(self) -> None:
+        """Forget what a memory holds: the next observations are the first ones of their episodes."""
+        self._state = {}
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
         """Ask for actions for observations: the mode, or sampled with a seed.
+
+        The server keeps nothing between requests: if the model has a memory, its state comes back with the actions, and
+        goes out with the next observations.
 
         Args:
           observations: as a vector environment gives them, a nest of arrays [N, ...].
@@ -61,13 +70,19 @@ class RemotePolicy:
         """
         inputs = {name: np.asarray(part).tolist() for name, part in named("observations", observations).items()}
         count = len(next(iter(inputs.values())))
+        states = self._states()
+        if states and not self._state:
+            begun = self._predicted("initial_state", {"count": count})
+            self._state = {name: begun[name] for name in states if name in begun}
+        inputs |= self._state
         if seed is not None:
             inputs["seed"] = list(seed)
-        signature = "act" if seed is None else "act_stochastic"
-        answer = self._ask(json.dumps({"signature_name": signature, "inputs": inputs}).encode())
+        outputs = self._predicted("act" if seed is None else "act_stochastic", inputs)
         names = list(named("actions", self._action))
+        if not isinstance(outputs, dict):
+            outputs = {names[0]: outputs}
         try:
-            outputs = answer["outputs"] if len(names) > 1 else {names[0]: answer["outputs"]}
+            self._state = {name: outputs[name] for name in states}
             actions = {name: np.asarray(outputs[name]) for name in names}
         except (LookupError, TypeError, ValueError):
             raise RemoteError(f"{self._where} answers without outputs") from None
@@ -78,14 +93,32 @@ class RemotePolicy:
     def close(self) -> None:
         self._connection.close()
 
-    def _ask(self, body: bytes) -> dict[str, Any]:
+    def _states(self) -> list[str]:
+        """Ask, once, for the names of the inputs in which the endpoint `act` takes a memory's state."""
+        if self._state_names is None:
+            answer = self._ask("GET", "/metadata")
+            try:
+                inputs = answer["metadata"]["signature_def"]["signature_def"]["act"]["inputs"]
+                self._state_names = sorted(name for name in inputs if name == "state" or name.startswith("state_"))
+            except (LookupError, TypeError):
+                raise RemoteError(f"{self._where} says nothing of an endpoint act") from None
+        return self._state_names
+
+    def _predicted(self, signature: str, inputs: dict[str, Any]) -> Any:
+        """Ask an endpoint; give its outputs by name, or a lone output without one."""
+        answer = self._ask("POST", ":predict", json.dumps({"signature_name": signature, "inputs": inputs}).encode())
+        if "outputs" not in answer:
+            raise RemoteError(f"{self._where} answers without outputs")
+        return answer["outputs"]
+
+    def _ask(self, method: str, what: str, body: bytes | None = None) -> dict[str, Any]:
         try:
             try:
-                response = self._post(body)
+                response = self._send(method, what, body)
             except ConnectionError:
                 # A server may close a connection that was idle; to ask again changes nothing there.
                 self.close()
-                response = self._post(body)
+                response = self._send(method, what, body)
             answer = msgspec.json.decode(response.read(_LARGEST_ANSWER), type=dict[str, Any])
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             self.close()
@@ -94,6 +127,6 @@ class RemotePolicy:
             raise RemoteError(f"{self._where} answers with status {response.status}: {answer.get('error')}")
         return answer
 
-    def _post(self, body: bytes) -> http.client.HTTPResponse:
-        self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
+    def _send(self, method: str, what: str, body: bytes | None) -> http.client.HTTPResponse:
+        self._connection.request(method, self._path + what, body, {"Content-Type": "application/json"})
         return self._connection.getresponse()
