@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
@@ -46,7 +47,7 @@ def recurrence(
       row: differentiable in weights, inputs and states.
       weights: what all rows share.
       inputs: float [T, B, F] with a static T.
-      states: before the first row, float [B, ...].
+      states: before the first row, float [B, ...]; a row must not change their shapes.
       marks: what else a row needs, [T, B, ...]; not differentiated.
       num_outputs: U.
 
@@ -56,8 +57,9 @@ def recurrence(
     Raises:
       ValueError: a shape is wrong.
     """
-    for part in marks:
-        check_shapes("recurrence", inputs=(inputs, "T B F"), marks=(part, "T B ..."))
+    for state, part in itertools.product(states, marks):
+        shapes = {"inputs": (inputs, "T B F"), "states": (state, "B ..."), "marks": (part, "T B ...")}
+        check_shapes("recurrence", **shapes)
     if _plain.get():
         return _scanned(row, weights, inputs, states, marks, num_outputs)
     outputs, after = _Recurrence(row, marks, len(weights), num_outputs).outputs(weights, inputs, states)
