@@ -86,7 +86,7 @@ CASES = {
         lambda inputs, states, marks: numerics.recurrence(
             lambda _, row, now, mark: (row, now), (), inputs, (states,), (marks,), (1, *inputs.shape)[-1]
         )[0],
-        {"inputs": "T B D", "states": "B E", "marks": "T B"},
+        {"inputs": "T B D", "states": "B ...", "marks": "T B"},
     ),
     "map_over_chunks": Case(lambda rows: numerics.map_over_chunks(tf.identity, rows, 2), {"rows": "N ..."}),
     "conjugate_gradient": Case(

@@ -20,7 +20,7 @@ from tf_trpo.numerics.shapes import check_shapes
 
 Tensors: TypeAlias = "tuple[tf.Tensor, ...]"
 Row: TypeAlias = "Callable[[Tensors, tf.Tensor, Tensors, Tensors], tuple[tf.Tensor, Tensors]]"
-"""(weights, inputs [B, F], states [B, ...], marks [B, ...]) -> (outputs [B, U], new states [B, ...])."""
+"""(weights, inputs [B, F], states [B, ...], marks [B]) -> (outputs [B, U], new states [B, ...])."""
 
 _plain: contextvars.ContextVar[bool] = contextvars.ContextVar("plain", default=False)
 
@@ -48,7 +48,7 @@ def recurrence(
       weights: what all rows share.
       inputs: float [T, B, F] with a static T.
       states: before the first row, float [B, ...]; a row must not change their shapes.
-      marks: what else a row needs, [T, B, ...]; not differentiated.
+      marks: what else a row needs, [T, B] each; not differentiated.
       num_outputs: U.
 
     Returns:
@@ -58,7 +58,7 @@ def recurrence(
       ValueError: a shape is wrong.
     """
     for state, part in itertools.product(states, marks):
-        shapes = {"inputs": (inputs, "T B F"), "states": (state, "B ..."), "marks": (part, "T B ...")}
+        shapes = {"inputs": (inputs, "T B F"), "states": (state, "B ..."), "marks": (part, "T B")}
         check_shapes("recurrence", **shapes)
     if _plain.get():
         return _scanned(row, weights, inputs, states, marks, num_outputs)
