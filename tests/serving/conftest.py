@@ -40,6 +40,12 @@ def _agent(distribution):
 
 
 @pytest.fixture(scope="session")
+def with_weights():
+    """with_weights(policy, value function): their agent, with weights and statistics that all make a difference."""
+    return _with_weights
+
+
+@pytest.fixture(scope="session")
 def make_agent():
     """make_agent(action distribution): an agent with weights and statistics that all make a difference."""
     return _agent

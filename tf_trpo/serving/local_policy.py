@@ -8,17 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, is_state
 from tf_trpo.serving.model_versions import no_version, version_folders
 from tf_trpo.serving.saved_model import Arrays, ModelError, SavedModel, Signature, Specs, is_batched
 from tf_trpo.spaces.specs import named, unnamed
-
-STATE, INITIAL_STATE, COUNT = "state", "initial_state", "count"
-"""Begins the names of the policy's state; the endpoint that gives the first one; its input."""
-
-
-def is_state(name: str) -> bool:
-    """Tell whether an input of an endpoint is a part of the policy's state."""
-    return name == STATE or name.startswith(f"{STATE}_")
 
 
 class LocalPolicy:
@@ -74,7 +67,7 @@ class LocalPolicy:
         endpoint = self._act if seed is None else self._endpoint("act_stochastic", "seed")
         count = len(next(iter(given.values())))
         if self._state_names and not self._state:
-            begun = self._model.signatures[INITIAL_STATE]({COUNT: np.asarray(count, np.int32)})
+            begun = self._model.signatures[INITIAL_STATE]({EPISODES: np.zeros(count, np.int32)})
             self._state = {name: begun[name] for name in self._state_names}
         inputs = {**given, **self._state}
         if seed is not None:
