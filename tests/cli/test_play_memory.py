@@ -23,7 +23,7 @@ def agent(request):
     settings = PolicySettings((8,), memory_units=4, memory=request.param)
     agent = tf_trpo.TRPO.for_env(NAME, policy=settings, wrappers=[WRAPPER], seed=0)
     weights = agent.policy.flat_weights
-    agent.policy.assign_flat_weights(tf.random.stateless_normal(weights.shape, (0, 2)))
+    agent.policy.assign_flat_weights(tf.random.stateless_normal(weights.shape, (0, 7)))
     return agent
 
 
