@@ -93,7 +93,10 @@ def spoken(caplog):
 
 @pytest.fixture(params=["lite", "compiled"])
 def make(request):
-    return {"lite": lambda policy: LiteActor(policy, NUM_ENVS), "compiled": CompiledActor}[request.param]
+    return {
+        "lite": lambda policy: LiteActor(policy, NUM_ENVS),
+        "compiled": lambda policy: CompiledActor(policy, NUM_ENVS),
+    }[request.param]
 
 
 class Doubling(keras.layers.Dense):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import check_shapes
 
 
 class Batch(NamedTuple):
@@ -41,5 +42,12 @@ _BY_SAMPLE = ("actions", "advantages", "weights")
 
 
 def as_rows(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """[S, L, ...] -> [S * L, ...] if the weights [S, L] are those of segments; else [N, ...] as it is."""
-    return samples if weights.shape.rank == 1 else tf.reshape(samples, [-1, *samples.shape[2:]])
+    """[S, L, ...] -> [S * L, ...] if the weights [S, L] are those of segments; else [N, ...] as it is.
+
+    Raises:
+      ValueError: the samples are not those of the weights.
+    """
+    is_flat = len(weights.shape) < 2
+    shape = "N" if is_flat else "S L"
+    check_shapes("as_rows", samples=(samples, f"{shape} ..."), weights=(weights, shape))
+    return samples if is_flat else tf.reshape(samples, [-1, *samples.shape[2:]])

@@ -14,7 +14,7 @@ MemoryKind = Literal["gru", "lstm"]
 States: TypeAlias = "tuple[Any, ...]"
 """What a memory holds for each of B environments: arrays [B, ...], such as one [B, units] of a GRU, two of an LSTM."""
 DEFAULT_UNITS = 64
-_CALLED = ("get_initial_state", "get_config")
+_OF_CELLS = ("state_size", "get_initial_state")
 
 
 class Segments(NamedTuple):
@@ -156,7 +156,9 @@ def like(cell: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _check_cell(cell: Any) -> None:
-    if not isinstance(cell, keras.layers.Layer) or not all(hasattr(cell, name) for name in ("state_size", *_CALLED)):
+    has_states = isinstance(cell, keras.layers.Layer) and all(hasattr(cell, name) for name in _OF_CELLS)
+    # Keras' layers of a cell, such as GRU, have the methods of one.
+    if not has_states or isinstance(cell, keras.layers.RNN):
         raise TypeError(f"memory must be 'gru', 'lstm' or a Keras cell such as keras.layers.GRUCell(64), not {cell!r}")
 
 

@@ -15,7 +15,7 @@ from tf_trpo.models.memory import Memory, Segments, States
 from tf_trpo.models.mirror_symmetry import MirroredEncoder
 from tf_trpo.models.normalization import Statistics
 from tf_trpo.numerics import flatten, unflatten
-from tf_trpo.spaces import mask_of, parts
+from tf_trpo.spaces import mask_of
 
 
 @final
@@ -59,11 +59,6 @@ class Policy(keras.Model):
         outputs = self.encoder.from_centred(observations)
         rows = observations.observations if isinstance(observations, Segments) else observations
         return self.of_outputs(outputs, mask_of(self.encoder.spec, rows))
-
-    @property
-    def sees_images(self) -> bool:
-        """Whether a part of the observations is an image."""
-        return any(part.kind == "image" for _, part in parts(self.encoder.spec))
 
     @property
     def memory(self) -> Memory | None:

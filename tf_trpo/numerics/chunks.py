@@ -45,12 +45,12 @@ def reduce_over_chunks(
         combine(... combine(combine(initial, function(chunk 1)), function(chunk 2)) ...)
 
     Args:
-      function: (samples [size, ...] of a chunk, their weights [size, ...]) -> a tensor or a nest of tensors. A sample
-        of weight 0 must not change the result.
+      function: (samples [size, ...] of a chunk, their weights [size]) -> a tensor or a nest of tensors. A sample of
+        weight 0 must not change the result.
       combine: (result so far, result of a chunk) -> result.
       initial: the result of no chunk, with the shapes and dtypes of all other results.
       samples: a tensor [N, ...] or a nest of tensors with the same N.
-      weights: float [N], or [N, L] if a row is a segment of L samples.
+      weights: float [N].
       chunk_size: largest number of rows in a chunk, >= 1; None for one chunk.
 
     Returns:
@@ -60,13 +60,12 @@ def reduce_over_chunks(
       ValueError: a shape is wrong, or there is a chunk_size and N is not static.
     """
     for rows in tf.nest.flatten(samples):
-        check_shapes("reduce_over_chunks", samples=(rows, "N ..."), weights=(weights, "N ..."))
+        check_shapes("reduce_over_chunks", samples=(rows, "N ..."), weights=(weights, "N"))
     count = _count(samples, chunk_size)
     if count == 1:
         return combine(initial, function(samples, weights))
     rows = _rows(weights.shape[0], count)
-    padding = [[0, count * rows - weights.shape[0]], *[[0, 0]] * (weights.shape.rank - 1)]
-    weight_chunks = tf.reshape(tf.pad(weights, padding), [count, rows, *weights.shape[1:]])
+    weight_chunks = tf.reshape(tf.pad(weights, [[0, count * rows - weights.shape[0]]]), [count, rows])
 
     def step(i: tf.Tensor, result: Any) -> tuple[tf.Tensor, Any]:
         return i + 1, combine(result, function(_chunk(samples, i, count), weight_chunks[i]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,14 +24,14 @@ def minibatches_per_epoch(num_samples: int, minibatch_size: int) -> int:
     return -(-num_samples // minibatch_size)
 
 
-def minibatch_size_of(weights: tf.Tensor, samples: int) -> int:
+def minibatch_size_of(shape: Sequence[int], samples: int) -> int:
     """Give the rows of a minibatch of so many samples, at least one row.
 
     Args:
-      weights: of all samples, [N], or [S, L] if a row is a segment of L samples; static shapes.
+      shape: of all samples, [N], or [S, L] if a row is a segment of L samples.
       samples: >= 1.
     """
-    return min(max(1, samples // math.prod(weights.shape[1:])), weights.shape[0])
+    return min(max(1, samples // math.prod(shape[1:])), shape[0])
 
 
 def minibatch_rows(orders: tf.Tensor, step: tf.Tensor, minibatch_size: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ from tf_trpo.numerics.shapes import check_shapes
 
 Tensors: TypeAlias = "tuple[tf.Tensor, ...]"
 Row: TypeAlias = "Callable[[Tensors, tf.Tensor, Tensors, Tensors], tuple[tf.Tensor, Tensors]]"
-"""(weights, inputs [B, F], states [B, ...], marks [B, ...]) -> (outputs [B, U], new states [B, ...])."""
+"""(weights, inputs [B, F], states [B, ...], marks [B]) -> (outputs [B, U], new states [B, ...])."""
 
 _plain: contextvars.ContextVar[bool] = contextvars.ContextVar("plain", default=False)
 
@@ -46,8 +47,8 @@ def recurrence(
       row: differentiable in weights, inputs and states.
       weights: what all rows share.
       inputs: float [T, B, F] with a static T.
-      states: before the first row, float [B, ...].
-      marks: what else a row needs, [T, B, ...]; not differentiated.
+      states: before the first row, float [B, ...]; a row must not change their shapes.
+      marks: what else a row needs, [T, B] each; not differentiated.
       num_outputs: U.
 
     Returns:
@@ -56,8 +57,9 @@ def recurrence(
     Raises:
       ValueError: a shape is wrong.
     """
-    for part in marks:
-        check_shapes("recurrence", inputs=(inputs, "T B F"), marks=(part, "T B ..."))
+    for state, part in itertools.product(states, marks):
+        shapes = {"inputs": (inputs, "T B F"), "states": (state, "B ..."), "marks": (part, "T B")}
+        check_shapes("recurrence", **shapes)
     if _plain.get():
         return _scanned(row, weights, inputs, states, marks, num_outputs)
     outputs, after = _Recurrence(row, marks, len(weights), num_outputs).outputs(weights, inputs, states)

@@ -80,7 +80,7 @@ class NaturalDirection:
         )
 
     def _preconditioner(self, objective: Objective) -> Callable[[tf.Tensor], tf.Tensor] | None:
-        if objective.policy.memory is not None:
+        if objective.in_segments:
             require(not self.preconditioner_rank, "preconditioner_rank", "0 with a memory", self.preconditioner_rank)
             return None
         if self.preconditioner_rank is not None:

@@ -82,6 +82,7 @@ class Objective:
       gamma: discount of the batch's returns, in [0, 1], a number or a float64 scalar; None if it is not known.
       old: the policy at theta, and its figures.
       chunk_size: as below.
+      in_segments: whether the samples are in segments.
       sees_images: whether a part of the observations is an image.
 
     Args:
@@ -104,7 +105,8 @@ class Objective:
         self.theta = theta
         self.gamma = gamma
         self.chunk_size = chunk_size
-        self.sees_images = policy.sees_images
+        self.in_segments = batch.weights.shape.rank == 2
+        self.sees_images = _sees_images(batch.observations, 2 if self.in_segments else 1)
         old = tf.stop_gradient(map_over_chunks(self._old_parameters, batch.observations, chunk_size))
         self._samples = _Samples(*batch[:4], old)
         rows, weights = (_float64(as_rows(array, batch.weights)) for array in (old, batch.weights))
@@ -156,14 +158,11 @@ class Objective:
         on_chunk = self._product_on_chunk(kind)
 
         def product(vector: tf.Tensor) -> tf.Tensor:
-            return reduce_over_chunks(
-                functools.partial(on_chunk, self.theta, vector),
-                operator.add,
-                tf.zeros_like(self.theta),
-                observations,
-                weights,
-                self.chunk_size,
-            )
+            def of_chunk(chunk: tuple[Any, tf.Tensor], counted: tf.Tensor) -> tf.Tensor:
+                return on_chunk(self.theta, vector, chunk[0], _counting(chunk[1], counted))
+
+            nothing, samples = tf.zeros_like(self.theta), (observations, weights)
+            return reduce_over_chunks(of_chunk, operator.add, nothing, samples, _of_rows(weights), self.chunk_size)
 
         return product
 
@@ -220,11 +219,12 @@ class Objective:
         The function gets float64 rows [N, ...], also of segments, except for the observations.
         """
 
-        def on_chunk(chunk: _Samples, weights: tf.Tensor) -> Any:
+        def on_chunk(chunk: _Samples, counted: tf.Tensor) -> Any:
+            weights = _counting(chunk.weights, counted)
             rows = (_float64(as_rows(array, weights)) for array in chunk._replace(weights=weights)[1:])
             return function(_Samples(chunk.observations, *rows))
 
-        return reduce_over_chunks(on_chunk, combine, initial, samples, samples.weights, self.chunk_size)
+        return reduce_over_chunks(on_chunk, combine, initial, samples, _of_rows(samples.weights), self.chunk_size)
 
 
 def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
@@ -232,6 +232,22 @@ def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tu
     largest = tf.maximum(one.max_kl_over_states, other.max_kl_over_states)
     sums = PolicyFigures(*(a + b for a, b in zip(first, second, strict=True)))
     return sums._replace(max_kl_over_states=largest).tensors
+
+
+def _of_rows(weights: tf.Tensor) -> tf.Tensor:
+    """Give what chunks count rows by, [N]: the samples' weights, or 1 for each segment."""
+    return weights if len(weights.shape) == 1 else tf.ones(weights.shape[:1], weights.dtype)
+
+
+def _counting(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """Give the weights of a chunk's samples, for the part of `_of_rows` that `reduce_over_chunks` gives with it."""
+    return counted if len(weights.shape) == 1 else weights * counted[:, None]
+
+
+def _sees_images(observations: Any, leading: int) -> bool:
+    from tf_trpo.spaces import is_image
+
+    return any(is_image(tuple(rows.shape[leading:]), rows.dtype.name) for rows in tf.nest.flatten(observations))
 
 
 def subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[Any, tf.Tensor]:

@@ -54,7 +54,7 @@ class Actor(Protocol):
     def __call__(self, observations: Any, noise: np.ndarray, states: States = ()) -> Actions:
         """Compute actions for observations, a nest of arrays [B, ...], and noise [B, ...] (not used by a mode).
 
-        The states are those of the memory before the observations; without a memory there are none.
+        The states are those of the memory before the observations; without a memory they are not given.
         """
 
     def for_environment(self, sampled: np.ndarray) -> Any:

@@ -68,7 +68,7 @@ class _Memory:
 
     def __init__(self, actor: Actor, states: States) -> None:
         self.states = states
-        self._initial = actor.initial_states
+        self._initial = actor.initial_states if states else ()
         self._kept: list[States] = []
         self._ends: list[np.ndarray] = []
         self._holds: list[np.ndarray] = []
@@ -130,7 +130,7 @@ def collect_rollout(
     # Views, made at once: to walk through a nest takes as long as a cheap environment's step.
     rows = list(kept) if isinstance(kept, np.ndarray) else [_row(spec, kept, t) for t in range(num_steps + 1)]
     for t in range(num_steps):
-        actions = actor(rows[t], noise[t], memory.states)
+        actions = actor(rows[t], noise[t], memory.states) if states else actor(rows[t], noise[t])
         sampled.append(actions.sampled)
         try:
             observation, rewards[t], terminated[t], truncated[t], infos = environments.step(actions.environment)

@@ -211,7 +211,7 @@ class Trainer:
         kinds = [(tuple(part.shape), np.dtype(part.dtype.as_numpy_dtype)) for part in own]
         fits = [(part.shape, part.dtype) for part in carry] == kinds
         if not (fits and all(np.isfinite(part).all() for part in carry)):
-            raise ValueError("its discounted returns, or memories, are not those of these environments")
+            raise ValueError("its discounted returns are not those of these environments, or its memories are not")
         exact = self.source.restore(state["source"])
         self._report.restore(state["report"], unfinished=exact)
         self._learner.restore(state["learner"])

@@ -47,7 +47,7 @@ def fit_value_function(
     epochs, num_samples = orders.shape
     if epochs == 0:
         return None
-    minibatch_size = minibatch_size_of(weights, minibatch_size)
+    minibatch_size = minibatch_size_of(weights.shape, minibatch_size)
     steps = epochs * minibatches_per_epoch(num_samples, minibatch_size)
     variables = value_function.trainable_variables
     changed = [*variables, *optimizer.variables]
@@ -58,9 +58,10 @@ def fit_value_function(
         rows, counted = minibatch_rows(orders, step, minibatch_size)
         inputs = tf.nest.map_structure(lambda each: tf.gather(each, rows), observations)
         counts = tf.reshape(tf.cast(counted, tf.float32), [-1] + [1] * (weights.shape.rank - 1))
-        row_weights = as_rows(tf.gather(weights, rows) * counts, weights)
+        chosen = tf.gather(weights, rows) * counts
+        row_weights, row_targets = (as_rows(each, chosen) for each in (chosen, tf.gather(targets, rows)))
         with tf.GradientTape() as tape:
-            errors = value_function(inputs) - as_rows(tf.gather(targets, rows), weights)
+            errors = value_function(inputs) - row_targets
             loss = tf.math.divide_no_nan(tf.reduce_sum(row_weights * tf.square(errors)), tf.reduce_sum(row_weights))
         if decay:
             optimizer.learning_rate.assign(rate * (1.0 - tf.cast(step, rate.dtype) / steps))
