@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
+from tf_trpo import Experiment
 from tf_trpo.cli import main
 from tf_trpo.environments import FrameStack
 from tf_trpo.environments.episodes import episode_seed
@@ -40,6 +41,19 @@ def by_hand(agent, *, forgets):
                 ended, length = terminated or truncated, length + 1
             lengths.append(length)
     return lengths
+
+
+def test_a_run_with_a_memory_is_trained_resumed_evaluated_and_played(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    memory = ["--memory", "lstm", "--memory-units", "4", "--segment-length", "16", "--burn-in", "4"]
+    main(["train", *small, *memory, "--quiet", "--run-dir", "run", "--export"])
+    main(["train", "--resume", "run", "--total-steps", "128", "--quiet"])
+    settings = Experiment.from_run("run")
+    assert (settings.policy.memory, settings.update.segment_length, settings.update.burn_in) == ("lstm", 16, 4)
+    for command in (["evaluate", "run", "--episodes", "2"], ["play", "--model", "run/saved_model"]):
+        capsys.readouterr()
+        main([*command, "--json"])
+        assert json.loads(capsys.readouterr().out)["mean_return"] > 5
 
 
 def test_the_episodes_are_those_of_the_agent(agent, tmp_path, capsys, start_server):

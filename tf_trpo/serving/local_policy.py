@@ -42,6 +42,9 @@ class LocalPolicy:
         self.observations: Specs = {name: spec for name, spec in self._act.inputs.items() if not is_state(name)}
         self._state_names = [name for name in self._act.inputs if is_state(name)]
         self._state: Arrays = {}
+        begins = self._model.signatures.get(INITIAL_STATE)
+        if self._state_names and (begins is None or not {*self._state_names} <= begins.outputs):
+            raise ModelError(f"the model takes a state, and has no endpoint {INITIAL_STATE} that gives the first one")
 
     def begin(self) -> None:
         """Forget what a memory holds: the next observations are the first ones of their episodes."""
@@ -85,17 +88,14 @@ class LocalPolicy:
         return unnamed("actions", self._actions, outputs)
 
     def _endpoint(self, name: str, *more: str) -> Signature:
-        """Find an endpoint from batches of observations, and more, to actions."""
+        """Find an endpoint from batches of observations and states, and more, to actions and states."""
         found = self._model.signatures.get(name)
-        if (
-            found is not None
-            and named("actions", self._actions).keys() <= found.outputs
-            and found.inputs.keys() >= {*more}
-        ):
-            observed = found.inputs.keys() - set(more)
-            if all(
-                (key.startswith("observations") or is_state(key)) and is_batched(found.inputs[key]) for key in observed
-            ):
+        if found is not None and found.inputs.keys() >= {*more}:
+            batches = found.inputs.keys() - {*more}
+            states = {key for key in batches if is_state(key)}
+            given = named("actions", self._actions).keys() | states
+            observed = all(key.startswith("observations") for key in batches - states)
+            if observed and given <= found.outputs and all(is_batched(found.inputs[key]) for key in batches):
                 return found
         wanted = f"endpoint {name} from {' and '.join(('observations', *more))} to actions, with batches"
         raise ModelError(f"the model has no {wanted}; it has {', '.join(self._model.signatures)}")
