@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.memory import Memory
 from tf_trpo.serving.formats import Endpoint
-from tf_trpo.serving.local_policy import COUNT, INITIAL_STATE, STATE
+from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, STATE
 from tf_trpo.spaces import PartSpec, map_parts, named, nest_of
 
 VALUE_STATE = "value_state"
@@ -70,8 +70,8 @@ def endpoints(
         parameters, states = policy.step(nest(inputs[:count]), inputs[count:])
         return distribution.named_parameters(parameters) | state_names(STATE, states)
 
-    def initial_state(number: tf.Tensor) -> dict[str, tf.Tensor]:
-        return initial_states(policy, value_function, number)
+    def initial_state(episodes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return initial_states(policy, value_function, tf.shape(episodes)[0])
 
     own, of_value = _state_specs(STATE, policy.memory), _state_specs(VALUE_STATE, value_function.encoder.memory)
     described = {
@@ -80,8 +80,8 @@ def endpoints(
         "value": Endpoint(value, (*observations, *of_value)),
         "distribution": Endpoint(parameters, (*observations, *own)),
     }
-    number = tf.TensorSpec((), tf.int32, name=COUNT)
-    return {**described, INITIAL_STATE: Endpoint(initial_state, (number,))} if own else described
+    episodes = tf.TensorSpec((None,), tf.int32, name=EPISODES)
+    return {**described, INITIAL_STATE: Endpoint(initial_state, (episodes,))} if own else described
 
 
 def initial_states(policy: Policy, value_function: ValueFunction, count: int | tf.Tensor) -> dict[str, tf.Tensor]:

@@ -43,7 +43,7 @@ def export_policy(
     Those of a policy with a memory also take and give `state` [N, units], or `state_0` and `state_1` of an LSTM, and
     `value` takes and gives `value_state`. One endpoint more makes those with which N episodes begin:
 
-        initial_state   count int32, N -> state, value_state
+        initial_state   episodes int32 [N], any numbers -> state, value_state
 
     Actions are as the environment takes them: within its bounds, or numbered from its first one; those of a Dict or
     Tuple are outputs of their own, actions_NAME. The distribution's parameters are of the actions before that.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import keras
 import tensorflow as tf
+
+from tf_trpo.serving.metadata import INITIAL_STATE
 
 ExportFormat = Literal["saved_model", "litert", "onnx"]
 MODEL_FILES: dict[ExportFormat, str] = {
@@ -100,7 +102,7 @@ def _onnx(described: Mapping[str, Endpoint]) -> bytes:
     except ImportError as error:
         raise ImportError('tf2onnx is not installed: pip install "tf_trpo[onnx]"') from error
     # What begins an episode has other inputs.
-    joined = [endpoint for endpoint in described.values() if endpoint.inputs[0].shape.rank]
+    joined = [endpoint for name, endpoint in described.items() if name != INITIAL_STATE]
     inputs = {spec.name: spec for endpoint in joined for spec in endpoint.inputs}
 
     def outputs(*given: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -108,8 +110,8 @@ def _onnx(described: Mapping[str, Endpoint]) -> bytes:
         found: dict[str, tf.Tensor] = {}
         for endpoint in joined:
             found |= endpoint.function(*(tensors[spec.name] for spec in endpoint.inputs))
-        # tf2onnx names an output after the operation that makes it, and a state is an input of its name, too.
-        return {name: tf.identity(tensor, name=_output_name(name, inputs)) for name, tensor in found.items()}
+        # In one graph, an output cannot have the name of an input.
+        return {f"next_{name}" if name in inputs else name: tensor for name, tensor in found.items()}
 
     # tf2onnx logs what it folds and removes.
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
@@ -121,7 +123,3 @@ def _onnx(described: Mapping[str, Endpoint]) -> bytes:
     except (ValueError, RuntimeError, NotImplementedError, onnx.checker.ValidationError) as error:
         raise ValueError(f"the network cannot be converted to ONNX: {error}") from error
     return model.SerializeToString()
-
-
-def _output_name(name: str, inputs: Container[str]) -> str:
-    return f"next_{name}" if name in inputs else name

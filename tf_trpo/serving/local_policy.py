@@ -8,17 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, is_state
 from tf_trpo.serving.model_versions import no_version, version_folders
 from tf_trpo.serving.saved_model import Arrays, ModelError, SavedModel, Signature, Specs, is_batched
 from tf_trpo.spaces.specs import named, unnamed
-
-STATE, INITIAL_STATE, COUNT = "state", "initial_state", "count"
-"""Begins the names of the policy's state; the endpoint that gives the first one; its input."""
-
-
-def is_state(name: str) -> bool:
-    """Tell whether an input of an endpoint is a part of the policy's state."""
-    return name == STATE or name.startswith(f"{STATE}_")
 
 
 class LocalPolicy:
@@ -49,6 +42,9 @@ class LocalPolicy:
         self.observations: Specs = {name: spec for name, spec in self._act.inputs.items() if not is_state(name)}
         self._state_names = [name for name in self._act.inputs if is_state(name)]
         self._state: Arrays = {}
+        begins = self._model.signatures.get(INITIAL_STATE)
+        if self._state_names and (begins is None or not {*self._state_names} <= begins.outputs):
+            raise ModelError(f"the model takes a state, and has no endpoint {INITIAL_STATE} that gives the first one")
 
     def begin(self) -> None:
         """Forget what a memory holds: the next observations are the first ones of their episodes."""
@@ -74,7 +70,7 @@ class LocalPolicy:
         endpoint = self._act if seed is None else self._endpoint("act_stochastic", "seed")
         count = len(next(iter(given.values())))
         if self._state_names and not self._state:
-            begun = self._model.signatures[INITIAL_STATE]({COUNT: np.asarray(count, np.int32)})
+            begun = self._model.signatures[INITIAL_STATE]({EPISODES: np.zeros(count, np.int32)})
             self._state = {name: begun[name] for name in self._state_names}
         inputs = {**given, **self._state}
         if seed is not None:
@@ -92,17 +88,14 @@ class LocalPolicy:
         return unnamed("actions", self._actions, outputs)
 
     def _endpoint(self, name: str, *more: str) -> Signature:
-        """Find an endpoint from batches of observations, and more, to actions."""
+        """Find an endpoint from batches of observations and states, and more, to actions and states."""
         found = self._model.signatures.get(name)
-        if (
-            found is not None
-            and named("actions", self._actions).keys() <= found.outputs
-            and found.inputs.keys() >= {*more}
-        ):
-            observed = found.inputs.keys() - set(more)
-            if all(
-                (key.startswith("observations") or is_state(key)) and is_batched(found.inputs[key]) for key in observed
-            ):
+        if found is not None and found.inputs.keys() >= {*more}:
+            batches = found.inputs.keys() - {*more}
+            states = {key for key in batches if is_state(key)}
+            given = named("actions", self._actions).keys() | states
+            observed = all(key.startswith("observations") for key in batches - states)
+            if observed and given <= found.outputs and all(is_batched(found.inputs[key]) for key in batches):
                 return found
         wanted = f"endpoint {name} from {' and '.join(('observations', *more))} to actions, with batches"
         raise ModelError(f"the model has no {wanted}; it has {', '.join(self._model.signatures)}")

@@ -15,6 +15,8 @@ import msgspec
 
 METADATA_FILE = Path("assets.extra") / "tf_trpo.json"
 """In a version's folder. TensorFlow Serving reads nothing in assets.extra but warm-up requests."""
+STATE, INITIAL_STATE, EPISODES = "state", "initial_state", "episodes"
+"""Begins the names of a policy's state in an exported model; the endpoint that gives the first one; its input."""
 _LARGEST_BYTES = 16 * 2**20
 _FORMAT = 1
 
@@ -59,6 +61,11 @@ class _MetadataFile(ModelMetadata):
 
     format: int
     files: dict[str, str]
+
+
+def is_state(name: str) -> bool:
+    """Tell whether an input of an endpoint is a part of the policy's state."""
+    return name == STATE or name.startswith(f"{STATE}_")
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 
+from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, is_state
 from tf_trpo.spaces.specs import named, unnamed
 
 _LARGEST_ANSWER = 2**26
@@ -70,22 +71,18 @@ class RemotePolicy:
         """
         inputs = {name: np.asarray(part).tolist() for name, part in named("observations", observations).items()}
         count = len(next(iter(inputs.values())))
-        states = self._states()
+        names, states = list(named("actions", self._action)), self._states()
         if states and not self._state:
-            begun = self._predicted("initial_state", {"count": count})
-            self._state = {name: begun[name] for name in states if name in begun}
+            self._state = self._predicted(INITIAL_STATE, {EPISODES: [0] * count}, states)
         inputs |= self._state
         if seed is not None:
             inputs["seed"] = list(seed)
-        outputs = self._predicted("act" if seed is None else "act_stochastic", inputs)
-        names = list(named("actions", self._action))
-        if not isinstance(outputs, dict):
-            outputs = {names[0]: outputs}
+        outputs = self._predicted("act" if seed is None else "act_stochastic", inputs, [*names, *states])
         try:
-            self._state = {name: outputs[name] for name in states}
             actions = {name: np.asarray(outputs[name]) for name in names}
-        except (LookupError, TypeError, ValueError):
+        except ValueError:
             raise RemoteError(f"{self._where} answers without outputs") from None
+        self._state = {name: outputs[name] for name in states}
         if any(rows.dtype.kind not in "biuf" or rows.shape[:1] != (count,) for rows in actions.values()):
             raise RemoteError(f"{self._where} answers with outputs that are no action for each observation")
         return unnamed("actions", self._action, actions)
@@ -99,17 +96,20 @@ class RemotePolicy:
             answer = self._ask("GET", "/metadata")
             try:
                 inputs = answer["metadata"]["signature_def"]["signature_def"]["act"]["inputs"]
-                self._state_names = sorted(name for name in inputs if name == "state" or name.startswith("state_"))
-            except (LookupError, TypeError):
+                self._state_names = sorted(filter(is_state, inputs.keys()))
+            except (LookupError, TypeError, AttributeError):
                 raise RemoteError(f"{self._where} says nothing of an endpoint act") from None
         return self._state_names
 
-    def _predicted(self, signature: str, inputs: dict[str, Any]) -> Any:
-        """Ask an endpoint; give its outputs by name, or a lone output without one."""
+    def _predicted(self, signature: str, inputs: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        """Ask an endpoint for outputs of these names."""
         answer = self._ask("POST", ":predict", json.dumps({"signature_name": signature, "inputs": inputs}).encode())
-        if "outputs" not in answer:
-            raise RemoteError(f"{self._where} answers without outputs")
-        return answer["outputs"]
+        try:
+            # A lone output stands without its name; next to a policy's state there is another one.
+            is_lone = len(names) == 1 and not is_state(names[0])
+            return {name: answer["outputs"] if is_lone else answer["outputs"][name] for name in names}
+        except (LookupError, TypeError):
+            raise RemoteError(f"{self._where} answers without outputs") from None
 
     def _ask(self, method: str, what: str, body: bytes | None = None) -> dict[str, Any]:
         try:
