@@ -18,6 +18,7 @@ import tf_trpo
 from benchmarks.timing import seconds
 from tf_trpo.environments import VectorBackend, make_vector_environment
 from tf_trpo.estimation import Batch, normalize_advantages
+from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import NaturalDirection, Outcome, TrustRegion
 from tf_trpo.rollouts import EpisodeTracker, LocalSource, Rollout, make_actor
@@ -42,13 +43,15 @@ class Job(NamedTuple):
     value_minibatch_size: int = 128
     iterations: int = 8
     threads: int = 0
+    memory: MemoryKind | None = None
+    segment_length: int | None = None
 
 
 def make_agent(job: Job) -> tf_trpo.TRPO:
     """Make an agent with the job's settings, a trust region as large as sb3-contrib's, and no early end of CG."""
     agent = tf_trpo.TRPO.for_env(
         job.env,
-        policy=PolicySettings(hidden_sizes=job.hidden_sizes),
+        policy=PolicySettings(hidden_sizes=job.hidden_sizes, memory=job.memory),
         value=ValueSettings(value_hidden_sizes=job.hidden_sizes),
         seed=0,
     )
@@ -59,10 +62,11 @@ def make_agent(job: Job) -> tf_trpo.TRPO:
         curvature_fraction=job.curvature_fraction,
         preconditioner_rank=job.preconditioner_rank,
     )
+    epochs, size = job.value_epochs, job.value_minibatch_size
     agent.compile(
         # sb3-contrib averages the KL over action dimensions; our KL is joint.
         TrustRegion(0.01 * num_actions, direction=direction),
-        update=UpdateSettings(value_epochs=job.value_epochs, value_minibatch_size=job.value_minibatch_size),
+        update=UpdateSettings(value_epochs=epochs, value_minibatch_size=size, segment_length=job.segment_length),
     )
     return agent
 
