@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -107,25 +108,27 @@ class Recall(gym.Env):
 
 
 class WithoutVelocities(gym.ObservationWrapper):
-    """Leaves out what of an observation changes with speed, in CartPole, Pendulum and HalfCheetah.
+    """Keeps the positions and angles of an observation, and leaves the velocities out.
 
-    Raises:
-      ValueError: another environment.
+    Args:
+      env: an environment whose observation is a vector.
+      positions: numbers of the elements to keep.
     """
 
-    def __init__(self, env: gym.Env) -> None:
+    def __init__(self, env: gym.Env, positions: Sequence[int]) -> None:
         super().__init__(env)
-        name = env.spec.id if env.spec is not None else ""
-        kept = {"CartPole-v1": [0, 2], "Pendulum-v1": [0, 1], "HalfCheetah-v5": list(range(8))}
-        if name not in kept:
-            raise ValueError(f"which numbers of an observation of {name or env} are velocities is not known")
-        self._kept, space = kept[name], env.observation_space
+        self._kept, space = list(positions), env.observation_space
         assert isinstance(space, spaces.Box)
         self.observation_space = spaces.Box(space.low[self._kept], space.high[self._kept], dtype=space.dtype.type)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
         """Keep positions and angles."""
         return observation[self._kept]
+
+
+def without_velocities(name: str, positions: Sequence[int], **kwargs: Any) -> gym.Env:
+    """Make an environment of Gymnasium's without its velocities."""
+    return WithoutVelocities(gym.make(name, **kwargs), positions)
 
 
 class RandomImages(gym.Env):
@@ -149,5 +152,11 @@ class RandomImages(gym.Env):
 gym.register("RandomImages-v0", "benchmarks.tasks:RandomImages", max_episode_steps=100)
 for _length in (10, 30, 60):
     gym.register(f"Recall{_length}-v0", "benchmarks.tasks:Recall", kwargs={"length": _length})
+for _name, _positions in (("CartPole-v1", [0, 2]), ("Pendulum-v1", [0, 1]), ("HalfCheetah-v5", list(range(8)))):
+    gym.register(
+        f"{_name.split('-')[0]}Positions-v0",
+        "benchmarks.tasks:without_velocities",
+        kwargs={"name": _name, "positions": _positions},
+    )
 gym.register("Lever-v0", "benchmarks.tasks:Match", kwargs={"action_space": LEVER})
 gym.register("Arm-v0", "benchmarks.tasks:Match", kwargs={"action_space": ARM})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.numerics import differentiable_twice, recurrence
+from tf_trpo.numerics import Recurrence, differentiable_twice
 
 ROWS, COLUMNS, INPUTS, UNITS = 6, 3, 2, 4
 
@@ -31,7 +31,7 @@ def problem(seed=0):
 
 def outputs_of(point, marks):
     weights, inputs, states = point
-    return recurrence(row, weights, inputs, states, marks, UNITS)[0]
+    return Recurrence(row, UNITS)(weights, inputs, states, marks)[0]
 
 
 def numpy_outputs(weights, inputs, states, marks):
@@ -50,7 +50,7 @@ def numpy_outputs(weights, inputs, states, marks):
 
 def test_outputs_and_states_equal_a_loop_of_numpy():
     weights, inputs, states, marks = problem()
-    outputs, after = recurrence(row, weights, inputs, states, marks, UNITS)
+    outputs, after = Recurrence(row, UNITS)(weights, inputs, states, marks)
     expected, expected_after = numpy_outputs(weights, inputs, states, marks)
     np.testing.assert_allclose(outputs, expected, rtol=1e-13)
     for part, expected_part in zip(after, expected_after, strict=True):
@@ -130,4 +130,4 @@ def test_another_second_derivative_is_nan_and_exact_where_it_is_asked_for():
 def test_a_mark_of_other_rows_is_refused():
     weights, inputs, states, (begins, factor) = problem()
     with pytest.raises(ValueError, match="marks"):
-        recurrence(row, weights, inputs, states, (begins[1:], factor), UNITS)
+        Recurrence(row, UNITS)(weights, inputs, states, (begins[1:], factor))

@@ -82,12 +82,6 @@ CASES = {
         {"samples": "N ...", "weights": "N"},
     ),
     "as_rows": Case(estimation.as_rows, {"samples": "N ...", "weights": "N"}),
-    "recurrence": Case(
-        lambda inputs, states, marks: numerics.recurrence(
-            lambda _, row, now, mark: (row, now), (), inputs, (states,), (marks,), (1, *inputs.shape)[-1]
-        )[0],
-        {"inputs": "T B D", "states": "B ...", "marks": "T B"},
-    ),
     "map_over_chunks": Case(lambda rows: numerics.map_over_chunks(tf.identity, rows, 2), {"rows": "N ..."}),
     "conjugate_gradient": Case(
         lambda b: numerics.conjugate_gradient(lambda vector: 2.0 * vector, b, max_iterations=2), {"b": "P"}

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.models.networks import layer_seeds
-from tf_trpo.numerics import recurrence
+from tf_trpo.numerics import Recurrence
 
 MemoryKind = Literal["gru", "lstm"]
 States: TypeAlias = "tuple[Any, ...]"
@@ -75,6 +75,7 @@ class Memory(keras.layers.Layer):
         self._structure = cell.get_initial_state(batch_size=1)
         outputs, _ = self.step(tf.zeros([1, num_features]), self.initial(1))
         self.num_outputs = int(outputs.shape[-1])
+        self._recurrence = Recurrence(self._row, self.num_outputs)
         self.built = True
 
     def initial(self, count: int | tf.Tensor) -> States:
@@ -118,17 +119,16 @@ class Memory(keras.layers.Layer):
         Returns:
           The cell's outputs [T, B, U], and the states after each row, [T, B, ...].
         """
-        begin, variables = self.initial(features.shape[1]), self.cell.trainable_variables
+        weights = tuple(variable.value for variable in self.cell.trainable_variables)
+        return self._recurrence(weights, features, states, (ends, holds))
 
-        def row(weights: States, features: tf.Tensor, states: States, marks: States) -> tuple[tf.Tensor, States]:
-            with keras.StatelessScope(state_mapping=list(zip(variables, weights, strict=True))):
-                outputs, new = self.step(features, states)
-            end, hold = marks
-            triples = zip(new, states, begin, strict=True)
-            return outputs, tuple(_chosen(hold, old, _chosen(end, first, after)) for after, old, first in triples)
-
-        weights = tuple(variable.value for variable in variables)
-        return recurrence(row, weights, features, states, (ends, holds), self.num_outputs)
+    def _row(self, weights: States, features: tf.Tensor, states: States, marks: States) -> tuple[tf.Tensor, States]:
+        """Go through one row as a function of the cell's weights; the marks are `ends` and `holds`, [B]."""
+        with keras.StatelessScope(state_mapping=list(zip(self.cell.trainable_variables, weights, strict=True))):
+            outputs, new = self.step(features, states)
+        ends, holds = marks
+        triples = zip(new, states, self.initial(features.shape[0]), strict=True)
+        return outputs, tuple(_chosen(holds, old, _chosen(ends, first, after)) for after, old, first in triples)
 
     def get_config(self) -> dict[str, Any]:
         cell = keras.saving.serialize_keras_object(self.cell)

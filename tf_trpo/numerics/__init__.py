@@ -27,8 +27,8 @@ from tf_trpo.numerics.minibatches import minibatch_rows as minibatch_rows
 from tf_trpo.numerics.minibatches import minibatch_size_of as minibatch_size_of
 from tf_trpo.numerics.minibatches import minibatches_per_epoch as minibatches_per_epoch
 from tf_trpo.numerics.minibatches import random_orders as random_orders
+from tf_trpo.numerics.recurrence import Recurrence as Recurrence
 from tf_trpo.numerics.recurrence import differentiable_twice as differentiable_twice
-from tf_trpo.numerics.recurrence import recurrence as recurrence
 from tf_trpo.numerics.reflection import Reflection as Reflection
 from tf_trpo.numerics.sampled_fisher import OuterProducts as OuterProducts
 from tf_trpo.numerics.sampled_fisher import sampled_fisher_inverse as sampled_fisher_inverse

@@ -22,6 +22,9 @@ Tensors: TypeAlias = "tuple[tf.Tensor, ...]"
 Row: TypeAlias = "Callable[[Tensors, tf.Tensor, Tensors, Tensors], tuple[tf.Tensor, Tensors]]"
 """(weights, inputs [B, F], states [B, ...], marks [B]) -> (outputs [B, U], new states [B, ...])."""
 
+Point: TypeAlias = "tuple[Tensors, tf.Tensor, Tensors]"
+"""Weights, inputs [T, B, F] and first states; or tangents of them."""
+
 _plain: contextvars.ContextVar[bool] = contextvars.ContextVar("plain", default=False)
 
 
@@ -35,126 +38,115 @@ def differentiable_twice() -> Iterator[None]:
         _plain.reset(token)
 
 
-def recurrence(
-    row: Row, weights: Tensors, inputs: tf.Tensor, states: Tensors, marks: Tensors, num_outputs: int
-) -> tuple[tf.Tensor, Tensors]:
-    """Apply a function to one row after another, each with the states that the one before left.
+class Recurrence:
+    """A function that is applied to one row after another, each with the states that the one before left.
 
     The outputs are differentiable in the weights, inputs and states; so is that derivative, but only in the cotangents
     of the outputs, which is what J v needs. Another second derivative is NaN; see `differentiable_twice`.
 
+    Each loop is traced once for all its uses with the same shapes.
+
     Args:
-      row: differentiable in weights, inputs and states.
-      weights: what all rows share.
-      inputs: float [T, B, F] with a static T.
-      states: before the first row, float [B, ...]; a row must not change their shapes.
-      marks: what else a row needs, [T, B] each; not differentiated.
-      num_outputs: U.
-
-    Returns:
-      The outputs [T, B, U], and the states after each row [T, B, ...], which are not differentiated.
-
-    Raises:
-      ValueError: a shape is wrong.
+      row: differentiable in weights, inputs and states; it must not change the shapes of the states.
+      num_outputs: U, elements of the row's outputs.
     """
-    for state, part in itertools.product(states, marks):
-        shapes = {"inputs": (inputs, "T B F"), "states": (state, "B ..."), "marks": (part, "T B")}
-        check_shapes("recurrence", **shapes)
-    if _plain.get():
-        return _scanned(row, weights, inputs, states, marks, num_outputs)
-    outputs, after = _Recurrence(row, marks, len(weights), num_outputs).outputs(weights, inputs, states)
-    return outputs, tuple(map(tf.stop_gradient, after))
 
-
-def _scanned(
-    row: Row, weights: Tensors, inputs: tf.Tensor, states: Tensors, marks: Tensors, num_outputs: int
-) -> tuple[tf.Tensor, Tensors]:
-    def step(carry: tuple[tf.Tensor, Tensors], given: tuple[tf.Tensor, Tensors]) -> tuple[tf.Tensor, Tensors]:
-        return row(weights, given[0], carry[1], given[1])
-
-    nothing = tf.zeros([inputs.shape[1], num_outputs], inputs.dtype)
-    outputs, after = tf.scan(step, (inputs, marks), (nothing, states))
-    return outputs, after
-
-
-class _Recurrence:
-    """The three loops of a recurrence: its outputs, their derivative transposed, and that derivative itself."""
-
-    def __init__(self, row: Row, marks: Tensors, num_weights: int, num_outputs: int) -> None:
+    def __init__(self, row: Row, num_outputs: int) -> None:
         self._row = row
-        self._marks = marks
-        self._num_weights = num_weights
         self._num_outputs = num_outputs
+        self._forward, self._backward, self._image = (
+            tf.function(loop, autograph=False) for loop in (self._forward_loop, self._backward_loop, self._image_loop)
+        )
 
-    def outputs(self, weights: Tensors, inputs: tf.Tensor, states: Tensors) -> tuple[tf.Tensor, Tensors]:
+    def __call__(
+        self, weights: Tensors, inputs: tf.Tensor, states: Tensors, marks: Tensors
+    ) -> tuple[tf.Tensor, Tensors]:
+        """Go through T rows.
+
+        Args:
+          weights: what all rows share.
+          inputs: float [T, B, F] with static T and B.
+          states: before the first row, float [B, ...] each.
+          marks: what else a row needs, [T, B] each; not differentiated.
+
+        Returns:
+          The outputs [T, B, U], and the states after each row [T, B, ...], which are not differentiated.
+
+        Raises:
+          ValueError: a shape is wrong.
+        """
+        for state, part in itertools.product(states, marks):
+            shapes = {"inputs": (inputs, "T B F"), "states": (state, "B ..."), "marks": (part, "T B")}
+            check_shapes("Recurrence", **shapes)
+        if _plain.get():
+            return self._scanned(weights, inputs, states, marks)
+        outputs, after = self._outputs((tuple(weights), inputs, tuple(states)), marks)
+        return outputs, tuple(map(tf.stop_gradient, after))
+
+    def _scanned(self, weights: Tensors, inputs: tf.Tensor, states: Tensors, marks: Tensors) -> Any:
+        def step(carry: tuple[tf.Tensor, Tensors], given: tuple[tf.Tensor, Tensors]) -> tuple[tf.Tensor, Tensors]:
+            return self._row(weights, given[0], carry[1], given[1])
+
+        nothing = tf.zeros([inputs.shape[1], self._num_outputs], inputs.dtype)
+        return tf.scan(step, (inputs, marks), (nothing, states))
+
+    def _outputs(self, point: Point, marks: Tensors) -> tuple[tf.Tensor, Tensors]:
         """Compute the outputs, and the states after each row."""
 
         @tf.custom_gradient
         def apply(*given: tf.Tensor) -> tuple[Tensors, Callable[..., Any]]:
-            outputs, *after = self._forward(*self._split(given))
+            here = tf.nest.pack_sequence_as(point, given)
+            outputs, *after = self._forward(here, marks)
 
             def transposed(cotangent: tf.Tensor, *_: tf.Tensor) -> Tensors:
-                before = tuple(
-                    tf.concat([first[None], part[:-1]], 0)
-                    for first, part in zip(self._split(given)[2], after, strict=True)
-                )
-                return self._transposed(cotangent, before, given)
+                pairs = zip(here[2], after, strict=True)
+                before = tuple(tf.concat([first[None], part[:-1]], 0) for first, part in pairs)
+                return self._transposed(cotangent, before, here, marks)
 
             return (outputs, *after), transposed
 
-        outputs, *after = apply(*weights, inputs, *states)
+        outputs, *after = apply(*tf.nest.flatten(point))
         return outputs, tuple(after)
 
-    def _split(self, given: Tensors) -> tuple[Tensors, tf.Tensor, Tensors]:
-        """Split weights, inputs and states, or tangents of them."""
-        return given[: self._num_weights], given[self._num_weights], given[self._num_weights + 1 :]
-
-    def _marks_at(self, t: tf.Tensor) -> Tensors:
-        return tuple(part[t] for part in self._marks)
-
-    def _row_at(
-        self, marks: Tensors, weights: Tensors, inputs: tf.Tensor, states: Tensors
-    ) -> tuple[tf.Tensor, Tensors]:
-        return self._row(weights, inputs, states, marks)
-
-    def _forward(self, weights: Tensors, inputs: tf.Tensor, states: Tensors) -> Tensors:
-        def step(t: tf.Tensor, states: Tensors) -> tuple[Tensors, Tensors]:
-            output, after = self._row(weights, inputs[t], states, self._marks_at(t))
-            return after, (output, *after)
-
-        output = tf.TensorSpec((inputs.shape[1], self._num_outputs), inputs.dtype)
-        return _loop(step, states, inputs.shape[0], (output, *states))[1]
-
-    def _transposed(self, cotangent: tf.Tensor, before: Tensors, given: Tensors) -> Tensors:
+    def _transposed(self, cotangent: tf.Tensor, before: Tensors, point: Point, marks: Tensors) -> Tensors:
         """Compute J'u for a cotangent u [T, B, U] of the outputs: of weights, inputs and states."""
 
         @tf.custom_gradient
         def apply(cotangent: tf.Tensor, *given: tf.Tensor) -> tuple[Tensors, Callable[..., Tensors]]:
+            here = tf.nest.pack_sequence_as(point, given)
+
             def of_cotangent(*tangents: tf.Tensor) -> Tensors:
                 # J'u is linear in u, and its derivative, transposed, is J.
-                image = self._image(tangents, before, given)
+                image = self._image(tf.nest.pack_sequence_as(point, tangents), before, here, marks)
                 return image, *(tf.fill(tf.shape(part), tf.constant(math.nan, part.dtype)) for part in given)
 
-            return self._backward(cotangent, before, given), of_cotangent
+            return self._backward(cotangent, before, here, marks), of_cotangent
 
-        result: Tensors = apply(cotangent, *given)
+        result: Tensors = apply(cotangent, *tf.nest.flatten(point))
         return result
 
-    def _backward(self, cotangent: tf.Tensor, before: Tensors, given: Tensors) -> Tensors:
-        weights, inputs, states = self._split(given)
+    def _forward_loop(self, point: Point, marks: Tensors) -> Tensors:
+        weights, inputs, states = point
+
+        def step(t: tf.Tensor, states: Tensors) -> tuple[Tensors, Tensors]:
+            output, after = self._row(weights, inputs[t], states, _at(marks, t))
+            return after, (output, *after)
+
+        return _loop(step, states, inputs.shape[0], (self._output(inputs), *states))[1]
+
+    def _backward_loop(self, cotangent: tf.Tensor, before: Tensors, point: Point, marks: Tensors) -> Tensors:
+        """Compute J'u, from the last row to the first."""
+        weights, inputs, states = point
         length = inputs.shape[0]
 
         def step(i: tf.Tensor, carry: tuple[Tensors, Tensors]) -> tuple[tuple[Tensors, Tensors], Tensors]:
             t, (sums, of_states) = length - 1 - i, carry
-            row, now = inputs[t], tuple(part[t] for part in before)
+            here = weights, inputs[t], _at(before, t)
             with tf.GradientTape() as tape:
-                tape.watch((weights, row, now))
-                output, after = self._row(weights, row, now, self._marks_at(t))
+                tape.watch(here)
+                results = self._row(*here, _at(marks, t))
             of_weights, of_row, of_now = tape.gradient(
-                (output, after),
-                (weights, row, now),
-                output_gradients=(cotangent[t], of_states),
-                unconnected_gradients="zero",
+                results, here, output_gradients=(cotangent[t], of_states), unconnected_gradients="zero"
             )
             return (tuple(a + b for a, b in zip(sums, of_weights, strict=True)), of_now), (of_row,)
 
@@ -162,20 +154,26 @@ class _Recurrence:
         (of_weights, of_states), (of_inputs,) = _loop(step, nothing, length, (inputs[0],))
         return *of_weights, tf.reverse(of_inputs, [0]), *of_states
 
-    def _image(self, tangents: Tensors, before: Tensors, given: Tensors) -> tf.Tensor:
+    def _image_loop(self, tangents: Point, before: Tensors, point: Point, marks: Tensors) -> tf.Tensor:
         """Compute J v [T, B, U] for tangents v of weights, inputs and states."""
-        weights, inputs, _ = self._split(given)
-        of_weights, of_inputs, of_states = self._split(tangents)
+        (weights, inputs, _), (of_weights, of_inputs, of_states) = point, tangents
 
         def step(t: tf.Tensor, of_now: Tensors) -> tuple[Tensors, Tensors]:
-            point = weights, inputs[t], tuple(part[t] for part in before)
-            marks = self._marks_at(t)
-            row = functools.partial(self._row_at, marks)
-            of_output, of_after = _image_of_row(row, point, (of_weights, of_inputs[t], of_now))
+            here, along = (weights, inputs[t], _at(before, t)), (of_weights, of_inputs[t], of_now)
+            of_output, of_after = _image_of_row(functools.partial(self._row_with, _at(marks, t)), here, along)
             return of_after, (of_output,)
 
-        output = tf.TensorSpec((inputs.shape[1], self._num_outputs), inputs.dtype)
-        return _loop(step, of_states, inputs.shape[0], (output,))[1][0]
+        return _loop(step, of_states, inputs.shape[0], (self._output(inputs),))[1][0]
+
+    def _row_with(self, marks: Tensors, weights: Tensors, inputs: tf.Tensor, states: Tensors) -> Any:
+        return self._row(weights, inputs, states, marks)
+
+    def _output(self, inputs: tf.Tensor) -> tf.TensorSpec:
+        return tf.TensorSpec((inputs.shape[1], self._num_outputs), inputs.dtype)
+
+
+def _at(arrays: Tensors, t: tf.Tensor) -> Tensors:
+    return tuple(part[t] for part in arrays)
 
 
 def _image_of_row(function: Callable[..., Any], point: Any, tangents: Any) -> Any:
