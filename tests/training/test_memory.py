@@ -136,10 +136,15 @@ def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_
     "optimizer",
     [
         TrustRegion(0.01),
-        TrustRegion(0.05, constraint="max"),
-        TrustRegion(0.01, direction=NaturalDirection(curvature_fraction=0.5)),
-        KLPenalty(penalty_solver="first-order"),
-        VanillaPolicyGradient("sgd"),
+        *[
+            pytest.param(optimizer, marks=pytest.mark.slow)
+            for optimizer in (
+                TrustRegion(0.05, constraint="max"),
+                TrustRegion(0.01, direction=NaturalDirection(curvature_fraction=0.5)),
+                KLPenalty(penalty_solver="first-order"),
+                VanillaPolicyGradient("sgd"),
+            )
+        ],
     ],
     ids=str,
 )
@@ -171,6 +176,7 @@ def test_an_update_keeps_the_limit_on_the_whole_sequence_and_chunks_change_nothi
     np.testing.assert_allclose(second.value.loss, first.value.loss, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_double_backprop_gives_the_same_step():
     steps = []
     for kind in ("gauss-newton", "double-backprop"):
@@ -262,7 +268,7 @@ def test_a_pause_leaves_the_memory_as_it_is():
         assert not part[1:][ends].any()
 
 
-@pytest.mark.parametrize("memory", ["gru", "lstm"])
+@pytest.mark.parametrize("memory", ["gru", pytest.param("lstm", marks=pytest.mark.slow)])
 def test_a_cue_is_remembered_until_it_is_asked_for(memory):
     agent = tf_trpo.TRPO.for_env(
         lambda: Cue(6), policy=PolicySettings(hidden_sizes=(16,), memory=memory, memory_units=16), seed=0
