@@ -33,9 +33,9 @@ class EnvironmentSettings:
     env_kwargs: dict[str, Any] | None = None
     """Arguments of the environment, as a JSON object on the command line: '{"map_name": "8x8"}'."""
     wrapper: tuple[str, ...] = ()
-    """Wrappers to put on it in this order, each as module:Class."""
+    """Wrappers to put on it in this order, each as module:Class, or module:Class(4) with a number for the class."""
     frame_stack: int = 1
-    """Observations to join as one, in [1, 64]: what a policy without a memory knows of the past."""
+    """Observations to join as one, after the wrappers, in [1, 64]: what a policy without a memory knows of the past."""
     action_masks: Literal["auto", "info", "off"] = "auto"
     """Masks of actions that are not allowed: by the environment's action_masks(), if it has that method; by
     info["action_mask"]; or by neither. An entry action_mask of the observation always counts."""
