@@ -64,10 +64,7 @@ class Memory(keras.layers.Layer):
 
     def __init__(self, cell: keras.layers.Layer, num_features: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(cell, keras.layers.Layer) or not hasattr(cell, "get_initial_state"):
-            raise TypeError(
-                f"memory must be 'gru', 'lstm' or a Keras cell, such as keras.layers.GRUCell(64), not {cell!r}"
-            )
+        _check_cell(cell)
         self.cell = cell
         self.num_features = num_features
         if not cell.built:
