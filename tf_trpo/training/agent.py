@@ -184,8 +184,7 @@ class Agent(keras.Model):
           ValueError: the observations are not of the environment's space, or the mask or the state does not fit.
         """
         drawn = noise_seed(seed, self._draws) if stochastic else None
-        theta = self._evaluation_theta()
-        action, state = predicted(self.policy, theta, observations, action_mask, drawn, state)
+        action, state = predicted(self.policy, self._evaluation_theta(), observations, action_mask, drawn, state)
         return action if self.policy.memory is None else (action, state)
 
     def export(
