@@ -207,13 +207,14 @@ class LiteActor:
             interpreter.set_tensor(index, centred[position])
         if self._noise is not None:
             interpreter.set_tensor(self._noise, noise)
-        for place, state in zip(self._states, states, strict=True):
-            if place is not None:
-                interpreter.set_tensor(place, state)
+        if self._states:
+            for place, state in zip(self._states, states, strict=True):
+                if place is not None:
+                    interpreter.set_tensor(place, state)
         interpreter.invoke()
         sampled = interpreter.get_tensor(self._sampled)
-        states = tuple(interpreter.get_tensor(index) for index in self._next_states)
-        return Actions(sampled, self.for_environment(sampled), states)
+        after = tuple(map(interpreter.get_tensor, self._next_states)) if self._states else ()
+        return Actions(sampled, self.for_environment(sampled), after)
 
 
 def _weight_names(policy: Policy) -> list[str]:

@@ -12,7 +12,7 @@ from tf_trpo.environments.failures import reason
 from tf_trpo.environments.infos import kept_infos
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.environments.sync import write_row
-from tf_trpo.rollouts.actor import Actor, States
+from tf_trpo.rollouts.actor import Actions, Actor, States
 from tf_trpo.spaces import Spec, flatten_to, map_parts
 
 
@@ -59,36 +59,35 @@ class Rollout(NamedTuple):
     memory: Remembered | tuple[()] = ()
 
 
-class _Memory:
-    """Goes with a policy through a rollout; nothing is done without a memory.
+class _Remembering:
+    """Goes with a policy that has a memory through a rollout.
 
     Attributes:
       states: now, arrays [B, ...].
     """
 
-    def __init__(self, actor: Actor, states: States) -> None:
+    def __init__(self, actor: Actor, states: States, just_ended: np.ndarray) -> None:
         self.states = states
-        self._initial = actor.initial_states if states else ()
-        self._kept: list[States] = []
-        self._ends: list[np.ndarray] = []
-        self._holds: list[np.ndarray] = []
+        self._actor = actor
+        self._ended = just_ended
+        self._rows: list[tuple[States, np.ndarray, np.ndarray]] = []
 
-    def move(self, after: States, ends: np.ndarray, holds: np.ndarray) -> None:
-        """Note a row's states, and take on those after it: the first ones where the row `ends` an episode, bool [B]."""
-        if not self._initial:
-            return
-        self._kept.append(self.states)
-        self._ends.append(ends)
-        self._holds.append(holds)
-        for new, old, first in zip(after, self.states, self._initial, strict=True):
-            new[ends], new[holds] = first[ends], old[holds]
-        self.states = after
+    def act(self, observations: Any, noise: np.ndarray) -> Actions:
+        self._actions = self._actor(observations, noise, self.states)
+        return self._actions
 
-    def remembered(self) -> Remembered | tuple[()]:
-        if not self._initial:
-            return ()
-        states = tuple(np.stack(part) for part in zip(*self._kept, self.states, strict=True))
-        return Remembered(states, np.stack(self._ends), np.stack(self._holds))
+    def move(self, ended: np.ndarray, paused: np.ndarray) -> None:
+        """Take on the states after a row, in which episodes may have ended, bool [B]; after the next one they begin."""
+        after = self._actions.states
+        self._rows.append((self.states, self._ended, paused))
+        for new, old, first in zip(after, self.states, self._actor.initial_states, strict=True):
+            new[self._ended], new[paused] = first[self._ended], old[paused]
+        self.states, self._ended = after, ended
+
+    def remembered(self) -> Remembered:
+        states, ends, holds = zip(*self._rows, strict=True)
+        parts = (np.stack(part) for part in zip(*states, self.states, strict=True))
+        return Remembered(tuple(parts), np.stack(ends), np.stack(holds))
 
 
 def collect_rollout(
@@ -125,12 +124,12 @@ def collect_rollout(
     terminated, truncated = np.empty((2, num_steps, num_envs), bool)
     paused = np.zeros((num_steps, num_envs), bool)
     figures = {key: np.full((num_steps, num_envs), np.nan) for key in kept_infos(environments)}
-    sampled, memory, ended = [], _Memory(actor, states), just_ended
+    sampled, memory = [], _Remembering(actor, states, just_ended) if states else None
     write_row(kept, 0, observations)
     # Views, made at once: to walk through a nest takes as long as a cheap environment's step.
     rows = list(kept) if isinstance(kept, np.ndarray) else [_row(spec, kept, t) for t in range(num_steps + 1)]
     for t in range(num_steps):
-        actions = actor(rows[t], noise[t], memory.states) if states else actor(rows[t], noise[t])
+        actions = actor(rows[t], noise[t]) if memory is None else memory.act(rows[t], noise[t])
         sampled.append(actions.sampled)
         try:
             observation, rewards[t], terminated[t], truncated[t], infos = environments.step(actions.environment)
@@ -142,8 +141,8 @@ def collect_rollout(
         write_row(kept, t + 1, observation)
         if PAUSED in infos:
             paused[t] = infos[PAUSED]
-        memory.move(actions.states, ended, paused[t])
-        ended = terminated[t] | truncated[t]
+        if memory is not None:
+            memory.move(terminated[t] | truncated[t], paused[t])
         for key in figures:
             figures[key][t] = infos.get(key, np.nan)
     # The rows that follow an episode's end are no steps, nor are pauses.
@@ -151,7 +150,7 @@ def collect_rollout(
     rewards = np.where(valid, rewards, 0.0)
     _check_finite(numbers, rewards)
     flags = terminated & valid, truncated & valid, valid
-    return Rollout(kept, np.array(sampled), rewards, *flags, figures, memory.remembered())
+    return Rollout(kept, np.array(sampled), rewards, *flags, figures, memory.remembered() if memory else ())
 
 
 def _row(spec: Spec, arrays: Any, row: int) -> Any:
