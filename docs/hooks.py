@@ -1,0 +1,137 @@
+"""Make pages of the site from other files while mkdocs builds the site; mkdocs.yml names this file.
+
+The home page is README.md. Four more pages are files of other folders, each notebook is a page, and the API reference
+has a page for each public package. So each text is written once.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+BORROWED = {
+    "index.md": "README.md",
+    "architecture.md": "ARCHITECTURE.md",
+    "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "trials.md": "benchmarks/trials.md",
+}
+"""Pages of the site, and the files of the repository that they show."""
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+FILES = {**BORROWED, **{f"notebooks/{path.stem}.md": f"docs/notebooks/{path.name}" for path in NOTEBOOKS}}
+"""The same with the notebooks."""
+_REEXPORT = re.compile(r"^ *(?:from \S+ import \(?\s*(\w+) as \1\b|([A-Z_]+)(?::.*)? = )", re.MULTILINE)
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+
+
+def public_names(package: str) -> list[str]:
+    """Read the public names of a package, such as "numerics", from its `__init__.py`; "" is tf_trpo itself."""
+    text = (ROOT / "tf_trpo" / package / "__init__.py").read_text(encoding="utf-8")
+    names = [first or second for first, second in _REEXPORT.findall(text)]
+    # The packages have pages of their own.
+    return [name for name in names if package or not (ROOT / "tf_trpo" / name).is_dir()]
+
+
+def packages() -> list[str]:
+    """Give the packages with public names, "" first."""
+    folders = sorted(path.parent.name for path in (ROOT / "tf_trpo").glob("*/__init__.py"))
+    return ["", *(name for name in folders if name != "cli" and public_names(name))]
+
+
+def reference_page(package: str) -> str:
+    """Write the page of a package for mkdocstrings: its docstring, then its public names."""
+    path = ".".join(filter(None, ("tf_trpo", package)))
+    blocks = [f"# {path}\n\n::: {path}\n    options: {{show_root_heading: false, members: false}}\n"]
+    for name in public_names(package):
+        # A module of the same name hides the function in a static analysis.
+        hidden = (ROOT / "tf_trpo" / package / f"{name}.py").exists()
+        blocks.append(f"::: {path}.{name}.{name}\n" if hidden else f"::: {path}.{name}\n")
+    return "\n".join(blocks)
+
+
+def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Convert a notebook with its outputs.
+
+    Returns:
+      Markdown, and the pictures in it: names and the bytes of PNG files.
+    """
+    parts, pictures = [], {}
+    for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        for output in cell.get("outputs", []):
+            data = output.get("data", {"text/plain": output.get("text", "")})
+            if "image/png" in data:
+                name = f"{path.stem}_{number}.png"
+                pictures[name] = base64.b64decode(data["image/png"])
+                parts.append(f"![Output of the code above]({name})")
+            else:
+                parts.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
+    parts.append(f"[Download this notebook]({path.name})")
+    return "\n\n".join(parts), pictures
+
+
+def site_link(source: str, link: str) -> str | None:
+    """Translate a link of a file of the repository to a link of the site.
+
+    Args:
+      source: path of the file in the repository.
+      link: relative to the file.
+
+    Returns:
+      The link relative to the page, or None if its target is no page or picture of the site.
+    """
+    target, mark, anchor = link.partition("#")
+    pages = {file: page for page, file in FILES.items()}
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+    if path not in pages and not path.startswith("docs/"):
+        return None
+    # A notebook's page links to the notebook itself.
+    page = path.removeprefix("docs/") if path == source else pages.get(path, path.removeprefix("docs/"))
+    own = pages.get(source, source.removeprefix("docs/"))
+    return posixpath.relpath(page, posixpath.dirname(own) or ".") + mark + anchor
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the pages of the API reference into the navigation."""
+    entries: list[Any] = config.nav or []
+    (reference,) = (entry for entry in entries if "API reference" in entry)
+    reference["API reference"] = [f"reference/{name or 'tf_trpo'}.md" for name in packages()]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are no files of docs/."""
+    for page, source in BORROWED.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    for path in NOTEBOOKS:
+        text, pictures = notebook_page(path)
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
+        for name, picture in pictures.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=picture))
+    for name in packages():
+        files.append(File.generated(config, f"reference/{name or 'tf_trpo'}.md", content=reference_page(name)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let links lead to pages of the site; of links to other files of the repository, the text is left."""
+    source = FILES.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+
+    def translated(match: re.Match[str]) -> str:
+        mark, text, link = match.groups()
+        if link.startswith(("http://", "https://", "#")):
+            return match[0]
+        target = site_link(source, link)
+        return f"{mark}[{text}]({target})" if target else f"{text} (`{posixpath.basename(link)}`)"
+
+    return _LINK.sub(translated, markdown)
