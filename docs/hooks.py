@@ -6,7 +6,9 @@ has a page for each public package. So each text is written once.
 
 from __future__ import annotations
 
+import ast
 import base64
+import itertools
 import json
 import posixpath
 import re
@@ -30,7 +32,9 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 FILES = {**BORROWED, **{f"notebooks/{path.stem}.md": f"docs/notebooks/{path.name}" for path in NOTEBOOKS}}
 """The same with the notebooks."""
 _REEXPORT = re.compile(r"^ *(?:from \S+ import \(?\s*(\w+) as \1\b|([A-Z_]+)(?::.*)? = )", re.MULTILINE)
-_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+_SETTINGS = re.compile(r"<!-- settings: (\S+) (\w+) -->")
+_LINK = re.compile(r"^```.*?^```$|(!?)\[([^\]]*)\]\(([^)\s]+)\)", re.DOTALL | re.MULTILINE)
+"""A block of code, in which nothing is a link, or a link."""
 
 
 def public_names(package: str) -> list[str]:
@@ -80,6 +84,25 @@ def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
     return "\n\n".join(parts), pictures
 
 
+def settings_table(file: str, name: str) -> str:
+    """Make a table of the fields of a class: names, defaults and docstrings.
+
+    Args:
+      file: path in the repository.
+      name: of the class.
+    """
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    rows = ["| name | default | meaning |", "|---|---|---|"]
+    for field, text in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            default = "required" if field.value is None else f"`{ast.unparse(field.value)}`"
+            default = "required" if "dataclasses.field(kw_only" in default else default
+            meaning = " ".join(str(text.value.value).split()).replace("|", "\\|")
+            rows.append(f"| `{ast.unparse(field.target)}` | {default} | {meaning} |")
+    return "\n".join(rows)
+
+
 def site_link(source: str, link: str) -> str | None:
     """Translate a link of a file of the repository to a link of the site.
 
@@ -92,6 +115,7 @@ def site_link(source: str, link: str) -> str | None:
     """
     target, mark, anchor = link.partition("#")
     pages = {file: page for page, file in FILES.items()}
+    pages |= {f"tf_trpo/{name}/__init__.py": f"reference/{name}.md" for name in packages()[1:]}
     path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
     if path not in pages and not path.startswith("docs/"):
         return None
@@ -124,14 +148,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links lead to pages of the site; of links to other files of the repository, the text is left."""
+    """Let links lead to pages of the site, and put the tables of settings where they are named.
+
+    Of a link to another file of the repository, the text and the file's name are left.
+    """
     source = FILES.get(page.file.src_uri, f"docs/{page.file.src_uri}")
 
     def translated(match: re.Match[str]) -> str:
         mark, text, link = match.groups()
-        if link.startswith(("http://", "https://", "#")):
+        if link is None or link.startswith(("http://", "https://", "#")):
             return match[0]
         target = site_link(source, link)
         return f"{mark}[{text}]({target})" if target else f"{text} (`{posixpath.basename(link)}`)"
 
-    return _LINK.sub(translated, markdown)
+    return _SETTINGS.sub(lambda match: settings_table(*match.groups()), _LINK.sub(translated, markdown))
