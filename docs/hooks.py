@@ -31,6 +31,17 @@ BORROWED = {
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 FILES = {**BORROWED, **{f"notebooks/{path.stem}.md": f"docs/notebooks/{path.name}" for path in NOTEBOOKS}}
 """The same with the notebooks."""
+ALSO = {
+    "experiment": (
+        "run.TrainedRun",
+        "settings.EnvironmentSettings",
+        "settings.RolloutSettings",
+        "settings.RunSettings",
+    ),
+    "figures": ("histories.read_history",),
+    "serving": ("local_policy.LocalPolicy", "remote_policy.RemotePolicy"),
+}
+"""Names of modules that the pages speak of and that no package has at its top, since importing them takes seconds."""
 _REEXPORT = re.compile(r"^ *(?:from \S+ import \(?\s*(\w+) as \1\b|([A-Z_]+)(?::.*)? = )", re.MULTILINE)
 _SETTINGS = re.compile(r"<!-- settings: (\S+) (\w+) -->")
 _LINK = re.compile(r"^```.*?^```$|(!?)\[([^\]]*)\]\(([^)\s]+)\)", re.DOTALL | re.MULTILINE)
@@ -48,7 +59,7 @@ def public_names(package: str) -> list[str]:
 def packages() -> list[str]:
     """Give the packages with public names, "" first."""
     folders = sorted(path.parent.name for path in (ROOT / "tf_trpo").glob("*/__init__.py"))
-    return ["", *(name for name in folders if name != "cli" and public_names(name))]
+    return ["", *(name for name in folders if name in ALSO or (name != "cli" and public_names(name)))]
 
 
 def reference_page(package: str) -> str:
@@ -59,6 +70,7 @@ def reference_page(package: str) -> str:
         # A module of the same name hides the function in a static analysis.
         hidden = (ROOT / "tf_trpo" / package / f"{name}.py").exists()
         blocks.append(f"::: {path}.{name}.{name}\n" if hidden else f"::: {path}.{name}\n")
+    blocks += [f"::: {path}.{name}\n" for name in ALSO.get(package, ())]
     return "\n".join(blocks)
 
 

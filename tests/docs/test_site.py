@@ -43,7 +43,7 @@ def site(tmp_path_factory):
 
 def test_every_package_with_public_names_has_a_page():
     folders = {path.parent.name for path in (ROOT / "tf_trpo").glob("*/__init__.py")} - {"cli"}
-    public = {name for name in folders if hooks.public_names(name)}
+    public = {name for name in folders if hooks.public_names(name)} | {"figures"}
     assert set(hooks.packages()) == {"", *public}
     assert len(public) > 10
 
@@ -61,6 +61,7 @@ def test_every_public_name_is_on_the_page_of_its_package(package, site):
     assert set(hooks.public_names(package)) == public
     page = (site / "reference" / (package or "tf_trpo") / "index.html").read_text(encoding="utf-8")
     anchors = set(re.findall(r'id="([\w.]+)"', page))
+    assert {f"{path}.{name}" for name in hooks.ALSO.get(package, ())} <= anchors
     assert {name for name in public if not anchors & {f"{path}.{name}", f"{path}.{name}.{name}"}} == set()
 
 
