@@ -1,6 +1,7 @@
 """What holds for every page: its Python runs, its links lead to files, and its commands take their options."""
 
 import configparser
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.__main__ import COMMANDS as BENCHMARKS
 from benchmarks.__main__ import parse as parse_benchmark
 from tf_trpo import Experiment
 from tf_trpo.cli.evaluate import EvaluateOptions
@@ -17,6 +19,7 @@ from tf_trpo.cli.play import PlayOptions
 from tf_trpo.cli.plot import PlotOptions
 from tf_trpo.cli.serve import ServeOptions
 from tf_trpo.cli.train import CommandOptions, read_command
+from tf_trpo.experiment.conversion import leaves
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -35,6 +38,13 @@ COMMANDS = {
     (page, command)
     for page, text in PAGES.items()
     for command in re.findall(rf"^ *((?:{PROGRAMS}).+)$", text.replace("\\\n", " "), re.M)
+}
+COMMANDS |= {
+    (page, command)
+    for page, text in PAGES.items()
+    for command in re.findall(rf"`((?:{PROGRAMS})[^`]+)`", text)
+    # Words in capitals stand for others; a command without options is only named.
+    if " --" in command and not re.search(r"\.\.\.|\b[A-Z_]{2,}\b(?!-)", command)
 }
 EXAMPLES = [page for page, text in PAGES.items() if "```python" in text]
 ON_THEIR_OWN = {
@@ -81,6 +91,23 @@ def check_installation(words):
     asked = re.findall(r"^(?:\.|tf_trpo)\[([\w,]+)\]$", "\n".join(words), re.M)
     assert {extra for extras in asked for extra in extras.split(",")} <= {*settings["options.extras_require"]}
     assert "-c" not in words or (ROOT / words[words.index("-c") + 1]).is_file()
+
+
+def options_of(form):
+    """The options of a class of settings, a boolean one in its negative form too."""
+    names = {name.replace("_", "-") for name in leaves(form)}
+    return {f"--{prefix}{name}" for name in names for prefix in ("", "no-")}
+
+
+def test_every_option_that_a_page_names_is_one_of_a_command():
+    programs = [getattr(importlib.import_module(f"benchmarks.{module}"), name) for module, name in BENCHMARKS.values()]
+    known = {"--help"}.union(*map(options_of, [Experiment, CommandOptions, *OPTIONS.values(), *programs]))
+    for page, text in PAGES.items():
+        if page in ("CHANGELOG.md", "benchmarks/trials.md"):
+            continue
+        named = set(re.findall(r"`(--[a-z][a-z0-9-]*)(?:[ =][^`]*)?`", text))
+        assert named - known == set(), page
+        assert set(re.findall(r"`python -m benchmarks ([a-z-]+)", text)) <= BENCHMARKS.keys(), page
 
 
 def test_commands_are_on_the_pages():
