@@ -77,6 +77,25 @@ def test_no_page_fetches_from_another_host(site):
         assert fetched == [], page
 
 
+def test_every_link_of_every_page_leads_somewhere(site):
+    anchors = {
+        page: set(re.findall(r'id="?([^" >]+)', page.read_text(encoding="utf-8"))) for page in site.rglob("*.html")
+    }
+    followed = 0
+    for page in anchors:
+        for link in set(re.findall(r'(?:href|src)="?([^" >]+)', page.read_text(encoding="utf-8"))):
+            if link.startswith(("http", "data:")):
+                continue
+            path, _, anchor = link.partition("#")
+            # The page of errors does not know where it is shown.
+            target = (site if path.startswith("/") else page.parent) / path.lstrip("/") if path else page
+            target = (target / "index.html" if target.is_dir() else target).resolve()
+            assert target.exists(), (page, link)
+            assert not anchor or anchor in anchors[target], (page, link)
+            followed += 1
+    assert followed > 1000
+
+
 def test_every_marked_table_of_settings_is_whole(site):
     marks = re.findall(r"<!-- settings: (\S+) (\w+) -->", (ROOT / "docs" / "settings.md").read_text(encoding="utf-8"))
     page = (site / "settings" / "index.html").read_text(encoding="utf-8")
