@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import functools
 import itertools
 import json
 import posixpath
@@ -18,6 +19,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
 
 ROOT = Path(__file__).parents[1]
 BORROWED = {
@@ -44,6 +46,7 @@ ALSO = {
 """Names of modules that the pages speak of and that no package has at its top, since importing them takes seconds."""
 _REEXPORT = re.compile(r"^ *(?:from \S+ import \(?\s*(\w+) as \1\b|([A-Z_]+)(?::.*)? = )", re.MULTILINE)
 _SETTINGS = re.compile(r"<!-- settings: (\S+) (\w+) -->")
+_CLASS = re.compile(r"<code>([A-Z]\w+)</code>(?!</a>)")
 _LINK = re.compile(r"^```.*?^```$|(!?)\[([^\]]*)\]\(([^)\s]+)\)", re.DOTALL | re.MULTILINE)
 """A block of code, in which nothing is a link, or a link."""
 
@@ -94,6 +97,17 @@ def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
                 parts.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
     parts.append(f"[Download this notebook]({path.name})")
     return "\n\n".join(parts), pictures
+
+
+@functools.cache
+def places_of_classes() -> dict[str, tuple[str, str]]:
+    """Find the page and the anchor of each public class in the API reference, by the class's name."""
+    places: dict[str, tuple[str, str]] = {}
+    for package in packages():
+        path = ".".join(filter(None, ("tf_trpo", package)))
+        for name in public_names(package):
+            places.setdefault(name, (f"reference/{package or 'tf_trpo'}/", f"{path}.{name}"))
+    return places
 
 
 def settings_table(file: str, name: str) -> str:
@@ -174,3 +188,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"{mark}[{text}]({target})" if target else f"{text} (`{posixpath.basename(link)}`)"
 
     return _SETTINGS.sub(lambda match: settings_table(*match.groups()), _LINK.sub(translated, markdown))
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Link the names of public classes to the API reference."""
+
+    def linked(match: re.Match[str]) -> str:
+        url, anchor = places_of_classes().get(match[1], ("", ""))
+        if not url:
+            return match[0]
+        return f'<a href="{get_relative_url(url, page.url)}#{anchor}">{match[0]}</a>'
+
+    return _CLASS.sub(linked, html)
