@@ -169,19 +169,90 @@ def test_models_with_a_memory_are_saved_and_made_again(policy, tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_a_cell_like_another_has_the_same_settings_and_its_own_weights():
-    cell = keras.layers.GRUCell(3, reset_after=False, seed=0)
-    again = like(cell)
-    again.build((None, F))
-    assert again.units == 3
-    assert not again.reset_after
+def test_a_cell_like_another_has_the_same_settings_and_new_weights_by_the_seed():
+    cell = keras.layers.StackedRNNCells([keras.layers.GRUCell(3, reset_after=False, seed=0), keras.layers.LSTMCell(2)])
+    first, same, other = (like(cell, seed) for seed in (1, 1, 2))
+    for each in (first, same, other):
+        each.build((None, F))
+        assert [each.cells[0].units, each.cells[1].units, each.cells[0].reset_after] == [3, 2, False]
     assert not cell.built
+    for position, kernel in enumerate(first.weights):
+        np.testing.assert_array_equal(same.weights[position], kernel)
+        if len(kernel.shape) == 2 and "bias" not in kernel.path:
+            assert np.abs(other.weights[position] - kernel).max() > 0.01
+
+
+def test_a_cell_that_is_partly_frozen_learns_with_the_rest():
+    stacked = keras.layers.StackedRNNCells([keras.layers.GRUCell(3, seed=i) for i in range(2)])
+    stacked.cells[0].trainable = False
+    memory = Memory(stacked, F)
+    segments = Segments((), tuple(memory.initial(S)), *map(tf.constant, marks(0)))
+    features = tf.random.stateless_normal([S * L, F], [0, 0])
+    with tf.GradientTape() as tape:
+        outputs = memory(features, segments)
+    gradients = tape.gradient(outputs, [weight.value for weight in stacked.weights])
+    frozen = {id(weight) for weight in stacked.cells[0].weights}
+    learned = [g for g, weight in zip(gradients, stacked.weights, strict=True) if id(weight) not in frozen]
+    assert all(g is not None and np.abs(g).max() > 0 for g in learned)
+
+
+def test_a_cell_that_was_changed_is_traced_again():
+    memory = Memory(keras.layers.GRUCell(3, seed=0), F)
+    segments = Segments((), tuple(memory.initial(S)), *map(tf.constant, marks(0)))
+    features = tf.random.stateless_normal([S * L, F], [0, 0])
+    before = memory(features, segments)
+    memory.cell.activation = keras.activations.relu
+    memory.trace_again()
+    expected = stepwise(
+        memory.step, memory.initial(1), tf.reshape(features, [S, L, F]), segments.states, *map(np.array, segments[2:])
+    )
+    after = tf.reshape(memory(features, segments), expected.shape)
+    np.testing.assert_allclose(after, expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(after - tf.reshape(before, expected.shape)).max() > 0.01
+
+
+class Cell(keras.layers.Layer):
+    """Adds up its inputs, from a first state; what is wrong with it has a name."""
+
+    state_size = output_size = F
+
+    def __init__(self, wrong=None, **kwargs):
+        super().__init__(**kwargs)
+        self.wrong = wrong
+        self.scale = self.add_weight(shape=(F,), initializer="ones", name="scale")
+        self.built = True
+
+    def get_initial_state(self, batch_size):
+        first = tf.fill([batch_size, F], 0.5)
+        if self.wrong == "trained":
+            return [first * self.scale]
+        return [tf.cast(first, tf.int32) if self.wrong == "integers" else first]
+
+    def call(self, inputs, states, training=False):
+        if self.wrong == "mixes":
+            inputs = inputs - tf.reduce_mean(inputs, axis=0)
+        state = tf.cast(states[0], tf.float32) + self.scale * inputs
+        return tf.tanh(state), [state]
+
+    def get_config(self):
+        return {**super().get_config(), "wrong": self.wrong}
+
+
+def test_cells_that_could_not_learn_as_they_act_are_refused():
+    for wrong, message in (
+        ("mixes", "its cell mixes rows"),
+        ("trained", "the first states of a memory must not be trained"),
+        ("integers", "the states of a memory must be floats"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Memory(Cell(wrong), F)
+    np.testing.assert_array_equal(Memory(Cell(), F).initial(2)[0], np.full((2, F), 0.5))
 
 
 def test_what_is_no_memory_and_observations_without_states_are_refused(policy):
     for wrong in (keras.layers.GRU(3), keras.layers.Dense(3), "rnn", 3):
         with pytest.raises(TypeError, match="memory must be"):
-            like(wrong)
+            like(wrong, 0)
     with pytest.raises(ValueError, match="it has a memory"):
         policy(tf.zeros([4, F]))
     flat = Policy(Encoder((F,), 4, seed=0), Gaussian([-1.0] * 2, [1.0] * 2, state_dependent_std=True))

@@ -146,7 +146,15 @@ def ones(shapes, make):
     return [make(np.ones(shape, np.float32)) for shape in shapes.values()]
 
 
-OF_NESTS = {"compiled_at_once", "flatten", "check_shapes", "chunk_size_for", "sampled_fisher_inverse", "scalar"}
+OF_NESTS = {
+    "compiled_at_once",
+    "flatten",
+    "from_rows",
+    "check_shapes",
+    "chunk_size_for",
+    "sampled_fisher_inverse",
+    "scalar",
+}
 """Functions whose arguments may have any shape, or are lists (of the inverse, its own tests check the shapes)."""
 
 

@@ -213,8 +213,16 @@ def test_settings_of_a_memory_are_refused_without_one_and_where_they_do_not_fit(
         with pytest.raises(ValueError, match="of a policy with a memory"):
             flat.compile(update=UpdateSettings(**settings))
     agent = make_agent()
-    with pytest.raises(ValueError, match="num_steps must be a multiple of segment_length, 8"):
-        agent.fit(Cue, 10, num_steps=12, verbose=0)
+    for num_steps in (4, 12):
+        with pytest.raises(ValueError, match="num_steps must be a multiple of segment_length, 8"):
+            agent.fit(Cue, 10, num_steps=num_steps, verbose=0)
+    with pytest.raises(ValueError, match="burn_in must be at most num_steps less segment_length, 8"):
+        make_agent(burn_in=9).fit(Cue, 10, num_steps=16, verbose=0)
+    with pytest.raises(ValueError, match="memory: the settings name lstm, and 'gru' is given"):
+        tf_trpo.TRPO.for_env(Cue, memory="gru", policy=PolicySettings(memory="lstm"))
+    rollout = collect(agent, source_of(agent))
+    with pytest.raises(ValueError, match="the source of its rollouts gives none"):
+        agent.learner.prepare(rollout._replace(memory=()), agent.learner.first_carry(B))
     with pytest.raises(ValueError, match="memory_units must be None"):
         PolicySettings(memory_units=3)
     with pytest.raises(ValueError, match="memory and mirror"):
@@ -266,6 +274,60 @@ def test_a_pause_leaves_the_memory_as_it_is():
     for part in rollout.memory.states:
         np.testing.assert_array_equal(part[1:][holds], part[:-1][holds])
         assert not part[1:][ends].any()
+
+
+class Masked(Cue):
+    """Forbids one of three actions, another one in each step."""
+
+    observation_space = gym.spaces.Dict(
+        cue=Cue.observation_space,
+        image=gym.spaces.Box(0, 255, (6, 6, 1), np.uint8),
+        action_mask=gym.spaces.MultiBinary(3),
+    )
+    action_space = gym.spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed, options=options)
+        return self.seen(observation), info
+
+    def step(self, action):
+        assert self.mask[action]
+        observation, *others = super().step(action)
+        return self.seen(observation), *others
+
+    def seen(self, observation):
+        self.mask = np.ones(3, np.int8)
+        self.mask[self.left % 3] = 0
+        image = np.full((6, 6, 1), 40 * self.left, np.uint8)
+        return {"cue": observation, "image": image, "action_mask": self.mask}
+
+
+@pytest.mark.slow
+def test_other_settings_go_with_a_memory():
+    """A Dict with a mask and an image, the value function first, restarts in turn, an average, burn-in, chunks."""
+    policy = PolicySettings(hidden_sizes=(5,), memory="gru", memory_units=4, ema_momentum=0.5)
+    agent = tf_trpo.TRPO.for_env(Masked, policy=policy, seed=0)
+    update = UpdateSettings(segment_length=L, burn_in=4, value_function_first=True, chunk_size=2 * L, value_epochs=2)
+    agent.compile(update=update, jit_compile=False)
+    history = agent.fit(Masked, 4 * T * B, num_envs=B, num_steps=T, restart_every=1, verbose=0).history
+    assert history["train/faults"][-1] == 0
+    assert len(history["train/kl_divergence_loss"]) > 3
+    assert all(0 < kl <= 0.01 for kl in history["train/kl_divergence_loss"])
+    assert 0 <= agent.evaluate(Masked, 5)["mean_return"] <= 1
+
+
+def test_a_memory_that_is_not_finite_begins_again():
+    agent = make_agent()
+    source = source_of(agent)
+    collect(agent, source)
+    source.states = tuple(np.full_like(part, np.nan) for part in source.states)
+    learner = agent.learner
+    carry = learner.first_carry(B)
+    carry = carry._replace(states=tuple(part * np.nan for part in carry.states))
+    rollout = collect(agent, source, 1)
+    assert all(np.isfinite(part).all() for part in source.states)
+    _, after = learner.prepare(rollout, carry)
+    assert all(np.isfinite(part).all() for part in after.states)
 
 
 @pytest.mark.parametrize("memory", ["gru", pytest.param("lstm", marks=pytest.mark.slow)])

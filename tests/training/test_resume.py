@@ -243,6 +243,7 @@ OTHERS = {
     ),
     "policy": ("policy", {"function_preserving": False}, "function_preserving True, not False$"),
     "average": ("policy", {"ema_momentum": 0.5}, "ema_momentum None, not 0.5$"),
+    "memory": ("policy", {"memory": "gru", "memory_units": 3}, "encoder/config/cell"),
 }
 
 

@@ -51,3 +51,8 @@ def as_rows(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     shape = "N" if is_flat else "S L"
     check_shapes("as_rows", samples=(samples, f"{shape} ..."), weights=(weights, shape))
     return samples if is_flat else tf.reshape(samples, [-1, *samples.shape[2:]])
+
+
+def from_rows(rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Undo `as_rows`: [S * L, ...] -> [S, L, ...] if the weights [S, L] are those of segments; S may be other rows'."""
+    return rows if len(weights.shape) < 2 else tf.reshape(rows, [-1, weights.shape[1], *rows.shape[1:]])

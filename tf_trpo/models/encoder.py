@@ -141,7 +141,8 @@ class Encoder(keras.layers.Layer):
         """Compute the statistics with observations of these moments, and take the first on if that is harmless.
 
         It does not change the outputs if the output layer is 0, as before any training, or if a layer takes the change
-        in. Otherwise the observations of trained weights are never normalised.
+        in. Otherwise the observations of trained weights are never normalised. What a memory holds by then was seen
+        without statistics.
 
         Returns:
           The statistics for `update_normalization`.

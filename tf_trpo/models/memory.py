@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import keras
@@ -16,7 +17,9 @@ States: TypeAlias = "tuple[Any, ...]"
 """What a memory holds for each of B environments: arrays [B, ...], such as one [B, units] of a GRU, two of an LSTM."""
 DEFAULT_UNITS = 64
 _LONGEST_SPAN = 128
-"""Rows within which the slowest unit forgets at first: what a memory learns to hold may be far more."""
+"""Time constant of the slowest unit at the start, in rows; training can make it longer."""
+_ROWS = 3
+_MOST_SEEDS = 1000
 _OF_CELLS = ("state_size", "get_initial_state")
 
 
@@ -63,6 +66,7 @@ class Memory(keras.layers.Layer):
 
     Raises:
       TypeError: it is no such cell.
+      ValueError: its outputs for a row depend on other rows, its states are no floats, or the first ones are trained.
     """
 
     def __init__(self, cell: keras.layers.Layer, num_features: int, **kwargs: Any) -> None:
@@ -73,10 +77,33 @@ class Memory(keras.layers.Layer):
         if not cell.built:
             cell.build((None, num_features))
         self._structure = cell.get_initial_state(batch_size=1)
-        outputs, _ = self.step(tf.zeros([1, num_features]), self.initial(1))
-        self.num_outputs = int(outputs.shape[-1])
-        self._recurrence = Recurrence(self._row, self.num_outputs)
+        self.num_outputs = self._tried()
+        self.trace_again()
         self.built = True
+
+    def trace_again(self) -> None:
+        """Forget what was traced: the cell may compute something else now."""
+        self._recurrence = Recurrence(self._row, self.num_outputs)
+
+    def _tried(self) -> int:
+        """Go through a few rows, and give the number of outputs."""
+        with tf.GradientTape() as tape:
+            states = self.initial(_ROWS)
+        if not all(part.dtype.is_floating for part in states):
+            raise ValueError("the states of a memory must be floats")
+        if any(part is not None for part in tape.gradient(states, self._variables)):
+            raise ValueError("the first states of a memory must not be trained: episodes begin with fixed ones")
+        features = keras.random.normal([_ROWS, self.num_features], seed=0)
+        outputs, _ = self.step(features, states)
+        alone, _ = self.step(features[:1], tuple(part[:1] for part in states))
+        if not np.allclose(outputs[:1], alone, rtol=1e-3, atol=1e-4, equal_nan=True):
+            raise ValueError("a memory must give each row the same outputs alone and in a batch: its cell mixes rows")
+        return int(outputs.shape[-1])
+
+    @property
+    def _variables(self) -> list[keras.Variable]:
+        """The cell's weights, trained or not, of which derivatives can be taken."""
+        return [weight for weight in self.cell.weights if tf.as_dtype(weight.dtype).is_floating]
 
     def initial(self, count: int | tf.Tensor) -> States:
         """Make the states [count, ...] with which episodes begin."""
@@ -119,12 +146,12 @@ class Memory(keras.layers.Layer):
         Returns:
           The cell's outputs [T, B, U], and the states after each row, [T, B, ...].
         """
-        weights = tuple(variable.value for variable in self.cell.trainable_variables)
+        weights = tuple(variable.value for variable in self._variables)
         return self._recurrence(weights, features, states, (ends, holds))
 
     def _row(self, weights: States, features: tf.Tensor, states: States, marks: States) -> tuple[tf.Tensor, States]:
         """Go through one row as a function of the cell's weights; the marks are `ends` and `holds`, [B]."""
-        with keras.StatelessScope(state_mapping=list(zip(self.cell.trainable_variables, weights, strict=True))):
+        with keras.StatelessScope(state_mapping=list(zip(self._variables, weights, strict=True))):
             outputs, new = self.step(features, states)
         ends, holds = marks
         triples = zip(new, states, self.initial(features.shape[0]), strict=True)
@@ -169,10 +196,21 @@ def make_cell(kind: MemoryKind, units: int, seed: int | None) -> keras.layers.La
     return keras.layers.LSTMCell(units, unit_forget_bias=False, **initializers)
 
 
-def like(cell: keras.layers.Layer) -> keras.layers.Layer:
-    """Make a cell of the same settings with weights of its own; raise TypeError if it is no Keras cell."""
+def like(cell: keras.layers.Layer, seed: int | None) -> keras.layers.Layer:
+    """Make a cell of the same settings with new weights, which the seed makes reproducible.
+
+    Raises:
+      TypeError: it is no Keras cell.
+    """
     _check_cell(cell)
-    return type(cell).from_config(cell.get_config())
+    return type(cell).from_config(_seeded(cell.get_config(), iter(layer_seeds(seed, _MOST_SEEDS))))
+
+
+def _seeded(config: Any, seeds: Iterator[int | None]) -> Any:
+    """Copy a config with a seed of its own for each initialiser and each cell in it."""
+    if isinstance(config, dict):
+        return {key: next(seeds) if key == "seed" else _seeded(value, seeds) for key, value in config.items()}
+    return [_seeded(value, seeds) for value in config] if isinstance(config, list | tuple) else config
 
 
 def _check_cell(cell: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from tf_trpo.estimation import Batch, as_rows, surrogate_improvement, weighted_mean
+from tf_trpo.estimation import Batch, as_rows, from_rows, surrogate_improvement, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
     differentiable_twice,
@@ -182,13 +182,7 @@ class Objective:
 
     def _old_parameters(self, observations: Any) -> tf.Tensor:
         """Compute distribution parameters at theta, [N, D], or [S, L, D] in segments."""
-        parameters = self.policy.parameters_at(self.theta, observations)
-        weights = self.batch.weights
-        return (
-            parameters
-            if weights.shape.rank == 1
-            else tf.reshape(parameters, [-1, weights.shape[1], parameters.shape[1]])
-        )
+        return from_rows(self.policy.parameters_at(self.theta, observations), self.batch.weights)
 
     def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
         entropy = self.policy.action_distribution.entropy(parameters)

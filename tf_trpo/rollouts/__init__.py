@@ -13,4 +13,5 @@ from tf_trpo.rollouts.seeds import numpy_generator as numpy_generator
 from tf_trpo.rollouts.seeds import operation_seed as operation_seed
 from tf_trpo.rollouts.source import LocalSource as LocalSource
 from tf_trpo.rollouts.source import RolloutSource as RolloutSource
+from tf_trpo.rollouts.stepping import Remembered as Remembered
 from tf_trpo.rollouts.stepping import Rollout as Rollout

@@ -33,6 +33,8 @@ _LONGEST_REPLAY = 100_000
 class RolloutSource(Protocol):
     """Collects rollouts of a policy whose weights it is given; episodes continue from one rollout to the next.
 
+    For a policy with a memory, a rollout has what the memory held: `Rollout.memory` is a `Remembered`.
+
     Attributes:
       num_envs: B, environments stepped together.
     """
@@ -135,7 +137,9 @@ class LocalSource:
         self.observations = map_parts(lambda _, rows: rows[-1].copy(), self._spec, rollout.observations)
         self.just_ended = rollout.terminated[-1] | rollout.truncated[-1]
         if isinstance(rollout.memory, Remembered):
-            self.states = tuple(part[-1].copy() for part in rollout.memory.states)
+            # A memory that is not finite would stay so until its episode ends.
+            pairs = zip((part[-1] for part in rollout.memory.states), self._actor.initial_states, strict=True)
+            self.states = tuple(np.where(np.isfinite(now), now, first) for now, first in pairs)
         return rollout
 
     def restart(self) -> None:

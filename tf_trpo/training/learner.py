@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, explained_variance, weighted_mean
+from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, explained_variance, from_rows, weighted_mean
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import PolicyOptimizer
@@ -86,6 +86,9 @@ class Learner:
 
     def compile(self, jit_compile: bool) -> None:
         """Let the update be traced, and its loops compiled by XLA or not."""
+        for memory in (self.policy.memory, self._value_function.encoder.memory):
+            if memory is not None:
+                memory.trace_again()
         traced = functools.partial(tf.function, autograph=False)
         prepare, estimate_again = (
             functools.partial(stage, jit_compile=jit_compile)
@@ -253,11 +256,9 @@ class Learner:
 
     def _parameters(self, batch: Batch) -> tf.Tensor:
         """Compute the distribution parameters [N, D] of a batch's samples."""
-        policy, weights = self.policy, batch.weights
 
         def parameters(observations: Any) -> tf.Tensor:
-            rows = policy.distribution_parameters(observations)
-            return rows if weights.shape.rank == 1 else tf.reshape(rows, [-1, weights.shape[1], rows.shape[1]])
+            return from_rows(self.policy.distribution_parameters(observations), batch.weights)
 
         chunk_size = self._preparation.chunk_size(batch.observations)
-        return as_rows(map_over_chunks(parameters, batch.observations, chunk_size), weights)
+        return as_rows(map_over_chunks(parameters, batch.observations, chunk_size), batch.weights)

@@ -10,6 +10,7 @@ from tf_trpo.estimation import Batch
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.memory import Segments, States
 from tf_trpo.numerics import chunk_size_for, map_over_chunks
+from tf_trpo.numerics.chunks import LARGEST_CHUNK
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training.numbers import Numbers
 from tf_trpo.training.prepared import (
@@ -79,10 +80,10 @@ class Preparation:
         values, states = self._values(rollout, carry.states, jit_compile)
         advantages, targets = advantages_and_targets(steps, rewards, values, settings)
         arranged = self.arrangement(*rollout.rewards.shape)
-        before, states_before = tf.nest.map_structure(lambda rows: rows[:-1], (rollout.observations, states))
+        batch = self._batch(rollout, advantages, weights)
         prepared = Prepared(
-            self._batch(rollout, advantages, weights),
-            arranged.observations(before, states_before, rollout),
+            batch,
+            arranged.with_states(batch.observations, tuple(part[:-1] for part in states)),
             rewards,
             arranged.rows(values[:-1]),
             arranged.rows(targets),
@@ -90,7 +91,9 @@ class Preparation:
             value_statistics,
             sound,
         )
-        return prepared, Carry(returns, tuple(part[-1] for part in states))
+        # A memory that is not finite would stay so until its episode ends.
+        pairs = zip((part[-1] for part in states), self.first_carry(rollout.rewards.shape[1]).states, strict=True)
+        return prepared, Carry(returns, tuple(tf.where(tf.math.is_finite(now), now, first) for now, first in pairs))
 
     def estimate_again(self, rollout: Rollout, prepared: Prepared, carry: Carry, *, jit_compile: bool) -> Prepared:
         """Give the same samples with advantages by the value function as it is now; the carry is that of before."""
@@ -103,9 +106,9 @@ class Preparation:
 
     def chunk_size(self, rows: Any) -> int:
         """Choose how many samples, or segments, are in memory at once."""
-        if self._settings.chunk_size is None:
-            return chunk_size_for(rows)
         length = rows.ends.shape[1] if isinstance(rows, Segments) else 1
+        if self._settings.chunk_size is None:
+            return min(chunk_size_for(rows), max(1, LARGEST_CHUNK // length))
         return max(1, self._settings.chunk_size // length)
 
     def _batch(self, rollout: Rollout, advantages: tf.Tensor, weights: tf.Tensor) -> Batch:

@@ -37,17 +37,22 @@ class Arrangement(Protocol):
     def observations(self, observations: Any, states: States, rollout: Rollout) -> Any:
         """Arrange a nest of observations [T, B, ...] for a model with these states before each row [T, B, ...]."""
 
+    def with_states(self, observations: Any, states: States) -> Any:
+        """Give arranged observations the states of another model before each row, [T, B, ...]."""
+
 
 def arrangement(memory: Memory | None, settings: UpdateSettings, num_steps: int, num_envs: int) -> Arrangement:
     """Choose the arrangement for models with or without a memory, of rollouts of T steps of B environments.
 
     Raises:
-      ValueError: the length of segments does not divide the rows of a rollout.
+      ValueError: the length of segments does not divide the rows of a rollout, or burn-in goes beyond them.
     """
     if memory is None:
         return Flat(num_steps * num_envs)
-    length = min(settings.segment_length or DEFAULT_LENGTH, num_steps)
+    length = settings.segment_length or min(DEFAULT_LENGTH, num_steps)
     require(num_steps % length == 0, "num_steps", f"a multiple of segment_length, {length}", num_steps)
+    most = num_steps - length
+    require(settings.burn_in <= most, "burn_in", f"at most num_steps less segment_length, {most}", settings.burn_in)
     return Segmentation(num_steps, num_envs, length, settings.burn_in)
 
 
@@ -64,6 +69,9 @@ class Flat(NamedTuple):
 
     def observations(self, observations: Any, states: States, rollout: Rollout) -> Any:
         return tf.nest.map_structure(self.rows, observations)
+
+    def with_states(self, observations: Any, states: States) -> Any:
+        return observations
 
 
 class Segmentation:
@@ -96,13 +104,19 @@ class Segmentation:
 
     def observations(self, observations: Any, states: States, rollout: Rollout) -> Segments:
         remembered = remembered_of(rollout)
-        first = (tf.gather(tf.reshape(part, [self._size, *part.shape[2:]]), self._places[:, 0]) for part in states)
         return Segments(
             tf.nest.map_structure(self.rows, observations),
-            tuple(first),
+            self._first(states),
             self.rows(remembered.ends) & ~self._is_before,
             self.rows(remembered.holds) | self._is_before,
         )
+
+    def with_states(self, observations: Segments, states: States) -> Segments:
+        return observations._replace(states=self._first(states))
+
+    def _first(self, states: States) -> States:
+        first = self._places[:, 0]
+        return tuple(tf.gather(tf.reshape(part, [self._size, *part.shape[2:]]), first) for part in states)
 
 
 def unrolled(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import keras
 
@@ -97,8 +96,6 @@ class TRPO(Agent):
             policy=(policy, PolicySettings | None), value=(value, ValueSettings | None), seed=(seed, int | None)
         )
         policy, value = policy or PolicySettings(), value or ValueSettings()
-        if isinstance(memory, str):
-            policy, memory = dataclasses.replace(policy, memory=cast(MemoryKind, memory)), None
         both_given = network is not None and value_network is not None
         if both_given and policy.activation != PolicySettings.activation:
             raise ValueError("activation is of the default networks, and both networks are others")
@@ -109,7 +106,7 @@ class TRPO(Agent):
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         with open_vector_environment(environment, 1, **making) as environments:
             observations, actions = environments.single_observation_space, environments.single_action_space
-        shared: Any = {"cell": memory, "mirror": mirror, "seed": seed}
+        shared: Any = {"memory": memory, "mirror": mirror, "seed": seed}
         made = make_policy(policy, observations, actions, network=network, **shared)
         values = make_value_function(policy, value, observations, network=value_network, **shared)
         agent = cls(made, values, ema_momentum=policy.ema_momentum)
