@@ -72,6 +72,9 @@ class LocalPolicy:
         if self._state_names and not self._state:
             begun = self._model.signatures[INITIAL_STATE]({EPISODES: np.zeros(count, np.int32)})
             self._state = {name: begun[name] for name in self._state_names}
+        kept = {len(part) for part in self._state.values()}
+        if kept - {count}:
+            raise ModelError(f"the memory is one of {min(kept)} episodes, not of {count}: call begin() for new ones")
         inputs = {**given, **self._state}
         if seed is not None:
             inputs["seed"] = np.asarray(seed)

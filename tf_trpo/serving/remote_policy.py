@@ -74,6 +74,9 @@ class RemotePolicy:
         names, states = list(named("actions", self._action)), self._states()
         if states and not self._state:
             self._state = self._predicted(INITIAL_STATE, {EPISODES: [0] * count}, states)
+        kept = {len(part) for part in self._state.values()}
+        if kept - {count}:
+            raise RemoteError(f"the memory is one of {min(kept)} episodes, not of {count}: call begin() for new ones")
         inputs |= self._state
         if seed is not None:
             inputs["seed"] = list(seed)
