@@ -40,7 +40,7 @@ def test_help_comes_without_waiting_for_tensorflow():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_script_is_its_command(command, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPTS / f"{command}.py"), "--help"])
+    monkeypatch.setattr(sys, "argv", [str(SCRIPTS / f"{command.replace('-', '_')}.py"), "--help"])
     with pytest.raises(SystemExit) as exit_info:
         runpy.run_path(sys.argv[0], run_name="__main__")
     assert exit_info.value.code == 0
@@ -89,6 +89,7 @@ def test_help_of_train_has_the_defaults_of_the_environments_preset(capsys):
 
 
 OPTIONS = {
+    "check-env": "env-kwargs wrapper action-masks info-keys steps seed allow-import json",
     "evaluate": "episodes stochastic seed allow-import json",
     "export": "output format warmup card allow-import",
     "serve": "host port trust max-batch max-request-bytes max-waiting timeout batching name max-connections",
@@ -114,7 +115,7 @@ def test_help_lists_the_commands(arguments, status, capsys):
 
 def test_an_unknown_command_ends_with_status_2_and_the_commands_there_are(refused):
     error = refused("trian")
-    assert error == "error: no command 'trian'; there are train, evaluate, export, serve, play, plot"
+    assert error == "error: no command 'trian'; there are check-env, train, evaluate, export, serve, play, plot"
 
 
 @pytest.mark.parametrize("arguments", [["train"], ["evaluate", "run"], ["export", "run", "--output", "model"]])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tf_trpo.cli.errors import one_line_errors
 
 COMMANDS = {
+    "check-env": "say what will go wrong in an environment",
     "train": "train an agent and write a run folder",
     "evaluate": "run whole episodes with a trained agent",
     "export": "write a model for serving",
@@ -36,4 +37,4 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> None:
     with one_line_errors():
         if command not in COMMANDS:
             raise ValueError(f"no command {command!r}; there are {', '.join(COMMANDS)}")
-        importlib.import_module(f"tf_trpo.cli.{command}").main(sys.argv[1:] if argv is None else argv)
+        importlib.import_module(f"tf_trpo.cli.{command.replace('-', '_')}").main(sys.argv[1:] if argv is None else argv)
