@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,11 +16,12 @@ from tf_trpo.environments.judging import of_play
 from tf_trpo.environments.making import Wrapper, make_wrapped
 from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.environments.probing import Play, boxes, described_space, play, trace
-from tf_trpo.models.making import make_policy
-from tf_trpo.models.policy import Policy
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.ranges import check_whole_numbers
 from tf_trpo.spaces import observation_spec, parts, without_masks
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
 
 _TRACED = 200
 """Steps of the episode that is played twice."""
@@ -78,7 +79,7 @@ def _report(
     if any(finding.severity == "error" for finding in findings):
         # What the environment gives cannot be read.
         return EnvironmentReport(tuple(findings), facts)
-    facts |= _policy_facts(make_policy(PolicySettings(), env.observation_space, env.action_space, seed=0))
+    facts |= _policy_facts(_policy(env))
     seen, limit = play(env, steps, seed, info_keys), _time_limit(env)
     facts |= _play_facts(seen, limit)
     findings += of_play(seen, has_limit=limit is not None)
@@ -99,7 +100,7 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
     refused = False
     for name, check in (
         ("observation-space", lambda: observation_spec(env.observation_space)),
-        ("spaces", lambda: make_policy(PolicySettings(), env.observation_space, env.action_space, seed=0)),
+        ("spaces", lambda: _policy(env)),
     ):
         try:
             None if refused else check()
@@ -149,6 +150,14 @@ def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int) -> Iter
             "same run, and a resumed run will not be exact.",
             advice,
         )
+
+
+def _policy(env: gym.Env) -> Policy:
+    """Make the policy of the default settings."""
+    # This package is imported by processes that have no TensorFlow.
+    from tf_trpo.models.making import make_policy
+
+    return make_policy(PolicySettings(), env.observation_space, env.action_space, seed=0)
 
 
 def _policy_facts(policy: Policy) -> dict[str, str]:
