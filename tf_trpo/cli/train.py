@@ -13,7 +13,7 @@ import tyro
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
 from tf_trpo.cli.environment_id import check_imports, flag_for
-from tf_trpo.cli.parsing import HELP, OptionParser, make, show_help
+from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, make, selected, show_help
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.conversion import leaves
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 
 BY_SIGNAL = 128
 """Exit status after a signal, less its number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+COMMON = (
+    ("env",),
+    ("total_steps",),
+    ("seed",),
+    ("algorithm",),
+    ("max_kl", "natural_max_kl", "target_kl", "vanilla_learning_rate"),
+    ("num_envs",),
+    ("num_steps",),
+    ("gamma",),
+    ("hidden_sizes",),
+    ("eval_every",),
+)
+"""The settings that people change, which --help shows: of each group, the one that the algorithm has."""
 NO_PRESET = "none"
 """The value of --preset that takes none."""
 
@@ -53,7 +66,7 @@ class Train:
     experiment: Experiment = Experiment()
     """The settings of the run."""
     algorithm: Literal[tuple(ALGORITHMS)] = "trpo"  # type: ignore[valid-type]
-    """The policy optimizer; --algorithm NAME --help shows its settings."""
+    """The policy optimizer; --algorithm NAME --help-all shows its settings."""
     radius: Literal["fixed", "adaptive"] = "fixed"
     """trpo: keep max_kl, or let it follow how well the last improvement was predicted."""
 
@@ -68,7 +81,9 @@ class Command(NamedTuple):
 
 def main(argv: Sequence[str]) -> None:
     """Read options, train or resume, evaluate, save, and say what to do next."""
-    options, experiment, source = read_command([each for each in argv if each not in HELP])
+    options, experiment, source = read_command([each for each in argv if each not in {*HELP, HELP_ALL}])
+    if HELP_ALL in argv:
+        _show_all_help(experiment)
     if HELP & set(argv):
         _show_help(experiment)
     check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
@@ -131,13 +146,31 @@ def read_command(argv: Sequence[str]) -> Command:
 
 
 def _show_help(experiment: Experiment) -> None:
+    known, settings = leaves(Experiment), experiment.flat()
+    names = [next(name for name in group if name in settings) for group in COMMON]
+    common = selected(Experiment, {name: settings[name] for name in names}, "Settings")
+    shown = dataclasses.make_dataclass(
+        "Shown",
+        [("settings", common, common()), ("command", CommandOptions, CommandOptions())],
+        namespace={
+            "__doc__": _description(f"These are the settings that people change; {HELP_ALL} shows all {len(known)}.")
+        },
+    )
+    show_help(shown, "train", description=shown.__doc__)
+
+
+def _show_all_help(experiment: Experiment) -> None:
     settings = experiment.flat()
     chosen = {name: settings[name] for name in ("algorithm", "radius") if name in settings}
-    description = (
-        f"{Train.__doc__}\n\nThe defaults are those of --env, if a preset names it, and of --preset. Bundled presets: "
-        f"{', '.join(bundled_presets())}; --preset {NO_PRESET} takes none. Options beat presets."
-    )
+    description = _description("All settings follow, by what they are about.")
     show_help(Train, "train", default=Train(experiment=experiment, **chosen), description=description)
+
+
+def _description(which: str) -> str:
+    return (
+        f"{Train.__doc__}\n\n{which} The defaults are those of --env, if a preset names it, and of --preset. Bundled "
+        f"presets: {', '.join(bundled_presets())}; --preset {NO_PRESET} takes none. Options beat presets."
+    )
 
 
 def _say_how_to_resume(run: Run) -> None:
