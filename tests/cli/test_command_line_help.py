@@ -18,7 +18,16 @@ from tf_trpo.experiment.presets import bundled_presets
 from tf_trpo.optimizers import ALGORITHMS
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-SLOW_TO_IMPORT = {"tensorflow", "keras", "gymnasium", "tensorflow_probability", "scipy", "matplotlib", "uvicorn"}
+SLOW_TO_IMPORT = {
+    "optuna",
+    "tensorflow",
+    "keras",
+    "gymnasium",
+    "tensorflow_probability",
+    "scipy",
+    "matplotlib",
+    "uvicorn",
+}
 ALL_HELP = f"""
 import contextlib, sys
 from tf_trpo.cli import main
@@ -119,6 +128,7 @@ def test_all_help_of_train_has_the_defaults_of_the_environments_preset(capsys):
 
 OPTIONS = {
     "check-env": "env-kwargs wrapper action-masks info-keys steps seed allow-import json",
+    "tune": "trials steps space seeds evaluations prune check-seeds jobs output preset allow-import env algorithm",
     "evaluate": "episodes stochastic seed allow-import json",
     "export": "output format warmup card allow-import",
     "serve": "host port trust max-batch max-request-bytes max-waiting timeout batching name max-connections",

@@ -11,8 +11,9 @@ import tf_trpo
 from tf_trpo.cli.errors import one_line_errors
 
 COMMANDS = {
-    "check-env": "say what will go wrong in an environment",
     "train": "train an agent and write a run folder",
+    "check-env": "say what will go wrong in an environment",
+    "tune": "search for better settings, and check them on fresh seeds",
     "evaluate": "run whole episodes with a trained agent",
     "export": "write a model for serving",
     "serve": "answer REST requests for an exported model",
@@ -26,6 +27,7 @@ first steps:
   python -m tf_trpo train                        train on CartPole-v1, half a minute
   python -m tf_trpo train --env Pendulum-v1      another environment, by its published settings
   python -m tf_trpo train --resume runs/NAME     continue a run that was stopped
+  python -m tf_trpo tune --env Pendulum-v1       search for better settings
   python -m tf_trpo check-env my_module:MyEnv    your own environment: what will go wrong
   tensorboard --logdir runs                      look at the runs
 
@@ -46,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"{tf_trpo.__doc__.splitlines()[0]}\n\nusage: tf_trpo COMMAND [OPTIONS]\n\ncommands (each has --help):")
         for name, summary in COMMANDS.items():
-            print(f"  {name:<10}{summary}")
+            print(f"  {name:<11}{summary}")
         print(f"\n{FIRST_STEPS}")
         raise SystemExit(0 if arguments else 2)
     command, *rest = arguments

@@ -118,6 +118,12 @@ def selected(settings: type, values: Mapping[str, Any], name: str) -> type:
     return dataclasses.make_dataclass(name, options, frozen=True)
 
 
+def together(**options: Any) -> type:
+    """Make a class of options of others, which can be made without arguments, each under its name in the help."""
+    made = [(name, each, dataclasses.field(default=each())) for name, each in options.items()]
+    return dataclasses.make_dataclass("Options", made, frozen=True)
+
+
 def descriptions(settings: Any) -> dict[str, str]:
     """Find the texts below the fields of a settings class and of the classes below it, by the names of the fields."""
     found: dict[str, str] = {}

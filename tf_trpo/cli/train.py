@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import tyro
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
 from tf_trpo.cli.environment_id import check_imports, flag_for
-from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, make, selected, show_help
+from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, make, selected, show_help, together
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.conversion import leaves
@@ -130,8 +130,17 @@ def read_command(argv: Sequence[str]) -> Command:
         if presets or options.run_dir:
             raise ValueError("a resumed run keeps its settings and its folder: only --resume names them")
         return Command(options, Experiment.from_run(options.resume).replace(**settings), "")
-    if presets == [NO_PRESET]:
-        return Command(options, Experiment().replace(**settings), f"preset {NO_PRESET}")
+    return Command(options, *read_experiment(presets, settings))
+
+
+def read_experiment(presets: Sequence[str], settings: Mapping[str, Any]) -> tuple[Experiment, str]:
+    """Lay settings over presets, and these over the defaults; say in a line which presets were taken.
+
+    Raises:
+      ValueError: a preset cannot be read, or a value is not one that its setting can have.
+    """
+    if list(presets) == [NO_PRESET]:
+        return Experiment().replace(**settings), f"preset {NO_PRESET}"
     if NO_PRESET in presets:
         raise ValueError(f"--preset {NO_PRESET} cannot stand with another one")
     experiment = Experiment.from_presets(presets, settings)
@@ -142,21 +151,16 @@ def read_command(argv: Sequence[str]) -> Command:
         source = f"preset {chosen[0].name}, for {experiment.env}"
     else:
         source = f"preset {NO_PRESET}: no bundled one names {experiment.env}"
-    return Command(options, experiment, source)
+    return experiment, source
 
 
 def _show_help(experiment: Experiment) -> None:
-    known, settings = leaves(Experiment), experiment.flat()
+    settings = experiment.flat()
     names = [next(name for name in group if name in settings) for group in COMMON]
+    count = len(leaves(Experiment))
+    words = _description(f"These are the settings that people change; {HELP_ALL} shows all {count}.")
     common = selected(Experiment, {name: settings[name] for name in names}, "Settings")
-    shown = dataclasses.make_dataclass(
-        "Shown",
-        [("settings", common, common()), ("command", CommandOptions, CommandOptions())],
-        namespace={
-            "__doc__": _description(f"These are the settings that people change; {HELP_ALL} shows all {len(known)}.")
-        },
-    )
-    show_help(shown, "train", description=shown.__doc__)
+    show_help(together(settings=common, command=CommandOptions), "train", description=words)
 
 
 def _show_all_help(experiment: Experiment) -> None:
