@@ -18,8 +18,6 @@ from tf_trpo.tuning.study import TrialRecord
 from tf_trpo.tuning.training import StoppedBySignalError
 
 SPACE = {"max_kl": Range(0.001, 0.1, log=True), "gamma": Choice((0.9, 0.99))}
-CONTINUED = {"trials": 12, "check_seeds": 1, "jobs": 2}
-"""Settings that a continued search may have others of."""
 
 
 def far_from_the_best(experiment):
@@ -125,12 +123,12 @@ def test_the_default_settings_may_be_the_best(tiny, returning, tmp_path):
 
 def test_trials_are_cut_short_at_bad_evaluations(tiny, returning, tmp_path):
     trained = returning(lambda experiment: [far_from_the_best(experiment)] * 6)
-    result = Tuning(tiny, trials=20, space=SPACE, check_seeds=0).run(tmp_path / "search")
+    result = Tuning(tiny, trials=12, space=SPACE, check_seeds=0).run(tmp_path / "search")
     assert result.trials["pruned"] > 0
-    assert len(trained) == 20
-    returning(lambda experiment: [far_from_the_best(experiment)] * 6)
-    result = Tuning(tiny, trials=20, space=SPACE, check_seeds=0, prune=False).run(tmp_path / "other")
-    assert result.trials == {"complete": 20}
+    assert len(trained) == 12
+    returning(lambda experiment: [far_from_the_best(experiment)] * 3)
+    result = Tuning(tiny, trials=12, space=SPACE, check_seeds=0, prune=False).run(tmp_path / "other")
+    assert result.trials == {"complete": 12}
 
 
 def test_a_failed_trial_is_noted_and_the_search_continues(tiny, returning, tmp_path):

@@ -65,7 +65,8 @@ class Study:
 
     def __init__(self, folder: Path, space: SearchSpace, seed: int, *, prune: bool) -> None:
         self._seed, self._lock = seed, folder / "study.lock"
-        self._distributions = {name: _distribution(name, values) for name, values in space.items()}
+        # In one order, since that of a file decides nothing.
+        self._distributions = {name: _distribution(name, space[name]) for name in sorted(space)}
         self._space = space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         url = f"sqlite:///{folder / 'study.db'}"
