@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BY_SIGNAL = 128
 """Exit status after a signal, less its number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
-COMMON = (
+COMMON: tuple[tuple[str, ...], ...] = (
     ("env",),
     ("total_steps",),
     ("seed",),
