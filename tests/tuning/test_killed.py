@@ -10,8 +10,7 @@ import time
 import pytest
 import yaml
 
-from tf_trpo import Experiment
-from tf_trpo.tuning import Choice, Range, Tuning
+from tf_trpo.tuning import Choice, Range
 from tf_trpo.tuning.processes import sole_owner
 from tf_trpo.tuning.space import plain_space
 from tf_trpo.tuning.study import Study
@@ -33,13 +32,13 @@ TIMEOUT = 300
 
 @pytest.fixture
 def start(tmp_path):
-    """start(jobs, trials): the command's process, in a group of its own."""
+    """start(jobs, trials, output): the command's process, in a group of its own."""
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(plain_space(SPACE)))
     (tmp_path / "base.yaml").write_text(yaml.safe_dump({**SETTINGS, "total_steps": 1}))
     started = []
 
-    def run(jobs, trials):
-        options = {"preset": "base.yaml", "space": "space.yaml", "steps": 2048, "output": "search", "check-seeds": 1}
+    def run(jobs, trials, output="search"):
+        options = {"preset": "base.yaml", "space": "space.yaml", "steps": 2048, "output": output, "check-seeds": 1}
         command = [sys.executable, "-m", "tf_trpo", "tune", "--quiet", "--jobs", str(jobs), "--trials", str(trials)]
         command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
         # From a checkout too, whose code may be another one than the installed one.
@@ -84,12 +83,14 @@ def test_a_search_that_is_killed_continues_to_the_result_of_one_that_is_not(star
     assert "1 killed" in output
     assert "train --preset search/best.yaml" in output
 
-    whole = Tuning(Experiment().replace(**SETTINGS, quiet=True), trials=4, space=SPACE, check_seeds=1)
-    result = whole.run(tmp_path / "whole")
-    written = json.loads((folder / "result.json").read_text())
-    assert written["best"]["settings"] == result.settings
-    assert written["best"]["value"] == result.value
-    assert written["verdict"] == result.verdict
+    whole = start(1, 4, "whole")
+    _, errors = whole.communicate(timeout=TIMEOUT)
+    assert whole.returncode == 0, errors
+    one, other = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("search", "whole"))
+    assert one.pop("trials") == {**other.pop("trials"), "killed": 1}
+    # The killed trial has taken a number.
+    assert one["best"].pop("trial") >= other["best"].pop("trial")
+    assert one == other
 
 
 @pytest.mark.slow
@@ -103,7 +104,7 @@ def test_processes_end_with_the_search_that_started_them_and_their_trials_are_re
     assert lost > 0
     # The processes notice by their pipes, and the next search waits for them.
     again = start(2, 6)
-    wait_for(lambda: any(record.state == "running" for record in records(folder)))
+    wait_for(lambda: any(record.state == "killed" for record in records(folder)))
     # A search that is going on keeps others away.
     with pytest.raises(ValueError, match="another process is searching in"), sole_owner(folder):
         pass

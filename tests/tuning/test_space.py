@@ -16,7 +16,7 @@ from tf_trpo.tuning.space import (
     parsed_space,
     plain_space,
     read_space,
-    value_in,
+    values_in,
 )
 
 SPACE = {
@@ -105,8 +105,7 @@ def test_the_default_space_can_be_searched_and_has_the_default_settings(algorith
     space = default_space(experiment, continuous=continuous)
     check_space(space, experiment)
     assert parsed_space(plain_space(space), "") == space
-    for name in space:
-        assert value_in(space, experiment, name) is not None
+    assert values_in(space, experiment).keys() == space.keys()
     assert ("initial_std" in space) == continuous
     sizes = {"max_kl", "natural_max_kl", "vanilla_learning_rate", "target_kl"}
     assert len(sizes & space.keys()) == 1
@@ -118,8 +117,7 @@ def test_the_default_space_lies_around_a_preset(preset):
     experiment = Experiment.from_preset(preset)
     space = default_space(experiment, continuous=True)
     check_space(space, experiment)
-    for name in space:
-        assert value_in(space, experiment, name) is not None
+    assert values_in(space, experiment).keys() == space.keys()
 
 
 def test_a_beta_distribution_has_no_standard_deviation_to_search():
@@ -127,6 +125,8 @@ def test_a_beta_distribution_has_no_standard_deviation_to_search():
     check_space(default_space(Experiment().replace(value_epochs=0), continuous=False), Experiment())
 
 
-def test_a_value_that_the_space_lacks_is_none():
+def test_only_values_in_the_space_are_given():
     space = {"max_kl": Range(0.1, 1.0), "gamma": Choice((0.9, 0.99)), "value_learning_rate": Range(1e-4, 1e-2)}
-    assert [value_in(space, Experiment(), name) for name in space] == [None, 0.99, 0.001]
+    assert values_in(space, Experiment()) == {"gamma": 0.99, "value_learning_rate": 0.001}
+    space["value_learning_rate"] = Choice((None, 0.01))
+    assert values_in(space, Experiment()) == {"gamma": 0.99, "value_learning_rate": None}

@@ -1,5 +1,6 @@
 """The trials in a file: what is asked next, what a killed trial leaves, what is drawn."""
 
+import optuna
 import pytest
 
 from tf_trpo import Experiment
@@ -113,6 +114,28 @@ def test_a_trial_that_is_killed_twice_is_repeated_twice(make):
         assert study.settings_of(study.ask(1)) == settings
     assert [record.state for record in study.records()] == ["killed", "killed", "running"]
     assert study.ask(1) is None
+
+
+def test_a_trial_that_was_killed_while_it_was_drawn_is_drawn_again(make, tmp_path):
+    whole, killed = make("whole"), make("killed")
+    for study in (whole, killed):
+        study.enqueue_default(Experiment().replace(hidden_sizes=(8,)))
+        drawn(study, 1)
+    # Neither its settings nor its process are noted.
+    storage = f"sqlite:///{tmp_path / 'killed' / 'study.db'}"
+    optuna.load_study(study_name="tuning", storage=storage).ask()
+    assert killed.repeat_killed(1) == 1
+    assert drawn(killed, 3) == drawn(whole, 3)
+
+
+def test_the_default_settings_are_kept_even_so(make, tmp_path):
+    study = make()
+    study.enqueue_default(Experiment().replace(hidden_sizes=(8,)))
+    optuna.load_study(study_name="tuning", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}").ask()
+    study.repeat_killed()
+    settings = study.settings_of(study.ask(1))
+    assert (settings["max_kl"], settings["value_epochs"], settings["hidden_sizes"]) == (0.01, 10, (8,))
+    assert [record.is_default for record in study.records()] == [True, True]
 
 
 def test_only_the_trials_of_a_worker_that_was_killed_are_repeated(make):

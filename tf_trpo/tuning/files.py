@@ -65,13 +65,12 @@ def read_space_of(folder: Path) -> dict[str, Range | Choice]:
 
 def write_settings(folder: Path, tuning: Tuning, space: SearchSpace) -> None:
     """Write the settings of a search, and what is searched."""
-    folder.mkdir(parents=True, exist_ok=True)
+    # First: a folder with it is that of a search.
+    write_whole(settings_file(folder), json.dumps(tuning.to_json(), indent=2) + "\n")
     words = "# What is searched: a copy of this file, with other values, is for --space.\n"
     write_whole(
         space_file(folder), words + yaml.safe_dump(plain_space(space), sort_keys=False, default_flow_style=None)
     )
-    # Last: a folder with it is that of a search.
-    write_whole(settings_file(folder), json.dumps(tuning.to_json(), indent=2) + "\n")
 
 
 def preset_text(experiment: Experiment, words: str) -> str:

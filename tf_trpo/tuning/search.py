@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import importlib.util
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tf_trpo.tuning.files import (
     read_settings,
     read_space_of,
     settings_file,
+    space_file,
     write_result,
     write_settings,
 )
@@ -45,15 +47,14 @@ class Search:
 
     def run(self) -> TuningResult:
         """Do what is left to do; see `Tuning.run`."""
-        continues = settings_file(self.folder).exists()
-        if continues:
-            self._check_equal()
-        elif self.folder.exists() and any(self.folder.iterdir()):
+        if not settings_file(self.folder).exists() and any(_others(self.folder)):
             raise ValueError(f"{self.folder} is not empty, and holds no search: name another folder")
-        # Also if the space is given: what is wrong with an environment is no fault of a trial.
-        space = self._space(continues=continues)
-        write_settings(self.folder, self.tuning, space)
+        # What is wrong with an environment is no fault of a trial.
+        is_continuous = self._is_continuous()
+        self.folder.mkdir(parents=True, exist_ok=True)
         with sole_owner(self.folder):
+            space = self._space(is_continuous)
+            write_settings(self.folder, self.tuning, space)
             study = Study(self.folder, space, self.tuning.experiment.run.seed, prune=self.tuning.prune)
             study.enqueue_default(self.tuning.experiment)
             study.repeat_killed()
@@ -66,24 +67,27 @@ class Search:
                 comparison = self._compare(study, best, table)
             return self._finish(study, best, comparison)
 
-    def _check_equal(self) -> None:
-        differing = self.tuning.differences(read_settings(self.folder))
-        if differing:
-            raise ValueError(f"{self.folder} has a search with another {', '.join(differing)}: name another folder")
-
-    def _space(self, *, continues: bool) -> SearchSpace:
+    def _is_continuous(self) -> bool:
+        """Make the environment, and tell whether its actions, or some of them, are floats."""
         experiment = self.tuning.experiment
         environments = make_vector_environment(
             experiment.env, 1, backend=experiment.rollouts.backend, **experiment.environment.arguments()
         )
-        action_space = environments.single_action_space
+        found = boxes(environments.single_action_space)
         environments.close()
-        if self.tuning.space is not None:
-            return self.tuning.space
-        if continues:
-            return read_space_of(self.folder)
-        continuous = any(box.dtype is not None and box.dtype.kind == "f" for _, box, _ in boxes(action_space))
-        space = default_space(experiment, continuous=continuous)
+        return any(box.dtype is not None and box.dtype.kind == "f" for _, box, _ in found)
+
+    def _space(self, is_continuous: bool) -> SearchSpace:
+        """Give what is searched; raise ValueError if the folder has another search."""
+        experiment = self.tuning.experiment
+        if settings_file(self.folder).exists():
+            differing = self.tuning.differences(read_settings(self.folder))
+            if differing:
+                raise ValueError(f"{self.folder} has a search with another {', '.join(differing)}: name another folder")
+            # Unless it was killed before its first trial.
+            if space_file(self.folder).exists():
+                return read_space_of(self.folder)
+        space = self.tuning.space or default_space(experiment, continuous=is_continuous)
         check_space(space, experiment)
         return space
 
@@ -147,6 +151,11 @@ class Search:
                 "the best of many trials is always partly luck."
             )
         return comparison.verdict(float(best.value or 0.0))
+
+
+def _others(folder: Path) -> Iterator[Path]:
+    """List the files of a folder that no search has made before it had settings."""
+    return (path for path in folder.glob("*") if path.suffix != ".lock")
 
 
 def draw(folder: Path, records: list[TrialRecord], importances: dict[str, float]) -> None:

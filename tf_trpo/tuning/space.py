@@ -142,15 +142,21 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
             experiment.replace(**{name: value})
 
 
-def value_in(space: SearchSpace, experiment: Experiment, name: str) -> Any:
-    """Give the experiment's value of a setting of the space, or what does the same and lies in the space.
+def values_in(space: SearchSpace, experiment: Experiment) -> dict[str, Any]:
+    """Give the experiment's values of the settings of a space, or what does the same, as far as they lie in the space.
 
-    Returns:
-      The value; None if there is none in the space.
+    Args:
+      space: what is searched.
+      experiment: of an algorithm that has all these settings.
     """
-    value = experiment.flat()[name]
-    value = INSTEAD_OF_NONE.get(name) if value is None and not space[name].contains(None) else value
-    return value if space[name].contains(value) else None
+    found, inside = experiment.flat(), {}
+    for name, values in space.items():
+        value = found[name]
+        if value is None and not values.contains(None):
+            value = INSTEAD_OF_NONE.get(name)
+        if values.contains(value):
+            inside[name] = value
+    return inside
 
 
 def read_space(path: str | Path) -> dict[str, Range | Choice]:

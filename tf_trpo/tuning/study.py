@@ -11,13 +11,13 @@ import contextlib
 import fcntl
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tf_trpo.experiment import Experiment
 from tf_trpo.tuning.seeds import sampler_seed
-from tf_trpo.tuning.space import Range, SearchSpace, is_whole, value_in
+from tf_trpo.tuning.space import Range, SearchSpace, is_whole, values_in
 
 try:
     import optuna
@@ -25,8 +25,9 @@ try:
 except ImportError as error:
     raise ImportError('optuna is not installed: pip install "tf_trpo[tune]"', name="optuna") from error
 
-_REPEATS, _DEFAULT, _REASON, _WORKER = "repeats", "default", "reason", "worker"
-"""Names of what is noted of a trial: the number of a killed one, whether it has the default settings, why it failed."""
+_REPEATS, _DEFAULT, _FIXED, _REASON, _WORKER = "repeats", "default", "fixed", "reason", "worker"
+"""Names of what is noted of a trial: the number of the killed one that it repeats, whether it has the default settings,
+the settings that were not drawn, why it failed, and the process that runs it."""
 _STARTUP = 5
 """Trials that are trained to the end before others are compared with them and cut short."""
 
@@ -81,9 +82,8 @@ class Study:
     def enqueue_default(self, experiment: Experiment) -> None:
         """Let the first trial have the settings from which the search starts, as far as the space has them."""
         if not self._trials():
-            values = {name: value_in(self._space, experiment, name) for name in self._space}
-            inside = {name: _encoded(value) for name, value in values.items() if value is not None}
-            self._study.enqueue_trial(inside, user_attrs={_DEFAULT: len(inside) == len(self._space)})
+            inside = {name: _encoded(value) for name, value in values_in(self._space, experiment).items()}
+            self._enqueue(inside, {_DEFAULT: len(inside) == len(self._space)})
 
     def repeat_killed(self, worker: int | None = None) -> int:
         """Mark the trials that are running as killed, and let them be repeated; nobody may be running them.
@@ -94,17 +94,21 @@ class Study:
         Returns:
           The number of such trials.
         """
-        trials = self._trials()
-        repeated = {trial.user_attrs.get(_REPEATS) for trial in trials}
-        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        chosen = [trial for trial in running if worker in (None, trial.user_attrs.get(_WORKER))]
-        for trial in chosen:
-            # In this order: whoever is killed in between finds the trial running, and repeated already.
-            if trial.number not in repeated:
-                attributes = {**trial.user_attrs, _REPEATS: trial.number}
-                self._study.enqueue_trial(dict(trial.params), user_attrs=attributes)
-            self._study.tell(trial.number, state=TrialState.FAIL)
-        return len(chosen)
+        # Whoever asks for a trial has the lock until the process is noted.
+        with _locked(self._lock):
+            trials = self._trials()
+            repeated = {trial.user_attrs.get(_REPEATS) for trial in trials}
+            running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+            chosen = [trial for trial in running if worker in (None, trial.user_attrs.get(_WORKER, worker))]
+            for trial in chosen:
+                # In this order: if this process is killed in between, the trial is running, and repeated already.
+                if trial.number not in repeated:
+                    # Of settings that were drawn in part, all are drawn again.
+                    is_whole = trial.params.keys() == self._distributions.keys()
+                    fixed = dict(trial.params) if is_whole else trial.user_attrs.get(_FIXED, {})
+                    self._enqueue(fixed, {**trial.user_attrs, _REPEATS: trial.number})
+                self._study.tell(trial.number, state=TrialState.FAIL)
+            return len(chosen)
 
     def ask(self, trials: int, worker: int = 0) -> optuna.trial.Trial | None:
         """Begin the next trial; None if `trials` that count were begun."""
@@ -170,6 +174,9 @@ class Study:
                 return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
             except (ValueError, RuntimeError):
                 return {}
+
+    def _enqueue(self, fixed: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        self._study.enqueue_trial(dict(fixed), user_attrs={**notes, _FIXED: dict(fixed)})
 
     def _trials(self) -> Sequence[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
