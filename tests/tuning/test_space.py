@@ -2,10 +2,14 @@
 
 import re
 
+import hypothesis
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tf_trpo import Experiment
+from tf_trpo.experiment.conversion import leaves
 from tf_trpo.optimizers import ALGORITHMS
 from tf_trpo.tuning.space import (
     NOT_SEARCHED,
@@ -73,6 +77,24 @@ def test_a_bad_file_is_refused_with_its_name_and_setting(text, message, tmp_path
     with pytest.raises(ValueError, match=r"space\.yaml") as error:
         read_space(path)
     assert message in str(error.value)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates()
+ANYTHING = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3), max_leaves=8
+)
+RANGES = st.fixed_dictionaries({"low": ANYTHING, "high": ANYTHING}, optional={"log": ANYTHING})
+
+
+@given(st.dictionaries(st.sampled_from(sorted(leaves(Experiment))) | SCALARS, ANYTHING | RANGES, max_size=3) | ANYTHING)
+@hypothesis.settings(max_examples=300)
+def test_whatever_a_file_holds_is_a_space_that_can_be_searched_or_refused(found):
+    try:
+        space = parsed_space(found, "search space x.yaml")
+        check_space(space, Experiment())
+    except ValueError:
+        return
+    assert parsed_space(plain_space(space), "") == space
 
 
 def test_a_file_that_is_not_there_is_refused():

@@ -53,8 +53,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
         settings = json.loads(read_small(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as that of a search: {error}") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} cannot be read as that of a search: it holds no mapping")
+    if not isinstance(settings, dict) or not isinstance(settings.get("experiment"), dict):
+        raise ValueError(f"{path} cannot be read as that of a search: it holds no settings of an experiment")
     return settings
 
 
