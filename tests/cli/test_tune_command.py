@@ -29,7 +29,8 @@ def test_the_best_settings_are_what_train_takes(base, tmp_path, monkeypatch, cap
     (tmp_path / "space.yaml").write_text("max_kl: {low: 1e-3, high: 0.1, log: true}\ngamma: [0.9, 0.99]\n")
     main(["tune", "--env", "CartPole-v1", *base, *TINY, "--space", "space.yaml", "--output", "found"])
     captured = capsys.readouterr()
-    assert [line.split()[:3] for line in captured.err.splitlines()[:3]] == [
+    assert captured.err.startswith("default settings: preset none\n")
+    assert [line.split()[:3] for line in captured.err.splitlines()[1:4]] == [
         ["trial", str(i), "complete"] for i in range(3)
     ]
     assert "Trials: 3 complete" in captured.out
@@ -47,7 +48,7 @@ def test_the_best_settings_are_what_train_takes(base, tmp_path, monkeypatch, cap
 def test_options_are_the_search_and_the_settings_of_train(tmp_path):
     (tmp_path / "space.yaml").write_text(yaml.safe_dump({"gae_lambda": {"low": 0.8, "high": 1}, "gamma": [0.9, 0.95]}))
     arguments = ["--env", "Pendulum-v1", "--steps", "500", "--seed", "3", "--max-kl", "0.2", "--no-prune"]
-    options, tuning = read_command([*arguments, "--space", str(tmp_path / "space.yaml"), "--jobs", "2"])
+    options, tuning, source = read_command([*arguments, "--space", str(tmp_path / "space.yaml"), "--jobs", "2"])
     assert tuning == Tuning(
         Experiment.from_preset("Pendulum-v1", total_steps=500, seed=3, max_kl=0.2),
         space={"gae_lambda": Range(0.8, 1.0), "gamma": Choice((0.9, 0.95))},
@@ -55,6 +56,7 @@ def test_options_are_the_search_and_the_settings_of_train(tmp_path):
         prune=False,
     )
     assert options.output is None
+    assert source == "preset classic_control, for Pendulum-v1"
 
 
 def test_no_option_of_a_search_has_the_name_of_a_setting():

@@ -106,7 +106,7 @@ def test_a_file_that_is_not_there_is_refused():
     ("space", "message"),
     [
         ({}, "the search space must be of at least one setting"),
-        ({"max_lk": Range(0.1, 1.0)}, "unknown setting: max_lk"),
+        ({"max_lk": Range(0.1, 1.0)}, "unknown settings: max_lk; there is max_kl"),
         ({"activation": Range(0.1, 1.0)}, "activation is no number"),
         ({"normalize_rewards": Range(0, 1)}, "normalize_rewards is no number"),
         ({"natural_max_kl": Range(0.1, 1.0)}, "natural_max_kl is a setting of natural-policy-gradient"),

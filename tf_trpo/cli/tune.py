@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     """Read options, search or continue, check, and say what came out."""
     if {*HELP, HELP_ALL} & set(argv):
         _show_help()
-    options, tuning = read_command(argv)
+    options, tuning, source = read_command(argv)
     experiment = tuning.experiment
     check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
     # Before TensorFlow: whoever has no Optuna need not wait.
@@ -69,6 +69,8 @@ def main(argv: Sequence[str]) -> None:
 
     reuse_compiled_programs(experiment.run.threads)
     start_keras(experiment.run.threads)
+    if not experiment.run.quiet:
+        print(f"default settings: {source}", file=sys.stderr, flush=True)
     folder = options.output or Path("tuning") / experiment.env.replace("/", "-")
     try:
         result = tuning.run(folder)
@@ -78,8 +80,8 @@ def main(argv: Sequence[str]) -> None:
     _say(result)
 
 
-def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning]:
-    """Make the search of a command line.
+def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
+    """Make the search of a command line, and say in a line which presets its default settings come from.
 
     Raises:
       ValueError: an option, a preset or the search space cannot be read, or a value is not one that its setting can
@@ -90,10 +92,10 @@ def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning]:
     if "total_steps" in given:
         raise ValueError("--total-steps: the steps of a training are given by --steps")
     settings = {name: value for name, value in given.items() if not hasattr(options, name)}
-    experiment, _ = read_experiment(options.preset, {**settings, "total_steps": options.steps})
+    experiment, source = read_experiment(options.preset, {**settings, "total_steps": options.steps})
     space = None if options.space is None else read_space(options.space)
     names = [field.name for field in dataclasses.fields(Tuning) if field.name not in ("experiment", "space")]
-    return options, Tuning(experiment, space=space, **{name: getattr(options, name) for name in names})
+    return options, Tuning(experiment, space=space, **{name: getattr(options, name) for name in names}), source
 
 
 def _show_help() -> None:

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import yaml
 
 from tf_trpo.experiment import Experiment
-from tf_trpo.experiment.conversion import convert, leaves
+from tf_trpo.experiment.conversion import convert, leaves, unknown_names
 from tf_trpo.files import read_small
 from tf_trpo.ranges import require
 
@@ -133,7 +133,7 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
     known = leaves(Experiment)
     for name, values in space.items():
         if name not in known:
-            raise ValueError(f"the search space has an unknown setting: {name}")
+            raise ValueError(f"the search space has unknown settings: {unknown_names([name], known)}")
         if name in NOT_SEARCHED:
             raise ValueError(f"{name} cannot be searched: it decides what the returns mean, or changes none")
         if isinstance(values, Range) and not is_number(name):
