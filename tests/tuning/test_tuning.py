@@ -243,7 +243,7 @@ def test_the_table_shows_the_newest_trials_and_the_best():
     assert "30 of 40 trials; best 9" in text
     assert "complete (default)" in text
     assert "29" in text
-    assert "1 2.5" in text
+    assert "2, last 2.5" in text
 
 
 def test_elsewhere_each_finished_trial_is_a_line():

@@ -87,7 +87,8 @@ class TrialTable:
         newest = records[-_SHOWN:]
         for record in [*([best] if best and best not in newest else []), *newest]:
             style = "bold green" if best and record.number == best.number else _STYLES.get(record.state, "")
-            evaluations = " ".join(_short(value) for _, value in sorted(record.evaluations.items()))
+            last = _short(record.evaluations[max(record.evaluations)]) if record.evaluations else "-"
+            evaluations = f"{len(record.evaluations)}, last {last}"
             state = f"{record.state}{' (default)' if record.is_default else ''}"
             cells = [_short(record.settings.get(name)) for name in names]
             table.add_row(str(record.number), state, _short(record.value), evaluations, *cells, style=style)
