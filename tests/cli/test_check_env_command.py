@@ -44,11 +44,12 @@ def module(importable):
 
 
 def test_a_good_environment_ends_with_status_0_and_how_to_train_in_it(capsys):
-    main(["check-env", "CartPole-v1", "--env-kwargs", '{"max_episode_steps": 9}', "--steps", "50"])
+    making = ["--env-kwargs", '{"max_episode_steps": 9}', "--action-masks", "off"]
+    main(["check-env", "CartPole-v1", *making, "--steps", "50"])
     text = capsys.readouterr().out
     assert "Found: 0 that prevent training, 0 others." in text
     command = shlex.split(text.splitlines()[-1].removeprefix("To train in it: "))
-    assert command[3:] == ["train", "--env", "CartPole-v1", "--env-kwargs", '{"max_episode_steps": 9}']
+    assert command[3:] == ["train", "--env", "CartPole-v1", *making]
 
 
 def test_a_class_of_a_module_is_checked_with_its_arguments(module, capsys):

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tf_trpo.cli.environment_id import check_imports, flag_for
 from tf_trpo.cli.errors import FAILED, one_line
-from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.parsing import option_name, parse
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment.settings import SEEDS, EnvironmentSettings
 from tf_trpo.ranges import require_allowed
@@ -103,10 +103,10 @@ def _class(options: CheckOptions) -> str:
 def _arguments(options: CheckOptions) -> str:
     """Write the options of `train` for the same environment."""
     given = ["--env", options.env]
-    if options.env_kwargs:
-        given += ["--env-kwargs", json.dumps(options.env_kwargs)]
-    if options.wrapper:
-        given += ["--wrapper", *options.wrapper]
-    if options.action_masks != CheckOptions.action_masks:
-        given += ["--action-masks", options.action_masks]
+    for field in dataclasses.fields(EnvironmentSettings):
+        value = getattr(options, field.name)
+        if value != field.default:
+            values = value if isinstance(value, tuple) else (value,)
+            words = [json.dumps(each) if isinstance(each, dict) else str(each) for each in values]
+            given += [option_name(field.name), *words]
     return shlex.join(given) + flag_for(options.env, options.wrapper)
