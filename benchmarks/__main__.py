@@ -15,6 +15,7 @@ COMMANDS = {
     "images": ("speed", "Images"),
     "collect": ("speed", "Collect"),
     "train": ("speed", "Train"),
+    "memory": ("memory", "Memory"),
     "directions": ("directions", "Directions"),
     "scaling": ("scaling", "Scaling"),
     "roofline": ("roofline", "Roofline"),

@@ -44,7 +44,7 @@ class Directions(Tables):
                 agent.fit(environments, updates * self.num_steps, num_steps=self.num_steps, verbose=0)
                 environments.close()
                 done = updates
-            prepared, _ = agent.learner.prepare(workloads.collect_rollout(agent, job), tf.zeros([1]))
+            prepared, _ = agent.learner.prepare(workloads.collect_rollout(agent, job), agent.learner.first_carry(1))
             rows += self._rows(agent.policy, prepared.batch, updates)
         network = f"{self.hidden_size}-{self.hidden_size}"
         return [(f"Natural directions, {self.num_steps} samples of {self.env}, {network}", rows)]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.documents import RESULTS
 from benchmarks.peer import last_line, peer_environment
@@ -16,7 +17,12 @@ from benchmarks.runs import Entry, read_suite, suite_name
 from benchmarks.tables import RunResult, read_table, update_table
 
 _PROGRAM = Path(__file__).with_name("sb3_learn.py")
-NAMES = {"TRPO": "sb3-contrib TRPO, defaults", "PPO": "Stable-Baselines3 PPO, defaults"}
+Algorithm = Literal["TRPO", "PPO", "RecurrentPPO"]
+NAMES: dict[Algorithm, str] = {
+    "TRPO": "sb3-contrib TRPO, defaults",
+    "PPO": "Stable-Baselines3 PPO, defaults",
+    "RecurrentPPO": "sb3-contrib RecurrentPPO, defaults",
+}
 """Names of the rows of each algorithm."""
 _WITHOUT_TEXT = "tf_trpo.environments:WithoutText"
 
@@ -25,7 +31,7 @@ _WITHOUT_TEXT = "tf_trpo.environments:WithoutText"
 class Peers:
     """Train sb3-contrib's TRPO and Stable-Baselines3's PPO for the steps of each environment of a suite.
 
-    Both have their own default settings and VecNormalize. Runs that the table has are not trained again.
+    They have their own default settings and VecNormalize. Runs that the table has are not trained again.
     """
 
     python: Path
@@ -36,6 +42,8 @@ class Peers:
     """Seeds of each environment."""
     first_seed: int = 0
     """The first seed."""
+    algorithms: tuple[Algorithm, ...] = ("TRPO", "PPO")
+    """Which ones; RecurrentPPO is sb3-contrib's PPO with a memory."""
     only: tuple[str, ...] = ()
     """Environments to train on; all of them by default."""
     episodes: int = 20
@@ -75,10 +83,12 @@ class Peers:
             raise RuntimeError("\n".join(failures))
 
     def _jobs(self) -> Iterator[_Job]:
-        for entry in read_suite(self.suite, self.only):
+        # Of several entries of an environment, which differ in our settings, one says how long to train.
+        entries = {entry.env: entry for entry in reversed(list(read_suite(self.suite, self.only)))}
+        for entry in reversed(entries.values()):
             check_plain(entry)
             for seed in entry.seeds(self.first_seed, self.seeds):
-                for algorithm in NAMES:
+                for algorithm in self.algorithms:
                     yield _Job(entry, algorithm, seed)
 
     def _train(self, job: _Job) -> RunResult:
@@ -113,7 +123,7 @@ def check_plain(entry: Entry) -> None:
 @dataclasses.dataclass(frozen=True)
 class _Job:
     entry: Entry
-    algorithm: str
+    algorithm: Algorithm
     seed: int
 
     @property

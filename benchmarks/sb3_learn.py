@@ -14,13 +14,13 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces, wrappers
-from sb3_contrib import TRPO
+from sb3_contrib import TRPO, RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-ALGORITHMS = {"TRPO": TRPO, "PPO": PPO}
+ALGORITHMS = {"TRPO": TRPO, "PPO": PPO, "RecurrentPPO": RecurrentPPO}
 
 
 def make_env(job: dict[str, Any]) -> gym.Env:
@@ -44,9 +44,8 @@ def main(job: dict[str, Any]) -> None:
     space = environments.observation_space
     sees_images = isinstance(space, spaces.Box) and len(space.shape) == 3
     normalized = VecNormalize(environments, norm_obs=isinstance(space, spaces.Box) and not sees_images)
-    model = ALGORITHMS[job["algorithm"]](
-        "CnnPolicy" if sees_images else "MlpPolicy", normalized, seed=seed, device="cpu"
-    )
+    network = ("Cnn" if sees_images else "Mlp") + ("Lstm" if job["algorithm"] == "RecurrentPPO" else "")
+    model = ALGORITHMS[job["algorithm"]](f"{network}Policy", normalized, seed=seed, device="cpu")
     start = time.perf_counter()
     model.learn(job["steps"])
     result = {"seconds": time.perf_counter() - start}

@@ -54,7 +54,7 @@ class Scaling(Measurement):
         hidden_sizes = (self.hidden_size, self.hidden_size)
         job = Job("update", "HalfCheetah-v5", num_steps=self.rollout, hidden_sizes=hidden_sizes)
         agent = workloads.make_agent(job)
-        prepared, _ = agent.learner.prepare(workloads.collect_rollout(agent, job), tf.zeros([1]))
+        prepared, _ = agent.learner.prepare(workloads.collect_rollout(agent, job), agent.learner.first_carry(1))
         steps = {
             fraction: _Step(
                 agent.policy,

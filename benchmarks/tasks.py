@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -73,6 +74,63 @@ class Match(gym.Env):
         return {"numbers": self._numbers.copy(), "card": self._card}
 
 
+class Recall(gym.Env):
+    """Say in the last step which of four cues the first observation showed: 1 is the best return, 0.25 is chance.
+
+    Between the two, observations are all alike.
+
+    Args:
+      length: steps of an episode, >= 2.
+    """
+
+    observation_space = spaces.Box(0.0, 1.0, (5,), np.float32)
+    action_space = spaces.Discrete(4)
+
+    def __init__(self, length: int = 10) -> None:
+        self._length, self._cue, self._steps = length, 0, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self._cue, self._steps = int(self.np_random.integers(4)), 0
+        return self._observation(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self._steps += 1
+        ended = self._steps == self._length
+        return self._observation(), float(ended and action == self._cue), ended, False, {}
+
+    def _observation(self) -> np.ndarray:
+        observation = np.zeros(5, np.float32)
+        if self._steps == 0:
+            observation[self._cue] = 1.0
+        observation[4] = self._steps == self._length - 1
+        return observation
+
+
+class WithoutVelocities(gym.ObservationWrapper):
+    """Keeps the positions and angles of an observation, and leaves the velocities out.
+
+    Args:
+      env: an environment whose observation is a vector.
+      positions: numbers of the elements to keep.
+    """
+
+    def __init__(self, env: gym.Env, positions: Sequence[int]) -> None:
+        super().__init__(env)
+        self._kept, space = list(positions), env.observation_space
+        assert isinstance(space, spaces.Box)
+        self.observation_space = spaces.Box(space.low[self._kept], space.high[self._kept], dtype=space.dtype.type)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        """Keep positions and angles."""
+        return observation[self._kept]
+
+
+def without_velocities(name: str, positions: Sequence[int], **kwargs: Any) -> gym.Env:
+    """Make an environment of Gymnasium's without its velocities."""
+    return WithoutVelocities(gym.make(name, **kwargs), positions)
+
+
 class RandomImages(gym.Env):
     """Observations are bytes of no meaning, 84x84x4; the reward is 1 for action 0."""
 
@@ -92,5 +150,13 @@ class RandomImages(gym.Env):
 
 # Suites and the other side of a comparison make them by these ids.
 gym.register("RandomImages-v0", "benchmarks.tasks:RandomImages", max_episode_steps=100)
+for _length in (10, 30, 60):
+    gym.register(f"Recall{_length}-v0", "benchmarks.tasks:Recall", kwargs={"length": _length})
+for _name, _positions in (("CartPole-v1", [0, 2]), ("Pendulum-v1", [0, 1]), ("HalfCheetah-v5", list(range(8)))):
+    gym.register(
+        f"{_name.split('-')[0]}Positions-v0",
+        "benchmarks.tasks:without_velocities",
+        kwargs={"name": _name, "positions": _positions},
+    )
 gym.register("Lever-v0", "benchmarks.tasks:Match", kwargs={"action_space": LEVER})
 gym.register("Arm-v0", "benchmarks.tasks:Match", kwargs={"action_space": ARM})

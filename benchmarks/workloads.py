@@ -18,6 +18,7 @@ import tf_trpo
 from benchmarks.timing import seconds
 from tf_trpo.environments import VectorBackend, make_vector_environment
 from tf_trpo.estimation import Batch, normalize_advantages
+from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import NaturalDirection, Outcome, TrustRegion
 from tf_trpo.rollouts import EpisodeTracker, LocalSource, Rollout, make_actor
@@ -42,13 +43,15 @@ class Job(NamedTuple):
     value_minibatch_size: int = 128
     iterations: int = 8
     threads: int = 0
+    memory: MemoryKind | None = None
+    segment_length: int | None = None
 
 
 def make_agent(job: Job) -> tf_trpo.TRPO:
     """Make an agent with the job's settings, a trust region as large as sb3-contrib's, and no early end of CG."""
     agent = tf_trpo.TRPO.for_env(
         job.env,
-        policy=PolicySettings(hidden_sizes=job.hidden_sizes),
+        policy=PolicySettings(hidden_sizes=job.hidden_sizes, memory=job.memory),
         value=ValueSettings(value_hidden_sizes=job.hidden_sizes),
         seed=0,
     )
@@ -59,10 +62,11 @@ def make_agent(job: Job) -> tf_trpo.TRPO:
         curvature_fraction=job.curvature_fraction,
         preconditioner_rank=job.preconditioner_rank,
     )
+    epochs, size = job.value_epochs, job.value_minibatch_size
     agent.compile(
         # sb3-contrib averages the KL over action dimensions; our KL is joint.
         TrustRegion(0.01 * num_actions, direction=direction),
-        update=UpdateSettings(value_epochs=job.value_epochs, value_minibatch_size=job.value_minibatch_size),
+        update=UpdateSettings(value_epochs=epochs, value_minibatch_size=size, segment_length=job.segment_length),
     )
     return agent
 
@@ -88,7 +92,7 @@ def _noise(agent: tf_trpo.TRPO, job: Job) -> np.ndarray:
 def policy_step(job: Job) -> Callable[[], float]:
     """Measure the seconds of the policy optimizer's step on a batch, from the same weights every time."""
     agent = make_agent(job)
-    prepared, _ = agent.learner.prepare(collect_rollout(agent, job), tf.zeros([job.num_envs]))
+    prepared, _ = agent.learner.prepare(collect_rollout(agent, job), agent.learner.first_carry(job.num_envs))
     # sb3-contrib's timed call also takes NumPy arrays and normalises advantages.
     batch = tf.nest.map_structure(np.asarray, prepared.batch)
     state = agent.policy_optimizer.make_state(agent.policy)
@@ -109,8 +113,8 @@ def update(job: Job) -> Callable[[], float]:
     rollout = collect_rollout(agent, job)
 
     def run() -> None:
-        orders = agent.learner.orders(job.num_steps * job.num_envs, np.random.default_rng(0))
-        result, _ = agent.learner.update(rollout, tf.zeros([job.num_envs]), orders, _START)
+        orders = agent.learner.orders(job.num_steps, job.num_envs, np.random.default_rng(0))
+        result, _ = agent.learner.update(rollout, agent.learner.first_carry(job.num_envs), orders, _START)
         _finish(result)
 
     return _from_the_same_weights(agent, run)
@@ -132,7 +136,8 @@ def parts_of_iteration(job: Job, open_environments: ExitStack) -> dict[str, Call
     learner = agent.learner
     rollout = collect_rollout(agent, job)
     rows = job.num_steps * job.num_envs
-    carry, orders = tf.zeros([job.num_envs]), learner.orders(rows, np.random.default_rng(0))
+    carry = learner.first_carry(job.num_envs)
+    orders = learner.orders(job.num_steps, job.num_envs, np.random.default_rng(0))
     prepared, _ = learner.prepare(rollout, carry)
     collected, stepped = (work(job, "sync", open_environments) for work in (collect, step_at_random))
     again = functools.partial(_from_the_same_weights, agent)

@@ -26,6 +26,7 @@ SLOW = {
     "update --num-steps 64 --hidden-sizes 4": [2, 6],
     "images --num-steps 64": [2],
     "train --rows 64 --iterations 1": [4],
+    "memory --env CartPole-v1 --num-envs 2 --rows 64 --segment-lengths 8": [3],
     "scaling --samples 64 128 --chunk-size 100 --rollout 100 --fractions 1 0.5": [2, 2],
     "serve --clients 1 3 --seconds 1": [4],
 }

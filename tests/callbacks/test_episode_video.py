@@ -75,6 +75,7 @@ def frames(gif):
 def test_a_film_is_of_the_actions_that_the_agent_predicts(agent, film):
     class Recorder:
         seen = ()
+        policy = agent.policy
 
         def predict(self, observations):
             self.seen = (*self.seen, observations.copy())

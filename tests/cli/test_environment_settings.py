@@ -11,6 +11,7 @@ import yaml
 
 from tf_trpo import Experiment
 from tf_trpo.cli import main
+from tf_trpo.experiment.settings import EnvironmentSettings
 from tf_trpo.serving import read_metadata
 from tf_trpo.serving.metadata import write_metadata
 
@@ -85,6 +86,20 @@ def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_th
         assert len(file.readlines()) == 1 + 5
 
 
+def test_joined_observations_are_kept_from_training_to_playing(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["train", *small, "--frame-stack", "4", "--quiet", "--run-dir", "run", "--export"])
+    experiment = Experiment.from_run("run")
+    assert experiment.environment == EnvironmentSettings(frame_stack=4)
+    metadata = read_metadata(tmp_path / "run" / "saved_model" / "1")
+    assert metadata.observation_space["shape"] == [16]
+    assert metadata.environment_arguments["wrappers"] == ["tf_trpo.environments:FrameStack(4)"]
+    capsys.readouterr()
+    assert printed(capsys, "evaluate", "run", "--episodes", "2")["mean_return"] > 5
+    assert printed(capsys, "play", "--model", "run/saved_model")["lengths"][0] > 5
+    main(["train", "--resume", "run", "--total-steps", "128", "--quiet"])
+
+
 def test_a_preset_names_them_as_yaml(imported, refused, tmp_path):
     content = {"env": "CartPole-v1", "env_kwargs": {"max_episode_steps": 5}, "wrapper": [WRAPPER]}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
@@ -106,6 +121,9 @@ def test_a_preset_names_them_as_yaml(imported, refused, tmp_path):
         (["--env-kwargs", '{"no_such_argument": 1}'], "no_such_argument"),
         (["--wrapper", "Twice"], "wrapper must be module:Class, got 'Twice'"),
         (["--wrapper", "no_such_module:Twice", "--allow-import"], "cannot be imported: No module named"),
+        (["--frame-stack", "0"], "frame_stack must be in [1, 64], got 0"),
+        (["--env", "FrozenLake-v1", "--frame-stack", "2"], "Discrete(16) has no Box, of which frames are joined"),
+        (["--backend", "envpool", "--frame-stack", "2"], "EnvPool's environments take no wrappers"),
         (["--action-masks", "yes"], "action_masks must be one of auto, info, off, got 'yes'"),
         (["--backend", "envpool", "--action-masks", "info"], "do nothing with the backend envpool"),
     ],

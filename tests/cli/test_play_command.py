@@ -53,11 +53,21 @@ def exported_with(model, tmp_path):
 
 @pytest.fixture
 def server():
-    """A server of a model, at server.url; server.answer(the request's JSON) gives its status and its answer."""
+    """A server of a model, at server.url; server.answer(the request's JSON) gives its status and its answer.
+
+    server.endpoints are what it says of itself.
+    """
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send(
+                200, json.dumps({"metadata": {"signature_def": {"signature_def": self.server.endpoints}}}).encode()
+            )
+
         def do_POST(self):
-            status, body = self.server.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send(*self.server.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+
+        def send(self, status, body):
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -69,6 +79,7 @@ def server():
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
+        server.endpoints = {"act": {"inputs": {"observations": {}}}}
         server.url = f"http://127.0.0.1:{server.server_port}/v1/models/x"
         yield server
         server.shutdown()
@@ -318,6 +329,16 @@ def test_a_server_that_answers_something_else_is_named_with_what_it_said(server,
         server.answer = lambda _, body=body: (200, body)
         with pytest.raises(RemoteError, match=re.escape(words)):
             policy.act(np.zeros((1, 4)))
+    for endpoints in (None, [], {}, {"act": {}}, {"act": {"inputs": ["state"]}}):
+        server.endpoints = endpoints
+        with pytest.raises(RemoteError, match="says nothing of an endpoint act"):
+            RemotePolicy(server.url).act(np.zeros((1, 4)))
+    server.endpoints = {"act": {"inputs": {"observations": {}, "state": {}}}}
+    for body in (b'{"outputs": null}', b'{"outputs": [[0]]}', b'{"outputs": {"actions": [1]}}'):
+        server.answer = lambda _, body=body: (200, body)
+        with pytest.raises(RemoteError, match="answers without outputs"):
+            RemotePolicy(server.url).act(np.zeros((1, 4)))
+    server.endpoints = {"act": {"inputs": {"observations": {}}}}
     policy.close()
     server.answer = lambda _: (404, b'{"error": "no such model"}')
     assert "answers with status 404: no such model" in refused("play", "CartPole-v1", "--server", server.url)

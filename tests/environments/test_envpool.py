@@ -1,5 +1,7 @@
 """EnvPool behind the same interface, held against the physics of its environments."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
@@ -114,7 +116,7 @@ def test_episodes_of_a_source_cannot_be_played_again_but_others_begin(make):
     environments = make("CartPole-v1", 3)
     assert not can_replay(environments)
     assert not can_reset_some(environments)
-    source = LocalSource(environments, cartpole_actor, seed=7)
+    source = LocalSource(environments, SimpleNamespace(initial_states=()), seed=7)
     start = source.observations
     assert source.state()["actions"] is None
     assert not source.restore(source.state())

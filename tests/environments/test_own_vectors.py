@@ -130,10 +130,12 @@ def test_every_step_of_every_mode_is_one_of_the_environments_alone(name):
 
 
 class Still:
+    initial_states = ()
+
     def set_weights(self, weights):
         pass
 
-    def __call__(self, observations, noise):
+    def __call__(self, observations, noise, states=()):
         return Actions(noise, noise)
 
 

@@ -81,6 +81,7 @@ CASES = {
         ),
         {"samples": "N ...", "weights": "N"},
     ),
+    "as_rows": Case(estimation.as_rows, {"samples": "N ...", "weights": "N"}),
     "map_over_chunks": Case(lambda rows: numerics.map_over_chunks(tf.identity, rows, 2), {"rows": "N ..."}),
     "conjugate_gradient": Case(
         lambda b: numerics.conjugate_gradient(lambda vector: 2.0 * vector, b, max_iterations=2), {"b": "P"}
@@ -109,8 +110,8 @@ CASES = {
         numerics.step_length_for_kl, {"direction": "P", "fisher_times_direction": "P", "max_kl": ""}
     ),
 }
-WITHOUT_TENSORS = {"random_orders", "minibatches_per_epoch"}
-"""Their arguments are Python numbers. `flatten` takes tensors of every shape."""
+WITHOUT_TENSORS = {"random_orders", "minibatches_per_epoch", "minibatch_size_of", "differentiable_twice"}
+"""Their arguments are Python numbers, if they have any. `flatten` takes tensors of every shape."""
 
 
 def right_shapes(case, sizes=SIZES, further=(2,)):

@@ -93,7 +93,10 @@ def spoken(caplog):
 
 @pytest.fixture(params=["lite", "compiled"])
 def make(request):
-    return {"lite": lambda policy: LiteActor(policy, NUM_ENVS), "compiled": CompiledActor}[request.param]
+    return {
+        "lite": lambda policy: LiteActor(policy, NUM_ENVS),
+        "compiled": lambda policy: CompiledActor(policy, NUM_ENVS),
+    }[request.param]
 
 
 class Doubling(keras.layers.Dense):
@@ -118,7 +121,7 @@ def test_policies_of_equal_structure_are_converted_once(monkeypatch):
         """Whether the policy was converted, and acts as it should."""
         count = len(converted)
         randomize(policy, count)
-        lite, compiled = LiteActor(policy, num_envs, **kwargs), CompiledActor(policy, **kwargs)
+        lite, compiled = LiteActor(policy, num_envs, **kwargs), CompiledActor(policy, num_envs, **kwargs)
         observations, noise = (rows[:num_envs] for rows in inputs(policy))
         np.testing.assert_allclose(*(each(observations, noise).sampled for each in (lite, compiled)), rtol=1e-5)
         return len(converted) > count
@@ -137,7 +140,7 @@ def test_both_actors_act_by_the_distribution_of_the_policy_with_the_weights_they
     policy, outcomes = MAKERS[name](), []
     actors = [
         LiteActor(policy, NUM_ENVS, deterministic=deterministic),
-        CompiledActor(policy, deterministic=deterministic),
+        CompiledActor(policy, NUM_ENVS, deterministic=deterministic),
     ]
     for seed in range(4):
         randomize(policy, seed)

@@ -70,8 +70,8 @@ def test_both_actors_act_as_the_policy_and_every_action_lies_in_the_space(name):
     observed, action_space, settings = CASES[name]
     policy, rng = trained(observed, action_space, settings), np.random.default_rng(1)
     distribution = policy.action_distribution
-    stochastic = [LiteActor(policy, NUM_ENVS), CompiledActor(policy)]
-    modes = [CompiledActor(policy, deterministic=True)] if name == "a product with beta" else []
+    stochastic = [LiteActor(policy, NUM_ENVS), CompiledActor(policy, NUM_ENVS)]
+    modes = [CompiledActor(policy, NUM_ENVS, deterministic=True)] if name == "a product with beta" else []
     actors = {False: stochastic, True: modes}
     for seed in range(2):
         seen = observations(policy, seed)

@@ -86,6 +86,8 @@ DISTRIBUTIONS = {}
 class Linear:
     """Acts by one matrix [D, A] and noise [B, A]."""
 
+    initial_states = ()
+
     def __init__(self, observation_space, action_space):
         self.observed, self.space = observation_space, action_space
         if str(action_space) not in DISTRIBUTIONS:
@@ -95,7 +97,7 @@ class Linear:
     def set_weights(self, weights):
         [self.matrix] = weights
 
-    def __call__(self, observations, noise):
+    def __call__(self, observations, noise, states=()):
         each = iterate(batch_space(self.observed, len(noise)), observations)
         inputs = np.stack([gym.spaces.flatten(self.observed, observation) for observation in each]).astype(np.float32)
         outputs = np.tanh(inputs @ self.matrix) + noise

@@ -30,10 +30,12 @@ class Fragile(gym.Env):
 
 
 class Follow:
+    initial_states = ()
+
     def set_weights(self, weights):
         pass
 
-    def __call__(self, observations, noise):
+    def __call__(self, observations, noise, states=()):
         return Actions(noise, noise)
 
     def for_environment(self, sampled):

@@ -16,6 +16,7 @@ from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
 from tf_trpo.models.making import make_policy, make_value_function
 from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.serving.endpoints import state_names
 from tf_trpo.spaces import named
 
 OBSERVATIONS = (3,)
@@ -37,6 +38,12 @@ def _agent(distribution):
         for outputs, units in ((distribution.num_outputs, 6), (1, 5))
     )
     return _with_weights(Policy(policy, distribution), ValueFunction(value))
+
+
+@pytest.fixture(scope="session")
+def with_weights():
+    """with_weights(policy, value function): their agent, with weights and statistics that all make a difference."""
+    return _with_weights
 
 
 @pytest.fixture(scope="session")
@@ -169,3 +176,68 @@ def endpoint():
     endpoint = SlowEndpoint()
     yield endpoint
     endpoint.let_go.set()
+
+
+MEMORIES = {
+    "gru": (spaces.Box(-1, 1, (3,), np.float32), spaces.Box(-2, 2, (2,), np.float32)),
+    "lstm": (
+        spaces.Dict(card=spaces.Discrete(3), numbers=spaces.Box(-1, 1, (2,), np.float64)),
+        spaces.Dict(choice=spaces.Discrete(4), force=spaces.Box(-5, 5, (2,), np.float32)),
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def memories(with_weights, tmp_path_factory):
+    """Of each kind of memory: an agent, the folder of its saved model, and rows(count): an episode's observations."""
+
+    def make(kind):
+        observed, actions = MEMORIES[kind]
+        settings = PolicySettings(hidden_sizes=(5,), memory=kind, memory_units=4)
+        agent = with_weights(
+            make_policy(settings, observed, actions, seed=0),
+            make_value_function(settings, ValueSettings((5,)), observed, seed=0),
+        )
+        folder = tmp_path_factory.mktemp("memory") / kind
+        agent.export(folder)
+
+        def rows(count, seed=0):
+            space = batch_space(observed, count)
+            space.seed(seed)
+            return [space.sample() for _ in range(8)]
+
+        return types.SimpleNamespace(kind=kind, agent=agent, folder=folder, rows=rows, action_space=actions)
+
+    return {kind: make(kind) for kind in MEMORIES}
+
+
+@pytest.fixture(scope="session")
+def by_agent():
+    """by_agent(agent, rows): for each row of an episode, what each endpoint has to give, by the names of outputs."""
+    return _by_agent
+
+
+def _by_agent(agent, rows):
+    """What each row of an episode has to give, by the names of outputs."""
+    count = len(next(iter(named("observations", rows[0]).values())))
+    state, policy_state = None, agent.policy.initial_states(count)
+    value_state = agent.value_function.encoder.memory.initial(count)
+    expected = []
+    for row in rows:
+        inputs = tf.nest.map_structure(tf.constant, row)
+        actions, after = agent.predict(row, state)
+        sampled, _ = agent.predict(row, state, stochastic=True, seed=7)
+        parameters, policy_state = agent.policy.step(inputs, policy_state)
+        values, value_state = agent.value_function.step(inputs, value_state)
+        states = state_names("state", after)
+        of_value = state_names("value_state", value_state)
+        expected.append(
+            {
+                "act": named("actions", actions) | states,
+                "act_stochastic": named("actions", sampled) | states,
+                "value": {"values": values * np.sqrt(agent.return_scale.variance), **of_value},
+                "distribution": agent.policy.action_distribution.named_parameters(parameters) | states,
+            }
+        )
+        state = after
+    return expected

@@ -84,7 +84,7 @@ def make_learner(kind, *optimizers, jit_compile=False, **settings):
 
 def updates_of(learner, count=3):
     """For each update, its metrics and a figure of the weights that it led to."""
-    carry, updates = tf.zeros([B]), []
+    carry, updates = learner.first_carry(B), []
     for iteration in range(count):
         orders, progress = np.tile(np.arange(T * B), (5, 1)), tf.constant(0.0, tf.float64)
         result, carry = learner.update(make_rollout(learner.policy, iteration), carry, orders, progress)

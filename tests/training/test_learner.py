@@ -57,12 +57,12 @@ class Update:
         optimizer.build(self.value_function.trainable_variables)
         models = self.policy, self.value_function, self.return_scale
         self.learner = Learner(*models, self.recorder, optimizer, settings, jit_compile=False)
-        self.carry = tf.zeros([B])
+        self.carry = self.learner.first_carry(B)
 
     def __call__(self, rollout):
         """The figures by their names in the logs."""
         rollout = Rollout(*(tf.constant(part) for part in rollout))
-        orders = self.learner.orders(T * B, np.random.default_rng(1))
+        orders = self.learner.orders(T, B, np.random.default_rng(1))
         result, self.carry = self.learner.update(rollout, self.carry, orders, tf.constant(0.25, tf.float64))
         return update_logs(result)
 

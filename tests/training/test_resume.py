@@ -88,6 +88,7 @@ CASES = {
         {},
     ),
     "a class of a user's own behind wrappers": (wrapped, KLPenalty(), {}, {}),
+    "a class of a user's own, remembered": (wrapped, TrustRegion(), {"memory": "lstm", "memory_units": 3}, {}),
     "LunarLander, by Box2D": ("LunarLander-v3", TrustRegion(), {}, {}),
     "Blackjack, flattened": ("Blackjack-v1", VanillaPolicyGradient("sgd"), {}, {}),
     "Hopper, by MuJoCo": ("Hopper-v5", KLPenalty(), {}, {}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -58,6 +58,7 @@ class EpisodeVideo:
           EnvironmentFailedError: it raised, or its process died.
         """
         frames: list[Frame] = []
+        memory: Sequence[Any] = ()
         with self._open() as environment:
             rate = float(environment.metadata.get("render_fps", 30))
             stride = max(1, round(rate / FRAMES_PER_SECOND))
@@ -65,7 +66,10 @@ class EpisodeVideo:
             for step in range(stride * MOST_FRAMES):
                 if step % stride == 0:
                     frames.append(environment.render())
-                observations, _, terminated, truncated, _ = environment.step(agent.predict(observations))
+                action = agent.predict(observations, *memory)
+                if agent.policy.memory is not None:
+                    action, *memory = action
+                observations, _, terminated, truncated, _ = environment.step(action)
                 if terminated[0] or truncated[0]:
                     break
         return encode_gif(frames, milliseconds=stride * 1000 / rate)

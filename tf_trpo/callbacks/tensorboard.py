@@ -146,4 +146,5 @@ def _compiled_with(agent: keras.Model) -> Settings:
 def _policy_graph(policy: keras.Model) -> tf.Graph:
     """Trace the policy from observations to the parameters of the distribution over actions."""
     signature = map_parts(lambda part: tf.TensorSpec([None, *part.shape], part.dtype), policy.encoder.spec)
-    return tf.function(policy.distribution_parameters, autograph=False).get_concrete_function(signature).graph
+    states = tuple(tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in policy.initial_states(1))
+    return tf.function(policy.step, autograph=False).get_concrete_function(signature, states).graph

@@ -161,6 +161,7 @@ def _episodes(
     for number in range(options.episodes):
         # Every episode has a seed of its own, made of this one and the episode's number.
         observations, _ = environment.reset(seed=options.seed if number == 0 else None)
+        policy.begin()
         total, length, ended = 0.0, 0, False
         while not ended:
             if video is not None:

@@ -17,7 +17,9 @@ from tf_trpo.environments.in_use import check_new
 from tf_trpo.environments.masks import ActionMasks, with_masks
 
 Wrapper = str | Callable[[gym.Env], gym.Env]
-"""A function from an environment to an environment, such as a class of wrappers, or its name "module:Class"."""
+"""A function from an environment to an environment, such as a class of wrappers, or its name "module:Class".
+
+"module:Class(4)" is the class with a whole number as its second argument."""
 
 
 def make_environment(
@@ -116,17 +118,19 @@ def find_maker(name: str, env_kwargs: Mapping[str, Any] | None = None) -> Callab
 
 
 def find_wrapper(name: str) -> Callable[[gym.Env], gym.Env]:
-    """Import "module:Class".
+    """Import "module:Class", or "module:Class(NUMBER)", which takes the environment and the number.
 
     Raises:
       ValueError: the name has another form, or there is no such module or class.
     """
-    if not re.fullmatch(r"[\w.]+:\w+", name):
+    parts = re.fullmatch(r"([\w.]+:\w+)(?:\((\d{1,9})\))?", name)
+    if not parts:
         raise ValueError(f"a wrapper is named by module:Class, got {name!r}")
     try:
-        found = pkgutil.resolve_name(name)
+        found = pkgutil.resolve_name(parts[1])
     except (ValueError, ImportError, AttributeError) as error:
         raise ValueError(f"the wrapper {name} cannot be imported: {error}") from None
     if not callable(found):
         raise ValueError(f"the wrapper {name} is no class or function")
-    return found
+    number = parts[2]
+    return found if number is None else lambda env: found(env, int(number))

@@ -8,6 +8,7 @@ from tf_trpo.estimation.advantages import gae as gae
 from tf_trpo.estimation.advantages import normalize_advantages as normalize_advantages
 from tf_trpo.estimation.advantages import winsorize as winsorize
 from tf_trpo.estimation.batch import Batch as Batch
+from tf_trpo.estimation.batch import as_rows as as_rows
 from tf_trpo.estimation.lower_bound import LowerBound as LowerBound
 from tf_trpo.estimation.lower_bound import advantage_scale as advantage_scale
 from tf_trpo.estimation.lower_bound import estimate_lower_bound as estimate_lower_bound

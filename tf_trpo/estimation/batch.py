@@ -1,14 +1,18 @@
-"""The flat batch of samples from which a policy optimizer learns."""
+"""The batch of samples from which a policy optimizer learns."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import check_shapes
 
 
 class Batch(NamedTuple):
     """N samples; some may be padding.
+
+    Samples of a policy with a memory are S segments of L rows each: then all arrays are [S, L, ...] in the place of
+    [N, ...], and the observations are the `Segments` that the policy takes.
 
     Attributes:
       observations: a nest of arrays [N, ...].
@@ -27,3 +31,23 @@ class Batch(NamedTuple):
     weights: tf.Tensor
     advantage_mean: tf.Tensor | float = 0.0
     advantage_scale: tf.Tensor | float = 1.0
+
+    @property
+    def rows(self) -> Batch:
+        """The batch with the actions, advantages and weights of N samples, also if they are in segments."""
+        return self._replace(**{name: as_rows(getattr(self, name), self.weights) for name in _BY_SAMPLE})
+
+
+_BY_SAMPLE = ("actions", "advantages", "weights")
+
+
+def as_rows(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """[S, L, ...] -> [S * L, ...] if the weights [S, L] are those of segments; else [N, ...] as it is.
+
+    Raises:
+      ValueError: the samples are not those of the weights.
+    """
+    is_flat = len(weights.shape) < 2
+    shape = "N" if is_flat else "S L"
+    check_shapes("as_rows", samples=(samples, f"{shape} ..."), weights=(weights, shape))
+    return samples if is_flat else tf.reshape(samples, [-1, *samples.shape[2:]])

@@ -33,7 +33,9 @@ class EnvironmentSettings:
     env_kwargs: dict[str, Any] | None = None
     """Arguments of the environment, as a JSON object on the command line: '{"map_name": "8x8"}'."""
     wrapper: tuple[str, ...] = ()
-    """Wrappers to put on it in this order, each as module:Class."""
+    """Wrappers to put on it in this order, each as module:Class, or module:Class(4) with a number for the class."""
+    frame_stack: int = 1
+    """Observations to join as one, after the wrappers, in [1, 64]: what a policy without a memory knows of the past."""
     action_masks: Literal["auto", "info", "off"] = "auto"
     """Masks of actions that are not allowed: by the environment's action_masks(), if it has that method; by
     info["action_mask"]; or by neither. An entry action_mask of the observation always counts."""
@@ -49,6 +51,7 @@ class EnvironmentSettings:
             same = False
         require(same, "env_kwargs", "a JSON object", self.env_kwargs)
         require(all(self.info_keys), "info_keys", "names that are not empty", self.info_keys)
+        require_allowed(self, frame_stack="[1, 64]")
         for name in self.wrapper:
             require(all(part for part in name.split(":", 1)) and ":" in name, "wrapper", "module:Class", name)
 
@@ -59,7 +62,10 @@ class EnvironmentSettings:
         """Give the settings as arguments of `make_vector_environment`, `for_env`, `fit` and `evaluate`."""
         return {
             "env_kwargs": dict(self.env_kwargs or {}),
-            "wrappers": list(self.wrapper),
+            "wrappers": [
+                *self.wrapper,
+                *[f"tf_trpo.environments:FrameStack({self.frame_stack})"] * (self.frame_stack > 1),
+            ],
             "action_masks": self.action_masks,
         }
 

@@ -11,17 +11,22 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.estimation import Moments, weighted_moments
+from tf_trpo.models.memory import Memory, Segments, States
 from tf_trpo.models.networks import default_network, feature_shape, first_dense_layer, layer_seeds
 from tf_trpo.models.normalization import RunningNormalization, Statistics
 from tf_trpo.spaces import PartSpec, Spec, as_spec, flatten_to, from_json, map_parts, parts, to_json, without_masks
 
+_WITHOUT_STATES = "it has a memory: call `step` with the memory's states, or give `Segments`"
+_WITHOUT_MEMORY = "it has no memory for the states of segments"
+
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class Encoder(keras.layers.Layer):
-    """Observations -> inputs -> network -> output layer -> outputs [N, num_outputs].
+    """Observations -> inputs -> network -> (memory ->) output layer -> outputs [N, num_outputs].
 
     The inputs have the structure of the observations: vectors are normalised, images of bytes lie in [0, 1], choices
-    are one-hot, and a mask of actions is left out.
+    are one-hot, and a mask of actions is left out. With a memory, the observations are `Segments` of S times L = N
+    rows, or one row of each environment with its states (`step`).
 
     Args:
       observations: spec of one observation, or the shape of a float32 vector.
@@ -35,6 +40,7 @@ class Encoder(keras.layers.Layer):
         outputs; possible only if the observation is one vector and `first_dense_layer` finds a layer.
       output_gain: gain of the output layer's orthogonal initialiser, >= 0. With 0 the outputs are 0 for every
         observation at the start, so that the first statistics do not move them.
+      cell: a Keras cell, with which the encoder has a `Memory` between the network and the output layer.
       seed: makes the initial weights reproducible.
       **kwargs: of `keras.layers.Layer`.
     """
@@ -49,6 +55,7 @@ class Encoder(keras.layers.Layer):
         observation_min_std: float = 0.0,
         function_preserving: bool = True,
         output_gain: float = 0.0,
+        cell: keras.layers.Layer | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -75,14 +82,18 @@ class Encoder(keras.layers.Layer):
         self.network = default_network(self.spec, seed=network_seed) if network is None else network
         initializer = keras.initializers.Orthogonal(gain=output_gain, seed=output_seed)
         self.output_layer = keras.layers.Dense(num_outputs, kernel_initializer=initializer)
-        self.output_layer.build(feature_shape(self.network, self.spec))
+        num_features = int(feature_shape(self.network, self.spec)[1] or 0)
+        self.memory = None if cell is None else Memory(cell, num_features)
+        self.output_layer.build((None, num_features if self.memory is None else self.memory.num_outputs))
         self.built = True
 
     def call(self, observations: Any) -> tf.Tensor:
         return self.from_centred(self.centred(observations))
 
     def centred(self, observations: Any) -> Any:
-        """Subtract the means of vectors, as float32; the other parts are as they are."""
+        """Subtract the means of vectors, as float32; the other parts are as they are. Segments get rows [N, ...]."""
+        if isinstance(observations, Segments):
+            return observations._replace(observations=self.centred(observations.rows))
         layers = iter(self.normalizations)
         return map_parts(
             lambda _, rows: rows if (layer := next(layers)) is None else layer.centred(rows), self.spec, observations
@@ -90,13 +101,34 @@ class Encoder(keras.layers.Layer):
 
     def from_centred(self, observations: Any) -> tf.Tensor:
         """Compute the outputs from what `centred` gives."""
+        segments = isinstance(observations, Segments)
+        if segments != (self.memory is not None):
+            raise ValueError(_WITHOUT_MEMORY if segments else _WITHOUT_STATES)
+        if self.memory is None:
+            return self.output_layer(self.features(observations))
+        return self.output_layer(self.memory(self.features(observations.observations), observations))
+
+    def step(self, observations: Any, states: States) -> tuple[tf.Tensor, States]:
+        """Compute the outputs, and the memory's new states [N, ...], for one row of each of N environments.
+
+        Args:
+          observations: what `centred` gives for a nest of arrays [N, ...].
+          states: of the memory before the row, [N, ...]; empty without a memory.
+        """
+        if self.memory is None:
+            return self.from_centred(observations), states
+        outputs, states = self.memory.step(self.features(observations), states)
+        return self.output_layer(outputs), states
+
+    def features(self, observations: Any) -> tf.Tensor:
+        """Compute the network's features [N, F] from what `centred` gives for a nest of arrays [N, ...]."""
         layers = iter(self.normalizations)
         inputs = map_parts(
             lambda part, rows: _read(part, rows) if (layer := next(layers)) is None else layer.scaled(rows),
             self.spec,
             observations,
         )
-        return self.output_layer(self.network(without_masks(self.spec, inputs), training=False))
+        return self.network(without_masks(self.spec, inputs), training=False)
 
     def moments(self, observations: Any, weights: tf.Tensor, count: tf.Tensor) -> list[Moments]:
         """Compute the moments of each normalised vector; weights [N] with sum 1, and the number of samples."""
@@ -135,7 +167,7 @@ class Encoder(keras.layers.Layer):
     def absorbing_layer(self) -> keras.layers.Dense | None:
         """Find the layer that can take in what new statistics change."""
         lone = len(self.normalization) == 1 and isinstance(without_masks(self.spec, self.spec), PartSpec)
-        return first_dense_layer(self.network, self.output_layer) if lone else None
+        return first_dense_layer(self.network, self.memory or self.output_layer) if lone else None
 
     @property
     def normalizations(self) -> list[RunningNormalization | None]:
@@ -149,13 +181,14 @@ class Encoder(keras.layers.Layer):
             **super().get_config(),
             "observations": to_json(self.spec),
             "network": keras.saving.serialize_keras_object(self.network),
+            "cell": self.memory and keras.saving.serialize_keras_object(self.memory.cell),
             **{name: getattr(self, name) for name in names},
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Encoder:
-        network = keras.saving.deserialize_keras_object(config["network"])
-        return cls(**{**config, "observations": from_json(config["observations"]), "network": network})
+        layers = {name: keras.saving.deserialize_keras_object(config.get(name)) for name in ("network", "cell")}
+        return cls(**{**config, "observations": from_json(config["observations"]), **layers})
 
 
 def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:

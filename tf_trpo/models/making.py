@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 
 from tf_trpo.distributions import make_action_distribution
 from tf_trpo.models.encoder import Encoder
+from tf_trpo.models.memory import DEFAULT_UNITS, like, make_cell
 from tf_trpo.models.mirror_symmetry import MirroredEncoder, MirrorSymmetry
 from tf_trpo.models.networks import default_network
 from tf_trpo.models.own_network import check_network
@@ -26,6 +27,7 @@ def make_policy(
     action_space: gym.Space,
     *,
     network: keras.Model | None = None,
+    cell: keras.layers.Layer | None = None,
     mirror: MirrorSymmetry | None = None,
     seed: int | None = None,
 ) -> Policy:
@@ -37,6 +39,7 @@ def make_policy(
       action_space: as in `make_action_distribution`.
       network: any keras.Model from the encoder's inputs to features [N, F]; by default `default_network`. See
         `check_network` for what is refused.
+      cell: a Keras cell, of whose kind the policy's memory is, with weights of its own; by default the settings' one.
       mirror: the environment's symmetry; the policy respects it.
       seed: makes the initial weights reproducible.
 
@@ -53,7 +56,7 @@ def make_policy(
         if size is not None:
             raise ValueError(f"{found}, and its actions have {size} choices")
         raise ValueError(f"{found}, and {MASKED_ACTIONS}: leave the entry out by a wrapper")
-    encoder = _encoder(settings, settings, spec, distribution.num_outputs, network, seed)
+    encoder = _encoder(settings, settings, spec, distribution.num_outputs, network, cell, seed)
     if mirror is None:
         return Policy(encoder, distribution)
     return Policy(MirroredEncoder(encoder, mirror.observations, distribution.mirrored(mirror.actions)), distribution)
@@ -65,6 +68,7 @@ def make_value_function(
     observation_space: gym.Space,
     *,
     network: keras.Model | None = None,
+    cell: keras.layers.Layer | None = None,
     mirror: MirrorSymmetry | None = None,
     seed: int | None = None,
 ) -> ValueFunction:
@@ -74,7 +78,7 @@ def make_value_function(
     in common.
     """
     _check_mirror(settings, mirror)
-    encoder = _encoder(settings, value_settings, observation_spec(observation_space), 1, network, seed)
+    encoder = _encoder(settings, value_settings, observation_spec(observation_space), 1, network, cell, seed)
     return ValueFunction(encoder if mirror is None else MirroredEncoder(encoder, mirror.observations))
 
 
@@ -96,6 +100,7 @@ def _encoder(
     spec: Spec,
     num_outputs: int,
     network: keras.Model | None,
+    cell: keras.layers.Layer | None,
     seed: int | None,
 ) -> Encoder:
     """Make the encoder of a policy or of a value function, whose own settings are `of`."""
@@ -116,8 +121,19 @@ def _encoder(
         normalize_observations=normalize,
         observation_min_std=settings.observation_min_std,
         function_preserving=settings.function_preserving and not prefix,
+        cell=_cell(settings, cell, _branch(seed, first + 4)),
         seed=_branch(seed, first + 1),
     )
+
+
+def _cell(settings: PolicySettings, cell: keras.layers.Layer | None, seed: int | None) -> keras.layers.Layer | None:
+    """Make the cell of a memory: like one that is given, or that of the settings."""
+    if cell is None:
+        kind, units = settings.memory, settings.memory_units or DEFAULT_UNITS
+        return None if kind is None else make_cell(kind, units, seed)
+    if settings.memory is not None:
+        raise ValueError("memory: the settings name one, and another one is given")
+    return like(cell)
 
 
 def _check_mirror(settings: PolicySettings, mirror: MirrorSymmetry | None) -> None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_trpo.estimation import Moments
 from tf_trpo.models.encoder import Encoder
+from tf_trpo.models.memory import States
 from tf_trpo.models.normalization import RunningNormalization, Statistics
 from tf_trpo.numerics import Reflection
 from tf_trpo.spaces import PartSpec
@@ -68,6 +69,10 @@ class MirroredEncoder(keras.layers.Layer):
         if not isinstance(encoder.spec, PartSpec) or encoder.spec.shape != (size,) or encoder.spec.kind != "vector":
             shape = getattr(encoder.spec, "shape", encoder.spec)
             raise ValueError(f"the mirror is one of observations of shape ({size},), not {shape}")
+        if encoder.memory is not None:
+            raise ValueError(
+                "a mirror and a memory exclude each other: an observation and its image need memories apart"
+            )
         if outputs is not None and len(outputs.signs) != encoder.num_outputs:
             raise ValueError(f"the mirror is one of {len(outputs.signs)} outputs, not of {encoder.num_outputs}")
         self.encoder = encoder
@@ -85,6 +90,13 @@ class MirroredEncoder(keras.layers.Layer):
     def normalizations(self) -> list[RunningNormalization | None]:
         """See `Encoder.normalizations`."""
         return self.encoder.normalizations
+
+    memory = None
+    """There is none; see `Encoder.step`."""
+
+    def step(self, observations: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
+        """See `Encoder.step`."""
+        return self.from_centred(observations), states
 
     def call(self, observations: tf.Tensor) -> tf.Tensor:
         return self.from_centred(self.encoder.centred(observations))

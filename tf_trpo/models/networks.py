@@ -171,12 +171,12 @@ def layer_seeds(seed: int | None, count: int) -> list[int | None]:
     return [int(word) for word in np.random.SeedSequence(seed).generate_state(count) >> 1]
 
 
-def first_dense_layer(network: keras.Model, output: keras.layers.Dense) -> keras.layers.Dense | None:
+def first_dense_layer(network: keras.Model, output: keras.layers.Layer) -> keras.layers.Dense | None:
     """Find the layer that all inputs go through first, if it is a Dense layer with a bias on one flat vector.
 
     Args:
       network: only a keras.Sequential, which was built, is searched; layers that pass on or flatten are skipped.
-      output: the layer on top of the network.
+      output: the layer on top of the network, such as the output layer.
     """
     if not isinstance(network, keras.Sequential):
         return None

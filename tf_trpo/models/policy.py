@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_trpo.distributions import ActionDistribution, Distribution
 from tf_trpo.models.encoder import Encoder
+from tf_trpo.models.memory import Memory, Segments, States
 from tf_trpo.models.mirror_symmetry import MirroredEncoder
 from tf_trpo.models.normalization import Statistics
 from tf_trpo.numerics import flatten, unflatten
@@ -23,7 +24,8 @@ class Policy(keras.Model):
     """Observations -> encoder -> outputs -> action distribution.
 
     Args:
-      encoder: observations, a nest of batches of N as its spec says, -> outputs [N, num_outputs].
+      encoder: observations, a nest of batches of N as its spec says, -> outputs [N, num_outputs]. With a memory, N rows
+        are those of `Segments`.
       action_distribution: outputs -> distribution over actions; all questions about actions go to it.
       **kwargs: of `keras.Model`.
 
@@ -55,7 +57,31 @@ class Policy(keras.Model):
     def parameters_of_centred(self, observations: Any) -> tf.Tensor:
         """Compute parameters [N, D] from what `Encoder.centred` gives."""
         outputs = self.encoder.from_centred(observations)
-        return self.of_outputs(outputs, mask_of(self.encoder.spec, observations))
+        rows = observations.observations if isinstance(observations, Segments) else observations
+        return self.of_outputs(outputs, mask_of(self.encoder.spec, rows))
+
+    @property
+    def memory(self) -> Memory | None:
+        """The encoder's memory, if it has one."""
+        return self.encoder.memory
+
+    def initial_states(self, count: int | tf.Tensor) -> States:
+        """Make the memory's states [count, ...] with which episodes begin; empty without a memory."""
+        return () if self.memory is None else self.memory.initial(count)
+
+    def step(self, observations: Any, states: States = ()) -> tuple[tf.Tensor, States]:
+        """Compute parameters [N, D] and the memory's new states for one row of each of N environments.
+
+        Args:
+          observations: a nest of arrays [N, ...].
+          states: of the memory before the row, [N, ...]; empty without a memory.
+        """
+        return self.step_of_centred(self.encoder.centred(observations), states)
+
+    def step_of_centred(self, observations: Any, states: States) -> tuple[tf.Tensor, States]:
+        """Do what `step` does, from what `Encoder.centred` gives."""
+        outputs, states = self.encoder.step(observations, states)
+        return self.of_outputs(outputs, mask_of(self.encoder.spec, observations)), states
 
     def of_outputs(self, outputs: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
         """Compute parameters [N, D] from the encoder's outputs [N, num_outputs] and the mask of actions, if any."""

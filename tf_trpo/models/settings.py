@@ -47,6 +47,11 @@ class PolicySettings:
     value function."""
     function_preserving: bool = True
     """Keep new statistics from moving the policy: its first layer takes the change in."""
+    memory: Literal["gru", "lstm"] | None = None
+    """Remember what was seen in the episode, by a recurrent cell between the MLP and the outputs; the value function
+    has one, too. None: the present observation has to say all."""
+    memory_units: int | None = None
+    """Units of the memory, in [1, 16384]; None: 64 if there is one."""
     mirror: bool = False
     """Respect the environment's mirror symmetry, in the policy and the value function."""
     ema_momentum: float | None = None
@@ -56,7 +61,12 @@ class PolicySettings:
     def __post_init__(self) -> None:
         require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)")
         require_allowed(self, observation_min_std="[0, inf)", ema_momentum="[0, 1)")
+        require_allowed(self, memory_units=f"[1, {_WIDEST}]")
         _check_sizes("hidden_sizes", self.hidden_sizes)
+        if self.memory_units is not None and self.memory is None:
+            raise ValueError("memory_units must be None without a memory")
+        if self.memory is not None and self.mirror:
+            raise ValueError("memory and mirror exclude each other: an observation and its image need memories apart")
         if self.observation_min_std and not self.normalize_observations:
             raise ValueError("observation_min_std must be 0 if normalize_observations is off: nothing is divided by it")
         if self.state_dependent_std and self.final_std is not None:

@@ -8,12 +8,13 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.models.encoder import Encoder
+from tf_trpo.models.memory import States
 from tf_trpo.models.mirror_symmetry import MirroredEncoder
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class ValueFunction(keras.Model):
-    """Observations, batches of N -> V(s) [N], the expected (scaled) discounted return.
+    """Observations, batches of N, or `Segments` of N rows -> V(s) [N], the expected (scaled) discounted return.
 
     Args:
       encoder: observations -> one output. It need not preserve its function under new statistics, since the value
@@ -33,6 +34,11 @@ class ValueFunction(keras.Model):
 
     def call(self, observations: Any) -> tf.Tensor:
         return tf.squeeze(self.encoder(observations), axis=-1)
+
+    def step(self, observations: Any, states: States = ()) -> tuple[tf.Tensor, States]:
+        """Compute V [N] and the memory's new states for one row of each of N environments; see `Policy.step`."""
+        outputs, states = self.encoder.step(self.encoder.centred(observations), states)
+        return tf.squeeze(outputs, axis=-1), states
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "encoder": keras.saving.serialize_keras_object(self.encoder)}

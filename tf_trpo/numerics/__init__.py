@@ -24,8 +24,11 @@ from tf_trpo.numerics.line_search import LineSearchStatus as LineSearchStatus
 from tf_trpo.numerics.line_search import backtracking_line_search as backtracking_line_search
 from tf_trpo.numerics.linear_recurrence import linear_recurrence as linear_recurrence
 from tf_trpo.numerics.minibatches import minibatch_rows as minibatch_rows
+from tf_trpo.numerics.minibatches import minibatch_size_of as minibatch_size_of
 from tf_trpo.numerics.minibatches import minibatches_per_epoch as minibatches_per_epoch
 from tf_trpo.numerics.minibatches import random_orders as random_orders
+from tf_trpo.numerics.recurrence import Recurrence as Recurrence
+from tf_trpo.numerics.recurrence import differentiable_twice as differentiable_twice
 from tf_trpo.numerics.reflection import Reflection as Reflection
 from tf_trpo.numerics.sampled_fisher import OuterProducts as OuterProducts
 from tf_trpo.numerics.sampled_fisher import sampled_fisher_inverse as sampled_fisher_inverse

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from tf_trpo.lazy import tensorflow as tf
@@ -19,6 +22,16 @@ def random_orders(epochs: int, num_samples: int, rng: np.random.Generator) -> np
 def minibatches_per_epoch(num_samples: int, minibatch_size: int) -> int:
     """Count the minibatches of at most `minibatch_size` samples that hold all samples."""
     return -(-num_samples // minibatch_size)
+
+
+def minibatch_size_of(shape: Sequence[int], samples: int) -> int:
+    """Give the rows of a minibatch of so many samples, at least one row.
+
+    Args:
+      shape: of all samples, [N], or [S, L] if a row is a segment of L samples.
+      samples: >= 1.
+    """
+    return min(max(1, samples // math.prod(shape[1:])), shape[0])
 
 
 def minibatch_rows(orders: tf.Tensor, step: tf.Tensor, minibatch_size: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -14,6 +14,7 @@ from tf_trpo.numerics import (
     LineSearchResult,
     LineSearchStatus,
     minibatch_rows,
+    minibatch_size_of,
     minibatches_per_epoch,
     random_orders,
     unflatten,
@@ -66,7 +67,7 @@ class FirstOrder:
           As `climb`.
         """
         num_samples = objective.batch.weights.shape[0]
-        size = min(self.penalty_minibatch_size, num_samples)
+        size = minibatch_size_of(objective.batch.weights.shape, self.penalty_minibatch_size)
         # The same orders in every step: what their rows hold is new in every batch.
         orders = tf.constant(random_orders(self.penalty_epochs, num_samples, np.random.default_rng(0)))
 

@@ -115,7 +115,7 @@ class KLPenalty(PolicyOptimizer):
         if not tf.is_tensor(gamma):
             self.check_gamma(gamma)
         unit = advantage_scale(objective.batch) / (1.0 - gamma)
-        return theoretical_penalty(largest_advantage(objective.batch), gamma) / unit
+        return theoretical_penalty(largest_advantage(objective.batch.rows), gamma) / unit
 
     def _newton(
         self, objective: Objective, gradient: tf.Tensor, coefficient: tf.Tensor

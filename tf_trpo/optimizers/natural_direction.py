@@ -67,7 +67,7 @@ class NaturalDirection:
         Returns:
           The solution x, with F x without damping, by which a step is measured.
         """
-        size = objective.batch.weights.shape[0] or math.inf
+        size = objective.batch.weights.shape.num_elements() or math.inf
         fraction = self.curvature_fraction or (min(1.0, max(0.1, 64 / size)) if objective.sees_images else 1.0)
         preconditioner = self._preconditioner(objective)
         return conjugate_gradient(
@@ -80,6 +80,9 @@ class NaturalDirection:
         )
 
     def _preconditioner(self, objective: Objective) -> Callable[[tf.Tensor], tf.Tensor] | None:
+        if objective.in_segments:
+            require(not self.preconditioner_rank, "preconditioner_rank", "0 with a memory", self.preconditioner_rank)
+            return None
         if self.preconditioner_rank is not None:
             rank, least_share = self.preconditioner_rank, 0.0
         else:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from tf_trpo.estimation import Batch, surrogate_improvement, weighted_mean
+from tf_trpo.estimation import Batch, as_rows, surrogate_improvement, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
+    differentiable_twice,
     double_backprop_fisher_vector_product,
     gauss_newton_fisher_vector_product,
     map_over_chunks,
@@ -26,7 +27,7 @@ FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
 
 
 class _Samples(NamedTuple):
-    """The tensors of a batch that have N rows, and `old`, the distribution parameters [N, D] of the old policy."""
+    """The tensors of a batch that have N rows, or S segments of L, and `old`, the old policy's parameters [N, D]."""
 
     observations: Any
     actions: tf.Tensor
@@ -76,17 +77,18 @@ class Objective:
 
     Attributes:
       policy: how parameters make a distribution.
-      batch: N samples of the policy at theta.
+      batch: N samples of the policy at theta, or S segments of them.
       theta: the policy's flat parameters [P] as they were when it sampled.
       gamma: discount of the batch's returns, in [0, 1], a number or a float64 scalar; None if it is not known.
       old: the policy at theta, and its figures.
       chunk_size: as below.
+      in_segments: whether the samples are in segments.
       sees_images: whether a part of the observations is an image.
 
     Args:
       policy, batch, theta, gamma: as above.
-      chunk_size: largest number of samples in memory at once, which needs a static N; None for all samples. If there
-        is one chunk, Fisher-vector products share the network's activations. If there are several, each product
+      chunk_size: largest number of samples in memory at once, or of segments, which needs a static N; None for all. If
+        there is one chunk, Fisher-vector products share the network's activations. If there are several, each product
         computes the activations again.
     """
 
@@ -103,10 +105,12 @@ class Objective:
         self.theta = theta
         self.gamma = gamma
         self.chunk_size = chunk_size
-        self.sees_images = _sees_images(batch.observations)
-        old = map_over_chunks(lambda rows: policy.parameters_at(theta, rows), batch.observations, chunk_size)
-        self._samples = _Samples(*batch[:4], tf.stop_gradient(old))
-        zero, entropy = tf.constant(0.0, tf.float64), self._entropy(_float64(old), _float64(batch.weights))
+        self.in_segments = batch.weights.shape.rank == 2
+        self.sees_images = _sees_images(batch.observations, 2 if self.in_segments else 1)
+        old = tf.stop_gradient(map_over_chunks(self._old_parameters, batch.observations, chunk_size))
+        self._samples = _Samples(*batch[:4], old)
+        rows, weights = (_float64(as_rows(array, batch.weights)) for array in (old, batch.weights))
+        zero, entropy = tf.constant(0.0, tf.float64), self._entropy(rows, weights)
         self.old = OldPolicy(theta, PolicyFigures(zero, zero, zero, entropy))
 
     def gradient(self) -> tf.Tensor:
@@ -121,11 +125,12 @@ class Objective:
         Args:
           theta: parameters, which may differ from those of the policy that sampled.
           coefficient: float64 scalar.
-          rows: int32 [M], the samples.
+          rows: int32 [M], the samples, or the segments.
           counted: bool [M], False on rows that only fill the minibatch up.
         """
         minibatch = tf.nest.map_structure(lambda array: tf.gather(array, rows), self._samples)
-        weights = minibatch.weights * tf.cast(counted, minibatch.weights.dtype)
+        counts = tf.reshape(tf.cast(counted, minibatch.weights.dtype), [-1] + [1] * (minibatch.weights.shape.rank - 1))
+        weights = minibatch.weights * counts
         minibatch = minibatch._replace(weights=tf.math.divide_no_nan(weights, tf.reduce_sum(weights)))
 
         def penalised(new: tf.Tensor, samples: _Samples) -> tf.Tensor:
@@ -153,14 +158,11 @@ class Objective:
         on_chunk = self._product_on_chunk(kind)
 
         def product(vector: tf.Tensor) -> tf.Tensor:
-            return reduce_over_chunks(
-                functools.partial(on_chunk, self.theta, vector),
-                operator.add,
-                tf.zeros_like(self.theta),
-                observations,
-                weights,
-                self.chunk_size,
-            )
+            def of_chunk(chunk: tuple[Any, tf.Tensor], counted: tf.Tensor) -> tf.Tensor:
+                return on_chunk(self.theta, vector, chunk[0], _counting(chunk[1], counted))
+
+            nothing, samples = tf.zeros_like(self.theta), (observations, weights)
+            return reduce_over_chunks(of_chunk, operator.add, nothing, samples, _of_rows(weights), self.chunk_size)
 
         return product
 
@@ -170,12 +172,23 @@ class Objective:
 
         def on_chunk(theta: tf.Tensor, vector: tf.Tensor, observations: Any, weights: tf.Tensor) -> tf.Tensor:
             parameters = functools.partial(policy.parameters_at, observations=observations)
-            given = parameters, distribution.kl, theta, weights
+            given = parameters, distribution.kl, theta, as_rows(weights, weights)
             if kind == "double-backprop":
-                return double_backprop_fisher_vector_product(*given)(vector)
+                with differentiable_twice():
+                    return double_backprop_fisher_vector_product(*given)(vector)
             return gauss_newton_fisher_vector_product(*given, distribution.metric_product)(vector)
 
         return tf.function(on_chunk, autograph=False)
+
+    def _old_parameters(self, observations: Any) -> tf.Tensor:
+        """Compute distribution parameters at theta, [N, D], or [S, L, D] in segments."""
+        parameters = self.policy.parameters_at(self.theta, observations)
+        weights = self.batch.weights
+        return (
+            parameters
+            if weights.shape.rank == 1
+            else tf.reshape(parameters, [-1, weights.shape[1], parameters.shape[1]])
+        )
 
     def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
         entropy = self.policy.action_distribution.entropy(parameters)
@@ -201,12 +214,17 @@ class Objective:
         return self._over(samples, on_chunk, operator.add, tf.zeros_like(theta))
 
     def _over(self, samples: _Samples, function: Callable[[_Samples], Any], combine: Any, initial: Any) -> Any:
-        """Combine the function's results on all chunks; the function gets float64 samples, except the observations."""
+        """Combine the function's results on all chunks.
 
-        def on_chunk(chunk: _Samples, weights: tf.Tensor) -> Any:
-            return function(_Samples(chunk.observations, *map(_float64, chunk._replace(weights=weights)[1:])))
+        The function gets float64 rows [N, ...], also of segments, except for the observations.
+        """
 
-        return reduce_over_chunks(on_chunk, combine, initial, samples, samples.weights, self.chunk_size)
+        def on_chunk(chunk: _Samples, counted: tf.Tensor) -> Any:
+            weights = _counting(chunk.weights, counted)
+            rows = (_float64(as_rows(array, weights)) for array in chunk._replace(weights=weights)[1:])
+            return function(_Samples(chunk.observations, *rows))
+
+        return reduce_over_chunks(on_chunk, combine, initial, samples, _of_rows(samples.weights), self.chunk_size)
 
 
 def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
@@ -216,14 +234,26 @@ def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tu
     return sums._replace(max_kl_over_states=largest).tensors
 
 
-def _sees_images(observations: Any) -> bool:
+def _of_rows(weights: tf.Tensor) -> tf.Tensor:
+    """Give what chunks count rows by, [N]: the samples' weights, or 1 for each segment."""
+    return weights if len(weights.shape) == 1 else tf.ones(weights.shape[:1], weights.dtype)
+
+
+def _counting(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """Give the weights of a chunk's samples, for the part of `_of_rows` that `reduce_over_chunks` gives with it."""
+    return counted if len(weights.shape) == 1 else weights * counted[:, None]
+
+
+def _sees_images(observations: Any, leading: int) -> bool:
     from tf_trpo.spaces import is_image
 
-    return any(is_image(tuple(rows.shape[1:]), rows.dtype.name) for rows in tf.nest.flatten(observations))
+    return any(is_image(tuple(rows.shape[leading:]), rows.dtype.name) for rows in tf.nest.flatten(observations))
 
 
 def subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[Any, tf.Tensor]:
     """Take a fraction of the samples: the first of the same random order in every batch, those of weight 0 last.
+
+    Of segments, those of a batch with weights [S, L], it takes whole ones.
 
     Every k-th row of a flattened [T, B] could always be a row of the same environment.
     """
@@ -233,7 +263,8 @@ def subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[A
     if size is None:
         raise ValueError("curvature is taken on a part of the samples only if their number is static")
     places = np.argsort(np.random.default_rng(0).permutation(size))
-    order = tf.argsort(tf.where(weights > 0, places, places + size))
+    counts = weights > 0 if weights.shape.rank == 1 else tf.reduce_any(weights > 0, axis=1)
+    order = tf.argsort(tf.where(counts, places, places + size))
     rows = tf.sort(order[: max(1, round(fraction * size))])
     weights = tf.gather(weights, rows)
     chosen = tf.nest.map_structure(lambda part: tf.gather(part, rows), observations)

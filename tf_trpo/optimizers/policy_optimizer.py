@@ -98,7 +98,7 @@ class PolicyOptimizer(abc.ABC):
           state: what `make_state` made for this policy; assigned what the step adapts.
           progress: fraction of the run that is over, in [0, 1], for schedules; a number or a float scalar.
           gamma: discount of the batch's returns, in [0, 1]; a number or a float64 scalar.
-          chunk_size: samples to have in memory at once, >= 1; None for all. The result is the same up
+          chunk_size: samples, or segments, to have in memory at once, >= 1; None for all. The result is the same up
             to rounding.
           jit_compile: let XLA compile `propose`, and nothing else of the step, in a step that TensorFlow traces.
 
@@ -202,6 +202,7 @@ def _kept_if(condition: tf.Tensor, search: LineSearchResult, old: OldPolicy) -> 
 
 def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
     gradient, search, solution, radius, coefficient = proposal
+    batch = batch.rows
     accepted = was_taken(search)
     step = search.theta - old.theta
     # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.

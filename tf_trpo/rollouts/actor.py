@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import keras
 import numpy as np
@@ -24,21 +24,38 @@ _kept: dict[Any, bytes] = {}
 """Converted policies, without their weights, for others of equal structure."""
 
 
+States: TypeAlias = "tuple[np.ndarray, ...]"
+"""What a policy's memory holds for each environment: arrays [B, ...]; empty without a memory."""
+
+
 class Actions(NamedTuple):
-    """Actions as sampled [B, ...], to be stored, and as the environments are given them, a nest of arrays [B, ...]."""
+    """Actions as sampled [B, ...], to be stored, and as the environments are given them, a nest of arrays [B, ...].
+
+    Also the memory's states after the observations.
+    """
 
     sampled: np.ndarray
     environment: Any
+    states: States = ()
 
 
 class Actor(Protocol):
-    """A policy for a fixed number of environments."""
+    """A policy for a fixed number of environments.
+
+    Attributes:
+      initial_states: of the memory, with which episodes begin.
+    """
+
+    initial_states: States
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Act by these weights from now on; they are in the order of `policy.weights`."""
 
-    def __call__(self, observations: Any, noise: np.ndarray) -> Actions:
-        """Compute actions for observations, a nest of arrays [B, ...], and noise [B, ...] (not used by a mode)."""
+    def __call__(self, observations: Any, noise: np.ndarray, states: States = ()) -> Actions:
+        """Compute actions for observations, a nest of arrays [B, ...], and noise [B, ...] (not used by a mode).
+
+        The states are those of the memory before the observations; without a memory they are not given.
+        """
 
     def for_environment(self, sampled: np.ndarray) -> Any:
         """Turn sampled actions [L, ...] into a nest of arrays [L, ...], as the environments take them."""
@@ -51,7 +68,7 @@ def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False) ->
     except (ValueError, RuntimeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         _logger.warning("acting through TensorFlow, which is slower: LiteRT cannot run this policy (%s)", reason)
-        return CompiledActor(policy, deterministic=deterministic)
+        return CompiledActor(policy, num_envs, deterministic=deterministic)
 
 
 class _Centred:
@@ -104,32 +121,47 @@ def _is_rounded_here(part: PartSpec) -> bool:
     return part.kind == "vector" and part.dtype != "float64"
 
 
-def _act(policy: Policy, observations: Any, noise: tf.Tensor | None, weights: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Compute actions for centred observations with the given weights in place of the policy's own."""
+def _act(
+    policy: Policy,
+    observations: Any,
+    noise: tf.Tensor | None,
+    weights: Sequence[tf.Tensor],
+    states: Sequence[tf.Tensor],
+) -> list[tf.Tensor]:
+    """Compute actions for centred observations with the given weights in place of the policy's own, and new states."""
     with keras.StatelessScope(state_mapping=list(zip(policy.weights, weights, strict=True))):
-        return policy.actions(policy.parameters_of_centred(observations), noise)
+        parameters, states = policy.step_of_centred(observations, tuple(states))
+        return [policy.actions(parameters, noise), *states]
+
+
+def _initial_states(policy: Policy, num_envs: int) -> States:
+    return tuple(np.array(part) for part in policy.initial_states(num_envs))
 
 
 class CompiledActor:
     """Acts through a tf.function. The arguments are those of `make_actor`."""
 
-    def __init__(self, policy: Policy, *, deterministic: bool = False) -> None:
-        def act(inputs: list[tf.Tensor], noise: tf.Tensor, weights: list[tf.Tensor]) -> tf.Tensor:
-            return _act(policy, self._centred.nest(inputs), None if deterministic else noise, weights)
+    def __init__(self, policy: Policy, num_envs: int, *, deterministic: bool = False) -> None:
+        def act(inputs: list[tf.Tensor], noise: tf.Tensor, weights: list[tf.Tensor], states: Any) -> list[tf.Tensor]:
+            return _act(policy, self._centred.nest(inputs), None if deterministic else noise, weights, states)
 
         self._centred = _Centred(policy)
         self._function = tf.function(act, autograph=False)
         self._weights = [tf.convert_to_tensor(weight) for weight in policy.weights]
+        self.initial_states = _initial_states(policy, num_envs)
         self.for_environment = policy.action_distribution.environment_actions
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         self._centred.set_weights(weights)
         self._weights = [tf.convert_to_tensor(weight) for weight in weights]
 
-    def __call__(self, observations: Any, noise: np.ndarray) -> Actions:
-        inputs = [tf.convert_to_tensor(part) for part in self._centred(observations)]
-        sampled = self._function(inputs, tf.convert_to_tensor(noise), self._weights).numpy()
-        return Actions(sampled, self.for_environment(sampled))
+    def __call__(self, observations: Any, noise: np.ndarray, states: States = ()) -> Actions:
+        inputs, given = (
+            [tf.convert_to_tensor(part) for part in parts] for parts in (self._centred(observations), states)
+        )
+        outputs = self._function(inputs, tf.convert_to_tensor(noise), self._weights, given)
+        sampled, *after = (np.array(output.numpy()) for output in outputs)
+        return Actions(sampled, self.for_environment(sampled), tuple(after))
 
 
 class LiteActor:
@@ -152,13 +184,14 @@ class LiteActor:
         )
         self._interpreter.allocate_tensors()
         inputs = {details["name"]: details["index"] for details in self._interpreter.get_input_details()}
-        [output] = self._interpreter.get_output_details()
+        self._sampled, *self._next_states = (details["index"] for details in self._interpreter.get_output_details())
+        self.initial_states = _initial_states(policy, num_envs)
         # What the converted function does not use is no input.
         places = [inputs.get(f"part_{position}") for position in range(len(self._centred.specs))]
         self._parts = [(position, index) for position, index in enumerate(places) if index is not None]
         self._noise = inputs.get("noise")
         self._weights = [inputs.get(name) for name in _weight_names(policy)]
-        self._sampled = output["index"]
+        self._states = [inputs.get(name) for name in _state_names(policy)]
         self.set_weights([weight.numpy() for weight in policy.weights])
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
@@ -167,20 +200,29 @@ class LiteActor:
             if index is not None:
                 self._interpreter.set_tensor(index, _transposed(weight))
 
-    def __call__(self, observations: Any, noise: np.ndarray) -> Actions:
+    def __call__(self, observations: Any, noise: np.ndarray, states: States = ()) -> Actions:
         interpreter = self._interpreter
         centred = self._centred(observations)
         for position, index in self._parts:
             interpreter.set_tensor(index, centred[position])
         if self._noise is not None:
             interpreter.set_tensor(self._noise, noise)
+        if self._states:
+            for place, state in zip(self._states, states, strict=True):
+                if place is not None:
+                    interpreter.set_tensor(place, state)
         interpreter.invoke()
         sampled = interpreter.get_tensor(self._sampled)
-        return Actions(sampled, self.for_environment(sampled))
+        after = tuple(map(interpreter.get_tensor, self._next_states)) if self._states else ()
+        return Actions(sampled, self.for_environment(sampled), after)
 
 
 def _weight_names(policy: Policy) -> list[str]:
     return [f"weight_{position}" for position in range(len(policy.weights))]
+
+
+def _state_names(policy: Policy) -> list[str]:
+    return [f"state_{position}" for position in range(len(policy.initial_states(1)))]
 
 
 def _transposed(weight: np.ndarray) -> np.ndarray:
@@ -200,7 +242,7 @@ def _converted_once(policy: Policy, centred: _Centred, num_envs: int, determinis
 
 
 def _converted(policy: Policy, centred: _Centred, num_envs: int, deterministic: bool) -> bytes:
-    """Convert the policy to a LiteRT flatbuffer with inputs for the observation's parts, noise and the weights."""
+    """Convert the policy to a LiteRT flatbuffer with inputs for the observation's parts, noise, states and weights."""
     noise = policy.action_distribution.noise([num_envs], tf.constant([0, 0]))
     specs = {
         f"part_{position}": tf.TensorSpec((num_envs, *spec.shape[1:]), spec.dtype)
@@ -209,14 +251,17 @@ def _converted(policy: Policy, centred: _Centred, num_envs: int, deterministic: 
     part_names = list(specs)
     if not deterministic:
         specs["noise"] = tf.TensorSpec(noise.shape, noise.dtype)
+    for name, state in zip(_state_names(policy), policy.initial_states(num_envs), strict=True):
+        specs[name] = tf.TensorSpec(state.shape, state.dtype)
     names = _weight_names(policy)
     for name, weight in zip(names, policy.weights, strict=True):
         specs[name] = tf.TensorSpec(_transposed(weight.numpy()).shape, weight.dtype)
 
-    def act(**inputs: tf.Tensor) -> tf.Tensor:
+    def act(**inputs: tf.Tensor) -> list[tf.Tensor]:
         values = [tf.transpose(inputs[name]) if inputs[name].shape.rank == 2 else inputs[name] for name in names]
         observations = centred.nest([inputs[name] for name in part_names])
-        return _act(policy, observations, inputs.get("noise"), values)
+        states = [inputs[name] for name in _state_names(policy)]
+        return _act(policy, observations, inputs.get("noise"), values, states)
 
     concrete = tf.function(act, autograph=False).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable_obj=tf.Module())

@@ -19,9 +19,9 @@ from tf_trpo.environments import (
 )
 from tf_trpo.environments.failures import reason
 from tf_trpo.environments.sync import copied
-from tf_trpo.rollouts.actor import Actor
+from tf_trpo.rollouts.actor import Actor, States
 from tf_trpo.rollouts.seeds import Stream, environment_seeds
-from tf_trpo.rollouts.stepping import Rollout, collect_rollout
+from tf_trpo.rollouts.stepping import Remembered, Rollout, collect_rollout
 from tf_trpo.spaces import flatten_to, map_parts, nest_of, observation_spec
 
 _logger = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ class LocalSource:
       environments: as given.
       observations: a nest of arrays [B, ...], where the next rollout begins.
       just_ended: bool [B], whether an episode ended with the last step, so that the next row is no step.
+      states: of the policy's memory before the next row, arrays [B, ...]; empty without a memory.
 
     Raises:
       EnvironmentFailedError: an environment cannot be reset.
@@ -103,6 +104,7 @@ class LocalSource:
 
     observations: Any
     just_ended: np.ndarray
+    states: States
     _actions: list[list[np.ndarray] | None]
     """For each environment the sampled actions of its present episode, in parts; None if there are too many."""
 
@@ -123,7 +125,7 @@ class LocalSource:
         self._actor.set_weights(weights)
         try:
             rollout = collect_rollout(
-                self.environments, self._actor, self._spec, self.observations, self.just_ended, noise
+                self.environments, self._actor, self._spec, self.observations, self.just_ended, noise, self.states
             )
         except EnvironmentFailedError:
             # An environment that fails after these actions would fail again in every replay.
@@ -132,6 +134,8 @@ class LocalSource:
         self._remember(rollout)
         self.observations = map_parts(lambda _, rows: rows[-1].copy(), self._spec, rollout.observations)
         self.just_ended = rollout.terminated[-1] | rollout.truncated[-1]
+        if isinstance(rollout.memory, Remembered):
+            self.states = tuple(part[-1].copy() for part in rollout.memory.states)
         return rollout
 
     def restart(self) -> None:
@@ -145,6 +149,8 @@ class LocalSource:
         for part, new in zip(self._parts(self.observations), self._parts(observations), strict=True):
             part[chosen] = new[chosen]
         self.just_ended[chosen] = False
+        for now, first in zip(self.states, self._actor.initial_states, strict=True):
+            now[chosen] = first[chosen]
         self._episodes[chosen] += 1
         for index in np.flatnonzero(chosen).tolist():
             self._actions[index] = []
@@ -153,6 +159,7 @@ class LocalSource:
         return {
             "observations": [part.copy() for part in self._parts(self.observations)],
             "just_ended": self.just_ended.copy(),
+            "memory": [part.copy() for part in self.states],
             "episodes": self._episodes.copy(),
             "actions": self._remembered(),
         }
@@ -166,6 +173,7 @@ class LocalSource:
             return False
         self.observations = nest_of(self._spec, [part.copy() for part in state["observations"]])
         self.just_ended = state["just_ended"].copy()
+        self.states = tuple(part.copy() for part in state["memory"])
         self._actions = [[actions] if len(actions) else [] for actions in state["actions"]]
         self._failed = False
         return True
@@ -197,13 +205,15 @@ class LocalSource:
 
     def _check(self, state: dict[str, Any]) -> None:
         """Raise ValueError unless the arrays of a state are those of such environments."""
-        here = [*self._parts(self.observations), self.just_ended, self._episodes]
-        given = [*state["observations"], state["just_ended"], state["episodes"]]
+        here = [*self._parts(self.observations), *self.states, self.just_ended, self._episodes]
+        given = [*state["observations"], *state["memory"], state["just_ended"], state["episodes"]]
         ours, theirs = ([f"{array.dtype} {array.shape}" for array in arrays] for arrays in (here, given))
         if ours != theirs:
-            raise ValueError(f"observations, just_ended and episodes are {', '.join(theirs)}, here {', '.join(ours)}")
+            raise ValueError(
+                f"observations, memory, just_ended and episodes are {', '.join(theirs)}, here {', '.join(ours)}"
+            )
         if not all(np.isfinite(array).all() for array in given):
-            raise ValueError("the observations are not finite")
+            raise ValueError("the observations or the memory are not finite")
         if state["episodes"].min() < 0:
             raise ValueError("numbers of episodes are impossible")
         if state["actions"] is not None:
@@ -220,6 +230,7 @@ class LocalSource:
             # There is nothing to restart from: this was the restart.
             raise EnvironmentFailedError(f"{error}, when reset") from error
         self.just_ended = np.zeros(self.num_envs, bool)
+        self.states = tuple(part.copy() for part in self._actor.initial_states)
         self._failed = False
         self._actions = [[] for _ in range(self.num_envs)]
 

@@ -12,8 +12,22 @@ from tf_trpo.environments.failures import reason
 from tf_trpo.environments.infos import kept_infos
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.environments.sync import write_row
-from tf_trpo.rollouts.actor import Actor
+from tf_trpo.rollouts.actor import Actions, Actor, States
 from tf_trpo.spaces import Spec, flatten_to, map_parts
+
+
+class Remembered(NamedTuple):
+    """What a policy's memory held in a rollout, and where it began again.
+
+    Attributes:
+      states: before each row, arrays [T + 1, B, ...]; row T follows the last step.
+      ends: bool [T, B], the memory begins again after the row, which shows an episode's final observation.
+      holds: bool [T, B], the row is a pause within an episode, after which the memory is as it was before.
+    """
+
+    states: States
+    ends: np.ndarray
+    holds: np.ndarray
 
 
 class Rollout(NamedTuple):
@@ -32,6 +46,7 @@ class Rollout(NamedTuple):
       valid: bool [T, B], the row is a step of an episode, and no pause in one.
       infos: float64 [T, B] for each figure that is kept of infos at episode ends; NaN elsewhere, and if absent. Empty
         for an update, which does not learn from them.
+      memory: of a policy that has one; otherwise empty.
     """
 
     observations: Any
@@ -41,10 +56,48 @@ class Rollout(NamedTuple):
     truncated: np.ndarray
     valid: np.ndarray
     infos: dict[str, np.ndarray] | tuple[()] = ()
+    memory: Remembered | tuple[()] = ()
+
+
+class _Remembering:
+    """Goes with a policy that has a memory through a rollout.
+
+    Attributes:
+      states: now, arrays [B, ...].
+    """
+
+    def __init__(self, actor: Actor, states: States, just_ended: np.ndarray) -> None:
+        self.states = states
+        self._actor = actor
+        self._ended = just_ended
+        self._rows: list[tuple[States, np.ndarray, np.ndarray]] = []
+
+    def act(self, observations: Any, noise: np.ndarray) -> Actions:
+        self._actions = self._actor(observations, noise, self.states)
+        return self._actions
+
+    def move(self, ended: np.ndarray, paused: np.ndarray) -> None:
+        """Take on the states after a row, in which episodes may have ended, bool [B]; after the next one they begin."""
+        after = self._actions.states
+        self._rows.append((self.states, self._ended, paused))
+        for new, old, first in zip(after, self.states, self._actor.initial_states, strict=True):
+            new[self._ended], new[paused] = first[self._ended], old[paused]
+        self.states, self._ended = after, ended
+
+    def remembered(self) -> Remembered:
+        states, ends, holds = zip(*self._rows, strict=True)
+        parts = (np.stack(part) for part in zip(*states, self.states, strict=True))
+        return Remembered(tuple(parts), np.stack(ends), np.stack(holds))
 
 
 def collect_rollout(
-    environments: VectorEnv, actor: Actor, spec: Spec, observations: Any, just_ended: np.ndarray, noise: np.ndarray
+    environments: VectorEnv,
+    actor: Actor,
+    spec: Spec,
+    observations: Any,
+    just_ended: np.ndarray,
+    noise: np.ndarray,
+    states: States = (),
 ) -> Rollout:
     """Take one step in every environment for each row of noise.
 
@@ -55,6 +108,7 @@ def collect_rollout(
       observations: a nest of arrays [B, ...], where the environments stand.
       just_ended: bool [B], whether an episode ended with the step before, so that row 0 is no step.
       noise: [T, B, ...], of the action distribution's `noise`.
+      states: of the policy's memory before row 0, arrays [B, ...]; empty without a memory.
 
     Returns:
       A `Rollout` of T steps in new arrays.
@@ -70,12 +124,12 @@ def collect_rollout(
     terminated, truncated = np.empty((2, num_steps, num_envs), bool)
     paused = np.zeros((num_steps, num_envs), bool)
     figures = {key: np.full((num_steps, num_envs), np.nan) for key in kept_infos(environments)}
-    sampled = []
+    sampled, memory = [], _Remembering(actor, states, just_ended) if states else None
     write_row(kept, 0, observations)
     # Views, made at once: to walk through a nest takes as long as a cheap environment's step.
     rows = list(kept) if isinstance(kept, np.ndarray) else [_row(spec, kept, t) for t in range(num_steps + 1)]
     for t in range(num_steps):
-        actions = actor(rows[t], noise[t])
+        actions = actor(rows[t], noise[t]) if memory is None else memory.act(rows[t], noise[t])
         sampled.append(actions.sampled)
         try:
             observation, rewards[t], terminated[t], truncated[t], infos = environments.step(actions.environment)
@@ -87,13 +141,16 @@ def collect_rollout(
         write_row(kept, t + 1, observation)
         if PAUSED in infos:
             paused[t] = infos[PAUSED]
+        if memory is not None:
+            memory.move(terminated[t] | truncated[t], paused[t])
         for key in figures:
             figures[key][t] = infos.get(key, np.nan)
     # The rows that follow an episode's end are no steps, nor are pauses.
     valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
     rewards = np.where(valid, rewards, 0.0)
     _check_finite(numbers, rewards)
-    return Rollout(kept, np.array(sampled), rewards, terminated & valid, truncated & valid, valid, figures)
+    flags = terminated & valid, truncated & valid, valid
+    return Rollout(kept, np.array(sampled), rewards, *flags, figures, memory.remembered() if memory else ())
 
 
 def _row(spec: Spec, arrays: Any, row: int) -> Any:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
+from tf_trpo.models.memory import Memory
 from tf_trpo.serving.formats import Endpoint
+from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, STATE
 from tf_trpo.spaces import PartSpec, map_parts, named, nest_of
+
+VALUE_STATE = "value_state"
+"""Begins the names of the value function's state."""
 
 
 def endpoints(
@@ -45,22 +51,57 @@ def endpoints(
             nest_of(spec, inputs),
         )
 
+    count = len(observations)
+
     def act(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return named("actions", distribution.to_environment(policy.act(nest(inputs))))
+        parameters, states = policy.step(nest(inputs[:count]), inputs[count:])
+        return _actions(policy, parameters, None) | state_names(STATE, states)
 
     def act_stochastic(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         noise = distribution.noise([tf.shape(inputs[0])[0]], inputs[-1])
-        return named("actions", distribution.to_environment(policy.act(nest(inputs[:-1]), noise)))
+        parameters, states = policy.step(nest(inputs[:count]), inputs[count:-1])
+        return _actions(policy, parameters, noise) | state_names(STATE, states)
 
     def value(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"values": value_function(nest(inputs)) / return_scale(tf.ones([]))}
+        values, states = value_function.step(nest(inputs[:count]), inputs[count:])
+        return {"values": values / return_scale(tf.ones([]))} | state_names(VALUE_STATE, states)
 
     def parameters(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return distribution.named_parameters(policy.distribution_parameters(nest(inputs)))
+        parameters, states = policy.step(nest(inputs[:count]), inputs[count:])
+        return distribution.named_parameters(parameters) | state_names(STATE, states)
 
-    return {
-        "act": Endpoint(act, observations),
-        "act_stochastic": Endpoint(act_stochastic, (*observations, seed)),
-        "value": Endpoint(value, observations),
-        "distribution": Endpoint(parameters, observations),
+    def initial_state(episodes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return initial_states(policy, value_function, tf.shape(episodes)[0])
+
+    own, of_value = _state_specs(STATE, policy.memory), _state_specs(VALUE_STATE, value_function.encoder.memory)
+    described = {
+        "act": Endpoint(act, (*observations, *own)),
+        "act_stochastic": Endpoint(act_stochastic, (*observations, *own, seed)),
+        "value": Endpoint(value, (*observations, *of_value)),
+        "distribution": Endpoint(parameters, (*observations, *own)),
     }
+    episodes = tf.TensorSpec((None,), tf.int32, name=EPISODES)
+    return {**described, INITIAL_STATE: Endpoint(initial_state, (episodes,))} if own else described
+
+
+def initial_states(policy: Policy, value_function: ValueFunction, count: int | tf.Tensor) -> dict[str, tf.Tensor]:
+    """Make the states with which episodes begin, by the names that they have in exported models."""
+    memories = {STATE: policy.memory, VALUE_STATE: value_function.encoder.memory}
+    found: dict[str, tf.Tensor] = {}
+    for prefix, memory in memories.items():
+        found |= {} if memory is None else state_names(prefix, memory.initial(count))
+    return found
+
+
+def state_names(prefix: str, states: Sequence[Any]) -> dict[str, Any]:
+    """Name the parts of a memory's state: PREFIX for a lone one, else PREFIX_0, PREFIX_1 and so on."""
+    return named(prefix, states[0] if len(states) == 1 else tuple(states))
+
+
+def _actions(policy: Policy, parameters: tf.Tensor, noise: tf.Tensor | None) -> dict[str, tf.Tensor]:
+    return named("actions", policy.action_distribution.to_environment(policy.actions(parameters, noise)))
+
+
+def _state_specs(prefix: str, memory: Memory | None) -> tuple[tf.TensorSpec, ...]:
+    states = {} if memory is None else state_names(prefix, memory.initial(1))
+    return tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype, name=name) for name, part in states.items())

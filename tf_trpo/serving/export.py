@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
-from tf_trpo.serving.endpoints import endpoints
+from tf_trpo.serving.endpoints import endpoints, initial_states
 from tf_trpo.serving.formats import MODEL_FILES, ExportFormat, write_model, write_warmup_requests
 from tf_trpo.serving.metadata import ModelMetadata, installed_versions, write_metadata
 from tf_trpo.serving.model_versions import add_version, version_folders
@@ -40,11 +40,17 @@ def export_policy(
         distribution    observations -> the distribution's parameters: mean and log_std [N, d] of a Gaussian,
                         logits [N, n] of a categorical policy, parameters [N, D] of a distribution of one's own
 
+    Those of a policy with a memory also take and give `state` [N, units], or `state_0` and `state_1` of an LSTM, and
+    `value` takes and gives `value_state`. One endpoint more makes those with which N episodes begin:
+
+        initial_state   episodes int32 [N], any numbers -> state, value_state
+
     Actions are as the environment takes them: within its bounds, or numbered from its first one; those of a Dict or
     Tuple are outputs of their own, actions_NAME. The distribution's parameters are of the actions before that.
 
     LiteRT has no stateless random numbers and ONNX no seeds as inputs, so their models have no `act_stochastic`. A
-    LiteRT model has a signature for each endpoint, an ONNX model one graph with all outputs.
+    LiteRT model has a signature for each endpoint, an ONNX model one graph with all outputs, but no `initial_state`:
+    what it gives is also among the metadata.
 
     Args:
       policy: the policy.
@@ -73,6 +79,7 @@ def export_policy(
         raise ValueError("warm-up requests are for a saved_model: TensorFlow Serving runs no other format with them")
     _check_format(model, format)
     described = endpoints(policy, value_function, return_scale, has_float64=format != "litert")
+    initial = initial_states(policy, value_function, 1)
     metadata = ModelMetadata(
         environment=environment,
         environment_arguments=environment_arguments,
@@ -81,6 +88,7 @@ def export_policy(
         observation_space=to_json(policy.encoder.spec),
         action_space=policy.action_distribution.describe_actions(),
         observation_statistics=_statistics(policy),
+        initial_state={name: part[0].numpy().tolist() for name, part in initial.items()} or None,
         versions=installed_versions(_PACKAGES),
     )
 

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 import keras
 import tensorflow as tf
 
+from tf_trpo.serving.metadata import INITIAL_STATE
+
 ExportFormat = Literal["saved_model", "litert", "onnx"]
 MODEL_FILES: dict[ExportFormat, str] = {
     "saved_model": "saved_model.pb",
@@ -93,26 +95,29 @@ def _litert(described: Mapping[str, Endpoint], tracked: Sequence[keras.layers.La
 
 
 def _onnx(described: Mapping[str, Endpoint]) -> bytes:
-    """Convert endpoints that take the same observations to one graph with all their outputs."""
+    """Convert endpoints that take observations to one graph with all their outputs."""
     try:
         import onnx
         import tf2onnx
     except ImportError as error:
         raise ImportError('tf2onnx is not installed: pip install "tf_trpo[onnx]"') from error
-    (inputs,) = {endpoint.inputs for endpoint in described.values()}
+    # What begins an episode has other inputs.
+    joined = [endpoint for name, endpoint in described.items() if name != INITIAL_STATE]
+    inputs = {spec.name: spec for endpoint in joined for spec in endpoint.inputs}
 
-    def outputs(*observations: tf.Tensor) -> dict[str, tf.Tensor]:
+    def outputs(*given: tf.Tensor) -> dict[str, tf.Tensor]:
+        tensors = dict(zip(inputs, given, strict=True))
         found: dict[str, tf.Tensor] = {}
-        for endpoint in described.values():
-            found |= endpoint.function(*observations)
-        # tf2onnx names an output after the operation that makes it.
-        return {name: tf.identity(tensor, name=name) for name, tensor in found.items()}
+        for endpoint in joined:
+            found |= endpoint.function(*(tensors[spec.name] for spec in endpoint.inputs))
+        # In one graph, an output cannot have the name of an input.
+        return {f"next_{name}" if name in inputs else name: tensor for name, tensor in found.items()}
 
     # tf2onnx logs what it folds and removes.
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     function = tf.function(outputs, autograph=False)
     try:
-        model, _ = tf2onnx.convert.from_function(function, input_signature=inputs, opset=_OPSET)
+        model, _ = tf2onnx.convert.from_function(function, input_signature=tuple(inputs.values()), opset=_OPSET)
         # tf2onnx writes an operation that it does not know as if ONNX had it.
         onnx.checker.check_model(model, full_check=True)
     except (ValueError, RuntimeError, NotImplementedError, onnx.checker.ValidationError) as error:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, is_state
 from tf_trpo.serving.model_versions import no_version, version_folders
-from tf_trpo.serving.saved_model import ModelError, SavedModel, Signature, Specs, is_batched
+from tf_trpo.serving.saved_model import Arrays, ModelError, SavedModel, Signature, Specs, is_batched
 from tf_trpo.spaces.specs import named, unnamed
 
 
@@ -38,10 +39,19 @@ class LocalPolicy:
         self.metadata = self._model.metadata
         self._actions = _structure(None if self.metadata is None else self.metadata.action_space)
         self._act = self._endpoint("act")
-        self.observations: Specs = self._act.inputs
+        self.observations: Specs = {name: spec for name, spec in self._act.inputs.items() if not is_state(name)}
+        self._state_names = [name for name in self._act.inputs if is_state(name)]
+        self._state: Arrays = {}
+        begins = self._model.signatures.get(INITIAL_STATE)
+        if self._state_names and (begins is None or not {*self._state_names} <= begins.outputs):
+            raise ModelError(f"the model takes a state, and has no endpoint {INITIAL_STATE} that gives the first one")
+
+    def begin(self) -> None:
+        """Forget what a memory holds: the next observations are the first ones of their episodes."""
+        self._state = {}
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
-        """Compute actions for observations: the mode, or sampled with a seed.
+        """Compute actions for observations: the mode, or sampled with a seed. A memory goes on from call to call.
 
         Args:
           observations: as a vector environment gives them, a nest of arrays [N, ...].
@@ -58,28 +68,34 @@ class LocalPolicy:
         if own.keys() != given.keys() or not all(own[name].shape.is_compatible_with(given[name].shape) for name in own):
             raise ModelError(f"the model observes {_described(own)}, the environment gives {_described(given)}")
         endpoint = self._act if seed is None else self._endpoint("act_stochastic", "seed")
-        inputs = given if seed is None else {**given, "seed": np.asarray(seed)}
+        count = len(next(iter(given.values())))
+        if self._state_names and not self._state:
+            begun = self._model.signatures[INITIAL_STATE]({EPISODES: np.zeros(count, np.int32)})
+            self._state = {name: begun[name] for name in self._state_names}
+        inputs = {**given, **self._state}
+        if seed is not None:
+            inputs["seed"] = np.asarray(seed)
         for name, part in inputs.items():
             dtype = endpoint.inputs[name].dtype.as_numpy_dtype
             if not np.can_cast(part.dtype, dtype, "same_kind"):
                 raise ModelError(f"the model takes {name} as {np.dtype(dtype)}, not as {part.dtype}")
             inputs[name] = part.astype(dtype)
-        outputs, count = endpoint(inputs), len(next(iter(given.values())))
+        outputs = endpoint(inputs)
+        self._state = {name: outputs[name] for name in self._state_names}
         for name in named("actions", self._actions):
             if outputs[name].shape[:1] != (count,):
                 raise ModelError(f"the model gave {name} of shape {outputs[name].shape} for {count} observations")
         return unnamed("actions", self._actions, outputs)
 
     def _endpoint(self, name: str, *more: str) -> Signature:
-        """Find an endpoint from batches of observations, and more, to actions."""
+        """Find an endpoint from batches of observations and states, and more, to actions and states."""
         found = self._model.signatures.get(name)
-        if (
-            found is not None
-            and named("actions", self._actions).keys() <= found.outputs
-            and found.inputs.keys() >= {*more}
-        ):
-            observed = found.inputs.keys() - set(more)
-            if all(key.startswith("observations") and is_batched(found.inputs[key]) for key in observed):
+        if found is not None and found.inputs.keys() >= {*more}:
+            batches = found.inputs.keys() - {*more}
+            states = {key for key in batches if is_state(key)}
+            given = named("actions", self._actions).keys() | states
+            observed = all(key.startswith("observations") for key in batches - states)
+            if observed and given <= found.outputs and all(is_batched(found.inputs[key]) for key in batches):
                 return found
         wanted = f"endpoint {name} from {' and '.join(('observations', *more))} to actions, with batches"
         raise ModelError(f"the model has no {wanted}; it has {', '.join(self._model.signatures)}")

@@ -15,6 +15,8 @@ import msgspec
 
 METADATA_FILE = Path("assets.extra") / "tf_trpo.json"
 """In a version's folder. TensorFlow Serving reads nothing in assets.extra but warm-up requests."""
+STATE, INITIAL_STATE, EPISODES = "state", "initial_state", "episodes"
+"""Begins the names of a policy's state in an exported model; the endpoint that gives the first one; its input."""
 _LARGEST_BYTES = 16 * 2**20
 _FORMAT = 1
 
@@ -39,6 +41,7 @@ class ModelMetadata:
         min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)). Earlier models: no list.
       versions: package -> version, of the process that wrote the model.
       environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`.
+      initial_state: of a model with a memory, what one episode begins with, by the names of the inputs.
     """
 
     environment: str | None
@@ -49,6 +52,7 @@ class ModelMetadata:
     observation_statistics: list[dict[str, Any]] | dict[str, Any]
     versions: dict[str, str | None]
     environment_arguments: dict[str, Any] | None = None
+    initial_state: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,11 @@ class _MetadataFile(ModelMetadata):
 
     format: int
     files: dict[str, str]
+
+
+def is_state(name: str) -> bool:
+    """Tell whether an input of an endpoint is a part of the policy's state."""
+    return name == STATE or name.startswith(f"{STATE}_")
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 
+from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, is_state
 from tf_trpo.spaces.specs import named, unnamed
 
 _LARGEST_ANSWER = 2**26
@@ -42,11 +43,20 @@ class RemotePolicy:
         connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = connection(parts.hostname, parts.port, timeout=timeout)
         self._action = action
-        self._path = parts.path + ":predict"
+        self._state_names: list[str] | None = None
+        self._state: dict[str, Any] = {}
+        self._path = parts.path
         self._where = f"{self._connection.host}:{self._connection.port}{self._path}"
+
+    def begin(self) -> None:
+        """Forget what a memory holds: the next observations are the first ones of their episodes."""
+        self._state = {}
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
         """Ask for actions for observations: the mode, or sampled with a seed.
+
+        The server keeps nothing between requests: if the model has a memory, its state comes back with the actions, and
+        goes out with the next observations.
 
         Args:
           observations: as a vector environment gives them, a nest of arrays [N, ...].
@@ -61,16 +71,18 @@ class RemotePolicy:
         """
         inputs = {name: np.asarray(part).tolist() for name, part in named("observations", observations).items()}
         count = len(next(iter(inputs.values())))
+        names, states = list(named("actions", self._action)), self._states()
+        if states and not self._state:
+            self._state = self._predicted(INITIAL_STATE, {EPISODES: [0] * count}, states)
+        inputs |= self._state
         if seed is not None:
             inputs["seed"] = list(seed)
-        signature = "act" if seed is None else "act_stochastic"
-        answer = self._ask(json.dumps({"signature_name": signature, "inputs": inputs}).encode())
-        names = list(named("actions", self._action))
+        outputs = self._predicted("act" if seed is None else "act_stochastic", inputs, [*names, *states])
         try:
-            outputs = answer["outputs"] if len(names) > 1 else {names[0]: answer["outputs"]}
             actions = {name: np.asarray(outputs[name]) for name in names}
-        except (LookupError, TypeError, ValueError):
+        except ValueError:
             raise RemoteError(f"{self._where} answers without outputs") from None
+        self._state = {name: outputs[name] for name in states}
         if any(rows.dtype.kind not in "biuf" or rows.shape[:1] != (count,) for rows in actions.values()):
             raise RemoteError(f"{self._where} answers with outputs that are no action for each observation")
         return unnamed("actions", self._action, actions)
@@ -78,14 +90,35 @@ class RemotePolicy:
     def close(self) -> None:
         self._connection.close()
 
-    def _ask(self, body: bytes) -> dict[str, Any]:
+    def _states(self) -> list[str]:
+        """Ask, once, for the names of the inputs in which the endpoint `act` takes a memory's state."""
+        if self._state_names is None:
+            answer = self._ask("GET", "/metadata")
+            try:
+                inputs = answer["metadata"]["signature_def"]["signature_def"]["act"]["inputs"]
+                self._state_names = sorted(filter(is_state, inputs.keys()))
+            except (LookupError, TypeError, AttributeError):
+                raise RemoteError(f"{self._where} says nothing of an endpoint act") from None
+        return self._state_names
+
+    def _predicted(self, signature: str, inputs: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        """Ask an endpoint for outputs of these names."""
+        answer = self._ask("POST", ":predict", json.dumps({"signature_name": signature, "inputs": inputs}).encode())
+        try:
+            # A lone output stands without its name; next to a policy's state there is another one.
+            is_lone = len(names) == 1 and not is_state(names[0])
+            return {name: answer["outputs"] if is_lone else answer["outputs"][name] for name in names}
+        except (LookupError, TypeError):
+            raise RemoteError(f"{self._where} answers without outputs") from None
+
+    def _ask(self, method: str, what: str, body: bytes | None = None) -> dict[str, Any]:
         try:
             try:
-                response = self._post(body)
+                response = self._send(method, what, body)
             except ConnectionError:
                 # A server may close a connection that was idle; to ask again changes nothing there.
                 self.close()
-                response = self._post(body)
+                response = self._send(method, what, body)
             answer = msgspec.json.decode(response.read(_LARGEST_ANSWER), type=dict[str, Any])
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             self.close()
@@ -94,6 +127,6 @@ class RemotePolicy:
             raise RemoteError(f"{self._where} answers with status {response.status}: {answer.get('error')}")
         return answer
 
-    def _post(self, body: bytes) -> http.client.HTTPResponse:
-        self._connection.request("POST", self._path, body, {"Content-Type": "application/json"})
+    def _send(self, method: str, what: str, body: bytes | None) -> http.client.HTTPResponse:
+        self._connection.request(method, self._path + what, body, {"Content-Type": "application/json"})
         return self._connection.getresponse()

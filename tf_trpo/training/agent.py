@@ -24,7 +24,6 @@ from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.making import check_fit
 from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
 from tf_trpo.ranges import check_whole_numbers
-from tf_trpo.rollouts import Stream, operation_seed
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import restoring, whole_number
@@ -32,7 +31,7 @@ from tf_trpo.training.checks import warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner
-from tf_trpo.training.prediction import predicted
+from tf_trpo.training.prediction import noise_seed, predicted
 from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
@@ -159,13 +158,22 @@ class Agent(keras.Model):
         return self.policy.action_distribution.distribution(parameters)
 
     def predict(
-        self, observations: Any, *, action_mask: Any = None, stochastic: bool = False, seed: int | None = None
+        self,
+        observations: Any,
+        state: tuple[np.ndarray, ...] | None = None,
+        *,
+        action_mask: Any = None,
+        stochastic: bool = False,
+        seed: int | None = None,
     ) -> Any:
         """Give the action for one observation, or the actions for a batch, as the environment takes them.
 
+        An agent with a memory gives two things: action, state = agent.predict(observation, state).
+
         Args:
-          observations: as the environment gives them, not normalised: a number, an array, a dict or a tuple; or a
-            batch, of which every array has one more axis in front.
+          observations: as the environment gives them: a number, an array, a dict or a tuple; or a batch, of which every
+            array has one more axis in front.
+          state: of the memory, as this gave it for the observation before; None: an episode begins.
           action_mask: what `action_masks()` or info["action_mask"] of the environment says, for each observation; None
             if the environment masks no actions, or the observations have it as an entry.
           stochastic: sample; by default the mode is taken.
@@ -173,17 +181,11 @@ class Agent(keras.Model):
             [seed, 0]. None: other noise at every call.
 
         Raises:
-          ValueError: the observations are not of the environment's space, or the mask is missing or has no use.
+          ValueError: the observations are not of the environment's space, or the mask or the state does not fit.
         """
-        check_whole_numbers(lowest=0, seed=seed or 0)
-        if (seed or 0) >= 2**31:
-            raise ValueError(f"seed must be below 2^31, got {seed}")
-        noise_seed = None
-        if stochastic and seed is None:
-            noise_seed = operation_seed(next(self._draws), Stream.PREDICTIONS)
-        elif stochastic:
-            noise_seed = tf.constant([seed, 0])
-        return predicted(self.policy, self._evaluation_theta(), observations, action_mask, noise_seed)
+        drawn = noise_seed(seed, self._draws) if stochastic else None
+        action, state = predicted(self.policy, self._evaluation_theta(), observations, action_mask, drawn, state)
+        return action if self.policy.memory is None else (action, state)
 
     def export(
         self,
@@ -289,11 +291,9 @@ class Agent(keras.Model):
 
     def _policy_optimizer_state(self) -> dict[str, Any]:
         """Name the variables of the policy optimizer's state by its class and their positions."""
-        if not self.compiled:
-            return {}
-        kind = type(self.policy_optimizer).__name__
-        variables = self.learner.variables()["policy optimizer"]
-        return {f"{_STATE}{kind}_{position}": variable for position, variable in enumerate(variables)}
+        variables = self.learner.variables()["policy optimizer"] if self.compiled else []
+        prefix = f"{_STATE}{type(self.policy_optimizer).__name__}_" if self.compiled else _STATE
+        return {f"{prefix}{position}": variable for position, variable in enumerate(variables)}
 
     def _evaluation_theta(self) -> tf.Tensor:
         """The trainable weights [P] of the policy that is evaluated: the average's, if there is one."""

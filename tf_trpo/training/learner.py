@@ -10,36 +10,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_trpo.estimation import (
-    Batch,
-    estimate_lower_bound,
-    explained_variance,
-    weighted_mean,
-)
+from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, explained_variance, weighted_mean
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
-from tf_trpo.numerics import chunk_size_for, map_over_chunks, random_orders
+from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import PolicyOptimizer
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import check_values
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
 from tf_trpo.training.numbers import Numbers
-from tf_trpo.training.prepared import (
-    Prepared,
-    advantages_and_targets,
-    as_floats,
-    flat,
-    mean_weights,
-    rollout_spec,
-    scaled_advantages,
-    scaled_rewards,
-)
+from tf_trpo.training.preparation import Preparation
+from tf_trpo.training.prepared import Carry, Prepared, rollout_spec
 from tf_trpo.training.programs import program
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.value_regression import fit_value_function
 
-Update = Callable[[Rollout, tf.Tensor, tf.Tensor, tf.Tensor], tuple[UpdateResult, tf.Tensor]]
+Update = Callable[[Rollout, Carry, tf.Tensor, tf.Tensor], tuple[UpdateResult, Carry]]
 
 
 class Learner:
@@ -61,10 +48,10 @@ class Learner:
     """
 
     update: Update
-    """(rollout, return carry [B], orders, progress in [0, 1]) -> (`UpdateResult`, new return carry [B]).
+    """(rollout, carry, orders, progress in [0, 1]) -> (`UpdateResult`, new carry).
 
-    The orders are those of `fit_value_function`: `self.orders(T * B, rng)`. The progress is a float64 scalar, of
-    which schedules are functions.
+    The carry is `self.first_carry(B)` at first. The orders are those of `fit_value_function`: `self.orders(T, B, rng)`.
+    The progress is a float64 scalar, of which schedules are functions.
     """
 
     def __init__(
@@ -87,6 +74,7 @@ class Learner:
         self._value_optimizer = value_optimizer
         self._settings = settings
         self.numbers = Numbers(settings, policy_optimizer)
+        self._preparation = Preparation(policy, value_function, return_scale, settings, self.numbers)
         self._average = average
         self.parts: dict[str, Any] = {}
         self.described: dict[str, Any] = {}
@@ -99,10 +87,14 @@ class Learner:
     def compile(self, jit_compile: bool) -> None:
         """Let the update be traced, and its loops compiled by XLA or not."""
         traced = functools.partial(tf.function, autograph=False)
-        self.prepare: Callable[[Rollout, tf.Tensor], tuple[Prepared, tf.Tensor]] = traced(self._prepare)
-        """(rollout, return carry [B]) -> (what to learn from, new return carry [B])."""
-        self.estimate_again: Callable[[Rollout, Prepared], Prepared] = traced(self._estimate_again)
-        """(rollout, what was prepared of it) -> the same, with advantages by the value function as it is now."""
+        prepare, estimate_again = (
+            functools.partial(stage, jit_compile=jit_compile)
+            for stage in (self._preparation.prepare, self._preparation.estimate_again)
+        )
+        self.prepare: Callable[[Rollout, Carry], tuple[Prepared, Carry]] = traced(prepare)
+        """(rollout, carry) -> (what to learn from, new carry)."""
+        self.estimate_again: Callable[[Rollout, Prepared, Carry], Prepared] = traced(estimate_again)
+        """(rollout, what was prepared of it, carry) -> the same, with advantages by the present value function."""
         self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = traced(self._improve_policy)
         self.fit_value_function: Callable[[Prepared, tf.Tensor], ValueResult] = traced(self._fit_value_function)
         self._jit_compile = jit_compile
@@ -116,9 +108,11 @@ class Learner:
           ValueError: a network cannot be differentiated.
         """
         rollout = rollout_spec(self.policy, num_steps, num_envs)
-        orders = tf.TensorSpec((self._settings.value_epochs, num_steps * num_envs), tf.int32)
+        count = self._preparation.arrangement(num_steps, num_envs).count
+        orders = tf.TensorSpec((self._settings.value_epochs, count), tf.int32)
+        carry = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), self.first_carry(num_envs))
         try:
-            self._program([rollout, tf.TensorSpec([num_envs]), orders, tf.TensorSpec((), tf.float64)])
+            self._program([rollout, carry, orders, tf.TensorSpec((), tf.float64)])
         except (LookupError, TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(f"the agent cannot learn: {' '.join(str(error).split())[:500]}") from error
 
@@ -137,9 +131,17 @@ class Learner:
             self._programs[key] = program(self._update, specs, variables, structure)
         return self._programs[key]
 
-    def orders(self, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw orders, int32 [value_epochs, num_samples], for one update."""
-        return random_orders(self._settings.value_epochs, num_samples, rng)
+    def orders(self, num_steps: int, num_envs: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw orders of the samples of T steps of B environments, int32 [value_epochs, N], for one update.
+
+        With a memory, these are orders of segments, [value_epochs, S].
+        """
+        count = self._preparation.arrangement(num_steps, num_envs).count
+        return random_orders(self._settings.value_epochs, count, rng)
+
+    def first_carry(self, num_envs: int) -> Carry:
+        """Give what the first update of B environments carries on."""
+        return self._preparation.first_carry(num_envs)
 
     def state(self) -> dict[str, list[np.ndarray]]:
         """Give the values of all variables, by part."""
@@ -182,42 +184,17 @@ class Learner:
         return [variable for part in self.variables().values() for variable in part]
 
     def _update(
-        self, rollout: Rollout, carry: tf.Tensor, orders: tf.Tensor, progress: tf.Tensor
-    ) -> tuple[UpdateResult, tf.Tensor]:
-        prepared, carry = self.prepare(rollout, carry)
+        self, rollout: Rollout, carry: Carry, orders: tf.Tensor, progress: tf.Tensor
+    ) -> tuple[UpdateResult, Carry]:
+        prepared, after = self.prepare(rollout, carry)
         if self._settings.value_function_first:
             value = self.fit_value_function(prepared, orders)
-            return UpdateResult(self.improve_policy(self.estimate_again(rollout, prepared), progress), value), carry
+            again = self.estimate_again(rollout, prepared, carry)
+            return UpdateResult(self.improve_policy(again, progress), value), after
         # These two touch no variable in common, so TensorFlow runs them at the same time. XLA compiles the one while
         # the other is traced.
         value, policy = self.fit_value_function(prepared, orders), self.improve_policy(prepared, progress)
-        return UpdateResult(policy, value), carry
-
-    def _prepare(self, rollout: Rollout, carry: tf.Tensor) -> tuple[Prepared, tf.Tensor]:
-        steps = as_floats(rollout)
-        weights, count = mean_weights(steps.valid)
-        settings, _ = self.numbers.read()
-        rewards, carry, sound = scaled_rewards(self._return_scale, steps, carry, settings)
-        observations = tf.nest.map_structure(lambda rows: flat(rows[:-1]), rollout.observations)
-        # The first statistics come before the first update, and leave the policy as it acted.
-        policy_statistics, value_statistics = (
-            encoder.begin_normalization(encoder.moments(observations, weights, count))
-            for encoder in (self.policy.encoder, self._value_function.encoder)
-        )
-        values = self._values(rollout.observations)
-        advantages, targets = advantages_and_targets(steps, rewards, values, settings)
-        samples = Batch(observations, flat(rollout.actions), flat(advantages), weights)
-        batch = scaled_advantages(self._return_scale, samples, settings)
-        values, targets = flat(values[:-1]), flat(targets)
-        return Prepared(batch, rewards, values, targets, policy_statistics, value_statistics, sound), carry
-
-    def _estimate_again(self, rollout: Rollout, prepared: Prepared) -> Prepared:
-        steps = as_floats(rollout)
-        settings, _ = self.numbers.read()
-        values = self._values(rollout.observations)
-        advantages, _ = advantages_and_targets(steps, prepared.rewards, values, settings)
-        samples = prepared.batch._replace(advantages=flat(advantages))
-        return prepared._replace(batch=scaled_advantages(self._return_scale, samples, settings))
+        return UpdateResult(policy, value), after
 
     def _improve_policy(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
         policy, batch = self.policy, prepared.batch
@@ -228,28 +205,28 @@ class Learner:
             self._policy_optimizer_state,
             progress=progress,
             gamma=settings.gamma,
-            chunk_size=self._chunk_size(batch.observations),
+            chunk_size=self._preparation.chunk_size(batch.observations),
             jit_compile=self._jit_compile,
         )
         bound = estimate_lower_bound(
-            batch,
+            batch.rows,
             predicted=outcome.predicted_improvement,
             actual=outcome.actual_improvement,
             max_kl=outcome.max_kl_over_states,
             gamma=settings.gamma,
         )
-        parameters = self._map(policy.distribution_parameters, batch.observations)
+        parameters = self._parameters(batch)
         figures = policy.action_distribution.figures(parameters)
         # Last of all: every figure of this iteration is by the statistics that the policy acted with.
         if self._average is not None:
             self._average.update(policy, prepared.policy_statistics)
         sound = policy.encoder.update_normalization(prepared.policy_statistics)
-        moved = self._map(policy.distribution_parameters, batch.observations)
+        moved = self._parameters(batch)
         return PolicyResult(
             outcome,
             bound,
-            {name: weighted_mean(figure, batch.weights) for name, figure in figures.items()},
-            normalization_kl=weighted_mean(policy.action_distribution.kl(parameters, moved), batch.weights),
+            {name: weighted_mean(figure, batch.rows.weights) for name, figure in figures.items()},
+            normalization_kl=weighted_mean(policy.action_distribution.kl(parameters, moved), batch.rows.weights),
             statistics_are_finite=sound & prepared.sound,
         )
 
@@ -260,7 +237,7 @@ class Learner:
         loss = fit_value_function(
             self._value_function,
             self._value_optimizer,
-            batch.observations,
+            prepared.value_observations,
             targets,
             batch.weights,
             orders=orders,
@@ -270,16 +247,17 @@ class Learner:
         )
         return ValueResult(
             loss,
-            explained_variance(values, targets, batch.weights),
+            explained_variance(*(as_rows(array, batch.weights) for array in (values, targets, batch.weights))),
             tf.convert_to_tensor(self._value_optimizer.learning_rate),
         )
 
-    def _map(self, function: Callable[[Any], tf.Tensor], rows: Any) -> tf.Tensor:
-        return map_over_chunks(function, rows, self._chunk_size(rows))
+    def _parameters(self, batch: Batch) -> tf.Tensor:
+        """Compute the distribution parameters [N, D] of a batch's samples."""
+        policy, weights = self.policy, batch.weights
 
-    def _chunk_size(self, observations: Any) -> int:
-        return self._settings.chunk_size or chunk_size_for(observations)
+        def parameters(observations: Any) -> tf.Tensor:
+            rows = policy.distribution_parameters(observations)
+            return rows if weights.shape.rank == 1 else tf.reshape(rows, [-1, weights.shape[1], rows.shape[1]])
 
-    def _values(self, observations: Any) -> tf.Tensor:
-        shape = tf.nest.flatten(observations)[0].shape[:2]
-        return tf.reshape(self._map(self._value_function, tf.nest.map_structure(flat, observations)), shape)
+        chunk_size = self._preparation.chunk_size(batch.observations)
+        return as_rows(map_over_chunks(parameters, batch.observations, chunk_size), weights)

@@ -3,36 +3,72 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models import Policy
+from tf_trpo.ranges import check_whole_numbers
+from tf_trpo.rollouts import Stream, operation_seed
 from tf_trpo.spaces import ACTION_MASK, Spec, as_batch, mask_of
 
 
+def noise_seed(seed: int | None, draws: Iterator[int]) -> tf.Tensor:
+    """Give the seed of the noise of samples, int32 [2]: that of a number in [0, 2^31), or of the next draw.
+
+    Raises:
+      ValueError: the number is out of range.
+    """
+    if seed is None:
+        return operation_seed(next(draws), Stream.PREDICTIONS)
+    check_whole_numbers(lowest=0, seed=seed)
+    if seed >= 2**31:
+        raise ValueError(f"seed must be below 2^31, got {seed}")
+    return tf.constant([seed, 0])
+
+
 def predicted(
-    policy: Policy, theta: tf.Tensor, observations: Any, action_mask: Any, noise_seed: tf.Tensor | None
-) -> Any:
-    """Give the action for one observation, or the actions for a batch.
+    policy: Policy, theta: tf.Tensor, observations: Any, action_mask: Any, seed: tf.Tensor | None, state: Any
+) -> tuple[Any, tuple[np.ndarray, ...]]:
+    """Give the action for one observation, or the actions for a batch, and the memory's new state.
 
     Args:
       policy: acts.
       theta: its flat trainable weights [P].
-      observations, action_mask: as for `Agent.predict`.
-      noise_seed: of samples, int32 [2]; None for the modes.
+      observations, action_mask, state: as for `Agent.predict`.
+      seed: of samples, int32 [2]; None for the modes.
 
     Raises:
-      ValueError: the observations are not of the policy's spec, or the mask is missing or has no use.
+      ValueError: the observations are not of the policy's spec, the mask is missing or has no use, or so is the state.
     """
     batch, single = _masked_batch(policy.encoder.spec, observations, action_mask)
-    parameters = policy.parameters_at(theta, tf.nest.map_structure(tf.convert_to_tensor, batch))
+    given = tf.nest.map_structure(tf.convert_to_tensor, batch)
+    states = _states(policy, state, tf.nest.flatten(given)[0].shape[0], single=single)
+    with policy.scope_at(theta):
+        parameters, states = policy.step(given, states)
     distribution = policy.action_distribution
-    noise = None if noise_seed is None else distribution.noise([parameters.shape[0]], noise_seed)
+    noise = None if seed is None else distribution.noise([parameters.shape[0]], seed)
     actions = distribution.environment_actions(policy.actions(parameters, noise).numpy())
-    return tf.nest.map_structure(lambda rows: rows[0], actions) if single else actions
+    after = tuple(part.numpy() for part in states)
+    return tf.nest.map_structure(lambda rows: rows[0], (actions, after)) if single else (actions, after)
+
+
+def _states(policy: Policy, state: Any, count: int, *, single: bool) -> tuple[tf.Tensor, ...]:
+    """Turn a memory's state for one observation, or for a batch, into tensors [count, ...]; None: episodes begin."""
+    initial = policy.initial_states(count)
+    if state is None:
+        return initial
+    if not initial:
+        raise ValueError("state: the agent has no memory")
+    parts = [
+        np.asarray(part)[None] if single else np.asarray(part) for part in (state if isinstance(state, tuple) else ())
+    ]
+    if [part.shape for part in parts] != [tuple(part.shape) for part in initial]:
+        shapes = ", ".join(str(list(part.shape[single:])) for part in initial)
+        raise ValueError(f"state must be what predict gave for the observations before: a tuple of arrays {shapes}")
+    return tuple(tf.cast(part, now.dtype) for part, now in zip(parts, initial, strict=True))
 
 
 def _masked_batch(spec: Spec, observations: Any, action_mask: Any) -> tuple[Any, bool]:

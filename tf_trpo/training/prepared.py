@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tf_trpo.estimation import (
@@ -19,20 +20,50 @@ from tf_trpo.estimation import (
     winsorize,
 )
 from tf_trpo.models import Policy, RunningReturnScale
+from tf_trpo.models.memory import States
 from tf_trpo.models.normalization import Statistics
 from tf_trpo.rollouts import Rollout
 from tf_trpo.spaces import map_parts
+from tf_trpo.training.segments import remembered_spec
 from tf_trpo.training.settings import UpdateSettings
 
 
-class Prepared(NamedTuple):
-    """What an update learns from.
+class Carry(NamedTuple):
+    """What goes on from one rollout to the next in each of B environments.
 
-    N samples, the scaled rewards [T, B], V [N] and its targets [N], the new statistics of observations, and whether
-    the moments of the returns were finite.
+    Attributes:
+      returns: of `discounted_return_so_far`, [B].
+      states: of the value function's memory, arrays [B, ...]; empty without a memory.
+    """
+
+    returns: tf.Tensor
+    states: States = ()
+
+
+def restarted(carry: Carry, first: Carry, chosen: np.ndarray) -> Carry:
+    """Carry nothing on in the chosen environments, bool [B]: they have the first carry again."""
+
+    def begun(now: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+        return tf.where(chosen.reshape(-1, *[1] * (now.shape.rank - 1)), new, now)
+
+    begin: Carry = tf.nest.map_structure(begun, carry, first)
+    return begin
+
+
+class Prepared(NamedTuple):
+    """What an update learns from: N samples, one by one, or [S, L] in segments, as `Batch` has them.
+
+    Attributes:
+      batch: samples of the policy.
+      value_observations: the same observations for the value function, of which the states are others.
+      rewards: [T, B], scaled.
+      values, targets: V of the samples, and what it is fitted to.
+      policy_statistics, value_statistics: of observations, the new ones.
+      sound: whether the moments of the returns were finite.
     """
 
     batch: Batch
+    value_observations: Any
     rewards: tf.Tensor
     values: tf.Tensor
     targets: tf.Tensor
@@ -127,4 +158,5 @@ def rollout_spec(policy: Policy, num_steps: int, num_envs: int) -> Rollout:
     )
     actions, rewards = tf.TensorSpec((*shape, *action.shape[1:]), action.dtype), tf.TensorSpec(shape, tf.float64)
     flag = tf.TensorSpec(shape, tf.bool)
-    return Rollout(observations, actions, rewards, flag, flag, flag)
+    memory = remembered_spec(policy.memory, num_steps, num_envs)
+    return Rollout(observations, actions, rewards, flag, flag, flag, memory=memory)

@@ -48,6 +48,12 @@ class UpdateSettings:
     """Samples that the update has in memory at once, >= 1; a larger batch gives the same result in chunks, up to
     rounding. None: 32,768, or fewer if an observation is large, such as an image."""
 
+    segment_length: int | None = None
+    """Of a policy with a memory: rows through which gradients and curvature go back, >= 1, a divisor of num_steps. A
+    segment begins with what the memory held when the policy acted. None: 64, or num_steps if they are fewer."""
+    burn_in: int = 0
+    """Of a policy with a memory: rows before each segment, >= 0, which it goes through and which do not count."""
+
     def __post_init__(self) -> None:
         require_allowed(
             self,
@@ -58,6 +64,8 @@ class UpdateSettings:
             value_epochs="[0, 10000]",
             value_minibatch_size="[1, inf)",
             chunk_size="[1, inf)",
+            segment_length="[1, inf)",
+            burn_in="[0, inf)",
         )
         if self.value_function_first and self.value_epochs == 0:
             raise ValueError("value_function_first needs a fit of the value function: value_epochs of at least 1")

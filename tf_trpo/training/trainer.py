@@ -21,6 +21,7 @@ from tf_trpo.training.faults import FaultLog, TrainingFailedError, require_finit
 from tf_trpo.training.identity import check_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import Logs, Report, update_logs
+from tf_trpo.training.prepared import restarted
 from tf_trpo.training.results import UpdateResult
 
 _logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Trainer:
         self._identity = identity or {}
         self._report = Report(source.num_envs, self.env_steps)
         self._first_iteration = self.iterations
-        self._discounted_returns = tf.zeros([source.num_envs])
+        self._carry = learner.first_carry(source.num_envs)
         self.rollout: Rollout | None = None
 
     @property
@@ -162,7 +163,7 @@ class Trainer:
             "iterations": self.iterations,
             "first_iteration": self._first_iteration,
             "faults": self._faults.total,
-            "discounted_returns": np.array(self._discounted_returns.numpy()),
+            "carry": [np.array(part.numpy()) for part in tf.nest.flatten(self._carry)],
             "learner": self._learner.state(),
             "source": self.source.state(),
             "report": self._report.state(),
@@ -199,16 +200,18 @@ class Trainer:
         """
         check_identity(state["identity"], self._identity)
         self._learner.check_state(state["learner"])
-        returns = state["discounted_returns"]
+        carry = state["carry"]
         env_steps, iterations, first_iteration, faults = (
             whole_number(state[name]) for name in ("env_steps", "iterations", "first_iteration", "faults")
         )
         first_steps = whole_number(state["report"]["first_steps"])
         if not (first_steps <= env_steps and first_iteration <= iterations):
             raise ValueError(f"its counters ({env_steps} steps, {iterations} iterations) are impossible")
-        fits = returns.shape == self._discounted_returns.shape and returns.dtype == np.float32
-        if not (fits and np.isfinite(returns).all()):
-            raise ValueError("its discounted returns are not those of these environments")
+        own = tf.nest.flatten(self._carry)
+        kinds = [(tuple(part.shape), np.dtype(part.dtype.as_numpy_dtype)) for part in own]
+        fits = [(part.shape, part.dtype) for part in carry] == kinds
+        if not (fits and all(np.isfinite(part).all() for part in carry)):
+            raise ValueError("its discounted returns are not those of these environments, or its memories are not")
         exact = self.source.restore(state["source"])
         self._report.restore(state["report"], unfinished=exact)
         self._learner.restore(state["learner"])
@@ -216,7 +219,7 @@ class Trainer:
         self._counters.iterations.assign(iterations)
         self._first_iteration, self._faults.total = first_iteration, faults
         if exact:
-            self._discounted_returns = tf.constant(returns)
+            self._carry = tf.nest.pack_sequence_as(self._carry, list(map(tf.constant, carry)))
         else:
             message = "the unfinished episodes cannot be played again: the environments begin new episodes, and the "
             warnings.warn(f"{message}results agree with an uninterrupted run's in distribution only", stacklevel=4)
@@ -232,10 +235,9 @@ class Trainer:
         noise = distribution.noise(shape, operation_seed(self._seed, Stream.ACTIONS, iteration)).numpy()
         self.rollout = None
         self.rollout = rollout = self._collect(iteration, noise)
-        orders = learner.orders(math.prod(shape), numpy_generator(self._seed, Stream.MINIBATCHES, iteration))
-        tensors, self._discounted_returns = learner.update(
-            rollout, self._discounted_returns, orders, tf.constant(progress, tf.float64)
-        )
+        generator = numpy_generator(self._seed, Stream.MINIBATCHES, iteration)
+        orders = learner.orders(self._num_steps, self.source.num_envs, generator)
+        tensors, self._carry = learner.update(rollout, self._carry, orders, tf.constant(progress, tf.float64))
         result: UpdateResult = tf.nest.map_structure(lambda figure: None if figure is None else figure.numpy(), tensors)
         self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
         self._counters.env_steps.assign_add(int(rollout.valid.sum()))
@@ -249,7 +251,7 @@ class Trainer:
             self._restart_in_turn(iteration)
             while (rollout := self._finite_rollout(iteration, noise)) is None:
                 self.source.restart()
-                self._discounted_returns = tf.zeros_like(self._discounted_returns)
+                self._carry = self._learner.first_carry(self.source.num_envs)
                 self._report.tracker.restart()
         except EnvironmentFailedError as failure:
             where = f"of the rollout of iteration {iteration}, after {self.env_steps} steps"
@@ -277,7 +279,7 @@ class Trainer:
         self.source.restart_some(chosen)
         for column in np.flatnonzero(chosen).tolist():
             self._report.tracker.cut(column)
-        self._discounted_returns = tf.where(chosen, 0.0, self._discounted_returns)
+        self._carry = restarted(self._carry, self._learner.first_carry(num_envs), chosen)
 
 
 def _save_on_failure(callbacks: list[keras.callbacks.Callback], error: Exception) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 
@@ -17,6 +18,7 @@ from tf_trpo.environments.making import Wrapper, wrapper_name
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import make_policy, make_value_function
+from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
@@ -62,6 +64,7 @@ class TRPO(Agent):
         value: ValueSettings | None = None,
         network: keras.Model | None = None,
         value_network: keras.Model | None = None,
+        memory: MemoryKind | keras.layers.Layer | None = None,
         mirror: MirrorSymmetry | None = None,
         seed: int | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
@@ -77,6 +80,8 @@ class TRPO(Agent):
           network: any keras.Model from observations [N, ...] to features [N, F] for the policy; by default an MLP of
             the settings. It is called as at inference: no Dropout, and BatchNormalization keeps its statistics.
           value_network: the same for the value function.
+          memory: by what policy and value function remember an episode: "gru", "lstm" or a Keras cell, of whose kind
+            each gets one; by default what the settings say, which is nothing. See `PolicySettings.memory`.
           mirror: a reflection of the environment that policy and value function respect; by default none, or the known
             reflection of a Gymnasium id if the settings have `mirror=True`.
           seed: makes the initial weights reproducible.
@@ -92,6 +97,8 @@ class TRPO(Agent):
             policy=(policy, PolicySettings | None), value=(value, ValueSettings | None), seed=(seed, int | None)
         )
         policy, value = policy or PolicySettings(), value or ValueSettings()
+        if isinstance(memory, str):
+            policy, memory = dataclasses.replace(policy, memory=cast(MemoryKind, memory)), None
         both_given = network is not None and value_network is not None
         if both_given and policy.activation != PolicySettings.activation:
             raise ValueError("activation is of the default networks, and both networks are others")
@@ -102,8 +109,9 @@ class TRPO(Agent):
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         with open_vector_environment(environment, 1, **making) as environments:
             observations, actions = environments.single_observation_space, environments.single_action_space
-        made = make_policy(policy, observations, actions, network=network, mirror=mirror, seed=seed)
-        values = make_value_function(policy, value, observations, network=value_network, mirror=mirror, seed=seed)
+        shared: Any = {"cell": memory, "mirror": mirror, "seed": seed}
+        made = make_policy(policy, observations, actions, network=network, **shared)
+        values = make_value_function(policy, value, observations, network=value_network, **shared)
         agent = cls(made, values, ema_momentum=policy.ema_momentum)
         agent.compile()
         return agent

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_trpo.estimation import as_rows
 from tf_trpo.models import ValueFunction
-from tf_trpo.numerics import compiled_at_once, minibatch_rows, minibatches_per_epoch
+from tf_trpo.numerics import compiled_at_once, minibatch_rows, minibatch_size_of, minibatches_per_epoch
 
 
 def fit_value_function(
@@ -31,11 +32,11 @@ def fit_value_function(
     Args:
       value_function: the model to fit.
       optimizer: a built Keras optimizer of its trainable variables.
-      observations: a nest of arrays [N, ...].
+      observations: a nest of arrays [N, ...], or `Segments`; then the next two are [S, L], and orders are of segments.
       targets: float32 [N].
       weights: float32 [N], 0 on padding; relative weights within a minibatch.
       orders: int32 [epochs, N], a permutation of the samples for each pass over them; see `random_orders`.
-      minibatch_size: samples of a minibatch, >= 1.
+      minibatch_size: samples of a minibatch, >= 1; at least one segment.
       decay: let the learning rate fall linearly from its value towards 0 over the fit, which averages the noise of the
         minibatches out; afterwards the optimizer has its learning rate again. The rate must not be a Keras schedule.
       jit_compile: let XLA compile the steps, in a fit that TensorFlow traces.
@@ -46,7 +47,7 @@ def fit_value_function(
     epochs, num_samples = orders.shape
     if epochs == 0:
         return None
-    minibatch_size = min(minibatch_size, num_samples)
+    minibatch_size = minibatch_size_of(weights.shape, minibatch_size)
     steps = epochs * minibatches_per_epoch(num_samples, minibatch_size)
     variables = value_function.trainable_variables
     changed = [*variables, *optimizer.variables]
@@ -56,9 +57,11 @@ def fit_value_function(
     def minibatch_step(step: tf.Tensor, total_loss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows, counted = minibatch_rows(orders, step, minibatch_size)
         inputs = tf.nest.map_structure(lambda each: tf.gather(each, rows), observations)
-        row_weights = tf.gather(weights, rows) * tf.cast(counted, tf.float32)
+        counts = tf.reshape(tf.cast(counted, tf.float32), [-1] + [1] * (weights.shape.rank - 1))
+        chosen = tf.gather(weights, rows) * counts
+        row_weights, row_targets = (as_rows(each, chosen) for each in (chosen, tf.gather(targets, rows)))
         with tf.GradientTape() as tape:
-            errors = value_function(inputs) - tf.gather(targets, rows)
+            errors = value_function(inputs) - row_targets
             loss = tf.math.divide_no_nan(tf.reduce_sum(row_weights * tf.square(errors)), tf.reduce_sum(row_weights))
         if decay:
             optimizer.learning_rate.assign(rate * (1.0 - tf.cast(step, rate.dtype) / steps))

@@ -1,0 +1,51 @@
+"""A client of a model with a memory: the server keeps nothing between requests, the client carries the state.
+
+python scripts/serve.py models/CartPole-v1 &
+python examples/serve_memory_client.py http://127.0.0.1:8501/v1/models/CartPole-v1 CartPole-v1
+"""
+
+import json
+import sys
+import urllib.request
+from typing import Any
+
+import gymnasium as gym
+
+
+class Client:
+    """Acts in one environment by a model behind a URL, http://HOST:PORT/v1/models/NAME."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._state: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Begin an episode: ask for the state before its first observation. The value function's is not needed."""
+        first = self._ask("initial_state", 0)
+        self._state = {name: part for name, part in first.items() if not name.startswith("value_")}
+
+    def act(self, observation: Any) -> Any:
+        """Choose an action. The answer is the action and the state, which goes out with the next observation."""
+        answer = self._ask("act", {"observations": observation, **self._state})
+        action = answer.pop("actions")
+        self._state = answer
+        return action
+
+    def _ask(self, endpoint: str, row: Any) -> dict[str, Any]:
+        body = json.dumps({"signature_name": endpoint, "instances": [row]}).encode()
+        with urllib.request.urlopen(f"{self._url}:predict", body, timeout=30) as answer:
+            return dict(json.load(answer)["predictions"][0])
+
+
+def play(client: Client, environment: gym.Env) -> float:
+    """Run one episode; return the sum of its rewards."""
+    client.begin()
+    (observation, _), total, ended = environment.reset(seed=0), 0.0, False
+    while not ended:
+        observation, reward, terminated, truncated, _ = environment.step(client.act(observation.tolist()))
+        total, ended = total + float(reward), terminated or truncated
+    return total
+
+
+if __name__ == "__main__":
+    print("return", play(Client(sys.argv[1]), gym.make(sys.argv[2])))

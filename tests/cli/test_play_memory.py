@@ -1,0 +1,69 @@
+"""`play` by a model with a memory: it begins each episode without a past, here and behind a server."""
+
+import json
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_trpo
+from tf_trpo import Experiment
+from tf_trpo.cli import main
+from tf_trpo.environments import FrameStack
+from tf_trpo.environments.episodes import episode_seed
+from tf_trpo.models import PolicySettings
+
+NAME, EPISODES = "CartPole-v1", 3
+SETTINGS = {"episodes": EPISODES, "seed": 3}
+WRAPPER = "tf_trpo.environments:FrameStack(2)"
+
+
+@pytest.fixture(scope="module", params=["gru", "lstm"])
+def agent(request):
+    settings = PolicySettings((8,), memory_units=4, memory=request.param)
+    agent = tf_trpo.TRPO.for_env(NAME, policy=settings, wrappers=[WRAPPER], seed=0)
+    weights = agent.policy.flat_weights
+    agent.policy.assign_flat_weights(tf.random.stateless_normal(weights.shape, (0, 7)))
+    return agent
+
+
+def by_hand(agent, *, forgets):
+    """Lengths of the same episodes by the agent; one that forgets begins again at every step."""
+    lengths = []
+    with FrameStack(gym.make(NAME), 2) as environment:
+        for episode in range(EPISODES):
+            observation, _ = environment.reset(seed=episode_seed(SETTINGS["seed"], episode))
+            state, ended, length = None, False, 0
+            while not ended:
+                action, state = agent.predict(observation, None if forgets else state)
+                observation, _, terminated, truncated, _ = environment.step(int(action))
+                ended, length = terminated or truncated, length + 1
+            lengths.append(length)
+    return lengths
+
+
+def test_a_run_with_a_memory_is_trained_resumed_evaluated_and_played(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    memory = ["--memory", "lstm", "--memory-units", "4", "--segment-length", "16", "--burn-in", "4"]
+    main(["train", *small, *memory, "--quiet", "--run-dir", "run", "--export"])
+    main(["train", "--resume", "run", "--total-steps", "128", "--quiet"])
+    settings = Experiment.from_run("run")
+    assert (settings.policy.memory, settings.update.segment_length, settings.update.burn_in) == ("lstm", 16, 4)
+    for command in (["evaluate", "run", "--episodes", "2"], ["play", "--model", "run/saved_model"]):
+        capsys.readouterr()
+        main([*command, "--json"])
+        assert json.loads(capsys.readouterr().out)["mean_return"] > 5
+
+
+def test_the_episodes_are_those_of_the_agent(agent, tmp_path, capsys, start_server):
+    folder = tmp_path / NAME
+    agent.export(folder, environment=NAME, environment_arguments={"wrappers": [WRAPPER]})
+    expected = by_hand(agent, forgets=False)
+    assert expected != by_hand(agent, forgets=True), "the memory makes a difference"
+    server = start_server(folder)
+    options = ["--json", *np.ravel([[f"--{name}", str(value)] for name, value in SETTINGS.items()])]
+    url = f"http://127.0.0.1:{server.port}{server.path}"
+    for arguments in (["--model", str(folder)], [NAME, "--server", url, "--wrapper", WRAPPER]):
+        main(["play", *arguments, *options])
+        assert json.loads(capsys.readouterr().out)["lengths"] == expected

@@ -1,0 +1,172 @@
+"""A memory row by row, and the Fisher matrix of a policy through time against dense derivatives, in float64."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_trpo.distributions import Gaussian
+from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
+from tf_trpo.models.memory import Memory, Segments, like, make_cell, merged
+from tf_trpo.numerics import (
+    differentiable_twice,
+    double_backprop_fisher_vector_product,
+    gauss_newton_fisher_vector_product,
+    unflatten,
+)
+
+S, L, F = 3, 5, 2
+
+
+def cells():
+    stacked = keras.layers.StackedRNNCells([keras.layers.GRUCell(3, seed=0), keras.layers.LSTMCell(2, seed=1)])
+    return {"gru": make_cell("gru", 4, 0), "lstm": make_cell("lstm", 3, 0), "own, stacked": stacked}
+
+
+def marks(seed, shape=(S, L)):
+    random = np.random.default_rng(seed).random(shape)
+    return random < 0.25, (random > 0.25) & (random < 0.4)
+
+
+def stepwise(step, initial, rows, states, ends, holds):
+    """Outputs [S, L, ...] by one step after the other, for each segment alone."""
+    outputs = []
+    for s in range(len(ends)):
+        now, found = [part[s : s + 1] for part in states], []
+        for t in range(ends.shape[1]):
+            output, new = step(rows[s : s + 1, t], tuple(now))
+            found.append(output[0])
+            if ends[s, t]:
+                new = initial
+            if not holds[s, t]:
+                now = list(new)
+        outputs.append(found)
+    return np.array(outputs)
+
+
+@pytest.mark.parametrize("name", cells())
+def test_segments_are_gone_through_row_by_row(name):
+    memory = Memory(cells()[name], F)
+    random = np.random.default_rng(0)
+    features = random.normal(size=(S, L, F)).astype(np.float32)
+    states = tuple(tf.constant(random.normal(size=part.shape), tf.float32) for part in memory.initial(S))
+    ends, holds = marks(1)
+    outputs = memory(features.reshape(-1, F), Segments((), states, tf.constant(ends), tf.constant(holds)))
+    expected = stepwise(memory.step, memory.initial(1), features, states, ends, holds)
+    np.testing.assert_allclose(tf.reshape(outputs, expected.shape), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def policy():
+    encoder = Encoder((F,), 4, network=mlp((F,), (5,), seed=0), cell=make_cell("gru", 4, 0), output_gain=1.0, seed=0)
+    return Policy(encoder, Gaussian([-1.0] * 2, [1.0] * 2, state_dependent_std=True))
+
+
+def segments_of(policy, seed):
+    random = np.random.default_rng(seed)
+    observations = random.normal(size=(S, L, F)).astype(np.float32)
+    states = tuple(tf.constant(random.normal(size=part.shape), tf.float32) for part in policy.initial_states(S))
+    return Segments(tf.constant(observations), states, *map(tf.constant, marks(seed)))
+
+
+def test_a_policy_gives_the_same_in_segments_and_step_by_step(policy):
+    segments = segments_of(policy, 2)
+    expected = stepwise(
+        policy.step, policy.initial_states(1), segments.observations, segments.states, *map(np.array, segments[2:])
+    )
+    parameters = policy.distribution_parameters(segments)
+    np.testing.assert_allclose(tf.reshape(parameters, expected.shape), expected, rtol=1e-5, atol=1e-6)
+    assert merged(segments.observations).shape == (S * L, F)
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        ("gru", 0),
+        ("lstm", 1),
+        *[pytest.param(*case, marks=pytest.mark.slow) for case in (("gru", 1), ("lstm", 0), ("own", 0), ("own", 1))],
+    ],
+)
+def test_the_fisher_product_through_time_is_the_dense_hessian_of_the_kl(name, seed):
+    random = np.random.default_rng(seed)
+    units, length, count = random.integers(2, 4), random.integers(2, 6), random.integers(1, 4)
+    kinds = {"gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell, "own": keras.layers.SimpleRNNCell}
+    cell = kinds[name](int(units), dtype="float64", seed=seed)
+    memory = Memory(cell, F)
+    features = tf.constant(random.normal(size=(length, count, F)))
+    ends, holds = (tf.constant(flags.T) for flags in marks(seed, (count, length)))
+    states = tuple(tf.constant(random.normal(size=part.shape)) for part in memory.initial(count))
+    output = tf.constant(random.normal(size=(int(units), 2)))
+    theta = tf.concat([tf.reshape(variable.value, [-1]) for variable in cell.trainable_variables], 0)
+    weights = tf.constant(random.random(int(length * count)) * (random.random(int(length * count)) > 0.2))
+
+    def parameters(theta):
+        mapping = zip(cell.trainable_variables, unflatten(theta, cell.trainable_variables), strict=True)
+        with keras.StatelessScope(state_mapping=list(mapping)):
+            outputs, _ = memory.unroll(features, ends, holds, states)
+        return tf.reshape(outputs, [-1, int(units)]) @ output
+
+    def kl(old, new):
+        variance, other = tf.exp(old[:, 1]), tf.exp(new[:, 1])
+        return 0.5 * (variance / other + tf.square(old[:, 0] - new[:, 0]) / other - 1.0 + new[:, 1] - old[:, 1])
+
+    def mean_kl(new):
+        return tf.reduce_sum(weights * kl(tf.stop_gradient(old), parameters(new)))
+
+    old = parameters(theta)
+
+    def hessian():
+        with tf.GradientTape() as outer:
+            outer.watch(theta)
+            with tf.GradientTape() as inner:
+                inner.watch(theta)
+                value = mean_kl(theta)
+            gradient = inner.gradient(value, theta)
+        return outer.jacobian(gradient, theta, experimental_use_pfor=False)
+
+    with differentiable_twice():
+        dense = tf.function(hessian, autograph=False)()
+    vectors = tf.constant(random.normal(size=(3, theta.shape[0])))
+    product = tf.function(
+        gauss_newton_fisher_vector_product(parameters, kl, theta, weights), jit_compile=seed == 0, autograph=False
+    )
+    with differentiable_twice():
+        twice = tf.function(double_backprop_fisher_vector_product(parameters, kl, theta, weights), autograph=False)
+        for vector in vectors:
+            np.testing.assert_allclose(twice(vector), tf.linalg.matvec(dense, vector), rtol=1e-9, atol=1e-12)
+    for vector in vectors:
+        np.testing.assert_allclose(product(vector), tf.linalg.matvec(dense, vector), rtol=1e-9, atol=1e-12)
+
+
+def test_models_with_a_memory_are_saved_and_made_again(policy, tmp_path):
+    value_function = ValueFunction(Encoder((F,), 1, cell=cells()["own, stacked"], output_gain=1.0, seed=0))
+    for model in (policy, value_function):
+        model.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras")
+        segments = segments_of(policy, 3)
+        states = tuple(tf.ones_like(part) for part in model.encoder.memory.initial(S))
+        segments = segments._replace(states=states)
+        found, expected = (each(segments) for each in (again, model))
+        if model is policy:
+            found, expected = (each.mean() for each in (found, expected))
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_cell_like_another_has_the_same_settings_and_its_own_weights():
+    cell = keras.layers.GRUCell(3, reset_after=False, seed=0)
+    again = like(cell)
+    again.build((None, F))
+    assert again.units == 3
+    assert not again.reset_after
+    assert not cell.built
+
+
+def test_what_is_no_memory_and_observations_without_states_are_refused(policy):
+    for wrong in (keras.layers.GRU(3), keras.layers.Dense(3), "rnn", 3):
+        with pytest.raises(TypeError, match="memory must be"):
+            like(wrong)
+    with pytest.raises(ValueError, match="it has a memory"):
+        policy(tf.zeros([4, F]))
+    flat = Policy(Encoder((F,), 4, seed=0), Gaussian([-1.0] * 2, [1.0] * 2, state_dependent_std=True))
+    with pytest.raises(ValueError, match="it has no memory"):
+        flat(segments_of(policy, 0))

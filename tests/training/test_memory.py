@@ -1,0 +1,278 @@
+"""Agents with a memory: rollouts, samples and values against steps one after the other; limits; learning."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_trpo
+from tf_trpo.environments import make_vector_environment
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.optimizers import KLPenalty, NaturalDirection, TrustRegion, VanillaPolicyGradient
+from tf_trpo.rollouts import LocalSource, make_actor
+from tf_trpo.training import UpdateSettings
+from tf_trpo.training.learner import Learner
+from tf_trpo.training.segments import Segmentation, arrangement
+
+T, B, L = 24, 3, 8
+
+
+class Cue(gym.Env):
+    """Shows a number first, and pays for it as the action in the last of 3 to 6 steps."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float64)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, length=None):
+        self.length = length
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.cue, self.left = int(self.np_random.integers(2)), self.length or int(self.np_random.integers(3, 7))
+        return np.array([2.0 * self.cue - 1.0, 0.0]), {}
+
+    def step(self, action):
+        self.left -= 1
+        reward = float(self.left == 0 and action == self.cue)
+        ends = self.left == 0
+        timeout = ends and self.cue == 1
+        return np.array([0.0, self.left == 1], np.float64), reward, ends and not timeout, timeout, {}
+
+
+def make_agent(optimizer=None, *, memory="gru", seed=0, **update):
+    agent = tf_trpo.TRPO.for_env(
+        Cue,
+        policy=PolicySettings(hidden_sizes=(5,), memory=memory, memory_units=4),
+        value=ValueSettings(value_hidden_sizes=(5,)),
+        seed=seed,
+    )
+    # Outputs begin at 0, so that without this a memory would change nothing.
+    random = np.random.default_rng(seed)
+    for model in (agent.policy, agent.value_function):
+        kernel = model.encoder.output_layer.kernel
+        kernel.assign(random.normal(size=kernel.shape))
+    settings = {"segment_length": L, "value_epochs": 1, "value_minibatch_size": 16} | update
+    agent.compile(optimizer, update=UpdateSettings(**settings), jit_compile=False)
+    return agent
+
+
+def source_of(agent, environment=Cue, num_envs=B):
+    environments = make_vector_environment(environment, num_envs)
+    return LocalSource(environments, make_actor(agent.policy, num_envs), seed=1)
+
+
+def collect(agent, source, number=0):
+    noise = agent.policy.action_distribution.noise([T, source.num_envs], tf.constant([number, 0])).numpy()
+    return source.collect([weight.numpy() for weight in agent.policy.weights], noise)
+
+
+def stepwise(step, initial, rollouts):
+    """Outputs and states before each row, by one step after the other through consecutive rollouts."""
+    states, outputs, before = initial, [], []
+    for rollout in rollouts:
+        for t in range(T):
+            output, new = step(tf.constant(rollout.observations[t]), tuple(map(tf.constant, states)))
+            outputs.append(output.numpy())
+            before.append(states)
+            dummy = ~rollout.valid[t]
+            states = [
+                np.where(dummy[:, None], first, after)
+                for first, after in zip(initial, (x.numpy() for x in new), strict=True)
+            ]
+    return np.array(outputs), [np.array(part) for part in zip(*before, strict=True)], states
+
+
+@pytest.fixture(scope="module", params=["gru", "lstm"])
+def collected(request):
+    agent = make_agent(memory=request.param)
+    source = source_of(agent)
+    return agent, [collect(agent, source, number) for number in range(2)]
+
+
+def test_rollouts_remember_across_rows_and_rollouts_and_begin_again_with_episodes(collected):
+    agent, rollouts = collected
+    initial = [part.numpy() for part in agent.policy.initial_states(B)]
+    _, before, after = stepwise(agent.policy.step, initial, rollouts)
+    for position, part in enumerate(before):
+        kept = np.concatenate([rollout.memory.states[position][:-1] for rollout in rollouts])
+        np.testing.assert_allclose(kept, part, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(rollouts[-1].memory.states[position][-1], after[position], rtol=1e-5, atol=1e-6)
+    assert (~rollouts[0].valid).sum() > 8
+    for rollout in rollouts:
+        np.testing.assert_array_equal(rollout.memory.ends, ~rollout.valid)
+        assert not rollout.memory.holds.any()
+
+
+@pytest.mark.parametrize("burn_in", [0, 3])
+def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_rollout(collected, burn_in):
+    agent, rollouts = collected
+    agent.compile(update=UpdateSettings(segment_length=L, burn_in=burn_in, normalize_advantages=False, gamma=0.9))
+    carry, samples = agent.learner.first_carry(B), []
+    for rollout in rollouts:
+        prepared, carry = agent.learner.prepare(rollout, carry)
+        samples.append(prepared)
+    parameters, _, _ = stepwise(agent.policy.step, [part.numpy() for part in agent.policy.initial_states(B)], rollouts)
+    initial = [part.numpy() for part in agent.value_function.encoder.memory.initial(B)]
+    values, _, after = stepwise(agent.value_function.step, initial, rollouts)
+    for now, expected in zip(carry.states, after, strict=True):
+        np.testing.assert_allclose(now, expected, rtol=1e-4, atol=1e-5)
+    for number, (rollout, prepared) in enumerate(zip(rollouts, samples, strict=True)):
+        rows = slice(number * T, (number + 1) * T)
+        by_segment = lambda array: np.swapaxes(array, 0, 1).reshape(B * T // L, L, *array.shape[2:])  # noqa: E731
+        counts = np.s_[:, burn_in:]
+        batch = prepared.batch
+        found = tf.reshape(agent.policy.distribution_parameters(batch.observations), [B * T // L, burn_in + L, -1])
+        np.testing.assert_allclose(found[counts], by_segment(parameters[rows]), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(prepared.values.numpy()[counts], by_segment(values[rows]), rtol=1e-4, atol=1e-5)
+        again = tf.reshape(agent.value_function(prepared.value_observations), [B * T // L, burn_in + L])
+        np.testing.assert_allclose(again[counts], by_segment(values[rows]), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(batch.actions.numpy()[counts], by_segment(rollout.actions))
+        weights = batch.weights.numpy()
+        np.testing.assert_allclose(weights[counts], by_segment(rollout.valid / rollout.valid.sum()), rtol=1e-6)
+        assert not weights[:, :burn_in].any()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        TrustRegion(0.01),
+        *[
+            pytest.param(optimizer, marks=pytest.mark.slow)
+            for optimizer in (
+                TrustRegion(0.05, constraint="max"),
+                TrustRegion(0.01, direction=NaturalDirection(curvature_fraction=0.5)),
+                KLPenalty(penalty_solver="first-order"),
+                VanillaPolicyGradient("sgd"),
+            )
+        ],
+    ],
+    ids=str,
+)
+def test_an_update_keeps_the_limit_on_the_whole_sequence_and_chunks_change_nothing(optimizer):
+    found = []
+    for chunk_size in (None, 2 * L):
+        agent = make_agent(optimizer, chunk_size=chunk_size)
+        rollout = collect(agent, source_of(agent))
+        learner, before = agent.learner, agent.policy.flat_weights
+        orders = learner.orders(T, B, np.random.default_rng(0))
+        prepared, _ = learner.prepare(rollout, learner.first_carry(B))
+        old = agent.policy.distribution_parameters(prepared.batch.observations)
+        result, _ = learner.update(rollout, learner.first_carry(B), orders, tf.constant(0.0, tf.float64))
+        assert result.policy.outcome.accepted
+        moved = agent.policy.flat_weights - before
+        assert np.abs(moved).max() > 0
+        found.append((moved, result))
+        # The statistics moved afterwards; they leave the policy's function as it is.
+        new = agent.policy.distribution_parameters(prepared.batch.observations)
+        kl = agent.policy.action_distribution.kl(tf.cast(old, tf.float64), tf.cast(new, tf.float64))
+        weights = prepared.batch.rows.weights.numpy()
+        np.testing.assert_allclose(np.sum(weights * kl), result.policy.outcome.kl, rtol=0.02, atol=1e-6)
+        if isinstance(optimizer, TrustRegion):
+            limited = result.policy.outcome.kl if optimizer.constraint == "mean" else np.max(kl[weights > 0])
+            assert limited <= optimizer.max_kl * 1.001
+    (whole, first), (chunked, second) = found
+    np.testing.assert_allclose(chunked, whole, rtol=2e-3, atol=1e-5)
+    np.testing.assert_allclose(second.policy.outcome.kl, first.policy.outcome.kl, rtol=1e-2)
+    np.testing.assert_allclose(second.value.loss, first.value.loss, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_double_backprop_gives_the_same_step():
+    steps = []
+    for kind in ("gauss-newton", "double-backprop"):
+        agent = make_agent(TrustRegion(direction=NaturalDirection(fisher_vector_product=kind)))
+        learner, before = agent.learner, agent.policy.flat_weights
+        prepared, _ = learner.prepare(collect(agent, source_of(agent)), learner.first_carry(B))
+        assert learner.improve_policy(prepared, tf.constant(0.0, tf.float64)).outcome.accepted
+        steps.append(agent.policy.flat_weights - before)
+    np.testing.assert_allclose(steps[1], steps[0], rtol=5e-3, atol=1e-5)
+
+
+def test_segments_hold_each_row_once_and_burn_in_the_rows_before():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        length, segments, num_envs, burn_in = (int(rng.integers(1, high)) for high in (6, 5, 4, 8))
+        num_steps = length * segments
+        cut = Segmentation(num_steps, num_envs, length, burn_in)
+        numbers = np.arange(num_steps * num_envs).reshape(num_steps, num_envs)
+        rows = cut.rows(tf.constant(numbers)).numpy()
+        assert rows.shape == (cut.count, burn_in + length)
+        assert sorted(rows[:, burn_in:].ravel()) == list(numbers.ravel())
+        weights = cut.weights(tf.ones([num_steps, num_envs])).numpy()
+        assert weights.sum() == numbers.size
+        times, columns = rows // num_envs, rows % num_envs
+        assert (columns == columns[:, :1]).all()
+        for segment in times:
+            start = segment[burn_in]
+            assert list(segment) == [max(0, start + i) for i in range(-burn_in, length)]
+
+
+def test_settings_of_a_memory_are_refused_without_one_and_where_they_do_not_fit():
+    flat = tf_trpo.TRPO.for_env(Cue, seed=0)
+    for settings in ({"segment_length": 4}, {"burn_in": 1}):
+        with pytest.raises(ValueError, match="of a policy with a memory"):
+            flat.compile(update=UpdateSettings(**settings))
+    agent = make_agent()
+    with pytest.raises(ValueError, match="num_steps must be a multiple of segment_length, 8"):
+        agent.fit(Cue, 10, num_steps=12, verbose=0)
+    with pytest.raises(ValueError, match="memory_units must be None"):
+        PolicySettings(memory_units=3)
+    with pytest.raises(ValueError, match="memory and mirror"):
+        PolicySettings(memory="gru", mirror=True)
+    with pytest.raises(ValueError, match="memory"):
+        tf_trpo.TRPO.for_env(Cue, memory="rnn")
+    with pytest.raises(ValueError, match="must both have a memory"):
+        Learner(agent.policy, flat.value_function, None, TrustRegion(), None, UpdateSettings())
+    with pytest.raises(ValueError, match="preconditioner_rank must be 0 with a memory"):
+        make_agent(TrustRegion(direction=NaturalDirection(preconditioner_rank=8))).fit(Cue, 10, num_steps=8, verbose=0)
+    assert arrangement(None, UpdateSettings(), 7, 3).count == 21
+
+
+def test_predict_goes_on_with_the_state_it_gives():
+    agent = make_agent()
+    random = np.random.default_rng(0)
+    observations, states = random.uniform(-1, 1, (6, 2, 2)), agent.policy.initial_states(2)
+    state, single = None, [None, None]
+    for rows in observations:
+        parameters, states = agent.policy.step(tf.constant(rows), states)
+        actions, state = agent.predict(rows, state)
+        np.testing.assert_array_equal(actions, agent.policy.actions(parameters))
+        np.testing.assert_allclose(state[0], states[0], rtol=1e-6)
+        for i in range(2):
+            action, single[i] = agent.predict(rows[i], single[i])
+            assert action == actions[i]
+            np.testing.assert_allclose(single[i][0], state[0][i], rtol=1e-6, atol=1e-7)
+    for wrong in (state[0], (), (np.zeros(3),), (*state, *state)):
+        with pytest.raises(ValueError, match="state must be what predict gave"):
+            agent.predict(observations[0], wrong)
+    with pytest.raises(ValueError, match="the agent has no memory"):
+        tf_trpo.TRPO.for_env(Cue, seed=0).predict(observations[0, 0], (np.zeros(4),))
+
+
+class Rows(gym.vector.SyncVectorEnv):
+    """In mode SAME_STEP: the end of one episode is a pause of the others."""
+
+    def __init__(self):
+        super().__init__([Cue] * B, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
+
+
+def test_a_pause_leaves_the_memory_as_it_is():
+    agent = make_agent()
+    environments = make_vector_environment(Rows())
+    rollout = collect(agent, LocalSource(environments, make_actor(agent.policy, B), seed=1))
+    ends, holds = rollout.memory.ends, rollout.memory.holds
+    assert holds.any()
+    np.testing.assert_array_equal(ends | holds, ~rollout.valid)
+    for part in rollout.memory.states:
+        np.testing.assert_array_equal(part[1:][holds], part[:-1][holds])
+        assert not part[1:][ends].any()
+
+
+@pytest.mark.parametrize("memory", ["gru", pytest.param("lstm", marks=pytest.mark.slow)])
+def test_a_cue_is_remembered_until_it_is_asked_for(memory):
+    agent = tf_trpo.TRPO.for_env(
+        lambda: Cue(6), policy=PolicySettings(hidden_sizes=(16,), memory=memory, memory_units=16), seed=0
+    )
+    agent.compile(TrustRegion(0.03), update=UpdateSettings(segment_length=32, value_epochs=4))
+    agent.fit(lambda: Cue(6), 16_000, num_envs=8, num_steps=64, verbose=0)
+    assert agent.evaluate(lambda: Cue(6), 50)["mean_return"] > 0.98

@@ -1,0 +1,109 @@
+"""The last few observations as one, for policies without a memory."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from tf_trpo.spaces import ACTION_MASK
+from tf_trpo.spaces.specs import is_image
+
+_Stack = Callable[[Sequence[Any]], Any]
+
+
+class FrameStack(gym.Wrapper):
+    """Joins the last few observations: vectors end to end, images along their channels, the newest one last.
+
+    If an episode is younger, its first observation stands for those before it. Of a Dict or a Tuple, nested, every Box
+    is joined; other parts, such as a choice or a mask of actions, stay those of the newest observation. Images without
+    an axis of channels (bytes from 0 to 255 with two axes) become channels themselves.
+
+    Args:
+      env: an environment whose observation is, or has, a Box.
+      frames: number of observations, >= 1.
+
+    Raises:
+      ValueError: there is no Box, the number is less than 1, or it gives images more channels than pixels on a side,
+        so that these could not be told apart.
+    """
+
+    def __init__(self, env: gym.Env, frames: int) -> None:
+        super().__init__(env)
+        if frames < 1:
+            raise ValueError(f"frames must be at least 1, got {frames}")
+        stacked = _stacked(env.observation_space, frames, ACTION_MASK)
+        if stacked is None:
+            raise ValueError(f"the observation space {env.observation_space} has no Box, of which frames are joined")
+        self.observation_space, self._join = stacked
+        self._frames: collections.deque[Any] = collections.deque(maxlen=frames)
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(**kwargs)
+        self._frames.extend([_copied(observation)] * (self._frames.maxlen or 1))
+        return self._join(self._frames), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, *others = self.env.step(action)
+        self._frames.append(_copied(observation))
+        return self._join(self._frames), *others
+
+
+def _copied(observation: Any) -> Any:
+    """Copy the arrays of a nest: environments may write to them again."""
+    if isinstance(observation, dict):
+        return {name: _copied(part) for name, part in observation.items()}
+    if isinstance(observation, tuple):
+        return tuple(map(_copied, observation))
+    return np.array(observation)
+
+
+def _stacked(space: spaces.Space, frames: int, mask: str | None = None) -> tuple[spaces.Space, _Stack] | None:
+    """Give the space of joined observations and the function that joins them; None without a Box but the mask's."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        return _stacked_parts(space, frames, mask)
+    if not isinstance(space, spaces.Box):
+        return None
+    shape, axis = _layout(space)
+
+    def joined(parts: Sequence[Any]) -> np.ndarray:
+        return np.concatenate([np.reshape(part, shape) for part in parts], axis=axis)
+
+    low, high = (joined([bound] * frames) for bound in (space.low, space.high))
+    box = spaces.Box(low, high, dtype=space.dtype.type)
+    if is_image(box.shape, box.dtype.name) and _layout(box)[1] != axis:
+        raise ValueError(f"{frames} frames would make images of shape {box.shape}, whose channels are not the fewest")
+    return box, joined
+
+
+def _stacked_parts(
+    space: spaces.Dict | spaces.Tuple, frames: int, mask: str | None
+) -> tuple[spaces.Space, _Stack] | None:
+    named: dict[Any, Any] = dict(space.spaces if isinstance(space, spaces.Dict) else enumerate(space.spaces))
+    stacked = {name: None if name == mask else _stacked(part, frames) for name, part in named.items()}
+    if all(part is None for part in stacked.values()):
+        return None
+    found = {name: named[name] if part is None else part[0] for name, part in stacked.items()}
+
+    def joined(observations: Sequence[Any]) -> Any:
+        parts = {
+            name: observations[-1][name] if part is None else part[1]([each[name] for each in observations])
+            for name, part in stacked.items()
+        }
+        return parts if isinstance(space, spaces.Dict) else tuple(parts.values())
+
+    return (spaces.Dict(found) if isinstance(space, spaces.Dict) else spaces.Tuple(list(found.values()))), joined
+
+
+def _layout(space: spaces.Box) -> tuple[tuple[int, ...], int]:
+    """Choose the shape of a frame, and the axis along which frames are joined: an image's channels, or the last one."""
+    shape = space.shape or (1,)
+    if len(shape) == 2 and space.dtype == np.uint8 and (space.high == 255).all():
+        return (*shape, 1), -1
+    # The networks tell channels by the same rule: they are few.
+    first_is_channels = len(shape) == 3 and shape[0] < min(shape[1:])
+    return shape, 0 if first_is_channels else -1

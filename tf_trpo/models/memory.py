@@ -1,0 +1,164 @@
+"""Memory: a recurrent cell between the features and the output layer, and the segments that it is trained on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import keras
+import tensorflow as tf
+
+from tf_trpo.models.networks import layer_seeds
+from tf_trpo.numerics import Recurrence
+
+MemoryKind = Literal["gru", "lstm"]
+States: TypeAlias = "tuple[Any, ...]"
+"""What a memory holds for each of B environments: arrays [B, ...], such as one [B, units] of a GRU, two of an LSTM."""
+DEFAULT_UNITS = 64
+_OF_CELLS = ("state_size", "get_initial_state")
+
+
+class Segments(NamedTuple):
+    """Rows of environments that a memory goes through in order: S segments of L rows, one environment in each.
+
+    An episode may end inside of a segment, and another one begin there.
+
+    Attributes:
+      observations: a nest of arrays [S, L, ...].
+      states: of the memory before the first row, arrays [S, ...].
+      ends: bool [S, L], the row is the last one of its episode: the memory begins again after it.
+      holds: bool [S, L], the row is no part of an episode, such as a pause: the memory stays as it is.
+    """
+
+    observations: Any
+    states: States
+    ends: tf.Tensor
+    holds: tf.Tensor
+
+    @property
+    def rows(self) -> Any:
+        """The observations as a nest of arrays [S * L, ...]."""
+        return tf.nest.map_structure(merged, self.observations)
+
+
+def merged(array: tf.Tensor) -> tf.Tensor:
+    """[S, L, ...] -> [S * L, ...], with both sizes static."""
+    return tf.reshape(array, [-1, *array.shape[2:]])
+
+
+@keras.saving.register_keras_serializable(package="tf_trpo")
+class Memory(keras.layers.Layer):
+    """A recurrent cell that goes through segments, and begins again where an episode does.
+
+    Args:
+      cell: a Keras cell, such as `keras.layers.GRUCell(64)`: called with inputs [N, F] and its states, it gives outputs
+        [N, units] and new states. It is called as at inference: no dropout.
+      num_features: F.
+      **kwargs: of `keras.layers.Layer`.
+
+    Attributes:
+      num_outputs: units of the cell's outputs.
+
+    Raises:
+      TypeError: it is no such cell.
+    """
+
+    def __init__(self, cell: keras.layers.Layer, num_features: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        _check_cell(cell)
+        self.cell = cell
+        self.num_features = num_features
+        if not cell.built:
+            cell.build((None, num_features))
+        self._structure = cell.get_initial_state(batch_size=1)
+        outputs, _ = self.step(tf.zeros([1, num_features]), self.initial(1))
+        self.num_outputs = int(outputs.shape[-1])
+        self._recurrence = Recurrence(self._row, self.num_outputs)
+        self.built = True
+
+    def initial(self, count: int | tf.Tensor) -> States:
+        """Make the states [count, ...] with which episodes begin."""
+        return tuple(tf.nest.flatten(self.cell.get_initial_state(batch_size=count)))
+
+    def step(self, features: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
+        """Go through one row of each environment: features [N, F], states [N, ...] -> outputs [N, U], new states."""
+        outputs, new = self.cell(features, tf.nest.pack_sequence_as(self._structure, states), training=False)
+        return outputs, tuple(tf.nest.flatten(new))
+
+    def call(self, features: tf.Tensor, segments: Segments) -> tf.Tensor:
+        """Go through segments.
+
+        Args:
+          features: [S * L, F] of the segments' rows.
+          segments: where the memory begins, and where episodes do.
+
+        Returns:
+          The cell's outputs [S * L, U].
+        """
+        count, length = segments.ends.shape
+        by_time = (
+            tf.transpose(tf.reshape(features, [count, length, self.num_features]), [1, 0, 2]),
+            tf.transpose(segments.ends),
+            tf.transpose(segments.holds),
+        )
+        outputs, _ = self.unroll(*by_time, segments.states)
+        return tf.reshape(tf.transpose(outputs, [1, 0, 2]), [count * length, self.num_outputs])
+
+    def unroll(
+        self, features: tf.Tensor, ends: tf.Tensor, holds: tf.Tensor, states: States
+    ) -> tuple[tf.Tensor, States]:
+        """Go through T rows of B environments.
+
+        Args:
+          features: [T, B, F].
+          ends, holds: bool [T, B], as of `Segments`.
+          states: before the first row, [B, ...].
+
+        Returns:
+          The cell's outputs [T, B, U], and the states after each row, [T, B, ...].
+        """
+        weights = tuple(variable.value for variable in self.cell.trainable_variables)
+        return self._recurrence(weights, features, states, (ends, holds))
+
+    def _row(self, weights: States, features: tf.Tensor, states: States, marks: States) -> tuple[tf.Tensor, States]:
+        """Go through one row as a function of the cell's weights; the marks are `ends` and `holds`, [B]."""
+        with keras.StatelessScope(state_mapping=list(zip(self.cell.trainable_variables, weights, strict=True))):
+            outputs, new = self.step(features, states)
+        ends, holds = marks
+        triples = zip(new, states, self.initial(features.shape[0]), strict=True)
+        return outputs, tuple(_chosen(holds, old, _chosen(ends, first, after)) for after, old, first in triples)
+
+    def get_config(self) -> dict[str, Any]:
+        cell = keras.saving.serialize_keras_object(self.cell)
+        return {**super().get_config(), "cell": cell, "num_features": self.num_features}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Memory:
+        return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
+
+
+def make_cell(kind: MemoryKind, units: int, seed: int | None) -> keras.layers.Layer:
+    """Make a cell of Keras' of so many units; the seed makes its initial weights reproducible."""
+    kernel, recurrent = layer_seeds(seed, 2)
+    initializers = {
+        "kernel_initializer": keras.initializers.GlorotUniform(kernel),
+        "recurrent_initializer": keras.initializers.Orthogonal(seed=recurrent),
+    }
+    return (keras.layers.GRUCell if kind == "gru" else keras.layers.LSTMCell)(units, **initializers)
+
+
+def like(cell: keras.layers.Layer) -> keras.layers.Layer:
+    """Make a cell of the same settings with weights of its own; raise TypeError if it is no Keras cell."""
+    _check_cell(cell)
+    return type(cell).from_config(cell.get_config())
+
+
+def _check_cell(cell: Any) -> None:
+    has_states = isinstance(cell, keras.layers.Layer) and all(hasattr(cell, name) for name in _OF_CELLS)
+    # Keras' layers of a cell, such as GRU, have the methods of one.
+    if not has_states or isinstance(cell, keras.layers.RNN):
+        raise TypeError(f"memory must be 'gru', 'lstm' or a Keras cell such as keras.layers.GRUCell(64), not {cell!r}")
+
+
+def _chosen(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:
+    """Choose by a condition [B] between arrays [B, ...]."""
+    return tf.where(tf.reshape(condition, [-1] + [1] * (yes.shape.rank - 1)), yes, no)

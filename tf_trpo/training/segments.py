@@ -1,0 +1,144 @@
+"""How the rows of a rollout become samples: one by one, or in segments that a memory goes through."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from tf_trpo.models.memory import Memory, Segments, States
+from tf_trpo.numerics import compiled_at_once
+from tf_trpo.ranges import require
+from tf_trpo.rollouts import Rollout
+from tf_trpo.rollouts.stepping import Remembered
+from tf_trpo.training.settings import UpdateSettings
+
+DEFAULT_LENGTH = 64
+
+
+class Arrangement(Protocol):
+    """Turns rows [T, B, ...] of a rollout into samples.
+
+    Attributes:
+      count: of the samples, or of the segments that they are in.
+    """
+
+    @property
+    def count(self) -> int: ...
+
+    def rows(self, rows: tf.Tensor) -> tf.Tensor:
+        """Arrange rows [T, B, ...]."""
+
+    def weights(self, weights: tf.Tensor) -> tf.Tensor:
+        """Arrange the weights [T, B] of samples."""
+
+    def observations(self, observations: Any, states: States, rollout: Rollout) -> Any:
+        """Arrange a nest of observations [T, B, ...] for a model with these states before each row [T, B, ...]."""
+
+
+def arrangement(memory: Memory | None, settings: UpdateSettings, num_steps: int, num_envs: int) -> Arrangement:
+    """Choose the arrangement for models with or without a memory, of rollouts of T steps of B environments.
+
+    Raises:
+      ValueError: the length of segments does not divide the rows of a rollout.
+    """
+    if memory is None:
+        return Flat(num_steps * num_envs)
+    length = min(settings.segment_length or DEFAULT_LENGTH, num_steps)
+    require(num_steps % length == 0, "num_steps", f"a multiple of segment_length, {length}", num_steps)
+    return Segmentation(num_steps, num_envs, length, settings.burn_in)
+
+
+class Flat(NamedTuple):
+    """Samples [N, ...] one by one, time-major."""
+
+    count: int  # type: ignore[assignment]  # a tuple's method of this name is of no use here
+
+    def rows(self, rows: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(rows, [-1, *rows.shape[2:]])
+
+    def weights(self, weights: tf.Tensor) -> tf.Tensor:
+        return self.rows(weights)
+
+    def observations(self, observations: Any, states: States, rollout: Rollout) -> Any:
+        return tf.nest.map_structure(self.rows, observations)
+
+
+class Segmentation:
+    """Samples in segments [S, K + L, ...]: K rows of burn-in, and L rows whose samples count.
+
+    The segments of an environment stand one after the other. Burn-in are the rows before the L ones; before a rollout
+    there are none, and the memory waits.
+
+    Args:
+      num_steps, num_envs: T and B.
+      length: L, a divisor of T.
+      burn_in: K.
+    """
+
+    def __init__(self, num_steps: int, num_envs: int, length: int, burn_in: int) -> None:
+        offsets = np.arange(0, num_steps, length)[:, None] + np.arange(-burn_in, length)
+        times = np.tile(offsets, (num_envs, 1))
+        columns = np.repeat(np.arange(num_envs), num_steps // length)[:, None]
+        self.count = len(times)
+        self._size = num_steps * num_envs
+        self._places = np.maximum(times, 0) * num_envs + columns
+        self._is_before = times < 0
+        self._counts = np.arange(burn_in + length) >= burn_in
+
+    def rows(self, rows: tf.Tensor) -> tf.Tensor:
+        return tf.gather(tf.reshape(rows, [self._size, *rows.shape[2:]]), self._places)
+
+    def weights(self, weights: tf.Tensor) -> tf.Tensor:
+        return self.rows(weights) * tf.cast(self._counts, weights.dtype)
+
+    def observations(self, observations: Any, states: States, rollout: Rollout) -> Segments:
+        remembered = remembered_of(rollout)
+        first = (tf.gather(tf.reshape(part, [self._size, *part.shape[2:]]), self._places[:, 0]) for part in states)
+        return Segments(
+            tf.nest.map_structure(self.rows, observations),
+            tuple(first),
+            self.rows(remembered.ends) & ~self._is_before,
+            self.rows(remembered.holds) | self._is_before,
+        )
+
+
+def unrolled(
+    memory: Memory, features: tf.Tensor, rollout: Rollout, states: States, jit_compile: bool
+) -> tuple[tf.Tensor, States]:
+    """Go through a whole rollout with a memory that did not act in it: the value function's.
+
+    Args:
+      memory: goes through the rows.
+      features: [T + 1, B, F]; row T follows the last step.
+      rollout: says where episodes end.
+      states: before row 0, [B, ...].
+      jit_compile: let XLA compile the loop.
+
+    Returns:
+      The cell's outputs [T + 1, B, U], and the states before each row, [T + 1, B, ...].
+    """
+    remembered = remembered_of(rollout)
+    # What follows row T is not asked for.
+    ends, holds = (tf.pad(flags, [[0, 1], [0, 0]]) for flags in (remembered.ends, remembered.holds))
+    unroll = functools.partial(memory.unroll, features, ends, holds, states)
+    outputs, after = compiled_at_once(unroll)() if jit_compile else unroll()
+    return outputs, tuple(tf.concat([first[None], part[:-1]], 0) for first, part in zip(states, after, strict=True))
+
+
+def remembered_of(rollout: Rollout) -> Remembered:
+    """Give what a rollout remembers; raise ValueError if its source gave no memory."""
+    if not isinstance(rollout.memory, Remembered):
+        raise ValueError("the agent has a memory, and the source of its rollouts gives none: Rollout.memory is empty")
+    return rollout.memory
+
+
+def remembered_spec(memory: Memory | None, num_steps: int, num_envs: int) -> Remembered | tuple[()]:
+    """Give the types of what a rollout remembers."""
+    if memory is None:
+        return ()
+    flag = tf.TensorSpec((num_steps, num_envs), tf.bool)
+    states = (tf.TensorSpec((num_steps + 1, *part.shape), part.dtype) for part in memory.initial(num_envs))
+    return Remembered(tuple(states), flag, flag)
