@@ -9,7 +9,6 @@ import pytest
 from gymnasium import spaces
 
 from tf_trpo.environments import check_environment
-from tf_trpo.environments.probing import fingerprint, random_action
 
 
 class Good(gym.Env):
@@ -276,12 +275,6 @@ def test_a_good_environment_has_no_finding_and_its_facts_are_told():
     assert "of random actions" in report.facts["episodes"]
 
 
-@pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1", "Acrobot-v1", "FrozenLake-v1", "Blackjack-v1"])
-def test_environments_that_are_trained_in_have_no_error(environment):
-    report = check_environment(environment, steps=1000)
-    assert {finding.name for finding in report.findings} <= {"equal-rewards"}
-
-
 def test_a_limit_that_no_episode_has_reached_is_a_limit():
     report = check_environment(lambda: gym.wrappers.TimeLimit(Endless(), 1000), steps=50)
     assert report.findings == ()
@@ -302,46 +295,7 @@ def test_errors_come_first():
     assert [finding.severity for finding in findings] == ["error", "warning"]
 
 
-def test_wrappers_and_arguments_are_used():
-    report = check_environment("CartPole-v1", env_kwargs={"max_episode_steps": 7}, steps=50)
-    assert report.facts["time limit"] == "7 steps"
-    [finding] = check_environment("CartPole-v1", env_kwargs={"size": 7}).findings
-    assert finding.name == "cannot-be-made"
-    report = check_environment("Taxi-v4", action_masks="info", steps=200)
-    assert "action_mask" in report.facts["observations"]
-    assert report.facts["network inputs"] == "500 (500; mask, one-hot)"
-
-
 @pytest.mark.parametrize(("name", "value"), [("steps", 0), ("steps", 1.5), ("seed", -1)])
 def test_bad_arguments_are_refused(name, value):
     with pytest.raises((TypeError, ValueError), match=name):
         check_environment(Good, **{name: value})
-
-
-@pytest.mark.parametrize(
-    ("space", "mask"),
-    [
-        (spaces.Discrete(3, start=5), [0, 1, 1]),
-        (spaces.MultiDiscrete([2, 3]), [1, 0, 0, 0, 1]),
-        (spaces.MultiBinary(2), [0, 1, 1, 1]),
-        (spaces.Discrete(2), [0, 0]),
-    ],
-)
-def test_random_actions_are_those_that_are_allowed(space, mask):
-    rng, mask = np.random.default_rng(0), np.array(mask, np.int8)
-    drawn = [random_action(space, mask, rng) for _ in range(100)]
-    assert all(space.contains(action) for action in drawn)
-    values = {tuple(np.ravel(action).tolist()) for action in drawn}
-    expected = {
-        "Discrete": {(6,), (7,)} if space.contains(5) else {(0,), (1,)},
-        "MultiDiscrete": {(0, 2)},
-        "MultiBinary": {(1, 0), (1, 1)},
-    }
-    assert values == expected[type(space).__name__]
-
-
-def test_the_bits_of_a_nest_tell_order_and_value_apart():
-    one = {"a": np.array([1.0, 2.0]), "b": (3, 4)}
-    assert fingerprint(one) == fingerprint({"b": (3, 4), "a": np.array([1.0, 2.0])})
-    assert fingerprint(one) != fingerprint({**one, "b": (4, 3)})
-    assert fingerprint(0.0) != fingerprint(-0.0)

@@ -130,3 +130,21 @@ def test_a_process_that_is_killed_is_started_again(start, tmp_path):
     assert process.returncode == 0, errors
     assert "1 killed" in output
     assert sum(record.state in ("complete", "pruned") for record in records(folder)) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)])
+def test_a_signal_ends_the_search_with_its_status_and_how_to_continue(number, jobs, start, tmp_path):
+    folder = tmp_path / "search"
+    process = start(jobs, 8)
+    wait_for(lambda: len(list(folder.glob("trials/*"))) >= 3)
+    # As a terminal does, to all processes of the command.
+    os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 128 + number
+    assert "the same command continues the search in search" in errors
+    assert "Traceback" not in errors
+    with sole_owner(folder):
+        states = {record.state for record in records(folder)}
+    assert "running" in states
+    assert "failed" not in states

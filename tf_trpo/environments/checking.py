@@ -61,14 +61,16 @@ def check_environment(
         try:
             env = make()
         except (Exception, SystemExit) as raised:
-            advice = "make it once in Python, without tf_trpo, and mend what that raises."
-            return EnvironmentReport(
-                (error("cannot-be-made", f"it cannot be made: {described(raised).rstrip('.')}.", advice),), {}
-            )
+            return EnvironmentReport((_unmakeable(raised),), {})
         try:
             return _report(env, make, steps, seed, info_keys)
         finally:
             env.close()
+
+
+def _unmakeable(raised: BaseException) -> Finding:
+    what = f"it cannot be made: {described(raised).rstrip('.')}."
+    return error("cannot-be-made", what, "make it once in Python, without tf_trpo, and mend what that raises.")
 
 
 def _report(

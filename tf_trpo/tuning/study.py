@@ -163,13 +163,13 @@ class Study:
         Source:
           Watanabe et al. (2023), "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces".
         """
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         values = {trial.value for trial in self._trials() if trial.state == TrialState.COMPLETE}
         if len(values) < 4:
             return {}
         with warnings.catch_warnings():
             # Of features that Optuna calls experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             try:
                 return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
             except (ValueError, RuntimeError):
