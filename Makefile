@@ -4,10 +4,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_FIGURES := $(VENV)/.installed-figures
+INSTALLED_DOCS := $(VENV)/.installed-docs
 VERSION_CHECK := import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 	"Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ...")
 
-.PHONY: train test test-slow check format figures clean
+.PHONY: train test test-slow check format figures docs notebooks clean
 
 $(INSTALLED): setup.cfg pyproject.toml
 	@$(PYTHON) -c '$(VERSION_CHECK)'
@@ -21,6 +22,10 @@ $(INSTALLED_DEV): $(INSTALLED)
 
 $(INSTALLED_FIGURES): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable ".[figures]"
+	touch $@
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
 
 train: $(INSTALLED)  ## train on CartPole-v1, evaluate and export
@@ -45,6 +50,12 @@ format: $(INSTALLED_DEV)
 figures: $(INSTALLED_FIGURES)  ## draw the figures of the lecture into docs/figures
 	$(BIN)/python -m examples.lecture
 	$(BIN)/python -m benchmarks learning-curves
+
+docs: $(INSTALLED_DOCS)  ## build the site into build/site; a warning or a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebooks: $(INSTALLED_DOCS)  ## execute the notebooks of docs/notebooks and store their outputs
+	$(BIN)/python docs/notebooks/execute.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

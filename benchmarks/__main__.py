@@ -29,6 +29,7 @@ COMMANDS = {
     "learning-curves": ("learning_curves", "LearningCurves"),
     "export": ("export", "Export"),
     "kinds": ("kinds", "Kinds"),
+    "film": ("film", "Film"),
 }
 """The module and the class of each command: the fields are its options, and `run()` runs it."""
 

@@ -138,6 +138,23 @@ def test_the_fisher_product_through_time_is_the_dense_hessian_of_the_kl(name, se
         np.testing.assert_allclose(product(vector), tf.linalg.matvec(dense, vector), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_units_forget_at_first_within_2_to_128_rows(kind):
+    memory = Memory(make_cell(kind, 5, 0), F)
+    states = tuple(tf.ones_like(part) for part in memory.initial(1))
+    _, after = memory.step(tf.zeros([1, F]), tuple(tf.zeros_like(part) for part in states))
+    for part in after:
+        np.testing.assert_allclose(part, 0.0, atol=1e-6)
+    # Without inputs and outputs, what is held shrinks by the same factor at every row.
+    if kind == "lstm":
+        _, (_, kept) = memory.step(tf.zeros([1, F]), (tf.zeros_like(states[0]), states[1]))
+    else:
+        cell = memory.cell
+        cell.recurrent_kernel.assign(tf.zeros_like(cell.recurrent_kernel))
+        _, (kept,) = memory.step(tf.zeros([1, F]), states)
+    np.testing.assert_allclose(1.0 / (1.0 - kept[0]), np.linspace(2, 128, 5), rtol=1e-4)
+
+
 def test_models_with_a_memory_are_saved_and_made_again(policy, tmp_path):
     value_function = ValueFunction(Encoder((F,), 1, cell=cells()["own, stacked"], output_gain=1.0, seed=0))
     for model in (policy, value_function):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.networks import layer_seeds
@@ -14,6 +15,8 @@ MemoryKind = Literal["gru", "lstm"]
 States: TypeAlias = "tuple[Any, ...]"
 """What a memory holds for each of B environments: arrays [B, ...], such as one [B, units] of a GRU, two of an LSTM."""
 DEFAULT_UNITS = 64
+_LONGEST_SPAN = 128
+"""Rows within which the slowest unit forgets at first: what a memory learns to hold may be far more."""
 _OF_CELLS = ("state_size", "get_initial_state")
 
 
@@ -137,13 +140,33 @@ class Memory(keras.layers.Layer):
 
 
 def make_cell(kind: MemoryKind, units: int, seed: int | None) -> keras.layers.Layer:
-    """Make a cell of Keras' of so many units; the seed makes its initial weights reproducible."""
+    """Make a cell of Keras' whose units forget at first within 2 to 128 rows, evenly spread.
+
+    With Keras' own biases, half of what a GRU holds is gone after one row, and with it the gradient that could teach it
+    to hold more.
+
+    Args:
+      kind: of the cell.
+      units: >= 1.
+      seed: makes the initial weights reproducible.
+
+    Source:
+      Tallec and Ollivier (2018), "Can recurrent neural networks warp time?", section 3 (chrono initialisation).
+    """
     kernel, recurrent = layer_seeds(seed, 2)
     initializers = {
         "kernel_initializer": keras.initializers.GlorotUniform(kernel),
         "recurrent_initializer": keras.initializers.Orthogonal(seed=recurrent),
     }
-    return (keras.layers.GRUCell if kind == "gru" else keras.layers.LSTMCell)(units, **initializers)
+    keep, others = np.log(np.linspace(1, _LONGEST_SPAN - 1, units)), np.zeros(units)
+    if kind == "gru":
+        # For the inputs and for the states: update gate, reset gate, candidate.
+        bias = [np.concatenate([keep, others, others]).tolist(), np.zeros(3 * units).tolist()]
+        return keras.layers.GRUCell(units, bias_initializer=keras.initializers.Constant(bias), **initializers)
+    # Input gate, forget gate, candidate, output gate.
+    bias = np.concatenate([-keep, keep, others, others]).tolist()
+    initializers["bias_initializer"] = keras.initializers.Constant(bias)
+    return keras.layers.LSTMCell(units, unit_forget_bias=False, **initializers)
 
 
 def like(cell: keras.layers.Layer) -> keras.layers.Layer:

@@ -1,0 +1,204 @@
+"""`film`: saved policies in their MuJoCo environments, side by side, as a GIF.
+
+The bodies of Gymnasium's MuJoCo environments are capsules and spheres, so they are drawn as lines with round ends: that
+needs no OpenGL, which machines without a screen often lack.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from tf_trpo.serving.local_policy import LocalPolicy
+
+FLOOR, GRID, SKY, TEXT = (226, 232, 228), (196, 206, 200), (250, 250, 250), (60, 60, 60)
+NEAR, FAR = np.array([0, 114, 178]), np.array([150, 195, 220])
+"""Colours of the nearest and of the farthest body."""
+_FLOOR_HALF_WIDTH = 4.0
+"""Metres of floor before and behind the middle."""
+_CAPSULE, _SPHERE = int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_SPHERE)
+_SCALE = 2
+"""Pictures are drawn so many times as large as they are shown, for smooth edges."""
+
+
+class View(NamedTuple):
+    """An orthographic camera that follows a robot.
+
+    Attributes:
+      elevation: angle above the horizon from which it looks along y, in degrees.
+      width: metres from the left to the right of the picture.
+      middle: height of the picture's middle, in metres.
+    """
+
+    elevation: float
+    width: float
+    middle: float
+
+
+VIEWS = {
+    "HalfCheetah-v5": View(10, 3.4, 0.75),
+    "Hopper-v5": View(10, 3.4, 0.9),
+    "Walker2d-v5": View(10, 3.4, 0.9),
+    "Ant-v5": View(30, 4.5, 0.6),
+    "Swimmer-v5": View(90, 5.0, 0.0),
+    "InvertedDoublePendulum-v5": View(10, 3.4, 0.6),
+    "Humanoid-v5": View(10, 3.4, 0.9),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Film:
+    """Film saved policies, which take their most likely actions, from the start of an episode."""
+
+    output: Path
+    """The GIF to write."""
+    environments: tuple[str, ...] = tuple(VIEWS)[:6]
+    """MuJoCo environments of saved_models, in rows of three."""
+    models: Path = Path("saved_models")
+    """Folder of the models."""
+    seed: int = 0
+    """Of the episodes."""
+    seconds: float = 4.0
+    """How long the film is; an episode that ends before begins again."""
+    frames_per_second: int = 20
+    """Pictures for each second of the environments' own time."""
+    size: int = 200
+    """Pixels of a panel's width; its height is three quarters of that."""
+
+    def run(self) -> None:
+        """Draw all panels and write the film.
+
+        Raises:
+          ValueError: an environment has no view.
+          OSError: a model is missing, or the file cannot be written.
+        """
+        unknown = set(self.environments) - VIEWS.keys()
+        if unknown:
+            raise ValueError(f"no view of {', '.join(sorted(unknown))}; there are {', '.join(VIEWS)}")
+        panels = [self._panel(name) for name in self.environments]
+        pictures = [_tiled(row) for row in zip(*panels, strict=True)]
+        palette = _palette()
+        first, *rest = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+        duration = round(1000 / self.frames_per_second)
+        first.save(self.output, save_all=True, append_images=rest, duration=duration, loop=0, optimize=True)
+
+    def _panel(self, name: str) -> list[Image.Image]:
+        times = np.arange(round(self.seconds * self.frames_per_second)) / self.frames_per_second
+        size = (self.size, self.size * 3 // 4)
+        return [picture(name, data, model, size) for model, data in _snapshots(name, self.models, self.seed, times)]
+
+
+def _snapshots(name: str, models: Path, seed: int, times: NDArray[np.float64]) -> Iterator[tuple[Any, Any]]:
+    """Step an environment by its saved policy; give MuJoCo's model and data at each of the times, in seconds."""
+    environment, policy = gym.make(name), LocalPolicy(models / name)
+    observation, _ = environment.reset(seed=seed)
+    robot: Any = environment.unwrapped
+    now = 0.0
+    for time in times:
+        while now < time - 1e-9:
+            action = policy.act(np.asarray(observation)[None])[0]
+            observation, _, terminated, truncated, _ = environment.step(action)
+            now += robot.dt
+            if terminated or truncated:
+                observation, _ = environment.reset()
+        yield robot.model, robot.data
+    environment.close()
+
+
+def picture(name: str, data: Any, model: Any, size: tuple[int, int]) -> Image.Image:
+    """Draw a robot and its floor.
+
+    Args:
+      name: of the environment, whose view is taken.
+      data: MuJoCo's, with the positions of the bodies.
+      model: MuJoCo's, with their shapes.
+      size: width and height of the picture, in pixels.
+    """
+    view, (width, height) = VIEWS[name], (_SCALE * size[0], _SCALE * size[1])
+    pixels, angle = width / view.width, math.radians(view.elevation)
+    # Bodies are numbered from the world, which is 0: 1 is the robot's trunk.
+    x, y = data.xpos[1][:2]
+
+    def projected(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels [N, 2] of points [N, 3]."""
+        up = points[:, 2] * math.cos(angle) + (points[:, 1] - y) * math.sin(angle) - view.middle
+        return np.stack([width / 2 + (points[:, 0] - x) * pixels, height / 2 - up * pixels], axis=1)
+
+    image = Image.new("RGB", (width, height), SKY)
+    draw = ImageDraw.Draw(image)
+    _draw_floor(draw, projected, (x, y), view)
+    for points, radius, shade in _capsules(model, data):
+        color = tuple((NEAR + (0.0 if view.elevation == 90 else shade) * (FAR - NEAR)).astype(int))
+        ends = projected(points)
+        draw.line([*ends.ravel()], fill=color, width=max(1, round(2 * radius * pixels)))
+        for u, v in ends:
+            draw.ellipse(
+                [u - radius * pixels, v - radius * pixels, u + radius * pixels, v + radius * pixels], fill=color
+            )
+    small = image.resize(size, Image.Resampling.LANCZOS)
+    ImageDraw.Draw(small).text((6, 4), name, fill=TEXT)
+    return small
+
+
+def _draw_floor(draw: ImageDraw.ImageDraw, projected: Any, middle: tuple[float, float], view: View) -> None:
+    """Draw a strip of floor with a line every metre, by which the robot is seen to move."""
+    x, y = middle
+    left, right = x - view.width, x + view.width
+    near, far = y - _FLOOR_HALF_WIDTH, y + _FLOOR_HALF_WIDTH
+    corners = np.array([[left, near, 0], [right, near, 0], [right, far, 0], [left, far, 0]])
+    draw.polygon([*projected(corners).ravel()], fill=FLOOR)
+    across = [[[at, near, 0], [at, far, 0]] for at in range(math.ceil(left), math.floor(right) + 1)]
+    along = [[[left, at, 0], [right, at, 0]] for at in range(math.ceil(near), math.floor(far) + 1)]
+    for line in (*across, *along):
+        draw.line([*projected(np.array(line, float)).ravel()], fill=GRID, width=_SCALE)
+
+
+def _capsules(model: Any, data: Any) -> list[tuple[NDArray[np.float64], float, float]]:
+    """Give the ends [2, 3], the radius and the distance, in [0, 1], of each capsule or sphere, the farthest first."""
+    found = []
+    for number, (kind, size) in enumerate(zip(model.geom_type, model.geom_size, strict=True)):
+        if kind not in (_CAPSULE, _SPHERE):
+            continue
+        center, axes = data.geom_xpos[number], data.geom_xmat[number].reshape(3, 3)
+        half = size[1] * axes[:, 2] if kind == _CAPSULE else np.zeros(3)
+        # Walker2d's legs are in one plane; the left one is drawn behind the right one.
+        distance = center[1] + ("left" in model.geom(number).name)
+        found.append((np.stack([center - half, center + half]), float(size[0]), float(distance)))
+    distances = np.array([distance for *_, distance in found])
+    # Bodies that are all at one distance are near.
+    shades = (distances - distances.min()) / max(np.ptp(distances), 0.05)
+    ordered = sorted(zip(found, shades, strict=True), key=lambda each: -each[1])
+    return [(ends, radius, float(shade)) for (ends, radius, _), shade in ordered]
+
+
+def _palette() -> Image.Image:
+    """Make a palette of the colours of a picture and of their blends at edges."""
+    bodies = [NEAR + shade * (FAR - NEAR) for shade in (0.0, 0.35, 0.7, 1.0)]
+    colors = [
+        below + share * (np.array(above) - below)
+        for below in (np.array(SKY), np.array(FLOOR))
+        for above in (*bodies, GRID, TEXT, FLOOR)
+        for share in (0.0, 0.35, 0.7, 1.0)
+    ]
+    image = Image.new("P", (1, 1))
+    image.putpalette(np.round(colors).astype(np.uint8).tobytes())
+    return image
+
+
+def _tiled(panels: tuple[Image.Image, ...], columns: int = 3) -> Image.Image:
+    """Put pictures of one size in rows."""
+    width, height = panels[0].size
+    rows = math.ceil(len(panels) / columns)
+    tiled = Image.new("RGB", (min(columns, len(panels)) * width, rows * height), SKY)
+    for number, panel in enumerate(panels):
+        tiled.paste(panel, (number % columns * width, number // columns * height))
+    return tiled

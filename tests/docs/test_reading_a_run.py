@@ -1,0 +1,63 @@
+"""docs/reading_a_run.md: it explains every figure that is logged, and no other one."""
+
+import re
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+import tf_trpo
+from tf_trpo.callbacks.dashboards import METRICS
+from tf_trpo.figures.charts import CHARTS, FIGURES
+from tf_trpo.models import PolicySettings
+from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
+from tf_trpo.optimizers import KLPenalty, TrustRegion, VanillaPolicyGradient
+
+TEXT = (Path(__file__).parents[2] / "docs" / "reading_a_run.md").read_text(encoding="utf-8")
+TABLES = TEXT.partition("## Every figure")[2]
+EXPLAINED = {name for row in re.findall(r"^\| (`.+?) \|", TABLES, re.M) for name in re.findall(r"`(.+?)`", row)}
+
+
+class Scored(gym.Wrapper):
+    def step(self, action):
+        *step, info = self.env.step(action)
+        return *step, {**info, "KEY": 1.0}
+
+
+@pytest.fixture(scope="module")
+def logged():
+    """The names of the figures of trainings by several algorithms and distributions."""
+    names = set()
+    for env, optimizer, distribution in (
+        ("Pendulum-v1", TrustRegion(), "gaussian"),
+        ("CartPole-v1", KLPenalty(), "gaussian"),
+        ("Pendulum-v1", VanillaPolicyGradient(), "beta"),
+    ):
+        making = {"wrappers": [Scored]}
+        agent = tf_trpo.TRPO.for_env(env, policy=PolicySettings(distribution=distribution), seed=0, **making)
+        agent.compile(optimizer, jit_compile=False)
+        evaluate = tf_trpo.callbacks.Evaluate(env, every_steps=100, episodes=1, info_keys=["KEY"], **making)
+        settings = {"num_steps": 210, "info_keys": ["KEY"], "callbacks": [evaluate], "verbose": 0}
+        names |= agent.fit(env, 400, **settings, **making).history.keys()
+    return names
+
+
+def test_every_figure_that_is_logged_is_explained(logged):
+    assert len(logged) > 35
+    assert logged - EXPLAINED == set()
+
+
+def test_every_figure_that_is_explained_exists(logged):
+    assert EXPLAINED - logged == {"final/mean_reward", "final/std_reward"}
+
+
+def test_every_figure_that_is_shown_is_explained():
+    shown = {name for charts in CHARTS.values() for names in charts.values() for name in names}
+    assert shown | FIGURES.keys() | METRICS.keys() <= EXPLAINED
+
+
+def test_the_reasons_are_those_of_the_code():
+    refused = re.findall(r"^\| (\d) \|", TEXT, re.M)
+    assert [int(status) for status in refused] == sorted(set(LineSearchStatus) - {LineSearchStatus.ACCEPTED})
+    (solved,) = re.findall(r"^\| `train/cg_status` \| (.+) \|$", TEXT, re.M)
+    assert [int(status) for status in re.findall(r"\b(\d) ", solved)] == list(ConjugateGradientStatus)
