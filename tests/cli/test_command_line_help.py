@@ -1,5 +1,6 @@
 """--help of every command: at once, complete, without TensorFlow."""
 
+import re
 import resource
 import runpy
 import subprocess
@@ -8,13 +9,25 @@ from pathlib import Path
 
 import pytest
 
+import tf_trpo
 from tf_trpo import Experiment
 from tf_trpo.cli import COMMANDS, main
+from tf_trpo.cli.parsing import descriptions
+from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.presets import bundled_presets
 from tf_trpo.optimizers import ALGORITHMS
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-SLOW_TO_IMPORT = {"tensorflow", "keras", "gymnasium", "tensorflow_probability", "scipy", "matplotlib", "uvicorn"}
+SLOW_TO_IMPORT = {
+    "optuna",
+    "tensorflow",
+    "keras",
+    "gymnasium",
+    "tensorflow_probability",
+    "scipy",
+    "matplotlib",
+    "uvicorn",
+}
 ALL_HELP = f"""
 import contextlib, sys
 from tf_trpo.cli import main
@@ -40,7 +53,7 @@ def test_help_comes_without_waiting_for_tensorflow():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_script_is_its_command(command, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPTS / f"{command}.py"), "--help"])
+    monkeypatch.setattr(sys, "argv", [str(SCRIPTS / f"{command.replace('-', '_')}.py"), "--help"])
     with pytest.raises(SystemExit) as exit_info:
         runpy.run_path(sys.argv[0], run_name="__main__")
     assert exit_info.value.code == 0
@@ -60,25 +73,50 @@ def test_help_answers_at_once():
     assert (result.returncode, result.stdout[:12]) == (0, "usage: train")
 
 
-def help_of(capsys, *arguments):
+def help_of(capsys, *arguments, option="--help"):
     with pytest.raises(SystemExit) as exit_info:
-        main([*arguments, "--help"])
+        main([*arguments, option])
     assert exit_info.value.code == 0
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_help_of_train_names_every_setting_of_the_algorithm_and_the_presets(algorithm, capsys):
-    text = help_of(capsys, "train", "--algorithm", algorithm)
+def test_all_help_of_train_names_every_setting_of_the_algorithm_and_the_presets(algorithm, capsys):
+    text = help_of(capsys, "train", "--algorithm", algorithm, option="--help-all")
     for name in (*Experiment().replace(algorithm=algorithm).flat(), "preset", "resume", "run_dir", "allow_import"):
         assert f"--{name.replace('_', '-')}" in text
     for name in [*bundled_presets(), "--preset none"]:
         assert name in " ".join(text.replace("│", " ").split())
 
 
-def test_help_of_train_has_the_defaults_of_the_environments_preset(capsys):
+@pytest.mark.parametrize(
+    ("algorithm", "step_size"),
+    list(zip(ALGORITHMS, ["max-kl", "natural-max-kl", "vanilla-learning-rate", "target-kl"], strict=True)),
+)
+def test_help_of_train_opens_with_ten_settings_and_says_where_the_others_are(algorithm, step_size, capsys):
+    text = help_of(capsys, "train", "--algorithm", algorithm)
+    options = re.findall(r"--([a-z-]+)(?= (?:STR|INT|FLOAT|\{|\[|PATH)|, --no-)", text)
+    assert [option for option in options if option not in ("run-dir", "preset", "resume", "allow-import")] == [
+        *["env", "total-steps", "seed", "algorithm", step_size],
+        *["num-envs", "num-steps", "gamma", "hidden-sizes", "eval-every"],
+    ]
+    assert options[0] == "env"
+    assert {"run-dir", "preset", "resume"} < set(options)
+    words = " ".join(text.replace("│", " ").split())
+    assert f"--help-all shows all {len(leaves(Experiment))}." in words
+    assert "Discount, in [0, 1]. (default: 0.99)" in words
+    assert f"(default: {algorithm})" in words
+
+
+def test_every_setting_has_a_description():
+    words = descriptions(Experiment)
+    assert all(words[name].endswith((".", ".)")) for name in leaves(Experiment))
+    assert words["gamma"] == "Discount, in [0, 1]."
+
+
+def test_all_help_of_train_has_the_defaults_of_the_environments_preset(capsys):
     arguments = ["train", "--env", "Pendulum-v1", "--radius", "adaptive", "--max-kl", "0.1"]
-    text = " ".join(help_of(capsys, *arguments).replace("│", " ").split())
+    text = " ".join(help_of(capsys, *arguments, option="--help-all").replace("│", " ").split())
     for default in (
         "--env STR Gymnasium id of the environment. (default: Pendulum-v1)",
         "(default: adaptive)",
@@ -89,6 +127,8 @@ def test_help_of_train_has_the_defaults_of_the_environments_preset(capsys):
 
 
 OPTIONS = {
+    "check-env": "env-kwargs wrapper action-masks info-keys steps seed allow-import json",
+    "tune": "trials steps space seeds evaluations prune check-seeds jobs output preset allow-import env algorithm",
     "evaluate": "episodes stochastic seed allow-import json",
     "export": "output format warmup card allow-import",
     "serve": "host port trust max-batch max-request-bytes max-waiting timeout batching name max-connections",
@@ -109,18 +149,39 @@ def test_help_lists_the_commands(arguments, status, capsys):
         main(arguments)
     assert exit_info.value.code == status
     text = capsys.readouterr().out
-    assert all(command in text for command in COMMANDS)
+    assert all(f"  {command} " in text for command in COMMANDS)
+    for command in re.findall(r"python -m tf_trpo ([\w-]+)", text):
+        assert command in COMMANDS
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--version"])
+    assert exit_info.value.code == 0
+    assert capsys.readouterr().out == f"tf_trpo {tf_trpo.__version__}\n"
 
 
 def test_an_unknown_command_ends_with_status_2_and_the_commands_there_are(refused):
-    error = refused("trian")
-    assert error == "error: no command 'trian'; there are train, evaluate, export, serve, play, plot"
+    assert refused("trian") == f"error: no command 'trian'; the nearest is train; there are {', '.join(COMMANDS)}"
 
 
 @pytest.mark.parametrize("arguments", [["train"], ["evaluate", "run"], ["export", "run", "--output", "model"]])
 def test_an_unknown_option_ends_with_one_line_and_its_name(arguments, refused):
     error = refused(*arguments, "--no-such-option", "1")
     assert error == f"error: unrecognized options: --no-such-option 1; see {arguments[0]} --help"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["train", "--totl-steps", "1"], "--total-steps"),
+        (["train", "--maxkl=0.1"], "--max-kl"),
+        (["check-env", "CartPole-v1", "--env-kwarg", "{}"], "--env-kwargs"),
+        (["evaluate", "run", "--episode", "1"], "--episodes"),
+    ],
+)
+def test_a_mistyped_option_is_answered_with_the_nearest(arguments, nearest, refused):
+    assert f"; there is {nearest}; see {arguments[0]} --help" in refused(*arguments)
 
 
 @pytest.mark.parametrize(

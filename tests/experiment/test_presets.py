@@ -185,7 +185,7 @@ LINES = "must hold lines of the form `name: value`"
 DIFFERENCES = "must hold lines of the form `id: {name: value}` under environments"
 OF_ONE = "must hold {name: value} of the settings that differ, {} for none"
 BAD = {
-    "max_kl: 0.1\nmax_lk: 0.2": " has unknown settings: max_lk",
+    "max_kl: 0.1\nmax_lk: 0.2": " has unknown settings: max_lk; there is max_kl, and train --help-all shows all",
     "max_kl: [0.1": " is not YAML",
     "- max_kl": f" {LINES}",
     "max_kl": f" {LINES}",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 
+import tf_trpo
 from tf_trpo.cli.errors import one_line_errors
 
 COMMANDS = {
     "train": "train an agent and write a run folder",
+    "check-env": "say what will go wrong in an environment",
+    "tune": "search for better settings, and check them on fresh seeds",
     "evaluate": "run whole episodes with a trained agent",
     "export": "write a model for serving",
     "serve": "answer REST requests for an exported model",
@@ -18,13 +22,34 @@ COMMANDS = {
 }
 
 
+FIRST_STEPS = """\
+first steps:
+  python -m tf_trpo train                        train on CartPole-v1, half a minute
+  python -m tf_trpo train --env Pendulum-v1      another environment, by its published settings
+  python -m tf_trpo train --resume runs/NAME     continue a run that was stopped
+  python -m tf_trpo tune --env Pendulum-v1       search for better settings
+  python -m tf_trpo check-env my_module:MyEnv    your own environment: what will go wrong
+  tensorboard --logdir runs                      look at the runs
+
+in Python:
+  import tf_trpo
+  agent = tf_trpo.TRPO.for_env("CartPole-v1")
+  agent.fit("CartPole-v1", total_steps=50_000)
+
+README.md and docs/ say more."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command named by the first argument: `tf_trpo train --help`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--version"]:
+        print(f"tf_trpo {tf_trpo.__version__}")
+        raise SystemExit(0)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: tf_trpo COMMAND [OPTIONS]\n\ncommands (each has --help):")
+        print(f"{tf_trpo.__doc__.splitlines()[0]}\n\nusage: tf_trpo COMMAND [OPTIONS]\n\ncommands (each has --help):")
         for name, summary in COMMANDS.items():
-            print(f"  {name:<10}{summary}")
+            print(f"  {name:<11}{summary}")
+        print(f"\n{FIRST_STEPS}")
         raise SystemExit(0 if arguments else 2)
     command, *rest = arguments
     run_command(command, rest)
@@ -35,5 +60,7 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> None:
     # Around the import too: it takes seconds, in which Ctrl-C may come.
     with one_line_errors():
         if command not in COMMANDS:
-            raise ValueError(f"no command {command!r}; there are {', '.join(COMMANDS)}")
-        importlib.import_module(f"tf_trpo.cli.{command}").main(sys.argv[1:] if argv is None else argv)
+            nearest = difflib.get_close_matches(command, COMMANDS, n=1)
+            hint = f"; the nearest is {nearest[0]}" if nearest else ""
+            raise ValueError(f"no command {command!r}{hint}; there are {', '.join(COMMANDS)}")
+        importlib.import_module(f"tf_trpo.cli.{command.replace('-', '_')}").main(sys.argv[1:] if argv is None else argv)

@@ -21,6 +21,7 @@ _STATUS = {
     "EnvironmentFailedError": FAILED,
     "InvalidStepError": FAILED,
     "TrainingFailedError": FAILED,
+    "TuningFailedError": FAILED,
 }
 """Exit statuses of the library's own errors; of the others, `BAD_INPUT`."""
 _RAISING = ("RAISE_VARARGS", "RERAISE")
@@ -29,6 +30,7 @@ _EXTRAS = {
     **dict.fromkeys(("matplotlib", "jinja2"), "figures"),
     **dict.fromkeys(("orjson", "uvicorn"), "serve"),
     **dict.fromkeys(("imageio", "pygame"), "play"),
+    "optuna": "tune",
 }
 """The extras that install what a command needs."""
 

@@ -7,11 +7,15 @@ and checked by the code that does so for files. tyro draws --help from the same 
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import difflib
+import inspect
+import itertools
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -20,6 +24,8 @@ from tf_trpo.experiment.conversion import convert, fields, leaves
 T = TypeVar("T")
 HELP = {"-h", "--help"}
 """Arguments that ask for help, rather than that the command runs."""
+HELP_ALL = "--help-all"
+"""Asks for help with every setting; of commands with many."""
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -94,6 +100,44 @@ def make(options: type[T], given: Mapping[str, Any]) -> T:
     """Make an options class of what was given; the values are converted, and other names are not looked at."""
     hints = {field.name: hint for field, hint in fields(options)}
     return options(**{name: convert(given[name], hint, name) for name, hint in hints.items() if name in given})
+
+
+def selected(settings: type, values: Mapping[str, Any], name: str) -> type:
+    """Make a class of options with some of the settings that a settings class, or a class below it, has.
+
+    Args:
+      settings: the settings class.
+      values: defaults of the options, by the names of the settings, in the order of the help.
+      name: of the class.
+    """
+    hints, words = leaves(settings), descriptions(settings)
+    options = [
+        (option, Annotated[hints[option], tyro.conf.arg(help=words[option])], dataclasses.field(default=value))
+        for option, value in values.items()
+    ]
+    return dataclasses.make_dataclass(name, options, frozen=True)
+
+
+def together(**options: Any) -> type:
+    """Make a class of options of others, which can be made without arguments, each under its name in the help."""
+    made = [(name, each, dataclasses.field(default=each())) for name, each in options.items()]
+    return dataclasses.make_dataclass("Options", made, frozen=True)
+
+
+def descriptions(settings: Any) -> dict[str, str]:
+    """Find the texts below the fields of a settings class and of the classes below it, by the names of the fields."""
+    found: dict[str, str] = {}
+    for _, hint in fields(settings):
+        for each in filter(dataclasses.is_dataclass, (hint, *get_args(hint))):
+            found = descriptions(each) | found
+    for each in reversed(settings.__mro__[:-1]):
+        [definition] = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, text in itertools.pairwise(definition.body):
+            is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+            if is_text and isinstance(field, ast.AnnAssign):
+                found[ast.unparse(field.target)] = inspect.cleandoc(ast.literal_eval(ast.unparse(text)))
+    return found
 
 
 def show_help(options: Any, command: str, **settings: Any) -> NoReturn:

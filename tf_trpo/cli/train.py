@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import tyro
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
 from tf_trpo.cli.environment_id import check_imports, flag_for
-from tf_trpo.cli.parsing import HELP, OptionParser, make, show_help
+from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, make, selected, show_help, together
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.conversion import leaves
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 
 BY_SIGNAL = 128
 """Exit status after a signal, less its number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+COMMON: tuple[tuple[str, ...], ...] = (
+    ("env",),
+    ("total_steps",),
+    ("seed",),
+    ("algorithm",),
+    ("max_kl", "natural_max_kl", "target_kl", "vanilla_learning_rate"),
+    ("num_envs",),
+    ("num_steps",),
+    ("gamma",),
+    ("hidden_sizes",),
+    ("eval_every",),
+)
+"""The settings that people change, which --help shows: of each group, the one that the algorithm has."""
 NO_PRESET = "none"
 """The value of --preset that takes none."""
 
@@ -53,7 +66,7 @@ class Train:
     experiment: Experiment = Experiment()
     """The settings of the run."""
     algorithm: Literal[tuple(ALGORITHMS)] = "trpo"  # type: ignore[valid-type]
-    """The policy optimizer; --algorithm NAME --help shows its settings."""
+    """The policy optimizer; --algorithm NAME --help-all shows its settings."""
     radius: Literal["fixed", "adaptive"] = "fixed"
     """trpo: keep max_kl, or let it follow how well the last improvement was predicted."""
 
@@ -68,7 +81,9 @@ class Command(NamedTuple):
 
 def main(argv: Sequence[str]) -> None:
     """Read options, train or resume, evaluate, save, and say what to do next."""
-    options, experiment, source = read_command([each for each in argv if each not in HELP])
+    options, experiment, source = read_command([each for each in argv if each not in {*HELP, HELP_ALL}])
+    if HELP_ALL in argv:
+        _show_all_help(experiment)
     if HELP & set(argv):
         _show_help(experiment)
     check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
@@ -115,8 +130,17 @@ def read_command(argv: Sequence[str]) -> Command:
         if presets or options.run_dir:
             raise ValueError("a resumed run keeps its settings and its folder: only --resume names them")
         return Command(options, Experiment.from_run(options.resume).replace(**settings), "")
-    if presets == [NO_PRESET]:
-        return Command(options, Experiment().replace(**settings), f"preset {NO_PRESET}")
+    return Command(options, *read_experiment(presets, settings))
+
+
+def read_experiment(presets: Sequence[str], settings: Mapping[str, Any]) -> tuple[Experiment, str]:
+    """Lay settings over presets, and these over the defaults; say in a line which presets were taken.
+
+    Raises:
+      ValueError: a preset cannot be read, or a value is not one that its setting can have.
+    """
+    if list(presets) == [NO_PRESET]:
+        return Experiment().replace(**settings), f"preset {NO_PRESET}"
     if NO_PRESET in presets:
         raise ValueError(f"--preset {NO_PRESET} cannot stand with another one")
     experiment = Experiment.from_presets(presets, settings)
@@ -127,17 +151,30 @@ def read_command(argv: Sequence[str]) -> Command:
         source = f"preset {chosen[0].name}, for {experiment.env}"
     else:
         source = f"preset {NO_PRESET}: no bundled one names {experiment.env}"
-    return Command(options, experiment, source)
+    return experiment, source
 
 
 def _show_help(experiment: Experiment) -> None:
     settings = experiment.flat()
+    names = [next(name for name in group if name in settings) for group in COMMON]
+    count = len(leaves(Experiment))
+    words = _description(f"These are the settings that people change; {HELP_ALL} shows all {count}.")
+    common = selected(Experiment, {name: settings[name] for name in names}, "Settings")
+    show_help(together(settings=common, command=CommandOptions), "train", description=words)
+
+
+def _show_all_help(experiment: Experiment) -> None:
+    settings = experiment.flat()
     chosen = {name: settings[name] for name in ("algorithm", "radius") if name in settings}
-    description = (
-        f"{Train.__doc__}\n\nThe defaults are those of --env, if a preset names it, and of --preset. Bundled presets: "
-        f"{', '.join(bundled_presets())}; --preset {NO_PRESET} takes none. Options beat presets."
-    )
+    description = _description("All settings follow, by what they are about.")
     show_help(Train, "train", default=Train(experiment=experiment, **chosen), description=description)
+
+
+def _description(which: str) -> str:
+    return (
+        f"{Train.__doc__}\n\n{which} The defaults are those of --env, if a preset names it, and of --preset. Bundled "
+        f"presets: {', '.join(bundled_presets())}; --preset {NO_PRESET} takes none. Options beat presets."
+    )
 
 
 def _say_how_to_resume(run: Run) -> None:

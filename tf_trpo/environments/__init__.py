@@ -1,7 +1,10 @@
 """Vector environments: making them, and refusing those that would be misread."""
 
+from tf_trpo.environments.checking import check_environment as check_environment
 from tf_trpo.environments.failures import EnvironmentFailedError as EnvironmentFailedError
 from tf_trpo.environments.failures import InvalidStepError as InvalidStepError
+from tf_trpo.environments.findings import EnvironmentReport as EnvironmentReport
+from tf_trpo.environments.findings import Finding as Finding
 from tf_trpo.environments.frames import FrameStack as FrameStack
 from tf_trpo.environments.in_use import check_free as check_free
 from tf_trpo.environments.masks import ActionMask as ActionMask

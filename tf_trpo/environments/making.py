@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -36,13 +38,31 @@ def make_environment(
     Raises:
       ValueError: env_kwargs go with a function, or a wrapper cannot be found; as `make_vector_environment`.
     """
+    env = make_wrapped(environment, env_kwargs=env_kwargs, wrappers=wrappers, action_masks=action_masks)
+    try:
+        return SeededEpisodes(GuardedEnvironment(env, index, info_keys), index)
+    except Exception:
+        env.close()
+        raise
+
+
+def make_wrapped(
+    environment: str | Callable[[], gym.Env],
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[Wrapper] = (),
+    action_masks: ActionMasks = "auto",
+) -> gym.Env:
+    """Make an environment with its wrappers and masks, and without the checks and seeds that training adds.
+
+    The arguments and errors are those of `make_environment`.
+    """
     chosen = [find_wrapper(each) if isinstance(each, str) else each for each in wrappers]
     env = made = _made(environment, env_kwargs or {})
     try:
         for wrapper in chosen:
             env = _checked(wrapper(env), f"wrapper {wrapper} must give")
-        env = with_masks(env, action_masks)
-        return SeededEpisodes(GuardedEnvironment(env, index, info_keys), index)
+        return with_masks(env, action_masks)
     except Exception:
         made.close()
         raise
@@ -72,6 +92,29 @@ def wrapper_name(wrapper: Wrapper) -> str:
     if isinstance(wrapper, str):
         return wrapper
     return f"{wrapper.__module__}:{getattr(wrapper, '__qualname__', type(wrapper).__name__)}"
+
+
+def find_maker(name: str, env_kwargs: Mapping[str, Any] | None = None) -> Callable[[], gym.Env] | None:
+    """Import the class or function of environments that "module:Class" names.
+
+    Args:
+      name: "module:Class", or a Gymnasium id, which may begin with a module too.
+      env_kwargs: arguments of the class or function.
+
+    Returns:
+      A function without arguments; None if the name is that of no class or function, so that it must be an id.
+
+    Raises:
+      ValueError: there is no such module.
+    """
+    if not re.fullmatch(r"[\w.]+:\w+", name):
+        return None
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError as error:
+        raise ValueError(f"the module of {name} cannot be imported: {error}") from None
+    return functools.partial(found, **(env_kwargs or {})) if callable(found) else None
 
 
 def find_wrapper(name: str) -> Callable[[gym.Env], gym.Env]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -86,7 +87,7 @@ def changed(settings: T, changes: Mapping[str, Any], sources: Mapping[str, str] 
     unknown = [str(name) for name in left if name not in known]
     if unknown:
         where = sources.get(unknown[0], "")
-        raise ValueError(f"{where}unknown settings: {', '.join(unknown)}; see --help for those there are")
+        raise ValueError(f"{where}unknown settings: {unknown_names(unknown, known)}")
     for name in left:
         raise ValueError(f"{sources.get(name, '')}{_why_not(name, flat(made))}")
     return made
@@ -111,6 +112,13 @@ def convert(value: object, hint: Any, name: str) -> Any:
     except (ValueError, OverflowError, RecursionError):
         wanted = "a JSON object, such as '{\"key\": 1}'" if is_object else described(hint)
         raise ValueError(f"{name} must be {wanted}, got {str(value)[:100]!r}") from None
+
+
+def unknown_names(unknown: Sequence[str], known: Collection[str]) -> str:
+    """List names that no setting has, with the setting that the first of them is nearest to."""
+    nearest = difflib.get_close_matches(unknown[0], known, n=1)
+    hint = f"there is {nearest[0]}, and " if nearest else ""
+    return f"{', '.join(unknown)}; {hint}train --help-all shows all"
 
 
 def foreign(algorithm: str) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tf_trpo.experiment.conversion import Flat, foreign
+from tf_trpo.experiment.conversion import Flat, foreign, unknown_names
 from tf_trpo.files import read_small
 
 _BUNDLED = resources.files("tf_trpo.experiment") / "presets"
@@ -127,4 +127,4 @@ def _parsed(preset: str | Path) -> Any:
 def _check_names(settings: dict[Any, object], known: Collection[str], where: str) -> None:
     unknown = sorted(str(name) for name in settings if name not in known)
     if unknown:
-        raise ValueError(f"{where} has unknown settings: {', '.join(unknown)}; see --help for those there are")
+        raise ValueError(f"{where} has unknown settings: {unknown_names(unknown, known)}")

@@ -1,0 +1,99 @@
+"""The wheel and the source distribution: they hold the library and nothing else, and what is installed runs."""
+
+import email
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import tf_trpo
+
+ROOT = Path(__file__).parents[1]
+BUILD = "import sys; from setuptools import build_meta as b; print(getattr(b, 'build_' + sys.argv[1])(sys.argv[2]))"
+BESIDE = ("py.typed", "cli/report.html")
+"""Files of the package that are no code, beside the presets."""
+
+
+def build(kind, source, output):
+    """The file of this kind, built from a folder as pip does, without the network."""
+    output.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", BUILD, kind, str(output)]
+    result = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    return output / result.stdout.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the checkout, in which a build may leave files."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for name in ("tf_trpo", "benchmarks", "examples", "tests"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout, tmp_path_factory):
+    return build("wheel", checkout, tmp_path_factory.mktemp("wheel"))
+
+
+def files_of_the_package():
+    package = ROOT / "tf_trpo"
+    code = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")}
+    presets = {path.relative_to(ROOT).as_posix() for path in (package / "experiment" / "presets").glob("*.yaml")}
+    assert len(presets) >= 3
+    return code | presets | {f"tf_trpo/{name}" for name in BESIDE}
+
+
+def test_the_wheel_holds_the_library_and_nothing_else(wheel):
+    assert wheel.name == f"tf_trpo-{tf_trpo.__version__}-py3-none-any.whl"
+    names = set(zipfile.ZipFile(wheel).namelist())
+    about = {name for name in names if name.startswith(f"tf_trpo-{tf_trpo.__version__}.dist-info/")}
+    assert names - about == files_of_the_package()
+    assert any(name.endswith("LICENSE") for name in about)
+
+
+def test_the_wheel_says_what_it_needs(wheel):
+    archive = zipfile.ZipFile(wheel)
+    [path] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    metadata = email.message_from_bytes(archive.read(path))
+    assert metadata["Requires-Python"] in (">=3.11,<3.14", "<3.14,>=3.11")
+    extras = set(metadata.get_all("Provides-Extra"))
+    assert extras >= {"mujoco", "box2d", "envpool", "figures", "serve", "play", "onnx", "warmup", "tune", "test"}
+    needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert any(line.startswith(("tensorflow<", "tensorflow>")) for line in needed)
+    assert not any(line.startswith(("optuna", "matplotlib", "mujoco", "pytest")) for line in needed)
+    [entry] = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
+    assert "tf_trpo = tf_trpo.cli:main" in archive.read(entry).decode()
+
+
+def test_the_source_distribution_makes_the_same_wheel(checkout, wheel, tmp_path):
+    source = build("sdist", checkout, tmp_path / "sdist")
+    assert source.name == f"tf_trpo-{tf_trpo.__version__}.tar.gz"
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+        archive.extractall(tmp_path / "source", filter="data")
+    assert files_of_the_package() | {"setup.cfg", "pyproject.toml", "README.md", "LICENSE"} <= names
+    assert not any(name.startswith(("benchmarks", "examples", "saved_models")) for name in names)
+    again = build("wheel", tmp_path / "source" / source.name.removesuffix(".tar.gz"), tmp_path / "again")
+    assert set(zipfile.ZipFile(again).namelist()) == set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_what_is_installed_from_the_wheel_runs(wheel, tmp_path):
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
+    subprocess.run([*map(str, install)], check=True, capture_output=True, timeout=300)
+    code = "from tf_trpo.experiment import presets as p; print(p.__file__); print(p.bundled_presets())"
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120, "check": True}
+    printed = subprocess.run([sys.executable, "-c", code], **how).stdout.splitlines()
+    assert printed == [str(site / "tf_trpo" / "experiment" / "presets.py"), "['box2d', 'classic_control', 'mujoco']"]
+    version = subprocess.run([sys.executable, "-m", "tf_trpo", "--version"], **how).stdout
+    assert version == f"tf_trpo {tf_trpo.__version__}\n"

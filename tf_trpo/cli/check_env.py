@@ -1,0 +1,112 @@
+"""`check-env`: say what will go wrong when an agent is trained in an environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import tyro
+from rich.console import Console
+
+from tf_trpo.cli.environment_id import check_imports, flag_for
+from tf_trpo.cli.errors import FAILED, one_line
+from tf_trpo.cli.parsing import option_name, parse
+from tf_trpo.cli.startup import start_keras
+from tf_trpo.experiment.settings import SEEDS, EnvironmentSettings
+from tf_trpo.ranges import require_allowed
+
+if TYPE_CHECKING:
+    from tf_trpo.environments import EnvironmentReport
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckOptions(EnvironmentSettings):
+    """Play an environment by random actions and say in plain words what will go wrong in training, and what to do.
+
+    The exit status is 0 if nothing prevents training, and 3 otherwise.
+    """
+
+    env: tyro.conf.Positional[str] = dataclasses.field(kw_only=True)
+    """A class or a function that makes environments, as module:Class, or a Gymnasium id. Its code is run."""
+    steps: int = 2000
+    """Environment steps to play."""
+    seed: int = 0
+    """Seed of the episodes and of the actions."""
+    allow_import: bool = False
+    """Let wrappers, and an id of the form module:Id-v0, import their modules, which runs their code."""
+    json: bool = False
+    """Print one JSON object: findings (severity, name, what, advice) and facts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_allowed(self, steps="[1, 1e9]", seed=SEEDS)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read options, check, print; end with a status."""
+    options = parse(CheckOptions, argv, "check-env")
+    check_imports("", options.wrapper, allow_import=options.allow_import)
+    start_keras()
+    from tf_trpo.environments import check_environment
+    from tf_trpo.environments.making import find_maker, find_wrapper
+
+    for wrapper in options.wrapper:
+        find_wrapper(wrapper)
+    making = options.arguments()
+    # A class is named in order that its code is run; an id may look harmless.
+    maker = find_maker(options.env, making["env_kwargs"])
+    if maker is None:
+        check_imports(options.env, allow_import=options.allow_import)
+    else:
+        del making["env_kwargs"]
+    report = check_environment(
+        maker or options.env, **making, info_keys=options.info_keys, steps=options.steps, seed=options.seed
+    )
+    if options.json:
+        print(json.dumps(dataclasses.asdict(report)))
+    else:
+        _show(report, options, is_id=maker is None)
+    if report.prevents_training:
+        raise SystemExit(FAILED)
+
+
+def _show(report: EnvironmentReport, options: CheckOptions, *, is_id: bool) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+
+    def say(*lines: str, **style: Any) -> None:
+        console.print("\n".join(lines), markup=False, **style)
+
+    width = max(map(len, report.facts), default=0)
+    for label, fact in report.facts.items():
+        say(f"{label:<{width}}  {fact}")
+    for finding in report.findings:
+        say(
+            f"\n{finding.severity} ({finding.name})", style="bold red" if finding.severity == "error" else "bold yellow"
+        )
+        # The environment's own words may hold anything.
+        what = one_line(finding.what)
+        say(f"  {what[:1].upper()}{what[1:]}", f"  What to do: {finding.advice}")
+    errors = sum(finding.severity == "error" for finding in report.findings)
+    say(f"\nFound: {errors} that prevent training, {len(report.findings) - errors} others.")
+    if not errors:
+        in_python = f"register an id for it (gymnasium.register), or in Python agent.fit({_class(options)}, 100_000)"
+        say(f"To train in it: {f'python -m tf_trpo train {_arguments(options)}' if is_id else in_python}")
+
+
+def _class(options: CheckOptions) -> str:
+    return options.env.rpartition(":")[2]
+
+
+def _arguments(options: CheckOptions) -> str:
+    """Write the options of `train` for the same environment."""
+    given = ["--env", options.env]
+    for field in dataclasses.fields(EnvironmentSettings):
+        value = getattr(options, field.name)
+        if value != field.default:
+            values = value if isinstance(value, tuple) else (value,)
+            words = [json.dumps(each) if isinstance(each, dict) else str(each) for each in values]
+            given += [option_name(field.name), *words]
+    return shlex.join(given) + flag_for(options.env, options.wrapper)

@@ -1,0 +1,126 @@
+"""`tune`: search for better settings, and check them on fresh seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from tf_trpo.cli.compiled import reuse_compiled_programs
+from tf_trpo.cli.environment_id import check_imports, flag_for
+from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, make, selected, show_help, together
+from tf_trpo.cli.startup import start_keras
+from tf_trpo.cli.train import BY_SIGNAL, read_experiment
+from tf_trpo.experiment import Experiment
+from tf_trpo.tuning.space import read_space
+from tf_trpo.tuning.tuning import Tuning
+
+if TYPE_CHECKING:
+    from tf_trpo.tuning import TuningResult
+
+COMMON = ("env", "seed", "algorithm", "num_envs", "eval_episodes", "threads", "quiet")
+"""The settings of `train` that --help shows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneOptions:
+    """Options of a search."""
+
+    trials: int = Tuning.trials
+    """Trials; the first one has the default settings."""
+    steps: int = 100_000
+    """Environment steps of each training, as total_steps of train."""
+    space: Path | None = None
+    """YAML file of what is searched, such as `max_kl: {low: 0.003, high: 0.1, log: true}` and `num_steps: [128, 256]`;
+    by default the step's size and damping, gamma, gae_lambda, num_steps, the fit of the value function, initial_std."""
+    seeds: int = Tuning.seeds
+    """Trainings of a trial, on as many seeds; its value is their mean."""
+    evaluations: int = Tuning.evaluations
+    """Evaluations of a training, at which trials are compared."""
+    prune: bool = Tuning.prune
+    """Cut trials short that are worse than the median of the others at the same evaluation."""
+    check_seeds: int = Tuning.check_seeds
+    """Fresh seeds on which the best and the default settings are compared in the end; 0 for no check."""
+    jobs: int = Tuning.jobs
+    """Processes that train at the same time."""
+    output: Path | None = None
+    """Folder of the search; by default tuning/ENV. If it has this search already, the search continues."""
+    preset: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Where the default settings come from, as for train: a preset's name, a YAML file, or none."""
+    allow_import: bool = False
+    """Let an --env of the form module:Id, and wrappers, import their modules, which runs their code."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read options, search or continue, check, and say what came out."""
+    if {*HELP, HELP_ALL} & set(argv):
+        _show_help()
+    options, tuning, source = read_command(argv)
+    experiment = tuning.experiment
+    check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
+    # Before TensorFlow: whoever has no Optuna need not wait.
+    import tf_trpo.tuning.study  # noqa: F401
+
+    reuse_compiled_programs(experiment.run.threads)
+    start_keras(experiment.run.threads)
+    if not experiment.run.quiet:
+        print(f"default settings: {source}", file=sys.stderr, flush=True)
+    folder = options.output or Path("tuning") / experiment.env.replace("/", "-")
+    try:
+        result = tuning.run(folder)
+    except KeyboardInterrupt as stopped:
+        print(f"\nstopped; the same command continues the search in {folder}", file=sys.stderr)
+        raise SystemExit(BY_SIGNAL + getattr(stopped, "number", signal.SIGINT)) from None
+    _say(result)
+
+
+def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
+    """Make the search of a command line, and say in a line which presets its default settings come from.
+
+    Raises:
+      ValueError: an option, a preset or the search space cannot be read, or a value is not one that its setting can
+        have.
+    """
+    given = OptionParser("tune", TuneOptions, Experiment).read(argv)
+    options = make(TuneOptions, given)
+    if "total_steps" in given:
+        raise ValueError("--total-steps: the steps of a training are given by --steps")
+    settings = {name: value for name, value in given.items() if not hasattr(options, name)}
+    experiment, source = read_experiment(options.preset, {**settings, "total_steps": options.steps})
+    space = None if options.space is None else read_space(options.space)
+    names = [field.name for field in dataclasses.fields(Tuning) if field.name not in ("experiment", "space")]
+    return options, Tuning(experiment, space=space, **{name: getattr(options, name) for name in names}), source
+
+
+def _show_help() -> None:
+    settings = Experiment().flat()
+    common = selected(Experiment, {name: settings[name] for name in COMMON}, "Settings")
+    words = (
+        "Search for settings with a larger return after the same number of steps, by Optuna (extra tune), and compare "
+        "the best with the default settings on seeds that the search has not seen.\n\nAll settings of train are "
+        f"options too, and the same for all trials: train {HELP_ALL} shows them. The same command continues a "
+        "search that was stopped or killed."
+    )
+    show_help(together(search=TuneOptions, settings=common), "tune", description=words)
+
+
+def _say(result: TuningResult) -> None:
+    settings = "  ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in result.settings.items()
+    )
+    preset = shlex.quote(str(result.preset))
+    env, wrapper = result.experiment.env, result.experiment.environment.wrapper
+    print(
+        f"\nTrials: {', '.join(f'{count} {state}' for state, count in sorted(result.trials.items()))}\n"
+        f"Best settings:      {settings}\n"
+        f"{result.verdict}\n\n"
+        f"Folder:             {result.folder} (trials.png, importances.png, result.json, the runs of all trials)\n"
+        f"Train with them:    python -m tf_trpo train --preset {preset}{flag_for(env, wrapper)}"
+    )

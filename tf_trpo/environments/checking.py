@@ -1,0 +1,216 @@
+"""Checking an environment before training: what will go wrong, in plain words, and what to do."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+
+from tf_trpo.environments.failures import EnvironmentFailedError, described
+from tf_trpo.environments.findings import WRAPPER, EnvironmentReport, Finding, error, warning
+from tf_trpo.environments.judging import of_play
+from tf_trpo.environments.making import Wrapper, make_wrapped
+from tf_trpo.environments.masks import ActionMasks
+from tf_trpo.environments.probing import Play, boxes, described_space, play, trace
+from tf_trpo.models.settings import PolicySettings
+from tf_trpo.ranges import check_whole_numbers
+from tf_trpo.spaces import observation_spec, parts, without_masks
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
+
+_TRACED = 200
+"""Steps of the episode that is played twice."""
+
+
+def check_environment(
+    environment: str | Callable[[], gym.Env],
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[Wrapper] = (),
+    action_masks: ActionMasks = "auto",
+    info_keys: Sequence[str] = (),
+    steps: int = 2000,
+    seed: int = 0,
+) -> EnvironmentReport:
+    """Play an environment by random actions, and report what will go wrong when an agent is trained in it.
+
+    Args:
+      environment: a Gymnasium id, or a function or class without arguments that makes a new environment at every call.
+      env_kwargs, wrappers, action_masks, info_keys: as for `make_vector_environment`.
+      steps: to play, >= 1; fewer if they take longer than `probing.LONGEST` seconds.
+      seed: of the episodes and the actions, >= 0.
+
+    Returns:
+      An `EnvironmentReport`; whatever the environment raises is a finding.
+
+    Raises:
+      TypeError, ValueError: steps or seed is no whole number, or too small.
+    """
+    check_whole_numbers(steps=steps)
+    check_whole_numbers(lowest=0, seed=seed)
+    making: dict[str, Any] = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
+    make = functools.partial(make_wrapped, environment, **making)
+    with warnings.catch_warnings():
+        # Gymnasium's own checker warns of a part of what is found here.
+        warnings.filterwarnings("ignore", message=r"\S*WARN: ")
+        try:
+            env = make()
+        except (Exception, SystemExit) as raised:
+            return EnvironmentReport((_unmakeable(raised),), {})
+        try:
+            return _report(env, make, steps, seed, info_keys)
+        finally:
+            env.close()
+
+
+def _unmakeable(raised: BaseException) -> Finding:
+    what = f"it cannot be made: {described(raised).rstrip('.')}."
+    return error("cannot-be-made", what, "make it once in Python, without tf_trpo, and mend what that raises.")
+
+
+def _report(
+    env: gym.Env, make: Callable[[], gym.Env], steps: int, seed: int, info_keys: Sequence[str]
+) -> EnvironmentReport:
+    facts = {"observations": _named(env.observation_space), "actions": _named(env.action_space)}
+    findings = list(_of_spaces(env))
+    if any(finding.severity == "error" for finding in findings):
+        # What the environment gives cannot be read.
+        return EnvironmentReport(tuple(findings), facts)
+    facts |= _policy_facts(_policy(env))
+    seen, limit = play(env, steps, seed, info_keys), _time_limit(env)
+    facts |= _play_facts(seen, limit)
+    findings += of_play(seen, has_limit=limit is not None)
+    if seen.failure is None:
+        findings += _of_repetition(env, make, seed)
+    # The sort is stable.
+    return EnvironmentReport(tuple(sorted(findings, key=lambda finding: finding.severity != "error")), facts)
+
+
+def _of_spaces(env: gym.Env) -> Iterator[Finding]:
+    missing = [name for name in ("observation_space", "action_space") if not isinstance(_space(env, name), gym.Space)]
+    for name in missing:
+        advice = f"set self.{name} in the environment's constructor."
+        yield error("no-space", f"its {name} is {_space(env, name)!r}, which is no Gymnasium space.", advice)
+    if missing:
+        return
+    advice = f"change the space, or turn it into one that is supported by {WRAPPER}."
+    refused = False
+    for name, check in (
+        ("observation-space", lambda: observation_spec(env.observation_space)),
+        ("spaces", lambda: _policy(env)),
+    ):
+        try:
+            None if refused else check()
+        except ValueError as refusal:
+            refused = True
+            yield error(name, f"the agent cannot be made: {str(refusal).rstrip('.')}.", advice)
+    unbounded = [
+        part or "the action"
+        for part, box, _ in boxes(env.action_space)
+        if box.dtype is not None and box.dtype.kind == "f" and not (np.isfinite(box.low) & np.isfinite(box.high)).all()
+    ]
+    if unbounded:
+        yield warning(
+            "unbounded-actions",
+            f"{', '.join(unbounded)} has no bounds: the policy's first standard deviation, initial_std, is 1 in the "
+            "action's own unit, which may be far too large or too small.",
+            f"give the Box finite bounds, by {WRAPPER} if need be, or choose --initial-std in units of the action.",
+        )
+
+
+def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int) -> Iterator[Finding]:
+    """Play an episode in the environment, which has played others, and in a new one."""
+    advice = (
+        "call super().reset(seed=seed), draw from self.np_random only, and let reset begin everything anew, so that an "
+        "episode depends on its seed and its actions alone."
+    )
+    try:
+        other = make()
+    except (Exception, SystemExit) as raised:
+        what = f"a second one cannot be made beside the first: {described(raised).rstrip('.')}."
+        yield error("one-only", what, "make a new object at every call, with files and ports of its own.")
+        return
+    try:
+        first, actions = trace(env, seed, None, _TRACED)
+        second, _ = trace(other, seed, actions, _TRACED)
+    except EnvironmentFailedError as failed:
+        yield error("failure", f"when an episode was played again, it failed: {failed}.", advice)
+        return
+    finally:
+        other.close()
+    if first != second:
+        place = next(i for i, (one, two) in enumerate(zip(first, second, strict=False)) if one != two)
+        where = "its first observation differs" if place == 0 else f"step {place} differs, after equal actions"
+        yield warning(
+            "not-reproducible",
+            f"an episode played again from reset(seed={seed}) is another one: {where}. The same seed will not give the "
+            "same run, and a resumed run will not be exact.",
+            advice,
+        )
+
+
+def _policy(env: gym.Env) -> Policy:
+    """Make the policy of the default settings."""
+    # This package is imported by processes that have no TensorFlow.
+    from tf_trpo.models.making import make_policy
+
+    return make_policy(PolicySettings(), env.observation_space, env.action_space, seed=0)
+
+
+def _policy_facts(policy: Policy) -> dict[str, str]:
+    spec, distribution = policy.encoder.spec, policy.action_distribution
+    inputs = [part.input_shape for _, part in parts(without_masks(spec, spec))]
+    shapes = ", ".join("x".join(map(str, shape)) or "1" for shape in inputs)
+    kinds = ", ".join(sorted({part.kind for _, part in parts(spec)}))
+    weights = sum(int(np.prod(variable.shape)) for variable in policy.trainable_variables)
+    layers = [layer for layer in policy.encoder.network.layers if getattr(layer, "kernel", None) is not None]
+    named = [f"{type(layer).__name__} {layer.kernel.shape[-1]}" for layer in layers]
+    of_parts = [type(part).__name__ for part in getattr(distribution, "parts", ())]
+    kind = type(distribution).__name__ + (f" of {', '.join(of_parts)}" if of_parts else "")
+    return {
+        "network inputs": f"{sum(int(np.prod(shape)) for shape in inputs)} ({shapes}; {kinds})",
+        "network outputs": f"{distribution.num_outputs}",
+        "distribution": kind,
+        "default network": f"{', '.join(named) or 'linear'}; {weights:,} weights in all",
+    }
+
+
+def _play_facts(seen: Play, limit: str | None) -> dict[str, str]:
+    facts = {"time limit": limit or "none"}
+    if seen.lengths:
+        facts["episodes"] = (
+            f"{len(seen.lengths)} of random actions, {min(seen.lengths)} to {max(seen.lengths)} steps long, returns "
+            f"{min(seen.returns):.4g} to {max(seen.returns):.4g}"
+        )
+    if seen.rewards:
+        facts["rewards"] = f"{min(seen.rewards):.4g} to {max(seen.rewards):.4g} in {len(seen.rewards)} steps"
+        facts["speed"] = f"{seen.rate:,.0f} steps per second in one environment, without the policy"
+    return facts
+
+
+def _time_limit(env: gym.Env) -> str | None:
+    steps = getattr(env.spec, "max_episode_steps", None)
+    if steps is not None:
+        return f"{steps} steps"
+    inner: Any = env
+    while isinstance(inner, gym.Wrapper):
+        if isinstance(inner, gym.wrappers.TimeLimit):
+            return "that of a wrapper"
+        inner = inner.env
+    return None
+
+
+def _space(env: gym.Env, name: str) -> Any:
+    try:
+        return getattr(env, name)
+    except Exception:
+        return None
+
+
+def _named(space: Any) -> str:
+    return described_space(space) if isinstance(space, gym.Space) else repr(space)

@@ -1,0 +1,131 @@
+"""What the play of an environment says about training in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tf_trpo.environments.findings import WRAPPER, Finding, error, warning
+from tf_trpo.environments.probing import LONGEST, Play
+
+SLOW = 200
+"""Steps per second below which an environment is called slow: a million steps take more than 80 minutes."""
+_UNEQUAL = 1e4
+"""How many times the median of the rewards that are not 0 the largest one may be."""
+
+
+def of_play(seen: Play, *, has_limit: bool) -> Iterator[Finding]:
+    """Give the findings of a play.
+
+    Args:
+      seen: the play.
+      has_limit: whether the environment has a time limit.
+    """
+    yield from _of_observations(seen)
+    yield from _of_rewards(seen)
+    yield from _of_figures(seen)
+    yield from _of_speed(seen)
+    yield from _of_episodes(seen, has_limit=has_limit)
+
+
+def _of_observations(seen: Play) -> Iterator[Finding]:
+    if seen.failure is not None:
+        advice = "correct the environment: training would end with the same words."
+        yield error("failure", f"after {len(seen.rewards)} steps it {seen.failure}.", advice)
+    if seen.not_finite is not None:
+        yield error(
+            "not-finite",
+            f"it gave a number that is not finite: {seen.not_finite}. A rollout with such a number is thrown away, and "
+            "training ends after max_faults of them in a row.",
+            "find the division by zero or the unstable physics behind it, and end the episode before it happens.",
+        )
+    if seen.outside is not None:
+        yield warning(
+            "outside-space",
+            f"it gave an observation outside of its space: {seen.outside}. Training works, since observations are "
+            "normalised by what is seen; exported models and other programs rely on the bounds.",
+            "correct the bounds of the observation space, or clip the observation.",
+        )
+    if seen.mutated:
+        yield warning(
+            "mutated-observation",
+            "it changes an observation that it has returned before. Training copies observations at once; whoever "
+            "keeps one, such as a wrapper that stacks frames, sees later values in it.",
+            "return a copy: `return observation.copy(), ...`.",
+        )
+    if seen.empty_masks:
+        yield warning(
+            "empty-mask",
+            f"in {seen.empty_masks} of {len(seen.rewards)} steps, its mask allowed no choice of an action; all choices "
+            "count as allowed then.",
+            "allow at least one choice, such as one that does nothing, or end the episode where nothing is allowed.",
+        )
+
+
+def _of_rewards(seen: Play) -> Iterator[Finding]:
+    rewards = np.array(seen.rewards)
+    rewards = rewards[np.isfinite(rewards)]
+    if len(rewards) < 2:
+        return
+    advice = "reward steps towards the goal, begin some episodes near it, or count on many steps of chance."
+    if not rewards.any():
+        yield warning(
+            "no-reward",
+            f"all {len(rewards)} rewards of random actions were 0: there is nothing to learn from until chance finds "
+            "another reward.",
+            advice,
+        )
+    elif np.ptp(rewards) == 0 and len(set(seen.lengths)) <= 1:
+        yield warning(
+            "equal-rewards",
+            f"all {len(rewards)} rewards were {rewards[0]:g}, and no episode was shorter than another: whatever random "
+            "actions do, the return is the same, so there is nothing to learn from until chance finds another one.",
+            advice,
+        )
+    sizes = np.abs(rewards[rewards != 0])
+    if len(sizes) and sizes.max() > _UNEQUAL * np.median(sizes):
+        yield warning(
+            "unequal-rewards",
+            f"the largest reward, {sizes.max():g}, is {sizes.max() / np.median(sizes):.2g} times as large as the "
+            f"median one, {np.median(sizes):g}: rewards are divided by the spread of the return, after which the "
+            "small ones hardly count.",
+            f"make the large reward smaller, or clip it by {WRAPPER}.",
+        )
+
+
+def _of_figures(seen: Play) -> Iterator[Finding]:
+    for key, count in seen.infos.items():
+        if not count and seen.lengths:
+            what = f"no info of the last step of {len(seen.lengths)} episodes had {key!r}, which is to be logged."
+            yield warning("no-figure", what, f"put info[{key!r}] = a number at the end of an episode, or leave it out.")
+
+
+def _of_speed(seen: Play) -> Iterator[Finding]:
+    rate = seen.rate
+    if seen.rewards and rate < SLOW:
+        yield warning(
+            "slow",
+            f"it takes {rate:.3g} steps per second: a million steps take {1e6 / rate / 3600:.2g} hours in one "
+            "environment, however fast the updates are.",
+            "step several in processes of their own: --num-envs 16 --backend async; or make the environment faster.",
+        )
+
+
+def _of_episodes(seen: Play, *, has_limit: bool) -> Iterator[Finding]:
+    stopped = seen.failure is not None or seen.seconds >= LONGEST
+    if not seen.lengths and not has_limit and not stopped:
+        yield warning(
+            "no-end",
+            f"no episode ended in {len(seen.rewards)} steps, and there is no time limit: returns are known at the end "
+            "of episodes only, so none may ever be logged, and an evaluation cuts each episode at 100,000 steps.",
+            "give it a time limit: gymnasium.register(..., max_episode_steps=1000), or gymnasium.wrappers.TimeLimit.",
+        )
+    truncated = [ends for ends in seen.endings if ends[1]]
+    if truncated and all(terminated for terminated, _ in truncated):
+        yield warning(
+            "terminated-at-limit",
+            f"all {len(truncated)} episodes that were truncated were terminated in the same step. Terminated counts: "
+            "the value of what would have come later is taken for 0, as if the time limit were a failure.",
+            "at a time limit return terminated=False, truncated=True; terminated is for ends that belong to the task.",
+        )

@@ -1,0 +1,234 @@
+"""Playing an environment by random actions, to see what it does: the material of `check_environment`."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from tf_trpo.environments.failures import EnvironmentFailedError
+from tf_trpo.environments.guarded import GuardedEnvironment
+from tf_trpo.spaces import ACTION_MASK, parts
+
+LONGEST = 30.0
+"""Seconds after which a play ends, whatever the number of its steps."""
+
+
+@dataclasses.dataclass
+class Play:
+    """What was seen while an environment was played.
+
+    Attributes:
+      rewards: of every step.
+      lengths, returns: of every whole episode.
+      endings: terminated and truncated at the end of every whole episode.
+      infos: for every figure that was asked for, the number of episodes whose last info has it.
+      outside: the first number of an observation that lies outside of its Box, in words; None without one.
+      not_finite: the first number that is not finite, in words; None without one.
+      empty_masks: steps at which a choice had nothing allowed.
+      mutated: whether an observation changed after it had been returned.
+      seconds: that the environment itself has taken.
+      failure: the words of the failure that ended the play; None if nothing failed.
+    """
+
+    rewards: list[float] = dataclasses.field(default_factory=list)
+    lengths: list[int] = dataclasses.field(default_factory=list)
+    returns: list[float] = dataclasses.field(default_factory=list)
+    endings: list[tuple[bool, bool]] = dataclasses.field(default_factory=list)
+    infos: dict[str, int] = dataclasses.field(default_factory=dict)
+    outside: str | None = None
+    not_finite: str | None = None
+    empty_masks: int = 0
+    mutated: bool = False
+    seconds: float = 0.0
+    failure: str | None = None
+
+    @property
+    def rate(self) -> float:
+        """Steps per second of the environment itself."""
+        return len(self.rewards) / max(self.seconds, 1e-9)
+
+
+class Watched(gym.Wrapper):
+    """Measures the time that an environment takes, and notices if it changes an observation that it has returned.
+
+    Attributes:
+      seconds: of all steps and resets.
+      mutated: whether an observation has changed.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        self.seconds = 0.0
+        self.mutated = False
+        self._given: tuple[Any, bytes] | None = None
+
+    def reset(self, **kwargs: Any) -> Any:
+        return self._timed(lambda: self.env.reset(**kwargs))
+
+    def step(self, action: Any) -> Any:
+        return self._timed(lambda: self.env.step(action))
+
+    def _timed(self, call: Any) -> Any:
+        start = time.perf_counter()
+        given = call()
+        self.seconds += time.perf_counter() - start
+        if self._given is not None and fingerprint(self._given[0]) != self._given[1]:
+            self.mutated = True
+        self._given = None
+        # Anything else is refused by the guard.
+        if isinstance(given, tuple) and given:
+            self._given = given[0], fingerprint(given[0])
+        return given
+
+
+def play(env: gym.Env, steps: int, seed: int, info_keys: Sequence[str] = ()) -> Play:
+    """Take random actions that masks allow, in episodes with a seed each.
+
+    Args:
+      env: with its wrappers; its observation space is supported.
+      steps: environment steps to take; fewer if the environment fails or the steps take longer than `LONGEST`.
+      seed: of the first episode and of the actions; each further episode has the next seed.
+      info_keys: names of numbers in the infos of episode ends.
+    """
+    watched, seen = Watched(env), Play(infos=dict.fromkeys(info_keys, 0))
+    guarded, rng = GuardedEnvironment(watched, 0, info_keys), np.random.default_rng(seed)
+    env.action_space.seed(seed)
+    try:
+        while len(seen.rewards) < steps and watched.seconds < LONGEST:
+            _play_episode(guarded, watched, seen, steps, rng, seed + len(seen.lengths))
+    except EnvironmentFailedError as error:
+        seen.failure = str(error).removeprefix("environment 0 ")
+    seen.mutated, seen.seconds = watched.mutated, watched.seconds
+    return seen
+
+
+def _play_episode(env: gym.Env, watched: Watched, seen: Play, steps: int, rng: np.random.Generator, seed: int) -> None:
+    space = env.observation_space
+    observation, _ = env.reset(seed=seed)
+    _look(seen, space, observation, "reset")
+    start, ended = len(seen.rewards), False
+    while not ended and len(seen.rewards) < steps and watched.seconds < LONGEST:
+        mask = mask_in(observation)
+        seen.empty_masks += mask is not None and _has_empty(env.action_space, mask)
+        observation, reward, terminated, truncated, figures = env.step(random_action(env.action_space, mask, rng))
+        if not np.isfinite(np.float32(reward)) and seen.not_finite is None:
+            seen.not_finite = f"a reward of {reward} in step {len(seen.rewards) - start + 1} of an episode"
+        seen.rewards.append(float(reward))
+        ended = bool(terminated or truncated)
+        _look(seen, space, observation, f"step {len(seen.rewards) - start} of an episode")
+    if ended:
+        seen.lengths.append(len(seen.rewards) - start)
+        seen.returns.append(sum(seen.rewards[start:]))
+        seen.endings.append((bool(terminated), bool(truncated)))
+        for key in seen.infos:
+            seen.infos[key] += not np.isnan(figures.get(key, np.nan))
+
+
+def trace(env: gym.Env, seed: int, actions: list[Any] | None, steps: int) -> tuple[list[bytes], list[Any]]:
+    """Play one episode from its seed, and keep the bits of all that the environment gives.
+
+    Args:
+      env: with its wrappers.
+      seed: of the episode.
+      actions: to take; None for random ones.
+      steps: to take at most.
+
+    Returns:
+      The bits of the first observation and of each step, and the actions that were taken.
+
+    Raises:
+      EnvironmentFailedError: the environment failed.
+    """
+    guarded, rng, taken = GuardedEnvironment(env, 0), np.random.default_rng(seed), []
+    observation, _ = guarded.reset(seed=seed)
+    found = [fingerprint(observation)]
+    for step in range(steps if actions is None else len(actions)):
+        action = random_action(env.action_space, mask_in(observation), rng) if actions is None else actions[step]
+        taken.append(action)
+        observation, reward, terminated, truncated, _ = guarded.step(action)
+        found.append(fingerprint((observation, float(reward), bool(terminated), bool(truncated))))
+        if terminated or truncated:
+            break
+    return found, taken
+
+
+def random_action(space: gym.Space, mask: np.ndarray | None, rng: np.random.Generator) -> Any:
+    """Draw an action that the mask [choices] allows; of a number that may be nothing, every choice is allowed."""
+    if mask is None:
+        return copy.deepcopy(space.sample())
+    chosen = [rng.choice(np.flatnonzero(bits) if bits.any() else len(bits)) for bits in _split(space, mask)]
+    if isinstance(space, spaces.Discrete):
+        return space.start + space.dtype.type(chosen[0])
+    starts = space.start if isinstance(space, spaces.MultiDiscrete) else 0
+    return (np.reshape(chosen, space.shape or ()) + starts).astype(space.dtype)
+
+
+def mask_in(observation: Any) -> np.ndarray | None:
+    """Find the mask of actions in an observation; None without one."""
+    return np.ravel(observation[ACTION_MASK]) if isinstance(observation, dict) and ACTION_MASK in observation else None
+
+
+def fingerprint(nest: Any) -> bytes:
+    """Give the bits of a nest of arrays and numbers, in the order of `parts`."""
+    if isinstance(nest, list):
+        nest = tuple(nest)
+    found = []
+    for _, part in parts(nest):
+        array = np.asarray(part)
+        found.append(repr(part).encode() if array.dtype == object else array.tobytes())
+    return b"|".join(found)
+
+
+def boxes(space: gym.Space, value: Any = None, name: str = "") -> Iterator[tuple[str, spaces.Box, Any]]:
+    """Give the boxes in a space, by their paths, with what an element of the space has there."""
+    if isinstance(space, spaces.Box):
+        yield name, space, value
+    elif isinstance(space, spaces.Dict | spaces.Tuple):
+        named = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        for key, part in named:
+            yield from boxes(part, None if value is None else value[key], f"{name}/{key}" if name else str(key))
+
+
+def _look(seen: Play, space: gym.Space, observation: Any, when: str) -> None:
+    for name, box, value in boxes(space, observation):
+        array, where = np.asarray(value), f"of the observation{f' part {name}' if name else ''} after {when}"
+        kind = array.dtype.kind
+        bad = ~(np.abs(array) <= np.finfo(np.float32).max) if kind == "f" else np.zeros(array.shape, bool)
+        if bad.any() and seen.not_finite is None:
+            seen.not_finite = f"{array[bad][0]} at {_place(bad)} {where}"
+        # Infinite bounds allow everything; what is not finite has a finding of its own.
+        beyond = ~bad & ((array < box.low) | (array > box.high))
+        if beyond.any() and seen.outside is None:
+            bounds = f"[{box.low[beyond][0]}, {box.high[beyond][0]}]"
+            seen.outside = f"{array[beyond][0]} at {_place(beyond)} {where}, whose bounds are {bounds}"
+
+
+def _place(chosen: np.ndarray) -> str:
+    return str(np.argwhere(chosen)[0].tolist())
+
+
+def _split(space: gym.Space, mask: np.ndarray) -> list[np.ndarray]:
+    """Split a mask into the choices of each number of an action."""
+    if isinstance(space, spaces.Discrete):
+        return [mask]
+    sizes = space.nvec.ravel() if isinstance(space, spaces.MultiDiscrete) else np.full(spaces.flatdim(space), 2)
+    return np.split(mask, np.cumsum(sizes)[:-1])
+
+
+def _has_empty(space: gym.Space, mask: np.ndarray) -> bool:
+    return any(not bits.any() for bits in _split(space, mask))
+
+
+def described_space(space: gym.Space) -> str:
+    """Describe a space in a few words: the bounds of a large Box are left out."""
+    text = " ".join(str(space).split())
+    if isinstance(space, Mapping) or len(text) <= 100:
+        return text
+    return f"{type(space).__name__} {space.shape}" if space.shape else f"{text[:97]}..."

@@ -1,0 +1,96 @@
+"""The files of a search: its settings, its space, the best settings as a preset, and the result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tf_trpo.experiment import Experiment
+from tf_trpo.files import read_small, write_whole
+from tf_trpo.tuning.space import Choice, Range, SearchSpace, plain_space, read_space
+from tf_trpo.tuning.tuning import Tuning
+
+_OF_RUNS = frozenset(
+    {
+        *("seed", "quiet", "export", "threads", "jit_compile", "eval_every", "eval_episodes"),
+        *("checkpoint_every", "histogram_every", "video_every"),
+    }
+)
+"""Settings that a preset leaves to each run."""
+
+
+def settings_file(folder: Path) -> Path:
+    """Name the file of a search's settings."""
+    return folder / "tuning.json"
+
+
+def space_file(folder: Path) -> Path:
+    """Name the file of what is searched."""
+    return folder / "space.yaml"
+
+
+def read_tuning(folder: Path) -> Tuning:
+    """Read the settings of a search.
+
+    Raises:
+      ValueError: the folder has no search.
+    """
+    return Tuning.from_json(read_settings(folder))
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read the settings of a search as they are in its file.
+
+    Raises:
+      ValueError: the folder has no search.
+    """
+    path = settings_file(folder)
+    try:
+        settings = json.loads(read_small(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as that of a search: {error}") from None
+    if not isinstance(settings, dict) or not isinstance(settings.get("experiment"), dict):
+        raise ValueError(f"{path} cannot be read as that of a search: it holds no settings of an experiment")
+    return settings
+
+
+def read_space_of(folder: Path) -> dict[str, Range | Choice]:
+    """Read what is searched in a folder; raise ValueError as `read_space`."""
+    return read_space(space_file(folder))
+
+
+def write_settings(folder: Path, tuning: Tuning, space: SearchSpace) -> None:
+    """Write the settings of a search, and what is searched."""
+    # First: a folder with it is that of a search.
+    write_whole(settings_file(folder), json.dumps(tuning.to_json(), indent=2) + "\n")
+    words = "# What is searched: a copy of this file, with other values, is for --space.\n"
+    write_whole(
+        space_file(folder), words + yaml.safe_dump(plain_space(space), sort_keys=False, default_flow_style=None)
+    )
+
+
+def preset_text(experiment: Experiment, words: str) -> str:
+    """Write an experiment as a preset: all settings that differ from the defaults, but for those of a single run.
+
+    Args:
+      experiment: the settings.
+      words: a comment for the head of the file.
+    """
+    settings = experiment.flat()
+    kinds = {name: settings[name] for name in ("algorithm", "radius") if name in settings}
+    usual = Experiment().replace(**kinds).flat()
+    chosen = {name: value for name, value in settings.items() if name not in _OF_RUNS and value != usual[name]}
+    first = {"env": experiment.env, "total_steps": experiment.run.total_steps}
+    named = {name: kinds[name] for name in kinds if kinds[name] != Experiment().flat()[name]}
+    plain = json.loads(json.dumps({**first, **named, **chosen}))
+    comment = "".join(f"# {line}\n" for line in words.splitlines())
+    return comment + yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)
+
+
+def write_result(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write what was found as JSON."""
+    write_whole(folder / "result.json", json.dumps(result, indent=2) + "\n")

@@ -1,0 +1,132 @@
+"""Several processes that work on one search, watched by the process that has started them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Literal
+
+from tf_trpo.tuning.tuning import TuningFailedError
+
+Task = Literal["trials", "check"]
+_RESTARTS = 3
+"""Processes that may be killed, as by a system that is out of memory, before the search gives up."""
+_PATIENCE = 60.0
+"""Seconds to wait for processes that a killed search has left behind; they end when their pipe does."""
+_POLL = 0.2
+
+
+@contextlib.contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Keep other processes from searching in a folder; the system ends the claim of a process that is killed.
+
+    Raises:
+      ValueError: another process is searching there.
+    """
+    with (folder / "search.lock").open("w") as own:
+        try:
+            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(f"another process is searching in {folder}") from None
+        _wait_for_workers(folder)
+        yield
+
+
+@contextlib.contextmanager
+def counted_as_worker(folder: Path) -> Iterator[None]:
+    """Let a search that begins later know that a process of an earlier one still works."""
+    with (folder / "workers.lock").open("w") as shared:
+        fcntl.flock(shared, fcntl.LOCK_SH)
+        yield
+
+
+def end_with_parent() -> None:
+    """End this process at once when the process that started it ends, in whatever way: its pipe is closed then."""
+
+    def wait() -> None:
+        # Not by sys.stdin: an interpreter cannot end while a thread waits for it.
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def run_workers(
+    folder: Path, jobs: int, task: Task, *, on_tick: Callable[[], None], repair: Callable[[int], object]
+) -> None:
+    """Run processes until all have done their part.
+
+    Args:
+      folder: of the search.
+      jobs: number of processes.
+      task: what they work on.
+      on_tick: called several times a second.
+      repair: called with the number of a process that was killed, before it is started again.
+
+    Raises:
+      TuningFailedError: a process failed, or too many were killed; the message has its last words.
+    """
+    processes = {index: _start(folder, index, jobs, task) for index in range(jobs)}
+    killed = 0
+    try:
+        while processes:
+            on_tick()
+            time.sleep(_POLL)
+            for index, process in list(processes.items()):
+                status = process.poll()
+                if status is None:
+                    continue
+                del processes[index]
+                process.stdin.close()  # type: ignore[union-attr]
+                killed += status < 0
+                if status < 0 and killed <= _RESTARTS:
+                    repair(index)
+                    processes[index] = _start(folder, index, jobs, task)
+                elif status != 0:
+                    raise TuningFailedError(_last_words(folder, index, status))
+    finally:
+        for process in processes.values():
+            process.stdin.close()  # type: ignore[union-attr]
+        for process in processes.values():
+            process.wait()
+    on_tick()
+
+
+def log_of(folder: Path, index: int) -> Path:
+    """Name the file of what a process prints."""
+    return folder / f"worker-{index}.log"
+
+
+def _start(folder: Path, index: int, jobs: int, task: Task) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tf_trpo.tuning.worker", str(folder), str(index), str(jobs), task]
+    log: IO[bytes]
+    with log_of(folder, index).open("ab") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+        )
+
+
+def _wait_for_workers(folder: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    with (folder / "workers.lock").open("w") as shared:
+        while True:
+            try:
+                fcntl.flock(shared, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise ValueError(f"processes of an earlier search still work in {folder}") from None
+                time.sleep(_POLL)
+            else:
+                return
+
+
+def _last_words(folder: Path, index: int, status: int) -> str:
+    lines = log_of(folder, index).read_text(encoding="utf-8", errors="replace").splitlines()
+    return f"process {index} of the search ended with status {status}: {lines[-1] if lines else 'it said nothing'}"

@@ -1,0 +1,181 @@
+"""A search from its first trial to the check of its best settings."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import importlib.util
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tf_trpo.environments import make_vector_environment
+from tf_trpo.environments.probing import boxes
+from tf_trpo.files import write_whole
+from tf_trpo.tuning.comparison import Comparison, compared
+from tf_trpo.tuning.files import (
+    preset_text,
+    read_settings,
+    read_space_of,
+    settings_file,
+    space_file,
+    write_result,
+    write_settings,
+)
+from tf_trpo.tuning.processes import run_workers, sole_owner
+from tf_trpo.tuning.progress import TrialTable
+from tf_trpo.tuning.seeds import check_seeds
+from tf_trpo.tuning.space import SearchSpace, check_space, default_space
+from tf_trpo.tuning.study import Study, TrialRecord, best_of
+from tf_trpo.tuning.training import finished_value
+from tf_trpo.tuning.tuning import Tuning, TuningFailedError, TuningResult
+from tf_trpo.tuning.work import DEFAULT, check_runs, work_on_check, work_on_trials
+
+
+class Search:
+    """A search in a folder.
+
+    Args:
+      tuning: its settings.
+      folder: new, or that of the same search.
+    """
+
+    def __init__(self, tuning: Tuning, folder: Path) -> None:
+        self.tuning, self.folder = tuning, folder
+
+    def run(self) -> TuningResult:
+        """Do what is left to do; see `Tuning.run`."""
+        if not settings_file(self.folder).exists() and any(_others(self.folder)):
+            raise ValueError(f"{self.folder} is not empty, and holds no search: name another folder")
+        # What is wrong with an environment is no fault of a trial.
+        is_continuous = self._is_continuous()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with sole_owner(self.folder):
+            space = self._space(is_continuous)
+            write_settings(self.folder, self.tuning, space)
+            study = Study(self.folder, space, self.tuning.experiment.run.seed, prune=self.tuning.prune)
+            study.enqueue_default(self.tuning.experiment)
+            study.repeat_killed()
+            quiet = self.tuning.experiment.run.quiet
+            with TrialTable(study.records, self.tuning.trials, quiet=quiet) as table:
+                self._search(study, table)
+                best = best_of(study.records())
+                if best is None:
+                    raise TuningFailedError(f"none of {self.tuning.trials} trials was trained to its end")
+                comparison = self._compare(study, best, table)
+            return self._finish(study, best, comparison)
+
+    def _is_continuous(self) -> bool:
+        """Make the environment, and tell whether its actions, or some of them, are floats."""
+        experiment = self.tuning.experiment
+        environments = make_vector_environment(
+            experiment.env, 1, backend=experiment.rollouts.backend, **experiment.environment.arguments()
+        )
+        found = boxes(environments.single_action_space)
+        environments.close()
+        return any(box.dtype is not None and box.dtype.kind == "f" for _, box, _ in found)
+
+    def _space(self, is_continuous: bool) -> SearchSpace:
+        """Give what is searched; raise ValueError if the folder has another search."""
+        experiment = self.tuning.experiment
+        if settings_file(self.folder).exists():
+            differing = self.tuning.differences(read_settings(self.folder))
+            if differing:
+                raise ValueError(f"{self.folder} has a search with another {', '.join(differing)}: name another folder")
+            # Unless it was killed before its first trial.
+            if space_file(self.folder).exists():
+                return read_space_of(self.folder)
+        space = self.tuning.space or default_space(experiment, continuous=is_continuous)
+        check_space(space, experiment)
+        return space
+
+    def _search(self, study: Study, table: TrialTable) -> None:
+        if self.tuning.jobs == 1:
+            work_on_trials(self.tuning, study, self.folder, on_change=table.update)
+        else:
+            run_workers(
+                self.folder,
+                self.tuning.jobs,
+                "trials",
+                on_tick=table.update,
+                repair=lambda index: study.repeat_killed(index),
+            )
+
+    def _compare(self, study: Study, best: TrialRecord, table: TrialTable) -> Comparison | None:
+        """Train the best settings and the default ones on fresh seeds."""
+        seeds = check_seeds(self.tuning.experiment.run.seed, self.tuning.check_seeds)
+        if not seeds or best.is_default:
+            return None
+        table.say(
+            f"Trial {best.number} is the best. Now it and the default settings are trained on {len(seeds)} fresh seeds."
+        )
+        runs = check_runs(self.tuning, best.number, best.settings)
+        if self.tuning.jobs == 1:
+            work_on_check(runs, self.tuning, self.folder)
+        else:
+            run_workers(self.folder, self.tuning.jobs, "check", on_tick=lambda: None, repair=lambda _: None)
+        values = {name: finished_value(self.folder / "check" / name) for name, _ in runs}
+        default = [value for name, value in values.items() if value is not None and name.startswith(DEFAULT)]
+        found = [value for name, value in values.items() if value is not None and not name.startswith(DEFAULT)]
+        return compared(seeds, default, found)
+
+    def _finish(self, study: Study, best: TrialRecord, comparison: Comparison | None) -> TuningResult:
+        assert best.value is not None, "a complete trial has a value"
+        records, preset = study.records(), self.folder / "best.yaml"
+        experiment = self.tuning.experiment.replace(**best.settings)
+        verdict = self._verdict(best, comparison)
+        states = dict(collections.Counter(record.state for record in records))
+        write_whole(preset, preset_text(experiment, _preset_words(best, verdict, self.tuning)))
+        importances = study.importances()
+        write_result(
+            self.folder,
+            {
+                "best": {"trial": best.number, "value": best.value, "settings": best.settings},
+                "trials": states,
+                "importances": importances,
+                "comparison": None if comparison is None else dataclasses.asdict(comparison),
+                "verdict": verdict,
+            },
+        )
+        draw(self.folder, records, importances)
+        return TuningResult(self.folder, best.settings, experiment, best.value, states, preset, comparison, verdict)
+
+    def _verdict(self, best: TrialRecord, comparison: Comparison | None) -> str:
+        if best.is_default:
+            return "The search found nothing better than the default settings: they are the best trial."
+        if comparison is None:
+            return (
+                f"The best trial returned {best.value:.4g} in the search. It was not checked on fresh seeds: "
+                "the best of many trials is always partly luck."
+            )
+        return comparison.verdict(float(best.value or 0.0))
+
+
+def _others(folder: Path) -> Iterator[Path]:
+    """List the files of a folder that no search has made before it had settings."""
+    return (path for path in folder.glob("*") if path.suffix != ".lock")
+
+
+def draw(folder: Path, records: list[TrialRecord], importances: dict[str, float]) -> None:
+    """Draw the trials over time, and which settings matter, if matplotlib is there."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return
+    from tf_trpo.figures.style import styled, write
+    from tf_trpo.figures.trials import draw_importances, draw_trials
+
+    finished = [record for record in records if record.state in ("complete", "pruned") and record.value is not None]
+    with styled():
+        values = np.array([record.value for record in finished], np.float64)
+        complete = np.array([record.state == "complete" for record in finished], bool)
+        write(draw_trials(np.array([record.number for record in finished]), values, complete), folder / "trials.png")
+        if importances:
+            write(draw_importances(importances), folder / "importances.png")
+        else:
+            (folder / "importances.png").unlink(missing_ok=True)
+
+
+def _preset_words(best: TrialRecord, verdict: str, tuning: Tuning) -> str:
+    env = shlex.quote(tuning.experiment.env)
+    return f"Trial {best.number} of a search for {env}; its settings: {', '.join(best.settings)}.\n{verdict}"

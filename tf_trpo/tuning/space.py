@@ -1,0 +1,227 @@
+"""Search spaces: for each setting of an experiment that is searched, the values that it may take."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args
+
+import yaml
+
+from tf_trpo.experiment import Experiment
+from tf_trpo.experiment.conversion import convert, leaves, unknown_names
+from tf_trpo.files import read_small
+from tf_trpo.ranges import require
+
+NOT_SEARCHED = frozenset(
+    {
+        *("env", "env_kwargs", "wrapper", "info_keys", "action_masks", "algorithm", "radius", "seed", "total_steps"),
+        *("schedule_steps", "quiet", "export", "threads", "backend", "env_timeout", "max_faults", "jit_compile"),
+        *("eval_every", "eval_episodes", "checkpoint_every", "histogram_every", "video_every"),
+    }
+)
+"""Settings that say what is learned, or how a run is watched, so that their values cannot be compared by a return."""
+INSTEAD_OF_NONE: Mapping[str, Any] = MappingProxyType({"value_learning_rate": 0.001})
+"""Values that do what None does, for settings whose None lies in no range."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """All numbers between two.
+
+    Args:
+      low: the smallest value; a whole number if the setting is one.
+      high: the largest value, > low.
+      log: search the logarithm, for settings whose factors matter; needs low > 0.
+
+    Raises:
+      ValueError: the ends are no finite numbers in this order.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            is_real = isinstance(value, int | float) and not isinstance(value, bool)
+            require(is_real and math.isfinite(value), name, "a finite number", value)
+        require(self.low < self.high, "high", f"larger than low, {self.low}", self.high)
+        require(isinstance(self.log, bool), "log", "true or false", self.log)
+        require(self.low > 0 or not self.log, "low", "positive if log is true", self.low)
+
+    def contains(self, value: Any) -> bool:
+        """Tell whether a value lies in the range."""
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of several values.
+
+    Args:
+      values: at least two, all different; a list, such as of hidden sizes, becomes a tuple.
+
+    Raises:
+      ValueError: there are fewer, or two are equal.
+    """
+
+    values: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        values = tuple(tuple(value) if isinstance(value, list) else value for value in self.values)
+        object.__setattr__(self, "values", values)
+        require(len(values) >= 2, "a choice", "between two values or more", values)
+        # In Python, True equals 1.
+        distinct = {(type(value).__name__, value) for value in values}
+        require(len(distinct) == len(values), "a choice", "between different values", values)
+
+    def contains(self, value: Any) -> bool:
+        """Tell whether a value is one of the choices."""
+        return value in self.values
+
+
+SearchSpace = Mapping[str, Range | Choice]
+"""Names of settings, and what is searched of each."""
+
+
+def default_space(experiment: Experiment, *, continuous: bool) -> dict[str, Range | Choice]:
+    """Make the search space of an experiment: what most often decides whether something is learned.
+
+    Ranges lie around the experiment's own values, so that what a preset has found is where the search begins.
+
+    Args:
+      experiment: the settings from which the search starts.
+      continuous: whether actions are, so that the policy has a standard deviation.
+
+    Returns:
+      The size of a step, its damping, the discount, lambda, the samples of an update, and the fit of the value
+      function; of Gaussian policies the first standard deviation too.
+    """
+    found = experiment.flat()
+    space: dict[str, Range | Choice] = {}
+    for name, factor in {
+        **dict.fromkeys(("max_kl", "natural_max_kl", "target_kl"), 5.0),
+        **dict.fromkeys(("vanilla_learning_rate", "cg_damping", "value_learning_rate"), 10.0),
+        "initial_std": 3.0,
+    }.items():
+        value = found.get(name, INSTEAD_OF_NONE.get(name))
+        value = INSTEAD_OF_NONE.get(name) if value is None else value
+        if name in found and value and (name != "initial_std" or (continuous and found["distribution"] == "gaussian")):
+            # Of numbers such as 0.3 / 3, people want to see 0.1.
+            space[name] = Range(float(f"{value / factor:.3g}"), float(f"{value * factor:.3g}"), log=True)
+    gammas, lambdas, steps = (0.95, 0.97, 0.98, 0.99, 0.995, 0.999), (0.8, 0.9, 0.95, 0.98, 1.0), found["num_steps"]
+    space["gamma"] = Choice(tuple(sorted({*gammas, found["gamma"]})))
+    space["gae_lambda"] = Choice(tuple(sorted({*lambdas, found["gae_lambda"]})))
+    space["num_steps"] = Choice(tuple(sorted({max(steps // 4, 1), max(steps // 2, 1), steps, 2 * steps, 4 * steps})))
+    epochs = found["value_epochs"]
+    if epochs:
+        space["value_epochs"] = Range(max(epochs // 4, 1), epochs * 4, log=True)
+    return space
+
+
+def check_space(space: SearchSpace, experiment: Experiment) -> None:
+    """Raise ValueError unless the settings of a space can be searched and all its values be set.
+
+    Every value is set alone, each end of a range too; values that only fail together make a trial fail.
+    """
+    require(bool(space), "the search space", "of at least one setting", dict(space))
+    known = leaves(Experiment)
+    for name, values in space.items():
+        if name not in known:
+            raise ValueError(f"the search space has unknown settings: {unknown_names([name], known)}")
+        if name in NOT_SEARCHED:
+            raise ValueError(f"{name} cannot be searched: it decides what the returns mean, or changes none")
+        if isinstance(values, Range) and not is_number(name):
+            raise ValueError(f"{name} is no number: give a list of its values")
+        for value in values.values if isinstance(values, Choice) else (values.low, values.high):
+            experiment.replace(**{name: value})
+
+
+def values_in(space: SearchSpace, experiment: Experiment) -> dict[str, Any]:
+    """Give the experiment's values of the settings of a space, or what does the same, as far as they lie in the space.
+
+    Args:
+      space: what is searched.
+      experiment: of an algorithm that has all these settings.
+    """
+    found, inside = experiment.flat(), {}
+    for name, values in space.items():
+        value = found[name]
+        if value is None and not values.contains(None):
+            value = INSTEAD_OF_NONE.get(name)
+        if values.contains(value):
+            inside[name] = value
+    return inside
+
+
+def read_space(path: str | Path) -> dict[str, Range | Choice]:
+    """Read a search space from a YAML file.
+
+    Args:
+      path: of a file with lines such as `max_kl: {low: 0.003, high: 0.1, log: true}` and `num_steps: [128, 256, 512]`.
+
+    Raises:
+      ValueError: the file cannot be read, or is of another form; the message names the file and the setting.
+    """
+    where = f"search space {path}"
+    try:
+        found = yaml.safe_load(read_small(Path(path)))
+    except OSError as error:
+        raise ValueError(f"{where} cannot be read: {error.strerror or error}") from None
+    # PyYAML passes on what int, datetime and its own tables raise at scalars that are none.
+    except Exception as error:
+        raise ValueError(f"{where} is not YAML: {error}") from None
+    return parsed_space(found, where)
+
+
+def parsed_space(found: Any, where: str) -> dict[str, Range | Choice]:
+    """Make a search space of the mapping that a file holds; `where` begins the messages of errors."""
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{where} must hold lines of the form `name: [values]` or `name: {{low: , high: , log: }}`")
+    space: dict[str, Range | Choice] = {}
+    for name, values in found.items():
+        try:
+            space[name] = _parsed(name, values)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{where}, {name}: {error}") from None
+    return space
+
+
+def plain_space(space: SearchSpace) -> dict[str, Any]:
+    """Undo `parsed_space`: a mapping of lists and numbers, for YAML and JSON."""
+    return {
+        name: dataclasses.asdict(values)
+        if isinstance(values, Range)
+        else [list(value) if isinstance(value, tuple) else value for value in values.values]
+        for name, values in space.items()
+    }
+
+
+def is_number(name: str) -> bool:
+    """Tell whether a setting is a number."""
+    hint = leaves(Experiment).get(name)
+    return bool({int, float} & {hint, *get_args(hint)})
+
+
+def is_whole(name: str) -> bool:
+    """Tell whether a setting is a whole number."""
+    hint = leaves(Experiment).get(name)
+    return int in {hint, *get_args(hint)}
+
+
+def _parsed(name: str, values: Any) -> Range | Choice:
+    """Make the values of one setting; text such as 1e-3, which is no number in YAML, becomes what the setting is."""
+    hint = leaves(Experiment).get(name, Any)
+    if isinstance(values, list):
+        return Choice(tuple(convert(value, hint, name) for value in values))
+    if isinstance(values, dict):
+        unknown = values.keys() - {"low", "high", "log"}
+        require(not unknown and {"low", "high"} <= values.keys(), "a range", "given by low, high and log", values)
+        ends = {end: convert(values[end], hint, name) if is_number(name) else values[end] for end in ("low", "high")}
+        return Range(**{**values, **ends})
+    raise ValueError(f"it must be a list of values, or a range with low and high, got {values!r}")

@@ -1,0 +1,228 @@
+"""The trials of a search in a file, by Optuna: what is asked next, what came out, what was killed.
+
+This is the only door to Optuna. A trial whose process was killed is marked as failed and repeated with the same
+settings, and does not count. How the settings of a trial are drawn depends on the seed and on the trials that count
+alone, so that with one process a search that was killed finds what an uninterrupted one finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tf_trpo.experiment import Experiment
+from tf_trpo.tuning.seeds import sampler_seed
+from tf_trpo.tuning.space import Range, SearchSpace, is_whole, values_in
+
+try:
+    import optuna
+    from optuna.trial import FrozenTrial, TrialState
+except ImportError as error:
+    raise ImportError('optuna is not installed: pip install "tf_trpo[tune]"', name="optuna") from error
+
+_REPEATS, _DEFAULT, _FIXED, _REASON, _WORKER = "repeats", "default", "fixed", "reason", "worker"
+"""Names of what is noted of a trial: the number of the killed one that it repeats, whether it has the default settings,
+the settings that were not drawn, why it failed, and the process that runs it."""
+_STARTUP = 5
+"""Trials that are trained to the end before others are compared with them and cut short."""
+
+
+class TrialRecord(NamedTuple):
+    """A trial as people see it.
+
+    Attributes:
+      number: from 0; trials that were killed have numbers too.
+      state: "running", "complete", "pruned", "failed", "killed" or "waiting".
+      value: mean return of the final evaluations, or of the last evaluation if the trial was pruned; None without any.
+      settings: values by name.
+      evaluations: mean returns of the evaluations on the way, by their position.
+      is_default: whether it has the settings from which the search started.
+      reason: why it failed; empty if it did not.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    settings: dict[str, Any]
+    evaluations: dict[int, float]
+    is_default: bool
+    reason: str
+
+
+class Study:
+    """The trials of one search.
+
+    Args:
+      folder: of the search; the trials are in its study.db.
+      space: what is searched.
+      seed: by which settings are drawn.
+      prune: cut trials short that are worse than the median of the others at the same evaluation.
+    """
+
+    def __init__(self, folder: Path, space: SearchSpace, seed: int, *, prune: bool) -> None:
+        self._seed, self._lock = seed, folder / "study.lock"
+        # In one order, since that of a file decides nothing.
+        self._distributions = {name: _distribution(name, space[name]) for name in sorted(space)}
+        self._space = space
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        url = f"sqlite:///{folder / 'study.db'}"
+        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+        pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+        if prune:
+            pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=1)
+        self._study = optuna.create_study(
+            storage=storage, study_name="tuning", direction="maximize", load_if_exists=True, pruner=pruner
+        )
+
+    def enqueue_default(self, experiment: Experiment) -> None:
+        """Let the first trial have the settings from which the search starts, as far as the space has them."""
+        if not self._trials():
+            inside = {name: _encoded(value) for name, value in values_in(self._space, experiment).items()}
+            self._enqueue(inside, {_DEFAULT: len(inside) == len(self._space)})
+
+    def repeat_killed(self, worker: int | None = None) -> int:
+        """Mark the trials that are running as killed, and let them be repeated; nobody may be running them.
+
+        Args:
+          worker: whose trials; None for all.
+
+        Returns:
+          The number of such trials.
+        """
+        # Whoever asks for a trial has the lock until the process is noted.
+        with _locked(self._lock):
+            trials = self._trials()
+            repeated = {trial.user_attrs.get(_REPEATS) for trial in trials}
+            running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+            chosen = [trial for trial in running if worker in (None, trial.user_attrs.get(_WORKER, worker))]
+            for trial in chosen:
+                # In this order: if this process is killed in between, the trial is running, and repeated already.
+                if trial.number not in repeated:
+                    # Of settings that were drawn in part, all are drawn again.
+                    is_whole = trial.params.keys() == self._distributions.keys()
+                    fixed = dict(trial.params) if is_whole else trial.user_attrs.get(_FIXED, {})
+                    self._enqueue(fixed, {**trial.user_attrs, _REPEATS: trial.number})
+                self._study.tell(trial.number, state=TrialState.FAIL)
+            return len(chosen)
+
+    def ask(self, trials: int, worker: int = 0) -> optuna.trial.Trial | None:
+        """Begin the next trial; None if `trials` that count were begun."""
+        with _locked(self._lock):
+            begun = sum(state not in ("waiting", "killed") for *_, state in self._states())
+            if begun >= trials:
+                return None
+            # A sampler for each trial: processes with samplers of one seed would draw the same.
+            self._study.sampler = optuna.samplers.TPESampler(seed=sampler_seed(self._seed, begun))
+            trial = self._study.ask(self._distributions)
+            trial.set_user_attr(_WORKER, worker)
+            return trial
+
+    def settings_of(self, trial: optuna.trial.Trial | FrozenTrial) -> dict[str, Any]:
+        """Give the settings of a trial, by name."""
+        return {name: _decoded(value) for name, value in trial.params.items()}
+
+    def complete(self, trial: optuna.trial.Trial, value: float) -> None:
+        """Note the result of a trial."""
+        self._study.tell(trial, value)
+
+    def prune(self, trial: optuna.trial.Trial) -> None:
+        """Note that a trial was cut short."""
+        self._study.tell(trial, state=TrialState.PRUNED)
+
+    def fail(self, trial: optuna.trial.Trial, reason: str) -> None:
+        """Note that a trial failed, and why."""
+        trial.set_user_attr(_REASON, reason)
+        self._study.tell(trial, state=TrialState.FAIL)
+
+    def records(self) -> list[TrialRecord]:
+        """Give all trials."""
+        return [
+            TrialRecord(
+                trial.number,
+                state,
+                trial.value,
+                self.settings_of(trial),
+                dict(trial.intermediate_values),
+                bool(trial.user_attrs.get(_DEFAULT)),
+                trial.user_attrs.get(_REASON, ""),
+            )
+            for trial, state in self._states()
+        ]
+
+    def importances(self) -> dict[str, float]:
+        """Estimate how much of the differences between good trials and the others each setting explains, in [0, 1].
+
+        Returns:
+          Shares by name, the largest first; empty if there are too few trials to tell.
+
+        Source:
+          Watanabe et al. (2023), "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces".
+        """
+        values = {trial.value for trial in self._trials() if trial.state == TrialState.COMPLETE}
+        if len(values) < 4:
+            return {}
+        with warnings.catch_warnings():
+            # Of features that Optuna calls experimental.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+            try:
+                return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+            except (ValueError, RuntimeError):
+                return {}
+
+    def _enqueue(self, fixed: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
+        self._study.enqueue_trial(dict(fixed), user_attrs={**notes, _FIXED: dict(fixed)})
+
+    def _trials(self) -> Sequence[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _states(self) -> list[tuple[FrozenTrial, str]]:
+        trials = self._trials()
+        repeated = {trial.user_attrs.get(_REPEATS) for trial in trials}
+        names = {TrialState.FAIL: "failed"}
+        return [
+            (
+                trial,
+                "killed"
+                if trial.state == TrialState.FAIL and trial.number in repeated
+                else names.get(trial.state, trial.state.name.lower()),
+            )
+            for trial in trials
+        ]
+
+
+def _distribution(name: str, values: Any) -> optuna.distributions.BaseDistribution:
+    if not isinstance(values, Range):
+        return optuna.distributions.CategoricalDistribution([_encoded(value) for value in values.values])
+    if is_whole(name):
+        return optuna.distributions.IntDistribution(int(values.low), int(values.high), log=values.log)
+    return optuna.distributions.FloatDistribution(float(values.low), float(values.high), log=values.log)
+
+
+def _encoded(value: Any) -> Any:
+    """Give a value as Optuna keeps one: what is no number, truth value or None is JSON."""
+    return json.dumps(value) if isinstance(value, str | tuple) else value
+
+
+def _decoded(value: Any) -> Any:
+    decoded = json.loads(value) if isinstance(value, str) else value
+    return tuple(decoded) if isinstance(decoded, list) else decoded
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the system takes back from a process that is killed."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def best_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Find the complete trial with the largest value; the first of equal ones, None without any."""
+    complete = [record for record in records if record.state == "complete" and record.value is not None]
+    return max(complete, key=lambda record: record.value, default=None)  # type: ignore[arg-type, return-value]
