@@ -11,8 +11,13 @@ import nbformat
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parent
-ENVIRONMENT = {"PYTHONPATH": str(FOLDER.parents[1]), "SDL_VIDEODRIVER": "dummy", "TF_CPP_MIN_LOG_LEVEL": "3"}
-"""Variables of the kernel: the code of this checkout, pictures without a screen, and few messages."""
+ENVIRONMENT = {
+    "PYTHONPATH": str(FOLDER.parents[1]),
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "SDL_VIDEODRIVER": "dummy",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+"""Variables of the kernel: the code of this checkout, figures as outputs, films without a screen, and few messages."""
 
 
 def executed(path: Path, folder: str | os.PathLike[str]) -> nbformat.NotebookNode:

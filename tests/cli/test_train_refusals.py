@@ -17,7 +17,9 @@ OUT_OF_RANGE = {
         "num_envs num_steps total_steps eval_episodes hidden_sizes value_hidden_sizes schedule_steps max_faults "
         "chunk_size value_minibatch_size penalty_epochs penalty_minibatch_size"
     ),
-    "-1": ("restart_every eval_every checkpoint_every histogram_every video_every threads max_backtracks value_epochs"),
+    "-1": (
+        "restart_every eval_every checkpoint_every histogram_every video_every threads max_backtracks value_epochs burn_in"
+    ),
     "-1 2147483648": "seed",
     "0 -1 nan inf": (
         "initial_std final_std final_max_kl max_kl env_timeout value_learning_rate natural_learning_rate "
@@ -25,7 +27,8 @@ OUT_OF_RANGE = {
     ),
     "-1 nan inf": "observation_min_std",
     "-0.1 1 nan": "ema_momentum shrink_below",
-    "0": "cg_iterations",
+    "0": "cg_iterations memory_units segment_length",
+    "0 65": "frame_stack",
     "-0.1 nan": "cg_damping",
     "-1e-6 nan": "cg_tolerance",
     "0 1 1.5 nan": "backtrack_ratio",

@@ -42,6 +42,7 @@ def other_than_default():
     choices |= {"algorithm": "trpo", "radius": "adaptive", "constraint": "max", "final_max_kl": None}
     choices |= {"cg_iterations": 18, "preconditioner_rank": 3}
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
+    choices |= {"memory": "lstm", "memory_units": 7, "segment_length": 32, "mirror": False}
     choices |= {"advantage_clip": 2.5, "value_target": "reward-to-go", "value_learning_rate": 0.002}
     settings = Experiment().replace(radius="adaptive").flat()
     return {name: choices[name] if name in choices else changed[type(value)](value) for name, value in settings.items()}
@@ -163,9 +164,10 @@ def test_a_yaml_file_can_set_everything(tmp_path):
     path = preset_file(tmp_path, yaml.safe_dump(as_yaml))
     assert parsed("--preset", path) == Experiment.from_file(path).flat() == settings
     same = {name for name, value in Experiment().replace(radius="adaptive").flat().items() if settings[name] == value}
-    # A std that goes by schedule does not depend on the observation, a radius that adapts follows no schedule, and
-    # without normalisation there is no least std.
-    assert same == {"algorithm", "radius", "state_dependent_std", "final_max_kl", "normalize_observations"}
+    # A std that goes by schedule does not depend on the observation, a radius that adapts follows no schedule, without
+    # normalisation there is no least std, and with a memory no mirror.
+    others = {"state_dependent_std", "final_max_kl", "normalize_observations", "mirror"}
+    assert same == {"algorithm", "radius", *others}
 
 
 @pytest.mark.parametrize("settings", [DEFAULTS, other_than_default()], ids=["defaults", "others"])
