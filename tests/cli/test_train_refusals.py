@@ -18,7 +18,8 @@ OUT_OF_RANGE = {
         "chunk_size value_minibatch_size penalty_epochs penalty_minibatch_size"
     ),
     "-1": (
-        "restart_every eval_every checkpoint_every histogram_every video_every threads max_backtracks value_epochs burn_in"
+        "restart_every eval_every checkpoint_every histogram_every video_every threads max_backtracks value_epochs "
+        "burn_in"
     ),
     "-1 2147483648": "seed",
     "0 -1 nan inf": (
