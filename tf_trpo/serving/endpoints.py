@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.memory import Memory
 from tf_trpo.serving.formats import Endpoint
 from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, STATE
-from tf_trpo.spaces import PartSpec, map_parts, named, nest_of
+from tf_trpo.spaces import PartSpec, Spec, map_parts, named, nest_of
 
 VALUE_STATE = "value_state"
 """Begins the names of the value function's state."""
@@ -26,32 +27,15 @@ def endpoints(
     Raises:
       ValueError: there is no float64, and the actions need it.
     """
-    distribution, spec = policy.action_distribution, policy.encoder.spec
-
+    distribution = policy.action_distribution
     if not has_float64 and '"dtype": "float64"' in json.dumps(distribution.describe_actions()):
         raise ValueError(
             "LiteRT does not compute in float64, the type of the actions: export in the format saved_model or onnx, or "
             "give the environment a Box of float32 by a wrapper (gymnasium.wrappers.TransformAction)"
         )
-
-    def dtype(part: PartSpec) -> str:
-        return part.dtype if has_float64 or part.dtype != "float64" else "float32"
-
-    signature = map_parts(lambda part: tf.TensorSpec((None, *part.shape), dtype(part)), spec)
-    observations = tuple(
-        tf.TensorSpec(part.shape, part.dtype, name=name) for name, part in named("observations", signature).items()
-    )
+    observations = _observation_specs(policy.encoder.spec, has_float64)
+    nest, count = functools.partial(_nest, policy.encoder.spec, has_float64), len(observations)
     seed = tf.TensorSpec((2,), tf.int32, name="seed")
-
-    def nest(inputs: tuple[tf.Tensor, ...]) -> Any:
-        # Of float32, a mean is subtracted without float64.
-        return map_parts(
-            lambda part, rows: rows if has_float64 or part.kind != "vector" else tf.cast(rows, tf.float32),
-            spec,
-            nest_of(spec, inputs),
-        )
-
-    count = len(observations)
 
     def act(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         parameters, states = policy.step(nest(inputs[:count]), inputs[count:])
@@ -82,6 +66,25 @@ def endpoints(
     }
     episodes = tf.TensorSpec((None,), tf.int32, name=EPISODES)
     return {**described, INITIAL_STATE: Endpoint(initial_state, (episodes,))} if own else described
+
+
+def _observation_specs(spec: Spec, has_float64: bool) -> tuple[tf.TensorSpec, ...]:
+    def typed(part: PartSpec) -> tf.TensorSpec:
+        dtype = part.dtype if has_float64 or part.dtype != "float64" else "float32"
+        return tf.TensorSpec((None, *part.shape), dtype)
+
+    named_specs = named("observations", map_parts(typed, spec))
+    return tuple(tf.TensorSpec(part.shape, part.dtype, name=name) for name, part in named_specs.items())
+
+
+def _nest(spec: Spec, has_float64: bool, inputs: tuple[tf.Tensor, ...]) -> Any:
+    """Give inputs the structure of observations."""
+    # Of float32, a mean is subtracted without float64.
+    return map_parts(
+        lambda part, rows: rows if has_float64 or part.kind != "vector" else tf.cast(rows, tf.float32),
+        spec,
+        nest_of(spec, inputs),
+    )
 
 
 def initial_states(policy: Policy, value_function: ValueFunction, count: int | tf.Tensor) -> dict[str, tf.Tensor]:
