@@ -22,7 +22,7 @@ QUICK = {
     "roofline --samples 64 --hidden-sizes 4": [1],
 }
 SLOW = {
-    "start --steps 64": [3],
+    "start --steps 64": [4],
     "update --num-steps 64 --hidden-sizes 4": [2, 6],
     "images --num-steps 64": [2],
     "train --rows 64 --iterations 1": [4],
