@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from tf_trpo.distributions import Gaussian
 from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
-from tf_trpo.models.memory import Memory, Segments, like, make_cell, merged
+from tf_trpo.models.memory import Memory, Segments, like, make_cell
 from tf_trpo.numerics import (
     differentiable_twice,
     double_backprop_fisher_vector_product,
     gauss_newton_fisher_vector_product,
+    merged,
     unflatten,
 )
 

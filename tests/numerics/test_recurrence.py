@@ -34,6 +34,18 @@ def outputs_of(point, marks):
     return Recurrence(row, UNITS)(weights, inputs, states, marks)[0]
 
 
+def both_derivatives(point, marks, cotangent, tangents):
+    """J'u of weights, inputs and states for a cotangent u, and J v for tangents v."""
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(point)
+            outputs = outputs_of(point, marks)
+        given = tf.identity(cotangent)
+        outer.watch(given)
+        pulled = inner.gradient(outputs, point, output_gradients=given)
+    return pulled, outer.gradient(pulled, given, output_gradients=tangents)
+
+
 def numpy_outputs(weights, inputs, states, marks):
     kernel, recurrent, mixing = (weight.numpy() for weight in weights)
     first, second = (state.numpy() for state in states)
@@ -65,14 +77,7 @@ def test_both_derivatives_equal_those_of_the_plain_loop(jit_compile):
     tangents = tf.nest.map_structure(lambda part: tf.constant(random.normal(size=part.shape)), point)
 
     def derivatives():
-        with tf.GradientTape() as outer:
-            with tf.GradientTape() as inner:
-                inner.watch(point)
-                outputs = outputs_of(point, marks)
-            given = tf.identity(cotangent)
-            outer.watch(given)
-            pulled = inner.gradient(outputs, point, output_gradients=given)
-        return pulled, outer.gradient(pulled, given, output_gradients=tangents)
+        return both_derivatives(point, marks, cotangent, tangents)
 
     ours = tf.function(derivatives, jit_compile=jit_compile, autograph=False)()
     with differentiable_twice():
@@ -85,14 +90,7 @@ def test_j_v_is_the_difference_quotient():
     *point, marks = problem(3)
     random = np.random.default_rng(4)
     tangents = tf.nest.map_structure(lambda part: tf.constant(random.normal(size=part.shape)), point)
-    with tf.GradientTape() as outer:
-        with tf.GradientTape() as inner:
-            inner.watch(point)
-            outputs = outputs_of(point, marks)
-        cotangent = tf.zeros_like(outputs)
-        outer.watch(cotangent)
-        pulled = inner.gradient(outputs, point, output_gradients=cotangent)
-    image = outer.gradient(pulled, cotangent, output_gradients=tangents)
+    _, image = both_derivatives(point, marks, tf.zeros([ROWS, COLUMNS, UNITS], tf.float64), tangents)
     step = 1e-6
     ahead, behind = (
         outputs_of(tf.nest.map_structure(lambda a, b, h=h: a + h * b, point, tangents), marks) for h in (step, -step)

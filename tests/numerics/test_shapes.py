@@ -149,7 +149,9 @@ def ones(shapes, make):
 OF_NESTS = {
     "compiled_at_once",
     "flatten",
+    "counted_weights",
     "from_rows",
+    "merged",
     "check_shapes",
     "chunk_size_for",
     "sampled_fisher_inverse",

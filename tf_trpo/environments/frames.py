@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from tf_trpo.environments.sync import copied
 from tf_trpo.spaces import ACTION_MASK
 from tf_trpo.spaces.specs import is_image
 
@@ -44,22 +45,14 @@ class FrameStack(gym.Wrapper):
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(**kwargs)
-        self._frames.extend([_copied(observation)] * (self._frames.maxlen or 1))
+        # Environments may write to their arrays again.
+        self._frames.extend([copied(observation)] * (self._frames.maxlen or 1))
         return self._join(self._frames), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, *others = self.env.step(action)
-        self._frames.append(_copied(observation))
+        self._frames.append(copied(observation))
         return self._join(self._frames), *others
-
-
-def _copied(observation: Any) -> Any:
-    """Copy the arrays of a nest: environments may write to them again."""
-    if isinstance(observation, dict):
-        return {name: _copied(part) for name, part in observation.items()}
-    if isinstance(observation, tuple):
-        return tuple(map(_copied, observation))
-    return np.array(observation)
 
 
 def _stacked(space: spaces.Space, frames: int, mask: str | None = None) -> tuple[spaces.Space, _Stack] | None:

@@ -53,7 +53,7 @@ class ActionMask(gym.Wrapper):
 
     def __init__(self, env: gym.Env, *, from_info: bool = False) -> None:
         super().__init__(env)
-        self._size = _choices(env.action_space)
+        self._size = sum(choices(env.action_space))
         self._from_info = from_info
         space = env.observation_space
         self._is_dict = isinstance(space, spaces.Dict)
@@ -111,10 +111,14 @@ def _method(env: gym.Env) -> Any:
     return env.get_wrapper_attr("action_masks") if env.has_wrapper_attr("action_masks") else None
 
 
-def _choices(space: spaces.Space) -> int:
-    """Count the choices of all actions of a space."""
-    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-        return spaces.flatdim(space) * (2 if isinstance(space, spaces.MultiBinary) else 1)
+def choices(space: spaces.Space) -> list[int]:
+    """Count the choices of each number of an action; raise ValueError for a space without masks."""
+    if isinstance(space, spaces.Discrete):
+        return [int(space.n)]
+    if isinstance(space, spaces.MultiDiscrete):
+        return [int(size) for size in space.nvec.ravel()]
+    if isinstance(space, spaces.MultiBinary):
+        return [2] * spaces.flatdim(space)
     raise ValueError(f'{MASKED_ACTIONS}, not those of {space}: action_masks must be "off"')
 
 

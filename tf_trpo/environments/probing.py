@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from tf_trpo.environments.failures import EnvironmentFailedError
 from tf_trpo.environments.guarded import GuardedEnvironment
+from tf_trpo.environments.masks import choices
 from tf_trpo.spaces import ACTION_MASK, parts
 
 LONGEST = 30.0
@@ -216,10 +217,7 @@ def _place(chosen: np.ndarray) -> str:
 
 def _split(space: gym.Space, mask: np.ndarray) -> list[np.ndarray]:
     """Split a mask into the choices of each number of an action."""
-    if isinstance(space, spaces.Discrete):
-        return [mask]
-    sizes = space.nvec.ravel() if isinstance(space, spaces.MultiDiscrete) else np.full(spaces.flatdim(space), 2)
-    return np.split(mask, np.cumsum(sizes)[:-1])
+    return np.split(mask, np.cumsum(choices(space))[:-1])
 
 
 def _has_empty(space: gym.Space, mask: np.ndarray) -> bool:

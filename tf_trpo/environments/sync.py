@@ -68,7 +68,7 @@ def copied(nest: Any) -> Any:
     """Copy the arrays of a nest of dicts and tuples."""
     if isinstance(nest, dict):
         return {name: copied(part) for name, part in nest.items()}
-    return tuple(map(copied, nest)) if isinstance(nest, tuple) else nest.copy()
+    return tuple(map(copied, nest)) if isinstance(nest, tuple) else np.array(nest)
 
 
 def write_row(places: Any, row: int, observation: Any) -> None:

@@ -9,6 +9,7 @@ from tf_trpo.estimation.advantages import normalize_advantages as normalize_adva
 from tf_trpo.estimation.advantages import winsorize as winsorize
 from tf_trpo.estimation.batch import Batch as Batch
 from tf_trpo.estimation.batch import as_rows as as_rows
+from tf_trpo.estimation.batch import counted_weights as counted_weights
 from tf_trpo.estimation.batch import from_rows as from_rows
 from tf_trpo.estimation.lower_bound import LowerBound as LowerBound
 from tf_trpo.estimation.lower_bound import advantage_scale as advantage_scale

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import check_shapes
+from tf_trpo.numerics import check_shapes, merged
 
 
 class Batch(NamedTuple):
@@ -50,7 +50,18 @@ def as_rows(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     is_flat = len(weights.shape) < 2
     shape = "N" if is_flat else "S L"
     check_shapes("as_rows", samples=(samples, f"{shape} ..."), weights=(weights, shape))
-    return samples if is_flat else tf.reshape(samples, [-1, *samples.shape[2:]])
+    return samples if is_flat else merged(samples)
+
+
+def counted_weights(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """Give the weight 0 to all samples of rows that do not count.
+
+    Args:
+      weights: [M], or [M, L] if a row is a segment.
+      counted: bool or 0 and 1, [M].
+    """
+    counts = tf.cast(counted, weights.dtype)
+    return weights * tf.reshape(counts, [-1] + [1] * (len(weights.shape) - 1))
 
 
 def from_rows(rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

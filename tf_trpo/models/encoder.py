@@ -108,6 +108,10 @@ class Encoder(keras.layers.Layer):
             return self.output_layer(self.features(observations))
         return self.output_layer(self.memory(self.features(observations.observations), observations))
 
+    def initial_states(self, count: int | tf.Tensor) -> States:
+        """Make the memory's states [count, ...] with which episodes begin; empty without a memory."""
+        return () if self.memory is None else self.memory.initial(count)
+
     def step(self, observations: Any, states: States) -> tuple[tf.Tensor, States]:
         """Compute the outputs, and the memory's new states [N, ...], for one row of each of N environments.
 

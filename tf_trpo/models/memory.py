@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.networks import layer_seeds
-from tf_trpo.numerics import Recurrence
+from tf_trpo.numerics import Recurrence, merged
 
 MemoryKind = Literal["gru", "lstm"]
 States: TypeAlias = "tuple[Any, ...]"
@@ -44,11 +44,6 @@ class Segments(NamedTuple):
     def rows(self) -> Any:
         """The observations as a nest of arrays [S * L, ...]."""
         return tf.nest.map_structure(merged, self.observations)
-
-
-def merged(array: tf.Tensor) -> tf.Tensor:
-    """[S, L, ...] -> [S * L, ...], with both sizes static."""
-    return tf.reshape(array, [-1, *array.shape[2:]])
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -155,7 +150,7 @@ class Memory(keras.layers.Layer):
             outputs, new = self.step(features, states)
         ends, holds = marks
         triples = zip(new, states, self.initial(features.shape[0]), strict=True)
-        return outputs, tuple(_chosen(holds, old, _chosen(ends, first, after)) for after, old, first in triples)
+        return outputs, tuple(chosen(holds, old, chosen(ends, first, after)) for after, old, first in triples)
 
     def get_config(self) -> dict[str, Any]:
         cell = keras.saving.serialize_keras_object(self.cell)
@@ -220,6 +215,6 @@ def _check_cell(cell: Any) -> None:
         raise TypeError(f"memory must be 'gru', 'lstm' or a Keras cell such as keras.layers.GRUCell(64), not {cell!r}")
 
 
-def _chosen(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:
+def chosen(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:
     """Choose by a condition [B] between arrays [B, ...]."""
     return tf.where(tf.reshape(condition, [-1] + [1] * (yes.shape.rank - 1)), yes, no)

@@ -94,6 +94,10 @@ class MirroredEncoder(keras.layers.Layer):
     memory = None
     """There is none; see `Encoder.step`."""
 
+    def initial_states(self, count: int | tf.Tensor) -> States:
+        """See `Encoder.initial_states`."""
+        return ()
+
     def step(self, observations: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
         """See `Encoder.step`."""
         return self.from_centred(observations), states

@@ -67,7 +67,7 @@ class Policy(keras.Model):
 
     def initial_states(self, count: int | tf.Tensor) -> States:
         """Make the memory's states [count, ...] with which episodes begin; empty without a memory."""
-        return () if self.memory is None else self.memory.initial(count)
+        return self.encoder.initial_states(count)
 
     def step(self, observations: Any, states: States = ()) -> tuple[tf.Tensor, States]:
         """Compute parameters [N, D] and the memory's new states for one row of each of N environments.

@@ -34,4 +34,5 @@ from tf_trpo.numerics.sampled_fisher import OuterProducts as OuterProducts
 from tf_trpo.numerics.sampled_fisher import sampled_fisher_inverse as sampled_fisher_inverse
 from tf_trpo.numerics.scalars import scalar as scalar
 from tf_trpo.numerics.shapes import check_shapes as check_shapes
+from tf_trpo.numerics.shapes import merged as merged
 from tf_trpo.numerics.trust_region_step import step_length_for_kl as step_length_for_kl

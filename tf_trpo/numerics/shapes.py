@@ -7,6 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from tf_trpo.lazy import tensorflow as tf
+
+
+def merged(rows: tf.Tensor) -> tf.Tensor:
+    """[A, B, ...] -> [A * B, ...]; the sizes after the first two are static."""
+    return tf.reshape(rows, [-1, *rows.shape[2:]])
+
 
 def check_shapes(function: str, /, **arguments: tuple[Any, str]) -> None:
     """Raise ValueError unless the arguments of a function have the shapes that the function documents.

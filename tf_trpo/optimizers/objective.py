@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from tf_trpo.estimation import Batch, as_rows, from_rows, surrogate_improvement, weighted_mean
+from tf_trpo.estimation import Batch, as_rows, counted_weights, from_rows, surrogate_improvement, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
     differentiable_twice,
@@ -129,8 +129,7 @@ class Objective:
           counted: bool [M], False on rows that only fill the minibatch up.
         """
         minibatch = tf.nest.map_structure(lambda array: tf.gather(array, rows), self._samples)
-        counts = tf.reshape(tf.cast(counted, minibatch.weights.dtype), [-1] + [1] * (minibatch.weights.shape.rank - 1))
-        weights = minibatch.weights * counts
+        weights = counted_weights(minibatch.weights, counted)
         minibatch = minibatch._replace(weights=tf.math.divide_no_nan(weights, tf.reduce_sum(weights)))
 
         def penalised(new: tf.Tensor, samples: _Samples) -> tf.Tensor:
@@ -235,7 +234,7 @@ def _of_rows(weights: tf.Tensor) -> tf.Tensor:
 
 def _counting(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
     """Give the weights of a chunk's samples, for the part of `_of_rows` that `reduce_over_chunks` gives with it."""
-    return counted if len(weights.shape) == 1 else weights * counted[:, None]
+    return counted if len(weights.shape) == 1 else counted_weights(weights, counted)
 
 
 def _sees_images(observations: Any, leading: int) -> bool:

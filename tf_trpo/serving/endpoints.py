@@ -9,8 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
-from tf_trpo.models.memory import Memory
+from tf_trpo.models import Encoder, Policy, RunningReturnScale, ValueFunction
+from tf_trpo.models.mirror_symmetry import MirroredEncoder
 from tf_trpo.serving.formats import Endpoint
 from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, STATE
 from tf_trpo.spaces import PartSpec, Spec, map_parts, named, nest_of
@@ -57,7 +57,7 @@ def endpoints(
     def initial_state(episodes: tf.Tensor) -> dict[str, tf.Tensor]:
         return initial_states(policy, value_function, tf.shape(episodes)[0])
 
-    own, of_value = _state_specs(STATE, policy.memory), _state_specs(VALUE_STATE, value_function.encoder.memory)
+    own, of_value = _state_specs(STATE, policy.encoder), _state_specs(VALUE_STATE, value_function.encoder)
     described = {
         "act": Endpoint(act, (*observations, *own)),
         "act_stochastic": Endpoint(act_stochastic, (*observations, *own, seed)),
@@ -89,11 +89,8 @@ def _nest(spec: Spec, has_float64: bool, inputs: tuple[tf.Tensor, ...]) -> Any:
 
 def initial_states(policy: Policy, value_function: ValueFunction, count: int | tf.Tensor) -> dict[str, tf.Tensor]:
     """Make the states with which episodes begin, by the names that they have in exported models."""
-    memories = {STATE: policy.memory, VALUE_STATE: value_function.encoder.memory}
-    found: dict[str, tf.Tensor] = {}
-    for prefix, memory in memories.items():
-        found |= {} if memory is None else state_names(prefix, memory.initial(count))
-    return found
+    of_value = value_function.encoder.initial_states(count)
+    return state_names(STATE, policy.initial_states(count)) | state_names(VALUE_STATE, of_value)
 
 
 def state_names(prefix: str, states: Sequence[Any]) -> dict[str, Any]:
@@ -105,6 +102,6 @@ def _actions(policy: Policy, parameters: tf.Tensor, noise: tf.Tensor | None) -> 
     return named("actions", policy.action_distribution.to_environment(policy.actions(parameters, noise)))
 
 
-def _state_specs(prefix: str, memory: Memory | None) -> tuple[tf.TensorSpec, ...]:
-    states = {} if memory is None else state_names(prefix, memory.initial(1))
-    return tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype, name=name) for name, part in states.items())
+def _state_specs(prefix: str, encoder: Encoder | MirroredEncoder) -> tuple[tf.TensorSpec, ...]:
+    states = state_names(prefix, encoder.initial_states(1)).items()
+    return tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype, name=name) for name, part in states)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_trpo.estimation import Batch
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.memory import Segments, States
-from tf_trpo.numerics import chunk_size_for, map_over_chunks
+from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged
 from tf_trpo.numerics.chunks import LARGEST_CHUNK
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training.numbers import Numbers
@@ -18,7 +18,6 @@ from tf_trpo.training.prepared import (
     Prepared,
     advantages_and_targets,
     as_floats,
-    flat,
     mean_weights,
     scaled_advantages,
     scaled_rewards,
@@ -58,8 +57,7 @@ class Preparation:
 
     def first_carry(self, num_envs: int) -> Carry:
         """Give what the first update of B environments carries on."""
-        memory = self._value_function.encoder.memory
-        return Carry(tf.zeros([num_envs]), () if memory is None else memory.initial(num_envs))
+        return Carry(tf.zeros([num_envs]), self._value_function.encoder.initial_states(num_envs))
 
     def arrangement(self, num_steps: int, num_envs: int) -> Arrangement:
         """Say how rows of T steps of B environments become samples."""
@@ -71,7 +69,7 @@ class Preparation:
         weights, count = mean_weights(steps.valid)
         settings, _ = self._numbers.read()
         rewards, returns, sound = scaled_rewards(self._return_scale, steps, carry.returns, settings)
-        observations = tf.nest.map_structure(lambda rows: flat(rows[:-1]), rollout.observations)
+        observations = tf.nest.map_structure(lambda rows: merged(rows[:-1]), rollout.observations)
         # The first statistics come before the first update, and leave the policy as it acted.
         policy_statistics, value_statistics = (
             encoder.begin_normalization(encoder.moments(observations, weights, count))
@@ -118,7 +116,7 @@ class Preparation:
         arranged = self.arrangement(*shape)
         observations = tf.nest.map_structure(lambda rows: rows[:-1], rollout.observations)
         states = tuple(part[:-1] for part in rollout.memory.states) if rollout.memory else ()
-        batch = scaled_advantages(self._return_scale, Batch((), (), flat(advantages), weights), settings)
+        batch = scaled_advantages(self._return_scale, Batch((), (), merged(advantages), weights), settings)
         return batch._replace(
             observations=arranged.observations(observations, states, rollout),
             actions=arranged.rows(tf.convert_to_tensor(rollout.actions)),
@@ -128,7 +126,7 @@ class Preparation:
 
     def _values(self, rollout: Rollout, states: States, jit_compile: bool) -> tuple[tf.Tensor, States]:
         """Compute V [T + 1, B], and the states of the value function's memory before each row."""
-        observations = tf.nest.map_structure(flat, rollout.observations)
+        observations = tf.nest.map_structure(merged, rollout.observations)
         shape = tf.nest.flatten(rollout.observations)[0].shape[:2]
         chunk_size, encoder = self.chunk_size(observations), self._value_function.encoder
         if encoder.memory is None:

@@ -20,8 +20,9 @@ from tf_trpo.estimation import (
     winsorize,
 )
 from tf_trpo.models import Policy, RunningReturnScale
-from tf_trpo.models.memory import States
+from tf_trpo.models.memory import States, chosen
 from tf_trpo.models.normalization import Statistics
+from tf_trpo.numerics import merged
 from tf_trpo.rollouts import Rollout
 from tf_trpo.spaces import map_parts
 from tf_trpo.training.segments import remembered_spec
@@ -40,14 +41,11 @@ class Carry(NamedTuple):
     states: States = ()
 
 
-def restarted(carry: Carry, first: Carry, chosen: np.ndarray) -> Carry:
-    """Carry nothing on in the chosen environments, bool [B]: they have the first carry again."""
+def restarted(carry: Carry, first: Carry, restarts: np.ndarray) -> Carry:
+    """Carry nothing on in the environments that restart, bool [B]: they have the first carry again."""
 
-    def begun(now: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
-        return tf.where(chosen.reshape(-1, *[1] * (now.shape.rank - 1)), new, now)
-
-    begin: Carry = tf.nest.map_structure(begun, carry, first)
-    return begin
+    begun: Carry = tf.nest.map_structure(lambda now, new: chosen(restarts, new, now), carry, first)
+    return begun
 
 
 class Prepared(NamedTuple):
@@ -97,7 +95,7 @@ def scaled_rewards(
     ended = tf.maximum(steps.terminated, steps.truncated)
     returns, carry = discounted_return_so_far(steps.rewards, ended, steps.valid, carry, gamma=settings.gamma)
     weights, count = mean_weights(steps.valid)
-    sound = scale.update(Moments(*weighted_moments(flat(returns), weights), count))
+    sound = scale.update(Moments(*weighted_moments(merged(returns), weights), count))
     # If the sum overflowed, it starts again at 0.
     return scale(steps.rewards), tf.where(tf.math.is_finite(carry), carry, 0.0), sound
 
@@ -141,12 +139,7 @@ def advantages_and_targets(
 def mean_weights(valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Give the weights [N] of a mean over valid rows, and the number of these rows."""
     count = tf.reduce_sum(valid)
-    return flat(valid) / tf.maximum(count, 1.0), count
-
-
-def flat(rows: tf.Tensor) -> tf.Tensor:
-    """[T, B, ...] -> [T * B, ...]."""
-    return tf.reshape(rows, [-1, *rows.shape[2:]])
+    return merged(valid) / tf.maximum(count, 1.0), count
 
 
 def rollout_spec(policy: Policy, num_steps: int, num_envs: int) -> Rollout:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.memory import Memory, Segments, States
-from tf_trpo.numerics import compiled_at_once
+from tf_trpo.numerics import compiled_at_once, merged
 from tf_trpo.ranges import require
 from tf_trpo.rollouts import Rollout
 from tf_trpo.rollouts.stepping import Remembered
@@ -62,7 +62,7 @@ class Flat(NamedTuple):
     count: int  # type: ignore[assignment]  # a tuple's method of this name is of no use here
 
     def rows(self, rows: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(rows, [-1, *rows.shape[2:]])
+        return merged(rows)
 
     def weights(self, weights: tf.Tensor) -> tf.Tensor:
         return self.rows(weights)
@@ -91,13 +91,12 @@ class Segmentation:
         times = np.tile(offsets, (num_envs, 1))
         columns = np.repeat(np.arange(num_envs), num_steps // length)[:, None]
         self.count = len(times)
-        self._size = num_steps * num_envs
         self._places = np.maximum(times, 0) * num_envs + columns
         self._is_before = times < 0
         self._counts = np.arange(burn_in + length) >= burn_in
 
     def rows(self, rows: tf.Tensor) -> tf.Tensor:
-        return tf.gather(tf.reshape(rows, [self._size, *rows.shape[2:]]), self._places)
+        return tf.gather(merged(rows), self._places)
 
     def weights(self, weights: tf.Tensor) -> tf.Tensor:
         return self.rows(weights) * tf.cast(self._counts, weights.dtype)
@@ -115,8 +114,7 @@ class Segmentation:
         return observations._replace(states=self._first(states))
 
     def _first(self, states: States) -> States:
-        first = self._places[:, 0]
-        return tuple(tf.gather(tf.reshape(part, [self._size, *part.shape[2:]]), first) for part in states)
+        return tuple(tf.gather(merged(part), self._places[:, 0]) for part in states)
 
 
 def unrolled(

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_trpo.estimation import as_rows
+from tf_trpo.estimation import as_rows, counted_weights
 from tf_trpo.models import ValueFunction
 from tf_trpo.numerics import compiled_at_once, minibatch_rows, minibatch_size_of, minibatches_per_epoch
 
@@ -57,8 +57,7 @@ def fit_value_function(
     def minibatch_step(step: tf.Tensor, total_loss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows, counted = minibatch_rows(orders, step, minibatch_size)
         inputs = tf.nest.map_structure(lambda each: tf.gather(each, rows), observations)
-        counts = tf.reshape(tf.cast(counted, tf.float32), [-1] + [1] * (weights.shape.rank - 1))
-        chosen = tf.gather(weights, rows) * counts
+        chosen = counted_weights(tf.gather(weights, rows), counted)
         row_weights, row_targets = (as_rows(each, chosen) for each in (chosen, tf.gather(targets, rows)))
         with tf.GradientTape() as tape:
             errors = value_function(inputs) - row_targets

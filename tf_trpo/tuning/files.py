@@ -11,16 +11,8 @@ import yaml
 
 from tf_trpo.experiment import Experiment
 from tf_trpo.files import read_small, write_whole
-from tf_trpo.tuning.space import Choice, Range, SearchSpace, plain_space, read_space
+from tf_trpo.tuning.space import OF_RUNS, Choice, Range, SearchSpace, plain_space, read_space
 from tf_trpo.tuning.tuning import Tuning
-
-_OF_RUNS = frozenset(
-    {
-        *("seed", "quiet", "export", "threads", "jit_compile", "eval_every", "eval_episodes"),
-        *("checkpoint_every", "histogram_every", "video_every"),
-    }
-)
-"""Settings that a preset leaves to each run."""
 
 
 def settings_file(folder: Path) -> Path:
@@ -83,7 +75,7 @@ def preset_text(experiment: Experiment, words: str) -> str:
     settings = experiment.flat()
     kinds = {name: settings[name] for name in ("algorithm", "radius") if name in settings}
     usual = Experiment().replace(**kinds).flat()
-    chosen = {name: value for name, value in settings.items() if name not in _OF_RUNS and value != usual[name]}
+    chosen = {name: value for name, value in settings.items() if name not in OF_RUNS and value != usual[name]}
     first = {"env": experiment.env, "total_steps": experiment.run.total_steps}
     named = {name: kinds[name] for name in kinds if kinds[name] != Experiment().flat()[name]}
     plain = json.loads(json.dumps({**first, **named, **chosen}))

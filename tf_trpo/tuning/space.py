@@ -16,13 +16,17 @@ from tf_trpo.experiment.conversion import convert, leaves, unknown_names
 from tf_trpo.files import read_small
 from tf_trpo.ranges import require
 
-NOT_SEARCHED = frozenset(
+OF_RUNS = frozenset(
     {
-        *("env", "env_kwargs", "wrapper", "info_keys", "action_masks", "algorithm", "radius", "seed", "total_steps"),
-        *("schedule_steps", "quiet", "export", "threads", "backend", "env_timeout", "max_faults", "jit_compile"),
-        *("eval_every", "eval_episodes", "checkpoint_every", "histogram_every", "video_every"),
+        *("seed", "quiet", "export", "threads", "jit_compile", "eval_every", "eval_episodes"),
+        *("checkpoint_every", "histogram_every", "video_every"),
     }
 )
+"""Settings of a single run, which a preset leaves to each."""
+NOT_SEARCHED = OF_RUNS | {
+    *("env", "env_kwargs", "wrapper", "info_keys", "action_masks", "algorithm", "radius", "total_steps"),
+    *("schedule_steps", "backend", "env_timeout", "max_faults"),
+}
 """Settings that say what is learned, or how a run is watched, so that their values cannot be compared by a return."""
 INSTEAD_OF_NONE: Mapping[str, Any] = MappingProxyType({"value_learning_rate": 0.001})
 """Values that do what None does, for settings whose None lies in no range."""
