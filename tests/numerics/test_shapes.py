@@ -107,7 +107,8 @@ CASES = {
         {"orders": "E N", "step": ""},
     ),
     "step_length_for_kl": Case(
-        numerics.step_length_for_kl, {"direction": "P", "fisher_times_direction": "P", "max_kl": ""}
+        lambda *given: numerics.step_length_for_kl(*given[:3], damping=given[3]),
+        {"direction": "P", "fisher_times_direction": "P", "max_kl": "", "damping": ""},
     ),
 }
 WITHOUT_TENSORS = {"random_orders", "minibatches_per_epoch", "minibatch_size_of", "differentiable_twice"}

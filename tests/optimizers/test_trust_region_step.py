@@ -96,3 +96,17 @@ def test_the_direction_is_that_of_the_fisher_matrix_of_a_part_of_the_samples(mak
 
     assert cosine_to_solution(part) == pytest.approx(1, abs=1e-5)
     assert cosine_to_solution(batch) < 0.999
+
+
+def test_a_policy_that_is_sure_of_one_action_still_takes_a_step(make_stepper):
+    """In float32, the curvature along the step is 0 by underflow: the damping alone measures the step."""
+    stepper = make_stepper(TrustRegion(max_kl=0.01), "categorical")
+    stepper.restart(0)
+    stepper.policy.encoder.output_layer.bias.assign([34.0, 0.0, 0.0, 0.0])
+    batch = stepper.batch(0)
+    assert set(batch.actions.numpy()) == {0}
+    result = stepper.step(batch)
+    assert result.outcome.accepted
+    assert result.improvement > 0
+    assert result.kl <= 0.01
+    np.testing.assert_allclose(np.linalg.norm(result.change), np.sqrt(2 * 0.01 / 0.1), rtol=1e-5)

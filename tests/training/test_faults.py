@@ -142,11 +142,15 @@ def bad_steps(optimizer, gradients, variables, apply=keras.optimizers.Adam.apply
     apply(optimizer, [bad("gradient of the value loss", gradient) for gradient in gradients], variables)
 
 
+def bad_length(*given, **damping):
+    return bad("step", step_length_for_kl(*given, **damping), math.inf)
+
+
 PATCHES = [
     (Objective, "gradient", lambda self, gradient=Objective.gradient: bad("gradient", gradient(self))),
     (Objective, "fisher_vector_product", bad_products),
     (Objective, "figures", bad_figures),
-    (trust_region, "step_length_for_kl", lambda *given: bad("step", step_length_for_kl(*given), math.inf)),
+    (trust_region, "step_length_for_kl", bad_length),
     (prepared, "lambda_returns", lambda *given: bad("value loss", lambda_returns(*given), 1e30)),
     (keras.optimizers.Adam, "apply", bad_steps),
     (prepared, "weighted_moments", bad_moments),

@@ -7,19 +7,27 @@ from tf_trpo.numerics.scalars import scalar
 from tf_trpo.numerics.shapes import check_shapes
 
 
-def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, max_kl: float | tf.Tensor) -> tf.Tensor:
+def step_length_for_kl(
+    direction: tf.Tensor,
+    fisher_times_direction: tf.Tensor,
+    max_kl: float | tf.Tensor,
+    *,
+    damping: float | tf.Tensor = 0.0,
+) -> tf.Tensor:
     """Compute the length beta with 1/2 (beta s)' F (beta s) = max_kl.
 
     F is the Fisher matrix without the damping of the linear system. The constraint is on the KL, and damping is no
-    part of the KL.
+    part of the KL. But if a policy has become sure of its actions, s'Fs may be 0 by underflow, or negative by rounding.
+    The damped curvature s'(F + damping I)s then takes its place. It is the larger one, so the step is not too long.
 
     Args:
       direction: s, float [P].
       fisher_times_direction: F s, float [P].
       max_kl: delta, in nats, > 0; a number or a float scalar.
+      damping: of the linear system that s solves, >= 0; a number or a float scalar.
 
     Returns:
-      sqrt(2 delta / s'Fs), float scalar; 0 if s'Fs is not positive and finite.
+      sqrt(2 delta / s'Fs), float scalar; 0 if neither curvature is positive and finite.
 
     Source:
       Schulman et al. (2015), appendix C; lecture, "Given candidate step s_unscaled rescale".
@@ -29,8 +37,10 @@ def step_length_for_kl(direction: tf.Tensor, fisher_times_direction: tf.Tensor, 
         direction=(direction, "P"),
         fisher_times_direction=(fisher_times_direction, "P"),
         max_kl=(max_kl, ""),
+        damping=(damping, ""),
     )
-    curvature = tf.reduce_sum(direction * fisher_times_direction)
+    curvature, squared = (tf.reduce_sum(direction * other) for other in (fisher_times_direction, direction))
+    curvature = tf.where(curvature > 0, curvature, curvature + scalar(damping, squared.dtype) * squared)
     usable = tf.math.is_finite(curvature) & (curvature > 0)
     safe_curvature = tf.where(usable, curvature, 1.0)
     return tf.where(usable, tf.sqrt(2.0 * scalar(max_kl, curvature.dtype) / safe_curvature), 0.0)

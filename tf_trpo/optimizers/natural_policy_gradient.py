@@ -44,6 +44,7 @@ class NaturalPolicyGradient(PolicyOptimizer):
         found = self.direction.solve(objective, gradient)
         length = self.natural_learning_rate
         if length is None:
-            length = step_length_for_kl(found.solution, found.image, self.natural_max_kl)
+            damping = self.direction.cg_damping
+            length = step_length_for_kl(found.solution, found.image, self.natural_max_kl, damping=damping)
         search = without_line_search(objective, objective.theta + scalar(length, found.solution.dtype) * found.solution)
         return Proposal(gradient, search, found)

@@ -100,7 +100,8 @@ class TrustRegion(PolicyOptimizer):
         return self.max_kl
 
     def _full_step(self, objective: Objective, found: ConjugateGradientResult, limit: tf.Tensor | float) -> tf.Tensor:
-        step = step_length_for_kl(found.solution, found.image, limit) * found.solution
+        damping = self.direction.cg_damping
+        step = step_length_for_kl(found.solution, found.image, limit, damping=damping) * found.solution
         if self.constraint == "mean":
             return step
         largest = objective.figures(objective.theta + step).max_kl_over_states
