@@ -42,13 +42,13 @@ class PlayOptions:
     stochastic: bool = False
     """Sample actions; by default the most likely action is taken."""
     seed: int = 0
-    """Of the environment and of sampled actions."""
+    """Seed of the environment and of sampled actions."""
     env_kwargs: dict[str, Any] | None = None
-    """Arguments of the environment, a JSON object; by default, those that the model was exported with, if it is the
+    """Arguments of the environment, a JSON object; by default the ones that the model was exported with, if it is the
     same environment."""
     wrapper: tuple[str, ...] = ()
-    """Wrappers to put on it in this order, each as module:Class; by default, those of the model, if it is the same
-    environment."""
+    """Wrappers of the environment in this order, each as module:Class; by default the model's wrappers, if it is the
+    same environment."""
     video: Path | None = None
     """Record to this file, FILE.mp4 or FILE.gif (extra play)."""
     json: bool = False
@@ -145,7 +145,7 @@ def _open_video(path: Path | None, fps: float) -> Any:
         return contextlib.nullcontext()
     import imageio
 
-    # ffmpeg would say at length what is wrong with the path.
+    # ffmpeg's own messages about a bad path are long.
     with open(path, "ab"):
         pass
     if path.suffix == ".mp4":
