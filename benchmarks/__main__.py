@@ -30,6 +30,7 @@ COMMANDS = {
     "export": ("export", "Export"),
     "kinds": ("kinds", "Kinds"),
     "film": ("film", "Film"),
+    "cards": ("cards", "Cards"),
 }
 """The module and the class of each command: the fields are its options, and `run()` runs it."""
 

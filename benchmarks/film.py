@@ -1,14 +1,14 @@
-"""`film`: saved policies in their MuJoCo environments, side by side, as a GIF.
+"""`film`: saved policies in their environments, side by side, as a GIF.
 
 The bodies of Gymnasium's MuJoCo environments are capsules and spheres, so they are drawn as lines with round ends: that
-needs no OpenGL, which machines without a screen often lack.
+needs no OpenGL, which machines without a screen often lack. Other environments render themselves.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from tf_trpo.environments import open_rendered_environment
 from tf_trpo.serving.local_policy import LocalPolicy
 
-FLOOR, GRID, SKY, TEXT = (226, 232, 228), (196, 206, 200), (250, 250, 250), (60, 60, 60)
+FLOOR, GRID, SKY, TEXT, TARGET = (226, 232, 228), (196, 206, 200), (250, 250, 250), (60, 60, 60), (213, 94, 0)
 NEAR, FAR = np.array([0, 114, 178]), np.array([150, 195, 220])
 """Colours of the nearest and of the farthest body."""
 _FLOOR_HALF_WIDTH = 4.0
 """Metres of floor before and behind the middle."""
 _CAPSULE, _SPHERE = int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_SPHERE)
+_COLORS, _SAMPLES = 64, 12
+"""Colours of a film, and the number of pictures from which they are taken."""
 _SCALE = 2
 """Pictures are drawn so many times as large as they are shown, for smooth edges."""
 
@@ -51,6 +54,7 @@ VIEWS = {
     "Ant-v5": View(30, 4.5, 0.6),
     "Swimmer-v5": View(90, 5.0, 0.0),
     "InvertedDoublePendulum-v5": View(10, 3.4, 0.6),
+    "Reacher-v5": View(90, 0.5, 0.0),
     "Humanoid-v5": View(10, 3.4, 0.9),
 }
 
@@ -62,7 +66,7 @@ class Film:
     output: Path
     """The GIF to write."""
     environments: tuple[str, ...] = tuple(VIEWS)[:6]
-    """MuJoCo environments of saved_models, in rows of three."""
+    """Environments of saved_models, in rows of three."""
     models: Path = Path("saved_models")
     """Folder of the models."""
     seed: int = 0
@@ -78,15 +82,12 @@ class Film:
         """Draw all panels and write the film.
 
         Raises:
-          ValueError: an environment has no view.
+          ValueError: an environment cannot be filmed.
           OSError: a model is missing, or the file cannot be written.
         """
-        unknown = set(self.environments) - VIEWS.keys()
-        if unknown:
-            raise ValueError(f"no view of {', '.join(sorted(unknown))}; there are {', '.join(VIEWS)}")
         panels = [self._panel(name) for name in self.environments]
         pictures = [_tiled(row) for row in zip(*panels, strict=True)]
-        palette = _palette()
+        palette = _palette(pictures)
         first, *rest = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
         duration = round(1000 / self.frames_per_second)
         first.save(self.output, save_all=True, append_images=rest, duration=duration, loop=0, optimize=True)
@@ -94,12 +95,15 @@ class Film:
     def _panel(self, name: str) -> list[Image.Image]:
         times = np.arange(round(self.seconds * self.frames_per_second)) / self.frames_per_second
         size = (self.size, self.size * 3 // 4)
-        return [picture(name, data, model, size) for model, data in _snapshots(name, self.models, self.seed, times)]
+        policy = LocalPolicy(self.models / name)
+        if name in VIEWS:
+            return [picture(name, data, model, size) for model, data in _snapshots(name, policy, self.seed, times)]
+        return [_resized(frame, size) for frame in _frames(name, policy, self.seed, times)]
 
 
-def _snapshots(name: str, models: Path, seed: int, times: NDArray[np.float64]) -> Iterator[tuple[Any, Any]]:
-    """Step an environment by its saved policy; give MuJoCo's model and data at each of the times, in seconds."""
-    environment, policy = gym.make(name), LocalPolicy(models / name)
+def _snapshots(name: str, policy: LocalPolicy, seed: int, times: NDArray[np.float64]) -> Iterator[tuple[Any, Any]]:
+    """Step an environment by a policy; give MuJoCo's model and data at each of the times, in seconds."""
+    environment = gym.make(name)
     observation, _ = environment.reset(seed=seed)
     robot: Any = environment.unwrapped
     now = 0.0
@@ -112,6 +116,28 @@ def _snapshots(name: str, models: Path, seed: int, times: NDArray[np.float64]) -
                 observation, _ = environment.reset()
         yield robot.model, robot.data
     environment.close()
+
+
+def _frames(name: str, policy: LocalPolicy, seed: int, times: NDArray[np.float64]) -> Iterator[NDArray[np.uint8]]:
+    """Step an environment by a policy; give the frame that it renders at each of the times, in seconds."""
+    with open_rendered_environment(name) as environment:
+        observations, _ = environment.reset(seed=seed)
+        step = 0
+        for time in times:
+            while step < round(time * environment.metadata["render_fps"]):
+                # The environment begins the next episode by itself, in a step of its own.
+                observations = environment.step(policy.act(observations))[0]
+                step += 1
+            yield environment.render()
+
+
+def _resized(frame: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
+    """Fit a frame into a picture of a size, in the middle, on the colour of its first pixel."""
+    small = Image.fromarray(frame)
+    small.thumbnail(size, Image.Resampling.LANCZOS)
+    resized = Image.new("RGB", size, tuple(frame[0, 0].tolist()))
+    resized.paste(small, ((size[0] - small.width) // 2, (size[1] - small.height) // 2))
+    return resized
 
 
 def picture(name: str, data: Any, model: Any, size: tuple[int, int]) -> Image.Image:
@@ -136,8 +162,9 @@ def picture(name: str, data: Any, model: Any, size: tuple[int, int]) -> Image.Im
     image = Image.new("RGB", (width, height), SKY)
     draw = ImageDraw.Draw(image)
     _draw_floor(draw, projected, (x, y), view)
-    for points, radius, shade in _capsules(model, data):
-        color = tuple((NEAR + (0.0 if view.elevation == 90 else shade) * (FAR - NEAR)).astype(int))
+    for points, radius, shade, is_target in _capsules(model, data):
+        body = tuple((NEAR + (0.0 if view.elevation == 90 else shade) * (FAR - NEAR)).astype(int))
+        color = TARGET if is_target else body
         ends = projected(points)
         draw.line([*ends.ravel()], fill=color, width=max(1, round(2 * radius * pixels)))
         for u, v in ends:
@@ -162,8 +189,8 @@ def _draw_floor(draw: ImageDraw.ImageDraw, projected: Any, middle: tuple[float, 
         draw.line([*projected(np.array(line, float)).ravel()], fill=GRID, width=_SCALE)
 
 
-def _capsules(model: Any, data: Any) -> list[tuple[NDArray[np.float64], float, float]]:
-    """Give the ends [2, 3], the radius and the distance, in [0, 1], of each capsule or sphere, the farthest first."""
+def _capsules(model: Any, data: Any) -> list[tuple[NDArray[np.float64], float, float, bool]]:
+    """Describe each capsule or sphere, the farthest first: its ends [2, 3], radius, distance in [0, 1], is a target."""
     found = []
     for number, (kind, size) in enumerate(zip(model.geom_type, model.geom_size, strict=True)):
         if kind not in (_CAPSULE, _SPHERE):
@@ -171,27 +198,28 @@ def _capsules(model: Any, data: Any) -> list[tuple[NDArray[np.float64], float, f
         center, axes = data.geom_xpos[number], data.geom_xmat[number].reshape(3, 3)
         half = size[1] * axes[:, 2] if kind == _CAPSULE else np.zeros(3)
         # Walker2d's legs are in one plane; the left one is drawn behind the right one.
-        distance = center[1] + ("left" in model.geom(number).name)
-        found.append((np.stack([center - half, center + half]), float(size[0]), float(distance)))
+        geom = model.geom(number).name
+        distance = center[1] + ("left" in geom)
+        found.append((np.stack([center - half, center + half]), float(size[0]), geom == "target", float(distance)))
     distances = np.array([distance for *_, distance in found])
     # Bodies that are all at one distance are near.
     shades = (distances - distances.min()) / max(np.ptp(distances), 0.05)
     ordered = sorted(zip(found, shades, strict=True), key=lambda each: -each[1])
-    return [(ends, radius, float(shade)) for (ends, radius, _), shade in ordered]
+    return [(ends, radius, float(shade), is_target) for (ends, radius, is_target, _), shade in ordered]
 
 
-def _palette() -> Image.Image:
-    """Make a palette of the colours of a picture and of their blends at edges."""
-    bodies = [NEAR + shade * (FAR - NEAR) for shade in (0.0, 0.35, 0.7, 1.0)]
-    colors = [
-        below + share * (np.array(above) - below)
-        for below in (np.array(SKY), np.array(FLOOR))
-        for above in (*bodies, GRID, TEXT, FLOOR)
-        for share in (0.0, 0.35, 0.7, 1.0)
-    ]
-    image = Image.new("P", (1, 1))
-    image.putpalette(np.round(colors).astype(np.uint8).tobytes())
-    return image
+def _palette(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Take the most frequent colours of some of the pictures, and those of bodies and text, which may be thin."""
+    some = _tiled(tuple(pictures[:: math.ceil(len(pictures) / _SAMPLES)]))
+    found: Any = sorted(some.getcolors(some.width * some.height) or [], reverse=True)
+    # Pillow tells colours apart by the first six bits of each channel.
+    distinct: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for _, color in found:
+        distinct.setdefault(tuple(channel >> 2 for channel in color), color)
+    palette = Image.new("P", (1, 1))
+    bodies = [TARGET, TEXT, *(NEAR + shade * (FAR - NEAR) for shade in (0.0, 0.35, 0.7, 1.0))]
+    palette.putpalette(np.array([*bodies, *list(distinct.values())[:_COLORS]]).astype(np.uint8).tobytes())
+    return palette
 
 
 def _tiled(panels: tuple[Image.Image, ...], columns: int = 3) -> Image.Image:

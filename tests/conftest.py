@@ -16,6 +16,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import yaml
 
 from tf_trpo.cli import main
 
@@ -103,6 +104,42 @@ def raw_first_layer():
         return [kernel, layer.bias.numpy() - normalization.mean.numpy() @ kernel]
 
     return compute
+
+
+def card_metrics(card):
+    """Read the head of a model's card as strictly as Hugging Face's hub, and give the names and values of its metrics.
+
+    Every text must be a text as it stands: YAML takes "yes" and "1e3" for something else.
+    """
+    begin, head, body = card.split("---\n", 2)
+    assert begin == ""
+    assert re.match(r"\n# \S", body)
+    metadata = yaml.safe_load(head)
+    assert metadata.keys() == {"library_name", "pipeline_tag", "tags", "model-index"}
+    assert (metadata["library_name"], metadata["pipeline_tag"]) == ("tf_trpo", "reinforcement-learning")
+    assert all(isinstance(tag, str) and tag for tag in metadata["tags"])
+    assert len({*metadata["tags"]}) == len(metadata["tags"])
+    (model,) = metadata["model-index"]
+    assert model.keys() == {"name", "results"}
+    assert body.startswith(f"\n# {model['name']}\n")
+    (result,) = model["results"]
+    assert result.keys() == {"task", "dataset", "metrics"}
+    assert result["task"] == {"type": "reinforcement-learning", "name": "reinforcement-learning"}
+    assert result["dataset"] == {"type": metadata["tags"][0], "name": metadata["tags"][0]}
+    for metric in result["metrics"]:
+        assert metric.keys() == {"type", "value", "name"}
+        assert metric["type"] == "mean_reward"
+        assert re.fullmatch(r"-?\d+\.\d \+/- \d+\.\d", metric["value"])
+    with contextlib.suppress(ImportError):
+        from huggingface_hub import ModelCard
+
+        assert len(ModelCard(card).data.eval_results) == len(result["metrics"])
+    return {metric["name"]: metric["value"] for metric in result["metrics"]}
+
+
+@pytest.fixture(scope="session", name="card_metrics")
+def _card_metrics():
+    return card_metrics
 
 
 class Server(logging.Handler):

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+AGENT_FILE = "agent.keras"
+"""The agent in the folder of a run, and next to the card of a model."""
 _LARGEST_SMALL = 2**20
 _ASIDE = ".partial-"
 """Begins the names of files that are being written."""

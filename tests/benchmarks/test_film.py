@@ -1,5 +1,7 @@
 """`film`: the robots are drawn where they are, and the GIF has the length and the speed that were asked for."""
 
+from pathlib import Path
+
 import gymnasium as gym
 import mujoco
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.film import NEAR, VIEWS, Film, picture
+from tf_trpo.environments.episodes import episode_seed
+from tf_trpo.serving.local_policy import LocalPolicy
 
 
 def test_a_body_is_drawn_at_its_place():
@@ -36,7 +40,30 @@ def test_the_film_is_a_gif_of_its_length(tmp_path):
         assert film.info["loop"] == 0
 
 
-def test_an_environment_without_a_view_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no view of CartPole-v1"):
+def test_an_environment_that_renders_itself_is_filmed_by_its_own_time_and_its_colours(tmp_path):
+    path = tmp_path / "film.gif"
+    Film(path, environments=("Pendulum-v1",), seconds=0.4, frames_per_second=10, size=120).run()
+    environment = gym.make("Pendulum-v1", render_mode="rgb_array")
+    policy = LocalPolicy(Path("saved_models/Pendulum-v1"))
+    observation, _ = environment.reset(seed=episode_seed(0, 0))
+    frames = []
+    for _ in range(20):
+        frames.append(Image.fromarray(environment.render()).resize((90, 90), Image.Resampling.LANCZOS))
+        observation = environment.step(policy.act(observation[None])[0])[0]
+    with Image.open(path) as film:
+        assert film.n_frames == 4
+        film.seek(3)
+        shown = np.asarray(film.convert("RGB"), int)
+    # The frame is a square, and the panel has 120 times 90 pixels: 15 columns are free on each side.
+    differences = [np.abs(shown[:, 15:105] - np.asarray(frame, int)) for frame in frames]
+    # 0.3 seconds at 30 steps a second.
+    assert np.argmin([difference.mean() for difference in differences]) == 9
+    assert differences[9].max() < 60
+    assert np.ptp(shown[:, :15]) < 8
+
+
+def test_an_environment_that_cannot_be_filmed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "none")
+    with pytest.raises(ValueError, match="CartPole-v1 cannot be filmed"):
         Film(tmp_path / "film.gif", environments=("CartPole-v1",)).run()
     assert not list(tmp_path.iterdir())

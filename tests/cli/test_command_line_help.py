@@ -130,9 +130,9 @@ OPTIONS = {
     "check-env": "env-kwargs wrapper action-masks info-keys steps seed allow-import json",
     "tune": "trials steps space seeds evaluations prune check-seeds jobs output preset allow-import env algorithm",
     "evaluate": "episodes stochastic seed allow-import json",
-    "export": "output format warmup card allow-import",
+    "export": "output format warmup card film allow-import",
     "serve": "host port trust max-batch max-request-bytes max-waiting timeout batching name max-connections",
-    "play": "model server episodes stochastic seed video json allow-import trust",
+    "play": "env episodes stochastic seed video json allow-import trust",
     "plot": "metric x statistic group-by output report",
 }
 

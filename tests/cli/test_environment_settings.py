@@ -70,7 +70,7 @@ def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_th
         assert json.load(file)["mean_return"] == 10.0
     capsys.readouterr()
     sys.modules.pop(MODULE)
-    model = ["play", "--model", "run/saved_model"]
+    model = ["play", "run/saved_model"]
     for command in (["evaluate", "run"], ["train", "--resume", "run", "--total-steps", "128"], model):
         assert "--allow-import" in refused(*command)
         assert not imported()
@@ -78,7 +78,7 @@ def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_th
     assert (found["mean_return"], found["info/factor"]) == (10.0, 2.0)
     assert printed(capsys, *model, "--allow-import") == {"mean_return": 10.0, "returns": [10.0], "lengths": [5]}
     # Another environment has nothing of the model's.
-    assert printed(capsys, "play", f"{MODULE}:Other-v0", *model[1:], "--allow-import")["returns"] == [7.0]
+    assert printed(capsys, *model, "--env", f"{MODULE}:Other-v0", "--allow-import")["returns"] == [7.0]
     longer = ["--env-kwargs", '{"max_episode_steps": 3}', "--wrapper", "gymnasium.wrappers:NormalizeObservation"]
     assert printed(capsys, *model, *longer)["returns"] == [3.0]
     main(["train", "--resume", "run", "--total-steps", "128", "--quiet", "--allow-import"])
@@ -96,7 +96,7 @@ def test_joined_observations_are_kept_from_training_to_playing(small, tmp_path, 
     assert metadata.environment_arguments["wrappers"] == ["tf_trpo.environments:FrameStack(4)"]
     capsys.readouterr()
     assert printed(capsys, "evaluate", "run", "--episodes", "2")["mean_return"] > 5
-    assert printed(capsys, "play", "--model", "run/saved_model")["lengths"][0] > 5
+    assert printed(capsys, "play", "run/saved_model")["lengths"][0] > 5
     main(["train", "--resume", "run", "--total-steps", "128", "--quiet"])
 
 
@@ -144,5 +144,5 @@ def test_a_model_of_a_stranger_chooses_no_more_than_its_environment(imported, re
         ({"action_masks": "maybe"}, "action_masks must be one of"),
     ]:
         write_metadata(model, dataclasses.replace(metadata, environment_arguments=arguments))
-        assert message in refused("play", "--model", "model")
+        assert message in refused("play", "model")
         assert not imported()

@@ -5,8 +5,12 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import tf_trpo
+from benchmarks.cards import refreshed
 from tf_trpo import Experiment
 from tf_trpo.cli import main
 from tf_trpo.cli.parsing import parse
@@ -49,22 +53,38 @@ def test_other_formats(exported, finished, format, file):
     check_metadata(folder, finished.folder)
 
 
-def test_warm_up_requests_the_metadata_and_the_card_that_says_how_the_model_came_to_be(finished, exported, refused):
-    run, versions = finished.folder, [finished.folder.saved_model / "1", exported("--warmup"), exported("--card")]
+def test_warm_up_requests_the_metadata_and_the_card_that_says_how_the_model_came_to_be(
+    finished, exported, refused, card_metrics
+):
+    run, versions = (
+        finished.folder,
+        [finished.folder.saved_model / "1", exported("--warmup"), exported("--card", "--film")],
+    )
     for folder in versions:
         check_metadata(folder, run)
     warm = [(folder / "assets.extra" / "tf_serving_warmup_requests").is_file() for folder in versions]
     assert warm == [False, True, False]
-    card = Path("model/README.md").read_text(encoding="utf-8")
+    path = Path("model/README.md")
+    card = path.read_text(encoding="utf-8")
     config, evaluation = run.read_config(), run.read_evaluation()
     steps = read_metadata(versions[2]).training_steps
-    assert card.startswith("# model\n\nVersion 2: a policy for CartPole-v1, trained for")
+    film = "![The policy in CartPole-v1](film.gif)"
+    assert f"\n# model\n\n{film}\n\nVersion 2: a policy for CartPole-v1, trained for" in card
     assert f"trained for {steps:,} environment steps with seed 6." in card
     assert f"- Commit: {config['commit'] or 'not known'}\n" in card
     assert f"tensorflow {config['versions']['tensorflow']}" in card
     rows = re.findall(r"^\| (most likely|sampled) \| (\S+) ± \S+ \| \S+ \| (\d+) \|$", card, re.M)
     assert rows[0] == ("most likely", f"{evaluation['mean_return']:.1f}", "2")
     assert (rows[1][0], rows[1][2]) == ("sampled", "20")
+    values = card_metrics(card)
+    assert list(values) == [f"mean_reward, {actions} actions" for actions, *_ in rows]
+    assert [value.split(" ")[0] for value in values.values()] == [returned for _, returned, _ in rows]
+    with Image.open("model/film.gif") as frames:
+        assert frames.n_frames > 8
+    # The program that writes cards again leaves one as it was.
+    assert refreshed(path) == card
+    weights = [tf_trpo.load(folder).get_weights() for folder in ("model", run.path)]
+    np.testing.assert_equal(*weights)
     error = refused("export", run.path, "--output", "model", "--format", "litert")
     assert "holds versions in format saved_model" in error
 
@@ -82,6 +102,7 @@ def test_the_command_of_the_card_has_the_settings_of_the_run(finished, changes):
 def test_what_cannot_be_done_is_refused(run, refused, monkeypatch):
     export = ["export", "run", "--output", "model", "--format"]
     assert "warm-up requests are for a saved_model" in refused(*export, "litert", "--warmup")
+    assert "format must be saved_model with --film" in refused(*export, "onnx", "--film")
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     assert 'pip install "tf_trpo[onnx]"' in refused(*export, "onnx")
 

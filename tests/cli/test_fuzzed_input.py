@@ -146,7 +146,7 @@ def values_of_other_commands(rng):
         f"plot {word(rng)}",
         f"plot run --x={word(rng)}",
         f"plot run --output={word(rng)}",
-        f"play --episodes={number} --model run",
+        f"play --episodes={number} run",
         "play CartPole-v1",
         f"serve run --port={rng.choice(['-1', 'x', '65536', number])}",
         f"train --resume {word(rng)}",

@@ -114,7 +114,7 @@ def by_hand(agent, name, *, episodes, seed, stochastic):
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_the_episodes_are_those_of_the_agent_in_plain_gymnasium(model, agent, capsys, stochastic):
     options = ["--stochastic"] if stochastic else []
-    found = played(capsys, "--model", model, *EPISODES, *options)
+    found = played(capsys, model, *EPISODES, *options)
     by_agent = by_hand(agent, "CartPole-v1", episodes=2, seed=3, stochastic=stochastic)
     assert (found["returns"], found["lengths"]) == by_agent
     assert found["mean_return"] == np.mean(found["returns"])
@@ -127,7 +127,7 @@ def test_environments_of_choices_are_played_in_their_own_terms(tmp_path, capsys)
     agent.policy.assign_flat_weights(tf.random.stateless_normal(weights.shape, (0, 0)))
     agent.export(tmp_path, environment=name)
     assert len(LocalPolicy(tmp_path).observations) == 3
-    found = played(capsys, "--model", tmp_path, "--episodes", "5", "--seed", "3", "--stochastic")
+    found = played(capsys, tmp_path, "--episodes", "5", "--seed", "3", "--stochastic")
     by_agent = by_hand(agent, name, episodes=5, seed=3, stochastic=True)
     assert (found["returns"], found["lengths"]) == by_agent
 
@@ -136,7 +136,7 @@ def test_the_masks_of_an_environment_are_inputs_of_its_model(tmp_path, capsys):
     making = {"env_kwargs": {"max_episode_steps": 40}, "action_masks": "info"}
     agent = tf_trpo.TRPO.for_env("Taxi-v4", **making)
     agent.export(tmp_path, environment="Taxi-v4", environment_arguments=making)
-    found = played(capsys, "--model", tmp_path, "--stochastic", "--seed", "1")
+    found = played(capsys, tmp_path, "--stochastic", "--seed", "1")
     # A step costs 1, and only an action that the mask does not allow costs 10.
     assert found["returns"][0] >= -found["lengths"][0]
 
@@ -144,10 +144,10 @@ def test_the_masks_of_an_environment_are_inputs_of_its_model(tmp_path, capsys):
 def test_a_folder_of_a_run_is_played_once_it_is_exported(model, tmp_path, capsys, refused):
     (tmp_path / "agent.keras").touch()
     words = f"export the run first: tf_trpo export {tmp_path} --output {tmp_path / 'saved_model'}"
-    assert words in refused("play", "--model", tmp_path)
+    assert words in refused("play", tmp_path)
     assert words in refused("serve", tmp_path)
     (tmp_path / "saved_model").symlink_to(model)
-    assert played(capsys, "--model", tmp_path, *EPISODES) == played(capsys, "--model", model, *EPISODES)
+    assert played(capsys, tmp_path, *EPISODES) == played(capsys, model, *EPISODES)
 
 
 def test_a_renderer_that_crashes_is_one_line_and_leaves_no_file(tmp_path, importable, refused, model):
@@ -160,7 +160,7 @@ def test_a_renderer_that_crashes_is_one_line_and_leaves_no_file(tmp_path, import
         "        os.kill(os.getpid(), signal.SIGSEGV)\n"
         "gymnasium.register('Crashing-v0', Crashing)\n",
     )
-    arguments = ["crashing:Crashing-v0", "--allow-import", "--model", model, "--video", tmp_path / "film.gif"]
+    arguments = ["--env", "crashing:Crashing-v0", "--allow-import", model, "--video", tmp_path / "film.gif"]
     assert "crashing:Crashing-v0 cannot be filmed: its process died (SIGSEGV)" in refused("play", *arguments)
     assert not (tmp_path / "film.gif").exists()
     assert not imported()
@@ -178,12 +178,12 @@ def test_a_server_and_the_model_itself_play_the_same(model, server, capsys):
 
     server.answer = answer
     for options, url in (([], server.url), (["--stochastic"], f"{server.url}/versions/1")):
-        here = played(capsys, "--model", model / "1", *EPISODES, *options)
-        assert played(capsys, "CartPole-v1", "--server", url, *EPISODES, *options) == here
+        here = played(capsys, model / "1", *EPISODES, *options)
+        assert played(capsys, url, "--env", "CartPole-v1", *EPISODES, *options) == here
 
 
 def test_people_get_a_line_for_each_episode(model, capsys):
-    main(["play", "--model", str(model), *EPISODES])
+    main(["play", str(model), *EPISODES])
     first, second, mean = capsys.readouterr().out.splitlines()
     assert first.startswith("episode 1: return ")
     assert second.startswith("episode 2: return ")
@@ -199,7 +199,7 @@ def test_every_step_is_a_frame_of_the_video(model, tmp_path, capsys, suffix):
     if suffix == ".mp4":
         pytest.importorskip("imageio_ffmpeg")
     path = tmp_path / f"episode{suffix}"
-    steps = played(capsys, "--model", model, "--seed", "3", "--video", path)["lengths"][0]
+    steps = played(capsys, model, "--seed", "3", "--video", path)["lengths"][0]
     with imageio.get_reader(path) as reader:
         frames = list(reader.iter_data())
         fps = reader.get_meta_data().get("fps") or 1000 / reader.get_meta_data()["duration"]
@@ -214,28 +214,28 @@ def test_refusals(model, exported_with, tmp_path, refused):
     folder = tmp_path / "folder.mp4"
     folder.mkdir()
     cases = {
-        "either --model FOLDER or --server URL": [],
-        "does not say which environment its model is for": ["--server", "http://localhost:1/v1/models/x"],
-        "is no URL of a model": ["CartPole-v1", "--server", "http://localhost:1/other"],
-        "Connection refused": ["CartPole-v1", "--server", "http://127.0.0.1:1/v1/models/x"],
-        "name it first": ["--model", exported_with(environment=None)],
-        "holds no version": ["--model", tmp_path],
-        "nowhere: No such file": ["--model", tmp_path / "nowhere"],
-        "episodes must be in [1, 1000000]": ["--model", model, "--episodes", "0"],
-        "seed must be in [0, 2147483647]": ["--model", model, "--seed", "-1"],
-        "video must be a file that ends with .mp4 or .gif": ["--model", model, "--video", "film.avi"],
-        "film.gif: No such file": ["--model", model, "--video", tmp_path / "nowhere" / "film.gif"],
-        "folder.mp4: Is a directory": ["--model", model, "--video", folder],
+        "the following arguments are required: model": [],
+        "does not say which environment its model is for": ["http://localhost:1/v1/models/x"],
+        "is no URL of a model": ["http://localhost:1/other", "--env", "CartPole-v1"],
+        "Connection refused": ["http://127.0.0.1:1/v1/models/x", "--env", "CartPole-v1"],
+        "name it by --env": [exported_with(environment=None)],
+        "holds no version": [tmp_path],
+        "nowhere: No such file": [tmp_path / "nowhere"],
+        "episodes must be in [1, 1000000]": [model, "--episodes", "0"],
+        "seed must be in [0, 2147483647]": [model, "--seed", "-1"],
+        "video must be a file that ends with .mp4 or .gif": [model, "--video", "film.avi"],
+        "film.gif: No such file": [model, "--video", tmp_path / "nowhere" / "film.gif"],
+        "folder.mp4: Is a directory": [model, "--video", folder],
         "the model observes observations of shape (4,), the environment gives observations of shape (3,)": [
+            model,
+            "--env",
             "Pendulum-v1",
-            "--model",
-            model,
         ],
-        "doesn't exist": ["Nowhere-v0", "--model", model],
+        "doesn't exist": [model, "--env", "Nowhere-v0"],
         "import the module 'antigravity', which runs its code: give --allow-import as well": [
-            "antigravity:X-v0",
-            "--model",
             model,
+            "--env",
+            "antigravity:X-v0",
         ],
     }
     for words, arguments in cases.items():
@@ -278,12 +278,12 @@ FOREIGN = [
 def test_models_of_others_are_played_when_they_are_trusted_and_have_the_endpoints(tmp_path, refused, capsys):
     for number, (act, signature, words) in enumerate(FOREIGN):
         save_model(tmp_path / str(number), act, **signature)
-        assert words in refused("play", "CartPole-v1", "--model", tmp_path / str(number), "--trust"), number
+        assert words in refused("play", tmp_path / str(number), "--env", "CartPole-v1", "--trust"), number
     # Pushing to where the pole leans is a poor policy, and one that works for a while.
     save_model(
         tmp_path / "good", lambda observations: actions(tf.cast(observations[:, 2] > 0, tf.int32)), dtype=tf.float64
     )
-    good = ["CartPole-v1", "--model", tmp_path / "good"]
+    good = [tmp_path / "good", "--env", "CartPole-v1"]
     assert "tf_trpo did not write it" in refused("play", *good)
     assert "no endpoint act_stochastic" in refused("play", *good, "--trust", "--stochastic")
     assert 20 < played(capsys, *good, "--trust")["lengths"][0] < 100
@@ -296,9 +296,9 @@ def test_an_id_that_imports_a_module_is_followed_only_when_that_is_allowed(expor
         "gymnasium.register('Strange-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=5)\n",
     )
     model = exported_with(environment="strange:Strange-v0")
-    assert "--allow-import" in refused("play", "--model", model)
+    assert "--allow-import" in refused("play", model)
     assert not imported()
-    assert played(capsys, "--model", model, "--allow-import")["lengths"] == [5]
+    assert played(capsys, model, "--allow-import")["lengths"] == [5]
     gym.registry.pop("Strange-v0")
 
 
@@ -341,7 +341,7 @@ def test_a_server_that_answers_something_else_is_named_with_what_it_said(server,
     server.endpoints = {"act": {"inputs": {"observations": {}}}}
     policy.close()
     server.answer = lambda _: (404, b'{"error": "no such model"}')
-    assert "answers with status 404: no such model" in refused("play", "CartPole-v1", "--server", server.url)
+    assert "answers with status 404: no such model" in refused("play", server.url, "--env", "CartPole-v1")
 
 
 def test_an_action_that_is_none_of_the_environments_is_refused(server, refused):
@@ -352,4 +352,4 @@ def test_an_action_that_is_none_of_the_environments_is_refused(server, refused):
             fitting_actions(policy.act(np.zeros((1, 4))), gym.spaces.Discrete(2))
     policy.close()
     server.answer = lambda _: (200, b'{"outputs": [1.0]}')
-    assert "does not lie in the environment's Box(" in refused("play", "Pendulum-v1", "--server", server.url)
+    assert "does not lie in the environment's Box(" in refused("play", server.url, "--env", "Pendulum-v1")

@@ -50,7 +50,7 @@ def test_a_run_with_a_memory_is_trained_resumed_evaluated_and_played(small, tmp_
     main(["train", "--resume", "run", "--total-steps", "128", "--quiet"])
     settings = Experiment.from_run("run")
     assert (settings.policy.memory, settings.update.segment_length, settings.update.burn_in) == ("lstm", 16, 4)
-    for command in (["evaluate", "run", "--episodes", "2"], ["play", "--model", "run/saved_model"]):
+    for command in (["evaluate", "run", "--episodes", "2"], ["play", "run/saved_model"]):
         capsys.readouterr()
         main([*command, "--json"])
         assert json.loads(capsys.readouterr().out)["mean_return"] > 5
@@ -64,6 +64,6 @@ def test_the_episodes_are_those_of_the_agent(agent, tmp_path, capsys, start_serv
     server = start_server(folder)
     options = ["--json", *np.ravel([[f"--{name}", str(value)] for name, value in SETTINGS.items()])]
     url = f"http://127.0.0.1:{server.port}{server.path}"
-    for arguments in (["--model", str(folder)], [NAME, "--server", url, "--wrapper", WRAPPER]):
+    for arguments in ([str(folder)], [url, "--env", NAME, "--wrapper", WRAPPER]):
         main(["play", *arguments, *options])
         assert json.loads(capsys.readouterr().out)["lengths"] == expected

@@ -137,7 +137,7 @@ def test_a_mirror_must_keep_the_box():
     box, _ = made([-1.0, -2.0, 0.0], [2.0, 1.0, 1.0])
     box.check_mirror(Reflection((1, 0, 2), (-1, -1, 1)))
     for reflection, message in [
-        (Reflection((1, 0, 2), (1, 1, 1)), "the bounds of action 0 are not the image of those of action 1"),
+        (Reflection((1, 0, 2), (1, 1, 1)), "the bounds of action 0 are not the mirror image of the bounds of action 1"),
         (Reflection((0, 1, 2), (1, 1, -1)), "the bounds of action 2 are not"),
         (Reflection((0,), (1,)), "the mirror is one of 1 actions, not of 3"),
     ]:

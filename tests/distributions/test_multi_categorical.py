@@ -63,7 +63,7 @@ def test_the_mirror_exchanges_numbers_or_choices():
         reflection = Reflection(sources, (1,) * 7)
         assert distribution.mirrored(reflection) == reflection
     for reflection, message in [
-        (Reflection((0, 2, 1, 3, 4, 5, 6), (1,) * 7), "with those of one number"),
+        (Reflection((0, 2, 1, 3, 4, 5, 6), (1,) * 7), "with the choices of one number"),
         (Reflection(tuple(range(7)), (-1,) * 7), "without signs"),
         (Reflection((0,), (1,)), "the mirror is one of 1 choices, not of 7"),
     ]:

@@ -1,4 +1,4 @@
-"""Every model that comes with the checkout: small, with a card, and as good as it says."""
+"""Every model that comes with the checkout: small, with a card and a film, and as good as it says."""
 
 import functools
 import re
@@ -8,7 +8,10 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from PIL import Image
 
+import tf_trpo
+from benchmarks.cards import refreshed
 from tf_trpo.cli.train import read_command
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.serving.local_policy import LocalPolicy
@@ -17,7 +20,9 @@ from tf_trpo.serving.model_versions import version_folders
 ROOT = Path(__file__).parents[2] / "saved_models"
 MODELS = sorted(path.name for path in ROOT.iterdir() if path.is_dir())
 EPISODES = 2
-LARGEST_BYTES = 2_000_000
+LARGEST_BYTES, LARGEST_FILM = 2_000_000, 420_000
+AT_ONCE = ("CartPole-v1", "Pendulum-v1", "Humanoid-v5")
+"""Discrete actions, actions in units of their own, and a mirror; the other models are for the slow tests."""
 
 
 @functools.cache
@@ -33,7 +38,7 @@ def trainings(document):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_is_small_and_its_card_is_that_of_the_newest_version(name):
+def test_a_model_is_small_and_its_card_is_that_of_the_newest_version(name, card_metrics):
     files = [path for path in (ROOT / name).rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < LARGEST_BYTES
     card = (ROOT / name / "README.md").read_text(encoding="utf-8")
@@ -51,6 +56,41 @@ def test_a_model_is_small_and_its_card_is_that_of_the_newest_version(name):
     assert read_command(arguments).experiment.env == name
     assert arguments[:2] == ["--preset", "none"]
     assert f"tensorflow {metadata.versions['tensorflow']}" in card
+    assert refreshed(ROOT / name / "README.md") == card
+    sampled = re.search(r"^\| sampled \| (\S+) ± (\S+) \|", card, re.M)
+    assert card_metrics(card) == {
+        "mean_reward, most likely actions": " +/- ".join(returned),
+        "mean_reward, sampled actions": " +/- ".join(sampled.groups()),
+    }
+
+
+def test_a_card_shows_its_film_which_is_small_and_moves():
+    films = sorted(ROOT.glob("*/film.gif"))
+    assert {film.parent.name for film in films} == {*MODELS} - {"InvertedPendulum-v5"}
+    for film in films:
+        assert film.stat().st_size < LARGEST_FILM
+        assert "](film.gif)" in (film.parent / "README.md").read_text(encoding="utf-8")
+        with Image.open(film) as frames:
+            assert frames.n_frames > 40
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in AT_ONCE else pytest.mark.slow) for name in MODELS]
+)
+def test_the_agent_of_a_card_acts_as_the_exported_policy_does(name):
+    """Sampled actions too, which have the policy's standard deviations in them."""
+    agent, policy = tf_trpo.load(ROOT / name), loaded(name)
+    assert int(agent.env_steps.numpy()) == policy.metadata.training_steps
+    environment = gym.make(name)
+    observations = [environment.reset(seed=0)[0]]
+    for _ in range(40):
+        observations.append(environment.step(policy.act(observations[-1][None])[0])[0])
+    environment.close()
+    seen = np.array(observations)
+    np.testing.assert_allclose(agent.predict(seen), policy.act(seen), atol=1e-4)
+    sampled = agent.predict(seen, stochastic=True, seed=5)
+    np.testing.assert_allclose(sampled, policy.act(seen, (5, 0)), atol=1e-4)
+    assert np.abs(np.asarray(sampled, float) - agent.predict(seen)).max() > 0.01
 
 
 def test_the_short_commands_have_the_settings_of_the_cards():

@@ -223,8 +223,8 @@ def test_what_is_read_as_a_whole_number_only_is_not_normalised():
 @pytest.mark.parametrize(
     ("which", "settings", "message"),
     [
-        (["network"], {"policy": PolicySettings(hidden_sizes=(9,))}, "^hidden_sizes are of the default network"),
-        (["value_network"], {"value": ValueSettings((9,))}, "^value_hidden_sizes are of the default network"),
+        (["network"], {"policy": PolicySettings(hidden_sizes=(9,))}, "^hidden_sizes is for the default network"),
+        (["value_network"], {"value": ValueSettings((9,))}, "^value_hidden_sizes is for the default network"),
         (["network", "value_network"], {"policy": PolicySettings(activation="relu")}, "^activation is of the default"),
     ],
 )

@@ -8,12 +8,12 @@ import keras
 
 
 class IfFigureExists:
-    """A `ModelCheckpoint` of the best model that does not hear of iterations without the figure that it monitors.
+    """A `ModelCheckpoint` of the best model that skips iterations without the figure that it monitors.
 
     Keras' own saves the model then, over the best one.
 
     Args:
-      checkpoint: hears of everything else.
+      checkpoint: is called in all other cases.
     """
 
     def __init__(self, checkpoint: keras.callbacks.ModelCheckpoint) -> None:

@@ -16,7 +16,7 @@ from tensorboard.util import tensor_util
 from tf_trpo.environments import open_rendered_environment
 
 LARGEST_SIDE = 300
-"""Larger frames are shrunk to so many pixels."""
+"""Larger frames are shrunk to this many pixels."""
 MOST_FRAMES = 200
 FRAMES_PER_SECOND = 15
 """At most: each frame is shown for a multiple of the environment's time step, so that a film has the right speed."""
@@ -79,7 +79,7 @@ class EpisodeVideo:
 
 
 def encode_gif(frames: list[Frame], *, milliseconds: float) -> bytes:
-    """Make a GIF that repeats of frames [height, width, 3], each shown for so many milliseconds; shrink large ones."""
+    """Make a GIF that repeats from frames [height, width, 3], each shown for some milliseconds; shrink large ones."""
     from PIL import Image
 
     images = [Image.fromarray(frame) for frame in frames]

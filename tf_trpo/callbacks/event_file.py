@@ -21,7 +21,7 @@ class EventFile:
     The file begins with the START of a session, at which TensorBoard drops the later steps of older files.
 
     TensorBoard's own `EventFileWriter` makes the file: programs such as wandb (`sync_tensorboard=True`) put a class of
-    theirs in its place, to hear of the folder. All that follows is written here, at once and without its thread, so
+    theirs in its place, to learn the folder. All that follows is written here, at once and without its thread, so
     that an error such as a full disk is raised where it happens.
 
     Args:

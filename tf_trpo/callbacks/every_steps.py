@@ -1,4 +1,4 @@
-"""Every so many environment steps, although an iteration takes many at once: evaluations and checkpoints."""
+"""Evaluations and checkpoints after each N environment steps, although an iteration takes many steps at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class EverySteps:
 
 
 class Evaluate(keras.callbacks.Callback):
-    """Evaluates the agent every so many environment steps and adds the result to the logs.
+    """Evaluates the agent after each N environment steps and adds the result to the logs.
 
     The logs have eval/mean_reward, eval/mean_ep_length and eval/info/KEY in the iterations with an evaluation only. Put
     this callback before the callbacks that need them.
@@ -75,7 +75,7 @@ class Evaluate(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes DIRECTORY/steps-N.ckpt every so many environment steps, and when training ends or fails.
+    """Writes DIRECTORY/steps-N.ckpt at regular numbers of environment steps, and when training ends or fails.
 
     `TRPO.fit(resume_from=DIRECTORY)` continues from the newest one. Put this callback last, so that the checkpoint has
     what the other callbacks do at an epoch's end. Training does not begin if a checkpoint in the folder has more steps

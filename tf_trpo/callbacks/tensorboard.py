@@ -39,7 +39,7 @@ class TensorBoard(keras.callbacks.Callback):
         agent was compiled with.
       config: tables of names and values by heading, for the text dashboard; by default the hyperparameters.
       histogram_every: environment steps between two histograms of weights and of a rollout's actions; 0 for none.
-      video: films an episode of the policy every so many steps, and when training ends.
+      video: films an episode of the policy at regular numbers of steps, and when training ends.
 
     Raises:
       ValueError: histogram_every is negative.
@@ -123,7 +123,7 @@ class TensorBoard(keras.callbacks.Callback):
 
 
 def add_final_evaluation(log_dir: str | os.PathLike[str], steps: int, mean: float, std: float) -> None:
-    """Add the trained agent's return after so many steps, by which the HParams dashboard compares runs."""
+    """Add the trained agent's return after a number of steps, by which the HParams dashboard compares runs."""
     file = EventFile(log_dir, steps)
     file.add(steps, _scalars({"final/mean_reward": mean, "final/std_reward": std}))
     file.close()

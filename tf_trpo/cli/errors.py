@@ -1,8 +1,8 @@
 """The one place where errors become one line on standard error and an exit status, for every command.
 
-The library raises ValueError, OSError, ImportError and its own errors, with messages for whoever gave the settings,
-the files and the environment. An error of another kind, or a ValueError that is raised below the library, is a fault
-of a program: its traceback is shown.
+The library raises ValueError, OSError, ImportError and its own errors, with messages for the person who gave the
+settings, the files and the environment. An error of another kind, or a ValueError that is raised below the library, is
+a fault of a program: its traceback is shown.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _is_ours(error: Exception) -> bool:
         innermost = innermost.tb_next
     if innermost is None or innermost.tb_frame.f_globals.get("__name__", "").partition(".")[0] != "tf_trpo":
         return False
-    # Code in C, such as int() or zip(), has no frame: its errors seem to be those of the line that calls it.
+    # Code in C, such as int() or zip(), has no frame: its errors seem to be raised by the line that calls it.
     code = innermost.tb_frame.f_code
     return any(step.offset == innermost.tb_lasti and step.opname in _RAISING for step in dis.get_instructions(code))
 
@@ -88,7 +88,7 @@ def _is_ours(error: Exception) -> bool:
 def _message(error: Exception) -> str:
     message = str(error)
     if isinstance(error, OSError) and error.filename:
-        # Of a path that was given, whatever is wrong with it, such as a name that is too long.
+        # Any fault of a path that was given, such as a name that is too long.
         message = f"{error.filename}: {error.strerror}"
     if isinstance(error, ImportError) and error.name in _EXTRAS:
         message = f'{error.name} is not installed: pip install "tf_trpo[{_EXTRAS[error.name]}]"'

@@ -11,9 +11,11 @@ import tyro
 
 from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.play import PlayOptions, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
-from tf_trpo.experiment.model_card import write_model_card
+from tf_trpo.experiment.model_card import FILM, write_model_card
+from tf_trpo.ranges import require
 
 SAMPLED_EPISODES = 20
 """Episodes for the card: the run itself has an evaluation with the most likely actions only."""
@@ -32,9 +34,16 @@ class ExportOptions:
     warmup: bool = False
     """Add requests that TensorFlow Serving runs before it takes the version into service (extra warmup)."""
     card: bool = False
-    """Write OUTPUT/README.md: command, commit, steps, seed, versions, returns (runs episodes with sampled actions)."""
+    """Write OUTPUT/README.md, a card as Hugging Face's hub reads it: command, commit, steps, seed, versions, returns
+    (runs episodes with sampled actions). Copy the agent to OUTPUT/agent.keras, where tf_trpo.load finds it."""
+    film: bool = False
+    """Film an episode as OUTPUT/film.gif, which the card shows (extra play)."""
     allow_import: bool = False
-    """For the card: let an id of the form module:Id, and wrappers, import their modules, which runs their code."""
+    """For card and film: let an id of the form module:Id, and wrappers, import their modules, which runs their code."""
+
+    def __post_init__(self) -> None:
+        playable = self.format == "saved_model"
+        require(playable or not self.film, "format", "saved_model with --film, which plays the model", self.format)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -43,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     folder = RunFolder(options.run_dir)
     folder.check_trained()
     experiment = Experiment.from_run(options.run_dir)
-    if options.card:
+    if options.card or options.film:
         check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
     evaluation = folder.read_evaluation()
     start_keras()
@@ -58,6 +67,8 @@ def main(argv: Sequence[str]) -> None:
         evaluation=evaluation,
         warmup=options.warmup,
     )
+    if options.film:
+        play(PlayOptions(version, video=options.output / FILM, allow_import=options.allow_import))
     if options.card:
         how = {"stochastic": True, "seed": experiment.run.seed, **making}
         sampled = agent.evaluate(experiment.env, SAMPLED_EPISODES, **how)

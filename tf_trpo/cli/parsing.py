@@ -1,7 +1,7 @@
 """Options of the commands: typed classes whose fields are the options.
 
-argparse reads the options, since its `error` can be overridden: what is wrong is one line. The values are converted
-and checked by the code that does so for files. tyro draws --help from the same classes.
+argparse reads the options, since its `error` can be overridden, so that an error is one line. The code that converts
+and checks the values is the same as for files. tyro draws --help from the same classes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class OptionParser(argparse.ArgumentParser):
 
     Args:
       command: its name, for messages.
-      *options: classes; their settings, and those of the classes below them, are options.
+      *options: classes; their settings are options, and so are the settings of the classes below them.
     """
 
     def __init__(self, command: str, *options: type) -> None:

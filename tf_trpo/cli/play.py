@@ -32,24 +32,23 @@ if TYPE_CHECKING:
 class PlayOptions:
     """Run episodes by an exported model, or by a server that answers for one; record them if asked to."""
 
-    env: tyro.conf.Positional[str | None] = None
-    """Gymnasium id; by default, the one that the model was exported with."""
-    model: Path | None = None
-    """Folder of a model, such as saved_models/CartPole-v1, of a version of it, or of a run that was exported."""
-    server: str | None = None
-    """URL of a model, such as http://127.0.0.1:8501/v1/models/CartPole-v1, of serve or of TensorFlow Serving."""
+    model: tyro.conf.Positional[str]
+    """Folder of a model, such as saved_models/CartPole-v1, of a version of the model, or of a run that was exported; or
+    the URL at which a server answers for a model, such as http://127.0.0.1:8501/v1/models/CartPole-v1."""
+    env: str | None = None
+    """Gymnasium id; by default, the one that the model was exported with. A server does not say it."""
     episodes: int = 1
     """Whole episodes to run."""
     stochastic: bool = False
     """Sample actions; by default the most likely action is taken."""
     seed: int = 0
-    """Of the environment and of sampled actions."""
+    """Seed of the environment and of sampled actions."""
     env_kwargs: dict[str, Any] | None = None
-    """Arguments of the environment, a JSON object; by default, those that the model was exported with, if it is the
+    """Arguments of the environment, a JSON object; by default the ones that the model was exported with, if it is the
     same environment."""
     wrapper: tuple[str, ...] = ()
-    """Wrappers to put on it in this order, each as module:Class; by default, those of the model, if it is the same
-    environment."""
+    """Wrappers of the environment in this order, each as module:Class; by default the model's wrappers, if it is the
+    same environment."""
     video: Path | None = None
     """Record to this file, FILE.mp4 or FILE.gif (extra play)."""
     json: bool = False
@@ -60,19 +59,22 @@ class PlayOptions:
     """Load a SavedModel that tf_trpo did not write, too. A SavedModel is a program: it can do what you can."""
 
     def __post_init__(self) -> None:
-        if (self.model is None) == (self.server is None):
-            raise ValueError("play needs either --model FOLDER or --server URL")
-        if self.server is not None and self.env is None:
-            raise ValueError("a server does not say which environment its model is for: name it first")
+        if self.is_served and self.env is None:
+            raise ValueError("a server does not say which environment its model is for: name it by --env")
         require_allowed(self, episodes=EPISODES, seed=SEEDS)
         ends = self.video is None or self.video.suffix in (".mp4", ".gif")
         require(ends, "video", "a file that ends with .mp4 or .gif", str(self.video))
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the model is behind a server."""
+        return "://" in self.model
 
 
 def main(argv: Sequence[str]) -> None:
     """Read options, play, print."""
     options = parse(PlayOptions, argv, "play")
-    returns, lengths = zip(*_play(options), strict=True)
+    returns, lengths = zip(*play(options), strict=True)
     mean = sum(returns) / len(returns)
     if options.json:
         print(json.dumps({"mean_return": mean, "returns": returns, "lengths": lengths}))
@@ -82,9 +84,9 @@ def main(argv: Sequence[str]) -> None:
     print(f"mean return {mean:.2f}, {len(returns)} episodes")
 
 
-def _play(options: PlayOptions) -> list[tuple[float, int]]:
+def play(options: PlayOptions) -> list[tuple[float, int]]:
     """Run the episodes; return the sum of the environment's own rewards, and the number of steps, of each."""
-    local = None if options.model is None else _local_policy(options.model, trust=options.trust)
+    local = None if options.is_served else _local_policy(Path(options.model), trust=options.trust)
     name, settings = _environment(options, local)
     check_imports(name, settings.wrapper, allow_import=options.allow_import)
     from tf_trpo.environments import open_rendered_environment, open_vector_environment
@@ -117,8 +119,7 @@ def _local_policy(model: Path, *, trust: bool) -> LocalPolicy:
 def _remote_policy(options: PlayOptions, environment: VectorEnv | RenderedEnvironment) -> RemotePolicy:
     from tf_trpo.serving.remote_policy import RemotePolicy
 
-    assert options.server is not None, "there is one or the other"
-    return RemotePolicy(options.server, environment.single_action_space.sample())
+    return RemotePolicy(options.model, environment.single_action_space.sample())
 
 
 def _environment(options: PlayOptions, policy: LocalPolicy | None) -> tuple[str, EnvironmentSettings]:
@@ -126,7 +127,7 @@ def _environment(options: PlayOptions, policy: LocalPolicy | None) -> tuple[str,
     metadata = getattr(policy, "metadata", None)
     name = options.env or getattr(metadata, "environment", None)
     if name is None:
-        raise ValueError(f"{options.model} does not say which environment it is for: name it first")
+        raise ValueError(f"{options.model} does not say which environment it is for: name it by --env")
     exported = getattr(metadata, "environment_arguments", None) or {}
     # How an environment is made is its own; whether there are masks is the model's.
     made = exported if name == getattr(metadata, "environment", None) else {}
@@ -144,7 +145,7 @@ def _open_video(path: Path | None, fps: float) -> Any:
         return contextlib.nullcontext()
     import imageio
 
-    # ffmpeg would say at length what is wrong with the path.
+    # ffmpeg's own messages about a bad path are long.
     with open(path, "ab"):
         pass
     if path.suffix == ".mp4":

@@ -20,7 +20,7 @@ class ServeOptions(ServerSettings):
     """Serve an exported model by TensorFlow Serving's REST API, with nothing but TensorFlow below it."""
 
     model: tyro.conf.Positional[Path] = dataclasses.field(kw_only=True)
-    """Folder of the model, such as saved_models/CartPole-v1; its newest version is served, and newer ones to come."""
+    """Folder of the model, such as saved_models/CartPole-v1; the newest version is served, also if it comes later."""
 
 
 def main(argv: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ _MANY = 100_000
 
 
 def start_keras(threads: int = 0) -> None:
-    """Start TensorFlow for a command that needs Keras too; the argument is that of `start_tensorflow`.
+    """Start TensorFlow for a command that needs Keras too; the argument is the same as for `start_tensorflow`.
 
     Raises:
       ValueError: the environment variable KERAS_BACKEND names another backend than TensorFlow.

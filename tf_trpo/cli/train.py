@@ -45,7 +45,7 @@ NO_PRESET = "none"
 
 @dataclasses.dataclass(frozen=True)
 class CommandOptions:
-    """Options that are no settings of the experiment."""
+    """Options that are not settings of the experiment."""
 
     run_dir: Path | None = None
     """Folder of the run, which must not exist; by default runs/ENV-SEED, or runs/ENV-SEED-2 and so on."""
@@ -172,7 +172,7 @@ def _show_all_help(experiment: Experiment) -> None:
 
 def _description(which: str) -> str:
     return (
-        f"{Train.__doc__}\n\n{which} The defaults are those of --env, if a preset names it, and of --preset. Bundled "
+        f"{Train.__doc__}\n\n{which} The defaults come from the preset that names --env, or from --preset. Bundled "
         f"presets: {', '.join(bundled_presets())}; --preset {NO_PRESET} takes none. Options beat presets."
     )
 

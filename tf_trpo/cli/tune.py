@@ -37,8 +37,9 @@ class TuneOptions:
     steps: int = 100_000
     """Environment steps of each training, as total_steps of train."""
     space: Path | None = None
-    """YAML file of what is searched, such as `max_kl: {low: 0.003, high: 0.1, log: true}` and `num_steps: [128, 256]`;
-    by default the step's size and damping, gamma, gae_lambda, num_steps, the fit of the value function, initial_std."""
+    """YAML file of the settings that are searched, such as `max_kl: {low: 0.003, high: 0.1, log: true}` and
+    `num_steps: [128, 256]`; by default the step's size and damping, gamma, gae_lambda, num_steps, the fit of the value
+    function, initial_std."""
     seeds: int = Tuning.seeds
     """Trainings of a trial, on as many seeds; its value is their mean."""
     evaluations: int = Tuning.evaluations
@@ -64,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     options, tuning, source = read_command(argv)
     experiment = tuning.experiment
     check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
-    # Before TensorFlow: whoever has no Optuna need not wait.
+    # Before TensorFlow, so that a user without Optuna need not wait.
     import tf_trpo.tuning.study  # noqa: F401
 
     reuse_compiled_programs(experiment.run.threads)

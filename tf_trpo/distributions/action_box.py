@@ -95,7 +95,9 @@ class ActionBox:
             low, high = bounds[source]
             image = (low, high) if sign > 0 else (-high, -low)
             if not all(math.isclose(a, b) for a, b in zip(bounds[position], image, strict=True)):
-                raise ValueError(f"the bounds of action {position} are not the image of those of action {source}")
+                raise ValueError(
+                    f"the bounds of action {position} are not the mirror image of the bounds of action {source}"
+                )
 
     def _center_and_half_range(self, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Compute both for each dimension [d], so that -1 and 1 reach the bounds, from which the rest is clipped.

@@ -23,7 +23,7 @@ _OF_GAUSSIANS = ("initial_std", "final_std", "state_dependent_std", "clipped_lik
 
 
 class ActionSettings(Protocol):
-    """Settings of continuous actions; defaults are attributes of their class, as those of a dataclass."""
+    """Settings of continuous actions; defaults are attributes of their class, as in a dataclass."""
 
     @property
     def distribution(self) -> Literal["gaussian", "beta"]: ...

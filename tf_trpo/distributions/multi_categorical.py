@@ -95,7 +95,9 @@ class MultiCategorical(LogitDistribution):
         owners = np.repeat(np.arange(len(self.sizes)), self.sizes)
         images = [set(owners[list(actions.sources)][owners == number].tolist()) for number in range(len(self.sizes))]
         if actions != actions.unsigned() or any(len(image) > 1 for image in images):
-            raise ValueError("the choices of each number must change places with those of one number, without signs")
+            raise ValueError(
+                "the choices of each number must change places with the choices of one number, without signs"
+            )
         return actions
 
     def describe_actions(self) -> dict[str, Any]:
@@ -113,7 +115,7 @@ class MultiCategorical(LogitDistribution):
         return np.asarray(self.starts, np.dtype(self.action_dtype)).astype(np.int64)
 
     def _grouped(self, values: tf.Tensor, fill: float) -> tf.Tensor:
-        """Put values [N, K] of all choices into [N, k, n], n the most choices of a number; fill what is left."""
+        """Put values [N, K] of all choices into [N, k, n], n the most choices of a number; fill the rest."""
         if len(set(self.sizes)) > 1:
             values = tf.gather(tf.pad(values, [[0, 0], [0, 1]], constant_values=fill), self._places(), axis=-1)
         return tf.reshape(values, [-1, len(self.sizes), max(self.sizes)])
@@ -126,7 +128,7 @@ class MultiCategorical(LogitDistribution):
         return values
 
     def _places(self) -> np.ndarray:
-        """Give the place of each choice [k * n] among all K; K for what is filled."""
+        """Give the place of each choice [k * n] among all K; K for places that are filled."""
         sizes, choices = np.asarray(self.sizes)[:, None], np.arange(max(self.sizes))
         offsets = np.cumsum(sizes, axis=0) - sizes
         return np.where(choices < sizes, offsets + choices, self.num_outputs).ravel()

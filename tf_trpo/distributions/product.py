@@ -172,6 +172,6 @@ def _sizes(name: str, part: ActionDistribution) -> _Sizes:
     """Find the sizes of a part by what it does with one row."""
     parameters, noise = part.parameters(tf.zeros([1, part.num_outputs])), part.noise([1], tf.constant([0, 0]))
     if noise.dtype != tf.float32:
-        raise ValueError(f"{name}: the noise of a part must be float32, but that of {type(part).__name__} is not")
+        raise ValueError(f"{name}: the noise of a part must be float32, but {type(part).__name__} has another")
     action = part.sample(parameters, noise)
     return _Sizes(int(parameters.shape[-1]), tuple(noise.shape[1:]), tuple(action.shape[1:]), action.dtype)

@@ -42,7 +42,7 @@ def gae(
     """
     check_rollout("gae", rewards, values, terminated, truncated, valid)
     deltas = rewards + scalar(gamma, values.dtype) * (1.0 - terminated) * values[1:] - values[:-1]
-    # A step that ends its episode takes no advantage from the rows after it. A row that is no step hands on what
+    # A step that ends its episode takes no advantage from the rows after it. A row that is no step passes on what
     # follows as it is: it may also be a pause within an episode.
     goes_on = scalar(gamma * gae_lambda, values.dtype) * (1.0 - terminated) * (1.0 - truncated) * valid + (1.0 - valid)
     return linear_recurrence(goes_on, deltas * valid, reverse=True) * valid

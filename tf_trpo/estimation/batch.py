@@ -42,10 +42,10 @@ _BY_SAMPLE = ("actions", "advantages", "weights")
 
 
 def as_rows(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """[S, L, ...] -> [S * L, ...] if the weights [S, L] are those of segments; else [N, ...] as it is.
+    """[S, L, ...] -> [S * L, ...] if the weights [S, L] are of segments; else [N, ...] unchanged.
 
     Raises:
-      ValueError: the samples are not those of the weights.
+      ValueError: the samples do not fit the weights.
     """
     is_flat = len(weights.shape) < 2
     shape = "N" if is_flat else "S L"
@@ -65,5 +65,5 @@ def counted_weights(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
 
 
 def from_rows(rows: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Undo `as_rows`: [S * L, ...] -> [S, L, ...] if the weights [S, L] are those of segments; S may be other rows'."""
+    """Undo `as_rows`: [S * L, ...] -> [S, L, ...] if the weights [S, L] are of segments; S may be other rows'."""
     return rows if len(weights.shape) < 2 else tf.reshape(rows, [-1, weights.shape[1], *rows.shape[1:]])

@@ -53,7 +53,7 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
     reference = tf.gather(samples, tf.argmax(weights))
     if samples.shape.rank != 1:
         weights = tf.reshape(weights, [-1] + [1] * (len(samples.shape) - 1))
-    # What is not finite times a weight of 0 is 0.
+    # A number that is not finite, times a weight of 0, is 0 here.
     offsets = samples - reference
     mean_offset = tf.reduce_sum(tf.math.multiply_no_nan(offsets, weights), axis=0)
     variance = tf.reduce_sum(tf.math.multiply_no_nan(tf.square(offsets - mean_offset), weights), axis=0)

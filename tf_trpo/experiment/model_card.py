@@ -1,48 +1,55 @@
-"""The card of an exported model: how it came to be, and what it is worth."""
+"""The card of an exported model, in Hugging Face's format: how the model came to be, and what it is worth."""
 
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tf_trpo.experiment.experiment import Experiment
 from tf_trpo.experiment.run_folder import RunFolder
-from tf_trpo.files import write_whole
+from tf_trpo.files import AGENT_FILE, replaced_at_once, write_whole
 
 ACTIONS = {"deterministic": "most likely", "stochastic": "sampled"}
 """Which actions an evaluation takes."""
+CARD, FILM = "README.md", "film.gif"
 _NOT_OF_THE_RESULT = {"export", "quiet"}
+_TASK = "reinforcement-learning"
+
+Evaluations = Mapping[str, Mapping[str, float] | None]
+"""Results of `TRPO.evaluate` of a run, "deterministic" and "stochastic"; None for one that was not made."""
 
 
-def write_model_card(
-    version: Path, run: RunFolder, steps: int, evaluations: Mapping[str, Mapping[str, float] | None], *, seeds: str = ""
-) -> None:
-    """Write MODEL/README.md for the version that was just exported.
+def write_model_card(version: Path, run: RunFolder, steps: int, evaluations: Evaluations, *, seeds: str = "") -> None:
+    """Write MODEL/README.md for the version that was just exported, and copy the run's agent to MODEL/agent.keras.
+
+    So the folder has all that Hugging Face's hub and `tf_trpo.load` look for.
 
     Args:
       version: its folder, MODEL/VERSION.
-      run: the run that it is of.
+      run: the run that the version is of.
       steps: environment steps of the training.
-      evaluations: of that run, "deterministic" and "stochastic"; None of one that was not made.
-      seeds: how it stands among other seeds, in Markdown.
+      evaluations: of that run, at least one.
+      seeds: how the run stands among other seeds, in Markdown.
 
     Raises:
-      OSError: the card cannot be written.
+      OSError: the card or the agent cannot be written.
     """
     experiment, config = Experiment.from_run(run.path), run.read_config()
     returns = "\n".join(
-        f"| {actions} | {found['mean_return']:.1f} ± {found['std_return']:.1f} | {found['mean_length']:.1f} "
+        f"| {ACTIONS[mode]} | {found['mean_return']:.1f} ± {found['std_return']:.1f} | {found['mean_length']:.1f} "
         f"| {found['episodes']:.0f} |"
-        for mode, actions in ACTIONS.items()
-        if (found := evaluations[mode]) is not None
+        for mode, found in _made(evaluations)
     )
     among_seeds = f"\n{seeds}" if seeds else ""
     versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
     trained = f"trained for {steps:,} environment steps with seed {experiment.run.seed}"
-    card = f"""# {version.parent.name}
-
+    algorithm = str(experiment.flat()["algorithm"])
+    card = f"""{card_head(version.parent, experiment.env, algorithm, evaluations)}
 Version {version.name}: a policy for {experiment.env}, {trained}.
 
     {training_command(experiment)}
@@ -55,9 +62,61 @@ Version {version.name}: a policy for {experiment.env}, {trained}.
 - Versions: {versions}
 - Platform: {config.get("platform") or "not known"}
 
-Endpoints, servers and limits: docs/serving.md.
+{CARD_FOOT}"""
+    with replaced_at_once(version.parent / AGENT_FILE) as aside:
+        shutil.copyfile(run.agent, aside)
+    write_whole(version.parent / CARD, card)
+
+
+def card_head(model: Path, environment: str, algorithm: str, evaluations: Evaluations) -> str:
+    """Write how a card begins: the metadata that Hugging Face's hub reads, as YAML; a title; the film, if there is one.
+
+    Args:
+      model: folder of the model.
+      environment: Gymnasium's id.
+      algorithm: its name.
+      evaluations: at least one; the first is the one that leader boards take.
+
+    Source:
+      https://github.com/huggingface/hub-docs/blob/main/modelcard.md
+    """
+    metrics = [
+        {
+            "type": "mean_reward",
+            "value": f"{found['mean_return']:.1f} +/- {found['std_return']:.1f}",
+            "name": f"mean_reward, {ACTIONS[mode]} actions",
+        }
+        for mode, found in _made(evaluations)
+    ]
+    result = {
+        "task": {"type": _TASK, "name": _TASK},
+        "dataset": {"type": environment, "name": environment},
+        "metrics": metrics,
+    }
+    metadata = {
+        "library_name": "tf_trpo",
+        "pipeline_tag": _TASK,
+        "tags": [environment, f"deep-{_TASK}", _TASK, algorithm, "tensorflow", "keras"],
+        "model-index": [{"name": model.name, "results": [result]}],
+    }
+    film = f"\n![The policy in {environment}]({FILM})\n" if (model / FILM).is_file() else ""
+    return f"---\n{yaml.safe_dump(metadata, sort_keys=False)}---\n\n# {model.name}\n{film}"
+
+
+CARD_FOOT = f"""The folder of this card has:
+
+- {AGENT_FILE}: `tf_trpo.load(FOLDER)` gives the agent, which acts, is evaluated and can be trained further;
+- a folder for each exported version: `python -m tf_trpo play FOLDER` runs episodes by the newest SavedModel, and
+  `python -m tf_trpo serve FOLDER` answers requests.
+
+docs/serving.md of tf_trpo describes endpoints, servers and limits.
 """
-    write_whole(version.parent / "README.md", card)
+"""How a card ends."""
+
+
+def _made(evaluations: Evaluations) -> list[tuple[str, Mapping[str, float]]]:
+    """List the evaluations that were made."""
+    return [(mode, found) for mode in ACTIONS if (found := evaluations.get(mode)) is not None]
 
 
 def training_command(experiment: Experiment) -> str:

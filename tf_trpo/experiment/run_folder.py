@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tf_trpo.files import read_small, write_whole
+from tf_trpo.files import AGENT_FILE, read_small, write_whole
 from tf_trpo.serving.metadata import installed_versions
 
 _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnasium", "numpy", "ai-edge-litert")
@@ -26,7 +26,7 @@ class RunFolder:
         self.config = self.path / "config.json"  # every setting, package versions, the platform, the commit
         self.history = self.path / "history.csv"  # one row an iteration
         self.events = self.path / "events.log"  # text: what went wrong, and when
-        self.agent = self.path / "agent.keras"  # the final agent
+        self.agent = self.path / AGENT_FILE  # the final agent
         self.checkpoints = self.path / "checkpoints"  # states of the training along the way
         self.tensorboard = self.path / "tensorboard"  # event files
         self.evaluation = self.path / "evaluation.json"  # the last evaluation

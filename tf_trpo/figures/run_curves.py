@@ -42,7 +42,7 @@ def draw(groups: Sequence[GroupCurve], x_label: str, y_label: str) -> Figure:
 
 
 def draw_panels(history: Mapping[str, Column]) -> dict[str, bytes]:
-    """Draw those of `CHARTS` of which the history has a column.
+    """Draw the charts of `CHARTS` for which the history has a column.
 
     Args:
       history: columns by name, `STEPS` among them. Which others there are depends on the algorithm and on how far the

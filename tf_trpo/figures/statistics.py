@@ -41,7 +41,7 @@ def interquartile_mean(values: ArrayLike) -> Interval:
 
 
 def mean(values: ArrayLike) -> Interval:
-    """Average the seeds, with an interval; argument, result and errors are those of `interquartile_mean`."""
+    """Average the seeds, with an interval; argument, result and errors are the same as for `interquartile_mean`."""
     return _bootstrapped(np.mean, values)
 
 

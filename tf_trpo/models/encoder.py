@@ -32,9 +32,9 @@ class Encoder(keras.layers.Layer):
       observations: spec of one observation, or the shape of a float32 vector.
       num_outputs: units of the linear output layer.
       network: any keras.Model from the inputs to features [N, F]; by default `default_network`. It is called as at
-        inference: no dropout, and statistics such as those of batch normalisation stay as they are.
-      normalize_observations: normalise vectors, by a `RunningNormalization` for each part: all, none, or those of these
-        names, as `parts` gives them.
+        inference: no dropout, and statistics such as batch normalisation's stay as they are.
+      normalize_observations: normalise vectors, by a `RunningNormalization` for each part: all, none, or the parts with
+        these names, as `parts` gives them.
       observation_min_std: the normalisation's `min_std`.
       function_preserving: let the first layer take in what new statistics would change, so that they never move the
         outputs; possible only if the observation is one vector and `first_dense_layer` finds a layer.
@@ -211,6 +211,6 @@ def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
 
 
 def _resolution(part: PartSpec) -> float:
-    """Relative size of what is rounding of a part's numbers."""
+    """Relative size of the rounding of a part's numbers."""
     dtype = np.dtype(part.dtype)
     return 4.0 * float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0

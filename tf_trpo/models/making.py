@@ -40,8 +40,8 @@ def make_policy(
       observation_space: any that `observation_spec` knows.
       action_space: as in `make_action_distribution`.
       network: any keras.Model from the encoder's inputs to features [N, F]; by default `default_network`. See
-        `check_network` for what is refused.
-      memory: "gru", "lstm", or a Keras cell of whose kind the policy gets one; by default that of the settings.
+        `check_network` for the networks that are refused.
+      memory: "gru", "lstm", or a Keras cell: the policy gets a new one of its kind. By default the settings decide.
       mirror: the environment's symmetry; the policy respects it.
       seed: makes the initial weights reproducible.
 
@@ -76,8 +76,8 @@ def make_value_function(
 ) -> ValueFunction:
     """Make the value function that goes with a policy.
 
-    The arguments and errors are those of `make_policy`. With the same seed, the initial weights of the two have nothing
-    in common.
+    The arguments and errors are the same as for `make_policy`. With the same seed, the initial weights of the two have
+    nothing in common.
     """
     _check_mirror(settings, mirror)
     encoder = _encoder(settings, value_settings, observation_spec(observation_space), 1, network, memory, seed)
@@ -85,7 +85,7 @@ def make_value_function(
 
 
 def check_fit(policy: Policy, environments: VectorEnv) -> None:
-    """Raise ValueError, which names both sides, if an environment's spaces differ from those of the policy."""
+    """Raise ValueError, which names both sides, if an environment's spaces differ from the policy's."""
     action_space = environments.single_action_space
     differing = difference(policy.encoder.spec, observation_spec(environments.single_observation_space))
     if differing is not None:
@@ -113,7 +113,7 @@ def _encoder(
         hidden = getattr(of, sizes)
         network = default_network(spec, hidden, activation=settings.activation, seed=_branch(seed, first))
     elif getattr(of, sizes) != getattr(type(of), sizes):
-        raise ValueError(f"{sizes} are of the default network, and {prefix}network is another one: give one of them")
+        raise ValueError(f"{sizes} is for the default network, and {prefix}network replaces it: give one of the two")
     else:
         normalize = check_network(f"{prefix}network", network, spec, normalize=settings.normalize_observations)
     return Encoder(
@@ -131,7 +131,7 @@ def _encoder(
 def _cell(
     settings: PolicySettings, memory: MemoryKind | keras.layers.Layer | None, seed: int | None
 ) -> keras.layers.Layer | None:
-    """Make the cell of a memory: of a kind, like one that is given, or that of the settings."""
+    """Make the cell of a memory: of a kind, like one that is given, or as the settings say."""
     if memory is None:
         memory = settings.memory
     elif settings.memory not in (None, memory):

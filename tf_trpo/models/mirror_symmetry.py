@@ -54,7 +54,7 @@ class MirroredEncoder(keras.layers.Layer):
       encoder: f, for observations that are vectors.
       observations: M, the reflection of an observation.
       outputs: R, the reflection of the outputs that belongs to it (`ActionDistribution.mirrored`); by default the
-        outputs of both observations are the same, as those of a value function.
+        outputs of both observations are the same, as for a value function.
       **kwargs: of `keras.layers.Layer`.
 
     Raises:
@@ -71,7 +71,7 @@ class MirroredEncoder(keras.layers.Layer):
             raise ValueError(f"the mirror is one of observations of shape ({size},), not {shape}")
         if encoder.memory is not None:
             raise ValueError(
-                "a mirror and a memory exclude each other: an observation and its image need memories apart"
+                "a mirror and a memory exclude each other: an observation and its image would need separate memories"
             )
         if outputs is not None and len(outputs.signs) != encoder.num_outputs:
             raise ValueError(f"the mirror is one of {len(outputs.signs)} outputs, not of {encoder.num_outputs}")
@@ -143,7 +143,7 @@ class MirroredEncoder(keras.layers.Layer):
 
 
 def symmetric(moments: Moments, reflection: Reflection) -> Moments:
-    """Compute the moments (mean and variance [n]) of samples and their images together, from those of the samples."""
+    """Compute the moments (mean and variance [n]) of samples and their images together from the samples' moments."""
     mean, variance = moments.mean, moments.variance
     image, spread = reflection(mean), reflection.unsigned()(variance)
     return Moments(0.5 * (mean + image), 0.5 * (variance + spread) + tf.square(0.5 * (mean - image)), moments.count)

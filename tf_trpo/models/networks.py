@@ -29,7 +29,7 @@ Source:
 MIDDLE = (Convolution(16, 4, 2), Convolution(32, 4, 2), Convolution(64, 3, 1))
 """For sides of 18 to 63."""
 SMALL = (Convolution(16, 2, 1), Convolution(32, 2, 1), Convolution(64, 2, 1))
-"""For smaller sides, such as those of MiniGrid's 7 x 7 cells; as many of them as fit into the image.
+"""For smaller sides, such as MiniGrid's 7 x 7 cells; as many of them as fit into the image.
 
 Source:
   Chevalier-Boisvert et al., "rl-starter-files", the network for MiniGrid (without its pooling).

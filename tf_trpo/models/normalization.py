@@ -194,7 +194,7 @@ class RunningReturnScale(_RunningMoments):
 
 
 def _combined(seen: Moments, moments: Moments) -> tuple[Moments, tf.Tensor]:
-    """Combine the moments of samples with those of a batch, which is left out if the result is not finite.
+    """Combine the moments of samples and of a batch, which is left out if the result is not finite.
 
     Returns:
       The moments, and a bool scalar: they were finite. An infinite variance counts as the largest number.

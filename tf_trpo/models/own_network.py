@@ -1,4 +1,4 @@
-"""Networks of a caller's own: what could not learn as it is meant to is refused before anything is made of it."""
+"""Checks of a caller's own network: one that could not learn is refused before anything is made of it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: boo
     Raises:
       TypeError: it is no keras.Model.
       ValueError: the features of a row depend on the other rows, a trainable weight has no derivative, or an Embedding
-        reads a part of a vector that is to be normalised.
+        reads a part of a vector that would be normalised.
     """
     if not isinstance(network, keras.Model):
         raise TypeError(f"{name} must be a keras.Model, got {network!r}: keras.Sequential([...]) makes one of layers")
@@ -63,7 +63,7 @@ def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: boo
         if gradient is None:
             raise ValueError(
                 f"{name} has no derivative by {variable.path}, which could not learn: an operation behind it, such as "
-                "argmax or round, has none; set trainable = False for what is not to learn"
+                "argmax or round, has none; set trainable = False for a variable that must not learn"
             )
     return normalize and _normalized(name, network, spec, of_inputs)
 

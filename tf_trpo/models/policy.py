@@ -25,7 +25,7 @@ class Policy(keras.Model):
 
     Args:
       encoder: observations, a nest of batches of N as its spec says, -> outputs [N, num_outputs]. With a memory, N rows
-        are those of `Segments`.
+        are the ones in `Segments`.
       action_distribution: outputs -> distribution over actions; all questions about actions go to it.
       **kwargs: of `keras.Model`.
 

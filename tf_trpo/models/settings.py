@@ -29,13 +29,13 @@ class PolicySettings:
     activation: str = "tanh"
     """A Keras activation, of the value function's MLP too."""
     distribution: Literal["gaussian", "beta"] = "gaussian"
-    """Of continuous actions. A Beta distribution needs two bounds, and has no use for the next four settings."""
+    """Distribution of continuous actions. Beta needs two bounds, and takes none of the next four settings."""
     initial_std: float = 1.0
-    """The Gaussian's standard deviation at the start, > 0, as a share of half the range between an action's bounds; in
-    action units without two bounds."""
+    """The Gaussian's standard deviation at the start, > 0, as a share of half the range between an action's bounds, or
+    in the action's own units if it has not two bounds."""
     final_std: float | None = None
-    """Do not learn the standard deviation: it goes geometrically from initial_std to this, > 0, a share too, over the
-    run's environment steps. None to learn it."""
+    """The standard deviation at the end, > 0, in the same unit: it is not learned, but goes geometrically from
+    initial_std to this value with the run's environment steps. None to learn it."""
     state_dependent_std: bool = False
     """Let the standard deviation depend on the observation."""
     clipped_likelihood: bool = False
@@ -43,13 +43,12 @@ class PolicySettings:
     normalize_observations: bool = True
     """Normalise observations by running statistics, inside the policy and the value function."""
     observation_min_std: float = 0.0
-    """Divide features that spread less by this, >= 0, instead of by their standard deviation, in the policy and the
-    value function."""
+    """Smallest divisor of a feature, >= 0: it replaces a smaller standard deviation, in policy and value function."""
     function_preserving: bool = True
     """Keep new statistics from moving the policy: its first layer takes the change in."""
     memory: Literal["gru", "lstm"] | None = None
-    """Remember what was seen in the episode, by a recurrent cell between the MLP and the outputs; the value function
-    has one, too. None: the present observation has to say all."""
+    """Remember earlier observations of the episode, by a recurrent cell between the MLP and the outputs; the value
+    function has one, too. None: act by the present observation alone."""
     memory_units: int | None = None
     """Units of the memory, in [1, 16384]; None: 64 if there is one."""
     mirror: bool = False
@@ -66,7 +65,9 @@ class PolicySettings:
         if self.memory_units is not None and self.memory is None:
             raise ValueError("memory_units must be None without a memory")
         if self.memory is not None and self.mirror:
-            raise ValueError("memory and mirror exclude each other: an observation and its image need memories apart")
+            raise ValueError(
+                "memory and mirror exclude each other: an observation and its image would need separate memories"
+            )
         if self.observation_min_std and not self.normalize_observations:
             raise ValueError("observation_min_std must be 0 if normalize_observations is off: nothing is divided by it")
         if self.state_dependent_std and self.final_std is not None:
@@ -75,7 +76,7 @@ class PolicySettings:
 
 @dataclass(frozen=True)
 class ValueSettings:
-    """How a value function is made for an environment, in addition to what it shares with `PolicySettings`.
+    """How a value function is made for an environment; it shares further settings with `PolicySettings`.
 
     Raises:
       ValueError: a setting is out of range.

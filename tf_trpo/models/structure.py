@@ -1,4 +1,4 @@
-"""What a model computes on its weights, as JSON has it: models of equal structure share what is traced or converted."""
+"""The structure of a model as JSON: models of equal structure share traced functions and converted models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import keras
 _KNOWN = ("keras", "tf_trpo")
 """Packages whose classes are described by their configs."""
 _LARGEST = 32
-"""What is kept of one kind for other models."""
+"""Traced or converted models of one kind that are kept at most."""
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:

@@ -29,7 +29,7 @@ def export_policy(
     training_steps: int | None = None,
     evaluation: dict[str, float] | None = None,
 ) -> str:
-    """Write PATH/VERSION, a model with everything inside, normalisation included, and what is known of it.
+    """Write PATH/VERSION, a model with everything inside, normalisation included, and its metadata.
 
     Its endpoints take a batch of any size, raw observations [N, ...] in the environment's own types (in LiteRT float32
     for float64). The parts of a Dict or Tuple are inputs of their own, observations_NAME:
@@ -38,19 +38,19 @@ def export_policy(
         act_stochastic  observations, seed int32 [2] -> actions, sampled; same seed, same actions
         value           observations -> values [N], discounted returns in the environment's own units
         distribution    observations -> the distribution's parameters: mean and log_std [N, d] of a Gaussian,
-                        logits [N, n] of a categorical policy, parameters [N, D] of a distribution of one's own
+                        logits [N, n] of a categorical policy, parameters [N, D] of your own distribution
 
     Those of a policy with a memory also take and give `state` [N, units], or `state_0` and `state_1` of an LSTM, and
     `value` takes and gives `value_state`. One endpoint more makes those with which N episodes begin:
 
         initial_state   episodes int32 [N], any numbers -> state, value_state
 
-    Actions are as the environment takes them: within its bounds, or numbered from its first one; those of a Dict or
-    Tuple are outputs of their own, actions_NAME. The distribution's parameters are of the actions before that.
+    Actions are as the environment takes them: within its bounds, or numbered from its first one. The parts of a Dict
+    or Tuple are outputs of their own, actions_NAME. The distribution's parameters describe actions before this step.
 
     LiteRT has no stateless random numbers and ONNX no seeds as inputs, so their models have no `act_stochastic`. A
     LiteRT model has a signature for each endpoint, an ONNX model one graph with all outputs, but no `initial_state`:
-    what it gives is also among the metadata.
+    the first states are also among the metadata.
 
     Args:
       policy: the policy.
@@ -102,7 +102,7 @@ def export_policy(
 
 
 def _check_format(model: Path, format: ExportFormat) -> None:
-    """Raise ValueError if a folder has versions in another format: a server takes the highest one, whatever it is."""
+    """Raise ValueError if a folder has versions in another format: a server takes the highest one, in any format."""
     folders = version_folders(model).values() if model.is_dir() else ()
     for other, file in MODEL_FILES.items():
         if other != format and any((folder / file).exists() for folder in folders):

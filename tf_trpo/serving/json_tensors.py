@@ -18,7 +18,7 @@ from tf_trpo.serving.saved_model import Arrays, Specs, is_batched
 
 
 class RequestError(Exception):
-    """A request that cannot be answered: HTTP's status, and what is wrong with the request."""
+    """A request that cannot be answered: HTTP's status, and the fault of the request."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class RequestError(Exception):
 
 
 class PredictRequest(msgspec.Struct):
-    """The body of a request, whose inputs are not read yet: their types are those of the endpoint.
+    """The body of a request, whose inputs are not read yet: the endpoint decides about their types.
 
     Attributes:
       signature_name: the endpoint; empty for the default.
@@ -63,7 +63,7 @@ def parse_inputs(request: PredictRequest, specs: Specs, max_batch: int) -> Array
       max_batch: largest number of rows of a request.
 
     Raises:
-      RequestError: status 400, with what is wrong.
+      RequestError: status 400, with the fault.
     """
     by_row = request.by_row
     raw: Any = request.instances if by_row else request.inputs

@@ -51,7 +51,7 @@ class LocalPolicy:
         self._state = {}
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
-        """Compute actions for observations: the mode, or sampled with a seed. A memory goes on from call to call.
+        """Compute actions for observations: the mode, or sampled with a seed. A memory continues from call to call.
 
         Args:
           observations: as a vector environment gives them, a nest of arrays [N, ...].

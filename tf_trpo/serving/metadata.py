@@ -1,4 +1,4 @@
-"""What is known of an exported model, as JSON next to the model; reading it needs no TensorFlow."""
+"""Metadata of an exported model, as JSON next to the model; reading them needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MetadataError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
-    """What is known of a model; an unknown field is None.
+    """Metadata of a model; an unknown field is None.
 
     Attributes:
       environment: Gymnasium's id.
@@ -91,8 +91,8 @@ def write_metadata(folder: Path, metadata: ModelMetadata) -> None:
 def read_metadata(folder: Path) -> ModelMetadata:
     """Read the metadata of a version whose files are all those that were written with the metadata.
 
-    The sums find a copy that is incomplete or damaged. They are no signature: whoever replaces the program can replace
-    its sums as well.
+    The sums find a copy that is incomplete or damaged. They are no signature: a person who can replace the
+    program can replace its sums as well.
 
     Raises:
       MetadataError: there are no metadata, they cannot be understood, or a file is missing, changed or added.

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tf_trpo.files import AGENT_FILE
+
 # "01" and "1" would be one version with two folders; TensorFlow Serving's numbers are int64.
 _VERSION = re.compile(r"0|[1-9][0-9]{0,18}")
 _LARGEST = 2**63 - 1
@@ -28,7 +30,7 @@ def no_version(folder: Path) -> str:
         way_out = f"; serve {folder.resolve().parent}"
     elif (folder / "saved_model").is_dir():
         way_out = f"; the run's model is {folder / 'saved_model'}"
-    elif (folder / "agent.keras").is_file():
+    elif (folder / AGENT_FILE).is_file():
         way_out = f"; export the run first: tf_trpo export {folder} --output {folder / 'saved_model'}"
     else:
         way_out = ""

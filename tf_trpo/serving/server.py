@@ -78,7 +78,7 @@ def _configuration(api: RestApi, settings: ServerSettings) -> uvicorn.Config:
 
 
 def _connections(wanted: int) -> int:
-    """Raise the limit of open files for so many connections, as far as possible; return how many there can be."""
+    """Raise the limit of open files for a number of connections, as far as possible; return how many there can be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _OTHER_FILES
     files = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -102,6 +102,6 @@ def _listener(settings: ServerSettings) -> socket.socket:
     # Nagle's algorithm would hold answers back for 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Linux closes the connection of a client that takes nothing of its answers for so many milliseconds.
+        # Linux closes the connection of a client that takes nothing of its answers for this many milliseconds.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(1000 * settings.timeout))
     return listener

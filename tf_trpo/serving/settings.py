@@ -21,7 +21,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     """Address to listen at. Anyone who reaches it may ask: put a proxy with authentication before a public one."""
     port: int = 8501
-    """Port to listen at; 0 for one that is free."""
+    """Port to listen at; 0 for a free one."""
     trust: bool = False
     """Serve SavedModels that tf_trpo did not write, too. A SavedModel is a program: it can do what you can."""
     max_batch: int = 1024
@@ -29,12 +29,12 @@ class ServerSettings:
     max_request_bytes: int = 1_048_576
     """Largest body of a request."""
     max_waiting: int = 1024
-    """Requests that may wait at the same time; further ones get status 503."""
+    """Requests that may wait at the same time; further requests get status 503."""
     max_connections: int = 2048
     """Connections at the same time, as far as the limit of open files allows; requests of further ones get status
     503."""
     timeout: float = 30.0
-    """Seconds that a request's body may take to arrive, and its answer to be found; also of a graceful stop."""
+    """Seconds for a request's body to arrive, for its answer to be computed, and for a graceful stop, each."""
     batching: bool = True
     """Answer requests that wait at the same time by one call of the model."""
     poll_seconds: float = 1.0

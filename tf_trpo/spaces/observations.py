@@ -9,7 +9,7 @@ from tf_trpo.spaces.specs import PartSpec, Spec, is_image, named, parts
 ACTION_MASK = "action_mask"
 """Name of the entry of a Dict that says which actions are allowed, as 0 and 1."""
 MOST_CHOICES = 10_000
-"""Of all Discrete and MultiDiscrete parts: one-hot, 2,048 observations of so many take 80 MB."""
+"""Most choices of all Discrete and MultiDiscrete parts together: one-hot, 2,048 observations of these take 80 MB."""
 MASKED_ACTIONS = "only Discrete, MultiDiscrete and MultiBinary actions can be masked"
 
 
@@ -36,7 +36,7 @@ def observation_spec(space: spaces.Space) -> Spec:
 
 
 def is_text(space: spaces.Space) -> bool:
-    """Tell whether the elements of a space are text, as those of Text and of MiniGrid's MissionSpace are."""
+    """Tell whether the elements of a space are text, as in Text and in MiniGrid's MissionSpace."""
     return isinstance(space, spaces.Text) or (space.dtype is not None and space.dtype.kind == "U")
 
 
@@ -83,6 +83,6 @@ def _mask(space: spaces.Space) -> PartSpec:
     if not bits:
         raise ValueError(
             f"{ACTION_MASK} of the observation is {space}, and must have 0 or 1 for each choice of each action: a "
-            "MultiBinary, a Box in [0, 1] or a MultiDiscrete of twos; if it is no mask, rename it by a wrapper"
+            "MultiBinary, a Box in [0, 1] or a MultiDiscrete with two choices each; if it is no mask, rename it"
         )
     return PartSpec(space.shape or (), str(space.dtype), "mask")

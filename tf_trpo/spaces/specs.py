@@ -168,7 +168,7 @@ def unnamed(prefix: str, structure: Any, values: Mapping[str, Any]) -> Any:
 
 
 def to_json(spec: Spec) -> dict[str, Any]:
-    """Describe a spec as JSON holds it, with Gymnasium's names of spaces and of what is in them."""
+    """Describe a spec as JSON holds it, with Gymnasium's names of spaces and of their parts."""
     if isinstance(spec, dict):
         return {"type": "Dict", "spaces": {name: to_json(part) for name, part in spec.items()}}
     if isinstance(spec, tuple):

@@ -82,7 +82,7 @@ class FiniteMDP:
         """Compute visitation frequencies, values, advantages and expected return of a policy, in closed form.
 
         V = (I - gamma P_pi)^-1 r_pi and rho = (I - gamma P_pi')^-1 rho_0. I - gamma P_pi is strictly diagonally
-        dominant, so both systems have one solution, whatever states the policy never visits.
+        dominant, so both systems have one solution, also if the policy never visits some states.
 
         Args:
           policy: pi(a|s), [S, A]; it may be deterministic.

@@ -3,7 +3,7 @@
 All functions take numbers or arrays and return float64 arrays. They share:
 
 - p, q: distributions over K outcomes along the last axis, [..., K]; probabilities may be 0, and leading axes broadcast.
-- mean, std: those of a Gaussian with diagonal covariance, [..., D], or scalars of a univariate one; std > 0.
+- mean, std: of a Gaussian with diagonal covariance, [..., D], or scalars of a univariate one; std > 0.
 - unit: of the result, "nats" (logarithm to the base e) or "bits" (to the base 2).
 - ValueError: p or q is not a distribution, a std is not positive and finite, or the unit is unknown.
 

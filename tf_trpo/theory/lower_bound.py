@@ -44,7 +44,7 @@ def max_kl_divergence(old_policy: ArrayLike, new_policy: ArrayLike) -> float:
 def penalty_coefficient(old: PolicyEvaluation) -> float:
     """Compute C = 4 epsilon gamma / (1 - gamma)^2 >= 0, epsilon = max |A_old(s, a)|, in units of rewards per nat.
 
-    The coefficient is that of theorem 1 and of equation 9.
+    The coefficient is the one in theorem 1 and equation 9.
     """
     return 4.0 * float(np.abs(old.advantages).max()) * old.gamma / (1.0 - old.gamma) ** 2
 

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_trpo.files import AGENT_FILE
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.keras_file import read_checked
 from tf_trpo.training.trpo import TRPO
@@ -25,14 +26,15 @@ _ALTERED = ("the policy optimizer's state is not loaded", "Skipping nested conta
 
 
 def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | None = None) -> TRPO:
-    """Load an agent that was saved by `agent.save("NAME.keras")`.
+    """Load an agent that was saved by `agent.save("NAME.keras")`, or that of a run or of a model with a card.
 
     The file is data: loading it imports no module, runs no code of its own and reads nothing else; docs/security.md
     says more. Layers and functions of your own must have been registered
     (keras.saving.register_keras_serializable), or be given here.
 
     Args:
-      path: the file; not a link.
+      path: the file, not a link; or a folder that has the file agent.keras, as the folder of a run has, and that of a
+        model which was exported with a card. A folder of an exported model alone holds no agent.
       custom_objects: classes and functions by name, besides the registered ones.
 
     Raises:
@@ -40,6 +42,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | No
         part of Keras nor registered here.
     """
     objects = dict(custom_objects or {})
+    path = Path(path, AGENT_FILE) if os.path.isdir(path) else path
     with tempfile.TemporaryDirectory(prefix="tf_trpo-load-") as folder, warnings.catch_warnings():
         for message in _ALTERED:
             warnings.filterwarnings("error", message)

@@ -21,7 +21,7 @@ def settings_file(folder: Path) -> Path:
 
 
 def space_file(folder: Path) -> Path:
-    """Name the file of what is searched."""
+    """Name the file of the search space."""
     return folder / "space.yaml"
 
 
@@ -51,22 +51,22 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def read_space_of(folder: Path) -> dict[str, Range | Choice]:
-    """Read what is searched in a folder; raise ValueError as `read_space`."""
+    """Read the search space of a folder; raise ValueError as `read_space`."""
     return read_space(space_file(folder))
 
 
 def write_settings(folder: Path, tuning: Tuning, space: SearchSpace) -> None:
-    """Write the settings of a search, and what is searched."""
-    # First: a folder with it is that of a search.
+    """Write the settings of a search, and its search space."""
+    # First: by this file, a folder is known to hold a search.
     write_whole(settings_file(folder), json.dumps(tuning.to_json(), indent=2) + "\n")
-    words = "# What is searched: a copy of this file, with other values, is for --space.\n"
+    words = "# The search space. --space takes a copy of this file with other values.\n"
     write_whole(
         space_file(folder), words + yaml.safe_dump(plain_space(space), sort_keys=False, default_flow_style=None)
     )
 
 
 def preset_text(experiment: Experiment, words: str) -> str:
-    """Write an experiment as a preset: all settings that differ from the defaults, but for those of a single run.
+    """Write an experiment as a preset: all settings that differ from the defaults, but not those of one run.
 
     Args:
       experiment: the settings.

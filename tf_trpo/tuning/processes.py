@@ -48,7 +48,7 @@ def counted_as_worker(folder: Path) -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """End this process at once when the process that started it ends, in whatever way: its pipe is closed then."""
+    """End this process at once when the process that started it ends for any reason: its pipe is closed then."""
 
     def wait() -> None:
         # Not by sys.stdin: an interpreter cannot end while a thread waits for it.

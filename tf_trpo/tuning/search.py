@@ -39,17 +39,17 @@ class Search:
 
     Args:
       tuning: its settings.
-      folder: new, or that of the same search.
+      folder: a new one, or the folder of the same search.
     """
 
     def __init__(self, tuning: Tuning, folder: Path) -> None:
         self.tuning, self.folder = tuning, folder
 
     def run(self) -> TuningResult:
-        """Do what is left to do; see `Tuning.run`."""
+        """Do the work that is left; see `Tuning.run`."""
         if not settings_file(self.folder).exists() and any(_others(self.folder)):
             raise ValueError(f"{self.folder} is not empty, and holds no search: name another folder")
-        # What is wrong with an environment is no fault of a trial.
+        # A fault of the environment is no fault of a trial.
         is_continuous = self._is_continuous()
         self.folder.mkdir(parents=True, exist_ok=True)
         with sole_owner(self.folder):
@@ -78,7 +78,7 @@ class Search:
         return any(box.dtype is not None and box.dtype.kind == "f" for _, box, _ in found)
 
     def _space(self, is_continuous: bool) -> SearchSpace:
-        """Give what is searched; raise ValueError if the folder has another search."""
+        """Give the search space; raise ValueError if the folder has another search."""
         experiment = self.tuning.experiment
         if settings_file(self.folder).exists():
             differing = self.tuning.differences(read_settings(self.folder))

@@ -90,7 +90,7 @@ class Choice:
 
 
 SearchSpace = Mapping[str, Range | Choice]
-"""Names of settings, and what is searched of each."""
+"""Names of settings, and the values of each that are searched."""
 
 
 def default_space(experiment: Experiment, *, continuous: bool) -> dict[str, Range | Choice]:
@@ -150,7 +150,7 @@ def values_in(space: SearchSpace, experiment: Experiment) -> dict[str, Any]:
     """Give the experiment's values of the settings of a space, or what does the same, as far as they lie in the space.
 
     Args:
-      space: what is searched.
+      space: the search space.
       experiment: of an algorithm that has all these settings.
     """
     found, inside = experiment.flat(), {}

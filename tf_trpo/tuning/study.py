@@ -1,4 +1,4 @@
-"""The trials of a search in a file, by Optuna: what is asked next, what came out, what was killed.
+"""The trials of a search in a file, by Optuna: the next settings, the returns, the trials that were killed.
 
 This is the only door to Optuna. A trial whose process was killed is marked as failed and repeated with the same
 settings, and does not count. How the settings of a trial are drawn depends on the seed and on the trials that count
@@ -26,7 +26,7 @@ except ImportError as error:
     raise ImportError('optuna is not installed: pip install "tf_trpo[tune]"', name="optuna") from error
 
 _REPEATS, _DEFAULT, _FIXED, _REASON, _WORKER = "repeats", "default", "fixed", "reason", "worker"
-"""Names of what is noted of a trial: the number of the killed one that it repeats, whether it has the default settings,
+"""Names of notes on a trial: the number of the killed one that it repeats, whether it has the default settings,
 the settings that were not drawn, why it failed, and the process that runs it."""
 _STARTUP = 5
 """Trials that are trained to the end before others are compared with them and cut short."""
@@ -59,14 +59,14 @@ class Study:
 
     Args:
       folder: of the search; the trials are in its study.db.
-      space: what is searched.
+      space: the search space.
       seed: by which settings are drawn.
       prune: cut trials short that are worse than the median of the others at the same evaluation.
     """
 
     def __init__(self, folder: Path, space: SearchSpace, seed: int, *, prune: bool) -> None:
         self._seed, self._lock = seed, folder / "study.lock"
-        # In one order, since that of a file decides nothing.
+        # In one order: the order of lines in a file must decide nothing.
         self._distributions = {name: _distribution(name, space[name]) for name in sorted(space)}
         self._space = space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -205,7 +205,7 @@ def _distribution(name: str, values: Any) -> optuna.distributions.BaseDistributi
 
 
 def _encoded(value: Any) -> Any:
-    """Give a value as Optuna keeps one: what is no number, truth value or None is JSON."""
+    """Give a value as Optuna keeps one: as JSON, unless it is a number, a truth value or None."""
     return json.dumps(value) if isinstance(value, str | tuple) else value
 
 

@@ -19,7 +19,7 @@ FAILURES = (EnvironmentFailedError, InvalidStepError, TrainingFailedError, Value
 
 
 class StoppedBySignalError(KeyboardInterrupt):
-    """A signal stopped a training; what it did does not count.
+    """A signal stopped a training, which does not count.
 
     Attributes:
       number: of the signal.
@@ -59,12 +59,12 @@ class Watch(keras.callbacks.Callback):
 def train_once(
     experiment: Experiment, folder: Path, evaluations: int, report: Callable[[int, float], bool]
 ) -> float | None:
-    """Train into a folder, which is made anew, and evaluate.
+    """Train into a folder, which is replaced, and evaluate.
 
     Args:
       experiment: all settings, the seed among them.
       folder: of the run.
-      evaluations: so many on the way, >= 1.
+      evaluations: number of evaluations during the training, >= 1.
       report: as for `Watch`.
 
     Returns:

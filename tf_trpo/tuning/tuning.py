@@ -62,7 +62,7 @@ class Tuning:
 
     A trial trains with some settings and takes the mean return of the final evaluation. The first trial has the
     experiment's own settings. Trials that are worse than the median of the others at the same evaluation are cut short.
-    At the end, the best settings and the experiment's own ones are trained on other seeds than those of the search.
+    At the end, the best settings and the experiment's own ones are trained on seeds that the search does not use.
 
     Raises:
       ValueError: a setting is outside its range, or a setting of the search space cannot be searched.
@@ -73,7 +73,7 @@ class Tuning:
     """
 
     experiment: Experiment
-    """From which the search starts; its total_steps are those of every training, its seed decides about all seeds."""
+    """Where the search starts. Each training has its total_steps, and its seed decides about all seeds."""
     trials: int = 40
     """Trials to begin, the one of the default settings among them; killed ones do not count."""
     space: SearchSpace | None = None

@@ -106,7 +106,7 @@ def check_runs(tuning: Tuning, number: int, settings: Mapping[str, Any]) -> list
 def work_on_check(
     runs: Sequence[tuple[str, Experiment]], tuning: Tuning, folder: Path, on_change: Callable[[], None] = nothing
 ) -> None:
-    """Train what is not trained yet of these runs of the final check.
+    """Train the runs of the final check that are not trained yet.
 
     Raises:
       TuningFailedError: a training failed.

@@ -1,0 +1,30 @@
+"""The head of a model's card, whatever its environment is called and whichever evaluations were made."""
+
+import pytest
+import yaml
+
+from tf_trpo.experiment.model_card import card_head
+
+RESULT = {"mean_return": -0.04, "std_return": 12.345, "mean_length": 7.0, "episodes": 20}
+
+
+@pytest.mark.parametrize(
+    "environment", ["CartPole-v1", "ALE/Pong-v5", "module:Mine-v0", "yes", "1e3", "#x: - [y]", "é"]
+)
+def test_the_head_is_what_the_hub_reads(environment, tmp_path, card_metrics):
+    model = tmp_path / "1.5"
+    head = card_head(model, environment, "kl-penalty", {"deterministic": RESULT, "stochastic": None})
+    assert card_metrics(head) == {"mean_reward, most likely actions": "-0.0 +/- 12.3"}
+    metadata = yaml.safe_load(head.split("---\n")[1])
+    assert {environment, "kl-penalty"} < {*metadata["tags"]}
+    assert metadata["model-index"][0]["name"] == "1.5"
+    assert card_metrics(card_head(model, environment, "trpo", {"stochastic": RESULT | {"mean_return": 1e6}})) == {
+        "mean_reward, sampled actions": "1000000.0 +/- 12.3"
+    }
+
+
+def test_the_film_is_shown_if_there_is_one(tmp_path):
+    assert "](film.gif)" not in card_head(tmp_path, "E-v0", "trpo", {"stochastic": RESULT})
+    (tmp_path / "film.gif").touch()
+    head = card_head(tmp_path, "E-v0", "trpo", {"stochastic": RESULT})
+    assert head.endswith(f"\n# {tmp_path.name}\n\n![The policy in E-v0](film.gif)\n")
