@@ -11,7 +11,7 @@ from tf_trpo.callbacks.dashboards import METRICS
 from tf_trpo.figures.charts import CHARTS, FIGURES
 from tf_trpo.models import PolicySettings
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
-from tf_trpo.optimizers import KLPenalty, TrustRegion, VanillaPolicyGradient
+from tf_trpo.optimizers import EntropyBonus, KLPenalty, TrustRegion, VanillaPolicyGradient
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reading_a_run.md").read_text(encoding="utf-8")
 TABLES = TEXT.partition("## Every figure")[2]
@@ -29,7 +29,7 @@ def logged():
     """The names of the figures of trainings by several algorithms and distributions."""
     names = set()
     for env, optimizer, distribution in (
-        ("Pendulum-v1", TrustRegion(), "gaussian"),
+        ("Pendulum-v1", TrustRegion(entropy=EntropyBonus(0.01)), "gaussian"),
         ("CartPole-v1", KLPenalty(), "gaussian"),
         ("Pendulum-v1", VanillaPolicyGradient(), "beta"),
     ):

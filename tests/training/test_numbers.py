@@ -8,6 +8,8 @@ from tf_trpo.estimation import Batch
 from tf_trpo.optimizers import (
     AdaptiveRadius,
     Backtracking,
+    ClippedSurrogate,
+    EntropyBonus,
     FirstOrder,
     KLPenalty,
     NaturalDirection,
@@ -27,6 +29,8 @@ ALGORITHMS = {
     "penalty": KLPenalty(penalty_coefficient=0.7, target_kl=0.3, direction=DIRECTION),
     "theory": KLPenalty("theory", direction=DIRECTION),
     "first order": KLPenalty("fixed", 3.7, penalty_solver="first-order", first_order=FirstOrder(1, 8)),
+    "clipped": ClippedSurrogate(0.3, 1, 8, 0.01, 0.001, 0.02, entropy=EntropyBonus(0.02)),
+    "with entropy": TrustRegion(0.7, entropy=EntropyBonus(0.02), direction=DIRECTION),
 }
 
 

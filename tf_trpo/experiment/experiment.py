@@ -14,7 +14,7 @@ from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, re
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, use_threads
 from tf_trpo.models.settings import PolicySettings, ValueSettings
-from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
+from tf_trpo.optimizers import ClippedSurrogate, KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
 from tf_trpo.ranges import require, require_allowed
 from tf_trpo.training.settings import UpdateSettings
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from tf_trpo.experiment.run import TrainedRun
     from tf_trpo.training import TRPO
 
-Algorithm = TrustRegion | NaturalPolicyGradient | VanillaPolicyGradient | KLPenalty
+Algorithm = TrustRegion | NaturalPolicyGradient | VanillaPolicyGradient | KLPenalty | ClippedSurrogate
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that it came from.
+    """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that came before or after.
 
     An experiment is a value: it is compared, copied with changes and written to a file, and nothing else decides about
     the result of a run.

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 
+class Bonus(NamedTuple):
+    """What a line search has made rise besides the surrogate.
+
+    Attributes:
+      gradient: [P], at the old parameters.
+      gain: from the old parameters to those where the search ended, float64 scalar.
+    """
+
+    gradient: tf.Tensor
+    gain: tf.Tensor
+
+
 class Proposal(NamedTuple):
     """New parameters, and how they were found.
 
@@ -29,6 +41,7 @@ class Proposal(NamedTuple):
       solution: of the linear system; None if there was none.
       radius: the limit on the KL in nats, float64 or a number; None if there was none.
       penalty_coefficient: what a nat of KL counted against the surrogate, float64 or a number; None if nothing.
+      bonus: included in `search.improvement`, which is otherwise the surrogate's; None if there is none.
     """
 
     gradient: tf.Tensor
@@ -36,6 +49,7 @@ class Proposal(NamedTuple):
     solution: ConjugateGradientResult | None = None
     radius: tf.Tensor | float | None = None
     penalty_coefficient: tf.Tensor | float | None = None
+    bonus: Bonus | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,13 +215,14 @@ def _kept_if(condition: tf.Tensor, search: LineSearchResult, old: OldPolicy) -> 
 
 
 def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
-    gradient, search, solution, radius, coefficient = proposal
+    gradient, search, solution, radius, coefficient, bonus = proposal
     batch = batch.rows
     accepted = was_taken(search)
     step = search.theta - old.theta
     # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.
     predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)
-    actual = tf.where(accepted, search.improvement, 0.0)
+    improvement = search.improvement if bonus is None else search.improvement - bonus.gain
+    actual = tf.where(accepted, improvement, 0.0)
     gradient_norm = tf.norm(gradient)
     old_surrogate = weighted_mean(tf.cast(batch.advantages, tf.float64), tf.cast(batch.weights, tf.float64))
     kl, max_kl_over_states, *entropy = search.figures
@@ -228,10 +243,12 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
         backtracks=search.backtracks,
         trust_region_radius=radius,
         penalty_coefficient=coefficient,
+        entropy_bonus=None if bonus is None else bonus.gain,
     )
     if solution is None:
         return outcome
-    residual = tf.math.divide_no_nan(solution.residual_norm, gradient_norm)
+    uphill = gradient_norm if bonus is None else tf.norm(gradient + bonus.gradient)
+    residual = tf.math.divide_no_nan(solution.residual_norm, uphill)
     return outcome._replace(cg_status=solution.status, cg_iterations=solution.iterations, cg_residual=residual)
 
 

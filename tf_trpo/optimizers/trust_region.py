@@ -10,9 +10,10 @@ from tf_trpo.numerics import ConjugateGradientResult, step_length_for_kl
 from tf_trpo.numerics.schedules import linear
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius
 from tf_trpo.optimizers.backtracking import Backtracking
+from tf_trpo.optimizers.entropy_bonus import EntropyBonus
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective, PolicyFigures
-from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State
+from tf_trpo.optimizers.policy_optimizer import Bonus, PolicyOptimizer, Proposal, State
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class TrustRegion(PolicyOptimizer):
     With final_max_kl the limit goes linearly from max_kl to final_max_kl as the run progresses: long steps while there
     is much to learn, short ones when mostly noise is left.
 
+    With an `EntropyBonus`, the bonus is part of the objective: of the gradient, and of what the line search improves.
+
     With an `AdaptiveRadius`, max_kl is only the first limit. The limit is then the state, and changes after each step.
 
     Raises:
@@ -56,6 +59,8 @@ class TrustRegion(PolicyOptimizer):
     """Limit the mean KL over the sampled states, or the largest one."""
     radius: AdaptiveRadius | None = None
     """Rule by which the limit follows how well the linear model predicted the last improvement; None for no rule."""
+    entropy: EntropyBonus = EntropyBonus()
+    """What the policy's entropy counts."""
     direction: NaturalDirection = NaturalDirection()
     """How the natural direction is computed."""
     search: Backtracking = Backtracking()
@@ -72,6 +77,7 @@ class TrustRegion(PolicyOptimizer):
         return self.final_max_kl is not None
 
     def make_state(self, policy: Policy) -> State:
+        self.entropy.check(policy)
         if self.radius is None:
             return State()
         return State(adapted=tf.Variable(self.max_kl, dtype=tf.float64, trainable=False))
@@ -79,18 +85,23 @@ class TrustRegion(PolicyOptimizer):
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
         limit = self._limit(state, progress)
         gradient = objective.gradient()
-        solution = self.direction.solve(objective, gradient)
+        bonus = self.entropy.gradient(objective) if self.entropy.counts else None
+        uphill = gradient if bonus is None else gradient + bonus
+        solution = self.direction.solve(objective, uphill)
         search = self.search.search(
             objective,
-            lambda theta: self._limited(objective.figures(theta)),
+            lambda theta: self._judged(objective, objective.figures(theta)),
             self._full_step(objective, solution, limit),
             max_kl=limit,
         )
         if self.radius is not None:
-            predicted = tf.reduce_sum(gradient * (search.theta - objective.theta))
+            predicted = tf.reduce_sum(uphill * (search.theta - objective.theta))
             predicted = tf.cast(predicted, tf.float64)
             state.adapted.assign(self.radius.after(limit, predicted, search, self.search.backtrack_ratio))
-        return Proposal(gradient, search, solution, radius=limit)
+        if bonus is not None:
+            found = PolicyFigures(search.improvement, *search.figures)
+            bonus = Bonus(bonus, self.entropy.gain(objective, found))
+        return Proposal(gradient, search, solution, radius=limit, bonus=bonus)
 
     def _limit(self, state: State, progress: float | tf.Tensor) -> tf.Tensor | float:
         if self.radius is not None:
@@ -109,7 +120,10 @@ class TrustRegion(PolicyOptimizer):
         within = tf.math.divide_no_nan(tf.convert_to_tensor(limit, tf.float64), largest)
         return tf.cast(tf.where(shorten, tf.sqrt(within), 1.0), step.dtype) * step
 
-    def _limited(self, figures: PolicyFigures) -> tuple[tf.Tensor, ...]:
-        """List the improvement, the KL that is limited, and the figures that the search only carries along."""
+    def _judged(self, objective: Objective, figures: PolicyFigures) -> tuple[tf.Tensor, ...]:
+        """List what must rise, the KL that is limited, and the figures that the search only carries along."""
+        rises = figures.improvement
+        if self.entropy.counts:
+            rises += self.entropy.gain(objective, figures)
         limited = figures.kl if self.constraint == "mean" else figures.max_kl_over_states
-        return figures.improvement, limited, *figures.tensors[1:]
+        return rises, limited, *figures.tensors[1:]
