@@ -60,4 +60,6 @@ class EntropyBonus:
 
     def gain(self, objective: Objective, figures: PolicyFigures) -> tf.Tensor:
         """Compute entropy_coefficient (H - H(old)) of a policy with these figures, float64 scalar."""
-        return scalar(self.entropy_coefficient, tf.float64) * (figures.entropy - objective.old.figures.entropy)
+        return scalar(self.entropy_coefficient, tf.float64) * tf.subtract(
+            figures.entropy, objective.old.figures.entropy
+        )
