@@ -30,7 +30,7 @@ OUT_OF_RANGE = {
     ),
     "-1 nan inf": "observation_min_std entropy_coefficient ppo_final_learning_rate",
     "-0.1 1 nan": "ema_momentum shrink_below",
-    "0": "cg_iterations memory_units segment_length",
+    "0": "cg_iterations memory_units segment_length clone_epochs",
     "0 65": "frame_stack",
     "-0.1 nan": "cg_damping",
     "-1e-6 nan": "cg_tolerance",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import warnings
 from pathlib import Path
@@ -71,14 +72,13 @@ def read(dataset: Any, episodes: int | None = None) -> Demonstrations:
             )
         except (FileNotFoundError, OSError) as error:
             raise ValueError(f"there is no dataset {os.fspath(dataset)!r}: {error}") from error
-    found = opened if episodes is None else opened[:episodes]
     played = [
         Episode(
             *(tf.nest.map_structure(np.asarray, part) for part in (episode.observations, episode.actions)),
             np.asarray(episode.rewards, np.float64),
             bool(episode.terminations[-1]),
         )
-        for episode in found
+        for episode in itertools.islice(opened, episodes)
     ]
     spec = opened.env_spec
     return Demonstrations(opened.observation_space, opened.action_space, played, None if spec is None else spec.id)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tf_trpo.experiment.conversion import Flat, changed, flat, leaves
 from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, read_preset
 from tf_trpo.experiment.run_folder import RunFolder
-from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, use_threads
+from tf_trpo.experiment.settings import CloningSettings, EnvironmentSettings, RolloutSettings, RunSettings, use_threads
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import ClippedSurrogate, KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
 from tf_trpo.ranges import require, require_allowed
@@ -59,6 +59,8 @@ class Experiment:
     """How the policy is moved."""
     update: UpdateSettings = UpdateSettings()
     """How a rollout becomes a batch, and how the value function is fitted."""
+    cloning: CloningSettings = CloningSettings()
+    """What is cloned before training."""
     value: ValueSettings = ValueSettings()
     """The value function's network."""
 

@@ -87,6 +87,8 @@ class Imitator(Agent):
         listed.on_train_begin()
         cloning.fit_policy(epochs, listed)
         cloning.fit_value_function()
+        if self.average is not None:
+            self.average.restart()
         listed.on_train_end()
         return self.history
 
@@ -133,7 +135,7 @@ class _Cloning:
                 break
         self._policy.assign_flat_weights(best if math.isfinite(least) else before)
         if not math.isfinite(least):
-            raise ValueError("the likelihood of the demonstrated actions was never finite: are they allowed?")
+            raise ValueError("the likelihood of the demonstrated actions was never finite")
 
     def fit_value_function(self) -> None:
         """Fit the value function to discounted returns; an episode that was cut ends in the value of what it saw."""
