@@ -74,7 +74,8 @@ def read(dataset: Any, episodes: int | None = None) -> Demonstrations:
             raise ValueError(f"there is no dataset {os.fspath(dataset)!r}: {error}") from error
     played = [
         Episode(
-            *(tf.nest.map_structure(np.asarray, part) for part in (episode.observations, episode.actions)),
+            tf.nest.map_structure(np.asarray, episode.observations),
+            tf.nest.map_structure(np.asarray, episode.actions),
             np.asarray(episode.rewards, np.float64),
             bool(episode.terminations[-1]),
         )

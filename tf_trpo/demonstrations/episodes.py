@@ -91,12 +91,10 @@ class Demonstrations:
         ends[lasts], valid[lasts + 1] = True, False
         terminated = ends.copy()
         terminated[lasts] = [episode.terminated for episode in self.episodes]
-        columns = (
-            np.concatenate([_padded(actions) for actions in sampled]),
-            np.concatenate([_padded(np.asarray(episode.rewards, np.float64)) for episode in self.episodes]),
-            *(terminated, ends & ~terminated, valid),
-        )
-        return Rollout(observations, *(column[:, None] for column in columns))
+        actions = np.concatenate([_padded(each) for each in sampled])
+        rewards = np.concatenate([_padded(np.asarray(episode.rewards, np.float64)) for episode in self.episodes])
+        flags = terminated, ends & ~terminated, valid
+        return Rollout(observations, actions[:, None], rewards[:, None], *(flag[:, None] for flag in flags))
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:

@@ -81,7 +81,9 @@ def record(
 
 def _episode(environments: VectorEnv, act: Act, seed: int | None, longest: int) -> Episode:
     observation, _ = environments.reset(seed=seed)
-    observations, actions, rewards = [_row(observation)], [], []
+    observations: list[Any] = [_row(observation)]
+    actions: list[Any] = []
+    rewards: list[float] = []
     ended = False
     while not ended and len(rewards) < longest:
         action = fitting_actions(act(observation, len(rewards)), environments.single_action_space)
@@ -90,8 +92,8 @@ def _episode(environments: VectorEnv, act: Act, seed: int | None, longest: int) 
         actions.append(_row(action))
         rewards.append(float(reward[0]))
         ended = bool(terminated[0] or truncated[0])
-    stacked = [tf.nest.map_structure(lambda *rows: np.stack(rows), *rows) for rows in (observations, actions)]
-    return Episode(*stacked, np.array(rewards), bool(terminated[0]))
+    seen, taken = (tf.nest.map_structure(lambda *rows: np.stack(rows), *each) for each in (observations, actions))
+    return Episode(seen, taken, np.array(rewards), bool(terminated[0]))
 
 
 def _row(nest: Any) -> Any:

@@ -156,7 +156,8 @@ class _Cloning:
         chosen = np.isin(np.arange(count), self._rng.permutation(count)[:number])
         # The row after an episode's end is no step.
         steps, of_rows = self._rollout.valid[:, 0], np.repeat(chosen, lengths + 1)
-        return tuple(np.flatnonzero(steps & rows).astype(np.int32) for rows in (~of_rows, of_rows))
+        fitted, left_out = (np.flatnonzero(steps & rows).astype(np.int32) for rows in (~of_rows, of_rows))
+        return fitted, left_out
 
     @property
     def _chunk_size(self) -> int:
