@@ -93,8 +93,9 @@ class Demonstrations:
         terminated[lasts] = [episode.terminated for episode in self.episodes]
         actions = np.concatenate([_padded(each) for each in sampled])
         rewards = np.concatenate([_padded(np.asarray(episode.rewards, np.float64)) for episode in self.episodes])
-        flags = terminated, ends & ~terminated, valid
-        return Rollout(observations, actions[:, None], rewards[:, None], *(flag[:, None] for flag in flags))
+        truncated = ends & ~terminated
+        of_one = actions[:, None], rewards[:, None], terminated[:, None], truncated[:, None], valid[:, None]
+        return Rollout(observations, *of_one)
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
