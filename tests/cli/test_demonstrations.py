@@ -7,6 +7,7 @@ from tf_trpo import Experiment
 from tf_trpo.cli import main
 from tf_trpo.demonstrations import record, write
 from tf_trpo.experiment import RunFolder
+from tf_trpo.figures.histories import read_history
 from tf_trpo.training import TRPO
 
 
@@ -40,3 +41,15 @@ def test_what_is_not_there_ends_in_a_line_before_there_is_a_folder(small, refuse
     assert not folder.exists()
     error = refused("train", *small, "--clone-epochs", "3", "--run-dir", folder)
     assert error == "error: clone_epochs must be None without demonstrations, got 3"
+
+
+def test_a_run_imitates_while_it_learns(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    write(record(lambda observation: 0, "CartPole-v1", 2), "cartpole/left-v0")
+    folder = RunFolder(tmp_path / "run")
+    options = ["--demonstrations", "cartpole/left-v0", "--clone-epochs", "1", "--demonstration-weight", "0.5"]
+    main(["train", *small, *options, "--quiet", "--run-dir", str(folder.path)])
+    bonuses = read_history(folder.history)["train/demonstration_bonus"]
+    assert len(bonuses) >= 2
+    assert max(bonuses) > 0
+    assert tf_trpo.load(folder.agent).policy_optimizer.imitation.demonstration_weight == 0.5

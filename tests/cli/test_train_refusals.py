@@ -28,14 +28,14 @@ OUT_OF_RANGE = {
         "natural_max_kl vanilla_learning_rate penalty_coefficient target_kl penalty_learning_rate "
         "clip_range ppo_learning_rate ppo_target_kl max_gradient_norm"
     ),
-    "-1 nan inf": "observation_min_std entropy_coefficient ppo_final_learning_rate",
+    "-1 nan inf": "observation_min_std entropy_coefficient demonstration_weight ppo_final_learning_rate",
     "-0.1 1 nan": "ema_momentum shrink_below",
     "0": "cg_iterations memory_units segment_length clone_epochs",
     "0 65": "frame_stack",
     "-0.1 nan": "cg_damping",
     "-1e-6 nan": "cg_tolerance",
     "0 1 1.5 nan": "backtrack_ratio",
-    "0 1.5 nan": "curvature_fraction",
+    "0 1.5 nan": "curvature_fraction demonstration_decay",
     "-1 4097": "preconditioner_rank",
     "-0.1 1.5 nan": "gamma gae_lambda",
     "0 nan inf": "advantage_clip max_radius",

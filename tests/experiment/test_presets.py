@@ -44,7 +44,12 @@ def other_than_default():
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
     choices |= {"memory": "lstm", "memory_units": 7, "segment_length": 32, "mirror": False}
     choices |= {"advantage_clip": 2.5, "value_target": "reward-to-go", "value_learning_rate": 0.002}
-    choices |= {"entropy_coefficient": 0.125, "demonstrations": "cartpole/mine-v0", "clone_epochs": 7}
+    choices |= {
+        "entropy_coefficient": 0.125,
+        "demonstration_weight": 0.25,
+        "demonstrations": "cartpole/mine-v0",
+        "clone_epochs": 7,
+    }
     settings = Experiment().replace(radius="adaptive").flat()
     return {name: choices[name] if name in choices else changed[type(value)](value) for name, value in settings.items()}
 

@@ -121,6 +121,7 @@ def assert_only_what_the_algorithm_has(name, outcome):
         "trust_region_radius": "trust region" in name,
         "penalty_coefficient": "penalty" in name,
         "entropy_bonus": False,
+        "demonstration_bonus": False,
     }
     absent = {field for field, value in outcome._asdict().items() if value is None}
     assert absent == {field for field, there in exists.items() if not there}

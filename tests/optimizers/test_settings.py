@@ -16,6 +16,7 @@ from tf_trpo.optimizers import (
     AdaptiveRadius,
     Backtracking,
     ClippedSurrogate,
+    DemonstrationBonus,
     EntropyBonus,
     FirstOrder,
     KLPenalty,
@@ -25,7 +26,7 @@ from tf_trpo.optimizers import (
     VanillaPolicyGradient,
 )
 
-PARTS = [AdaptiveRadius, Backtracking, EntropyBonus, FirstOrder, NaturalDirection]
+PARTS = [AdaptiveRadius, Backtracking, DemonstrationBonus, EntropyBonus, FirstOrder, NaturalDirection]
 BAD = [0.0, -0.01, math.nan, math.inf]
 OUT_OF_RANGE = {
     TrustRegion: {"max_kl": BAD, "final_max_kl": BAD, "constraint": ["median"]},
@@ -42,6 +43,10 @@ OUT_OF_RANGE = {
         "max_gradient_norm": BAD,
     },
     EntropyBonus: {"entropy_coefficient": [-0.01, math.nan, math.inf]},
+    DemonstrationBonus: {
+        "demonstration_weight": [-0.01, math.nan, math.inf],
+        "demonstration_decay": [0.0, 1.01, math.nan],
+    },
     AdaptiveRadius: {
         "min_radius": [0.0, math.inf],
         "max_radius": [0.0, math.inf],

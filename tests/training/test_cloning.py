@@ -148,7 +148,7 @@ def test_what_cannot_be_cloned_is_refused(make_agent, balanced):
     ):
         with pytest.raises(ValueError, match=f"^{message}"):
             agent.clone(balanced, **{"epochs": 1} | settings)
-    with pytest.raises(ValueError, match="an agent with a memory cannot be cloned"):
+    with pytest.raises(ValueError, match="an agent with a memory cannot imitate"):
         tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings((4,)), memory="gru").clone(balanced, 1)
     with pytest.raises(ValueError, match="the demonstrations show"):
         make_agent("Pendulum-v1").clone(balanced, 1)

@@ -69,6 +69,8 @@ class Experiment:
         require(bool(self.env), "env", "the Gymnasium id of an environment", self.env)
         self.flat()  # raises if the algorithm has no name
         self.algorithm.check_gamma(self.update.gamma)
+        if self.algorithm.imitates and self.cloning.demonstrations is None:
+            raise ValueError("demonstration_weight must be 0 without demonstrations")
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
         if self.rollouts.backend == "envpool" and (self.environment.wrapper or self.environment.action_masks == "info"):
@@ -185,6 +187,8 @@ class Experiment:
         settings: dict[str, Any] = {"policy": self.policy, "value": self.value, "seed": self.run.seed}
         agent = TRPO.for_env(self.env, **settings, **self.environment.arguments())
         agent.compile(self.algorithm, update=self.update, jit_compile=self.run.jit_compile)
+        if self.algorithm.imitates:
+            agent.imitate(self.cloning.demonstrations)
         return agent
 
     def train(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import numbers
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import scalar
-from tf_trpo.optimizers.objective import Objective, PolicyFigures, Samples
+from tf_trpo.numerics import is_positive, scalar
+from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising, Samples
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -38,9 +37,7 @@ class EntropyBonus:
     @property
     def counts(self) -> bool:
         """Whether there is a bonus."""
-        coefficient: Any = self.entropy_coefficient
-        # In a compiled update, it may be a tensor, but 0 stays a number.
-        return not isinstance(coefficient, numbers.Real) or float(coefficient) > 0
+        return is_positive(self.entropy_coefficient)
 
     def check(self, policy: Policy) -> None:
         """Raise ValueError if there is a bonus and the policy has no closed form of its entropy."""
@@ -54,12 +51,11 @@ class EntropyBonus:
         """Compute entropy_coefficient H of distribution parameters on samples, float64 scalar."""
         return scalar(self.entropy_coefficient, tf.float64) * objective.entropy(new, samples.weights)
 
-    def gradient(self, objective: Objective) -> tf.Tensor:
-        """Compute the gradient [P] of the bonus at the old parameters."""
-        return objective.gradient(functools.partial(self.value, objective))
+    def rising(self, objective: Objective) -> Rising:
+        """Make what a line search counts: entropy_coefficient (H - H(old))."""
 
-    def gain(self, objective: Objective, figures: PolicyFigures) -> tf.Tensor:
-        """Compute entropy_coefficient (H - H(old)) of a policy with these figures, float64 scalar."""
-        return scalar(self.entropy_coefficient, tf.float64) * tf.subtract(
-            figures.entropy, objective.old.figures.entropy
-        )
+        def gain(theta: tf.Tensor, figures: PolicyFigures) -> tf.Tensor:
+            rise = tf.subtract(figures.entropy, objective.old.figures.entropy)
+            return scalar(self.entropy_coefficient, tf.float64) * rise
+
+        return Rising(objective.gradient(functools.partial(self.value, objective)), gain)

@@ -71,6 +71,18 @@ class OldPolicy(NamedTuple):
     figures: PolicyFigures
 
 
+class Rising(NamedTuple):
+    """What an algorithm lets rise besides the surrogate.
+
+    Attributes:
+      gradient: [P], at the old parameters.
+      gain: (parameters [P], the figures of the policy with these) -> its rise from the old ones, float64 scalar.
+    """
+
+    gradient: tf.Tensor
+    gain: Callable[[tf.Tensor, PolicyFigures], tf.Tensor]
+
+
 class Objective:
     """The surrogate and the KL of a policy near the one that sampled, as functions of the flat parameters.
 

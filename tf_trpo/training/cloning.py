@@ -13,7 +13,9 @@ import tensorflow as tf
 from tf_trpo.demonstrations import Demonstrations, read
 from tf_trpo.estimation import rewards_to_go
 from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged, random_orders
+from tf_trpo.optimizers import Shown
 from tf_trpo.ranges import check_types, check_whole_numbers, require
+from tf_trpo.rollouts import Rollout
 from tf_trpo.training.agent import Agent
 from tf_trpo.training.identity import check_unchanged
 from tf_trpo.training.minibatches import fit_in_minibatches
@@ -24,7 +26,32 @@ _VALUE_ROUNDS = 4
 
 
 class Imitator(Agent):
-    """An agent that can begin with what others show; for arguments and attributes, see `Agent`."""
+    """An agent that can begin with what others show; for arguments, see `Agent`.
+
+    Attributes:
+      shown: what the policy optimizer imitates, if it does.
+    """
+
+    shown: Shown | None = None
+
+    def imitate(self, demonstrations: Any) -> None:
+        """Give the policy optimizer demonstrations to imitate while it learns, as `DemonstrationBonus` does.
+
+        A clone of the same demonstrations is where to begin. They belong to the run: a fit is resumed with the same
+        ones only. An agent that is loaded needs them again.
+
+        Args:
+          demonstrations: as for `clone`.
+
+        Raises:
+          ValueError: the policy optimizer does not imitate, the spaces are not the agent's, or it has a memory.
+        """
+        require(self.policy_optimizer.imitates, "demonstration_weight", "positive in order to imitate", 0.0)
+        rollout = self._rollout_of(demonstrations)
+        valid = rollout.valid
+        samples = tf.nest.map_structure(lambda rows: rows[:-1][valid], rollout.observations), rollout.actions[valid]
+        self.shown = Shown(*tf.nest.map_structure(lambda rows: tf.Variable(rows, trainable=False), samples))
+        self.compile()
 
     def clone(
         self,
@@ -70,10 +97,8 @@ class Imitator(Agent):
         require(0 < learning_rate < math.inf, "learning_rate", "positive and finite", learning_rate)
         require(0 <= held_out < 1, "held_out", "in [0, 1)", held_out)
         check_unchanged(self)
-        if self.policy.memory is not None:
-            raise ValueError("an agent with a memory cannot be cloned: nothing shows what it would remember")
-        shown = demonstrations if isinstance(demonstrations, Demonstrations) else read(demonstrations)
-        cloning = _Cloning(self, shown, minibatch_size, learning_rate, held_out, np.random.default_rng(seed))
+        rollout = self._rollout_of(demonstrations)
+        cloning = _Cloning(self, rollout, minibatch_size, learning_rate, held_out, np.random.default_rng(seed))
         listed = keras.callbacks.CallbackList(
             list(callbacks),
             add_history=True,
@@ -92,6 +117,12 @@ class Imitator(Agent):
         listed.on_train_end()
         return self.history
 
+    def _rollout_of(self, demonstrations: Any) -> Rollout:
+        if self.policy.memory is not None:
+            raise ValueError("an agent with a memory cannot imitate: nothing shows what it would remember")
+        shown = demonstrations if isinstance(demonstrations, Demonstrations) else read(demonstrations)
+        return shown.rollout(self.policy)
+
 
 class _Cloning:
     """Fits an agent to demonstrations; the arguments are those of `Imitator.clone`."""
@@ -99,7 +130,7 @@ class _Cloning:
     def __init__(
         self,
         agent: Agent,
-        demonstrations: Demonstrations,
+        rollout: Rollout,
         minibatch_size: int,
         learning_rate: float,
         held_out: float,
@@ -109,10 +140,10 @@ class _Cloning:
         self._policy = agent.policy
         self._rng = rng
         self._minibatch_size = minibatch_size
-        self._rollout = demonstrations.rollout(agent.policy)
+        self._rollout = rollout
         self._prepared = agent.learner.prepare(self._rollout, agent.learner.first_carry(1))[0]
         self._policy.encoder.update_normalization(self._prepared.policy_statistics)
-        self._rows, self._held_out_rows = self._split(demonstrations.lengths, held_out)
+        self._rows, self._held_out_rows = self._split(held_out)
         self._optimizer = keras.optimizers.Adam(learning_rate)
         self._optimizer.build(self._policy.trainable_variables)
         self._pass = tf.function(self._one_pass, autograph=False)
@@ -149,13 +180,15 @@ class _Cloning:
             prepared = self._prepared._replace(values=values[:-1, 0], targets=targets[:, 0])
             learner.fit_value_function(prepared, learner.orders(size, 1, self._rng))
 
-    def _split(self, lengths: np.ndarray, held_out: float) -> tuple[np.ndarray, np.ndarray]:
+    def _split(self, held_out: float) -> tuple[np.ndarray, np.ndarray]:
         """Choose whole episodes to hold out; give the rows of the others, and theirs."""
-        count = len(lengths)
+        steps = self._rollout.valid[:, 0]
+        # The row after an episode's end is no step.
+        of_episode = np.cumsum(~steps) - ~steps
+        count = of_episode[-1] + 1
         number = min(count - 1, math.ceil(held_out * count))
         chosen = np.isin(np.arange(count), self._rng.permutation(count)[:number])
-        # The row after an episode's end is no step.
-        steps, of_rows = self._rollout.valid[:, 0], np.repeat(chosen, lengths + 1)
+        of_rows = chosen[of_episode]
         fitted, left_out = (np.flatnonzero(steps & rows).astype(np.int32) for rows in (~of_rows, of_rows))
         return fitted, left_out
 

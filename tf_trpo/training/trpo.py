@@ -162,6 +162,7 @@ class TRPO(Imitator):
             self.optimizer,
             self.update_settings,
             average=self.average,
+            shown=self.shown if self.policy_optimizer.imitates else None,
             jit_compile=self.jit_compile,
         )
         if before is not None and policy_optimizer is None:
