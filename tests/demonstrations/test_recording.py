@@ -1,5 +1,6 @@
 """What is recorded is what happened."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -70,6 +71,8 @@ def test_a_saved_model_shows_what_its_agent_does(tmp_path):
 def test_who_cannot_act_is_refused(walk, tmp_path):
     with pytest.raises(TypeError, match="cannot act: give an agent"):
         record(3, walk)
+    with pytest.raises(TypeError, match="episodes are recorded one by one"):
+        record(lambda observation: 5, gym.make_vec("CartPole-v1", 2))
     with pytest.raises(ValueError, match="stochastic: a function draws its actions itself"):
         record(lambda observation: 5, walk, stochastic=True)
     with pytest.raises(ValueError, match="does not lie in the environment's Discrete"):

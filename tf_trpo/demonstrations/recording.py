@@ -61,12 +61,14 @@ def record(
       seed: of the episodes, and of sampled actions.
 
     Raises:
-      TypeError: the demonstrator is none.
+      TypeError: the demonstrator is none, or the environment is a vector environment.
       ValueError: an action does not lie in the environment's space, or a function is asked to be stochastic.
       EnvironmentFailedError: the environment failed.
     """
     check_whole_numbers(episodes=episodes, max_episode_steps=max_episode_steps)
     check_whole_numbers(lowest=0, seed=seed)
+    if isinstance(environment, VectorEnv):
+        raise TypeError("episodes are recorded one by one: give an id or a function that makes an environment")
     making: dict[str, Any] = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
     with open_vector_environment(environment, 1, **making) as environments:
         act = _acting(demonstrator, stochastic, seed)
