@@ -69,7 +69,7 @@ def test_a_saved_model_shows_what_its_agent_does(tmp_path):
 
 
 def test_who_cannot_act_is_refused(walk, tmp_path):
-    with pytest.raises(TypeError, match="cannot act: give an agent"):
+    with pytest.raises(TypeError, match="cannot act: give an agent of tf_trpo"):
         record(3, walk)
     with pytest.raises(TypeError, match="episodes are recorded one by one"):
         record(lambda observation: 5, gym.make_vec("CartPole-v1", 2))

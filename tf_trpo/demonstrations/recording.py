@@ -117,7 +117,7 @@ def _acting(demonstrator: Any, stochastic: bool, seed: int) -> Act:
             return model.act(observations, tuple(draws.integers(2**31, size=2).tolist()) if stochastic else None)
 
         return by_model
-    if hasattr(demonstrator, "predict"):
+    if hasattr(getattr(demonstrator, "policy", None), "memory"):
         state: Any = None
 
         def by_agent(observations: Any, step: int) -> Any:
@@ -130,7 +130,7 @@ def _acting(demonstrator: Any, stochastic: bool, seed: int) -> Act:
 
         return by_agent
     if not callable(demonstrator):
-        raise TypeError(f"{demonstrator!r} cannot act: give an agent, the folder of a model, or a function")
+        raise TypeError(f"{demonstrator!r} cannot act: give an agent of tf_trpo, the folder of a model, or a function")
     if stochastic:
         raise ValueError("stochastic: a function draws its actions itself")
     return lambda observations, _: tf.nest.map_structure(

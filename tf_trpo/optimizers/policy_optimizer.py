@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
@@ -45,7 +44,7 @@ class Proposal(NamedTuple):
     solution: ConjugateGradientResult | None = None
     radius: tf.Tensor | float | None = None
     penalty_coefficient: tf.Tensor | float | None = None
-    bonuses: Mapping[str, Bonus] = MappingProxyType({})
+    bonuses: dict[str, Bonus] = {}  # noqa: RUF012  TensorFlow returns dicts from traced functions, and no proxies
 
 
 @dataclasses.dataclass(frozen=True)
