@@ -21,6 +21,7 @@ COMMANDS = {
     "roofline": ("roofline", "Roofline"),
     "serve": ("serving", "Serve"),
     "learn": ("learn", "Learn"),
+    "cloning": ("cloning", "Cloning"),
     "peers": ("peers", "Peers"),
     "ranges": ("compare", "Ranges"),
     "compare": ("compare", "Compare"),

@@ -36,6 +36,7 @@ FILES = {**BORROWED, **{f"notebooks/{path.stem}.md": f"docs/notebooks/{path.name
 ALSO = {
     "experiment": (
         "run.TrainedRun",
+        "settings.CloningSettings",
         "settings.EnvironmentSettings",
         "settings.RolloutSettings",
         "settings.RunSettings",

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tf_trpo import callbacks as callbacks
+    from tf_trpo import demonstrations as demonstrations
     from tf_trpo import distributions as distributions
     from tf_trpo import environments as environments
     from tf_trpo import estimation as estimation

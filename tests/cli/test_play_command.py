@@ -15,8 +15,8 @@ import tensorflow as tf
 
 import tf_trpo
 from tf_trpo.cli import main
-from tf_trpo.cli.fitting import fitting_actions
 from tf_trpo.environments.episodes import episode_seed
+from tf_trpo.environments.fitting import fitting_actions
 from tf_trpo.models import PolicySettings
 from tf_trpo.serving import read_metadata
 from tf_trpo.serving.local_policy import LocalPolicy

@@ -11,6 +11,8 @@ from tf_trpo.cli.train import read_command
 from tf_trpo.experiment import RunFolder
 from tf_trpo.optimizers import (
     Backtracking,
+    ClippedSurrogate,
+    EntropyBonus,
     FirstOrder,
     KLPenalty,
     NaturalDirection,
@@ -30,6 +32,15 @@ DIRECTION = {
 SEARCH = {"backtrack_ratio": 0.7, "max_backtracks": 6}
 KL_PENALTY = {"penalty": "theory", "penalty_coefficient": 3.0, "target_kl": 0.02, "penalty_solver": "first-order"}
 FIRST_ORDER = {"penalty_epochs": 2, "penalty_minibatch_size": 20, "penalty_learning_rate": 0.004}
+PPO = {
+    "clip_range": 0.1,
+    "ppo_epochs": 2,
+    "ppo_minibatch_size": 20,
+    "ppo_learning_rate": 0.004,
+    "ppo_final_learning_rate": 0.001,
+    "ppo_target_kl": 0.5,
+    "max_gradient_norm": 0.7,
+}
 PARTS = {"direction": NaturalDirection(**DIRECTION), "search": Backtracking(**SEARCH)}
 RUNS = {
     "natural-policy-gradient": (
@@ -39,6 +50,10 @@ RUNS = {
     "vanilla-policy-gradient": (
         {"vanilla_optimizer": "sgd", "vanilla_learning_rate": 0.02},
         VanillaPolicyGradient("sgd", 0.02),
+    ),
+    "ppo": (
+        PPO | {"entropy_coefficient": 0.02},
+        ClippedSurrogate(**PPO, entropy=EntropyBonus(0.02)),
     ),
     "kl-penalty": (
         KL_PENALTY | FIRST_ORDER | DIRECTION | SEARCH | {"gamma": 0.9},

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 OUT_OF_RANGE = {
     "0 -1": (
         "num_envs num_steps total_steps eval_episodes hidden_sizes value_hidden_sizes schedule_steps max_faults "
-        "chunk_size value_minibatch_size penalty_epochs penalty_minibatch_size"
+        "chunk_size value_minibatch_size penalty_epochs penalty_minibatch_size ppo_epochs "
+        "ppo_minibatch_size"
     ),
     "-1": (
         "restart_every eval_every checkpoint_every histogram_every video_every threads max_backtracks value_epochs "
@@ -24,16 +25,17 @@ OUT_OF_RANGE = {
     "-1 2147483648": "seed",
     "0 -1 nan inf": (
         "initial_std final_std final_max_kl max_kl env_timeout value_learning_rate natural_learning_rate "
-        "natural_max_kl vanilla_learning_rate penalty_coefficient target_kl penalty_learning_rate"
+        "natural_max_kl vanilla_learning_rate penalty_coefficient target_kl penalty_learning_rate "
+        "clip_range ppo_learning_rate ppo_target_kl max_gradient_norm"
     ),
-    "-1 nan inf": "observation_min_std",
+    "-1 nan inf": "observation_min_std entropy_coefficient demonstration_weight ppo_final_learning_rate",
     "-0.1 1 nan": "ema_momentum shrink_below",
-    "0": "cg_iterations memory_units segment_length",
+    "0": "cg_iterations memory_units segment_length clone_epochs",
     "0 65": "frame_stack",
     "-0.1 nan": "cg_damping",
     "-1e-6 nan": "cg_tolerance",
     "0 1 1.5 nan": "backtrack_ratio",
-    "0 1.5 nan": "curvature_fraction",
+    "0 1.5 nan": "curvature_fraction demonstration_decay",
     "-1 4097": "preconditioner_rank",
     "-0.1 1.5 nan": "gamma gae_lambda",
     "0 nan inf": "advantage_clip max_radius",

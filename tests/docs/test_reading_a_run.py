@@ -4,14 +4,16 @@ import re
 from pathlib import Path
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
 import tf_trpo
 from tf_trpo.callbacks.dashboards import METRICS
+from tf_trpo.demonstrations import record
 from tf_trpo.figures.charts import CHARTS, FIGURES
 from tf_trpo.models import PolicySettings
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
-from tf_trpo.optimizers import KLPenalty, TrustRegion, VanillaPolicyGradient
+from tf_trpo.optimizers import DemonstrationBonus, EntropyBonus, KLPenalty, TrustRegion, VanillaPolicyGradient
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reading_a_run.md").read_text(encoding="utf-8")
 TABLES = TEXT.partition("## Every figure")[2]
@@ -29,13 +31,15 @@ def logged():
     """The names of the figures of trainings by several algorithms and distributions."""
     names = set()
     for env, optimizer, distribution in (
-        ("Pendulum-v1", TrustRegion(), "gaussian"),
+        ("Pendulum-v1", TrustRegion(entropy=EntropyBonus(0.01), imitation=DemonstrationBonus(0.1)), "gaussian"),
         ("CartPole-v1", KLPenalty(), "gaussian"),
         ("Pendulum-v1", VanillaPolicyGradient(), "beta"),
     ):
         making = {"wrappers": [Scored]}
         agent = tf_trpo.TRPO.for_env(env, policy=PolicySettings(distribution=distribution), seed=0, **making)
         agent.compile(optimizer, jit_compile=False)
+        if optimizer.imitates:
+            agent.imitate(record(lambda observation: np.zeros(1, np.float32), env, 1, **making))
         evaluate = tf_trpo.callbacks.Evaluate(env, every_steps=100, episodes=1, info_keys=["KEY"], **making)
         settings = {"num_steps": 210, "info_keys": ["KEY"], "callbacks": [evaluate], "verbose": 0}
         names |= agent.fit(env, 400, **settings, **making).history.keys()

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tf_trpo.estimation import surrogate_improvement
+from tf_trpo.estimation import clipped_surrogate_improvement, surrogate_improvement
 from tf_trpo.theory import local_approximation, random_mdp, random_policy
 
 
@@ -43,6 +43,20 @@ def test_improvement_is_the_difference_of_two_mean_ratio_weighted_advantages(see
     improvement = surrogate_improvement(*tensors(batch))
     np.testing.assert_allclose(improvement, expected, rtol=1e-9, atol=1e-12)
     assert distance > 0 or improvement == 0.0
+
+
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 40), distance=st.sampled_from([0.0, 0.1, 2.0]))
+def test_the_clipped_improvement_takes_the_smaller_of_two_products_for_each_sample(seed, size, distance):
+    batch, clip_range = random_batch(seed, size, distance), 0.2
+    terms = []
+    for log_prob, old_log_prob, advantage, weight in zip(*batch, strict=True):
+        if weight > 0:
+            ratio = np.exp(log_prob - old_log_prob)
+            clipped = min(max(ratio, 1 - clip_range), 1 + clip_range)
+            terms.append(min(ratio * advantage, clipped * advantage) - advantage)
+    improvement = clipped_surrogate_improvement(*tensors(batch), clip_range=clip_range)
+    np.testing.assert_allclose(improvement, np.mean(terms), rtol=1e-9, atol=1e-12)
+    assert improvement <= surrogate_improvement(*tensors(batch)) + 1e-12
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

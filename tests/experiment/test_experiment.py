@@ -171,7 +171,7 @@ def test_values_are_converted_to_the_type_of_their_setting(name, text, value):
         ({"total_steps": 1.5}, "total_steps must be a whole number, got '1.5'"),
         ({"hidden_sizes": [8, "x"]}, "hidden_sizes must be a tuple of whole numbers"),
         ({"backend": "ray"}, "backend must be one of sync, async, envpool, got 'ray'"),
-        ({"algorithm": "ppo"}, "algorithm must be one of trpo, natural-policy-gradient, .*, got 'ppo'"),
+        ({"algorithm": "sac"}, "algorithm must be one of trpo, natural-policy-gradient, .*, got 'sac'"),
         ({"env": 3}, "env must be text, got"),
         ({"max_lk": 1}, "unknown settings: max_lk"),
         ({"max_kl": 0.02, "target_kl": 1}, "target_kl is a setting of kl-penalty, and does nothing in trpo"),

@@ -44,6 +44,12 @@ def other_than_default():
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
     choices |= {"memory": "lstm", "memory_units": 7, "segment_length": 32, "mirror": False}
     choices |= {"advantage_clip": 2.5, "value_target": "reward-to-go", "value_learning_rate": 0.002}
+    choices |= {
+        "entropy_coefficient": 0.125,
+        "demonstration_weight": 0.25,
+        "demonstrations": "cartpole/mine-v0",
+        "clone_epochs": 7,
+    }
     settings = Experiment().replace(radius="adaptive").flat()
     return {name: choices[name] if name in choices else changed[type(value)](value) for name, value in settings.items()}
 
@@ -233,7 +239,7 @@ def test_a_preset_that_is_not_there_ends_with_one_line_and_the_bundled_names(tmp
         ("gamma: true", "gamma must be a number, got 'True'"),
         ("target_kl: 0.1", "target_kl is a setting of kl-penalty, and does nothing in trpo"),
         ("state_dependent_std: true\n  final_std: 0.5", "final_std"),
-        ("algorithm: ppo", "algorithm must be one of"),
+        ("algorithm: sac", "algorithm must be one of"),
     ],
 )
 def test_a_bad_value_in_a_preset_ends_with_one_line_that_says_which_and_where(tmp_path, refused, line, message):

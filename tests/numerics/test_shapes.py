@@ -64,6 +64,10 @@ CASES = {
     "surrogate_improvement": Case(
         estimation.surrogate_improvement, {"log_prob": "N", "old_log_prob": "N", "advantages": "N", "weights": "N"}
     ),
+    "clipped_surrogate_improvement": Case(
+        lambda *rows: estimation.clipped_surrogate_improvement(*rows, clip_range=0.2),
+        {"log_prob": "N", "old_log_prob": "N", "advantages": "N", "weights": "N"},
+    ),
     "largest_advantage": Case(lambda *rows: estimation.largest_advantage(batch_of(*rows)), BATCH),
     "advantage_scale": Case(
         lambda scale: estimation.advantage_scale(batch_of(0.0, 1.0, 0.0, scale)), {"batch.advantage_scale": ""}

@@ -10,6 +10,8 @@ from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
 from tf_trpo.optimizers import (
     AdaptiveRadius,
     Backtracking,
+    ClippedSurrogate,
+    EntropyBonus,
     FirstOrder,
     KLPenalty,
     NaturalDirection,
@@ -29,6 +31,9 @@ FIXED_STD = {
     "vanilla policy gradient by Adam": VanillaPolicyGradient(),
     "natural policy gradient": NaturalPolicyGradient(0.3, direction=NaturalDirection(60, cg_damping=0.2)),
     "KL penalty by first-order steps": KLPenalty(penalty_solver="first-order", first_order=FirstOrder(10, 20, 0.003)),
+    "clipped surrogate by first-order steps": ClippedSurrogate(
+        0.2, 4, 20, 0.003, ppo_target_kl=0.05, entropy=EntropyBonus(0.01)
+    ),
     "KL penalty by natural steps, theory": KLPenalty("theory"),
     "trust region that adapts": TrustRegion(0.001, radius=AdaptiveRadius(0.0002, 0.003)),
 }
@@ -115,6 +120,8 @@ def assert_only_what_the_algorithm_has(name, outcome):
         "cg_residual": natural,
         "trust_region_radius": "trust region" in name,
         "penalty_coefficient": "penalty" in name,
+        "entropy_bonus": False,
+        "demonstration_bonus": False,
     }
     absent = {field for field, value in outcome._asdict().items() if value is None}
     assert absent == {field for field, there in exists.items() if not there}
@@ -178,6 +185,7 @@ def test_a_step_that_makes_the_policy_not_finite_is_taken_back_with_its_state(na
     [
         ("trust region on the largest KL", None, 13, False),
         ("KL penalty by first-order steps", None, 13, False),
+        ("clipped surrogate by first-order steps", None, 13, False),
         slow("trust region", "state-dependent", 20, False),
         slow("trust region", "fixed-std", 7, True),
     ],
@@ -235,6 +243,7 @@ def test_xla_gives_the_same_step_to_rounding(name, stepper_of):
         (VanillaPolicyGradient("sgd"), 2),
         (VanillaPolicyGradient("adam"), 2 + 2 * 5),
         (KLPenalty("adaptive", penalty_solver="first-order"), 1 + 2 + 2 * 5),
+        (ClippedSurrogate(), 2 + 2 * 5),
     ],
 )
 def test_the_state_is_what_changes_from_step_to_step(optimizer, variables, make_stepper):

@@ -15,6 +15,9 @@ from tf_trpo.optimizers import (
     ALGORITHMS,
     AdaptiveRadius,
     Backtracking,
+    ClippedSurrogate,
+    DemonstrationBonus,
+    EntropyBonus,
     FirstOrder,
     KLPenalty,
     NaturalDirection,
@@ -23,13 +26,27 @@ from tf_trpo.optimizers import (
     VanillaPolicyGradient,
 )
 
-PARTS = [AdaptiveRadius, Backtracking, FirstOrder, NaturalDirection]
+PARTS = [AdaptiveRadius, Backtracking, DemonstrationBonus, EntropyBonus, FirstOrder, NaturalDirection]
 BAD = [0.0, -0.01, math.nan, math.inf]
 OUT_OF_RANGE = {
     TrustRegion: {"max_kl": BAD, "final_max_kl": BAD, "constraint": ["median"]},
     NaturalPolicyGradient: {"natural_learning_rate": BAD, "natural_max_kl": BAD},
     VanillaPolicyGradient: {"vanilla_optimizer": ["rmsprop"], "vanilla_learning_rate": BAD},
     KLPenalty: {"penalty": ["none"], "penalty_coefficient": BAD, "target_kl": BAD, "penalty_solver": ["lbfgs"]},
+    ClippedSurrogate: {
+        "clip_range": BAD,
+        "ppo_epochs": [0, 10_001],
+        "ppo_minibatch_size": [0],
+        "ppo_learning_rate": BAD,
+        "ppo_final_learning_rate": [-0.01, math.nan, math.inf],
+        "ppo_target_kl": BAD,
+        "max_gradient_norm": BAD,
+    },
+    EntropyBonus: {"entropy_coefficient": [-0.01, math.nan, math.inf]},
+    DemonstrationBonus: {
+        "demonstration_weight": [-0.01, math.nan, math.inf],
+        "demonstration_decay": [0.0, 1.01, math.nan],
+    },
     AdaptiveRadius: {
         "min_radius": [0.0, math.inf],
         "max_radius": [0.0, math.inf],
@@ -61,6 +78,7 @@ OTHER = [
     NaturalPolicyGradient(0.3, 0.02, NaturalDirection(3)),
     VanillaPolicyGradient("sgd", 0.5),
     KLPenalty("theory", 2.0, 0.03, "first-order", FirstOrder(3, 20, 0.01), NaturalDirection(3), Backtracking(0.5, 2)),
+    ClippedSurrogate(0.1, 3, 20, 0.01, 0.0, 0.02, 0.7, EntropyBonus(0.01)),
 ]
 
 

@@ -13,6 +13,7 @@ import tf_trpo
 from tf_trpo.optimizers import (
     AdaptiveRadius,
     Backtracking,
+    ClippedSurrogate,
     KLPenalty,
     NaturalDirection,
     NaturalPolicyGradient,
@@ -178,6 +179,7 @@ def moved(agent):
         VanillaPolicyGradient("sgd"),
         KLPenalty(penalty_coefficient=100.0),
         KLPenalty(penalty_coefficient=100.0, penalty_solver="first-order"),
+        ClippedSurrogate(ppo_final_learning_rate=0.0),
     ],
     ids=str,
 )

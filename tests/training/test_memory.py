@@ -8,7 +8,14 @@ import tensorflow as tf
 import tf_trpo
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.models.settings import PolicySettings, ValueSettings
-from tf_trpo.optimizers import KLPenalty, NaturalDirection, TrustRegion, VanillaPolicyGradient
+from tf_trpo.optimizers import (
+    ClippedSurrogate,
+    EntropyBonus,
+    KLPenalty,
+    NaturalDirection,
+    TrustRegion,
+    VanillaPolicyGradient,
+)
 from tf_trpo.rollouts import LocalSource, make_actor
 from tf_trpo.training import UpdateSettings
 from tf_trpo.training.learner import Learner
@@ -143,6 +150,8 @@ def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_
                 TrustRegion(0.01, direction=NaturalDirection(curvature_fraction=0.5)),
                 KLPenalty(penalty_solver="first-order"),
                 VanillaPolicyGradient("sgd"),
+                ClippedSurrogate(entropy=EntropyBonus(0.01)),
+                TrustRegion(0.01, entropy=EntropyBonus(0.1)),
             )
         ],
     ],

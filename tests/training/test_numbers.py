@@ -8,6 +8,8 @@ from tf_trpo.estimation import Batch
 from tf_trpo.optimizers import (
     AdaptiveRadius,
     Backtracking,
+    ClippedSurrogate,
+    EntropyBonus,
     FirstOrder,
     KLPenalty,
     NaturalDirection,
@@ -27,13 +29,15 @@ ALGORITHMS = {
     "penalty": KLPenalty(penalty_coefficient=0.7, target_kl=0.3, direction=DIRECTION),
     "theory": KLPenalty("theory", direction=DIRECTION),
     "first order": KLPenalty("fixed", 3.7, penalty_solver="first-order", first_order=FirstOrder(1, 8)),
+    "clipped": ClippedSurrogate(0.3, 1, 8, 0.01, 0.001, 0.02, entropy=EntropyBonus(0.02)),
+    "with entropy": TrustRegion(0.7, entropy=EntropyBonus(0.02), direction=DIRECTION),
 }
 
 
 def test_numbers_are_floats_of_this_package_but_for_0_and_1_and_what_shapes_depend_on():
     one = TrustRegion(0.02, direction=NaturalDirection(cg_damping=0.0, curvature_fraction=0.5))
     numbers = Numbers(one, UpdateSettings(gamma=1.0))
-    np.testing.assert_array_equal(numbers.variable, [0.02, 1e-6, 0.8, 0.95])
+    np.testing.assert_array_equal(numbers.variable, [0.02, 1e-6, 0.8, 0.95, 0.95])
     algorithm, update = numbers.read()
     assert (algorithm.direction.cg_damping, algorithm.direction.curvature_fraction, update.gamma) == (0.0, 0.5, 1.0)
     assert algorithm.search.max_backtracks == one.search.max_backtracks

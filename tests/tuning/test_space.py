@@ -129,7 +129,7 @@ def test_the_default_space_can_be_searched_and_has_the_default_settings(algorith
     assert parsed_space(plain_space(space), "") == space
     assert values_in(space, experiment).keys() == space.keys()
     assert ("initial_std" in space) == continuous
-    sizes = {"max_kl", "natural_max_kl", "vanilla_learning_rate", "target_kl"}
+    sizes = {"max_kl", "natural_max_kl", "vanilla_learning_rate", "target_kl", "ppo_learning_rate"}
     assert len(sizes & space.keys()) == 1
     assert {"gamma", "gae_lambda", "num_steps", "value_epochs"} <= space.keys()
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from tf_trpo.cli.environment_id import check_imports
-from tf_trpo.cli.fitting import fitting_actions
 from tf_trpo.cli.parsing import parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment.conversion import changed
@@ -157,6 +156,8 @@ def _open_video(path: Path | None, fps: float) -> Any:
 def _episodes(
     options: PlayOptions, environment: VectorEnv | RenderedEnvironment, policy: LocalPolicy | RemotePolicy, video: Any
 ) -> list[tuple[float, int]]:
+    from tf_trpo.environments.fitting import fitting_actions
+
     episodes: list[tuple[float, int]] = []
     steps = 0
     for number in range(options.episodes):

@@ -31,7 +31,7 @@ COMMON: tuple[tuple[str, ...], ...] = (
     ("total_steps",),
     ("seed",),
     ("algorithm",),
-    ("max_kl", "natural_max_kl", "target_kl", "vanilla_learning_rate"),
+    ("max_kl", "natural_max_kl", "target_kl", "vanilla_learning_rate", "clip_range"),
     ("num_envs",),
     ("num_steps",),
     ("gamma",),
@@ -59,7 +59,7 @@ class CommandOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that it came from."""
+    """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that came before or after."""
 
     command: CommandOptions = CommandOptions()
     """Where the run goes, and where its settings come from."""

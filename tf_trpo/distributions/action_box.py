@@ -78,6 +78,12 @@ class ActionBox:
         inside = tf.cast(tf.minimum(tf.maximum(actions, low), high), self.dtype)
         return inside if len(self.shape) == 1 else tf.reshape(inside, [-1, *self.shape])
 
+    def from_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
+        """Turn the environment's actions [L, *shape] into coordinates, float32 [L, d]."""
+        center, half_range = self._affine
+        rows = np.asarray(actions, np.float64)
+        return ((rows.reshape(len(rows), -1) - center) / half_range).astype(np.float32)
+
     def clipped(self, coordinates: tf.Tensor) -> tf.Tensor:
         """Clip actions [N, d] in coordinates to the box."""
         low, high = (
@@ -139,6 +145,9 @@ class BoxDistribution(ActionDistribution):
 
     def environment_actions(self, actions: np.ndarray) -> np.ndarray:
         return self.box.environment_actions(actions)
+
+    def from_environment(self, actions: Any) -> np.ndarray:
+        return self.box.from_environment(actions)
 
     def describe_actions(self) -> dict[str, Any]:
         box = self.box

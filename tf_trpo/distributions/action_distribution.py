@@ -93,6 +93,20 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         """
         return tf.nest.map_structure(np.asarray, self.to_environment(tf.convert_to_tensor(actions)))
 
+    def from_environment(self, actions: Any) -> np.ndarray:
+        """Turn the environment's actions, a nest of arrays [L, ...], into sampled ones [L, ...], to learn from others'.
+
+        `environment_actions` gives the same actions again. Here, they are the same.
+
+        Raises:
+          NotImplementedError: the class defines `to_environment`, and not this.
+        """
+        if type(self).to_environment is not ActionDistribution.to_environment:
+            raise NotImplementedError(
+                f"{type(self).__name__} must define from_environment to learn from demonstrations"
+            )
+        return np.asarray(actions)
+
     @property
     def mask_size(self) -> int | None:
         """Number of choices that a mask tells of; here None, since the actions cannot be masked."""

@@ -71,6 +71,9 @@ class Categorical(LogitDistribution):
         shifted = np.asarray(actions, np.int64) + self.first_action if self.first_action else np.asarray(actions)
         return shifted.astype(self.action_dtype)
 
+    def from_environment(self, actions: Any) -> np.ndarray:
+        return (np.asarray(actions).astype(np.int64) - self.first_action).astype(np.int32)
+
     def masked(self, parameters: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         check_shapes("masked", parameters=(parameters, "N K"), mask=(mask, "N K"))
         return tf.where(allowed(mask), parameters, tf.cast(MASKED, parameters.dtype))

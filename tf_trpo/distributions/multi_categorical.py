@@ -81,6 +81,10 @@ class MultiCategorical(LogitDistribution):
         numbers = (np.asarray(actions, np.int64) + self._first()).astype(self.action_dtype)
         return numbers.reshape((*actions.shape[:-1], *self.action_shape))
 
+    def from_environment(self, actions: Any) -> np.ndarray:
+        numbers = np.asarray(actions).astype(np.int64)
+        return (numbers.reshape(len(numbers), -1) - self._first()).astype(np.int32)
+
     def masked(self, parameters: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """See `ActionDistribution.masked`; of a number that may be nothing, every choice is allowed."""
         check_shapes("masked", parameters=(parameters, "N K"), mask=(mask, "N K"))

@@ -99,6 +99,11 @@ class Product(ActionDistribution):
         ]
         return self._nest(self._each("environment_actions", own))
 
+    def from_environment(self, actions: Any) -> np.ndarray:
+        given = [actions[name] for name in self.names] if self.is_dict else actions
+        own = [np.asarray(part, np.float32) for part in self._each("from_environment", given)]
+        return np.concatenate([part.reshape(len(part), -1) for part in own], axis=-1)
+
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._named(self._each("named_parameters", self._parameters(parameters)))
 

@@ -24,4 +24,5 @@ from tf_trpo.estimation.moments import weighted_moments as weighted_moments
 from tf_trpo.estimation.returns import discounted_return_so_far as discounted_return_so_far
 from tf_trpo.estimation.returns import lambda_returns as lambda_returns
 from tf_trpo.estimation.returns import rewards_to_go as rewards_to_go
+from tf_trpo.estimation.surrogate import clipped_surrogate_improvement as clipped_surrogate_improvement
 from tf_trpo.estimation.surrogate import surrogate_improvement as surrogate_improvement

@@ -26,13 +26,48 @@ def surrogate_improvement(
     Source:
       Schulman et al. (2015), equation 14; lecture, "L(pi_new)".
     """
+    excess = _excess_ratio("surrogate_improvement", log_prob, old_log_prob, advantages, weights)
+    return weighted_mean(excess * advantages, weights)
+
+
+def clipped_surrogate_improvement(
+    log_prob: tf.Tensor,
+    old_log_prob: tf.Tensor,
+    advantages: tf.Tensor,
+    weights: tf.Tensor,
+    *,
+    clip_range: float | tf.Tensor,
+) -> tf.Tensor:
+    """Estimate L_clip(new) - L_clip(old), L_clip(new) = E[ min(r A, clip(r, 1 - epsilon, 1 + epsilon) A) ].
+
+    r is the ratio of `surrogate_improvement`. A sample whose ratio has left the range in the direction in which its
+    advantage gains has the gradient 0.
+
+    Args:
+      log_prob, old_log_prob, advantages, weights: as for `surrogate_improvement`.
+      clip_range: epsilon, > 0; a number or a scalar of the same type.
+
+    Returns:
+      float scalar, in the unit of the advantages.
+
+    Source:
+      Schulman et al. (2017), "Proximal Policy Optimization Algorithms", equation 7.
+    """
+    excess = _excess_ratio("clipped_surrogate_improvement", log_prob, old_log_prob, advantages, weights)
+    clipped = tf.clip_by_value(excess, -clip_range, clip_range)
+    return weighted_mean(tf.minimum(excess * advantages, clipped * advantages), weights)
+
+
+def _excess_ratio(
+    function: str, log_prob: tf.Tensor, old_log_prob: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor
+) -> tf.Tensor:
+    """Compute pi_new(a|s) / pi_old(a|s) - 1, [N]; 0 on padding."""
     check_shapes(
-        "surrogate_improvement",
+        function,
         log_prob=(log_prob, "N"),
         old_log_prob=(old_log_prob, "N"),
         advantages=(advantages, "N"),
         weights=(weights, "N"),
     )
     # On padding, any actions may stand, and a ratio that overflows would make the gradient NaN times 0.
-    log_ratio = tf.math.multiply_no_nan(log_prob - old_log_prob, tf.sign(weights))
-    return weighted_mean(tf.math.expm1(log_ratio) * advantages, weights)
+    return tf.math.expm1(tf.math.multiply_no_nan(log_prob - old_log_prob, tf.sign(weights)))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tf_trpo.experiment.conversion import Flat, changed, flat, leaves
 from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, read_preset
 from tf_trpo.experiment.run_folder import RunFolder
-from tf_trpo.experiment.settings import EnvironmentSettings, RolloutSettings, RunSettings, use_threads
+from tf_trpo.experiment.settings import CloningSettings, EnvironmentSettings, RolloutSettings, RunSettings, use_threads
 from tf_trpo.models.settings import PolicySettings, ValueSettings
-from tf_trpo.optimizers import KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
+from tf_trpo.optimizers import ClippedSurrogate, KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
 from tf_trpo.ranges import require, require_allowed
 from tf_trpo.training.settings import UpdateSettings
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from tf_trpo.experiment.run import TrainedRun
     from tf_trpo.training import TRPO
 
-Algorithm = TrustRegion | NaturalPolicyGradient | VanillaPolicyGradient | KLPenalty
+Algorithm = TrustRegion | NaturalPolicyGradient | VanillaPolicyGradient | KLPenalty | ClippedSurrogate
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that it came from.
+    """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that came before or after.
 
     An experiment is a value: it is compared, copied with changes and written to a file, and nothing else decides about
     the result of a run.
@@ -59,6 +59,8 @@ class Experiment:
     """How the policy is moved."""
     update: UpdateSettings = UpdateSettings()
     """How a rollout becomes a batch, and how the value function is fitted."""
+    cloning: CloningSettings = CloningSettings()
+    """What is cloned before training."""
     value: ValueSettings = ValueSettings()
     """The value function's network."""
 
@@ -67,6 +69,8 @@ class Experiment:
         require(bool(self.env), "env", "the Gymnasium id of an environment", self.env)
         self.flat()  # raises if the algorithm has no name
         self.algorithm.check_gamma(self.update.gamma)
+        if self.algorithm.imitates and self.cloning.demonstrations is None:
+            raise ValueError("demonstration_weight must be 0 without demonstrations")
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
         if self.rollouts.backend == "envpool" and (self.environment.wrapper or self.environment.action_masks == "info"):
@@ -183,6 +187,8 @@ class Experiment:
         settings: dict[str, Any] = {"policy": self.policy, "value": self.value, "seed": self.run.seed}
         agent = TRPO.for_env(self.env, **settings, **self.environment.arguments())
         agent.compile(self.algorithm, update=self.update, jit_compile=self.run.jit_compile)
+        if self.algorithm.imitates:
+            agent.imitate(self.cloning.demonstrations)
         return agent
 
     def train(

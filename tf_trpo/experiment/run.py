@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CHANGEABLE = ("total_steps", "export")
 """Settings that a resumed run may have others of: they change nothing of what was done."""
+_CLONE_EPOCHS = 50
 _SHOWN = ("quiet",)
 """Settings of what the process prints, which are no part of the run."""
 
@@ -111,6 +112,8 @@ class Run:
         run, rollouts, signals = self.experiment.run, self.experiment.rollouts, StopOnSignal()
         resume = self._resume and self._has_checkpoint()
         try:
+            if not resume:
+                self._clone()
             self.agent.fit(
                 self.experiment.env,
                 run.total_steps,
@@ -137,6 +140,18 @@ class Run:
                 self.agent.save(self.folder.agent)
             raise
         return signals.received
+
+    def _clone(self) -> None:
+        """Clone the demonstrations, if there are any."""
+        cloning, run = self.experiment.cloning, self.experiment.run
+        if cloning.demonstrations is None:
+            return
+        epochs = cloning.clone_epochs or _CLONE_EPOCHS
+        losses = self.agent.clone(cloning.demonstrations, epochs, seed=run.seed, verbose=0).history
+        if not run.quiet:
+            least = min(losses.get("val_loss", losses["loss"]))
+            kind = "on episodes held out" if "val_loss" in losses else "on its one episode"
+            print(f"cloned {cloning.demonstrations}: {least:.3f} nats an action {kind}", file=sys.stderr, flush=True)
 
     def _begin(self) -> None:
         """Make the folder of a new run; put down that a resumed run has these settings, and has not ended."""

@@ -101,6 +101,26 @@ class RolloutSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class CloningSettings:
+    """What the agent begins with.
+
+    Raises:
+      ValueError: a setting is outside its range, or there is nothing to clone.
+    """
+
+    demonstrations: str | None = None
+    """Minari dataset to clone before training, by its name or its folder (extra demonstrations); None for none."""
+    clone_epochs: int | None = None
+    """Passes over the demonstrations, in [1, 10000]; None: 50."""
+
+    def __post_init__(self) -> None:
+        require_allowed(self, clone_epochs="[1, 10000]")
+        if self.demonstrations is None:
+            require(self.clone_epochs is None, "clone_epochs", "None without demonstrations", self.clone_epochs)
+        require(self.demonstrations != "", "demonstrations", "a name or a folder", self.demonstrations)
+
+
+@dataclasses.dataclass(frozen=True)
 class RunSettings:
     """The run.
 

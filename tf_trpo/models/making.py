@@ -85,11 +85,16 @@ def make_value_function(
 
 
 def check_fit(policy: Policy, environments: VectorEnv) -> None:
-    """Raise ValueError, which names both sides, if an environment's spaces differ from the policy's."""
-    action_space = environments.single_action_space
-    differing = difference(policy.encoder.spec, observation_spec(environments.single_observation_space))
+    """Raise ValueError, which names both sides, if the spaces of an environment differ from those of the policy."""
+    spaces = environments.single_observation_space, environments.single_action_space
+    check_spaces(policy, *spaces, "the environment gives")
+
+
+def check_spaces(policy: Policy, observation_space: gym.Space, action_space: gym.Space, whose: str) -> None:
+    """Raise ValueError if spaces differ from those of the policy; `whose` begins what the message says of them."""
+    differing = difference(policy.encoder.spec, observation_spec(observation_space))
     if differing is not None:
-        raise ValueError(f"the agent observes {differing[0]}, the environment gives {differing[1]}")
+        raise ValueError(f"the agent observes {differing[0]}, {whose} {differing[1]}")
     different = policy.action_distribution.difference(action_space)
     if different is not None:
         kind = type(policy.action_distribution).__name__

@@ -32,6 +32,7 @@ from tf_trpo.numerics.recurrence import differentiable_twice as differentiable_t
 from tf_trpo.numerics.reflection import Reflection as Reflection
 from tf_trpo.numerics.sampled_fisher import OuterProducts as OuterProducts
 from tf_trpo.numerics.sampled_fisher import sampled_fisher_inverse as sampled_fisher_inverse
+from tf_trpo.numerics.scalars import is_positive as is_positive
 from tf_trpo.numerics.scalars import scalar as scalar
 from tf_trpo.numerics.shapes import check_shapes as check_shapes
 from tf_trpo.numerics.shapes import merged as merged

@@ -4,6 +4,10 @@ from collections.abc import Mapping
 
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius as AdaptiveRadius
 from tf_trpo.optimizers.backtracking import Backtracking as Backtracking
+from tf_trpo.optimizers.clipped_surrogate import ClippedSurrogate as ClippedSurrogate
+from tf_trpo.optimizers.demonstration_bonus import DemonstrationBonus as DemonstrationBonus
+from tf_trpo.optimizers.demonstration_bonus import Shown as Shown
+from tf_trpo.optimizers.entropy_bonus import EntropyBonus as EntropyBonus
 from tf_trpo.optimizers.first_order import FirstOrder as FirstOrder
 from tf_trpo.optimizers.kl_penalty import KLPenalty as KLPenalty
 from tf_trpo.optimizers.natural_direction import NaturalDirection as NaturalDirection
@@ -22,5 +26,6 @@ ALGORITHMS: Mapping[str, type[PolicyOptimizer]] = {
     "natural-policy-gradient": NaturalPolicyGradient,
     "vanilla-policy-gradient": VanillaPolicyGradient,
     "kl-penalty": KLPenalty,
+    "ppo": ClippedSurrogate,
 }
 """The policy optimizers by the names of their algorithms."""

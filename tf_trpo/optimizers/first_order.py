@@ -17,9 +17,10 @@ from tf_trpo.numerics import (
     minibatch_size_of,
     minibatches_per_epoch,
     random_orders,
+    scalar,
     unflatten,
 )
-from tf_trpo.optimizers.objective import Objective
+from tf_trpo.optimizers.objective import Objective, Samples, Value
 from tf_trpo.optimizers.policy_optimizer import without_line_search
 from tf_trpo.ranges import require_allowed
 
@@ -58,31 +59,72 @@ class FirstOrder:
         """Climb from the objective's parameters.
 
         Args:
-          objective: at the old parameters, with a static number of samples.
-          optimizer: built on the policy's variables.
-          gradient: of the surrogate at the old parameters [P]; if it is not finite, no step is taken.
+          objective, optimizer, gradient: as for `climb_in_minibatches`.
           coefficient: C, float64 scalar.
 
         Returns:
           As `climb`.
         """
-        num_samples = objective.batch.weights.shape[0]
-        size = minibatch_size_of(objective.batch.weights.shape, self.penalty_minibatch_size)
-        # The same orders in every step: what their rows hold is new in every batch.
-        orders = tf.constant(random_orders(self.penalty_epochs, num_samples, np.random.default_rng(0)))
 
-        def minibatch_step(step: tf.Tensor) -> tuple[tf.Tensor]:
-            rows, counted = minibatch_rows(orders, step, size)
-            theta = objective.policy.flat_weights
-            ascend(optimizer, objective.policy, objective.penalised_gradient(theta, coefficient, rows, counted))
-            return (step + 1,)
+        def penalised(new: tf.Tensor, samples: Samples) -> tf.Tensor:
+            return objective.improvement(new, samples) - coefficient * objective.kl(new, samples)
 
-        steps = self.penalty_epochs * minibatches_per_epoch(num_samples, size)
-        # A batch that is not finite as a whole is left alone, though some of its minibatches may be.
-        steps = tf.where(tf.reduce_all(tf.math.is_finite(gradient)), steps, 0)
-        return climb(
-            objective, optimizer, lambda: tf.while_loop(lambda step: step < steps, minibatch_step, [tf.constant(0)])
-        )
+        passes = {"epochs": self.penalty_epochs, "minibatch_size": self.penalty_minibatch_size}
+        return climb_in_minibatches(objective, optimizer, gradient, penalised, **passes)
+
+
+def climb_in_minibatches(
+    objective: Objective,
+    optimizer: keras.optimizers.Optimizer,
+    gradient: tf.Tensor,
+    value: Value,
+    *,
+    epochs: int,
+    minibatch_size: int,
+    max_gradient_norm: float | tf.Tensor | None = None,
+    target_kl: float | tf.Tensor | None = None,
+) -> LineSearchResult:
+    """Let a Keras optimizer climb a value in minibatches.
+
+    Args:
+      objective: at the old parameters, with a static number of samples.
+      optimizer: built on the policy's variables.
+      gradient: of the surrogate at the old parameters [P]; if it is not finite, no step is taken.
+      value: what is climbed.
+      epochs: passes over the batch, >= 1.
+      minibatch_size: samples of a minibatch, >= 1; at least one segment.
+      max_gradient_norm: a longer gradient of a minibatch is shortened to this; None for no limit.
+      target_kl: after a pass that leaves a larger mean KL over the batch, in nats, no other begins; None for no limit.
+
+    Returns:
+      As `climb`.
+    """
+    num_samples = objective.batch.weights.shape[0]
+    size = minibatch_size_of(objective.batch.weights.shape, minibatch_size)
+    per_epoch = minibatches_per_epoch(num_samples, size)
+    # The same orders in every step: what their rows hold is new in every batch.
+    orders = tf.constant(random_orders(epochs, num_samples, np.random.default_rng(0)))
+    # A batch that is not finite as a whole is left alone, though some of its minibatches may be.
+    steps = tf.where(tf.reduce_all(tf.math.is_finite(gradient)), epochs * per_epoch, 0)
+
+    def minibatch_step(step: tf.Tensor, near: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows, counted = minibatch_rows(orders, step, size)
+        uphill = objective.minibatch_gradient(value, objective.policy.flat_weights, rows, counted)
+        if max_gradient_norm is not None:
+            uphill = tf.clip_by_norm(uphill, scalar(max_gradient_norm, uphill.dtype))
+        ascend(optimizer, objective.policy, uphill)
+        step += 1
+        if target_kl is not None:
+            near = tf.cond(tf.equal(step % per_epoch, 0) & (step < steps), is_near, lambda: near)
+        return step, near
+
+    def is_near() -> tf.Tensor:
+        return objective.figures(objective.policy.flat_weights).kl <= target_kl
+
+    start = [tf.constant(0), tf.constant(True)]
+    return climb(
+        objective, optimizer, lambda: tf.while_loop(lambda step, near: near & (step < steps), minibatch_step, start)
+    )
 
 
 def climb(objective: Objective, optimizer: keras.optimizers.Optimizer, move: Callable[[], object]) -> LineSearchResult:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable
-from typing import Any
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import ConjugateGradientResult, conjugate_gradient
+from tf_trpo.numerics import ConjugateGradientResult, conjugate_gradient, is_positive
 from tf_trpo.optimizers.objective import FisherVectorProduct, Objective
 from tf_trpo.optimizers.preconditioner import sampled_fisher_preconditioner
 from tf_trpo.ranges import require, require_allowed
@@ -92,9 +90,7 @@ class NaturalDirection:
 
     @property
     def _is_damped(self) -> bool:
-        damping: Any = self.cg_damping
-        # In a compiled update, it may be a tensor, but 0 stays a number.
-        return not isinstance(damping, numbers.Real) or float(damping) > 0
+        return is_positive(self.cg_damping)
 
     def _is_known_to_help(self, objective: Objective) -> bool:
         """Tell whether a preconditioner costs less than it saves, and has the states that its rank needs."""

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
+Value = Callable[["tf.Tensor", "Samples"], "tf.Tensor"]
+"""(Distribution parameters [N, D] of a policy, float64 samples) -> a float64 scalar, a sum over the samples."""
 
 
-class _Samples(NamedTuple):
+class Samples(NamedTuple):
     """The tensors of a batch that have N rows, or S segments of L, and `old`, the old policy's parameters [N, D]."""
 
     observations: Any
@@ -69,6 +71,18 @@ class OldPolicy(NamedTuple):
     figures: PolicyFigures
 
 
+class Rising(NamedTuple):
+    """What an algorithm lets rise besides the surrogate.
+
+    Attributes:
+      gradient: [P], at the old parameters.
+      gain: (parameters [P], the figures of the policy with these) -> its rise from the old ones, float64 scalar.
+    """
+
+    gradient: tf.Tensor
+    gain: Callable[[tf.Tensor, PolicyFigures], tf.Tensor]
+
+
 class Objective:
     """The surrogate and the KL of a policy near the one that sampled, as functions of the flat parameters.
 
@@ -108,45 +122,56 @@ class Objective:
         self.in_segments = batch.weights.shape.rank == 2
         self.sees_images = _sees_images(batch.observations, 2 if self.in_segments else 1)
         old = tf.stop_gradient(map_over_chunks(self._old_parameters, batch.observations, chunk_size))
-        self._samples = _Samples(*batch[:4], old)
+        self._samples = Samples(*batch[:4], old)
         rows, weights = (_float64(as_rows(array, batch.weights)) for array in (old, batch.weights))
-        zero, entropy = tf.constant(0.0, tf.float64), self._entropy(rows, weights)
+        zero, entropy = tf.constant(0.0, tf.float64), self.entropy(rows, weights)
         self.old = OldPolicy(theta, PolicyFigures(zero, zero, zero, entropy))
 
-    def gradient(self) -> tf.Tensor:
-        """Compute the gradient [P] of the surrogate at theta."""
-        return self._gradient(self._improvement, self.theta, self._samples)
+    def gradient(self, value: Value | None = None) -> tf.Tensor:
+        """Compute the gradient [P] of a value at theta, by default of the surrogate."""
+        return self._gradient(value or self.improvement, self.theta, self._samples)
 
-    def penalised_gradient(
-        self, theta: tf.Tensor, coefficient: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor
-    ) -> tf.Tensor:
-        """Compute the gradient [P] of L - coefficient * KL at theta [P], on a minibatch.
+    def minibatch_gradient(self, value: Value, theta: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+        """Compute the gradient [P] of a value at theta [P], on a minibatch.
 
         Args:
+          value: gets weights whose sum is 1.
           theta: parameters, which may differ from those of the policy that sampled.
-          coefficient: float64 scalar.
           rows: int32 [M], the samples, or the segments.
           counted: bool [M], False on rows that only fill the minibatch up.
         """
         minibatch = tf.nest.map_structure(lambda array: tf.gather(array, rows), self._samples)
         weights = counted_weights(minibatch.weights, counted)
-        minibatch = minibatch._replace(weights=tf.math.divide_no_nan(weights, tf.reduce_sum(weights)))
+        weights = tf.math.divide_no_nan(weights, tf.reduce_sum(weights))
+        return self._gradient(value, theta, minibatch._replace(weights=weights))
 
-        def penalised(new: tf.Tensor, samples: _Samples) -> tf.Tensor:
-            kl = weighted_mean(self.policy.action_distribution.kl(samples.old, new), samples.weights)
-            return self._improvement(new, samples) - coefficient * kl
+    def improvement(self, new: tf.Tensor, samples: Samples) -> tf.Tensor:
+        """Compute L(new) - L(old), a `Value`."""
+        return surrogate_improvement(*self.log_probs(new, samples), samples.advantages, samples.weights)
 
-        return self._gradient(penalised, theta, minibatch)
+    def kl(self, new: tf.Tensor, samples: Samples) -> tf.Tensor:
+        """Compute the mean KL(old || new) in nats, a `Value`."""
+        return weighted_mean(self.policy.action_distribution.kl(samples.old, new), samples.weights)
+
+    def log_probs(self, new: tf.Tensor, samples: Samples) -> tuple[tf.Tensor, tf.Tensor]:
+        """Compute log pi(a|s) of the new policy and of the old one, [N] each."""
+        log_prob = self.policy.action_distribution.log_prob
+        return log_prob(new, samples.actions), log_prob(samples.old, samples.actions)
+
+    def entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
+        """Compute the mean entropy in nats; None if the policy has no closed form of it."""
+        entropy = self.policy.action_distribution.entropy(parameters)
+        return None if entropy is None else weighted_mean(entropy, weights)
 
     def figures(self, theta: tf.Tensor) -> PolicyFigures:
         """Compute the figures of the policy with parameters theta [P]."""
 
-        def on_chunk(samples: _Samples) -> tuple[tf.Tensor, ...]:
+        def on_chunk(samples: Samples) -> tuple[tf.Tensor, ...]:
             new = _float64(self.policy.parameters_at(theta, samples.observations))
             kl = self.policy.action_distribution.kl(samples.old, new)
             mean, largest = weighted_mean(kl, samples.weights), tf.reduce_max(tf.where(samples.weights > 0, kl, 0.0))
-            entropy = self._entropy(new, samples.weights)
-            return PolicyFigures(self._improvement(new, samples), mean, largest, entropy).tensors
+            entropy = self.entropy(new, samples.weights)
+            return PolicyFigures(self.improvement(new, samples), mean, largest, entropy).tensors
 
         nothing = tuple(tf.constant(0.0, tf.float64) for _ in self.old.figures.tensors)
         return PolicyFigures(*self._over(self._samples, on_chunk, _combined, nothing))
@@ -183,22 +208,9 @@ class Objective:
         """Compute distribution parameters at theta, [N, D], or [S, L, D] in segments."""
         return from_rows(self.policy.parameters_at(self.theta, observations), self.batch.weights)
 
-    def _entropy(self, parameters: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | None:
-        entropy = self.policy.action_distribution.entropy(parameters)
-        return None if entropy is None else weighted_mean(entropy, weights)
+    def _gradient(self, value: Value, theta: tf.Tensor, samples: Samples) -> tf.Tensor:
 
-    def _improvement(self, new: tf.Tensor, samples: _Samples) -> tf.Tensor:
-        log_prob, old_log_prob = (
-            self.policy.action_distribution.log_prob(parameters, samples.actions) for parameters in (new, samples.old)
-        )
-        return surrogate_improvement(log_prob, old_log_prob, samples.advantages, samples.weights)
-
-    def _gradient(
-        self, value: Callable[[tf.Tensor, _Samples], tf.Tensor], theta: tf.Tensor, samples: _Samples
-    ) -> tf.Tensor:
-        """Compute the gradient [P] of value(distribution parameters at theta, samples), which is a sum over samples."""
-
-        def on_chunk(samples: _Samples) -> tf.Tensor:
+        def on_chunk(samples: Samples) -> tf.Tensor:
             with tf.GradientTape() as tape:
                 tape.watch(theta)
                 result = value(_float64(self.policy.parameters_at(theta, samples.observations)), samples)
@@ -206,16 +218,16 @@ class Objective:
 
         return self._over(samples, on_chunk, operator.add, tf.zeros_like(theta))
 
-    def _over(self, samples: _Samples, function: Callable[[_Samples], Any], combine: Any, initial: Any) -> Any:
+    def _over(self, samples: Samples, function: Callable[[Samples], Any], combine: Any, initial: Any) -> Any:
         """Combine the function's results on all chunks.
 
         The function gets float64 rows [N, ...], also of segments, except for the observations.
         """
 
-        def on_chunk(chunk: _Samples, counted: tf.Tensor) -> Any:
+        def on_chunk(chunk: Samples, counted: tf.Tensor) -> Any:
             weights = _counting(chunk.weights, counted)
             rows = (_float64(as_rows(array, weights)) for array in chunk._replace(weights=weights)[1:])
-            return function(_Samples(chunk.observations, *rows))
+            return function(Samples(chunk.observations, *rows))
 
         return reduce_over_chunks(on_chunk, combine, initial, samples, _of_rows(samples.weights), self.chunk_size)
 

@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
       kl: float64, mean joint KL(old || new) over valid samples, in nats; 0 if refused.
       candidate_kl: float64, KL(old || candidate), in nats: the mean one, or the largest of a valid sample if that
         one is limited.
-      candidate_improvement: float64, L(candidate) - L(old).
+      candidate_improvement: float64, L(candidate) - L(old), with the bonuses if there are any.
       max_kl_over_states: float64, the largest KL(old || new) of a valid sample, in nats.
       gradient_norm: |g|, Euclidean, of the surrogate's gradient.
       step_norm: |theta_new - theta_old|, Euclidean.
@@ -32,9 +32,11 @@ class Outcome(NamedTuple):
       backtracks: int32, j: the candidate is ratio^j times the full step; None without a line search.
       cg_status: int32, a `ConjugateGradientStatus`; None without conjugate gradient, as the next two.
       cg_iterations: int32, products with the Fisher matrix.
-      cg_residual: |g - (F + damping I) x| / |g|.
+      cg_residual: |g - (F + damping I) x| / |g|, g with the gradients of bonuses.
       trust_region_radius: float64, the limit on the KL of this step, in nats; None if nothing limits the KL.
       penalty_coefficient: float64, C of L - C KL in this step; None without a penalty.
+      entropy_bonus: float64, what the line search counted for the rise of the entropy; 0 if refused, None without.
+      demonstration_bonus: the same for the rise of the demonstrations' mean log-likelihood.
     """
 
     accepted: tf.Tensor
@@ -56,3 +58,5 @@ class Outcome(NamedTuple):
     cg_residual: tf.Tensor | None = None
     trust_region_radius: tf.Tensor | None = None
     penalty_coefficient: tf.Tensor | None = None
+    entropy_bonus: tf.Tensor | None = None
+    demonstration_bonus: tf.Tensor | None = None

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 
+class Bonus(NamedTuple):
+    """What a line search has made rise besides the surrogate: `Rising` at the parameters where it ended."""
+
+    gradient: tf.Tensor
+    gain: tf.Tensor
+
+
 class Proposal(NamedTuple):
     """New parameters, and how they were found.
 
@@ -29,6 +36,7 @@ class Proposal(NamedTuple):
       solution: of the linear system; None if there was none.
       radius: the limit on the KL in nats, float64 or a number; None if there was none.
       penalty_coefficient: what a nat of KL counted against the surrogate, float64 or a number; None if nothing.
+      bonuses: included in `search.improvement`, which is otherwise the surrogate's; by their names in the `Outcome`.
     """
 
     gradient: tf.Tensor
@@ -36,6 +44,7 @@ class Proposal(NamedTuple):
     solution: ConjugateGradientResult | None = None
     radius: tf.Tensor | float | None = None
     penalty_coefficient: tf.Tensor | float | None = None
+    bonuses: dict[str, Bonus] = {}  # noqa: RUF012  TensorFlow returns dicts from traced functions, and no proxies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,16 +54,20 @@ class State:
     Attributes:
       adapted: a number that the steps adapt, float64 `tf.Variable`; None if there is none.
       optimizer: a Keras optimizer that is built on the policy's trainable variables; None if there is none.
+      steps: the number of steps so far, int64 `tf.Variable`; None if nothing depends on it.
+      shown: what the agent was given to imitate, `Shown`; None if nothing. It is saved by who made it.
     """
 
     adapted: Any = None
     optimizer: Any = None
+    steps: Any = None
+    shown: Any = None
 
     @property
     def variables(self) -> list[Any]:
         """All variables of the state, in a fixed order: what is saved and restored."""
-        adapted = [] if self.adapted is None else [self.adapted]
-        return adapted + ([] if self.optimizer is None else self.optimizer.variables)
+        own = [variable for variable in (self.adapted, self.steps) if variable is not None]
+        return own + ([] if self.optimizer is None else self.optimizer.variables)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +83,11 @@ class PolicyOptimizer(abc.ABC):
     @property
     def is_scheduled(self) -> bool:
         """Whether a setting follows the progress of the run; by default none does."""
+        return False
+
+    @property
+    def imitates(self) -> bool:
+        """Whether the steps need demonstrations, `State.shown`; by default they do not."""
         return False
 
     def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
@@ -201,13 +219,17 @@ def _kept_if(condition: tf.Tensor, search: LineSearchResult, old: OldPolicy) -> 
 
 
 def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
-    gradient, search, solution, radius, coefficient = proposal
+    gradient, search, solution, radius, coefficient, bonuses = proposal
     batch = batch.rows
     accepted = was_taken(search)
     step = search.theta - old.theta
     # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.
     predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)
+    gains = {name: tf.where(accepted, bonus.gain, 0.0) for name, bonus in bonuses.items()}
     actual = tf.where(accepted, search.improvement, 0.0)
+    uphill = gradient
+    for name, bonus in bonuses.items():
+        actual, uphill = actual - gains[name], uphill + bonus.gradient
     gradient_norm = tf.norm(gradient)
     old_surrogate = weighted_mean(tf.cast(batch.advantages, tf.float64), tf.cast(batch.weights, tf.float64))
     kl, max_kl_over_states, *entropy = search.figures
@@ -228,10 +250,11 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
         backtracks=search.backtracks,
         trust_region_radius=radius,
         penalty_coefficient=coefficient,
+        **gains,
     )
     if solution is None:
         return outcome
-    residual = tf.math.divide_no_nan(solution.residual_norm, gradient_norm)
+    residual = tf.math.divide_no_nan(solution.residual_norm, tf.norm(uphill) if bonuses else gradient_norm)
     return outcome._replace(cg_status=solution.status, cg_iterations=solution.iterations, cg_residual=residual)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from tf_trpo.lazy import tensorflow as tf
@@ -10,9 +11,11 @@ from tf_trpo.numerics import ConjugateGradientResult, step_length_for_kl
 from tf_trpo.numerics.schedules import linear
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius
 from tf_trpo.optimizers.backtracking import Backtracking
+from tf_trpo.optimizers.demonstration_bonus import DemonstrationBonus
+from tf_trpo.optimizers.entropy_bonus import EntropyBonus
 from tf_trpo.optimizers.natural_direction import NaturalDirection
-from tf_trpo.optimizers.objective import Objective, PolicyFigures
-from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State
+from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising
+from tf_trpo.optimizers.policy_optimizer import Bonus, PolicyOptimizer, Proposal, State
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ class TrustRegion(PolicyOptimizer):
     With final_max_kl the limit goes linearly from max_kl to final_max_kl as the run progresses: long steps while there
     is much to learn, short ones when mostly noise is left.
 
+    An `EntropyBonus` and a `DemonstrationBonus` are parts of the gradient, and of what the line search improves.
+
     With an `AdaptiveRadius`, max_kl is only the first limit. The limit is then the state, and changes after each step.
 
     Raises:
@@ -60,6 +65,10 @@ class TrustRegion(PolicyOptimizer):
     """How the natural direction is computed."""
     search: Backtracking = Backtracking()
     """How far along the direction the step goes."""
+    entropy: EntropyBonus = EntropyBonus()
+    """What the policy's entropy counts."""
+    imitation: DemonstrationBonus = DemonstrationBonus()
+    """What the likelihood of demonstrated actions counts."""
 
     def __post_init__(self) -> None:
         require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)")
@@ -71,26 +80,44 @@ class TrustRegion(PolicyOptimizer):
     def is_scheduled(self) -> bool:
         return self.final_max_kl is not None
 
+    @property
+    def imitates(self) -> bool:
+        return self.imitation.counts
+
     def make_state(self, policy: Policy) -> State:
-        if self.radius is None:
-            return State()
-        return State(adapted=tf.Variable(self.max_kl, dtype=tf.float64, trainable=False))
+        self.entropy.check(policy)
+        adapted = None if self.radius is None else tf.Variable(self.max_kl, dtype=tf.float64, trainable=False)
+        return State(adapted, steps=tf.Variable(0, dtype=tf.int64, trainable=False) if self.imitation.counts else None)
 
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
         limit = self._limit(state, progress)
-        gradient = objective.gradient()
-        solution = self.direction.solve(objective, gradient)
+        gradient, rising = objective.gradient(), self._rising(objective, state)
+        uphill = gradient
+        for each in rising.values():
+            uphill += each.gradient
+        solution = self.direction.solve(objective, uphill)
         search = self.search.search(
             objective,
-            lambda theta: self._limited(objective.figures(theta)),
+            lambda theta: self._judged(theta, objective.figures(theta), rising),
             self._full_step(objective, solution, limit),
             max_kl=limit,
         )
         if self.radius is not None:
-            predicted = tf.reduce_sum(gradient * (search.theta - objective.theta))
+            predicted = tf.reduce_sum(uphill * (search.theta - objective.theta))
             predicted = tf.cast(predicted, tf.float64)
             state.adapted.assign(self.radius.after(limit, predicted, search, self.search.backtrack_ratio))
-        return Proposal(gradient, search, solution, radius=limit)
+        found = PolicyFigures(search.improvement, *search.figures)
+        bonuses = {name: Bonus(each.gradient, each.gain(search.theta, found)) for name, each in rising.items()}
+        return Proposal(gradient, search, solution, radius=limit, bonuses=bonuses)
+
+    def _rising(self, objective: Objective, state: State) -> dict[str, Rising]:
+        """Make what rises besides the surrogate, by its name in the `Outcome`."""
+        rising = {}
+        if self.entropy.counts:
+            rising["entropy_bonus"] = self.entropy.rising(objective)
+        if self.imitation.counts:
+            rising["demonstration_bonus"] = self.imitation.rising(objective, state)
+        return rising
 
     def _limit(self, state: State, progress: float | tf.Tensor) -> tf.Tensor | float:
         if self.radius is not None:
@@ -110,7 +137,10 @@ class TrustRegion(PolicyOptimizer):
         within = tf.math.divide_no_nan(tf.convert_to_tensor(limit, tf.float64), largest)
         return tf.cast(tf.where(shorten, tf.sqrt(within), 1.0), step.dtype) * step
 
-    def _limited(self, figures: PolicyFigures) -> tuple[tf.Tensor, ...]:
-        """List the improvement, the KL that is limited, and the figures that the search only carries along."""
+    def _judged(self, theta: tf.Tensor, figures: PolicyFigures, rising: Mapping[str, Rising]) -> tuple[tf.Tensor, ...]:
+        """List what must rise, the KL that is limited, and the figures that the search only carries along."""
+        improvement = figures.improvement
+        for each in rising.values():
+            improvement += each.gain(theta, figures)
         limited = figures.kl if self.constraint == "mean" else figures.max_kl_over_states
-        return figures.improvement, limited, *figures.tensors[1:]
+        return improvement, limited, *figures.tensors[1:]

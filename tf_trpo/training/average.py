@@ -58,6 +58,10 @@ class WeightAverage(keras.layers.Layer):
         rate = tf.maximum(1.0 - self.momentum, 1.0 / tf.cast(self.updates.value, tf.float32))
         self.theta.assign(policy.absorbed_at(old + tf.cast(rate, old.dtype) * (new - old), statistics))
 
+    def restart(self) -> None:
+        """Forget the policies so far, as if there had been no update."""
+        self.updates.assign(0)
+
     def flat_weights(self, policy: Policy) -> tf.Tensor:
         """Give the average [P], or the policy's own weights before the first update."""
         return tf.where(self.updates.value > 0, self.theta.value, policy.flat_weights)

@@ -34,6 +34,7 @@ def run_identity(agent: TRPO, environment: Any, **settings: Any) -> dict[str, An
         "value_optimizer": serialized(agent.optimizer),
         "policy": serialized(agent.policy),
         "value_function": serialized(agent.value_function),
+        "demonstrations": agent.learner.digest_of_shown(),
     }
     identity: dict[str, Any] = json.loads(
         json.dumps(parts, default=lambda value: type(value).__name__),

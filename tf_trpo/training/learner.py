@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ import tensorflow as tf
 from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, explained_variance, from_rows, weighted_mean
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.numerics import map_over_chunks, random_orders
-from tf_trpo.optimizers import PolicyOptimizer
+from tf_trpo.optimizers import PolicyOptimizer, Shown
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import check_values
@@ -38,6 +40,7 @@ class Learner:
       value_optimizer: a Keras optimizer, built on the value function.
       settings: the rest.
       average: moving average of the policy's weights, if there is one.
+      shown: what the policy optimizer imitates, if it does, in variables.
       jit_compile: compile the loops of the update by XLA; "auto" does not on a CPU if there are convolutions, nor if
         the first update shows that XLA cannot.
 
@@ -64,13 +67,15 @@ class Learner:
         settings: UpdateSettings,
         *,
         average: WeightAverage | None = None,
+        shown: Shown | None = None,
         jit_compile: JitCompile = True,
     ) -> None:
         policy_optimizer.check_gamma(settings.gamma)
         self.policy = policy
         self._value_function = value_function
         self._return_scale = return_scale
-        self._policy_optimizer_state = policy_optimizer.make_state(policy)
+        self._policy_optimizer_state = dataclasses.replace(policy_optimizer.make_state(policy), shown=shown)
+        self._shown = [] if shown is None else tf.nest.flatten((shown.observations, shown.actions))
         self._value_optimizer = value_optimizer
         self._settings = settings
         self.numbers = Numbers(settings, policy_optimizer)
@@ -176,8 +181,14 @@ class Learner:
             "return scale": list(self._return_scale.weights),
             "value optimizer": list(self._value_optimizer.variables),
             "policy optimizer": list(self._policy_optimizer_state.variables),
+            "demonstrations": list(self._shown),
             "average": [] if self._average is None else list(self._average.weights),
         }
+
+    def digest_of_shown(self) -> str | None:
+        """Give a SHA-256 of what is imitated; None if nothing is."""
+        arrays = [np.ascontiguousarray(variable.numpy()) for variable in self._shown]
+        return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest() if arrays else None
 
     def has_its_variables(self) -> bool:
         """Tell whether all variables are those that there were when this was made."""

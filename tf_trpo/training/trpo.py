@@ -22,8 +22,8 @@ from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import RolloutSource
-from tf_trpo.training.agent import Agent
 from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
+from tf_trpo.training.cloning import Imitator
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.opening import opened_source
@@ -33,7 +33,7 @@ from tf_trpo.training.value_optimizer import choose_value_optimizer
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
-class TRPO(Agent):
+class TRPO(Imitator):
     """Trust Region Policy Optimization: a policy and a value function that learn from an environment.
 
     The algorithm is the policy optimizer that the agent is compiled with: `TrustRegion` makes it TRPO, and
@@ -43,7 +43,7 @@ class TRPO(Agent):
         agent.compile(policy_optimizer=tf_trpo.optimizers.TrustRegion(max_kl=0.01))
         history = agent.fit("Hopper-v5", total_steps=1_000_000)
 
-    Args, attributes and the other methods: see `Agent`.
+    Args, attributes and the other methods: see `Agent`, and `Imitator` for `clone`.
 
     Source:
       Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1.
@@ -162,6 +162,7 @@ class TRPO(Agent):
             self.optimizer,
             self.update_settings,
             average=self.average,
+            shown=self.shown if self.policy_optimizer.imitates else None,
             jit_compile=self.jit_compile,
         )
         if before is not None and policy_optimizer is None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tf_trpo.estimation import as_rows, counted_weights
+from tf_trpo.estimation import as_rows
 from tf_trpo.models import ValueFunction
-from tf_trpo.numerics import compiled_at_once, minibatch_rows, minibatch_size_of, minibatches_per_epoch
+from tf_trpo.training.minibatches import fit_in_minibatches
 
 
 def fit_value_function(
@@ -25,9 +24,7 @@ def fit_value_function(
     decay: bool = False,
     jit_compile: bool = False,
 ) -> tf.Tensor | None:
-    """Minimise the mean squared error by minibatch steps, each epoch in an order of its own.
-
-    If a loss, a gradient or a weight is not finite on the way, the weights and the optimizer are restored.
+    """Minimise the mean squared error; see `fit_in_minibatches`, which says what is not said here.
 
     Args:
       value_function: the model to fit.
@@ -35,54 +32,21 @@ def fit_value_function(
       observations: a nest of arrays [N, ...], or `Segments`; then the next two are [S, L], and orders are of segments.
       targets: float32 [N].
       weights: float32 [N], 0 on padding; relative weights within a minibatch.
-      orders: int32 [epochs, N], a permutation of the samples for each pass over them; see `random_orders`.
-      minibatch_size: samples of a minibatch, >= 1; at least one segment.
-      decay: let the learning rate fall linearly from its value towards 0 over the fit, which averages the noise of the
-        minibatches out; afterwards the optimizer has its learning rate again. The rate must not be a Keras schedule.
-      jit_compile: let XLA compile the steps, in a fit that TensorFlow traces.
-
-    Returns:
-      Scalar, the mean of the minibatch losses; None without any epoch, NaN if nothing was changed.
     """
-    epochs, num_samples = orders.shape
-    if epochs == 0:
-        return None
-    minibatch_size = minibatch_size_of(weights.shape, minibatch_size)
-    steps = epochs * minibatches_per_epoch(num_samples, minibatch_size)
-    variables = value_function.trainable_variables
-    changed = [*variables, *optimizer.variables]
-    before = [tf.identity(variable.value) for variable in changed]
-    rate = tf.convert_to_tensor(optimizer.learning_rate)
 
-    def minibatch_step(step: tf.Tensor, total_loss: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows, counted = minibatch_rows(orders, step, minibatch_size)
+    def loss(rows: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
         inputs = tf.nest.map_structure(lambda each: tf.gather(each, rows), observations)
-        chosen = counted_weights(tf.gather(weights, rows), counted)
         row_weights, row_targets = (as_rows(each, chosen) for each in (chosen, tf.gather(targets, rows)))
-        with tf.GradientTape() as tape:
-            errors = value_function(inputs) - row_targets
-            loss = tf.math.divide_no_nan(tf.reduce_sum(row_weights * tf.square(errors)), tf.reduce_sum(row_weights))
-        if decay:
-            optimizer.learning_rate.assign(rate * (1.0 - tf.cast(step, rate.dtype) / steps))
-        optimizer.apply(tape.gradient(loss, variables), variables)
-        return step + 1, total_loss + loss
+        errors = value_function(inputs) - row_targets
+        return tf.math.divide_no_nan(tf.reduce_sum(row_weights * tf.square(errors)), tf.reduce_sum(row_weights))
 
-    # As a tensor, so that a call on zeros comes to its end quickly.
-    end = tf.constant(steps)
-
-    def all_steps() -> tf.Tensor:
-        return tf.while_loop(lambda step, _: step < end, minibatch_step, [tf.constant(0), tf.constant(0.0)])[1]
-
-    # XLA takes its time for every operation: what is done once is not for it.
-    total_loss = compiled_at_once(all_steps)() if jit_compile else all_steps()
-    if decay:
-        optimizer.learning_rate.assign(rate)
-    # A loss or a gradient that is not finite stays in the sum, or in the optimizer's moments and the weights.
-    sound = tf.math.is_finite(total_loss) & tf.reduce_all([_is_finite(variable.value) for variable in changed])
-    for variable, value in zip(changed, before, strict=True):
-        variable.assign(tf.where(sound, variable.value, value))
-    return tf.where(sound, total_loss / steps, math.nan)
-
-
-def _is_finite(value: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_all(tf.math.is_finite(value)) if value.dtype.is_floating else tf.constant(True)
+    return fit_in_minibatches(
+        loss,
+        value_function.trainable_variables,
+        optimizer,
+        weights,
+        orders=orders,
+        minibatch_size=minibatch_size,
+        decay=decay,
+        jit_compile=jit_compile,
+    )

@@ -110,7 +110,7 @@ def default_space(experiment: Experiment, *, continuous: bool) -> dict[str, Rang
     space: dict[str, Range | Choice] = {}
     for name, factor in {
         **dict.fromkeys(("max_kl", "natural_max_kl", "target_kl"), 5.0),
-        **dict.fromkeys(("vanilla_learning_rate", "cg_damping", "value_learning_rate"), 10.0),
+        **dict.fromkeys(("vanilla_learning_rate", "ppo_learning_rate", "cg_damping", "value_learning_rate"), 10.0),
         "initial_std": 3.0,
     }.items():
         value = found.get(name, INSTEAD_OF_NONE.get(name))

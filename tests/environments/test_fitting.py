@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tf_trpo.cli.fitting import fitting_actions
+from tf_trpo.environments.fitting import fitting_actions
 
 NESTED = spaces.Dict(
     arm=spaces.Tuple([spaces.Box(-1, 1, (2,)), spaces.MultiBinary(2)]),

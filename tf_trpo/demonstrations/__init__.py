@@ -1,0 +1,7 @@
+"""Episodes of somebody who knows the task: recorded, kept as Minari datasets, and what a policy is cloned from."""
+
+from tf_trpo.demonstrations.datasets import read as read
+from tf_trpo.demonstrations.datasets import write as write
+from tf_trpo.demonstrations.episodes import Demonstrations as Demonstrations
+from tf_trpo.demonstrations.episodes import Episode as Episode
+from tf_trpo.demonstrations.recording import record as record

@@ -1,0 +1,93 @@
+"""Demonstrations as Minari datasets; the only door to Minari."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+
+from tf_trpo.demonstrations.episodes import Demonstrations, Episode
+
+
+def write(demonstrations: Demonstrations, dataset_id: str, **metadata: Any) -> None:
+    """Write a Minari dataset to Minari's folder (MINARI_DATASETS_PATH, by default ~/.minari).
+
+    Args:
+      demonstrations: the episodes.
+      dataset_id: its name, such as "hopper/mine-v0"; the folder must not have it.
+      **metadata: what Minari notes besides, as of `minari.create_dataset_from_buffers`: author, author_email,
+        code_permalink, algorithm_name, description.
+
+    Raises:
+      ImportError: Minari is not installed.
+      ValueError: the name is none, or there is such a dataset.
+    """
+    minari = _minari()
+    from minari.data_collector import EpisodeBuffer
+
+    buffers = []
+    for number, episode in enumerate(demonstrations.episodes):
+        ends = np.arange(len(episode.rewards)) == len(episode.rewards) - 1
+        flags = {"terminations": ends & episode.terminated, "truncations": ends & (not episode.terminated)}
+        rows = {name: getattr(episode, name) for name in ("observations", "actions", "rewards")}
+        buffers.append(EpisodeBuffer(id=number, **rows, **flags))
+    with contextlib.ExitStack() as opened:
+        environment = demonstrations.environment
+        spaces = {name: getattr(demonstrations, name) for name in ("observation_space", "action_space")}
+        # Minari makes an environment of an id, and leaves it open.
+        env = None if environment is None else opened.enter_context(contextlib.closing(gym.make(environment)))
+        # What is not given, Minari warns of each by each.
+        opened.enter_context(warnings.catch_warnings(action="ignore", category=UserWarning))
+        own = {"data_format": "hdf5", "jpeg_encoding": False}
+        minari.create_dataset_from_buffers(dataset_id, buffers, env, **spaces, **own, **metadata)
+
+
+def read(dataset: Any, episodes: int | None = None) -> Demonstrations:
+    """Read a Minari dataset.
+
+    Args:
+      dataset: its name, if it is in Minari's folder (`minari download NAME` brings one there); the folder of a dataset;
+        or a `minari.MinariDataset`.
+      episodes: the first so many, >= 1; None for all.
+
+    Raises:
+      ImportError: Minari is not installed.
+      ValueError: there is no such dataset, or it has no episode.
+    """
+    minari = _minari()
+    opened = dataset
+    if isinstance(dataset, str | os.PathLike):
+        folder = Path(dataset)
+        try:
+            opened = (
+                minari.MinariDataset(folder / "data") if (folder / "data").is_dir() else minari.load_dataset(dataset)
+            )
+        except (FileNotFoundError, OSError) as error:
+            raise ValueError(f"there is no dataset {os.fspath(dataset)!r}: {error}") from error
+    played = [
+        Episode(
+            tf.nest.map_structure(np.asarray, episode.observations),
+            tf.nest.map_structure(np.asarray, episode.actions),
+            np.asarray(episode.rewards, np.float64),
+            bool(episode.terminations[-1]),
+        )
+        for episode in itertools.islice(opened, episodes)
+    ]
+    spec = opened.env_spec
+    return Demonstrations(opened.observation_space, opened.action_space, played, None if spec is None else spec.id)
+
+
+def _minari() -> ModuleType:
+    try:
+        import minari
+    except ImportError as error:
+        raise ImportError('demonstrations are kept by Minari: pip install "tf_trpo[demonstrations]"') from error
+    return minari

@@ -1,0 +1,116 @@
+"""The demonstration bonus: a share of the likelihood of demonstrated actions that the objective has at first."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from typing import Any, TypeAlias
+
+from tf_trpo.estimation import weighted_mean
+from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import is_positive, reduce_over_chunks, scalar
+from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising
+from tf_trpo.optimizers.policy_optimizer import State
+from tf_trpo.ranges import require_allowed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shown:
+    """M samples of somebody else.
+
+    Attributes:
+      observations: a nest of arrays [M, ...].
+      actions: as the policy samples them, [M, ...].
+    """
+
+    observations: Any
+    actions: Any
+
+
+_Samples: TypeAlias = tuple[Any, Any]
+"""Observations and actions of M samples, or of a chunk of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DemonstrationBonus:
+    """Climb L(new) - L(old) + w_k (D(new) - D(old)), D being the mean log pi(a|s) over demonstrated samples, in nats.
+
+    In the k-th step, from 0, w_k = demonstration_weight demonstration_decay^k max A, with the largest advantage of the
+    batch: to do as was shown counts as much as the best that the policy did itself, and less from step to step.
+
+    Raises:
+      ValueError: a setting is outside its range.
+
+    Source:
+      Rajeswaran et al. (2018), "Learning Complex Dexterous Manipulation with Deep Reinforcement Learning and
+      Demonstrations", equation 6 (DAPG).
+    """
+
+    demonstration_weight: float = 0.0
+    """Lambda_0, zero or positive; 0 for no bonus. What is imitated, `TRPO.imitate` is given."""
+    demonstration_decay: float = 0.95
+    """Lambda_1, the factor from one step to the next, in (0, 1]."""
+
+    def __post_init__(self) -> None:
+        require_allowed(self, demonstration_weight="[0, inf)", demonstration_decay="(0, 1]")
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is a bonus."""
+        return is_positive(self.demonstration_weight)
+
+    def rising(self, objective: Objective, state: State) -> Rising:
+        """Make what a line search counts, and count the step.
+
+        Raises:
+          ValueError: nothing was shown.
+        """
+        if state.shown is None:
+            raise ValueError("demonstration_weight must be 0 unless demonstrations are given: call agent.imitate")
+        shown = tf.nest.map_structure(tf.convert_to_tensor, (state.shown.observations, state.shown.actions))
+        weight = self._weight(objective, tf.identity(state.steps))
+        state.steps.assign_add(1)
+        before = _mean_log_prob(objective, shown, objective.theta)
+
+        def gain(theta: tf.Tensor, figures: PolicyFigures) -> tf.Tensor:
+            return weight * (_mean_log_prob(objective, shown, theta) - before)
+
+        return Rising(tf.cast(weight, objective.theta.dtype) * _gradient(objective, shown), gain)
+
+    def _weight(self, objective: Objective, step: tf.Tensor) -> tf.Tensor:
+        batch = objective.batch.rows
+        largest = tf.reduce_max(tf.where(batch.weights > 0, batch.advantages, 0.0))
+        decayed = scalar(self.demonstration_decay, tf.float64) ** tf.cast(step, tf.float64)
+        return scalar(self.demonstration_weight, tf.float64) * decayed * tf.cast(largest, tf.float64)
+
+
+def _mean_log_prob(objective: Objective, shown: _Samples, theta: tf.Tensor) -> tf.Tensor:
+    """Compute D of the policy with parameters theta [P], float64 scalar."""
+    return _over(objective, shown, lambda *chunk: _of_chunk(objective, theta, *chunk), tf.constant(0.0, tf.float64))
+
+
+def _gradient(objective: Objective, shown: _Samples) -> tf.Tensor:
+    """Compute the gradient [P] of D at the old parameters."""
+    theta = objective.theta
+
+    def on_chunk(samples: _Samples, weights: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(theta)
+            value = _of_chunk(objective, theta, samples, weights)
+        return tape.gradient(value, theta, unconnected_gradients="zero")
+
+    return _over(objective, shown, on_chunk, tf.zeros_like(theta))
+
+
+def _of_chunk(objective: Objective, theta: tf.Tensor, samples: _Samples, weights: tf.Tensor) -> tf.Tensor:
+    observations, actions = samples
+    parameters = tf.cast(objective.policy.parameters_at(theta, observations), tf.float64)
+    actions = tf.cast(actions, tf.float64) if actions.dtype.is_floating else actions
+    return weighted_mean(objective.policy.action_distribution.log_prob(parameters, actions), weights)
+
+
+def _over(objective: Objective, shown: _Samples, function: Any, initial: tf.Tensor) -> tf.Tensor:
+    """Add the function's results on all chunks up."""
+    count = shown[1].shape[0]
+    weights = tf.fill([count], tf.constant(1.0 / count, tf.float64))
+    return reduce_over_chunks(function, operator.add, initial, shown, weights, objective.chunk_size)

@@ -1,0 +1,61 @@
+"""The entropy bonus: a share of the policy's entropy that the objective has besides the surrogate."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING
+
+from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import is_positive, scalar
+from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising, Samples
+from tf_trpo.ranges import require, require_allowed
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class EntropyBonus:
+    """Climb L(new) - L(old) + entropy_coefficient (H(new) - H(old)), H being the mean entropy over the samples.
+
+    Raises:
+      ValueError: a setting is outside its range.
+
+    Source:
+      Williams and Peng (1991), "Function Optimization Using Connectionist Reinforcement Learning Algorithms"; Schulman
+      et al. (2017), equation 9.
+    """
+
+    entropy_coefficient: float = 0.0
+    """What a nat of entropy counts against the surrogate, zero or positive; 0 for no bonus. Normalised advantages make
+    it mean the same in every environment."""
+
+    def __post_init__(self) -> None:
+        require_allowed(self, entropy_coefficient="[0, inf)")
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is a bonus."""
+        return is_positive(self.entropy_coefficient)
+
+    def check(self, policy: Policy) -> None:
+        """Raise ValueError if there is a bonus and the policy has no closed form of its entropy."""
+        if self.counts:
+            distribution = policy.action_distribution
+            entropy = distribution.entropy(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
+            requirement = f"0 with {type(distribution).__name__}, which has no closed form of its entropy"
+            require(entropy is not None, "entropy_coefficient", requirement, self.entropy_coefficient)
+
+    def value(self, objective: Objective, new: tf.Tensor, samples: Samples) -> tf.Tensor:
+        """Compute entropy_coefficient H of distribution parameters on samples, float64 scalar."""
+        return scalar(self.entropy_coefficient, tf.float64) * objective.entropy(new, samples.weights)
+
+    def rising(self, objective: Objective) -> Rising:
+        """Make what a line search counts: entropy_coefficient (H - H(old))."""
+
+        def gain(theta: tf.Tensor, figures: PolicyFigures) -> tf.Tensor:
+            rise = tf.subtract(figures.entropy, objective.old.figures.entropy)
+            return scalar(self.entropy_coefficient, tf.float64) * rise
+
+        return Rising(objective.gradient(functools.partial(self.value, objective)), gain)
