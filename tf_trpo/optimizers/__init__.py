@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius as AdaptiveRadius
 from tf_trpo.optimizers.backtracking import Backtracking as Backtracking
+from tf_trpo.optimizers.constrained_trust_region import ConstrainedTrustRegion as ConstrainedTrustRegion
 from tf_trpo.optimizers.first_order import FirstOrder as FirstOrder
 from tf_trpo.optimizers.kl_penalty import KLPenalty as KLPenalty
+from tf_trpo.optimizers.lagrangian_trust_region import LagrangianTrustRegion as LagrangianTrustRegion
 from tf_trpo.optimizers.natural_direction import NaturalDirection as NaturalDirection
 from tf_trpo.optimizers.natural_policy_gradient import NaturalPolicyGradient as NaturalPolicyGradient
 from tf_trpo.optimizers.objective import Objective as Objective
@@ -22,5 +24,7 @@ ALGORITHMS: Mapping[str, type[PolicyOptimizer]] = {
     "natural-policy-gradient": NaturalPolicyGradient,
     "vanilla-policy-gradient": VanillaPolicyGradient,
     "kl-penalty": KLPenalty,
+    "constrained-trust-region": ConstrainedTrustRegion,
+    "lagrangian-trust-region": LagrangianTrustRegion,
 }
 """The policy optimizers by the names of their algorithms."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 from collections.abc import Callable
@@ -116,6 +117,23 @@ class Objective:
     def gradient(self) -> tf.Tensor:
         """Compute the gradient [P] of the surrogate at theta."""
         return self._gradient(self._improvement, self.theta, self._samples)
+
+    def kl_gradient(self) -> tf.Tensor:
+        """Compute the gradient [P] of the mean KL(old || policy) at theta, which is 0 unless the old policy differs."""
+
+        def mean_kl(new: tf.Tensor, samples: _Samples) -> tf.Tensor:
+            return weighted_mean(self.policy.action_distribution.kl(samples.old, new), samples.weights)
+
+        return self._gradient(mean_kl, self.theta, self._samples)
+
+    def with_samples(self, **replaced: tf.Tensor) -> Objective:
+        """Copy the objective with other `advantages` [N], or with another `old` policy, given by its parameters [N, D].
+
+        Arrays of segments are [S, L] and [S, L, D]. The attributes `batch` and `old` stay as they are.
+        """
+        other = copy.copy(self)
+        other._samples = self._samples._replace(**replaced)
+        return other
 
     def penalised_gradient(
         self, theta: tf.Tensor, coefficient: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor

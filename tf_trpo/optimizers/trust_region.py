@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import ConjugateGradientResult, step_length_for_kl
 from tf_trpo.numerics.schedules import linear
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius
 from tf_trpo.optimizers.backtracking import Backtracking
+from tf_trpo.optimizers.constraints import (
+    ConstrainedDirection,
+    Constraint,
+    anchor_constraint,
+    constrained_direction,
+)
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective, PolicyFigures
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State
@@ -18,7 +24,7 @@ from tf_trpo.ranges import require, require_allowed
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
-Constraint = Literal["mean", "max"]
+KLConstraint = Literal["mean", "max"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,28 +47,35 @@ class TrustRegion(PolicyOptimizer):
 
     With an `AdaptiveRadius`, max_kl is only the first limit. The limit is then the state, and changes after each step.
 
+    With anchor_kl, the mean KL(anchor || policy) over the sampled states is limited, too: the policy stays near the one
+    that the agent is compiled with as its anchor. If new states or statistics have taken this KL above its limit, the
+    step lets it fall.
+
     Raises:
       ValueError: a setting is outside its range, or there are both a radius and final_max_kl.
 
     Source:
-      Schulman et al. (2015), equations 11 and 12 and appendix C; lecture, Algorithm 1.
+      Schulman et al. (2015), equations 11 and 12 and appendix C; lecture, Algorithm 1; with an anchor, as
+      `constrained_direction`.
     """
 
     max_kl: float = 0.01
     """Limit of the joint KL(old || new) of a step, in nats, positive and finite; see constraint."""
     final_max_kl: float | None = None
     """The limit at the end of the run, in nats, positive and finite, reached linearly; None to keep max_kl."""
-    constraint: Constraint = "mean"
+    constraint: KLConstraint = "mean"
     """Limit the mean KL over the sampled states, or the largest one."""
     radius: AdaptiveRadius | None = None
     """Rule by which the limit follows how well the linear model predicted the last improvement; None for no rule."""
+    anchor_kl: float | None = None
+    """Limit of the mean joint KL(anchor || policy), in nats, positive and finite; None without an anchor."""
     direction: NaturalDirection = NaturalDirection()
     """How the natural direction is computed."""
     search: Backtracking = Backtracking()
     """How far along the direction the step goes."""
 
     def __post_init__(self) -> None:
-        require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)")
+        require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)", anchor_kl="(0, inf)")
         if self.radius is not None:
             require(self.final_max_kl is None, "final_max_kl", "None if the radius adapts", self.final_max_kl)
             self.radius.check_start(self.max_kl)
@@ -70,6 +83,11 @@ class TrustRegion(PolicyOptimizer):
     @property
     def is_scheduled(self) -> bool:
         return self.final_max_kl is not None
+
+    def check_problem(self, num_costs: int, *, anchored: bool) -> None:
+        if anchored != (self.anchor_kl is not None):
+            given, missing = ("an anchor", "anchor_kl") if anchored else ("anchor_kl", "an anchor")
+            raise ValueError(f"{given} is given without {missing}: {type(self).__name__} needs both or neither")
 
     def make_state(self, policy: Policy) -> State:
         if self.radius is None:
@@ -79,18 +97,30 @@ class TrustRegion(PolicyOptimizer):
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
         limit = self._limit(state, progress)
         gradient = objective.gradient()
-        solution = self.direction.solve(objective, gradient)
-        search = self.search.search(
+        solve = self.direction.solver(objective)
+        solution = solve(gradient)
+        found = constrained_direction(self._constraints(objective), objective, solve, gradient, solution, limit)
+        search, figures = found.search(
+            self.search,
             objective,
             lambda theta: self._limited(objective.figures(theta)),
-            self._full_step(objective, solution, limit),
-            max_kl=limit,
+            self._within_largest(objective, found.step, limit),
+            limit,
         )
         if self.radius is not None:
             predicted = tf.reduce_sum(gradient * (search.theta - objective.theta))
             predicted = tf.cast(predicted, tf.float64)
             state.adapted.assign(self.radius.after(limit, predicted, search, self.search.backtrack_ratio))
-        return Proposal(gradient, search, solution, radius=limit)
+        return Proposal(gradient, search, solution, radius=limit, figures=self._figures(found, figures))
+
+    def _constraints(self, objective: Objective) -> list[Constraint]:
+        """List what a step keeps besides its KL; the anchor's is the last one."""
+        return [] if self.anchor_kl is None else [anchor_constraint(objective, self.anchor_kl)]
+
+    def _figures(self, found: ConstrainedDirection, figures: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Name the constraints' figures at the new parameters, for the `Outcome`."""
+        named = {"restores": found.restored >= 0} if found.constraints else {}
+        return named if self.anchor_kl is None else {**named, "anchor_kl": figures[-1]}
 
     def _limit(self, state: State, progress: float | tf.Tensor) -> tf.Tensor | float:
         if self.radius is not None:
@@ -99,8 +129,8 @@ class TrustRegion(PolicyOptimizer):
             return linear(self.max_kl, self.final_max_kl, progress)
         return self.max_kl
 
-    def _full_step(self, objective: Objective, found: ConjugateGradientResult, limit: tf.Tensor | float) -> tf.Tensor:
-        step = step_length_for_kl(found.solution, found.image, limit) * found.solution
+    def _within_largest(self, objective: Objective, step: tf.Tensor, limit: tf.Tensor | float) -> tf.Tensor:
+        """Shorten the full step of the mean KL if the largest one is limited."""
         if self.constraint == "mean":
             return step
         largest = objective.figures(objective.theta + step).max_kl_over_states
