@@ -174,9 +174,10 @@ def constrained_direction(
     distances = tf.where(tf.math.is_finite(distances), distances, 0.0)
     farthest = tf.argmax(distances)
     restored = tf.where(distances[farthest] > 0, farthest, -1)
-    best = constrained_step(gains[0], slopes, excess, metric, max_kl)
-    falling = constrained_step(-slopes[farthest], slopes, tf.minimum(excess, 0.0), metric, max_kl)
-    first = tf.where(best.feasible, best.coefficients, falling.coefficients)
+    within_reach = constrained_step(gains[0], slopes, excess, metric, max_kl).feasible
+    gain = tf.where(within_reach, gains[0], -slopes[farthest])
+    levels = tf.where(within_reach, excess, tf.minimum(excess, 0.0))
+    first = constrained_step(gain, slopes, levels, metric, max_kl).coefficients
 
     def step(coefficients: tf.Tensor) -> tf.Tensor:
         return tf.linalg.matvec(directions, tf.cast(coefficients, directions.dtype), transpose_a=True)
@@ -184,6 +185,6 @@ def constrained_direction(
     reached = tf.stack([constraint.figure(objective.theta + step(first)) for constraint in constraints])
     bend = reached - now - tf.linalg.matvec(slopes, first)
     bend = tf.where(tf.math.is_finite(bend), tf.maximum(bend, 0.0), 0.0)
-    second = constrained_step(gains[0], slopes, excess + bend, metric, max_kl)
-    coefficients = tf.where(best.feasible & second.feasible, second.coefficients, first)
+    second = constrained_step(gain, slopes, levels + bend, metric, max_kl)
+    coefficients = tf.where(second.feasible, second.coefficients, first)
     return ConstrainedDirection(constraints, step(coefficients), restored)
