@@ -56,6 +56,13 @@ class Batch(NamedTuple):
         return self._replace(**{name: as_rows(getattr(self, name), self.weights) for name in _BY_SAMPLE})
 
 
+def costs_of(batch: Batch) -> Costs:
+    """Give a batch's costs; raise ValueError if it has none."""
+    if not isinstance(batch.costs, Costs):
+        raise ValueError("cost_limits are given, and the batch has no costs")
+    return batch.costs
+
+
 _BY_SAMPLE = ("actions", "advantages", "weights")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tf_trpo.estimation import costs_of
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
     ConjugateGradientResult,
@@ -47,7 +48,7 @@ def cost_constraints(objective: Objective, limits: Sequence[float]) -> list[Cons
     Source:
       Achiam et al. (2017), equation 10, with the undiscounted totals that the field's benchmarks limit.
     """
-    costs = objective.batch.costs
+    costs = costs_of(objective.batch)
     constraints = []
     for place, limit in enumerate(limits):
         own = objective.with_samples(advantages=costs.advantages[..., place])
@@ -84,7 +85,7 @@ class ConstrainedDirection(NamedTuple):
 
     constraints: Sequence[Constraint]
     step: tf.Tensor
-    restored: tf.Tensor | None = None
+    restored: tf.Tensor | int = -1
 
     def search(
         self, backtracking: Backtracking, objective: Objective, evaluate: Evaluate, step: tf.Tensor, max_kl: tf.Tensor

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from tf_trpo.estimation import Batch
+from tf_trpo.estimation import Batch, costs_of
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.optimizers.constrained_trust_region import check_number_of_limits
 from tf_trpo.optimizers.objective import Objective
@@ -94,7 +94,7 @@ class LagrangianTrustRegion(TrustRegion):
     def _multipliers(self, batch: Batch, state: Controller) -> tf.Tensor:
         """Compute the multipliers [C], and note what the next ones need."""
         limits = tf.constant(self.cost_limits, tf.float64)
-        error = tf.clip_by_value(batch.costs.totals / limits - 1.0, -1.0, 1.0)
+        error = tf.clip_by_value(costs_of(batch).totals / limits - 1.0, -1.0, 1.0)
         integral, last = tf.unstack(state.memory.value())
         integral = tf.maximum(integral + self.multiplier_ki * error, 0.0)
         state.memory.assign(tf.stack([integral, error]))
@@ -105,7 +105,7 @@ class LagrangianTrustRegion(TrustRegion):
 def _mixed_advantages(batch: Batch, multipliers: tf.Tensor) -> tf.Tensor:
     """Compute the advantages [N], or [S, L], of the rewards less those of the costs."""
     axes = list(range(len(batch.weights.shape)))
-    weights, costs = batch.weights[..., None], batch.costs.advantages
+    weights, costs = batch.weights[..., None], costs_of(batch).advantages
     costs -= tf.reduce_sum(weights * costs, axes)
     costs = tf.math.divide_no_nan(costs, tf.sqrt(tf.reduce_sum(weights * costs**2, axes)))
     multipliers = tf.cast(multipliers, costs.dtype)
