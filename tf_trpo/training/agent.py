@@ -222,7 +222,7 @@ class Agent(keras.Model):
           path: folder of the model; each export adds the next version.
           format: "saved_model", "litert" or "onnx".
           environment: Gymnasium's id, for the model's metadata.
-          environment_arguments: env_kwargs, wrappers and action_masks, as JSON has them, for the model's metadata.
+          environment_arguments: env_kwargs, wrappers and action_masks, as JSON, for the model's metadata.
           evaluation: result of `evaluate`, for the model's metadata.
           warmup: add warm-up requests for TensorFlow Serving (extra `warmup`).
 
