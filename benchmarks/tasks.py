@@ -131,6 +131,33 @@ def without_velocities(name: str, positions: Sequence[int], **kwargs: Any) -> gy
     return WithoutVelocities(gym.make(name, **kwargs), positions)
 
 
+class VelocityLimit(gym.Wrapper):
+    """Gives info["speed"] in each step: 1 if the robot is faster than a limit, otherwise 0.
+
+    Args:
+      env: an environment of MuJoCo whose infos have x_velocity.
+      limit: in metres for each second.
+
+    Source:
+      The velocity tasks of Safety-Gymnasium, Ji et al. (2023), with its limits: half the speed that PPO reaches.
+    """
+
+    def __init__(self, env: gym.Env, limit: float) -> None:
+        super().__init__(env)
+        self._limit = limit
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        # An ant may run in any direction; the others have no y.
+        speed = float(np.hypot(info["x_velocity"], info["y_velocity"])) if "y_velocity" in info else info["x_velocity"]
+        return observation, reward, terminated, truncated, {**info, "speed": float(speed > self._limit)}
+
+
+def with_velocity_limit(name: str, limit: float, **kwargs: Any) -> gym.Env:
+    """Make an environment of Gymnasium's whose infos say when it is too fast."""
+    return VelocityLimit(gym.make(name, **kwargs), limit)
+
+
 class RandomImages(gym.Env):
     """Observations are bytes of no meaning, 84x84x4; the reward is 1 for action 0."""
 
@@ -157,6 +184,12 @@ for _name, _positions in (("CartPole-v1", [0, 2]), ("Pendulum-v1", [0, 1]), ("Ha
         f"{_name.split('-')[0]}Positions-v0",
         "benchmarks.tasks:without_velocities",
         kwargs={"name": _name, "positions": _positions},
+    )
+for _name, _limit in (("HalfCheetah", 3.2096), ("Hopper", 0.7402), ("Walker2d", 2.3415), ("Ant", 2.6222)):
+    gym.register(
+        f"{_name}Velocity-v0",
+        "benchmarks.tasks:with_velocity_limit",
+        kwargs={"name": f"{_name}-v5", "limit": _limit},
     )
 gym.register("Lever-v0", "benchmarks.tasks:Match", kwargs={"action_space": LEVER})
 gym.register("Arm-v0", "benchmarks.tasks:Match", kwargs={"action_space": ARM})

@@ -148,7 +148,7 @@ def parts_of_iteration(job: Job, open_environments: ExitStack) -> dict[str, Call
         "- advantages and value targets": lambda: seconds(lambda: _finish(learner.prepare(rollout, carry))),
         "- policy step and its figures": again(lambda: _finish(learner.improve_policy(prepared, _START))),
         "- value regression, at the same time": lambda: seconds(
-            lambda: _finish(learner.fit_value_function(prepared, orders))
+            lambda: _finish(learner.fit_value_functions(prepared, orders))
         ),
     }
 

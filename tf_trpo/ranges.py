@@ -13,6 +13,7 @@ LARGEST_INTEGER = 2**31 - 1
 LARGEST_FLOAT = 1e30
 """The limit of a float setting whose interval has no end: in float32, larger numbers become infinite."""
 _KINDS = {int: "a whole number", float: "a number", str: "text", types.NoneType: "None"}
+_SEVERAL = {str: "text", int: "whole numbers", float: "numbers"}
 _NUMBERS = {int: numbers.Integral, float: numbers.Real}
 _WORDS = {"(0, inf)": "positive and finite", "[0, inf)": "zero or positive, and finite", "[1, inf)": "at least 1"}
 
@@ -72,7 +73,7 @@ def described(hint: Any) -> str:
 
 def _words(hint: Any) -> Iterator[str]:
     if get_origin(hint) is tuple:
-        yield f"a tuple of {'text' if get_args(hint)[0] is str else 'whole numbers'}"
+        yield f"a tuple of {_SEVERAL[get_args(hint)[0]]}"
     elif get_origin(hint) is dict:
         yield "a JSON object"
     elif get_args(hint) or hint is bool:

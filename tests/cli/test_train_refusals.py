@@ -25,10 +25,14 @@ OUT_OF_RANGE = {
     "-1 2147483648": "seed",
     "0 -1 nan inf": (
         "initial_std final_std final_max_kl max_kl env_timeout value_learning_rate natural_learning_rate "
-        "natural_max_kl vanilla_learning_rate penalty_coefficient target_kl penalty_learning_rate "
+        "anchor_kl natural_max_kl vanilla_learning_rate penalty_coefficient target_kl penalty_learning_rate "
         "clip_range ppo_learning_rate ppo_target_kl max_gradient_norm"
     ),
-    "-1 nan inf": "observation_min_std entropy_coefficient demonstration_weight ppo_final_learning_rate",
+    "-1 nan inf": (
+        "observation_min_std entropy_coefficient demonstration_weight ppo_final_learning_rate "
+        "multiplier_kp multiplier_ki multiplier_kd initial_multiplier"
+    ),
+    "nan inf": "cost_limits",
     "-0.1 1 nan": "ema_momentum shrink_below",
     "0": "cg_iterations memory_units segment_length clone_epochs",
     "0 65": "frame_stack",
@@ -80,7 +84,7 @@ def test_every_number_is_tried():
     experiments = [Experiment().replace(algorithm=algorithm) for algorithm in ALGORITHMS]
     settings = [each.flat() for each in (*experiments, Experiment().replace(radius="adaptive"))]
     numbers = {name for each in settings for name, value in each.items() if type(value) in (int, float, tuple)}
-    numbers -= {"wrapper", "info_keys"}
+    numbers -= {"wrapper", "info_keys", "costs"}
     assert numbers <= set(VALUES)
 
 
@@ -107,15 +111,30 @@ def registered():
 
 
 OTHER = "is a setting of"
+SAFE = "constrained-trust-region and lagrangian-trust-region"
 REFUSED = {
     # Settings of other algorithms, even at their defaults.
     "--vanilla-learning-rate 0.5": f"vanilla_learning_rate {OTHER} vanilla-policy-gradient, and does nothing in trpo",
     "--penalty fixed": f"penalty {OTHER} kl-penalty, and does nothing in trpo",
-    "--algorithm natural-policy-gradient --backtrack-ratio 0.5": f"backtrack_ratio {OTHER} trpo and kl-penalty, and",
-    "--algorithm vanilla-policy-gradient --max-kl 0.5": f"max_kl {OTHER} trpo, and does nothing in vanilla-",
-    "--algorithm vanilla-policy-gradient --cg-iterations 5": f"cg_iterations {OTHER} trpo and natural-policy-gradient",
-    "--algorithm kl-penalty --max-kl 0.01": f"max_kl {OTHER} trpo, and does nothing in kl-penalty",
+    "--algorithm natural-policy-gradient --backtrack-ratio 0.5": f"backtrack_ratio {OTHER} trpo, kl-penalty, {SAFE},",
+    "--algorithm vanilla-policy-gradient --max-kl 0.5": f"max_kl {OTHER} trpo, {SAFE}, and does nothing in vanilla-",
+    "--algorithm vanilla-policy-gradient --cg-iterations 5": f"cg_iterations {OTHER} trpo, natural-policy-gradient, ",
+    "--algorithm kl-penalty --max-kl 0.01": f"max_kl {OTHER} trpo, {SAFE}, and does nothing in kl-penalty",
     "--algorithm kl-penalty --penalty theory --gamma 1": "gamma must be in (0, 1) for the penalty of the theory, got 1",
+    # Limits without costs, and costs and anchors that are not there.
+    "--cost-limits 25": f"cost_limits {OTHER} {SAFE}, and does nothing in trpo",
+    "--algorithm constrained-trust-region --cost-limits 25": "cost_limits has 1 limits, and the agent has 0 costs",
+    "--algorithm lagrangian-trust-region --costs speed --cost-limits 25 3": "cost_limits has 2 limits, and the agent",
+    "--algorithm lagrangian-trust-region --costs speed --cost-limits 0": "cost_limits must be positive and finite",
+    "--algorithm constrained-trust-region --cost-limits 1 2 3 4 5": "cost_limits must be 1 to 4 finite numbers",
+    "--algorithm constrained-trust-region --anchor-kl 1 --cost-limits 1 2 3 4": "cost_limits must be 1 to 3 finite",
+    "--algorithm constrained-trust-region --costs speed --cost-limits much": "cost_limits must be a tuple of numbers",
+    "--costs speed speed": "costs must be names that differ",
+    "--costs nowhere:cost": "cost nowhere:cost has Python import the module 'nowhere', which runs its code: give",
+    "--costs nowhere:cost --allow-import": "the module of the cost nowhere:cost cannot be imported: No module named",
+    "--costs math:cost --allow-import": "the cost math:cost is no function that its module has",
+    "--anchor-kl 0.1": "anchor_kl is given without an anchor: TrustRegion needs both or neither",
+    "--anchor nowhere.keras --anchor-kl 0.1": "nowhere.keras cannot be loaded: No such file or directory",
     # What cannot be read.
     "--total-steps many": "total_steps must be a whole number, got 'many'",
     "--total-steps 1.5": "total_steps must be a whole number, got '1.5'",

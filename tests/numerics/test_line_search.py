@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tf_trpo.numerics import LineSearchStatus, backtracking_line_search
+from tf_trpo.numerics import Limit, LineSearchStatus, backtracking_line_search
 
 MAX_KL = 0.01
 JUST_ABOVE = np.nextafter(MAX_KL, np.inf)
@@ -176,3 +176,44 @@ def test_compiled_search_without_a_direction_keeps_every_bit():
 def test_setting_outside_its_range_is_named(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         backtracking_line_search(never_called, tf.zeros([2]), tf.ones([2]), **{"max_kl": MAX_KL, **setting})
+
+
+@tf.function(jit_compile=True, autograph=False)
+def search_with_limits(slope, curvatures, largest):
+    """Figures curvature t^2 along the step of length t: the KL, a cost, and another one."""
+
+    def evaluate(candidate):
+        kl, *costs = tf.unstack(curvatures * candidate[0] ** 2)
+        return slope * candidate[0] - candidate[0] ** 2, kl, *costs, candidate[0]
+
+    reasons = LineSearchStatus.COST_ABOVE_LIMIT, LineSearchStatus.ANCHOR_KL_ABOVE_LIMIT
+    limits = [Limit(limit, reason) for limit, reason in zip(tf.unstack(largest), reasons, strict=True)]
+    start = tf.zeros([1], tf.float64)
+    return backtracking_line_search(
+        evaluate, start, start + 1.0, max_kl=MAX_KL, limits=limits, ratio=0.5, max_backtracks=4, figures=(start[0],)
+    )
+
+
+@given(
+    slope=st.sampled_from([-1.0, 0.3, 1.1, 3.0]),
+    curvatures=st.tuples(*[st.sampled_from([-1.0, 0.001, 0.3, 3.0, 1e3, math.nan])] * 3),
+    largest=st.tuples(*[st.sampled_from([-1.0, 0.0, 0.01, 1.0])] * 2),
+)
+def test_all_limits_hold_of_what_is_accepted_and_the_first_one_that_does_not_is_named(slope, curvatures, largest):
+    result = search_with_limits(*(tf.constant(x, tf.float64) for x in (slope, curvatures, largest)))
+    names = ("KL_ABOVE_LIMIT", "COST_ABOVE_LIMIT", "ANCHOR_KL_ABOVE_LIMIT")
+
+    def status(t):
+        figures = [curvature * t**2 for curvature in curvatures]
+        if not all(map(math.isfinite, figures)):
+            return LineSearchStatus.NOT_FINITE
+        if slope * t - t**2 <= 0:
+            return LineSearchStatus.NO_IMPROVEMENT
+        above = [name for name, figure, limit in zip(names, figures, (MAX_KL, *largest), strict=True) if figure > limit]
+        return LineSearchStatus[above[0]] if above else LineSearchStatus.ACCEPTED
+
+    verdicts = [status(0.5**j) for j in range(5)]
+    j = first_accepted(verdicts)
+    assert result.status == (verdicts[-1] if j is None else LineSearchStatus.ACCEPTED)
+    assert result.theta[0] == (0.0 if j is None else 0.5**j)
+    assert result.figures[0] == result.theta[0]

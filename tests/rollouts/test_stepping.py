@@ -126,7 +126,7 @@ def test_every_row_of_consecutive_rollouts_is_as_scripted(num_steps):
             episodes.extend(new)
     for number, episodes in enumerate(finished):
         lengths = [length for length, _ in SCRIPTS[number]]
-        for index, (episode_return, length, _) in enumerate(episodes):
+        for index, (episode_return, length, *_) in enumerate(episodes):
             assert (type(length), length) == (int, lengths[index % len(lengths)])
             assert type(episode_return) is float
             assert episode_return == sum(100 * (index + 1) + step for step in range(length))

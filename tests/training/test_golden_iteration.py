@@ -17,6 +17,7 @@ from tf_trpo.models import Encoder, Policy, RunningReturnScale, ValueFunction, m
 from tf_trpo.optimizers import NaturalDirection, TrustRegion, VanillaPolicyGradient
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training import UpdateSettings
+from tf_trpo.training.critic import Critic
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import update_logs
 
@@ -79,7 +80,8 @@ def make_learner(kind, *optimizers, jit_compile=False, **settings):
     optimizers[1].build(value_function.trainable_variables)
     # One minibatch an epoch: the order of its samples is of no account.
     settings = UpdateSettings(value_epochs=5, value_minibatch_size=T * B, **settings)
-    return Learner(policy, value_function, RunningReturnScale(), *optimizers, settings, jit_compile=jit_compile)
+    critic = Critic(value_function, RunningReturnScale(), optimizers[1])
+    return Learner(policy, [critic], optimizers[0], settings, jit_compile=jit_compile)
 
 
 def updates_of(learner, count=3):
@@ -89,7 +91,7 @@ def updates_of(learner, count=3):
         orders, progress = np.tile(np.arange(T * B), (5, 1)), tf.constant(0.0, tf.float64)
         result, carry = learner.update(make_rollout(learner.policy, iteration), carry, orders, progress)
         updates.append({name: float(figure) for name, figure in update_logs(result).items()})
-        for name, model in (("policy", learner.policy), ("value_function", learner._value_function)):
+        for name, model in (("policy", learner.policy), ("value_function", learner._critics[0].value_function)):
             weights = np.concatenate([weight.numpy().ravel() for weight in model.trainable_variables])
             updates[-1][name] = float(np.dot(weights, wave(len(weights), phase=0)))
     return updates
@@ -107,7 +109,7 @@ def test_updates_give_the_figures_on_record_by_stages_that_share_no_variable():
     learner = golden_learner("categorical")
     assert_on_record("categorical", updates_of(learner))
     touched = []
-    for stage in (learner.improve_policy, learner.fit_value_function):
+    for stage in (learner.improve_policy, learner.fit_value_functions):
         (function,) = stage._list_all_concrete_functions()
         touched.append({id(tensor) for tensor in function.captured_inputs if tensor.dtype == "resource"})
     assert min(map(len, touched)) >= 6

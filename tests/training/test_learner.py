@@ -12,6 +12,7 @@ from tf_trpo.models import Encoder, Policy, RunningReturnScale, ValueFunction, m
 from tf_trpo.optimizers import Outcome, PolicyOptimizer
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training import UpdateSettings
+from tf_trpo.training.critic import Critic
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import update_logs
 
@@ -55,8 +56,8 @@ class Update:
         # With a learning rate of 0, the loss of the regression is that of the values that went in.
         optimizer = keras.optimizers.SGD(learning_rate)
         optimizer.build(self.value_function.trainable_variables)
-        models = self.policy, self.value_function, self.return_scale
-        self.learner = Learner(*models, self.recorder, optimizer, settings, jit_compile=False)
+        critic = Critic(self.value_function, self.return_scale, optimizer)
+        self.learner = Learner(self.policy, [critic], self.recorder, settings, jit_compile=False)
         self.carry = self.learner.first_carry(B)
 
     def __call__(self, rollout):

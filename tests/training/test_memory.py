@@ -18,6 +18,7 @@ from tf_trpo.optimizers import (
 )
 from tf_trpo.rollouts import LocalSource, make_actor
 from tf_trpo.training import UpdateSettings
+from tf_trpo.training.critic import Critic
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.segments import Segmentation, arrangement
 
@@ -130,8 +131,9 @@ def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_
         batch = prepared.batch
         found = tf.reshape(agent.policy.distribution_parameters(batch.observations), [B * T // L, burn_in + L, -1])
         np.testing.assert_allclose(found[counts], by_segment(parameters[rows]), rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(prepared.values.numpy()[counts], by_segment(values[rows]), rtol=1e-4, atol=1e-5)
-        again = tf.reshape(agent.value_function(prepared.value_observations), [B * T // L, burn_in + L])
+        [own] = prepared.values
+        np.testing.assert_allclose(own.values.numpy()[counts], by_segment(values[rows]), rtol=1e-4, atol=1e-5)
+        again = tf.reshape(agent.value_function(own.observations), [B * T // L, burn_in + L])
         np.testing.assert_allclose(again[counts], by_segment(values[rows]), rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(batch.actions.numpy()[counts], by_segment(rollout.actions))
         weights = batch.weights.numpy()
@@ -239,7 +241,7 @@ def test_settings_of_a_memory_are_refused_without_one_and_where_they_do_not_fit(
     with pytest.raises(ValueError, match="memory"):
         tf_trpo.TRPO.for_env(Cue, memory="rnn")
     with pytest.raises(ValueError, match="must both have a memory"):
-        Learner(agent.policy, flat.value_function, None, TrustRegion(), None, UpdateSettings())
+        Learner(agent.policy, [Critic(flat.value_function, None, None)], TrustRegion(), UpdateSettings())
     with pytest.raises(ValueError, match="preconditioner_rank must be 0 with a memory"):
         make_agent(TrustRegion(direction=NaturalDirection(preconditioner_rank=8))).fit(Cue, 10, num_steps=8, verbose=0)
     assert arrangement(None, UpdateSettings(), 7, 3).count == 21

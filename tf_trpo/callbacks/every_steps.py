@@ -42,13 +42,13 @@ class EverySteps:
 class Evaluate(keras.callbacks.Callback):
     """Evaluates the agent after each N environment steps and adds the result to the logs.
 
-    The logs have eval/mean_reward, eval/mean_ep_length and eval/info/KEY in the iterations with an evaluation only. Put
-    this callback before the callbacks that need them.
+    The logs have eval/mean_reward, eval/mean_ep_length, eval/cost/NAME and eval/info/KEY in the iterations with an
+    evaluation only. Put this callback before the callbacks that need them.
 
     Args:
       environment: as for `TRPO.evaluate`.
       every_steps: environment steps between two evaluations, >= 1.
-      **kwargs: episodes, stochastic, num_envs, env_kwargs, wrappers, action_masks, info_keys, seed: as for
+      **kwargs: episodes, stochastic, num_envs, env_kwargs, wrappers, action_masks, info_keys, costs, seed: as for
         `TRPO.evaluate`.
 
     Raises:
@@ -71,7 +71,7 @@ class Evaluate(keras.callbacks.Callback):
         if self._every_steps.reached(int(self.model.env_steps.numpy())) and logs is not None:
             result = self.model.evaluate(self._environment, **self._kwargs)
             logs |= {"eval/mean_reward": result["mean_return"], "eval/mean_ep_length": result["mean_length"]}
-            logs |= {f"eval/{name}": figure for name, figure in result.items() if name.startswith("info/")}
+            logs |= {f"eval/{name}": figure for name, figure in result.items() if name.startswith(("info/", "cost/"))}
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -32,7 +32,7 @@ class EvaluateOptions:
     allow_import: bool = False
     """Let an id of the form module:Id, and wrappers, import their modules, which runs their code."""
     json: bool = False
-    """Print one JSON object: mean_return, std_return, mean_length, episodes, and info/KEY of the run's info_keys."""
+    """Print one JSON object: mean_return, std_return, mean_length, episodes, cost/NAME, and info/KEY of the run."""
 
     def __post_init__(self) -> None:
         require_allowed(self, episodes=EPISODES, seed=SEEDS)
@@ -45,11 +45,13 @@ def main(argv: Sequence[str]) -> None:
     folder.check_trained()
     experiment = Experiment.from_run(options.run_dir)
     making = experiment.environment
-    check_imports(experiment.env, making.wrapper, allow_import=options.allow_import)
+    check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
     start_keras()
     import tf_trpo
+    from tf_trpo.environments.costs import import_costs
 
     agent = tf_trpo.load(folder.agent)
+    import_costs(making.costs)
     how = {"stochastic": options.stochastic, "seed": options.seed, "info_keys": making.info_keys, **making.arguments()}
     result = agent.evaluate(experiment.env, options.episodes, **how)
     if options.json:
@@ -59,5 +61,5 @@ def main(argv: Sequence[str]) -> None:
         returned = f"mean return {result['mean_return']:.2f} +- {result['std_return']:.2f}"
         print(f"{returned}, mean length {result['mean_length']:.1f}, {result['episodes']} episodes, {kind} actions")
         for name, mean in result.items():
-            if name.startswith("info/"):
+            if name.startswith(("info/", "cost/")):
                 print(f"mean of {name} {mean:.4g}")

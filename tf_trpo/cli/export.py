@@ -53,10 +53,12 @@ def main(argv: Sequence[str]) -> None:
     folder.check_trained()
     experiment = Experiment.from_run(options.run_dir)
     if options.card or options.film:
-        check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
+        environment = experiment.environment
+        check_imports(experiment.env, environment.wrapper, environment.costs, allow_import=options.allow_import)
     evaluation = folder.read_evaluation()
     start_keras()
     import tf_trpo
+    from tf_trpo.environments.costs import import_costs
 
     agent, making = tf_trpo.load(folder.agent), experiment.environment.arguments()
     version = agent.export(
@@ -70,6 +72,7 @@ def main(argv: Sequence[str]) -> None:
     if options.film:
         play(PlayOptions(version, video=options.output / FILM, allow_import=options.allow_import))
     if options.card:
+        import_costs(experiment.environment.costs)
         how = {"stochastic": True, "seed": experiment.run.seed, **making}
         sampled = agent.evaluate(experiment.env, SAMPLED_EPISODES, **how)
         evaluations = {"deterministic": evaluation, "stochastic": sampled}

@@ -86,7 +86,8 @@ def main(argv: Sequence[str]) -> None:
         _show_all_help(experiment)
     if HELP & set(argv):
         _show_help(experiment)
-    check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
+    making = experiment.environment
+    check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
     reuse_compiled_programs(experiment.run.threads)
     start_keras(experiment.run.threads)
     from keras.callbacks import LambdaCallback
@@ -202,7 +203,8 @@ def _say_what_next(run: Run, trained: TrainedRun) -> None:
 
 
 def _flag(run: Run) -> str:
-    return flag_for(run.experiment.env, run.experiment.environment.wrapper)
+    making = run.experiment.environment
+    return flag_for(run.experiment.env, making.wrapper, making.costs)
 
 
 def _program(name: str = Path(sys.executable).name) -> str:

@@ -64,7 +64,8 @@ def main(argv: Sequence[str]) -> None:
         _show_help()
     options, tuning, source = read_command(argv)
     experiment = tuning.experiment
-    check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
+    making = experiment.environment
+    check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
     # Before TensorFlow, so that a user without Optuna need not wait.
     import tf_trpo.tuning.study  # noqa: F401
 
@@ -117,11 +118,11 @@ def _say(result: TuningResult) -> None:
         for name, value in result.settings.items()
     )
     preset = shlex.quote(str(result.preset))
-    env, wrapper = result.experiment.env, result.experiment.environment.wrapper
+    env, making = result.experiment.env, result.experiment.environment
     print(
         f"\nTrials: {', '.join(f'{count} {state}' for state, count in sorted(result.trials.items()))}\n"
         f"Best settings:      {settings}\n"
         f"{result.verdict}\n\n"
         f"Folder:             {result.folder} (trials.png, importances.png, result.json, the runs of all trials)\n"
-        f"Train with them:    python -m tf_trpo train --preset {preset}{flag_for(env, wrapper)}"
+        f"Train with them:    python -m tf_trpo train --preset {preset}{flag_for(env, making.wrapper, making.costs)}"
     )

@@ -1,6 +1,7 @@
 """Vector environments: making them, and refusing those that would be misread."""
 
 from tf_trpo.environments.checking import check_environment as check_environment
+from tf_trpo.environments.costs import Cost as Cost
 from tf_trpo.environments.failures import EnvironmentFailedError as EnvironmentFailedError
 from tf_trpo.environments.failures import InvalidStepError as InvalidStepError
 from tf_trpo.environments.findings import EnvironmentReport as EnvironmentReport

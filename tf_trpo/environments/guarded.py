@@ -8,8 +8,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from tf_trpo.environments.costs import COSTS, Step, costs_of
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.reading import figure, flag, number
+from tf_trpo.environments.sync import copied
 from tf_trpo.spaces import WrongValueError, kind_of, observation_reader, observation_spec
 
 _RESET = "reset(seed=..., options=...) must return (observation, info)"
@@ -22,12 +24,13 @@ class GuardedEnvironment(gym.Wrapper):
     """An environment that gives arrays of its space's types, a float, two bools, and an info that is nearly empty.
 
     Infos are dropped, since to merge those of many environments takes a third of the time of a cheap step. At the
-    end of an episode, the info has the figures that were asked for.
+    end of an episode, the info has the figures that were asked for, and at each step the costs, if there are any.
 
     Args:
       env: the environment, with all its wrappers.
       index: position in the vector environment, for messages.
       info_keys: names of numbers of the info to keep at episode ends; keys of nested infos are joined by "/".
+      costs: keys of infos and functions, by which the info of each step has `COSTS`.
 
     Raises:
       ValueError: the observation space is not supported.
@@ -35,11 +38,15 @@ class GuardedEnvironment(gym.Wrapper):
         than its spaces and Gymnasium's interface have.
     """
 
-    def __init__(self, env: gym.Env, index: int, info_keys: Sequence[str] = ()) -> None:
+    def __init__(self, env: gym.Env, index: int, info_keys: Sequence[str] = (), costs: Sequence[Any] = ()) -> None:
         super().__init__(env)
         self._index = index
         self._read = observation_reader(observation_spec(env.observation_space))
         self._info_keys = tuple(info_keys)
+        self._costs = tuple(costs)
+        self._needs_steps = not all(isinstance(cost, str) for cost in costs)
+        self._last: Any = None
+        """The last observation, for costs that are functions of steps."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment."""
@@ -52,7 +59,10 @@ class GuardedEnvironment(gym.Wrapper):
         if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[1], Mapping):
             raise self._failure(f"gave {kind_of(given)} when reset: {_RESET}")
         try:
-            return self._read(given[0]), {}
+            observation = self._read(given[0])
+            if self._needs_steps:
+                self._last = copied(observation)
+            return observation, {}
         except WrongValueError as error:
             raise self._failure(f"gave {error}") from None
 
@@ -77,14 +87,29 @@ class GuardedEnvironment(gym.Wrapper):
             terminated = terminated if isinstance(terminated, _FLAGS) else flag(terminated)
             name = "a value of truncated "
             truncated = truncated if isinstance(truncated, _FLAGS) else flag(truncated)
-            figures = {}
+            figures: dict[str, Any] = {}
             if self._info_keys and (terminated or truncated):
                 for key in self._info_keys:
                     name = f"an info[{key!r}] "
                     figures[key] = figure(info, key)
+            if self._costs:
+                name = ""
+                figures[COSTS] = self._costs_of(action, observation, reward, info)
         except WrongValueError as error:
             raise self._failure(f"gave {name}{error}") from None
         return observation, reward, terminated, truncated, figures
+
+    def _costs_of(self, action: Any, observation: Any, reward: float, info: Any) -> np.ndarray:
+        step = Step(self._last, action, reward, observation, info)
+        try:
+            costs = costs_of(self._costs, step)
+        except WrongValueError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._failure(f"gave a step for which a cost raised {described(error)}") from error
+        if self._needs_steps:
+            self._last = copied(observation)
+        return costs
 
     def _failure(self, what: str) -> EnvironmentFailedError:
         return EnvironmentFailedError(f"environment {self._index} {what}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from tf_trpo.environments.costs import Cost, find_costs
 from tf_trpo.environments.episodes import SeededEpisodes
 from tf_trpo.environments.guarded import GuardedEnvironment
 from tf_trpo.environments.in_use import check_new
@@ -30,6 +31,7 @@ def make_environment(
     wrappers: Sequence[Wrapper] = (),
     action_masks: ActionMasks = "auto",
     info_keys: Sequence[str] = (),
+    costs: Sequence[Cost] = (),
 ) -> gym.Env:
     """Make the environment of a position in a vector environment, with its wrappers, checks and seeds.
 
@@ -40,7 +42,7 @@ def make_environment(
     """
     env = make_wrapped(environment, env_kwargs=env_kwargs, wrappers=wrappers, action_masks=action_masks)
     try:
-        return SeededEpisodes(GuardedEnvironment(env, index, info_keys), index)
+        return SeededEpisodes(GuardedEnvironment(env, index, info_keys, find_costs(costs)), index)
     except Exception:
         env.close()
         raise

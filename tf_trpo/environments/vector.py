@@ -13,10 +13,11 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import iterate
 
 from tf_trpo import ranges
+from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
-from tf_trpo.environments.infos import EpisodeInfos
+from tf_trpo.environments.infos import KeptInfos, kept_costs
 from tf_trpo.environments.making import Wrapper, make_environment
 from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.environments.own_vectors import AdaptedVectorEnv
@@ -37,6 +38,7 @@ def make_vector_environment(
     wrappers: Sequence[Wrapper] = (),
     action_masks: ActionMasks = "auto",
     info_keys: Sequence[str] = (),
+    costs: Sequence[Cost] = (),
     timeout: float = 300.0,
 ) -> VectorEnv:
     """Make, or check, a vector environment that a `LocalSource` can step.
@@ -57,6 +59,8 @@ def make_vector_environment(
       action_masks: where masks of actions come from: "auto", "info" or "off"; see `ActionMasks`.
       info_keys: names of numbers in the infos to give at episode ends as float64 [B], NaN for the other environments
         and if absent; keys of nested infos are joined by "/".
+      costs: what the infos of each step have as float64 [B, C]; see `Cost`. Functions need environments that are made
+        here.
       timeout: seconds that a step or a reset of all environments may take, > 0, with the backend "async"; the others
         cannot be interrupted.
 
@@ -70,7 +74,7 @@ def make_vector_environment(
       EnvironmentFailedError: an environment cannot be made.
     """
     check_whole_numbers(num_envs=num_envs)
-    check_types(wrappers=(wrappers, list | tuple), info_keys=(info_keys, list | tuple))
+    check_types(wrappers=(wrappers, list | tuple), info_keys=(info_keys, list | tuple), costs=(costs, list | tuple))
     check_types(env_kwargs=(env_kwargs, Mapping | None))
     require(backend in get_args(VectorBackend), "backend", ranges.described(VectorBackend), backend)
     making: dict[str, Any] = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
@@ -80,6 +84,8 @@ def make_vector_environment(
         check_free(environment)
         checks_itself = isinstance(environment, BareSyncVectorEnv | GuardedAsyncVectorEnv | AdaptedVectorEnv)
         environments: VectorEnv = environment if checks_itself else AdaptedVectorEnv(environment)
+        if kept_costs(environment) == cost_labels(costs):
+            costs = ()
     elif not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "
@@ -93,10 +99,10 @@ def make_vector_environment(
             raise ValueError("EnvPool's environments take no wrappers and give no masks: use another backend")
         environments = AdaptedVectorEnv(EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs))
     else:
-        make = functools.partial(make_environment, environment=environment, **making, info_keys=info_keys)
+        make = functools.partial(make_environment, environment=environment, **making, info_keys=info_keys, costs=costs)
         makers = [functools.partial(make, index) for index in range(num_envs)]
         environments = _make_gymnasium(makers, backend, timeout)
-    return EpisodeInfos(environments, info_keys) if info_keys else environments
+    return KeptInfos(environments, info_keys, costs) if info_keys or costs else environments
 
 
 def refuse_making(given: Mapping[str, Any], kind: str, *, num_envs: int) -> None:
@@ -134,7 +140,7 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
 
 def without_own_wrappers(environments: VectorEnv) -> VectorEnv:
     """Give the vector environment below the wrappers that leave its episodes as they are."""
-    while isinstance(environments, EpisodeInfos | ExclusiveVectorEnv) or (
+    while isinstance(environments, KeptInfos | ExclusiveVectorEnv) or (
         isinstance(environments, AdaptedVectorEnv) and not environments.pauses
     ):
         environments = environments.env

@@ -8,7 +8,9 @@ from tf_trpo.estimation.advantages import gae as gae
 from tf_trpo.estimation.advantages import normalize_advantages as normalize_advantages
 from tf_trpo.estimation.advantages import winsorize as winsorize
 from tf_trpo.estimation.batch import Batch as Batch
+from tf_trpo.estimation.batch import Costs as Costs
 from tf_trpo.estimation.batch import as_rows as as_rows
+from tf_trpo.estimation.batch import costs_of as costs_of
 from tf_trpo.estimation.batch import counted_weights as counted_weights
 from tf_trpo.estimation.batch import from_rows as from_rows
 from tf_trpo.estimation.lower_bound import LowerBound as LowerBound

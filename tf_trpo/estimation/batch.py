@@ -8,6 +8,20 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import check_shapes, merged
 
 
+class Costs(NamedTuple):
+    """What C costs are, besides the rewards.
+
+    Attributes:
+      advantages: of the costs, in their own unit, float32 [N, C], or [S, L, C] in segments.
+      totals: mean total of each cost in an episode, undiscounted, float64 [C].
+      length: mean length of these episodes, in steps, float64 scalar > 0.
+    """
+
+    advantages: tf.Tensor
+    totals: tf.Tensor
+    length: tf.Tensor
+
+
 class Batch(NamedTuple):
     """N samples; some may be padding.
 
@@ -23,6 +37,8 @@ class Batch(NamedTuple):
       advantage_mean: scalar that was subtracted from the advantages; 0 if none was.
       advantage_scale: scalar > 0 by which the advantages were then divided. So advantage_mean + advantage_scale *
         advantages are the estimates in the environment's own units of return.
+      costs: what there is besides the rewards; empty without costs.
+      anchor: parameters [N, D] of the distributions of the policy to stay near; empty if there is none.
     """
 
     observations: Any
@@ -31,11 +47,20 @@ class Batch(NamedTuple):
     weights: tf.Tensor
     advantage_mean: tf.Tensor | float = 0.0
     advantage_scale: tf.Tensor | float = 1.0
+    costs: Costs | tuple[()] = ()
+    anchor: tf.Tensor | tuple[()] = ()
 
     @property
     def rows(self) -> Batch:
         """The batch with the actions, advantages and weights of N samples, also if they are in segments."""
         return self._replace(**{name: as_rows(getattr(self, name), self.weights) for name in _BY_SAMPLE})
+
+
+def costs_of(batch: Batch) -> Costs:
+    """Give a batch's costs; raise ValueError if it has none."""
+    if not isinstance(batch.costs, Costs):
+        raise ValueError("cost_limits are given, and the batch has no costs")
+    return batch.costs
 
 
 _BY_SAMPLE = ("actions", "advantages", "weights")

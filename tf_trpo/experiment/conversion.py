@@ -166,5 +166,7 @@ def _why_not(name: str, chosen: Flat) -> str:
         owners = [choice for choice, settings in choices.items() if settings and name in leaves(settings)]
         if owners and chosen.get(field) not in owners:
             kind = "" if field == "algorithm" else f"{field} "
-            return f"{name} is a setting of {kind}{' and '.join(owners)}, and does nothing in {kind}{chosen.get(field)}"
+            *others, last = owners
+            named = f"{', '.join(others)} and {last}" if others else last
+            return f"{name} is a setting of {kind}{named}, and does nothing in {kind}{chosen.get(field)}"
     raise AssertionError(f"{name} was not taken")

@@ -14,7 +14,15 @@ from tf_trpo.experiment.presets import bundled_for, bundled_presets, layered, re
 from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.experiment.settings import CloningSettings, EnvironmentSettings, RolloutSettings, RunSettings, use_threads
 from tf_trpo.models.settings import PolicySettings, ValueSettings
-from tf_trpo.optimizers import ClippedSurrogate, KLPenalty, NaturalPolicyGradient, TrustRegion, VanillaPolicyGradient
+from tf_trpo.optimizers import (
+    ClippedSurrogate,
+    ConstrainedTrustRegion,
+    KLPenalty,
+    LagrangianTrustRegion,
+    NaturalPolicyGradient,
+    TrustRegion,
+    VanillaPolicyGradient,
+)
 from tf_trpo.ranges import require, require_allowed
 from tf_trpo.training.settings import UpdateSettings
 
@@ -24,7 +32,15 @@ if TYPE_CHECKING:
     from tf_trpo.experiment.run import TrainedRun
     from tf_trpo.training import TRPO
 
-Algorithm = TrustRegion | NaturalPolicyGradient | VanillaPolicyGradient | KLPenalty | ClippedSurrogate
+Algorithm = (
+    TrustRegion
+    | NaturalPolicyGradient
+    | VanillaPolicyGradient
+    | KLPenalty
+    | ClippedSurrogate
+    | ConstrainedTrustRegion
+    | LagrangianTrustRegion
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +189,7 @@ class Experiment:
         import keras
         import numpy as np
 
+        from tf_trpo.environments.costs import import_costs
         from tf_trpo.training import TRPO
 
         use_threads(self.run.threads)
@@ -185,8 +202,11 @@ class Experiment:
         random.seed(self.run.seed)
         np.random.seed(self.run.seed)  # noqa: NPY002
         settings: dict[str, Any] = {"policy": self.policy, "value": self.value, "seed": self.run.seed}
+        import_costs(self.environment.costs)
+        settings["costs"] = self.environment.costs
         agent = TRPO.for_env(self.env, **settings, **self.environment.arguments())
-        agent.compile(self.algorithm, update=self.update, jit_compile=self.run.jit_compile)
+        how: Any = {"update": self.update, "jit_compile": self.run.jit_compile, "anchor": self.policy.anchor}
+        agent.compile(self.algorithm, **how)
         if self.algorithm.imitates:
             agent.imitate(self.cloning.demonstrations)
         return agent

@@ -43,6 +43,10 @@ class EnvironmentSettings:
     info_keys: tuple[str, ...] = ()
     """Numbers in the infos at episode ends to log, such as is_success, as rollout/info/is_success."""
 
+    costs: tuple[str, ...] = ()
+    """Costs besides the reward: numbers in the infos of all steps, by their keys, or functions of a step, each as
+    module:function. The algorithm says what they are for; without limits, they are logged."""
+
     def __post_init__(self) -> None:
         require_allowed(self)
         try:
@@ -51,6 +55,7 @@ class EnvironmentSettings:
             same = False
         require(same, "env_kwargs", "a JSON object", self.env_kwargs)
         require(all(self.info_keys), "info_keys", "names that are not empty", self.info_keys)
+        require(all(self.costs), "costs", "names that are not empty", self.costs)
         require_allowed(self, frame_stack="[1, 64]")
         for name in self.wrapper:
             require(all(part for part in name.split(":", 1)) and ":" in name, "wrapper", "module:Class", name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import gymnasium as gym
 import keras
@@ -82,6 +82,30 @@ def make_value_function(
     _check_mirror(settings, mirror)
     encoder = _encoder(settings, value_settings, observation_spec(observation_space), 1, network, memory, seed)
     return ValueFunction(encoder if mirror is None else MirroredEncoder(encoder, mirror.observations))
+
+
+def make_value_functions(
+    settings: PolicySettings,
+    value_settings: ValueSettings,
+    observation_space: gym.Space,
+    count: int,
+    network: keras.Model | None = None,
+    *,
+    seed: int | None = None,
+    **shared: Any,
+) -> list[ValueFunction]:
+    """Make the value functions of the rewards and of costs; each has a copy of the network with weights of its own.
+
+    The arguments and errors are those of `make_value_function`.
+    """
+    made = []
+    for place in range(count):
+        own = network if place == 0 or network is None else keras.models.clone_model(network)
+        branch = _branch(seed, 16 + place) if place else seed
+        made.append(
+            make_value_function(settings, value_settings, observation_space, network=own, seed=branch, **shared)
+        )
+    return made
 
 
 def check_fit(policy: Policy, environments: VectorEnv) -> None:

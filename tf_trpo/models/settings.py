@@ -53,6 +53,8 @@ class PolicySettings:
     """Units of the memory, in [1, 16384]; None: 64 if there is one."""
     mirror: bool = False
     """Respect the environment's mirror symmetry, in the policy and the value function."""
+    anchor: str | None = None
+    """File of a saved agent (agent.keras) near whose policy this one must stay, by the setting anchor_kl."""
     ema_momentum: float | None = None
     """Evaluate and export the moving average of the policy's weights, in which the last 1 / (1 - ema_momentum)
     iterations count, in [0, 1). None for the policy itself."""

@@ -10,6 +10,9 @@ from tf_trpo.numerics.compiling import compiled_at_once as compiled_at_once
 from tf_trpo.numerics.conjugate_gradient import ConjugateGradientResult as ConjugateGradientResult
 from tf_trpo.numerics.conjugate_gradient import ConjugateGradientStatus as ConjugateGradientStatus
 from tf_trpo.numerics.conjugate_gradient import conjugate_gradient as conjugate_gradient
+from tf_trpo.numerics.constrained_step import MOST_CONSTRAINTS as MOST_CONSTRAINTS
+from tf_trpo.numerics.constrained_step import ConstrainedStep as ConstrainedStep
+from tf_trpo.numerics.constrained_step import constrained_step as constrained_step
 from tf_trpo.numerics.fisher_vector_product import (
     double_backprop_fisher_vector_product as double_backprop_fisher_vector_product,
 )
@@ -19,6 +22,7 @@ from tf_trpo.numerics.fisher_vector_product import (
 from tf_trpo.numerics.fisher_vector_product import hessian_product_at_minimum as hessian_product_at_minimum
 from tf_trpo.numerics.flat_parameters import flatten as flatten
 from tf_trpo.numerics.flat_parameters import unflatten as unflatten
+from tf_trpo.numerics.line_search import Limit as Limit
 from tf_trpo.numerics.line_search import LineSearchResult as LineSearchResult
 from tf_trpo.numerics.line_search import LineSearchStatus as LineSearchStatus
 from tf_trpo.numerics.line_search import backtracking_line_search as backtracking_line_search

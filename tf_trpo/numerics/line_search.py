@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tf_trpo.lazy import tensorflow as tf
@@ -25,6 +25,22 @@ class LineSearchStatus(enum.IntEnum):
     """No step was tried: the full step is zero or not finite."""
     NOT_USED = 5
     """No step was tried: the algorithm has no line search."""
+    COST_ABOVE_LIMIT = 6
+    """The objective improved within max_kl, but a cost was above its limit."""
+    ANCHOR_KL_ABOVE_LIMIT = 7
+    """The objective improved within max_kl, but KL(anchor || policy) was above its limit."""
+
+
+class Limit(NamedTuple):
+    """A limit on a figure of a candidate.
+
+    Attributes:
+      largest: what the figure may be at most; a number or a float64 scalar.
+      refusal: the `LineSearchStatus` of a candidate whose figure is larger.
+    """
+
+    largest: float | tf.Tensor
+    refusal: LineSearchStatus
 
 
 class LineSearchResult(NamedTuple):
@@ -53,20 +69,23 @@ def backtracking_line_search(
     step: tf.Tensor,
     *,
     max_kl: float | tf.Tensor,
+    limits: Sequence[Limit] = (),
     ratio: float | tf.Tensor = 0.8,
     max_backtracks: int = 10,
     figures: tuple[tf.Tensor, ...] = (),
 ) -> LineSearchResult:
-    """Find the first theta + ratio^j step, j = 0 .. max_backtracks, that improves the objective within the KL limit.
+    """Find the first theta + ratio^j step, j = 0 .. max_backtracks, that improves the objective within all limits.
 
-    A candidate is accepted if improvement > 0 and kl <= max_kl. Both tests are exact: there is no slack.
+    A candidate is accepted if improvement > 0, kl <= max_kl, and each further figure that is limited is at most its
+    limit. All tests are exact: there is no slack.
 
     Args:
-      evaluate: parameters [P] -> (improvement over theta, KL from theta, *figures). The first two are float64 scalars,
-        and the search decides by them.
+      evaluate: parameters [P] -> (improvement over theta, KL from theta, one figure for each of the limits, *figures).
+        All but the last are float64 scalars, and the search decides by them.
       theta: current parameters, float [P].
       step: full step, float [P].
       max_kl: limit of the KL, in nats, > 0; a number or a float64 scalar.
+      limits: further ones.
       ratio: factor between candidates, alpha of Algorithm 1, in (0, 1); a number or a float scalar.
       max_backtracks: K of Algorithm 1, >= 0.
       figures: the further figures of theta itself, as many as `evaluate` returns.
@@ -89,6 +108,7 @@ def backtracking_line_search(
         raise ValueError(f"max_backtracks must not be negative, got {max_backtracks}")
 
     scale = scalar(ratio, theta.dtype)
+    every = [Limit(max_kl, LineSearchStatus.KL_ABOVE_LIMIT), *limits]
 
     def refused(j: tf.Tensor, status: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         return (status != LineSearchStatus.ACCEPTED) & (j < max_backtracks)
@@ -97,8 +117,9 @@ def backtracking_line_search(
     # differ in the last bit from the parameters that were tested.
     def attempt(j: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
         candidate = theta + scale ** tf.cast(j + 1, theta.dtype) * step
-        improvement, kl, *found = evaluate(candidate)
-        return j + 1, _judge(improvement, kl, max_kl), improvement, kl, candidate, *found
+        improvement, *found = evaluate(candidate)
+        limited, found = found[: len(every)], found[len(every) :]
+        return j + 1, _judge(improvement, limited, every), improvement, limited[0], candidate, *found
 
     # One sum for both questions: it is finite if all numbers are, and 0 if all are.
     size = tf.reduce_sum(tf.abs(step))
@@ -114,16 +135,21 @@ def backtracking_line_search(
     return LineSearchResult(tf.where(accepted, candidate, theta), status, tried, improvement, kl, kept)
 
 
-def _judge(improvement: tf.Tensor, kl: tf.Tensor, max_kl: float | tf.Tensor) -> tf.Tensor:
+def _judge(improvement: tf.Tensor, limited: Sequence[tf.Tensor], limits: Sequence[Limit]) -> tf.Tensor:
     """Compute the `LineSearchStatus` of a candidate; raise ValueError unless its figures are float64 scalars."""
-    check_shapes("backtracking_line_search", improvement=(improvement, ""), kl=(kl, ""))
-    if improvement.dtype != tf.float64 or kl.dtype != tf.float64:
-        # The comparison with a float32 KL would silently round the limit.
-        dtypes = f"{improvement.dtype} and {kl.dtype}"
-        raise ValueError(f"backtracking_line_search: improvement and kl must be float64, got {dtypes}")
-    finite = tf.math.is_finite(improvement) & tf.math.is_finite(kl)
-    # tf.cast would convert a Python number to float32 first, and round the limit.
-    within = kl <= tf.convert_to_tensor(max_kl, kl.dtype)
-    status = tf.where(within, int(LineSearchStatus.ACCEPTED), int(LineSearchStatus.KL_ABOVE_LIMIT))
+    names = ["improvement", "kl", *(f"limited figure {place}" for place in range(1, len(limits)))]
+    judged = dict(zip(names, [improvement, *limited], strict=True))
+    check_shapes("backtracking_line_search", **{name: (figure, "") for name, figure in judged.items()})
+    for name, figure in judged.items():
+        if figure.dtype != tf.float64:
+            # The comparison with a float32 KL would silently round the limit.
+            raise ValueError(f"backtracking_line_search: {name} must be float64, got {figure.dtype}")
+    finite, status = tf.math.is_finite(improvement), tf.constant(int(LineSearchStatus.ACCEPTED))
+    # Of several reasons, the first limit's is given.
+    for figure, limit in reversed(list(zip(limited, limits, strict=True))):
+        finite &= tf.math.is_finite(figure)
+        # tf.cast would convert a Python number to float32 first, and round the limit.
+        within = figure <= tf.convert_to_tensor(limit.largest, figure.dtype)
+        status = tf.where(within, status, int(limit.refusal))
     status = tf.where(improvement > 0, status, int(LineSearchStatus.NO_IMPROVEMENT))
     return tf.where(finite, status, int(LineSearchStatus.NOT_FINITE))

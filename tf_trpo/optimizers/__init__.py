@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius as AdaptiveRadius
 from tf_trpo.optimizers.backtracking import Backtracking as Backtracking
 from tf_trpo.optimizers.clipped_surrogate import ClippedSurrogate as ClippedSurrogate
+from tf_trpo.optimizers.constrained_trust_region import ConstrainedTrustRegion as ConstrainedTrustRegion
 from tf_trpo.optimizers.demonstration_bonus import DemonstrationBonus as DemonstrationBonus
 from tf_trpo.optimizers.demonstration_bonus import Shown as Shown
 from tf_trpo.optimizers.entropy_bonus import EntropyBonus as EntropyBonus
 from tf_trpo.optimizers.first_order import FirstOrder as FirstOrder
 from tf_trpo.optimizers.kl_penalty import KLPenalty as KLPenalty
+from tf_trpo.optimizers.lagrangian_trust_region import LagrangianTrustRegion as LagrangianTrustRegion
 from tf_trpo.optimizers.natural_direction import NaturalDirection as NaturalDirection
 from tf_trpo.optimizers.natural_policy_gradient import NaturalPolicyGradient as NaturalPolicyGradient
 from tf_trpo.optimizers.objective import Objective as Objective
@@ -27,5 +29,7 @@ ALGORITHMS: Mapping[str, type[PolicyOptimizer]] = {
     "vanilla-policy-gradient": VanillaPolicyGradient,
     "kl-penalty": KLPenalty,
     "ppo": ClippedSurrogate,
+    "constrained-trust-region": ConstrainedTrustRegion,
+    "lagrangian-trust-region": LagrangianTrustRegion,
 }
 """The policy optimizers by the names of their algorithms."""

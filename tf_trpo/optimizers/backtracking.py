@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import LineSearchResult, backtracking_line_search
+from tf_trpo.numerics import Limit, LineSearchResult, backtracking_line_search
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.ranges import require_allowed
 
@@ -37,25 +37,30 @@ class Backtracking:
         step: tf.Tensor,
         *,
         max_kl: float | tf.Tensor,
+        limits: Sequence[Limit] = (),
+        carried: tuple[tf.Tensor, ...] = (),
     ) -> LineSearchResult:
         """Search from the objective's parameters.
 
         Args:
           objective: at the old parameters.
-          evaluate: theta [P] -> what must rise, the KL that is limited, and `PolicyFigures.tensors` of the policy
-            without the first one.
+          evaluate: theta [P] -> what must rise, the KL that is limited, a figure for each of the further limits,
+            figures like those that are carried, and `PolicyFigures.tensors` of the policy without the first one.
           step: the full step [P].
           max_kl: the limit, in nats.
+          limits: further ones.
+          carried: figures of the old policy.
 
         Returns:
-          The `LineSearchResult`, with the policy's figures.
+          The `LineSearchResult`, with the figures that are carried and the policy's.
         """
         return backtracking_line_search(
             evaluate,
             objective.theta,
             step,
             max_kl=max_kl,
+            limits=limits,
             ratio=self.backtrack_ratio,
             max_backtracks=self.max_backtracks,
-            figures=objective.old.figures.tensors[1:],
+            figures=(*carried, *objective.old.figures.tensors[1:]),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -65,12 +66,16 @@ class NaturalDirection:
         Returns:
           The solution x, with F x without damping, by which a step is measured.
         """
+        return self.solver(objective)(gradient)
+
+    def solver(self, objective: Objective) -> Callable[[tf.Tensor], ConjugateGradientResult]:
+        """Make what `solve` does, for several right-hand sides [P]."""
         size = objective.batch.weights.shape.num_elements() or math.inf
         fraction = self.curvature_fraction or (min(1.0, max(0.1, 64 / size)) if objective.sees_images else 1.0)
         preconditioner = self._preconditioner(objective)
-        return conjugate_gradient(
+        return functools.partial(
+            conjugate_gradient,
             objective.fisher_vector_product(fraction=fraction, kind=self.fisher_vector_product),
-            gradient,
             max_iterations=self.cg_iterations or (15 if preconditioner is None else 5),
             damping=self.cg_damping,
             tolerance=self.cg_tolerance,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 from collections.abc import Callable
@@ -130,6 +131,19 @@ class Objective:
     def gradient(self, value: Value | None = None) -> tf.Tensor:
         """Compute the gradient [P] of a value at theta, by default of the surrogate."""
         return self._gradient(value or self.improvement, self.theta, self._samples)
+
+    def kl_gradient(self) -> tf.Tensor:
+        """Compute the gradient [P] of the mean KL(old || policy) at theta, which is 0 unless the old policy differs."""
+        return self._gradient(self.kl, self.theta, self._samples)
+
+    def with_samples(self, **replaced: tf.Tensor) -> Objective:
+        """Copy the objective with other `advantages` [N], or with another `old` policy, given by its parameters [N, D].
+
+        Arrays of segments are [S, L] and [S, L, D]. The attributes `batch` and `old` stay as they are.
+        """
+        other = copy.copy(self)
+        other._samples = self._samples._replace(**replaced)
+        return other
 
     def minibatch_gradient(self, value: Value, theta: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
         """Compute the gradient [P] of a value at theta [P], on a minibatch.

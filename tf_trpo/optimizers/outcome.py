@@ -8,7 +8,7 @@ from tf_trpo.lazy import tensorflow as tf
 
 
 class Outcome(NamedTuple):
-    """What a policy step did: scalar tensors, and None for each figure that the algorithm does not have.
+    """What a policy step did: scalar tensors, [C] for C costs; None for a figure that the algorithm does not have.
 
     Which figures are None depends on the algorithm and the policy only, never on the batch. All others are measured
     on the batch at the new parameters. The candidate is the step that was tried last; without a line search it is
@@ -24,7 +24,8 @@ class Outcome(NamedTuple):
       kl: float64, mean joint KL(old || new) over valid samples, in nats; 0 if refused.
       candidate_kl: float64, KL(old || candidate), in nats: the mean one, or the largest of a valid sample if that
         one is limited.
-      candidate_improvement: float64, L(candidate) - L(old), with the bonuses if there are any.
+      candidate_improvement: float64, L(candidate) - L(old), with the bonuses if there are any; of a refused step that
+        restores a limit, how much the figure above that limit fell.
       max_kl_over_states: float64, the largest KL(old || new) of a valid sample, in nats.
       gradient_norm: |g|, Euclidean, of the surrogate's gradient.
       step_norm: |theta_new - theta_old|, Euclidean.
@@ -37,6 +38,11 @@ class Outcome(NamedTuple):
       penalty_coefficient: float64, C of L - C KL in this step; None without a penalty.
       entropy_bonus: float64, what the line search counted for the rise of the entropy; 0 if refused, None without.
       demonstration_bonus: the same for the rise of the demonstrations' mean log-likelihood.
+      restores: bool, a figure was above its limit, and the step was to let it fall; None without constraints.
+      anchor_kl: float64, mean KL(anchor || new), in nats; None without an anchor.
+      cost_changes: float64 [C], the estimated change of each cost of a step, by its surrogate; None if no cost is
+        limited by the step.
+      multipliers: float64 [C], what an advantage of each cost counted against one of the rewards; None without.
     """
 
     accepted: tf.Tensor
@@ -60,3 +66,7 @@ class Outcome(NamedTuple):
     penalty_coefficient: tf.Tensor | None = None
     entropy_bonus: tf.Tensor | None = None
     demonstration_bonus: tf.Tensor | None = None
+    restores: tf.Tensor | None = None
+    anchor_kl: tf.Tensor | None = None
+    cost_changes: tf.Tensor | None = None
+    multipliers: tf.Tensor | None = None

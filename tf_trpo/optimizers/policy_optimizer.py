@@ -14,6 +14,7 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, LineSearchResult, LineSearchStatus, compiled_at_once
 from tf_trpo.optimizers.objective import Objective, OldPolicy
 from tf_trpo.optimizers.outcome import Outcome
+from tf_trpo.ranges import require
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
@@ -37,6 +38,7 @@ class Proposal(NamedTuple):
       radius: the limit on the KL in nats, float64 or a number; None if there was none.
       penalty_coefficient: what a nat of KL counted against the surrogate, float64 or a number; None if nothing.
       bonuses: included in `search.improvement`, which is otherwise the surrogate's; by their names in the `Outcome`.
+      figures: further ones of the `Outcome`, by their names there.
     """
 
     gradient: tf.Tensor
@@ -45,6 +47,7 @@ class Proposal(NamedTuple):
     radius: tf.Tensor | float | None = None
     penalty_coefficient: tf.Tensor | float | None = None
     bonuses: dict[str, Bonus] = {}  # noqa: RUF012  TensorFlow returns dicts from traced functions, and no proxies
+    figures: dict[str, tf.Tensor] = {}  # noqa: RUF012
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,13 @@ class PolicyOptimizer(abc.ABC):
 
     def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
         """Raise ValueError if the algorithm cannot use the discount of the returns; by default it can use any."""
+
+    def check_problem(self, num_costs: int, *, anchored: bool) -> None:
+        """Raise ValueError unless the algorithm fits so many costs, and a policy to stay near or none.
+
+        By default it fits any number of costs, which it does not limit, and no such policy.
+        """
+        require(not anchored, "anchor", f"None with {type(self).__name__}, which has no anchor_kl", "a policy")
 
     def make_state(self, policy: Policy) -> State:
         """Make the state for a policy before its first step; by default nothing is remembered."""
@@ -219,7 +229,7 @@ def _kept_if(condition: tf.Tensor, search: LineSearchResult, old: OldPolicy) -> 
 
 
 def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
-    gradient, search, solution, radius, coefficient, bonuses = proposal
+    gradient, search, solution, radius, coefficient, bonuses, figures = proposal
     batch = batch.rows
     accepted = was_taken(search)
     step = search.theta - old.theta
@@ -251,6 +261,7 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
         trust_region_radius=radius,
         penalty_coefficient=coefficient,
         **gains,
+        **figures,
     )
     if solution is None:
         return outcome

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import ConjugateGradientResult, step_length_for_kl
 from tf_trpo.numerics.schedules import linear
 from tf_trpo.optimizers.adaptive_radius import AdaptiveRadius
 from tf_trpo.optimizers.backtracking import Backtracking
+from tf_trpo.optimizers.constraints import (
+    ConstrainedDirection,
+    Constraint,
+    anchor_constraint,
+    constrained_direction,
+)
 from tf_trpo.optimizers.demonstration_bonus import DemonstrationBonus
 from tf_trpo.optimizers.entropy_bonus import EntropyBonus
 from tf_trpo.optimizers.natural_direction import NaturalDirection
@@ -21,7 +26,7 @@ from tf_trpo.ranges import require, require_allowed
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
-Constraint = Literal["mean", "max"]
+KLConstraint = Literal["mean", "max"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,21 +51,28 @@ class TrustRegion(PolicyOptimizer):
 
     With an `AdaptiveRadius`, max_kl is only the first limit. The limit is then the state, and changes after each step.
 
+    With anchor_kl, the mean KL(anchor || policy) over the sampled states is limited, too: the policy stays near the one
+    that the agent is compiled with as its anchor. If new states or statistics have taken this KL above its limit, the
+    step lets it fall.
+
     Raises:
       ValueError: a setting is outside its range, or there are both a radius and final_max_kl.
 
     Source:
-      Schulman et al. (2015), equations 11 and 12 and appendix C; lecture, Algorithm 1.
+      Schulman et al. (2015), equations 11 and 12 and appendix C; lecture, Algorithm 1; with an anchor, as
+      `constrained_direction`.
     """
 
     max_kl: float = 0.01
     """Limit of the joint KL(old || new) of a step, in nats, positive and finite; see constraint."""
     final_max_kl: float | None = None
     """The limit at the end of the run, in nats, positive and finite, reached linearly; None to keep max_kl."""
-    constraint: Constraint = "mean"
+    constraint: KLConstraint = "mean"
     """Limit the mean KL over the sampled states, or the largest one."""
     radius: AdaptiveRadius | None = None
     """Rule by which the limit follows how well the linear model predicted the last improvement; None for no rule."""
+    anchor_kl: float | None = None
+    """Limit of the mean joint KL(anchor || policy), in nats, positive and finite; None without an anchor."""
     direction: NaturalDirection = NaturalDirection()
     """How the natural direction is computed."""
     search: Backtracking = Backtracking()
@@ -71,7 +83,7 @@ class TrustRegion(PolicyOptimizer):
     """What the likelihood of demonstrated actions counts."""
 
     def __post_init__(self) -> None:
-        require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)")
+        require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)", anchor_kl="(0, inf)")
         if self.radius is not None:
             require(self.final_max_kl is None, "final_max_kl", "None if the radius adapts", self.final_max_kl)
             self.radius.check_start(self.max_kl)
@@ -84,6 +96,11 @@ class TrustRegion(PolicyOptimizer):
     def imitates(self) -> bool:
         return self.imitation.counts
 
+    def check_problem(self, num_costs: int, *, anchored: bool) -> None:
+        if anchored != (self.anchor_kl is not None):
+            given, missing = ("an anchor", "anchor_kl") if anchored else ("anchor_kl", "an anchor")
+            raise ValueError(f"{given} is given without {missing}: {type(self).__name__} needs both or neither")
+
     def make_state(self, policy: Policy) -> State:
         self.entropy.check(policy)
         adapted = None if self.radius is None else tf.Variable(self.max_kl, dtype=tf.float64, trainable=False)
@@ -95,20 +112,26 @@ class TrustRegion(PolicyOptimizer):
         uphill = gradient
         for each in rising.values():
             uphill += each.gradient
-        solution = self.direction.solve(objective, uphill)
-        search = self.search.search(
+        solve = self.direction.solver(objective)
+        solution = solve(uphill)
+        found = constrained_direction(
+            self._constraints(objective), objective, solve, uphill, solution, limit, damping=self.direction.cg_damping
+        )
+        search, limited = found.search(
+            self.search,
             objective,
             lambda theta: self._judged(theta, objective.figures(theta), rising),
-            self._full_step(objective, solution, limit),
-            max_kl=limit,
+            self._within_largest(objective, found.step, limit),
+            limit,
         )
         if self.radius is not None:
             predicted = tf.reduce_sum(uphill * (search.theta - objective.theta))
             predicted = tf.cast(predicted, tf.float64)
             state.adapted.assign(self.radius.after(limit, predicted, search, self.search.backtrack_ratio))
-        found = PolicyFigures(search.improvement, *search.figures)
-        bonuses = {name: Bonus(each.gradient, each.gain(search.theta, found)) for name, each in rising.items()}
-        return Proposal(gradient, search, solution, radius=limit, bonuses=bonuses)
+        new = PolicyFigures(search.improvement, *search.figures)
+        bonuses = {name: Bonus(each.gradient, each.gain(search.theta, new)) for name, each in rising.items()}
+        figures = self._figures(found, limited)
+        return Proposal(gradient, search, solution, radius=limit, bonuses=bonuses, figures=figures)
 
     def _rising(self, objective: Objective, state: State) -> dict[str, Rising]:
         """Make what rises besides the surrogate, by its name in the `Outcome`."""
@@ -119,6 +142,15 @@ class TrustRegion(PolicyOptimizer):
             rising["demonstration_bonus"] = self.imitation.rising(objective, state)
         return rising
 
+    def _constraints(self, objective: Objective) -> list[Constraint]:
+        """List what a step keeps besides its KL; the anchor's is the last one."""
+        return [] if self.anchor_kl is None else [anchor_constraint(objective, self.anchor_kl)]
+
+    def _figures(self, found: ConstrainedDirection, figures: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Name the constraints' figures at the new parameters, for the `Outcome`."""
+        named = {"restores": found.restored >= 0} if found.constraints else {}
+        return named if self.anchor_kl is None else {**named, "anchor_kl": figures[-1]}
+
     def _limit(self, state: State, progress: float | tf.Tensor) -> tf.Tensor | float:
         if self.radius is not None:
             return tf.identity(state.adapted)
@@ -126,9 +158,8 @@ class TrustRegion(PolicyOptimizer):
             return linear(self.max_kl, self.final_max_kl, progress)
         return self.max_kl
 
-    def _full_step(self, objective: Objective, found: ConjugateGradientResult, limit: tf.Tensor | float) -> tf.Tensor:
-        damping = self.direction.cg_damping
-        step = step_length_for_kl(found.solution, found.image, limit, damping=damping) * found.solution
+    def _within_largest(self, objective: Objective, step: tf.Tensor, limit: tf.Tensor | float) -> tf.Tensor:
+        """Shorten the full step of the mean KL if the largest one is limited."""
         if self.constraint == "mean":
             return step
         largest = objective.figures(objective.theta + step).max_kl_over_states

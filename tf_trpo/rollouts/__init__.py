@@ -6,6 +6,7 @@ from tf_trpo.rollouts.actor import LiteActor as LiteActor
 from tf_trpo.rollouts.actor import make_actor as make_actor
 from tf_trpo.rollouts.episodes import Episode as Episode
 from tf_trpo.rollouts.episodes import EpisodeTracker as EpisodeTracker
+from tf_trpo.rollouts.episodes import mean_costs as mean_costs
 from tf_trpo.rollouts.episodes import mean_infos as mean_infos
 from tf_trpo.rollouts.seeds import Stream as Stream
 from tf_trpo.rollouts.seeds import environment_seeds as environment_seeds

@@ -13,34 +13,43 @@ from tf_trpo.rollouts.stepping import Rollout
 
 
 class Episode(NamedTuple):
-    """A whole episode: the undiscounted sum of the environment's own rewards, its steps, its last info's figures."""
+    """A whole episode: the undiscounted sum of the environment's own rewards, its steps, its last info's figures.
+
+    costs has the undiscounted sum of each cost.
+    """
 
     episode_return: float
     length: int
     infos: Mapping[str, float] = MappingProxyType({})
+    costs: tuple[float, ...] = ()
 
 
 class EpisodeTracker:
-    """Adds up rewards of B environments until episodes end.
+    """Adds up rewards and C costs of B environments until episodes end.
 
     Attributes:
       returns: float64 [B], of the unfinished episodes so far.
       lengths: int64 [B], of the unfinished episodes so far.
+      costs: float64 [B, C], of the unfinished episodes so far.
     """
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, num_costs: int = 0) -> None:
         self.returns = np.zeros(num_envs)
+        self.costs = np.zeros((num_envs, num_costs))
         self.lengths = np.zeros(num_envs, np.int64)
 
     def restart(self) -> None:
         """Forget the unfinished episodes."""
         self.returns[:] = 0.0
+        self.costs[:] = 0.0
         self.lengths[:] = 0
 
     def cut(self, column: int, infos: Mapping[str, float] = MappingProxyType({})) -> Episode:
         """End an environment's unfinished episode, and give its return and length so far."""
-        episode = Episode(float(self.returns[column]), int(self.lengths[column]), infos)
+        costs = tuple(self.costs[column].tolist())
+        episode = Episode(float(self.returns[column]), int(self.lengths[column]), infos, costs)
         self.returns[column] = self.lengths[column] = 0
+        self.costs[column] = 0.0
         return episode
 
     def finished(self, rollout: Rollout) -> list[list[Episode]]:
@@ -50,16 +59,25 @@ class EpisodeTracker:
     def _finished_in(self, column: int, rollout: Rollout) -> list[Episode]:
         begins = np.flatnonzero(rollout.terminated[:, column] | rollout.truncated[:, column]) + 1
         rewards, valid = (np.split(rows[:, column], begins) for rows in (rollout.rewards, rollout.valid))
+        costs = np.split(np.asarray(rollout.costs)[:, column], begins) if len(rollout.costs) else ()
         episodes = []
         for part in range(len(rewards)):
             self.returns[column] += rewards[part].sum()
             self.lengths[column] += valid[part].sum()
+            if costs:
+                self.costs[column] += costs[part].sum(axis=0)
             # The last part is unfinished, or empty.
             if part < len(begins):
                 last = {name: float(figures[begins[part] - 1, column]) for name, figures in dict(rollout.infos).items()}
                 infos = {name: figure for name, figure in last.items() if not math.isnan(figure)}
                 episodes.append(self.cut(column, infos))
         return episodes
+
+
+def mean_costs(episodes: Sequence[Episode], labels: Sequence[str], prefix: str) -> dict[str, float]:
+    """Compute the mean total of each cost over episodes; names are the prefix and the costs' labels."""
+    totals = np.mean([episode.costs for episode in episodes], axis=0)
+    return {f"{prefix}{label}": float(total) for label, total in zip(labels, totals, strict=True)}
 
 
 def mean_infos(episodes: Sequence[Episode]) -> dict[str, float]:

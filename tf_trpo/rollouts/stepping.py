@@ -8,8 +8,9 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+from tf_trpo.environments.costs import COSTS
 from tf_trpo.environments.failures import reason
-from tf_trpo.environments.infos import kept_infos
+from tf_trpo.environments.infos import kept_costs, kept_infos
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.environments.sync import write_row
 from tf_trpo.rollouts.actor import Actions, Actor, States
@@ -47,6 +48,7 @@ class Rollout(NamedTuple):
       infos: float64 [T, B] for each figure that is kept of infos at episode ends; NaN elsewhere, and if absent. Empty
         for an update, which does not learn from them.
       memory: of a policy that has one; otherwise empty.
+      costs: float64 [T, B, C], of C costs; 0 where not valid. Empty without costs.
     """
 
     observations: Any
@@ -57,6 +59,7 @@ class Rollout(NamedTuple):
     valid: np.ndarray
     infos: dict[str, np.ndarray] | tuple[()] = ()
     memory: Remembered | tuple[()] = ()
+    costs: np.ndarray | tuple[()] = ()
 
 
 class _Remembering:
@@ -124,6 +127,7 @@ def collect_rollout(
     terminated, truncated = np.empty((2, num_steps, num_envs), bool)
     paused = np.zeros((num_steps, num_envs), bool)
     figures = {key: np.full((num_steps, num_envs), np.nan) for key in kept_infos(environments)}
+    costs = np.zeros((num_steps, num_envs, len(kept_costs(environments))))
     sampled, memory = [], _Remembering(actor, states, just_ended) if states else None
     write_row(kept, 0, observations)
     # Views, made at once: to walk through a nest takes as long as a cheap environment's step.
@@ -145,24 +149,28 @@ def collect_rollout(
             memory.move(terminated[t] | truncated[t], paused[t])
         for key in figures:
             figures[key][t] = infos.get(key, np.nan)
+        if COSTS in infos:
+            costs[t] = infos[COSTS]
     # The rows that follow an episode's end are no steps, nor are pauses.
     valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
-    rewards = np.where(valid, rewards, 0.0)
-    _check_finite(numbers, rewards)
+    rewards, costs = np.where(valid, rewards, 0.0), np.where(valid[..., None], costs, 0.0)
+    _check_finite(numbers, rewards, costs)
     flags = terminated & valid, truncated & valid, valid
-    return Rollout(kept, np.array(sampled), rewards, *flags, figures, memory.remembered() if memory else ())
+    remembered = memory.remembered() if memory else ()
+    return Rollout(kept, np.array(sampled), rewards, *flags, figures, remembered, costs if costs.shape[-1] else ())
 
 
 def _row(spec: Spec, arrays: Any, row: int) -> Any:
     return map_parts(lambda _, array: array[row], spec, arrays)
 
 
-def _check_finite(observations: list[np.ndarray], rewards: np.ndarray) -> None:
+def _check_finite(observations: list[np.ndarray], rewards: np.ndarray, *costs: np.ndarray) -> None:
     """Raise InvalidStepError for the first number that is not finite in float32."""
     largest = np.finfo(np.float32).max
     faults = []
     # Row t of the observations is what step t - 1 led to.
     checked = [*(("an observation", part, 1) for part in observations), ("a reward", rewards, 0)]
+    checked += [("a cost", part, 0) for part in costs]
     for name, numbers, since in checked:
         # Not a number is not at most anything.
         fine = np.abs(numbers) <= largest

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,29 +16,29 @@ import tensorflow as tf
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import ActionMasks, open_vector_environment
+from tf_trpo.environments.costs import Cost, cost_labels, cost_name
 from tf_trpo.environments.making import Wrapper
 from tf_trpo.environments.vector import Environment
 from tf_trpo.files import replaced_at_once
 from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
 from tf_trpo.models.making import check_fit
 from tf_trpo.optimizers import ALGORITHMS, PolicyOptimizer
-from tf_trpo.ranges import check_whole_numbers
+from tf_trpo.ranges import check_whole_numbers, require
 from tf_trpo.serving.export import ExportFormat, export_policy
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import restoring, whole_number
-from tf_trpo.training.checks import warn_of_obstacle
+from tf_trpo.training.checks import check_own_weights, warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner
+from tf_trpo.training.optimizer_state import optimizer_state, restored
 from tf_trpo.training.prediction import noise_seed, predicted
 from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
     from tf_trpo.distributions import Distribution
 
-_MODELS = ("policy", "value_function")
-_STATE = "policy_optimizer_"
-"""Begins the names of the policy optimizer's variables in a weights file."""
+_MODELS = ("policy", "value_function", "cost_value_functions", "anchor")
 
 # Policy optimizers know no Keras, which saves them with an agent.
 for _algorithm in ALGORITHMS.values():
@@ -55,11 +54,14 @@ class Agent(keras.Model):
       ema_momentum: evaluate, predict by and export the moving average of the policy's weights, in which the last
         1 / (1 - ema_momentum) iterations count, in [0, 1); None for the policy itself. The policy that acts in training
         and learns is the same either way.
+      costs: what the environment gives besides rewards; see `tf_trpo.environments.Cost`.
+      cost_value_functions: of the costs, in their order.
+      anchor: the policy to stay near; None if there is none.
 
     Attributes:
-      policy, value_function, ema_momentum: as given.
+      policy, value_function, ema_momentum, costs, cost_value_functions, anchor: as given.
       average: the `WeightAverage`, or None.
-      return_scale: running scale of the rewards.
+      return_scale, cost_return_scales: running scales of the rewards, and of the costs.
       env_steps: environment steps that the agent has learned from, an int64 variable.
       iterations: iterations that the agent has learned in, an int64 variable.
       policy_optimizer, optimizer, update_settings, learner: what the agent was compiled with; `optimizer` is the value
@@ -75,11 +77,25 @@ class Agent(keras.Model):
     learner: Learner
 
     def __init__(
-        self, policy: Policy, value_function: ValueFunction, *, ema_momentum: float | None = None, **kwargs: Any
+        self,
+        policy: Policy,
+        value_function: ValueFunction,
+        *,
+        ema_momentum: float | None = None,
+        costs: Sequence[Cost] = (),
+        cost_value_functions: Sequence[ValueFunction] = (),
+        anchor: Policy | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if {id(v) for v in policy.trainable_variables} & {id(v) for v in value_function.trainable_variables}:
-            raise ValueError("the policy and the value function share trainable weights; give each its own network")
+        check_own_weights(policy, value_function, *cost_value_functions)
+        require(len(cost_labels(costs)) == len(cost_value_functions), "costs", "one for each value function", costs)
+        self.costs = tuple(costs)
+        self.cost_value_functions = list(cost_value_functions)
+        self.cost_return_scales = [RunningReturnScale() for _ in costs]
+        self.anchor = anchor
+        if anchor is not None:
+            anchor.trainable = False
         self.policy = policy
         self.value_function = value_function
         self.ema_momentum = ema_momentum
@@ -118,6 +134,7 @@ class Agent(keras.Model):
         wrappers: Sequence[Wrapper] = (),
         action_masks: ActionMasks = "auto",
         info_keys: Sequence[str] = (),
+        costs: Sequence[Cost] | None = None,
         max_episode_steps: int = 100_000,
         seed: int = 0,
     ) -> dict[str, float]:
@@ -129,13 +146,14 @@ class Agent(keras.Model):
           stochastic: sample actions; by default the mode of the distribution is taken.
           num_envs: environments stepped together; by default one for each episode, 10 at most.
           env_kwargs, wrappers, action_masks, info_keys: as for `make_vector_environment`.
+          costs: what to add up besides rewards; by default the agent's own costs.
           max_episode_steps: a longer episode is cut in pieces of about this length, >= 1, each counted as an
             episode; there is a warning then.
           seed: of environments and actions.
 
         Returns:
-          mean_return, std_return (over episodes), mean_length, episodes, and info/KEY, the mean of each figure of
-          info_keys over the episodes that have it.
+          mean_return, std_return (over episodes), mean_length, episodes; cost/NAME, the mean total of each cost; and
+          info/KEY, the mean of each figure of info_keys over the episodes that have it.
 
         Raises:
           ValueError: the environment does not fit the agent, or a setting is out of range.
@@ -145,16 +163,17 @@ class Agent(keras.Model):
         if num_envs is None:
             num_envs = environment.num_envs if isinstance(environment, VectorEnv) else min(episodes, 10)
         check_whole_numbers(lowest=0, num_envs=num_envs, seed=seed)
-        making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks, "info_keys": info_keys}
+        making: Any = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
+        making |= {"info_keys": info_keys, "costs": self.costs if costs is None else costs}
         how: Any = {"stochastic": stochastic, "seed": seed, "max_episode_steps": max_episode_steps}
         with open_vector_environment(environment, num_envs, **making) as environments:
             check_fit(self.policy, environments)
-            with self.policy.having(self._evaluation_theta()):
+            with self.policy.having(self.evaluation_theta()):
                 return evaluate_policy(self.policy, environments, episodes, **how)
 
     def call(self, observations: Any) -> Distribution:
         """Give the distribution over actions for a batch of observations, by the weights that are evaluated."""
-        parameters = self.policy.parameters_at(self._evaluation_theta(), observations)
+        parameters = self.policy.parameters_at(self.evaluation_theta(), observations)
         return self.policy.action_distribution.distribution(parameters)
 
     def predict(
@@ -184,7 +203,7 @@ class Agent(keras.Model):
           ValueError: the observations are not of the environment's space, or the mask or the state does not fit.
         """
         drawn = noise_seed(seed, self._draws) if stochastic else None
-        action, state = predicted(self.policy, self._evaluation_theta(), observations, action_mask, drawn, state)
+        action, state = predicted(self.policy, self.evaluation_theta(), observations, action_mask, drawn, state)
         return action if self.policy.memory is None else (action, state)
 
     def export(
@@ -203,7 +222,7 @@ class Agent(keras.Model):
           path: folder of the model; each export adds the next version.
           format: "saved_model", "litert" or "onnx".
           environment: Gymnasium's id, for the model's metadata.
-          environment_arguments: env_kwargs, wrappers and action_masks, as JSON has them, for the model's metadata.
+          environment_arguments: env_kwargs, wrappers and action_masks, as JSON, for the model's metadata.
           evaluation: result of `evaluate`, for the model's metadata.
           warmup: add warm-up requests for TensorFlow Serving (extra `warmup`).
 
@@ -211,7 +230,7 @@ class Agent(keras.Model):
           TrainingFailedError: a weight is not finite; nothing is written.
         """
         require_finite({"agent": self.weights})
-        with self.policy.having(self._evaluation_theta()):
+        with self.policy.having(self.evaluation_theta()):
             return export_policy(
                 self.policy,
                 self.value_function,
@@ -251,7 +270,8 @@ class Agent(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         models = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _MODELS}
-        return {**super().get_config(), **models, "ema_momentum": self.ema_momentum}
+        others = {"ema_momentum": self.ema_momentum, "costs": list(map(cost_name, self.costs))}
+        return {**super().get_config(), **models, **others}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Agent:
@@ -260,20 +280,12 @@ class Agent(keras.Model):
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
-        for name, variable in self._policy_optimizer_state().items():
+        for name, variable in optimizer_state(self).items():
             store[name] = np.asarray(variable.numpy())
 
     def load_own_variables(self, store: Any) -> None:
         """Load the variables; the state of another policy optimizer is left out, with a warning."""
-        saved = {name: store[name] for name in store.keys()}  # noqa: SIM118 - the store is no dict
-        state = {name: saved.pop(name) for name in list(saved) if name.startswith(_STATE)}
-        super().load_own_variables(saved)
-        own = self._policy_optimizer_state()
-        if {name: state[name].shape for name in state} != {name: tuple(own[name].shape) for name in own}:
-            warnings.warn("the policy optimizer's state is not loaded: it is of another one", stacklevel=2)
-            return
-        for name, variable in own.items():
-            variable.assign(state[name])
+        super().load_own_variables(restored(store, optimizer_state(self)))
 
     def get_compile_config(self) -> dict[str, Any]:
         return {
@@ -289,12 +301,6 @@ class Agent(keras.Model):
         update = msgspec.convert({**settings.pop("update"), "value_learning_rate": None}, UpdateSettings)
         self.compile(**settings, update=update)
 
-    def _policy_optimizer_state(self) -> dict[str, Any]:
-        """Name the variables of the policy optimizer's state by its class and their positions."""
-        variables = self.learner.variables()["policy optimizer"] if self.compiled else []
-        prefix = f"{_STATE}{type(self.policy_optimizer).__name__}_" if self.compiled else _STATE
-        return {f"{prefix}{position}": variable for position, variable in enumerate(variables)}
-
-    def _evaluation_theta(self) -> tf.Tensor:
+    def evaluation_theta(self) -> tf.Tensor:
         """The trainable weights [P] of the policy that is evaluated: the average's, if there is one."""
         return self.policy.flat_weights if self.average is None else self.average.flat_weights(self.policy)

@@ -45,6 +45,13 @@ def warn_of_raw_observations(agent: keras.Model) -> None:
             )
 
 
+def check_own_weights(*models: keras.Model) -> None:
+    """Raise ValueError if two models of an agent share weights: to fit one would move the other."""
+    weights = [id(variable) for model in models for variable in model.trainable_variables]
+    if len(set(weights)) < len(weights):
+        raise ValueError("the policy and the value function share trainable weights; give each its own network")
+
+
 def check_unshared(agent: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
     """Raise ValueError if trainable weights of an agent, or its value optimizer, are those of another agent, too."""
     own = _parts(agent, optimizer)

@@ -88,7 +88,7 @@ class Imitator(Agent):
 
         Raises:
           TypeError: a number is of another type.
-          ValueError: a setting is out of range, the spaces are not the agent's, the agent has a memory, or the
+          ValueError: a setting is out of range, the spaces are not the agent's, the agent has a memory or costs, or the
             likelihood of the demonstrated actions is never finite; the policy is then as it was.
         """
         check_whole_numbers(epochs=epochs, minibatch_size=minibatch_size)
@@ -97,6 +97,8 @@ class Imitator(Agent):
         require(0 < learning_rate < math.inf, "learning_rate", "positive and finite", learning_rate)
         require(0 <= held_out < 1, "held_out", "in [0, 1)", held_out)
         check_unchanged(self)
+        if self.costs:
+            raise ValueError("an agent with costs cannot be cloned: demonstrations do not show what an action costs")
         rollout = self._rollout_of(demonstrations)
         cloning = _Cloning(self, rollout, minibatch_size, learning_rate, held_out, np.random.default_rng(seed))
         listed = keras.callbacks.CallbackList(
@@ -174,11 +176,12 @@ class _Cloning:
         observations = tf.nest.map_structure(merged, self._rollout.observations)
         flags = steps.terminated, steps.truncated, steps.valid
         gamma, size = self._agent.update_settings.gamma, len(steps.rewards)
+        (samples,) = self._prepared.values
         for _ in range(_VALUE_ROUNDS):
             values = map_over_chunks(self._agent.value_function, observations, self._chunk_size)[:, None]
-            targets = rewards_to_go(self._prepared.rewards, values, *flags, gamma=gamma)
-            prepared = self._prepared._replace(values=values[:-1, 0], targets=targets[:, 0])
-            learner.fit_value_function(prepared, learner.orders(size, 1, self._rng))
+            targets = rewards_to_go(samples.rewards, values, *flags, gamma=gamma)
+            shown = samples._replace(values=values[:-1, 0], targets=targets[:, 0])
+            learner.fit_value_functions(self._prepared._replace(values=(shown,)), learner.orders(size, 1, self._rng))
 
     def _split(self, held_out: float) -> tuple[np.ndarray, np.ndarray]:
         """Choose whole episodes to hold out; give the rows of the others, and theirs."""

@@ -8,8 +8,18 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+from tf_trpo.environments.infos import kept_costs
 from tf_trpo.models import Policy
-from tf_trpo.rollouts import Episode, EpisodeTracker, LocalSource, Stream, make_actor, mean_infos, operation_seed
+from tf_trpo.rollouts import (
+    Episode,
+    EpisodeTracker,
+    LocalSource,
+    Stream,
+    make_actor,
+    mean_costs,
+    mean_infos,
+    operation_seed,
+)
 
 _CHUNK = 128
 """Steps between two looks at which episodes have ended."""
@@ -35,8 +45,9 @@ def evaluate_policy(
         raise EnvironmentFailedError(f"{error} of an evaluation") from error
     returns = [episode.episode_return for episode in counted]
     lengths = [episode.length for episode in counted]
+    costs = mean_costs(counted, kept_costs(environments), "cost/")
     means = {"mean_return": float(np.mean(returns)), "std_return": float(np.std(returns))}
-    return means | {"mean_length": float(np.mean(lengths)), "episodes": episodes, **mean_infos(counted)}
+    return means | {"mean_length": float(np.mean(lengths)), "episodes": episodes, **costs, **mean_infos(counted)}
 
 
 def _episodes(
@@ -47,7 +58,7 @@ def _episodes(
     actor = make_actor(policy, num_envs, deterministic=not stochastic)
     source = LocalSource(environments, actor, seed=seed, stream=Stream.EVALUATION_ENVIRONMENTS)
     weights = [weight.numpy() for weight in policy.weights]
-    tracker = EpisodeTracker(num_envs)
+    tracker = EpisodeTracker(num_envs, len(kept_costs(environments)))
     finished: list[list[Episode]] = [[] for _ in range(num_envs)]
     chunk = 0
     while any(len(done) < share for done, share in zip(finished, shares, strict=True)):

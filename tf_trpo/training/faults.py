@@ -56,7 +56,7 @@ class FaultLog:
 
 def update_faults(result: UpdateResult) -> list[str]:
     """Name what was not finite in an update's numbers; that part of the update has changed nothing."""
-    outcome, value = result.policy.outcome, result.value
+    outcome = result.policy.outcome
     searched = outcome.line_search_status
     causes = []
     if not np.isfinite(outcome.gradient_norm):
@@ -64,10 +64,12 @@ def update_faults(result: UpdateResult) -> list[str]:
     elif outcome.cg_status == ConjugateGradientStatus.BREAKDOWN:
         causes.append("a Fisher-vector product is not finite")
     elif searched == LineSearchStatus.NOT_FINITE:
-        causes.append("the surrogate advantage, the KL or the weights of the new policy are not finite")
+        causes.append(
+            "the surrogate advantage, a limited figure such as the KL, or the weights of the new policy are not finite"
+        )
     elif searched == LineSearchStatus.NO_DIRECTION and (outcome.cg_iterations or 0) > 0:
         causes.append("the step has no finite length: the curvature along it is not a positive number")
-    if value.loss is not None and not np.isfinite(value.loss):
+    if any(value.loss is not None and not np.isfinite(value.loss) for value in (result.value, *result.costs)):
         causes.append("the value loss, its gradient or the fitted weights are not finite")
     if not result.policy.statistics_are_finite:
         causes.append("the moments of the observations or of the returns are not finite")

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from tf_trpo.environments.costs import cost_name
 from tf_trpo.models.structure import all_known, as_structure, describe_layers, layers_of, nested_dataclasses
+from tf_trpo.training.anchor import fingerprint
 
 if TYPE_CHECKING:
     from tf_trpo.training.learner import Learner
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
 _IMMATERIAL = ("name", "shared_object_id", "fisher_vector_product", "chunk_size", "value_learning_rate")
 """To a run: settings that change no more than rounding, names that Keras numbers, a rate that is a variable."""
-_PARTS = ("policy", "value_function", "return_scale", "average", "optimizer", "policy_optimizer", "update_settings")
+_PARTS = [
+    *("policy", "value_function", "return_scale", "average", "optimizer", "policy_optimizer", "update_settings"),
+    *("costs", "cost_value_functions", "cost_return_scales", "cost_optimizers", "anchor"),
+]
 
 
 def run_identity(agent: TRPO, environment: Any, **settings: Any) -> dict[str, Any]:
@@ -35,6 +40,9 @@ def run_identity(agent: TRPO, environment: Any, **settings: Any) -> dict[str, An
         "policy": serialized(agent.policy),
         "value_function": serialized(agent.value_function),
         "demonstrations": agent.learner.digest_of_shown(),
+        "costs": list(map(cost_name, agent.costs)),
+        "cost_value_functions": list(map(serialized, agent.cost_value_functions)),
+        "anchor": fingerprint(agent.anchor),
     }
     identity: dict[str, Any] = json.loads(
         json.dumps(parts, default=lambda value: type(value).__name__),
@@ -79,8 +87,14 @@ def compiled_parts(agent: TRPO) -> dict[str, Any]:
         "jit_compile": agent.jit_compile,
         "ema_momentum": agent.ema_momentum,
     }
-    models = {name: describe_layers(getattr(agent, name)) for name in ("policy", "value_function")}
-    return {**as_structure(parts), **models}
+    return {**as_structure(parts), **{name: describe_layers(model) for name, model in _models(agent).items()}}
+
+
+def _models(agent: TRPO) -> dict[str, keras.Model]:
+    """Name all models that an update computes."""
+    models = {"policy": agent.policy, "value_function": agent.value_function}
+    models |= {f"value_function of cost {place + 1}": each for place, each in enumerate(agent.cost_value_functions)}
+    return models if agent.anchor is None else {**models, "anchor": agent.anchor}
 
 
 def check_unchanged(agent: TRPO) -> None:
@@ -117,7 +131,7 @@ def _other_parts(agent: TRPO, learner: Learner) -> list[str]:
 def shared_structure(agent: TRPO) -> str | None:
     """Describe an agent so that equal descriptions mean equal updates; None if a part of it may hide something."""
     described = agent.learner.described
-    layers = [*layers_of(agent.policy), *layers_of(agent.value_function)]
+    layers = [layer for model in _models(agent).values() for layer in layers_of(model)]
     known = all_known(described, *layers, agent.optimizer, *nested_dataclasses(agent.policy_optimizer))
     settings = ("policy_optimizer", "update_settings")
     others = {name: part for name, part in described.items() if name not in settings}

@@ -5,40 +5,43 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, explained_variance, from_rows, weighted_mean
-from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
+from tf_trpo.models import Policy
 from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import PolicyOptimizer, Shown
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import check_values
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
+from tf_trpo.training.critic import Critic, parts_of
 from tf_trpo.training.numbers import Numbers
 from tf_trpo.training.preparation import Preparation
-from tf_trpo.training.prepared import Carry, Prepared, rollout_spec
+from tf_trpo.training.prepared import Carry, Prepared, ValueSamples, rollout_spec
 from tf_trpo.training.programs import program
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
 from tf_trpo.training.settings import JitCompile, UpdateSettings
+from tf_trpo.training.value_optimizer import is_scheduled
 from tf_trpo.training.value_regression import fit_value_function
 
-Update = Callable[[Rollout, Carry, tf.Tensor, tf.Tensor], tuple[UpdateResult, Carry]]
+Update = Callable[..., tuple[UpdateResult, Carry]]
 
 
 class Learner:
     """Everything that an iteration changes, and the compiled function that changes it.
 
     Args:
-      policy, value_function, return_scale: what the rollouts are learned by.
+      policy: what acts.
+      critics: what estimates the returns of the rewards, and of each cost.
       policy_optimizer: the algorithm that finds new parameters of the policy.
-      value_optimizer: a Keras optimizer, built on the value function.
       settings: the rest.
+      anchor: the policy to stay near, if there is one.
       average: moving average of the policy's weights, if there is one.
       shown: what the policy optimizer imitates, if it does, in variables.
       jit_compile: compile the loops of the update by XLA; "auto" does not on a CPU if there are convolutions, nor if
@@ -51,60 +54,62 @@ class Learner:
     """
 
     update: Update
-    """(rollout, carry, orders, progress in [0, 1]) -> (`UpdateResult`, new carry).
+    """(rollout, carry, orders, progress in [0, 1], totals of costs) -> (`UpdateResult`, new carry).
 
     The carry is `self.first_carry(B)` at first. The orders are those of `fit_value_function`: `self.orders(T, B, rng)`.
-    The progress is a float64 scalar, of which schedules are functions.
+    The progress is a float64 scalar, of which schedules are functions. The totals are those of `Preparation.prepare`;
+    without costs, they are left out.
     """
 
     def __init__(
         self,
         policy: Policy,
-        value_function: ValueFunction,
-        return_scale: RunningReturnScale,
+        critics: Sequence[Critic],
         policy_optimizer: PolicyOptimizer,
-        value_optimizer: keras.optimizers.Optimizer,
         settings: UpdateSettings,
         *,
+        anchor: Policy | None = None,
         average: WeightAverage | None = None,
         shown: Shown | None = None,
         jit_compile: JitCompile = True,
     ) -> None:
         policy_optimizer.check_gamma(settings.gamma)
+        policy_optimizer.check_problem(len(critics) - 1, anchored=anchor is not None)
         self.policy = policy
-        self._value_function = value_function
-        self._return_scale = return_scale
+        self._critics = tuple(critics)
+        self._anchor = anchor
         self._policy_optimizer_state = dataclasses.replace(policy_optimizer.make_state(policy), shown=shown)
         self._shown = [] if shown is None else tf.nest.flatten((shown.observations, shown.actions))
-        self._value_optimizer = value_optimizer
         self._settings = settings
         self.numbers = Numbers(settings, policy_optimizer)
-        self._preparation = Preparation(policy, value_function, return_scale, settings, self.numbers)
+        self._preparation = Preparation(policy, self._critics, settings, self.numbers, anchor)
         self._average = average
         self.parts: dict[str, Any] = {}
         self.described: dict[str, Any] = {}
         self.structure: str | None = None
         self._made_for = self._all_variables()
-        self.compile(xla_is_fast(policy, value_function) if jit_compile == "auto" else jit_compile)
+        self._models: list[Any] = [policy, *(critic.value_function for critic in critics)]
+        self.compile(xla_is_fast(*self._models) if jit_compile == "auto" else jit_compile)
         if jit_compile == "auto":
             self.update = with_way_out_of_xla(self)
 
     def compile(self, jit_compile: bool) -> None:
         """Let the update be traced, and its loops compiled by XLA or not."""
-        for memory in (self.policy.memory, self._value_function.encoder.memory):
-            if memory is not None:
-                memory.trace_again()
+        for model in self._models:
+            if model.encoder.memory is not None:
+                model.encoder.memory.trace_again()
         traced = functools.partial(tf.function, autograph=False)
         prepare, estimate_again = (
             functools.partial(stage, jit_compile=jit_compile)
             for stage in (self._preparation.prepare, self._preparation.estimate_again)
         )
-        self.prepare: Callable[[Rollout, Carry], tuple[Prepared, Carry]] = traced(prepare)
-        """(rollout, carry) -> (what to learn from, new carry)."""
-        self.estimate_again: Callable[[Rollout, Prepared, Carry], Prepared] = traced(estimate_again)
-        """(rollout, what was prepared of it, carry) -> the same, with advantages by the present value function."""
+        self.prepare: Callable[..., tuple[Prepared, Carry]] = traced(prepare)
+        """(rollout, carry, totals of costs) -> (what to learn from, new carry)."""
+        self.estimate_again: Callable[..., Prepared] = traced(estimate_again)
+        """(rollout, what was prepared of it, carry, totals of costs) -> the same, with advantages by the present value
+        functions."""
         self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = traced(self._improve_policy)
-        self.fit_value_function: Callable[[Prepared, tf.Tensor], ValueResult] = traced(self._fit_value_function)
+        self.fit_value_functions: Callable[[Prepared, tf.Tensor], list[ValueResult]] = traced(self._fit_value_functions)
         self._jit_compile = jit_compile
         self._programs: dict[str, Callable[..., Any]] = {}
         self.update = self._traced_update
@@ -115,16 +120,19 @@ class Learner:
         Raises:
           ValueError: a network cannot be differentiated.
         """
-        rollout = rollout_spec(self.policy, num_steps, num_envs)
+        num_costs = len(self._critics) - 1
+        rollout = rollout_spec(self.policy, num_steps, num_envs, num_costs)
         count = self._preparation.arrangement(num_steps, num_envs).count
         orders = tf.TensorSpec((self._settings.value_epochs, count), tf.int32)
         carry = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), self.first_carry(num_envs))
         try:
-            self._program([rollout, carry, orders, tf.TensorSpec((), tf.float64)])
+            totals = tf.TensorSpec((num_costs + 1,), tf.float64) if num_costs else ()
+            self._program([rollout, carry, orders, tf.TensorSpec((), tf.float64), totals])
         except (LookupError, TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(f"the agent cannot learn: {' '.join(str(error).split())[:500]}") from error
 
-    def _traced_update(self, rollout: Rollout, *others: Any) -> Any:
+    def _traced_update(self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()) -> Any:
+        others = (carry, orders, progress, totals)
         if tf.config.functions_run_eagerly():
             return self._update(rollout, *others)
         tensors = tf.nest.map_structure(tf.convert_to_tensor, [rollout._replace(infos=()), *others])
@@ -177,12 +185,11 @@ class Learner:
         """Give all variables by part, in an order that the structure of the parts fixes."""
         return {
             "policy": list(self.policy.weights),
-            "value function": list(self._value_function.weights),
-            "return scale": list(self._return_scale.weights),
-            "value optimizer": list(self._value_optimizer.variables),
+            **parts_of(self._critics),
             "policy optimizer": list(self._policy_optimizer_state.variables),
             "demonstrations": list(self._shown),
             "average": [] if self._average is None else list(self._average.weights),
+            "anchor": [] if self._anchor is None else list(self._anchor.weights),
         }
 
     def digest_of_shown(self) -> str | None:
@@ -198,17 +205,17 @@ class Learner:
         return [variable for part in self.variables().values() for variable in part]
 
     def _update(
-        self, rollout: Rollout, carry: Carry, orders: tf.Tensor, progress: tf.Tensor
+        self, rollout: Rollout, carry: Carry, orders: tf.Tensor, progress: tf.Tensor, totals: Any = ()
     ) -> tuple[UpdateResult, Carry]:
-        prepared, after = self.prepare(rollout, carry)
+        prepared, after = self.prepare(rollout, carry, totals)
         if self._settings.value_function_first:
-            value = self.fit_value_function(prepared, orders)
-            again = self.estimate_again(rollout, prepared, carry)
-            return UpdateResult(self.improve_policy(again, progress), value), after
+            value, *costs = self.fit_value_functions(prepared, orders)
+            again = self.estimate_again(rollout, prepared, carry, totals)
+            return UpdateResult(self.improve_policy(again, progress), value, costs), after
         # These two touch no variable in common, so TensorFlow runs them at the same time. XLA compiles the one while
         # the other is traced.
-        value, policy = self.fit_value_function(prepared, orders), self.improve_policy(prepared, progress)
-        return UpdateResult(policy, value), after
+        (value, *costs), policy = self.fit_value_functions(prepared, orders), self.improve_policy(prepared, progress)
+        return UpdateResult(policy, value, costs), after
 
     def _improve_policy(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
         policy, batch = self.policy, prepared.batch
@@ -241,19 +248,29 @@ class Learner:
             bound,
             {name: weighted_mean(figure, batch.rows.weights) for name, figure in figures.items()},
             normalization_kl=weighted_mean(policy.action_distribution.kl(parameters, moved), batch.rows.weights),
-            statistics_are_finite=sound & prepared.sound,
+            statistics_are_finite=functools.reduce(
+                operator.and_, (samples.sound for samples in prepared.values), sound
+            ),
         )
 
-    def _fit_value_function(self, prepared: Prepared, orders: tf.Tensor) -> ValueResult:
-        batch, values, targets = prepared.batch, prepared.values, prepared.targets
+    def _fit_value_functions(self, prepared: Prepared, orders: tf.Tensor) -> list[ValueResult]:
+        first = self._critics[0].optimizer
+        for critic in self._critics[1:]:
+            # All value functions have the rate that a user may set of the first.
+            if not is_scheduled(first):
+                critic.optimizer.learning_rate.assign(first.learning_rate)
+        weights = prepared.batch.weights
+        return [self._fitted(*each, weights, orders) for each in zip(self._critics, prepared.values, strict=True)]
+
+    def _fitted(self, critic: Critic, samples: ValueSamples, weights: tf.Tensor, orders: tf.Tensor) -> ValueResult:
         # The value function is fitted under the statistics that it will be used with.
-        self._value_function.encoder.update_normalization(prepared.value_statistics)
+        critic.value_function.encoder.update_normalization(samples.statistics)
         loss = fit_value_function(
-            self._value_function,
-            self._value_optimizer,
-            prepared.value_observations,
-            targets,
-            batch.weights,
+            critic.value_function,
+            critic.optimizer,
+            samples.observations,
+            samples.targets,
+            weights,
             orders=orders,
             minibatch_size=self._settings.value_minibatch_size,
             decay=self._settings.value_learning_rate_decay,
@@ -261,8 +278,8 @@ class Learner:
         )
         return ValueResult(
             loss,
-            explained_variance(*(as_rows(array, batch.weights) for array in (values, targets, batch.weights))),
-            tf.convert_to_tensor(self._value_optimizer.learning_rate),
+            explained_variance(*(as_rows(array, weights) for array in (samples.values, samples.targets, weights))),
+            tf.convert_to_tensor(critic.optimizer.learning_rate),
         )
 
     def _parameters(self, batch: Batch) -> tf.Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tf_trpo.rollouts import Episode, EpisodeTracker, Rollout, mean_infos
+from tf_trpo.rollouts import Episode, EpisodeTracker, Rollout, mean_costs, mean_infos
 from tf_trpo.training.results import UpdateResult
 
 Logs = dict[str, float]
@@ -21,15 +22,26 @@ OUTCOME_NAMES = {
     "accepted": "is_line_search_success",
 }
 """Names under train/ of an outcome's figures; every other figure keeps its own name."""
+BY_COST = {"cost_changes": "cost_change", "multipliers": "multiplier"}
+"""Figures of an outcome that there is one of for each cost, and what their names under train/ begin with."""
 _EPISODE_WINDOW = 100
 """Episodes that the reported mean return and length are taken over, as Stable-Baselines3 does."""
+_LEAST_EPISODES = 5
+"""Episodes that a limit on costs is compared with, if there are so many: those of the last rollout, or more."""
 
 
-def update_logs(result: UpdateResult) -> Logs:
-    """Name the figures of an update, tensors or numbers; those that are None or not finite are left out."""
-    policy, value = result
+def update_logs(result: UpdateResult, costs: Sequence[str] = ()) -> Logs:
+    """Name the figures of an update, tensors or numbers; those that are None or not finite are left out.
+
+    Args:
+      result: of the update.
+      costs: the labels of the costs, which end the names of their figures.
+    """
+    policy, value, cost_values = result
+    outcome = policy.outcome._asdict()
+    by_cost = {name: outcome.pop(name) for name in BY_COST}
     figures: dict[str, Any] = {
-        **{f"train/{OUTCOME_NAMES.get(name, name)}": figure for name, figure in policy.outcome._asdict().items()},
+        **{f"train/{OUTCOME_NAMES.get(name, name)}": figure for name, figure in outcome.items()},
         "bound/mean_kl": policy.outcome.kl,
         "bound/max_kl": policy.outcome.max_kl_over_states,
         **{f"bound/{name}": figure for name, figure in policy.bound._asdict().items()},
@@ -40,6 +52,10 @@ def update_logs(result: UpdateResult) -> Logs:
         "train/explained_variance": value.explained_variance,
         "train/learning_rate": value.learning_rate,
     }
+    for place, label in enumerate(costs):
+        figures |= {f"train/{BY_COST[name]}/{label}": each[place] for name, each in by_cost.items() if each is not None}
+        figures[f"train/value_loss/{label}"] = cost_values[place].loss
+        figures[f"train/explained_variance/{label}"] = cost_values[place].explained_variance
     numbers = {name: float(figure) for name, figure in sorted(figures.items()) if figure is not None}
     return {name: number for name, number in numbers.items() if math.isfinite(number)}
 
@@ -53,10 +69,12 @@ class Report:
       first_steps: environment steps of the agent when the fit began.
     """
 
-    def __init__(self, num_envs: int, steps: int) -> None:
-        self.tracker = EpisodeTracker(num_envs)
+    def __init__(self, num_envs: int, steps: int, costs: Sequence[str] = ()) -> None:
+        self.tracker = EpisodeTracker(num_envs, len(costs))
         self.episodes: deque[Episode] = deque(maxlen=_EPISODE_WINDOW)
         self.first_steps = steps
+        self._costs = tuple(costs)
+        self._ended = 0
         self._start = time.perf_counter()
         self._before = 0.0
         self._skipped = 0
@@ -66,13 +84,32 @@ class Report:
         self._start = time.perf_counter()
         self._skipped = skipped
 
-    def logs(self, rollout: Rollout, *, steps: int, iterations: int) -> Logs:
-        """Take in a rollout; name the figures of episodes and time after so many steps and iterations of the agent."""
-        for finished in self.tracker.finished(rollout):
-            self.episodes.extend(finished)
+    def add(self, rollout: Rollout) -> None:
+        """Take in the episodes of a rollout."""
+        finished = self.tracker.finished(rollout)
+        self._ended = sum(map(len, finished))
+        for episodes in finished:
+            self.episodes.extend(episodes)
+
+    def cost_totals(self) -> np.ndarray:
+        """Give the mean total of each cost in an episode, and the mean length of these episodes, float64 [C + 1].
+
+        The episodes are those that ended in the last rollout, and the ones before if these are fewer than five. Until
+        an episode has ended, it is the unfinished ones as they stand.
+        """
+        count = max(self._ended, _LEAST_EPISODES)
+        last = [(*episode.costs, episode.length) for episode in list(self.episodes)[-count:]]
+        unfinished = np.concatenate([self.tracker.costs, self.tracker.lengths[:, None]], axis=1)
+        totals: np.ndarray = np.mean(last or unfinished, axis=0)
+        totals[-1] = max(totals[-1], 1.0)
+        return totals
+
+    def logs(self, *, steps: int, iterations: int) -> Logs:
+        """Name the figures of episodes and time after so many steps and iterations of the agent."""
         logs: Logs = {}
         if self.episodes:
-            logs["rollout/ep_rew_mean"], logs["rollout/ep_len_mean"] = self._totals().mean(axis=0).tolist()
+            logs["rollout/ep_rew_mean"], logs["rollout/ep_len_mean"] = self._totals()[:, :2].mean(axis=0).tolist()
+            logs |= mean_costs(self.episodes, self._costs, "rollout/ep_cost_mean/")
             logs |= {f"rollout/{name}": mean for name, mean in mean_infos(self.episodes).items()}
         elapsed = self._elapsed
         return {
@@ -98,6 +135,7 @@ class Report:
             "episodes": self._totals(),
             "infos": [dict(episode.infos) for episode in self.episodes],
             "returns": self.tracker.returns.copy(),
+            "costs": self.tracker.costs.copy(),
             "lengths": self.tracker.lengths.copy(),
         }
 
@@ -107,22 +145,28 @@ class Report:
         Raises:
           ValueError: the state is impossible.
         """
-        episodes, returns, lengths = state["episodes"], state["returns"], state["lengths"]
-        fits = returns.shape == lengths.shape == self.tracker.returns.shape and episodes.shape[1:] == (2,)
-        possible = np.isfinite(episodes).all() and np.isfinite(returns).all()
+        episodes, returns, lengths, costs = (state[name] for name in ("episodes", "returns", "lengths", "costs"))
+        fits = returns.shape == lengths.shape == self.tracker.returns.shape and costs.shape == self.tracker.costs.shape
+        fits = fits and episodes.shape[1:] == (2 + len(self._costs),)
+        possible = all(np.isfinite(array).all() for array in (episodes, returns, costs))
         possible = possible and min(lengths.min(), episodes[:, 1].min(initial=0.0)) >= 0 <= state["elapsed"] < math.inf
-        if not (fits and possible and lengths.dtype == np.int64 and returns.dtype == np.float64):
+        if not (fits and possible and lengths.dtype == np.int64 and returns.dtype == costs.dtype == np.float64):
             raise ValueError("the episodes of the checkpoint are impossible")
         infos = [{str(name): float(figure) for name, figure in info.items()} for info in state["infos"]]
-        for (total, length), info in zip(episodes.tolist(), infos, strict=True):
-            self.episodes.append(Episode(total, int(length), info))
+        for (total, length, *own), info in zip(episodes.tolist(), infos, strict=True):
+            self.episodes.append(Episode(total, int(length), info, tuple(own)))
         self.first_steps, self._before = int(state["first_steps"]), float(state["elapsed"])
         if unfinished:
-            self.tracker.returns, self.tracker.lengths = returns.copy(), lengths.copy()
+            self.tracker.returns, self.tracker.lengths, self.tracker.costs = (
+                returns.copy(),
+                lengths.copy(),
+                costs.copy(),
+            )
 
     def _totals(self) -> np.ndarray:
-        """Give returns and lengths of the last episodes, float64 [N, 2]."""
-        return np.array([episode[:2] for episode in self.episodes], np.float64).reshape(-1, 2)
+        """Give returns, lengths and costs of the last episodes, float64 [N, 2 + C]."""
+        rows = [(*episode[:2], *episode.costs) for episode in self.episodes]
+        return np.array(rows, np.float64).reshape(-1, 2 + len(self._costs))
 
     @property
     def _elapsed(self) -> float:

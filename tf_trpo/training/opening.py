@@ -1,19 +1,23 @@
-"""From an environment, or a source, to the source that a fit has rollouts of."""
+"""What a fit begins with: the source of its rollouts, and the callbacks."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import keras
 from gymnasium.vector import VectorEnv
 
+from tf_trpo.callbacks import Progress
+from tf_trpo.callbacks.best_model import if_figure_exists
 from tf_trpo.environments import can_reset_some, open_vector_environment
 from tf_trpo.environments.in_use import alone
 from tf_trpo.environments.vector import Environment, refuse_making
 from tf_trpo.models import Policy
 from tf_trpo.models.making import check_fit
 from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
+from tf_trpo.training.trainer import Trainer
 
 _FITS = "a fit of this agent has not ended: a callback that fits needs another agent"
 
@@ -56,3 +60,25 @@ def opened_source(
             )
         prepare(environments.num_envs)
         yield LocalSource(environments, make_actor(policy, environments.num_envs), seed=seed)
+
+
+def callback_list(
+    agent: keras.Model,
+    callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback,
+    trainer: Trainer,
+    total_steps: int,
+    verbose: int,
+) -> keras.callbacks.CallbackList:
+    """Make Keras' list of the callbacks that a fit of so many steps tells what it does."""
+    given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
+    goal, epochs = trainer.goal(total_steps)
+    return keras.callbacks.CallbackList(
+        [*map(if_figure_exists, given), *([Progress()] if verbose else [])],
+        add_history=True,
+        model=agent,
+        verbose=verbose,
+        epochs=epochs,
+        steps=1,
+        total_steps=goal,
+        trainer=trainer,
+    )

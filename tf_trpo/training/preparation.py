@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tf_trpo.estimation import Batch
-from tf_trpo.models import Policy, RunningReturnScale, ValueFunction
+from tf_trpo.estimation import Batch, Costs
+from tf_trpo.models import Policy, ValueFunction
 from tf_trpo.models.memory import Segments, States
+from tf_trpo.models.normalization import Statistics
 from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged
 from tf_trpo.numerics.chunks import LARGEST_CHUNK
 from tf_trpo.rollouts import Rollout
+from tf_trpo.training.critic import Critic
 from tf_trpo.training.numbers import Numbers
 from tf_trpo.training.prepared import (
     Carry,
     Prepared,
+    ValueSamples,
     advantages_and_targets,
     as_floats,
     mean_weights,
     scaled_advantages,
     scaled_rewards,
+    unit_of,
 )
 from tf_trpo.training.segments import Arrangement, arrangement, unrolled
 from tf_trpo.training.settings import UpdateSettings
@@ -30,77 +35,121 @@ class Preparation:
     """Makes samples of rollouts.
 
     Args:
-      policy, value_function, return_scale, settings: of the update.
+      policy, settings: of the update.
+      critics: of the rewards, and of the costs.
       numbers: of the settings, which are inputs of what is compiled.
+      anchor: the policy to stay near; None if there is none.
 
     Raises:
-      ValueError: only one of the models has a memory, or a setting is of a memory and there is none.
+      ValueError: only one of the models has a memory, a setting is of a memory and there is none, or a policy with a
+        memory has an anchor.
     """
 
     def __init__(
         self,
         policy: Policy,
-        value_function: ValueFunction,
-        return_scale: RunningReturnScale,
+        critics: Sequence[Critic],
         settings: UpdateSettings,
         numbers: Numbers,
+        anchor: Policy | None = None,
     ) -> None:
-        if (policy.memory is None) != (value_function.encoder.memory is None):
+        if any((policy.memory is None) != (critic.value_function.encoder.memory is None) for critic in critics):
             raise ValueError("the policy and the value function must both have a memory, or neither")
         if policy.memory is None and (settings.segment_length or settings.burn_in):
             raise ValueError("segment_length and burn_in are of a policy with a memory, and the agent has none")
+        if policy.memory is not None and anchor is not None:
+            raise ValueError("anchor must be None for a policy with a memory: the two would remember apart")
         self._policy = policy
-        self._value_function = value_function
-        self._return_scale = return_scale
+        self._critics = critics
         self._settings = settings
         self._numbers = numbers
+        self._anchor = anchor
 
     def first_carry(self, num_envs: int) -> Carry:
         """Give what the first update of B environments carries on."""
-        return Carry(tf.zeros([num_envs]), self._value_function.encoder.initial_states(num_envs))
+        first, *costs = (
+            Carry(tf.zeros([num_envs]), critic.value_function.encoder.initial_states(num_envs))
+            for critic in self._critics
+        )
+        return first._replace(costs=tuple(costs))
 
     def arrangement(self, num_steps: int, num_envs: int) -> Arrangement:
         """Say how rows of T steps of B environments become samples."""
         return arrangement(self._policy.memory, self._settings, num_steps, num_envs)
 
-    def prepare(self, rollout: Rollout, carry: Carry, *, jit_compile: bool) -> tuple[Prepared, Carry]:
-        """Make samples of a rollout, and what the next one carries on; let XLA compile the loop of a memory."""
+    def prepare(self, rollout: Rollout, carry: Carry, totals: Any = (), *, jit_compile: bool) -> tuple[Prepared, Carry]:
+        """Make samples of a rollout, and what the next one carries on; let XLA compile the loop of a memory.
+
+        Args:
+          rollout: T steps of B environments.
+          carry: of the last one.
+          totals: what `Costs` has besides the advantages, float64 [C + 1]; empty without costs.
+          jit_compile: as above.
+        """
         steps = as_floats(rollout)
         weights, count = mean_weights(steps.valid)
-        settings, _ = self._numbers.read()
-        rewards, returns, sound = scaled_rewards(self._return_scale, steps, carry.returns, settings)
         observations = tf.nest.map_structure(lambda rows: merged(rows[:-1]), rollout.observations)
         # The first statistics come before the first update, and leave the policy as it acted.
-        policy_statistics, value_statistics = (
-            encoder.begin_normalization(encoder.moments(observations, weights, count))
-            for encoder in (self._policy.encoder, self._value_function.encoder)
+        policy_statistics = self._policy.encoder.begin_normalization(
+            self._policy.encoder.moments(observations, weights, count)
         )
-        values, states = self._values(rollout, carry.states, jit_compile)
-        advantages, targets = advantages_and_targets(steps, rewards, values, settings)
+        samples, advantages, carries = [], [], []
+        for critic, rewards, before in zip(self._critics, self._all_rewards(steps), (carry, *carry.costs), strict=True):
+            encoder = critic.value_function.encoder
+            statistics = encoder.begin_normalization(encoder.moments(observations, weights, count))
+            own, estimated, after = self._estimated(critic, rollout, rewards, before, statistics, jit_compile)
+            samples.append(own)
+            advantages.append(estimated)
+            carries.append(after)
+        batch = self._batch(rollout, advantages, weights, totals)
         arranged = self.arrangement(*rollout.rewards.shape)
-        batch = self._batch(rollout, advantages, weights)
-        prepared = Prepared(
-            batch,
-            arranged.with_states(batch.observations, tuple(part[:-1] for part in states)),
-            rewards,
-            arranged.rows(values[:-1]),
-            arranged.rows(targets),
-            policy_statistics,
-            value_statistics,
-            sound,
+        placed = tuple(
+            own._replace(observations=arranged.with_states(batch.observations, own.observations)) for own in samples
         )
-        # A memory that is not finite would stay so until its episode ends.
-        pairs = zip((part[-1] for part in states), self.first_carry(rollout.rewards.shape[1]).states, strict=True)
-        return prepared, Carry(returns, tuple(tf.where(tf.math.is_finite(now), now, first) for now, first in pairs))
+        return Prepared(batch, placed, policy_statistics), carries[0]._replace(costs=tuple(carries[1:]))
 
-    def estimate_again(self, rollout: Rollout, prepared: Prepared, carry: Carry, *, jit_compile: bool) -> Prepared:
-        """Give the same samples with advantages by the value function as it is now; the carry is that of before."""
+    def estimate_again(
+        self, rollout: Rollout, prepared: Prepared, carry: Carry, totals: Any = (), *, jit_compile: bool
+    ) -> Prepared:
+        """Give the same samples with advantages by the value functions as they are now; the carry is that of before."""
         steps = as_floats(rollout)
         settings, _ = self._numbers.read()
-        values, _ = self._values(rollout, carry.states, jit_compile)
-        advantages, _ = advantages_and_targets(steps, prepared.rewards, values, settings)
+        advantages = []
+        for critic, samples, before in zip(self._critics, prepared.values, (carry, *carry.costs), strict=True):
+            values, _ = self._values(critic.value_function, rollout, before.states, jit_compile)
+            advantages.append(advantages_and_targets(steps, samples.rewards, values, settings)[0])
         weights, _ = mean_weights(steps.valid)
-        return prepared._replace(batch=self._batch(rollout, advantages, weights))
+        return prepared._replace(batch=self._batch(rollout, advantages, weights, totals))
+
+    def _all_rewards(self, steps: Rollout) -> list[tf.Tensor]:
+        """Give the rewards, and each cost, float32 [T, B]; raise ValueError unless there is a cost for each critic."""
+        costs = tf.unstack(tf.cast(steps.costs, tf.float32), axis=-1) if len(self._critics) > 1 else []
+        if len(costs) != len(self._critics) - 1:
+            raise ValueError(f"the agent has {len(self._critics) - 1} costs, and its rollouts have {len(costs)}")
+        return [steps.rewards, *costs]
+
+    def _estimated(
+        self,
+        critic: Critic,
+        rollout: Rollout,
+        rewards: tf.Tensor,
+        carry: Carry,
+        statistics: list[Statistics],
+        jit_compile: bool,
+    ) -> tuple[ValueSamples, tf.Tensor, Carry]:
+        """Give a critic's samples, with a memory's states in the place of observations; advantages; the new carry."""
+        settings, _ = self._numbers.read()
+        steps, shape = as_floats(rollout), rollout.rewards.shape
+        rewards, returns, sound = scaled_rewards(critic.return_scale, rewards, steps, carry.returns, settings)
+        values, states = self._values(critic.value_function, rollout, carry.states, jit_compile)
+        advantages, targets = advantages_and_targets(steps, rewards, values, settings)
+        arranged, before = self.arrangement(*shape), tuple(part[:-1] for part in states)
+        samples = ValueSamples(before, rewards, arranged.rows(values[:-1]), arranged.rows(targets), statistics, sound)
+        # A memory that is not finite would stay so until its episode ends.
+        first = critic.value_function.encoder.initial_states(shape[1])
+        pairs = zip((part[-1] for part in states), first, strict=True)
+        carry = Carry(returns, tuple(tf.where(tf.math.is_finite(now), now, begun) for now, begun in pairs))
+        return samples, advantages, carry
 
     def chunk_size(self, rows: Any) -> int:
         """Choose how many samples, or segments, are in memory at once."""
@@ -109,28 +158,50 @@ class Preparation:
             return min(chunk_size_for(rows), max(1, LARGEST_CHUNK // length))
         return max(1, self._settings.chunk_size // length)
 
-    def _batch(self, rollout: Rollout, advantages: tf.Tensor, weights: tf.Tensor) -> Batch:
-        """Make the policy's samples of advantages [T, B] and weights [N]."""
+    def _batch(self, rollout: Rollout, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any) -> Batch:
+        """Make the policy's samples of advantages [T, B], of the rewards and of each cost, and weights [N]."""
         settings, _ = self._numbers.read()
-        shape = rollout.rewards.shape
+        shape, first = rollout.rewards.shape, Batch((), (), merged(advantages[0]), weights)
         arranged = self.arrangement(*shape)
         observations = tf.nest.map_structure(lambda rows: rows[:-1], rollout.observations)
         states = tuple(part[:-1] for part in rollout.memory.states) if rollout.memory else ()
-        batch = scaled_advantages(self._return_scale, Batch((), (), merged(advantages), weights), settings)
+        batch = scaled_advantages(self._critics[0].return_scale, first, settings)
+        arranged_observations = arranged.observations(observations, states, rollout)
         return batch._replace(
-            observations=arranged.observations(observations, states, rollout),
+            observations=arranged_observations,
             actions=arranged.rows(tf.convert_to_tensor(rollout.actions)),
             advantages=arranged.rows(tf.reshape(batch.advantages, shape)),
             weights=arranged.weights(tf.reshape(weights, shape)),
+            costs=self._costs(advantages[1:], weights, totals, arranged),
+            anchor=() if self._anchor is None else self._anchor_parameters(arranged_observations),
         )
 
-    def _values(self, rollout: Rollout, states: States, jit_compile: bool) -> tuple[tf.Tensor, States]:
+    def _costs(
+        self, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any, arranged: Arrangement
+    ) -> Costs | tuple[()]:
+        """Give the costs' advantages in their own units; their mean is 0 if advantages are normalised."""
+        if not advantages:
+            return ()
+        settings, _ = self._numbers.read()
+        units = tf.stack([unit_of(critic.return_scale, settings) for critic in self._critics[1:]])
+        in_units = tf.stack(advantages, axis=-1) * units
+        if settings.normalize_advantages:
+            in_units -= tf.linalg.matvec(merged(in_units), weights, transpose_a=True)
+        return Costs(arranged.rows(in_units), totals[:-1], totals[-1])
+
+    def _anchor_parameters(self, observations: Any) -> tf.Tensor:
+        assert self._anchor is not None
+        return map_over_chunks(self._anchor.distribution_parameters, observations, self.chunk_size(observations))
+
+    def _values(
+        self, value_function: ValueFunction, rollout: Rollout, states: States, jit_compile: bool
+    ) -> tuple[tf.Tensor, States]:
         """Compute V [T + 1, B], and the states of the value function's memory before each row."""
         observations = tf.nest.map_structure(merged, rollout.observations)
         shape = tf.nest.flatten(rollout.observations)[0].shape[:2]
-        chunk_size, encoder = self.chunk_size(observations), self._value_function.encoder
+        chunk_size, encoder = self.chunk_size(observations), value_function.encoder
         if encoder.memory is None:
-            return tf.reshape(map_over_chunks(self._value_function, observations, chunk_size), shape), ()
+            return tf.reshape(map_over_chunks(value_function, observations, chunk_size), shape), ()
         features = map_over_chunks(lambda rows: encoder.features(encoder.centred(rows)), observations, chunk_size)
         by_time = tf.reshape(features, [*shape, features.shape[-1]])
         outputs, states = unrolled(encoder.memory, by_time, rollout, states, jit_compile)

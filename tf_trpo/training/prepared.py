@@ -35,10 +35,12 @@ class Carry(NamedTuple):
     Attributes:
       returns: of `discounted_return_so_far`, [B].
       states: of the value function's memory, arrays [B, ...]; empty without a memory.
+      costs: the same of each cost.
     """
 
     returns: tf.Tensor
     states: States = ()
+    costs: tuple[Carry, ...] = ()
 
 
 def restarted(carry: Carry, first: Carry, restarts: np.ndarray) -> Carry:
@@ -48,26 +50,37 @@ def restarted(carry: Carry, first: Carry, restarts: np.ndarray) -> Carry:
     return begun
 
 
-class Prepared(NamedTuple):
-    """What an update learns from: N samples, one by one, or [S, L] in segments, as `Batch` has them.
+class ValueSamples(NamedTuple):
+    """What a value function learns from: N samples, one by one, or [S, L] in segments.
 
     Attributes:
-      batch: samples of the policy.
-      value_observations: the same observations for the value function, of which the states are others.
-      rewards: [T, B], scaled.
+      observations: those of the policy's samples, of which a memory's states are others.
+      rewards: [T, B], scaled: those of the environment, or a cost.
       values, targets: V of the samples, and what it is fitted to.
-      policy_statistics, value_statistics: of observations, the new ones.
+      statistics: of observations, the new ones.
       sound: whether the moments of the returns were finite.
     """
 
-    batch: Batch
-    value_observations: Any
+    observations: Any
     rewards: tf.Tensor
     values: tf.Tensor
     targets: tf.Tensor
-    policy_statistics: list[Statistics]
-    value_statistics: list[Statistics]
+    statistics: list[Statistics]
     sound: tf.Tensor
+
+
+class Prepared(NamedTuple):
+    """What an update learns from.
+
+    Attributes:
+      batch: samples of the policy.
+      values: samples of the value functions, first that of the rewards, and then those of the costs.
+      policy_statistics: of observations, the new ones.
+    """
+
+    batch: Batch
+    values: tuple[ValueSamples, ...]
+    policy_statistics: list[Statistics]
 
 
 def as_floats(rollout: Rollout) -> Rollout:
@@ -77,12 +90,13 @@ def as_floats(rollout: Rollout) -> Rollout:
 
 
 def scaled_rewards(
-    scale: RunningReturnScale, steps: Rollout, carry: tf.Tensor, settings: UpdateSettings
+    scale: RunningReturnScale, rewards: tf.Tensor, steps: Rollout, carry: tf.Tensor, settings: UpdateSettings
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Divide the rewards by the std of the return so far, these rows included: one scale for all of them.
+    """Divide rewards, or a cost, by the std of the return so far, these rows included: one scale for all of them.
 
     Args:
       scale: takes the rows in.
+      rewards: [T, B], float32.
       steps: the rollout, by `as_floats`.
       carry: of `discounted_return_so_far` [B].
       settings: gamma and normalize_rewards.
@@ -91,13 +105,18 @@ def scaled_rewards(
       The rewards [T, B], the new carry [B], and whether the returns' moments were finite.
     """
     if not settings.normalize_rewards:
-        return steps.rewards, carry, tf.constant(True)
+        return rewards, carry, tf.constant(True)
     ended = tf.maximum(steps.terminated, steps.truncated)
-    returns, carry = discounted_return_so_far(steps.rewards, ended, steps.valid, carry, gamma=settings.gamma)
+    returns, carry = discounted_return_so_far(rewards, ended, steps.valid, carry, gamma=settings.gamma)
     weights, count = mean_weights(steps.valid)
     sound = scale.update(Moments(*weighted_moments(merged(returns), weights), count))
     # If the sum overflowed, it starts again at 0.
-    return scale(steps.rewards), tf.where(tf.math.is_finite(carry), carry, 0.0), sound
+    return scale(rewards), tf.where(tf.math.is_finite(carry), carry, 0.0), sound
+
+
+def unit_of(scale: RunningReturnScale, settings: UpdateSettings) -> tf.Tensor:
+    """Give what scaled rewards, or a scaled cost, are multiplied by to have the environment's own unit."""
+    return 1.0 / scale(tf.constant(1.0)) if settings.normalize_rewards else tf.constant(1.0)
 
 
 def scaled_advantages(scale: RunningReturnScale, batch: Batch, settings: UpdateSettings) -> Batch:
@@ -108,7 +127,7 @@ def scaled_advantages(scale: RunningReturnScale, batch: Batch, settings: UpdateS
       batch: with advantages in the unit of the scaled rewards.
       settings: normalize_rewards, advantage_clip and normalize_advantages.
     """
-    unit = 1.0 / scale(tf.constant(1.0)) if settings.normalize_rewards else tf.constant(1.0)
+    unit = unit_of(scale, settings)
     if settings.advantage_clip is not None:
         batch = batch._replace(advantages=winsorize(batch.advantages, batch.weights, settings.advantage_clip))
     if not settings.normalize_advantages:
@@ -142,8 +161,8 @@ def mean_weights(valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return merged(valid) / tf.maximum(count, 1.0), count
 
 
-def rollout_spec(policy: Policy, num_steps: int, num_envs: int) -> Rollout:
-    """Give the types of the arrays in a rollout of T steps of B environments."""
+def rollout_spec(policy: Policy, num_steps: int, num_envs: int, num_costs: int) -> Rollout:
+    """Give the types of the arrays in a rollout of T steps of B environments, with C costs."""
     shape, distribution = (num_steps, num_envs), policy.action_distribution
     action = distribution.mode(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
     observations = map_parts(
@@ -152,4 +171,5 @@ def rollout_spec(policy: Policy, num_steps: int, num_envs: int) -> Rollout:
     actions, rewards = tf.TensorSpec((*shape, *action.shape[1:]), action.dtype), tf.TensorSpec(shape, tf.float64)
     flag = tf.TensorSpec(shape, tf.bool)
     memory = remembered_spec(policy.memory, num_steps, num_envs)
-    return Rollout(observations, actions, rewards, flag, flag, flag, memory=memory)
+    costs = tf.TensorSpec((*shape, num_costs), tf.float64) if num_costs else ()
+    return Rollout(observations, actions, rewards, flag, flag, flag, memory=memory, costs=costs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -44,7 +45,8 @@ class ValueResult(NamedTuple):
 
 
 class UpdateResult(NamedTuple):
-    """What one update did."""
+    """What one update did; costs has what the fit of each cost's value function did."""
 
     policy: PolicyResult
     value: ValueResult
+    costs: Sequence[ValueResult] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,7 @@ class Trainer:
       max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1.
       restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0: never.
       identity: what a run must have alike to be continued, as JSON has it.
+      costs: labels of the costs that the rollouts have.
 
     Attributes:
       source: as given. `source.environments` of a `LocalSource` are the environments, to which a callback may speak for
@@ -70,6 +71,7 @@ class Trainer:
         max_faults: int = 10,
         restart_every: int = 0,
         identity: dict[str, Any] | None = None,
+        costs: Sequence[str] = (),
     ) -> None:
         check_whole_numbers(lowest=0, restart_every=restart_every)
         self._learner = learner
@@ -80,7 +82,8 @@ class Trainer:
         self._faults = FaultLog(max_faults)
         self._restart_every = restart_every
         self._identity = identity or {}
-        self._report = Report(source.num_envs, self.env_steps)
+        self._costs = tuple(costs)
+        self._report = Report(source.num_envs, self.env_steps, costs)
         self._first_iteration = self.iterations
         self._carry = learner.first_carry(source.num_envs)
         self.rollout: Rollout | None = None
@@ -237,13 +240,16 @@ class Trainer:
         self.rollout = rollout = self._collect(iteration, noise)
         generator = numpy_generator(self._seed, Stream.MINIBATCHES, iteration)
         orders = learner.orders(self._num_steps, self.source.num_envs, generator)
-        tensors, self._carry = learner.update(rollout, self._carry, orders, tf.constant(progress, tf.float64))
+        self._report.add(rollout)
+        totals = [self._report.cost_totals()] if self._costs else []
+        inputs = (rollout, self._carry, orders, tf.constant(progress, tf.float64), *totals)
+        tensors, self._carry = learner.update(*inputs)
         result: UpdateResult = tf.nest.map_structure(lambda figure: None if figure is None else figure.numpy(), tensors)
         self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
         self._counters.env_steps.assign_add(int(rollout.valid.sum()))
         self._counters.iterations.assign_add(1)
-        logs = self._report.logs(rollout, steps=self.env_steps, iterations=self.iterations)
-        return result, {**logs, **update_logs(result), "train/faults": self._faults.total}
+        logs = self._report.logs(steps=self.env_steps, iterations=self.iterations)
+        return result, {**logs, **update_logs(result, self._costs), "train/faults": self._faults.total}
 
     def _collect(self, iteration: int, noise: np.ndarray) -> Rollout:
         """Give the first rollout of finite numbers; after another one, all environments begin new episodes."""

@@ -10,23 +10,24 @@ from typing import Any
 
 import keras
 
-from tf_trpo.callbacks import Progress
-from tf_trpo.callbacks.best_model import if_figure_exists
 from tf_trpo.environments import ActionMasks, VectorBackend, known_mirror, open_vector_environment
+from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.making import Wrapper, wrapper_name
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
-from tf_trpo.models.making import make_policy, make_value_function
+from tf_trpo.models.making import make_policy, make_value_functions
 from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import RolloutSource
+from tf_trpo.training.anchor import Anchor, copied_policy
 from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
 from tf_trpo.training.cloning import Imitator
+from tf_trpo.training.critic import Critic, make_cost_optimizers
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
-from tf_trpo.training.opening import opened_source
+from tf_trpo.training.opening import callback_list, opened_source
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
 from tf_trpo.training.value_optimizer import choose_value_optimizer
@@ -69,6 +70,7 @@ class TRPO(Imitator):
         env_kwargs: Mapping[str, Any] | None = None,
         wrappers: Sequence[Wrapper] = (),
         action_masks: ActionMasks = "auto",
+        costs: Sequence[Cost] = (),
     ) -> TRPO:
         """Make an agent for an environment's spaces, compiled with the default settings.
 
@@ -85,6 +87,8 @@ class TRPO(Imitator):
             reflection of a Gymnasium id if the settings have `mirror=True`.
           seed: makes the initial weights reproducible.
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
+          costs: what the environment gives at each step besides the reward: keys of infos, or functions of a step.
+            Each has a value function of its own. See `tf_trpo.environments.Cost`.
 
         Raises:
           TypeError: an argument is of another type.
@@ -108,8 +112,8 @@ class TRPO(Imitator):
             observations, actions = environments.single_observation_space, environments.single_action_space
         shared: Any = {"memory": memory, "mirror": mirror, "seed": seed}
         made = make_policy(policy, observations, actions, network=network, **shared)
-        values = make_value_function(policy, value, observations, network=value_network, **shared)
-        agent = cls(made, values, ema_momentum=policy.ema_momentum)
+        values, *of_costs = make_value_functions(policy, value, observations, 1 + len(costs), value_network, **shared)
+        agent = cls(made, values, ema_momentum=policy.ema_momentum, costs=tuple(costs), cost_value_functions=of_costs)
         agent.compile()
         return agent
 
@@ -120,6 +124,7 @@ class TRPO(Imitator):
         *,
         update: UpdateSettings | None = None,
         jit_compile: JitCompile | None = None,
+        anchor: Anchor | None = None,
     ) -> None:
         """Choose how to learn.
 
@@ -135,12 +140,15 @@ class TRPO(Imitator):
           update: gamma, gae_lambda, value_epochs and so on; at first `UpdateSettings()`.
           jit_compile: compile the update by XLA; without XLA the results agree to rounding. "auto", as at first: unless
             XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
+          anchor: what the policy must stay near, by the `anchor_kl` of its optimizer: an agent, this one among them, a
+            policy, or the file of a saved agent. A copy of it as it is now becomes the attribute `anchor`, which is
+            saved with the agent. To have none again, set the attribute to None.
 
         Raises:
           TypeError: an argument is of another type.
           ValueError: both a value optimizer and a learning rate for it are given, or the rate is to be set or to decay
-            and is a Keras schedule; the network has no config, by which it could be saved; or another agent has the
-            same weights or value optimizer.
+            and is a Keras schedule; the network has no config, by which it could be saved; another agent has the same
+            weights or value optimizer; or limits do not fit the costs and the anchor.
         """
         check_types(policy_optimizer=(policy_optimizer, PolicyOptimizer | None), update=(update, UpdateSettings | None))
         check_types(jit_compile=(jit_compile, JitCompile | None))
@@ -150,17 +158,20 @@ class TRPO(Imitator):
         check_unshared(self, optimizer)
         self.optimizer, self.update_settings = optimizer, settings
         self.optimizer.build(self.value_function.trainable_variables)
+        if present is None or present[0] is not optimizer:
+            self.cost_optimizers = make_cost_optimizers(optimizer, self.cost_value_functions)
+        if anchor is not None:
+            self.anchor = copied_policy(anchor, self.policy)
         if before is None or policy_optimizer is not None:
             self.policy_optimizer = policy_optimizer or TrustRegion()
         if before is None or jit_compile is not None:
             self.jit_compile = "auto" if jit_compile is None else jit_compile
         self.learner = Learner(
             self.policy,
-            self.value_function,
-            self.return_scale,
+            self._critics(),
             self.policy_optimizer,
-            self.optimizer,
             self.update_settings,
+            anchor=self.anchor,
             average=self.average,
             shown=self.shown if self.policy_optimizer.imitates else None,
             jit_compile=self.jit_compile,
@@ -170,6 +181,12 @@ class TRPO(Imitator):
         self.compiled = True
         self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
         note_compiled(self)
+
+    def _critics(self) -> list[Critic]:
+        """List what learns the returns of the rewards, and of the costs."""
+        value_functions = [self.value_function, *self.cost_value_functions]
+        scales = [self.return_scale, *self.cost_return_scales]
+        return [*map(Critic, value_functions, scales, [self.optimizer, *self.cost_optimizers])]
 
     def fit(
         self,
@@ -247,8 +264,9 @@ class TRPO(Imitator):
         check_whole_numbers(lowest=0, seed=seed, restart_every=restart_every)
         check_unchanged(self)
         warn_of_raw_observations(self)
-        making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
-        opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, "info_keys": info_keys, **making}
+        opening: Any = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
+        opening |= {"info_keys": info_keys, "costs": self.costs}
+        opening |= {"num_envs": num_envs, "backend": backend, "timeout": env_timeout}
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
         trace = functools.partial(self.learner.trace, num_steps)
@@ -272,26 +290,16 @@ class TRPO(Imitator):
                     restart_every=restart_every,
                     schedule_steps=(schedule_steps or total_steps) if scheduled else None,
                 ),
+                costs=cost_labels(self.costs),
             )
             if resume_from is not None:
                 trainer.resume(Path(resume_from))
-            given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
-            goal, epochs = trainer.goal(total_steps)
             self.stop_training, learner = False, self.learner
 
             def stopped() -> bool:
                 check_compiled_as(self, learner)
                 return bool(self.stop_training)
 
-            callback_list = keras.callbacks.CallbackList(
-                [*map(if_figure_exists, given), *([Progress()] if verbose else [])],
-                add_history=True,
-                model=self,
-                verbose=verbose,
-                epochs=epochs,
-                steps=1,
-                total_steps=goal,
-                trainer=trainer,
-            )
-            trainer.run(callback_list, total_steps, schedule_steps=schedule_steps, stopped=stopped)
+            told = callback_list(self, callbacks, trainer, total_steps, verbose)
+            trainer.run(told, total_steps, schedule_steps=schedule_steps, stopped=stopped)
         return self.history

@@ -29,10 +29,15 @@ def choose_value_optimizer(
         if rate is not None:
             raise ValueError("value_learning_rate is for the optimizer that is there: set the given one's own rate")
         optimizer, settings = keras.optimizers.get(given), dataclasses.replace(settings, value_learning_rate=None)
-    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+    if is_scheduled(optimizer):
         if settings.value_learning_rate_decay or rate is not None:
             name = f"value_learning_rate{'_decay' * settings.value_learning_rate_decay}"
             raise ValueError(f"{name} needs a value optimizer without a schedule of its own")
     elif rate is not None:
         optimizer.learning_rate = rate
     return optimizer, settings
+
+
+def is_scheduled(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Tell whether an optimizer's learning rate is a Keras schedule, and no variable."""
+    return isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule)

@@ -1,0 +1,114 @@
+"""Costs: what an environment gives at each step besides the reward."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tf_trpo.environments.reading import figure, number
+from tf_trpo.ranges import require
+from tf_trpo.spaces import WrongValueError
+
+Cost = str | Callable[..., float]
+"""A number in the infos of all steps, by its key; keys of nested infos are joined by "/". Or a function of a step,
+cost(observation, action, reward, next_observation, info), or its name "module:function"."""
+COSTS = "tf_trpo/costs"
+"""Key of the infos of a step: the costs, float64 [C], or [B, C] of B environments."""
+
+
+class Step(NamedTuple):
+    """What a function of a step is given."""
+
+    observation: Any
+    action: Any
+    reward: float
+    next_observation: Any
+    info: Any
+
+
+def cost_name(cost: Cost) -> str:
+    """Name a cost by its key in infos, or as "module:function"."""
+    return cost if isinstance(cost, str) else f"{cost.__module__}:{getattr(cost, '__qualname__', type(cost).__name__)}"
+
+
+def cost_labels(costs: Sequence[Cost]) -> tuple[str, ...]:
+    """Give the names of costs in logs, which are those of the functions without their modules.
+
+    Raises:
+      ValueError: a name is empty, or two are equal.
+    """
+    labels = tuple(cost_name(cost).rpartition(":")[2] for cost in costs)
+    require(all(labels) and len(set(labels)) == len(labels), "costs", "names that differ and are not empty", labels)
+    return labels
+
+
+def import_costs(costs: Sequence[Cost]) -> None:
+    """Import the modules of functions that are given by their names; raise ValueError if one cannot be imported."""
+    for cost in costs:
+        if isinstance(cost, str) and ":" in cost:
+            try:
+                importlib.import_module(cost.partition(":")[0])
+            except ImportError as error:
+                raise ValueError(f"the module of the cost {cost} cannot be imported: {error}") from None
+
+
+def find_costs(costs: Sequence[Cost]) -> tuple[str | Callable[..., float], ...]:
+    """Find the functions of costs that are given by their names; a key of infos stays as it is.
+
+    A name comes from an agent's file, too, which nobody need trust. So no module is imported here.
+
+    Raises:
+      ValueError: a module is not imported yet, or has no such function; or as `cost_labels`.
+    """
+    cost_labels(costs)
+    return tuple(_found(cost) if isinstance(cost, str) and ":" in cost else cost for cost in costs)
+
+
+def _found(name: str) -> Callable[..., float]:
+    module, _, path = name.partition(":")
+    found: Any = sys.modules.get(module)
+    require(found is not None, f"the module of the cost {name}", "imported before the agent is used", module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise ValueError(f"the cost {name} is no function that its module has")
+    return found
+
+
+def costs_of(costs: Sequence[str | Callable[..., float]], step: Step) -> np.ndarray:
+    """Compute the costs of a step, float64 [C].
+
+    Raises:
+      WrongValueError: the info has no such number, or a function gives none.
+    """
+    return np.array([_cost_of(cost, step) for cost in costs], np.float64)
+
+
+def _cost_of(cost: str | Callable[..., float], step: Step) -> float:
+    if not isinstance(cost, str):
+        try:
+            return number(cost(*step))
+        except WrongValueError as error:
+            raise WrongValueError(f"a cost by {cost_name(cost)}: {error}") from None
+    try:
+        # A figure that is not a number is refused later, as a reward is; an absent one at once.
+        value = figure(step.info, cost)
+        if np.isnan(value) and not _has(step.info, cost):
+            raise WrongValueError("an info without that key in a step: each step must give the cost")
+    except WrongValueError as error:
+        raise WrongValueError(f"info[{cost!r}], which is a cost: {error}") from None
+    return value
+
+
+def _has(info: Any, key: str) -> bool:
+    if key in info:
+        return True
+    for name in key.split("/"):
+        if not hasattr(info, "keys") or name not in info:
+            return False
+        info = info[name]
+    return True

@@ -1,0 +1,114 @@
+"""A trust-region step on rewards less costs, with multipliers that a controller adapts to limits on the costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from tf_trpo.estimation import Batch, costs_of
+from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.optimizers.constrained_trust_region import check_number_of_limits
+from tf_trpo.optimizers.objective import Objective
+from tf_trpo.optimizers.policy_optimizer import Proposal, State
+from tf_trpo.optimizers.trust_region import TrustRegion
+from tf_trpo.ranges import require, require_allowed
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class Controller(State):
+    """A state with what the controllers of C multipliers remember.
+
+    Attributes:
+      memory: float64 `tf.Variable` [2, C]: the integral, and the error of the last step.
+    """
+
+    memory: Any = None
+
+    @property
+    def variables(self) -> list[Any]:
+        return [*super().variables, self.memory]
+
+
+@dataclasses.dataclass(frozen=True)
+class LagrangianTrustRegion(TrustRegion):
+    """Take the trust-region step of the advantages (A - sum_i lambda_i A_i) / (1 + sum_i lambda_i).
+
+    A_i are the advantages of cost i, scaled to standard deviation 1 over the batch: lambda_i has no unit. Before each
+    step, lambda_i follows the error e_i, the share by which the mean total of cost i in an episode is above its limit,
+    cut at -1 and 1:
+
+        I_i <- max(0, I_i + ki e_i)
+        lambda_i = max(0, kp e_i + I_i + kd max(0, e_i - last e_i))
+
+    With kp = kd = 0 this is gradient ascent on the multipliers. The proportional and the derivative term damp the
+    swings that ascent has. The error is cut so that a start far above the limit, and costs far below it, count alike.
+
+    The figures of the step, such as its improvement, are those of the mixed advantages. The limit is kept in the long
+    run, if the policy can keep it, and not in each step.
+
+    Raises:
+      ValueError: a setting is outside its range.
+
+    Source:
+      Stooke et al. (2020), Responsive Safety in Reinforcement Learning by PID Lagrangian Methods, algorithm 2.
+    """
+
+    cost_limits: tuple[float, ...] = (25.0,)
+    """Limit on the mean total of each cost in an episode, in the order of the costs; positive and finite."""
+    multiplier_kp: float = 0.5
+    """Gain of the error itself, zero or positive."""
+    multiplier_ki: float = 0.05
+    """Gain of the sum of errors, zero or positive: the learning rate of the multipliers."""
+    multiplier_kd: float = 0.5
+    """Gain of the rise of the error, zero or positive."""
+    initial_multiplier: float = 0.0
+    """The sum of errors at the start, zero or positive."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        gains = {f"multiplier_k{name}": "[0, inf)" for name in "pid"}
+        require_allowed(self, **gains, initial_multiplier="[0, inf)")
+        fits = self.cost_limits and all(0 < limit < math.inf for limit in self.cost_limits)
+        require(bool(fits), "cost_limits", "positive and finite numbers", self.cost_limits)
+
+    def check_problem(self, num_costs: int, *, anchored: bool) -> None:
+        super().check_problem(num_costs, anchored=anchored)
+        check_number_of_limits(self.cost_limits, num_costs)
+
+    def make_state(self, policy: Policy) -> State:
+        count = len(self.cost_limits)
+        memory = tf.Variable([[self.initial_multiplier] * count, [0.0] * count], dtype=tf.float64, trainable=False)
+        own = super().make_state(policy)
+        return Controller(own.adapted, own.optimizer, own.steps, memory=memory)
+
+    def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
+        assert isinstance(state, Controller)
+        multipliers = self._multipliers(objective.batch, state)
+        mixed = _mixed_advantages(objective.batch, multipliers)
+        proposal = super().propose(objective.with_samples(advantages=mixed), state, progress)
+        return proposal._replace(figures={**proposal.figures, "multipliers": multipliers})
+
+    def _multipliers(self, batch: Batch, state: Controller) -> tf.Tensor:
+        """Compute the multipliers [C], and note what the next ones need."""
+        limits = tf.constant(self.cost_limits, tf.float64)
+        error = tf.clip_by_value(costs_of(batch).totals / limits - 1.0, -1.0, 1.0)
+        integral, last = tf.unstack(state.memory.value())
+        integral = tf.maximum(integral + self.multiplier_ki * error, 0.0)
+        state.memory.assign(tf.stack([integral, error]))
+        rise = tf.maximum(error - last, 0.0)
+        return tf.maximum(self.multiplier_kp * error + integral + self.multiplier_kd * rise, 0.0)
+
+
+def _mixed_advantages(batch: Batch, multipliers: tf.Tensor) -> tf.Tensor:
+    """Compute the advantages [N], or [S, L], of the rewards less those of the costs."""
+    axes = list(range(len(batch.weights.shape)))
+    weights, costs = batch.weights[..., None], costs_of(batch).advantages
+    costs -= tf.reduce_sum(weights * costs, axes)
+    costs = tf.math.divide_no_nan(costs, tf.sqrt(tf.reduce_sum(weights * costs**2, axes)))
+    multipliers = tf.cast(multipliers, costs.dtype)
+    mixed = batch.advantages - tf.linalg.matvec(costs, multipliers)
+    return mixed / (1.0 + tf.reduce_sum(multipliers))
