@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tf_trpo.models import Policy
 from tf_trpo.models.structure import keep, pattern_of, structure_of
+from tf_trpo.rollouts.shards import shard_rows
 from tf_trpo.spaces import PartSpec, flatten_to, nest_of, parts
 
 _logger = logging.getLogger(__name__)
@@ -61,14 +62,22 @@ class Actor(Protocol):
         """Turn sampled actions [L, ...] into a nest of arrays [L, ...], as the environments take them."""
 
 
-def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False) -> Actor:
-    """Make the fastest actor that the policy allows for B environments; a deterministic one takes the mode."""
+def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False, shards: int = 1) -> Actor:
+    """Make the fastest actor that the policy allows.
+
+    Args:
+      policy: acts.
+      num_envs: B.
+      deterministic: take the mode.
+      shards: batches of equal size in which the actions for B environments are computed, a divisor of B. An action's
+        last bits may depend on the size of its batch.
+    """
     try:
-        return LiteActor(policy, num_envs, deterministic=deterministic)
+        return LiteActor(policy, num_envs, deterministic=deterministic, shards=shards)
     except (ValueError, RuntimeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         _logger.warning("acting through TensorFlow, which is slower: LiteRT cannot run this policy (%s)", reason)
-        return CompiledActor(policy, num_envs, deterministic=deterministic)
+        return CompiledActor(policy, num_envs, deterministic=deterministic, shards=shards)
 
 
 class _Centred:
@@ -134,65 +143,98 @@ def _act(
         return [policy.actions(parameters, noise), *states]
 
 
-def _initial_states(policy: Policy, num_envs: int) -> States:
-    return tuple(np.array(part) for part in policy.initial_states(num_envs))
+class _Actor:
+    """What both kinds of actors have: the preparation of observations, and the batches that are computed at once."""
+
+    def __init__(self, policy: Policy, num_envs: int, shards: int) -> None:
+        self._centred = _Centred(policy)
+        self._rows = shard_rows(num_envs, shards)
+        self.initial_states = tuple(np.array(part) for part in policy.initial_states(num_envs))
+        self.for_environment = policy.action_distribution.environment_actions
+
+    def __call__(self, observations: Any, noise: np.ndarray, states: States = ()) -> Actions:
+        parts = self._centred(observations)
+        if len(self._rows) == 1:
+            sampled, *after = self._act(parts, noise, states)
+        else:
+            found = [
+                self._act([part[rows] for part in parts], noise[rows], [state[rows] for state in states])
+                for rows in self._rows
+            ]
+            sampled, *after = map(np.concatenate, zip(*found, strict=True))
+        return Actions(sampled, self.for_environment(sampled), tuple(after))
+
+    def _act(self, parts: list[np.ndarray], noise: np.ndarray, states: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Compute the sampled actions and new states of one batch."""
+        raise NotImplementedError
 
 
-class CompiledActor:
+class CompiledActor(_Actor):
     """Acts through a tf.function. The arguments are those of `make_actor`."""
 
-    def __init__(self, policy: Policy, num_envs: int, *, deterministic: bool = False) -> None:
+    def __init__(self, policy: Policy, num_envs: int, *, deterministic: bool = False, shards: int = 1) -> None:
         def act(inputs: list[tf.Tensor], noise: tf.Tensor, weights: list[tf.Tensor], states: Any) -> list[tf.Tensor]:
             return _act(policy, self._centred.nest(inputs), None if deterministic else noise, weights, states)
 
-        self._centred = _Centred(policy)
+        super().__init__(policy, num_envs, shards)
         self._function = tf.function(act, autograph=False)
         self._weights = [tf.convert_to_tensor(weight) for weight in policy.weights]
-        self.initial_states = _initial_states(policy, num_envs)
-        self.for_environment = policy.action_distribution.environment_actions
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         self._centred.set_weights(weights)
         self._weights = [tf.convert_to_tensor(weight) for weight in weights]
 
-    def __call__(self, observations: Any, noise: np.ndarray, states: States = ()) -> Actions:
-        inputs, given = (
-            [tf.convert_to_tensor(part) for part in parts] for parts in (self._centred(observations), states)
-        )
+    def _act(self, parts: list[np.ndarray], noise: np.ndarray, states: Sequence[np.ndarray]) -> list[np.ndarray]:
+        inputs, given = ([tf.convert_to_tensor(array) for array in arrays] for arrays in (parts, states))
         outputs = self._function(inputs, tf.convert_to_tensor(noise), self._weights, given)
-        sampled, *after = (np.array(output.numpy()) for output in outputs)
-        return Actions(sampled, self.for_environment(sampled), tuple(after))
+        return [np.array(output.numpy()) for output in outputs]
 
 
-class LiteActor:
+class LiteActor(_Actor):
     """Acts through LiteRT. The arguments are those of `make_actor`.
+
+    It can be pickled: in another process, the same converted policy acts, and the policy itself is not needed. The
+    weights must be set there.
 
     Raises:
       ValueError, RuntimeError: the policy cannot be converted.
       ImportError: LiteRT is not installed.
     """
 
-    def __init__(self, policy: Policy, num_envs: int, *, deterministic: bool = False) -> None:
+    def __init__(self, policy: Policy, num_envs: int, *, deterministic: bool = False, shards: int = 1) -> None:
+        super().__init__(policy, num_envs, shards)
+        self._model = _converted_once(policy, self._centred, num_envs // shards, deterministic)
+        self._names = _weight_names(policy), _state_names(policy)
+        self._distribution = type(policy.action_distribution), policy.action_distribution.get_config()
+        self._load()
+        self.set_weights([weight.numpy() for weight in policy.weights])
+
+    def _load(self) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        self._centred = _Centred(policy)
-        self.for_environment = policy.action_distribution.environment_actions
         self._interpreter = Interpreter(
-            model_content=_converted_once(policy, self._centred, num_envs, deterministic),
+            model_content=self._model,
             num_threads=1,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         )
         self._interpreter.allocate_tensors()
         inputs = {details["name"]: details["index"] for details in self._interpreter.get_input_details()}
         self._sampled, *self._next_states = (details["index"] for details in self._interpreter.get_output_details())
-        self.initial_states = _initial_states(policy, num_envs)
         # What the converted function does not use is no input.
         places = [inputs.get(f"part_{position}") for position in range(len(self._centred.specs))]
         self._parts = [(position, index) for position, index in enumerate(places) if index is not None]
         self._noise = inputs.get("noise")
-        self._weights = [inputs.get(name) for name in _weight_names(policy)]
-        self._states = [inputs.get(name) for name in _state_names(policy)]
-        self.set_weights([weight.numpy() for weight in policy.weights])
+        self._weights, self._states = ([inputs.get(name) for name in names] for names in self._names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An interpreter cannot be pickled, nor can a Keras layer of a class that the other process does not know.
+        return {name: value for name, value in vars(self).items() if name not in ("_interpreter", "for_environment")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        kind, config = self._distribution
+        self.for_environment = kind.from_config(config).environment_actions
+        self._load()
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         self._centred.set_weights(weights)
@@ -200,11 +242,10 @@ class LiteActor:
             if index is not None:
                 self._interpreter.set_tensor(index, _transposed(weight))
 
-    def __call__(self, observations: Any, noise: np.ndarray, states: States = ()) -> Actions:
+    def _act(self, parts: list[np.ndarray], noise: np.ndarray, states: Sequence[np.ndarray]) -> list[np.ndarray]:
         interpreter = self._interpreter
-        centred = self._centred(observations)
         for position, index in self._parts:
-            interpreter.set_tensor(index, centred[position])
+            interpreter.set_tensor(index, parts[position])
         if self._noise is not None:
             interpreter.set_tensor(self._noise, noise)
         if self._states:
@@ -212,9 +253,7 @@ class LiteActor:
                 if place is not None:
                     interpreter.set_tensor(place, state)
         interpreter.invoke()
-        sampled = interpreter.get_tensor(self._sampled)
-        after = tuple(map(interpreter.get_tensor, self._next_states)) if self._states else ()
-        return Actions(sampled, self.for_environment(sampled), after)
+        return [interpreter.get_tensor(index) for index in (self._sampled, *self._next_states)]
 
 
 def _weight_names(policy: Policy) -> list[str]:
