@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tf_trpo.ranges import require
+import dataclasses
+
+from tf_trpo.ranges import check_types, check_whole_numbers, require
 
 _MOST = 16
 _ENVIRONMENTS = 16
@@ -28,3 +30,47 @@ def shard_rows(num_envs: int, shards: int) -> list[slice]:
     require(1 <= shards <= num_envs and num_envs % shards == 0, "shards", f"a divisor of {num_envs} environments", shards)
     size = num_envs // shards
     return [slice(first, first + size) for first in range(0, num_envs, size)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """How environments are spread over batches and processes; only the number of shards matters to a result.
+
+    Args:
+      shards: of equal size; None: `default_shards`.
+      workers: processes that step the shards; 0: this one.
+      address: of the Ray cluster with the workers; None: on this machine.
+      allow_different: take workers that do not compute as this process does.
+
+    Raises:
+      TypeError: an argument is of another type.
+      ValueError: a number is out of range, or an argument has no use.
+    """
+
+    shards: int | None = None
+    workers: int = 0
+    address: str | None = None
+    allow_different: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole_numbers(shards=1 if self.shards is None else self.shards)
+        check_whole_numbers(lowest=0, workers=self.workers)
+        check_types(ray_address=(self.address, str | None), allow_different_workers=(self.allow_different, bool))
+        if not self.workers and (self.address is not None or self.allow_different):
+            name = "allow_different_workers" if self.address is None else "ray_address"
+            raise ValueError(f"{name} is about workers, and there are none: set workers")
+
+    def shards_of(self, num_envs: int) -> int:
+        """Give the number of shards of B environments.
+
+        Raises:
+          ValueError: it does not divide B, or there are more workers.
+        """
+        shards = default_shards(num_envs) if self.shards is None else self.shards
+        shard_rows(num_envs, shards)
+        if self.workers > shards:
+            raise ValueError(
+                f"{self.workers} workers are more than the {shards} shards of {num_envs} environments, so that some "
+                "would have nothing to do: set num_envs, shards or workers"
+            )
+        return shards

@@ -118,7 +118,7 @@ class LocalSource:
         self._seed, self._stream = seed, stream
         self._seeds = environment_seeds(seed, stream, first + self.num_envs)[first:]
         self.episodes = UnfinishedEpisodes(self._spec, actor.initial_states, self.num_envs)
-        self._begin()
+        self.begin(self.episodes.numbers)
 
     def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
         self._actor.set_weights(weights)
@@ -135,8 +135,17 @@ class LocalSource:
         return rollout
 
     def restart(self) -> None:
-        self.episodes.numbers += 1
-        self._begin()
+        self.begin(self.episodes.numbers + 1)
+
+    def begin(self, numbers: np.ndarray) -> None:
+        """Begin the episodes of some numbers, int64 [B]; errors as for `restart`."""
+        self.episodes.numbers = numbers.copy()
+        self.episodes.failed = True
+        try:
+            self.episodes.begin(self._reset(self._begun))
+        except InvalidStepError as error:
+            # There is nothing to restart from: this was the restart.
+            raise EnvironmentFailedError(f"{error}, when reset") from error
 
     def restart_some(self, chosen: np.ndarray) -> None:
         if not can_reset_some(self.environments):
@@ -153,8 +162,7 @@ class LocalSource:
         if can_replay(self.environments) and state["actions"] is not None and self._replay(state):
             self.episodes.restore(state)
             return True
-        self.episodes.numbers = state["episodes"].copy()
-        self.restart()
+        self.begin(state["episodes"] + 1)
         return False
 
     def close(self) -> None:
@@ -169,15 +177,6 @@ class LocalSource:
             _logger.warning("the unfinished episodes cannot be played again: %s", error)
             return False
         return self.episodes.are_at(state, observed, replay_endings(self.environments))
-
-    def _begin(self) -> None:
-        """Begin the episodes of the present numbers."""
-        self.episodes.failed = True
-        try:
-            self.episodes.begin(self._reset(self._begun))
-        except InvalidStepError as error:
-            # There is nothing to restart from: this was the restart.
-            raise EnvironmentFailedError(f"{error}, when reset") from error
 
     def _begun(self) -> Any:
         numbers = self.episodes.numbers

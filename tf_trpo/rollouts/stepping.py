@@ -47,6 +47,8 @@ class Rollout(NamedTuple):
       infos: float64 [T, B] for each figure that is kept of infos at episode ends; NaN elsewhere, and if absent. Empty
         for an update, which does not learn from them.
       memory: of a policy that has one; otherwise empty.
+      begun: bool [B], the environment began another episode before row 0, since its unfinished one was lost and could
+        not be played again; empty if no episode was lost, and for an update.
     """
 
     observations: Any
@@ -57,6 +59,7 @@ class Rollout(NamedTuple):
     valid: np.ndarray
     infos: dict[str, np.ndarray] | tuple[()] = ()
     memory: Remembered | tuple[()] = ()
+    begun: np.ndarray | tuple[()] = ()
 
 
 class _Remembering:
@@ -137,7 +140,9 @@ def collect_rollout(
             # What an environment does with the action that follows such an observation is not its fault.
             _check_finite([array[: t + 1] for array in numbers], rewards[:t])
             kind = InvalidStepError if isinstance(error, InvalidStepError) else EnvironmentFailedError
-            raise kind(f"{reason(error)}, in row {t}") from error
+            failure = kind(f"{reason(error)}, in row {t}")
+            failure.row = t
+            raise failure from error
         write_row(kept, t + 1, observation)
         if PAUSED in infos:
             paused[t] = infos[PAUSED]
@@ -172,4 +177,6 @@ def _check_finite(observations: list[np.ndarray], rewards: np.ndarray) -> None:
     if faults:
         row, index, name, number = min(faults)
         at = f"in row {row}" if row >= 0 else "when the rollout began"
-        raise InvalidStepError(f"environment {index} gave {name} that is not finite ({number}), {at}")
+        fault = InvalidStepError(f"environment {index} gave {name} that is not finite ({number}), {at}")
+        fault.row = row
+        raise fault

@@ -122,7 +122,7 @@ class Learner:
     def _traced_update(self, rollout: Rollout, *others: Any) -> Any:
         if tf.config.functions_run_eagerly():
             return self._update(rollout, *others)
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, [rollout._replace(infos=()), *others])
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, [rollout._replace(infos=(), begun=()), *others])
         return self._program(tf.nest.map_structure(tf.TensorSpec.from_tensor, tensors))(*tensors)
 
     def _program(self, specs: list[Any]) -> Callable[..., Any]:

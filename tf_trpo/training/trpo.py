@@ -21,7 +21,7 @@ from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
-from tf_trpo.rollouts import RolloutSource
+from tf_trpo.rollouts import RolloutSource, Spread
 from tf_trpo.training.agent import Agent
 from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
@@ -183,6 +183,10 @@ class TRPO(Agent):
         action_masks: ActionMasks = "auto",
         info_keys: Sequence[str] = (),
         env_timeout: float = 300.0,
+        shards: int | None = None,
+        workers: int = 0,
+        ray_address: str | None = None,
+        allow_different_workers: bool = False,
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
         verbose: int = 1,
@@ -210,6 +214,14 @@ class TRPO(Agent):
           info_keys: names of numbers in the infos at episode ends, such as "is_success", which the logs have as
             rollout/info/KEY: the mean over the last 100 episodes.
           env_timeout: seconds that a step of all environments may take with the backend "async", > 0.
+          shards: groups of equal size into which the environments are divided; the actions of a group are computed in
+            one batch. A result depends on shards, and not on workers. None: by num_envs alone, one up to 15
+            environments, two from 16, one for each 16 from 48, if they divide num_envs, and at most 16.
+          workers: processes that step the shards (Ray's, an extra), at most one for each shard; 0: this process. The
+            environment is an id or a function, and the backend "sync". The weights are bit for bit those of one
+            process, also if workers are lost; see docs/scaling.md.
+          ray_address: of a Ray cluster; None: the workers are on this machine.
+          allow_different_workers: take workers with other versions, or whose processors compute otherwise, too.
           seed: of environments, actions and minibatches; the same seed gives the same weights.
           callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
@@ -233,6 +245,7 @@ class TRPO(Agent):
 
         Raises:
           TypeError: a number of steps, environments or faults, or the seed, is no int.
+          ImportError: there are to be workers, and Ray is not installed.
           ValueError: the environment does not fit the agent, a setting is out of range, something was changed after
             `compile`, or a network cannot be differentiated.
           CheckpointError: no checkpoint is whole, or it is one of another agent or fit; this agent is as it was.
@@ -248,10 +261,11 @@ class TRPO(Agent):
         warn_of_raw_observations(self)
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         opening = {"num_envs": num_envs, "backend": backend, "timeout": env_timeout, "info_keys": info_keys, **making}
+        spread = Spread(shards, workers, ray_address, allow_different_workers)
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
         trace = functools.partial(self.learner.trace, num_steps)
-        with opened_source(self.policy, environment, opening, seed, restart_every, trace) as source:
+        with opened_source(self.policy, environment, opening, spread, seed, restart_every, trace) as source:
             trainer = Trainer(
                 self.learner,
                 source,
@@ -268,6 +282,7 @@ class TRPO(Agent):
                     action_masks=action_masks,
                     num_steps=num_steps,
                     seed=seed,
+                    shards=None if isinstance(environment, RolloutSource) else spread.shards_of(source.num_envs),
                     restart_every=restart_every,
                     schedule_steps=(schedule_steps or total_steps) if scheduled else None,
                 ),
