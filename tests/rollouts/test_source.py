@@ -255,7 +255,9 @@ def test_seeds_streams_and_restarts_begin_other_episodes():
     run = Run(Walk)
     starts = [run.source.episodes.observations.copy(), Run(Walk, seed=6).source.episodes.observations]
     starts.append(
-        LocalSource(run.environments, run.source._actor, seed=5, stream=Stream.EVALUATION_ENVIRONMENTS).episodes.observations
+        LocalSource(
+            run.environments, run.source._actor, seed=5, stream=Stream.EVALUATION_ENVIRONMENTS
+        ).episodes.observations
     )
     for _ in range(3):
         run.source.restart()

@@ -115,7 +115,7 @@ class RaySource:
         if state["actions"] is not None:
             self.episodes.restore(state)
             try:
-                answers = self._play("find", {shard: () for shard in range(len(self._rows))})
+                answers = self._play("find", dict.fromkeys(range(len(self._rows)), ()))
             except (EnvironmentFailedError, InvalidStepError) as error:
                 _logger.warning("the unfinished episodes cannot be played again: %s", error)
                 answers = [Answer(exact=False)]

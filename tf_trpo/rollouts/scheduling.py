@@ -128,14 +128,16 @@ class Scheduler:
             if self._free and patience == float("inf"):
                 patience = self._clock() + _GRACE
         if len(self._free) < self._crew.size:
-            _logger.warning("%d of %d workers have started; the others work when they have", len(self._free), self._crew.size)
+            _logger.warning(
+                "%d of %d workers have started; the others work when they have", len(self._free), self._crew.size
+            )
 
     def _start(self, worker: int) -> None:
         self._running[self._crew.start(worker)] = _Running(worker, None, self._clock())
 
     def _settle(self, shards: Sequence[int], move: bool) -> None:
         """Give shards homes: those without one, and, if they may move, some of the busiest worker's for an idle one."""
-        count = collections.Counter({worker: 0 for worker in sorted(self._free)})
+        count = collections.Counter(dict.fromkeys(sorted(self._free), 0))
         count.update(home for home in self._home.values() if home in self._free)
         for shard in shards:
             if self._free and self._home.get(shard) not in self._free:
@@ -177,7 +179,9 @@ class Scheduler:
         if not (self._round.move and self._round.seconds):
             return {}
         longest = max(_SLOW_SECONDS, _SLOW * statistics.median(self._round.seconds))
-        made = [(each.call.shard, each) for each in self._running.values() if each.call and self._round.wants(each.call)]
+        made = [
+            (each.call.shard, each) for each in self._running.values() if each.call and self._round.wants(each.call)
+        ]
         counts = collections.Counter(shard for shard, _ in made)
         return {shard: each for shard, each in made if counts[shard] == 1 and self._clock() - each.begun > longest}
 
@@ -224,7 +228,9 @@ class Scheduler:
             del self._home[shard]
         self._start(running.worker)
         call = running.call
-        _logger.warning("worker %d was lost (%s): others do its work until it has started again", running.worker, reason)
+        _logger.warning(
+            "worker %d was lost (%s): others do its work until it has started again", running.worker, reason
+        )
         if call is None or not self._round.wants(call):
             return
         self._round.deaths[call.shard] += 1

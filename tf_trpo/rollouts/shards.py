@@ -27,7 +27,9 @@ def shard_rows(num_envs: int, shards: int) -> list[slice]:
     Raises:
       ValueError: the number of shards does not divide B.
     """
-    require(1 <= shards <= num_envs and num_envs % shards == 0, "shards", f"a divisor of {num_envs} environments", shards)
+    require(
+        1 <= shards <= num_envs and num_envs % shards == 0, "shards", f"a divisor of {num_envs} environments", shards
+    )
     size = num_envs // shards
     return [slice(first, first + size) for first in range(0, num_envs, size)]
 
@@ -68,9 +70,6 @@ class Spread:
         """
         shards = default_shards(num_envs) if self.shards is None else self.shards
         shard_rows(num_envs, shards)
-        if self.workers > shards:
-            raise ValueError(
-                f"{self.workers} workers are more than the {shards} shards of {num_envs} environments, so that some "
-                "would have nothing to do: set num_envs, shards or workers"
-            )
+        at_most = f"at most the number of shards, {shards} for {num_envs} environments (see num_envs and shards)"
+        require(self.workers <= shards, "workers", at_most, self.workers)
         return shards

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +15,6 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-import tf_trpo
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
 from tf_trpo.models import Policy
 from tf_trpo.rollouts.actor import LiteActor
@@ -98,7 +98,7 @@ class Setup(NamedTuple):
             source.close()
         arrays = _arrays(rollout)
         found = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
-        versions = {"python": platform.python_version(), "tf_trpo": tf_trpo.__version__}
+        versions = {"python": platform.python_version(), "tf_trpo": sys.modules["tf_trpo"].__version__}
         return {**versions, **{name: _version(name) for name in _PACKAGES}, "probe rollout": found}
 
 
