@@ -18,7 +18,7 @@ import tensorflow as tf
 from tf_trpo.models import Policy
 from tf_trpo.models.structure import keep, pattern_of, structure_of
 from tf_trpo.rollouts.shards import shard_rows
-from tf_trpo.spaces import PartSpec, flatten_to, nest_of, parts
+from tf_trpo.spaces import PartSpec, flatten_to, map_parts, nest_of, parts
 
 _logger = logging.getLogger(__name__)
 _kept: dict[Any, bytes] = {}
@@ -89,7 +89,8 @@ class _Centred:
 
     def __init__(self, policy: Policy) -> None:
         encoder = policy.encoder
-        self._spec = encoder.spec
+        # Without Keras' tracked dicts, which cannot be pickled.
+        self._spec = map_parts(lambda part: part, encoder.spec)
         self._parts = [part for _, part in parts(self._spec)]
         positions = {id(weight): position for position, weight in enumerate(policy.weights)}
         layers = encoder.normalizations
@@ -205,7 +206,7 @@ class LiteActor(_Actor):
         super().__init__(policy, num_envs, shards)
         self._model = _converted_once(policy, self._centred, num_envs // shards, deterministic)
         self._names = _weight_names(policy), _state_names(policy)
-        self._distribution = type(policy.action_distribution), policy.action_distribution.get_config()
+        self._distribution = policy.action_distribution
         self._load()
         self.set_weights([weight.numpy() for weight in policy.weights])
 
@@ -227,13 +228,17 @@ class LiteActor(_Actor):
         self._weights, self._states = ([inputs.get(name) for name in names] for names in self._names)
 
     def __getstate__(self) -> dict[str, Any]:
-        # An interpreter cannot be pickled, nor can a Keras layer of a class that the other process does not know.
-        return {name: value for name, value in vars(self).items() if name not in ("_interpreter", "for_environment")}
+        # Neither can an interpreter be pickled, nor a Keras layer of a class that the other process does not know.
+        kept = {name: value for name, value in vars(self).items() if name not in ("_interpreter", "for_environment")}
+        distribution = self._distribution
+        return {**kept, "_distribution": (type(distribution), keras.saving.serialize_keras_object(distribution))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        kind, config = self._distribution
-        self.for_environment = kind.from_config(config).environment_actions
+        kind, described = state["_distribution"]
+        known = dict.fromkeys((described["class_name"], described["registered_name"]), kind)
+        self._distribution = keras.saving.deserialize_keras_object(described, custom_objects=known)
+        self.for_environment = self._distribution.environment_actions
+        vars(self).update({name: value for name, value in state.items() if name != "_distribution"})
         self._load()
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:

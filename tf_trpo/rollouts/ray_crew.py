@@ -43,8 +43,10 @@ class RayCrew:
     """
 
     def __init__(self, setup: Setup, size: int, address: str | None = None) -> None:
-        import ray
-
+        try:
+            import ray
+        except ImportError as error:
+            raise ImportError('ray is not installed: pip install "tf_trpo[ray]"', name="ray") from error
         self._ray = ray
         self.size = size
         self._owned = not ray.is_initialized()

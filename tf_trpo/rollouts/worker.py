@@ -199,6 +199,7 @@ class ShardWorker:
         if self._setup is None:
             raise WorkerLostError("it has begun again")
         for shard in self._sources.keys() - kept - {call.shard}:
+            self._at.pop(shard, None)
             self._sources.pop(shard).close()
         try:
             return self._played(self._setup, call, weights, state, begin)
