@@ -11,7 +11,12 @@ import tensorflow as tf
 from ray import cloudpickle
 
 import tf_trpo
-from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment, open_vector_environment
+from tf_trpo.environments import (
+    EnvironmentFailedError,
+    InvalidStepError,
+    make_vector_environment,
+    open_vector_environment,
+)
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.rollouts import LocalSource, RaySource, make_actor
 from tf_trpo.rollouts.worker import ShardWorker, WorkerLostError, make_setup
@@ -45,18 +50,18 @@ class Pupils:
         return self._pending(lambda: self._made(worker, pickle.dumps((arguments, options))))
 
     def _made(self, worker, made):
-        for repeated in range(2):
-            arguments, options = pickle.loads(made)
-            answer = self.workers[worker].play(*arguments, **options)
-            if self.rng.random() < self.losses:
-                self.lost += 1
-                self.workers[worker] = ShardWorker()
-                raise WorkerLostError("lost")
-            if repeated or self.rng.random() >= self.twice or not answer.found:
-                return pickle.loads(pickle.dumps(answer))
+        arguments, options = pickle.loads(made)
+        answer = self.workers[worker].play(*arguments, **options)
+        if self.rng.random() < self.losses:
+            self.lost += 1
+            self.workers[worker] = ShardWorker()
+            raise WorkerLostError("lost")
+        if answer.found and self.rng.random() < self.twice:
             # As if the answer had been lost: the worker stands elsewhere by now.
             self.repeated += 1
             options["state"] = self.state_of(arguments[0].shard) if arguments[0].at else None
+            answer = self.workers[worker].play(*arguments, **options)
+        return pickle.loads(pickle.dumps(answer))
 
     def _pending(self, work):
         pending = object()
@@ -184,7 +189,7 @@ def test_rollouts_and_states_are_those_of_one_process(name, workers):
             each.restart_some(chosen)
         for each in (source, expected) if action > 0.8 else ():
             each.restart()
-    assert pupils.lost and pupils.repeated, "nothing went wrong: nothing was tested"
+    assert min(pupils.lost, pupils.repeated) > 0, "nothing went wrong: nothing was tested"
     source.close()
 
 
@@ -217,7 +222,7 @@ def test_what_goes_wrong_is_what_one_process_would_have_met(faults, monkeypatch)
 
     def happens(env):
         # One environment of each of two shards has a fault; the same ones, however they are made.
-        which = {first: fault for first, fault in zip(starts, faults.items(), strict=False)}
+        which = dict(zip(starts, faults.items(), strict=False))
         row, fault = which.get(env.start, (None, None))
         if row is not None and env.time == row + 1:
             if fault is None:
@@ -285,6 +290,7 @@ def test_a_training_goes_on_after_lost_episodes_and_says_so(monkeypatch):
     monkeypatch.setitem(CASES, "fickle", (Fickle, {"hidden_sizes": (4,)}, {}))
     source, pupils = spread("fickle", 1)
     agent = agent_for("fickle")
+    agent.compile(jit_compile=False)
     lengths = []
 
     def lose(epoch, logs):
@@ -312,7 +318,9 @@ class Abroad(Pupils):
 
 
 def test_workers_that_compute_otherwise_are_refused_or_named(caplog):
-    message = r"worker . does not compute as this process does: its numpy is 1\.0, here .*; its probe rollout is f{64}, h"
+    message = (
+        r"worker . does not compute as this process does: its numpy is 1\.0, here .*; its probe rollout is f{64}, h"
+    )
     with pytest.raises(ValueError, match=message):
         spread("what can fail", 2, crew=Abroad)
     source, _ = spread("what can fail", 2, crew=Abroad, allow_different=True)

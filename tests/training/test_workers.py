@@ -9,7 +9,6 @@ import warnings
 
 import gymnasium as gym
 import keras
-import numpy as np
 import psutil
 import pytest
 from gymnasium.vector import SyncVectorEnv
@@ -64,6 +63,7 @@ class Each(keras.callbacks.Callback):
 
 def train(workers, environment="CartPole-v1", *, function=lambda iteration: None, policy=None, steps=STEPS, **options):
     """The weights and the history of a training."""
+    callbacks = options.pop("callbacks", ())
     making = {name: options[name] for name in ("wrappers",) if name in options}
     agent = tf_trpo.TRPO.for_env(environment, seed=0, policy=policy or PolicySettings(hidden_sizes=(8,)), **making)
     history = agent.fit(
@@ -71,7 +71,7 @@ def train(workers, environment="CartPole-v1", *, function=lambda iteration: None
         ITERATIONS * ENVS * steps - 60,
         **{"num_envs": ENVS, "shards": 3, "num_steps": steps, "seed": 4, "verbose": 0, **options},
         workers=workers,
-        callbacks=[Each(function), *options.pop("callbacks", ())],
+        callbacks=[Each(function), *callbacks],
     ).history
     return agent.get_weights(), {name: figures for name, figures in history.items() if not name.startswith("time/")}
 
@@ -207,9 +207,9 @@ def test_environments_that_are_made_already_are_refused():
     vector = SyncVectorEnv([make_pendulum] * ENVS)
     with pytest.raises(ValueError, match="a vector environment that is made already cannot be stepped by workers"):
         train(2, vector)
-    agent = tf_trpo.TRPO.for_env(make_pendulum)
+    agent, only = tf_trpo.TRPO.for_env(make_pendulum), make_pendulum()
     with pytest.raises(ValueError, match="the function gave the same PendulumEnv object twice"):
-        agent.fit(lambda env=make_pendulum(): env, 64, num_envs=2, workers=2, shards=2)
+        agent.fit(lambda: only, 64, num_envs=2, workers=2, shards=2)
 
 
 def test_without_ray_there_is_one_line(monkeypatch):

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from tf_trpo.models import Policy
-from tf_trpo.models.structure import keep, pattern_of, structure_of
+from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.rollouts.shards import shard_rows
 from tf_trpo.spaces import PartSpec, flatten_to, map_parts, nest_of, parts
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
 
 _logger = logging.getLogger(__name__)
 _kept: dict[Any, bytes] = {}
@@ -139,6 +139,8 @@ def _act(
     states: Sequence[tf.Tensor],
 ) -> list[tf.Tensor]:
     """Compute actions for centred observations with the given weights in place of the policy's own, and new states."""
+    import keras
+
     with keras.StatelessScope(state_mapping=list(zip(policy.weights, weights, strict=True))):
         parameters, states = policy.step_of_centred(observations, tuple(states))
         return [policy.actions(parameters, noise), *states]
@@ -151,7 +153,7 @@ class _Actor:
         self._centred = _Centred(policy)
         self._rows = shard_rows(num_envs, shards)
         self.initial_states = tuple(np.array(part) for part in policy.initial_states(num_envs))
-        self.for_environment = policy.action_distribution.environment_actions
+        self.for_environment = policy.action_distribution.acting()
 
     def __call__(self, observations: Any, noise: np.ndarray, states: States = ()) -> Actions:
         parts = self._centred(observations)
@@ -229,16 +231,23 @@ class LiteActor(_Actor):
 
     def __getstate__(self) -> dict[str, Any]:
         # Neither can an interpreter be pickled, nor a Keras layer of a class that the other process does not know.
-        kept = {name: value for name, value in vars(self).items() if name not in ("_interpreter", "for_environment")}
+        kept = {name: value for name, value in vars(self).items() if name not in ("_interpreter", "_distribution")}
         distribution = self._distribution
-        return {**kept, "_distribution": (type(distribution), keras.saving.serialize_keras_object(distribution))}
+        if getattr(self.for_environment, "__self__", None) is not distribution:
+            return kept
+        from keras.saving import serialize_keras_object
+
+        return {**kept, "for_environment": (type(distribution), serialize_keras_object(distribution))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        kind, described = state["_distribution"]
-        known = dict.fromkeys((described["class_name"], described["registered_name"]), kind)
-        self._distribution = keras.saving.deserialize_keras_object(described, custom_objects=known)
-        self.for_environment = self._distribution.environment_actions
-        vars(self).update({name: value for name, value in state.items() if name != "_distribution"})
+        vars(self).update(state)
+        door: Any = self.for_environment
+        if isinstance(door, tuple):
+            from keras.saving import deserialize_keras_object
+
+            kind, described = door
+            known = dict.fromkeys((described["class_name"], described["registered_name"]), kind)
+            self.for_environment = deserialize_keras_object(described, custom_objects=known).acting()
         self._load()
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
@@ -276,6 +285,8 @@ def _transposed(weight: np.ndarray) -> np.ndarray:
 
 def _converted_once(policy: Policy, centred: _Centred, num_envs: int, deterministic: bool) -> bytes:
     """Convert the policy, unless one of equal structure was: the weights are inputs."""
+    from tf_trpo.models.structure import keep, pattern_of, structure_of
+
     structure = structure_of(policy)
     if structure is None:
         return _converted(policy, centred, num_envs, deterministic)

@@ -9,18 +9,20 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
-from tf_trpo.models import Policy
 from tf_trpo.rollouts.actor import LiteActor
 from tf_trpo.rollouts.seeds import Stream, operation_seed
 from tf_trpo.rollouts.source import LocalSource
 from tf_trpo.rollouts.unfinished import digest
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
 
 _PROBED_ROWS = 16
 _PACKAGES = ("tensorflow", "keras", "numpy", "gymnasium", "ai-edge-litert")
