@@ -4,11 +4,13 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 
 import gymnasium as gym
 import keras
+import numpy as np
 import psutil
 import pytest
 from gymnasium.vector import SyncVectorEnv
@@ -87,6 +89,7 @@ def expected():
     return train(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_weights_and_history_are_those_of_one_process(instance, expected, workers):
     assert_same(train(workers), expected)
@@ -107,6 +110,7 @@ def test_a_killed_worker_changes_nothing(instance, expected, caplog):
     assert "was lost" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_changes_nothing(instance, expected):
     stopped = []
 
@@ -126,6 +130,85 @@ def test_a_stopped_worker_changes_nothing(instance, expected):
     assert time.monotonic() - began < 60
 
 
+class Pixels(gym.Env):
+    """Images that the actions move, in episodes of 25 steps."""
+
+    observation_space = gym.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.image = 0, self.np_random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        return self.image, {}
+
+    def step(self, action):
+        self.time += 1
+        self.image = np.roll(self.image, tuple(np.rint(5 * action).astype(int).tolist()), (0, 1))
+        return self.image, float(self.image[0, 0, 0]) / 255, False, self.time == 25, {}
+
+
+TASKS = {
+    "Hopper": ("Hopper-v5", PolicySettings(hidden_sizes=(16, 16))),
+    "images": (Pixels, PolicySettings(hidden_sizes=(16,))),
+    "a memory": ("CartPole-v1", PolicySettings(hidden_sizes=(8,), memory="gru", memory_units=8)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_other_tasks_with_kills_have_the_same_bits_too(instance, task):
+    environment, policy = TASKS[task]
+    if task == "Hopper":
+        pytest.importorskip("mujoco")
+
+    def kill(iteration):
+        if iteration % 2:
+            os.kill(workers_here()[0], signal.SIGKILL)
+
+    one = train(0, environment, policy=policy, steps=40)
+    assert_same(train(3, environment, policy=policy, steps=40), one)
+    assert_same(train(2, environment, policy=policy, steps=40, function=kill), one)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(instance):
+    """Longer rollouts of slow steps, so that most of the kills hit workers that collect."""
+    steps = 100
+    options = {"wrappers": [Slow], "steps": steps}
+    one = train(0, **options)
+    rng, over, killed = np.random.default_rng(0), threading.Event(), []
+
+    def kill():
+        while not over.wait(rng.uniform(0.1, 1.0)):
+            if (found := workers_here()) and not over.is_set():
+                victim = int(rng.choice(found))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
+                    killed.append(victim)
+
+    while len(killed) < 20:
+        over.clear()
+        killer = threading.Thread(target=kill)
+
+        def begin(iteration, killer=killer):
+            if iteration == 0:
+                killer.start()
+            elif iteration == ITERATIONS - 1:
+                over.set()
+
+        try:
+            assert_same(train(2, function=begin, **options), one)
+        finally:
+            over.set()
+            killer.join()
+
+
+class Slow(gym.Wrapper):
+    def step(self, action):
+        time.sleep(0.001)
+        return self.env.step(action)
+
+
 class Jumping(gym.Wrapper):
     """Adds noise of the environment's own to the reward."""
 
@@ -138,6 +221,7 @@ def make_pendulum():
     return gym.make("Pendulum-v1", max_episode_steps=9)
 
 
+@pytest.mark.slow
 def test_functions_wrappers_and_ids_that_only_this_process_knows(instance):
     # Of this module, which another process can import, and of none.
     assert_same(train(2, make_pendulum, wrappers=[Jumping]), train(0, make_pendulum, wrappers=[Jumping]))
@@ -148,6 +232,7 @@ def test_functions_wrappers_and_ids_that_only_this_process_knows(instance):
         del gym.registry["OnlyHere-v0"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_continues_with_any_number_of_workers(instance, expected, tmp_path):
     def stop_after(iterations, workers, **options):
         folder = tmp_path / str(workers)
@@ -173,6 +258,7 @@ def test_a_checkpoint_continues_with_any_number_of_workers(instance, expected, t
         train(0, resume_from=folder, shards=2)
 
 
+@pytest.mark.slow
 def test_what_an_environment_raises_in_a_worker_is_raised_here(instance):
     class Breaking(gym.Wrapper):
         def step(self, action):

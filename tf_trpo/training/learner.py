@@ -18,6 +18,7 @@ from tf_trpo.rollouts import Rollout
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import check_values
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
+from tf_trpo.training.devices import prepare_gpus
 from tf_trpo.training.numbers import Numbers
 from tf_trpo.training.preparation import Preparation
 from tf_trpo.training.prepared import Carry, Prepared, rollout_spec
@@ -86,6 +87,7 @@ class Learner:
 
     def compile(self, jit_compile: bool) -> None:
         """Let the update be traced, and its loops compiled by XLA or not."""
+        prepare_gpus()
         for memory in (self.policy.memory, self._value_function.encoder.memory):
             if memory is not None:
                 memory.trace_again()

@@ -10,8 +10,6 @@ from typing import Any
 
 import keras
 
-from tf_trpo.callbacks import Progress
-from tf_trpo.callbacks.best_model import if_figure_exists
 from tf_trpo.environments import ActionMasks, VectorBackend, known_mirror, open_vector_environment
 from tf_trpo.environments.making import Wrapper, wrapper_name
 from tf_trpo.environments.vector import Environment
@@ -23,7 +21,9 @@ from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import RolloutSource, Spread
 from tf_trpo.training.agent import Agent
+from tf_trpo.training.callback_list import callback_list
 from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
+from tf_trpo.training.devices import prepare_gpus
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.opening import opened_source
@@ -92,6 +92,7 @@ class TRPO(Agent):
             Keras runs without TensorFlow or not in float32.
         """
         check_keras()
+        prepare_gpus()
         check_types(
             policy=(policy, PolicySettings | None), value=(value, ValueSettings | None), seed=(seed, int | None)
         )
@@ -214,14 +215,12 @@ class TRPO(Agent):
           info_keys: names of numbers in the infos at episode ends, such as "is_success", which the logs have as
             rollout/info/KEY: the mean over the last 100 episodes.
           env_timeout: seconds that a step of all environments may take with the backend "async", > 0.
-          shards: groups of equal size into which the environments are divided; the actions of a group are computed in
-            one batch. A result depends on shards, and not on workers. None: by num_envs alone, one up to 15
-            environments, two from 16, one for each 16 from 48, if they divide num_envs, and at most 16.
-          workers: processes that step the shards (Ray's, an extra), at most one for each shard; 0: this process. The
-            environment is an id or a function, and the backend "sync". The weights are bit for bit those of one
-            process, also if workers are lost; see docs/scaling.md.
-          ray_address: of a Ray cluster; None: the workers are on this machine.
-          allow_different_workers: take workers with other versions, or whose processors compute otherwise, too.
+          shards: groups of equal size of the environments, whose actions are computed in one batch; by default a
+            function of num_envs, 1 below 16 environments and at most 16.
+          workers: processes (Ray's, an extra) that step the shards, at most one each, of an id or a function, by the
+            backend "sync"; 0: this one. The result is bit for bit the same, and only shards matter to it.
+          ray_address, allow_different_workers: of the cluster with the workers, None for this machine; and whether they
+            may have other versions, or compute otherwise. See docs/scaling.md.
           seed: of environments, actions and minibatches; the same seed gives the same weights.
           callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
@@ -282,30 +281,19 @@ class TRPO(Agent):
                     action_masks=action_masks,
                     num_steps=num_steps,
                     seed=seed,
-                    shards=None if isinstance(environment, RolloutSource) else spread.shards_of(source.num_envs),
+                    shards=spread.shards_of(source.num_envs),
                     restart_every=restart_every,
                     schedule_steps=(schedule_steps or total_steps) if scheduled else None,
                 ),
             )
             if resume_from is not None:
                 trainer.resume(Path(resume_from))
-            given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
-            goal, epochs = trainer.goal(total_steps)
             self.stop_training, learner = False, self.learner
 
             def stopped() -> bool:
                 check_compiled_as(self, learner)
                 return bool(self.stop_training)
 
-            callback_list = keras.callbacks.CallbackList(
-                [*map(if_figure_exists, given), *([Progress()] if verbose else [])],
-                add_history=True,
-                model=self,
-                verbose=verbose,
-                epochs=epochs,
-                steps=1,
-                total_steps=goal,
-                trainer=trainer,
-            )
-            trainer.run(callback_list, total_steps, schedule_steps=schedule_steps, stopped=stopped)
+            told = callback_list(self, trainer, callbacks, total_steps, verbose)
+            trainer.run(told, total_steps, schedule_steps=schedule_steps, stopped=stopped)
         return self.history
