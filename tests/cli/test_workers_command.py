@@ -25,7 +25,8 @@ def ended(process):
     """The exit status and standard error of a process, whose children are gone a moment later."""
     children = psutil.Process(process.pid).children(recursive=True)
     _, error = process.communicate(timeout=240)
-    _, left = psutil.wait_procs(children, timeout=60)
+    # Of a killed training, two of Ray's own processes wait for an answer from another one for a minute.
+    _, left = psutil.wait_procs(children, timeout=180)
     assert not left, [child.cmdline() for child in left]
     return process.returncode, error
 
