@@ -18,6 +18,7 @@ COMMANDS = {
     "memory": ("memory", "Memory"),
     "directions": ("directions", "Directions"),
     "scaling": ("scaling", "Scaling"),
+    "workers": ("workers", "Workers"),
     "roofline": ("roofline", "Roofline"),
     "serve": ("serving", "Serve"),
     "learn": ("learn", "Learn"),

@@ -5,7 +5,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from tf_trpo.distributions import Beta, Categorical, Gaussian, MultiCategorical, Product
-from tf_trpo.rollouts.actor import litert_flatbuffer
+from tf_trpo.rollouts.conversion import litert_flatbuffer
 
 ROWS, RANDOM = 5, np.random.default_rng(0)
 MASKED = Categorical(4), MultiCategorical([3, 1]), MultiCategorical([2, 2])

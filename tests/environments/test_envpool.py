@@ -117,10 +117,10 @@ def test_episodes_of_a_source_cannot_be_played_again_but_others_begin(make):
     assert not can_replay(environments)
     assert not can_reset_some(environments)
     source = LocalSource(environments, SimpleNamespace(initial_states=()), seed=7)
-    start = source.observations
+    start = source.episodes.observations
     assert source.state()["actions"] is None
     assert not source.restore(source.state())
-    assert not np.array_equal(source.observations, start)
+    assert not np.array_equal(source.episodes.observations, start)
 
 
 def test_resetting_without_a_seed_starts_other_episodes(make):

@@ -36,7 +36,7 @@ def other_than_default():
         tuple: lambda _: (5, 7, 9),
     }
     choices = {"env": "Pendulum-v1", "env_kwargs": {"g": 1.5}, "wrapper": ("a:B", "c.d:E"), "action_masks": "info"}
-    choices |= {"info_keys": ("is_success", "episode/r"), "backend": "async", "schedule_steps": 7, "jit_compile": False}
+    choices |= {"info_keys": ("is_success", "episode/r"), "schedule_steps": 7, "jit_compile": False}
     choices |= {"activation": "relu", "distribution": "beta", "final_std": 0.125, "state_dependent_std": False}
     choices |= {"normalize_observations": True, "observation_min_std": 0.25, "ema_momentum": 0.75}
     choices |= {"algorithm": "trpo", "radius": "adaptive", "constraint": "max", "final_max_kl": None}
@@ -44,6 +44,7 @@ def other_than_default():
     choices |= {"cg_iterations": 18, "preconditioner_rank": 3}
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
     choices |= {"memory": "lstm", "memory_units": 7, "segment_length": 32, "mirror": False}
+    choices |= {"num_envs": 4, "shards": 2, "workers": 2, "ray_address": "auto", "backend": "sync"}
     choices |= {"advantage_clip": 2.5, "value_target": "reward-to-go", "value_learning_rate": 0.002}
     choices |= {
         "entropy_coefficient": 0.125,
@@ -173,7 +174,7 @@ def test_a_yaml_file_can_set_everything(tmp_path):
     same = {name for name, value in Experiment().replace(radius="adaptive").flat().items() if settings[name] == value}
     # A std that goes by schedule does not depend on the observation, a radius that adapts follows no schedule, without
     # normalisation there is no least std, and with a memory no mirror.
-    others = {"state_dependent_std", "final_max_kl", "normalize_observations", "mirror"}
+    others = {"backend", "state_dependent_std", "final_max_kl", "normalize_observations", "mirror"}
     assert same == {"algorithm", "radius", *others}
 
 

@@ -1,8 +1,11 @@
 """Acting: through LiteRT, through TensorFlow, and what the policy's own distribution says."""
 
 import logging
+import pickle
+import subprocess
 import sys
 
+import cloudpickle
 import keras
 import numpy as np
 import pytest
@@ -11,9 +14,8 @@ import tensorflow_probability as tfp
 
 from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
 from tf_trpo.models import Encoder, Policy, mlp
-from tf_trpo.rollouts import CompiledActor, LiteActor, make_actor
-from tf_trpo.rollouts import actor as actor_module
-from tf_trpo.rollouts.actor import litert_flatbuffer
+from tf_trpo.rollouts import CompiledActor, LiteActor, conversion, make_actor
+from tf_trpo.rollouts.conversion import litert_flatbuffer
 
 NUM_ENVS = 8
 LOGGER = "tf_trpo.rollouts.actor"
@@ -110,9 +112,9 @@ class Doubling(keras.layers.Dense):
 
 def test_policies_of_equal_structure_are_converted_once(monkeypatch):
     converted = []
-    monkeypatch.setattr(actor_module, "_kept", {})
+    monkeypatch.setattr(conversion, "_kept", {})
     monkeypatch.setattr(
-        actor_module,
+        conversion,
         "litert_flatbuffer",
         lambda converter: converted.append(litert_flatbuffer(converter)) or converted[-1],
     )
@@ -226,3 +228,63 @@ def test_without_litert_tensorflow_acts_with_a_warning(caplog, monkeypatch):
     with caplog.at_level(logging.WARNING, LOGGER):
         assert isinstance(make_actor(gaussian(), NUM_ENVS), CompiledActor)
     assert len(spoken(caplog)) == 1
+
+
+@pytest.mark.parametrize("name", ["gaussian", "images, categorical"])
+def test_a_shard_acts_as_it_would_alone(name, make):
+    policy = MAKERS[name]()
+    randomize(policy, 3)
+    observations, noise = inputs(policy)
+    whole = type(make(policy))(policy, NUM_ENVS, shards=4)
+    alone = [type(whole)(policy, NUM_ENVS // 4)(observations[i : i + 2], noise[i : i + 2]) for i in range(0, 8, 2)]
+    for position in range(2):
+        together = whole(observations, noise)[position]
+        assert together.tobytes() == np.concatenate([actions[position] for actions in alone]).tobytes()
+    with pytest.raises(ValueError, match="shards must be a divisor of 8 environments, got 3"):
+        type(whole)(policy, NUM_ENVS, shards=3)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_pickled_actor_acts_alike_in_a_process_without_tensorflow(name, tmp_path):
+    policy = MAKERS[name]()
+    randomize(policy, 4)
+    observations, noise = inputs(policy)
+    actor, weights = LiteActor(policy, NUM_ENVS), weights_of(policy)
+    expected = actor(observations, noise)
+    (tmp_path / "given").write_bytes(pickle.dumps((actor, weights, observations, noise)))
+    code = (
+        "import pickle, sys; actor, weights, *given = pickle.load(open('given', 'rb')); actor.set_weights(weights);"
+        "pickle.dump(actor(*given), open('found', 'wb')); assert not {'tensorflow', 'keras'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
+    for found, wanted in zip(pickle.loads((tmp_path / "found").read_bytes())[:2], expected[:2], strict=True):
+        assert found.dtype == wanted.dtype
+        assert found.tobytes() == wanted.tobytes()
+
+
+class Own(ActionDistribution):
+    """A user's own, which says by TensorFlow only what the environment gets."""
+
+    def distribution(self, parameters):
+        return tfp.distributions.MultivariateNormalDiag(parameters)
+
+    def noise(self, shape, seed):
+        return tf.random.stateless_normal([*shape, self.num_outputs], seed)
+
+    def sample(self, parameters, noise):
+        return parameters + noise
+
+    def to_environment(self, actions):
+        return 2 * actions
+
+
+def test_a_distribution_of_a_users_own_goes_to_another_process_too():
+    policy = compose(Own(2))
+    randomize(policy, 5)
+    observations, noise = inputs(policy)
+    actor = LiteActor(policy, NUM_ENVS)
+    copy = cloudpickle.loads(cloudpickle.dumps(actor))
+    copy.set_weights(weights_of(policy))
+    for found, wanted in zip(copy(observations, noise)[:2], actor(observations, noise)[:2], strict=True):
+        assert found.tobytes() == wanted.tobytes()
+    np.testing.assert_array_equal(copy(observations, noise).environment, 2 * copy(observations, noise).sampled)

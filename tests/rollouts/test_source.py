@@ -12,7 +12,7 @@ from tf_trpo.distributions import make_action_distribution
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.environments.episodes import episode_seed
 from tf_trpo.models.settings import PolicySettings
-from tf_trpo.rollouts import LocalSource, Rollout, Stream, environment_seeds, source
+from tf_trpo.rollouts import LocalSource, Rollout, Stream, environment_seeds, unfinished
 from tf_trpo.rollouts.actor import Actions
 
 NUM_ENVS = 3
@@ -253,16 +253,18 @@ def test_an_episode_that_has_just_ended_is_continued_by_the_next_one():
 
 def test_seeds_streams_and_restarts_begin_other_episodes():
     run = Run(Walk)
-    starts = [run.source.observations.copy(), Run(Walk, seed=6).source.observations]
+    starts = [run.source.episodes.observations.copy(), Run(Walk, seed=6).source.episodes.observations]
     starts.append(
-        LocalSource(run.environments, run.source._actor, seed=5, stream=Stream.EVALUATION_ENVIRONMENTS).observations
+        LocalSource(
+            run.environments, run.source._actor, seed=5, stream=Stream.EVALUATION_ENVIRONMENTS
+        ).episodes.observations
     )
     for _ in range(3):
         run.source.restart()
-        starts.append(run.source.observations.copy())
+        starts.append(run.source.episodes.observations.copy())
     assert len(np.unique(np.concatenate(starts), axis=0)) == 6 * NUM_ENVS
     run.source.restart_some(np.array([False, True, False]))
-    changed = (run.source.observations != starts[-1]).all(axis=1)
+    changed = (run.source.episodes.observations != starts[-1]).all(axis=1)
     np.testing.assert_array_equal(changed, [False, True, False])
 
 
@@ -271,27 +273,27 @@ def test_rollouts_share_no_memory_with_each_other_or_the_source():
     for number in range(2):
         rollout = run.collect(9, number)
         assert_same(rollout, reference.collect(9, number))
-        for array in rollout[:-1]:
+        for array in rollout[:-2]:
             array[...] = 1
 
 
 def test_environments_of_the_users_own_begin_new_episodes():
     """They are seeded once, and never in the same way again."""
     run, other = (Run(SyncVectorEnv([Walk] * NUM_ENVS), None) for _ in range(2))
-    starts = [run.source.observations]
+    starts = [run.source.episodes.observations]
     run.collect(30)
     state = run.source.state()
     assert state["actions"] is None
     assert not other.source.restore(state)
-    starts.append(other.source.observations)
+    starts.append(other.source.episodes.observations)
     other.source.restart()
-    starts.append(other.source.observations)
+    starts.append(other.source.episodes.observations)
     assert len(np.unique(np.concatenate(starts), axis=0)) == 3 * NUM_ENVS
     assert (other.source.state()["episodes"] == state["episodes"] + 2).all()
 
 
 def test_an_episode_longer_than_what_is_remembered_is_not_continued(monkeypatch):
-    monkeypatch.setattr(source, "_LONGEST_REPLAY", 20)
+    monkeypatch.setattr(unfinished, "_LONGEST_REPLAY", 20)
     run, other = Run("Pendulum-v1"), Run("Pendulum-v1")
     for remembered in (True, True, False):
         run.collect(10)
@@ -330,7 +332,7 @@ def test_environments_that_are_not_deterministic_begin_episodes_that_did_not_occ
     if fickle != "observation":
         Fickle.steps = -1000
     Fickle.fickle = fickle
-    while not run.collect(4).valid.all() or run.source.just_ended.any():
+    while not run.collect(4).valid.all() or run.source.episodes.just_ended.any():
         pass
     state = run.source.state()
     Fickle.steps = 10_000
@@ -338,9 +340,9 @@ def test_environments_that_are_not_deterministic_begin_episodes_that_did_not_occ
     try:
         assert not other.source.restore(copy.deepcopy(state))
         assert (other.source.state()["episodes"] == state["episodes"] + 1).all()
-        assert not other.source.just_ended.any()
+        assert not other.source.episodes.just_ended.any()
         for index, seed in enumerate(environment_seeds(5, Stream.ENVIRONMENTS, NUM_ENVS)):
             start, _ = Walk().reset(seed=episode_seed(seed, int(state["episodes"][index]) + 1))
-            np.testing.assert_array_equal(other.source.observations[index], start)
+            np.testing.assert_array_equal(other.source.episodes.observations[index], start)
     finally:
         other.source.close()

@@ -31,6 +31,7 @@ _EXTRAS = {
     **dict.fromkeys(("orjson", "uvicorn"), "serve"),
     **dict.fromkeys(("imageio", "pygame"), "play"),
     "optuna": "tune",
+    "ray": "ray",
 }
 """The extras that install what a command needs."""
 

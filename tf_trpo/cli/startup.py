@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 from tf_trpo.experiment.settings import use_threads
+from tf_trpo.training.devices import prepare_gpus
 
 _MANY = 100_000
 """New objects between two searches for garbage: imports and traces make millions of objects, and most of them stay."""
@@ -47,6 +48,7 @@ def start_tensorflow(threads: int = 0) -> None:
             import tensorflow as tf
 
             use_threads(threads)
+            prepare_gpus()
             tf.config.list_logical_devices()
         except BaseException:
             said.seek(0)

@@ -1,17 +1,17 @@
-"""The box of continuous actions, the coordinates in which a distribution lives, and what such distributions share."""
+"""The box of continuous actions, and the coordinates in which a distribution lives."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from tf_trpo.distributions.action_distribution import ActionDistribution
-from tf_trpo.distributions.action_spaces import describe_box
-from tf_trpo.numerics import Reflection
+from tf_trpo.lazy import tensorflow as tf
+
+if TYPE_CHECKING:
+    from tf_trpo.numerics import Reflection
 
 
 class ActionBox:
@@ -118,37 +118,3 @@ class ActionBox:
         while np.any(short := (center + half_range < high) | (center - half_range > low)):
             half_range = np.where(short, np.nextafter(half_range, np.asarray(np.inf, dtype)), half_range)
         return center, half_range
-
-
-class BoxDistribution(ActionDistribution):
-    """A family of distributions in the coordinates of an `ActionBox`, which turns them into the environment's actions.
-
-    Args:
-      box: bounds, coordinates and type of the actions.
-      num_outputs: numbers that the encoder computes for each observation.
-      **kwargs: of `keras.layers.Layer`.
-
-    Attributes:
-      box: as given.
-      action_low, action_high: bounds as nested lists of the shape of one action.
-      action_dtype: float type of the environment's actions.
-    """
-
-    def __init__(self, box: ActionBox, num_outputs: int, **kwargs: Any) -> None:
-        super().__init__(num_outputs, **kwargs)
-        self.box = box
-        self.action_low, self.action_high = (bound.reshape(box.shape).tolist() for bound in (box.low, box.high))
-        self.action_dtype = str(box.dtype)
-
-    def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
-        return self.box.to_environment(actions)
-
-    def environment_actions(self, actions: np.ndarray) -> np.ndarray:
-        return self.box.environment_actions(actions)
-
-    def from_environment(self, actions: Any) -> np.ndarray:
-        return self.box.from_environment(actions)
-
-    def describe_actions(self) -> dict[str, Any]:
-        box = self.box
-        return describe_box(box.low.tolist(), box.high.tolist(), box.shape, box.dtype)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_trpo.distributions.acting import Acting
 from tf_trpo.distributions.action_spaces import describe_space, difference
 from tf_trpo.numerics import Reflection, hessian_product_at_minimum
 from tf_trpo.spaces import MASKED_ACTIONS
@@ -87,10 +88,17 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         return actions
 
     def environment_actions(self, actions: np.ndarray) -> Any:
-        """Turn sampled actions with any leading axes into the environment's; here, by `to_environment`.
+        """Turn sampled actions with any leading axes into the environment's, in the environment's space and type."""
+        return self.acting()(actions)
 
-        Each action lies in the environment's space, in the space's own type.
+    def acting(self) -> Acting:
+        """Give the function of `environment_actions`; here, by `to_environment`.
+
+        One that can be pickled, and does not need this object, acts in processes without TensorFlow too.
         """
+        return self._by_tensors
+
+    def _by_tensors(self, actions: np.ndarray) -> Any:
         return tf.nest.map_structure(np.asarray, self.to_environment(tf.convert_to_tensor(actions)))
 
     def from_environment(self, actions: Any) -> np.ndarray:

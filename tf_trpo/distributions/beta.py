@@ -12,8 +12,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
-from tf_trpo.distributions.action_box import ActionBox, BoxDistribution
+from tf_trpo.distributions.action_box import ActionBox
 from tf_trpo.distributions.action_distribution import Distribution
+from tf_trpo.distributions.box_distribution import BoxDistribution
 from tf_trpo.numerics import Reflection
 
 LARGEST_ACTION = float(np.nextafter(np.float32(1), np.float32(0)))

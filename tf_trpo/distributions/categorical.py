@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_trpo.distributions.acting import Acting, WholeNumbers
 from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
 from tf_trpo.distributions.action_spaces import describe_discrete
 from tf_trpo.numerics import Reflection
@@ -66,10 +67,8 @@ class Categorical(LogitDistribution):
     def to_environment(self, actions: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.cast(actions, tf.int64) + self.first_action, self.action_dtype)
 
-    def environment_actions(self, actions: np.ndarray) -> np.ndarray:
-        # Asked for at every step, and 0 is the first action of nearly all spaces.
-        shifted = np.asarray(actions, np.int64) + self.first_action if self.first_action else np.asarray(actions)
-        return shifted.astype(self.action_dtype)
+    def acting(self) -> Acting:
+        return WholeNumbers(self.first_action, self.action_dtype)
 
     def from_environment(self, actions: Any) -> np.ndarray:
         return (np.asarray(actions).astype(np.int64) - self.first_action).astype(np.int32)

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import ArrayLike
 
+from tf_trpo.distributions.acting import Acting, WholeNumbers
 from tf_trpo.distributions.action_distribution import Distribution
 from tf_trpo.distributions.action_spaces import describe_box
 from tf_trpo.distributions.categorical import MASKED, LogitDistribution, allowed, softmax_metric_product
@@ -77,9 +78,8 @@ class MultiCategorical(LogitDistribution):
         numbers = tf.cast(tf.cast(actions, tf.int64) + self._first(), self.action_dtype)
         return numbers if len(self.action_shape) == 1 else tf.reshape(numbers, [-1, *self.action_shape])
 
-    def environment_actions(self, actions: np.ndarray) -> np.ndarray:
-        numbers = (np.asarray(actions, np.int64) + self._first()).astype(self.action_dtype)
-        return numbers.reshape((*actions.shape[:-1], *self.action_shape))
+    def acting(self) -> Acting:
+        return WholeNumbers(self._first(), self.action_dtype, tuple(self.action_shape))
 
     def from_environment(self, actions: Any) -> np.ndarray:
         numbers = np.asarray(actions).astype(np.int64)

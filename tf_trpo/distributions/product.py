@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_trpo.distributions.acting import Acting, Parted, PartOfActions
 from tf_trpo.distributions.action_distribution import ActionDistribution, Distribution
 from tf_trpo.numerics import Reflection
 
@@ -91,13 +92,12 @@ class Product(ActionDistribution):
     def to_environment(self, actions: tf.Tensor) -> Any:
         return self._nest(self._each("to_environment", self._actions(actions)))
 
-    def environment_actions(self, actions: np.ndarray) -> Any:
-        split = np.split(actions, np.cumsum([math.prod(sizes.action) for sizes in self._sizes])[:-1], axis=-1)
-        own = [
-            part.reshape((*actions.shape[:-1], *sizes.action)).astype(sizes.action_dtype.as_numpy_dtype)
-            for part, sizes in zip(split, self._sizes, strict=True)
+    def acting(self) -> Acting:
+        parts = [
+            PartOfActions(part.acting(), sizes.action, np.dtype(sizes.action_dtype.as_numpy_dtype))
+            for part, sizes in zip(self.parts, self._sizes, strict=True)
         ]
-        return self._nest(self._each("environment_actions", own))
+        return Parted(tuple(parts), tuple(self.names) if self.is_dict else None)
 
     def from_environment(self, actions: Any) -> np.ndarray:
         given = [actions[name] for name in self.names] if self.is_dict else actions

@@ -7,11 +7,22 @@ class EnvironmentFailedError(RuntimeError):
     """An environment raised, hung or died, or gave what its spaces or Gymnasium's interface do not allow.
 
     The message names the environment. The same would come again, so nothing is tried again.
+
+    Attributes:
+      row: of the rollout in which it happened; None if it happened elsewhere.
     """
+
+    row: int | None = None
 
 
 class InvalidStepError(ValueError):
-    """An environment gave a number that is not finite; another episode may be fine."""
+    """An environment gave a number that is not finite; another episode may be fine.
+
+    Attributes:
+      row: of the rollout in which it happened, -1 for where the rollout began; None if it happened elsewhere.
+    """
+
+    row: int | None = None
 
 
 def described(error: BaseException) -> str:

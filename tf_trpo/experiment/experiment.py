@@ -87,6 +87,11 @@ class Experiment:
         self.algorithm.check_gamma(self.update.gamma)
         if self.algorithm.imitates and self.cloning.demonstrations is None:
             raise ValueError("demonstration_weight must be 0 without demonstrations")
+        self.run.spread(self.rollouts.shards).shards_of(self.rollouts.num_envs)
+        if self.run.workers and self.rollouts.backend != "sync":
+            raise ValueError(
+                f"backend must be sync with workers, each of which is a process, not {self.rollouts.backend}"
+            )
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
         if self.rollouts.backend == "envpool" and (self.environment.wrapper or self.environment.action_masks == "info"):

@@ -25,7 +25,7 @@ from tf_trpo.training import TRPO, TrainingFailedError
 if TYPE_CHECKING:
     from tf_trpo.experiment.experiment import Experiment
 
-CHANGEABLE = ("total_steps", "export")
+CHANGEABLE = ("total_steps", "export", "workers", "ray_address", "allow_different_workers")
 """Settings that a resumed run may have others of: they change nothing of what was done."""
 _CLONE_EPOCHS = 50
 _SHOWN = ("quiet",)
@@ -124,6 +124,10 @@ class Run:
                 **self.experiment.environment.arguments(),
                 info_keys=self.experiment.environment.info_keys,
                 restart_every=rollouts.restart_every,
+                shards=rollouts.shards,
+                workers=run.workers,
+                ray_address=run.ray_address,
+                allow_different_workers=run.allow_different_workers,
                 schedule_steps=run.schedule_steps,
                 seed=run.seed,
                 verbose=0 if run.quiet else 1,
@@ -244,7 +248,9 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
     changed = [name for name in sorted({*old, *new} - {*_SHOWN}) if old.get(name) != new.get(name)]
     refused = [name for name in changed if name not in CHANGEABLE]
     if refused:
-        raise ValueError(f"a resumed run keeps its {', '.join(refused)}; only {' and '.join(CHANGEABLE)} can change")
+        *first, last = CHANGEABLE
+        changeable = f"{', '.join(first)} and {last}"
+        raise ValueError(f"a resumed run keeps its {', '.join(refused)}; only {changeable} can change")
     if folder.is_complete() and not changed:
         raise ValueError(f"{folder.path} is complete; a larger total_steps continues it")
     try:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.ranges import LARGEST_INTEGER, require, require_allowed
+from tf_trpo.rollouts.shards import Spread
 from tf_trpo.training.settings import JitCompile
 
 SEEDS = f"[0, {LARGEST_INTEGER}]"
@@ -92,13 +93,17 @@ class RolloutSettings:
     extra)."""
     env_timeout: float = 300.0
     """Seconds that a step of all environments may take with the backend async."""
+    shards: int | None = None
+    """Groups of equal size of the environments: a group's actions are computed in one batch, and a group is what a
+    worker steps. None: by num_envs alone, two from 16 environments on, at most 16."""
     restart_every: int = 0
     """Rollouts after which an environment begins another episode, each in its turn; 0: only when one ends. Cut
     episodes are not in the logs' returns: let so many rollouts be longer than an episode."""
 
     def __post_init__(self) -> None:
         require_allowed(self, num_envs="[1, 10000]", num_steps="[1, 10000000]")
-        require_allowed(self, env_timeout="(0, inf)", restart_every=SEEDS)
+        require_allowed(self, env_timeout="(0, inf)", restart_every=SEEDS, shards="[1, inf)")
+        Spread(self.shards).shards_of(self.num_envs)
         batch = self.num_envs * self.num_steps
         require(batch <= _LARGEST_BATCH, "num_envs times num_steps", f"at most {_LARGEST_BATCH}", batch)
         if self.restart_every and self.backend == "envpool":
@@ -154,6 +159,12 @@ class RunSettings:
     """Print nothing but errors and, when a signal stops the run, how to continue."""
     export: bool = False
     """Also export a SavedModel, to RUN_DIR/saved_model."""
+    workers: int = 0
+    """Processes that step the environments (Ray's, an extra); 0 for this one. The result is bit for bit the same."""
+    ray_address: str | None = None
+    """Ray cluster of the workers, such as auto or ray://HOST:10001; None for this machine."""
+    allow_different_workers: bool = False
+    """Take workers with other versions, or whose processors compute otherwise, too: then the result is not the same."""
     threads: int = 0
     """Threads that TensorFlow computes with; 0 for all cores."""
     jit_compile: JitCompile = "auto"
@@ -165,7 +176,12 @@ class RunSettings:
     def __post_init__(self) -> None:
         require_allowed(self, total_steps=_STEPS, schedule_steps=_STEPS, seed=SEEDS, eval_episodes=EPISODES)
         require_allowed(self, eval_every=_EVERY, checkpoint_every=_EVERY, histogram_every=_EVERY, video_every=_EVERY)
-        require_allowed(self, threads="[0, 1024]", max_faults="[1, inf)")
+        require_allowed(self, threads="[0, 1024]", max_faults="[1, inf)", workers="[0, 10000]")
+        self.spread(None)
+
+    def spread(self, shards: int | None) -> Spread:
+        """Give how environments are spread over shards and workers; raise ValueError if a setting has no use."""
+        return Spread(shards, self.workers, self.ray_address, self.allow_different_workers)
 
 
 _IMMATERIAL = {field.name for field in dataclasses.fields(RunSettings)} - {"total_steps", "schedule_steps", "seed"}

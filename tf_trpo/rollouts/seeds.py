@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 
 import numpy as np
-import tensorflow as tf
+
+from tf_trpo.lazy import tensorflow as tf
 
 
 class Stream(enum.IntEnum):

@@ -49,6 +49,8 @@ class Rollout(NamedTuple):
         for an update, which does not learn from them.
       memory: of a policy that has one; otherwise empty.
       costs: float64 [T, B, C], of C costs; 0 where not valid. Empty without costs.
+      begun: bool [B], the environment began another episode before row 0, since its unfinished one was lost and could
+        not be played again; empty if no episode was lost, and for an update.
     """
 
     observations: Any
@@ -60,6 +62,7 @@ class Rollout(NamedTuple):
     infos: dict[str, np.ndarray] | tuple[()] = ()
     memory: Remembered | tuple[()] = ()
     costs: np.ndarray | tuple[()] = ()
+    begun: np.ndarray | tuple[()] = ()
 
 
 class _Remembering:
@@ -141,7 +144,9 @@ def collect_rollout(
             # What an environment does with the action that follows such an observation is not its fault.
             _check_finite([array[: t + 1] for array in numbers], rewards[:t])
             kind = InvalidStepError if isinstance(error, InvalidStepError) else EnvironmentFailedError
-            raise kind(f"{reason(error)}, in row {t}") from error
+            failure = kind(f"{reason(error)}, in row {t}")
+            failure.row = t
+            raise failure from error
         write_row(kept, t + 1, observation)
         if PAUSED in infos:
             paused[t] = infos[PAUSED]
@@ -180,4 +185,6 @@ def _check_finite(observations: list[np.ndarray], rewards: np.ndarray, *costs: n
     if faults:
         row, index, name, number = min(faults)
         at = f"in row {row}" if row >= 0 else "when the rollout began"
-        raise InvalidStepError(f"environment {index} gave {name} that is not finite ({number}), {at}")
+        fault = InvalidStepError(f"environment {index} gave {name} that is not finite ({number}), {at}")
+        fault.row = row
+        raise fault

@@ -86,7 +86,7 @@ def _write_saved_model(described: Mapping[str, Endpoint], tracked: Sequence[kera
 
 
 def _litert(described: Mapping[str, Endpoint], tracked: Sequence[keras.layers.Layer]) -> bytes:
-    from tf_trpo.rollouts.actor import litert_flatbuffer
+    from tf_trpo.rollouts.conversion import litert_flatbuffer
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "saved_model"

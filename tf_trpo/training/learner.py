@@ -21,6 +21,7 @@ from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import check_values
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
 from tf_trpo.training.critic import Critic, parts_of
+from tf_trpo.training.devices import prepare_gpus
 from tf_trpo.training.numbers import Numbers
 from tf_trpo.training.preparation import Preparation
 from tf_trpo.training.prepared import Carry, Prepared, ValueSamples, rollout_spec
@@ -95,6 +96,7 @@ class Learner:
 
     def compile(self, jit_compile: bool) -> None:
         """Let the update be traced, and its loops compiled by XLA or not."""
+        prepare_gpus()
         for model in self._models:
             if model.encoder.memory is not None:
                 model.encoder.memory.trace_again()
@@ -135,7 +137,7 @@ class Learner:
         others = (carry, orders, progress, totals)
         if tf.config.functions_run_eagerly():
             return self._update(rollout, *others)
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, [rollout._replace(infos=()), *others])
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, [rollout._replace(infos=(), begun=()), *others])
         return self._program(tf.nest.map_structure(tf.TensorSpec.from_tensor, tensors))(*tensors)
 
     def _program(self, specs: list[Any]) -> Callable[..., Any]:

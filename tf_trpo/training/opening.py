@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import keras
 from gymnasium.vector import VectorEnv
 
-from tf_trpo.callbacks import Progress
-from tf_trpo.callbacks.best_model import if_figure_exists
 from tf_trpo.environments import can_reset_some, open_vector_environment
 from tf_trpo.environments.in_use import alone
 from tf_trpo.environments.vector import Environment, refuse_making
 from tf_trpo.models import Policy
 from tf_trpo.models.making import check_fit
-from tf_trpo.rollouts import LocalSource, RolloutSource, make_actor
-from tf_trpo.training.trainer import Trainer
+from tf_trpo.rollouts import LocalSource, RaySource, RolloutSource, Spread, make_actor
+from tf_trpo.rollouts.worker import make_setup
+from tf_trpo.spaces import observation_spec
 
 _FITS = "a fit of this agent has not ended: a callback that fits needs another agent"
 
@@ -27,6 +25,7 @@ def opened_source(
     policy: Policy,
     environment: Environment | RolloutSource,
     opening: Mapping[str, Any],
+    spread: Spread,
     seed: int,
     restart_every: int,
     prepare: Callable[[int], None],
@@ -37,13 +36,17 @@ def opened_source(
       policy: acts.
       environment: as for `TRPO.fit`.
       opening: arguments of `make_vector_environment`.
+      spread: over shards and workers.
       seed, restart_every: as for `TRPO.fit`.
       prepare: told the number of environments before the policy is made ready to act.
 
     Raises:
       ValueError: the environment does not fit the policy, or an argument has no use.
+      ImportError: there are to be workers, and Ray is not installed.
     """
     if isinstance(environment, RolloutSource):
+        if spread != Spread():
+            raise ValueError("shards and workers would have no effect: the source has its own")
         refuse_making(opening, "source", num_envs=environment.num_envs)
         if isinstance(environment, LocalSource):
             check_fit(policy, environment.environments)
@@ -51,34 +54,49 @@ def opened_source(
             prepare(environment.num_envs)
             yield environment
         return
+    if spread.workers:
+        with alone([policy], _FITS), _opened_workers(policy, environment, opening, spread, seed, prepare) as source:
+            yield source
+        return
     with alone([policy], _FITS), open_vector_environment(environment, **opening) as environments:
         check_fit(policy, environments)
+        num_envs = environments.num_envs
+        shards = spread.shards_of(num_envs)
         if restart_every and not can_reset_some(environments):
             given = type(environment).__name__ if isinstance(environment, VectorEnv) else opening["backend"]
             raise ValueError(
                 f"restart_every needs environments that can be reset one by one (backend sync or async), not {given}"
             )
-        prepare(environments.num_envs)
-        yield LocalSource(environments, make_actor(policy, environments.num_envs), seed=seed)
+        prepare(num_envs)
+        yield LocalSource(environments, make_actor(policy, num_envs, shards=shards), seed=seed)
 
 
-def callback_list(
-    agent: keras.Model,
-    callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback,
-    trainer: Trainer,
-    total_steps: int,
-    verbose: int,
-) -> keras.callbacks.CallbackList:
-    """Make Keras' list of the callbacks that a fit of so many steps tells what it does."""
-    given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
-    goal, epochs = trainer.goal(total_steps)
-    return keras.callbacks.CallbackList(
-        [*map(if_figure_exists, given), *([Progress()] if verbose else [])],
-        add_history=True,
-        model=agent,
-        verbose=verbose,
-        epochs=epochs,
-        steps=1,
-        total_steps=goal,
-        trainer=trainer,
-    )
+@contextlib.contextmanager
+def _opened_workers(
+    policy: Policy,
+    environment: Environment,
+    opening: Mapping[str, Any],
+    spread: Spread,
+    seed: int,
+    prepare: Callable[[int], None],
+) -> Iterator[RolloutSource]:
+    if isinstance(environment, VectorEnv):
+        raise ValueError(
+            "a vector environment that is made already cannot be stepped by workers, which make their own: give the "
+            "Gymnasium id, or a function that makes an environment"
+        )
+    if opening["backend"] != "sync":
+        raise ValueError(f"each worker steps its environments by the backend sync, not {opening['backend']}")
+    from tf_trpo.rollouts.ray_crew import RayCrew
+
+    num_envs = opening["num_envs"]
+    shards = spread.shards_of(num_envs)
+    making = {name: value for name, value in opening.items() if name != "num_envs"}
+    with open_vector_environment(environment, 1, **making) as one:
+        check_fit(policy, one)
+        spec = observation_spec(one.single_observation_space)
+    prepare(num_envs)
+    setup = make_setup(policy, environment, making, num_envs=num_envs // shards, seed=seed)
+    crew = RayCrew(setup, spread.workers, spread.address)
+    with contextlib.closing(RaySource(setup, spec, crew, shards, allow_different=spread.allow_different)) as source:
+        yield source

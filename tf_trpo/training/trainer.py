@@ -224,8 +224,7 @@ class Trainer:
         if exact:
             self._carry = tf.nest.pack_sequence_as(self._carry, list(map(tf.constant, carry)))
         else:
-            message = "the unfinished episodes cannot be played again: the environments begin new episodes, and the "
-            warnings.warn(f"{message}results agree with an uninterrupted run's in distribution only", stacklevel=4)
+            _warn_of_new_episodes(stacklevel=5)
 
     def _progress(self, schedule_steps: int) -> float:
         """Give the fraction of the schedules that is over, in [0, 1]."""
@@ -262,6 +261,9 @@ class Trainer:
         except EnvironmentFailedError as failure:
             where = f"of the rollout of iteration {iteration}, after {self.env_steps} steps"
             raise EnvironmentFailedError(f"{failure} {where}") from failure
+        if np.any(rollout.begun):
+            self._cut(np.asarray(rollout.begun))
+            _warn_of_new_episodes(stacklevel=4)
         return rollout
 
     def _finite_rollout(self, iteration: int, noise: np.ndarray) -> Rollout | None:
@@ -283,9 +285,18 @@ class Trainer:
         if not chosen.any():
             return
         self.source.restart_some(chosen)
+        self._cut(chosen)
+
+    def _cut(self, chosen: np.ndarray) -> None:
+        """Forget the unfinished episodes of the chosen environments, bool [B], which have begun others."""
         for column in np.flatnonzero(chosen).tolist():
             self._report.tracker.cut(column)
-        self._carry = restarted(self._carry, self._learner.first_carry(num_envs), chosen)
+        self._carry = restarted(self._carry, self._learner.first_carry(self.source.num_envs), chosen)
+
+
+def _warn_of_new_episodes(stacklevel: int) -> None:
+    message = "the unfinished episodes cannot be played again: the environments begin new episodes, and the "
+    warnings.warn(f"{message}results agree with an uninterrupted run's in distribution only", stacklevel=stacklevel)
 
 
 def _save_on_failure(callbacks: list[keras.callbacks.Callback], error: Exception) -> None:

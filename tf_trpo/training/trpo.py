@@ -20,14 +20,16 @@ from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
-from tf_trpo.rollouts import RolloutSource
+from tf_trpo.rollouts import RolloutSource, Spread
 from tf_trpo.training.anchor import Anchor, copied_policy
+from tf_trpo.training.callback_list import callback_list
 from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
 from tf_trpo.training.cloning import Imitator
 from tf_trpo.training.critic import Critic, make_cost_optimizers
+from tf_trpo.training.devices import prepare_gpus
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
-from tf_trpo.training.opening import callback_list, opened_source
+from tf_trpo.training.opening import opened_source
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
 from tf_trpo.training.value_optimizer import choose_value_optimizer
@@ -96,6 +98,7 @@ class TRPO(Imitator):
             Keras runs without TensorFlow or not in float32.
         """
         check_keras()
+        prepare_gpus()
         check_types(
             policy=(policy, PolicySettings | None), value=(value, ValueSettings | None), seed=(seed, int | None)
         )
@@ -201,6 +204,10 @@ class TRPO(Imitator):
         action_masks: ActionMasks = "auto",
         info_keys: Sequence[str] = (),
         env_timeout: float = 300.0,
+        shards: int | None = None,
+        workers: int = 0,
+        ray_address: str | None = None,
+        allow_different_workers: bool = False,
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
         verbose: int = 1,
@@ -228,6 +235,12 @@ class TRPO(Imitator):
           info_keys: names of numbers in the infos at episode ends, such as "is_success", which the logs have as
             rollout/info/KEY: the mean over the last 100 episodes.
           env_timeout: seconds that a step of all environments may take with the backend "async", > 0.
+          shards: groups of equal size of the environments, whose actions are computed in one batch; by default a
+            function of num_envs, 1 below 16 environments and at most 16.
+          workers: processes (Ray's, an extra) that step the shards, at most one each, of an id or a function, by the
+            backend "sync"; 0: this one. The result is bit for bit the same, and only shards matter to it.
+          ray_address, allow_different_workers: of the cluster with the workers, None for this machine; and whether they
+            may have other versions, or compute otherwise. See docs/scaling.md.
           seed: of environments, actions and minibatches; the same seed gives the same weights.
           callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
@@ -251,6 +264,7 @@ class TRPO(Imitator):
 
         Raises:
           TypeError: a number of steps, environments or faults, or the seed, is no int.
+          ImportError: there are to be workers, and Ray is not installed.
           ValueError: the environment does not fit the agent, a setting is out of range, something was changed after
             `compile`, or a network cannot be differentiated.
           CheckpointError: no checkpoint is whole, or it is one of another agent or fit; this agent is as it was.
@@ -267,10 +281,11 @@ class TRPO(Imitator):
         opening: Any = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         opening |= {"info_keys": info_keys, "costs": self.costs}
         opening |= {"num_envs": num_envs, "backend": backend, "timeout": env_timeout}
+        spread = Spread(shards, workers, ray_address, allow_different_workers)
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
         trace = functools.partial(self.learner.trace, num_steps)
-        with opened_source(self.policy, environment, opening, seed, restart_every, trace) as source:
+        with opened_source(self.policy, environment, opening, spread, seed, restart_every, trace) as source:
             trainer = Trainer(
                 self.learner,
                 source,
@@ -287,6 +302,7 @@ class TRPO(Imitator):
                     action_masks=action_masks,
                     num_steps=num_steps,
                     seed=seed,
+                    shards=spread.shards_of(source.num_envs),
                     restart_every=restart_every,
                     schedule_steps=(schedule_steps or total_steps) if scheduled else None,
                 ),
@@ -300,6 +316,6 @@ class TRPO(Imitator):
                 check_compiled_as(self, learner)
                 return bool(self.stop_training)
 
-            told = callback_list(self, callbacks, trainer, total_steps, verbose)
+            told = callback_list(self, trainer, callbacks, total_steps, verbose)
             trainer.run(told, total_steps, schedule_steps=schedule_steps, stopped=stopped)
         return self.history

@@ -19,13 +19,14 @@ from tf_trpo.ranges import require
 OF_RUNS = frozenset(
     {
         *("seed", "quiet", "export", "threads", "jit_compile", "eval_every", "eval_episodes"),
-        *("checkpoint_every", "histogram_every", "video_every"),
+        *("checkpoint_every", "histogram_every", "video_every", "workers", "ray_address", "allow_different_workers"),
     }
 )
 """Settings of a single run, which a preset leaves to each."""
 NOT_SEARCHED = OF_RUNS | {
     *("env", "env_kwargs", "wrapper", "info_keys", "action_masks", "algorithm", "radius", "total_steps"),
-    *("schedule_steps", "backend", "env_timeout", "max_faults", "costs", "cost_limits", "anchor", "anchor_kl"),
+    *("schedule_steps", "backend", "env_timeout", "shards", "max_faults"),
+    *("costs", "cost_limits", "anchor", "anchor_kl"),
 }
 """Settings that say what is learned, or how a run is watched, so that their values cannot be compared by a return."""
 INSTEAD_OF_NONE: Mapping[str, Any] = MappingProxyType({"value_learning_rate": 0.001})

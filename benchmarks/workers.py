@@ -1,0 +1,212 @@
+"""`workers`: what workers cost and gain on this machine, and what the cost model predicts for more machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import keras
+import numpy as np
+
+import tf_trpo
+from benchmarks import workloads
+from benchmarks.timing import Measured, Measurement, Row, Table, in_turns
+from benchmarks.workloads import Job
+from tf_trpo.environments import VectorBackend
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+
+IMAGES = "Frames-v0"
+"""An environment of the size of an Atari game, whose steps take no time of their own."""
+_WRAPPER = "benchmarks.workers:{kind}({microseconds})"
+
+
+class Frames(gym.Env):
+    """Gives images [84, 84, 4] in episodes of 200 steps."""
+
+    observation_space = gym.spaces.Box(0, 255, (84, 84, 4), np.uint8)
+    action_space = gym.spaces.Discrete(6)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._time = 0
+        self._image = self.np_random.integers(0, 256, (84, 84, 4), dtype=np.uint8)
+        return self._image, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._time += 1
+        return self._image, float(action), False, self._time == 200, {}
+
+
+class Busy(gym.Wrapper):
+    """Computes for some microseconds longer in each step."""
+
+    def __init__(self, env: gym.Env, microseconds: int) -> None:
+        super().__init__(env)
+        self._seconds = 1e-6 * microseconds
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        end = time.thread_time() + self._seconds
+        while time.thread_time() < end:
+            pass
+        return self.env.step(action)
+
+
+class Waiting(Busy):
+    """Waits for some microseconds longer in each step, as for a simulator elsewhere; no core is needed for that."""
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        time.sleep(self._seconds)
+        return self.env.step(action)
+
+
+class Costs(NamedTuple):
+    """The parameters of the cost model for one kind of environment.
+
+    Attributes:
+      step: seconds of a worker for a step of one environment, acting included.
+      update: seconds of an update, before those of its samples.
+      sample: seconds of an update for each sample.
+      call: seconds of the learner's process for each shard.
+      sample_bytes: that travel for each sample.
+    """
+
+    step: float
+    update: float
+    sample: float
+    call: float
+    sample_bytes: float
+
+    def predicted(self, workers: int, rows: int, bandwidth: float) -> Row:
+        """Predict an iteration of workers with a shard of some rows each.
+
+        Args:
+          workers: number of workers.
+          rows: steps of each in an iteration.
+          bandwidth: bytes per second into the learner's machine.
+        """
+        samples = workers * rows
+        collection, calls = rows * self.step, workers * self.call
+        transfer, update = samples * self.sample_bytes / bandwidth, self.update + samples * self.sample
+        total = collection + calls + transfer + update
+        return {
+            "workers": workers,
+            "samples": samples,
+            "slowest shard, s": collection,
+            "calls, s": calls,
+            "transfer, s": transfer,
+            "update, s": update,
+            "steps/s": samples / total,
+            "of which collection, %": 100 * collection / total,
+            "GB an iteration": 1e-9 * samples * self.sample_bytes,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Workers(Measurement):
+    """Measure trainings over workers next to one process, and predict larger ones by the cost model."""
+
+    repeats: int = 3
+    iterations: int = 6
+    """Iterations of a training that count; one more warms up."""
+    counts: tuple[int, ...] = (1, 2)
+    """Numbers of workers."""
+    microseconds: tuple[int, ...] = (1000, 5000)
+    """Time that a step of a slow environment takes longer."""
+    bandwidth: float = 1.25e9
+    """Bytes per second into the learner's machine that the predictions assume; 1.25e9 is 10 Gbit/s."""
+    predict: tuple[int, ...] = (16, 128, 1024)
+    """Numbers of workers that are predicted."""
+    rows: int = 1024
+    """Steps of a worker in an iteration that is predicted: 8 environments, 128 rows."""
+
+    def tables(self) -> list[Table]:
+        gym.register(IMAGES, "benchmarks.workers:Frames")
+        cheetah = Job("train", "HalfCheetah-v5", 16, 128, iterations=self.iterations)
+        images = Job("train", IMAGES, 16, 16, iterations=self.iterations)
+        measured = {job.env: self._measured(job, shards=2) for job in (cheetah, images)}
+        slow = [self._slow(kind, microseconds) for kind in ("Busy", "Waiting") for microseconds in self.microseconds]
+        costs = {
+            "HalfCheetah-v5": self._costs(cheetah, (2048, 8192), measured["HalfCheetah-v5"], 17 * 8 + 6 * 4 * 2 + 12),
+            "images [84, 84, 4], steps of 1 ms": self._costs(images, (256, 512), measured[IMAGES], 84 * 84 * 4 + 40),
+        }
+        title = "seconds an iteration, 16 environments in 2 shards"
+        return [
+            (title, [{"environment": env, **found} for env, found in measured.items()]),
+            ("slow environments, seconds an iteration of 8 environments, 32 rows, 2 shards", slow),
+            ("parameters of the cost model", [{"environment": env, **cost._asdict()} for env, cost in costs.items()]),
+            *(
+                (f"predicted: {env}", [cost.predicted(count, self.rows, self.bandwidth) for count in self.predict])
+                for env, cost in costs.items()
+            ),
+        ]
+
+    def _measured(self, job: Job, shards: int) -> dict[str, Measured]:
+        ways = {"one process": functools.partial(_iteration, job, shards=shards)}
+        for count in self.counts:
+            ways[f"workers {count}"] = functools.partial(_iteration, job, shards=shards, workers=count)
+        return in_turns(ways, self.repeats, calls=1)
+
+    def _slow(self, kind: str, microseconds: int) -> Row:
+        job = Job("train", "CartPole-v1", 8, 32, iterations=self.iterations)
+        options: Any = {"shards": 2, "wrappers": [_WRAPPER.format(kind=kind, microseconds=microseconds)]}
+        ways = {
+            "one process": functools.partial(_iteration, job, **options),
+            "async": functools.partial(_iteration, job, backend="async", **options),
+            "workers 2": functools.partial(_iteration, job, workers=2, **options),
+        }
+        found = in_turns(ways, self.repeats, calls=1)
+        gain = found["one process"].median / found["workers 2"].median
+        return {"steps": f"{kind.lower()}, {1e-3 * microseconds:g} ms", **found, "times as fast": gain}
+
+    def _costs(self, job: Job, sizes: tuple[int, int], measured: dict[str, Measured], sample_bytes: float) -> Costs:
+        with ExitStack() as stack:
+            alone = job._replace(num_envs=8)
+            step = 1 / workloads.collect(alone, "sync", stack)()
+        if job.env == IMAGES:
+            step += 1e-3
+        updates = [self._update(job._replace(num_envs=8, num_steps=size // 8)) for size in sizes]
+        sample = (updates[1] - updates[0]) / (sizes[1] - sizes[0])
+        call = max(0.0, measured["workers 1"].median - measured["one process"].median) / 2
+        return Costs(step, updates[0] - sample * sizes[0], sample, call, sample_bytes)
+
+    def _update(self, job: Job) -> float:
+        return in_turns({"update": workloads.update(job)}, 1)["update"].median
+
+
+class _Marks(keras.callbacks.Callback):
+    """Notes when each iteration begins, and when the last one has ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.times.append(time.perf_counter())
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.last = time.perf_counter()
+
+
+def _iteration(job: Job, *, shards: int, workers: int = 0, backend: VectorBackend = "sync", **options: Any) -> float:
+    """Measure the seconds of an iteration of a training, the median of those after the first."""
+    settings: Any = {"policy": PolicySettings(), "value": ValueSettings(), "seed": 0}
+    agent = tf_trpo.TRPO.for_env(job.env, **settings, **options)
+    marks = _Marks()
+    agent.fit(
+        job.env,
+        # Some rows are no steps.
+        int(0.9 * job.num_envs * job.num_steps * (job.iterations + 1)),
+        num_envs=job.num_envs,
+        num_steps=job.num_steps,
+        backend=backend,
+        shards=shards,
+        workers=workers,
+        callbacks=[marks],
+        verbose=0,
+        **options,
+    )
+    return float(np.median(np.diff([*marks.times[1:], marks.last])))

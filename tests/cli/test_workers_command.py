@@ -1,0 +1,105 @@
+"""`train --workers`: the same files as with one process, and nothing left behind, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import tf_trpo
+from tf_trpo.figures.histories import read_history
+
+SETTINGS = ["--env", "CartPole-v1", "--preset", "none", "--num-envs", "4", "--shards", "2", "--num-steps", "64"]
+SETTINGS += ["--total-steps", "3000", "--hidden-sizes", "8", "--eval-episodes", "2", "--checkpoint-every", "500"]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "tf_trpo", "train", "--quiet", *map(str, arguments)]
+
+
+def ended(process):
+    """The exit status and standard error of a process, whose children are gone a moment later."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    _, error = process.communicate(timeout=240)
+    # Of a killed training, two of Ray's own processes wait for an answer from another one for a minute.
+    _, left = psutil.wait_procs(children, timeout=180)
+    assert not left, [child.cmdline() for child in left]
+    return process.returncode, error
+
+
+def begun(run, *arguments):
+    """A training in its own session, as of a terminal, that has written a checkpoint after its first."""
+    process = subprocess.Popen(
+        command("--run-dir", run, *SETTINGS, *arguments), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 240
+    while len(list((run / "checkpoints").glob("*.ckpt"))) < 2:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def files(run):
+    """What a run has learned and logged, without times."""
+    history = read_history(run / "history.csv")
+    agent = tf_trpo.load(run / "agent.keras")
+    figures = {name: column for name, column in history.items() if not name.startswith("time/")}
+    return [weight.tobytes() for weight in agent.get_weights()], figures, (run / "evaluation.json").read_text()
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    run = tmp_path_factory.mktemp("one") / "run"
+    subprocess.run(command("--run-dir", run, *SETTINGS), check=True, timeout=240)
+    return str(files(run))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_what_ends_a_training_leaves_no_process_and_a_run_that_continues(how, tmp_path, expected):
+    run = tmp_path / "run"
+    process = begun(run, "--workers", 2)
+    # A terminal gives Ctrl-C to the whole group.
+    (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
+    status, error = ended(process)
+    assert status == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[how], error
+    assert how == signal.SIGKILL or "finishing the iteration" in error
+    subprocess.run(command("--resume", run, "--workers", 1), check=True, timeout=240)
+    assert str(files(run)) == expected
+
+
+REFUSED = {
+    "--workers -1": "error: workers must be in [0, 10000], got -1",
+    "--workers two": "error: workers must be a whole number, got 'two'",
+    "--workers 2": "error: workers must be at most the number of shards, 1 for 1 environments",
+    "--workers 2 --num-envs 16 --backend async": "error: backend must be sync with workers",
+    "--ray-address auto": "error: ray_address is about workers",
+    "--num-envs 16 --shards 3": "error: shards must be a divisor of 16 environments, got 3",
+}
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED.items(), ids=REFUSED)
+def test_what_cannot_be_is_one_line(options, message, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert refused("train", "--preset", "none", *options.split()).startswith(message)
+    assert not list(Path(tmp_path).iterdir())
+
+
+def test_without_ray_there_is_one_line(refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    error = refused("train", "--preset", "none", "--num-envs", "16", "--workers", "2")
+    assert error == 'error: ray is not installed: pip install "tf_trpo[ray]"\n'
+
+
+@pytest.mark.slow
+def test_without_a_cluster_there_is_one_line(refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_gcs_rpc_server_connect_timeout_s", "1")
+    error = refused("train", "--preset", "none", "--num-envs", "16", "--workers", "2", "--ray-address", "127.0.0.1:1")
+    assert error.startswith("error: no Ray cluster answers at 127.0.0.1:1")

@@ -1,0 +1,328 @@
+"""Sources over workers against a source of one process, with workers that are lost, late, and asked twice."""
+
+import pickle
+import warnings
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ray import cloudpickle
+
+import tf_trpo
+from tf_trpo.environments import (
+    EnvironmentFailedError,
+    InvalidStepError,
+    make_vector_environment,
+    open_vector_environment,
+)
+from tf_trpo.models.settings import PolicySettings
+from tf_trpo.rollouts import LocalSource, RaySource, make_actor
+from tf_trpo.rollouts.worker import ShardWorker, WorkerLostError, make_setup
+from tf_trpo.spaces import observation_spec
+
+SHARDS, SIZE = 3, 2
+B = SHARDS * SIZE
+
+
+class Pupils:
+    """Workers of this process, whose calls end in random order; some are lost, some are made twice.
+
+    All that goes to a worker and comes back is pickled, as on its way to another process.
+    """
+
+    def __init__(self, setup, size, seed=None, losses=0.15, twice=0.15):
+        self.size, self.losses, self.twice = size, losses if seed is not None else 0, twice if seed is not None else 0
+        self.rng = np.random.default_rng(seed)
+        self.setup = cloudpickle.dumps(setup)
+        self.workers = [ShardWorker() for _ in range(size)]
+        self.pending, self.lost, self.repeated = {}, 0, 0
+
+    def share(self, weights):
+        return weights
+
+    def start(self, worker):
+        self.workers[worker] = ShardWorker()
+        return self._pending(lambda: self.workers[worker].start(cloudpickle.loads(self.setup)))
+
+    def call(self, worker, *arguments, **options):
+        return self._pending(lambda: self._made(worker, pickle.dumps((arguments, options))))
+
+    def _made(self, worker, made):
+        arguments, options = pickle.loads(made)
+        answer = self.workers[worker].play(*arguments, **options)
+        if self.rng.random() < self.losses:
+            self.lost += 1
+            self.workers[worker] = ShardWorker()
+            raise WorkerLostError("lost")
+        if answer.found and self.rng.random() < self.twice:
+            # As if the answer had been lost: the worker stands elsewhere by now.
+            self.repeated += 1
+            options["state"] = self.state_of(arguments[0].shard) if arguments[0].at else None
+            answer = self.workers[worker].play(*arguments, **options)
+        return pickle.loads(pickle.dumps(answer))
+
+    def _pending(self, work):
+        pending = object()
+        self.pending[pending] = work
+        return pending
+
+    def wait(self, pending, timeout):
+        return [pending[self.rng.integers(len(pending))]]
+
+    def result(self, pending):
+        return self.pending.pop(pending)()
+
+    def dismiss(self, worker):
+        pass
+
+    def close(self):
+        for worker in self.workers:
+            for source in worker._sources.values():
+                source.close()
+
+
+class Pixels(gym.Env):
+    """Images that the actions move; an episode of 9 steps, or fewer."""
+
+    observation_space = gym.spaces.Dict(
+        image=gym.spaces.Box(0, 255, (12, 12, 2), np.uint8), speed=gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    )
+    action_space = gym.spaces.Box(-2, 2, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.speed = 0, self.np_random.normal(size=2)
+        return self.seen(), {}
+
+    def seen(self):
+        return {"image": self.np_random.integers(0, 256, (12, 12, 2), dtype=np.uint8), "speed": self.speed}
+
+    def step(self, action):
+        self.time += 1
+        self.speed = self.speed + action
+        info = {"speed": float(self.speed[0])}
+        return self.seen(), float(self.speed.sum()), bool(self.np_random.random() < 0.1), self.time == 9, info
+
+
+class Fragile(gym.Env):
+    """What happens in a step can be replaced."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    happens = staticmethod(lambda env: None)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.time, self.position = 0, self.np_random.normal(size=2)
+        return self.position, {}
+
+    def step(self, action):
+        self.time += 1
+        self.position = self.position + action
+        Fragile.happens(self)
+        return self.position, 1.0, self.time == 30, False, {}
+
+
+CASES = {
+    "discrete actions": ("CartPole-v1", {}, {}),
+    "continuous actions, a memory": ("Pendulum-v1", {"memory": "gru", "memory_units": 5}, {}),
+    "images and vectors": (Pixels, {"hidden_sizes": (8,)}, {"info_keys": ("speed",)}),
+    "what can fail": (Fragile, {"hidden_sizes": (4,)}, {}),
+}
+AGENTS = {}
+
+
+def agent_for(name):
+    environment, settings, _ = CASES[name]
+    if name not in AGENTS:
+        AGENTS[name] = tf_trpo.TRPO.for_env(environment, seed=1, policy=PolicySettings(**settings))
+    return AGENTS[name]
+
+
+def local(name):
+    environment, _, making = CASES[name]
+    return LocalSource(
+        make_vector_environment(environment, B, **making), make_actor(agent_for(name).policy, B, shards=SHARDS), seed=3
+    )
+
+
+def spread(name, workers, seed=None, crew=Pupils, **options):
+    environment, _, making = CASES[name]
+    setup = make_setup(agent_for(name).policy, environment, dict(making), num_envs=SIZE, seed=3)
+    pupils = crew(setup, workers, seed)
+    with open_vector_environment(environment, 1) as one:
+        spec = observation_spec(one.single_observation_space)
+    source = RaySource(setup, spec, pupils, SHARDS, **options)
+    pupils.state_of = lambda shard: source.episodes.state(slice(shard * SIZE, (shard + 1) * SIZE))
+    return source, pupils
+
+
+def collect(name, source, number, num_steps=7):
+    policy = agent_for(name).policy
+    rng = np.random.default_rng(number)
+    # Other weights in every rollout, as in a training.
+    weights = [weight.numpy() for weight in policy.weights]
+    weights = [weight + rng.normal(scale=0.01, size=weight.shape).astype(weight.dtype) for weight in weights]
+    weights = [np.abs(new) if (old >= 0).all() else new for new, old in zip(weights, policy.get_weights(), strict=True)]
+    noise = policy.action_distribution.noise([num_steps, B], tf.constant([number, 7])).numpy()
+    return source.collect(weights, noise)
+
+
+def assert_same(one, other):
+    flat, expected = tf.nest.flatten(one), tf.nest.flatten(other)
+    assert [(array.dtype, array.shape) for array in flat] == [(array.dtype, array.shape) for array in expected]
+    assert all(array.tobytes() == then.tobytes() for array, then in zip(flat, expected, strict=True))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("name", CASES)
+def test_rollouts_and_states_are_those_of_one_process(name, workers):
+    expected, (source, pupils) = local(name), spread(name, workers, seed=workers)
+    rng = np.random.default_rng(workers)
+    for number in range(8):
+        assert_same(collect(name, source, number), collect(name, expected, number))
+        assert_same(source.state(), expected.state())
+        action, chosen = rng.random(), rng.random(B) < 0.3
+        for each in (source, expected) if action < 0.3 else ():
+            each.restart_some(chosen)
+        for each in (source, expected) if action > 0.8 else ():
+            each.restart()
+    assert min(pupils.lost, pupils.repeated) > 0, "nothing went wrong: nothing was tested"
+    source.close()
+
+
+@pytest.mark.parametrize("name", ["continuous actions, a memory", "images and vectors"])
+def test_a_state_continues_with_any_number_of_workers(name):
+    sources = [local(name), *(spread(name, workers, seed=5)[0] for workers in (1, 3))]
+    state = sources[0].state()
+    for number in range(6):
+        first, *others = (source.restore(state) and collect(name, source, number, 5) for source in sources)
+        for other in others:
+            assert_same(other, first)
+        # From a source with workers to one process, and back.
+        state = sources[number % 3].state()
+        for source in sources:
+            assert_same(source.state(), state)
+
+
+FAULTS = {
+    "a number that is not finite": {4: np.nan},
+    "an exception": {4: None},
+    "an exception before a number": {2: None, 3: np.nan},
+    "a number before an exception": {2: np.nan, 3: None},
+    "both at once": {3: np.nan, 4: None},
+}
+
+
+@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+def test_what_goes_wrong_is_what_one_process_would_have_met(faults, monkeypatch):
+    name = "what can fail"
+
+    def happens(env):
+        # One environment of each of two shards has a fault; the same ones, however they are made.
+        which = dict(zip(starts, faults.items(), strict=False))
+        row, fault = which.get(env.start, (None, None))
+        if row is not None and env.time == row + 1:
+            if fault is None:
+                raise ArithmeticError("broken")
+            env.position = env.position * fault
+
+    def reset(self, *, seed=None, options=None):
+        gym.Env.reset(self, seed=seed)
+        self.time, self.position, self.start = 0, self.np_random.normal(size=2), seed
+        return self.position, {}
+
+    monkeypatch.setattr(Fragile, "reset", reset)
+    expected, (source, _) = local(name), spread(name, 2, seed=3)
+    starts = [expected.environments.unwrapped.envs[index].unwrapped.start for index in (SIZE, 2 * SIZE)]
+    with monkeypatch.context() as patched:
+        patched.setattr(Fragile, "happens", staticmethod(happens))
+        raised = []
+        for each in (expected, source):
+            with pytest.raises((InvalidStepError, EnvironmentFailedError)) as error:
+                collect(name, each, 0)
+            raised.append(error)
+    assert raised[0].type is raised[1].type
+    assert raised[0].value.row == raised[1].value.row
+    # The number of an environment is the one in its shard.
+    assert "(counted from environment" in str(raised[1].value)
+    failed = raised[0].type is EnvironmentFailedError
+    for each in (expected, source):
+        assert (each.state()["actions"] is None) is failed
+        each.restart()
+    assert_same(collect(name, source, 1), collect(name, expected, 1))
+    assert_same(source.state(), expected.state())
+
+
+class Fickle(Fragile):
+    """Never does the same twice."""
+
+    count = 0
+
+    def reset(self, *, seed=None, options=None):
+        Fickle.count += 1
+        super().reset(seed=seed)
+        self.position = np.array([Fickle.count, 0.0])
+        return self.position, {}
+
+
+def test_episodes_that_cannot_be_played_again_are_said_to_be_lost(caplog, monkeypatch):
+    monkeypatch.setitem(CASES, "fickle", (Fickle, {"hidden_sizes": (4,)}, {}))
+    source, pupils = spread("fickle", 2)
+    assert "the environment does not the same again with the same seed" in caplog.text
+    rollout = collect("fickle", source, 0)
+    assert not len(rollout.begun)
+    numbers, starts = source.episodes.numbers.copy(), source.episodes.observations.copy()
+    home = source._scheduler._home[1]
+    pupils.workers[home] = ShardWorker()
+    lost = np.repeat([source._scheduler._home[shard] == home for shard in range(SHARDS)], SIZE)
+    rollout = collect("fickle", source, 1)
+    np.testing.assert_array_equal(rollout.begun, lost)
+    np.testing.assert_array_equal((rollout.observations[0] == starts).all(axis=1), ~lost)
+    np.testing.assert_array_equal(source.episodes.numbers, numbers + lost)
+    # What the state has is where they stand now.
+    assert not len(collect("fickle", source, 2).begun)
+
+
+def test_a_training_goes_on_after_lost_episodes_and_says_so(monkeypatch):
+    monkeypatch.setitem(CASES, "fickle", (Fickle, {"hidden_sizes": (4,)}, {}))
+    source, pupils = spread("fickle", 1)
+    agent = agent_for("fickle")
+    agent.compile(jit_compile=False)
+    lengths = []
+
+    def lose(epoch, logs):
+        lengths.append(logs.get("rollout/ep_len_mean"))
+        if epoch == 1:
+            pupils.workers[0] = ShardWorker()
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=lose)
+        agent.fit(source, 6 * 20 * B, num_steps=20, callbacks=[callback], verbose=0)
+    assert [str(each.message) for each in said if "cannot be played again" in str(each.message)]
+    # An episode has 30 steps, and those that were cut are none.
+    assert {length for length in lengths if length is not None} == {30.0}
+
+
+class Abroad(Pupils):
+    """Workers whose machine computes something else."""
+
+    def start(self, worker):
+        pending = super().start(worker)
+        made = self.pending[pending]
+        self.pending[pending] = lambda: {**made(), "probe rollout": "f" * 64, "numpy": "1.0"}
+        return pending
+
+
+def test_workers_that_compute_otherwise_are_refused_or_named(caplog):
+    message = (
+        r"worker . does not compute as this process does: its numpy is 1\.0, here .*; its probe rollout is f{64}, h"
+    )
+    with pytest.raises(ValueError, match=message):
+        spread("what can fail", 2, crew=Abroad)
+    source, _ = spread("what can fail", 2, crew=Abroad, allow_different=True)
+    assert caplog.text.count("it is allowed, and the results agree with those of one process in distribution only") == 2
+    assert_same(collect("what can fail", source, 0), collect("what can fail", local("what can fail"), 0))

@@ -1,0 +1,235 @@
+"""The scheduler against simulated workers: who answers what, when workers are lost, slow or come late."""
+
+import numpy as np
+import pytest
+
+from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.rollouts.scheduling import Scheduler
+from tf_trpo.rollouts.worker import Answer, Call, WorkerLostError
+
+ALIKE = {"python": "3"}
+
+
+class Simulation:
+    """Workers in simulated time: each knows the shards that it has played, and a call takes `seconds(worker, shard)`.
+
+    Attributes:
+      now: seconds.
+      made: (worker, shard, state given) of each call, in order.
+    """
+
+    def __init__(self, size, seconds=lambda worker, shard: 1.0, start=lambda worker: 0.5, replays=True):
+        self.size, self.seconds, self.start_seconds, self.replays = size, seconds, start, replays
+        self.now, self.made, self.dismissed = 0.0, [], []
+        self.has = [set() for _ in range(size)]
+        self.ends = {}
+        self.lost = {}
+        self.fingerprints = dict.fromkeys(range(size), ALIKE)
+
+    def clock(self):
+        return self.now
+
+    def start(self, worker):
+        self.has[worker] = set()
+        return self._pending(self.start_seconds(worker), worker, self.fingerprints[worker])
+
+    def dismiss(self, worker):
+        self.dismissed.append(worker)
+
+    def call(self, worker, call, shared, *, state, begin, kept):
+        self.made.append((worker, call.shard, state is not None))
+        here = call.at is None or call.shard in self.has[worker]
+        if here or (state is not None and (self.replays or begin)):
+            # It has these only once it has answered, but nobody asks before.
+            self.has[worker].add(call.shard)
+            answer = Answer((worker, call.shard, shared), exact=here or self.replays)
+            return self._pending(self.seconds(worker, call.shard), worker, answer)
+        return self._pending(0.001, worker, Answer(found=False, exact=state is None))
+
+    def _pending(self, seconds, worker, result):
+        pending = object()
+        self.ends[pending] = (self.now + seconds, worker, result)
+        return pending
+
+    def lose(self, worker, at):
+        """End a worker's process at a time; what it does then is lost."""
+        self.lost[worker] = at
+
+    def wait(self, pending, timeout):
+        end, first = min((self._end(each), i) for i, each in enumerate(pending))
+        self.now = min(max(end, self.now), self.now + timeout)
+        return [pending[first]] if end <= self.now else []
+
+    def _end(self, pending):
+        end, worker, _ = self.ends[pending]
+        at = self.lost.get(worker, np.inf)
+        return at if at <= end else end
+
+    def result(self, pending):
+        end, worker, result = self.ends.pop(pending)
+        if self.lost.get(worker, np.inf) <= end:
+            del self.lost[worker]
+            raise WorkerLostError("lost")
+        return result
+
+
+def scheduler(crew, check=lambda worker, fingerprint: None):
+    return Scheduler(crew, check, clock=crew.clock)
+
+
+def calls(count, at=b"there"):
+    return [Call(shard, "find", (), at) for shard in range(count)]
+
+
+def play(of, count, at=b"there", **options):
+    answers = of.play(calls(count, at), lambda shard: {"shard": shard}, "weights", **options)
+    assert [answer.value[1:] for answer in answers] == [(shard, "weights") for shard in range(count)]
+    return [answer.value[0] for answer in answers]
+
+
+def test_shards_are_divided_evenly_and_stay():
+    crew = Simulation(3)
+    of = scheduler(crew)
+    first = play(of, 8, at=None)
+    assert sorted(np.bincount(first)) == [2, 3, 3]
+    crew.made.clear()
+    for _ in range(3):
+        assert play(of, 8) == first
+    # All were where their shards are: no state was asked for.
+    assert len(crew.made) == 24
+    assert not any(given for _, _, given in crew.made)
+
+
+def test_a_lost_worker_is_replaced_at_once_and_gets_work_when_it_is_back():
+    crew = Simulation(2, start=lambda worker: 0.5 if crew.now < 1 else 10.0)
+    of = scheduler(crew)
+    assert sorted(play(of, 4, at=None)) == [0, 0, 1, 1]
+    crew.lose(1, at=crew.now + 0.3)
+    began = crew.now
+    assert play(of, 4) == [0] * 4
+    # Its call was made again when the other one had done its own two.
+    assert 4.0 <= crew.now - began < 4.5
+    while crew.now < 15:
+        last = play(of, 4)
+    assert sorted(last) == [0, 0, 1, 1]
+
+
+def test_all_workers_lost_are_waited_for():
+    crew = Simulation(2)
+    of = scheduler(crew)
+    play(of, 2, at=None)
+    for worker in range(2):
+        crew.lose(worker, at=crew.now + 0.2)
+    assert sorted(play(of, 2)) == [0, 1]
+
+
+def test_a_worker_that_is_slow_or_stopped_gets_help_and_the_first_answer_counts():
+    slow = set()
+    crew = Simulation(3, seconds=lambda worker, shard: 1e6 if worker in slow else 0.9)
+    of = scheduler(crew)
+    play(of, 6, at=None)
+    slow.add(1)
+    began = crew.now
+    assert 1 not in play(of, 6)
+    # Two calls each, one of which is waited for three times as long, two calls of the slow one.
+    assert crew.now - began < 2 * 0.9 + 3 * 0.9 + 2 * 0.9
+    # It is not asked again while it makes its call.
+    crew.made.clear()
+    play(of, 6)
+    assert 1 not in {worker for worker, _, _ in crew.made}
+
+
+def test_differences_below_a_second_are_no_slowness():
+    crew = Simulation(2, seconds=lambda worker, shard: 0.8 if worker else 0.01)
+    of = scheduler(crew)
+    for _ in range(3):
+        crew.made.clear()
+        play(of, 2, at=None)
+        assert len(crew.made) == 2
+
+
+def test_a_second_worker_that_cannot_replay_leaves_the_episodes_to_the_first():
+    slow = set()
+    crew = Simulation(2, seconds=lambda worker, shard: 50.0 if worker in slow else 1.0, replays=False)
+    of = scheduler(crew)
+    first = play(of, 2, at=None)
+    slow.add(1)
+    answers = of.play(calls(2), lambda shard: {}, "weights")
+    assert [answer.value[0] for answer in answers] == first
+    assert all(answer.exact for answer in answers)
+    # Where episodes cannot be played again at all, nobody tries.
+    crew.made.clear()
+    of.play(calls(2), lambda shard: {}, "weights", move=False)
+    assert len(crew.made) == 2
+
+
+def test_episodes_that_cannot_be_replayed_and_whose_worker_is_lost_begin_again():
+    crew = Simulation(2, replays=False)
+    of = scheduler(crew)
+    first = play(of, 2, at=None)
+    crew.lose(0, at=crew.now + 0.5)
+    answers = of.play(calls(2), lambda shard: {}, "weights")
+    assert [answer.exact for answer in answers] == [worker == 1 for worker in first]
+
+
+def test_environments_that_end_every_process_are_failed_ones():
+    crew = Simulation(2)
+    of = scheduler(crew)
+    play(of, 2, at=None)
+    of._check = lambda worker, fingerprint: crew.lose(worker, at=crew.now + 0.1)
+    for worker in range(2):
+        crew.lose(worker, at=crew.now + 0.1)
+    answers = of.play(calls(2), lambda shard: {}, "weights")
+    assert all(isinstance(answer.error, EnvironmentFailedError) for answer in answers)
+    assert "5 workers died one after the other" in str(answers[0].error)
+
+
+def test_workers_that_must_not_be_used_are_refused_at_the_start_and_dismissed_later(caplog):
+    crew = Simulation(2)
+    crew.fingerprints[1] = {"python": "2"}
+
+    def check(worker, fingerprint):
+        return None if fingerprint == ALIKE else f"worker {worker} has {fingerprint['python']}"
+
+    with pytest.raises(ValueError, match="worker 1 has 2"):
+        scheduler(crew, check)
+    crew = Simulation(2)
+    of = scheduler(crew, check)
+    play(of, 2, at=None)
+    for worker in range(2):
+        # Another machine has its place.
+        crew.fingerprints[worker] = {"python": "4"}
+        crew.lose(worker, at=crew.now + 0.1)
+    with pytest.raises(EnvironmentFailedError, match="no worker is left"):
+        play(of, 2)
+    assert sorted(crew.dismissed) == [0, 1]
+    assert "worker 1 is not used: worker 1 has 4" in caplog.text
+
+
+def test_work_begins_without_workers_that_start_late(caplog):
+    crew = Simulation(3, start=lambda worker: 100.0 if worker == 2 else 1.0)
+    of = scheduler(crew)
+    assert 30 < crew.now < 40
+    assert "2 of 3 workers have started" in caplog.text
+    assert sorted(play(of, 4, at=None)) == [0, 0, 1, 1]
+    while crew.now < 110:
+        last = play(of, 4)
+    assert 2 in last
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_call_is_answered_once_whatever_happens(seed):
+    rng = np.random.default_rng(seed)
+    crew = Simulation(
+        int(rng.integers(1, 5)),
+        seconds=lambda worker, shard: float(rng.choice([0.01, 0.5, 2.0, 9.0])),
+        start=lambda worker: float(rng.choice([0.1, 3.0, 40.0])),
+    )
+    of = scheduler(crew)
+    count = int(rng.integers(1, 9))
+    play(of, count, at=None)
+    for _ in range(6):
+        for worker in rng.permutation(crew.size)[: rng.integers(0, crew.size + 1)].tolist():
+            crew.lose(worker, at=crew.now + float(rng.uniform(0, 3)))
+        play(of, count)
+        crew.lost.clear()

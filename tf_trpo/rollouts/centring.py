@@ -1,0 +1,69 @@
+"""From observations to the inputs of a policy's function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.spaces import PartSpec, flatten_to, map_parts, nest_of, parts
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
+
+
+class Centred:
+    """Turns observations into the inputs of the policy's function: the parts in order, vectors less their means.
+
+    The means are subtracted here because LiteRT has no arithmetic in float64. The function itself rounds to float32,
+    and so does not warn: what float32 cannot hold becomes infinite, and the rollout is refused for that, with a reason.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        encoder = policy.encoder
+        # Without Keras' tracked dicts, which cannot be pickled.
+        self._spec = map_parts(lambda part: part, encoder.spec)
+        self._parts = [part for _, part in parts(self._spec)]
+        positions = {id(weight): position for position, weight in enumerate(policy.weights)}
+        layers = encoder.normalizations
+        self._positions = [None if layer is None else positions[id(layer.mean)] for layer in layers]
+        self._dtypes = [
+            np.dtype("float64" if layer is not None else "float32" if _is_rounded_here(part) else part.dtype)
+            for part, layer in zip(self._parts, layers, strict=True)
+        ]
+        self.set_weights([weight.numpy() for weight in policy.weights])
+
+    def __len__(self) -> int:
+        """Give the number of parts."""
+        return len(self._parts)
+
+    @property
+    def specs(self) -> list[tf.TensorSpec]:
+        """Types of the inputs, of shapes [None, ...]."""
+        pairs = zip(self._parts, self._dtypes, strict=True)
+        return [tf.TensorSpec((None, *part.shape), tf.as_dtype(dtype)) for part, dtype in pairs]
+
+    def nest(self, inputs: Sequence[tf.Tensor]) -> Any:
+        """Give the inputs the structure of observations, and vectors the type of networks."""
+        values = [
+            tf.cast(value, tf.float32) if part.kind == "vector" else value
+            for part, value in zip(self._parts, inputs, strict=True)
+        ]
+        return nest_of(self._spec, values)
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        self._means = [None if position is None else np.array(weights[position]) for position in self._positions]
+
+    def __call__(self, observations: Any) -> list[np.ndarray]:
+        return list(map(_centred, flatten_to(self._spec, observations), self._means, self._dtypes))
+
+
+def _centred(part: np.ndarray, mean: np.ndarray | None, dtype: np.dtype[Any]) -> np.ndarray:
+    return part.astype(dtype, copy=False) if mean is None else np.subtract(part, mean, dtype=dtype)
+
+
+def _is_rounded_here(part: PartSpec) -> bool:
+    """Tell whether a vector without a mean becomes float32 here: one of float64 would warn of what is too large."""
+    return part.kind == "vector" and part.dtype != "float64"

@@ -1,0 +1,166 @@
+"""Workers as Ray's actors; the only door to Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tf_trpo.rollouts.worker import Call, Setup, ShardWorker, WorkerLostError
+
+_OBJECT_STORE = 256 * 2**20
+"""Bytes of shared memory for the rollouts that travel; more go to the disk and back."""
+_ENVIRONMENT = {
+    # One thread: there is a worker for each core.
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+_PRIVATE = {
+    # Ray would end workers on a machine that is nearly out of memory, whoever uses the memory.
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+class RayCrew:
+    """A crew of Ray's actors, each with one core.
+
+    Args:
+      setup: what the workers need.
+      size: number of workers.
+      address: of a Ray cluster, as `ray.init` has it; None for a Ray that this process has initialised already, or else
+        a private one on this machine, which ends with this object or with this process.
+
+    Raises:
+      ImportError: Ray is not installed.
+      ValueError: Ray is initialised already and an address is given, or the environment's function cannot be pickled.
+      ConnectionError: no cluster answers.
+    """
+
+    def __init__(self, setup: Setup, size: int, address: str | None = None) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise ImportError('ray is not installed: pip install "tf_trpo[ray]"', name="ray") from error
+        self._ray = ray
+        self.size = size
+        self._owned = not ray.is_initialized()
+        if not self._owned and address is not None:
+            raise ValueError("Ray is initialised in this process already: leave its address out")
+        if self._owned:
+            _connect(ray, size, address)
+        try:
+            kind = ray.remote(ShardWorker).options(
+                num_cpus=1, max_restarts=-1, max_task_retries=0, runtime_env={"env_vars": _ENVIRONMENT}
+            )
+            try:
+                self._setup = ray.put(setup)
+            except TypeError as error:
+                raise ValueError(f"the environment cannot be sent to workers: {' '.join(str(error).split())}") from None
+            self._actors = [kind.remote() for _ in range(size)]
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def share(self, weights: Any) -> Any:
+        """Put packed weights where all workers find them."""
+        return self._ray.put(weights)
+
+    def start(self, worker: int) -> Hashable:
+        return self._actors[worker].start.options(max_task_retries=-1).remote(self._setup)
+
+    def dismiss(self, worker: int) -> None:
+        self._ray.kill(self._actors[worker])
+
+    def call(self, worker: int, call: Call, shared: Any, **options: Any) -> Hashable:
+        return self._actors[worker].play.remote(call, shared, **options)
+
+    def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
+        return self._ray.wait(list(pending), num_returns=1, timeout=timeout)[0]
+
+    def result(self, ended: Hashable) -> Any:
+        failures = self._ray.exceptions
+        try:
+            return self._ray.get(ended)
+        except failures.RayTaskError as error:
+            raise error.cause from None
+        except failures.RayActorError as error:
+            if error.actor_init_failed:
+                raise ValueError(f"a worker cannot start: {str(error).strip().splitlines()[-1]}") from None
+            raise WorkerLostError(type(error).__name__) from None
+        except (failures.ObjectLostError, failures.WorkerCrashedError) as error:
+            raise WorkerLostError(type(error).__name__) from None
+
+    def close(self) -> None:
+        """End the workers, and a Ray that was started here."""
+        for actor in self._actors:
+            self._ray.kill(actor)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._owned:
+            with _handlers_kept():
+                self._ray.shutdown()
+
+
+def _connect(ray: Any, size: int, address: str | None) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    with _handlers_kept(), _errors_only("ray"), _variables(_PRIVATE if address is None else {}):
+        if address is not None:
+            try:
+                ray.init(address=address, **quiet)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise ConnectionError(f"no Ray cluster answers at {address}: {reason}") from None
+            return
+        # It listens on all addresses of the machine, and asks all who come for a token that it has made itself.
+        ray.init(
+            address="local",
+            num_cpus=size,
+            num_gpus=0,
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE,
+            **quiet,
+        )
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Put back this process's handler of SIGTERM, which Ray replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _errors_only(name: str) -> Iterator[None]:
+    """Let a logger say errors only meanwhile."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes that are started meanwhile; those that the user has set stay."""
+    missing = values.keys() - os.environ.keys()
+    os.environ.update({name: values[name] for name in missing})
+    try:
+        yield
+    finally:
+        for name in missing:
+            del os.environ[name]

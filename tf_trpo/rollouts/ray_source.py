@@ -1,0 +1,210 @@
+"""Rollouts of environments that workers step, on this machine or on many, with the bits of a single process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+from tf_trpo.rollouts.scheduling import Crew, Scheduler
+from tf_trpo.rollouts.shards import shard_rows
+from tf_trpo.rollouts.stepping import Rollout
+from tf_trpo.rollouts.unfinished import UnfinishedEpisodes, digest
+from tf_trpo.rollouts.worker import Answer, Call, Setup
+from tf_trpo.spaces import Spec, flatten_to, nest_of
+
+_logger = logging.getLogger(__name__)
+INEXACT = "and the results agree with those of one process in distribution only"
+
+
+class SharingCrew(Crew, Protocol):
+    """Workers that can be given the same weights at once."""
+
+    def share(self, weights: np.ndarray) -> Any:
+        """Put packed weights where all workers find them, and give what `call` takes for them."""
+
+    def close(self) -> None:
+        """End all workers."""
+
+
+class RaySource:
+    """A `RolloutSource` whose shards are stepped by workers.
+
+    Each shard of a rollout is a function of the weights, the shard's noise and its unfinished episodes. So the rollouts
+    are bit for bit those of a `LocalSource` whose actor has the same shards, whichever worker steps a shard, and
+    however often. A state is one of such a `LocalSource` too.
+
+    Args:
+      setup: what a worker needs to step a shard.
+      spec: of one observation.
+      crew: the workers; closed with the source.
+      shards: number of shards.
+      allow_different: also take workers that do not compute as this process does.
+
+    Attributes:
+      episodes: the unfinished ones, of all shards.
+
+    Raises:
+      ValueError: a worker has other versions, or computes otherwise.
+      EnvironmentFailedError: an environment cannot be made or reset.
+    """
+
+    def __init__(
+        self, setup: Setup, spec: Spec, crew: SharingCrew, shards: int, *, allow_different: bool = False
+    ) -> None:
+        self.num_envs = shards * setup.num_envs
+        self._setup, self._spec, self._crew = setup, spec, crew
+        self._rows = shard_rows(self.num_envs, shards)
+        self._allow_different = allow_different
+        self._begun = np.zeros(self.num_envs, bool)
+        """Environments that have begun other episodes since the last rollout, since theirs were lost."""
+        try:
+            self._expected = setup.fingerprint()
+            self._repeatable = setup.fingerprint() == self._expected
+            if not self._repeatable:
+                _logger.warning(
+                    "the environment does not the same again with the same seed: unfinished episodes of a lost worker "
+                    "begin anew, %s",
+                    INEXACT,
+                )
+            self._scheduler = Scheduler(crew, self._refusal)
+            first = tuple(np.concatenate([part] * shards) for part in setup.actor.initial_states)
+            self.episodes = UnfinishedEpisodes(spec, first, self.num_envs)
+            self._begin(np.zeros(self.num_envs, np.int64))
+        except BaseException:
+            crew.close()
+            raise
+
+    def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
+        shared = self._crew.share(self._setup.layout.packed(weights))
+        given = [(np.ascontiguousarray(noise[:, rows]),) for rows in self._rows]
+        answers = self._play("collect", dict(enumerate(given)), shared)
+        rollout: Rollout = _joined([answer.value for answer in answers])
+        lost = self._inexact(dict(enumerate(answers)))
+        if lost.any():
+            first = [part[0] for part in flatten_to(self._spec, rollout.observations)]
+            self.episodes.begin_next(lost, nest_of(self._spec, first))
+        self.episodes.follow(rollout)
+        begun, self._begun = self._begun | lost, np.zeros(self.num_envs, bool)
+        return rollout._replace(begun=begun) if begun.any() else rollout
+
+    def restart(self) -> None:
+        self._begin(self.episodes.numbers + 1)
+
+    def restart_some(self, chosen: np.ndarray) -> None:
+        arguments = {shard: (chosen[rows],) for shard, rows in enumerate(self._rows) if chosen[rows].any()}
+        answers = dict(zip(arguments, self._play("restart_some", arguments), strict=True))
+        lost = self._inexact(answers)
+        present = [part.copy() for part in flatten_to(self._spec, self.episodes.observations)]
+        for shard, answer in answers.items():
+            for part, new in zip(present, flatten_to(self._spec, answer.value), strict=True):
+                part[self._rows[shard]] = new
+        for which in (lost, chosen):
+            self.episodes.begin_next(which, nest_of(self._spec, present))
+        # The caller knows of those that it has chosen.
+        self._begun = (self._begun | lost) & ~chosen
+
+    def state(self) -> dict[str, Any]:
+        return self.episodes.state()
+
+    def restore(self, state: dict[str, Any]) -> bool:
+        self.episodes.check(state)
+        if state["actions"] is not None:
+            self.episodes.restore(state)
+            try:
+                answers = self._play("find", dict.fromkeys(range(len(self._rows)), ()))
+            except (EnvironmentFailedError, InvalidStepError) as error:
+                _logger.warning("the unfinished episodes cannot be played again: %s", error)
+                answers = [Answer(exact=False)]
+            if all(answer.exact for answer in answers):
+                return True
+        self._begin(state["episodes"] + 1)
+        return False
+
+    def close(self) -> None:
+        self._crew.close()
+
+    def _begin(self, numbers: np.ndarray) -> None:
+        """Begin the episodes of some numbers, int64 [B], in all environments."""
+        self.episodes.numbers, self.episodes.failed = numbers.copy(), True
+        answers = self._play("begin", {shard: (numbers[rows],) for shard, rows in enumerate(self._rows)})
+        self.episodes.begin(_joined([answer.value for answer in answers], axis=0))
+        self._begun[:] = False
+
+    def _play(
+        self,
+        work: Literal["begin", "collect", "restart_some", "find"],
+        arguments: Mapping[int, tuple[Any, ...]],
+        shared: Any = None,
+    ) -> list[Answer]:
+        """Let shards do work; raise what one process would have raised, once all have answered."""
+
+        def state_of(shard: int) -> dict[str, Any]:
+            return self.episodes.state(self._rows[shard])
+
+        calls = [
+            Call(shard, work, given, None if work == "begin" else digest(state_of(shard)))
+            for shard, given in arguments.items()
+        ]
+        try:
+            answers = self._scheduler.play(calls, state_of, shared, move=self._repeatable)
+            _raise_first(calls, answers, self._setup.num_envs)
+        except EnvironmentFailedError:
+            self.episodes.failed = True
+            raise
+        return answers
+
+    def _inexact(self, answers: Mapping[int, Answer]) -> np.ndarray:
+        """Find the environments, bool [B], whose episodes were lost."""
+        lost = np.zeros(self.num_envs, bool)
+        for shard, answer in answers.items():
+            lost[self._rows[shard]] = not answer.exact
+        return lost
+
+    def _refusal(self, worker: int, fingerprint: Mapping[str, str]) -> str | None:
+        """Give why a worker must not be used."""
+        differing = [
+            f"its {name} is {fingerprint.get(name)}, here {here}"
+            for name, here in self._expected.items()
+            if fingerprint.get(name) != here and (self._repeatable or name != "probe rollout")
+        ]
+        if not differing:
+            return None
+        what = f"worker {worker} does not compute as this process does: {'; '.join(differing)}"
+        if self._allow_different:
+            _logger.warning("%s; it is allowed, %s", what, INEXACT)
+            return None
+        return f"{what}; allow_different_workers allows it"
+
+
+def _raise_first(calls: Sequence[Call], answers: Sequence[Answer], num_envs: int) -> None:
+    """Raise the failure that a process with all environments would have met first, if there is one."""
+    failures = []
+    for call, answer in zip(calls, answers, strict=True):
+        error = answer.error
+        if isinstance(error, EnvironmentFailedError | InvalidStepError):
+            # The step that fails shows no number.
+            row = float("inf") if error.row is None else error.row
+            failures.append((row, isinstance(error, InvalidStepError), call.shard, error))
+        elif error is not None:
+            raise error
+    if failures:
+        row, _, shard, error = min(failures)
+        where = f" (counted from environment {shard * num_envs})" if shard else ""
+        failure = type(error)(f"{error}{where}")
+        failure.row = error.row
+        raise failure from error
+
+
+def _joined(parts: Sequence[Any], axis: int = 1) -> Any:
+    """Join arrays of environments, in the places of equal nests, along the environments' axis."""
+    first = parts[0]
+    if isinstance(first, dict):
+        return {name: _joined([part[name] for part in parts], axis) for name in first}
+    if isinstance(first, tuple):
+        joined = [_joined(each, axis) for each in zip(*parts, strict=True)]
+        return type(first)(*joined) if hasattr(first, "_fields") else tuple(joined)
+    return np.concatenate(parts, axis=axis)

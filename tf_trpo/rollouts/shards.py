@@ -1,0 +1,75 @@
+"""Shards: groups of environments whose actions are computed in one batch, wherever they are stepped."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tf_trpo.ranges import check_types, check_whole_numbers, require
+
+_MOST = 16
+_ENVIRONMENTS = 16
+
+
+def default_shards(num_envs: int) -> int:
+    """Choose the number of shards of B environments, by B alone: the largest divisor that costs little.
+
+    Another shard is another call of the policy at every step. With the cheapest environments, such as CartPole, a call
+    takes about as long as half a step of one environment. So there is a shard for 16 environments, two from 16 on,
+    and never more than 16.
+    """
+    most = min(_MOST, max(2, num_envs // _ENVIRONMENTS)) if num_envs >= _ENVIRONMENTS else 1
+    return next(shards for shards in range(most, 0, -1) if num_envs % shards == 0)
+
+
+def shard_rows(num_envs: int, shards: int) -> list[slice]:
+    """Divide B environments into shards of equal size, in order.
+
+    Raises:
+      ValueError: the number of shards does not divide B.
+    """
+    require(
+        1 <= shards <= num_envs and num_envs % shards == 0, "shards", f"a divisor of {num_envs} environments", shards
+    )
+    size = num_envs // shards
+    return [slice(first, first + size) for first in range(0, num_envs, size)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """How environments are spread over batches and processes; only the number of shards matters to a result.
+
+    Args:
+      shards: of equal size; None: `default_shards`.
+      workers: processes that step the shards; 0: this one.
+      address: of the Ray cluster with the workers; None: on this machine.
+      allow_different: take workers that do not compute as this process does.
+
+    Raises:
+      TypeError: an argument is of another type.
+      ValueError: a number is out of range, or an argument has no use.
+    """
+
+    shards: int | None = None
+    workers: int = 0
+    address: str | None = None
+    allow_different: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole_numbers(shards=1 if self.shards is None else self.shards)
+        check_whole_numbers(lowest=0, workers=self.workers)
+        check_types(ray_address=(self.address, str | None), allow_different_workers=(self.allow_different, bool))
+        if not self.workers and (self.address is not None or self.allow_different):
+            name = "allow_different_workers" if self.address is None else "ray_address"
+            raise ValueError(f"{name} is about workers, and there are none: set workers")
+
+    def shards_of(self, num_envs: int) -> int:
+        """Give the number of shards of B environments.
+
+        Raises:
+          ValueError: it does not divide B, or there are more workers.
+        """
+        shards = default_shards(num_envs) if self.shards is None else self.shards
+        shard_rows(num_envs, shards)
+        at_most = f"at most the number of shards, {shards} for {num_envs} environments (see num_envs and shards)"
+        require(self.workers <= shards, "workers", at_most, self.workers)
+        return shards

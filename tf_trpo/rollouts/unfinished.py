@@ -1,0 +1,143 @@
+"""Where environments stand between two rollouts: the episodes that are not finished, from which they continue."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from tf_trpo.rollouts.actor import States
+from tf_trpo.rollouts.stepping import Remembered, Rollout
+from tf_trpo.spaces import Spec, flatten_to, map_parts, nest_of
+
+_LONGEST_REPLAY = 100_000
+"""Steps of an episode that are remembered; a longer episode cannot be played again."""
+
+
+class UnfinishedEpisodes:
+    """The episodes of B environments as they are between two rollouts, known from the rollouts alone.
+
+    Args:
+      spec: of one observation.
+      initial_states: of the policy's memory, arrays [B, ...]; empty without a memory.
+      num_envs: B.
+
+    Attributes:
+      observations: a nest of arrays [B, ...], where the next rollout begins.
+      just_ended: bool [B], whether an episode ended with the last step, so that the next row is no step.
+      states: of the policy's memory before the next row, arrays [B, ...].
+      numbers: int64 [B], of the episodes.
+      failed: whether an environment has failed, so that its episode cannot be played again.
+    """
+
+    observations: Any
+    just_ended: np.ndarray
+    states: States
+
+    def __init__(self, spec: Spec, initial_states: States, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self.numbers = np.zeros(num_envs, np.int64)
+        self.failed = False
+        self._spec, self._initial_states = spec, initial_states
+        self._actions: list[list[np.ndarray] | None] = []
+        """For each environment the sampled actions of its present episode, in parts; None if there are too many."""
+
+    def begin(self, observations: Any) -> None:
+        """Begin the episodes of the present numbers, with these first observations."""
+        self.observations, self.failed = observations, False
+        self.just_ended = np.zeros(self.num_envs, bool)
+        self.states = tuple(part.copy() for part in self._initial_states)
+        self._actions = [[] for _ in range(self.num_envs)]
+
+    def begin_next(self, chosen: np.ndarray, observations: Any) -> None:
+        """Begin the next episodes of the chosen environments, bool [B]; of the others, no observation is looked at."""
+        for part, new in zip(self._parts(self.observations), self._parts(observations), strict=True):
+            part[chosen] = new[chosen]
+        self.just_ended[chosen] = False
+        for now, first in zip(self.states, self._initial_states, strict=True):
+            now[chosen] = first[chosen]
+        self.numbers[chosen] += 1
+        for index in np.flatnonzero(chosen).tolist():
+            self._actions[index] = []
+
+    def follow(self, rollout: Rollout) -> None:
+        """Go to the end of a rollout of all environments; an episode that ended in its last row is still kept."""
+        self.observations = map_parts(lambda _, rows: rows[-1].copy(), self._spec, rollout.observations)
+        self.just_ended = rollout.terminated[-1] | rollout.truncated[-1]
+        if isinstance(rollout.memory, Remembered):
+            # A memory that is not finite would stay so until its episode ends.
+            pairs = zip((part[-1] for part in rollout.memory.states), self._initial_states, strict=True)
+            self.states = tuple(np.where(np.isfinite(now), now, first) for now, first in pairs)
+        # The row after an episode's end is no step: the episode that it begins has the actions from the next row on.
+        begins = ~rollout.valid
+        for index in range(self.num_envs):
+            rows = np.flatnonzero(begins[:, index])
+            if len(rows):
+                self.numbers[index] += len(rows)
+                self._actions[index] = []
+            start = rows[-1] + 1 if len(rows) else 0
+            actions = self._actions[index]
+            if actions is not None:
+                actions.append(rollout.actions[start:, index].copy())
+                if sum(map(len, actions)) > _LONGEST_REPLAY:
+                    self._actions[index] = None
+
+    def state(self, rows: slice = slice(None)) -> dict[str, Any]:
+        """Give the episodes of some environments as arrays and numbers; actions are None if there are too many."""
+        actions = [part for part in self._actions[rows] if part is not None]
+        known = not self.failed and len(actions) == len(self._actions[rows])
+        return {
+            "observations": [part[rows].copy() for part in self._parts(self.observations)],
+            "just_ended": self.just_ended[rows].copy(),
+            "memory": [part[rows].copy() for part in self.states],
+            "episodes": self.numbers[rows].copy(),
+            "actions": [np.concatenate(part) if part else np.empty(0) for part in actions] if known else None,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the episodes of a state that `check` has passed, with actions."""
+        self.observations = nest_of(self._spec, [part.copy() for part in state["observations"]])
+        self.just_ended, self.numbers = state["just_ended"].copy(), state["episodes"].copy()
+        self.states = tuple(part.copy() for part in state["memory"])
+        self._actions = [[actions] if len(actions) else [] for actions in state["actions"]]
+        self.failed = False
+
+    def check(self, state: dict[str, Any]) -> None:
+        """Raise ValueError unless the arrays of a state are those of such environments."""
+        here = [*self._parts(self.observations), *self.states, self.just_ended, self.numbers]
+        given = [*state["observations"], *state["memory"], state["just_ended"], state["episodes"]]
+        ours, theirs = ([f"{array.dtype} {array.shape}" for array in arrays] for arrays in (here, given))
+        if ours != theirs:
+            raise ValueError(
+                f"observations, memory, just_ended and episodes are {', '.join(theirs)}, here {', '.join(ours)}"
+            )
+        if not all(np.isfinite(array).all() for array in given):
+            raise ValueError("the observations or the memory are not finite")
+        if state["episodes"].min() < 0:
+            raise ValueError("numbers of episodes are impossible")
+        if state["actions"] is not None:
+            kinds = {(actions.dtype, actions.shape[1:]) for actions in state["actions"] if len(actions)}
+            if len(state["actions"]) != self.num_envs or len(kinds) > 1:
+                raise ValueError("the actions are not those of these environments")
+
+    def are_at(self, state: dict[str, Any], observed: Any, endings: tuple[bool | None, ...]) -> bool:
+        """Tell whether environments that have played a state's episodes again stand where it says, bit for bit."""
+        pairs = zip(self._parts(observed), state["observations"], strict=True)
+        same = all(part.tobytes() == then.tobytes() for part, then in pairs)
+        return same and list(endings) == state["just_ended"].tolist()
+
+    def _parts(self, observations: Any) -> list[np.ndarray]:
+        return flatten_to(self._spec, observations)
+
+
+def digest(state: dict[str, Any]) -> bytes:
+    """Compute the SHA-256 of a state, by which two states are told apart."""
+    found = hashlib.sha256()
+    for name, arrays in sorted(state.items()):
+        found.update(f"{name} {arrays is None}".encode())
+        for array in arrays if isinstance(arrays, list) else [] if arrays is None else [arrays]:
+            # An episode without a step has no actions, of any shape.
+            described = f"{array.dtype} {array.shape}" if array.size else "empty"
+            found.update(described.encode() + np.ascontiguousarray(array).tobytes())
+    return found.digest()

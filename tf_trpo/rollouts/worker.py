@@ -1,0 +1,251 @@
+"""The side of a worker: the environments of a few shards, stepped in another process, perhaps on another machine."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
+from tf_trpo.rollouts.actor import LiteActor
+from tf_trpo.rollouts.seeds import Stream, operation_seed
+from tf_trpo.rollouts.source import LocalSource
+from tf_trpo.rollouts.unfinished import digest
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
+
+_PROBED_ROWS = 16
+_PACKAGES = ("tensorflow", "keras", "numpy", "gymnasium", "ai-edge-litert")
+
+
+class WeightsLayout(NamedTuple):
+    """How weights lie in one flat array of bytes, as which they travel."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, weights: Sequence[np.ndarray]) -> WeightsLayout:
+        """Describe weights."""
+        return cls(tuple(weight.shape for weight in weights), tuple(weight.dtype.str for weight in weights))
+
+    def packed(self, weights: Sequence[np.ndarray]) -> np.ndarray:
+        """Join weights, uint8 [number of bytes]."""
+        return np.concatenate([np.ascontiguousarray(weight).reshape(-1).view(np.uint8) for weight in weights])
+
+    def unpacked(self, packed: np.ndarray) -> list[np.ndarray]:
+        """Take joined weights apart."""
+        sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in zip(*self, strict=True)]
+        parts = np.split(packed, np.cumsum(sizes)[:-1])
+        # Copies, since NumPy takes a view by another type at multiples of its size only.
+        return [part.copy().view(self.dtypes[i]).reshape(self.shapes[i]) for i, part in enumerate(parts)]
+
+
+class WorkerLostError(RuntimeError):
+    """A worker's process or machine is gone, and with it the answer."""
+
+
+class Setup(NamedTuple):
+    """All that a worker needs to step any shard of a run.
+
+    Attributes:
+      environment: a Gymnasium id, or a function that makes an environment.
+      registered: how the driver's process makes the id, for a process that does not know it; None for a function.
+      making: other arguments of `make_vector_environment`.
+      num_envs: environments of a shard.
+      actor: for so many environments.
+      layout: of the policy's weights.
+      seed: of all episodes.
+      probe: packed weights and noise of a short rollout, by which machines are compared.
+    """
+
+    environment: str | Callable[[], gym.Env]
+    registered: EnvSpec | None
+    making: dict[str, Any]
+    num_envs: int
+    actor: LiteActor
+    layout: WeightsLayout
+    seed: int
+    probe: tuple[np.ndarray, np.ndarray]
+
+    def source(self, shard: int) -> LocalSource:
+        """Make the environments of a shard; errors as for `make_vector_environment`, or as a reset has."""
+        spec = self.registered
+        if spec is not None:
+            gym.registry.setdefault(spec.id, spec)
+        environments = make_vector_environment(self.environment, self.num_envs, **self.making)
+        try:
+            return LocalSource(environments, self.actor, seed=self.seed, first=shard * self.num_envs)
+        except Exception:
+            environments.close()
+            raise
+
+    def fingerprint(self) -> dict[str, str]:
+        """Name what two machines must have alike: versions, and the SHA-256 of a short rollout."""
+        source = self.source(0)
+        try:
+            packed, noise = self.probe
+            rollout = source.collect(self.layout.unpacked(packed), noise)
+        finally:
+            source.close()
+        arrays = _arrays(rollout)
+        found = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
+        versions = {"python": platform.python_version(), "tf_trpo": sys.modules["tf_trpo"].__version__}
+        return {**versions, **{name: _version(name) for name in _PACKAGES}, "probe rollout": found}
+
+
+def make_setup(
+    policy: Policy, environment: str | Callable[[], gym.Env], making: dict[str, Any], *, num_envs: int, seed: int
+) -> Setup:
+    """Make what workers need to step shards of so many environments.
+
+    Raises:
+      ValueError: LiteRT cannot run the policy.
+    """
+    try:
+        actor = LiteActor(policy, num_envs)
+    except (ValueError, RuntimeError, ImportError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ValueError(f"workers act by LiteRT, which cannot run this policy ({first}): use workers=0") from None
+    weights = [weight.numpy() for weight in policy.weights]
+    layout = WeightsLayout.of(weights)
+    noise = policy.action_distribution.noise([_PROBED_ROWS, num_envs], operation_seed(seed, Stream.ACTIONS)).numpy()
+    registered = gym.registry.get(environment) if isinstance(environment, str) else None
+    return Setup(environment, registered, making, num_envs, actor, layout, seed, (layout.packed(weights), noise))
+
+
+class Call(NamedTuple):
+    """What is to be done with the environments of a shard.
+
+    The answer is a function of the call, the shared weights and the episodes alone, so a call may be made twice, late,
+    or by another worker.
+
+    Attributes:
+      shard: number of the shard.
+      work: "begin" the episodes of some numbers, "collect" a rollout, "restart_some" environments, or only "find" the
+        episodes.
+      arguments: numbers int64 [b], noise [T, b, ...], or the chosen environments, bool [b].
+      at: digest of the episodes' state; None to begin.
+    """
+
+    shard: int
+    work: Literal["begin", "collect", "restart_some", "find"]
+    arguments: tuple[Any, ...] = ()
+    at: bytes | None = None
+
+
+class Answer(NamedTuple):
+    """What came of a call.
+
+    Attributes:
+      value: a rollout, or observations of new episodes; None if there is none.
+      error: why there is no value.
+      found: whether the episodes are here: without a state, a worker that does not have them does nothing.
+      exact: whether they continue; otherwise they could not be played again, and others were begun before the work.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    found: bool = True
+    exact: bool = True
+
+
+class ShardWorker:
+    """Steps the environments of those shards that it is given calls for."""
+
+    def __init__(self) -> None:
+        # A terminal sends Ctrl-C to all processes of a command: the training's process finishes its iteration.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._setup: Setup | None = None
+        self._sources: dict[int, LocalSource] = {}
+        self._at: dict[int, bytes] = {}
+        """Digests of the episodes of those shards whose environments stand where their episodes do."""
+
+    def start(self, setup: Setup) -> dict[str, str]:
+        """Get ready for calls, and give `Setup.fingerprint`."""
+        self._setup = setup
+        return setup.fingerprint()
+
+    def play(
+        self,
+        call: Call,
+        weights: np.ndarray | None = None,
+        state: dict[str, Any] | None = None,
+        *,
+        begin: bool = False,
+        kept: frozenset[int] = frozenset(),
+    ) -> Answer:
+        """Answer a call.
+
+        Args:
+          call: the call.
+          weights: packed, for the work "collect".
+          state: of the shard's episodes, to play them again if they are not here; None if they should be.
+          begin: whether new episodes may begin if that fails.
+          kept: shards whose environments are not closed.
+
+        Raises:
+          WorkerLostError: this is another process than the one that was started.
+        """
+        if self._setup is None:
+            raise WorkerLostError("it has begun again")
+        for shard in self._sources.keys() - kept - {call.shard}:
+            self._at.pop(shard, None)
+            self._sources.pop(shard).close()
+        try:
+            return self._played(self._setup, call, weights, state, begin)
+        except (EnvironmentFailedError, InvalidStepError, ValueError, ImportError, gym.error.Error) as error:
+            return Answer(error=error)
+
+    def _played(
+        self, setup: Setup, call: Call, weights: np.ndarray | None, state: dict[str, Any] | None, begin: bool
+    ) -> Answer:
+        shard, exact = call.shard, True
+        if call.at is not None and self._at.get(shard) != call.at:
+            if state is None:
+                return Answer(found=False)
+            self._at.pop(shard, None)
+            exact = self._source(setup, shard).restore(state)
+            if not (exact or begin):
+                return Answer(found=False, exact=False)
+        source = self._source(setup, shard)
+        # Until the work is done, nobody knows where the environments stand.
+        self._at.pop(shard, None)
+        if call.work == "collect":
+            assert weights is not None
+            value: Any = source.collect(setup.layout.unpacked(weights), *call.arguments)
+        else:
+            if call.work != "find":
+                getattr(source, call.work)(*call.arguments)
+            value = source.episodes.observations
+        self._at[shard] = digest(source.state())
+        return Answer(value, exact=exact)
+
+    def _source(self, setup: Setup, shard: int) -> LocalSource:
+        if shard not in self._sources:
+            self._sources[shard] = setup.source(shard)
+        return self._sources[shard]
+
+
+def _arrays(value: Any) -> list[np.ndarray]:
+    if isinstance(value, dict):
+        return [array for name in sorted(value) for array in _arrays(value[name])]
+    return [array for part in value for array in _arrays(part)] if isinstance(value, tuple) else [value]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
