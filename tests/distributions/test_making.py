@@ -16,6 +16,24 @@ def make(space, mirror=None, **settings):
 
 
 @pytest.mark.parametrize(
+    ("space", "dimensions"),
+    [
+        (gym.spaces.Box(-1, 1, (2, 3)), 6),
+        (gym.spaces.Discrete(4), 1),
+        (gym.spaces.MultiDiscrete([3, 2]), 2),
+        (gym.spaces.MultiBinary(5), 5),
+        (gym.spaces.Dict(one=gym.spaces.Discrete(3), other=gym.spaces.Tuple([BOX, gym.spaces.Discrete(2)])), 4),
+    ],
+)
+def test_each_number_and_each_choice_of_an_action_is_a_dimension(space, dimensions):
+    assert make(space).dimensions == dimensions
+
+
+def test_a_beta_distribution_has_as_many_dimensions_as_its_box():
+    assert make(BOX, distribution="beta").dimensions == 2
+
+
+@pytest.mark.parametrize(
     ("space", "kind"),
     [
         (BOX, Gaussian),

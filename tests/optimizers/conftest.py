@@ -219,5 +219,5 @@ def kind(request):
 
 @pytest.fixture(scope="session")
 def stepper(kind, make_stepper):
-    """The default TrustRegion."""
-    return make_stepper(TrustRegion(), kind)
+    """The default TrustRegion, with a limit that is the same for all kinds."""
+    return make_stepper(TrustRegion(0.01), kind)

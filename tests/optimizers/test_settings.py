@@ -154,7 +154,7 @@ def test_an_optimizer_is_a_value_that_its_config_describes(optimizer):
     ("config", "message"),
     [
         ({"max_kl": -1.0}, "max_kl must be positive and finite, got -1.0"),
-        ({"max_kl": "0.1"}, r"Expected `float`, got `str` - at `\$.max_kl`"),
+        ({"max_kl": "0.1"}, r"Expected `float \| null`, got `str` - at `\$.max_kl`"),
         ({"constraint": "median"}, r"\$.constraint"),
         ({"search": {"max_backtracks": 1.5}}, r"Expected `int`, got `float` - at `\$.search.max_backtracks`"),
         ({"search": {"backtrack_ratio": 2.0}}, r"backtrack_ratio must be in \(0, 1\), got 2.0 - at `\$.search`"),

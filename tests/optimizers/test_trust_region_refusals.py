@@ -69,7 +69,7 @@ def test_a_refused_candidate_is_reported_with_its_figures(make_stepper):
 
     The quadratic model sees 100 nats; the true KL of a shrinking std is far larger.
     """
-    small, large = make_stepper(TrustRegion()), make_stepper(FULL_STEP_ONLY)
+    small, large = make_stepper(TrustRegion(0.01)), make_stepper(FULL_STEP_ONLY)
     accepted = small.run(3)
     small.restart(3)
     batch = small.batch(3)

@@ -13,7 +13,7 @@ from tf_trpo.optimizers import NaturalDirection, TrustRegion
 
 SEEDS = range(6)
 WIDE = TrustRegion(0.5, direction=NaturalDirection(cg_iterations=60))
-DOUBLE_BACKPROP = TrustRegion(direction=NaturalDirection(fisher_vector_product="double-backprop"))
+DOUBLE_BACKPROP = TrustRegion(0.01, direction=NaturalDirection(fisher_vector_product="double-backprop"))
 
 
 def distance(one, other):

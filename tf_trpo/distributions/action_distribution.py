@@ -68,6 +68,12 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
         except NotImplementedError:
             return None
 
+    @property
+    def dimensions(self) -> int:
+        """Number of an action's dimensions, each a number or a choice; here, the size of an event of the TFP one."""
+        parameters = self.parameters(tf.zeros([1, self.num_outputs]))
+        return int(self.distribution(parameters).event_shape.num_elements())
+
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
         """Draw noise [*shape, ...] for `sample` by a seed, int32 [2]; here, seeds, of which `sample` uses the first."""
         return tf.random.stateless_uniform([*shape, 2], seed, minval=0, maxval=tf.int32.max, dtype=tf.int32)

@@ -24,9 +24,9 @@ class AdaptiveRadius:
     """
 
     min_radius: float = 1e-5
-    """Smallest limit, in nats, positive and at most max_kl."""
+    """Smallest limit, in nats, positive and at most max_kl, if that is given."""
     max_radius: float = 0.1
-    """Largest limit, in nats, finite and at least max_kl."""
+    """Largest limit, in nats, finite and at least max_kl, if that is given."""
     shrink_below: float = 0.25
     """The limit shrinks if rho = actual / predicted improvement is below this, or if no step was found; in [0, 1)."""
     expand_above: float = 0.75
@@ -46,6 +46,10 @@ class AdaptiveRadius:
         """Raise ValueError if the radius cannot be the first one."""
         require(self.min_radius <= radius, "min_radius", f"at most max_kl ({radius})", self.min_radius)
         require(self.max_radius >= radius, "max_radius", f"at least max_kl ({radius})", self.max_radius)
+
+    def clipped(self, radius: float) -> float:
+        """Give the nearest radius in [min_radius, max_radius]."""
+        return min(max(radius, self.min_radius), self.max_radius)
 
     def after(
         self, radius: tf.Tensor, predicted: tf.Tensor, search: LineSearchResult, backtrack_ratio: float | tf.Tensor

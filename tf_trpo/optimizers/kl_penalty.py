@@ -14,7 +14,7 @@ from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.first_order import FirstOrder
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, was_taken
+from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, default_kl, was_taken
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ class KLPenalty(PolicyOptimizer):
     """C: a fixed number, a number adapted to target_kl, or the one of the lower bound (steps are then tiny)."""
     penalty_coefficient: float = 5.0
     """The fixed C or the first adaptive one, in surrogate units for each nat, positive and finite."""
-    target_kl: float = 0.01
-    """Mean joint KL of a step that the adaptive C aims at, in nats, positive and finite."""
+    target_kl: float | None = None
+    """Mean joint KL of a step that the adaptive C aims at, in nats, positive and finite. None: 0.01 for each action
+    dimension."""
     penalty_solver: PenaltySolver = "newton"
     """One step along (1/C) F^-1 g with a line search, or minibatch steps of Adam on L - C KL."""
     first_order: FirstOrder = FirstOrder()
@@ -102,7 +103,8 @@ class KLPenalty(PolicyOptimizer):
         else:
             search = self.first_order.search(objective, state.optimizer, gradient, coefficient)
         if self.penalty == "adaptive":
-            state.adapted.assign(self._adapt(coefficient, search))
+            aim = default_kl(objective.policy) if self.target_kl is None else self.target_kl
+            state.adapted.assign(self._adapt(coefficient, search, aim))
         return Proposal(gradient, search, solution, penalty_coefficient=coefficient)
 
     def _coefficient(self, objective: Objective, state: State) -> tf.Tensor:
@@ -130,13 +132,13 @@ class KLPenalty(PolicyOptimizer):
         found = self.search.search(objective, penalised, step, max_kl=math.inf)
         return found._replace(improvement=found.improvement + coefficient * found.kl), solution
 
-    def _adapt(self, coefficient: tf.Tensor, search: LineSearchResult) -> tf.Tensor:
+    def _adapt(self, coefficient: tf.Tensor, search: LineSearchResult, aim: float | tf.Tensor) -> tf.Tensor:
         nothing = tf.equal(search.status, int(LineSearchStatus.NO_DIRECTION))
         refused = ~nothing & ~was_taken(search)
-        too_far = refused | (search.kl > _TOLERANCE * self.target_kl)
+        too_far = refused | (search.kl > _TOLERANCE * aim)
         if self.penalty_solver == "newton":
             too_far |= search.backtracks > 0
-        too_near = search.kl < self.target_kl / _TOLERANCE
+        too_near = search.kl < aim / _TOLERANCE
         factor = tf.where(too_far, 2.0, tf.where(too_near & ~nothing, 0.5, 1.0))
         limits = (self.penalty_coefficient * 2.0**power for power in (-_DOUBLINGS, _DOUBLINGS))
         return tf.clip_by_value(coefficient * tf.cast(factor, tf.float64), *limits)

@@ -8,7 +8,7 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import scalar, step_length_for_kl
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, without_line_search
+from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, default_kl, without_line_search
 from tf_trpo.ranges import require_allowed
 
 
@@ -31,8 +31,9 @@ class NaturalPolicyGradient(PolicyOptimizer):
 
     natural_learning_rate: float | None = None
     """Fixed factor alpha on the natural direction, positive and finite; None to take it from natural_max_kl."""
-    natural_max_kl: float = 0.01
-    """Mean joint KL that a step aims at by the quadratic model, in nats, positive and finite."""
+    natural_max_kl: float | None = None
+    """Mean joint KL that a step aims at by the quadratic model, in nats, positive and finite. None: 0.01 for each
+    action dimension."""
     direction: NaturalDirection = NaturalDirection()
     """How the natural direction is computed."""
 
@@ -44,7 +45,7 @@ class NaturalPolicyGradient(PolicyOptimizer):
         found = self.direction.solve(objective, gradient)
         length = self.natural_learning_rate
         if length is None:
-            damping = self.direction.cg_damping
-            length = step_length_for_kl(found.solution, found.image, self.natural_max_kl, damping=damping)
+            aim = default_kl(objective.policy) if self.natural_max_kl is None else self.natural_max_kl
+            length = step_length_for_kl(found.solution, found.image, aim, damping=self.direction.cg_damping)
         search = without_line_search(objective, objective.theta + scalar(length, found.solution.dtype) * found.solution)
         return Proposal(gradient, search, found)

@@ -27,6 +27,10 @@ class Bonus(NamedTuple):
     gain: tf.Tensor
 
 
+KL_PER_DIMENSION = 0.01
+"""Nats that a step may have by default for each action dimension."""
+
+
 class Proposal(NamedTuple):
     """New parameters, and how they were found.
 
@@ -178,6 +182,11 @@ class PolicyOptimizer(abc.ABC):
         if unknown:
             raise ValueError(f"{cls.__name__} has no settings {sorted(unknown)}")
         return optimizer
+
+
+def default_kl(policy: Policy) -> float:
+    """Give the KL that a step may have, or aims at, if no other is given, in nats: 0.01 for each action dimension."""
+    return KL_PER_DIMENSION * policy.action_distribution.dimensions
 
 
 def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearchResult:

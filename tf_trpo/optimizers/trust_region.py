@@ -20,7 +20,7 @@ from tf_trpo.optimizers.demonstration_bonus import DemonstrationBonus
 from tf_trpo.optimizers.entropy_bonus import EntropyBonus
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising
-from tf_trpo.optimizers.policy_optimizer import Bonus, PolicyOptimizer, Proposal, State
+from tf_trpo.optimizers.policy_optimizer import Bonus, PolicyOptimizer, Proposal, State, default_kl
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ class TrustRegion(PolicyOptimizer):
     1/2 x'Fx without damping, equal max_kl. The line search takes the first of ratio^j times this step that improves
     the surrogate and keeps the KL within max_kl. If no candidate does, the parameters stay as they are.
 
-    The KL is the joint one over all action dimensions. An implementation that averages it over the d
-    dimensions (sb3-contrib) has, at the same number, a trust region d times as large.
+    The KL is the joint one over all action dimensions, and the default limit grows with their number d. An
+    implementation that averages the KL over the dimensions (sb3-contrib) has, at the same number, a trust region d
+    times as large.
 
     With constraint="max" the limit is on the largest KL of a sampled state, as in the theory, instead of the mean one.
     The direction is the same. The full step of the other constraint is shortened so that the largest KL, taken for
@@ -63,8 +64,9 @@ class TrustRegion(PolicyOptimizer):
       `constrained_direction`.
     """
 
-    max_kl: float = 0.01
-    """Limit of the joint KL(old || new) of a step, in nats, positive and finite; see constraint."""
+    max_kl: float | None = None
+    """Limit of the joint KL(old || new) of a step, in nats, positive and finite; see constraint. None: 0.01 for each
+    action dimension."""
     final_max_kl: float | None = None
     """The limit at the end of the run, in nats, positive and finite, reached linearly; None to keep max_kl."""
     constraint: KLConstraint = "mean"
@@ -86,7 +88,8 @@ class TrustRegion(PolicyOptimizer):
         require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)", anchor_kl="(0, inf)")
         if self.radius is not None:
             require(self.final_max_kl is None, "final_max_kl", "None if the radius adapts", self.final_max_kl)
-            self.radius.check_start(self.max_kl)
+            if self.max_kl is not None:
+                self.radius.check_start(self.max_kl)
 
     @property
     def is_scheduled(self) -> bool:
@@ -103,11 +106,13 @@ class TrustRegion(PolicyOptimizer):
 
     def make_state(self, policy: Policy) -> State:
         self.entropy.check(policy)
-        adapted = None if self.radius is None else tf.Variable(self.max_kl, dtype=tf.float64, trainable=False)
+        adapted = None
+        if self.radius is not None:
+            adapted = tf.Variable(self.radius.clipped(self._first_limit(policy)), dtype=tf.float64, trainable=False)
         return State(adapted, steps=tf.Variable(0, dtype=tf.int64, trainable=False) if self.imitation.counts else None)
 
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
-        limit = self._limit(state, progress)
+        limit = self._limit(objective, state, progress)
         gradient, rising = objective.gradient(), self._rising(objective, state)
         uphill = gradient
         for each in rising.values():
@@ -151,12 +156,15 @@ class TrustRegion(PolicyOptimizer):
         named = {"restores": found.restored >= 0} if found.constraints else {}
         return named if self.anchor_kl is None else {**named, "anchor_kl": figures[-1]}
 
-    def _limit(self, state: State, progress: float | tf.Tensor) -> tf.Tensor | float:
+    def _limit(self, objective: Objective, state: State, progress: float | tf.Tensor) -> tf.Tensor | float:
         if self.radius is not None:
             return tf.identity(state.adapted)
         if self.final_max_kl is not None:
-            return linear(self.max_kl, self.final_max_kl, progress)
-        return self.max_kl
+            return linear(self._first_limit(objective.policy), self.final_max_kl, progress)
+        return self._first_limit(objective.policy)
+
+    def _first_limit(self, policy: Policy) -> float:
+        return default_kl(policy) if self.max_kl is None else self.max_kl
 
     def _within_largest(self, objective: Objective, step: tf.Tensor, limit: tf.Tensor | float) -> tf.Tensor:
         """Shorten the full step of the mean KL if the largest one is limited."""

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_trpo.distributions import make_action_distribution
 from tf_trpo.environments import make_vector_environment
 from tf_trpo.environments.probing import boxes
+from tf_trpo.experiment import Experiment
 from tf_trpo.files import write_whole
 from tf_trpo.tuning.comparison import Comparison, compared
 from tf_trpo.tuning.files import (
@@ -27,7 +29,7 @@ from tf_trpo.tuning.files import (
 from tf_trpo.tuning.processes import run_workers, sole_owner
 from tf_trpo.tuning.progress import TrialTable
 from tf_trpo.tuning.seeds import check_seeds
-from tf_trpo.tuning.space import SearchSpace, check_space, default_space
+from tf_trpo.tuning.space import SearchSpace, check_space, default_space, with_default_kl
 from tf_trpo.tuning.study import Study, TrialRecord, best_of
 from tf_trpo.tuning.training import finished_value
 from tf_trpo.tuning.tuning import Tuning, TuningFailedError, TuningResult
@@ -50,13 +52,13 @@ class Search:
         if not settings_file(self.folder).exists() and any(_others(self.folder)):
             raise ValueError(f"{self.folder} is not empty, and holds no search: name another folder")
         # A fault of the environment is no fault of a trial.
-        is_continuous = self._is_continuous()
+        experiment, is_continuous = self._start()
         self.folder.mkdir(parents=True, exist_ok=True)
         with sole_owner(self.folder):
-            space = self._space(is_continuous)
+            space = self._space(experiment, is_continuous)
             write_settings(self.folder, self.tuning, space)
             study = Study(self.folder, space, self.tuning.experiment.run.seed, prune=self.tuning.prune)
-            study.enqueue_default(self.tuning.experiment)
+            study.enqueue_default(experiment)
             study.repeat_killed()
             quiet = self.tuning.experiment.run.quiet
             with TrialTable(study.records, self.tuning.trials, quiet=quiet) as table:
@@ -67,19 +69,20 @@ class Search:
                 comparison = self._compare(study, best, table)
             return self._finish(study, best, comparison)
 
-    def _is_continuous(self) -> bool:
-        """Make the environment, and tell whether its actions, or some of them, are floats."""
+    def _start(self) -> tuple[Experiment, bool]:
+        """Give the experiment for the actions of its environment, and whether they, or some of them, are floats."""
         experiment = self.tuning.experiment
         environments = make_vector_environment(
             experiment.env, 1, backend=experiment.rollouts.backend, **experiment.environment.arguments()
         )
+        dimensions = make_action_distribution(environments.single_action_space, experiment.policy).dimensions
         found = boxes(environments.single_action_space)
         environments.close()
-        return any(box.dtype is not None and box.dtype.kind == "f" for _, box, _ in found)
+        is_continuous = any(box.dtype is not None and box.dtype.kind == "f" for _, box, _ in found)
+        return with_default_kl(experiment, dimensions), is_continuous
 
-    def _space(self, is_continuous: bool) -> SearchSpace:
+    def _space(self, experiment: Experiment, is_continuous: bool) -> SearchSpace:
         """Give the search space; raise ValueError if the folder has another search."""
-        experiment = self.tuning.experiment
         if settings_file(self.folder).exists():
             differing = self.tuning.differences(read_settings(self.folder))
             if differing:

@@ -14,6 +14,7 @@ import yaml
 from tf_trpo.experiment import Experiment
 from tf_trpo.experiment.conversion import convert, leaves, unknown_names
 from tf_trpo.files import read_small
+from tf_trpo.optimizers.policy_optimizer import KL_PER_DIMENSION
 from tf_trpo.ranges import require
 
 OF_RUNS = frozenset(
@@ -31,6 +32,7 @@ NOT_SEARCHED = OF_RUNS | {
 """Settings that say what is learned, or how a run is watched, so that their values cannot be compared by a return."""
 INSTEAD_OF_NONE: Mapping[str, Any] = MappingProxyType({"value_learning_rate": 0.001})
 """Values that do what None does, for settings whose None lies in no range."""
+_KL_OF_A_STEP = ("max_kl", "natural_max_kl", "target_kl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +96,20 @@ SearchSpace = Mapping[str, Range | Choice]
 """Names of settings, and the values of each that are searched."""
 
 
+def with_default_kl(experiment: Experiment, dimensions: int) -> Experiment:
+    """Write down the KL of a step that an experiment leaves open, for actions of so many dimensions."""
+    found = experiment.flat()
+    left_open = [name for name in _KL_OF_A_STEP if name in found and found[name] is None]
+    return experiment.replace(**dict.fromkeys(left_open, KL_PER_DIMENSION * dimensions)) if left_open else experiment
+
+
 def default_space(experiment: Experiment, *, continuous: bool) -> dict[str, Range | Choice]:
     """Make the search space of an experiment: what most often decides whether something is learned.
 
     Ranges lie around the experiment's own values, so that what a preset has found is where the search begins.
 
     Args:
-      experiment: the settings from which the search starts.
+      experiment: the settings from which the search starts, by `with_default_kl`.
       continuous: whether actions are, so that the policy has a standard deviation.
 
     Returns:
@@ -110,7 +119,7 @@ def default_space(experiment: Experiment, *, continuous: bool) -> dict[str, Rang
     found = experiment.flat()
     space: dict[str, Range | Choice] = {}
     for name, factor in {
-        **dict.fromkeys(("max_kl", "natural_max_kl", "target_kl"), 5.0),
+        **dict.fromkeys(_KL_OF_A_STEP, 5.0),
         **dict.fromkeys(("vanilla_learning_rate", "ppo_learning_rate", "cg_damping", "value_learning_rate"), 10.0),
         "initial_std": 3.0,
     }.items():
