@@ -11,7 +11,7 @@ import tyro
 
 from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.play import PlayOptions, play
+from tf_trpo.cli.play import PlayOptions, check_film, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.model_card import FILM, write_model_card
@@ -54,11 +54,13 @@ def main(argv: Sequence[str]) -> None:
     experiment = Experiment.from_run(options.run_dir)
     if options.card or options.film:
         check_imports(experiment.env, experiment.environment.wrapper, allow_import=options.allow_import)
-    evaluation = folder.read_evaluation()
+    evaluation, making = folder.read_evaluation(), experiment.environment.arguments()
+    if options.film:
+        check_film(experiment.env, making)
     start_keras()
     import tf_trpo
 
-    agent, making = tf_trpo.load(folder.agent), experiment.environment.arguments()
+    agent = tf_trpo.load(folder.agent)
     version = agent.export(
         options.output,
         format=options.format,
