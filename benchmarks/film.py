@@ -28,7 +28,7 @@ _FLOOR_HALF_WIDTH = 4.0
 """Metres of floor before and behind the middle."""
 _CAPSULE, _SPHERE = int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_SPHERE)
 _COLORS, _SAMPLES = 64, 12
-"""Colours of a film, and the number of pictures from which they are taken."""
+"""Colours of a film of rendered frames, and the number of frames from which they are taken."""
 _SCALE = 2
 """Pictures are drawn so many times as large as they are shown, for smooth edges."""
 
@@ -87,7 +87,8 @@ class Film:
         """
         panels = [self._panel(name) for name in self.environments]
         pictures = [_tiled(row) for row in zip(*panels, strict=True)]
-        palette = _palette(pictures)
+        is_drawn = VIEWS.keys() >= {*self.environments}
+        palette = _palette(_drawn_colors() if is_drawn else _frequent_colors(pictures))
         first, *rest = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
         duration = round(1000 / self.frames_per_second)
         first.save(self.output, save_all=True, append_images=rest, duration=duration, loop=0, optimize=True)
@@ -208,18 +209,34 @@ def _capsules(model: Any, data: Any) -> list[tuple[NDArray[np.float64], float, f
     return [(ends, radius, float(shade), is_target) for (ends, radius, is_target, _), shade in ordered]
 
 
-def _palette(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Take the most frequent colours of some of the pictures, and those of bodies and text, which may be thin."""
+def _palette(colors: NDArray[Any]) -> Image.Image:
+    """Make a palette of colours [N, 3]."""
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.round(colors).astype(np.uint8).tobytes())
+    return palette
+
+
+def _drawn_colors() -> NDArray[np.float64]:
+    """List the colours of a picture that `picture` draws, and their blends at edges."""
+    bodies = [NEAR + shade * (FAR - NEAR) for shade in (0.0, 0.35, 0.7, 1.0)]
+    blends = [
+        below + share * (np.array(above) - below)
+        for below in (np.array(SKY), np.array(FLOOR))
+        for above in (*bodies, GRID, TEXT, FLOOR)
+        for share in (0.0, 0.35, 0.7, 1.0)
+    ]
+    return np.array([*blends, TARGET])
+
+
+def _frequent_colors(pictures: Sequence[Image.Image]) -> NDArray[Any]:
+    """List the most frequent colours of some pictures."""
     some = _tiled(tuple(pictures[:: math.ceil(len(pictures) / _SAMPLES)]))
     found: Any = sorted(some.getcolors(some.width * some.height) or [], reverse=True)
     # Pillow tells colours apart by the first six bits of each channel.
     distinct: dict[tuple[int, ...], tuple[int, ...]] = {}
     for _, color in found:
         distinct.setdefault(tuple(channel >> 2 for channel in color), color)
-    palette = Image.new("P", (1, 1))
-    bodies = [TARGET, TEXT, *(NEAR + shade * (FAR - NEAR) for shade in (0.0, 0.35, 0.7, 1.0))]
-    palette.putpalette(np.array([*bodies, *list(distinct.values())[:_COLORS]]).astype(np.uint8).tobytes())
-    return palette
+    return np.array(list(distinct.values())[:_COLORS])
 
 
 def _tiled(panels: tuple[Image.Image, ...], columns: int = 3) -> Image.Image:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import base64
 import functools
-import itertools
 import json
 import posixpath
 import re
@@ -20,6 +19,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
+
+from tf_trpo.cli.parsing import documented_fields
 
 ROOT = Path(__file__).parents[1]
 BORROWED = {
@@ -119,14 +120,13 @@ def settings_table(file: str, name: str) -> str:
       name: of the class.
     """
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    (body,) = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    (definition,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
     rows = ["| name | default | meaning |", "|---|---|---|"]
-    for field, text in itertools.pairwise(body):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            default = "required" if field.value is None else f"`{ast.unparse(field.value)}`"
-            default = "required" if "dataclasses.field(kw_only" in default else default
-            meaning = " ".join(str(text.value.value).split()).replace("|", "\\|")
-            rows.append(f"| `{ast.unparse(field.target)}` | {default} | {meaning} |")
+    for field, text in documented_fields(definition):
+        default = "required" if field.value is None else f"`{ast.unparse(field.value)}`"
+        default = "required" if "dataclasses.field(kw_only" in default else default
+        meaning = " ".join(text.split()).replace("|", "\\|")
+        rows.append(f"| `{ast.unparse(field.target)}` | {default} | {meaning} |")
     return "\n".join(rows)
 
 

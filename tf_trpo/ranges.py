@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import numbers
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 LARGEST_INTEGER = 2**31 - 1
@@ -22,6 +23,11 @@ def require(condition: bool, name: str, requirement: str, value: object) -> None
     """Raise ValueError, with the name, the range and the value of a setting, unless the condition holds."""
     if not condition:
         raise ValueError(f"{name} must be {requirement}, got {value!r}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Find the known name that a mistyped one is nearest to; None if none is near."""
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 
 
 def require_allowed(settings: Any, **allowed: str) -> None:

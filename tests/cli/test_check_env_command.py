@@ -1,8 +1,12 @@
 """`check-env` on the command line: what it prints, and its exit status."""
 
 import json
+import re
 import shlex
+import sys
+from pathlib import Path
 
+import gymnasium
 import pytest
 
 from tf_trpo.cli import main
@@ -50,6 +54,23 @@ def test_a_good_environment_ends_with_status_0_and_how_to_train_in_it(capsys):
     assert "Found: 0 that prevent training, 0 others." in text
     command = shlex.split(text.splitlines()[-1].removeprefix("To train in it: "))
     assert command[3:] == ["train", "--env", "CartPole-v1", *making]
+
+
+def test_a_class_of_ones_own_is_trained_in_as_the_check_says(importable, small, capsys):
+    name = "module_with_one_environment"
+    importable(name, TEXT)
+    main(["check-env", f"{name}:Walk", "--steps", "20"])
+    said = capsys.readouterr().out.splitlines()[-1].removeprefix("To train in it: ")
+    in_python = re.search(r"in Python (.+?)\. Or ", said)[1]
+    assert in_python == "tf_trpo.TRPO.for_env(Walk).fit(Walk, 100_000)"
+    line, command = re.search(r"write (.+) below it, and python -m tf_trpo (.+)$", said).groups()
+    sys.modules.pop(name)
+    Path(f"modules/{name}.py").write_text(f"{TEXT}\n{line}\n")
+    main([*shlex.split(command), *small])
+    # A colon is no part of a file's name on every system.
+    assert [path.name for path in Path("runs").iterdir()] == [f"{name}-Walk-v0-6"]
+    assert re.search(r"^Export for serving: .* --output saved_models/Walk-v0$", capsys.readouterr().out, re.MULTILINE)
+    gymnasium.registry.pop("Walk-v0")
 
 
 def test_a_class_of_a_module_is_checked_with_its_arguments(module, capsys):

@@ -103,6 +103,9 @@ def test_what_cannot_be_done_is_refused(run, refused, monkeypatch):
     export = ["export", "run", "--output", "model", "--format"]
     assert "warm-up requests are for a saved_model" in refused(*export, "litert", "--warmup")
     assert "format must be saved_model with --film" in refused(*export, "onnx", "--film")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "none")
+    assert "CartPole-v1 cannot be filmed" in refused("export", "run", "--output", "model", "--film")
+    assert not Path("model").exists()
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     assert 'pip install "tf_trpo[onnx]"' in refused(*export, "onnx")
 

@@ -220,7 +220,7 @@ def test_refusals(model, exported_with, tmp_path, refused):
         "Connection refused": ["http://127.0.0.1:1/v1/models/x", "--env", "CartPole-v1"],
         "name it by --env": [exported_with(environment=None)],
         "holds no version": [tmp_path],
-        "nowhere: No such file": [tmp_path / "nowhere"],
+        "nowhere is no folder: play takes": [tmp_path / "nowhere"],
         "episodes must be in [1, 1000000]": [model, "--episodes", "0"],
         "seed must be in [0, 2147483647]": [model, "--seed", "-1"],
         "video must be a file that ends with .mp4 or .gif": [model, "--video", "film.avi"],

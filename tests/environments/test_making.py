@@ -1,5 +1,7 @@
 """Wrappers by name and by class, in their order; figures of infos at episode ends."""
 
+import functools
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -75,6 +77,9 @@ def test_a_wrapper_that_cannot_be_found_is_refused(wrappers, message):
 def test_a_wrapper_has_one_name_in_every_process():
     assert wrapper_name("a.b:C") == "a.b:C"
     assert wrapper_name(Plus) == f"{__name__}:Plus"
+    assert wrapper_name(functools.partial(Plus, 4, last=None, first="a")) == f"{__name__}:Plus(4, first='a', last=None)"
+    assert "0x" not in wrapper_name(functools.partial(Plus, object()))
+    assert wrapper_name(functools.partial(Plus, 4)) != wrapper_name(functools.partial(Plus, 5))
     assert find_wrapper(wrapper_name(gym.wrappers.ClipReward)) is gym.wrappers.ClipReward
 
 

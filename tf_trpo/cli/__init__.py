@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 
 import tf_trpo
 from tf_trpo.cli.errors import one_line_errors
+from tf_trpo.ranges import nearest
 
 COMMANDS = {
     "train": "train an agent and write a run folder",
@@ -60,7 +60,7 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> None:
     # Around the import too: it takes seconds, in which Ctrl-C may come.
     with one_line_errors():
         if command not in COMMANDS:
-            nearest = difflib.get_close_matches(command, COMMANDS, n=1)
-            hint = f"; the nearest is {nearest[0]}" if nearest else ""
+            near = nearest(command, COMMANDS)
+            hint = "" if near is None else f"; the nearest is {near}"
             raise ValueError(f"no command {command!r}{hint}; there are {', '.join(COMMANDS)}")
         importlib.import_module(f"tf_trpo.cli.{command.replace('-', '_')}").main(sys.argv[1:] if argv is None else argv)

@@ -92,12 +92,19 @@ def _show(report: EnvironmentReport, options: CheckOptions, *, is_id: bool) -> N
     errors = sum(finding.severity == "error" for finding in report.findings)
     say(f"\nFound: {errors} that prevent training, {len(report.findings) - errors} others.")
     if not errors:
-        in_python = f"register an id for it (gymnasium.register), or in Python agent.fit({_class(options)}, 100_000)"
-        say(f"To train in it: {f'python -m tf_trpo train {_arguments(options)}' if is_id else in_python}")
+        say(f"To train in it: {_training(options, is_id=is_id)}")
 
 
-def _class(options: CheckOptions) -> str:
-    return options.env.rpartition(":")[2]
+def _training(options: CheckOptions, *, is_id: bool) -> str:
+    """Say how an agent is trained in the environment; a class needs an id before the command line knows it."""
+    if is_id:
+        return f"python -m tf_trpo train {_arguments(options)}"
+    module, _, name = options.env.rpartition(":")
+    return (
+        f"in Python tf_trpo.TRPO.for_env({name}).fit({name}, 100_000). "
+        f'Or write gymnasium.register("{name}-v0", {name}) below it, and '
+        f"python -m tf_trpo train --env {module}:{name}-v0 --allow-import"
+    )
 
 
 def _arguments(options: CheckOptions) -> str:

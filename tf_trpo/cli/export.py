@@ -11,7 +11,7 @@ import tyro
 
 from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import parse
-from tf_trpo.cli.play import PlayOptions, play
+from tf_trpo.cli.play import PlayOptions, check_film, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.model_card import FILM, write_model_card
@@ -55,12 +55,14 @@ def main(argv: Sequence[str]) -> None:
     if options.card or options.film:
         environment = experiment.environment
         check_imports(experiment.env, environment.wrapper, environment.costs, allow_import=options.allow_import)
-    evaluation = folder.read_evaluation()
+    evaluation, making = folder.read_evaluation(), experiment.environment.arguments()
+    if options.film:
+        check_film(experiment.env, making)
     start_keras()
     import tf_trpo
     from tf_trpo.environments.costs import import_costs
 
-    agent, making = tf_trpo.load(folder.agent), experiment.environment.arguments()
+    agent = tf_trpo.load(folder.agent)
     version = agent.export(
         options.output,
         format=options.format,

@@ -9,17 +9,17 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
-import difflib
 import inspect
 import itertools
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
 from tf_trpo.experiment.conversion import convert, fields, leaves
+from tf_trpo.ranges import nearest
 
 T = TypeVar("T")
 HELP = {"-h", "--help"}
@@ -54,9 +54,8 @@ class OptionParser(argparse.ArgumentParser):
         arguments = [_hyphened(argument) for argument in argv]
         found, unknown = self.parse_known_args(arguments)
         if unknown:
-            names = [option_name(name) for name in self._names]
-            nearest = difflib.get_close_matches(unknown[0].partition("=")[0], names, n=1)
-            hint = f"; there is {nearest[0]}" if nearest else ""
+            near = nearest(unknown[0].partition("=")[0], map(option_name, self._names))
+            hint = "" if near is None else f"; there is {near}"
             self.error(f"unrecognized options: {' '.join(unknown)}{hint}")
         return vars(found)
 
@@ -133,11 +132,16 @@ def descriptions(settings: Any) -> dict[str, str]:
     for each in reversed(settings.__mro__[:-1]):
         [definition] = ast.parse(textwrap.dedent(inspect.getsource(each))).body
         assert isinstance(definition, ast.ClassDef)
-        for field, text in itertools.pairwise(definition.body):
-            is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-            if is_text and isinstance(field, ast.AnnAssign):
-                found[ast.unparse(field.target)] = inspect.cleandoc(ast.literal_eval(ast.unparse(text)))
+        found |= {ast.unparse(field.target): text for field, text in documented_fields(definition)}
     return found
+
+
+def documented_fields(definition: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign, str]]:
+    """Read the fields of a class that have a text below them, and the texts, from the class's source."""
+    for field, text in itertools.pairwise(definition.body):
+        is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+        if is_text and isinstance(field, ast.AnnAssign):
+            yield field, inspect.cleandoc(ast.literal_eval(ast.unparse(text)))
 
 
 def show_help(options: Any, command: str, **settings: Any) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +106,21 @@ def play(options: PlayOptions) -> list[tuple[float, int]]:
             return _episodes(options, environment, policy, video)
 
 
+def check_film(env: str, making: Mapping[str, Any]) -> None:
+    """Render an environment once; raise ValueError if it cannot be filmed."""
+    from tf_trpo.environments import open_rendered_environment
+
+    with open_rendered_environment(env, **making) as environment:
+        environment.reset(seed=0)
+        environment.render()
+
+
 def _local_policy(model: Path, *, trust: bool) -> LocalPolicy:
     start_tensorflow()
     from tf_trpo.serving.local_policy import LocalPolicy
 
+    if not model.is_dir():
+        raise ValueError(f"{model} is no folder: play takes the folder of an exported model, or the URL of a server")
     run = RunFolder(model)
     exported = run.agent.is_file() and run.saved_model.is_dir()
     return LocalPolicy(run.saved_model if exported else model, trust=trust)

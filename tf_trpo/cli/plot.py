@@ -45,9 +45,9 @@ class PlotOptions:
     x: Literal["steps", "iterations", "seconds"] = "steps"
     """The x axis."""
     statistic: Literal["iqm", "mean"] = "iqm"
-    """Over the runs of a group: interquartile mean, or mean."""
+    """Average over the runs of a group: interquartile mean, or mean."""
     group_by: tuple[str, ...] = ()
-    """Settings that the runs of a group have in common; by default all that a result depends on, but for the seed."""
+    """Settings that the runs of a group have in common; by default all on which a result depends, except the seed."""
     output: Path = Path("curves.png")
     """The figure: PNG or SVG, by its ending."""
     report: Path | None = None

@@ -187,7 +187,7 @@ def _say_how_to_resume(run: Run) -> None:
 def _say_what_next(run: Run, trained: TrainedRun) -> None:
     env, result = run.experiment.env, trained.evaluation
     assert result is not None, "the run was not stopped"
-    run_dir, name = _quoted(run.folder.path), env.rpartition("/")[2]
+    run_dir, name = _quoted(run.folder.path), env.replace(":", "/").rpartition("/")[2]
     print(
         f"\nMean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over {result['episodes']} episodes "
         f"of {env} (deterministic actions).\n"

@@ -18,6 +18,7 @@ from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, make, selected, sh
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.cli.train import BY_SIGNAL, read_experiment
 from tf_trpo.experiment import Experiment
+from tf_trpo.experiment.run_folder import folder_name
 from tf_trpo.tuning.space import read_space
 from tf_trpo.tuning.tuning import Tuning
 
@@ -73,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
     start_keras(experiment.run.threads)
     if not experiment.run.quiet:
         print(f"default settings: {source}", file=sys.stderr, flush=True)
-    folder = options.output or Path("tuning") / experiment.env.replace("/", "-")
+    folder = options.output or Path("tuning") / folder_name(experiment.env)
     try:
         result = tuning.run(folder)
     except KeyboardInterrupt as stopped:

@@ -90,9 +90,13 @@ def _checked(env: Any, giver: str) -> gym.Env:
 
 
 def wrapper_name(wrapper: Wrapper) -> str:
-    """Name a wrapper as "module:Class", to tell runs apart."""
+    """Name a wrapper as "module:Class", with the arguments of a functools.partial, to tell runs apart."""
     if isinstance(wrapper, str):
         return wrapper
+    if isinstance(wrapper, functools.partial):
+        given = [*map(repr, wrapper.args), *(f"{name}={value!r}" for name, value in sorted(wrapper.keywords.items()))]
+        # Another process has other addresses.
+        return f"{wrapper_name(wrapper.func)}({re.sub(' at 0x[0-9a-f]+', '', ', '.join(given))})"
     return f"{wrapper.__module__}:{getattr(wrapper, '__qualname__', type(wrapper).__name__)}"
 
 

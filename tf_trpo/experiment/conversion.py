@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from tf_trpo.optimizers import ALGORITHMS, AdaptiveRadius
-from tf_trpo.ranges import described
+from tf_trpo.ranges import described, nearest
 
 Flat = dict[str, Any]
 T = TypeVar("T")
@@ -116,8 +115,8 @@ def convert(value: object, hint: Any, name: str) -> Any:
 
 def unknown_names(unknown: Sequence[str], known: Collection[str]) -> str:
     """List names that no setting has, with the setting that the first of them is nearest to."""
-    nearest = difflib.get_close_matches(unknown[0], known, n=1)
-    hint = f"there is {nearest[0]}, and " if nearest else ""
+    near = nearest(unknown[0], known)
+    hint = "" if near is None else f"there is {near}, and "
     return f"{', '.join(unknown)}; {hint}train --help-all shows all"
 
 

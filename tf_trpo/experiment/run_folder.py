@@ -123,9 +123,14 @@ def run_versions() -> dict[str, str | None]:
     return installed_versions(_PACKAGES)
 
 
+def folder_name(environment: str) -> str:
+    """Write an environment's id as the name of a folder, on every system: ALE-Pong-v5 for ALE/Pong-v5."""
+    return environment.replace("/", "-").replace(":", "-")
+
+
 def free_run_dir(environment: str, seed: int) -> Path:
     """Find the default folder of a run: runs/ENV-SEED, or the first of runs/ENV-SEED-2, -3 ... that is free."""
-    first = Path("runs") / f"{environment.replace('/', '-')}-{seed}"
+    first = Path("runs") / f"{folder_name(environment)}-{seed}"
     others = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
     return next(name for name in itertools.chain([first], others) if not name.exists())
 
