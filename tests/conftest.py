@@ -85,6 +85,7 @@ def run_examples(tmp_path, monkeypatch, capsys):
 
     def run(text, xla=False):
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
         if not xla:
             monkeypatch.setattr("tf_trpo.training.learner.xla_is_fast", lambda *models: False)
         examples = re.findall(r"```python\n(.*?)```", text, re.S)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CHANGEABLE = ("total_steps", "export", "workers", "ray_address", "allow_different_workers")
 """Settings that a resumed run may have others of: they change nothing of what was done."""
-_CLONE_EPOCHS = 50
+_CLONE_EPOCHS = 200
 _SHOWN = ("quiet",)
 """Settings of what the process prints, which are no part of the run."""
 

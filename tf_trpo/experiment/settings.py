@@ -121,7 +121,7 @@ class CloningSettings:
     demonstrations: str | None = None
     """Minari dataset to clone before training, by its name or its folder (extra demonstrations); None for none."""
     clone_epochs: int | None = None
-    """Passes over the demonstrations, in [1, 10000]; None: 50."""
+    """Passes over the demonstrations, in [1, 10000]; None: 200."""
 
     def __post_init__(self) -> None:
         require_allowed(self, clone_epochs="[1, 10000]")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 from tf_trpo.lazy import tensorflow as tf
 
 
@@ -12,4 +14,5 @@ def scalar(number: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 def is_positive(setting: float | tf.Tensor) -> bool:
     """Tell whether a setting >= 0 is not 0: in a compiled update, it may be a tensor, but 0 stays a number."""
-    return bool(tf.is_tensor(setting) or setting > 0)
+    # Asked for when settings are made, which does not wait for TensorFlow.
+    return not isinstance(setting, numbers.Real) or float(setting) > 0

@@ -56,7 +56,7 @@ class Imitator(Agent):
     def clone(
         self,
         demonstrations: Any,
-        epochs: int = 50,
+        epochs: int = 200,
         *,
         minibatch_size: int = 128,
         learning_rate: float = 1e-3,
