@@ -46,6 +46,16 @@ def cost_labels(costs: Sequence[Cost]) -> tuple[str, ...]:
     return labels
 
 
+def refuse_functions(costs: Sequence[Cost]) -> None:
+    """Raise ValueError if a cost is no key of infos."""
+    for cost in costs:
+        if not isinstance(cost, str) or ":" in cost:
+            raise ValueError(
+                f"the cost {cost_labels([cost])[0]} is a function of a step, and the environments are made already: "
+                "give it to make_vector_environment"
+            )
+
+
 def import_costs(costs: Sequence[Cost]) -> None:
     """Import the modules of functions that are given by their names; raise ValueError if one cannot be imported."""
     for cost in costs:

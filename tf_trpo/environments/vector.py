@@ -13,7 +13,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import iterate
 
 from tf_trpo import ranges
-from tf_trpo.environments.costs import Cost, cost_labels
+from tf_trpo.environments.costs import Cost, cost_labels, refuse_functions
 from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
@@ -86,6 +86,7 @@ def make_vector_environment(
         environments: VectorEnv = environment if checks_itself else AdaptedVectorEnv(environment)
         if kept_costs(environment) == cost_labels(costs):
             costs = ()
+        refuse_functions(costs)
     elif not isinstance(environment, str) and not callable(environment):
         raise ValueError(
             f"an environment is given by its Gymnasium id, by a function that makes it, or as a vector environment; "

@@ -93,9 +93,6 @@ class Agent(keras.Model):
         self.costs = tuple(costs)
         self.cost_value_functions = list(cost_value_functions)
         self.cost_return_scales = [RunningReturnScale() for _ in costs]
-        self.anchor = anchor
-        if anchor is not None:
-            anchor.trainable = False
         self.policy = policy
         self.value_function = value_function
         self.ema_momentum = ema_momentum
@@ -103,6 +100,10 @@ class Agent(keras.Model):
         self.return_scale = RunningReturnScale()
         self.env_steps = self.add_weight(shape=(), dtype="int64", trainable=False, name="env_steps")
         self.iterations = self.add_weight(shape=(), dtype="int64", trainable=False, name="iterations")
+        # The last one: Keras numbers what an agent's file has of one class in the order in which it was set.
+        self.anchor = anchor
+        if anchor is not None:
+            anchor.trainable = False
         self._draws = itertools.count()
         self.built = True
 

@@ -1,0 +1,151 @@
+"""Costs of every step, by keys of infos and by functions, against what the environments themselves have noted."""
+
+import itertools
+import math
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
+from tf_trpo.environments.costs import cost_labels, find_costs
+from tf_trpo.rollouts import EpisodeTracker, LocalSource
+from tf_trpo.rollouts.actor import Actions
+
+NOISE = np.zeros((40, 2))
+
+
+class Walk(gym.Env):
+    """Counts its steps; episodes of 5 and 6 steps in turn. The cost is the step's number, the observation too."""
+
+    observation_space = gym.spaces.Box(-100.0, 100.0, (1,), np.float64)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, info=lambda number: {"speed": number, "nested": {"heat": -0.5 * number}}):
+        self._info, self._episode = info, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._steps, self._episode = 0, self._episode + 1
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self._steps += 1
+        ended = self._steps == 5 + self._episode % 2
+        return np.array([float(self._steps)]), 1.0, ended, False, self._info(self._steps)
+
+
+def rise(observation, action, reward, next_observation, info):
+    """10 in each step, and the action on top."""
+    return 10.0 * (next_observation[0] - observation[0]) + action
+
+
+class Ones:
+    """An actor that always takes action 1."""
+
+    initial_states = ()
+
+    def set_weights(self, weights):
+        pass
+
+    def __call__(self, observations, noise, states=()):
+        return Actions(np.ones(2, np.int64), np.ones(2, np.int64))
+
+    def for_environment(self, sampled):
+        return sampled
+
+
+def rollout_of(environments):
+    source = LocalSource(environments, Ones(), seed=0)
+    try:
+        return source.collect([], NOISE)
+    finally:
+        source.close()
+
+
+@pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.slow)])
+def test_costs_of_all_steps_are_in_the_rollout_and_rows_that_are_no_steps_have_none(backend):
+    costs = ["speed", "nested/heat", rise]
+    rollout = rollout_of(make_vector_environment(Walk, 2, backend=backend, costs=costs, info_keys=["speed"]))
+    assert rollout.costs.shape == (40, 2, 3)
+    steps = rollout.observations[1:, :, 0]
+    np.testing.assert_array_equal(rollout.costs[..., 0], np.where(rollout.valid, steps, 0.0))
+    np.testing.assert_array_equal(rollout.costs[..., 1], np.where(rollout.valid, -0.5 * steps, 0.0))
+    np.testing.assert_array_equal(rollout.costs[..., 2], np.where(rollout.valid, 11.0, 0.0))
+    assert (~rollout.valid).sum() == 12
+    tracker = EpisodeTracker(2, 3)
+    for episode in itertools.chain.from_iterable(tracker.finished(rollout)):
+        assert episode.costs == (sum(range(episode.length + 1)), -0.5 * episode.costs[0], 11.0 * episode.length)
+        assert episode.infos == {"speed": episode.length}
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_vector_environments_of_the_users_own_give_costs_by_keys(mode):
+    own = SyncVectorEnv([Walk, Walk], autoreset_mode=mode)
+    rollout = rollout_of(make_vector_environment(own, costs=["speed", "nested/heat"]))
+    steps = rollout.observations[1:, :, 0]
+    np.testing.assert_array_equal(rollout.costs[..., 0], np.where(rollout.valid, steps, 0.0))
+    np.testing.assert_array_equal(rollout.costs[..., 1], -0.5 * rollout.costs[..., 0])
+    assert rollout.valid.sum() > 60
+
+
+def test_without_costs_a_rollout_has_none():
+    assert rollout_of(make_vector_environment(Walk, 2)).costs == ()
+
+
+def test_functions_need_environments_that_are_made_here():
+    with pytest.raises(ValueError, match="cost rise is a function of a step"):
+        make_vector_environment(SyncVectorEnv([Walk, Walk]), costs=[rise])
+    made = make_vector_environment(Walk, 2, costs=[rise])
+    assert rollout_of(make_vector_environment(made, costs=[rise])).costs[0, 0] == 11.0
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        (lambda number: {}, r"environment 0 gave info\['speed'\], which is a cost: an info without that key in a step"),
+        (lambda number: {"speed": "high"}, r"environment 0 gave info\['speed'\], which is a cost: that is no number"),
+        (
+            lambda number: {"speed": [1.0, 2.0]},
+            r"environment 0 gave info\['speed'\], which is a cost: that is no number",
+        ),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_step_without_its_cost_is_an_error_that_names_it(info, message, own):
+    def make():
+        return Walk(info)
+
+    environment = SyncVectorEnv([make, make]) if own else make
+    with pytest.raises(EnvironmentFailedError, match=message):
+        rollout_of(make_vector_environment(environment, 2, costs=["speed"]))
+
+
+def test_a_cost_that_is_not_finite_is_a_fault_of_the_step():
+    environments = make_vector_environment(lambda: Walk(lambda number: {"speed": math.nan}), 2, costs=["speed"])
+    with pytest.raises(InvalidStepError, match=r"environment 0 gave a cost that is not finite \(nan\), in row 0"):
+        rollout_of(environments)
+
+
+def test_a_function_that_raises_or_gives_no_number_is_named():
+    def broken(*step):
+        raise KeyError("x")
+
+    def wordy(*step):
+        return "high"
+
+    for cost, message in ((broken, "a cost raised KeyError: 'x'"), (wordy, "wordy: that is no number")):
+        with pytest.raises(EnvironmentFailedError, match=message):
+            rollout_of(make_vector_environment(Walk, 2, costs=[cost]))
+
+
+def test_names_of_functions_are_found_in_modules_that_are_imported_and_nowhere_else():
+    name = f"{__name__}:rise"
+    assert find_costs(["speed", name]) == ("speed", rise)
+    assert cost_labels(["speed", name, "nested/heat"]) == ("speed", "rise", "nested/heat")
+    with pytest.raises(ValueError, match="cost antigravity:fly must be imported before"):
+        find_costs(["antigravity:fly"])
+    for wrong in (["speed", "speed"], [""], ["rise", rise]):
+        with pytest.raises(ValueError, match="costs must be names that differ"):
+            cost_labels(wrong)

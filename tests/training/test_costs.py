@@ -1,0 +1,319 @@
+"""Costs from the environment to the step: estimates against naive loops, limits, logs, files, resumed fits."""
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_trpo
+from tf_trpo.callbacks import Checkpoint
+from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.optimizers import ConstrainedTrustRegion, LagrangianTrustRegion, TrustRegion
+from tf_trpo.training import CheckpointError, UpdateSettings
+
+FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}
+GAMMA, LAMBDA = 0.9, 0.8
+
+
+class Drift(gym.Env):
+    """A walk that is paid for going far, and whose cost is its speed; episodes of 9 to 20 steps, cut or ended."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gym.spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.speed, self.left = 0.0, 0.0, int(self.np_random.integers(9, 21))
+        return np.array([self.place, self.speed]), {}
+
+    def step(self, action):
+        self.speed = 0.5 * self.speed + float(action) - 1.0 + 0.1 * self.np_random.normal()
+        self.place += self.speed
+        self.left -= 1
+        ended, timeout = self.left == 0, self.left == 0 and self.place > 0
+        info = {"speed": abs(self.speed)}
+        return np.array([self.place, self.speed]), self.place / 10, ended and not timeout, timeout, info
+
+
+def backward(observation, action, reward, next_observation, info):
+    return float(next_observation[0] < observation[0])
+
+
+def make_agent(optimizer=None, costs=("speed", backward), anchor=None, **update):
+    agent = tf_trpo.TRPO.for_env(
+        Drift,
+        policy=PolicySettings(hidden_sizes=(6,)),
+        value=ValueSettings(value_hidden_sizes=(6,)),
+        seed=1,
+        costs=costs,
+    )
+    settings = UpdateSettings(
+        **{"gamma": GAMMA, "gae_lambda": LAMBDA, "value_epochs": 2, "value_minibatch_size": 16} | update
+    )
+    agent.compile(optimizer, update=settings, jit_compile=False, anchor=anchor)
+    return agent
+
+
+class Kept(keras.callbacks.Callback):
+    """Keeps the rollouts of a fit, and what `look` says of the agent before each iteration."""
+
+    def __init__(self, look=lambda agent: None):
+        super().__init__()
+        self.rollouts, self.seen, self._look = [], [], look
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen.append(self._look(self.model))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.rollouts.append(self.params["trainer"].rollout)
+
+
+def naive_advantages(costs, values, rollout):
+    """GAE by its definition, each sum on its own."""
+    steps, envs = costs.shape
+    advantages = np.zeros((steps, envs))
+    for b in range(envs):
+        for t in range(steps):
+            factor = 1.0
+            for k in range(t, steps):
+                if not rollout.valid[k, b]:
+                    break
+                following = 0.0 if rollout.terminated[k, b] else values[k + 1, b]
+                advantages[t, b] += factor * (costs[k, b] + GAMMA * following - values[k, b])
+                if rollout.terminated[k, b] or rollout.truncated[k, b]:
+                    break
+                factor *= GAMMA * LAMBDA
+    return advantages
+
+
+def test_estimates_of_costs_are_those_of_naive_loops_in_the_costs_own_units():
+    agent = make_agent()
+    agent.fit(Drift, 128, **FIT)
+    kept, learner = Kept(), agent.learner
+    prepare, given = learner.prepare, []
+
+    def noting(rollout, carry, totals):
+        values = [model.predict_on_batch(np.concatenate(rollout.observations)) for model in agent.cost_value_functions]
+        prepared, after = prepare(rollout, carry, totals)
+        units = [1.0 / float(scale(tf.constant(1.0))) for scale in agent.cost_return_scales]
+        given.append((rollout, totals.numpy(), prepared, np.reshape(values, (2, 33, 2)), units))
+        return prepared, after
+
+    learner.prepare = noting
+    tf.config.run_functions_eagerly(True)
+    agent.fit(Drift, 60, callbacks=kept, **FIT)
+    tf.config.run_functions_eagerly(False)
+    [(rollout, totals, prepared, values, units)] = given
+    [rollout] = kept.rollouts
+    assert rollout.valid.sum() < rollout.valid.size
+    weights, costs = prepared.batch.weights.numpy(), prepared.batch.costs
+    np.testing.assert_array_equal([costs.totals[0], costs.totals[1], costs.length], totals)
+    for place in range(2):
+        scaled = rollout.costs[..., place] / units[place]
+        advantages = naive_advantages(scaled, values[place], rollout)
+        expected = units[place] * advantages.ravel()
+        expected -= weights @ expected
+        counts = weights > 0
+        np.testing.assert_allclose(costs.advantages.numpy()[counts, place], expected[counts], rtol=1e-3, atol=1e-4)
+        samples = prepared.values[1 + place]
+        targets = (advantages + values[place][:-1]).ravel()
+        np.testing.assert_allclose(samples.targets.numpy()[counts], targets[counts], rtol=1e-3, atol=1e-4)
+    # The scale is that of each cost's own return: no two are alike.
+    assert len({round(unit, 4) for unit in [*units, 1.0 / float(agent.return_scale(tf.constant(1.0)))]}) == 3
+
+
+def test_totals_and_logs_are_those_of_the_episodes():
+    agent, kept = make_agent(), Kept()
+    agent.learner.update, totals = _noting_totals(agent.learner.update)
+    history = agent.fit(Drift, 300, callbacks=kept, **FIT).history
+    rollouts = [np.concatenate(parts) for parts in zip(*[rollout[2:6] for rollout in kept.rollouts], strict=True)]
+    costs, (_, terminated, truncated, valid) = np.concatenate([each.costs for each in kept.rollouts]), rollouts
+    ended, episodes = terminated | truncated, []
+    for row in range(len(ended)):
+        for b in range(2):
+            if ended[row, b]:
+                start = max(np.flatnonzero(ended[:row, b]), default=-1) + 1
+                own = costs[start : row + 1, b].sum(axis=0)
+                episodes.append((row // 32, b, *own, valid[start : row + 1, b].sum()))
+    for number, found in enumerate(totals):
+        # In the order in which they are kept: by rollout, and then by environment.
+        before = sorted([each for each in episodes if each[0] <= number], key=lambda each: each[:2])
+        now = sum(each[0] == number for each in before)
+        last = np.array(before)[-max(now, 5) :, 2:]
+        np.testing.assert_allclose(found, last.mean(axis=0))
+        np.testing.assert_allclose(
+            [history[f"rollout/ep_cost_mean/{name}"][number] for name in ("speed", "backward")],
+            np.array(before)[-100:, 2:4].mean(axis=0),
+        )
+    assert {"train/value_loss/speed", "train/explained_variance/backward"} <= history.keys()
+    # No limit, no figures of limits.
+    assert not [name for name in history if "cost_change" in name or "multiplier" in name or "restores" in name]
+
+
+def _noting_totals(update):
+    totals = []
+
+    def noting(rollout, carry, orders, progress, found):
+        totals.append(np.array(found))
+        return update(rollout, carry, orders, progress, found)
+
+    return noting, totals
+
+
+def test_costs_that_are_only_logged_change_nothing_of_what_is_learned():
+    with_costs, without = make_agent(), make_agent(costs=())
+    for agent in (with_costs, without):
+        agent.fit(Drift, 120, **FIT)
+    np.testing.assert_array_equal(with_costs.policy.flat_weights, without.policy.flat_weights)
+    for one, other in zip(with_costs.value_function.weights, without.value_function.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        LagrangianTrustRegion(cost_limits=(3.0, 4.0), multiplier_kd=1.0),
+        ConstrainedTrustRegion(cost_limits=(3.0, 4.0)),
+    ],
+    ids=lambda optimizer: type(optimizer).__name__,
+)
+def test_a_fit_with_costs_is_resumed_bit_for_bit(optimizer, tmp_path):
+    whole = make_agent(optimizer)
+    history = whole.fit(Drift, 240, callbacks=Checkpoint(tmp_path / "whole", 1, keep=9), **FIT).history
+    first = sorted((tmp_path / "whole").iterdir())[1]
+    resumed = make_agent(optimizer)
+    again = resumed.fit(Drift, 240, resume_from=first, **FIT).history
+    for name, figures in again.items():
+        if not name.startswith("time/"):
+            assert figures == history[name][-len(figures) :], name
+    assert resumed.learner.variables().keys() == whole.learner.variables().keys()
+    for part, variables in whole.learner.variables().items():
+        for one, other in zip(variables, resumed.learner.variables()[part], strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=part)
+    assert any(name.startswith("value optimizer of cost 2") for name in whole.learner.variables())
+    if isinstance(optimizer, LagrangianTrustRegion):
+        assert np.ptp(history["train/multiplier/speed"]) > 0
+    # Other costs are another run.
+    other = make_agent(ConstrainedTrustRegion(cost_limits=(3.0,)), costs=("speed",))
+    with pytest.raises(CheckpointError):
+        other.fit(Drift, 240, resume_from=first, **FIT)
+
+
+def test_an_agent_with_costs_is_the_same_after_saving_and_loading(tmp_path):
+    agent = make_agent(LagrangianTrustRegion(cost_limits=(3.0, 4.0)))
+    agent.fit(Drift, 60, **FIT)
+    agent.save(tmp_path / "agent.keras")
+    loaded = tf_trpo.load(tmp_path / "agent.keras")
+    assert loaded.costs == ("speed", f"{__name__}:backward")
+    for part, variables in agent.learner.variables().items():
+        for one, other in zip(variables, loaded.learner.variables()[part], strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=part)
+    result = agent.evaluate(Drift, 4)
+    assert result == loaded.evaluate(Drift, 4)
+    assert result["cost/speed"] > 0
+    assert result["cost/backward"] > 0
+    assert "cost/speed" not in loaded.evaluate(Drift, 4, costs=[])
+    for each in (agent, loaded):
+        each.fit(Drift, 60, **FIT)
+    np.testing.assert_array_equal(agent.policy.flat_weights, loaded.policy.flat_weights)
+
+
+def test_the_learning_rate_that_a_user_sets_is_that_of_all_value_functions():
+    agent = make_agent()
+    agent.fit(Drift, 60, **FIT)
+    before = [[weight.numpy() for weight in model.trainable_variables] for model in agent.cost_value_functions]
+    agent.optimizer.learning_rate = 0.0
+    agent.fit(Drift, 60, **FIT)
+    for model, weights in zip(agent.cost_value_functions, before, strict=True):
+        for now, then in zip(model.trainable_variables, weights, strict=True):
+            np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [ConstrainedTrustRegion, LagrangianTrustRegion])
+def test_a_limit_on_a_cost_is_learned(make):
+    """Without a limit, the fastest walk is the best one."""
+    free = make_agent(TrustRegion(0.02), costs=("speed",))
+    free.fit(Drift, 20_000, **FIT | {"num_steps": 256})
+    limit = free.evaluate(Drift, 20, stochastic=True)["cost/speed"] / 2
+    limited = make_agent(make(0.02, cost_limits=(limit,)), costs=("speed",))
+    limited.fit(Drift, 20_000, **FIT | {"num_steps": 256})
+    result = limited.evaluate(Drift, 50, stochastic=True)
+    assert result["cost/speed"] <= 1.1 * limit
+    assert result["mean_return"] > make_agent(costs=("speed",)).evaluate(Drift, 50, stochastic=True)["mean_return"] + 1
+
+
+class TestAnchor:
+    def test_its_kl_is_within_the_limit_on_the_states_of_each_step(self):
+        limit = 0.02
+        start = make_agent(costs=())
+        start.fit(Drift, 120, **FIT)
+        agent = make_agent(TrustRegion(0.02, anchor_kl=limit), costs=(), anchor=start)
+        agent.policy.set_weights(start.policy.get_weights())
+        history = agent.fit(Drift, 900, **FIT).history
+        kls, restores = history["train/anchor_kl"], history["train/restores"]
+        assert max(kls) > 0.5 * limit
+        # New states may take it above the limit. Then it falls, or the step is refused.
+        for now, restored in zip(kls, restores, strict=True):
+            assert now <= limit or restored
+        assert sum(kl <= limit for kl in kls) > len(kls) / 2
+
+    def test_the_logged_kl_is_that_of_numpy(self):
+        start = make_agent(costs=())
+        start.fit(Drift, 200, **FIT)
+        agent = make_agent(TrustRegion(0.02, anchor_kl=0.01), costs=(), anchor=start)
+        agent.policy.set_weights(start.policy.get_weights())
+        agent.fit(Drift, 400, **FIT)
+        # Statistics that are given once and for all: the policy of the step is the one that is there after it.
+        agent.policy.encoder.update_normalization = lambda statistics: tf.constant(True)
+        agent.compile(jit_compile=False)
+        kept = Kept()
+        history = agent.fit(Drift, 60, callbacks=kept, **FIT).history
+        [rollout] = kept.rollouts
+        observations = rollout.observations[:-1][rollout.valid]
+        old, new = (
+            np.float64(policy.distribution_parameters(tf.constant(observations)))
+            for policy in (agent.anchor, agent.policy)
+        )
+        old, new = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)) for logits in (old, new))
+        kl = np.mean(np.sum(np.exp(old) * (old - new), axis=1))
+        assert history["train/anchor_kl"] == [pytest.approx(kl, rel=1e-5)]
+        assert kl > 1e-4
+
+    def test_it_stays_as_it_was_and_is_saved(self, tmp_path):
+        agent = make_agent(costs=())
+        agent.fit(Drift, 120, **FIT)
+        agent.compile(TrustRegion(0.02, anchor_kl=0.01), anchor=agent)
+        before = agent.anchor.get_weights()
+        agent.fit(Drift, 240, callbacks=Checkpoint(tmp_path / "checkpoints", None), **FIT)
+        assert not np.array_equal(agent.policy.flat_weights, before[0])
+        agent.save(tmp_path / "agent.keras")
+        loaded = tf_trpo.load(tmp_path / "agent.keras")
+        for anchor in (agent.anchor, loaded.anchor):
+            for one, other in zip(anchor.get_weights(), before, strict=True):
+                np.testing.assert_array_equal(one, other)
+        assert loaded.anchor.trainable_variables == []
+        for each in (agent, loaded):
+            each.fit(Drift, 60, **FIT)
+        np.testing.assert_array_equal(agent.policy.flat_weights, loaded.policy.flat_weights)
+        # From a file, as from an agent; another anchor is another run.
+        other = make_agent(TrustRegion(0.02, anchor_kl=0.01), costs=(), anchor=tmp_path / "agent.keras")
+        with pytest.raises(CheckpointError, match="anchor"):
+            other.fit(Drift, 300, resume_from=tmp_path / "checkpoints", **FIT)
+
+    def test_what_does_not_fit_is_refused(self):
+        agent = make_agent(costs=())
+        with pytest.raises(ValueError, match="anchor_kl is given without an anchor"):
+            agent.compile(TrustRegion(anchor_kl=0.1))
+        with pytest.raises(ValueError, match="an anchor is given without anchor_kl"):
+            agent.compile(TrustRegion(), anchor=agent)
+        agent.anchor = None
+        agent.compile(TrustRegion())
+        with pytest.raises(ValueError, match="anchor must be None with KLPenalty"):
+            agent.compile(tf_trpo.optimizers.KLPenalty(), anchor=agent)
+        agent.anchor = None
+        with pytest.raises(ValueError, match="the agent observes array of shape"):
+            agent.compile(TrustRegion(anchor_kl=0.1), anchor=tf_trpo.TRPO.for_env("CartPole-v1"))
+        with pytest.raises(ValueError, match="cost_limits has 1 limits, and the agent has 0 costs"):
+            agent.compile(ConstrainedTrustRegion())
