@@ -98,7 +98,7 @@ def test_without_ray_there_is_one_line(refused, tmp_path, monkeypatch):
     assert error == 'error: ray is not installed: pip install "tf_trpo[ray]"'
 
 
-def test_without_a_cluster_there_is_one_line(refused, tmp_path, monkeypatch):
+def test_without_a_cluster_there_is_one_line(refused, small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    error = refused("train", "--preset", "none", "--num-envs", "16", "--workers", "2", "--ray-address", "127.0.0.1:1")
+    error = refused("train", *small, "--num-envs", "16", "--workers", "2", "--ray-address", "127.0.0.1:1")
     assert error.startswith("error: no Ray cluster answers at 127.0.0.1:1")

@@ -46,11 +46,7 @@ class RayCrew:
     """
 
     def __init__(self, setup: Setup, size: int, address: str | None = None) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise ImportError('ray is not installed: pip install "tf_trpo[ray]"', name="ray") from error
-        self._ray = ray
+        self._ray = ray = import_ray()
         self.size = size
         self._owned = not ray.is_initialized()
         if not self._owned and address is not None:
@@ -109,6 +105,15 @@ class RayCrew:
         if self._owned:
             with _handlers_kept():
                 self._ray.shutdown()
+
+
+def import_ray() -> Any:
+    """Import Ray; raise ImportError, with what to do, if it is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError('ray is not installed: pip install "tf_trpo[ray]"', name="ray") from error
+    return ray
 
 
 def _connect(ray: Any, size: int, address: str | None) -> None:
