@@ -70,7 +70,7 @@ class Costs(NamedTuple):
       step: seconds of a worker for a step of one environment, acting included.
       update: seconds of an update, before those of its samples.
       sample: seconds of an update for each sample.
-      call: seconds of the learner's process for each shard.
+      call: seconds of the learner's process for each shard, at most: a worker's answer is waited for.
       sample_bytes: that travel for each sample.
     """
 
@@ -124,14 +124,15 @@ class Workers(Measurement):
     """Steps of a worker in an iteration that is predicted: 8 environments, 128 rows."""
 
     def tables(self) -> list[Table]:
-        gym.register(IMAGES, "benchmarks.workers:Frames")
+        gym.register(IMAGES, "benchmarks.workers:Frames", disable_env_checker=True)
         cheetah = Job("train", "HalfCheetah-v5", 16, 128, iterations=self.iterations)
         images = Job("train", IMAGES, 16, 16, iterations=self.iterations)
         measured = {job.env: self._measured(job, shards=2) for job in (cheetah, images)}
         slow = [self._slow(kind, microseconds) for kind in ("Busy", "Waiting") for microseconds in self.microseconds]
+        call = self._call()
         costs = {
-            "HalfCheetah-v5": self._costs(cheetah, (2048, 8192), measured["HalfCheetah-v5"], 17 * 8 + 6 * 4 * 2 + 12),
-            "images [84, 84, 4], steps of 1 ms": self._costs(images, (256, 512), measured[IMAGES], 84 * 84 * 4 + 40),
+            "HalfCheetah-v5": self._costs(cheetah, (2048, 8192), call, 17 * 8 + 6 * 4 * 2 + 11),
+            "images [84, 84, 4], steps of 1 ms": self._costs(images, (256, 512), call, 84 * 84 * 4 + 6 * 4 + 4 + 11),
         }
         title = "seconds an iteration, 16 environments in 2 shards"
         return [
@@ -162,7 +163,14 @@ class Workers(Measurement):
         gain = found["one process"].median / found["workers 2"].median
         return {"steps": f"{kind.lower()}, {1e-3 * microseconds:g} ms", **found, "times as fast": gain}
 
-    def _costs(self, job: Job, sizes: tuple[int, int], measured: dict[str, Measured], sample_bytes: float) -> Costs:
+    def _call(self) -> float:
+        """Measure the seconds of a call to which nearly no work belongs, one call after the other."""
+        job = Job("train", "CartPole-v1", 16, 4, iterations=30)
+        ways = {count: functools.partial(_iteration, job, shards=16, workers=count) for count in (0, 1)}
+        found = in_turns({str(count): way for count, way in ways.items()}, self.repeats, calls=1)
+        return max(0.0, found["1"].median - found["0"].median) / 16
+
+    def _costs(self, job: Job, sizes: tuple[int, int], call: float, sample_bytes: float) -> Costs:
         with ExitStack() as stack:
             alone = job._replace(num_envs=8)
             step = 1 / workloads.collect(alone, "sync", stack)()
@@ -170,8 +178,7 @@ class Workers(Measurement):
             step += 1e-3
         updates = [self._update(job._replace(num_envs=8, num_steps=size // 8)) for size in sizes]
         sample = (updates[1] - updates[0]) / (sizes[1] - sizes[0])
-        call = max(0.0, measured["workers 1"].median - measured["one process"].median) / 2
-        return Costs(step, updates[0] - sample * sizes[0], sample, call, sample_bytes)
+        return Costs(step, max(0.0, updates[0] - sample * sizes[0]), sample, call, sample_bytes)
 
     def _update(self, job: Job) -> float:
         return in_turns({"update": workloads.update(job)}, 1)["update"].median

@@ -57,6 +57,7 @@ ON_THEIR_OWN = {
 }
 """Pages whose examples need more than to run, and where they are run."""
 NOT_RUN = {
+    "docs/scaling.md": "to start Ray takes long",
     "docs/trackers.md": "the trackers are not installed",
     "docs/tuning.md": "a search takes long",
 }

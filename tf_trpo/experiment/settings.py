@@ -162,7 +162,7 @@ class RunSettings:
     workers: int = 0
     """Processes that step the environments (Ray's, an extra); 0 for this one. The result is bit for bit the same."""
     ray_address: str | None = None
-    """Ray cluster of the workers, such as auto or ray://HOST:10001; None for this machine."""
+    """Ray cluster of the workers, auto or HOST:PORT, of which this machine is one; None for workers of this machine."""
     allow_different_workers: bool = False
     """Take workers with other versions, or whose processors compute otherwise, too: then the result is not the same."""
     threads: int = 0

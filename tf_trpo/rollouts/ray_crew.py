@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from tf_trpo.rollouts.worker import Call, Setup, ShardWorker, WorkerLostError
 
 _OBJECT_STORE = 256 * 2**20
 """Bytes of shared memory for the rollouts that travel; more go to the disk and back."""
+_PATIENCE = 20.0
+"""Seconds in which the head of a cluster must answer."""
 _ENVIRONMENT = {
     # One thread: there is a worker for each core.
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
@@ -43,11 +46,7 @@ class RayCrew:
     """
 
     def __init__(self, setup: Setup, size: int, address: str | None = None) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise ImportError('ray is not installed: pip install "tf_trpo[ray]"', name="ray") from error
-        self._ray = ray
+        self._ray = ray = import_ray()
         self.size = size
         self._owned = not ray.is_initialized()
         if not self._owned and address is not None:
@@ -108,13 +107,26 @@ class RayCrew:
                 self._ray.shutdown()
 
 
+def import_ray() -> Any:
+    """Import Ray; raise ImportError, with what to do, if it is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError('ray is not installed: pip install "tf_trpo[ray]"', name="ray") from error
+    return ray
+
+
 def _connect(ray: Any, size: int, address: str | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     with _handlers_kept(), _errors_only("ray"), _variables(_PRIVATE if address is None else {}):
         if address is not None:
             try:
+                host, _, port = address.rpartition(":")
+                if port.isdecimal():
+                    # Ray itself would try for minutes.
+                    socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
                 ray.init(address=address, **quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, OverflowError, RuntimeError, ValueError) as error:
                 reason = str(error).strip().splitlines()[0]
                 raise ConnectionError(f"no Ray cluster answers at {address}: {reason}") from None
             return

@@ -61,6 +61,8 @@ class Spread:
         if not self.workers and (self.address is not None or self.allow_different):
             name = "allow_different_workers" if self.address is None else "ray_address"
             raise ValueError(f"{name} is about workers, and there are none: set workers")
+        if (self.address or "").startswith("ray://"):
+            raise ValueError("ray_address must be auto or HOST:PORT: Ray's client, of ray://, is not supported")
 
     def shards_of(self, num_envs: int) -> int:
         """Give the number of shards of B environments.

@@ -87,8 +87,9 @@ def _opened_workers(
         )
     if opening["backend"] != "sync":
         raise ValueError(f"each worker steps its environments by the backend sync, not {opening['backend']}")
-    from tf_trpo.rollouts.ray_crew import RayCrew
+    from tf_trpo.rollouts.ray_crew import RayCrew, import_ray
 
+    import_ray()
     num_envs = opening["num_envs"]
     shards = spread.shards_of(num_envs)
     making = {name: value for name, value in opening.items() if name != "num_envs"}
