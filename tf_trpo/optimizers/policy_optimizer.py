@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
@@ -39,7 +38,7 @@ class Proposal(NamedTuple):
     solution: ConjugateGradientResult | None = None
     radius: tf.Tensor | float | None = None
     penalty_coefficient: tf.Tensor | float | None = None
-    figures: Mapping[str, tf.Tensor] = MappingProxyType({})
+    figures: dict[str, tf.Tensor] | tuple[()] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +74,11 @@ class PolicyOptimizer(abc.ABC):
     def is_scheduled(self) -> bool:
         """Whether a setting follows the progress of the run; by default none does."""
         return False
+
+    @property
+    def suits_xla(self) -> bool:
+        """Whether XLA compiles `propose` in seconds, so that a compiled update has it do so."""
+        return True
 
     def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
         """Raise ValueError if the algorithm cannot use the discount of the returns; by default it can use any."""
@@ -121,7 +125,7 @@ class PolicyOptimizer(abc.ABC):
             objective = Objective(policy, batch, policy.flat_weights, chunk_size, gamma)
             return _as_tensors(self.propose(objective, state, progress)), objective.old
 
-        proposal, old = compiled_at_once(propose)() if jit_compile else propose()
+        proposal, old = compiled_at_once(propose)() if jit_compile and self.suits_xla else propose()
         proposal = proposal._replace(search=_finite(proposal.search, old))
         policy.assign_flat_weights(proposal.search.theta)
         return _outcome(batch, old, proposal)
@@ -239,7 +243,7 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
         backtracks=search.backtracks,
         trust_region_radius=radius,
         penalty_coefficient=coefficient,
-        **figures,
+        **dict(figures),
     )
     if solution is None:
         return outcome
