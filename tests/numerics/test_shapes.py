@@ -105,6 +105,10 @@ CASES = {
         ),
         {"theta": "P", "step": "P", "max_kl": ""},
     ),
+    "constrained_step": Case(
+        lambda *arrays: numerics.constrained_step(*(tf.cast(array, tf.float64) for array in arrays)),
+        {"gain": "D", "slopes": "C D", "excess": "C", "metric": "D D", "max_kl": ""},
+    ),
     "linear_recurrence": Case(numerics.linear_recurrence, {"decay": "T S", "inputs": "T S"}),
     "minibatch_rows": Case(
         lambda orders, step: numerics.minibatch_rows(tf.cast(orders, tf.int32), tf.cast(step, tf.int32) - 1, 1),
@@ -155,6 +159,7 @@ OF_NESTS = {
     "compiled_at_once",
     "flatten",
     "counted_weights",
+    "costs_of",
     "from_rows",
     "merged",
     "check_shapes",

@@ -15,7 +15,7 @@ from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.estimation import lambda_returns, weighted_moments
 from tf_trpo.models import encoder
 from tf_trpo.numerics import step_length_for_kl
-from tf_trpo.optimizers import trust_region
+from tf_trpo.optimizers import constraints
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.training import TrainingFailedError, prepared, programs
 from tf_trpo.training.faults import require_finite
@@ -150,7 +150,7 @@ PATCHES = [
     (Objective, "gradient", lambda self, gradient=Objective.gradient: bad("gradient", gradient(self))),
     (Objective, "fisher_vector_product", bad_products),
     (Objective, "figures", bad_figures),
-    (trust_region, "step_length_for_kl", bad_length),
+    (constraints, "step_length_for_kl", bad_length),
     (prepared, "lambda_returns", lambda *given: bad("value loss", lambda_returns(*given), 1e30)),
     (keras.optimizers.Adam, "apply", bad_steps),
     (prepared, "weighted_moments", bad_moments),

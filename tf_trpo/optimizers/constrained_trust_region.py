@@ -49,6 +49,10 @@ class ConstrainedTrustRegion(TrustRegion):
         fits = 1 <= len(self.cost_limits) <= most and all(map(math.isfinite, self.cost_limits))
         require(fits, "cost_limits", f"1 to {most} finite numbers", self.cost_limits)
 
+    @property
+    def suits_xla(self) -> bool:
+        return False
+
     def check_problem(self, num_costs: int, *, anchored: bool) -> None:
         super().check_problem(num_costs, anchored=anchored)
         check_number_of_limits(self.cost_limits, num_costs)

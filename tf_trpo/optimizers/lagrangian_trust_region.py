@@ -90,7 +90,7 @@ class LagrangianTrustRegion(TrustRegion):
         multipliers = self._multipliers(objective.batch, state)
         mixed = _mixed_advantages(objective.batch, multipliers)
         proposal = super().propose(objective.with_samples(advantages=mixed), state, progress)
-        return proposal._replace(figures={**proposal.figures, "multipliers": multipliers})
+        return proposal._replace(figures={**dict(proposal.figures), "multipliers": multipliers})
 
     def _multipliers(self, batch: Batch, state: Controller) -> tf.Tensor:
         """Compute the multipliers [C], and note what the next ones need."""

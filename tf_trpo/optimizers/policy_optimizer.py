@@ -97,6 +97,11 @@ class PolicyOptimizer(abc.ABC):
         """Whether the steps need demonstrations, `State.shown`; by default they do not."""
         return False
 
+    @property
+    def suits_xla(self) -> bool:
+        """Whether XLA compiles `propose` in seconds, so that a compiled update has it do so."""
+        return True
+
     def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
         """Raise ValueError if the algorithm cannot use the discount of the returns; by default it can use any."""
 
@@ -142,7 +147,7 @@ class PolicyOptimizer(abc.ABC):
             objective = Objective(policy, batch, policy.flat_weights, chunk_size, gamma)
             return _as_tensors(self.propose(objective, state, progress)), objective.old
 
-        proposal, old = compiled_at_once(propose)() if jit_compile else propose()
+        proposal, old = compiled_at_once(propose)() if jit_compile and self.suits_xla else propose()
         proposal = proposal._replace(search=_finite(proposal.search, old))
         policy.assign_flat_weights(proposal.search.theta)
         return _outcome(batch, old, proposal)

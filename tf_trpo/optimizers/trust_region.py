@@ -99,6 +99,11 @@ class TrustRegion(PolicyOptimizer):
     def imitates(self) -> bool:
         return self.imitation.counts
 
+    @property
+    def suits_xla(self) -> bool:
+        # With a constraint, XLA takes minutes for what TensorFlow's own graph begins with at once.
+        return self.anchor_kl is None
+
     def check_problem(self, num_costs: int, *, anchored: bool) -> None:
         if anchored != (self.anchor_kl is not None):
             given, missing = ("an anchor", "anchor_kl") if anchored else ("anchor_kl", "an anchor")
