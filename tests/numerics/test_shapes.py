@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tf_trpo import estimation, numerics
 from tf_trpo.numerics import check_shapes
 
-SIZES = {"T": 4, "B": 3, "N": 5, "P": 6, "D": 2, "S": 2, "E": 2}
+SIZES = {"T": 4, "B": 3, "N": 5, "P": 6, "D": 2, "S": 2, "E": 2, "C": 3}
 
 
 def kl(p, q):

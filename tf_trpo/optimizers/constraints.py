@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from tf_trpo.estimation import costs_of
 from tf_trpo.lazy import tensorflow as tf
@@ -18,7 +18,7 @@ from tf_trpo.numerics import (
 from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.objective import Objective
 
-Evaluate = Callable[[tf.Tensor], tuple[tf.Tensor, ...]]
+Evaluate: TypeAlias = "Callable[[tf.Tensor], tuple[tf.Tensor, ...]]"
 
 
 class Constraint(NamedTuple):

@@ -64,9 +64,7 @@ def update_faults(result: UpdateResult) -> list[str]:
     elif outcome.cg_status == ConjugateGradientStatus.BREAKDOWN:
         causes.append("a Fisher-vector product is not finite")
     elif searched == LineSearchStatus.NOT_FINITE:
-        causes.append(
-            "the surrogate advantage, a limited figure such as the KL, or the weights of the new policy are not finite"
-        )
+        causes.append("the surrogate advantage, the KL or the weights of the new policy are not finite")
     elif searched == LineSearchStatus.NO_DIRECTION and (outcome.cg_iterations or 0) > 0:
         causes.append("the step has no finite length: the curvature along it is not a positive number")
     if any(value.loss is not None and not np.isfinite(value.loss) for value in (result.value, *result.costs)):
