@@ -66,8 +66,8 @@ class RaySource:
             self._repeatable = setup.fingerprint() == self._expected
             if not self._repeatable:
                 _logger.warning(
-                    "the environment does not the same again with the same seed: unfinished episodes of a lost worker "
-                    "begin anew, %s",
+                    "the environment does something else when it is played again with the same seed: new episodes "
+                    "replace the unfinished ones of a lost worker, %s",
                     INEXACT,
                 )
             self._scheduler = Scheduler(crew, self._refusal)
