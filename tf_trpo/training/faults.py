@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
+from tf_trpo.training.checkpoint import CheckpointError
 from tf_trpo.training.results import UpdateResult
 
 _logger = logging.getLogger(__name__)
@@ -81,3 +82,13 @@ def require_finite(groups: Mapping[str, Sequence[Any]]) -> None:
             values = tf.convert_to_tensor(variable)
             if values.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(values)):
                 raise TrainingFailedError(f"variable {position} of the {group} is not finite")
+
+
+def save_on_failure(callbacks: Sequence[Any], error: Exception) -> None:
+    """Let the callbacks that can save the agent do so; note on the error why one of them could not."""
+    for callback in callbacks:
+        if hasattr(callback, "save_on_failure"):
+            try:
+                callback.save_on_failure()
+            except (OSError, CheckpointError, TrainingFailedError) as reason:
+                error.add_note(f"The agent could not be saved: {reason}")

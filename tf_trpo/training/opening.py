@@ -6,18 +6,32 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
-from tf_trpo.environments import can_reset_some, open_vector_environment
+from tf_trpo.environments import can_reset_some, known_mirror, open_vector_environment
 from tf_trpo.environments.in_use import alone
 from tf_trpo.environments.vector import Environment, refuse_making
-from tf_trpo.models import Policy
+from tf_trpo.models import MirrorSymmetry, Policy
 from tf_trpo.models.making import check_fit
 from tf_trpo.rollouts import LocalSource, RaySource, RolloutSource, Spread, make_actor
 from tf_trpo.rollouts.worker import make_setup
 from tf_trpo.spaces import observation_spec
 
 _FITS = "a fit of this agent has not ended: a callback that fits needs another agent"
+
+
+def spaces_of(environment: Environment, **making: Any) -> tuple[gym.Space, gym.Space]:
+    """Give the observation space and the action space of an environment, as for `open_vector_environment`."""
+    with open_vector_environment(environment, 1, **making) as environments:
+        return environments.single_observation_space, environments.single_action_space
+
+
+def known_mirror_of(environment: Environment) -> MirrorSymmetry:
+    """Give the reflection that is known of an environment; raise ValueError if none is."""
+    if not isinstance(environment, str):
+        raise ValueError("mirror: known of Gymnasium ids only; give a MirrorSymmetry with other environments")
+    return known_mirror(environment)
 
 
 @contextlib.contextmanager

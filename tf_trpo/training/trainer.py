@@ -16,8 +16,8 @@ import tensorflow as tf
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.ranges import check_whole_numbers
 from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator, operation_seed
-from tf_trpo.training.checkpoint import CheckpointError, check_directory, restoring, whole_number, write_checkpoint
-from tf_trpo.training.faults import FaultLog, TrainingFailedError, require_finite, update_faults
+from tf_trpo.training.checkpoint import check_directory, restoring, whole_number, write_checkpoint
+from tf_trpo.training.faults import FaultLog, TrainingFailedError, require_finite, save_on_failure, update_faults
 from tf_trpo.training.identity import check_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import Logs, Report, update_logs
@@ -148,7 +148,7 @@ class Trainer:
                 self._faults.check()
         except BaseException as error:
             if isinstance(error, EnvironmentFailedError | TrainingFailedError):
-                _save_on_failure(callbacks.callbacks, error)
+                save_on_failure(callbacks.callbacks, error)
             # Not on_train_end, which says that training is complete: BackupAndRestore deletes its backup then.
             for callback in callbacks.callbacks:
                 if hasattr(callback, "release"):
@@ -297,12 +297,3 @@ class Trainer:
 def _warn_of_new_episodes(stacklevel: int) -> None:
     message = "the unfinished episodes cannot be played again: the environments begin new episodes, and the "
     warnings.warn(f"{message}results agree with an uninterrupted run's in distribution only", stacklevel=stacklevel)
-
-
-def _save_on_failure(callbacks: list[keras.callbacks.Callback], error: Exception) -> None:
-    for callback in callbacks:
-        if hasattr(callback, "save_on_failure"):
-            try:
-                callback.save_on_failure()
-            except (OSError, CheckpointError, TrainingFailedError) as reason:
-                error.add_note(f"The agent could not be saved: {reason}")

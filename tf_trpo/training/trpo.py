@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from tf_trpo.environments import ActionMasks, VectorBackend, known_mirror, open_vector_environment
+from tf_trpo.environments import ActionMasks, VectorBackend
 from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.making import Wrapper, wrapper_name
 from tf_trpo.environments.vector import Environment
@@ -25,11 +25,11 @@ from tf_trpo.training.anchor import Anchor, copied_policy
 from tf_trpo.training.callback_list import callback_list
 from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
 from tf_trpo.training.cloning import Imitator
-from tf_trpo.training.critic import Critic, make_cost_optimizers
+from tf_trpo.training.critic import critics_of, make_cost_optimizers
 from tf_trpo.training.devices import prepare_gpus
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
-from tf_trpo.training.opening import opened_source
+from tf_trpo.training.opening import known_mirror_of, opened_source, spaces_of
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
 from tf_trpo.training.value_optimizer import choose_value_optimizer
@@ -106,13 +106,9 @@ class TRPO(Imitator):
         both_given = network is not None and value_network is not None
         if both_given and policy.activation != PolicySettings.activation:
             raise ValueError("activation is of the default networks, and both networks are others")
-        if policy.mirror and mirror is None:
-            if not isinstance(environment, str):
-                raise ValueError("mirror: known of Gymnasium ids only; give a MirrorSymmetry with other environments")
-            mirror = known_mirror(environment)
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
-        with open_vector_environment(environment, 1, **making) as environments:
-            observations, actions = environments.single_observation_space, environments.single_action_space
+        observations, actions = spaces_of(environment, **making)
+        mirror = known_mirror_of(environment) if policy.mirror and mirror is None else mirror
         shared: Any = {"memory": memory, "mirror": mirror, "seed": seed}
         made = make_policy(policy, observations, actions, network=network, **shared)
         values, *of_costs = make_value_functions(policy, value, observations, 1 + len(costs), value_network, **shared)
@@ -171,7 +167,7 @@ class TRPO(Imitator):
             self.jit_compile = "auto" if jit_compile is None else jit_compile
         self.learner = Learner(
             self.policy,
-            self._critics(),
+            critics_of(self),
             self.policy_optimizer,
             self.update_settings,
             anchor=self.anchor,
@@ -184,12 +180,6 @@ class TRPO(Imitator):
         self.compiled = True
         self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
         note_compiled(self)
-
-    def _critics(self) -> list[Critic]:
-        """List what learns the returns of the rewards, and of the costs."""
-        value_functions = [self.value_function, *self.cost_value_functions]
-        scales = [self.return_scale, *self.cost_return_scales]
-        return [*map(Critic, value_functions, scales, [self.optimizer, *self.cost_optimizers])]
 
     def fit(
         self,
@@ -235,12 +225,12 @@ class TRPO(Imitator):
           info_keys: names of numbers in the infos at episode ends, such as "is_success", which the logs have as
             rollout/info/KEY: the mean over the last 100 episodes.
           env_timeout: seconds that a step of all environments may take with the backend "async", > 0.
-          shards: groups of equal size of the environments, whose actions are computed in one batch; by default a
-            function of num_envs, 1 below 16 environments and at most 16.
-          workers: processes (Ray's, an extra) that step the shards, at most one each, of an id or a function, by the
-            backend "sync"; 0: this one. The result is bit for bit the same, and only shards matter to it.
-          ray_address, allow_different_workers: of the cluster with the workers, None for this machine; and whether they
-            may have other versions, or compute otherwise. See docs/scaling.md.
+          shards: equal groups of the environments, whose actions are computed in one batch; by default 1 below 16
+            environments, and at most 16.
+          workers: processes (Ray's, an extra) that step the shards of an id or a function, at most one each, by the
+            backend "sync"; 0: this one. The result is bit for bit the same.
+          ray_address, allow_different_workers: of a cluster, None for this machine; and whether workers may compute
+            in another way. See docs/scaling.md.
           seed: of environments, actions and minibatches; the same seed gives the same weights.
           callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
@@ -279,8 +269,8 @@ class TRPO(Imitator):
         check_unchanged(self)
         warn_of_raw_observations(self)
         opening: Any = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
-        opening |= {"info_keys": info_keys, "costs": self.costs}
-        opening |= {"num_envs": num_envs, "backend": backend, "timeout": env_timeout}
+        opening |= {"info_keys": info_keys, "costs": self.costs, "num_envs": num_envs}
+        opening |= {"backend": backend, "timeout": env_timeout}
         spread = Spread(shards, workers, ray_address, allow_different_workers)
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
