@@ -92,7 +92,11 @@ def test_all_help_of_train_names_every_setting_of_the_algorithm_and_the_presets(
 @pytest.mark.parametrize(
     ("algorithm", "step_size"),
     list(
-        zip(ALGORITHMS, ["max-kl", "natural-max-kl", "vanilla-learning-rate", "target-kl", "clip-range"], strict=True)
+        zip(
+            ALGORITHMS,
+            ["max-kl", "natural-max-kl", "vanilla-learning-rate", "target-kl", "clip-range", *["max-kl"] * 2],
+            strict=True,
+        )
     ),
 )
 def test_help_of_train_opens_with_ten_settings_and_says_where_the_others_are(algorithm, step_size, capsys):

@@ -97,7 +97,7 @@ def test_estimates_of_costs_are_those_of_naive_loops_in_the_costs_own_units():
         values = [model.predict_on_batch(np.concatenate(rollout.observations)) for model in agent.cost_value_functions]
         prepared, after = prepare(rollout, carry, totals)
         units = [1.0 / float(scale(tf.constant(1.0))) for scale in agent.cost_return_scales]
-        given.append((rollout, totals.numpy(), prepared, np.reshape(values, (2, 33, 2)), units))
+        given.append((rollout, np.array(totals), prepared, np.reshape(values, (2, 33, 2)), units))
         return prepared, after
 
     learner.prepare = noting
