@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import keras
 
 from tf_trpo.models import RunningReturnScale, ValueFunction
+
+if TYPE_CHECKING:
+    from tf_trpo.training.trpo import TRPO
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +37,13 @@ def make_cost_optimizers(
     for each, value_function in zip(made, value_functions, strict=True):
         each.build(value_function.trainable_variables)
     return made
+
+
+def critics_of(agent: TRPO) -> list[Critic]:
+    """List what learns the returns of the rewards, and of the costs."""
+    value_functions = [agent.value_function, *agent.cost_value_functions]
+    scales = [agent.return_scale, *agent.cost_return_scales]
+    return [*map(Critic, value_functions, scales, [agent.optimizer, *agent.cost_optimizers])]
 
 
 def parts_of(critics: Sequence[Critic]) -> dict[str, list[keras.Variable]]:

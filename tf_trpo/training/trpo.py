@@ -24,7 +24,7 @@ from tf_trpo.rollouts import RolloutSource
 from tf_trpo.training.agent import Agent
 from tf_trpo.training.anchor import Anchor, copied_policy
 from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
-from tf_trpo.training.critic import Critic, make_cost_optimizers
+from tf_trpo.training.critic import critics_of, make_cost_optimizers
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.opening import callback_list, opened_source
@@ -168,7 +168,7 @@ class TRPO(Agent):
             self.jit_compile = "auto" if jit_compile is None else jit_compile
         self.learner = Learner(
             self.policy,
-            self._critics(),
+            critics_of(self),
             self.policy_optimizer,
             self.update_settings,
             anchor=self.anchor,
@@ -180,12 +180,6 @@ class TRPO(Agent):
         self.compiled = True
         self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
         note_compiled(self)
-
-    def _critics(self) -> list[Critic]:
-        """List what learns the returns of the rewards, and of the costs."""
-        value_functions = [self.value_function, *self.cost_value_functions]
-        scales = [self.return_scale, *self.cost_return_scales]
-        return [*map(Critic, value_functions, scales, [self.optimizer, *self.cost_optimizers])]
 
     def fit(
         self,
