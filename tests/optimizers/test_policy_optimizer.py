@@ -115,6 +115,7 @@ def assert_only_what_the_algorithm_has(name, outcome):
         "cg_residual": natural,
         "trust_region_radius": "trust region" in name,
         "penalty_coefficient": "penalty" in name,
+        **dict.fromkeys(("restores", "anchor_kl", "cost_changes", "multipliers"), False),
     }
     absent = {field for field, value in outcome._asdict().items() if value is None}
     assert absent == {field for field, there in exists.items() if not there}
