@@ -137,4 +137,6 @@ def _write_rows(folder: Path, runs: Sequence[Run]) -> None:
     if runs:
         folder.mkdir(parents=True, exist_ok=True)
         update_table(folder / "results.csv", [run.result() for run in runs])
+        if costs := [cost for run in runs for cost in run.costs()]:
+            update_table(folder / "costs.csv", costs)
         update_table(folder / "curves.csv", [point for run in runs for point in run.curve()])

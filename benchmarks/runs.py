@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from benchmarks.tables import CurvePoint, RunResult, learning_curve
+from benchmarks.tables import CostResult, CurvePoint, RunResult, learning_curve
 from tf_trpo import Experiment
 from tf_trpo.experiment.model_card import ACTIONS as MODES
 from tf_trpo.figures.histories import read_history
@@ -99,6 +99,14 @@ class Run(NamedTuple):
             float(read_history(self.path / "history.csv")["time/time_elapsed"][-1]),
             config.get("commit") or "",
         )
+
+    def costs(self) -> list[CostResult]:
+        """Make a row for each cost of a finished run."""
+        evaluations, steps = self.evaluations(), self.config()["settings"]["total_steps"]
+        deterministic, stochastic = (evaluations[mode] for mode in MODES)
+        names = [name for name in deterministic if name.startswith("cost/")]
+        run = (self.entry.env, self.entry.name, self.seed, steps)
+        return [CostResult(*run, name[5:], deterministic[name], stochastic[name]) for name in names]
 
     def curve(self) -> list[CurvePoint]:
         """Make the learning curve of a finished run."""

@@ -49,6 +49,25 @@ class RunResult(NamedTuple):
     commit: str
 
 
+class CostResult(NamedTuple):
+    """The mean total of a cost in an episode, in the final evaluation of a run.
+
+    Attributes:
+      env, name, seed, steps: as in `RunResult`.
+      cost: its label.
+      deterministic: with the most likely actions.
+      stochastic: with sampled actions, as in training, whose costs are limited.
+    """
+
+    env: str
+    name: str
+    seed: int
+    steps: int
+    cost: str
+    deterministic: float
+    stochastic: float
+
+
 class CurvePoint(NamedTuple):
     """One window of a run's updates.
 
@@ -114,8 +133,8 @@ class Range(NamedTuple):
     best: float
 
 
-Row = TypeVar("Row", RunResult, CurvePoint, PublishedResult, Range)
-RunRow = TypeVar("RunRow", RunResult, CurvePoint)
+Row = TypeVar("Row", RunResult, CostResult, CurvePoint, PublishedResult, Range)
+RunRow = TypeVar("RunRow", RunResult, CostResult, CurvePoint)
 
 
 def learning_curve(

@@ -31,7 +31,7 @@ from tf_trpo.training.checks import check_own_weights, warn_of_obstacle
 from tf_trpo.training.evaluation import evaluate_policy
 from tf_trpo.training.faults import require_finite
 from tf_trpo.training.learner import Learner
-from tf_trpo.training.optimizer_state import optimizer_state, restored
+from tf_trpo.training.optimizer_state import optimizer_state, restored, write_optimizer_state
 from tf_trpo.training.prediction import noise_seed, predicted
 from tf_trpo.training.settings import UpdateSettings
 
@@ -55,15 +55,12 @@ class Agent(keras.Model):
         1 / (1 - ema_momentum) iterations count, in [0, 1); None for the policy itself. The policy that acts in training
         and learns is the same either way.
       costs: what the environment gives besides rewards; see `tf_trpo.environments.Cost`.
-      cost_value_functions: of the costs, in their order.
-      anchor: the policy to stay near; None if there is none.
+      cost_value_functions, anchor: of the costs, in their order; the policy to stay near, or None.
 
     Attributes:
       policy, value_function, ema_momentum, costs, cost_value_functions, anchor: as given.
-      average: the `WeightAverage`, or None.
-      return_scale, cost_return_scales: running scales of the rewards, and of the costs.
-      env_steps: environment steps that the agent has learned from, an int64 variable.
-      iterations: iterations that the agent has learned in, an int64 variable.
+      average, return_scale, cost_return_scales: the `WeightAverage` or None, and running scales of rewards and costs.
+      env_steps, iterations: environment steps and iterations that the agent has learned from, int64 variables.
       policy_optimizer, optimizer, update_settings, learner: what the agent was compiled with; `optimizer` is the value
         function's.
 
@@ -174,8 +171,8 @@ class Agent(keras.Model):
 
     def call(self, observations: Any) -> Distribution:
         """Give the distribution over actions for a batch of observations, by the weights that are evaluated."""
-        parameters = self.policy.parameters_at(self.evaluation_theta(), observations)
-        return self.policy.action_distribution.distribution(parameters)
+        theta, distribution = self.evaluation_theta(), self.policy.action_distribution
+        return distribution.distribution(self.policy.parameters_at(theta, observations))
 
     def predict(
         self,
@@ -197,8 +194,7 @@ class Agent(keras.Model):
           action_mask: what `action_masks()` or info["action_mask"] of the environment says, for each observation; None
             if the environment masks no actions, or the observations have it as an entry.
           stochastic: sample; by default the mode is taken.
-          seed: of the samples, in [0, 2^31): the same noise at every call, and that of an exported model with the seed
-            [seed, 0]. None: other noise at every call.
+          seed: of the samples, in [0, 2^31), as an exported model's [seed, 0]; None: other noise at every call.
 
         Raises:
           ValueError: the observations are not of the environment's space, or the mask or the state does not fit.
@@ -222,9 +218,8 @@ class Agent(keras.Model):
         Args:
           path: folder of the model; each export adds the next version.
           format: "saved_model", "litert" or "onnx".
-          environment: Gymnasium's id, for the model's metadata.
-          environment_arguments: env_kwargs, wrappers and action_masks, as JSON, for the model's metadata.
-          evaluation: result of `evaluate`, for the model's metadata.
+          environment, environment_arguments, evaluation: Gymnasium's id, how it is made, as JSON, and the result of
+            `evaluate`, for the model's metadata.
           warmup: add warm-up requests for TensorFlow Serving (extra `warmup`).
 
         Raises:
@@ -271,18 +266,16 @@ class Agent(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         models = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _MODELS}
-        others = {"ema_momentum": self.ema_momentum, "costs": list(map(cost_name, self.costs))}
-        return {**super().get_config(), **models, **others}
+        models |= {"ema_momentum": self.ema_momentum, "costs": list(map(cost_name, self.costs))}
+        return {**super().get_config(), **models}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Agent:
-        models = {name: keras.saving.deserialize_keras_object(config[name]) for name in _MODELS}
-        return cls(**{**config, **models})
+        return cls(**{**config, **{name: keras.saving.deserialize_keras_object(config[name]) for name in _MODELS}})
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
-        for name, variable in optimizer_state(self).items():
-            store[name] = np.asarray(variable.numpy())
+        write_optimizer_state(self, store)
 
     def load_own_variables(self, store: Any) -> None:
         """Load the variables; the state of another policy optimizer is left out, with a warning."""

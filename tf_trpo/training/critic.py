@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import keras
 
 from tf_trpo.models import RunningReturnScale, ValueFunction
+
+if TYPE_CHECKING:
+    from tf_trpo.training.trpo import TRPO
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,8 +39,8 @@ def make_cost_optimizers(
     return made
 
 
-def critics_of(agent: Any) -> list[Critic]:
-    """List what learns the returns of the rewards, and of the costs, of a compiled agent."""
+def critics_of(agent: TRPO) -> list[Critic]:
+    """List what learns the returns of the rewards, and of the costs."""
     value_functions = [agent.value_function, *agent.cost_value_functions]
     scales = [agent.return_scale, *agent.cost_return_scales]
     return [*map(Critic, value_functions, scales, [agent.optimizer, *agent.cost_optimizers])]

@@ -19,6 +19,12 @@ def optimizer_state(agent: Agent) -> dict[str, Any]:
     return {f"{prefix}{position}": variable for position, variable in enumerate(variables)}
 
 
+def write_optimizer_state(agent: Agent, store: Any) -> None:
+    """Write the state to a store of Keras'."""
+    for name, variable in optimizer_state(agent).items():
+        store[name] = variable.numpy()
+
+
 def restored(store: Any, own: dict[str, Any]) -> dict[str, Any]:
     """Assign the state in a store to an optimizer's own variables by name, and give all else of the store.
 
