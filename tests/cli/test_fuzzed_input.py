@@ -28,6 +28,8 @@ EXPERIMENTS = [Experiment().replace(algorithm=algorithm) for algorithm in ALGORI
 DEFAULTS = Experiment().replace(radius="adaptive").flat()
 for each in EXPERIMENTS:
     DEFAULTS = each.flat() | DEFAULTS
+FREE_TEXTS = ("info_keys", "costs")
+"""Settings of texts, which may be anything but empty."""
 QUICK = 4
 """Cases of each kind that are tried in the quick suite; the slow one tries all."""
 
@@ -88,7 +90,7 @@ def bad_id(rng):
 def bad_text(rng, name):
     """A value on the command line that the setting of this name cannot have."""
     default = DEFAULTS[name]
-    if name == "info_keys":
+    if name in FREE_TEXTS:
         return ""
     if name == "env":
         return rng.choice([bad_id(rng), f"{word(rng)}:CartPole-v1", f"os:{word(rng)}-v0"])
@@ -158,7 +160,7 @@ def values_of_other_commands(rng):
 def bad_value(rng, name):
     """A value in a preset that the setting of this name cannot have."""
     some = [{word(rng): 1}, [[1]], [{"a": 1}], f"--{word(rng)}", ["--tyro-write-completion", "bash", "stolen"]]
-    if name == "info_keys":  # which may be any text that is not empty
+    if name in FREE_TEXTS:
         return rng.choice([*some[:3], [""]])
     if name in ("env", "activation") or isinstance(DEFAULTS[name], bool):
         some += [["a", "b"]]

@@ -39,7 +39,7 @@ def other_than_default():
     choices |= {"info_keys": ("is_success", "episode/r"), "schedule_steps": 7, "jit_compile": False}
     choices |= {"activation": "relu", "distribution": "beta", "final_std": 0.125, "state_dependent_std": False}
     choices |= {"normalize_observations": True, "observation_min_std": 0.25, "ema_momentum": 0.75}
-    choices |= {"algorithm": "trpo", "radius": "adaptive", "constraint": "max", "final_max_kl": None}
+    choices |= {"algorithm": "trpo", "radius": "adaptive", "constraint": "max", "max_kl": 0.0125, "final_max_kl": None}
     choices |= {"costs": ("speed", "a:b"), "anchor": "agent.keras", "anchor_kl": 0.05}
     choices |= {"cg_iterations": 18, "preconditioner_rank": 3}
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
