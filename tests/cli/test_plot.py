@@ -59,7 +59,7 @@ GROUPS = {
         {"CartPole-v1, trpo": "ab"},
     ),
     "groups are labelled by what they differ in": (
-        [{}, {"max_kl": 0.5, "hidden_sizes": [8, 8]}, {"seed": 1}],
+        [{"max_kl": 0.01}, {"max_kl": 0.5, "hidden_sizes": [8, 8]}, {"max_kl": 0.01, "seed": 1}],
         [],
         {"max_kl 0.01, hidden_sizes 64 64": "ac", "max_kl 0.5, hidden_sizes 8 8": "b"},
     ),

@@ -166,6 +166,7 @@ OF_NESTS = {
     "chunk_size_for",
     "sampled_fisher_inverse",
     "scalar",
+    "is_positive",
 }
 """Functions whose arguments may have any shape, or are lists (of the inverse, its own tests check the shapes)."""
 

@@ -8,6 +8,7 @@ from tf_trpo import Experiment
 from tf_trpo.experiment import RunFolder
 
 TINY = {
+    "max_kl": 0.01,
     "num_steps": 32,
     "total_steps": 128,
     "hidden_sizes": [4],

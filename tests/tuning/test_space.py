@@ -21,6 +21,7 @@ from tf_trpo.tuning.space import (
     plain_space,
     read_space,
     values_in,
+    with_default_kl,
 )
 
 SPACE = {
@@ -58,7 +59,7 @@ def test_a_file_is_read_as_people_write_it(tmp_path):
     [
         ("max_kl: {low: 0.1, high: 0.1}", "max_kl: high must be larger than low, 0.1, got 0.1"),
         ("max_kl: {low: 0, high: 0.1, log: true}", "max_kl: low must be positive if log is true"),
-        ("max_kl: {low: x, high: 0.1}", "max_kl: max_kl must be a number, got 'x'"),
+        ("max_kl: {low: x, high: 0.1}", "max_kl: max_kl must be a number or None, got 'x'"),
         ("max_kl: {low: .nan, high: 0.1}", "max_kl: low must be a finite number"),
         ("max_kl: {low: 0.1}", "max_kl: a range must be given by low, high and log"),
         ("max_kl: {low: 0.1, high: 1, step: 2}", "max_kl: a range must be given by low, high and log"),
@@ -123,7 +124,7 @@ def test_what_cannot_be_searched_is_refused(space, message):
 @pytest.mark.parametrize("continuous", [False, True])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_default_space_can_be_searched_and_has_the_default_settings(algorithm, continuous):
-    experiment = Experiment("Pendulum-v1").replace(algorithm=algorithm)
+    experiment = with_default_kl(Experiment("Pendulum-v1").replace(algorithm=algorithm), 3)
     space = default_space(experiment, continuous=continuous)
     check_space(space, experiment)
     assert parsed_space(plain_space(space), "") == space
