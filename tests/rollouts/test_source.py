@@ -273,7 +273,7 @@ def test_rollouts_share_no_memory_with_each_other_or_the_source():
     for number in range(2):
         rollout = run.collect(9, number)
         assert_same(rollout, reference.collect(9, number))
-        for array in rollout[:-2]:
+        for array in filter(lambda part: isinstance(part, np.ndarray), rollout):
             array[...] = 1
 
 
