@@ -68,7 +68,7 @@ def itself(agent):
 
 
 CHANGES = {
-    "policy_optimizer/max_kl": (itself, "policy_optimizer", TrustRegion(max_kl=0.5), "0.01 to 0.5"),
+    "policy_optimizer/max_kl": (itself, "policy_optimizer", TrustRegion(max_kl=0.5), "None to 0.5"),
     "update_settings/value_epochs": (itself, "update_settings", UpdateSettings(value_minibatch_size=32), "2 to 10"),
     "optimizer/class_name": (itself, "optimizer", keras.optimizers.SGD(0.1), "Adam to SGD"),
     "optimizer": (itself, "optimizer", keras.optimizers.Adam(0.1), "another one with the same settings"),
