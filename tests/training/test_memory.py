@@ -331,12 +331,12 @@ def test_a_memory_that_is_not_finite_begins_again():
     agent = make_agent()
     source = source_of(agent)
     collect(agent, source)
-    source.states = tuple(np.full_like(part, np.nan) for part in source.states)
+    source.episodes.states = tuple(np.full_like(part, np.nan) for part in source.episodes.states)
     learner = agent.learner
     carry = learner.first_carry(B)
     carry = carry._replace(states=tuple(part * np.nan for part in carry.states))
     rollout = collect(agent, source, 1)
-    assert all(np.isfinite(part).all() for part in source.states)
+    assert all(np.isfinite(part).all() for part in source.episodes.states)
     _, after = learner.prepare(rollout, carry)
     assert all(np.isfinite(part).all() for part in after.states)
 

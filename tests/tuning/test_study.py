@@ -15,6 +15,8 @@ SPACE = {
     "value_learning_rate": Choice((None, 0.01)),
     "normalize_rewards": Choice((True, False)),
 }
+DEFAULT = Experiment().replace(max_kl=0.01)
+"""The defaults for an action of one dimension."""
 
 
 @pytest.fixture
@@ -49,16 +51,16 @@ def test_settings_come_back_as_the_experiment_takes_them(make):
 
 def test_the_first_trial_has_the_default_settings(make):
     study = make()
-    study.enqueue_default(Experiment())
+    study.enqueue_default(DEFAULT)
     # Whoever is killed here has no second one.
-    make().enqueue_default(Experiment())
+    make().enqueue_default(DEFAULT)
     space_without = {"max_kl": Range(0.5, 1.0), "gamma": Choice((0.9, 0.99))}
     other = make("other", space=space_without)
-    other.enqueue_default(Experiment())
+    other.enqueue_default(DEFAULT)
     # The first trial of all has none of these sizes, (64, 64).
     for trials, names in ((study, SPACE.keys() - {"hidden_sizes"}), (other, ["gamma"])):
         settings = trials.settings_of(trials.ask(10))
-        usual = {**Experiment().flat()}
+        usual = DEFAULT.flat()
         assert {name: settings[name] for name in names} == {name: usual[name] for name in names}
         [record] = trials.records()
         assert not record.is_default
@@ -66,7 +68,7 @@ def test_the_first_trial_has_the_default_settings(make):
 
 def test_a_space_with_all_default_settings_has_a_default_trial(make):
     study = make(space={"max_kl": SPACE["max_kl"], "value_learning_rate": Range(1e-4, 1e-2, log=True)})
-    study.enqueue_default(Experiment())
+    study.enqueue_default(DEFAULT)
     assert study.settings_of(study.ask(10)) == {"max_kl": 0.01, "value_learning_rate": 0.001}
     [record] = study.records()
     assert record.is_default
@@ -119,7 +121,7 @@ def test_a_trial_that_is_killed_twice_is_repeated_twice(make):
 def test_a_trial_that_was_killed_while_it_was_drawn_is_drawn_again(make, tmp_path):
     whole, killed = make("whole"), make("killed")
     for study in (whole, killed):
-        study.enqueue_default(Experiment().replace(hidden_sizes=(8,)))
+        study.enqueue_default(DEFAULT.replace(hidden_sizes=(8,)))
         drawn(study, 1)
     # Neither its settings nor its process are noted.
     storage = f"sqlite:///{tmp_path / 'killed' / 'study.db'}"
@@ -130,7 +132,7 @@ def test_a_trial_that_was_killed_while_it_was_drawn_is_drawn_again(make, tmp_pat
 
 def test_the_default_settings_are_kept_even_so(make, tmp_path):
     study = make()
-    study.enqueue_default(Experiment().replace(hidden_sizes=(8,)))
+    study.enqueue_default(DEFAULT.replace(hidden_sizes=(8,)))
     optuna.load_study(study_name="tuning", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}").ask()
     study.repeat_killed()
     settings = study.settings_of(study.ask(1))
