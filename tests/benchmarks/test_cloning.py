@@ -7,6 +7,7 @@ import pytest
 from benchmarks.cloning import Cloning
 
 
+@pytest.mark.slow
 def test_a_clone_begins_where_its_model_is(capsys, monkeypatch):
     monkeypatch.setattr("tf_trpo.training.learner.xla_is_fast", lambda *models: False)
     settings = {"shown": 2, "starts": ("clone",), "total_steps": 2048, "every": 1000, "episodes": 2}

@@ -348,7 +348,9 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
         "environment": "Pendulum-v1",
         "resume_from": None,
         "verbose": 1,
-        **{"workers": 0, "ray_address": None, "allow_different_workers": False},
+        "workers": 0,
+        "ray_address": None,
+        "allow_different_workers": False,
         **{name.replace("-", "_"): value for name, value in options.items() if name != "env"},
         **making,
     }

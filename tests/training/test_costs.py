@@ -174,9 +174,9 @@ def test_costs_that_are_only_logged_change_nothing_of_what_is_learned():
     "optimizer",
     [
         LagrangianTrustRegion(cost_limits=(3.0, 4.0), multiplier_kd=1.0),
-        ConstrainedTrustRegion(cost_limits=(3.0, 4.0)),
+        pytest.param(ConstrainedTrustRegion(cost_limits=(3.0, 4.0)), marks=pytest.mark.slow),
     ],
-    ids=lambda optimizer: type(optimizer).__name__,
+    ids=["multipliers", "constraints"],
 )
 def test_a_fit_with_costs_is_resumed_bit_for_bit(optimizer, tmp_path):
     whole = make_agent(optimizer)
@@ -245,6 +245,7 @@ def test_a_limit_on_a_cost_is_learned(make):
 
 
 class TestAnchor:
+    @pytest.mark.slow
     def test_its_kl_is_within_the_limit_on_the_states_of_each_step(self):
         limit = 0.02
         start = make_agent(costs=())

@@ -101,7 +101,7 @@ def golden_learner(kind, **settings):
     # Well conditioned and with a count of its own: processors round differently, and with little damping 1e-7 in the
     # observations is 1e-3 in a step, or an iteration of conjugate gradient more.
     direction = NaturalDirection(cg_damping=1.0, cg_iterations=6, cg_tolerance=0.0)
-    return make_learner(kind, TrustRegion(direction=direction), keras.optimizers.Adam(1e-3), **settings)
+    return make_learner(kind, TrustRegion(0.01, direction=direction), keras.optimizers.Adam(1e-3), **settings)
 
 
 def test_updates_give_the_figures_on_record_by_stages_that_share_no_variable():

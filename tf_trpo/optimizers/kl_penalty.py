@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from tf_trpo.estimation import advantage_scale, largest_advantage
 from tf_trpo.estimation import penalty_coefficient as theoretical_penalty
@@ -83,6 +83,9 @@ class KLPenalty(PolicyOptimizer):
         usable = self.penalty != "theory" or 0 < gamma < 1
         require(usable, "gamma", "in (0, 1) for the penalty of the theory", gamma)
 
+    def settled(self, policy: Policy) -> Self:
+        return self if self.target_kl is not None else dataclasses.replace(self, target_kl=default_kl(policy))
+
     def make_state(self, policy: Policy) -> State:
         adapted = optimizer = None
         if self.penalty == "adaptive":
@@ -103,8 +106,7 @@ class KLPenalty(PolicyOptimizer):
         else:
             search = self.first_order.search(objective, state.optimizer, gradient, coefficient)
         if self.penalty == "adaptive":
-            aim = default_kl(objective.policy) if self.target_kl is None else self.target_kl
-            state.adapted.assign(self._adapt(coefficient, search, aim))
+            state.adapted.assign(self._adapt(coefficient, search))
         return Proposal(gradient, search, solution, penalty_coefficient=coefficient)
 
     def _coefficient(self, objective: Objective, state: State) -> tf.Tensor:
@@ -132,13 +134,14 @@ class KLPenalty(PolicyOptimizer):
         found = self.search.search(objective, penalised, step, max_kl=math.inf)
         return found._replace(improvement=found.improvement + coefficient * found.kl), solution
 
-    def _adapt(self, coefficient: tf.Tensor, search: LineSearchResult, aim: float | tf.Tensor) -> tf.Tensor:
+    def _adapt(self, coefficient: tf.Tensor, search: LineSearchResult) -> tf.Tensor:
+        assert self.target_kl is not None
         nothing = tf.equal(search.status, int(LineSearchStatus.NO_DIRECTION))
         refused = ~nothing & ~was_taken(search)
-        too_far = refused | (search.kl > _TOLERANCE * aim)
+        too_far = refused | (search.kl > _TOLERANCE * self.target_kl)
         if self.penalty_solver == "newton":
             too_far |= search.backtracks > 0
-        too_near = search.kl < aim / _TOLERANCE
+        too_near = search.kl < self.target_kl / _TOLERANCE
         factor = tf.where(too_far, 2.0, tf.where(too_near & ~nothing, 0.5, 1.0))
         limits = (self.penalty_coefficient * 2.0**power for power in (-_DOUBLINGS, _DOUBLINGS))
         return tf.clip_by_value(coefficient * tf.cast(factor, tf.float64), *limits)

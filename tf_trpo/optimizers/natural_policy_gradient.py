@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, Self
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import scalar, step_length_for_kl
@@ -10,6 +11,9 @@ from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, default_kl, without_line_search
 from tf_trpo.ranges import require_allowed
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +44,17 @@ class NaturalPolicyGradient(PolicyOptimizer):
     def __post_init__(self) -> None:
         require_allowed(self, natural_learning_rate="(0, inf)", natural_max_kl="(0, inf)")
 
+    def settled(self, policy: Policy) -> Self:
+        given = self.natural_max_kl is not None
+        return self if given else dataclasses.replace(self, natural_max_kl=default_kl(policy))
+
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
         gradient = objective.gradient()
         found = self.direction.solve(objective, gradient)
         length = self.natural_learning_rate
         if length is None:
-            aim = default_kl(objective.policy) if self.natural_max_kl is None else self.natural_max_kl
-            length = step_length_for_kl(found.solution, found.image, aim, damping=self.direction.cg_damping)
+            assert self.natural_max_kl is not None
+            damping = self.direction.cg_damping
+            length = step_length_for_kl(found.solution, found.image, self.natural_max_kl, damping=damping)
         search = without_line_search(objective, objective.theta + scalar(length, found.solution.dtype) * found.solution)
         return Proposal(gradient, search, found)

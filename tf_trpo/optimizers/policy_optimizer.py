@@ -112,6 +112,10 @@ class PolicyOptimizer(abc.ABC):
         """
         require(not anchored, "anchor", f"None with {type(self).__name__}, which has no anchor_kl", "a policy")
 
+    def settled(self, policy: Policy) -> Self:
+        """Give the optimizer with numbers in the place of defaults that depend on the policy; here, there are none."""
+        return self
+
     def make_state(self, policy: Policy) -> State:
         """Make the state for a policy before its first step; by default nothing is remembered."""
         return State()
@@ -145,7 +149,7 @@ class PolicyOptimizer(abc.ABC):
 
         def propose() -> tuple[Proposal, OldPolicy]:
             objective = Objective(policy, batch, policy.flat_weights, chunk_size, gamma)
-            return _as_tensors(self.propose(objective, state, progress)), objective.old
+            return _as_tensors(self.settled(policy).propose(objective, state, progress)), objective.old
 
         proposal, old = compiled_at_once(propose)() if jit_compile and self.suits_xla else propose()
         proposal = proposal._replace(search=_finite(proposal.search, old))
@@ -154,7 +158,7 @@ class PolicyOptimizer(abc.ABC):
 
     @abc.abstractmethod
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
-        """Find new parameters.
+        """Find new parameters, by an optimizer that is settled.
 
         Args:
           objective: the surrogate and the KL on the samples, at and near the old parameters.

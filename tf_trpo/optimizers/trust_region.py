@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics.schedules import linear
@@ -109,15 +109,21 @@ class TrustRegion(PolicyOptimizer):
             given, missing = ("an anchor", "anchor_kl") if anchored else ("anchor_kl", "an anchor")
             raise ValueError(f"{given} is given without {missing}: {type(self).__name__} needs both or neither")
 
+    def settled(self, policy: Policy) -> Self:
+        if self.max_kl is not None:
+            return self
+        limit = default_kl(policy)
+        return dataclasses.replace(self, max_kl=limit if self.radius is None else self.radius.clipped(limit))
+
     def make_state(self, policy: Policy) -> State:
         self.entropy.check(policy)
         adapted = None
         if self.radius is not None:
-            adapted = tf.Variable(self.radius.clipped(self._first_limit(policy)), dtype=tf.float64, trainable=False)
+            adapted = tf.Variable(self.settled(policy).max_kl, dtype=tf.float64, trainable=False)
         return State(adapted, steps=tf.Variable(0, dtype=tf.int64, trainable=False) if self.imitation.counts else None)
 
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
-        limit = self._limit(objective, state, progress)
+        limit = self._limit(state, progress)
         gradient, rising = objective.gradient(), self._rising(objective, state)
         uphill = gradient
         for each in rising.values():
@@ -161,15 +167,13 @@ class TrustRegion(PolicyOptimizer):
         named = {"restores": found.restored >= 0} if found.constraints else {}
         return named if self.anchor_kl is None else {**named, "anchor_kl": figures[-1]}
 
-    def _limit(self, objective: Objective, state: State, progress: float | tf.Tensor) -> tf.Tensor | float:
+    def _limit(self, state: State, progress: float | tf.Tensor) -> tf.Tensor | float:
+        assert self.max_kl is not None
         if self.radius is not None:
             return tf.identity(state.adapted)
         if self.final_max_kl is not None:
-            return linear(self._first_limit(objective.policy), self.final_max_kl, progress)
-        return self._first_limit(objective.policy)
-
-    def _first_limit(self, policy: Policy) -> float:
-        return default_kl(policy) if self.max_kl is None else self.max_kl
+            return linear(self.max_kl, self.final_max_kl, progress)
+        return self.max_kl
 
     def _within_largest(self, objective: Objective, step: tf.Tensor, limit: tf.Tensor | float) -> tf.Tensor:
         """Shorten the full step of the mean KL if the largest one is limited."""

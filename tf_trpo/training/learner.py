@@ -82,7 +82,7 @@ class Learner:
         self._policy_optimizer_state = dataclasses.replace(policy_optimizer.make_state(policy), shown=shown)
         self._shown = [] if shown is None else tf.nest.flatten((shown.observations, shown.actions))
         self._settings = settings
-        self.numbers = Numbers(settings, policy_optimizer)
+        self.numbers = Numbers(settings, policy_optimizer.settled(policy))
         self._preparation = Preparation(policy, self._critics, settings, self.numbers, anchor)
         self._average = average
         self.parts: dict[str, Any] = {}
