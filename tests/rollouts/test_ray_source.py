@@ -268,6 +268,23 @@ class Fickle(Fragile):
         return self.position, {}
 
 
+def test_what_outlives_an_episode_is_noticed_and_seen_once(caplog, monkeypatch):
+    """Statistics of a wrapper: new environments are reset once, as those of one process are."""
+    making = {"wrappers": [gym.wrappers.NormalizeObservation]}
+    monkeypatch.setitem(CASES, "normalised", ("CartPole-v1", {"hidden_sizes": (4,)}, making))
+    expected, (source, _) = local("normalised"), spread("normalised", 2)
+    assert "the environment does something else when it is played again with the same seed" in caplog.text
+    for number in range(2):
+        assert_same(collect("normalised", source, number), collect("normalised", expected, number))
+
+
+def test_a_rollout_that_fails_at_once_is_left_to_the_training(monkeypatch):
+    monkeypatch.setattr(Fragile, "happens", staticmethod(lambda env: env.position.fill(np.nan)))
+    source, _ = spread("what can fail", 2)
+    with pytest.raises(InvalidStepError, match="not finite"):
+        collect("what can fail", source, 0)
+
+
 def test_episodes_that_cannot_be_played_again_are_said_to_be_lost(caplog, monkeypatch):
     monkeypatch.setitem(CASES, "fickle", (Fickle, {"hidden_sizes": (4,)}, {}))
     source, pupils = spread("fickle", 2)

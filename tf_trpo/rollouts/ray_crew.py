@@ -92,14 +92,21 @@ class RayCrew:
             if error.actor_init_failed:
                 raise ValueError(f"a worker cannot start: {str(error).strip().splitlines()[-1]}") from None
             raise WorkerLostError(type(error).__name__) from None
-        except (failures.ObjectLostError, failures.WorkerCrashedError) as error:
+        except (
+            failures.ObjectLostError,
+            failures.WorkerCrashedError,
+            failures.OutOfMemoryError,
+            failures.NodeDiedError,
+        ) as error:
             raise WorkerLostError(type(error).__name__) from None
 
     def close(self) -> None:
         """End the workers, and a Ray that was started here."""
-        for actor in self._actors:
-            self._ray.kill(actor)
-        self._disconnect()
+        try:
+            for actor in self._actors:
+                self._ray.kill(actor)
+        finally:
+            self._disconnect()
 
     def _disconnect(self) -> None:
         if self._owned:
@@ -126,8 +133,8 @@ def _connect(ray: Any, size: int, address: str | None) -> None:
                     # Ray itself would try for minutes.
                     socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
                 ray.init(address=address, **quiet)
-            except (OSError, OverflowError, RuntimeError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0]
+            except (OSError, OverflowError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
                 raise ConnectionError(f"no Ray cluster answers at {address}: {reason}") from None
             return
         # It listens on all addresses of the machine, and asks all who come for a token that it has made itself.

@@ -94,14 +94,35 @@ class Setup(NamedTuple):
         """Name what two machines must have alike: versions, and the SHA-256 of a short rollout."""
         source = self.source(0)
         try:
-            packed, noise = self.probe
-            rollout = source.collect(self.layout.unpacked(packed), noise)
+            found = self._probed(source)
         finally:
             source.close()
-        arrays = _arrays(rollout)
-        found = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
         versions = {"python": platform.python_version(), "tf_trpo": sys.modules["tf_trpo"].__version__}
         return {**versions, **{name: _version(name) for name in _PACKAGES}, "probe rollout": found}
+
+    def is_repeatable(self) -> bool:
+        """Tell whether the environments do the same again, in new ones and in those that have been played before."""
+        found = []
+        for _ in range(2):
+            source = self.source(0)
+            try:
+                found.append(self._probed(source))
+                source.begin(np.zeros(self.num_envs, np.int64))
+                found.append(self._probed(source))
+            except EnvironmentFailedError:
+                return False
+            finally:
+                source.close()
+        return len(set(found)) == 1
+
+    def _probed(self, source: LocalSource) -> str:
+        """Give the SHA-256 of a short rollout, or why there is none, which the training will deal with."""
+        packed, noise = self.probe
+        try:
+            rollout = source.collect(self.layout.unpacked(packed), noise)
+        except (EnvironmentFailedError, InvalidStepError) as error:
+            return f"{type(error).__name__}: {error}"
+        return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in _arrays(rollout))).hexdigest()
 
 
 def make_setup(
@@ -219,6 +240,7 @@ class ShardWorker:
             exact = self._source(setup, shard).restore(state)
             if not (exact or begin):
                 return Answer(found=False, exact=False)
+        begins = call.work == "begin" and shard not in self._sources and not np.any(call.arguments[0])
         source = self._source(setup, shard)
         # Until the work is done, nobody knows where the environments stand.
         self._at.pop(shard, None)
@@ -226,7 +248,8 @@ class ShardWorker:
             assert weights is not None
             value: Any = source.collect(setup.layout.unpacked(weights), *call.arguments)
         else:
-            if call.work != "find":
+            # New environments have begun already. A second reset would be seen by what outlives an episode.
+            if call.work != "find" and not begins:
                 getattr(source, call.work)(*call.arguments)
             value = source.episodes.observations
         self._at[shard] = digest(source.state())
