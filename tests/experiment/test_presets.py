@@ -40,7 +40,7 @@ def other_than_default():
     choices |= {"activation": "relu", "distribution": "beta", "final_std": 0.125, "state_dependent_std": False}
     choices |= {"normalize_observations": True, "observation_min_std": 0.25, "ema_momentum": 0.75}
     choices |= {"algorithm": "trpo", "radius": "adaptive", "constraint": "max", "max_kl": 0.0125, "final_max_kl": None}
-    choices |= {"costs": ("speed", "a:b"), "anchor": "agent.keras", "anchor_kl": 0.05}
+    choices |= {"costs": ("speed", "a:b"), "anchor": None, "anchor_kl": None}
     choices |= {"cg_iterations": 18, "preconditioner_rank": 3}
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
     choices |= {"memory": "lstm", "memory_units": 7, "segment_length": 32, "mirror": False}
@@ -173,8 +173,16 @@ def test_a_yaml_file_can_set_everything(tmp_path):
     assert parsed("--preset", path) == Experiment.from_file(path).flat() == settings
     same = {name for name, value in Experiment().replace(radius="adaptive").flat().items() if settings[name] == value}
     # A std that goes by schedule does not depend on the observation, a radius that adapts follows no schedule, without
-    # normalisation there is no least std, and with a memory no mirror.
-    others = {"backend", "state_dependent_std", "final_max_kl", "normalize_observations", "mirror"}
+    # normalisation there is no least std, with a memory no mirror, and with a radius that adapts no anchor.
+    others = {
+        "anchor",
+        "anchor_kl",
+        "backend",
+        "state_dependent_std",
+        "final_max_kl",
+        "normalize_observations",
+        "mirror",
+    }
     assert same == {"algorithm", "radius", *others}
 
 

@@ -68,7 +68,9 @@ def read(dataset: Any, episodes: int | None = None) -> Demonstrations:
         folder = Path(dataset)
         try:
             opened = (
-                minari.MinariDataset(folder / "data") if (folder / "data").is_dir() else minari.load_dataset(dataset)
+                minari.MinariDataset(folder / "data")
+                if (folder / "data").is_dir()
+                else minari.load_dataset(os.fspath(dataset))
             )
         except (FileNotFoundError, OSError) as error:
             raise ValueError(f"there is no dataset {os.fspath(dataset)!r}: {error}") from error

@@ -50,8 +50,8 @@ class ConstrainedTrustRegion(TrustRegion):
         require(fits, "cost_limits", f"1 to {most} finite numbers", self.cost_limits)
 
     @property
-    def suits_xla(self) -> bool:
-        return False
+    def is_constrained(self) -> bool:
+        return True
 
     def check_problem(self, num_costs: int, *, anchored: bool) -> None:
         super().check_problem(num_costs, anchored=anchored)

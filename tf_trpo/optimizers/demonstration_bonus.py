@@ -78,8 +78,8 @@ class DemonstrationBonus:
         return Rising(tf.cast(weight, objective.theta.dtype) * _gradient(objective, shown), gain)
 
     def _weight(self, objective: Objective, step: tf.Tensor) -> tf.Tensor:
-        batch = objective.batch.rows
-        largest = tf.reduce_max(tf.where(batch.weights > 0, batch.advantages, 0.0))
+        samples = objective.samples
+        largest = tf.reduce_max(tf.where(samples.weights > 0, samples.advantages, 0.0))
         decayed = scalar(self.demonstration_decay, tf.float64) ** tf.cast(step, tf.float64)
         return scalar(self.demonstration_weight, tf.float64) * decayed * tf.cast(largest, tf.float64)
 

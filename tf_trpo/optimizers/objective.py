@@ -128,6 +128,11 @@ class Objective:
         zero, entropy = tf.constant(0.0, tf.float64), self.entropy(rows, weights)
         self.old = OldPolicy(theta, PolicyFigures(zero, zero, zero, entropy))
 
+    @property
+    def samples(self) -> Samples:
+        """The samples of the surrogate, whose advantages `with_samples` may have replaced."""
+        return self._samples
+
     def gradient(self, value: Value | None = None) -> tf.Tensor:
         """Compute the gradient [P] of a value at theta, by default of the surrogate."""
         return self._gradient(value or self.improvement, self.theta, self._samples)

@@ -57,7 +57,7 @@ class TrustRegion(PolicyOptimizer):
     step lets it fall.
 
     Raises:
-      ValueError: a setting is outside its range, or there are both a radius and final_max_kl.
+      ValueError: a setting is outside its range, or there is a radius with final_max_kl or with other limits.
 
     Source:
       Schulman et al. (2015), equations 11 and 12 and appendix C; lecture, Algorithm 1; with an anchor, as
@@ -86,6 +86,9 @@ class TrustRegion(PolicyOptimizer):
 
     def __post_init__(self) -> None:
         require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)", anchor_kl="(0, inf)")
+        if self.is_constrained:
+            # Its rule judges the surrogate, which a step that restores a limit does not raise.
+            require(self.radius is None, "radius", "None with an anchor or limits on costs", self.radius)
         if self.radius is not None:
             require(self.final_max_kl is None, "final_max_kl", "None if the radius adapts", self.final_max_kl)
             if self.max_kl is not None:
@@ -100,9 +103,14 @@ class TrustRegion(PolicyOptimizer):
         return self.imitation.counts
 
     @property
+    def is_constrained(self) -> bool:
+        """Whether a step has other limits than max_kl."""
+        return self.anchor_kl is not None
+
+    @property
     def suits_xla(self) -> bool:
         # With a constraint, XLA takes minutes for what TensorFlow's own graph begins with at once.
-        return self.anchor_kl is None
+        return not self.is_constrained
 
     def check_problem(self, num_costs: int, *, anchored: bool) -> None:
         if anchored != (self.anchor_kl is not None):

@@ -25,7 +25,8 @@ def copied_policy(anchor: Anchor, policy: Policy) -> Policy:
       policy: what must stay near; the two may differ in their networks.
 
     Raises:
-      ValueError: the file holds no agent, or the policies differ in their observations or action distributions.
+      ValueError: the file holds no agent, the policies differ in their observations or action distributions, or the
+        policy's standard deviation follows a schedule, which would take it away from its anchor.
     """
     if isinstance(anchor, str | os.PathLike):
         from tf_trpo.training.loading import load
@@ -39,6 +40,8 @@ def copied_policy(anchor: Anchor, policy: Policy) -> Policy:
         raise ValueError(f"the agent observes {differing[0]}, its anchor {differing[1]}")
     if _meaning(policy) != _meaning(own):
         raise ValueError("anchor must have the actions and the kind of action distribution that the agent has")
+    if policy.action_distribution.is_scheduled:
+        raise ValueError("anchor must be None with a final_std: a schedule takes the policy away from its anchor")
     copy: Policy = Policy.from_config(own.get_config())
     copy.set_weights(own.get_weights())
     if not isinstance(anchor, Policy):

@@ -113,10 +113,11 @@ class Imitator(Agent):
         self.stop_training = False
         listed.on_train_begin()
         cloning.fit_policy(epochs, listed)
+        # EarlyStopping restores all weights of the agent here.
+        listed.on_train_end()
         cloning.fit_value_function()
         if self.average is not None:
             self.average.restart()
-        listed.on_train_end()
         return self.history
 
     def _rollout_of(self, demonstrations: Any) -> Rollout:

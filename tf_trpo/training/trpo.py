@@ -155,14 +155,16 @@ class TRPO(Imitator):
         present = None if before is None else (self.optimizer, self.update_settings)
         optimizer, settings = choose_value_optimizer(present, value_optimizer, update)
         check_unshared(self, optimizer)
+        # What fails leaves the agent as it was.
+        near = self.anchor if anchor is None else copied_policy(anchor, self.policy)
+        algorithm = policy_optimizer or (TrustRegion() if before is None else self.policy_optimizer)
+        algorithm.check_gamma(settings.gamma)
+        algorithm.check_problem(len(self.costs), anchored=near is not None)
         self.optimizer, self.update_settings = optimizer, settings
         self.optimizer.build(self.value_function.trainable_variables)
         if present is None or present[0] is not optimizer:
             self.cost_optimizers = make_cost_optimizers(optimizer, self.cost_value_functions)
-        if anchor is not None:
-            self.anchor = copied_policy(anchor, self.policy)
-        if before is None or policy_optimizer is not None:
-            self.policy_optimizer = policy_optimizer or TrustRegion()
+        self.anchor, self.policy_optimizer = near, algorithm
         if before is None or jit_compile is not None:
             self.jit_compile = "auto" if jit_compile is None else jit_compile
         self.learner = Learner(
