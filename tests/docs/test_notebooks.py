@@ -39,7 +39,12 @@ def test_it_is_stored_with_its_outputs_and_small(path):
     assert str(ROOT) not in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    # What the first run does, docs/start.md does too.
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem == "first_run")) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_it_runs(path, tmp_path):
     done = execute.executed(path, tmp_path)
     assert len(outputs(done)) == len(outputs(json.loads(path.read_text(encoding="utf-8"))))

@@ -66,6 +66,7 @@ def records(folder):
     return Study(folder, SPACE, 0, prune=True).records()
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_continues_to_the_result_of_one_that_is_not(start, tmp_path):
     folder = tmp_path / "search"
     process = start(1, 4)
