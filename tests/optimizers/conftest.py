@@ -93,6 +93,20 @@ class SmallPolicy:
         """The Fisher matrix by its definition: dense, without damping."""
         return self._hessian(self.policy.flat_weights, batch).numpy().astype(np.float64)
 
+    def central_differences(self, value):
+        """Compute the gradient [P] of value() at the present weights, by moving one weight after the other."""
+        theta, gradient = self.theta().astype(np.float64), []
+        for position in range(len(theta)):
+            values = []
+            for sign in (1, -1):
+                moved = theta.copy()
+                moved[position] += sign * 1e-2
+                self.assign(moved)
+                values.append(value())
+            gradient.append((values[0] - values[1]) / 2e-2)
+        self.assign(theta)
+        return np.array(gradient)
+
     def restart(self, seed):
         """Weights away from the start, where every state has the same distribution."""
         rng = np.random.default_rng(seed)

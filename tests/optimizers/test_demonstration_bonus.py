@@ -38,17 +38,7 @@ def mean_log_prob(stepper, kind):
 
 def gradient_of_log_prob(stepper, kind):
     """By central differences of the closed form."""
-    theta, gradient = stepper.theta().astype(np.float64), []
-    for position in range(len(theta)):
-        values = []
-        for sign in (1, -1):
-            moved = theta.copy()
-            moved[position] += sign * 1e-2
-            stepper.assign(moved)
-            values.append(mean_log_prob(stepper, kind))
-        gradient.append((values[0] - values[1]) / 2e-2)
-    stepper.assign(theta)
-    return np.array(gradient)
+    return stepper.central_differences(lambda: mean_log_prob(stepper, kind))
 
 
 @pytest.mark.parametrize("kind", ["categorical", "fixed-std"])

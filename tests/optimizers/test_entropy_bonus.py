@@ -19,18 +19,8 @@ BONUS = TrustRegion(0.02, direction=NaturalDirection(cg_iterations=60), entropy=
 
 def entropy_gradient(stepper, batch):
     """Of the mean entropy, by central differences of the closed form."""
-    theta, gradient = stepper.theta().astype(np.float64), []
     old = stepper.parameters(batch)
-    for position in range(len(theta)):
-        values = []
-        for sign in (1, -1):
-            moved = theta.copy()
-            moved[position] += sign * 1e-2
-            stepper.assign(moved)
-            values.append(stepper.figures(old, batch)["entropy"])
-        gradient.append((values[0] - values[1]) / 2e-2)
-    stepper.assign(theta)
-    return np.array(gradient)
+    return stepper.central_differences(lambda: stepper.figures(old, batch)["entropy"])
 
 
 @pytest.mark.parametrize("kind", ["categorical", "fixed-std"])

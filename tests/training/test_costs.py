@@ -318,3 +318,11 @@ class TestAnchor:
             agent.compile(TrustRegion(anchor_kl=0.1), anchor=tf_trpo.TRPO.for_env("CartPole-v1"))
         with pytest.raises(ValueError, match="cost_limits has 1 limits, and the agent has 0 costs"):
             agent.compile(ConstrainedTrustRegion())
+
+    def test_what_is_refused_leaves_the_agent_as_it_was(self):
+        agent = make_agent(costs=())
+        before = [agent.optimizer, agent.policy_optimizer, agent.learner, agent.anchor]
+        with pytest.raises(ValueError, match="an anchor is given without anchor_kl"):
+            agent.compile(TrustRegion(0.5), "sgd", anchor=agent)
+        after = [agent.optimizer, agent.policy_optimizer, agent.learner, agent.anchor]
+        assert all(one is other for one, other in zip(after, before, strict=True))

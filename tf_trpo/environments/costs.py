@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tf_trpo.environments.reading import figure, number
+from tf_trpo.environments.reading import find_figure, number
 from tf_trpo.ranges import require
 from tf_trpo.spaces import WrongValueError
 
@@ -105,20 +105,10 @@ def _cost_of(cost: str | Callable[..., float], step: Step) -> float:
         except WrongValueError as error:
             raise WrongValueError(f"a cost by {cost_name(cost)}: {error}") from None
     try:
-        # A figure that is not a number is refused later, as a reward is; an absent one at once.
-        value = figure(step.info, cost)
-        if np.isnan(value) and not _has(step.info, cost):
+        # A figure that is not finite is refused later, as a reward is; an absent one at once.
+        value = find_figure(step.info, cost)
+        if value is None:
             raise WrongValueError("an info without that key in a step: each step must give the cost")
     except WrongValueError as error:
         raise WrongValueError(f"info[{cost!r}], which is a cost: {error}") from None
     return value
-
-
-def _has(info: Any, key: str) -> bool:
-    if key in info:
-        return True
-    for name in key.split("/"):
-        if not hasattr(info, "keys") or name not in info:
-            return False
-        info = info[name]
-    return True

@@ -30,13 +30,19 @@ def flag(value: Any) -> bool:
 
 
 def figure(info: Any, key: str) -> float:
-    """Find a number of an info by its key, or by the keys of nested infos joined by "/"; NaN if it is absent.
+    """Find a number of an info as `find_figure` does; NaN if it is absent."""
+    found = find_figure(info, key)
+    return float("nan") if found is None else found
+
+
+def find_figure(info: Any, key: str) -> float | None:
+    """Find a number of an info by its key, or by the keys of nested infos joined by "/"; None if it is absent.
 
     Raises:
       WrongValueError: the value is no number.
     """
     for name in [key] if isinstance(info, Mapping) and key in info else key.split("/"):
         if not isinstance(info, Mapping) or name not in info:
-            return float("nan")
+            return None
         info = info[name]
     return number(info)

@@ -70,7 +70,7 @@ def anchor_constraint(objective: Objective, limit: float | tf.Tensor) -> Constra
         return own.figures(theta).kl
 
     now = figure(objective.theta)
-    return Constraint(own.kl_gradient, figure, now, limit, LineSearchStatus.ANCHOR_KL_ABOVE_LIMIT)
+    return Constraint(lambda: own.gradient(own.kl), figure, now, limit, LineSearchStatus.ANCHOR_KL_ABOVE_LIMIT)
 
 
 class ConstrainedDirection(NamedTuple):

@@ -137,10 +137,6 @@ class Objective:
         """Compute the gradient [P] of a value at theta, by default of the surrogate."""
         return self._gradient(value or self.improvement, self.theta, self._samples)
 
-    def kl_gradient(self) -> tf.Tensor:
-        """Compute the gradient [P] of the mean KL(old || policy) at theta, which is 0 unless the old policy differs."""
-        return self._gradient(self.kl, self.theta, self._samples)
-
     def with_samples(self, **replaced: tf.Tensor) -> Objective:
         """Copy the objective with other `advantages` [N], or with another `old` policy, given by its parameters [N, D].
 

@@ -63,7 +63,7 @@ class RaySource:
         """Environments that have begun other episodes since the last rollout, since theirs were lost."""
         try:
             self._expected = setup.fingerprint()
-            self._repeatable = setup.is_repeatable()
+            self._repeatable = setup.repeats(self._expected)
             if not self._repeatable:
                 _logger.warning(
                     "the environment does something else when it is played again with the same seed: new episodes "

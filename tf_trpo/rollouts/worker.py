@@ -7,7 +7,7 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -100,20 +100,18 @@ class Setup(NamedTuple):
         versions = {"python": platform.python_version(), "tf_trpo": sys.modules["tf_trpo"].__version__}
         return {**versions, **{name: _version(name) for name in _PACKAGES}, "probe rollout": found}
 
-    def is_repeatable(self) -> bool:
-        """Tell whether the environments do the same again, in new ones and in those that have been played before."""
-        found = []
-        for _ in range(2):
-            source = self.source(0)
-            try:
-                found.append(self._probed(source))
-                source.begin(np.zeros(self.num_envs, np.int64))
-                found.append(self._probed(source))
-            except EnvironmentFailedError:
-                return False
-            finally:
-                source.close()
-        return len(set(found)) == 1
+    def repeats(self, fingerprint: Mapping[str, str]) -> bool:
+        """Tell whether environments do what a fingerprint was made of, new ones and those that have been played."""
+        source = self.source(0)
+        try:
+            found = [self._probed(source)]
+            source.begin(np.zeros(self.num_envs, np.int64))
+            found.append(self._probed(source))
+        except EnvironmentFailedError:
+            return False
+        finally:
+            source.close()
+        return {*found} == {fingerprint["probe rollout"]}
 
     def _probed(self, source: LocalSource) -> str:
         """Give the SHA-256 of a short rollout, or why there is none, which the training will deal with."""

@@ -39,11 +39,11 @@ def make_cost_optimizers(
     return made
 
 
-def critics_of(agent: TRPO) -> list[Critic]:
-    """List what learns the returns of the rewards, and of the costs."""
+def critics_of(agent: TRPO, optimizers: Sequence[keras.optimizers.Optimizer]) -> list[Critic]:
+    """List what learns the returns of the rewards, and of the costs, by an optimizer for each."""
     value_functions = [agent.value_function, *agent.cost_value_functions]
     scales = [agent.return_scale, *agent.cost_return_scales]
-    return [*map(Critic, value_functions, scales, [agent.optimizer, *agent.cost_optimizers])]
+    return [*map(Critic, value_functions, scales, optimizers)]
 
 
 def parts_of(critics: Sequence[Critic]) -> dict[str, list[keras.Variable]]:

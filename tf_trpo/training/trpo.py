@@ -53,6 +53,8 @@ class TRPO(Imitator):
     """
 
     optimizer: keras.optimizers.Optimizer
+    cost_optimizers: list[keras.optimizers.Optimizer]
+    jit_compile: JitCompile
     compiled: bool
     _obstacle: str | None = None
     """To loading the agent again, of which the last `compile` has warned."""
@@ -155,28 +157,27 @@ class TRPO(Imitator):
         present = None if before is None else (self.optimizer, self.update_settings)
         optimizer, settings = choose_value_optimizer(present, value_optimizer, update)
         check_unshared(self, optimizer)
-        # What fails leaves the agent as it was.
+        optimizer.build(self.value_function.trainable_variables)
+        if present is not None and present[0] is optimizer:
+            cost_optimizers = self.cost_optimizers
+        else:
+            cost_optimizers = make_cost_optimizers(optimizer, self.cost_value_functions)
         near = self.anchor if anchor is None else copied_policy(anchor, self.policy)
         algorithm = policy_optimizer or (TrustRegion() if before is None else self.policy_optimizer)
-        algorithm.check_gamma(settings.gamma)
-        algorithm.check_problem(len(self.costs), anchored=near is not None)
-        self.optimizer, self.update_settings = optimizer, settings
-        self.optimizer.build(self.value_function.trainable_variables)
-        if present is None or present[0] is not optimizer:
-            self.cost_optimizers = make_cost_optimizers(optimizer, self.cost_value_functions)
-        self.anchor, self.policy_optimizer = near, algorithm
-        if before is None or jit_compile is not None:
-            self.jit_compile = "auto" if jit_compile is None else jit_compile
-        self.learner = Learner(
+        jit: JitCompile = jit_compile if jit_compile is not None else "auto" if before is None else self.jit_compile
+        # If this fails, the agent is as it was.
+        learner = Learner(
             self.policy,
-            critics_of(self),
-            self.policy_optimizer,
-            self.update_settings,
-            anchor=self.anchor,
+            critics_of(self, [optimizer, *cost_optimizers]),
+            algorithm,
+            settings,
+            anchor=near,
             average=self.average,
-            shown=self.shown if self.policy_optimizer.imitates else None,
-            jit_compile=self.jit_compile,
+            shown=self.shown if algorithm.imitates else None,
+            jit_compile=jit,
         )
+        self.optimizer, self.update_settings, self.cost_optimizers = optimizer, settings, cost_optimizers
+        self.anchor, self.policy_optimizer, self.jit_compile, self.learner = near, algorithm, jit, learner
         if before is not None and policy_optimizer is None:
             self.learner.take_over(before)
         self.compiled = True
