@@ -133,7 +133,7 @@ REFUSED = {
     "--costs speed speed": "costs must be names that differ",
     "--costs nowhere:cost": "cost nowhere:cost has Python import the module 'nowhere', which runs its code: give",
     "--costs nowhere:cost --allow-import": "the module of the cost nowhere:cost cannot be imported: No module named",
-    "--costs math:cost --allow-import": "the cost math:cost is no function that its module has",
+    "--costs math:cost --allow-import": "the cost math:cost: the module has no such function",
     "--anchor-kl 0.1": "anchor_kl is given without an anchor: TrustRegion needs both or neither",
     "--anchor nowhere.keras --anchor-kl 0.1": "nowhere.keras cannot be loaded: No such file or directory",
     # What cannot be read.

@@ -1,4 +1,4 @@
-"""Vector environments: making them, and refusing those that would be misread."""
+"""Make vector environments, and refuse environments that would be misread."""
 
 from tf_trpo.environments.checking import check_environment as check_environment
 from tf_trpo.environments.costs import Cost as Cost

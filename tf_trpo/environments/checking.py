@@ -1,4 +1,4 @@
-"""Checking an environment before training: what will go wrong, in plain words, and what to do."""
+"""Check an environment before training: report what will go wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 _TRACED = 200
-"""Steps of the episode that is played twice."""
+"""Maximum number of steps of the episode that is played twice."""
 
 
 def check_environment(
@@ -37,26 +37,26 @@ def check_environment(
     steps: int = 2000,
     seed: int = 0,
 ) -> EnvironmentReport:
-    """Play an environment by random actions, and report what will go wrong when an agent is trained in it.
+    """Step an environment with random actions, and report what will go wrong when an agent is trained in it.
 
     Args:
       environment: a Gymnasium id, or a function or class without arguments that makes a new environment at every call.
       env_kwargs, wrappers, action_masks, info_keys: as for `make_vector_environment`.
-      steps: to play, >= 1; fewer if they take longer than `probing.LONGEST` seconds.
-      seed: of the episodes and the actions, >= 0.
+      steps: number of steps to take, >= 1; fewer if they take longer than `probing.LONGEST` seconds.
+      seed: seed of the episodes and the actions, >= 0.
 
     Returns:
-      An `EnvironmentReport`; whatever the environment raises is a finding.
+      An `EnvironmentReport`. Whatever the environment raises becomes a finding.
 
     Raises:
-      TypeError, ValueError: steps or seed is no whole number, or too small.
+      TypeError, ValueError: steps or seed is not an integer, or is too small.
     """
     check_whole_numbers(steps=steps)
     check_whole_numbers(lowest=0, seed=seed)
     making: dict[str, Any] = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
     make = functools.partial(make_wrapped, environment, **making)
     with warnings.catch_warnings():
-        # Gymnasium's own checker warns of a part of what is found here.
+        # Gymnasium's own checker warns of some of the faults that are reported here.
         warnings.filterwarnings("ignore", message=r"\S*WARN: ")
         try:
             env = make()
@@ -79,7 +79,7 @@ def _report(
     facts = {"observations": _named(env.observation_space), "actions": _named(env.action_space)}
     findings = list(_of_spaces(env))
     if any(finding.severity == "error" for finding in findings):
-        # What the environment gives cannot be read.
+        # The environment's observations and actions cannot be used, so it cannot be stepped.
         return EnvironmentReport(tuple(findings), facts)
     facts |= _policy_facts(_policy(env))
     seen, limit = play(env, steps, seed, info_keys), _time_limit(env)
@@ -124,15 +124,15 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
 
 
 def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int) -> Iterator[Finding]:
-    """Play an episode in the environment, which has played others, and in a new one."""
+    """Play the same episode in the used environment and in a new one, and report differences."""
     advice = (
-        "call super().reset(seed=seed), draw from self.np_random only, and let reset begin everything anew, so that an "
+        "call super().reset(seed=seed), draw from self.np_random only, and let reset set every variable, so that an "
         "episode depends on its seed and its actions alone."
     )
     try:
         other = make()
     except (Exception, SystemExit) as raised:
-        what = f"a second one cannot be made beside the first: {described(raised).rstrip('.')}."
+        what = f"a second one cannot be made while the first exists: {described(raised).rstrip('.')}."
         yield error("one-only", what, "make a new object at every call, with files and ports of its own.")
         return
     try:
@@ -155,8 +155,8 @@ def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int) -> Iter
 
 
 def _policy(env: gym.Env) -> Policy:
-    """Make the policy of the default settings."""
-    # This package is imported by processes that have no TensorFlow.
+    """Make the policy that the default settings give."""
+    # Imported here, since processes without TensorFlow import this package.
     from tf_trpo.models.making import make_policy
 
     return make_policy(PolicySettings(), env.observation_space, env.action_space, seed=0)

@@ -1,4 +1,4 @@
-"""Costs: what an environment gives at each step besides the reward."""
+"""Costs: numbers that an environment gives at each step in addition to the reward."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tf_trpo.ranges import require
 from tf_trpo.spaces import WrongValueError
 
 Cost = str | Callable[..., float]
-"""A number in the infos of all steps, by its key; keys of nested infos are joined by "/". Or a function of a step,
-cost(observation, action, reward, next_observation, info), or its name "module:function"."""
+"""Either the key of a number that the info of each step has (keys of nested infos are joined by "/"), or a function
+cost(observation, action, reward, next_observation, info), or the function's name "module:function"."""
 COSTS = "tf_trpo/costs"
-"""Key of the infos of a step: the costs, float64 [C], or [B, C] of B environments."""
+"""Key of a step's info under which the costs are stored: float64 [C], or [B, C] for B environments."""
 
 
 class Step(NamedTuple):
-    """What a function of a step is given."""
+    """The arguments of a cost function."""
 
     observation: Any
     action: Any
@@ -31,15 +31,15 @@ class Step(NamedTuple):
 
 
 def cost_name(cost: Cost) -> str:
-    """Name a cost by its key in infos, or as "module:function"."""
+    """Return the name of a cost: its key in infos, or "module:function"."""
     return cost if isinstance(cost, str) else f"{cost.__module__}:{getattr(cost, '__qualname__', type(cost).__name__)}"
 
 
 def cost_labels(costs: Sequence[Cost]) -> tuple[str, ...]:
-    """Give the names of costs in logs, which are those of the functions without their modules.
+    """Return the names of costs in logs; a function's name comes without its module.
 
     Raises:
-      ValueError: a name is empty, or two are equal.
+      ValueError: a name is empty, or two names are equal.
     """
     labels = tuple(cost_name(cost).rpartition(":")[2] for cost in costs)
     require(all(labels) and len(set(labels)) == len(labels), "costs", "names that differ and are not empty", labels)
@@ -47,7 +47,7 @@ def cost_labels(costs: Sequence[Cost]) -> tuple[str, ...]:
 
 
 def refuse_functions(costs: Sequence[Cost]) -> None:
-    """Raise ValueError if a cost is no key of infos."""
+    """Raise ValueError if a cost is a function, given as an object or by its name."""
     for cost in costs:
         if not isinstance(cost, str) or ":" in cost:
             raise ValueError(
@@ -57,7 +57,7 @@ def refuse_functions(costs: Sequence[Cost]) -> None:
 
 
 def import_costs(costs: Sequence[Cost]) -> None:
-    """Import the modules of functions that are given by their names; raise ValueError if one cannot be imported."""
+    """Import the modules of cost functions that are given by name; raise ValueError if one cannot be imported."""
     for cost in costs:
         if isinstance(cost, str) and ":" in cost:
             try:
@@ -67,12 +67,12 @@ def import_costs(costs: Sequence[Cost]) -> None:
 
 
 def find_costs(costs: Sequence[Cost]) -> tuple[str | Callable[..., float], ...]:
-    """Find the functions of costs that are given by their names; a key of infos stays as it is.
+    """Replace the names of cost functions by the functions; keys of infos stay as they are.
 
-    A name comes from an agent's file, too, which nobody need trust. So no module is imported here.
+    No module is imported here, because a name may come from an agent's file, which is not trusted.
 
     Raises:
-      ValueError: a module is not imported yet, or has no such function; or as `cost_labels`.
+      ValueError: a module has not been imported, or has no such function; or as `cost_labels`.
     """
     cost_labels(costs)
     return tuple(_found(cost) if isinstance(cost, str) and ":" in cost else cost for cost in costs)
@@ -85,7 +85,7 @@ def _found(name: str) -> Callable[..., float]:
     for part in path.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        raise ValueError(f"the cost {name} is no function that its module has")
+        raise ValueError(f"the cost {name}: the module has no such function")
     return found
 
 
@@ -93,7 +93,7 @@ def costs_of(costs: Sequence[str | Callable[..., float]], step: Step) -> np.ndar
     """Compute the costs of a step, float64 [C].
 
     Raises:
-      WrongValueError: the info has no such number, or a function gives none.
+      WrongValueError: the info lacks a cost, or a cost is not a number.
     """
     return np.array([_cost_of(cost, step) for cost in costs], np.float64)
 
@@ -105,7 +105,7 @@ def _cost_of(cost: str | Callable[..., float], step: Step) -> float:
         except WrongValueError as error:
             raise WrongValueError(f"a cost by {cost_name(cost)}: {error}") from None
     try:
-        # A figure that is not finite is refused later, as a reward is; an absent one at once.
+        # A missing cost is refused here; one that is not finite is refused later, with the rewards.
         value = find_figure(step.info, cost)
         if value is None:
             raise WrongValueError("an info without that key in a step: each step must give the cost")

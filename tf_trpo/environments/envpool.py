@@ -1,4 +1,4 @@
-"""EnvPool behind Gymnasium's vector interface."""
+"""EnvPool through Gymnasium's vector interface."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gymnasium.vector.utils import batch_space
 
 
 class EnvPoolVectorEnv(VectorEnv):
-    """An EnvPool pool of `num_envs` environments that steps all of them at every call; it is made by a reset.
+    """An EnvPool pool of `num_envs` environments. Each call steps all of them; the first reset makes the pool.
 
     Raises:
       ImportError: EnvPool is not installed.
-      ValueError: EnvPool does not know the environment, or it is not an id.
+      ValueError: the environment is not an id, or EnvPool does not know it.
     """
 
     def __init__(self, environment_id: Any, num_envs: int, *, env_kwargs: Mapping[str, Any] | None = None) -> None:
@@ -43,7 +43,7 @@ class EnvPoolVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin new episodes; a seed makes a new pool, since EnvPool is seeded when made."""
+        """Begin new episodes. A seed makes a new pool, since EnvPool takes its seed when the pool is made."""
         if seed is not None or self._pool is None:
             self.close_extras()
             self._pool = self._make_pool(seed=seed or 0)
@@ -59,8 +59,8 @@ class EnvPoolVectorEnv(VectorEnv):
 
 
 def _spaces(owner: Any) -> tuple[Any, Any]:
-    """Give the spaces of a pool or of its specification, which makes them at their first use."""
+    """Return the spaces of a pool or of its specification, which makes them at their first use."""
     with warnings.catch_warnings():
-        # They are of float32, and their bounds of float64; Gymnasium warns of that.
+        # The spaces are float32 and their bounds are float64, of which Gymnasium warns.
         warnings.filterwarnings("ignore", ".*precision lowered by casting to float32", UserWarning)
         return owner.observation_space, owner.action_space

@@ -1,4 +1,4 @@
-"""Episodes with a seed each, so that an episode can be played again from its seed and its actions."""
+"""Episodes that have a seed each, so that an episode can be replayed from its seed and its actions."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 import gymnasium as gym
 
 REPLAY = "tf_trpo/replay"
-"""Option of `reset`: for each environment, the number of an episode and the actions to take in the episode."""
+"""Option of `reset`: for each environment, the number of an episode and the actions to take in it."""
 _WORD = 2**64 - 1
 
 
 class SeededEpisodes(gym.Wrapper):
-    """Resets an environment with a seed for every episode.
+    """Resets an environment with a seed of its own for every episode.
 
-    Episode k of an environment that was reset with `seed` is a function of (seed, k) and the actions alone, if the
-    environment itself is deterministic. An environment without a seed stays without one.
+    If the environment is deterministic, episode k after a reset with `seed` depends on (seed, k) and the actions only.
+    If no seed was ever given, episodes are not seeded.
 
-    With the option `REPLAY`, a reset plays the beginning of an episode again and gives the last observation. If the
-    episode had ended there, the next step begins another episode, as NEXT_STEP autoreset would have done.
+    With the option `REPLAY`, a reset replays the beginning of an episode and returns the last observation. If the
+    episode ended there, the next step begins another episode, as NEXT_STEP autoreset would have done.
 
     Args:
       env: the environment, with all its wrappers.
       index: position in the vector environment.
 
     Attributes:
-      replay_ended: whether the last action of the last reset's replay ended the episode; None if the episode ended, or
-        the environment raised, before that: the environment is not deterministic.
+      replay_ended: whether the last action of the latest replay ended the episode. None if the episode ended, or the
+        environment raised, before the last action: then the environment is not deterministic.
     """
 
     def __init__(self, env: gym.Env, index: int) -> None:
@@ -35,11 +35,11 @@ class SeededEpisodes(gym.Wrapper):
         self._seed: int | None = None
         self._episode = -1
         self.replay_ended: bool | None = False
-        # Bound to this object, so that a step costs no more than without the wrapper.
+        # An attribute of this object, so that the wrapper adds no time to a step.
         self.step = env.step  # type: ignore[method-assign]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin the next episode, episode 0 if a seed is given, or play an episode again."""
+        """Begin the next episode (episode 0 if a seed is given), or replay an episode."""
         replay = None
         if options and REPLAY in options:
             replay = options[REPLAY][self._index]
@@ -52,7 +52,7 @@ class SeededEpisodes(gym.Wrapper):
         observation, info = self.env.reset(seed=seed, options=options)
         for action in () if replay is None else replay[1]:
             try:
-                # Raised, an exception would end a process of its own, in which another episode could begin.
+                # An exception would end the environment's process, in which another episode could begin.
                 step = None if self.replay_ended else self.env.step(action)
             except (Exception, SystemExit):
                 step = None
@@ -65,13 +65,13 @@ class SeededEpisodes(gym.Wrapper):
         return observation, info
 
     def _begin_next(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Begin the next episode instead of a step."""
+        """Begin the next episode instead of taking a step."""
         observation, info = self.reset()
         return observation, 0.0, False, False, info
 
 
 def episode_seed(seed: int, episode: int) -> int:
-    """Mix two numbers to a seed in [0, 2^31), twenty times as fast as NumPy's SeedSequence would.
+    """Hash two numbers to a seed in [0, 2^31), twenty times as fast as NumPy's SeedSequence.
 
     Source:
       Steele, Lea and Flood (2014), "Fast splittable pseudorandom number generators": SplitMix64.

@@ -1,25 +1,26 @@
-"""What can be wrong with an environment while it is stepped."""
+"""Exceptions for environments that fail while they are stepped."""
 
 from __future__ import annotations
 
 
 class EnvironmentFailedError(RuntimeError):
-    """An environment raised, hung or died, or gave what its spaces or Gymnasium's interface do not allow.
+    """An environment raised, hung or died, or returned a value that its spaces or Gymnasium's interface do not allow.
 
-    The message names the environment. The same would come again, so nothing is tried again.
+    The message names the environment. The failure would happen again, so there is no retry.
 
     Attributes:
-      row: of the rollout in which it happened; None if it happened elsewhere.
+      row: row of the rollout in which the failure happened; None if it happened outside of a rollout.
     """
 
     row: int | None = None
 
 
 class InvalidStepError(ValueError):
-    """An environment gave a number that is not finite; another episode may be fine.
+    """An environment returned a number that is not finite; another episode may be fine.
 
     Attributes:
-      row: of the rollout in which it happened, -1 for where the rollout began; None if it happened elsewhere.
+      row: row of the rollout in which this happened, -1 for the observation before the first row; None if it happened
+        outside of a rollout.
     """
 
     row: int | None = None
@@ -31,6 +32,6 @@ def described(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Give the words of an environment's failure or invalid step, or describe what else the environments raised."""
+    """Return the message of an environment's failure or invalid step, or describe any other exception."""
     known = isinstance(error, EnvironmentFailedError | InvalidStepError)
     return str(error) if known else f"the environments raised {described(error)}"

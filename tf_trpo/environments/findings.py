@@ -1,4 +1,4 @@
-"""What a check of an environment finds: records with a severity, what is wrong, and what to do."""
+"""Results of a check of an environment: findings, each with a severity, what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 Severity = Literal["error", "warning"]
-"""An error prevents training. With a warning, training works, and something about it will be worse or surprising."""
+"""An error prevents training. With a warning, training works, but is worse or surprising in some way."""
 
 WRAPPER = "a wrapper (--wrapper module:Class)"
-"""How advice names one."""
+"""How advice refers to a wrapper."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Finding:
     """One thing that is wrong with an environment.
 
     Attributes:
-      severity: whether it prevents training.
-      name: short and fixed, such as "unbounded-actions", for programs.
-      what: what is wrong and what it does to training, as a sentence.
+      severity: whether the finding prevents training.
+      name: a short, fixed name for programs, such as "unbounded-actions".
+      what: what is wrong and how it affects training, as a sentence.
       advice: what to do, as a sentence.
     """
 
@@ -32,11 +32,11 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class EnvironmentReport:
-    """All findings about an environment, and what a training will look like.
+    """All findings about an environment, and facts about it and its default agent.
 
     Attributes:
-      findings: errors first.
-      facts: what was measured and what will be made, by a label: spaces, distribution, network, episodes, speed.
+      findings: the findings, errors first.
+      facts: descriptions by label: the spaces, the default distribution and network, the episodes, the speed.
     """
 
     findings: tuple[Finding, ...]
@@ -54,5 +54,5 @@ def error(name: str, what: str, advice: str) -> Finding:
 
 
 def warning(name: str, what: str, advice: str) -> Finding:
-    """Make a finding with which training works."""
+    """Make a finding that does not prevent training."""
     return Finding("warning", name, what, advice)

@@ -1,4 +1,4 @@
-"""Actions of a model, which may be anybody's, as an environment takes them."""
+"""Convert the actions of an exported model, which may come from another program, for an environment."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     import gymnasium as gym
 
 _CAST = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
-"""Kind of a space's type -> kinds of numbers that can become one of its actions."""
+"""NumPy dtype kind of a space -> dtype kinds of actions that can be converted to it."""
 
 
 def fitting_actions(actions: Any, space: gym.Space) -> Any:
-    """Give one action, as a nest of arrays [1, ...], the types of an environment's space.
+    """Cast one action, a nest of arrays [1, ...], to the dtypes of an environment's action space.
 
     Raises:
-      ValueError: it does not lie in the space.
+      ValueError: the action does not lie in the space.
     """
     from gymnasium.vector.utils import batch_space
 
@@ -36,7 +36,7 @@ def fitting_actions(actions: Any, space: gym.Space) -> Any:
 
 
 def _typed(numbers: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
-    """Give numbers a type; None if the type cannot hold them. Floats may be rounded."""
+    """Cast numbers to a dtype; return None if the dtype cannot hold them. Floats may be rounded."""
     if numbers.dtype.kind not in _CAST[dtype.kind]:
         return None
     with np.errstate(over="ignore"):

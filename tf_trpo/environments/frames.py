@@ -1,4 +1,4 @@
-"""The last few observations as one, for policies without a memory."""
+"""Stack the last few observations into one, for policies without a memory."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _Stack = Callable[[Sequence[Any]], Any]
 
 
 class FrameStack(gym.Wrapper):
-    """Joins the last few observations: vectors end to end, images along their channels, the newest one last.
+    """Concatenates the last few observations, newest last: vectors end to end, images along their channels.
 
-    If an episode is younger, its first observation stands for those before it. Of a Dict or a Tuple, nested, every Box
-    is joined; other parts, such as a choice or a mask of actions, stay those of the newest observation. Images without
-    an axis of channels (bytes from 0 to 255 with two axes) become channels themselves.
+    At the beginning of an episode, its first observation is repeated. In a nested Dict or Tuple, every Box is
+    concatenated; the other parts, such as a Discrete or an action mask, are those of the newest observation. Images
+    without a channel axis (two axes, bytes from 0 to 255) become the channels of one image.
 
     Args:
-      env: an environment whose observation is, or has, a Box.
+      env: an environment whose observation is, or contains, a Box.
       frames: number of observations, >= 1.
 
     Raises:
-      ValueError: there is no Box, the number is less than 1, or it gives images more channels than pixels on a side,
-        so that these could not be told apart.
+      ValueError: the observation has no Box, frames is less than 1, or images would get more channels than they have
+        pixels on a side, so that the channel axis could not be recognised.
     """
 
     def __init__(self, env: gym.Env, frames: int) -> None:
@@ -45,7 +45,7 @@ class FrameStack(gym.Wrapper):
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(**kwargs)
-        # Environments may write to their arrays again.
+        # An environment may reuse its arrays.
         self._frames.extend([copied(observation)] * (self._frames.maxlen or 1))
         return self._join(self._frames), info
 
@@ -56,7 +56,7 @@ class FrameStack(gym.Wrapper):
 
 
 def _stacked(space: spaces.Space, frames: int, mask: str | None = None) -> tuple[spaces.Space, _Stack] | None:
-    """Give the space of joined observations and the function that joins them; None without a Box but the mask's."""
+    """Return the space of stacked observations and the function that stacks; None if only the mask has a Box."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         return _stacked_parts(space, frames, mask)
     if not isinstance(space, spaces.Box):
@@ -93,10 +93,10 @@ def _stacked_parts(
 
 
 def _layout(space: spaces.Box) -> tuple[tuple[int, ...], int]:
-    """Choose the shape of a frame, and the axis along which frames are joined: an image's channels, or the last one."""
+    """Return the shape of a frame, and the axis to concatenate along: an image's channel axis, or the last axis."""
     shape = space.shape or (1,)
     if len(shape) == 2 and space.dtype == np.uint8 and (space.high == 255).all():
         return (*shape, 1), -1
-    # The networks tell channels by the same rule: they are few.
+    # The encoder finds the channel axis by the same rule: it is the shortest.
     first_is_channels = len(shape) == 3 and shape[0] < min(shape[1:])
     return shape, 0 if first_is_channels else -1

@@ -1,4 +1,4 @@
-"""One environment whose faults have names: all that it gives is checked at every step."""
+"""A wrapper that checks everything an environment returns, so that faults get a clear message."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ _FLAGS = (bool, np.bool_)
 
 
 class GuardedEnvironment(gym.Wrapper):
-    """An environment that gives arrays of its space's types, a float, two bools, and an info that is nearly empty.
+    """Checks and converts what an environment returns, and drops most of its infos.
 
-    Infos are dropped, since to merge those of many environments takes a third of the time of a cheap step. At the
-    end of an episode, the info has the figures that were asked for, and at each step the costs, if there are any.
+    A step returns arrays with the dtypes of the space, a float, two bools, and a small info. Merging the infos of many
+    environments would take a third of the time of a cheap step, so an info keeps only the costs, and at the end of an
+    episode the numbers named by `info_keys`.
 
     Args:
       env: the environment, with all its wrappers.
       index: position in the vector environment, for messages.
-      info_keys: names of numbers of the info to keep at episode ends; keys of nested infos are joined by "/".
-      costs: keys of infos and functions, by which the info of each step has `COSTS`.
+      info_keys: names of numbers in the info to keep at the end of an episode; keys of nested infos are joined by "/".
+      costs: keys of infos, and functions; their values are stored under `COSTS` in the info of each step.
 
     Raises:
       ValueError: the observation space is not supported.
-      EnvironmentFailedError: from `reset` and `step`: the environment raised, or gave a value of another type or shape
-        than its spaces and Gymnasium's interface have.
+      EnvironmentFailedError: from `reset` and `step`: the environment raised, or returned a value whose type or shape
+        differs from its spaces or from Gymnasium's interface.
     """
 
     def __init__(self, env: gym.Env, index: int, info_keys: Sequence[str] = (), costs: Sequence[Any] = ()) -> None:
@@ -46,7 +47,7 @@ class GuardedEnvironment(gym.Wrapper):
         self._costs = tuple(costs)
         self._needs_steps = not all(isinstance(cost, str) for cost in costs)
         self._last: Any = None
-        """The last observation, for costs that are functions of steps."""
+        """The previous observation, for cost functions."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment."""
@@ -75,7 +76,7 @@ class GuardedEnvironment(gym.Wrapper):
         if not isinstance(given, tuple) or len(given) != 5:
             raise self._failure(f"gave {kind_of(given)} for a step: {_STEP}")
         observation, reward, terminated, truncated, info = given
-        # An abstract class takes long to ask.
+        # isinstance is slow for an abstract class.
         if type(info) is not dict and not isinstance(info, Mapping):
             raise self._failure(f"gave an info that is no dict, but a {type(info).__name__}: {_STEP}")
         name = ""

@@ -1,4 +1,4 @@
-"""No environment is used twice: neither by two owners at once, nor by another one after it was closed."""
+"""Prevent an environment from being used twice: by two users at once, or again after it was closed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv, VectorWrapper
 
 _given: weakref.WeakValueDictionary[int, gym.Env] = weakref.WeakValueDictionary()
-"""Environments that functions have given, by their id."""
+"""Environments that factories have returned, by `id`."""
 _used: set[int] = set()
-"""Ids of the vector environments, and of the environments in them, that are in use; their users hold them."""
+"""`id` of each vector environment in use and of the environments in it. Users keep references, so no id is reused."""
 _USERS = "a fit or an evaluation that has not ended"
 _TORN = f"the vector environment is in use by {_USERS}, whose episodes would be torn apart: make another one"
 
 
 def check_new(env: gym.Env) -> gym.Env:
-    """Give an environment that a function made; raise ValueError if it is in use, or a function gave it before."""
+    """Return a factory's environment; raise ValueError if it is in use, or a factory returned it before."""
     inner = env.unwrapped
     if id(inner) in _used or _given.get(id(inner)) is inner:
         found = f"object that {_USERS} is using" if id(inner) in _used else "object twice"
@@ -34,9 +34,9 @@ def check_new(env: gym.Env) -> gym.Env:
 
 
 def check_free(environments: Any) -> None:
-    """Raise ValueError if a vector environment is closed, in use, or has one environment twice.
+    """Raise ValueError if a vector environment is closed, in use, or contains the same environment twice.
 
-    Anything else is not looked at.
+    Other objects are not checked.
     """
     if not isinstance(environments, VectorEnv):
         return
@@ -50,7 +50,7 @@ def check_free(environments: Any) -> None:
 
 @contextlib.contextmanager
 def alone(objects: Iterable[Any], refusal: str) -> Iterator[None]:
-    """Use objects; raise ValueError, with the refusal, if another use of one of them has not ended."""
+    """Mark objects as in use; raise ValueError with the message `refusal` if one of them is in use already."""
     ids = {id(each) for each in objects}
     if _used & ids:
         raise ValueError(refusal)
@@ -62,16 +62,16 @@ def alone(objects: Iterable[Any], refusal: str) -> Iterator[None]:
 
 
 def in_use(environments: VectorEnv) -> contextlib.AbstractContextManager[None]:
-    """Refuse all other uses of a vector environment, and of the environments in it, meanwhile."""
+    """Mark a vector environment, and the environments in it, as in use; raise ValueError if one of them is already."""
     return alone(_objects(environments), _TORN)
 
 
 @contextlib.contextmanager
 def exclusive(environments: VectorEnv) -> Iterator[VectorEnv]:
-    """Use a vector environment of the caller's alone: all others who step or reset it meanwhile are refused.
+    """Open a caller's vector environment for exclusive use: until the end, steps and resets by others raise.
 
     Raises:
-      ValueError: it is in use.
+      ValueError: the vector environment is in use.
     """
     with in_use(environments):
         owned = ExclusiveVectorEnv(environments)
@@ -82,7 +82,7 @@ def exclusive(environments: VectorEnv) -> Iterator[VectorEnv]:
 
 
 class ExclusiveVectorEnv(VectorWrapper):
-    """Lets only its own steps and resets through to a vector environment and to the environments in it."""
+    """Blocks steps and resets of a vector environment, and of the environments in it, that bypass this wrapper."""
 
     def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
@@ -101,7 +101,7 @@ class ExclusiveVectorEnv(VectorWrapper):
         return self._mine(self.env.reset, **kwargs)
 
     def release(self) -> None:
-        """Let everybody step and reset again: by the object's own methods, if it had any, or by its class's."""
+        """Restore the `step` and `reset` of all objects: those set on the object, if there were any, or the class's."""
         for attributes, name, before in self._before:
             attributes.pop(name, None)
             attributes |= before
@@ -115,7 +115,7 @@ class ExclusiveVectorEnv(VectorWrapper):
 
 
 class _Guarded:
-    """A method that only the owner may have called; in a copy of its object, the method itself."""
+    """A method that only the owner may call. Pickling or copying it gives the unguarded method."""
 
     def __init__(self, owner: ExclusiveVectorEnv, name: str, method: Callable[..., Any]) -> None:
         self._owner, self._name, self._method = owner, name, method
@@ -130,6 +130,6 @@ class _Guarded:
 
 
 def _objects(environments: VectorEnv) -> list[Any]:
-    """List the vector environment without wrappers, and the environments in it."""
+    """Return the unwrapped vector environment and the unwrapped environments in it."""
     inner = environments.unwrapped
     return [inner, *(env.unwrapped for env in getattr(inner, "envs", ()) if isinstance(env, gym.Env))]

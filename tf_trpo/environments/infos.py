@@ -1,4 +1,4 @@
-"""Figures of infos: costs at each step, others at the ends of episodes."""
+"""Numbers from infos: costs at each step, other numbers at the end of an episode."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tf_trpo.spaces import WrongValueError
 
 
 class KeptInfos(VectorWrapper):
-    """Keeps costs, and named figures of the infos of steps that end an episode, and nothing else of infos.
+    """Reduces infos to the costs of each step and to named numbers of the steps that end an episode.
 
     Args:
       env: B environments in NEXT_STEP mode.
       keys: names of numbers, such as "is_success"; keys of nested infos are joined by "/", such as "episode/r".
-      costs: as for `make_vector_environment`. If the environments do not give `COSTS`, these are keys of infos.
+      costs: as for `make_vector_environment`. If the environments' infos have no `COSTS`, they must be keys of infos.
 
     Attributes:
-      info_keys: the names.
+      info_keys: the names of the numbers.
       costs: the labels of the costs.
 
     Raises:
-      EnvironmentFailedError: from `step`: a value is no number, or a step gives no cost.
+      EnvironmentFailedError: from `step`: a value is not a number, or a step lacks a cost.
     """
 
     def __init__(self, env: VectorEnv, keys: Sequence[str], costs: Sequence[Cost] = ()) -> None:
@@ -45,9 +45,10 @@ class KeptInfos(VectorWrapper):
         return self.env.reset(**kwargs)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, np.ndarray]]:
-        """Step; the infos are float64 [B] for each name, NaN if no episode ended or the name is absent.
+        """Step the environments.
 
-        If no episode ended, the infos are empty but for the costs.
+        The infos hold the costs, and, if an episode ended, float64 [B] for each name: NaN for environments whose
+        episode did not end or whose info lacks the name.
         """
         *step, infos = self.env.step(actions)
         ended = np.flatnonzero(step[2] | step[3]).tolist()
@@ -67,7 +68,7 @@ class KeptInfos(VectorWrapper):
         return (*step, kept)
 
     def _read_costs(self, infos: Any, no_step: np.ndarray) -> np.ndarray:
-        """Read the costs [B, C]; they are 0 in rows that are no steps."""
+        """Return the costs [B, C] of a step; 0 for environments that only reset or paused."""
         costs = np.zeros((self.num_envs, len(self.costs)))
         no_step = no_step | infos[PAUSED] if PAUSED in infos else no_step
         for index in np.flatnonzero(~no_step).tolist():
@@ -80,13 +81,13 @@ class KeptInfos(VectorWrapper):
 
 
 def kept_infos(environments: VectorEnv) -> tuple[str, ...]:
-    """Name the figures that a vector environment keeps of infos, by `KeptInfos` below any other wrappers."""
+    """Return the names of the numbers that a vector environment keeps by `KeptInfos`, which may be wrapped."""
     kept = _kept(environments)
     return () if kept is None else kept.info_keys
 
 
 def kept_costs(environments: VectorEnv) -> tuple[str, ...]:
-    """Name the costs that a vector environment gives at each step, as `kept_infos` does the figures."""
+    """Return the labels of the costs that a vector environment keeps by `KeptInfos`, which may be wrapped."""
     kept = _kept(environments)
     return () if kept is None else kept.costs
 
@@ -100,9 +101,9 @@ def _kept(environments: VectorEnv) -> KeptInfos | None:
 
 
 def _info_of(infos: Any, index: int) -> dict[str, Any]:
-    """Take one environment's info out of Gymnasium's merged infos, or out of a list of infos.
+    """Extract one environment's info from Gymnasium's merged infos, or from a list of infos.
 
-    In SAME_STEP mode, the info of the final step is infos["final_info"], next to what vector wrappers add.
+    In SAME_STEP mode, infos["final_info"] is the info of the final step, next to entries that vector wrappers add.
     """
     if isinstance(infos, list | tuple):
         return dict(infos[index])

@@ -1,4 +1,4 @@
-"""What the play of an environment says about training in it."""
+"""Derive findings from a random play of an environment."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tf_trpo.environments.findings import WRAPPER, Finding, error, warning
 from tf_trpo.environments.probing import LONGEST, Play
 
 SLOW = 200
-"""Steps per second below which an environment is called slow: a million steps take more than 80 minutes."""
+"""Steps per second below which an environment counts as slow: a million steps take more than 80 minutes."""
 _UNEQUAL = 1e4
-"""How many times the median of the rewards that are not 0 the largest one may be."""
+"""Largest allowed ratio of the largest reward to the median of the nonzero rewards, in absolute values."""
 
 
 def of_play(seen: Play, *, has_limit: bool) -> Iterator[Finding]:
-    """Give the findings of a play.
+    """Yield the findings of a play.
 
     Args:
       seen: the play.

@@ -1,4 +1,4 @@
-"""Making one environment: from an id or a function, with wrappers that are given by name."""
+"""Make one environment from an id or a function, with wrappers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tf_trpo.environments.in_use import check_new
 from tf_trpo.environments.masks import ActionMasks, with_masks
 
 Wrapper = str | Callable[[gym.Env], gym.Env]
-"""A function from an environment to an environment, such as a class of wrappers, or its name "module:Class".
+"""A wrapper class, or another function from an environment to an environment, or its name "module:Class".
 
-"module:Class(4)" is the class with a whole number as its second argument."""
+"module:Class(4)" calls the class with an integer as its second argument."""
 
 
 def make_environment(
@@ -33,12 +33,12 @@ def make_environment(
     info_keys: Sequence[str] = (),
     costs: Sequence[Cost] = (),
 ) -> gym.Env:
-    """Make the environment of a position in a vector environment, with its wrappers, checks and seeds.
+    """Make the environment at position `index` of a vector environment, with its wrappers, checks and seeds.
 
     The other arguments are those of `make_vector_environment`.
 
     Raises:
-      ValueError: env_kwargs go with a function, or a wrapper cannot be found; as `make_vector_environment`.
+      ValueError: env_kwargs are given with a function, or a wrapper cannot be found; or as `make_vector_environment`.
     """
     env = make_wrapped(environment, env_kwargs=env_kwargs, wrappers=wrappers, action_masks=action_masks)
     try:
@@ -55,7 +55,7 @@ def make_wrapped(
     wrappers: Sequence[Wrapper] = (),
     action_masks: ActionMasks = "auto",
 ) -> gym.Env:
-    """Make an environment with its wrappers and masks, and without the checks and seeds that training adds.
+    """Make an environment with its wrappers and masks, but without the checks and seeds that training adds.
 
     The arguments and errors are those of `make_environment`.
     """
@@ -90,28 +90,28 @@ def _checked(env: Any, giver: str) -> gym.Env:
 
 
 def wrapper_name(wrapper: Wrapper) -> str:
-    """Name a wrapper as "module:Class", with the arguments of a functools.partial, to tell runs apart."""
+    """Return a wrapper's name "module:Class", with the arguments of a functools.partial, to compare runs."""
     if isinstance(wrapper, str):
         return wrapper
     if isinstance(wrapper, functools.partial):
         given = [*map(repr, wrapper.args), *(f"{name}={value!r}" for name, value in sorted(wrapper.keywords.items()))]
-        # Another process has other addresses.
+        # Addresses differ between processes.
         return f"{wrapper_name(wrapper.func)}({re.sub(' at 0x[0-9a-f]+', '', ', '.join(given))})"
     return f"{wrapper.__module__}:{getattr(wrapper, '__qualname__', type(wrapper).__name__)}"
 
 
 def find_maker(name: str, env_kwargs: Mapping[str, Any] | None = None) -> Callable[[], gym.Env] | None:
-    """Import the class or function of environments that "module:Class" names.
+    """Import the environment class or factory that "module:Class" names.
 
     Args:
       name: "module:Class", or a Gymnasium id, which may begin with a module too.
       env_kwargs: arguments of the class or function.
 
     Returns:
-      A function without arguments; None if the name is that of no class or function, so that it must be an id.
+      A function without arguments; None if the name does not name a class or function and so must be an id.
 
     Raises:
-      ValueError: there is no such module.
+      ValueError: the module cannot be imported.
     """
     if not re.fullmatch(r"[\w.]+:\w+", name):
         return None
@@ -124,10 +124,10 @@ def find_maker(name: str, env_kwargs: Mapping[str, Any] | None = None) -> Callab
 
 
 def find_wrapper(name: str) -> Callable[[gym.Env], gym.Env]:
-    """Import "module:Class", or "module:Class(NUMBER)", which takes the environment and the number.
+    """Import the wrapper "module:Class", or "module:Class(NUMBER)", whose arguments are the environment and NUMBER.
 
     Raises:
-      ValueError: the name has another form, or there is no such module or class.
+      ValueError: the name has another form, or the module or the class does not exist.
     """
     parts = re.fullmatch(r"([\w.]+:\w+)(?:\((\d{1,9})\))?", name)
     if not parts:

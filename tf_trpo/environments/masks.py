@@ -1,4 +1,4 @@
-"""Which actions an environment allows, as part of its observations; and observations without text."""
+"""Wrappers that add action masks to observations, or remove text from them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from tf_trpo.spaces import ACTION_MASK, MASKED_ACTIONS, is_text
 ActionMasks = Literal["auto", "info", "off"]
 """Where masks come from.
 
-"auto": from the method `action_masks()` of the environment or of a wrapper, if there is one, as sb3-contrib has it: to
-have the method says that other actions are not meant to be taken. "info": from info["action_mask"]. This is on request,
-since only a reset would show that an environment gives it. "off": neither. An entry "action_mask" of a Dict of
-observations is always the mask.
+"auto": from the method `action_masks()` of the environment or of a wrapper, if there is one (sb3-contrib's convention).
+"info": from info["action_mask"]; this is not automatic, since only a reset shows whether an environment gives it.
+"off": neither. An entry "action_mask" of a Dict observation is always the mask.
 """
 
 
 def with_masks(env: gym.Env, source: ActionMasks) -> gym.Env:
-    """Put `ActionMask` on an environment if the source says so.
+    """Wrap an environment in `ActionMask` if the source of masks requires it.
 
     Raises:
-      ValueError: the source is unknown, or the action space has no masks.
+      ValueError: the source is unknown, or masks are not supported for the action space.
     """
     require(source in get_args(ActionMasks), "action_masks", described(ActionMasks), source)
     space = env.observation_space
@@ -37,18 +36,18 @@ def with_masks(env: gym.Env, source: ActionMasks) -> gym.Env:
 
 
 class ActionMask(gym.Wrapper):
-    """Adds an entry "action_mask" to the observation: int8, 1 for an allowed action, for each choice of each action.
+    """Adds an entry "action_mask" to the observation: int8, one number per choice of each action, 1 if it is allowed.
 
-    An observation that is no Dict becomes {"observation": ..., "action_mask": ...}. At the end of an episode an info
-    need not have a mask: all actions are allowed then.
+    An observation that is not a Dict becomes {"observation": ..., "action_mask": ...}. At the end of an episode, a
+    mask may be missing from the info; then all actions count as allowed.
 
     Args:
-      env: an environment with a Discrete, MultiDiscrete or MultiBinary space of actions.
-      from_info: take info["action_mask"], and not `action_masks()`.
+      env: an environment with a Discrete, MultiDiscrete or MultiBinary action space.
+      from_info: use info["action_mask"] instead of `action_masks()`.
 
     Raises:
-      ValueError: another action space, or the observation has an entry of this name already.
-      RuntimeError: from `reset` and `step`: there is no mask, or one of another size.
+      ValueError: another action space, or the observation has an entry "action_mask" already.
+      RuntimeError: from `reset` and `step`: the mask is missing or has another size.
     """
 
     def __init__(self, env: gym.Env, *, from_info: bool = False) -> None:
@@ -79,7 +78,7 @@ class ActionMask(gym.Wrapper):
             given = info[ACTION_MASK]
         else:
             raise RuntimeError('action_masks is "info", and there is no info["action_mask"]')
-        # sb3-contrib's may be a list of arrays, one for each action of a MultiDiscrete.
+        # sb3-contrib allows a list of arrays, one for each action of a MultiDiscrete.
         parts = given if isinstance(given, list | tuple) else [given]
         mask = np.concatenate([np.ravel(part) for part in parts])
         if mask.shape != (self._size,) or not np.isin(mask, (0, 1)).all():
@@ -89,10 +88,10 @@ class ActionMask(gym.Wrapper):
 
 
 class WithoutText(gym.ObservationWrapper):
-    """Leaves text, such as the missions of MiniGrid, out of an observation that is a Dict or a Tuple, nested.
+    """Removes text, such as MiniGrid's missions, from an observation that is a (nested) Dict or Tuple.
 
     Raises:
-      ValueError: nothing would be left.
+      ValueError: the observation consists of text only.
     """
 
     def __init__(self, env: gym.Env) -> None:
@@ -103,7 +102,7 @@ class WithoutText(gym.ObservationWrapper):
         self.observation_space, self._cut = left
 
     def observation(self, observation: Any) -> Any:
-        """Leave the text out."""
+        """Return the observation without its text."""
         return self._cut(observation)
 
 
@@ -112,7 +111,7 @@ def _method(env: gym.Env) -> Any:
 
 
 def choices(space: spaces.Space) -> list[int]:
-    """Count the choices of each number of an action; raise ValueError for a space without masks."""
+    """Return the number of choices of each component of an action; raise ValueError if masks are not supported."""
     if isinstance(space, spaces.Discrete):
         return [int(space.n)]
     if isinstance(space, spaces.MultiDiscrete):
@@ -123,7 +122,7 @@ def choices(space: spaces.Space) -> list[int]:
 
 
 def _without_text(space: spaces.Space) -> tuple[spaces.Space, Callable[[Any], Any]] | None:
-    """Give the space without text, and the function that leaves the text out of its elements; None if it is text."""
+    """Return the space without text and the function that removes text from its elements; None if nothing is left."""
     if is_text(space):
         return None
     if not isinstance(space, spaces.Dict | spaces.Tuple):

@@ -1,7 +1,7 @@
-"""The reflections that are known of Gymnasium's environments.
+"""Mirror symmetries of Gymnasium's environments.
 
-What a body does to the left it can do to the right. The components of observations and actions stand in the
-environment's order, by names that say what becomes of them: `Reflection.from_names`.
+A body can do to the right what it does to the left. The components of observations and actions are listed in the
+environment's order, by names that say how a reflection maps them; see `Reflection.from_names`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 
 def known_mirror(env_id: str) -> MirrorSymmetry:
-    """Give the symmetry of an environment, as made by default from its Gymnasium id.
+    """Return the mirror symmetry of an environment that is made from its Gymnasium id without arguments.
 
-    The Humanoids' symmetry holds nearly: their files give the hips and knees of the two sides a little other inertia,
-    stiffness and range. InvertedPendulum's pole leans by a six-hundredth. The others are exact.
+    The symmetry of the Humanoids is approximate: in their model files, the hips and knees of the two sides differ
+    slightly in inertia, stiffness and range. So is InvertedPendulum's: its pole leans by a six-hundredth. The others
+    are exact.
 
     Raises:
-      ValueError: none is known; the message names the environments that have one.
+      ValueError: no symmetry is known; the message names the environments that have one.
     """
-    # Imported here, since environments and their processes need no TensorFlow.
+    # Imported here, since the processes of environments do not import TensorFlow.
     from tf_trpo.models import MirrorSymmetry
 
     if env_id not in _NAMES:
@@ -30,12 +31,12 @@ def known_mirror(env_id: str) -> MirrorSymmetry:
 
 
 def _each(things: str, parts: str) -> str:
-    """Make the names THING_PART of every part of every thing, with the part's sign."""
+    """Return the names THING_PART of every part of every thing, with the part's sign."""
     return " ".join(_renamed(f"{thing}_{{}}", parts) for thing in things.split())
 
 
 def _of(quantity: str, names: str) -> str:
-    """Make the names of another quantity of the same components, still left and right."""
+    """Return the names of another quantity of the same components; they keep their sign and their side."""
     return _renamed(f"{{}}_{quantity}", names)
 
 
@@ -44,12 +45,12 @@ def _renamed(form: str, names: str) -> str:
 
 
 def _floating(joints: str) -> str:
-    """Name positions without x and y, then velocities, of a body that moves in space and has joints."""
+    """Return the names of the positions (without x and y) and velocities of a free body with joints."""
     positions = f"height {_each('root', 'w -x y -z')} {joints}"
     return f"{positions} {_each('root', _SPATIAL_MOTION)} {_of('velocity', joints)}"
 
 
-# In y: moves along x and z and turns about y stay, the others change their sign.
+# Reflection in y: moves along x and z and turns about y keep their sign, the others change it.
 _MOVE, _TURN = "move_x -move_y move_z", "-turn_x turn_y -turn_z"
 _SPATIAL_MOTION, _SPATIAL = f"{_MOVE} {_TURN}", f"{_TURN} {_MOVE}"
 _INERTIA = "xx yy zz -xy xz -yz offset_x -offset_y offset_z mass"
@@ -77,7 +78,7 @@ _HUMANOID = (
             _of("contact", _each(_HUMANOID_BODIES, _SPATIAL)),
         )
     ),
-    # The motors of the abdomen are numbered otherwise than its joints.
+    # The motors of the abdomen have another order than its joints.
     f"abdomen_y -abdomen_z -abdomen_x {_HUMANOID_LIMBS}",
 )
 

@@ -1,4 +1,4 @@
-"""Vector environments that were made elsewhere, as a rollout source needs them."""
+"""Adapt vector environments that the caller made to the interface that a rollout source needs."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from tf_trpo.environments.sync import copied, row_of, write_row
 from tf_trpo.spaces import WrongValueError, flatten_to, observation_reader, observation_spec
 
 PAUSED = "tf_trpo/paused"
-"""Key of the infos of a step: bool [B], the environments for which the row is no step although their episodes go on."""
+"""Key of a step's infos: bool [B], True for environments that were not stepped although their episodes continue."""
 _FINAL = ("final_obs", "final_observation", "terminal_observation")
-"""Names of the final observation in infos: Gymnasium's, Gymnasium's before 1.1, SuperSuit's."""
+"""Keys of the final observation in infos: of Gymnasium, of Gymnasium before 1.1, of SuperSuit."""
 _STEP = "step(actions) must return (observations, rewards, terminations, truncations, infos)"
 _RESET = "reset(seed=..., options=...) must return (observations, infos)"
 
 
 class AdaptedVectorEnv(VectorWrapper):
-    """Any vector environment with the interface of Gymnasium's in NEXT_STEP mode; what it gives is checked.
+    """Gives any vector environment the interface of NEXT_STEP autoreset, and checks what it returns.
 
-    In NEXT_STEP mode, the row after an episode's end is no step, so that the final observation has a row. In the modes
-    SAME_STEP and DISABLED the environments can only be stepped together, so after an episode's end nothing is stepped
-    for one row, in which the new episode's observation is given (SAME_STEP), or the environment is reset by the option
-    `reset_mask` (DISABLED). For the other environments this row is a pause: infos[PAUSED] is True.
+    In NEXT_STEP mode, the row after the end of an episode is a reset and not a step, so that the final observation has
+    a row of its own. Environments in the modes SAME_STEP and DISABLED can only be stepped together. So after the end
+    of an episode, one row steps nothing. It returns the new episode's first observation, which is known already
+    (SAME_STEP) or comes from a reset with the option `reset_mask` (DISABLED). For the other environments this row is a
+    pause: infos[PAUSED] is True.
 
-    A vector environment that is not Gymnasium's is seeded by one number. SuperSuit's have only the spaces of a single
-    agent, and a list of infos.
+    A vector environment of a class that is not Gymnasium's is seeded by one number. SuperSuit's have only the spaces
+    of a single agent, and a list of infos.
 
     Args:
       env: B environments.
 
     Attributes:
-      pauses: whether there are such rows, so that the environments are stepped together only.
+      pauses: whether there are pauses, because the environments can only be stepped together.
 
     Raises:
-      ValueError: they do not say how they reset, or their observation space is not supported.
-      EnvironmentFailedError: from `step` and `reset`: a value has another type or shape than the spaces and Gymnasium's
-        interface have, SAME_STEP gives no final observation, or DISABLED cannot reset some environments only.
+      ValueError: the autoreset mode is unknown, or the observation space is not supported.
+      EnvironmentFailedError: from `step` and `reset`: the type or shape of a value differs from the spaces or from
+        Gymnasium's interface, SAME_STEP gives no final observation, or DISABLED cannot reset only some environments.
     """
 
     def __init__(self, env: VectorEnv) -> None:
@@ -56,7 +57,7 @@ class AdaptedVectorEnv(VectorWrapper):
         self._read, self._read_one = observation_reader(self._spec, env.num_envs), observation_reader(self._spec)
         self._ended = np.zeros(env.num_envs, bool)
         self._begun: Any = None
-        """Observations of the environments as they stand, those of new episodes among them."""
+        """The current observations; for an episode that has just begun, its first one (SAME_STEP)."""
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if isinstance(seed, list) and not isinstance(self.env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
@@ -84,7 +85,7 @@ class AdaptedVectorEnv(VectorWrapper):
         return observations, rewards, terminated, truncated, given[4]
 
     def _pause(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Begin the next episodes, and step nothing."""
+        """Begin the next episodes without a step."""
         ended, self._ended = self._ended, np.zeros(self.num_envs, bool)
         observations = self._begun
         if self._mode == AutoresetMode.DISABLED:
@@ -99,7 +100,7 @@ class AdaptedVectorEnv(VectorWrapper):
         return observations, np.zeros(self.num_envs), nothing, nothing.copy(), {PAUSED: ~ended}
 
     def _with_final(self, observations: Any, infos: Any) -> Any:
-        """Put the final observations of the infos in the place of those of the new episodes."""
+        """Replace the first observations of new episodes by the final observations from the infos."""
         observations = copied(observations)
         for index in np.flatnonzero(self._ended).tolist():
             own = infos[index] if isinstance(infos, list | tuple) else infos
@@ -141,7 +142,7 @@ class AdaptedVectorEnv(VectorWrapper):
 
 def _mode(environments: VectorEnv) -> AutoresetMode:
     mode = (environments.metadata or {}).get("autoreset_mode")
-    # SuperSuit's vectors of PettingZoo environments reset at once, and keep the final observation.
+    # SuperSuit's vectors of PettingZoo environments reset in the same step and give the final observation in infos.
     if mode is None and type(environments.unwrapped).__module__.partition(".")[0] == "supersuit":
         return AutoresetMode.SAME_STEP
     try:

@@ -1,4 +1,4 @@
-"""Playing an environment by random actions, to see what it does: the material of `check_environment`."""
+"""Play an environment with random actions and record what it does, for `check_environment`."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tf_trpo.environments.masks import choices
 from tf_trpo.spaces import ACTION_MASK, parts
 
 LONGEST = 30.0
-"""Seconds after which a play ends, whatever the number of its steps."""
+"""Seconds after which a play ends, even if it has taken fewer steps than asked for."""
 
 
 @dataclasses.dataclass
 class Play:
-    """What was seen while an environment was played.
+    """A record of a play.
 
     Attributes:
-      rewards: of every step.
-      lengths, returns: of every whole episode.
-      endings: terminated and truncated at the end of every whole episode.
-      infos: for every figure that was asked for, the number of episodes whose last info has it.
-      outside: the first number of an observation that lies outside of its Box, in words; None without one.
-      not_finite: the first number that is not finite, in words; None without one.
-      empty_masks: steps at which a choice had nothing allowed.
+      rewards: the reward of every step.
+      lengths, returns: the length in steps and the return of every whole episode.
+      endings: (terminated, truncated) at the end of every whole episode.
+      infos: for every key that was asked for, the number of episodes whose last info has it.
+      outside: description of the first number of an observation outside of its Box; None without one.
+      not_finite: description of the first number that is not finite; None without one.
+      empty_masks: number of steps at which the mask of some component of the action allowed no choice.
       mutated: whether an observation changed after it had been returned.
-      seconds: that the environment itself has taken.
-      failure: the words of the failure that ended the play; None if nothing failed.
+      seconds: time that the environment itself took.
+      failure: message of the failure that ended the play; None if nothing failed.
     """
 
     rewards: list[float] = dataclasses.field(default_factory=list)
@@ -57,11 +57,11 @@ class Play:
 
 
 class Watched(gym.Wrapper):
-    """Measures the time that an environment takes, and notices if it changes an observation that it has returned.
+    """Measures an environment's time, and detects changes of observations that it has returned.
 
     Attributes:
-      seconds: of all steps and resets.
-      mutated: whether an observation has changed.
+      seconds: total time of all steps and resets.
+      mutated: whether an observation has changed after it was returned.
     """
 
     def __init__(self, env: gym.Env) -> None:
@@ -83,19 +83,19 @@ class Watched(gym.Wrapper):
         if self._given is not None and fingerprint(self._given[0]) != self._given[1]:
             self.mutated = True
         self._given = None
-        # Anything else is refused by the guard.
+        # GuardedEnvironment refuses anything else.
         if isinstance(given, tuple) and given:
             self._given = given[0], fingerprint(given[0])
         return given
 
 
 def play(env: gym.Env, steps: int, seed: int, info_keys: Sequence[str] = ()) -> Play:
-    """Take random actions that masks allow, in episodes with a seed each.
+    """Play seeded episodes with random actions that masks allow.
 
     Args:
-      env: with its wrappers; its observation space is supported.
+      env: an environment with its wrappers and a supported observation space.
       steps: environment steps to take; fewer if the environment fails or the steps take longer than `LONGEST`.
-      seed: of the first episode and of the actions; each further episode has the next seed.
+      seed: seed of the first episode and of the actions; each further episode has the next seed.
       info_keys: names of numbers in the infos of episode ends.
     """
     watched, seen = Watched(env), Play(infos=dict.fromkeys(info_keys, 0))
@@ -133,13 +133,13 @@ def _play_episode(env: gym.Env, watched: Watched, seen: Play, steps: int, rng: n
 
 
 def trace(env: gym.Env, seed: int, actions: list[Any] | None, steps: int) -> tuple[list[bytes], list[Any]]:
-    """Play one episode from its seed, and keep the bits of all that the environment gives.
+    """Play one episode from its seed, and record the bits of everything that the environment returns.
 
     Args:
-      env: with its wrappers.
-      seed: of the episode.
-      actions: to take; None for random ones.
-      steps: to take at most.
+      env: an environment with its wrappers.
+      seed: seed of the episode.
+      actions: actions to take; None for random ones.
+      steps: maximum number of steps with random actions.
 
     Returns:
       The bits of the first observation and of each step, and the actions that were taken.
@@ -161,7 +161,7 @@ def trace(env: gym.Env, seed: int, actions: list[Any] | None, steps: int) -> tup
 
 
 def random_action(space: gym.Space, mask: np.ndarray | None, rng: np.random.Generator) -> Any:
-    """Draw an action that the mask [choices] allows; of a number that may be nothing, every choice is allowed."""
+    """Draw an action that the mask [choices] allows. A component whose mask allows nothing may take every choice."""
     if mask is None:
         return copy.deepcopy(space.sample())
     chosen = [rng.choice(np.flatnonzero(bits) if bits.any() else len(bits)) for bits in _split(space, mask)]
@@ -172,12 +172,12 @@ def random_action(space: gym.Space, mask: np.ndarray | None, rng: np.random.Gene
 
 
 def mask_in(observation: Any) -> np.ndarray | None:
-    """Find the mask of actions in an observation; None without one."""
+    """Return the action mask in an observation; None without one."""
     return np.ravel(observation[ACTION_MASK]) if isinstance(observation, dict) and ACTION_MASK in observation else None
 
 
 def fingerprint(nest: Any) -> bytes:
-    """Give the bits of a nest of arrays and numbers, in the order of `parts`."""
+    """Return the bits of a nest of arrays and numbers, in the order of `parts`."""
     if isinstance(nest, list):
         nest = tuple(nest)
     found = []
@@ -188,7 +188,7 @@ def fingerprint(nest: Any) -> bytes:
 
 
 def boxes(space: gym.Space, value: Any = None, name: str = "") -> Iterator[tuple[str, spaces.Box, Any]]:
-    """Give the boxes in a space, by their paths, with what an element of the space has there."""
+    """Yield (path, box, value) for each Box in a space, where value is the part of an element of the space."""
     if isinstance(space, spaces.Box):
         yield name, space, value
     elif isinstance(space, spaces.Dict | spaces.Tuple):
@@ -204,7 +204,7 @@ def _look(seen: Play, space: gym.Space, observation: Any, when: str) -> None:
         bad = ~(np.abs(array) <= np.finfo(np.float32).max) if kind == "f" else np.zeros(array.shape, bool)
         if bad.any() and seen.not_finite is None:
             seen.not_finite = f"{array[bad][0]} at {_place(bad)} {where}"
-        # Infinite bounds allow everything; what is not finite has a finding of its own.
+        # Numbers that are not finite have a finding of their own.
         beyond = ~bad & ((array < box.low) | (array > box.high))
         if beyond.any() and seen.outside is None:
             bounds = f"[{box.low[beyond][0]}, {box.high[beyond][0]}]"
@@ -216,7 +216,7 @@ def _place(chosen: np.ndarray) -> str:
 
 
 def _split(space: gym.Space, mask: np.ndarray) -> list[np.ndarray]:
-    """Split a mask into the choices of each number of an action."""
+    """Split a mask into the choices of each component of an action."""
     return np.split(mask, np.cumsum(choices(space))[:-1])
 
 
@@ -225,7 +225,7 @@ def _has_empty(space: gym.Space, mask: np.ndarray) -> bool:
 
 
 def described_space(space: gym.Space) -> str:
-    """Describe a space in a few words: the bounds of a large Box are left out."""
+    """Describe a space briefly, without the bounds of a large Box."""
     text = " ".join(str(space).split())
     if isinstance(space, Mapping) or len(text) <= 100:
         return text

@@ -1,4 +1,4 @@
-"""Gymnasium's asynchronous vector environment that says which environment failed, and never waits for ever."""
+"""Gymnasium's asynchronous vector environment with time limits and with messages that name the environment."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 
 _PATIENCE = 30.0
-"""Seconds that environments may take to close, at most."""
+"""Maximum number of seconds that environments may take to close."""
 
 
 class GuardedAsyncVectorEnv(AsyncVectorEnv):
-    """An `AsyncVectorEnv` whose processes are watched.
+    """An `AsyncVectorEnv` that detects processes that raise, hang or die.
 
     Args:
       makers: functions that make the environments, one for each process.
       timeout: seconds that a step or a reset of all environments may take, > 0.
 
     Raises:
-      EnvironmentFailedError: from `step` and `reset`: an environment raised, took too long, or its process died; all
-        processes have been ended.
+      EnvironmentFailedError: from `step` and `reset`: an environment raised or took too long, or its process died. All
+        processes have been killed.
     """
 
     def __init__(self, makers: Sequence[Callable[[], gym.Env]], *, timeout: float) -> None:
@@ -42,7 +42,7 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
         self._timeout = timeout
         self._failed = False
         in_processes = [functools.partial(_made, make, index, os.getpid()) for index, make in enumerate(makers)]
-        # A rollout has copies of the observations.
+        # No copies: a rollout copies the observations itself.
         super().__init__(in_processes, copy=False)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -52,12 +52,12 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Reset as Gymnasium does; each action of a replay may take the time of a step."""
+        """Reset as Gymnasium does; the time limit of a replay grows by `timeout` for each action."""
         steps = max((len(actions) for _, actions in (options or {}).get(REPLAY, ())), default=0)
         return self._watched(lambda: self.reset_async(seed, options), self.reset_wait, self._timeout * (1 + steps))
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
-        """Ask the environments to close, and end those that do not, or all if one has failed."""
+        """Ask the environments to close, and kill those that do not; if one has failed, kill all at once."""
         if not (terminate or self._failed or self._state != AsyncState.DEFAULT):
             with contextlib.suppress(OSError):
                 for pipe in self.parent_pipes:
@@ -71,7 +71,7 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
             pipe.close()
 
     def _check_spaces(self) -> None:
-        # Gymnasium's own waits for ever for an environment that is never made.
+        # Gymnasium's own method has no time limit, and would hang if an environment's constructor hangs.
         self._watched(lambda: self.call_async("spec"), lambda timeout: (*self.call_wait(timeout), {}))
         super()._check_spaces()
 
@@ -93,7 +93,7 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
         raise EnvironmentFailedError(failure)
 
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
-        """Raise what a process has raised; Gymnasium's own also warns, with a traceback for each."""
+        """Raise the exception of a process, without the warnings and tracebacks that Gymnasium's own method adds."""
         if not all(successes):
             index, kind, message, _ = self.error_queue.get(timeout=self._timeout)
             self._end()
@@ -109,11 +109,11 @@ class GuardedAsyncVectorEnv(AsyncVectorEnv):
 
 
 def _made(make: Callable[[], gym.Env], index: int, parent: int) -> gym.Env:
-    """Make an environment in the process that steps it, or in the parent process, which looks at its spaces."""
+    """Make an environment in the process that steps it, or in the parent process, which reads its spaces."""
     if os.getpid() == parent:
         return make()
-    # A terminal sends Ctrl-C to all processes of a command, a scheduler SIGTERM: the training's process finishes its
-    # iteration, and needs the environments until then.
+    # A terminal sends SIGINT, and a scheduler SIGTERM, to all processes of a command. The training process then
+    # finishes its iteration, and needs the environments until the end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
@@ -124,7 +124,7 @@ def _made(make: Callable[[], gym.Env], index: int, parent: int) -> gym.Env:
 
 
 class _Unmade(gym.Env):
-    """Stands for an environment that cannot be made, and raises the reason as soon as it is asked for anything."""
+    """Stands for an environment that could not be made, and raises the reason when asked for an attribute."""
 
     observation_space = action_space = gym.spaces.Discrete(1)
 
@@ -136,9 +136,9 @@ class _Unmade(gym.Env):
 
 
 def refuse_tensorflow() -> None:
-    """In a forked process, raise at TensorFlow's first operation if TensorFlow had begun to work before the fork.
+    """In a forked process, make TensorFlow's operations raise if TensorFlow was initialised before the fork.
 
-    TensorFlow's threads are not in the forked process, so that an operation that needs them would wait for ever.
+    TensorFlow's threads do not exist in the forked process, so an operation that needs them would hang.
     """
     context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
     if getattr(context, "_context_handle", None) is None:
@@ -147,8 +147,8 @@ def refuse_tensorflow() -> None:
 
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError(
-            "the environment uses TensorFlow, which cannot work in a process of the backend async, since it has begun "
-            "to work in the process that made it: use the backend sync, or run the environment's model by LiteRT"
+            "the environment uses TensorFlow, which cannot work in a process of the backend async, because the process "
+            "that started it has used TensorFlow: use the backend sync, or run the environment's model by LiteRT"
         )
 
     for name in ("TFE_Py_FastPathExecute", "TFE_Py_Execute"):
@@ -161,6 +161,6 @@ def _environments(indices: Iterable[int]) -> str:
 
 
 def _lives(process: Any) -> bool:
-    # A process whose pipe broke is about to be gone.
+    # A process whose pipe broke may still be about to exit.
     process.join(0.2)
     return process.is_alive()

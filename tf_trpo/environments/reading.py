@@ -1,4 +1,4 @@
-"""Checking what environments give besides observations: rewards, flags and figures of an info."""
+"""Check and convert rewards, flags and numbers of infos that environments return."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_trpo.spaces import WrongValueError, kind_of, number_array
 
 
 def number(value: Any) -> float:
-    """Convert a number, or an array of one number; raise WrongValueError for anything else."""
+    """Convert a number, or an array of one number, to a float; raise WrongValueError for anything else."""
     array = number_array(value)
     if array is None:
         raise WrongValueError(f"that is no number, but {kind_of(value)}")
@@ -21,7 +21,7 @@ def number(value: Any) -> float:
 
 
 def flag(value: Any) -> bool:
-    """Convert true, false, 0, 1, or an array of one of these; raise WrongValueError for anything else."""
+    """Convert True, False, 0, 1, or an array of one of these, to a bool; raise WrongValueError for anything else."""
     array = number_array(value)
     if array is None or array.size != 1 or array.item() not in (0, 1):
         found = kind_of(value) if array is None else np.array2string(array, threshold=10)
@@ -30,16 +30,16 @@ def flag(value: Any) -> bool:
 
 
 def figure(info: Any, key: str) -> float:
-    """Find a number of an info as `find_figure` does; NaN if it is absent."""
+    """Return a number of an info as `find_figure` does; NaN if it is absent."""
     found = find_figure(info, key)
     return float("nan") if found is None else found
 
 
 def find_figure(info: Any, key: str) -> float | None:
-    """Find a number of an info by its key, or by the keys of nested infos joined by "/"; None if it is absent.
+    """Return a number of an info by its key, or by the keys of nested infos joined by "/"; None if it is absent.
 
     Raises:
-      WrongValueError: the value is no number.
+      WrongValueError: the value is not a number.
     """
     for name in [key] if isinstance(info, Mapping) and key in info else key.split("/"):
         if not isinstance(info, Mapping) or name not in info:

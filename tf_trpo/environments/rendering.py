@@ -1,7 +1,7 @@
-"""An environment that is stepped and rendered in a process of its own, which never imports TensorFlow.
+"""An environment that is stepped and rendered in a separate process, which never imports TensorFlow.
 
-Renderers that compile by LLVM, as Mesa's do on a machine without a GPU, can crash in a process that has TensorFlow. A
-renderer that crashes in a process of its own ends nothing but that process.
+Renderers that compile by LLVM, such as Mesa's on a machine without a GPU, can crash in a process that has loaded
+TensorFlow. If a renderer crashes in a process of its own, only that process ends.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.vector import open_vector_environment
 
 _PATIENCE = 300.0
-"""Seconds that the process may take for an answer."""
+"""Seconds that the process may take to answer."""
 _CLOSING = 5.0
-"""Seconds that it may take to close the environment."""
+"""Seconds that the process may take to close the environment."""
 _HINT = (
     'classic control and toy text need pip install "tf_trpo[play]", MuJoCo a display, MUJOCO_GL=egl or MUJOCO_GL=osmesa'
 )
 
 
 class RenderedEnvironment:
-    """The vector environment of one copy in another process; `open_rendered_environment` makes it.
+    """A vector environment of one environment in another process; made by `open_rendered_environment`.
 
     Attributes:
       single_observation_space, single_action_space, metadata: those of the vector environment.
@@ -50,22 +50,22 @@ class RenderedEnvironment:
         self._name = name
 
     def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset as `make_vector_environment`'s environments do."""
+        """Reset the environment, as `VectorEnv.reset` does."""
         return self.call("reset", seed=seed)
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Step as `make_vector_environment`'s environments do."""
+        """Step the environment, as `VectorEnv.step` does."""
         return self.call("step", actions)
 
     def render(self) -> NDArray[np.uint8]:
-        """Give a frame [height, width, 3].
+        """Render a frame [height, width, 3].
 
         Raises:
-          ValueError: the environment cannot be filmed; the message says why.
+          ValueError: the environment cannot be rendered; the message says why.
         """
         try:
             frames = self.call("render")
-        except Exception as error:  # Each renderer has errors of its own.
+        except Exception as error:  # Each renderer raises its own errors.
             reason = str(error) if isinstance(error, EnvironmentFailedError) else described(error)
             raise ValueError(f"{self._name} cannot be filmed: {reason} ({_HINT})") from None
         if not frames or frames[0] is None:
@@ -73,11 +73,11 @@ class RenderedEnvironment:
         return np.asarray(frames[0], np.uint8)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a method of the vector environment, raise what it raises."""
+        """Call a method of the vector environment and return its result, or raise its exception."""
         return self.answer(cloudpickle.dumps((method, args, kwargs)))
 
     def answer(self, asked: bytes) -> Any:
-        """Give what the process answers, raise what it raises.
+        """Send a pickled request to the process and return its answer, or raise its exception.
 
         Raises:
           EnvironmentFailedError: the process has died, or does not answer.
@@ -96,26 +96,26 @@ class RenderedEnvironment:
 
 @contextlib.contextmanager
 def open_rendered_environment(environment: str | Callable[[], gym.Env], **making: Any) -> Iterator[RenderedEnvironment]:
-    """Open one environment in a process of its own; the process ends with the context.
+    """Open one environment in a separate process, which ends with the context.
 
     Args:
-      environment: a Gymnasium id, for which the render mode rgb_array is asked, or a function that makes an environment
-        with that mode.
+      environment: a Gymnasium id, which is made with the render mode rgb_array, or a function that makes an
+        environment with that render mode.
       **making: env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
 
     Raises:
       As `make_vector_environment`.
-      ValueError: the environment cannot be filmed, or the function cannot be sent to another process.
+      ValueError: the environment cannot be rendered, or the function cannot be pickled.
       EnvironmentFailedError: the process died.
     """
     name = environment if isinstance(environment, str) else getattr(environment, "__qualname__", repr(environment))
     if isinstance(environment, str):
         making["env_kwargs"] = {**(making.get("env_kwargs") or {}), "render_mode": "rgb_array"}
-    # An id that was registered in this process is unknown in another one.
+    # An id that was registered in this process is unknown in the other one, so its spec is sent.
     spec = gym.registry.get(environment) if isinstance(environment, str) else None
     try:
         asked = cloudpickle.dumps((spec, environment, making))
-    except Exception as error:  # Whatever the objects raise that cannot be pickled.
+    except Exception as error:  # Objects that cannot be pickled raise exceptions of any class.
         raise ValueError(
             f"{name} cannot be sent to the process that renders ({described(error)}): give an environment id"
         ) from None
@@ -125,7 +125,7 @@ def open_rendered_environment(environment: str | Callable[[], gym.Env], **making
         vars(rendered).update(rendered.answer(asked))
         yield rendered
     finally:
-        # The process ends when its pipe is closed; one that hangs is killed.
+        # The process ends when its pipe is closed. If it hangs, it is killed.
         ours.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=_CLOSING)
@@ -134,9 +134,9 @@ def open_rendered_environment(environment: str | Callable[[], gym.Env], **making
 
 
 def _started() -> tuple[Connection, subprocess.Popen[bytes]]:
-    """Start the process and give the pipe to it.
+    """Start the process; return the pipe to it, and the process.
 
-    It is none of multiprocessing, which would import the main program again, and TensorFlow with it.
+    multiprocessing is not used, since it would import the main program again, and TensorFlow with it.
     """
     ours, theirs = multiprocessing.Pipe()
     program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({theirs.fileno()})"
@@ -146,15 +146,15 @@ def _started() -> tuple[Connection, subprocess.Popen[bytes]]:
             [sys.executable, "-W", "ignore", "-c", program],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            # Frames are drawn in memory, but pygame would look for a screen.
+            # Frames are drawn in memory; without the dummy driver pygame would look for a screen.
             env={"SDL_VIDEODRIVER": "dummy", **os.environ},
         )
     return ours, process
 
 
 def serve(descriptor: int) -> None:
-    """Answer calls until the pipe is closed; the main function of the process."""
-    # A terminal sends Ctrl-C to both processes; the other one decides.
+    """Answer calls until the pipe is closed; this is the main function of the process."""
+    # A terminal sends Ctrl-C to both processes. The parent decides when this one ends, by closing the pipe.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     pipe = Connection(descriptor)
@@ -175,14 +175,14 @@ def serve(descriptor: int) -> None:
                     method, args, kwargs = asked
                     result = getattr(environments, method)(*args, **kwargs)
                 answer = cloudpickle.dumps((False, result))
-            except (Exception, SystemExit) as error:  # The other process raises it.
+            except (Exception, SystemExit) as error:  # The parent process raises it.
                 answer = _raised(error)
             pipe.send_bytes(answer)
 
 
 def _raised(error: BaseException) -> bytes:
-    """Pickle an exception, or its description if it cannot be pickled, or would not come out as it was."""
-    with contextlib.suppress(Exception):  # Whatever pickling raises.
+    """Pickle an exception, or its description if the exception does not survive pickling."""
+    with contextlib.suppress(Exception):  # Pickling may raise anything.
         answer = cloudpickle.dumps((True, error))
         if type(cloudpickle.loads(answer)[1]) is type(error) and isinstance(error, Exception):
             return answer

@@ -1,4 +1,4 @@
-"""One way from an environment id, a factory or a vector environment to a checked vector environment."""
+"""Make a checked vector environment from an id, a factory, or a vector environment."""
 
 from __future__ import annotations
 
@@ -41,35 +41,35 @@ def make_vector_environment(
     costs: Sequence[Cost] = (),
     timeout: float = 300.0,
 ) -> VectorEnv:
-    """Make, or check, a vector environment that a `LocalSource` can step.
+    """Make a vector environment that a `LocalSource` can step, or check and adapt the caller's.
 
-    Observations are arrays [B, ...], or dicts and tuples of these, in the space's own types; so are the actions that it
-    takes. The infos of a step are empty, or, if an episode ended, have the figures of `info_keys`.
+    Observations and actions are arrays [B, ...], or dicts and tuples of arrays, with the dtypes of the spaces. The
+    infos of a step are empty except for the costs and, if an episode ended, the numbers named by `info_keys`.
 
     Args:
       environment: a Gymnasium id, a function without arguments that makes a new environment at every call, or a vector
-        environment in any autoreset mode, Gymnasium's own vector entry points and SuperSuit's vectors of PettingZoo
-        environments among them.
-      num_envs: copies to step together, >= 1; a vector environment has its own number.
+        environment in any autoreset mode, including Gymnasium's vector entry points and SuperSuit's vectors of
+        PettingZoo environments.
+      num_envs: number of environments to step together, >= 1; a vector environment has its own number.
       backend: "sync" steps one after the other in this process (fastest for cheap environments), "async" in a process
         each, "envpool" in EnvPool's C++ threads (an extra; ids only). An environment that computes by TensorFlow works
         with "sync" only.
-      env_kwargs: arguments for the environment; ids only.
-      wrappers: classes of wrappers, or their names "module:Class", put on each environment in this order.
-      action_masks: where masks of actions come from: "auto", "info" or "off"; see `ActionMasks`.
-      info_keys: names of numbers in the infos to give at episode ends as float64 [B], NaN for the other environments
-        and if absent; keys of nested infos are joined by "/".
-      costs: what the infos of each step have as float64 [B, C]; see `Cost`. Functions need environments that are made
-        here.
-      timeout: seconds that a step or a reset of all environments may take, > 0, with the backend "async"; the others
+      env_kwargs: arguments of the environment; ids only.
+      wrappers: wrapper classes, or their names "module:Class", applied to each environment in this order.
+      action_masks: where action masks come from: "auto", "info" or "off"; see `ActionMasks`.
+      info_keys: names of numbers in the infos, returned at the end of an episode as float64 [B], NaN for environments
+        whose episode did not end or whose info lacks the number; keys of nested infos are joined by "/".
+      costs: costs that the infos of each step hold as float64 [B, C]; see `Cost`. A vector environment takes no cost
+        functions.
+      timeout: seconds that a step or a reset of all environments may take, > 0; backend "async" only, since the others
         cannot be interrupted.
 
     Returns:
       A vector environment with the interface of NEXT_STEP autoreset.
 
     Raises:
-      TypeError: a number, a list or a dict is another thing.
-      ValueError: observations that are not supported, a vector environment that is closed, or a setting out of range.
+      TypeError: an argument has the wrong type.
+      ValueError: the observation space is not supported, a vector environment is closed, or a setting is out of range.
       ImportError: EnvPool is asked for and not installed.
       EnvironmentFailedError: an environment cannot be made.
     """
@@ -107,9 +107,12 @@ def make_vector_environment(
 
 
 def refuse_making(given: Mapping[str, Any], kind: str, *, num_envs: int) -> None:
-    """Raise ValueError if arguments of `make_vector_environment` are given for what is made already and has num_envs.
+    """Raise ValueError if arguments of `make_vector_environment` are given for environments that exist already.
 
-    To give the number that it has is no fault.
+    Args:
+      given: the arguments by name. Defaults, and a num_envs that is right, are accepted.
+      kind: what has the environments, for the message.
+      num_envs: the number of environments that exist.
     """
     parameters = inspect.signature(make_vector_environment).parameters
     usual = {"num_envs": (1, num_envs)}
@@ -122,10 +125,11 @@ def refuse_making(given: Mapping[str, Any], kind: str, *, num_envs: int) -> None
 
 @contextmanager
 def open_vector_environment(environment: Environment, num_envs: int, **kwargs: Any) -> Iterator[VectorEnv]:
-    """Open `make_vector_environment`'s result; close it at the end unless the caller gave a vector environment.
+    """Make a vector environment by `make_vector_environment`; close it at the end unless the caller made it.
 
     Raises:
-      ValueError: as `make_vector_environment`, or the vector environment is in use already.
+      As `make_vector_environment`.
+      ValueError: the vector environment is in use already.
     """
     environments = make_vector_environment(environment, num_envs, **kwargs)
     if isinstance(environment, VectorEnv):
@@ -140,7 +144,7 @@ def open_vector_environment(environment: Environment, num_envs: int, **kwargs: A
 
 
 def without_own_wrappers(environments: VectorEnv) -> VectorEnv:
-    """Give the vector environment below the wrappers that leave its episodes as they are."""
+    """Remove the wrappers of this package that do not change the episodes."""
     while isinstance(environments, KeptInfos | ExclusiveVectorEnv) or (
         isinstance(environments, AdaptedVectorEnv) and not environments.pauses
     ):
@@ -149,22 +153,22 @@ def without_own_wrappers(environments: VectorEnv) -> VectorEnv:
 
 
 def can_replay(environments: VectorEnv) -> bool:
-    """Tell whether episodes are seeded each and can be played again: those of the backends "sync" and "async"."""
+    """Return whether each episode has a seed and can be replayed: true of the backends "sync" and "async"."""
     return isinstance(without_own_wrappers(environments), BareSyncVectorEnv | GuardedAsyncVectorEnv)
 
 
 def replay_episodes(environments: VectorEnv, seeds: list[int], episodes: Sequence[tuple[int, Any]]) -> Any:
-    """Play an episode of every environment again.
+    """Replay an episode of every environment.
 
     Args:
-      environments: B environments for which `can_replay`.
+      environments: B environments for which `can_replay` is true.
       seeds: B seeds, one for all episodes of an environment.
       episodes: for each environment the number of the episode and the actions to take in it: an array [L, ...], a nest
         of arrays, or a list.
 
     Returns:
-      The observations after the last actions, as `reset` gives them. An environment whose episode ended with the last
-      action begins the next episode at its next step.
+      The observations after the last actions, as `reset` returns them. An environment whose episode ended with the
+      last action begins the next episode at its next step.
     """
     space = environments.action_space
     replay = [
@@ -177,14 +181,14 @@ def replay_episodes(environments: VectorEnv, seeds: list[int], episodes: Sequenc
 
 
 def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
-    """Give each environment's `SeededEpisodes.replay_ended` of the last replay."""
+    """Return `SeededEpisodes.replay_ended` of each environment for the last replay."""
     vector = without_own_wrappers(environments)
     assert isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
     return vector.get_attr("replay_ended")
 
 
 def can_reset_some(environments: VectorEnv) -> bool:
-    """Tell whether some environments can be reset while the others continue: Gymnasium's can, EnvPool's cannot."""
+    """Return whether some environments can be reset while the others continue: Gymnasium's can, EnvPool's cannot."""
     return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)
 
 
