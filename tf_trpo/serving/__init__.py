@@ -1,6 +1,6 @@
-"""Trained policies outside of training: exported models, and a server for them.
+"""Export trained policies, and serve exported models.
 
-The names below are loaded when they are first used: the server needs TensorFlow, and none of Keras.
+The names below are imported at their first use, so that the server imports TensorFlow but not Keras.
 """
 
 from typing import TYPE_CHECKING

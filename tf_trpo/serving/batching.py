@@ -1,4 +1,4 @@
-"""Requests that wait at the same time, answered by one call of the model."""
+"""Batch requests: answer all that are waiting by one call of the model."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 from tf_trpo.serving.saved_model import Arrays, Signature
 
 _Requests = dict[asyncio.Future[Arrays], Arrays]
-"""Requests whose call has not begun, the oldest first: a future for the answer -> the inputs."""
+"""Requests whose call has not begun, oldest first: future of the answer -> inputs."""
 
 
 class Batcher:
-    """Calls endpoints in worker threads; requests that arrive during a call wait and go together in the next one.
+    """Calls endpoints in worker threads; requests that arrive during a call are answered together by the next one.
 
-    A request that comes alone waits for nobody, and the busier the server, the larger the calls. The rows of a request
-    whose `run` is cancelled before its call has begun are not computed.
+    A single request never waits for others, and batches grow with the load. If `run` is cancelled before its call has
+    begun, its rows are not computed.
 
     Args:
-      threads: calls at the same time.
-      max_rows: largest number of rows of a call of several requests.
-      together: False: each request in a call of its own.
+      threads: maximum number of simultaneous calls.
+      max_rows: maximum number of rows of a call that answers several requests.
+      together: whether one call may answer several requests.
     """
 
     def __init__(self, threads: int, max_rows: int, *, together: bool = True) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="model")
         self._max_rows = max_rows
         self._together = together
-        # Of each endpoint that has any: its requests, and the task that answers them.
+        # For each endpoint with requests: the requests, and the task that answers them.
         self._waiting: dict[Signature, tuple[_Requests, asyncio.Task[None]]] = {}
 
     async def run(self, signature: Signature, inputs: Arrays) -> Arrays:
-        """Compute an endpoint's outputs for one request's inputs."""
+        """Compute an endpoint's outputs for the inputs of one request."""
         if not (self._together and signature.batched):
             return await asyncio.get_running_loop().run_in_executor(self._threads, signature, inputs)
         if signature not in self._waiting:
@@ -57,7 +57,7 @@ class Batcher:
             while waiting:
                 found = await loop.run_in_executor(self._threads, self._call, signature, waiting)
                 for answer, outputs in found.items():
-                    # The client may have gone away.
+                    # The client may have disconnected.
                     if answer.done():
                         continue
                     if isinstance(outputs, Exception):
@@ -65,14 +65,14 @@ class Batcher:
                     else:
                         answer.set_result(outputs)
         finally:
-            # The key would keep a version that is out of service in memory.
+            # Otherwise the key would keep a version that is no longer served in memory.
             del self._waiting[signature]
 
     def _call(self, signature: Signature, waiting: _Requests) -> dict[asyncio.Future[Arrays], Arrays | Exception]:
-        """Take the requests of the next call, in a worker thread, and compute their outputs."""
+        """In a worker thread, remove the next batch of requests from `waiting`, and compute their outputs."""
         group: _Requests = {}
         rows = 0
-        # The event loop adds requests meanwhile, and removes those whose clients go away.
+        # Meanwhile the event loop adds requests, and removes those whose clients disconnect.
         for answer in list(waiting):
             inputs = waiting.get(answer)
             if inputs is None:
@@ -93,5 +93,5 @@ def _outputs(signature: Signature, requests: list[Arrays]) -> list[Arrays | Exce
         parts = zip(*(np.split(output, ends) for output in joined.values()), strict=True)
         return [dict(zip(joined, part, strict=True)) for part in parts]
     except Exception as error:
-        # Each is asked again alone: the error may be due to another request.
+        # Each request is tried again by itself, since another request may have caused the error.
         return [error] if len(requests) == 1 else [_outputs(signature, [inputs])[0] for inputs in requests]

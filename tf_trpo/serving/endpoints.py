@@ -1,4 +1,4 @@
-"""The endpoints of an exported model as functions of tensors, the same for every format."""
+"""The endpoints of an exported model as functions of tensors, for every format."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, STATE
 from tf_trpo.spaces import PartSpec, Spec, map_parts, named, nest_of
 
 VALUE_STATE = "value_state"
-"""Begins the names of the value function's state."""
+"""Prefix of the names of the value function's state."""
 
 
 def endpoints(
     policy: Policy, value_function: ValueFunction, return_scale: RunningReturnScale, *, has_float64: bool
 ) -> dict[str, Endpoint]:
-    """Make the endpoints that `export_policy` describes, by name; without float64, such inputs are float32.
+    """Make the endpoints that `export_policy` describes, by name.
+
+    Args:
+      policy, value_function, return_scale: as for `export_policy`.
+      has_float64: whether the format has float64; if not, float64 inputs become float32.
 
     Raises:
-      ValueError: there is no float64, and the actions need it.
+      ValueError: the actions are float64 and the format has no float64.
     """
     distribution = policy.action_distribution
     if not has_float64 and '"dtype": "float64"' in json.dumps(distribution.describe_actions()):
@@ -78,8 +82,8 @@ def _observation_specs(spec: Spec, has_float64: bool) -> tuple[tf.TensorSpec, ..
 
 
 def _nest(spec: Spec, has_float64: bool, inputs: tuple[tf.Tensor, ...]) -> Any:
-    """Give inputs the structure of observations."""
-    # Of float32, a mean is subtracted without float64.
+    """Arrange the inputs of an endpoint in the structure of observations."""
+    # Without float64, vectors are cast to float32, so that the normalisation does not compute in float64.
     return map_parts(
         lambda part, rows: rows if has_float64 or part.kind != "vector" else tf.cast(rows, tf.float32),
         spec,
@@ -88,13 +92,13 @@ def _nest(spec: Spec, has_float64: bool, inputs: tuple[tf.Tensor, ...]) -> Any:
 
 
 def initial_states(policy: Policy, value_function: ValueFunction, count: int | tf.Tensor) -> dict[str, tf.Tensor]:
-    """Make the states with which episodes begin, by the names that they have in exported models."""
+    """Return the initial states of `count` episodes, by their names in exported models."""
     of_value = value_function.encoder.initial_states(count)
     return state_names(STATE, policy.initial_states(count)) | state_names(VALUE_STATE, of_value)
 
 
 def state_names(prefix: str, states: Sequence[Any]) -> dict[str, Any]:
-    """Name the parts of a memory's state: PREFIX for a lone one, else PREFIX_0, PREFIX_1 and so on."""
+    """Name the parts of a memory's state: PREFIX if there is one part, else PREFIX_0, PREFIX_1 and so on."""
     return named(prefix, states[0] if len(states) == 1 else tuple(states))
 
 

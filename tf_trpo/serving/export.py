@@ -1,4 +1,4 @@
-"""Exported models in TensorFlow Serving's layout."""
+"""Export a policy in TensorFlow Serving's layout."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def export_policy(
     training_steps: int | None = None,
     evaluation: dict[str, float] | None = None,
 ) -> str:
-    """Write PATH/VERSION, a model with everything inside, normalisation included, and its metadata.
+    """Write a self-contained model, normalisation included, and its metadata to PATH/VERSION.
 
-    Its endpoints take a batch of any size, raw observations [N, ...] in the environment's own types (in LiteRT float32
-    for float64). The parts of a Dict or Tuple are inputs of their own, observations_NAME:
+    The endpoints take a batch of any size of raw observations [N, ...] with the environment's dtypes (in LiteRT float32
+    instead of float64). Each part of a Dict or Tuple is an input of its own, observations_NAME:
 
         act             observations -> actions, the mode of the distribution; also the default
         act_stochastic  observations, seed int32 [2] -> actions, sampled; same seed, same actions
@@ -40,29 +40,29 @@ def export_policy(
         distribution    observations -> the distribution's parameters: mean and log_std [N, d] of a Gaussian,
                         logits [N, n] of a categorical policy, parameters [N, D] of your own distribution
 
-    Those of a policy with a memory also take and give `state` [N, units], or `state_0` and `state_1` of an LSTM, and
-    `value` takes and gives `value_state`. One endpoint more makes those with which N episodes begin:
+    If the policy has a memory, its endpoints also take and return `state` [N, units] (an LSTM: `state_0` and
+    `state_1`), and `value` takes and returns `value_state`. Another endpoint returns the initial states of N episodes:
 
         initial_state   episodes int32 [N], any numbers -> state, value_state
 
-    Actions are as the environment takes them: within its bounds, or numbered from its first one. The parts of a Dict
-    or Tuple are outputs of their own, actions_NAME. The distribution's parameters describe actions before this step.
+    Actions are in the environment's form: within its bounds, or numbered from its first action. Each part of a Dict or
+    Tuple is an output of its own, actions_NAME. The distribution's parameters describe actions before this conversion.
 
-    LiteRT has no stateless random numbers and ONNX no seeds as inputs, so their models have no `act_stochastic`. A
-    LiteRT model has a signature for each endpoint, an ONNX model one graph with all outputs, but no `initial_state`:
-    the first states are also among the metadata.
+    LiteRT has no stateless random numbers and ONNX has no seeds as inputs, so their models have no `act_stochastic`. A
+    LiteRT model has a signature for each endpoint. An ONNX model is one graph with all outputs and without
+    `initial_state`; the metadata also hold the initial states.
 
     Args:
       policy: the policy.
-      value_function: the value function, of scaled rewards.
-      return_scale: the scale of the rewards; the endpoint `value` undoes it.
+      value_function: the value function of scaled rewards.
+      return_scale: the scale of the rewards; the endpoint `value` removes it.
       path: folder of the model, NAME in TensorFlow Serving's NAME/VERSION/; made if it is missing. The version is one
-        more than the highest that is there.
+        more than the highest that exists.
       format: "saved_model" (saved_model.pb), "litert" (model.tflite) or "onnx" (model.onnx, an extra).
-      warmup: add requests that TensorFlow Serving runs before it takes a version into service (an extra).
-      environment: Gymnasium's id; this and the next three, which the policy does not know, are for the metadata in
-        assets.extra/tf_trpo.json.
-      environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`, as JSON has them.
+      warmup: add requests that TensorFlow Serving runs before it serves a version (an extra).
+      environment: Gymnasium id. This and the next three arguments, which the policy does not know, are stored in the
+        metadata, assets.extra/tf_trpo.json.
+      environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`, as JSON values.
       training_steps: environment steps of the training.
       evaluation: mean_return, std_return, mean_length and episodes, by the most likely actions.
 
@@ -102,7 +102,7 @@ def export_policy(
 
 
 def _check_format(model: Path, format: ExportFormat) -> None:
-    """Raise ValueError if a folder has versions in another format: a server takes the highest one, in any format."""
+    """Raise ValueError if a folder has versions in another format: a server takes the highest version of any format."""
     folders = version_folders(model).values() if model.is_dir() else ()
     for other, file in MODEL_FILES.items():
         if other != format and any((folder / file).exists() for folder in folders):

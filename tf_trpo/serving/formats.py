@@ -1,4 +1,4 @@
-"""Files of an exported model in each format, by Keras' ExportArchive and the converters that start from it."""
+"""Write the files of an exported model in each format, by Keras' ExportArchive and converters."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MODEL_FILES: dict[ExportFormat, str] = {
     "onnx": "model.onnx",
 }
 _OPSET = 18
-"""ONNX's set of operators; the runtimes of the last years have it."""
+"""Version of ONNX's operator set; the runtimes of recent years support it."""
 _WARMUP_BATCHES = (1, 32)
 
 
 class Endpoint(NamedTuple):
-    """A function of named tensors; names, shapes and types of the inputs in the function's order."""
+    """A function of named tensors, and the names, shapes and dtypes of its inputs in order."""
 
     function: Callable[..., dict[str, tf.Tensor]]
     inputs: tuple[tf.TensorSpec, ...]
@@ -34,13 +34,13 @@ class Endpoint(NamedTuple):
 def write_model(
     described: Mapping[str, Endpoint], tracked: Sequence[keras.layers.Layer], folder: Path, format: ExportFormat
 ) -> None:
-    """Make a folder, and write the endpoints that the format can have.
+    """Make a folder, and write the endpoints that the format supports.
 
     Args:
       described: endpoints by name.
       tracked: all layers that the endpoints use.
-      folder: must not exist.
-      format: see `export_policy`, also for the errors.
+      folder: folder to make; it must not exist.
+      format: as for `export_policy`, which also describes the errors.
     """
     if format == "saved_model":
         _write_saved_model(described, tracked, folder)
@@ -52,10 +52,10 @@ def write_model(
 
 
 def write_warmup_requests(described: Mapping[str, Endpoint], model_name: str, folder: Path) -> None:
-    """Write requests that TensorFlow Serving runs before it takes the version in a folder into service.
+    """Write requests that TensorFlow Serving runs before it serves the version in a folder.
 
-    The requests are zeros for every endpoint, as one observation and as a batch: a TFRecord of PredictionLog. They name
-    the model as the server will.
+    The file is a TFRecord of PredictionLog. Each endpoint gets zeros, once as one observation and once as a batch.
+    `model_name` must be the name by which the server serves the model.
     """
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -95,13 +95,13 @@ def _litert(described: Mapping[str, Endpoint], tracked: Sequence[keras.layers.La
 
 
 def _onnx(described: Mapping[str, Endpoint]) -> bytes:
-    """Convert endpoints that take observations to one graph with all their outputs."""
+    """Convert the endpoints that take observations to one graph with all their outputs."""
     try:
         import onnx
         import tf2onnx
     except ImportError as error:
         raise ImportError('tf2onnx is not installed: pip install "tf_trpo[onnx]"') from error
-    # What begins an episode has other inputs.
+    # `initial_state` takes no observations.
     joined = [endpoint for name, endpoint in described.items() if name != INITIAL_STATE]
     inputs = {spec.name: spec for endpoint in joined for spec in endpoint.inputs}
 
@@ -113,12 +113,12 @@ def _onnx(described: Mapping[str, Endpoint]) -> bytes:
         # In one graph, an output cannot have the name of an input.
         return {f"next_{name}" if name in inputs else name: tensor for name, tensor in found.items()}
 
-    # tf2onnx logs what it folds and removes.
+    # tf2onnx logs every operation that it folds or removes.
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     function = tf.function(outputs, autograph=False)
     try:
         model, _ = tf2onnx.convert.from_function(function, input_signature=tuple(inputs.values()), opset=_OPSET)
-        # tf2onnx writes an operation that it does not know as if ONNX had it.
+        # tf2onnx writes operations that ONNX does not have without an error; the checker finds them.
         onnx.checker.check_model(model, full_check=True)
     except (ValueError, RuntimeError, NotImplementedError, onnx.checker.ValidationError) as error:
         raise ValueError(f"the network cannot be converted to ONNX: {error}") from error

@@ -1,7 +1,9 @@
-"""Predict requests and answers as JSON, by the rules of TensorFlow Serving's REST API.
+"""Read predict requests and write answers as JSON, by the rules of TensorFlow Serving's REST API.
+
+Numbers must be finite, which is stricter than TensorFlow Serving.
 
 Source:
-  TensorFlow Serving, tensorflow_serving/util/json_tensor.cc. Stricter here: numbers must be finite.
+  TensorFlow Serving, tensorflow_serving/util/json_tensor.cc.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from tf_trpo.serving.saved_model import Arrays, Specs, is_batched
 
 
 class RequestError(Exception):
-    """A request that cannot be answered: HTTP's status, and the fault of the request."""
+    """A request that cannot be answered: the HTTP status and the reason."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -26,12 +28,12 @@ class RequestError(Exception):
 
 
 class PredictRequest(msgspec.Struct):
-    """The body of a request, whose inputs are not read yet: the endpoint decides about their types.
+    """The body of a request. Its inputs are not parsed yet, because their types depend on the endpoint.
 
     Attributes:
       signature_name: the endpoint; empty for the default.
-      instances: the inputs, one for each row.
-      inputs: the inputs by columns.
+      instances: the inputs by row.
+      inputs: the inputs by column.
     """
 
     signature_name: str = ""
@@ -44,7 +46,7 @@ class PredictRequest(msgspec.Struct):
 
 
 def parse_request(body: bytes) -> PredictRequest:
-    """Read the body of a request, except for the inputs; raise RequestError, of status 400, if that cannot be done."""
+    """Parse the body of a request except for its inputs; raise RequestError with status 400 if it is malformed."""
     try:
         request = msgspec.json.decode(body, type=PredictRequest)
     except (ValueError, RecursionError) as error:
@@ -55,7 +57,7 @@ def parse_request(body: bytes) -> PredictRequest:
 
 
 def parse_inputs(request: PredictRequest, specs: Specs, max_batch: int) -> Arrays:
-    """Read the inputs of a request.
+    """Parse the inputs of a request.
 
     Args:
       request: the request.
@@ -63,7 +65,7 @@ def parse_inputs(request: PredictRequest, specs: Specs, max_batch: int) -> Array
       max_batch: largest number of rows of a request.
 
     Raises:
-      RequestError: status 400, with the fault.
+      RequestError: the inputs do not fit the specs, or there are too many rows (400).
     """
     by_row = request.by_row
     raw: Any = request.instances if by_row else request.inputs
@@ -87,13 +89,13 @@ def parse_inputs(request: PredictRequest, specs: Specs, max_batch: int) -> Array
 
 
 def predict_answer(outputs: Arrays, *, by_row: bool) -> bytes:
-    """Write the model's outputs as the body of an answer.
+    """Return the body of an answer with the model's outputs.
 
-    With `by_row` that is {"predictions": ...}, one for each row; else {"outputs": ...}, by columns. A single output
-    stands without its name.
+    With `by_row` the body is {"predictions": [...]}, one item for each row; otherwise {"outputs": ...}, by column. A
+    single output is written without its name.
 
     Raises:
-      RequestError: an output is not finite (500), or `by_row` and the outputs do not have one row each (400).
+      RequestError: an output is not finite (500), or the outputs differ in their number of rows with `by_row` (400).
     """
     for name, output in outputs.items():
         if not np.isfinite(output).all():
@@ -107,13 +109,13 @@ def predict_answer(outputs: Arrays, *, by_row: bool) -> bytes:
     elif by_row:
         answer = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
     document = {"predictions" if by_row else "outputs": answer}
-    # orjson itself does not write arrays that have gaps or no dimensions.
+    # By itself, orjson does not write arrays that are not contiguous or have no dimensions.
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist)
 
 
 @functools.lru_cache(maxsize=64)
 def _decoder(specs: tuple[tuple[str, Any], ...], *, by_row: bool) -> msgspec.json.Decoder[Any]:
-    """Make the reader of inputs, a list of rows or columns; one input may stand without its name."""
+    """Make a decoder of inputs by row or by column; an only input may be given without its name."""
     fields = {f"_{position}": name for position, (name, _) in enumerate(specs)}
     types = [_json_type(spec.shape[1:] if by_row else spec.shape, spec.dtype.as_numpy_dtype) for _, spec in specs]
     named: Any = msgspec.defstruct(
@@ -124,17 +126,17 @@ def _decoder(specs: tuple[tuple[str, Any], ...], *, by_row: bool) -> msgspec.jso
 
 
 def _json_type(shape: Any, dtype: type) -> Any:
-    """Give the type of nested lists of a shape, whose free sizes are at least 1, and whose numbers fit a NumPy type."""
+    """Return the type of nested lists of a shape (None: any size >= 1) whose numbers fit a NumPy type."""
     kind: Any = np.dtype(dtype).kind
     if kind == "b":
         found: Any = bool
     elif kind == "f":
-        # Numbers that are larger by less than half a step are rounded to the largest one.
+        # A number that exceeds the largest one by less than half its spacing is rounded to it.
         largest = min(float(np.finfo(dtype).max) * (1 + float(np.finfo(dtype).eps) / 5), sys.float_info.max)
         found = Annotated[float, msgspec.Meta(ge=-largest, le=largest)]
     else:
         limits: Any = np.iinfo(dtype)
-        # msgspec compares with int64; what uint64 cannot hold, NumPy refuses.
+        # msgspec's limits are int64; NumPy refuses numbers that uint64 cannot hold.
         found = Annotated[
             int, msgspec.Meta(ge=int(limits.min), le=int(limits.max) if limits.max <= sys.maxsize else None)
         ]

@@ -1,4 +1,4 @@
-"""A policy from an exported model in this process: TensorFlow and nothing above it."""
+"""A policy that runs an exported model in this process, by TensorFlow without Keras."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tf_trpo.spaces.specs import named, unnamed
 
 
 class LocalPolicy:
-    """Acts by a SavedModel.
+    """Computes actions by a SavedModel.
 
     Args:
-      path: folder of a model, for its newest version, or of a version.
-      trust: load a program that tf_trpo did not write.
+      path: folder of a model (its newest version is loaded), or of a version.
+      trust: also load a model that tf_trpo did not write.
 
     Attributes:
-      metadata: what tf_trpo wrote next to the model; None for a model of others.
-      observations: shapes, with the batch, and types of the parts of the observations, by name.
+      metadata: the metadata of a model that tf_trpo wrote, else None.
+      observations: shapes (with the batch) and dtypes of the parts of the observations, by name.
 
     Raises:
       ModelError, MetadataError: there is no model, it cannot be loaded, or it has no endpoint `act` from observations
@@ -47,21 +47,21 @@ class LocalPolicy:
             raise ModelError(f"the model takes a state, and has no endpoint {INITIAL_STATE} that gives the first one")
 
     def begin(self) -> None:
-        """Forget what a memory holds: the next observations are the first ones of their episodes."""
+        """Reset the memory: the next observations are the first ones of their episodes."""
         self._state = {}
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
-        """Compute actions for observations: the mode, or sampled with a seed. A memory continues from call to call.
+        """Compute actions for observations. A memory keeps its state between calls.
 
         Args:
-          observations: as a vector environment gives them, a nest of arrays [N, ...].
-          seed: two numbers; the same ones give the same actions.
+          observations: a nest of arrays [N, ...], as a vector environment returns them.
+          seed: two numbers; actions are sampled, and equal seeds give equal actions. None: the distribution's mode.
 
         Returns:
-          Actions as a vector environment takes them, an array [N, ...] or a nest of arrays.
+          Actions for a vector environment, an array [N, ...] or a nest of arrays.
 
         Raises:
-          ModelError: the model cannot sample, observes something else, or refuses the observations.
+          ModelError: the model cannot sample, takes other observations, or refuses these.
         """
         given = {name: np.asarray(part) for name, part in named("observations", observations).items()}
         own = self.observations
@@ -91,7 +91,10 @@ class LocalPolicy:
         return unnamed("actions", self._actions, outputs)
 
     def _endpoint(self, name: str, *more: str) -> Signature:
-        """Find an endpoint from batches of observations and states, and more, to actions and states."""
+        """Return the endpoint `name`, or raise ModelError if its inputs or outputs are wrong.
+
+        It must take batches of observations and states, and the inputs `more`, and return actions and states.
+        """
         found = self._model.signatures.get(name)
         if found is not None and found.inputs.keys() >= {*more}:
             batches = found.inputs.keys() - {*more}
@@ -104,11 +107,11 @@ class LocalPolicy:
         raise ModelError(f"the model has no {wanted}; it has {', '.join(self._model.signatures)}")
 
     def close(self) -> None:
-        """Do nothing: a `RemotePolicy` has a connection to close."""
+        """Do nothing; only a `RemotePolicy` has a connection to close."""
 
 
 def _structure(space: Mapping[str, Any] | None) -> Any:
-    """Make a nest of the structure that a described space has."""
+    """Return a nest with the structure of a space that is described by metadata; leaves are None."""
     parts = (space or {}).get("spaces")
     if isinstance(parts, Mapping):
         return {name: _structure(part) for name, part in parts.items()}

@@ -1,4 +1,4 @@
-"""Metadata of an exported model, as JSON next to the model; reading them needs no TensorFlow."""
+"""Metadata of an exported model: a JSON file next to the model, read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 import msgspec
 
 METADATA_FILE = Path("assets.extra") / "tf_trpo.json"
-"""In a version's folder. TensorFlow Serving reads nothing in assets.extra but warm-up requests."""
+"""Path in a version's folder. In assets.extra, TensorFlow Serving reads warm-up requests only."""
 STATE, INITIAL_STATE, EPISODES = "state", "initial_state", "episodes"
-"""Begins the names of a policy's state in an exported model; the endpoint that gives the first one; its input."""
+"""Prefix of the names of a policy's state in an exported model, name of the endpoint of initial states, its input."""
 _LARGEST_BYTES = 16 * 2**20
 _FORMAT = 1
 
 
 class MetadataError(ValueError):
-    """A version's folder holds no metadata, or metadata that do not fit its files."""
+    """A version's folder holds no metadata, or its files do not match the metadata."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,18 +30,19 @@ class ModelMetadata:
     """Metadata of a model; an unknown field is None.
 
     Attributes:
-      environment: Gymnasium's id.
+      environment: Gymnasium id.
       training_steps: environment steps of the training.
       evaluation: mean_return, std_return, mean_length and episodes, by the most likely actions.
-      observation_space: the environment's, by Gymnasium's names: type, and n, nvec, start, shape and dtype if it has
-        them; of a Dict or Tuple, its type and spaces. A kind says how the policy reads numbers: vector, image, binary
-        or mask.
-      action_space: the same, and of a Box low and high (None for no bound).
-      observation_statistics: for each vector that is normalised, mean, variance and count of what was seen, and the
-        min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)). Earlier models: no list.
-      versions: package -> version, of the process that wrote the model.
+      observation_space: the environment's observation space, by Gymnasium's names: type, and n, nvec, start, shape and
+        dtype if it has them; for a Dict or Tuple, type and spaces. A kind says how the policy reads numbers: vector,
+        image, binary or mask.
+      action_space: the action space in the same form; a Box also has low and high (None for no bound).
+      observation_statistics: for each normalised vector, the mean, variance and count of the observations, and the
+        min_std and clip of the normalisation clip((x - mean) / max(sqrt(variance), min_std)). In models of earlier
+        versions, this is one dict and not a list.
+      versions: package -> version, in the process that wrote the model.
       environment_arguments: env_kwargs, wrappers and action_masks of `make_vector_environment`.
-      initial_state: of a model with a memory, what one episode begins with, by the names of the inputs.
+      initial_state: for a model with a memory, the initial state of one episode, by the names of the inputs.
     """
 
     environment: str | None
@@ -57,19 +58,19 @@ class ModelMetadata:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _MetadataFile(ModelMetadata):
-    """The metadata as they are in the file, with the SHA-256 of every other file by its path."""
+    """The content of the metadata file: the metadata, and the SHA-256 of every other file by its path."""
 
     format: int
     files: dict[str, str]
 
 
 def is_state(name: str) -> bool:
-    """Tell whether an input of an endpoint is a part of the policy's state."""
+    """Return whether an input of an endpoint is a part of the policy's state."""
     return name == STATE or name.startswith(f"{STATE}_")
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Look up the versions of Python and of packages; None for a package that is not installed."""
+    """Return the versions of Python and of packages; None for a package that is not installed."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -80,7 +81,7 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:
 
 
 def write_metadata(folder: Path, metadata: ModelMetadata) -> None:
-    """Write a version's metadata, and the sums of all its files, which must be there already."""
+    """Write a version's metadata with the checksums of all its files, which must exist already."""
     path = folder / METADATA_FILE
     path.parent.mkdir(exist_ok=True)
     content = {"format": _FORMAT, **dataclasses.asdict(metadata), "files": _sums(folder)}
@@ -89,13 +90,13 @@ def write_metadata(folder: Path, metadata: ModelMetadata) -> None:
 
 
 def read_metadata(folder: Path) -> ModelMetadata:
-    """Read the metadata of a version whose files are all those that were written with the metadata.
+    """Read the metadata of a version, and verify the checksums of its files.
 
-    The sums find a copy that is incomplete or damaged. They are no signature: a person who can replace the
-    program can replace its sums as well.
+    The checksums detect an incomplete or damaged copy. They are not a signature: whoever can replace the model can
+    replace its checksums as well.
 
     Raises:
-      MetadataError: there are no metadata, they cannot be understood, or a file is missing, changed or added.
+      MetadataError: there are no metadata, they cannot be read, or a file is missing, changed or added.
     """
     path = folder / METADATA_FILE
     try:

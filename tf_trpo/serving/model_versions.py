@@ -1,4 +1,4 @@
-"""NAME/VERSION/, the layout of TensorFlow Serving: finding versions, and adding whole ones."""
+"""TensorFlow Serving's layout NAME/VERSION/: find versions, and add new ones atomically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LARGEST = 2**63 - 1
 
 
 def version_folders(model: Path) -> dict[int, Path]:
-    """Find the versions of a model, lowest first; other entries of its folder are ignored.
+    """Return the folders of a model's versions by number, lowest first; other entries of the folder are ignored.
 
     Raises:
       OSError: the folder cannot be read.
@@ -25,7 +25,7 @@ def version_folders(model: Path) -> dict[int, Path]:
 
 
 def no_version(folder: Path) -> str:
-    """Say that a folder holds no version of a model, and what to do if the folder is something else."""
+    """Return a message that a folder holds no version of a model, with advice if the folder is something else."""
     if (folder / "saved_model.pb").is_file():
         way_out = f"; serve {folder.resolve().parent}"
     elif (folder / "saved_model").is_dir():
@@ -40,12 +40,12 @@ def no_version(folder: Path) -> str:
 def add_version(model: Path, write: Callable[[Path], None]) -> Path:
     """Write the next version of a model.
 
-    A version is written under another name and gets its number when it is whole, so that no server sees half of it. No
-    version is ever replaced, even if two processes write at the same time.
+    A version is written under another name, and gets its number when it is complete, so that no server sees a part of
+    it. No version is ever replaced, even if two processes write at the same time.
 
     Args:
       model: folder of the model; made if it is missing.
-      write: makes a folder at a path, and fills the folder.
+      write: function that makes a folder at a path and fills it.
 
     Returns:
       The folder of the new version.
@@ -65,6 +65,6 @@ def add_version(model: Path, write: Callable[[Path], None]) -> Path:
             try:
                 return written.rename(target)
             except OSError:
-                # If another writer took the number, try the next one: a folder with content is never renamed over.
+                # Renaming never replaces a folder with content. If another writer took the number, try the next one.
                 if not target.exists():
                     raise

@@ -1,4 +1,4 @@
-"""The newest good version of a model, while versions come and go."""
+"""Keep the newest version of a model that can be loaded in service, while versions are added and removed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _logger = logging.getLogger(__name__)
 
 
 class VersionStatus(NamedTuple):
-    """TensorFlow Serving's state of a version; END if it was replaced or cannot be loaded.
+    """State of a version in TensorFlow Serving's terms; END if it was replaced or cannot be loaded.
 
-    A version in service whose files were changed and cannot be loaded is AVAILABLE, with the error.
+    If the files of the version in service change and cannot be loaded, it stays AVAILABLE, with the error.
     """
 
     state: Literal["LOADING", "AVAILABLE", "END"]
@@ -27,19 +27,19 @@ class VersionStatus(NamedTuple):
 
 
 class ModelWatcher:
-    """Keeps in service the newest version of a model that can be loaded.
+    """Keeps the newest version of a model that can be loaded in service.
 
-    A version is loaded again if its files change: someone may still be copying it, or has put other files under the
-    same number. If the version in service is removed, the newest of the others takes its place. A request keeps the
-    version that it began with.
+    A version is loaded again if its files change: it may still be being copied, or its files may have been replaced.
+    If the version in service is removed, the newest of the others takes its place. A request is answered by the
+    version with which it began.
 
     Args:
-      folder: of the model, NAME of NAME/VERSION/.
-      name: of the model; by default its folder's.
-      trust: load programs that tf_trpo did not write.
+      folder: folder of the model, NAME of NAME/VERSION/.
+      name: name of the model; by default the name of its folder.
+      trust: also load models that tf_trpo did not write.
 
     Attributes:
-      current: the version in service; None before the first look has found one.
+      current: the version in service; None until `look` has found one.
     """
 
     def __init__(self, folder: Path, *, name: str | None = None, trust: bool = False) -> None:
@@ -53,11 +53,11 @@ class ModelWatcher:
 
     @property
     def statuses(self) -> dict[int, VersionStatus]:
-        """The status of every version that was looked at, newest first."""
+        """The status of every version that `look` has tried, newest first."""
         return dict(sorted(self._statuses.copy().items(), reverse=True))
 
     def look(self) -> None:
-        """Bring the newest version that can be loaded into service; call this from one thread at a time.
+        """Put the newest version that can be loaded into service; call this from one thread at a time.
 
         Raises:
           OSError: the folder cannot be read.
@@ -78,7 +78,7 @@ class ModelWatcher:
             self._statuses[version] = VersionStatus("LOADING")
         try:
             model = SavedModel(version, folder, trust=self._trust)
-        except Exception as error:  # TensorFlow raises all kinds of errors for damaged files.
+        except Exception as error:  # TensorFlow raises many kinds of errors for damaged files.
             reason = " ".join(str(error).split()) or type(error).__name__
             _logger.warning("version %d cannot be served: %s", version, reason)
             state: Literal["AVAILABLE", "END"] = "AVAILABLE" if self._serves(version) else "END"
@@ -94,7 +94,7 @@ class ModelWatcher:
 
     @contextlib.contextmanager
     def looking(self, seconds: float) -> Iterator[None]:
-        """Look every `seconds` in a thread, within the context; its end waits for a version that is being loaded."""
+        """Within the context, call `look` every `seconds` in a thread; the end waits for a load that has begun."""
         ended = threading.Event()
 
         def run() -> None:

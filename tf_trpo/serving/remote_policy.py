@@ -1,4 +1,4 @@
-"""A policy behind a predict URL, of our server or of TensorFlow Serving."""
+"""A policy that asks a server for actions: tf_trpo's server or TensorFlow Serving."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _PATH = re.compile(r"/v1/models/[^/:]+(/versions/\d+)?")
 
 
 class RemoteError(Exception):
-    """A server does not answer, or answers with an error."""
+    """The server does not answer, or answers with an error."""
 
 
 class RemotePolicy:
     """Asks a server for actions.
 
     Args:
-      url: of the model, http://HOST:PORT/v1/models/NAME, with /versions/VERSION or without.
-      action: an action of the environment, or anything else of its structure: a server does not tell which outputs make
-        a dict or a tuple.
+      url: URL of the model, http://HOST:PORT/v1/models/NAME, with /versions/VERSION or without.
+      action: an action of the environment, or any nest of the same structure. It is needed because a server does not
+        say how outputs form a dict or a tuple.
       timeout: seconds to wait for an answer.
 
     Raises:
-      ValueError: it is no such URL.
+      ValueError: the URL has another form.
     """
 
     def __init__(self, url: str, action: Any = None, timeout: float = 30.0) -> None:
@@ -49,22 +49,22 @@ class RemotePolicy:
         self._where = f"{self._connection.host}:{self._connection.port}{self._path}"
 
     def begin(self) -> None:
-        """Forget what a memory holds: the next observations are the first ones of their episodes."""
+        """Reset the memory: the next observations are the first ones of their episodes."""
         self._state = {}
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
-        """Ask for actions for observations: the mode, or sampled with a seed.
+        """Ask the server for actions for observations.
 
-        The server keeps nothing between requests: if the model has a memory, its state comes back with the actions, and
-        goes out with the next observations.
+        The server keeps nothing between requests. If the model has a memory, the answer holds the memory's state, which
+        is sent with the next observations.
 
         Args:
-          observations: as a vector environment gives them, a nest of arrays [N, ...].
-          seed: two numbers; the same ones give the same actions.
+          observations: a nest of arrays [N, ...], as a vector environment returns them.
+          seed: two numbers; actions are sampled, and equal seeds give equal actions. None: the distribution's mode.
 
         Returns:
-          Actions in the structure that a vector environment takes, an array [N, ...] or a nest of arrays, as the JSON
-          of the answer has them: int64 or float64.
+          Actions in the structure that a vector environment takes, an array [N, ...] or a nest of arrays, with the
+          dtypes of the answer's JSON: int64 or float64.
 
         Raises:
           RemoteError: the server cannot be reached, refuses, or does not answer with one action for each observation.
@@ -94,7 +94,7 @@ class RemotePolicy:
         self._connection.close()
 
     def _states(self) -> list[str]:
-        """Ask, once, for the names of the inputs in which the endpoint `act` takes a memory's state."""
+        """Return the names of the state inputs of the endpoint `act`; only the first call asks the server."""
         if self._state_names is None:
             answer = self._ask("GET", "/metadata")
             try:
@@ -105,10 +105,10 @@ class RemotePolicy:
         return self._state_names
 
     def _predicted(self, signature: str, inputs: dict[str, Any], names: list[str]) -> dict[str, Any]:
-        """Ask an endpoint for outputs of these names."""
+        """Ask an endpoint for the outputs of the given names."""
         answer = self._ask("POST", ":predict", json.dumps({"signature_name": signature, "inputs": inputs}).encode())
         try:
-            # A lone output stands without its name; next to a policy's state there is another one.
+            # An only output has no name in the answer. A state is never the only output.
             is_lone = len(names) == 1 and not is_state(names[0])
             return {name: answer["outputs"] if is_lone else answer["outputs"][name] for name in names}
         except (LookupError, TypeError):
@@ -119,7 +119,7 @@ class RemotePolicy:
             try:
                 response = self._send(method, what, body)
             except ConnectionError:
-                # A server may close a connection that was idle; to ask again changes nothing there.
+                # A server may close an idle connection. Repeating the request is safe: the server keeps no state.
                 self.close()
                 response = self._send(method, what, body)
             answer = msgspec.json.decode(response.read(_LARGEST_ANSWER), type=dict[str, Any])

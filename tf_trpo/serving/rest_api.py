@@ -25,15 +25,15 @@ _logger = logging.getLogger(__name__)
 
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,19}))?(:predict|/metadata|)")
 _LONGEST = 1000
-"""Characters of a message: clients may have chosen names of any length."""
+"""Maximum number of characters of an error message, since clients may send names of any length."""
 _BODY_NOT_READ = (408, 413, 503)
-"""Statuses after which the connection is closed, because the rest of the body may still come."""
+"""Statuses after which the connection is closed, because the rest of the body may still arrive."""
 _INLINE_BYTES = 16_384
-"""Larger bodies are read and written in a worker thread, so that other requests do not wait for them."""
+"""Larger bodies are parsed and written in a worker thread, so that other requests do not wait for them."""
 
 
 class RestApi:
-    """The application; it takes scopes of type "http" only."""
+    """The ASGI application; it handles scopes of type "http" only."""
 
     def __init__(self, watcher: ModelWatcher, settings: ServerSettings) -> None:
         self._watcher = watcher
@@ -42,7 +42,7 @@ class RestApi:
         self._in_flight = 0
 
     def close(self) -> None:
-        """Wait for the calls of the model."""
+        """Wait for the model's calls to end."""
         self._batcher.close()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -69,11 +69,11 @@ class RestApi:
             raise RequestError(503, f"{self._in_flight} requests are waiting already; try again later")
         self._in_flight += method == "POST"
         try:
-            # Read also if nothing is at the path: the connection's next request begins after the body.
+            # The body is read even if the path is wrong, since the connection's next request begins after it.
             body = await self._body(receive) if method == "POST" else b""
             found = _PATH.fullmatch(path)
             if not found or method != ("POST" if found[3] == ":predict" else "GET"):
-                # TensorFlow Serving's statuses.
+                # TensorFlow Serving answers with these statuses.
                 raise RequestError(400 if path.startswith("/v1/") else 404, f"Malformed request: {method} {path}")
             name, version = unquote(found[1]), int(found[2]) if found[2] else None
             if method == "POST":
@@ -84,9 +84,9 @@ class RestApi:
             self._in_flight -= method == "POST"
 
     async def _while_there(self, receive: Receive, predicting: Coroutine[Any, Any, bytes]) -> bytes:
-        """Predict, but give up at the time limit, or if the client goes away."""
+        """Await a prediction, but cancel it at the time limit or if the client disconnects."""
         prediction = asyncio.create_task(predicting)
-        # After the body, the next message is that the client has gone.
+        # After the body, the next message can only be that the client has disconnected.
         gone = asyncio.ensure_future(receive())
         try:
             await asyncio.wait((prediction, gone), timeout=self._settings.timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +112,7 @@ class RestApi:
         return request, signature, parse_inputs(request, signature.inputs, self._settings.max_batch)
 
     async def _body(self, receive: Receive) -> bytes:
-        """Read the body, but not beyond the limit."""
+        """Read the body of a request; raise RequestError if it is too large or takes too long."""
         limit, body, more = self._settings.max_request_bytes, bytearray(), True
         try:
             async with asyncio.timeout(self._settings.timeout):
@@ -147,7 +147,7 @@ class RestApi:
         }
 
     def _model(self, name: str, version: int | None) -> SavedModel:
-        """Return the version that a path asks for, if that version is in service."""
+        """Return the version that a path asks for; raise RequestError if it is not in service."""
         model = self._watcher.current
         if model is None or name != self._watcher.name or version not in (None, model.version):
             asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"

@@ -1,4 +1,4 @@
-"""A version of a model as it is served: loaded by TensorFlow alone, called with arrays."""
+"""One version of a model, loaded by TensorFlow without Keras and called with arrays."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tf_trpo.serving.metadata import METADATA_FILE, read_metadata
 Arrays = dict[str, np.ndarray]
 Specs = Mapping[str, tf.TensorSpec]
 _NUMERIC = "fiub"
-"""NumPy's kinds of types that JSON's numbers, true and false are made into."""
+"""NumPy dtype kinds to which JSON's numbers and booleans can be converted."""
 _LONGEST_REASON = 500
 
 
 class ModelError(ValueError):
-    """A version cannot be served, or refuses the inputs."""
+    """A version cannot be served, or refuses its inputs."""
 
 
 def is_batched(spec: tf.TensorSpec) -> bool:
-    """Tell whether an array has a first size that is free."""
+    """Return whether the size of an array's first axis is free."""
     return bool(spec.shape.rank) and spec.shape[0] is None
 
 
@@ -34,12 +34,12 @@ class Signature:
 
     Args:
       function: a function of a loaded SavedModel.
-      rows_independent: a row's outputs are known not to depend on the other rows.
+      rows_independent: whether the outputs of a row are known not to depend on the other rows.
 
     Attributes:
-      inputs: shapes and types by name.
+      inputs: shapes and dtypes of the inputs, by name.
       outputs: the names of the outputs.
-      batched: several requests can be answered by one call.
+      batched: whether one call can answer several requests.
     """
 
     def __init__(self, function: Any, *, rows_independent: bool) -> None:
@@ -63,13 +63,14 @@ class SavedModel:
     """One version of a model.
 
     Args:
-      version, folder: its number and its folder.
-      trust: load a program that tf_trpo did not write.
+      version: number of the version.
+      folder: folder of the version.
+      trust: also load a model that tf_trpo did not write.
 
     Attributes:
-      metadata: what tf_trpo wrote next to the model; None for a model of others.
-      signature_def: the endpoints as TensorFlow Serving's metadata show them.
-      signatures: the endpoints of numbers, by name.
+      metadata: the metadata of a model that tf_trpo wrote, else None.
+      signature_def: the endpoints in the form of TensorFlow Serving's metadata.
+      signatures: the endpoints whose inputs and outputs are numbers, by name.
 
     Raises:
       ModelError, MetadataError, OSError and any error of TensorFlow: the version cannot be loaded.
@@ -81,10 +82,10 @@ class SavedModel:
         if not file.is_file():
             raise ModelError(f"{folder} holds no {file.name}")
         self.metadata = None if trust and not (folder / METADATA_FILE).exists() else read_metadata(folder)
-        # The signatures work only as long as the loaded object lives.
+        # The signatures work only while the loaded object exists.
         self._loaded = tf.saved_model.load(str(folder))
         self.signature_def = _signature_def(file)
-        # tf_trpo's endpoints compute each row by itself; others may normalise over the batch.
+        # In tf_trpo's endpoints, rows are independent; other models may normalise over the batch.
         self.signatures = {
             name: Signature(function, rows_independent=self.metadata is not None)
             for name, function in self._loaded.signatures.items()
@@ -101,7 +102,7 @@ class SavedModel:
 
 
 def _is_numeric(function: Any) -> bool:
-    """Tell whether a function has inputs of known rank, and outputs, and all of them are numbers."""
+    """Return whether a function has inputs of known rank and outputs, and all of them are numbers."""
     inputs = list(function.structured_input_signature[1].values())
     outputs = list(function.structured_outputs.values())
     numbers = all(np.dtype(spec.dtype.as_numpy_dtype).kind in _NUMERIC for spec in inputs + outputs)

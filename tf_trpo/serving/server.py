@@ -1,4 +1,4 @@
-"""Serving a model: uvicorn around the REST API, limits of connections, and a graceful stop."""
+"""Serve a model by HTTP: the REST API in uvicorn, with a limit of connections and a graceful stop."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tf_trpo.serving.settings import ServerSettings
 _KEEP_ALIVE_SECONDS = 75
 _HEADER_BYTES = 16_384
 _OTHER_FILES = 128
-"""Descriptors for all but connections: libraries, and the model's files while it is loaded."""
+"""File descriptors for everything but connections, such as libraries and the files of a model while it is loaded."""
 _logger = logging.getLogger(__name__)
 
 
 def serve(folder: Path, settings: ServerSettings) -> None:
-    """Serve the newest version in NAME/VERSION/ until SIGTERM or Ctrl-C, answer the requests in flight and return.
+    """Serve the newest version of a model until SIGTERM or Ctrl-C, then answer the requests in flight and return.
 
     Args:
-      folder: NAME, of the model.
+      folder: folder of the model, NAME in NAME/VERSION/.
       settings: address and limits.
 
     Raises:
       ModelError: no version can be served.
-      OSError: the folder cannot be read, or the port cannot be listened at.
+      OSError: the folder cannot be read, or the server cannot listen on the port.
     """
     watcher = ModelWatcher(folder, name=settings.name, trust=settings.trust)
     watcher.look()
@@ -53,7 +53,7 @@ def serve(folder: Path, settings: ServerSettings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         with watcher.looking(settings.poll_seconds):
-            # A client that connects from here on waits in the backlog until uvicorn runs.
+            # From here on, a client that connects waits in the backlog until uvicorn runs.
             where = f"http://{settings.host}:{listener.getsockname()[1]}/v1/models/{quote(watcher.name, safe='')}"
             _logger.info("version %d at %s", watcher.current.version, where)
             server.run(sockets=[listener])
@@ -62,7 +62,7 @@ def serve(folder: Path, settings: ServerSettings) -> None:
 def _configuration(api: RestApi, settings: ServerSettings) -> uvicorn.Config:
     return uvicorn.Config(
         api,
-        # With httptools, headers would have no limit.
+        # httptools does not limit the size of headers.
         http="h11",
         h11_max_incomplete_event_size=_HEADER_BYTES,
         # uvicorn refuses a request if there are this many connections, the request's own included.
@@ -78,7 +78,7 @@ def _configuration(api: RestApi, settings: ServerSettings) -> uvicorn.Config:
 
 
 def _connections(wanted: int) -> int:
-    """Raise the limit of open files for a number of connections, as far as possible; return how many there can be."""
+    """Raise the limit of open files for `wanted` connections; return the number of connections that are possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _OTHER_FILES
     files = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -91,17 +91,17 @@ def _connections(wanted: int) -> int:
 
 
 def _listener(settings: ServerSettings) -> socket.socket:
-    """Open the socket; connections have its options."""
+    """Open the listening socket; its options apply to all connections."""
     is_ipv6 = ":" in settings.host
-    # As other servers do, "::" listens for IPv4 too.
+    # As in other servers, "::" accepts IPv4 too.
     listener = socket.create_server(
         (settings.host, settings.port),
         family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
         dualstack_ipv6=is_ipv6 and socket.has_dualstack_ipv6(),
     )
-    # Nagle's algorithm would hold answers back for 40 ms.
+    # Nagle's algorithm would delay answers by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Linux closes the connection of a client that takes nothing of its answers for this many milliseconds.
+        # Linux closes a connection whose client receives nothing for this many milliseconds.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, math.ceil(1000 * settings.timeout))
     return listener

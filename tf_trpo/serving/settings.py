@@ -1,4 +1,4 @@
-"""Settings of the REST server: its address, and what a client may ask of it."""
+"""Settings of the REST server: its address and its limits."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ class ServerSettings:
     """
 
     name: str | None = None
-    """Name of the model in the paths; by default its folder's."""
+    """Name of the model in URLs; by default the name of its folder."""
     host: str = "127.0.0.1"
-    """Address to listen at. Anyone who reaches it may ask: put a proxy with authentication before a public one."""
+    """Address to listen on. There is no authentication: if the address is public, put a proxy with authentication in
+    front of it."""
     port: int = 8501
-    """Port to listen at; 0 for a free one."""
+    """Port to listen on; 0 for a free one."""
     trust: bool = False
-    """Serve SavedModels that tf_trpo did not write, too. A SavedModel is a program: it can do what you can."""
+    """Also serve SavedModels that tf_trpo did not write. A SavedModel is a program: it can do what you can."""
     max_batch: int = 1024
-    """Largest number of observations in a request."""
+    """Maximum number of observations in a request."""
     max_request_bytes: int = 1_048_576
-    """Largest body of a request."""
+    """Maximum size of a request's body."""
     max_waiting: int = 1024
-    """Requests that may wait at the same time; further requests get status 503."""
+    """Maximum number of waiting requests; further requests get status 503."""
     max_connections: int = 2048
-    """Connections at the same time, as far as the limit of open files allows; requests of further ones get status
-    503."""
+    """Maximum number of simultaneous connections, less if the limit of open files is lower; requests on further
+    connections get status 503."""
     timeout: float = 30.0
-    """Seconds for a request's body to arrive, for its answer to be computed, and for a graceful stop, each."""
+    """Seconds for each of these: receiving a request's body, computing its answer, a graceful stop."""
     batching: bool = True
-    """Answer requests that wait at the same time by one call of the model."""
+    """Answer all waiting requests by one call of the model."""
     poll_seconds: float = 1.0
-    """Seconds between two looks for new versions."""
+    """Seconds between checks for new versions."""
     threads: int = 0
-    """Calls of the model at the same time; 0 for as many as there are cores."""
+    """Maximum number of simultaneous calls of the model; 0 for the number of cores."""
 
     def __post_init__(self) -> None:
         sizes = ("max_batch", "max_request_bytes", "max_waiting", "max_connections")
