@@ -46,7 +46,7 @@ def test_no_way_of_saying_it_imports_without_the_flag(run, imported, refused, tm
         ["evaluate", "run"],
     ):
         error = refused(*arguments)
-        assert f"env {ENV} has Python import the module '{MODULE}'" in error
+        assert f"env {ENV} makes Python import the module '{MODULE}'" in error
         assert "--allow-import" in error
         assert not imported()
     assert {path.name for path in tmp_path.iterdir()} == {"modules", "mine.yaml", "run"}

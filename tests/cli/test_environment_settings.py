@@ -58,7 +58,7 @@ def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_th
         "--export",
     ]
     train += ["--env-kwargs", KWARGS, "--wrapper", WRAPPER, "--info-keys", "factor"]
-    assert f"wrapper {WRAPPER} has Python import the module '{MODULE}'" in refused(*train)
+    assert f"wrapper {WRAPPER} makes Python import the module '{MODULE}'" in refused(*train)
     assert not imported()
     main([*train, "--allow-import"])
     with open("run/config.json") as file:

@@ -232,7 +232,7 @@ def test_refusals(model, exported_with, tmp_path, refused):
             "Pendulum-v1",
         ],
         "doesn't exist": [model, "--env", "Nowhere-v0"],
-        "import the module 'antigravity', which runs its code: give --allow-import as well": [
+        "import the module 'antigravity', which runs its code: add --allow-import": [
             model,
             "--env",
             "antigravity:X-v0",

@@ -60,7 +60,7 @@ def test_a_damaged_model_and_one_of_others(refused, model, tmp_path):
     metadata.unlink()
     said = refused("serve", tmp_path / "model")
     assert "tf_trpo did not write it" in said
-    assert "--trust serves one of others all the same" in said
+    assert "--trust serves it in spite of that" in said
 
 
 def test_a_port_that_is_taken(refused, model):

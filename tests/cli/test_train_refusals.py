@@ -131,7 +131,7 @@ REFUSED = {
     "--algorithm constrained-trust-region --anchor-kl 1 --cost-limits 1 2 3 4": "cost_limits must be 1 to 3 finite",
     "--algorithm constrained-trust-region --costs speed --cost-limits much": "cost_limits must be a tuple of numbers",
     "--costs speed speed": "costs must be names that differ",
-    "--costs nowhere:cost": "cost nowhere:cost has Python import the module 'nowhere', which runs its code: give",
+    "--costs nowhere:cost": "cost nowhere:cost makes Python import the module 'nowhere', which runs its code: add",
     "--costs nowhere:cost --allow-import": "the module of the cost nowhere:cost cannot be imported: No module named",
     "--costs math:cost --allow-import": "the cost math:cost: the module has no such function",
     "--anchor-kl 0.1": "anchor_kl is given without an anchor: TrustRegion needs both or neither",

@@ -71,7 +71,7 @@ def test_no_option_of_a_search_has_the_name_of_a_setting():
         (["--space", "none.yaml"], "search space none.yaml cannot be read"),
         (["--trails", "5"], "unrecognized options: --trails 5; there is --trials; see tune --help"),
         (["--preset", "no-such"], "preset no-such"),
-        (["--env", "no_such_module:Env-v0"], "give --allow-import as well"),
+        (["--env", "no_such_module:Env-v0"], "add --allow-import"),
     ],
 )
 def test_bad_options_are_refused(arguments, message, refused):

@@ -1,4 +1,4 @@
-"""The command line: one file for each command."""
+"""The command line interface, with one file per command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tf_trpo.ranges import nearest
 
 COMMANDS = {
     "train": "train an agent and write a run folder",
-    "check-env": "say what will go wrong in an environment",
+    "check-env": "report what will go wrong in an environment",
     "tune": "search for better settings, and check them on fresh seeds",
     "evaluate": "run whole episodes with a trained agent",
     "export": "write a model for serving",
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run_command(command: str, argv: Sequence[str] | None = None) -> None:
     """Run one command with the given arguments, or the process's own."""
-    # Around the import too: it takes seconds, in which Ctrl-C may come.
+    # The import takes seconds, in which the user may press Ctrl-C.
     with one_line_errors():
         if command not in COMMANDS:
             near = nearest(command, COMMANDS)

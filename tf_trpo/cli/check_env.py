@@ -1,4 +1,4 @@
-"""`check-env`: say what will go wrong when an agent is trained in an environment."""
+"""`check-env`: report what will go wrong when an agent is trained in an environment."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class CheckOptions(EnvironmentSettings):
-    """Play an environment by random actions and say in plain words what will go wrong in training, and what to do.
+    """Step an environment with random actions, and report what will go wrong in training and what to do about it.
 
     The exit status is 0 if nothing prevents training, and 3 otherwise.
     """
 
     env: tyro.conf.Positional[str] = dataclasses.field(kw_only=True)
-    """A class or a function that makes environments, as module:Class, or a Gymnasium id. Its code is run."""
+    """An environment class, or a function that makes environments, as module:Class; or a Gymnasium id. Its code is
+    run."""
     steps: int = 2000
-    """Environment steps to play."""
+    """Environment steps to take."""
     seed: int = 0
     """Seed of the episodes and of the actions."""
     allow_import: bool = False
-    """Let wrappers, and an id of the form module:Id-v0, import their modules, which runs their code."""
+    """Allow wrappers, and an id of the form module:Id-v0, to import their modules, which runs their code."""
     json: bool = False
     """Print one JSON object: findings (severity, name, what, advice) and facts."""
 
@@ -46,7 +47,7 @@ class CheckOptions(EnvironmentSettings):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read options, check, print; end with a status."""
+    """Check the environment that the options name, print the report, and set the exit status."""
     options = parse(CheckOptions, argv, "check-env")
     check_imports("", options.wrapper, allow_import=options.allow_import)
     start_keras()
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     for wrapper in options.wrapper:
         find_wrapper(wrapper)
     making = options.arguments()
-    # A class is named in order that its code is run; an id may look harmless.
+    # To name a class is to ask for its code to run, but an id may look harmless.
     maker = find_maker(options.env, making["env_kwargs"])
     if maker is None:
         check_imports(options.env, allow_import=options.allow_import)
@@ -86,7 +87,7 @@ def _show(report: EnvironmentReport, options: CheckOptions, *, is_id: bool) -> N
         say(
             f"\n{finding.severity} ({finding.name})", style="bold red" if finding.severity == "error" else "bold yellow"
         )
-        # The environment's own words may hold anything.
+        # The environment's own messages may hold anything, such as control characters.
         what = one_line(finding.what)
         say(f"  {what[:1].upper()}{what[1:]}", f"  What to do: {finding.advice}")
     errors = sum(finding.severity == "error" for finding in report.findings)
@@ -96,7 +97,7 @@ def _show(report: EnvironmentReport, options: CheckOptions, *, is_id: bool) -> N
 
 
 def _training(options: CheckOptions, *, is_id: bool) -> str:
-    """Say how an agent is trained in the environment; a class needs an id before the command line knows it."""
+    """Return how to train an agent in the environment; the command line needs an id, so a class must be registered."""
     if is_id:
         return f"python -m tf_trpo train {_arguments(options)}"
     module, _, name = options.env.rpartition(":")
@@ -108,7 +109,7 @@ def _training(options: CheckOptions, *, is_id: bool) -> str:
 
 
 def _arguments(options: CheckOptions) -> str:
-    """Write the options of `train` for the same environment."""
+    """Return the options of `train` for the same environment."""
     given = ["--env", options.env]
     for field in dataclasses.fields(EnvironmentSettings):
         value = getattr(options, field.name)

@@ -1,4 +1,4 @@
-"""What XLA has compiled in earlier runs, kept in the user's cache folder: the next run of its kind starts sooner."""
+"""A cache of programs that XLA compiled in earlier runs, so that similar runs start sooner."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from pathlib import Path
 from tf_trpo.files import read_untrusted, write_whole
 
 _LARGEST = 2**26
-"""Bytes of a folder of programs; the oldest are deleted. A program has about 1 MB."""
+"""Maximum size of a cache folder in bytes; the oldest programs are deleted. A program has about 1 MB."""
 
 
 def reuse_compiled_programs(threads: int) -> None:
-    """Let XLA find the programs of earlier runs, and keep those of this run when the process ends.
+    """Let XLA load the programs of earlier runs, and store those of this run when the process ends.
 
-    To be called before TensorFlow is imported. Nothing is done if TF_XLA_FLAGS is set, or if the cache folder cannot be
-    used. TensorFlow's own cache fails on a damaged file, and knows nothing of processors and threads. So each kind of
-    machine has a folder, and TensorFlow gets a copy of the files whose checksums are right.
+    Call this before TensorFlow is imported. It does nothing if TF_XLA_FLAGS is set, or if the cache folder cannot be
+    used. TensorFlow's own cache fails on a damaged file, and does not distinguish processors and numbers of threads. So
+    each combination of these has a folder, and TensorFlow gets a copy of the files whose checksums are right.
 
     Args:
-      threads: that will be computed with; 0 for all cores.
+      threads: number of threads that TensorFlow will use; 0 for all cores.
     """
     if "TF_XLA_FLAGS" in os.environ:
         return
-    # A cache is no reason to fail. Who has no home gets a RuntimeError.
+    # A run must not fail because of the cache. Path.home() raises RuntimeError for a user without a home folder.
     with contextlib.suppress(OSError, RuntimeError):
         store = _folder(threads)
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def reuse_compiled_programs(threads: int) -> None:
 
 
 def fetch(store: Path, copy: Path) -> None:
-    """Copy the whole programs of a store to a folder, by the names that TensorFlow gave them; delete damaged ones."""
+    """Copy the intact programs of a store to a folder, under TensorFlow's names, and delete damaged ones."""
     for path in store.iterdir():
         digest, _, name = path.name.partition("-")
         with contextlib.suppress(OSError, ValueError):
@@ -54,12 +54,12 @@ def fetch(store: Path, copy: Path) -> None:
 
 
 def keep(copy: Path, store: Path, largest: int = _LARGEST) -> None:
-    """Put the programs of a folder into a store, and delete the oldest of the store that are too many.
+    """Copy the programs of a folder to a store, and delete the store's oldest programs if it is too large.
 
     Args:
-      copy: where TensorFlow has written.
-      store: a folder.
-      largest: bytes that the store may have.
+      copy: folder to which TensorFlow has written.
+      store: folder of the store.
+      largest: maximum size of the store in bytes.
     """
     for path in copy.glob("*.pb"):
         program = path.read_bytes()
@@ -80,7 +80,7 @@ def _end(copy: Path, store: Path) -> None:
 
 
 def _folder(threads: int) -> Path:
-    """Give the folder of programs for this processor, this TensorFlow and this number of threads."""
+    """Return the store for this processor, TensorFlow version, number of threads and XLA_FLAGS."""
     processor = platform.machine() + platform.processor()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -96,6 +96,6 @@ def _folder(threads: int) -> Path:
 
 
 def _is_ours(store: Path) -> bool:
-    """Tell whether a folder is one that nobody else can write to: programs in it will be run."""
+    """Return whether only this user can write to a folder, whose programs will be run."""
     status = store.lstat()
     return store.is_dir() and not store.is_symlink() and status.st_uid == os.getuid() and not status.st_mode & 0o022

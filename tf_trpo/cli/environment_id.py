@@ -1,17 +1,17 @@
-"""Environments on the command line: an id or a wrapper that has Python import a module needs a flag."""
+"""Ids, wrappers and costs on the command line that make Python import a module, which needs a flag."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 ALLOW_IMPORT = "--allow-import"
-"""An option of commands only: no preset, config.json or checkpoint can set it."""
+"""A command line option; no preset, config.json or checkpoint can set it."""
 _OWN = ("tf_trpo.environments", "gymnasium.wrappers")
-"""Modules that are imported anyway."""
+"""Modules that need no flag, since they are imported in any case."""
 
 
 def imported_modules(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] = ()) -> dict[str, str]:
-    """Give the modules that an id, such as my_package.envs:MyEnv-v0, wrappers and costs have imported, by these."""
+    """Return the modules that an id such as my_package.envs:MyEnv-v0, wrappers and costs import, by a description."""
     named = {f"env {env}": env} if ":" in env else {}
     named |= {f"wrapper {wrapper}": wrapper for wrapper in wrappers}
     named |= {f"cost {cost}": cost for cost in costs if ":" in cost}
@@ -19,15 +19,15 @@ def imported_modules(env: str, wrappers: Sequence[str] = (), costs: Sequence[str
 
 
 def check_imports(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] = (), *, allow_import: bool) -> None:
-    """Raise ValueError if an id, a wrapper or a cost has a module imported, unless that is allowed."""
+    """Raise ValueError if an id, a wrapper or a cost imports a module, unless imports are allowed."""
     for what, module in imported_modules(env, wrappers, costs).items():
         if not allow_import:
             raise ValueError(
-                f"{what} has Python import the module {module!r}, which runs its code: give {ALLOW_IMPORT} as well if "
-                "you trust that module"
+                f"{what} makes Python import the module {module!r}, which runs its code: add {ALLOW_IMPORT} if you "
+                "trust that module"
             )
 
 
 def flag_for(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] = ()) -> str:
-    """Write what a command line with this id, these wrappers and costs needs in addition."""
+    """Return the flag that a command line with this id, these wrappers and costs needs, or an empty string."""
     return f" {ALLOW_IMPORT}" if imported_modules(env, wrappers, costs) else ""

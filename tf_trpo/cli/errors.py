@@ -1,8 +1,8 @@
-"""The one place where errors become one line on standard error and an exit status, for every command.
+"""Convert errors to one line on standard error and an exit status, for every command.
 
-The library raises ValueError, OSError, ImportError and its own errors, with messages for the person who gave the
-settings, the files and the environment. An error of another kind, or a ValueError that is raised below the library, is
-a fault of a program: its traceback is shown.
+The library raises ValueError, OSError, ImportError and its own errors for faults of settings, files and environments,
+with messages for the user. Any other error, or a ValueError that code below the library raises, is a bug, and its
+traceback is shown.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _STATUS = {
     "TrainingFailedError": FAILED,
     "TuningFailedError": FAILED,
 }
-"""Exit statuses of the library's own errors; of the others, `BAD_INPUT`."""
+"""Exit statuses of the library's own errors; all other errors have `BAD_INPUT`."""
 _RAISING = ("RAISE_VARARGS", "RERAISE")
-"""Instructions of Python that raise."""
+"""Python's bytecode instructions that raise."""
 _EXTRAS = {
     **dict.fromkeys(("matplotlib", "jinja2"), "figures"),
     **dict.fromkeys(("orjson", "uvicorn"), "serve"),
@@ -33,16 +33,16 @@ _EXTRAS = {
     "optuna": "tune",
     "ray": "ray",
 }
-"""The extras that install what a command needs."""
+"""Module -> the extra that installs it."""
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn what a user can mend into a line on standard error and an exit status."""
+    """Turn errors that a user can correct into a line on standard error and an exit status."""
     try:
         yield
     except KeyboardInterrupt:
-        # During training, callbacks/stop_on_signal.py answers a first Ctrl-C: the iteration is finished.
+        # During training, the first Ctrl-C does not get here: StopOnSignal finishes the iteration.
         message, status = "interrupted", INTERRUPTED
     except Exception as error:
         found = _status(error)
@@ -56,7 +56,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def one_line(message: str) -> str:
-    """Remove line breaks from a message, and everything that a terminal would act on."""
+    """Remove line breaks from a message, and escape control characters."""
     words = " ".join(message.split())
     printable = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in words
@@ -65,7 +65,7 @@ def one_line(message: str) -> str:
 
 
 def _status(error: Exception) -> int | None:
-    """Find the exit status; None if the error is a fault of a program."""
+    """Return the exit status of an error; None if the error is a bug."""
     package, _, _ = type(error).__module__.partition(".")
     if package == "tf_trpo":
         return _STATUS.get(type(error).__name__, BAD_INPUT)
@@ -75,13 +75,13 @@ def _status(error: Exception) -> int | None:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Tell whether a `raise` of the library itself raised an error, rather than code that the library calls."""
+    """Return whether the library itself raised an error, and not code that the library calls."""
     innermost = error.__traceback__
     while innermost is not None and innermost.tb_next is not None:
         innermost = innermost.tb_next
     if innermost is None or innermost.tb_frame.f_globals.get("__name__", "").partition(".")[0] != "tf_trpo":
         return False
-    # Code in C, such as int() or zip(), has no frame: its errors seem to be raised by the line that calls it.
+    # C code such as int() or zip() has no frame, so its errors seem to come from the line that calls it.
     code = innermost.tb_frame.f_code
     return any(step.offset == innermost.tb_lasti and step.opname in _RAISING for step in dis.get_instructions(code))
 
@@ -89,7 +89,7 @@ def _is_ours(error: Exception) -> bool:
 def _message(error: Exception) -> str:
     message = str(error)
     if isinstance(error, OSError) and error.filename:
-        # Any fault of a path that was given, such as a name that is too long.
+        # Without the errno, which str(error) begins with.
         message = f"{error.filename}: {error.strerror}"
     if isinstance(error, ImportError) and error.name in _EXTRAS:
         message = f'{error.name} is not installed: pip install "tf_trpo[{_EXTRAS[error.name]}]"'

@@ -1,4 +1,4 @@
-"""`evaluate`: run whole episodes with a trained agent."""
+"""`evaluate`: run episodes with a trained agent."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tf_trpo.ranges import require_allowed
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """Run whole episodes with a trained agent and report the environment's own returns."""
+    """Run whole episodes with a trained agent and report returns in the environment's own rewards."""
 
     run_dir: tyro.conf.Positional[Path]
     """Folder of a run, as train writes it."""
     episodes: int = 20
-    """Whole episodes to run."""
+    """Number of whole episodes to run."""
     stochastic: bool = False
-    """Sample actions; by default the most likely action is taken."""
+    """Sample actions; by default the most likely actions are taken."""
     seed: int = 0
     """Seed of environments and actions."""
     allow_import: bool = False
-    """Let an id of the form module:Id, and wrappers, import their modules, which runs their code."""
+    """Allow an id of the form module:Id, and wrappers, to import their modules, which runs their code."""
     json: bool = False
     """Print one JSON object: mean_return, std_return, mean_length, episodes, cost/NAME, and info/KEY of the run."""
 
@@ -39,7 +39,7 @@ class EvaluateOptions:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read options, evaluate, print."""
+    """Evaluate the agent of a run and print the result."""
     options = parse(EvaluateOptions, argv, "evaluate")
     folder = RunFolder(options.run_dir)
     folder.check_trained()

@@ -1,4 +1,4 @@
-"""`export`: write a model for serving."""
+"""`export`: export a trained agent for serving."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from tf_trpo.experiment.model_card import FILM, write_model_card
 from tf_trpo.ranges import require
 
 SAMPLED_EPISODES = 20
-"""Episodes for the card: the run itself has an evaluation with the most likely actions only."""
+"""Episodes with sampled actions for the card; the run was evaluated with the most likely actions only."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """Write a trained agent as a model in TensorFlow Serving's layout, OUTPUT/VERSION."""
+    """Export a trained agent as a model in TensorFlow Serving's layout, OUTPUT/VERSION."""
 
     run_dir: tyro.conf.Positional[Path]
     """Folder of a run, as train writes it."""
     output: Path
     """Folder of the model, such as saved_models/Hopper-v5; each export adds the next version."""
     format: Literal["saved_model", "litert", "onnx"] = "saved_model"
-    """saved_model for servers; litert (model.tflite) and onnx (model.onnx, extra onnx) for runtimes of those names."""
+    """saved_model for servers; litert (model.tflite) and onnx (model.onnx, extra onnx) for these runtimes."""
     warmup: bool = False
-    """Add requests that TensorFlow Serving runs before it takes the version into service (extra warmup)."""
+    """Add requests that TensorFlow Serving runs before it serves the version (extra warmup)."""
     card: bool = False
-    """Write OUTPUT/README.md, a card as Hugging Face's hub reads it: command, commit, steps, seed, versions, returns
-    (runs episodes with sampled actions). Copy the agent to OUTPUT/agent.keras, where tf_trpo.load finds it."""
+    """Write OUTPUT/README.md, a model card for Hugging Face's hub: command, commit, steps, seed, versions, returns
+    (runs episodes with sampled actions). Also copy the agent to OUTPUT/agent.keras, where tf_trpo.load finds it."""
     film: bool = False
     """Film an episode as OUTPUT/film.gif, which the card shows (extra play)."""
     allow_import: bool = False
-    """For card and film: let an id of the form module:Id, and wrappers, import their modules, which runs their code."""
+    """For card and film: allow an id of the form module:Id, and wrappers, to import their modules, which runs their
+    code."""
 
     def __post_init__(self) -> None:
         playable = self.format == "saved_model"
@@ -47,7 +48,7 @@ class ExportOptions:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read options, export, print the folder."""
+    """Export the agent of a run and print the folder of the new version."""
     options = parse(ExportOptions, argv, "export")
     folder = RunFolder(options.run_dir)
     folder.check_trained()

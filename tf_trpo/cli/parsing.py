@@ -1,7 +1,7 @@
-"""Options of the commands: typed classes whose fields are the options.
+"""Parse the options of commands, which are the fields of dataclasses.
 
-argparse reads the options, since its `error` can be overridden, so that an error is one line. The code that converts
-and checks the values is the same as for files. tyro draws --help from the same classes.
+argparse splits the command line, because its `error` can be overridden to give one-line errors. Values are converted
+and checked by the same code as those of files. tyro draws --help from the same classes.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from tf_trpo.ranges import nearest
 
 T = TypeVar("T")
 HELP = {"-h", "--help"}
-"""Arguments that ask for help, rather than that the command runs."""
+"""Arguments that ask for help."""
 HELP_ALL = "--help-all"
-"""Asks for help with every setting; of commands with many."""
+"""Argument that asks for help with every setting, in commands with many settings."""
 
 
 class OptionParser(argparse.ArgumentParser):
     """Reads options as text.
 
     Args:
-      command: its name, for messages.
-      *options: classes; their settings are options, and so are the settings of the classes below them.
+      command: name of the command, for messages.
+      *options: dataclasses; their settings, and those of nested classes, are the options.
     """
 
     def __init__(self, command: str, *options: type) -> None:
@@ -46,7 +46,7 @@ class OptionParser(argparse.ArgumentParser):
                 self._add(name, hint, getattr(marked.get(name), "__metadata__", ()), name in required)
 
     def read(self, argv: Sequence[str]) -> dict[str, Any]:
-        """Read the options that are given, as text, and true or false for those without a value.
+        """Return the given options by name: text, or True or False for an option without a value.
 
         Raises:
           ValueError: an option or an argument is unknown or missing, or lacks its value.
@@ -60,7 +60,7 @@ class OptionParser(argparse.ArgumentParser):
         return vars(found)
 
     def error(self, message: str) -> NoReturn:
-        """Raise ValueError instead of writing the usage and ending the process."""
+        """Raise ValueError, instead of printing the usage and ending the process as argparse does."""
         raise ValueError(f"{message}; see {self.prog} --help")
 
     def _add(self, name: str, hint: Any, marks: tuple[Any, ...], required: bool) -> None:
@@ -79,15 +79,15 @@ class OptionParser(argparse.ArgumentParser):
 
 
 def parse(options: type[T], argv: Sequence[str], command: str) -> T:
-    """Read the options of a command.
+    """Parse the options of a command.
 
     Args:
       options: a dataclass; its fields are the options.
       argv: the arguments after the command.
-      command: its name, for messages.
+      command: name of the command, for messages.
 
     Raises:
-      ValueError: an option is unknown, missing, of another type or out of its range; the message names it.
+      ValueError: an option is unknown, missing, has another type or is out of its range; the message names it.
       SystemExit: after --help, with status 0.
     """
     if HELP & set(argv):
@@ -96,18 +96,18 @@ def parse(options: type[T], argv: Sequence[str], command: str) -> T:
 
 
 def make(options: type[T], given: Mapping[str, Any]) -> T:
-    """Make an options class of what was given; the values are converted, and other names are not looked at."""
+    """Make an instance of an options class; values are converted, and names of other options are ignored."""
     hints = {field.name: hint for field, hint in fields(options)}
     return options(**{name: convert(given[name], hint, name) for name, hint in hints.items() if name in given})
 
 
 def selected(settings: type, values: Mapping[str, Any], name: str) -> type:
-    """Make a class of options with some of the settings that a settings class, or a class below it, has.
+    """Make an options class with some of the settings of a settings class and its nested classes.
 
     Args:
       settings: the settings class.
       values: defaults of the options, by the names of the settings, in the order of the help.
-      name: of the class.
+      name: name of the new class.
     """
     hints, words = leaves(settings), descriptions(settings)
     options = [
@@ -118,13 +118,13 @@ def selected(settings: type, values: Mapping[str, Any], name: str) -> type:
 
 
 def together(**options: Any) -> type:
-    """Make a class of options of others, which can be made without arguments, each under its name in the help."""
+    """Combine options classes, which need no arguments, into one; each is a group of the help under its name."""
     made = [(name, each, dataclasses.field(default=each())) for name, each in options.items()]
     return dataclasses.make_dataclass("Options", made, frozen=True)
 
 
 def descriptions(settings: Any) -> dict[str, str]:
-    """Find the texts below the fields of a settings class and of the classes below it, by the names of the fields."""
+    """Return the docstrings of the fields of a settings class and its nested classes, by the names of the fields."""
     found: dict[str, str] = {}
     for _, hint in fields(settings):
         for each in filter(dataclasses.is_dataclass, (hint, *get_args(hint))):
@@ -137,7 +137,7 @@ def descriptions(settings: Any) -> dict[str, str]:
 
 
 def documented_fields(definition: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign, str]]:
-    """Read the fields of a class that have a text below them, and the texts, from the class's source."""
+    """Yield the fields of a class that have a docstring below them, with the docstrings, from the class's source."""
     for field, text in itertools.pairwise(definition.body):
         is_text = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
         if is_text and isinstance(field, ast.AnnAssign):
@@ -145,7 +145,7 @@ def documented_fields(definition: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign,
 
 
 def show_help(options: Any, command: str, **settings: Any) -> NoReturn:
-    """Print the help of a command, and end the process with status 0."""
+    """Print the help of a command, and exit with status 0."""
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
     with _registry():
         tyro.cli(options, args=["--help"], prog=command, config=config, **settings)
@@ -153,7 +153,7 @@ def show_help(options: Any, command: str, **settings: Any) -> NoReturn:
 
 
 def _registry() -> tyro.constructors.ConstructorRegistry:
-    """Make what has tyro show a mapping as one value, a JSON object."""
+    """Make a tyro registry that shows a mapping as one value, a JSON object."""
     registry = tyro.constructors.ConstructorRegistry()
     shown = tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
@@ -167,12 +167,12 @@ def _registry() -> tyro.constructors.ConstructorRegistry:
 
 
 def option_name(name: str) -> str:
-    """Write the name of a field as its option."""
+    """Return the option of a field: --max-kl for max_kl."""
     return f"--{name.replace('_', '-')}"
 
 
 def _hyphened(argument: str) -> str:
-    """Take --max_kl for --max-kl."""
+    """Replace underscores in an option's name by hyphens: --max_kl means --max-kl."""
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument.partition("=")

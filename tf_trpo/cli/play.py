@@ -1,4 +1,4 @@
-"""`play`: drive an environment by an exported model, here or behind a server."""
+"""`play`: run episodes with an exported model, in this process or on a server."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class PlayOptions:
-    """Run episodes by an exported model, or by a server that answers for one; record them if asked to."""
+    """Run episodes with an exported model, or with a server's model, and optionally record a video."""
 
     model: tyro.conf.Positional[str]
-    """Folder of a model, such as saved_models/CartPole-v1, of a version of the model, or of a run that was exported; or
-    the URL at which a server answers for a model, such as http://127.0.0.1:8501/v1/models/CartPole-v1."""
+    """Folder of a model, such as saved_models/CartPole-v1, of a version of a model, or of an exported run; or the URL
+    of a served model, such as http://127.0.0.1:8501/v1/models/CartPole-v1."""
     env: str | None = None
-    """Gymnasium id; by default, the one that the model was exported with. A server does not say it."""
+    """Gymnasium id; by default the one in the model's metadata. Required with a URL."""
     episodes: int = 1
-    """Whole episodes to run."""
+    """Number of whole episodes to run."""
     stochastic: bool = False
-    """Sample actions; by default the most likely action is taken."""
+    """Sample actions; by default the most likely actions are taken."""
     seed: int = 0
     """Seed of the environment and of sampled actions."""
     env_kwargs: dict[str, Any] | None = None
-    """Arguments of the environment, a JSON object; by default the ones that the model was exported with, if it is the
-    same environment."""
+    """Arguments of the environment, a JSON object; by default those in the model's metadata, if the environment is the
+    same."""
     wrapper: tuple[str, ...] = ()
-    """Wrappers of the environment in this order, each as module:Class; by default the model's wrappers, if it is the
-    same environment."""
+    """Wrappers to apply in this order, each as module:Class; by default those in the model's metadata, if the
+    environment is the same."""
     video: Path | None = None
     """Record to this file, FILE.mp4 or FILE.gif (extra play)."""
     json: bool = False
     """Print one JSON object: returns, lengths, mean_return."""
     allow_import: bool = False
-    """Let an id of the form module:Id, and wrappers, import their modules, which runs their code."""
+    """Allow an id of the form module:Id, and wrappers, to import their modules, which runs their code."""
     trust: bool = False
-    """Load a SavedModel that tf_trpo did not write, too. A SavedModel is a program: it can do what you can."""
+    """Also load a SavedModel that tf_trpo did not write. A SavedModel is a program: it can do what you can."""
 
     def __post_init__(self) -> None:
         if self.is_served and self.env is None:
@@ -66,12 +66,12 @@ class PlayOptions:
 
     @property
     def is_served(self) -> bool:
-        """Whether the model is behind a server."""
+        """Whether the model is given by a server's URL."""
         return "://" in self.model
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read options, play, print."""
+    """Run episodes and print their returns and lengths."""
     options = parse(PlayOptions, argv, "play")
     returns, lengths = zip(*play(options), strict=True)
     mean = sum(returns) / len(returns)
@@ -84,14 +84,14 @@ def main(argv: Sequence[str]) -> None:
 
 
 def play(options: PlayOptions) -> list[tuple[float, int]]:
-    """Run the episodes; return the sum of the environment's own rewards, and the number of steps, of each."""
+    """Run the episodes; return the undiscounted return and the length in steps of each."""
     local = None if options.is_served else _local_policy(Path(options.model), trust=options.trust)
     name, settings = _environment(options, local)
     check_imports(name, settings.wrapper, allow_import=options.allow_import)
     from tf_trpo.environments import open_rendered_environment, open_vector_environment
 
     making = settings.arguments()
-    # TensorFlow is in this process, and some renderers crash next to it.
+    # Some renderers crash in a process that has loaded TensorFlow, as this one has.
     opened: Any = (
         open_vector_environment(name, 1, **making)
         if options.video is None
@@ -99,7 +99,7 @@ def play(options: PlayOptions) -> list[tuple[float, int]]:
     )
     with opened as environment, contextlib.closing(local or _remote_policy(options, environment)) as policy:
         if options.video is not None:
-            # If this fails, no file is begun.
+            # Render once before the file is opened: if rendering fails, no file is made.
             environment.reset(seed=options.seed)
             environment.render()
         with _open_video(options.video, float(environment.metadata.get("render_fps", 30))) as video:
@@ -107,7 +107,7 @@ def play(options: PlayOptions) -> list[tuple[float, int]]:
 
 
 def check_film(env: str, making: Mapping[str, Any]) -> None:
-    """Render an environment once; raise ValueError if it cannot be filmed."""
+    """Raise ValueError if an environment cannot be rendered."""
     from tf_trpo.environments import open_rendered_environment
 
     with open_rendered_environment(env, **making) as environment:
@@ -133,13 +133,13 @@ def _remote_policy(options: PlayOptions, environment: VectorEnv | RenderedEnviro
 
 
 def _environment(options: PlayOptions, policy: LocalPolicy | None) -> tuple[str, EnvironmentSettings]:
-    """Give the environment's id, and how it is made from it."""
+    """Return the environment's id and its settings, from the options or the model's metadata."""
     metadata = getattr(policy, "metadata", None)
     name = options.env or getattr(metadata, "environment", None)
     if name is None:
         raise ValueError(f"{options.model} does not say which environment it is for: name it by --env")
     exported = getattr(metadata, "environment_arguments", None) or {}
-    # How an environment is made is its own; whether there are masks is the model's.
+    # Arguments and wrappers belong to the environment, but masks are needed by the model in any environment.
     made = exported if name == getattr(metadata, "environment", None) else {}
     given = {
         "env_kwargs": made.get("env_kwargs") if options.env_kwargs is None else options.env_kwargs,
@@ -150,12 +150,12 @@ def _environment(options: PlayOptions, policy: LocalPolicy | None) -> tuple[str,
 
 
 def _open_video(path: Path | None, fps: float) -> Any:
-    """Open a file for frames, as a context; the context gives None if there is no path."""
+    """Open a video file as a context manager; without a path, the context manager gives None."""
     if path is None:
         return contextlib.nullcontext()
     import imageio
 
-    # ffmpeg's own messages about a bad path are long.
+    # Open the file here first, since ffmpeg's messages about a bad path are long.
     with open(path, "ab"):
         pass
     if path.suffix == ".mp4":
@@ -172,7 +172,7 @@ def _episodes(
     episodes: list[tuple[float, int]] = []
     steps = 0
     for number in range(options.episodes):
-        # Every episode has a seed of its own, made of this one and the episode's number.
+        # The environment derives each episode's seed from the first one and the episode's number.
         observations, _ = environment.reset(seed=options.seed if number == 0 else None)
         policy.begin()
         total, length, ended = 0.0, 0, False

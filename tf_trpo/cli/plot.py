@@ -1,4 +1,4 @@
-"""`plot`: learning curves of several runs, or a report of one run."""
+"""`plot`: draw learning curves of several runs, or write a report of one run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tf_trpo.figures.run_curves import GroupCurve
 
 POINTS = 200
-"""Points of a curve."""
+"""Number of points of a curve."""
 STATISTICS = {"iqm": "interquartile mean", "mean": "mean"}
 X_AXES = {
     "steps": ("time/total_timesteps", "environment steps"),
@@ -27,15 +27,15 @@ X_AXES = {
     "seconds": ("time/time_elapsed", "seconds of training"),
 }
 _NOT_COMPARED = ("seed", "total_steps")
-"""Settings in which the runs of a group may differ; a longer run has the same beginning."""
+"""Settings in which the runs of a group may differ; total_steps may, since a longer run begins like a shorter one."""
 _SPEAK_FOR_THEMSELVES = ("env", "algorithm")
 
 
 @dataclasses.dataclass(frozen=True)
 class PlotOptions:
-    """Draw learning curves of runs: a line for each group of runs that differ in their seed only.
+    """Draw learning curves: one line for each group of runs that differ in their seed only.
 
-    The band is the 95% bootstrap interval over the runs of a group. --report writes about one run instead.
+    The band is the 95% bootstrap interval over the runs of a group. --report writes a report of one run instead.
     """
 
     run_dirs: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -47,15 +47,15 @@ class PlotOptions:
     statistic: Literal["iqm", "mean"] = "iqm"
     """Average over the runs of a group: interquartile mean, or mean."""
     group_by: tuple[str, ...] = ()
-    """Settings that the runs of a group have in common; by default all on which a result depends, except the seed."""
+    """Settings that are equal in the runs of a group; by default all on which a result depends, except the seed."""
     output: Path = Path("curves.png")
-    """The figure: PNG or SVG, by its ending."""
+    """File of the figure, .png or .svg."""
     report: Path | None = None
-    """Write a report of one run instead: an HTML file that needs neither server nor network."""
+    """Write a report of one run to this file instead: HTML that needs neither a server nor a network."""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read options, draw or report, print the file."""
+    """Draw curves or write a report, and print the path of the file."""
     options = parse(PlotOptions, argv, "plot")
     print(_draw(options) if options.report is None else _report(options, options.report))
 
@@ -116,18 +116,19 @@ def _report(options: PlotOptions, path: Path) -> Path:
 
 
 def group_runs(run_dirs: Sequence[Path], group_by: Sequence[str] = ()) -> list[tuple[str, list[RunFolder]]]:
-    """Put runs that are repetitions of each other in groups, in the order of their first runs.
+    """Group runs with equal settings; groups are in the order of their first runs.
 
     Args:
       run_dirs: folders of runs, at least one.
-      group_by: settings that the runs of a group have in common; by default all that a result depends on.
+      group_by: settings that are equal in the runs of a group; by default all on which a result depends, except the
+        seed.
 
     Returns:
-      For each group its label and its runs. The label is the settings in which the groups differ; of a single group,
-      its environment and algorithm.
+      The label and the runs of each group. Labels name the settings in which the groups differ; the label of an only
+      group is its environment and algorithm.
 
     Raises:
-      ValueError: a folder holds no run or is named twice, or there is no such setting.
+      ValueError: a folder holds no run or is named twice, or a setting does not exist.
     """
     compared: list[dict[str, Any]] = []
     groups: list[list[RunFolder]] = []
@@ -154,7 +155,10 @@ def _compared(run: RunFolder, group_by: Sequence[str]) -> dict[str, Any]:
 
 
 def _labels(groups: Sequence[dict[str, Any]]) -> list[str]:
-    """Name the settings in which groups differ; settings that only some algorithms have, only if they are needed."""
+    """Return labels with the settings in which groups differ.
+
+    A setting that only some algorithms have is used only if its values differ, or if labels would be equal without it.
+    """
     names = list(dict.fromkeys(name for settings in groups for name in settings))
     if len(groups) == 1:
         differing = [name for name in _SPEAK_FOR_THEMSELVES if name in names] or names

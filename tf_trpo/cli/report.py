@@ -1,4 +1,4 @@
-"""A report of one run as one HTML file: settings, result, figures, and a short table of the training."""
+"""Write a report of one run as one HTML file: settings, results, figures, and a short table of the training."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tf_trpo.figures.histories import Column, read_history
 from tf_trpo.figures.run_curves import draw_panels
 
 TABLE = {STEPS: "steps", **FIGURES}
-"""Columns of the table, and their titles."""
+"""Columns of the table -> titles."""
 ROWS = 12
 
 
 def report(run: RunFolder) -> str:
-    """Write the report as HTML; all that comes from files is escaped.
+    """Return the report of a run as HTML; text from files is escaped.
 
     Raises:
-      ValueError: the folder holds no run, or its files are not whole.
+      ValueError: the folder holds no run, or its files are damaged.
     """
     config = run.read_config()
     history = read_history(run.history, [STEPS])
@@ -59,7 +59,7 @@ def _results(run: RunFolder, history: Mapping[str, Column]) -> dict[str, str]:
 
 
 def _rows(history: Mapping[str, Column]) -> list[list[str]]:
-    """Write rows of the first and the last iteration, and of some in between."""
+    """Return table rows of the first and the last iteration, and of some in between."""
     count = len(history[STEPS])
     places = np.unique(np.linspace(0, count - 1, min(ROWS, count)).round().astype(int))
     columns = [history[name] for name in TABLE if name in history]

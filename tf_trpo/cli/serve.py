@@ -17,14 +17,15 @@ from tf_trpo.serving.settings import ServerSettings
 
 @dataclasses.dataclass(frozen=True)
 class ServeOptions(ServerSettings):
-    """Serve an exported model by TensorFlow Serving's REST API, with nothing but TensorFlow below it."""
+    """Serve an exported model by TensorFlow Serving's REST API; TensorFlow computes the model, Keras is not loaded."""
 
     model: tyro.conf.Positional[Path] = dataclasses.field(kw_only=True)
-    """Folder of the model, such as saved_models/CartPole-v1; the newest version is served, also if it comes later."""
+    """Folder of the model, such as saved_models/CartPole-v1. The newest version is served, also one that is added
+    later."""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read options, serve until a signal."""
+    """Serve a model until SIGTERM or Ctrl-C."""
     options = parse(ServeOptions, argv, "serve")
     start_tensorflow()
     from tf_trpo.serving.saved_model import ModelError
@@ -36,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
         serve(options.model, options)
     except ModelError as error:
         if not options.trust and "did not write" in str(error):
-            error.add_note("A SavedModel is a program: --trust serves one of others all the same")
+            error.add_note("A SavedModel is a program: --trust serves it in spite of that")
         raise
     except OSError as error:
         if error.filename is None:

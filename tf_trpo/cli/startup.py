@@ -1,4 +1,4 @@
-"""Starting TensorFlow without its chatter."""
+"""Start TensorFlow without its messages on standard error."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tf_trpo.experiment.settings import use_threads
 from tf_trpo.training.devices import prepare_gpus
 
 _MANY = 100_000
-"""New objects between two searches for garbage: imports and traces make millions of objects, and most of them stay."""
+"""Threshold of Python's garbage collector: imports and traces make millions of objects, and most of them stay."""
 
 
 def start_keras(threads: int = 0) -> None:
-    """Start TensorFlow for a command that needs Keras too; the argument is the same as for `start_tensorflow`.
+    """Start TensorFlow for a command that needs Keras too; `threads` is as for `start_tensorflow`.
 
     Raises:
       ValueError: the environment variable KERAS_BACKEND names another backend than TensorFlow.
@@ -28,17 +28,18 @@ def start_keras(threads: int = 0) -> None:
 
 
 def start_tensorflow(threads: int = 0) -> None:
-    """Import TensorFlow and find its devices; show its messages only if it fails.
+    """Import TensorFlow and initialise its devices; show its messages only if this fails.
 
-    TensorFlow's C++ side writes to standard error (no GPU here, oneDNN is on) before any setting is read.
+    Standard error is redirected meanwhile, because TensorFlow's C++ code writes to it (about GPUs and oneDNN) before
+    any setting takes effect.
 
     Args:
-      threads: number of threads to compute with; 0 for all cores.
+      threads: number of TensorFlow's threads; 0 for all cores.
     """
     gc.set_threshold(_MANY, *gc.get_threshold()[1:])
-    # The end of the process is no time to search them either: that would take seconds.
+    # A garbage collection at the end of the process would take seconds.
     atexit.register(gc.freeze)
-    # Its loader of programs calls it an error that "prefer-no-gather" is no feature of a processor.
+    # Otherwise XLA logs an error that "prefer-no-gather" is not a feature of the processor when it loads programs.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tf_trpo.experiment.run import Run, TrainedRun
 
 BY_SIGNAL = 128
-"""Exit status after a signal, less its number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+"""Added to a signal's number to give the exit status, as shells do: 130 after Ctrl-C, 143 after SIGTERM."""
 COMMON: tuple[tuple[str, ...], ...] = (
     ("env",),
     ("total_steps",),
@@ -38,9 +38,9 @@ COMMON: tuple[tuple[str, ...], ...] = (
     ("hidden_sizes",),
     ("eval_every",),
 )
-"""The settings that people change, which --help shows: of each group, the one that the algorithm has."""
+"""The most common settings, which --help shows; of each group, the one that the algorithm has."""
 NO_PRESET = "none"
-"""The value of --preset that takes none."""
+"""The value of --preset that uses no preset."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +50,11 @@ class CommandOptions:
     run_dir: Path | None = None
     """Folder of the run, which must not exist; by default runs/ENV-SEED, or runs/ENV-SEED-2 and so on."""
     preset: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Take settings from a preset: its name, a YAML file, or none; may be given several times."""
+    """Preset with default settings: a name, a YAML file, or none; may be given several times."""
     resume: Path | None = None
-    """Continue a run that was stopped or killed, with its own settings."""
+    """Folder of a run that was stopped or killed, to continue with its own settings."""
     allow_import: bool = False
-    """Let an --env of the form module:Id, and wrappers, import their modules, which runs their code."""
+    """Allow an --env of the form module:Id, and wrappers, to import their modules, which runs their code."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,17 +62,17 @@ class Train:
     """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that came before or after."""
 
     command: CommandOptions = CommandOptions()
-    """Where the run goes, and where its settings come from."""
+    """The run's folder, and the source of its settings."""
     experiment: Experiment = Experiment()
     """The settings of the run."""
     algorithm: Literal[tuple(ALGORITHMS)] = "trpo"  # type: ignore[valid-type]
     """The policy optimizer; --algorithm NAME --help-all shows its settings."""
     radius: Literal["fixed", "adaptive"] = "fixed"
-    """trpo: keep max_kl, or let it follow how well the last improvement was predicted."""
+    """For trpo. fixed: max_kl is constant; adaptive: max_kl follows how well the last improvement was predicted."""
 
 
 class Command(NamedTuple):
-    """What `train` was asked for: its options, the experiment, and in a line which presets that comes from."""
+    """A parsed command line: its options, the experiment, and a line that names the presets of the experiment."""
 
     options: CommandOptions
     experiment: Experiment
@@ -80,7 +80,7 @@ class Command(NamedTuple):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read options, train or resume, evaluate, save, and say what to do next."""
+    """Train or resume, evaluate, save, and print what to do next."""
     options, experiment, source = read_command([each for each in argv if each not in {*HELP, HELP_ALL}])
     if HELP_ALL in argv:
         _show_all_help(experiment)
@@ -115,13 +115,13 @@ def main(argv: Sequence[str]) -> None:
 
 
 def read_command(argv: Sequence[str]) -> Command:
-    """Make the experiment of a command line: presets over the defaults, and options over the presets.
+    """Parse a command line; presets override the defaults, and options override the presets.
 
     Args:
       argv: the arguments after `train`, without --help.
 
     Raises:
-      ValueError: an option or a preset cannot be read, or a value is not one that its setting can have.
+      ValueError: an option or a preset cannot be read, or a setting cannot have its value.
     """
     given = OptionParser("train", CommandOptions, Experiment).read(argv)
     options = make(CommandOptions, given)
@@ -135,10 +135,10 @@ def read_command(argv: Sequence[str]) -> Command:
 
 
 def read_experiment(presets: Sequence[str], settings: Mapping[str, Any]) -> tuple[Experiment, str]:
-    """Lay settings over presets, and these over the defaults; say in a line which presets were taken.
+    """Make the experiment of presets and settings; also return a line that names the presets.
 
     Raises:
-      ValueError: a preset cannot be read, or a value is not one that its setting can have.
+      ValueError: a preset cannot be read, or a setting cannot have its value.
     """
     if list(presets) == [NO_PRESET]:
         return Experiment().replace(**settings), f"preset {NO_PRESET}"
@@ -159,7 +159,7 @@ def _show_help(experiment: Experiment) -> None:
     settings = experiment.flat()
     names = [next(name for name in group if name in settings) for group in COMMON]
     count = len(leaves(Experiment))
-    words = _description(f"These are the settings that people change; {HELP_ALL} shows all {count}.")
+    words = _description(f"These are the most common settings; {HELP_ALL} shows all {count}.")
     common = selected(Experiment, {name: settings[name] for name in names}, "Settings")
     show_help(together(settings=common, command=CommandOptions), "train", description=words)
 
@@ -167,14 +167,14 @@ def _show_help(experiment: Experiment) -> None:
 def _show_all_help(experiment: Experiment) -> None:
     settings = experiment.flat()
     chosen = {name: settings[name] for name in ("algorithm", "radius") if name in settings}
-    description = _description("All settings follow, by what they are about.")
+    description = _description("All settings follow, grouped by topic.")
     show_help(Train, "train", default=Train(experiment=experiment, **chosen), description=description)
 
 
 def _description(which: str) -> str:
     return (
         f"{Train.__doc__}\n\n{which} The defaults come from the preset that names --env, or from --preset. Bundled "
-        f"presets: {', '.join(bundled_presets())}; --preset {NO_PRESET} takes none. Options beat presets."
+        f"presets: {', '.join(bundled_presets())}; --preset {NO_PRESET} uses none. Options override presets."
     )
 
 
@@ -208,7 +208,7 @@ def _flag(run: Run) -> str:
 
 
 def _program(name: str = Path(sys.executable).name) -> str:
-    """Write the path of a program next to Python's, relative to the working folder if it is below that."""
+    """Return the path of a program in Python's folder, relative to the working folder if it is inside."""
     path = Path(sys.executable).with_name(name)
     return _quoted(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 

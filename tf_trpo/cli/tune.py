@@ -34,40 +34,40 @@ class TuneOptions:
     """Options of a search."""
 
     trials: int = Tuning.trials
-    """Trials; the first one has the default settings."""
+    """Number of trials; the first one has the default settings."""
     steps: int = 100_000
     """Environment steps of each training, as total_steps of train."""
     space: Path | None = None
-    """YAML file of the settings that are searched, such as `max_kl: {low: 0.003, high: 0.1, log: true}` and
+    """YAML file with the search space, such as `max_kl: {low: 0.003, high: 0.1, log: true}` and
     `num_steps: [128, 256]`; by default the step's size and damping, gamma, gae_lambda, num_steps, the fit of the value
     function, initial_std."""
     seeds: int = Tuning.seeds
-    """Trainings of a trial, on as many seeds; its value is their mean."""
+    """Trainings per trial, each with its own seed; the value of the trial is their mean."""
     evaluations: int = Tuning.evaluations
-    """Evaluations of a training, at which trials are compared."""
+    """Evaluations during each training, at which trials are compared."""
     prune: bool = Tuning.prune
-    """Cut trials short that are worse than the median of the others at the same evaluation."""
+    """Stop a trial early if it is worse than the median of the others at the same evaluation."""
     check_seeds: int = Tuning.check_seeds
-    """Fresh seeds on which the best and the default settings are compared in the end; 0 for no check."""
+    """Number of fresh seeds on which the best and the default settings are compared at the end; 0 for no check."""
     jobs: int = Tuning.jobs
-    """Processes that train at the same time."""
+    """Number of processes that train at the same time."""
     output: Path | None = None
-    """Folder of the search; by default tuning/ENV. If it has this search already, the search continues."""
+    """Folder of the search; by default tuning/ENV. If it holds the same search already, the search continues."""
     preset: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Where the default settings come from, as for train: a preset's name, a YAML file, or none."""
+    """Preset with the default settings, as for train: a name, a YAML file, or none; may be given several times."""
     allow_import: bool = False
-    """Let an --env of the form module:Id, and wrappers, import their modules, which runs their code."""
+    """Allow an --env of the form module:Id, and wrappers, to import their modules, which runs their code."""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Read options, search or continue, check, and say what came out."""
+    """Search or continue a search, check the best settings, and print the result."""
     if {*HELP, HELP_ALL} & set(argv):
         _show_help()
     options, tuning, source = read_command(argv)
     experiment = tuning.experiment
     making = experiment.environment
     check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
-    # Before TensorFlow, so that a user without Optuna need not wait.
+    # Imported before TensorFlow, so that a user without Optuna gets the error at once.
     import tf_trpo.tuning.study  # noqa: F401
 
     reuse_compiled_programs(experiment.run.threads)
@@ -84,11 +84,10 @@ def main(argv: Sequence[str]) -> None:
 
 
 def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
-    """Make the search of a command line, and say in a line which presets its default settings come from.
+    """Parse a command line; return its options, the search, and a line that names the presets of the defaults.
 
     Raises:
-      ValueError: an option, a preset or the search space cannot be read, or a value is not one that its setting can
-        have.
+      ValueError: an option, a preset or the search space cannot be read, or a setting cannot have its value.
     """
     given = OptionParser("tune", TuneOptions, Experiment).read(argv)
     options = make(TuneOptions, given)

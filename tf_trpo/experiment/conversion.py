@@ -1,7 +1,7 @@
-"""Flat settings by name, as files and the command line have them, and the nested settings classes.
+"""Convert between flat settings by name, as in files and on the command line, and nested settings classes.
 
-The name of a setting is the name of its field, and no two fields of an experiment share one. Where a field holds one
-of several classes, a name chooses the class: `algorithm` and `radius`.
+The name of a setting is the name of its field, and no two fields of an experiment have the same name. If a field holds
+one of several classes (`algorithm` and `radius`), its value in flat settings is the name of the class.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ CHOICES: Mapping[str, Mapping[str, type | None]] = {
     "algorithm": ALGORITHMS,
     "radius": {"fixed": None, "adaptive": AdaptiveRadius},
 }
-"""Fields that hold one of several classes: their values by name."""
+"""Fields that hold one of several classes: field -> name -> class."""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def leaves(settings: type) -> Mapping[str, Any]:
-    """Find the types of all settings that a settings class, or a class below it, can have, by name."""
+    """Return the types of all settings that a settings class and its nested classes can have, by name."""
     found: Flat = {}
     for field, hint in fields(settings):
         classes: list[Any] = [each for each in (hint, *get_args(hint)) if dataclasses.is_dataclass(each)]
@@ -44,13 +44,13 @@ def leaves(settings: type) -> Mapping[str, Any]:
 
 
 def fields(settings: type) -> Sequence[tuple[dataclasses.Field, Any]]:
-    """List the fields of a settings class with their types."""
+    """Return the fields of a settings class with their types."""
     hints = get_type_hints(settings)
     return [(field, hints[field.name]) for field in dataclasses.fields(settings)]
 
 
 def flat(settings: Any) -> Flat:
-    """Make a dict of all settings by name; only those that the chosen classes have."""
+    """Return a dict of the settings that the chosen classes have, by name."""
     found: Flat = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
@@ -64,12 +64,12 @@ def flat(settings: Any) -> Flat:
 
 
 def changed(settings: T, changes: Mapping[str, Any], sources: Mapping[str, str] = _NOTHING) -> T:
-    """Copy settings with other values, each routed by its name to the part that has it.
+    """Return a copy of settings with other values; a value goes to the nested class that has its name.
 
     Args:
       settings: an instance of a settings class; it is not altered.
       changes: new values by name; they are converted to the types of their fields.
-      sources: for the names whose values come from a file, which file; begins the messages about these.
+      sources: for names whose values come from a file, the prefix of error messages about them.
 
     Raises:
       ValueError: a name is unknown or belongs to a class that was not chosen, or a value has another type or is
@@ -93,7 +93,7 @@ def changed(settings: T, changes: Mapping[str, Any], sources: Mapping[str, str] 
 
 
 def convert(value: object, hint: Any, name: str) -> Any:
-    """Convert a value of a file or the command line to the type of its setting.
+    """Convert a value from a file or the command line to the type of its setting.
 
     Raises:
       ValueError: the value cannot be converted; the message names the setting.
@@ -114,20 +114,20 @@ def convert(value: object, hint: Any, name: str) -> Any:
 
 
 def unknown_names(unknown: Sequence[str], known: Collection[str]) -> str:
-    """List names that no setting has, with the setting that the first of them is nearest to."""
+    """Return the part of a message that lists unknown names, and suggests a setting for the first of them."""
     near = nearest(unknown[0], known)
     hint = "" if near is None else f"there is {near}, and "
     return f"{', '.join(unknown)}; {hint}train --help-all shows all"
 
 
 def foreign(algorithm: str) -> set[str]:
-    """List the settings that only other algorithms have."""
+    """Return the names of the settings that only other algorithms have."""
     names = {name for settings in ALGORITHMS.values() for name in leaves(settings)}
     return names - leaves(ALGORITHMS[algorithm]).keys() if algorithm in ALGORITHMS else set()
 
 
 def _changed(settings: T, left: Flat) -> T:
-    """Take the settings of this part out of what is left, and make the part with them."""
+    """Return a copy of settings with the changes that apply to them, and remove those changes from `left`."""
     own: Flat = {}
     for field, hint in fields(type(settings)):
         name, value = field.name, getattr(settings, field.name)
@@ -142,7 +142,7 @@ def _changed(settings: T, left: Flat) -> T:
 
 
 def _chosen(name: str, choice: Any, before: Any) -> Any:
-    """Make the settings that a name chooses; the parts that they share with the earlier ones are kept."""
+    """Make the settings of the class that a name chooses; fields that `before` has too keep their values."""
     settings = CHOICES[name][convert(choice, Literal[tuple(CHOICES[name])], name)]
     if settings is None:
         return None
@@ -151,7 +151,7 @@ def _chosen(name: str, choice: Any, before: Any) -> Any:
 
 
 def _name_of(field: str, value: object) -> str:
-    """Find the name by which a field's value is chosen."""
+    """Return the name of the class of a field's value."""
     made = None if value is None else type(value)
     names = [name for name, settings in CHOICES[field].items() if settings is made]
     if not names:
@@ -160,7 +160,7 @@ def _name_of(field: str, value: object) -> str:
 
 
 def _why_not(name: str, chosen: Flat) -> str:
-    """Explain why the chosen classes do not have a setting that others have."""
+    """Explain that a setting exists only in classes that were not chosen."""
     for field, choices in CHOICES.items():
         owners = [choice for choice, settings in choices.items() if settings and name in leaves(settings)]
         if owners and chosen.get(field) not in owners:

@@ -47,15 +47,15 @@ Algorithm = (
 class Experiment:
     """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that came before or after.
 
-    An experiment is a value: it is compared, copied with changes and written to a file, and nothing else decides about
-    the result of a run.
+    An experiment is a value: it can be compared, copied with changes and written to a file. It alone determines the
+    result of a run.
 
         experiment = tf_trpo.Experiment.from_preset("Humanoid-v5", total_steps=200_000, seed=0)
         experiment.replace(max_kl=0.02, algorithm="kl-penalty")
         experiment.train("runs/humanoid")
         tf_trpo.Experiment.from_run("runs/humanoid")  # the same value again
 
-    The name of a setting is the name of its field, whichever part has the field: `max_kl`, not `algorithm.max_kl`.
+    A setting is named by its field alone, in whichever part the field is: `max_kl`, not `algorithm.max_kl`.
 
     Raises:
       ValueError: a setting is outside its range, or two settings exclude each other.
@@ -66,17 +66,17 @@ class Experiment:
     environment: EnvironmentSettings = EnvironmentSettings()
     """How the environment is made from its id."""
     run: RunSettings = RunSettings()
-    """How long, how often, which seed."""
+    """The run: its length, seed, evaluations, checkpoints and logs."""
     rollouts: RolloutSettings = RolloutSettings()
-    """How environments are stepped."""
+    """How rollouts are collected."""
     policy: PolicySettings = PolicySettings()
     """The policy's network and distribution."""
     algorithm: Algorithm = TrustRegion()
-    """How the policy is moved."""
+    """The policy optimizer."""
     update: UpdateSettings = UpdateSettings()
     """How a rollout becomes a batch, and how the value function is fitted."""
     cloning: CloningSettings = CloningSettings()
-    """What is cloned before training."""
+    """Behaviour cloning before training."""
     value: ValueSettings = ValueSettings()
     """The value function's network."""
 
@@ -99,11 +99,11 @@ class Experiment:
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> Experiment:
-        """Take the published settings of an environment, or a bundled preset by its name.
+        """Make an experiment from the published settings of an environment, or from a bundled preset.
 
         Args:
           name: Gymnasium id of an environment that a bundled preset names, such as "Humanoid-v5", or the name of a
-            preset, such as "mujoco".
+            bundled preset, such as "mujoco".
           **changes: settings by name, which replace those of the preset; as for `replace`.
 
         Raises:
@@ -119,7 +119,7 @@ class Experiment:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **changes: Any) -> Experiment:
-        """Read a preset of one's own.
+        """Make an experiment from your own preset file.
 
         Args:
           path: a YAML file of lines `name: value`, and of `environments: {id: {name: value}}` for settings that
@@ -127,17 +127,17 @@ class Experiment:
           **changes: settings by name, which replace those of the file; as for `replace`.
 
         Raises:
-          ValueError: the file is no preset, or as `replace`; the message names the file and the setting.
+          ValueError: the file is not a preset, or as `replace`; the message names the file and the setting.
         """
         return cls.from_presets([Path(path)], changes)
 
     @classmethod
     def from_presets(cls, presets: Sequence[str | Path], changes: Mapping[str, Any]) -> Experiment:
-        """Lay presets over the defaults, and changes over the presets.
+        """Make an experiment from the defaults, which presets override, which `changes` override.
 
         Args:
-          presets: names of bundled presets, and paths of files; of several, a later one replaces what an earlier one
-            sets. Without any, the bundled preset that names the environment is taken, if one does.
+          presets: names of bundled presets, or paths of files; later ones override earlier ones. If there are none,
+            the bundled preset that names the environment is used, if one does.
           changes: settings by name.
 
         Raises:
@@ -150,10 +150,10 @@ class Experiment:
 
     @classmethod
     def from_run(cls, run_dir: str | os.PathLike[str]) -> Experiment:
-        """Read the experiment that a run folder is of.
+        """Read the experiment of a run folder.
 
         Raises:
-          ValueError: the folder holds no run, or a run of another version.
+          ValueError: the folder holds no run, or the run is of another version.
         """
         folder = RunFolder(run_dir)
         settings = folder.read_config()["settings"]
@@ -165,27 +165,27 @@ class Experiment:
         return experiment
 
     def replace(self, **changes: Any) -> Experiment:
-        """Copy the experiment with other settings.
+        """Return a copy of the experiment with other settings.
 
         Args:
-          **changes: settings by name. `algorithm` is one of `tf_trpo.optimizers.ALGORITHMS`; the parts that both
+          **changes: settings by name. `algorithm` is one of `tf_trpo.optimizers.ALGORITHMS`; parts that both
             algorithms have are kept. `radius` is "fixed" or "adaptive". Text is converted to numbers.
 
         Raises:
-          ValueError: a name is unknown or is of another algorithm, or a value has another type or is outside its
-            range; the message names the setting.
+          ValueError: a name is unknown or is a setting of another algorithm, or a value has another type or is outside
+            its range; the message names the setting.
         """
         return changed(self, changes)
 
     def flat(self) -> Flat:
-        """Make a dict of all settings by name, as config.json and presets have them.
+        """Return a dict of all settings by name, in the form of config.json and presets.
 
-        Only those of the chosen algorithm are in it; the algorithm itself is there by its name.
+        `algorithm` is the name of the algorithm. Settings of other algorithms are left out.
         """
         return flat(self)
 
     def make_agent(self) -> TRPO:
-        """Make the agent, compiled, with its first weights.
+        """Make the agent, compiled and with initial weights.
 
         Raises:
           ValueError, ImportError, gymnasium.error.Error: the environment cannot be made, or does not fit the settings.
@@ -202,8 +202,8 @@ class Experiment:
             keras.activations.get(self.policy.activation)
         except ValueError:
             raise ValueError(f"activation: Keras has none named {self.policy.activation!r}") from None
-        # For environments that draw from these. keras.utils.set_random_seed would also have TensorFlow forget what it
-        # has compiled for earlier agents, and no part of an agent draws by TensorFlow's global seed.
+        # For environments that use these generators. keras.utils.set_random_seed would also discard what TensorFlow has
+        # compiled for earlier agents, and no part of an agent uses TensorFlow's global seed.
         random.seed(self.run.seed)
         np.random.seed(self.run.seed)  # noqa: NPY002
         settings: dict[str, Any] = {"policy": self.policy, "value": self.value, "seed": self.run.seed}
@@ -223,21 +223,22 @@ class Experiment:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         resume: bool = False,
     ) -> TrainedRun:
-        """Train into a run folder, evaluate and save; what the command line does.
+        """Train, evaluate and save to a run folder, as the command line does.
 
         Args:
-          run_dir: the folder; it must not exist, or, to resume, be that of a run with the same settings, except for
+          run_dir: the run folder. It must not exist; to resume, it must hold a run with the same settings, except for
             `tf_trpo.experiment.run.CHANGEABLE`.
-          callbacks: Keras callbacks beside those that the settings ask for.
-          resume: continue from the newest checkpoint of the folder.
+          callbacks: Keras callbacks in addition to those that the settings ask for.
+          resume: continue from the newest checkpoint in the folder.
 
         Returns:
           The agent and its evaluation, or the signal that stopped the run.
 
         Raises:
-          ValueError, FileExistsError: the run cannot begin, or not be resumed.
-          RunNotWrittenError: the folder cannot be written to any more.
-          EnvironmentFailedError, TrainingFailedError: training had to end; the agent is saved, and can be resumed.
+          ValueError, FileExistsError: the run cannot begin or cannot be resumed.
+          RunNotWrittenError: the folder can no longer be written to.
+          EnvironmentFailedError, TrainingFailedError: training had to end; the agent is saved, and the run can be
+            resumed.
         """
         from tf_trpo.experiment.run import Run
 

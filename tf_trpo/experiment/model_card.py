@@ -1,4 +1,4 @@
-"""The card of an exported model, in Hugging Face's format: how the model came to be, and what it is worth."""
+"""Write the model card of an exported model in Hugging Face's format: how it was trained, and its returns."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tf_trpo.experiment.run_folder import RunFolder
 from tf_trpo.files import AGENT_FILE, replaced_at_once, write_whole
 
 ACTIONS = {"deterministic": "most likely", "stochastic": "sampled"}
-"""Which actions an evaluation takes."""
+"""Kinds of evaluations, and the actions that they take."""
 CARD, FILM = "README.md", "film.gif"
 _NOT_OF_THE_RESULT = {"export", "quiet"}
 _TASK = "reinforcement-learning"
 
 Evaluations = Mapping[str, Mapping[str, float] | None]
-"""Results of `TRPO.evaluate` of a run, "deterministic" and "stochastic"; None for one that was not made."""
+"""Results of `TRPO.evaluate` under "deterministic" and "stochastic"; None for an evaluation that was not run."""
 
 
 def write_model_card(version: Path, run: RunFolder, steps: int, evaluations: Evaluations, *, seeds: str = "") -> None:
     """Write MODEL/README.md for the version that was just exported, and copy the run's agent to MODEL/agent.keras.
 
-    So the folder has all that Hugging Face's hub and `tf_trpo.load` look for.
+    The folder then has the files that Hugging Face's hub and `tf_trpo.load` look for.
 
     Args:
-      version: its folder, MODEL/VERSION.
-      run: the run that the version is of.
+      version: folder of the version, MODEL/VERSION.
+      run: the run that was exported.
       steps: environment steps of the training.
-      evaluations: of that run, at least one.
-      seeds: how the run stands among other seeds, in Markdown.
+      evaluations: evaluations of the run, at least one.
+      seeds: Markdown that compares the run with other seeds.
 
     Raises:
       OSError: the card or the agent cannot be written.
@@ -69,13 +69,13 @@ Version {version.name}: a policy for {experiment.env}, {trained}.
 
 
 def card_head(model: Path, environment: str, algorithm: str, evaluations: Evaluations) -> str:
-    """Write how a card begins: the metadata that Hugging Face's hub reads, as YAML; a title; the film, if there is one.
+    """Return the head of a card: the metadata for Hugging Face's hub as YAML, a title, and the film if there is one.
 
     Args:
       model: folder of the model.
-      environment: Gymnasium's id.
-      algorithm: its name.
-      evaluations: at least one; the first is the one that leader boards take.
+      environment: Gymnasium id.
+      algorithm: name of the algorithm.
+      evaluations: at least one; leader boards use the first.
 
     Source:
       https://github.com/huggingface/hub-docs/blob/main/modelcard.md
@@ -111,18 +111,18 @@ CARD_FOOT = f"""The folder of this card has:
 
 docs/serving.md of tf_trpo describes endpoints, servers and limits.
 """
-"""How a card ends."""
+"""The end of a card."""
 
 
 def _made(evaluations: Evaluations) -> list[tuple[str, Mapping[str, float]]]:
-    """List the evaluations that were made."""
+    """Return the evaluations that were run, with their kinds."""
     return [(mode, found) for mode in ACTIONS if (found := evaluations.get(mode)) is not None]
 
 
 def training_command(experiment: Experiment) -> str:
-    """Write the command that repeats a run: every setting that differs from its default.
+    """Return the command that repeats a run, with every setting that differs from its default.
 
-    The command names no preset: what a preset sets may be something else one day.
+    The command uses no preset, because a preset may change.
     """
     settings = experiment.flat()
     choices = {"algorithm": "trpo", "radius": "fixed"}
@@ -136,7 +136,7 @@ def training_command(experiment: Experiment) -> str:
 
 
 def _as_arguments(settings: Mapping[str, Any]) -> list[str]:
-    """Write settings as the options that give them."""
+    """Return settings as command line options."""
     arguments: list[str] = []
     for name, value in settings.items():
         option = name.replace("_", "-")

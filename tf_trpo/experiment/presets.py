@@ -1,4 +1,4 @@
-"""Presets: settings as YAML, shared ones and, for each environment, those that differ there."""
+"""Presets: YAML files of settings, some shared and some for single environments."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tf_trpo.files import read_small
 
 _BUNDLED = resources.files("tf_trpo.experiment") / "presets"
 _ENVIRONMENTS = "environments"
-"""The key of a preset that is no setting: Gymnasium id -> settings that differ there."""
+"""The only key of a preset that is not a setting: Gymnasium id -> settings of that environment."""
 
 
 class Preset(NamedTuple):
     """A preset file.
 
     Attributes:
-      name: of a bundled preset, or the path of a file.
-      is_bundled: whether it comes with the package.
-      shared: settings of its own lines.
-      differences: for each environment that it names, the settings that differ there.
+      name: name of a bundled preset, or path of a file.
+      is_bundled: whether the preset comes with the package.
+      shared: the settings for all environments.
+      differences: for each environment that the preset names, the settings that differ from the shared ones.
     """
 
     name: str
@@ -35,24 +35,24 @@ class Preset(NamedTuple):
 
 
 def bundled_presets() -> list[str]:
-    """List the names of the presets that come with the package."""
+    """Return the names of the presets that come with the package."""
     return sorted(entry.name.removesuffix(".yaml") for entry in _BUNDLED.iterdir() if entry.name.endswith(".yaml"))
 
 
 def bundled_for(env: str, known: Collection[str]) -> list[Preset]:
-    """Find the bundled preset that names an environment: one, or none."""
+    """Return the bundled presets that name an environment: one or none."""
     return [preset for name in bundled_presets() if env in (preset := read_preset(name, known)).differences]
 
 
 def read_preset(preset: str | Path, known: Collection[str]) -> Preset:
-    """Read a preset; its values are checked when they are converted.
+    """Read a preset. Its values are not checked here, but when they are converted.
 
     Args:
-      preset: a bundled preset's name, or the path of a YAML file.
+      preset: name of a bundled preset, or path of a YAML file.
       known: the names of all settings.
 
     Raises:
-      ValueError: the preset cannot be read, or it is not of the right form, or a setting is unknown.
+      ValueError: the preset cannot be read or has the wrong form, or a setting is unknown.
     """
     where = f"preset {preset}"
     shared = _parsed(preset)
@@ -75,18 +75,18 @@ def read_preset(preset: str | Path, known: Collection[str]) -> Preset:
 
 
 def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: str) -> tuple[Flat, dict[str, str]]:
-    """Lay presets over each other, and what was given over the presets; a later value replaces an earlier one.
+    """Merge presets and given settings: later presets override earlier ones, and `given` overrides all.
 
-    Of each preset, the shared settings come first and then those that differ in the environment. A bundled preset
-    serves every algorithm: what it sets for other algorithms than the chosen one is left out.
+    In each preset, the settings of the environment override the shared ones. A bundled preset may have settings of
+    several algorithms; those of algorithms that were not chosen are left out.
 
     Args:
-      presets: in the order in which they are laid.
-      given: settings that are in no preset.
+      presets: presets, from lowest to highest priority.
+      given: settings of the highest priority.
       default_env: the environment, if neither the presets nor `given` name one.
 
     Returns:
-      The settings, and for those that come from a file the words that begin a message about them.
+      The settings, and for those that come from a file the prefix of error messages about them.
     """
     given = dict(given)
     env = ChainMap(given, *(preset.shared for preset in reversed(presets)), {"env": default_env})["env"]
@@ -108,7 +108,7 @@ def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: st
 
 
 def _parsed(preset: str | Path) -> Any:
-    """Parse numbers, text, lists and mappings from a preset's YAML; other objects are refused."""
+    """Parse a preset's YAML, which may hold numbers, text, lists and mappings only."""
     if preset in bundled_presets():
         text = (_BUNDLED / f"{preset}.yaml").read_text(encoding="utf-8")
     else:
@@ -119,7 +119,7 @@ def _parsed(preset: str | Path) -> Any:
             raise ValueError(f"preset {preset}: neither a file that can be read ({kind}) nor one of {names}") from None
     try:
         return yaml.safe_load(text)
-    # PyYAML passes on what int, datetime and its own tables raise at scalars that are none.
+    # For malformed scalars, PyYAML passes on exceptions of int, datetime and dict look-ups.
     except Exception as error:
         raise ValueError(f"preset {preset} is not YAML: {error}") from None
 

@@ -1,4 +1,4 @@
-"""A run of an experiment: train into a folder, evaluate, save; or continue from its newest checkpoint."""
+"""A run of an experiment: train, evaluate and save to a folder, or resume from its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ if TYPE_CHECKING:
     from tf_trpo.experiment.experiment import Experiment
 
 CHANGEABLE = ("total_steps", "export", "workers", "ray_address", "allow_different_workers")
-"""Settings that a resumed run may have others of: they change nothing of what was done."""
+"""Settings that may change when a run is resumed, since the steps that were already taken do not depend on them."""
 _CLONE_EPOCHS = 200
 _SHOWN = ("quiet",)
-"""Settings of what the process prints, which are no part of the run."""
+"""Settings of the process's output, which are not compared when a run is resumed."""
 
 
 class RunNotWrittenError(OSError):
-    """A run folder cannot be written to any more; what was written before is as it was."""
+    """A run folder can no longer be written to; earlier files are unchanged."""
 
 
 class TrainedRun(NamedTuple):
-    """What became of a run.
+    """The result of a run.
 
     Attributes:
-      agent: as it is after training.
-      evaluation: mean_return, std_return, mean_length, episodes of the final evaluation; None if the run was stopped.
+      agent: the agent after training.
+      evaluation: mean_return, std_return, mean_length and episodes of the final evaluation; None if the run was
+        stopped.
       stopped_by: the number of the signal that stopped the run; None if it was not stopped.
     """
 
@@ -51,20 +52,20 @@ class TrainedRun(NamedTuple):
 
 
 class Run:
-    """A run that can begin: whatever is wrong with the settings is found when it is made, or before its folder is.
+    """A run of an experiment. The constructor and the start of training check the settings before a folder is made.
 
     Args:
       experiment: all settings.
-      folder: where the run goes.
-      resume: continue from the newest checkpoint of the folder.
+      folder: the run folder.
+      resume: continue from the newest checkpoint in the folder.
 
     Raises:
       As `Experiment.train`.
 
     Attributes:
-      experiment: the settings, with schedule_steps that keep what a resumed run has done.
+      experiment: the settings. In a resumed run, schedule_steps is such that schedules continue.
       agent: the agent that is trained.
-      begun: whether training has begun: the folder is this run's.
+      begun: whether training has begun, so that the folder belongs to this run.
     """
 
     def __init__(self, experiment: Experiment, folder: RunFolder, *, resume: bool = False) -> None:
@@ -78,7 +79,7 @@ class Run:
             self._video().check()
 
     def train(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> TrainedRun:
-        """Train to the end or until a signal, and evaluate; see `Experiment.train`."""
+        """Train until the end or a signal, then evaluate; see `Experiment.train`."""
         run, folder, agent = self.experiment.run, self.folder, self.agent
         with self._open_files, self._writing():
             stopped_by = self._fit(callbacks)
@@ -108,7 +109,7 @@ class Run:
             raise RunNotWrittenError(f"{error}; older checkpoints are as they were") from error
 
     def _fit(self, callbacks: Sequence[keras.callbacks.Callback]) -> int | None:
-        """Train to the end, or until a signal; return the number of that signal."""
+        """Train until the end or a signal; return the number of the signal, or None."""
         run, rollouts, signals = self.experiment.run, self.experiment.rollouts, StopOnSignal()
         resume = self._resume and self._has_checkpoint()
         try:
@@ -158,10 +159,10 @@ class Run:
             print(f"cloned {cloning.demonstrations}: {least:.3f} nats an action {kind}", file=sys.stderr, flush=True)
 
     def _begin(self) -> None:
-        """Make the folder of a new run; put down that a resumed run has these settings, and has not ended."""
+        """Make the folder of a new run; in a resumed run, delete the old evaluation and write the new settings."""
         if self._resume:
             self.begun = True
-            # First: with the new settings, the old evaluation would say that the run is complete.
+            # Delete it first: with the new settings, the old evaluation would mean that the run is complete.
             self.folder.evaluation.unlink(missing_ok=True)
             self.folder.write_config(self.experiment.flat())
         else:
@@ -170,7 +171,7 @@ class Run:
         self._log_events()
 
     def _log_events(self) -> None:
-        """Add what the library's loggers say to a file that is made then, and to standard error."""
+        """Send the library's log messages to the run's events file, which the first message makes, and to stderr."""
         file = logging.FileHandler(self.folder.events, delay=True, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._open_files.callback(file.close)
@@ -180,10 +181,10 @@ class Run:
             self._open_files.callback(logger.removeHandler, handler)
 
     def _has_checkpoint(self) -> bool:
-        """Tell whether there is a checkpoint; a run that was killed before its first iteration begins again.
+        """Return whether there is a checkpoint; a run that was killed before its first iteration has none.
 
         Raises:
-          ValueError: there is none, and to begin again would lose iterations.
+          ValueError: there is no checkpoint, and a new beginning would lose iterations.
         """
         if self.folder.has_checkpoint():
             return True
@@ -207,7 +208,7 @@ class Run:
 
     def _callbacks(self, *, resume: bool) -> list[keras.callbacks.Callback]:
         run, folder, settings = self.experiment.run, self.folder, self.experiment.flat()
-        # The first one: fit has checked the environment, the settings and the checkpoint by then.
+        # The folder is made by the first callback: before it, fit has checked environment, settings and checkpoint.
         callbacks = [keras.callbacks.LambdaCallback(on_train_begin=lambda _: self._begin())]
         if run.eval_every:
             evaluating = {"episodes": run.eval_episodes, **self._evaluating()}
@@ -234,10 +235,10 @@ def _resumed(experiment: Experiment, folder: RunFolder) -> Experiment:
     """Check that a run can be resumed with these settings.
 
     Returns:
-      The settings; if total_steps differs, with the old total_steps as schedule_steps, so that schedules continue.
+      The settings. If total_steps differs, schedule_steps is the old total_steps, so that schedules continue.
 
     Raises:
-      ValueError: there is no run, it is complete, it has links, or a setting would change what was done.
+      ValueError: there is no run, it is complete, its folder has links, or a setting differs that must not change.
     """
     folder.check_no_links()
     before = type(experiment).from_run(folder.path)

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, and where."""
+"""The folder of a run and its files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _PACKAGES = ("tf_trpo", "tensorflow", "keras", "tensorflow-probability", "gymnas
 
 
 class RunFolder:
-    """Paths of a run."""
+    """The paths of a run's files, and methods to read and write some of them."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.config = self.path / "config.json"  # every setting, package versions, the platform, the commit
-        self.history = self.path / "history.csv"  # one row an iteration
-        self.events = self.path / "events.log"  # text: what went wrong, and when
+        self.history = self.path / "history.csv"  # one row per iteration
+        self.events = self.path / "events.log"  # text: warnings and errors, with times
         self.agent = self.path / AGENT_FILE  # the final agent
-        self.checkpoints = self.path / "checkpoints"  # states of the training along the way
+        self.checkpoints = self.path / "checkpoints"  # states of the training
         self.tensorboard = self.path / "tensorboard"  # event files
         self.evaluation = self.path / "evaluation.json"  # the last evaluation
         self.saved_model = self.path / "saved_model"  # the exported model
@@ -36,7 +36,7 @@ class RunFolder:
         """Make the folder and write config.json.
 
         Raises:
-          OSError: the folder exists, or cannot be made; no folder above it is left behind.
+          OSError: the folder exists or cannot be made; parent folders that were made for it are removed.
         """
         path = str(self.path)
         missing = [folder for folder in (self.path, *self.path.parents) if not os.path.lexists(folder)]
@@ -53,7 +53,7 @@ class RunFolder:
         self.write_config(settings)
 
     def write_config(self, settings: dict[str, Any]) -> None:
-        """Write config.json, or replace it at once."""
+        """Write config.json, or replace it atomically."""
         config = {
             "settings": settings,
             "versions": run_versions(),
@@ -63,7 +63,7 @@ class RunFolder:
         write_whole(self.config, json.dumps(config, indent=2) + "\n")
 
     def read_config(self) -> dict[str, Any]:
-        """Read all of config.json: settings, versions, platform, commit.
+        """Read config.json: settings, versions, platform, commit.
 
         Raises:
           ValueError: the folder holds no run.
@@ -92,18 +92,18 @@ class RunFolder:
             raise ValueError(f"{self.evaluation} cannot be read: {error}") from None
 
     def is_complete(self) -> bool:
-        """Tell whether training has ended and was evaluated; half a file does not count."""
+        """Return whether training has ended and was evaluated; an incomplete file does not count."""
         try:
             return bool(self.read_evaluation())
         except ValueError:
             return False
 
     def has_checkpoint(self) -> bool:
-        """Tell whether there is a checkpoint, whole or not."""
+        """Return whether there is a checkpoint, complete or not."""
         return any(self.checkpoints.glob("steps-*"))
 
     def has_iterations(self) -> bool:
-        """Tell whether the history has a row."""
+        """Return whether the history has a row."""
         return self.history.exists() and self.history.read_bytes().count(b"\n") > 1
 
     def check_trained(self) -> None:
@@ -112,36 +112,36 @@ class RunFolder:
             raise ValueError(f"{self.path} holds no trained agent ({self.agent.name} is missing)")
 
     def check_no_links(self) -> None:
-        """Raise ValueError if there is a symbolic link: what is written to the folder would be written elsewhere."""
+        """Raise ValueError if the folder has a symbolic link, by which files would be written elsewhere."""
         for path in self.path.rglob("*"):
             if path.is_symlink():
                 raise ValueError(f"{path} is a symbolic link: a run that has one is not resumed")
 
 
 def run_versions() -> dict[str, str | None]:
-    """Find the versions of Python and of the packages that a run depends on."""
+    """Return the versions of Python and of the packages that a run depends on."""
     return installed_versions(_PACKAGES)
 
 
 def folder_name(environment: str) -> str:
-    """Write an environment's id as the name of a folder, on every system: ALE-Pong-v5 for ALE/Pong-v5."""
+    """Convert an environment's id to a folder name that every system allows: ALE/Pong-v5 to ALE-Pong-v5."""
     return environment.replace("/", "-").replace(":", "-")
 
 
 def free_run_dir(environment: str, seed: int) -> Path:
-    """Find the default folder of a run: runs/ENV-SEED, or the first of runs/ENV-SEED-2, -3 ... that is free."""
+    """Return the default folder of a run: the first of runs/ENV-SEED, runs/ENV-SEED-2, -3 ... that does not exist."""
     first = Path("runs") / f"{folder_name(environment)}-{seed}"
     others = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
     return next(name for name in itertools.chain([first], others) if not name.exists())
 
 
 def commit_of(package: Path) -> str | None:
-    """Find the commit of the checkout that a package is in, with "-dirty" if files of the package differ.
+    """Return the git commit of a package's checkout, with "-dirty" if files of the package differ.
 
-    Documents and tables of results change while runs are trained: no run depends on them.
+    Other files, such as documents and tables of results, may differ, because no run depends on them.
 
     Returns:
-      None outside of a checkout.
+      The commit; None outside of a checkout.
     """
     commit, changes = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", "--", ".")
     if commit is None or changes is None:
@@ -150,7 +150,7 @@ def commit_of(package: Path) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Ask git in a folder; None if git is not there, or fails."""
+    """Return the output of git in a folder; None if git is not installed or fails."""
     try:
         return subprocess.run(
             ["git", "--no-optional-locks", *arguments],

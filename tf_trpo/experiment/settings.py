@@ -1,6 +1,6 @@
-"""Settings of the rollouts and of the run, and which of all settings a result depends on.
+"""Settings of environments, rollouts, cloning and the run, and the selection of settings on which a result depends.
 
-The settings of the other parts of an experiment live with what they are about.
+The settings of the other parts of an experiment are in the packages of those parts.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ class EnvironmentSettings:
     """How an environment is made from its id.
 
     Raises:
-      ValueError: a setting is of another form.
+      ValueError: a setting has the wrong form or is outside its range.
     """
 
     env_kwargs: dict[str, Any] | None = None
-    """Arguments of the environment, as a JSON object on the command line: '{"map_name": "8x8"}'."""
+    """Arguments of the environment; on the command line a JSON object, such as '{"map_name": "8x8"}'."""
     wrapper: tuple[str, ...] = ()
-    """Wrappers to put on it in this order, each as module:Class, or module:Class(4) with a number for the class."""
+    """Wrappers to apply in this order, each as module:Class, or module:Class(4) with an integer argument."""
     frame_stack: int = 1
-    """Observations to join as one, after the wrappers, in [1, 64]: what a policy without a memory knows of the past."""
+    """Number of latest observations to stack, after the wrappers, in [1, 64]: shows a policy without a memory the
+    past."""
     action_masks: Literal["auto", "info", "off"] = "auto"
-    """Masks of actions that are not allowed: by the environment's action_masks(), if it has that method; by
-    info["action_mask"]; or by neither. An entry action_mask of the observation always counts."""
+    """Where masks of allowed actions come from. auto: the environment's method action_masks(), if it has one; info:
+    info["action_mask"]; off: neither. An entry action_mask of the observation is always used."""
 
     info_keys: tuple[str, ...] = ()
-    """Numbers in the infos at episode ends to log, such as is_success, as rollout/info/is_success."""
+    """Numbers in the infos of episode ends to log: is_success is logged as rollout/info/is_success."""
 
     costs: tuple[str, ...] = ()
-    """Costs besides the reward: numbers in the infos of all steps, by their keys, or functions of a step, each as
-    module:function. The algorithm says what they are for; without limits, they are logged."""
+    """Costs in addition to the reward: keys of numbers in the infos of all steps, or functions of a step as
+    module:function. Constrained algorithms limit them; otherwise they are only logged."""
 
     def __post_init__(self) -> None:
         require_allowed(self)
@@ -65,7 +66,7 @@ class EnvironmentSettings:
         return hash(json.dumps(dataclasses.asdict(self), sort_keys=True))
 
     def arguments(self) -> dict[str, Any]:
-        """Give the settings as arguments of `make_vector_environment`, `for_env`, `fit` and `evaluate`."""
+        """Return the settings as arguments of `make_vector_environment`, `for_env`, `fit` and `evaluate`."""
         return {
             "env_kwargs": dict(self.env_kwargs or {}),
             "wrappers": [
@@ -78,27 +79,28 @@ class EnvironmentSettings:
 
 @dataclasses.dataclass(frozen=True)
 class RolloutSettings:
-    """How environments are stepped: line 4 of Algorithm 1.
+    """How rollouts are collected: line 4 of Algorithm 1.
 
     Raises:
       ValueError: a setting is outside its range.
     """
 
     num_envs: int = 1
-    """Environments stepped together."""
+    """Number of environments that are stepped together."""
     num_steps: int = 2048
-    """Rows of a rollout, for each environment and iteration."""
+    """Rows of a rollout: steps of each environment in an iteration."""
     backend: Literal["sync", "async", "envpool"] = "sync"
-    """Step the environments in this process, in a process each (not if they compute by TensorFlow), or by EnvPool (an
-    extra)."""
+    """sync: step the environments in this process; async: in a process each (not if they use TensorFlow); envpool: by
+    EnvPool (an extra)."""
     env_timeout: float = 300.0
     """Seconds that a step of all environments may take with the backend async."""
     shards: int | None = None
-    """Groups of equal size of the environments: a group's actions are computed in one batch, and a group is what a
-    worker steps. None: by num_envs alone, two from 16 environments on, at most 16."""
+    """Number of groups of equal size into which the environments are divided. Each group's actions are computed in one
+    batch, and each worker steps whole groups. None: chosen by num_envs, 1 below 16 environments, never over 16."""
     restart_every: int = 0
-    """Rollouts after which an environment begins another episode, each in its turn; 0: only when one ends. Cut
-    episodes are not in the logs' returns: let so many rollouts be longer than an episode."""
+    """Number of rollouts after which an episode is cut and the environment begins another, in turn for each
+    environment; 0: episodes are never cut. Logged returns leave out cut episodes, so this many rollouts should be
+    longer than an episode."""
 
     def __post_init__(self) -> None:
         require_allowed(self, num_envs="[1, 10000]", num_steps="[1, 10000000]")
@@ -112,14 +114,14 @@ class RolloutSettings:
 
 @dataclasses.dataclass(frozen=True)
 class CloningSettings:
-    """What the agent begins with.
+    """Behaviour cloning of demonstrations before training.
 
     Raises:
-      ValueError: a setting is outside its range, or there is nothing to clone.
+      ValueError: a setting is outside its range, or clone_epochs is set without demonstrations.
     """
 
     demonstrations: str | None = None
-    """Minari dataset to clone before training, by its name or its folder (extra demonstrations); None for none."""
+    """Minari dataset to clone before training, by name or folder (extra demonstrations); None for no cloning."""
     clone_epochs: int | None = None
     """Passes over the demonstrations, in [1, 10000]; None: 200."""
 
@@ -132,46 +134,48 @@ class CloningSettings:
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """The run.
+    """The run: its length, seed, evaluations, checkpoints, logs and resources.
 
     Raises:
       ValueError: a setting is outside its range.
     """
 
     total_steps: int = 100_000
-    """Environment steps to train for, over all environments."""
+    """Environment steps to train for, summed over all environments."""
     schedule_steps: int | None = None
-    """Environment steps over which final_std and final_max_kl are reached; None for total_steps."""
+    """Environment steps after which schedules reach final_std and final_max_kl; None for total_steps."""
     seed: int = 0
-    """Same seed, same weights, on one machine."""
+    """Seed of the run; on one machine, the same seed gives the same weights."""
     eval_every: int = 0
-    """Environment steps between two evaluations during training; 0 for none."""
+    """Environment steps between evaluations during training; 0 for none."""
     eval_episodes: int = 20
-    """Episodes of an evaluation; the last one is when training is over."""
+    """Episodes of an evaluation, also of the final one after training."""
     checkpoint_every: int = 100_000
-    """Environment steps between two checkpoints; 0 writes a checkpoint only when the run ends, stops or
-    fails."""
+    """Environment steps between checkpoints; 0 writes a checkpoint only when the run ends, stops or fails."""
     histogram_every: int = 10_000
-    """Environment steps between two histograms of weights and actions in TensorBoard; 0 for none."""
+    """Environment steps between histograms of weights and actions in TensorBoard; 0 for none."""
     video_every: int = 0
-    """Environment steps between two films of an episode in TensorBoard, by Gymnasium's rgb_array; 0 for none."""
+    """Environment steps between films of an episode in TensorBoard, by Gymnasium's rgb_array; 0 for none."""
     quiet: bool = False
-    """Print nothing but errors and, when a signal stops the run, how to continue."""
+    """Print only errors and, if a signal stops the run, how to continue."""
     export: bool = False
-    """Also export a SavedModel, to RUN_DIR/saved_model."""
+    """Also export a SavedModel to RUN_DIR/saved_model."""
     workers: int = 0
-    """Processes that step the environments (Ray's, an extra); 0 for this one. The result is bit for bit the same."""
+    """Number of processes that step the environments (by Ray, an extra); 0 for this process. The result is bit for bit
+    the same."""
     ray_address: str | None = None
-    """Ray cluster of the workers, auto or HOST:PORT, of which this machine is one; None for workers of this machine."""
+    """Ray cluster of the workers, auto or HOST:PORT, to which this machine belongs; None for workers on this machine
+    only."""
     allow_different_workers: bool = False
-    """Take workers with other versions, or whose processors compute otherwise, too: then the result is not the same."""
+    """Also use workers whose package versions or processors differ; then results may differ from those of one
+    process."""
     threads: int = 0
-    """Threads that TensorFlow computes with; 0 for all cores."""
+    """Number of TensorFlow's threads; 0 for all cores."""
     jit_compile: JitCompile = "auto"
-    """Compile the update by XLA; the results agree to rounding. auto: unless XLA cannot compile it, or there are
-    convolutions on a CPU, which XLA computes nine times slower."""
+    """Compile the update by XLA; results differ by rounding only. auto: compile unless XLA cannot compile the update,
+    or there are convolutions on a CPU, which XLA computes nine times slower."""
     max_faults: int = 10
-    """Rollouts or updates in a row with numbers that are not finite, at which the run ends."""
+    """Number of consecutive rollouts or updates with numbers that are not finite after which the run ends."""
 
     def __post_init__(self) -> None:
         require_allowed(self, total_steps=_STEPS, schedule_steps=_STEPS, seed=SEEDS, eval_episodes=EPISODES)
@@ -180,24 +184,24 @@ class RunSettings:
         self.spread(None)
 
     def spread(self, shards: int | None) -> Spread:
-        """Give how environments are spread over shards and workers; raise ValueError if a setting has no use."""
+        """Return how environments are spread over shards and workers; raise ValueError if a setting has no effect."""
         return Spread(shards, self.workers, self.ray_address, self.allow_different_workers)
 
 
 _IMMATERIAL = {field.name for field in dataclasses.fields(RunSettings)} - {"total_steps", "schedule_steps", "seed"}
 _IMMATERIAL |= {"chunk_size", "fisher_vector_product"}
-"""Settings that change no more of a result than rounding."""
+"""Settings that change a result by rounding at most."""
 _FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_steps", "seed")
 
 
 def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Select those settings of a config.json that the run's result depends on, the foremost first."""
+    """Select the settings of a config.json on which the run's result depends, the most important first."""
     names = dict.fromkeys((*_FIRST, *settings))
     return {name: settings[name] for name in names if name in settings and name not in _IMMATERIAL}
 
 
 def use_threads(threads: int) -> None:
-    """Let TensorFlow compute with this many threads; 0 leaves its own number.
+    """Set the number of TensorFlow's threads; 0 keeps TensorFlow's default.
 
     Raises:
       ValueError: TensorFlow already runs with another number.
@@ -207,7 +211,7 @@ def use_threads(threads: int) -> None:
         return
     try:
         config.set_intra_op_parallelism_threads(threads)
-        # The stages of an update that run at the same time would take a core each.
+        # Otherwise stages of an update that run in parallel would take a core each.
         config.set_inter_op_parallelism_threads(threads)
     except RuntimeError:
         raise ValueError("threads must be set before TensorFlow starts: begin with them in a new process") from None
