@@ -1,7 +1,8 @@
 """Keras callbacks: progress, TensorBoard and films of episodes, CSV, checkpoints, evaluation.
 
-If training is broken off, Keras does not call on_train_end. The trainer then calls the methods that a callback has of
-these: `save_on_failure()` if training failed while the agent itself is whole, and `release()`, to close files.
+If training is aborted by an exception, Keras does not call on_train_end. Instead, the trainer calls two optional
+methods of each callback: `save_on_failure()` if training failed but the agent is intact, and `release()`, to close
+files.
 """
 
 from tf_trpo.callbacks.episode_video import EpisodeVideo as EpisodeVideo

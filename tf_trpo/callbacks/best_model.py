@@ -1,4 +1,4 @@
-"""Keras' ModelCheckpoint of the best model, for figures that not every iteration has."""
+"""Keras' ModelCheckpoint of the best model, for monitored figures that not every iteration logs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import keras
 
 
 class IfFigureExists:
-    """A `ModelCheckpoint` of the best model that skips iterations without the figure that it monitors.
+    """Wraps a `ModelCheckpoint` of the best model to skip iterations whose logs lack the monitored figure.
 
-    Keras' own saves the model then, over the best one.
+    In such an iteration, Keras' own callback would save the model over the best one.
 
     Args:
-      checkpoint: is called in all other cases.
+      checkpoint: the callback, which is called in all other cases.
     """
 
     def __init__(self, checkpoint: keras.callbacks.ModelCheckpoint) -> None:
@@ -27,6 +27,6 @@ class IfFigureExists:
 
 
 def if_figure_exists(callback: keras.callbacks.Callback) -> Any:
-    """Give a callback itself, or `IfFigureExists` of a `ModelCheckpoint` of the best model."""
+    """Wrap a `ModelCheckpoint` of the best model in `IfFigureExists`; return other callbacks unchanged."""
     saves_best = isinstance(callback, keras.callbacks.ModelCheckpoint) and callback.save_best_only
     return IfFigureExists(callback) if saves_best else callback

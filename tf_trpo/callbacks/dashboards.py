@@ -1,4 +1,4 @@
-"""Contents of TensorBoard that are written once for each run: layout of the charts, hyperparameters, settings."""
+"""TensorBoard contents that are written once per run: layout of the charts, hyperparameters, settings."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ METRICS: Mapping[str, str] = {
     "train/kl_divergence_loss": "KL of the last step",
     "train/explained_variance": "explained variance",
 }
-"""Names in the logs of the figures that runs are compared by, and their names in the table."""
+"""Logged figures by which the HParams dashboard compares runs -> their titles."""
 
 
 def layout_summary() -> summary_pb2.Summary:
-    """Lay out the custom-scalars dashboard: `CHARTS`, with the first category open."""
+    """Return the layout of the custom-scalars dashboard: `CHARTS`, with the first category open."""
     layout = layout_pb2.Layout()
     for title, charts in CHARTS.items():
         category = layout.category.add(title=title, closed=bool(layout.category))
@@ -39,17 +39,17 @@ def layout_summary() -> summary_pb2.Summary:
 
 
 def hyperparameter_summaries(hyperparameters: Settings) -> list[summary_pb2.Summary]:
-    """Make the HParams dashboard: columns, then the run's values.
+    """Return the summaries of the HParams dashboard: the columns, then the run's values.
 
-    TensorBoard takes the columns from any one of the runs, so a column without a value here may have one in other runs.
+    TensorBoard takes the columns from one of the runs, so every run lists all columns, even those without a value.
 
     Args:
-      hyperparameters: the first five are shown at once. Values that are None are left out; a value that is neither
-        bool, number nor string becomes a string.
+      hyperparameters: names and values; the dashboard shows the first five initially. Values that are None are left
+        out; a value that is neither bool, number nor string becomes a string.
     """
     values = {name: _plain(value) for name, value in hyperparameters.items() if value is not None}
     columns = [
-        # TensorBoard puts columns that differ between runs first, and shows five at once.
+        # TensorBoard puts columns that are marked as differing first, and initially shows five.
         api_pb2.HParamInfo(name=name, type=_type(values.get(name)), differs=position < 5)
         for position, name in enumerate(hyperparameters)
     ]
@@ -58,7 +58,7 @@ def hyperparameter_summaries(hyperparameters: Settings) -> list[summary_pb2.Summ
 
 
 def tables(config: Mapping[str, Settings]) -> str:
-    """Make a table of names and values for each heading, as HTML: Markdown would take marks out of the values."""
+    """Return an HTML table of names and values for each heading; Markdown would interpret characters of the values."""
     parts = []
     for heading, values in config.items():
         rows = "".join(f"<tr><td>{_cell(name)}</td><td>{_cell(value)}</td></tr>" for name, value in values.items())
@@ -67,7 +67,7 @@ def tables(config: Mapping[str, Settings]) -> str:
 
 
 def _tensorboards(made: Any) -> summary_pb2.Summary:
-    """Convert TensorFlow's kind of Summary, which some functions of TensorBoard make, to TensorBoard's own."""
+    """Convert a TensorFlow Summary, which some functions of TensorBoard return, to TensorBoard's own class."""
     return summary_pb2.Summary.FromString(made.SerializeToString())
 
 

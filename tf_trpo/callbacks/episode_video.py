@@ -1,4 +1,4 @@
-"""An episode of the present policy as an animated GIF, for TensorBoard's images."""
+"""Film an episode of the current policy as an animated GIF for TensorBoard's images."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from tensorboard.util import tensor_util
 from tf_trpo.environments import open_rendered_environment
 
 LARGEST_SIDE = 300
-"""Larger frames are shrunk to this many pixels."""
+"""Maximum width and height in pixels; larger frames are shrunk."""
 MOST_FRAMES = 200
 FRAMES_PER_SECOND = 15
-"""At most: each frame is shown for a multiple of the environment's time step, so that a film has the right speed."""
+"""Approximate frame rate: every k-th step is a frame, with the k that comes nearest, so that films have the right
+speed."""
 
 Frame = NDArray[np.uint8]
 
 
 class EpisodeVideo:
-    """Films one episode of the most likely actions.
+    """Films one episode with the most likely actions.
 
     Args:
-      env: Gymnasium id of an environment with the render mode rgb_array, or a function that makes one that has this
-        mode: `lambda: MyEnv(render_mode="rgb_array")`. It is made, stepped and rendered in a process of its own.
-      every_steps: environment steps of training between two films, >= 1.
-      seed: seed of the environment, so that every film begins in the same state.
+      env: Gymnasium id of an environment with the render mode rgb_array, or a function that makes an environment with
+        this mode: `lambda: MyEnv(render_mode="rgb_array")`. It is made, stepped and rendered in a separate process.
+      every_steps: environment steps of training between films, >= 1.
+      seed: seed of the environment; every film begins in the same state.
       **making: env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
     """
 
@@ -42,7 +43,7 @@ class EpisodeVideo:
         self._making = making
 
     def check(self) -> None:
-        """Render once; raise ValueError if that fails."""
+        """Raise ValueError if the environment cannot be rendered."""
         try:
             with self._open() as environment:
                 environment.reset(seed=self._seed)
@@ -51,11 +52,11 @@ class EpisodeVideo:
             raise ValueError(f"{error}; video_every 0 trains without a film") from None
 
     def record(self, agent: Any) -> bytes:
-        """Make a GIF of the first `MOST_FRAMES` frames of an episode.
+        """Return a GIF of the first `MOST_FRAMES` frames of an episode.
 
         Raises:
           ValueError: the environment cannot be rendered.
-          EnvironmentFailedError: it raised, or its process died.
+          EnvironmentFailedError: the environment raised, or its process died.
         """
         frames: list[Frame] = []
         memory: Sequence[Any] = ()
@@ -79,7 +80,12 @@ class EpisodeVideo:
 
 
 def encode_gif(frames: list[Frame], *, milliseconds: float) -> bytes:
-    """Make a GIF that repeats from frames [height, width, 3], each shown for some milliseconds; shrink large ones."""
+    """Encode frames [height, width, 3] as a GIF that loops; large frames are shrunk.
+
+    Args:
+      frames: the frames.
+      milliseconds: duration of each frame.
+    """
     from PIL import Image
 
     images = [Image.fromarray(frame) for frame in frames]
@@ -91,7 +97,7 @@ def encode_gif(frames: list[Frame], *, milliseconds: float) -> bytes:
 
 
 def gif_summary(tag: str, gif: bytes) -> summary_pb2.Summary:
-    """Make a Summary of a GIF for the image dashboard, which shows encoded images as they are."""
+    """Return a Summary of a GIF for TensorBoard's image dashboard."""
     # A GIF's bytes 6 to 9 are its width and height, little-endian.
     size = [str(int.from_bytes(gif[start : start + 2], "little")).encode() for start in (6, 8)]
     description = metadata.create_summary_metadata(display_name=None, description=None)

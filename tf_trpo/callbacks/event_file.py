@@ -1,4 +1,4 @@
-"""An event file of TensorBoard, made without TensorFlow's summary operations, which take ten times as long."""
+"""Write a TensorBoard event file without TensorFlow's summary operations, which take ten times as long."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ PATTERN = "events.out.tfevents.*"
 
 
 class EventFile:
-    """A new file in a folder.
+    """A new event file in a folder.
 
-    The file begins with the START of a session, at which TensorBoard drops the later steps of older files.
+    The file begins with a session START, at which TensorBoard drops later steps of older files.
 
-    TensorBoard's own `EventFileWriter` makes the file: programs such as wandb (`sync_tensorboard=True`) put a class of
-    theirs in its place, to learn the folder. All that follows is written here, at once and without its thread, so
-    that an error such as a full disk is raised where it happens.
+    TensorBoard's own `EventFileWriter` makes the file, because programs such as wandb (`sync_tensorboard=True`) replace
+    that class to learn the folder. All further events are written here, immediately and without a thread, so that an
+    error such as a full disk is raised where it happens.
 
     Args:
       log_dir: the folder; made if it is missing.
       steps: environment steps of the last event that TensorBoard keeps.
 
     Raises:
-      OSError: the file cannot be written; so do the methods.
+      OSError: from the constructor and all methods: the file cannot be written.
     """
 
     def __init__(self, log_dir: str | os.PathLike[str], steps: int) -> None:
@@ -39,18 +39,18 @@ class EventFile:
         self._write(step=steps + 1 if steps else 0, session_log=start)
 
     def add(self, step: int, summaries: Iterable[summary_pb2.Summary]) -> None:
-        """Write Summaries as one event, which readers see at once."""
+        """Write Summaries as one event, and flush the file."""
         values = [value for summary in summaries for value in summary.value]
         self._write(step=step, summary=summary_pb2.Summary(value=values))
         with self._named_errors():
             self._writer.flush()
 
     def add_graph(self, graph: tf.Graph) -> None:
-        """Write the graph of the graph dashboard."""
+        """Write a graph for the graph dashboard."""
         self._write(graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
 
     def close(self) -> None:
-        """Close the file; may be called twice."""
+        """Close the file; further calls have no effect."""
         with self._named_errors():
             self._writer.close()
 
@@ -67,9 +67,9 @@ class EventFile:
 
 
 def _begun(folder: Path) -> Path:
-    """Let TensorBoard make a file with the version in it, and give its path."""
+    """Make an event file by TensorBoard's writer, which writes the version to it, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    # TensorBoard reads a folder's files in the order of their names, which begin with the second.
+    # TensorBoard reads files in the order of their names, which begin with the time in seconds: wait for a new second.
     while any(f".{time.time() // 1:.0f}." in path.name for path in folder.glob(PATTERN)):
         time.sleep(0.05)
     before = set(folder.glob(PATTERN))

@@ -1,4 +1,4 @@
-"""Evaluations and checkpoints after each N environment steps, although an iteration takes many steps at once."""
+"""Evaluate and write checkpoints every N environment steps; an iteration takes many steps at once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tf_trpo.ranges import check_whole_numbers
 
 
 class EverySteps:
-    """Tells if a multiple of `steps` was passed; a resumed training gets the same answers as a whole one.
+    """Detects when a multiple of `steps` has been passed; answers are the same in resumed and uninterrupted training.
 
     Args:
-      steps: >= 1, or None for never.
+      steps: number of environment steps, >= 1, or None for never.
 
     Raises:
-      TypeError, ValueError: steps is no whole number, or less than 1.
+      TypeError, ValueError: steps is not an integer, or is less than 1.
     """
 
     def __init__(self, steps: int | None) -> None:
@@ -30,29 +30,29 @@ class EverySteps:
         self._passed = 0.0
 
     def start(self, total: int) -> None:
-        """Begin, or continue, after `total` steps."""
+        """Begin or continue after `total` steps."""
         self._passed = total // self._steps
 
     def reached(self, total: int) -> bool:
-        """Tell if a multiple was passed since the last call."""
+        """Return whether a multiple has been passed since the last call."""
         passed, self._passed = self._passed, total // self._steps
         return self._passed > passed
 
 
 class Evaluate(keras.callbacks.Callback):
-    """Evaluates the agent after each N environment steps and adds the result to the logs.
+    """Evaluates the agent every N environment steps and adds the result to the logs.
 
-    The logs have eval/mean_reward, eval/mean_ep_length, eval/cost/NAME and eval/info/KEY in the iterations with an
-    evaluation only. Put this callback before the callbacks that need them.
+    The logs hold eval/mean_reward, eval/mean_ep_length, eval/cost/NAME and eval/info/KEY only in iterations with an
+    evaluation. Put this callback before callbacks that need them.
 
     Args:
       environment: as for `TRPO.evaluate`.
-      every_steps: environment steps between two evaluations, >= 1.
+      every_steps: environment steps between evaluations, >= 1.
       **kwargs: episodes, stochastic, num_envs, env_kwargs, wrappers, action_masks, info_keys, costs, seed: as for
         `TRPO.evaluate`.
 
     Raises:
-      ValueError: from `on_train_begin`: the environment is the vector environment that is trained in, or closed.
+      ValueError: from `on_train_begin`: the environment is a vector environment that is closed or used for training.
     """
 
     def __init__(self, environment: Any, every_steps: int, **kwargs: Any) -> None:
@@ -63,7 +63,7 @@ class Evaluate(keras.callbacks.Callback):
         self._kwargs = kwargs
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        # The environments that are trained in are in use.
+        # This also refuses the vector environment of the training, which is in use.
         check_free(self._environment)
         self._every_steps.start(int(self.model.env_steps.numpy()))
 
@@ -75,17 +75,17 @@ class Evaluate(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes DIRECTORY/steps-N.ckpt at regular numbers of environment steps, and when training ends or fails.
+    """Writes a checkpoint DIRECTORY/steps-N.ckpt every N environment steps, and when training ends or fails.
 
-    `TRPO.fit(resume_from=DIRECTORY)` continues from the newest one. Put this callback last, so that the checkpoint has
-    what the other callbacks do at an epoch's end. Training does not begin if a checkpoint in the folder has more steps
-    than the agent, because another fit wrote that checkpoint.
+    `TRPO.fit(resume_from=DIRECTORY)` continues from the newest checkpoint. Put this callback last, so that checkpoints
+    include what other callbacks do at the end of an epoch. Training does not begin if a checkpoint in the folder has
+    more steps than the agent, because another fit wrote that checkpoint.
 
     Args:
       directory: folder of the checkpoints; made if it is missing.
-      every_steps: environment steps between two checkpoints, >= 1; None for the end, or a failure, only.
-      keep: how many to keep, >= 1.
-      at_start: write one before the first iteration too, so that there is always one to continue from.
+      every_steps: environment steps between checkpoints, >= 1; None: only at the end or after a failure.
+      keep: number of newest checkpoints to keep, >= 1.
+      at_start: also write a checkpoint before the first iteration, so that a run can always be resumed.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._save()
 
     def save_on_failure(self) -> None:
-        """Write a checkpoint of the last whole iteration, unless there is one."""
+        """Write a checkpoint of the last complete iteration, unless it exists."""
         self._save()
 
     def _save(self) -> None:

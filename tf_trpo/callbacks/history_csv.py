@@ -1,4 +1,4 @@
-"""The logs as a CSV file."""
+"""Write the logs to a CSV file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tf_trpo.files import write_whole
 
 
 class HistoryCSV(keras.callbacks.Callback):
-    """Writes one row an iteration, at once; the cell of a figure that an iteration does not have is empty.
+    """Writes a row at the end of each iteration; the cell of a figure that an iteration does not log is empty.
 
-    A figure that first appears in a later iteration becomes another column: the file is then replaced as a whole. The
-    stock CSVLogger adds a val_ column for each figure, which no agent ever fills, and drops figures that appear later.
+    If a figure first appears in a later iteration, the whole file is replaced by one with the new column. Keras'
+    CSVLogger would drop such figures, and adds an empty val_ column for each figure.
 
     Args:
       path: the file; an old one is replaced.
-      append: continue an old file after the rows of iterations that the agent has done; rows of later iterations, which
-        a resumed training repeats, are left out.
+      append: continue an old file after the rows of iterations that the agent has done. Rows of later iterations, which
+        resumed training repeats, are removed.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
@@ -47,11 +47,11 @@ class HistoryCSV(keras.callbacks.Callback):
         if not self._path.exists():
             return []
         with open(self._path, newline="", encoding="utf-8") as file:
-            # A process that was killed may have left half a row.
+            # A process that was killed may have left an incomplete row.
             return [row for row in csv.DictReader(file) if None not in row.values()]
 
     def _begin(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Replace the file by one with these rows."""
+        """Replace the file by one with the given rows."""
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO(newline="")
         if rows:

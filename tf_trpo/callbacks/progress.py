@@ -1,4 +1,4 @@
-"""Progress for people: a live table on a terminal, plain lines elsewhere."""
+"""Print the progress of training: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _LINE = {
     "train/kl_divergence_loss": ("kl", ".4f"),
     "train/explained_variance": ("explained variance", ".2f"),
 }
-"""Figures of a plain line, with their labels and formats."""
+"""Figures of a plain line -> their labels and formats."""
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows how training goes.
+    """Prints the progress of training.
 
     Args:
-      console: by default the standard error stream.
-      interval: seconds between two lines, if the console is not a terminal.
+      console: where to print; by default standard error.
+      interval: minimum number of seconds between lines, if the console is not a terminal.
     """
 
     def __init__(self, console: Console | None = None, *, interval: float = 5.0) -> None:
@@ -59,13 +59,13 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self._live is None and logs:
-            # A reader of "10019/8192" asks why.
+            # Explain why a line such as "10019/8192" exceeds the total.
             past = logs["time/total_timesteps"] > self.params["total_steps"]
             self._print_line(logs, "  (an iteration is trained to its end)" if past else "")
         self.release()
 
     def release(self) -> None:
-        """Give back the terminal."""
+        """Stop the live display."""
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end training between two iterations."""
+"""End training between two iterations after Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import keras
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Lets the iteration finish when the process is asked to end, and stops training then.
+    """Finishes the current iteration after SIGINT or SIGTERM, and then stops training.
 
-    A second signal ends training at once, by KeyboardInterrupt. When training is over, the previous handlers are
-    restored. In a thread other than the main one, where Python allows no handlers, signals do what they did before.
+    A second signal ends training immediately, by KeyboardInterrupt. When training ends, the previous handlers are
+    restored. Outside of the main thread, where Python allows no signal handlers, this callback does nothing.
 
     Attributes:
-      received: the signal's number; None if there was none.
+      received: number of the signal; None if there was none.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -42,7 +42,7 @@ class StopOnSignal(keras.callbacks.Callback):
         self.release()
 
     def release(self) -> None:
-        """Put back the handlers that were there."""
+        """Restore the previous signal handlers."""
         while self._before:
             signal.signal(*self._before.popitem())
 

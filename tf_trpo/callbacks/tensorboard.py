@@ -1,4 +1,4 @@
-"""TensorBoard's view of a training: figures over environment steps, histograms, settings, the graph."""
+"""Write training to TensorBoard: figures over environment steps, histograms, settings, the graph."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _logger = logging.getLogger(__name__)
 class TensorBoard(keras.callbacks.Callback):
     """Writes every figure of the logs as a scalar, and the contents of the other dashboards.
 
-    The x axis is the number of environment steps. The stock callback counts iterations, by which runs of different
-    batch sizes cannot be compared. If a resumed training continues in a folder that has events of later steps,
-    TensorBoard drops the later ones.
+    The x axis is the number of environment steps. Keras' callback counts iterations instead, by which runs with
+    different batch sizes cannot be compared. If training is resumed in a folder with events of later steps, TensorBoard
+    drops those events.
 
     Args:
       log_dir: folder of the event files.
-      hyperparameters: for the HParams dashboard, which shows the first five at once; by default the settings that the
-        agent was compiled with.
+      hyperparameters: for the HParams dashboard, which initially shows the first five; by default the settings with
+        which the agent was compiled.
       config: tables of names and values by heading, for the text dashboard; by default the hyperparameters.
-      histogram_every: environment steps between two histograms of weights and of a rollout's actions; 0 for none.
-      video: films an episode of the policy at regular numbers of steps, and when training ends.
+      histogram_every: environment steps between histograms of weights and of a rollout's actions; 0 for none.
+      video: films an episode of the policy every `video.every_steps` steps, and when training ends.
 
     Raises:
       ValueError: histogram_every is negative.
@@ -101,7 +101,7 @@ class TensorBoard(keras.callbacks.Callback):
 
     def _histogram_summaries(self) -> list[summary_pb2.Summary]:
         named = {
-            # Keras numbers the layers of a process: its paths differ between runs.
+            # Not by Keras' paths: they contain numbers of layers in the process, which differ between runs.
             f"{name}/{position}_{variable.name}": variable.numpy()
             for name, model in (("policy", self.model.policy), ("value_function", self.model.value_function))
             for position, variable in enumerate(model.trainable_variables)
@@ -118,12 +118,18 @@ class TensorBoard(keras.callbacks.Callback):
             self._last_film = step
             try:
                 self._file.add(step, [gif_summary("episode", self._video.record(self.model))])
-            except Exception as error:  # Each renderer has errors of its own, and no film is worth a run.
+            except Exception as error:  # Renderers raise many kinds of errors, which must not end training.
                 _logger.warning("there is no film at step %d: %s", step, " ".join(str(error).split()))
 
 
 def add_final_evaluation(log_dir: str | os.PathLike[str], steps: int, mean: float, std: float) -> None:
-    """Add the trained agent's return after a number of steps, by which the HParams dashboard compares runs."""
+    """Write the final evaluation, by which the HParams dashboard compares runs.
+
+    Args:
+      log_dir: folder of the event files.
+      steps: environment steps of the training.
+      mean, std: mean and standard deviation of the return over episodes.
+    """
     file = EventFile(log_dir, steps)
     file.add(steps, _scalars({"final/mean_reward": mean, "final/std_reward": std}))
     file.close()
@@ -134,7 +140,7 @@ def _scalars(figures: Mapping[str, float]) -> list[summary_pb2.Summary]:
 
 
 def _compiled_with(agent: keras.Model) -> Settings:
-    """Collect the settings that an agent was compiled with and that are numbers, bools or words."""
+    """Return the settings of a compiled agent that are numbers, bools, strings or None."""
     every = keras.tree.flatten_with_path(
         [dataclasses.asdict(agent.update_settings), agent.policy_optimizer.get_config()]
     )
@@ -144,7 +150,7 @@ def _compiled_with(agent: keras.Model) -> Settings:
 
 
 def _policy_graph(policy: keras.Model) -> tf.Graph:
-    """Trace the policy from observations to the parameters of the distribution over actions."""
+    """Trace the policy from observations to the parameters of the action distribution."""
     signature = map_parts(lambda part: tf.TensorSpec([None, *part.shape], part.dtype), policy.encoder.spec)
     states = tuple(tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in policy.initial_states(1))
     return tf.function(policy.step, autograph=False).get_concrete_function(signature, states).graph

@@ -1,4 +1,4 @@
-"""Action distributions: everything about actions that comes after a policy's encoder."""
+"""Action distributions: the part of a policy after its encoder."""
 
 from typing import TYPE_CHECKING
 

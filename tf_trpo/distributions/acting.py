@@ -1,4 +1,4 @@
-"""From sampled actions to those that an environment takes, by NumPy alone: for processes without TensorFlow."""
+"""Convert sampled actions to an environment's actions by NumPy, in processes without TensorFlow."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 Acting: TypeAlias = Callable[[np.ndarray], Any]
-"""Sampled actions with any leading axes -> the environment's, an array or a nest of them."""
+"""Sampled actions with any leading axes -> the environment's actions, an array or a nest of arrays."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WholeNumbers:
-    """Shifts choices that are counted from 0.
+    """Converts choices that are counted from 0 to the environment's integers.
 
     Args:
-      first: what 0 stands for, a number, or an array [d] for actions [..., d].
-      dtype: of the environment's actions.
-      shape: of one action, d numbers.
+      first: the environment's number for choice 0; a number, or an array [d] for actions [..., d].
+      dtype: dtype of the environment's actions.
+      shape: shape of one action of d numbers; None if an action is a scalar.
     """
 
     first: Any
@@ -29,7 +29,7 @@ class WholeNumbers:
 
     def __call__(self, actions: np.ndarray) -> np.ndarray:
         if self.shape is None:
-            # Asked for at every step, and 0 is the first action of nearly all spaces.
+            # This is called at every step, and the first action of nearly all spaces is 0.
             shifted = np.asarray(actions, np.int64) + self.first if self.first else np.asarray(actions)
             return shifted.astype(self.dtype)
         numbers = (np.asarray(actions, np.int64) + self.first).astype(self.dtype)
@@ -37,7 +37,7 @@ class WholeNumbers:
 
 
 class PartOfActions(NamedTuple):
-    """One of several actions that are sampled next to each other: its own, of a shape and a type."""
+    """One part of a joint action: the conversion of the part, and the shape and dtype of its sampled actions."""
 
     acting: Acting
     shape: tuple[int, ...]
@@ -46,11 +46,11 @@ class PartOfActions(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Parted:
-    """Takes actions [..., A] apart.
+    """Splits joint actions [..., A] into parts, and converts each part.
 
     Args:
-      parts: in their order.
-      names: of the parts, which are a dict then; None for a tuple.
+      parts: the parts in order.
+      names: keys of the resulting dict; None for a tuple.
     """
 
     parts: tuple[PartOfActions, ...]

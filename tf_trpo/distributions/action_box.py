@@ -1,4 +1,4 @@
-"""The box of continuous actions, and the coordinates in which a distribution lives."""
+"""Bounds of continuous actions, and the coordinates in which distributions describe them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 class ActionBox:
     """Bounds of d action dimensions, and coordinates in which each dimension with two bounds is [-1, 1].
 
-    So nothing depends on the units of an action. A dimension without two bounds keeps the environment's own units. A
-    bound that is the largest number of its type, as which some environments write infinity, is none.
+    In these coordinates, learning does not depend on the units of an action. A dimension without two bounds keeps the
+    environment's units. A bound equal to the largest number of its dtype counts as infinite, because some environments
+    write infinity so.
 
     Args:
       low: lower bounds, an array of the shape of one action; -inf for none.
       high: upper bounds.
-      dtype: of the environment's actions: float16, float32 or float64. The bounds are rounded to it.
+      dtype: dtype of the environment's actions: float16, float32 or float64. The bounds are rounded to it.
 
     Attributes:
-      low: float64 [d], in the environment's units, as `high`.
-      low_coordinate: float64 [d], in the coordinates of the distribution, as `high_coordinate`.
+      low, high: float64 [d], in the environment's units.
+      low_coordinate, high_coordinate: float64 [d], in the coordinates of the distribution.
       bounded: bool [d], whether a dimension has two bounds.
 
     Raises:
-      ValueError: another type, or bounds that do not fit each other.
+      ValueError: the dtype is another one, or the bounds do not make a box.
     """
 
     def __init__(self, low: ArrayLike, high: ArrayLike, dtype: Any = "float32") -> None:
@@ -53,15 +54,15 @@ class ActionBox:
         self.high_coordinate = np.where(self.bounded, 1.0, np.where(self.high < largest, self.high, np.inf))
         self._limits = np.maximum(self.low, -largest), np.minimum(self.high, largest)
         self._affine = self._center_and_half_range(np.dtype(np.float64))
-        # Whether the coordinates are the environment's own units, and the actions float32 vectors.
+        # Whether coordinates are equal to the environment's units, and actions are float32 vectors.
         is_same = bool(np.all(self._affine[0] == 0.0) and np.all(self._affine[1] == 1.0))
         self._is_own = is_same and self.dtype == np.float32 and len(self.shape) == 1
         self._own_limits = [limit.astype(self.dtype) for limit in self._limits]
 
     def environment_actions(self, coordinates: NDArray[Any]) -> NDArray[Any]:
-        """Turn actions [..., d] in coordinates into the environment's own [..., *shape], inside the box to the bit."""
+        """Convert coordinates [..., d] to the environment's actions [..., *shape], exactly inside the box."""
         if self._is_own:
-            # Clipped as they are: this is called at every step.
+            # A fast path, since this is called at every step.
             return coordinates.clip(*self._own_limits)
         center, half_range = self._affine
         with np.errstate(over="ignore"):
@@ -70,7 +71,7 @@ class ActionBox:
         return inside.reshape((*coordinates.shape[:-1], *self.shape))
 
     def to_environment(self, coordinates: tf.Tensor) -> tf.Tensor:
-        """Do the same by TensorFlow for [N, d], in float32 unless the environment's actions are float64."""
+        """Convert coordinates [N, d] as tensors; computes in float32 unless the environment's actions are float64."""
         dtype = np.promote_types(self.dtype, np.float32)
         center, half_range = self._center_and_half_range(dtype)
         actions = center + half_range * tf.cast(coordinates, dtype)
@@ -79,13 +80,13 @@ class ActionBox:
         return inside if len(self.shape) == 1 else tf.reshape(inside, [-1, *self.shape])
 
     def from_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
-        """Turn the environment's actions [L, *shape] into coordinates, float32 [L, d]."""
+        """Convert the environment's actions [L, *shape] to coordinates, float32 [L, d]."""
         center, half_range = self._affine
         rows = np.asarray(actions, np.float64)
         return ((rows.reshape(len(rows), -1) - center) / half_range).astype(np.float32)
 
     def clipped(self, coordinates: tf.Tensor) -> tf.Tensor:
-        """Clip actions [N, d] in coordinates to the box."""
+        """Clip coordinates [N, d] to the box."""
         low, high = (
             tf.constant(bound.astype(np.float32), coordinates.dtype)
             for bound in (self.low_coordinate, self.high_coordinate)
@@ -93,7 +94,7 @@ class ActionBox:
         return tf.minimum(tf.maximum(coordinates, low), high)
 
     def check_mirror(self, actions: Reflection) -> None:
-        """Raise ValueError if a reflection of the actions, in the environment's units, does not keep the box."""
+        """Raise ValueError if a reflection of the actions, in the environment's units, does not preserve the box."""
         if len(actions.signs) != len(self.low):
             raise ValueError(f"the mirror is one of {len(actions.signs)} actions, not of {len(self.low)}")
         bounds = list(zip(self.low.tolist(), self.high.tolist(), strict=True))
@@ -106,9 +107,10 @@ class ActionBox:
                 )
 
     def _center_and_half_range(self, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Compute both for each dimension [d], so that -1 and 1 reach the bounds, from which the rest is clipped.
+        """Compute the center and the half-range [d] of each dimension.
 
-        Halves are added, since the sum of two bounds may be too large for their type.
+        The half-range is rounded up such that -1 and 1 reach the bounds; actions beyond are clipped. The center is the
+        sum of two halves, since the sum of the bounds could overflow.
         """
         low, high = (
             np.where(self.bounded, bound, sign).astype(dtype) for bound, sign in ((self.low, -1.0), (self.high, 1.0))

@@ -1,4 +1,4 @@
-"""Action spaces as JSON, for the metadata of exported models and to tell two spaces apart."""
+"""Describe action spaces as JSON, for the metadata of exported models and to compare spaces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 
 def describe_space(space: gym.Space) -> dict[str, Any]:
-    """Describe an action space by its type and by all that a policy depends on; an unknown type by its name only."""
+    """Describe an action space by its type and everything on which a policy depends; an unknown type by name only."""
     if isinstance(space, spaces.Discrete):
         return describe_discrete(int(space.n), int(space.start), space.dtype)
     if isinstance(space, spaces.MultiDiscrete):
@@ -40,22 +40,22 @@ def describe_discrete(size: int, start: int, dtype: Any) -> dict[str, Any]:
 
 
 def describe_box(low: Sequence[Any], high: Sequence[Any], shape: Sequence[int], dtype: Any) -> dict[str, Any]:
-    """Describe a Box by its bounds in row-major order; an infinite bound, which JSON does not know, is None."""
+    """Describe a Box by its bounds in row-major order; infinite bounds, which JSON does not have, are None."""
     number = float if np.dtype(dtype).kind == "f" else int
     finite = [[number(bound) if math.isfinite(bound) else None for bound in bounds] for bounds in (low, high)]
     return {"type": "Box", "shape": list(shape), "dtype": str(np.dtype(dtype)), "low": finite[0], "high": finite[1]}
 
 
 def difference(own: dict[str, Any], other: dict[str, Any], place: str = "") -> str | None:
-    """Name the first thing in which an agent's description of its actions differs from an environment's.
+    """Describe the first difference between an agent's action space and an environment's.
 
     Args:
-      own: of the agent, by `describe_space`.
-      other: of the environment.
-      place: path to the part of a Dict or Tuple, with a "/" at its end.
+      own: description of the agent's space, by `describe_space`.
+      other: description of the environment's space.
+      place: path to the part of a Dict or Tuple, ending with "/"; empty for the whole space.
 
     Returns:
-      For example "arm/low[2]: the agent has -1.0, the environment -2.0"; None if nothing differs.
+      For example "arm/low[2]: the agent has -1.0, the environment -2.0"; None if there is no difference.
     """
     first = ("type", "shape", "dtype")
     for name in (*first, *sorted({*own, *other} - {*first, "spaces"})):

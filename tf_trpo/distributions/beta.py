@@ -18,10 +18,10 @@ from tf_trpo.distributions.box_distribution import BoxDistribution
 from tf_trpo.numerics import Reflection
 
 LARGEST_ACTION = float(np.nextafter(np.float32(1), np.float32(0)))
-"""Largest size of a sampled action, in [-1, 1]; at 1, the density may be 0 or infinite."""
+"""Largest absolute value of a sampled action, just below 1; at 1, the density may be 0 or infinite."""
 SMALLEST = float(np.finfo(np.float32).tiny)
 PROPOSALS = 8
-"""Of which the first that is accepted becomes a gamma number; each is with a probability of at least 0.95."""
+"""Proposals per gamma variate, the first accepted one of which is used; each is accepted with probability >= 0.95."""
 
 
 @final
@@ -29,14 +29,14 @@ PROPOSALS = 8
 class Beta(BoxDistribution):
     """A Beta distribution for each dimension, stretched to [-1, 1], the coordinates of `ActionBox`.
 
-    Parameters are the concentrations [a, b] = 1 + softplus(outputs), D = 2 d: above 1, the density has one maximum. No
-    action lies beyond a bound, so that nothing is clipped.
+    Parameters are the concentrations [a, b] = 1 + softplus(outputs), D = 2 d. They are above 1, so that the density has
+    one maximum. Actions never exceed the bounds, so that none is clipped.
 
     Args:
       action_low: lower bounds, finite, an array of the shape of one action, d numbers.
       action_high: upper bounds, finite.
-      action_dtype: float type of the environment's actions.
-      **kwargs: of `keras.layers.Layer`.
+      action_dtype: float dtype of the environment's actions.
+      **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
       ValueError: a dimension does not have two bounds.
@@ -69,7 +69,7 @@ class Beta(BoxDistribution):
     def log_prob(self, parameters: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
         a, b = tf.split(parameters, 2, axis=-1)
         actions = tf.clip_by_value(tf.cast(actions, parameters.dtype), -LARGEST_ACTION, LARGEST_ACTION)
-        # The density of (1 + action) / 2, divided by 2; log1p keeps the digits near the bounds.
+        # The density of (1 + action) / 2, divided by 2; log1p is accurate near the bounds.
         power = (a - 1.0) * tf.math.log1p(actions) + (b - 1.0) * tf.math.log1p(-actions)
         return tf.reduce_sum(power - (a + b - 1.0) * math.log(2.0) - _log_beta(a, b), axis=-1)
 
@@ -92,20 +92,20 @@ class Beta(BoxDistribution):
         return tf.reduce_sum(_log_beta(a, b) - means + total + math.log(2.0), axis=-1)
 
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-        """Draw [*shape, 2 PROPOSALS, 2 d]: normal numbers, then the logarithms of uniform numbers, for each gamma."""
+        """Draw noise [*shape, 2 PROPOSALS, 2 d]: for each gamma variate, normals, then logarithms of uniforms."""
         seeds = tf.unstack(tf.random.split(seed, 2))
         shape = [*shape, PROPOSALS, self.num_outputs]
         uniform = tf.random.stateless_uniform(shape, seeds[1], minval=SMALLEST)
         return tf.concat([tf.random.stateless_normal(shape, seeds[0]), tf.math.log(uniform)], axis=-2)
 
     def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-        """Compute (x - y) / (x + y) of gamma numbers x and y with shapes a and b, kept off the bounds."""
+        """Compute (x - y) / (x + y) from gamma variates x and y of shapes a and b, clipped off the bounds."""
         x, y = tf.split(_gamma(parameters, noise), 2, axis=-1)
         return tf.clip_by_value((x - y) / (x + y), -LARGEST_ACTION, LARGEST_ACTION)
 
     def mode(self, parameters: tf.Tensor) -> tf.Tensor:
         a, b = tf.split(parameters, 2, axis=-1)
-        # All actions are as likely if both concentrations are 1; 0 is their middle.
+        # If both concentrations are 1, all actions are equally likely, and this returns their middle, 0.
         return (a - b) / tf.maximum(a + b - 2.0, SMALLEST)
 
     def named_parameters(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -113,12 +113,12 @@ class Beta(BoxDistribution):
         return {"concentration1": a, "concentration0": b}
 
     def figures(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Compute "std", the standard deviation for each sample [N], a mean over the action dimensions."""
+        """Compute "std", the standard deviation of each sample [N], averaged over the action dimensions."""
         a, b = tf.split(parameters, 2, axis=-1)
         return {"std": tf.reduce_mean(2.0 / (a + b) * tf.sqrt(a * b / (a + b + 1.0)), axis=-1)}
 
     def mirrored(self, actions: Reflection) -> Reflection:
-        """Give the reflection of the outputs: a sign of -1 exchanges the two concentrations of a dimension."""
+        """Return the reflection of the outputs: a sign of -1 swaps the two concentrations of a dimension."""
         self.box.check_mirror(actions)
         size = len(actions.signs)
         turned = [size if sign < 0 else 0 for sign in actions.signs]
@@ -128,9 +128,9 @@ class Beta(BoxDistribution):
 
 
 def _gamma(shapes: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-    """Compute gamma numbers [N, m] of shapes [N, m] >= 1 by the first proposal that is accepted.
+    """Compute gamma variates [N, m] of shapes [N, m] >= 1 from the first accepted proposals.
 
-    If none is, which happens once in 10^10 times, the number is the distribution's mode, or near it.
+    If no proposal is accepted, which happens once in 10^10 times, the result is the distribution's mode, or near it.
     """
     normal, log_uniform = tf.split(noise, 2, axis=-2)
     d = (shapes - 1.0 / 3.0)[:, None]

@@ -1,4 +1,4 @@
-"""What distributions in a box of actions share."""
+"""The base class of distributions of continuous actions in a box."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tf_trpo.distributions.action_spaces import describe_box
 
 
 class BoxDistribution(ActionDistribution):
-    """A family of distributions in the coordinates of an `ActionBox`, which turns them into the environment's actions.
+    """A family of distributions in the coordinates of an `ActionBox`, which converts them to the environment's actions.
 
     Args:
-      box: bounds, coordinates and type of the actions.
-      num_outputs: numbers that the encoder computes for each observation.
-      **kwargs: of `keras.layers.Layer`.
+      box: bounds, coordinates and dtype of the actions.
+      num_outputs: number of the encoder's outputs for each observation.
+      **kwargs: arguments of `keras.layers.Layer`.
 
     Attributes:
       box: as given.
       action_low, action_high: bounds as nested lists of the shape of one action.
-      action_dtype: float type of the environment's actions.
+      action_dtype: float dtype of the environment's actions.
     """
 
     def __init__(self, box: ActionBox, num_outputs: int, **kwargs: Any) -> None:

@@ -17,14 +17,14 @@ from tf_trpo.numerics import Reflection
 from tf_trpo.numerics.shapes import check_shapes
 
 MASKED = -1e30
-"""Logit of a choice that is not allowed: finite in float32, and its probability is exactly 0 in float64 too."""
+"""Logit of a choice that is not allowed: finite in float32, with a probability of exactly 0 even in float64."""
 
 
 class LogitDistribution(ActionDistribution):
     """A family of distributions whose outputs and parameters are the logits of choices."""
 
     def noise(self, shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-        """Draw standard Gumbel noise, -log(-log u); u is kept off 0 and 1, where it would not be finite."""
+        """Draw standard Gumbel noise -log(-log u); u is clipped off 0 and 1, where the noise would be infinite."""
         smallest, largest = np.finfo(np.float32).tiny, 1.0 - np.finfo(np.float32).epsneg
         uniform = tf.random.stateless_uniform([*shape, self.num_outputs], seed)
         return -tf.math.log(-tf.math.log(tf.clip_by_value(uniform, smallest, largest)))
@@ -43,10 +43,10 @@ class Categorical(LogitDistribution):
     """Softmax over n actions; outputs and parameters are the logits, D = n.
 
     Args:
-      num_actions: n.
+      num_actions: number of actions n.
       first_action: the environment's number for action 0 (`start` of its Discrete space).
-      action_dtype: integer type of the environment's actions.
-      **kwargs: of `keras.layers.Layer`.
+      action_dtype: integer dtype of the environment's actions.
+      **kwargs: arguments of `keras.layers.Layer`.
     """
 
     def __init__(self, num_actions: int, first_action: int = 0, *, action_dtype: str = "int64", **kwargs: Any) -> None:
@@ -95,7 +95,7 @@ def softmax_metric_product(logits: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
 
 
 def allowed(mask: tf.Tensor) -> tf.Tensor:
-    """Turn a mask [..., n] into bool: True where it is not 0, and everywhere in a row that is 0."""
-    # By float32: LiteRT does not compare or reduce every other type.
+    """Convert a mask [..., n] to bool: True where it is not 0. A row of zeros becomes True everywhere."""
+    # In float32, because LiteRT cannot compare and reduce all other dtypes.
     marks = tf.cast(tf.not_equal(tf.cast(mask, tf.float32), 0.0), tf.float32)
     return marks >= tf.reduce_max(marks, axis=-1, keepdims=True)

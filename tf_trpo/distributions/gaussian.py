@@ -19,7 +19,7 @@ from tf_trpo.numerics import Reflection
 from tf_trpo.numerics.schedules import linear
 
 LOG_STD_RANGE = (-20.0, 2.0)
-"""Limits of a state-dependent log standard deviation; beyond them exp() and the KL lose their digits."""
+"""Limits of a state-dependent log standard deviation; beyond them, exp() and the KL lose precision."""
 
 
 @final
@@ -27,30 +27,31 @@ LOG_STD_RANGE = (-20.0, 2.0)
 class Gaussian(BoxDistribution):
     """Gaussian with independent dimensions; parameters are [mean, log_std], D = 2 d.
 
-    It lives in coordinates where a dimension with two bounds is [-1, 1] (`ActionBox`), so that the units of actions do
-    not matter. The sampled action is stored and scored; only the environment sees it clipped to the bounds. With
-    `clipped_likelihood`, actions are scored by the likelihood of clipped actions: at a bound, the probability of all
-    actions beyond; inside, the density. Both likelihoods have the same policy gradient in expectation; the second has
-    less variance. The KL is the Gaussian's with both: the KL of clipped actions is not larger.
+    Its coordinates are those of `ActionBox`, in which a dimension with two bounds is [-1, 1], so that the units of
+    actions do not matter. Rollouts store the sampled action, and the log-probability is that of the sampled action;
+    only the environment gets it clipped to the bounds. With `clipped_likelihood`, the log-probability is that of the
+    clipped action: at a bound, the probability of all actions beyond; inside, the density. Both have the same policy
+    gradient in expectation, but the second has less variance. The KL is the Gaussian's in both cases; the KL of clipped
+    actions is not larger.
 
     Args:
       action_low: lower bounds, an array of the shape of one action, d numbers; -inf for none.
       action_high: upper bounds.
-      action_dtype: float type of the environment's actions.
-      state_dependent_std: take the log standard deviation from the encoder's outputs, clipped to `LOG_STD_RANGE`,
-        instead of from free weights.
-      initial_std: standard deviation at the start, > 0, as a share of half the range between the bounds; in action
-        units for a dimension without two bounds.
-      final_std: do not learn the free standard deviations: they follow a schedule (`follow_schedule`) that ends at
-        final_std, > 0. None to learn them; a learned standard deviation shrinks as fast as the trust region lets it,
-        since less noise is the nearest way to a better return, and then nothing is left to explore with.
-      clipped_likelihood: score actions by the likelihood of clipped ones.
-      std_groups: for each action dimension, the number of the free weight that holds its log standard deviation, from
-        0; dimensions of the same group share one. By default each has its own.
-      **kwargs: of `keras.layers.Layer`.
+      action_dtype: float dtype of the environment's actions.
+      state_dependent_std: the log standard deviation is an output of the encoder, clipped to `LOG_STD_RANGE`, and not a
+        free weight.
+      initial_std: initial standard deviation, > 0, as a fraction of half the range between the bounds; in action units
+        for a dimension without two bounds.
+      final_std: if given, > 0, the free standard deviations are not learned, but follow a schedule (`follow_schedule`)
+        that ends at final_std. None to learn them. A learned standard deviation shrinks as fast as the trust region
+        allows, because less noise soon improves the return, and then there is no exploration left.
+      clipped_likelihood: use the likelihood of clipped actions.
+      std_groups: for each action dimension, the index of the free weight that holds its log standard deviation;
+        dimensions with the same index share a weight. By default each dimension has its own.
+      **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
-      ValueError: bounds, groups and standard deviation that do not fit together.
+      ValueError: bounds, groups and standard deviations do not fit together, or a standard deviation is not positive.
 
     Source:
       Fujita and Maeda (2018), "Clipped Action Policy Gradient", for `clipped_likelihood`.
@@ -101,7 +102,7 @@ class Gaussian(BoxDistribution):
         return self.final_std is not None
 
     def follow_schedule(self, progress: float) -> None:
-        """Set the free standard deviations to initial_std^(1 - progress) final_std^progress, if there is a schedule."""
+        """If there is a schedule, set the free standard deviations to initial_std^(1 - progress) final_std^progress."""
         if self.final_std is not None:
             log_std = linear(math.log(self.initial_std), math.log(self.final_std), progress)
             self.log_std.assign(tf.fill(self.log_std.shape, tf.cast(log_std, self.log_std.dtype)))
@@ -127,14 +128,14 @@ class Gaussian(BoxDistribution):
             return super().log_prob(parameters, actions)
         normal = self.distribution(parameters).distribution
         clipped = self.box.clipped(actions)
-        # All three are computed at the clipped action, which is finite without a bound too, so that the branch that
-        # tf.where does not take has a finite gradient.
+        # All three terms are computed at the clipped action, which is always finite, so that the branch that tf.where
+        # does not select has a finite gradient.
         inside = normal.log_prob(clipped)
         upwards = tf.where(actions > clipped, normal.log_survival_function(clipped), inside)
         return tf.reduce_sum(tf.where(actions < clipped, normal.log_cdf(clipped), upwards), axis=-1)
 
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-        """M = diag(1 / std^2, 2), in the means and in the log standard deviations."""
+        """M = diag(1 / std^2, 2), for the means and the log standard deviations."""
         _, log_std = tf.split(parameters, 2, axis=-1)
         mean_part, log_std_part = tf.split(vectors, 2, axis=-1)
         return tf.concat([tf.exp(-2.0 * log_std) * mean_part, 2.0 * log_std_part], axis=-1)
@@ -151,7 +152,7 @@ class Gaussian(BoxDistribution):
         return {"mean": mean, "log_std": log_std}
 
     def figures(self, parameters: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Compute "std", the standard deviation for each sample [N], a mean over the action dimensions."""
+        """Compute "std", the standard deviation of each sample [N], averaged over the action dimensions."""
         _, log_std = tf.split(parameters, 2, axis=-1)
         return {"std": tf.reduce_mean(tf.exp(log_std), axis=-1)}
 

@@ -1,4 +1,4 @@
-"""The action distribution that fits an action space."""
+"""Make the action distribution for an action space."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tf_trpo.distributions.product import Product
 from tf_trpo.numerics import Reflection
 
 MOST_CHOICES = 1000
-"""Of each integer of a Box; each costs a logit."""
+"""Maximum number of choices of each integer of a Box; each choice needs a logit."""
 _OF_GAUSSIANS = ("initial_std", "final_std", "state_dependent_std", "clipped_likelihood")
 
 
 class ActionSettings(Protocol):
-    """Settings of continuous actions; defaults are attributes of their class, as in a dataclass."""
+    """Settings of continuous actions; their defaults must be attributes of the class, as in a dataclass."""
 
     @property
     def distribution(self) -> Literal["gaussian", "beta"]: ...
@@ -40,17 +40,17 @@ class ActionSettings(Protocol):
 def make_action_distribution(
     action_space: gym.Space, settings: ActionSettings, mirror: Reflection | None = None
 ) -> ActionDistribution:
-    """Make a Gaussian or Beta for a Box of floats, softmaxes for whole numbers, a product for a Dict or Tuple.
+    """Make a Gaussian or Beta for a Box of floats, softmaxes for integers, a product for a Dict or Tuple.
 
     Args:
-      action_space: a Box, Discrete, MultiDiscrete or MultiBinary space, or a Dict or Tuple of these, nested.
-      settings: of continuous actions.
+      action_space: a Box, Discrete, MultiDiscrete or MultiBinary space, or a nested Dict or Tuple of these.
+      settings: settings of continuous actions.
       mirror: the reflection of the actions that the policy respects. Actions that mirror each other share a standard
         deviation.
 
     Raises:
-      ValueError: another space, a mirror of another number of actions, or a setting that the space has no use for; the
-        message says what to do.
+      ValueError: the space is not supported, the mirror has another number of actions, or a setting has no effect in
+        the space; the message says what to do.
     """
     if not any(_is_continuous(space) for space in _leaves(action_space)):
         _refuse(settings, ("distribution", *_OF_GAUSSIANS), f"the actions of {action_space} are not continuous")
@@ -83,7 +83,7 @@ def _make_box(space: spaces.Box, settings: ActionSettings, mirror: Reflection | 
     dtype = np.dtype(space.dtype)
     if dtype.kind in "biu":
         low, high = (bound.astype(np.int64) if dtype.kind == "b" else bound for bound in (space.low, space.high))
-        # In Python's integers, which do not wrap around.
+        # Python's integers do not overflow.
         sizes = high.astype(object) - low.astype(object) + 1
         if sizes.max() > MOST_CHOICES:
             raise ValueError(
@@ -113,7 +113,7 @@ def _make_box(space: spaces.Box, settings: ActionSettings, mirror: Reflection | 
 
 
 def _groups(mirror: Reflection, space: spaces.Box) -> list[int]:
-    """Number the actions so that an action and its image have the same number."""
+    """Return a group number for each action, such that an action and its mirror image have the same number."""
     if len(mirror.signs) != space.low.size:
         raise ValueError(f"the mirror is one of {len(mirror.signs)} actions, not of {space.low.size}")
     first = [min(position, source) for position, source in enumerate(mirror.sources)]

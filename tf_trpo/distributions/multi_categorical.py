@@ -1,4 +1,4 @@
-"""Independent categorical distributions over several discrete numbers."""
+"""Independent categorical distributions of several discrete numbers."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tf_trpo.numerics.shapes import check_shapes
 @final
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class MultiCategorical(LogitDistribution):
-    """A softmax for each of k numbers; outputs and parameters are all logits, one number's after the other's.
+    """A softmax for each of k numbers; outputs and parameters are the concatenated logits of all numbers.
 
-    Sampled actions are int32 [N, k], each number counted from 0. Everything is a sum over the numbers, each by its
-    closed form. Numbers with fewer choices than others are filled up by choices that are not allowed.
+    Sampled actions are int32 [N, k]; each number counts from 0. Log-probability, KL and entropy are sums over the
+    numbers. Numbers with fewer choices than others are padded with choices that are not allowed.
 
     Args:
-      num_actions: how many choices each number has, >= 1, an array of the shape of one action.
-      first_actions: the environment's number for choice 0, in the same shape; by default 0.
-      action_dtype: type of the environment's actions.
-      space: type of the environment's space, of which a Box has integers.
-      **kwargs: of `keras.layers.Layer`.
+      num_actions: number of choices of each number, >= 1, an array of the shape of one action.
+      first_actions: the environment's value of each number's choice 0, in the same shape; by default 0.
+      action_dtype: dtype of the environment's actions.
+      space: type of the environment's space; a Box is one of integers.
+      **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
-      ValueError: the numbers of choices are none, or the first choices have another shape.
+      ValueError: num_actions are not integers >= 1, or first_actions have another shape.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class MultiCategorical(LogitDistribution):
         return tfp.distributions.Independent(tfp.distributions.Categorical(logits=logits), 1)
 
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-        """M = diag(p) - p p' for each number, in its logits."""
+        """M = diag(p) - p p', in the logits of each number."""
         return self._joined(softmax_metric_product(self._grouped(parameters, MASKED), self._grouped(vectors, 0.0)))
 
     def sample(self, parameters: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
@@ -86,14 +86,14 @@ class MultiCategorical(LogitDistribution):
         return (numbers.reshape(len(numbers), -1) - self._first()).astype(np.int32)
 
     def masked(self, parameters: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """See `ActionDistribution.masked`; of a number that may be nothing, every choice is allowed."""
+        """See `ActionDistribution.masked`; if a number has no allowed choice, all its choices are allowed."""
         check_shapes("masked", parameters=(parameters, "N K"), mask=(mask, "N K"))
         marks = self._grouped(tf.cast(mask, tf.float32), 0.0)
         open_choices = self._joined(tf.cast(allowed(marks), tf.float32))
         return tf.where(open_choices > 0.5, parameters, tf.cast(MASKED, parameters.dtype))
 
     def mirrored(self, actions: Reflection) -> Reflection:
-        """Give the reflection of the logits: of all choices, one number's after the other's, without signs."""
+        """Return the reflection of the concatenated logits, which is that of the choices and has no signs."""
         if len(actions.signs) != self.num_outputs:
             raise ValueError(f"the mirror is one of {len(actions.signs)} choices, not of {self.num_outputs}")
         owners = np.repeat(np.arange(len(self.sizes)), self.sizes)
@@ -115,24 +115,24 @@ class MultiCategorical(LogitDistribution):
         return {"type": "MultiDiscrete", "shape": shape, **numbers, "dtype": self.action_dtype}
 
     def _first(self) -> np.ndarray:
-        """Give the first choices [k] as int64, in which the largest unsigned integers wrap around, and back again."""
+        """Return the first choices [k] as int64; large uint64 wrap around, and back when cast to the actions' dtype."""
         return np.asarray(self.starts, np.dtype(self.action_dtype)).astype(np.int64)
 
     def _grouped(self, values: tf.Tensor, fill: float) -> tf.Tensor:
-        """Put values [N, K] of all choices into [N, k, n], n the most choices of a number; fill the rest."""
+        """Arrange values [N, K] of all choices as [N, k, n], n the largest number of choices, padded with `fill`."""
         if len(set(self.sizes)) > 1:
             values = tf.gather(tf.pad(values, [[0, 0], [0, 1]], constant_values=fill), self._places(), axis=-1)
         return tf.reshape(values, [-1, len(self.sizes), max(self.sizes)])
 
     def _joined(self, grouped: tf.Tensor) -> tf.Tensor:
-        """Undo `_grouped`."""
+        """Return values [N, K] from [N, k, n]: inverts `_grouped`."""
         values = tf.reshape(grouped, [-1, len(self.sizes) * max(self.sizes)])
         if len(set(self.sizes)) > 1:
             values = tf.gather(values, np.flatnonzero(self._places() < self.num_outputs), axis=-1)
         return values
 
     def _places(self) -> np.ndarray:
-        """Give the place of each choice [k * n] among all K; K for places that are filled."""
+        """Return the index of each padded choice [k * n] among all K choices; K for padding."""
         sizes, choices = np.asarray(self.sizes)[:, None], np.arange(max(self.sizes))
         offsets = np.cumsum(sizes, axis=0) - sizes
         return np.where(choices < sizes, offsets + choices, self.num_outputs).ravel()

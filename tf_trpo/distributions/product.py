@@ -1,4 +1,4 @@
-"""Joint distribution of independent parts, for actions that are a dict or a tuple."""
+"""Joint distribution of independent parts, for actions in a Dict or a Tuple."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tf_trpo.numerics import Reflection
 
 
 class _Sizes(NamedTuple):
-    """Numbers of parameters, and the shapes of one action and of the noise of one sample; type of the action."""
+    """Sizes of a part: the number of parameters, the shapes of one sample's noise and action, the action's dtype."""
 
     parameters: int
     noise: tuple[int, ...]
@@ -28,18 +28,18 @@ class _Sizes(NamedTuple):
 @final
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class Product(ActionDistribution):
-    """Independent parts, each with a distribution of its own; log-probability, KL and entropy are sums over the parts.
+    """Independent parts, each with its own distribution; log-probability, KL and entropy are sums over the parts.
 
-    Outputs, parameters, noise and sampled actions are the parts' own, next to each other, the parts of a dict in the
-    order of their names. Sampled actions are float32 [N, A], whole numbers too.
+    Outputs, parameters, noise and sampled actions are concatenations of those of the parts; the parts of a dict are in
+    the order of their names. Sampled actions are float32 [N, A], even integers.
 
     Args:
-      parts: a dict or a tuple of distributions; one of them may be a `Product` again.
-      **kwargs: of `keras.layers.Layer`.
+      parts: a dict or a tuple of distributions, which may be `Product`s themselves.
+      **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
-      ValueError: there are no parts, a name is no text, or a part's noise is not float32.
-      TypeError: a part is no `ActionDistribution`.
+      ValueError: there are no parts, a name is not a string, or a part's noise is not float32.
+      TypeError: a part is not an `ActionDistribution`.
     """
 
     def __init__(self, parts: Mapping[str, ActionDistribution] | Sequence[ActionDistribution], **kwargs: Any) -> None:
@@ -70,7 +70,7 @@ class Product(ActionDistribution):
         return tf.add_n(self._each("kl", self._parameters(parameters), self._parameters(other)))
 
     def metric_product(self, parameters: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-        """M has a block for each part."""
+        """M is block-diagonal, with a block for each part."""
         return tf.concat(self._each("metric_product", self._parameters(parameters), self._parameters(vectors)), axis=-1)
 
     def entropy(self, parameters: tf.Tensor) -> tf.Tensor | None:
@@ -139,7 +139,7 @@ class Product(ActionDistribution):
         return cls(parts if names is None else dict(zip(names, parts, strict=True)), **config)
 
     def _each(self, method: str, *arguments: Sequence[Any]) -> list[Any]:
-        """Call a method of each part with its own arguments."""
+        """Call a method of each part with the part's arguments, and return the results."""
         calls: list[Callable[..., Any]] = [getattr(part, method) for part in self.parts]
         return [call(*own) for call, *own in zip(calls, *arguments, strict=True)]
 
@@ -147,7 +147,7 @@ class Product(ActionDistribution):
         return tf.split(parameters, [sizes.parameters for sizes in self._sizes], axis=-1)
 
     def _actions(self, actions: tf.Tensor) -> list[tf.Tensor]:
-        """Give each part its actions [N, ...]; whole numbers get their type again, others keep the one they have."""
+        """Split joint actions into the actions [N, ...] of the parts; integers are cast back to their dtype."""
         split = tf.split(actions, [math.prod(sizes.action) for sizes in self._sizes], axis=-1)
         return [
             tf.cast(
@@ -168,13 +168,13 @@ class Product(ActionDistribution):
         return dict(zip(self.names, values, strict=True)) if self.is_dict else tuple(values)
 
     def _named(self, values: list[dict[str, Any]]) -> dict[str, Any]:
-        """Put the names of the parts in front."""
+        """Merge dicts of the parts; each name is prefixed with the part's name."""
         pairs = zip(self.names, values, strict=True)
         return {f"{part}/{name}": value for part, named in pairs for name, value in named.items()}
 
 
 def _sizes(name: str, part: ActionDistribution) -> _Sizes:
-    """Find the sizes of a part by what it does with one row."""
+    """Find the sizes of a part by sampling one row."""
     parameters, noise = part.parameters(tf.zeros([1, part.num_outputs])), part.noise([1], tf.constant([0, 0]))
     if noise.dtype != tf.float32:
         raise ValueError(f"{name}: the noise of a part must be float32, but {type(part).__name__} has another")

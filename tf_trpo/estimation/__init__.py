@@ -1,6 +1,6 @@
-"""Estimates from sampled data, as functions of tensors: advantages, returns, the surrogate, moments.
+"""Estimate advantages, returns, the surrogate and moments from sampled data, by functions of tensors.
 
-Every function checks the ranks and static shapes of its tensors first, and raises ValueError if one is wrong.
+Every function first checks the ranks and static shapes of its tensors, and raises ValueError if one is wrong.
 """
 
 from tf_trpo.estimation.advantages import advantage_moments as advantage_moments

@@ -21,18 +21,18 @@ def gae(
 
         delta_t = r_t + gamma (1 - terminated_t) V(s_{t+1}) - V(s_t)
 
-    A terminated step has no successor. A truncated step and the last row, at which the rollout ends, bootstrap the
-    value of their true successor. That is row t + 1 of `values`: with NEXT_STEP autoreset, row t + 1 holds the final
-    observation.
+    A terminated step has no successor. A truncated step, and the last row of the rollout, bootstrap from the value of
+    their true successor. It is row t + 1 of `values`, since NEXT_STEP autoreset puts the final observation there.
 
     Args:
       rewards: reward of the step at each row, float [T, B].
       values: V of the observation at each row, float [T + 1, B], in the unit of the rewards.
       terminated: 1 if the step ended the episode in a terminal state, else 0; float [T, B].
       truncated: 1 if the step was the last of the episode for another reason (a time limit), else 0; float [T, B].
-      valid: 0 if the row is no step of any episode (autoreset, a pause), else 1; float [T, B].
-      gamma: discount, in [0, 1]; a number or a float64 scalar, as gae_lambda.
-      gae_lambda: lambda, in [0, 1]. 0 gives the one-step TD error, 1 the Monte Carlo return minus V.
+      valid: 0 if the row is not a step of an episode (autoreset, a pause), else 1; float [T, B].
+      gamma: discount, in [0, 1]; a number or a float64 scalar.
+      gae_lambda: lambda, in [0, 1]; a number or a float64 scalar. 0 gives the one-step TD error, 1 the Monte Carlo
+        return minus V.
 
     Returns:
       Advantages, float [T, B], in the unit of the rewards; 0 on rows that are not valid.
@@ -42,8 +42,8 @@ def gae(
     """
     check_rollout("gae", rewards, values, terminated, truncated, valid)
     deltas = rewards + scalar(gamma, values.dtype) * (1.0 - terminated) * values[1:] - values[:-1]
-    # A step that ends its episode takes no advantage from the rows after it. A row that is no step passes on what
-    # follows as it is: it may also be a pause within an episode.
+    # The last step of an episode takes no advantage from later rows. A row that is not a step passes later advantages
+    # on undiscounted, since it may be a pause within an episode.
     goes_on = scalar(gamma * gae_lambda, values.dtype) * (1.0 - terminated) * (1.0 - truncated) * valid + (1.0 - valid)
     return linear_recurrence(goes_on, deltas * valid, reverse=True) * valid
 
@@ -57,7 +57,7 @@ def check_rollout(function: str, *rows: tf.Tensor) -> None:
 def advantage_moments(
     advantages: tf.Tensor, weights: tf.Tensor, *, epsilon: float = 1e-8
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Compute the shift and the scale of `normalize_advantages`.
+    """Compute the shift and the scale that `normalize_advantages` uses.
 
     Args:
       advantages: float [N].
@@ -75,14 +75,14 @@ def advantage_moments(
 def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float | tf.Tensor) -> tf.Tensor:
     """Clip values to at most `limit` standard deviations from their mean.
 
-    Estimated advantages have heavy tails, so a few samples make much of the noise of a policy gradient. Clipped
-    advantages give the gradient a bias and less variance.
+    Estimated advantages have heavy tails, so a few samples cause much of the noise of a policy gradient. Clipping adds
+    bias and reduces variance.
 
     Args:
       values: float [N].
       weights: float [N], with sum 1; 0 on padding.
-      limit: number of standard deviations, > 0; a number or a float scalar. Mean and standard deviation are taken over
-        the valid samples, before the clipping.
+      limit: number of standard deviations, > 0; a number or a float scalar. Mean and standard deviation are those of
+        the valid samples before clipping.
 
     Returns:
       float [N].
@@ -99,8 +99,11 @@ def winsorize(values: tf.Tensor, weights: tf.Tensor, limit: float | tf.Tensor) -
 def normalize_advantages(advantages: tf.Tensor, weights: tf.Tensor, *, epsilon: float = 1e-8) -> tf.Tensor:
     """Shift and scale advantages to mean 0 and standard deviation 1 over the valid samples.
 
-    Arguments and errors are as in `advantage_moments`. The result is float [N]: 0 on padding, and 0 everywhere if all
-    advantages are equal and epsilon is positive.
+    Args:
+      advantages, weights, epsilon: as for `advantage_moments`.
+
+    Returns:
+      float [N]: 0 on padding, and 0 everywhere if all advantages are equal and epsilon is positive.
     """
     check_shapes("normalize_advantages", advantages=(advantages, "N"), weights=(weights, "N"))
     mean, scale = advantage_moments(advantages, weights, epsilon=epsilon)

@@ -1,4 +1,4 @@
-"""Estimates of the lower bound on the expected return, and of its constants."""
+"""Estimate the lower bound on the expected return, and its constants."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class LowerBound(NamedTuple):
 
     Attributes:
       epsilon: max |A| over the valid samples.
-      penalty_coefficient: C = 4 epsilon gamma / (1 - gamma)^2, for each nat.
+      penalty_coefficient: C = 4 epsilon gamma / (1 - gamma)^2, per nat.
       predicted_improvement: L(new) - L(old) by the linear model.
       actual_improvement: L(new) - L(old).
-      improvement: L(new) - L(old) - C D_max. By the bound, the return rises at least by this.
+      improvement: L(new) - L(old) - C D_max, a lower bound on the improvement of the return.
     """
 
     epsilon: tf.Tensor
@@ -29,7 +29,7 @@ class LowerBound(NamedTuple):
 
 
 def advantage_scale(batch: Batch) -> tf.Tensor:
-    """Get the scale by which the batch's advantages were divided, as a float64 scalar."""
+    """Return the scale by which the batch's advantages were divided, as a float64 scalar."""
     check_shapes("advantage_scale", **{"batch.advantage_scale": (batch.advantage_scale, "")})
     return scalar(batch.advantage_scale, tf.float64)
 
@@ -49,7 +49,7 @@ def penalty_coefficient(epsilon: tf.Tensor, gamma: float | tf.Tensor) -> tf.Tens
       gamma: discount, in [0, 1]; a number or a float64 scalar below 1.
 
     Returns:
-      C, in units of return for each nat, float scalar.
+      C, in units of return per nat, float scalar.
 
     Raises:
       ValueError: epsilon is not a scalar.
@@ -71,10 +71,10 @@ def estimate_lower_bound(
     The bound's L sums over unnormalised discounted visits, whose total is 1 / (1 - gamma). The surrogate of a batch is
     a mean over samples, so it is divided by 1 - gamma.
 
-    The result is an estimate and guarantees nothing: epsilon and D_max are maxima over the sampled states and not over
+    The result is an estimate without a guarantee: epsilon and D_max are maxima over the sampled states and not over
     all states, the advantages are estimates, and samples are not discounted by the time of their visit. The bound is
-    also loose: C assumes the worst state's error at every step of the horizon 1 / (1 - gamma), and once more for the
-    drift of the visits. With gamma = 0.99, C is about 40,000 epsilon, but the gain is at most 200 epsilon for each
+    also loose: C assumes the error of the worst state at every step of the horizon 1 / (1 - gamma), and once more for
+    the change of the visits. With gamma = 0.99, C is about 40,000 epsilon, but the gain is at most 200 epsilon for each
     unit of total variation. So the bound is far below 0 at the step sizes that work in practice, and a step with a
     bound above 0 is tiny.
 

@@ -48,12 +48,12 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
       Mean and variance, each float [...].
     """
     check_shapes("weighted_moments", samples=(samples, "N ..."), weights=(weights, "N"))
-    # Deviations are measured from one of the samples, so that equal samples have a variance of exactly 0. Otherwise
-    # the rounding error of their mean would look like a spread, and a division by it would give values of size 1.
+    # Deviations are measured from one of the samples, so that equal samples have a variance of exactly 0. Otherwise the
+    # rounding error of the mean would look like a spread, and dividing by it would give values of size 1.
     reference = tf.gather(samples, tf.argmax(weights))
     if samples.shape.rank != 1:
         weights = tf.reshape(weights, [-1] + [1] * (len(samples.shape) - 1))
-    # A number that is not finite, times a weight of 0, is 0 here.
+    # multiply_no_nan: a sample that is not finite counts as 0 if its weight is 0.
     offsets = samples - reference
     mean_offset = tf.reduce_sum(tf.math.multiply_no_nan(offsets, weights), axis=0)
     variance = tf.reduce_sum(tf.math.multiply_no_nan(tf.square(offsets - mean_offset), weights), axis=0)
@@ -61,7 +61,7 @@ def weighted_moments(samples: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor,
 
 
 def combined_moments(first: Moments, second: Moments) -> Moments:
-    """Compute the moments of the union of two sets of samples, which have equal shapes.
+    """Compute the moments of the union of two sets of samples of equal shapes.
 
     A set with a count of 0 does not change the result, even if its variance is infinite.
 
@@ -77,7 +77,7 @@ def combined_moments(first: Moments, second: Moments) -> Moments:
     delta = second.mean - first.mean
     mean = first.mean + share * delta
     rest = 1.0 - share
-    # A share of 0 of an infinite variance is 0.
+    # multiply_no_nan: an infinite variance with a share of 0 counts as 0.
     variance = tf.math.multiply_no_nan(first.variance, rest) + tf.math.multiply_no_nan(second.variance, share)
     return Moments(mean, variance + tf.math.multiply_no_nan(tf.square(delta), share * rest), count)
 
@@ -90,8 +90,8 @@ def explained_variance(predictions: tf.Tensor, targets: tf.Tensor, weights: tf.T
       weights: float [N], with sum 1; 0 on padding.
 
     Returns:
-      float scalar <= 1: 1 for perfect predictions, 0 for a constant, negative if a constant would be better. NaN if
-      the targets do not vary.
+      float scalar <= 1: 1 for perfect predictions, 0 for a constant, negative if a constant is better. NaN if the
+      targets are constant.
     """
     check_shapes("explained_variance", predictions=(predictions, "N"), targets=(targets, "N"), weights=(weights, "N"))
     _, residual = weighted_moments(targets - predictions, weights)

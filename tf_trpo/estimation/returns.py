@@ -1,4 +1,4 @@
-"""Returns: the targets of the value function, and the discounted return by which rewards are scaled."""
+"""Compute returns: targets of the value function, and the discounted return by which rewards are scaled."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def rewards_to_go(
 ) -> tf.Tensor:
     """Sum the discounted rewards up to the end of the episode: R_t of Algorithm 1, line 5.
 
-    If the episode was truncated or the rollout ended before it, the discounted value of the true successor is added
-    for the rewards that were not seen. So this is the lambda-return with lambda = 1.
+    If the episode was truncated, or the rollout ended before the episode, the discounted value of the true successor
+    is added in place of the unseen rewards. So this is the lambda-return with lambda = 1.
 
     Args:
       rewards, values, terminated, truncated, valid, gamma: as in `gae`.
@@ -55,12 +55,12 @@ def rewards_to_go(
 def discounted_return_so_far(
     rewards: tf.Tensor, ended: tf.Tensor, valid: tf.Tensor, carry: tf.Tensor, *, gamma: float | tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Compute the running return G_t = gamma G_{t-1} + r_t, which starts again at 0 with every episode.
+    """Compute the running return G_t = gamma G_{t-1} + r_t, which is reset to 0 at the beginning of every episode.
 
     Args:
       rewards: float [T, B]; 0 on rows that are not valid.
       ended: 1 if the step was the last of its episode, else 0; float [T, B].
-      valid: 0 if the row is no step of any episode (autoreset, a pause), which hands G on as it is; float [T, B].
+      valid: 0 if the row is not a step of an episode (autoreset, a pause) and passes G on undiscounted; float [T, B].
       carry: gamma G of the last step before these rows, 0 if an episode starts; float [B].
       gamma: discount, in [0, 1]; a number or a float64 scalar.
 

@@ -10,9 +10,9 @@ from tf_trpo.numerics import check_shapes
 def surrogate_improvement(
     log_prob: tf.Tensor, old_log_prob: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor
 ) -> tf.Tensor:
-    """Estimate L(new) - L(old), with L(new) = E[ pi_new(a|s) / pi_old(a|s) A(s, a) ], which is MAXIMISED.
+    """Estimate L(new) - L(old), with L(new) = E[ pi_new(a|s) / pi_old(a|s) A(s, a) ], which is to be maximised.
 
-    A difference of two surrogates would lose digits by cancellation.
+    The difference is computed directly, because subtracting two surrogates would lose precision by cancellation.
 
     Args:
       log_prob: log pi_new(a|s), float [N].
@@ -40,8 +40,8 @@ def clipped_surrogate_improvement(
 ) -> tf.Tensor:
     """Estimate L_clip(new) - L_clip(old), L_clip(new) = E[ min(r A, clip(r, 1 - epsilon, 1 + epsilon) A) ].
 
-    r is the ratio of `surrogate_improvement`. A sample whose ratio has left the range in the direction in which its
-    advantage gains has the gradient 0.
+    r is the ratio of `surrogate_improvement`. A sample has gradient 0 if its ratio has left the range in the direction
+    that its advantage favours.
 
     Args:
       log_prob, old_log_prob, advantages, weights: as for `surrogate_improvement`.
@@ -69,5 +69,5 @@ def _excess_ratio(
         advantages=(advantages, "N"),
         weights=(weights, "N"),
     )
-    # On padding, any actions may stand, and a ratio that overflows would make the gradient NaN times 0.
+    # Padding may hold any actions, whose ratio could overflow; multiplied by a weight of 0, the gradient would be NaN.
     return tf.math.expm1(tf.math.multiply_no_nan(log_prob - old_log_prob, tf.sign(weights)))

@@ -1,4 +1,4 @@
-"""Observation spaces as nests of array specs; the one place that knows Gymnasium's observation spaces."""
+"""Observation spaces as nests of array specs; the only package that reads Gymnasium's observation spaces."""
 
 from tf_trpo.spaces.observations import ACTION_MASK as ACTION_MASK
 from tf_trpo.spaces.observations import MASKED_ACTIONS as MASKED_ACTIONS

@@ -1,4 +1,4 @@
-"""From Gymnasium's observation spaces to specs, and from observations to arrays."""
+"""Convert Gymnasium's observation spaces to specs."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from gymnasium import spaces
 from tf_trpo.spaces.specs import PartSpec, Spec, is_image, named, parts
 
 ACTION_MASK = "action_mask"
-"""Name of the entry of a Dict that says which actions are allowed, as 0 and 1."""
+"""Key of the action mask in a Dict observation: 1 for each allowed choice, else 0."""
 MOST_CHOICES = 10_000
-"""Most choices of all Discrete and MultiDiscrete parts together: one-hot, 2,048 observations of these take 80 MB."""
+"""Maximum number of choices of all Discrete and MultiDiscrete parts together; 2,048 one-hot observations take 80 MB."""
 MASKED_ACTIONS = "only Discrete, MultiDiscrete and MultiBinary actions can be masked"
 
 
 def observation_spec(space: spaces.Space) -> Spec:
-    """Describe an observation space.
+    """Return the spec of an observation space.
 
     Args:
-      space: a Box, Discrete, MultiDiscrete or MultiBinary space, or a Dict or Tuple of these, nested.
+      space: a Box, Discrete, MultiDiscrete or MultiBinary space, or a nested Dict or Tuple of these.
 
     Raises:
-      ValueError: a space without a fixed size or of no size, names that a network or an exported model cannot have, or
-        more choices than `MOST_CHOICES`; the message says what to do.
+      ValueError: a part has no fixed size or is empty, a name cannot be used in a network or an exported model, or
+        there are more choices than `MOST_CHOICES`; the message says what to do.
     """
     spec = _spec(space, "")
-    # Two parts of one name are refused now, and not when the agent is exported.
+    # Equal names of parts are refused here, and not only when the agent is exported.
     named("observations", spec)
     choices = sum(sum(part.sizes) for _, part in parts(spec))
     if choices > MOST_CHOICES:
@@ -36,7 +36,7 @@ def observation_spec(space: spaces.Space) -> Spec:
 
 
 def is_text(space: spaces.Space) -> bool:
-    """Tell whether the elements of a space are text, as in Text and in MiniGrid's MissionSpace."""
+    """Return whether the elements of a space are text, as in Text and in MiniGrid's MissionSpace."""
     return isinstance(space, spaces.Text) or (space.dtype is not None and space.dtype.kind == "U")
 
 
@@ -49,7 +49,7 @@ def _spec(space: spaces.Space, place: str) -> Spec:
             if not isinstance(name, str) or not name or "/" in name:
                 raise ValueError(f"{where} has the key {name!r}: rename it by a wrapper to text without a slash")
         return {
-            # The outermost Dict may hold the mask.
+            # Only the outermost Dict may hold the mask.
             name: _mask(part) if name == ACTION_MASK and not place else _spec(part, f"{below}{name}")
             for name, part in sorted(space.spaces.items())
         }

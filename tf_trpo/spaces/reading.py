@@ -1,4 +1,4 @@
-"""Checking observations, of environments and of those who ask for an action."""
+"""Check and convert observations, from environments and from callers who ask for actions."""
 
 from __future__ import annotations
 
@@ -13,41 +13,43 @@ Reader = Callable[[Any], Any]
 
 
 def observation_reader(spec: Spec, batch: int | None = None, *, whole_floats: bool = False) -> Reader:
-    """Make a function that checks an observation and gives the same nest of arrays or numbers of the spec's types.
+    """Make a function that checks an observation and converts it to the dtypes of a spec.
 
-    An array that already has its part's shape and type is given as it is. Whole numbers are taken for floats, and
-    floats of another precision, but no floats for whole numbers, and no number that its type or its space cannot hold.
+    Arrays with the right shape and dtype are returned unchanged. Integers, and floats of another precision, are
+    converted to floats. Floats are not converted to integers, and numbers that the dtype or the space cannot hold are
+    refused.
 
     Args:
-      spec: of one observation.
-      batch: number of rows that all arrays must have in front; None for a single observation.
-      whole_floats: take floats for whole numbers if they are whole.
+      spec: spec of one observation.
+      batch: size of the first axis that all arrays must have; None for a single observation.
+      whole_floats: convert floats with integer values to integers.
 
     Returns:
-      A function that raises WrongValueError if a part is missing, or has another shape or type.
+      A function from observations to nests of arrays or numbers. It raises WrongValueError if a part is missing, or has
+      another shape or type.
     """
     return _reader(spec, "", () if batch is None else (batch,), whole_floats)
 
 
 def as_batch(spec: Spec, observations: Any) -> tuple[Any, bool]:
-    """Turn one observation, or a batch of them, into a batch.
+    """Convert one observation, or a batch of observations, to a batch.
 
     Args:
-      spec: of one observation.
-      observations: a nest of numbers and arrays, as the environment gives it; floats may stand for whole numbers.
+      spec: spec of one observation.
+      observations: a nest of numbers and arrays, as environments return it; integers may be given as floats.
 
     Returns:
-      The batch, a nest of arrays [N, ...], and whether it was one observation.
+      The batch, a nest of arrays [N, ...], and whether one observation was given.
 
     Raises:
-      ValueError: the observations are neither, or a number is not finite or none of the space.
+      ValueError: the shapes are wrong, or a number is not finite or not in the space.
     """
     try:
         given = map_parts(lambda _, value: _numbers(value, "an observation"), spec, observations)
         single, rows = _rows(flatten_to(spec, map_parts(lambda part, array: (part.shape, array.shape), spec, given)))
         given = map_parts(lambda _, array: array[None], spec, given) if single else given
         batch = observation_reader(spec, rows, whole_floats=True)(given)
-        # In float32, as networks compute: what is not a number is not at most anything.
+        # Finite in float32, in which networks compute. The comparison is False for NaN.
         if not all((np.abs(part) <= np.finfo(np.float32).max).all() for part in flatten_to(spec, batch)):
             raise WrongValueError("an observation that is not finite")
     except WrongValueError as error:
@@ -56,7 +58,7 @@ def as_batch(spec: Spec, observations: Any) -> tuple[Any, bool]:
 
 
 def _rows(shapes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> tuple[bool, int]:
-    """Tell from the shapes of parts and of arrays whether there is one observation, and how many rows it makes."""
+    """Return whether arrays are one observation, and the number of rows; `shapes` are pairs (part's, array's)."""
     if all(own == found for own, found in shapes):
         return True, 1
     rows = {found[0] for own, found in shapes if found and found[1:] == own}
@@ -68,10 +70,10 @@ def _rows(shapes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> tuple[bool, 
 
 
 def number_array(value: Any) -> np.ndarray | None:
-    """Make an array of numbers; None if there are others in it."""
+    """Convert a value to an array of numbers; None if it holds anything else."""
     try:
         array = np.asarray(value)
-    except Exception:  # Objects convert themselves, and may raise anything.
+    except Exception:  # Objects may define their own conversion, which may raise anything.
         return None
     return array if array.dtype.kind in "biuf" else None
 
@@ -97,21 +99,21 @@ def _part_reader(spec: PartSpec, place: str, batch: tuple[int, ...], whole_float
     what = f"{place} of the observation" if place else "an observation"
 
     def read(value: Any) -> Any:
-        # A short way for almost all: an equal type that is another object goes the long way.
+        # The fast path for nearly all values; equal dtypes are nearly always the same object.
         if type(value) is np.ndarray and value.dtype is dtype and value.shape == shape:
             return value
         return _converted(value, dtype, shape, what, whole_floats)
 
     if spec.kind in ("vector", "image"):
         return read
-    # A bit is one of two choices.
+    # Bits are checked as choices of 0 and 1.
     sizes, starts = (spec.sizes, spec.starts) if spec.kind == "one-hot" else ((2,), (0,))
     of = spec.shape if spec.kind == "one-hot" else ()
     lowest, largest = np.reshape(starts, of), np.reshape(np.add(starts, sizes) - 1, of)
     bits, single = spec.kind != "one-hot" and dtype.kind in "iu", range(starts[0], starts[0] + sizes[0])
 
     def read_choice(value: Any) -> Any:
-        # The usual ones are fast.
+        # Fast paths for the usual types.
         if not shape and type(value) is int and value in single:
             return value
         found = read(value)
@@ -130,7 +132,7 @@ def _converted(value: Any, dtype: np.dtype, shape: tuple[int, ...], what: str, w
         raise WrongValueError(f"{what} of shape {array.shape}, its space has {shape}")
     if not _can_hold(dtype, array, whole_floats):
         raise WrongValueError(f"{what} of type {array.dtype}, its space has {dtype}")
-    # A float64 that is infinite in float32 is found later: rollouts and those who ask for an action check for it.
+    # A float64 that becomes infinite in float32 is refused later, by the checks of rollouts and of `as_batch`.
     with np.errstate(over="ignore"):
         return array.astype(dtype, copy=False)
 

@@ -1,7 +1,7 @@
-"""What an observation is made of: a nest of array specs, as Gymnasium's spaces are nests of spaces.
+"""Specs of observations: nests of array specs, as Gymnasium's spaces are nests of spaces.
 
-The other parts of the package move nests and know no observation space. A nest is a part, or a dict or a tuple of
-nests, as the environment gives it; `tf.nest` walks it in the order of sorted names.
+The other packages use nests and no observation spaces. A nest is a part, or a dict or a tuple of nests; `tf.nest`
+visits the entries of a dict in the order of their names.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 Kind = Literal["vector", "image", "one-hot", "binary", "mask"]
-"""How a policy reads a part: numbers, which are normalised; an image of bytes; numbers of choices; bits; or which
-actions are allowed, which is no input of the network."""
+"""How a policy reads a part: numbers that are normalised, an image of bytes, choices that become one-hot vectors, bits,
+or the action mask, which is not an input of the network."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +21,9 @@ class PartSpec:
     """One array of an observation.
 
     Attributes:
-      shape: of one observation.
-      dtype: as the environment gives it, and as rollouts keep it.
-      kind: how a policy reads it.
+      shape: shape in one observation.
+      dtype: NumPy dtype in the environment and in rollouts.
+      kind: how a policy reads the part.
       sizes: for the kind "one-hot", the number of choices of each element.
       starts: for the kind "one-hot", the first choice of each element.
     """
@@ -36,7 +36,7 @@ class PartSpec:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of the network's input for the part."""
+        """Shape of the network's input for this part."""
         return (sum(self.sizes),) if self.kind == "one-hot" else self.shape
 
 
@@ -44,21 +44,18 @@ Spec: TypeAlias = "PartSpec | dict[str, Spec] | tuple[Spec, ...]"
 
 
 class WrongValueError(ValueError):
-    """A value has another type or shape than it must have; the message completes "... gave ...".
-
-    `as_batch` and those who read what environments give name who gave it.
-    """
+    """A value has the wrong type or shape. The message completes "... gave ...", whose subject the catcher adds."""
 
 
 def as_spec(observations: Spec | Sequence[int]) -> Spec:
-    """Give a spec as it is; the shape of an array stands for a float32 vector."""
+    """Convert the shape of an array to the spec of a float32 vector; return a spec unchanged."""
     if isinstance(observations, PartSpec | dict) or (observations and not isinstance(observations[0], int)):
         return observations  # type: ignore[return-value]
     return PartSpec(tuple(observations), "float32", "vector")  # type: ignore[arg-type]
 
 
 def map_parts(function: Callable[..., Any], spec: Spec, *nests: Any) -> Any:
-    """Apply a function to every part and to what other nests of the same structure have in its place.
+    """Apply a function to every part of a spec, together with the corresponding leaves of other nests.
 
     Raises:
       WrongValueError: a nest has another structure; the message names the place.
@@ -67,14 +64,14 @@ def map_parts(function: Callable[..., Any], spec: Spec, *nests: Any) -> Any:
 
 
 def is_image(shape: tuple[int, ...], dtype: str) -> bool:
-    """Tell whether arrays are images: bytes with height, width and channels, large enough for a convolution."""
+    """Return whether arrays are images: bytes with height, width and channels, large enough for a convolution."""
     return dtype == "uint8" and len(shape) == 3 and sorted(shape)[1] >= 5
 
 
 def parts(nest: Any) -> Iterator[tuple[str, Any]]:
-    """Give the parts of a spec, or of a nest like one, with their names: the path to them, joined by "/".
+    """Yield (name, part) for all parts of a spec or another nest; a name is the path to the part, joined by "/".
 
-    A lone part has an empty name.
+    If the nest is a single part, its name is empty.
     """
     if not isinstance(nest, Mapping | tuple):
         yield "", nest
@@ -85,9 +82,9 @@ def parts(nest: Any) -> Iterator[tuple[str, Any]]:
 
 
 def flatten_to(spec: Spec, nest: Any) -> list[Any]:
-    """Give what a nest of the spec's structure has in the places of the parts, in the order of `parts`."""
+    """Flatten a nest of the spec's structure to a list, in the order of `parts`."""
     if isinstance(spec, PartSpec):
-        # Asked for at every step.
+        # A fast path, since this is called at every step.
         return [nest]
     found: list[Any] = []
     map_parts(lambda _, value: found.append(value), spec, nest)
@@ -95,7 +92,7 @@ def flatten_to(spec: Spec, nest: Any) -> list[Any]:
 
 
 def nest_of(structure: Any, values: Iterable[Any]) -> Any:
-    """Undo `flatten_to`: give values, in the order of `parts`, the structure of a spec or of another nest."""
+    """Arrange values, in the order of `parts`, in the structure of a spec or another nest: inverts `flatten_to`."""
     waiting = iter(values)
 
     def nest(part: Any) -> Any:
@@ -107,9 +104,9 @@ def nest_of(structure: Any, values: Iterable[Any]) -> Any:
 
 
 def difference(ours: Spec, theirs: Spec) -> tuple[str, str] | None:
-    """Describe the first part in which two specs differ, on both sides; None if they agree.
+    """Return descriptions of the first part in which two specs differ, one for each spec; None if they agree.
 
-    Numbers that are normalised may have any type.
+    The dtype of a vector does not matter.
     """
     here, there = dict(parts(ours)), dict(parts(theirs))
     for name in [*here, *(name for name in there if name not in here)]:
@@ -129,7 +126,7 @@ def _described(name: str, part: PartSpec | None) -> str:
 
 
 def without_masks(spec: Spec, nest: Any) -> Any:
-    """Give the nest without the parts of kind "mask"; a dict of which one entry is left becomes this entry."""
+    """Return a nest without the parts of kind "mask". If one entry of a dict is left, it replaces the dict."""
     if isinstance(spec, PartSpec):
         return nest
     if isinstance(spec, tuple):
@@ -139,7 +136,7 @@ def without_masks(spec: Spec, nest: Any) -> Any:
 
 
 def mask_of(spec: Spec, nest: Any) -> Any:
-    """Give what the nest has in the place of the part of kind "mask", or None if there is no such part."""
+    """Return the entry of a nest for the part of kind "mask"; None if there is no such part."""
     if isinstance(spec, dict):
         for name in spec:
             if _is_mask(spec[name]):
@@ -148,10 +145,10 @@ def mask_of(spec: Spec, nest: Any) -> Any:
 
 
 def named(prefix: str, nest: Any) -> dict[str, Any]:
-    """Name the parts of a nest for an exported model: PREFIX for a lone part, else PREFIX_PATH_OF_NAMES.
+    """Return the parts of a nest by their names in an exported model: PREFIX for a single part, else PREFIX_PATH.
 
     Raises:
-      ValueError: two parts would have one name.
+      ValueError: two parts would have the same name.
     """
     found: dict[str, Any] = {}
     for path, part in parts(nest):
@@ -163,12 +160,12 @@ def named(prefix: str, nest: Any) -> dict[str, Any]:
 
 
 def unnamed(prefix: str, structure: Any, values: Mapping[str, Any]) -> Any:
-    """Undo `named`: give the values the structure of a nest whose own parts are not looked at."""
+    """Arrange values by name in the structure of a nest, whose own values do not matter: inverts `named`."""
     return nest_of(structure, [values[name] for name in named(prefix, structure)])
 
 
 def to_json(spec: Spec) -> dict[str, Any]:
-    """Describe a spec as JSON holds it, with Gymnasium's names of spaces and of their parts."""
+    """Convert a spec to JSON values, with Gymnasium's names of spaces and their attributes."""
     if isinstance(spec, dict):
         return {"type": "Dict", "spaces": {name: to_json(part) for name, part in spec.items()}}
     if isinstance(spec, tuple):
@@ -182,7 +179,7 @@ def to_json(spec: Spec) -> dict[str, Any]:
 
 
 def from_json(description: Mapping[str, Any]) -> Spec:
-    """Make a spec again from `to_json`."""
+    """Make a spec from the result of `to_json`."""
     kind = description["type"]
     if kind == "Dict":
         return {name: from_json(part) for name, part in description["spaces"].items()}
@@ -215,7 +212,13 @@ def _map(function: Callable[..., Any], spec: Spec, nests: tuple[Any, ...], place
 
 
 def check_structure(spec: dict[str, Spec] | tuple[Spec, ...], nest: Any, place: str) -> None:
-    """Raise WrongValueError unless a nest has the keys, or the number of parts, of the dict or tuple at a place."""
+    """Raise WrongValueError unless a nest has the keys of a dict spec, or the length of a tuple spec.
+
+    Args:
+      spec: the dict or tuple.
+      nest: the nest to check.
+      place: path of the spec in the observation, for the message.
+    """
     if isinstance(spec, dict):
         if isinstance(nest, Mapping) and nest.keys() == spec.keys():
             return
@@ -227,7 +230,7 @@ def check_structure(spec: dict[str, Spec] | tuple[Spec, ...], nest: Any, place: 
 
 
 def kind_of(value: Any) -> str:
-    """Say what kind of value is given instead of another one."""
+    """Describe the kind of a value, for error messages."""
     if isinstance(value, Mapping):
         return f"a dict of {', '.join(map(str, value))}"
     size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
