@@ -1,4 +1,4 @@
-"""Episodes of somebody who knows the task: recorded, kept as Minari datasets, and what a policy is cloned from."""
+"""Demonstrations: episodes of an expert, which are recorded, stored as Minari datasets, and cloned by a policy."""
 
 from tf_trpo.demonstrations.datasets import read as read
 from tf_trpo.demonstrations.datasets import write as write

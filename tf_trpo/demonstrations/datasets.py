@@ -1,4 +1,4 @@
-"""Demonstrations as Minari datasets; the only door to Minari."""
+"""Read and write demonstrations as Minari datasets."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def write(demonstrations: Demonstrations, dataset_id: str, **metadata: Any) -> N
 
     Args:
       demonstrations: the episodes.
-      dataset_id: its name, such as "hopper/mine-v0"; the folder must not have it.
-      **metadata: what Minari notes besides, as of `minari.create_dataset_from_buffers`: author, author_email,
-        code_permalink, algorithm_name, description.
+      dataset_id: name of the dataset, such as "hopper/mine-v0"; it must not exist.
+      **metadata: further arguments of `minari.create_dataset_from_buffers`: author, author_email, code_permalink,
+        algorithm_name, description.
 
     Raises:
       ImportError: Minari is not installed.
-      ValueError: the name is none, or there is such a dataset.
+      ValueError: the name is not valid, or the dataset exists.
     """
     minari = _minari()
     from minari.data_collector import EpisodeBuffer
@@ -42,9 +42,9 @@ def write(demonstrations: Demonstrations, dataset_id: str, **metadata: Any) -> N
     with contextlib.ExitStack() as opened:
         environment = demonstrations.environment
         spaces = {name: getattr(demonstrations, name) for name in ("observation_space", "action_space")}
-        # Minari makes an environment of an id, and leaves it open.
+        # From an id, Minari would make an environment and never close it.
         env = None if environment is None else opened.enter_context(contextlib.closing(gym.make(environment)))
-        # What is not given, Minari warns of each by each.
+        # Minari warns about each piece of metadata that is missing.
         opened.enter_context(warnings.catch_warnings(action="ignore", category=UserWarning))
         own = {"data_format": "hdf5", "jpeg_encoding": False}
         minari.create_dataset_from_buffers(dataset_id, buffers, env, **spaces, **own, **metadata)
@@ -54,13 +54,13 @@ def read(dataset: Any, episodes: int | None = None) -> Demonstrations:
     """Read a Minari dataset.
 
     Args:
-      dataset: its name, if it is in Minari's folder (`minari download NAME` brings one there); the folder of a dataset;
-        or a `minari.MinariDataset`.
-      episodes: the first so many, >= 1; None for all.
+      dataset: name of a dataset in Minari's folder (`minari download NAME` puts one there), the folder of a dataset, or
+        a `minari.MinariDataset`.
+      episodes: number of episodes to read from the beginning, >= 1; None for all.
 
     Raises:
       ImportError: Minari is not installed.
-      ValueError: there is no such dataset, or it has no episode.
+      ValueError: the dataset does not exist, or has no episode.
     """
     minari = _minari()
     opened = dataset

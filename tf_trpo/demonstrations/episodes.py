@@ -1,4 +1,4 @@
-"""Demonstrations as arrays, and as a rollout."""
+"""Demonstrations as arrays, and their conversion to a rollout."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Episode(NamedTuple):
     """L steps of one episode.
 
     Attributes:
-      observations: a nest of arrays [L + 1, ...], as the environment gives them; the last row follows the last step.
-      actions: a nest of arrays [L, ...], as the environment takes them.
-      rewards: float64 [L], the environment's own.
+      observations: the environment's observations, a nest of arrays [L + 1, ...]; the last row follows the last step.
+      actions: the environment's actions, a nest of arrays [L, ...].
+      rewards: the environment's rewards, float64 [L].
       terminated: whether the last step ended the episode in a terminal state, and not for another reason.
     """
 
@@ -34,15 +34,15 @@ class Episode(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Demonstrations:
-    """Episodes in an environment of these spaces.
+    """Episodes in an environment, and the environment's spaces.
 
     Attributes:
-      observation_space, action_space: Gymnasium's.
-      episodes: at least one, of at least one step each.
-      environment: Gymnasium's id of the environment; None if it has none.
+      observation_space, action_space: Gymnasium spaces.
+      episodes: at least one episode, each with at least one step.
+      environment: Gymnasium id of the environment; None if it has none.
 
     Raises:
-      ValueError: there is no episode, or one without a step or with arrays of other lengths.
+      ValueError: there is no episode, or an episode has no step or arrays of inconsistent lengths.
     """
 
     observation_space: gym.Space
@@ -65,21 +65,21 @@ class Demonstrations:
 
     @property
     def returns(self) -> np.ndarray:
-        """The episodes' undiscounted returns, float64."""
+        """The undiscounted returns of the episodes, float64."""
         return np.array([episode.rewards.sum() for episode in self.episodes])
 
     @property
     def lengths(self) -> np.ndarray:
-        """The episodes' numbers of steps, int64."""
+        """The lengths of the episodes in steps, int64."""
         return np.array([len(episode.rewards) for episode in self.episodes])
 
     def rollout(self, policy: Policy) -> Rollout:
-        """Lay the episodes one after the other in a rollout of one environment, as if the policy had acted.
+        """Concatenate the episodes to a rollout of one environment, as if the policy had acted.
 
-        After each episode there is a row that is no step, as with NEXT_STEP autoreset: T = sum(L + 1).
+        Each episode is followed by a row that is not a step, as with NEXT_STEP autoreset: T = sum(L + 1).
 
         Raises:
-          ValueError: the spaces are not the policy's, or an observation is not finite.
+          ValueError: the spaces differ from the policy's, or an observation is not finite.
         """
         check_spaces(policy, self.observation_space, self.action_space, "the demonstrations show")
         batches = [as_batch(policy.encoder.spec, episode.observations)[0] for episode in self.episodes]
@@ -99,5 +99,5 @@ class Demonstrations:
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
-    """Add a row of zeros, whose type is the rows' own."""
+    """Append a row of zeros of the same dtype."""
     return np.concatenate([rows, np.zeros_like(rows[:1])])

@@ -1,4 +1,4 @@
-"""Episodes recorded while somebody acts."""
+"""Record episodes of an agent, a model or a function."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Predicting(Protocol):
     def predict(
         self, observations: Any, state: Any = None, *, stochastic: bool = False, seed: int | None = None
     ) -> Any:
-        """Give the action for one observation; with a memory, the action and the new state."""
+        """Return the action for one observation; with a memory, the action and the new state."""
 
 
 Demonstrator: TypeAlias = "Predicting | str | os.PathLike[str] | Callable[[Any], Any]"
-"""An agent; the folder of an exported SavedModel; or a function from an observation to an action, as a person's."""
+"""An agent, the folder of an exported SavedModel, or a function from an observation to an action."""
 Act: TypeAlias = Callable[[Any, int], Any]
-"""(Observations [1, ...], number of the step in its episode) -> actions [1, ...]."""
+"""(Observations [1, ...], index of the step in its episode) -> actions [1, ...]."""
 
 
 def record(
@@ -48,21 +48,22 @@ def record(
     max_episode_steps: int = 100_000,
     seed: int = 0,
 ) -> Demonstrations:
-    """Play whole episodes.
+    """Record whole episodes.
 
     Args:
-      demonstrator: who acts, as above.
+      demonstrator: what chooses the actions: an agent, the folder of an exported SavedModel, or a function from an
+        observation to an action.
       environment: a Gymnasium id, or a function that makes an environment.
-      episodes: whole episodes to play, >= 1.
-      stochastic: let an agent or a model sample its actions, so that a clone learns their spread too; by default they
-        take the most likely ones.
+      episodes: number of whole episodes, >= 1.
+      stochastic: sample the actions of an agent or a model, so that a clone also learns their spread; by default the
+        most likely actions are taken.
       env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
-      max_episode_steps: a longer episode is cut there, as by a time limit; >= 1.
-      seed: of the episodes, and of sampled actions.
+      max_episode_steps: number of steps after which an episode is truncated, >= 1.
+      seed: seed of the episodes and of sampled actions.
 
     Raises:
-      TypeError: the demonstrator is none, or the environment is a vector environment.
-      ValueError: an action does not lie in the environment's space, or a function is asked to be stochastic.
+      TypeError: the demonstrator is of another type, or the environment is a vector environment.
+      ValueError: an action does not lie in the environment's space, or `stochastic` is set for a function.
       EnvironmentFailedError: the environment failed.
     """
     check_whole_numbers(episodes=episodes, max_episode_steps=max_episode_steps)
@@ -73,7 +74,7 @@ def record(
     with open_vector_environment(environment, 1, **making) as environments:
         act = _acting(demonstrator, stochastic, seed)
         played = [
-            # Every episode has a seed of its own, made of this one and the episode's number.
+            # The environment derives each episode's seed from the first one and the episode's number.
             _episode(environments, act, seed if number == 0 else None, max_episode_steps)
             for number in range(episodes)
         ]
@@ -99,12 +100,12 @@ def _episode(environments: VectorEnv, act: Act, seed: int | None, longest: int) 
 
 
 def _row(nest: Any) -> Any:
-    # A copy: the environments may write to these arrays again.
+    # Copied, because the environments reuse these arrays.
     return tf.nest.map_structure(lambda rows: np.array(rows[0]), nest)
 
 
 def _acting(demonstrator: Any, stochastic: bool, seed: int) -> Act:
-    """Make one function of all demonstrators."""
+    """Return a function that chooses actions for any kind of demonstrator."""
     draws = np.random.default_rng(seed)
     if isinstance(demonstrator, str | os.PathLike):
         from tf_trpo.serving.local_policy import LocalPolicy

@@ -1,4 +1,4 @@
-"""Figures of training runs: names of charts, histories, statistics over seeds, learning curves, a report's charts.
+"""Figures of training runs: charts and their columns, histories, statistics over seeds, learning curves.
 
-`run_curves` and `style` draw, and are the package's only door to matplotlib (extra `figures`).
+Only `run_curves`, `style` and `trials` import matplotlib (extra `figures`).
 """

@@ -1,4 +1,4 @@
-"""What people are shown of a run: names in the logs by chart, for TensorBoard, reports and the terminal."""
+"""Charts of a run and the logged figures in them, for TensorBoard, reports and the terminal."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ CHARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "Conjugate gradient: relative residual": ("train/cg_residual",),
     },
     "Lower bound on the return": {
-        "Improvement that the bound is sure of": ("bound/improvement",),
+        "Lower bound of the improvement": ("bound/improvement",),
         "L(new) - L(old), in units of return": ("bound/predicted_improvement", "bound/actual_improvement"),
         "KL: mean and largest over states": ("bound/mean_kl", "bound/max_kl"),
     },
 }
-"""Names in the logs by category and chart."""
+"""Category -> chart -> names of logged figures."""
 
 FIGURES: Mapping[str, str] = {
     "rollout/ep_rew_mean": "mean episode return",
@@ -44,4 +44,4 @@ FIGURES: Mapping[str, str] = {
     "train/explained_variance": "explained variance",
     "time/fps": "steps per second",
 }
-"""Names in the logs of the figures that a short table has, and their labels."""
+"""Names of the logged figures in short tables -> labels."""

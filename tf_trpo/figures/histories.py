@@ -1,4 +1,4 @@
-"""Histories of runs: history.csv read strictly, and curves of several runs brought onto common steps."""
+"""Read histories of runs (history.csv), and interpolate curves of several runs at common steps."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 
 Column = NDArray[np.float64]
 Curve = tuple[Column, Column]
-"""x, rising, and y; [X] each."""
+"""Increasing x and y, [X] each."""
 _LARGEST = 1e300
 
 
 def read_history(path: Path, columns: Sequence[str] = ()) -> dict[str, Column]:
     """Read the columns of a history.csv.
 
-    A last line without its end is ignored: it is still being written, or its writer was killed.
+    An unfinished last line is ignored: it is still being written, or its writer was killed.
 
     Args:
       path: the file.
-      columns: those that must be there.
+      columns: names of required columns.
 
     Returns:
-      A number for each iteration, [iterations], by the name of the column; NaN in empty cells.
+      Column name -> a number for each iteration, [iterations]; NaN in empty cells.
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: the file has no rows, a row of another length than the header, a cell that is not a number, or lacks a
-        column.
+      ValueError: the file has no rows, lacks a required column, or has a row of another length than the header or a
+        cell that is not a number.
     """
     with open(path, newline="", encoding="utf-8") as file:
         text = file.read()
@@ -56,7 +56,7 @@ def read_history(path: Path, columns: Sequence[str] = ()) -> dict[str, Column]:
 
 
 def known(x: Column, y: Column) -> Curve:
-    """Keep the points whose x and y can be drawn: finite numbers, and not so large that sums of them overflow."""
+    """Return the points that can be drawn: x and y are finite, and not so large that their sums overflow."""
     there = (np.abs(x) < _LARGEST) & (np.abs(y) < _LARGEST)
     return x[there], y[there]
 
@@ -66,7 +66,7 @@ def on_common_steps(curves: Sequence[Curve], points: int, *, axis: str = "steps"
 
     Args:
       curves: S curves, each with at least one point.
-      points: number of common x, >= 2, spread evenly from the last curve's beginning to the first curve's end.
+      points: number of common x, >= 2, evenly spaced from the latest beginning to the earliest end of the curves.
       axis: name of x in the error message.
 
     Returns:

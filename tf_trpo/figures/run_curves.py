@@ -1,4 +1,4 @@
-"""Logged figures over training: one figure of several groups of runs, or the charts of a report on one run."""
+"""Draw logged figures over training: learning curves of groups of runs, or the charts of a report on one run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tf_trpo.figures.statistics import Interval
 from tf_trpo.figures.style import CYCLE, GREY, draw_curve, styled, write
 
 _FEW = 50
-"""So many points of a chart's line are also marked one by one, such as evaluations."""
+"""A chart's line with at most this many points, such as evaluations, also gets markers."""
 
 
 class GroupCurve(NamedTuple):
-    """A line of the figure: the statistic over the runs of a group, [X]; x are steps, iterations or seconds, [X]."""
+    """A line of the figure: a statistic y [X] over the runs of a group, over x [X] in steps, iterations or seconds."""
 
     label: str
     runs: int
@@ -28,7 +28,7 @@ class GroupCurve(NamedTuple):
 
 
 def draw(groups: Sequence[GroupCurve], x_label: str, y_label: str) -> Figure:
-    """Draw a line and a band for each group, at least one."""
+    """Draw a line and a band for each group; there must be at least one group."""
     figure = Figure(figsize=(8.0, 4.8))
     axes = figure.subplots()
     for group, (color, style) in zip(groups, itertools.cycle(CYCLE), strict=False):
@@ -45,11 +45,10 @@ def draw_panels(history: Mapping[str, Column]) -> dict[str, bytes]:
     """Draw the charts of `CHARTS` for which the history has a column.
 
     Args:
-      history: columns by name, `STEPS` among them. Which others there are depends on the algorithm and on how far the
-        run has come.
+      history: columns by name, including `STEPS`. The others depend on the algorithm and on the progress of the run.
 
     Returns:
-      SVG files by the titles of their charts.
+      Title of a chart -> SVG file.
     """
     drawn = {}
     for title, columns in itertools.chain.from_iterable(charts.items() for charts in CHARTS.values()):
@@ -62,7 +61,7 @@ def draw_panels(history: Mapping[str, Column]) -> dict[str, bytes]:
 
 
 def draw_panel(title: str, columns: Sequence[str], history: Mapping[str, Column]) -> Figure:
-    """Draw a line for each of these columns of the history."""
+    """Draw a line for each of the given columns of the history."""
     figure = Figure(figsize=(5.6, 3.0))
     axes = figure.subplots()
     for column, (color, style) in zip(columns, CYCLE, strict=False):
@@ -75,12 +74,12 @@ def draw_panel(title: str, columns: Sequence[str], history: Mapping[str, Column]
 
 
 def count_of_runs(*counts: int) -> str:
-    """Say the number of runs behind a line, or the smallest and the largest number of several lines."""
+    """Return text such as "5 runs", or "3 to 5 runs" if counts differ."""
     low, high = min(counts), max(counts)
     several = str(low) if low == high else f"{low} to {high}"
     return "1 run" if several == "1" else f"{several} runs"
 
 
 def literal(text: str) -> str:
-    """Escape text for matplotlib, which takes dollars for marks of mathematics."""
+    """Escape dollar signs, which matplotlib reads as math mode."""
     return text.replace("$", r"\$")

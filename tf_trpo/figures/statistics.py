@@ -1,4 +1,4 @@
-"""Statistics over seeds, with bootstrap intervals."""
+"""Statistics over seeds with bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Interval(NamedTuple):
 def interquartile_mean(values: ArrayLike) -> Interval:
     """Average the middle half of the seeds, with a 95% percentile bootstrap interval over seeds.
 
-    A quarter of the seeds, rounded down, is left out at either end. One lucky or failed seed changes the result less
-    than it changes the mean, and the result depends on more seeds than the median does.
+    A quarter of the seeds, rounded down, is left out at each end. A single lucky or failed seed changes the result less
+    than it changes the mean, and the result uses more seeds than the median does.
 
     Args:
       values: a value for each seed, [S, ...], S >= 1.
@@ -41,7 +41,7 @@ def interquartile_mean(values: ArrayLike) -> Interval:
 
 
 def mean(values: ArrayLike) -> Interval:
-    """Average the seeds, with an interval; argument, result and errors are the same as for `interquartile_mean`."""
+    """Average the seeds, with an interval; argument, result and errors are as for `interquartile_mean`."""
     return _bootstrapped(np.mean, values)
 
 
@@ -49,14 +49,14 @@ def _bootstrapped(statistic: Callable[..., NDArray[np.float64]], values: ArrayLi
     array = np.asarray(values, np.float64)
     if array.ndim == 0 or len(array) == 0:
         raise ValueError(f"values must have one entry for each seed, at least one, got shape {array.shape}")
-    # A NaN sorts last, and would be trimmed away with the best seeds.
+    # NaN sorts last, and would be trimmed with the best seeds.
     unknown = np.isnan(array).any(axis=0)
     known = np.where(unknown, 0.0, array)
     estimate = low = high = statistic(known, axis=0)
     if len(array) > 1:
         rng = np.random.default_rng(0)
         found = stats.bootstrap((known,), statistic, axis=0, n_resamples=2000, method="percentile", rng=rng)
-        # Of equal seeds, resampled sums may differ from theirs in the last bit, on either side.
+        # For equal seeds, resampled means may differ from the estimate in the last bit, in either direction.
         low, high = (
             np.where(np.isclose(end, estimate, rtol=1e-12, atol=0), estimate, end) for end in found.confidence_interval
         )

@@ -1,4 +1,4 @@
-"""The look of all figures, and their files: PNG or SVG, with equal bytes for equal data."""
+"""The common style of all figures, and writing them as PNG or SVG with equal bytes for equal data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tf_trpo.figures.statistics import Interval
 
-# Okabe and Ito (2008): people with any kind of colour vision tell them apart, and so does lightness in print.
+# Okabe and Ito (2008): distinguishable with any kind of colour vision, and by lightness in print.
 BLACK = "#000000"
 ORANGE = "#E69F00"
 GREEN = "#009E73"
@@ -27,7 +27,7 @@ PURPLE = "#CC79A7"
 CYCLE = tuple(
     (color, style) for style in ("-", "--", ":") for color in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 )
-"""Colour and line style of the first line, the second line, and so on."""
+"""Colours and line styles of consecutive lines."""
 
 SETTINGS: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -64,9 +64,9 @@ def write(figure: Figure, file: Path | BinaryIO, format: str | None = None) -> N
     """Write a figure without a date, so that equal figures are equal files.
 
     Args:
-      figure: a figure that was drawn inside of `styled`; call `write` inside of it too.
+      figure: a figure that was drawn inside `styled`; `write` must be called inside it too.
       file: path, or a file that is open for writing bytes.
-      format: "png" or "svg"; the path's suffix by default.
+      format: "png" or "svg"; by default the path's suffix.
     """
     format = format or Path(str(file)).suffix[1:]
     figure.savefig(file, format=format, metadata={"Date": None} if format == "svg" else None)
@@ -75,6 +75,6 @@ def write(figure: Figure, file: Path | BinaryIO, format: str | None = None) -> N
 def draw_curve(
     axes: Axes, x: NDArray[np.float64], y: Interval, *, label: str, color: str, linestyle: Any = "-"
 ) -> None:
-    """Draw a line at the estimate, [X], and a band over its interval."""
+    """Draw a line at the estimate [X], and a band over its interval."""
     axes.plot(x, y.estimate, color=color, linestyle=linestyle, label=label)
     axes.fill_between(x, y.low, y.high, color=color, alpha=0.15, linewidth=0)

@@ -1,4 +1,4 @@
-"""The trials of a search: what each returned, and which settings matter."""
+"""Figures of a search: returns of the trials, and importances of the settings."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tf_trpo.figures.style import BLUE, GREY, VERMILION
 
 
 def draw_trials(numbers: NDArray, values: NDArray[np.float64], complete: NDArray[np.bool_]) -> Figure:
-    """Draw the return of every trial, and the best so far of those that were trained to the end.
+    """Draw the return of every trial, and the best so far of the trials that were trained to the end.
 
     Args:
-      numbers: of N >= 1 trials, in their order.
+      numbers: numbers of N >= 1 trials, increasing.
       values: mean returns [N].
-      complete: bool [N], false for trials that were cut short.
+      complete: bool [N], False for trials that were stopped early.
     """
     figure = Figure(figsize=(8.0, 4.0))
     axes = figure.subplots()
@@ -34,7 +34,11 @@ def draw_trials(numbers: NDArray, values: NDArray[np.float64], complete: NDArray
 
 
 def draw_importances(importances: Mapping[str, float]) -> Figure:
-    """Draw how much each setting explains of the differences between trials, as shares by name."""
+    """Draw the fraction of the differences between trials that each setting explains.
+
+    Args:
+      importances: setting -> fraction in [0, 1].
+    """
     names = sorted(importances, key=lambda name: importances[name])
     figure = Figure(figsize=(6.0, 1.2 + 0.3 * len(names)))
     axes = figure.subplots()

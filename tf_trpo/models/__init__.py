@@ -1,4 +1,4 @@
-"""Keras models: encoders, the policy, the value function, networks, running statistics; and how they are made."""
+"""Keras models: encoders, policies, value functions, networks, running statistics, and functions that make them."""
 
 from typing import TYPE_CHECKING
 

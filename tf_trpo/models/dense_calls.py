@@ -1,4 +1,4 @@
-"""What the Dense layers of a model are called with."""
+"""Record the calls of a model's Dense layers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tf_trpo.models.structure import layers_of
 
 
 class DenseCalls:
-    """The calls of one Dense layer.
+    """The recorded calls of one Dense layer.
 
     Attributes:
       layer: the layer.
-      inputs: of each call.
-      sums: of each call, inputs times kernel plus bias, before the activation.
+      inputs: the inputs of each call.
+      sums: inputs times kernel plus bias, before the activation, of each call.
     """
 
     def __init__(self, layer: keras.layers.Dense) -> None:
@@ -28,7 +28,7 @@ class DenseCalls:
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
-        """Note the calls until the end."""
+        """Record calls until the context ends."""
         layer, call, activation = self.layer, self.layer.call, self.layer.activation
 
         def noted_call(inputs: tf.Tensor, *arguments: Any, **options: Any) -> tf.Tensor:
@@ -49,9 +49,9 @@ class DenseCalls:
 
 @contextlib.contextmanager
 def dense_calls(model: keras.Model) -> Iterator[list[DenseCalls]]:
-    """Note all calls of a model's Dense layers until the end, also of those within other layers.
+    """Record all calls of a model's Dense layers, nested ones included, until the context ends.
 
-    Layers of classes that inherit from Dense are left out: they may compute something else.
+    Layers of subclasses of Dense are left out, because they may compute something else.
     """
     layers = {id(layer): layer for layer in layers_of(model) if type(layer) is keras.layers.Dense}
     found = [DenseCalls(layer) for layer in layers.values()]

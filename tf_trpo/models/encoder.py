@@ -1,4 +1,4 @@
-"""The encoder: from observations to the outputs that an action distribution, or a value, is made of."""
+"""The encoder: maps observations to the outputs from which an action distribution or a value is computed."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _WITHOUT_MEMORY = "it has no memory for the states of segments"
 class Encoder(keras.layers.Layer):
     """Observations -> inputs -> network -> (memory ->) output layer -> outputs [N, num_outputs].
 
-    The inputs have the structure of the observations: vectors are normalised, images of bytes lie in [0, 1], choices
-    are one-hot, and a mask of actions is left out. With a memory, the observations are `Segments` of S times L = N
-    rows, or one row of each environment with its states (`step`).
+    The inputs have the structure of the observations: vectors are normalised, images of bytes are scaled to [0, 1],
+    choices are one-hot, and an action mask is left out. With a memory, the observations are `Segments` of S times
+    L = N rows, or one row of each environment with the memory's states (`step`).
 
     Args:
       observations: spec of one observation, or the shape of a float32 vector.
       num_outputs: units of the linear output layer.
-      network: any keras.Model from the inputs to features [N, F]; by default `default_network`. It is called as at
-        inference: no dropout, and statistics such as batch normalisation's stay as they are.
-      normalize_observations: normalise vectors, by a `RunningNormalization` for each part: all, none, or the parts with
-        these names, as `parts` gives them.
-      observation_min_std: the normalisation's `min_std`.
-      function_preserving: let the first layer take in what new statistics would change, so that they never move the
-        outputs; possible only if the observation is one vector and `first_dense_layer` finds a layer.
-      output_gain: gain of the output layer's orthogonal initialiser, >= 0. With 0 the outputs are 0 for every
-        observation at the start, so that the first statistics do not move them.
-      cell: a Keras cell, with which the encoder has a `Memory` between the network and the output layer.
-      seed: makes the initial weights reproducible.
-      **kwargs: of `keras.layers.Layer`.
+      network: any keras.Model from the inputs to features [N, F]; by default `default_network`. It is called in
+        inference mode: no dropout, and statistics such as those of batch normalisation are not updated.
+      normalize_observations: which vectors are normalised, each by a `RunningNormalization`: all, none, or the parts
+        with the given names (see `parts`).
+      observation_min_std: `min_std` of the normalisation.
+      function_preserving: adjust the first layer when statistics change, so that the outputs stay the same. This has an
+        effect only if the observation is one vector and `first_dense_layer` finds a layer.
+      output_gain: gain of the output layer's orthogonal initialiser, >= 0. With 0 all initial outputs are 0, so that
+        the first statistics do not change them.
+      cell: a Keras cell; if given, the encoder has a `Memory` between the network and the output layer.
+      seed: seed of the initial weights.
+      **kwargs: arguments of `keras.layers.Layer`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Encoder(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # Keras would make float32 of observations before their mean is subtracted.
+        # With autocast, Keras would cast observations to float32 before their mean is subtracted.
         super().__init__(autocast=False, **kwargs)
         self.spec = as_spec(observations)
         self.num_outputs = num_outputs
@@ -78,7 +78,7 @@ class Encoder(keras.layers.Layer):
             for part, is_normalized in zip(named.values(), self._is_normalized, strict=True)
             if is_normalized
         ]
-        """One for each vector of the observation, in the order of `parts`; empty without normalisation."""
+        """The normalisation of each normalised vector, in the order of `parts`; empty without normalisation."""
         self.network = default_network(self.spec, seed=network_seed) if network is None else network
         initializer = keras.initializers.Orthogonal(gain=output_gain, seed=output_seed)
         self.output_layer = keras.layers.Dense(num_outputs, kernel_initializer=initializer)
@@ -91,7 +91,10 @@ class Encoder(keras.layers.Layer):
         return self.from_centred(self.centred(observations))
 
     def centred(self, observations: Any) -> Any:
-        """Subtract the means of vectors, as float32; the other parts are as they are. Segments get rows [N, ...]."""
+        """Subtract the means of normalised vectors, giving float32; other parts stay unchanged.
+
+        The observations of `Segments` become rows [N, ...].
+        """
         if isinstance(observations, Segments):
             return observations._replace(observations=self.centred(observations.rows))
         layers = iter(self.normalizations)
@@ -100,7 +103,7 @@ class Encoder(keras.layers.Layer):
         )
 
     def from_centred(self, observations: Any) -> tf.Tensor:
-        """Compute the outputs from what `centred` gives."""
+        """Compute the outputs from the result of `centred`."""
         segments = isinstance(observations, Segments)
         if segments != (self.memory is not None):
             raise ValueError(_WITHOUT_MEMORY if segments else _WITHOUT_STATES)
@@ -109,15 +112,15 @@ class Encoder(keras.layers.Layer):
         return self.output_layer(self.memory(self.features(observations.observations), observations))
 
     def initial_states(self, count: int | tf.Tensor) -> States:
-        """Make the memory's states [count, ...] with which episodes begin; empty without a memory."""
+        """Return the memory's initial states of episodes, [count, ...]; empty without a memory."""
         return () if self.memory is None else self.memory.initial(count)
 
     def step(self, observations: Any, states: States) -> tuple[tf.Tensor, States]:
         """Compute the outputs, and the memory's new states [N, ...], for one row of each of N environments.
 
         Args:
-          observations: what `centred` gives for a nest of arrays [N, ...].
-          states: of the memory before the row, [N, ...]; empty without a memory.
+          observations: result of `centred` for a nest of arrays [N, ...].
+          states: the memory's states before the row, [N, ...]; empty without a memory.
         """
         if self.memory is None:
             return self.from_centred(observations), states
@@ -125,7 +128,7 @@ class Encoder(keras.layers.Layer):
         return self.output_layer(outputs), states
 
     def features(self, observations: Any) -> tf.Tensor:
-        """Compute the network's features [N, F] from what `centred` gives for a nest of arrays [N, ...]."""
+        """Compute the network's features [N, F] from the result of `centred` for a nest of arrays [N, ...]."""
         layers = iter(self.normalizations)
         inputs = map_parts(
             lambda part, rows: _read(part, rows) if (layer := next(layers)) is None else layer.scaled(rows),
@@ -135,18 +138,27 @@ class Encoder(keras.layers.Layer):
         return self.network(without_masks(self.spec, inputs), training=False)
 
     def moments(self, observations: Any, weights: tf.Tensor, count: tf.Tensor) -> list[Moments]:
-        """Compute the moments of each normalised vector; weights [N] with sum 1, and the number of samples."""
+        """Compute the moments of each normalised vector.
+
+        Args:
+          observations: a nest of arrays [N, ...].
+          weights: [N], with sum 1.
+          count: number of samples, scalar.
+        """
         weights, count = tf.cast(weights, tf.float64), tf.cast(count, tf.float64)
         rows = zip(self._is_normalized, flatten_to(self.spec, observations), strict=True)
         vectors = [tf.cast(vector, tf.float64) for is_normalized, vector in rows if is_normalized]
         return [Moments(*weighted_moments(vector, weights), count) for vector in vectors]
 
     def begin_normalization(self, moments: list[Moments]) -> list[Statistics]:
-        """Compute the statistics with observations of these moments, and take the first on if that is harmless.
+        """Compute the statistics with new observations; apply the first ones at once if the outputs do not change.
 
-        It does not change the outputs if the output layer is 0, as before any training, or if a layer takes the change
-        in. Otherwise the observations of trained weights are never normalised. What a memory holds by then was seen
-        without statistics.
+        The outputs do not change if the output layer is 0, as before any training, or if a layer absorbs the change.
+        Otherwise first statistics are left out, so that observations are never normalised under weights that were
+        trained without statistics. A memory's states at this time come from observations without statistics.
+
+        Args:
+          moments: moments of the new observations, one for each normalised vector.
 
         Returns:
           The statistics for `update_normalization`.
@@ -159,10 +171,10 @@ class Encoder(keras.layers.Layer):
         ]
 
     def update_normalization(self, statistics: list[Statistics]) -> tf.Tensor:
-        """Take on the statistics that `begin_normalization` gave.
+        """Apply the statistics that `begin_normalization` returned.
 
         Returns:
-          Bool scalar: the moments were finite, or are not needed.
+          Bool scalar: whether all moments were finite, or were not needed.
         """
         layer = self.absorbing_layer() if self.function_preserving else None
         pairs = zip(self.normalization, statistics, strict=True)
@@ -170,7 +182,7 @@ class Encoder(keras.layers.Layer):
         return functools.reduce(tf.logical_and, sound) if sound else tf.constant(True)
 
     def absorbing_layer(self) -> keras.layers.Dense | None:
-        """Find the layer that can take in what new statistics change."""
+        """Return the layer that can absorb a change of statistics, or None."""
         lone = len(self.normalization) == 1 and isinstance(without_masks(self.spec, self.spec), PartSpec)
         return first_dense_layer(self.network, self.memory or self.output_layer) if lone else None
 
@@ -197,7 +209,7 @@ class Encoder(keras.layers.Layer):
 
 
 def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
-    """Turn rows [N, *shape] of a part into rows of the network's input."""
+    """Convert rows [N, *shape] of a part to rows of the network's input."""
     if part.kind == "mask":
         return rows
     if part.kind == "image":
@@ -211,6 +223,6 @@ def _read(part: PartSpec, rows: tf.Tensor) -> tf.Tensor:
 
 
 def _resolution(part: PartSpec) -> float:
-    """Relative size of the rounding of a part's numbers."""
+    """Return the relative rounding error of a part's numbers."""
     dtype = np.dtype(part.dtype)
     return 4.0 * float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0

@@ -1,4 +1,4 @@
-"""Policies and value functions that fit an environment's spaces."""
+"""Make policies and value functions for an environment's spaces."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def make_policy(
     """Make a policy for an environment's spaces.
 
     Args:
-      settings: of the policy.
-      observation_space: any that `observation_spec` knows.
-      action_space: as in `make_action_distribution`.
-      network: any keras.Model from the encoder's inputs to features [N, F]; by default `default_network`. See
-        `check_network` for the networks that are refused.
-      memory: "gru", "lstm", or a Keras cell: the policy gets a new one of its kind. By default the settings decide.
-      mirror: the environment's symmetry; the policy respects it.
-      seed: makes the initial weights reproducible.
+      settings: settings of the policy.
+      observation_space: a space that `observation_spec` supports.
+      action_space: a space that `make_action_distribution` supports.
+      network: any keras.Model from the encoder's inputs to features [N, F]; by default `default_network`. Networks that
+        `check_network` refuses are not allowed.
+      memory: "gru", "lstm", or a Keras cell, of which the policy gets a copy with new weights. Default: the settings.
+      mirror: the environment's symmetry, which the policy will respect.
+      seed: seed of the initial weights.
 
     Raises:
-      ValueError: another space, a mirror of other observations or actions, or a setting that the space has no use for.
-      TypeError: the mirror is no `MirrorSymmetry`, or the network no keras.Model.
+      ValueError: a space is not supported, the mirror does not fit the spaces, or a setting has no effect in them.
+      TypeError: the mirror is not a `MirrorSymmetry`, or the network is not a keras.Model.
     """
     _check_mirror(settings, mirror)
     spec = observation_spec(observation_space)
@@ -74,10 +74,10 @@ def make_value_function(
     mirror: MirrorSymmetry | None = None,
     seed: int | None = None,
 ) -> ValueFunction:
-    """Make the value function that goes with a policy.
+    """Make the value function for a policy.
 
-    The arguments and errors are the same as for `make_policy`. With the same seed, the initial weights of the two have
-    nothing in common.
+    The arguments and errors are the same as for `make_policy`. The same seed gives the value function other initial
+    weights than the policy.
     """
     _check_mirror(settings, mirror)
     encoder = _encoder(settings, value_settings, observation_spec(observation_space), 1, network, memory, seed)
@@ -94,9 +94,9 @@ def make_value_functions(
     seed: int | None = None,
     **shared: Any,
 ) -> list[ValueFunction]:
-    """Make the value functions of the rewards and of costs; each has a copy of the network with weights of its own.
+    """Make `count` value functions, of the rewards and the costs; each has its own copy of the network.
 
-    The arguments and errors are those of `make_value_function`.
+    The other arguments and the errors are those of `make_value_function`.
     """
     made = []
     for place in range(count):
@@ -109,13 +109,13 @@ def make_value_functions(
 
 
 def check_fit(policy: Policy, environments: VectorEnv) -> None:
-    """Raise ValueError, which names both sides, if the spaces of an environment differ from those of the policy."""
+    """Raise ValueError if the spaces of an environment differ from those of the policy; the message names both."""
     spaces = environments.single_observation_space, environments.single_action_space
     check_spaces(policy, *spaces, "the environment gives")
 
 
 def check_spaces(policy: Policy, observation_space: gym.Space, action_space: gym.Space, whose: str) -> None:
-    """Raise ValueError if spaces differ from those of the policy; `whose` begins what the message says of them."""
+    """Raise ValueError if spaces differ from those of the policy; in the message, `whose` precedes the spaces."""
     differing = difference(policy.encoder.spec, observation_spec(observation_space))
     if differing is not None:
         raise ValueError(f"the agent observes {differing[0]}, {whose} {differing[1]}")
@@ -134,7 +134,7 @@ def _encoder(
     memory: MemoryKind | keras.layers.Layer | None,
     seed: int | None,
 ) -> Encoder:
-    """Make the encoder of a policy or of a value function, whose own settings are `of`."""
+    """Make the encoder of a policy or a value function; `of` are the settings of that model itself."""
     prefix, first = ("value_", 2) if isinstance(of, ValueSettings) else ("", 0)
     sizes = f"{prefix}hidden_sizes"
     normalize: bool | list[str] = settings.normalize_observations
@@ -160,7 +160,7 @@ def _encoder(
 def _cell(
     settings: PolicySettings, memory: MemoryKind | keras.layers.Layer | None, seed: int | None
 ) -> keras.layers.Layer | None:
-    """Make the cell of a memory: of a kind, like one that is given, or as the settings say."""
+    """Make the cell of a memory: of a named kind, as a copy of a given cell, or from the settings."""
     if memory is None:
         memory = settings.memory
     elif settings.memory not in (None, memory):

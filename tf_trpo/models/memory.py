@@ -1,4 +1,4 @@
-"""Memory: a recurrent cell between the features and the output layer, and the segments that it is trained on."""
+"""Memory: a recurrent cell between the features and the output layer, and the segments on which it is trained."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tf_trpo.numerics import Recurrence, merged
 
 MemoryKind = Literal["gru", "lstm"]
 States: TypeAlias = "tuple[Any, ...]"
-"""What a memory holds for each of B environments: arrays [B, ...], such as one [B, units] of a GRU, two of an LSTM."""
+"""A memory's states for B environments: arrays [B, ...], for example one [B, units] for a GRU, two for an LSTM."""
 DEFAULT_UNITS = 64
 _LONGEST_SPAN = 128
-"""Time constant of the slowest unit at the start, in rows; training can make it longer."""
+"""Initial time constant of the slowest unit, in rows; training can make it longer."""
 _ROWS = 3
 _MOST_SEEDS = 1000
 _OF_CELLS = ("state_size", "get_initial_state")
 
 
 class Segments(NamedTuple):
-    """Rows of environments that a memory goes through in order: S segments of L rows, one environment in each.
+    """Sequences of rows for a memory: S segments of L consecutive rows of one environment each.
 
-    An episode may end inside of a segment, and another one begin there.
+    A segment may contain the end of an episode and the beginning of the next one.
 
     Attributes:
       observations: a nest of arrays [S, L, ...].
-      states: of the memory before the first row, arrays [S, ...].
-      ends: bool [S, L], the row is the last one of its episode: the memory begins again after it.
-      holds: bool [S, L], the row is no part of an episode, such as a pause: the memory stays as it is.
+      states: the memory's states before the first row, arrays [S, ...].
+      ends: bool [S, L], whether the row is the last one of its episode, after which the memory is reset.
+      holds: bool [S, L], whether the row is not part of an episode, such as a pause: the memory does not change.
     """
 
     observations: Any
@@ -48,20 +48,21 @@ class Segments(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class Memory(keras.layers.Layer):
-    """A recurrent cell that goes through segments, and begins again where an episode does.
+    """A recurrent cell that is unrolled over segments, and is reset at the beginning of each episode.
 
     Args:
-      cell: a Keras cell, such as `keras.layers.GRUCell(64)`: called with inputs [N, F] and its states, it gives outputs
-        [N, units] and new states. It is called as at inference: no dropout.
-      num_features: F.
-      **kwargs: of `keras.layers.Layer`.
+      cell: a Keras cell, such as `keras.layers.GRUCell(64)`: a function from inputs [N, F] and states to outputs
+        [N, units] and new states. It is called in inference mode: no dropout.
+      num_features: number of features F.
+      **kwargs: arguments of `keras.layers.Layer`.
 
     Attributes:
-      num_outputs: units of the cell's outputs.
+      num_outputs: number of the cell's outputs.
 
     Raises:
-      TypeError: it is no such cell.
-      ValueError: its outputs for a row depend on other rows, its states are no floats, or the first ones are trained.
+      TypeError: the cell is not a Keras cell.
+      ValueError: the cell's outputs for a row depend on other rows, its states are not floats, or its initial states
+        are trainable.
     """
 
     def __init__(self, cell: keras.layers.Layer, num_features: int, **kwargs: Any) -> None:
@@ -77,11 +78,11 @@ class Memory(keras.layers.Layer):
         self.built = True
 
     def trace_again(self) -> None:
-        """Forget what was traced: the cell may compute something else now."""
+        """Discard the traced functions; needed if the cell may compute something else now."""
         self._recurrence = Recurrence(self._row, self.num_outputs)
 
     def _tried(self) -> int:
-        """Go through a few rows, and give the number of outputs."""
+        """Check the cell on a few rows, and return the number of its outputs."""
         with tf.GradientTape() as tape:
             states = self.initial(_ROWS)
         if not all(part.dtype.is_floating for part in states):
@@ -97,24 +98,24 @@ class Memory(keras.layers.Layer):
 
     @property
     def _variables(self) -> list[keras.Variable]:
-        """The cell's weights, trained or not, of which derivatives can be taken."""
+        """The cell's float weights, trainable or not."""
         return [weight for weight in self.cell.weights if tf.as_dtype(weight.dtype).is_floating]
 
     def initial(self, count: int | tf.Tensor) -> States:
-        """Make the states [count, ...] with which episodes begin."""
+        """Return the initial states of episodes, [count, ...]."""
         return tuple(tf.nest.flatten(self.cell.get_initial_state(batch_size=count)))
 
     def step(self, features: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
-        """Go through one row of each environment: features [N, F], states [N, ...] -> outputs [N, U], new states."""
+        """Process one row of each environment: features [N, F], states [N, ...] -> outputs [N, U], new states."""
         outputs, new = self.cell(features, tf.nest.pack_sequence_as(self._structure, states), training=False)
         return outputs, tuple(tf.nest.flatten(new))
 
     def call(self, features: tf.Tensor, segments: Segments) -> tf.Tensor:
-        """Go through segments.
+        """Unroll the cell over segments.
 
         Args:
-          features: [S * L, F] of the segments' rows.
-          segments: where the memory begins, and where episodes do.
+          features: features of the segments' rows, [S * L, F].
+          segments: the segments, for their states and the ends of episodes.
 
         Returns:
           The cell's outputs [S * L, U].
@@ -131,12 +132,12 @@ class Memory(keras.layers.Layer):
     def unroll(
         self, features: tf.Tensor, ends: tf.Tensor, holds: tf.Tensor, states: States
     ) -> tuple[tf.Tensor, States]:
-        """Go through T rows of B environments.
+        """Unroll the cell over T rows of B environments.
 
         Args:
           features: [T, B, F].
-          ends, holds: bool [T, B], as of `Segments`.
-          states: before the first row, [B, ...].
+          ends, holds: bool [T, B], as in `Segments`.
+          states: states before the first row, [B, ...].
 
         Returns:
           The cell's outputs [T, B, U], and the states after each row, [T, B, ...].
@@ -145,7 +146,7 @@ class Memory(keras.layers.Layer):
         return self._recurrence(weights, features, states, (ends, holds))
 
     def _row(self, weights: States, features: tf.Tensor, states: States, marks: States) -> tuple[tf.Tensor, States]:
-        """Go through one row as a function of the cell's weights; the marks are `ends` and `holds`, [B]."""
+        """Process one row as a pure function of the cell's weights; the marks are `ends` and `holds`, [B]."""
         with keras.StatelessScope(state_mapping=list(zip(self._variables, weights, strict=True))):
             outputs, new = self.step(features, states)
         ends, holds = marks
@@ -162,15 +163,15 @@ class Memory(keras.layers.Layer):
 
 
 def make_cell(kind: MemoryKind, units: int, seed: int | None) -> keras.layers.Layer:
-    """Make a cell of Keras' whose units forget at first within 2 to 128 rows, evenly spread.
+    """Make a Keras cell whose units have initial time constants from 2 to 128 rows, evenly spaced.
 
-    With Keras' own biases, half of what a GRU holds is gone after one row, and with it the gradient that could teach it
-    to hold more.
+    With Keras' default biases, a GRU forgets half of its state in one row, and so loses the gradient from which it
+    could learn to remember longer.
 
     Args:
-      kind: of the cell.
-      units: >= 1.
-      seed: makes the initial weights reproducible.
+      kind: kind of the cell.
+      units: number of units, >= 1.
+      seed: seed of the initial weights.
 
     Source:
       Tallec and Ollivier (2018), "Can recurrent neural networks warp time?", section 3 (chrono initialisation).
@@ -182,7 +183,7 @@ def make_cell(kind: MemoryKind, units: int, seed: int | None) -> keras.layers.La
     }
     keep, others = np.log(np.linspace(1, _LONGEST_SPAN - 1, units)), np.zeros(units)
     if kind == "gru":
-        # For the inputs and for the states: update gate, reset gate, candidate.
+        # Two rows, for the inputs and for the states; each has update gate, reset gate, candidate.
         bias = [np.concatenate([keep, others, others]).tolist(), np.zeros(3 * units).tolist()]
         return keras.layers.GRUCell(units, bias_initializer=keras.initializers.Constant(bias), **initializers)
     # Input gate, forget gate, candidate, output gate.
@@ -192,17 +193,17 @@ def make_cell(kind: MemoryKind, units: int, seed: int | None) -> keras.layers.La
 
 
 def like(cell: keras.layers.Layer, seed: int | None) -> keras.layers.Layer:
-    """Make a cell of the same settings with new weights, which the seed makes reproducible.
+    """Make a cell with the same settings and new weights from a seed.
 
     Raises:
-      TypeError: it is no Keras cell.
+      TypeError: `cell` is not a Keras cell.
     """
     _check_cell(cell)
     return type(cell).from_config(_seeded(cell.get_config(), iter(layer_seeds(seed, _MOST_SEEDS))))
 
 
 def _seeded(config: Any, seeds: Iterator[int | None]) -> Any:
-    """Copy a config with a seed of its own for each initialiser and each cell in it."""
+    """Copy a config, replacing each "seed" in it by one of `seeds`."""
     if isinstance(config, dict):
         return {key: next(seeds) if key == "seed" else _seeded(value, seeds) for key, value in config.items()}
     return [_seeded(value, seeds) for value in config] if isinstance(config, list | tuple) else config
@@ -210,11 +211,11 @@ def _seeded(config: Any, seeds: Iterator[int | None]) -> Any:
 
 def _check_cell(cell: Any) -> None:
     has_states = isinstance(cell, keras.layers.Layer) and all(hasattr(cell, name) for name in _OF_CELLS)
-    # Keras' layers of a cell, such as GRU, have the methods of one.
+    # Keras' recurrent layers, such as GRU, have the same methods as cells.
     if not has_states or isinstance(cell, keras.layers.RNN):
         raise TypeError(f"memory must be 'gru', 'lstm' or a Keras cell such as keras.layers.GRUCell(64), not {cell!r}")
 
 
 def chosen(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:
-    """Choose by a condition [B] between arrays [B, ...]."""
+    """Select rows of arrays [B, ...] by a condition [B]."""
     return tf.where(tf.reshape(condition, [-1] + [1] * (yes.shape.rank - 1)), yes, no)

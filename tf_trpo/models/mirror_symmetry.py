@@ -1,4 +1,4 @@
-"""The symmetry of an environment under a reflection, and encoders that respect it."""
+"""Mirror symmetries of environments, and encoders that respect them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tf_trpo.spaces import PartSpec
 
 @dataclass(frozen=True)
 class MirrorSymmetry:
-    """A reflection that an environment does not notice.
+    """A reflection under which an environment is invariant.
 
-    From the mirrored observation, the mirrored action leads to the mirrored next observation with the same probability,
-    and is worth the same reward. So some optimal policy takes mirrored actions in mirrored observations, and the
-    optimal value of an observation and its image is the same. A policy and a value function of this form learn from
-    each sample about its image too, but each call of them computes twice the rows.
+    From a mirrored observation, the mirrored action leads to the mirrored next observation with the same probability
+    and the same reward. So some optimal policy takes mirrored actions in mirrored observations, and an observation and
+    its image have the same optimal value. A policy and a value function with this symmetry also learn about the image
+    of each sample, but each call computes twice as many rows.
 
-    A limit is an observation that is its own image, such as a body with its legs side by side: either leg may go first,
-    but the mean of a symmetric Gaussian moves both alike. So the symmetry is worth trying, not always better.
+    A symmetric policy is not always better. In an observation that is its own image, such as a body with its legs side
+    by side, either leg could go first, but the mean of a symmetric Gaussian moves both alike.
 
     Args:
       observations: the reflection of an observation, a vector.
@@ -42,23 +42,23 @@ class MirrorSymmetry:
 
     @classmethod
     def from_names(cls, observations: str, actions: str) -> MirrorSymmetry:
-        """Make a symmetry from the names of both vectors' components; see `Reflection.from_names`."""
+        """Make a symmetry from the names of the components of both vectors; see `Reflection.from_names`."""
         return cls(Reflection.from_names(observations), Reflection.from_names(actions))
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class MirroredEncoder(keras.layers.Layer):
-    """The part of an encoder f that a reflection leaves as it is: (f(s) + R f(M s)) / 2, computed in one pass.
+    """Symmetrises an encoder f: computes (f(s) + R f(M s)) / 2, in one call of f.
 
     Args:
       encoder: f, for observations that are vectors.
       observations: M, the reflection of an observation.
-      outputs: R, the reflection of the outputs that belongs to it (`ActionDistribution.mirrored`); by default the
-        outputs of both observations are the same, as for a value function.
-      **kwargs: of `keras.layers.Layer`.
+      outputs: R, the corresponding reflection of the outputs (`ActionDistribution.mirrored`); by default the identity,
+        as for a value function.
+      **kwargs: arguments of `keras.layers.Layer`.
 
     Raises:
-      ValueError: a reflection is one of another number of components.
+      ValueError: a reflection has another number of components, or the encoder has a memory.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class MirroredEncoder(keras.layers.Layer):
         return self.encoder.normalizations
 
     memory = None
-    """There is none; see `Encoder.step`."""
+    """Always None: a mirrored encoder has no memory."""
 
     def initial_states(self, count: int | tf.Tensor) -> States:
         """See `Encoder.initial_states`."""
@@ -106,17 +106,17 @@ class MirroredEncoder(keras.layers.Layer):
         return self.from_centred(self.encoder.centred(observations))
 
     def centred(self, observations: tf.Tensor) -> tf.Tensor:
-        """Subtract the mean, which is its own image; see `Encoder.centred`."""
+        """Subtract the mean, which is symmetric; see `Encoder.centred`."""
         return self.encoder.centred(observations)
 
     def from_centred(self, observations: tf.Tensor) -> tf.Tensor:
-        """Compute the outputs from what `centred` gives."""
+        """Compute the outputs from the result of `centred`."""
         both = tf.concat([observations, self.observations(observations)], axis=0)
         own, other = tf.split(self.encoder.from_centred(both), 2)
         return 0.5 * (own + (other if self.outputs is None else self.outputs(other)))
 
     def moments(self, observations: tf.Tensor, weights: tf.Tensor, count: tf.Tensor) -> list[Moments]:
-        """Compute the moments of observations and their images together; see `Encoder.moments`."""
+        """Compute the moments of the observations together with their images; see `Encoder.moments`."""
         return [symmetric(part, self.observations) for part in self.encoder.moments(observations, weights, count)]
 
     def begin_normalization(self, moments: list[Moments]) -> list[Statistics]:
@@ -143,7 +143,7 @@ class MirroredEncoder(keras.layers.Layer):
 
 
 def symmetric(moments: Moments, reflection: Reflection) -> Moments:
-    """Compute the moments (mean and variance [n]) of samples and their images together from the samples' moments."""
+    """Compute the moments (mean and variance [n]) of samples together with their images from the samples' moments."""
     mean, variance = moments.mean, moments.variance
     image, spread = reflection(mean), reflection.unsigned()(variance)
     return Moments(0.5 * (mean + image), 0.5 * (variance + spread) + tf.square(0.5 * (mean - image)), moments.count)

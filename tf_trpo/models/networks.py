@@ -1,4 +1,4 @@
-"""Networks: from normalised observations to features."""
+"""Networks that map normalised observations to features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tf_trpo.spaces import PartSpec, Spec, flatten_to, map_parts, parts, without
 
 
 class Convolution(NamedTuple):
-    """A convolution without padding: its number of filters, their height and width, and its stride."""
+    """A convolution without padding: number of filters, height and width of a filter, stride."""
 
     filters: int
     size: int
@@ -21,15 +21,15 @@ class Convolution(NamedTuple):
 
 
 NATURE = (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1))
-"""For sides of 64 pixels and more.
+"""Convolutions for images whose shorter side has 64 pixels or more.
 
 Source:
   Mnih et al. (2015), "Human-level control through deep reinforcement learning".
 """
 MIDDLE = (Convolution(16, 4, 2), Convolution(32, 4, 2), Convolution(64, 3, 1))
-"""For sides of 18 to 63."""
+"""Convolutions for shorter sides of 18 to 63 pixels."""
 SMALL = (Convolution(16, 2, 1), Convolution(32, 2, 1), Convolution(64, 2, 1))
-"""For smaller sides, such as MiniGrid's 7 x 7 cells; as many of them as fit into the image.
+"""Convolutions for shorter sides below 18, such as MiniGrid's 7 x 7 cells; as many as fit into the image are used.
 
 Source:
   Chevalier-Boisvert et al., "rl-starter-files", the network for MiniGrid (without its pooling).
@@ -45,17 +45,17 @@ def convolutions_for(height: int, width: int) -> tuple[Convolution, ...]:
 
 
 def channels_first(shape: Sequence[int]) -> bool:
-    """Tell whether an image has its channels first, as stacked frames [4, 84, 84] have: they are few."""
+    """Return whether an image's first axis is shorter than the others and so holds the channels, as in [4, 84, 84]."""
     return shape[0] < min(shape[1:])
 
 
 def convolved(image: keras.KerasTensor, name: str, seed: int | None) -> keras.KerasTensor:
-    """Put convolutions on an image, with ReLU, and flatten the result.
+    """Apply convolutions with ReLU to an image, and flatten the result.
 
     Args:
-      image: [N, height, width, channels], or [N, channels, height, width] if the channels are fewer than the pixels.
-      name: begins the names of the layers.
-      seed: of the orthogonal initial weights.
+      image: [N, height, width, channels], or [N, channels, height, width] if `channels_first` finds it so.
+      name: prefix of the names of the layers.
+      seed: seed of the orthogonal initial weights.
 
     Returns:
       Features [N, F].
@@ -78,19 +78,19 @@ def convolved(image: keras.KerasTensor, name: str, seed: int | None) -> keras.Ke
 def default_network(
     spec: Spec, hidden_sizes: Sequence[int] = (64, 64), *, activation: str = "tanh", seed: int | None = None
 ) -> keras.Model:
-    """Make a network for the parts of an observation: convolutions for images; all else goes straight to the MLP.
+    """Make a network for the parts of an observation: convolutions for each image, then an MLP for all parts together.
 
     Args:
-      spec: of the observation; its masks are no inputs.
-      hidden_sizes, activation: of the MLP, which all parts go through together; see `mlp`.
-      seed: makes the orthogonal initial weights reproducible.
+      spec: spec of the observation; masks are not inputs.
+      hidden_sizes, activation: settings of the MLP; see `mlp`.
+      seed: seed of the orthogonal initial weights.
 
     Returns:
-      keras.Model, from what `without_masks` leaves of the encoded observations, each part [N, *PartSpec.input_shape],
-      to [N, hidden_sizes[-1]]. For a lone part that is no image it is `mlp`.
+      keras.Model from the encoded observations without masks (`without_masks`), each part [N, *PartSpec.input_shape],
+      to [N, hidden_sizes[-1]]. For a single part that is not an image, it is the result of `mlp`.
 
     Raises:
-      ValueError: nothing is left of the observation without its masks.
+      ValueError: the observation consists of masks only.
     """
     spec = without_masks(spec, spec)
     found = list(parts(spec))
@@ -98,7 +98,8 @@ def default_network(
         raise ValueError("the observation has nothing besides an action mask: there is no input for a network")
     if isinstance(spec, PartSpec) and spec.kind != "image":
         return mlp(spec.input_shape, hidden_sizes, activation=activation, seed=seed)
-    # Keras wants an input of a dict to have its name there. The names of layers are fixed: a run is known by them.
+    # Keras requires that an input in a dict is named by its key. Names of layers are fixed, since runs are compared by
+    # them.
     names = iter([name.replace("/", ".") or "image" for name, _ in found])
     inputs = map_parts(lambda part: keras.Input(part.input_shape, name=next(names)), spec)
     seeds = layer_seeds(seed, 1 + len(found))
@@ -128,7 +129,7 @@ def mlp(
       observation_shape: shape of one observation.
       hidden_sizes: units of each layer; empty for a linear policy.
       activation: a Keras activation.
-      seed: makes the orthogonal initial weights reproducible.
+      seed: seed of the orthogonal initial weights.
 
     Returns:
       keras.Model, [N, *observation_shape] -> [N, hidden_sizes[-1]].
@@ -150,7 +151,7 @@ def _dense_layers(hidden_sizes: Sequence[int], activation: str, seed: int | None
 
 
 def feature_shape(network: keras.Model, spec: Spec) -> tuple[int | None, ...]:
-    """Compute the shape [None, F] of a network's output; this builds a network that was not built yet.
+    """Compute the shape [None, F] of a network's output; builds the network if necessary.
 
     Raises:
       ValueError: the output is not one vector for each observation.
@@ -165,18 +166,18 @@ def feature_shape(network: keras.Model, spec: Spec) -> tuple[int | None, ...]:
 
 
 def layer_seeds(seed: int | None, count: int) -> list[int | None]:
-    """Make independent seeds for `count` layers; None leaves each layer to Keras' global seed."""
+    """Return independent seeds for `count` layers; without a seed, Nones, which mean Keras' global seed."""
     if seed is None:
         return [None] * count
     return [int(word) for word in np.random.SeedSequence(seed).generate_state(count) >> 1]
 
 
 def first_dense_layer(network: keras.Model, output: keras.layers.Layer) -> keras.layers.Dense | None:
-    """Find the layer that all inputs go through first, if it is a Dense layer with a bias on one flat vector.
+    """Return the first layer that changes the inputs, if it is a Dense layer with a bias on one flat vector, else None.
 
     Args:
-      network: only a keras.Sequential, which was built, is searched; layers that pass on or flatten are skipped.
-      output: the layer on top of the network, such as the output layer.
+      network: a built model. Only a keras.Sequential is searched; Identity and Flatten layers are skipped.
+      output: the layer after the network, such as the output layer.
     """
     if not isinstance(network, keras.Sequential):
         return None
@@ -184,6 +185,6 @@ def first_dense_layer(network: keras.Model, output: keras.layers.Layer) -> keras
     first = next(layer for layer in [*network.layers, output] if not isinstance(layer, passing))
     if type(first) is not keras.layers.Dense or not first.use_bias:
         return None
-    # On inputs of a higher rank, a Dense layer has the same weights for all rows of an observation.
+    # On inputs of a higher rank, a Dense layer uses the same weights for all rows of an observation.
     features = math.prod(size or 0 for size in network.input_shape[1:])
     return first if first.kernel.shape[0] == features else None

@@ -1,4 +1,4 @@
-"""Running statistics as Keras layers: saved, exported and frozen between updates."""
+"""Running statistics as Keras layers, which are saved, exported, and constant between updates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HUGE = float(np.finfo(np.float32).max)
 
 
 class _RunningMoments(keras.layers.Layer):
-    """Mean, variance and count of samples, as non-trainable weights that no call of the layer moves."""
+    """Mean, variance and count of samples, as non-trainable weights that calls of the layer do not change."""
 
     def __init__(self, shape: Sequence[int], precision: str, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -37,12 +37,12 @@ class _RunningMoments(keras.layers.Layer):
 
 
 class Statistics(NamedTuple):
-    """What a `RunningNormalization` is to become.
+    """New statistics for a `RunningNormalization`.
 
     Attributes:
-      moments: of all samples, float64.
-      scale: what centred samples are divided by, float32 [*shape].
-      sound: bool scalar, whether the moments were finite; samples whose moments are not are left out.
+      moments: moments of all samples, float64.
+      scale: divisor of centred samples, float32 [*shape].
+      sound: bool scalar, whether the moments of the new samples were finite; otherwise the samples were left out.
     """
 
     moments: Moments
@@ -52,19 +52,19 @@ class Statistics(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class RunningNormalization(_RunningMoments):
-    """(x - mean) / std, clipped; x itself before the first samples.
+    """Computes (x - mean) / std, clipped; x itself before the first samples.
 
-    The statistics are float64, and the mean is subtracted before anything becomes float32: observations of 1e9 + 1 and
-    1e9 + 2 are told apart. A feature that does not vary is divided by 1. So neither the units nor the origin of a
-    feature change the result.
+    The statistics are float64, and the mean is subtracted before the cast to float32, so that observations of 1e9 + 1
+    and 1e9 + 2 differ. A constant feature is divided by 1. So neither the units nor the origin of a feature change the
+    result.
 
     Args:
       shape: shape of one sample.
       clip: largest absolute value of the result, > 0.
-      min_std: a feature that spreads less is divided by this, >= 0, in the feature's own units. A feature that is
-        nearly always 0, such as a contact force, would otherwise become a spike as high as `clip` when it is not 0.
-      resolution: relative rounding error of the samples, >= 0: a spread of at most resolution * |mean| is rounding, and
-        the feature counts as one that does not vary.
+      min_std: divisor of features whose standard deviation is smaller, >= 0, in the feature's own units. Otherwise a
+        feature that is nearly always 0, such as a contact force, would become as large as `clip` when it is not 0.
+      resolution: relative rounding error of the samples, >= 0. A feature whose standard deviation is at most
+        resolution * |mean| counts as constant.
 
     Raises:
       ValueError: min_std is negative or not finite.
@@ -81,37 +81,37 @@ class RunningNormalization(_RunningMoments):
         self.resolution = resolution
         own = {"trainable": False, "autocast": False}
         self.scale = self.add_weight(shape=self.shape, initializer="ones", name="scale", **own)
-        """What centred samples are divided by, float32 [*shape]."""
+        """Divisor of centred samples, float32 [*shape]."""
         unlimited = keras.initializers.Constant(_HUGE)
         self.limit = self.add_weight(shape=(), initializer=unlimited, name="limit", **own)
-        """The largest absolute result: `clip`, or none before the first samples."""
+        """The largest absolute result: `clip`, or unlimited before the first samples."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return self.scaled(self.centred(inputs))
 
     def centred(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Subtract the mean from samples [N, *shape] of any type of numbers; float32."""
+        """Subtract the mean from samples [N, *shape] of any numeric dtype, giving float32."""
         mean = tf.convert_to_tensor(self.mean.value)
         if inputs.dtype != tf.float32:
             return tf.cast(tf.cast(inputs, tf.float64) - mean, tf.float32)
-        # Two float32 numbers hold the mean: faster than float64, and possible where that does not exist.
+        # The mean is split into two float32 numbers: faster than float64, and possible without float64.
         rounded = tf.cast(mean, tf.float32)
         return (inputs - rounded) - tf.cast(mean - tf.cast(rounded, tf.float64), tf.float32)
 
     def scaled(self, centred: tf.Tensor) -> tf.Tensor:
-        """Divide centred samples, float32 [N, *shape], and clip them."""
+        """Divide centred samples, float32 [N, *shape], by the scale, and clip them."""
         limit = tf.convert_to_tensor(self.limit.value)
         return tf.minimum(tf.maximum(centred / self.scale.value, -limit), limit)
 
     def begin(self, moments: Moments, free: tf.Tensor, *, absorbed_by: keras.layers.Dense | None) -> Statistics:
-        """Compute the statistics with a batch of samples; take them on at once if there were no samples before.
+        """Compute the statistics including a new batch of samples; if it is the first batch, also apply them at once.
 
-        The first samples are left out if they would change what follows.
+        The first samples are left out if applying them would change the model's outputs.
 
         Args:
-          moments: mean and variance [*shape], scalar count.
-          free: bool scalar, whether what follows does not depend on the samples.
-          absorbed_by: the layer that takes in the change if it does; see `update`.
+          moments: moments of the batch: mean and variance [*shape], scalar count.
+          free: bool scalar, whether the model's outputs do not depend on this layer.
+          absorbed_by: the layer that absorbs the change if they do; see `update`.
         """
         seen, seen_scale = self._moments(), tf.convert_to_tensor(self.scale.value)
         first = tf.equal(seen.count, 0.0)
@@ -130,21 +130,21 @@ class RunningNormalization(_RunningMoments):
         return Statistics(combined, scale, sound)
 
     def update(self, statistics: Statistics, *, absorbed_by: keras.layers.Dense | None = None) -> tf.Tensor:
-        """Take on the statistics that `begin` gave; a linear layer that follows can take the change in.
+        """Apply the statistics that `begin` returned; a linear layer that follows can absorb the change.
 
-        Up to rounding, and if nothing is clipped, the two layers together then stay the same function:
+        Then the two layers together compute the same function as before, up to rounding and clipping:
 
             W (x - m) / s + b  =  W' (x - m') / s' + b',    W' = W s' / s,    b' = b + W' (m' - m) / s'
 
-        If the spread of a feature grows by more than `clip`, its samples were clipped, and no weights could keep the
-        function: they grow by `clip`.
+        If the scale of a feature grows by a factor above `clip`, its samples were clipped, and no weights could
+        preserve the function. Then the weights grow by the factor `clip`.
 
         Args:
-          statistics: of the samples so far and the new ones.
-          absorbed_by: the Dense layer, with a bias, on the flattened result; None changes the function.
+          statistics: statistics of the earlier and the new samples.
+          absorbed_by: the Dense layer, with a bias, on the flattened result; None lets the function change.
 
         Returns:
-          Bool scalar: the moments of the new samples were finite, or are not needed.
+          Bool scalar: whether the moments of the new samples were finite, or were not needed.
         """
         moments, scale, sound = statistics
         if absorbed_by is not None:
@@ -166,9 +166,9 @@ class RunningNormalization(_RunningMoments):
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class RunningReturnScale(_RunningMoments):
-    """Divides rewards by the running standard deviation of the discounted return; centres nothing.
+    """Divides rewards by the running standard deviation of the discounted return, without subtracting a mean.
 
-    Nothing is added to the variance: rewards of 1e-12 are learned from as rewards of 1 are.
+    No epsilon is added to the variance, so that rewards of size 1e-12 are learned like rewards of size 1.
 
     Source:
       Engstrom et al. (2020), "reward scaling".
@@ -179,14 +179,14 @@ class RunningReturnScale(_RunningMoments):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         variance = tf.convert_to_tensor(self.variance.value)
-        # Returns that do not vary set no scale; below the normal numbers, nothing can be told apart.
+        # Constant returns have no scale, and a variance below the normal float32 numbers is not accurate.
         return inputs * tf.where(variance >= _TINY, tf.math.rsqrt(variance), 1.0)
 
     def update(self, moments: Moments) -> tf.Tensor:
-        """Take in a batch of returns by its moments, scalars.
+        """Add a batch of returns, given by its moments (scalars), to the statistics.
 
         Returns:
-          Bool scalar, whether they were taken in: those that are not finite are left out.
+          Bool scalar: whether the moments were finite; otherwise the batch is left out.
         """
         combined, sound = _combined(self._moments(), moments)
         self._assign(combined)
@@ -194,13 +194,13 @@ class RunningReturnScale(_RunningMoments):
 
 
 def _combined(seen: Moments, moments: Moments) -> tuple[Moments, tf.Tensor]:
-    """Combine the moments of samples and of a batch, which is left out if the result is not finite.
+    """Combine the moments of earlier samples and of a batch, which is left out if the result is not finite.
 
     Returns:
-      The moments, and a bool scalar: they were finite. An infinite variance counts as the largest number.
+      The moments, and a bool scalar: whether the result was finite. An infinite variance becomes the largest number.
     """
     mean, variance, count = combined_moments(seen, moments)
-    # The square of a huge number overflows: such samples are spread as far as can be told.
+    # The variance of huge numbers overflows; then use the largest number.
     variance = tf.minimum(variance, variance.dtype.max)
     is_finite = tf.math.is_finite
     sound = tf.reduce_all(is_finite(mean) & is_finite(variance) & is_finite(count))

@@ -1,4 +1,4 @@
-"""Checks of a caller's own network: one that could not learn is refused before anything is made of it."""
+"""Check a caller's own network before it is used, and refuse networks that cannot learn."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _ROWS = 8
 
 
 def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: bool) -> bool | list[str]:
-    """Try a network on a few random rows, and tell which vectors of the observation to normalise for it.
+    """Check a network on a few random rows, and find the vectors of the observation to normalise for it.
 
-    A vector to which the features have no derivative is read as whole numbers, as by an Embedding, and is not
-    normalised.
+    A vector is not normalised if the features have no derivative by it, since the network reads it as integers, for
+    example by an Embedding.
 
     Args:
-      name: of the argument that gave the network, for messages.
-      network: from the encoder's inputs to features [N, F]; it is built if it was not.
-      spec: of one observation.
+      name: name of the argument for the network, for messages.
+      network: model from the encoder's inputs to features [N, F]; it is built if necessary.
+      spec: spec of one observation.
       normalize: whether vectors are to be normalised.
 
     Returns:
-      The names of the vectors, as `parts` gives them; True for all and False for none.
+      The names (see `parts`) of the vectors to normalise; True for all, False for none.
 
     Raises:
-      TypeError: it is no keras.Model.
+      TypeError: the network is not a keras.Model.
       ValueError: the features of a row depend on the other rows, a trainable weight has no derivative, or an Embedding
-        reads a part of a vector that would be normalised.
+        reads some elements of a vector that would be normalised.
     """
     if not isinstance(network, keras.Model):
         raise TypeError(f"{name} must be a keras.Model, got {network!r}: keras.Sequential([...]) makes one of layers")
@@ -41,7 +41,7 @@ def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: boo
     random = np.random.default_rng(0)
 
     def drawn(*shape: int) -> tf.Tensor:
-        # In [0, 1), as an Embedding takes numbers from 0 only.
+        # In [0, 1), since an Embedding takes nonnegative numbers only.
         return tf.constant(random.random(shape), tf.float32)
 
     inputs = without_masks(spec, map_parts(lambda part: drawn(_ROWS, *part.input_shape), spec))
@@ -71,7 +71,7 @@ def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: boo
 def _normalized(
     name: str, network: keras.Model, spec: Spec, derivatives: Sequence[tf.Tensor | None]
 ) -> bool | list[str]:
-    """Choose the vectors to normalise by the derivatives by the inputs [N, ...] of all parts but masks."""
+    """Choose the vectors to normalise from the derivatives by the inputs [N, ...] of all parts except masks."""
     inputs = [(path, part) for path, part in parts(spec) if part.kind != "mask"]
     vectors = [(path, by) for (path, part), by in zip(inputs, derivatives, strict=True) if part.kind == "vector"]
     chosen = [(path, by) for path, by in vectors if by is not None]

@@ -24,15 +24,15 @@ class Policy(keras.Model):
     """Observations -> encoder -> outputs -> action distribution.
 
     Args:
-      encoder: observations, a nest of batches of N as its spec says, -> outputs [N, num_outputs]. With a memory, N rows
-        are the ones in `Segments`.
-      action_distribution: outputs -> distribution over actions; all questions about actions go to it.
-      **kwargs: of `keras.Model`.
+      encoder: maps observations, a nest of arrays [N, ...] by its spec, to outputs [N, num_outputs]. With a memory, the
+        observations are `Segments` of N rows.
+      action_distribution: maps outputs to a distribution over actions, and computes everything about actions.
+      **kwargs: arguments of `keras.Model`.
 
     Raises:
-      TypeError: the action distribution is no `ActionDistribution`.
-      ValueError: the numbers of outputs differ, or the action distribution's class inherits from a final one, whose
-        closed forms would be wrong for another distribution.
+      TypeError: the action distribution is not an `ActionDistribution`.
+      ValueError: the numbers of outputs differ, or the class of the action distribution inherits from a final one,
+        whose closed forms would be wrong for another distribution.
     """
 
     def __init__(
@@ -45,17 +45,17 @@ class Policy(keras.Model):
                 f"the encoder has {encoder.num_outputs} outputs, the action distribution needs"
                 f" {action_distribution.num_outputs}"
             )
-        # Keras keeps the order of weights in which layers are set: the distribution's come first.
+        # Keras orders weights by the order in which layers are set: the distribution's weights come first.
         self.action_distribution = action_distribution
         self.encoder = encoder
         self.built = True
 
     def distribution_parameters(self, observations: Any) -> tf.Tensor:
-        """Compute parameters [N, D] of the action distribution: all that the distribution depends on."""
+        """Compute the parameters [N, D] of the action distribution from observations."""
         return self.parameters_of_centred(self.encoder.centred(observations))
 
     def parameters_of_centred(self, observations: Any) -> tf.Tensor:
-        """Compute parameters [N, D] from what `Encoder.centred` gives."""
+        """Compute parameters [N, D] from the result of `Encoder.centred`."""
         outputs = self.encoder.from_centred(observations)
         rows = observations.observations if isinstance(observations, Segments) else observations
         return self.of_outputs(outputs, mask_of(self.encoder.spec, rows))
@@ -66,7 +66,7 @@ class Policy(keras.Model):
         return self.encoder.memory
 
     def initial_states(self, count: int | tf.Tensor) -> States:
-        """Make the memory's states [count, ...] with which episodes begin; empty without a memory."""
+        """Return the memory's initial states of episodes, [count, ...]; empty without a memory."""
         return self.encoder.initial_states(count)
 
     def step(self, observations: Any, states: States = ()) -> tuple[tf.Tensor, States]:
@@ -74,30 +74,30 @@ class Policy(keras.Model):
 
         Args:
           observations: a nest of arrays [N, ...].
-          states: of the memory before the row, [N, ...]; empty without a memory.
+          states: the memory's states before the row, [N, ...]; empty without a memory.
         """
         return self.step_of_centred(self.encoder.centred(observations), states)
 
     def step_of_centred(self, observations: Any, states: States) -> tuple[tf.Tensor, States]:
-        """Do what `step` does, from what `Encoder.centred` gives."""
+        """Compute the same as `step` from the result of `Encoder.centred`."""
         outputs, states = self.encoder.step(observations, states)
         return self.of_outputs(outputs, mask_of(self.encoder.spec, observations)), states
 
     def of_outputs(self, outputs: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-        """Compute parameters [N, D] from the encoder's outputs [N, num_outputs] and the mask of actions, if any."""
+        """Compute parameters [N, D] from the encoder's outputs [N, num_outputs] and the action mask, if any."""
         parameters = self.action_distribution.parameters(outputs)
         return parameters if mask is None else self.action_distribution.masked(parameters, mask)
 
     def call(self, observations: Any) -> Distribution:
-        """Make the distribution over actions, batch shape [N], for a batch of observations."""
+        """Return the distribution over actions, with batch shape [N], for a batch of observations."""
         return self.action_distribution.distribution(self.distribution_parameters(observations))
 
     def act(self, observations: Any, noise: tf.Tensor | None = None) -> tf.Tensor:
-        """Compute actions [N, ...] for a batch of observations: sampled by the noise, or the mode without any."""
+        """Compute actions [N, ...] for a batch of observations: sampled with the given noise, or the mode if None."""
         return self.actions(self.distribution_parameters(observations), noise)
 
     def actions(self, parameters: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
-        """Compute actions [N, ...] for parameters [N, D]: sampled by the noise, or the mode without any."""
+        """Compute actions [N, ...] for parameters [N, D]: sampled with the given noise, or the mode if None."""
         distribution = self.action_distribution
         return distribution.mode(parameters) if noise is None else distribution.sample(parameters, noise)
 
@@ -113,7 +113,7 @@ class Policy(keras.Model):
 
     @contextlib.contextmanager
     def having(self, theta: tf.Tensor) -> Iterator[None]:
-        """Let the policy have other trainable weights theta [P] for a while."""
+        """Replace the trainable weights by theta [P] until the context ends."""
         own = self.flat_weights
         self.assign_flat_weights(theta)
         try:
@@ -127,17 +127,17 @@ class Policy(keras.Model):
             return self.distribution_parameters(observations)
 
     def absorbed_at(self, theta: tf.Tensor, statistics: list[Statistics]) -> tf.Tensor:
-        """Compute the flat weights [P] that new statistics would make of flat trainable weights theta [P].
+        """Compute the flat weights [P] that `update_normalization` would make from flat trainable weights theta [P].
 
-        No variable is assigned. So a second vector of weights under the same statistics, such as an average, follows
-        the new statistics too: call this before the encoder's `update_normalization`.
+        No variable is assigned. This adapts a second vector of weights under the same statistics, such as a moving
+        average, to new statistics. Call it before the encoder's `update_normalization`.
         """
         with self.scope_at(theta):
             self.encoder.update_normalization(statistics)
             return self.flat_weights
 
     def scope_at(self, theta: tf.Tensor) -> keras.StatelessScope:
-        """Make a context in which the trainable weights are the flat vector theta [P], and nothing is assigned."""
+        """Return a context in which the trainable weights are the flat vector theta [P]; no variable is assigned."""
         return keras.StatelessScope(state_mapping=self._mapping(theta))
 
     def _mapping(self, theta: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:

@@ -11,53 +11,55 @@ from tf_trpo.ranges import require, require_allowed
 _WIDEST = 16_384
 _MOST_LAYERS = 64
 _MOST_WEIGHTS = 2**28
-"""Between the hidden layers of one network: 1 GiB."""
+"""Maximum number of weights between the hidden layers of one network: 1 GiB."""
 
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """How a policy is made for an environment.
+    """Settings of a policy for an environment.
 
-    The settings of the distribution, the standard deviation and the likelihood hold for continuous actions only.
+    The settings of distribution, standard deviation and likelihood are for continuous actions only.
 
     Raises:
       ValueError: a setting is out of range.
     """
 
     hidden_sizes: tuple[int, ...] = (64, 64)
-    """Units of each layer of the MLP; empty for a linear policy."""
+    """Units of each hidden layer of the MLP; empty for a linear policy."""
     activation: str = "tanh"
-    """A Keras activation, of the value function's MLP too."""
+    """Keras activation of the MLPs of the policy and the value function."""
     distribution: Literal["gaussian", "beta"] = "gaussian"
-    """Distribution of continuous actions. Beta needs two bounds, and takes none of the next four settings."""
+    """Distribution of continuous actions. Beta needs actions with two bounds, and does not use the next four
+    settings."""
     initial_std: float = 1.0
-    """The Gaussian's standard deviation at the start, > 0, as a share of half the range between an action's bounds, or
-    in the action's own units if it has not two bounds."""
+    """Initial standard deviation of the Gaussian, > 0, as a fraction of half the range between an action's bounds, or
+    in the action's own units if it does not have two bounds."""
     final_std: float | None = None
-    """The standard deviation at the end, > 0, in the same unit: it is not learned, but goes geometrically from
-    initial_std to this value with the run's environment steps. None to learn it."""
+    """Final standard deviation, > 0, in the same unit. If set, the standard deviation is not learned, but follows a
+    geometric schedule from initial_std to this value over the run's environment steps. None to learn it."""
     state_dependent_std: bool = False
     """Let the standard deviation depend on the observation."""
     clipped_likelihood: bool = False
-    """Score actions as the environment sees them, clipped to its bounds: less variance if many actions lie beyond."""
+    """Use the likelihood of actions as clipped to the environment's bounds: less variance if many actions exceed
+    them."""
     normalize_observations: bool = True
-    """Normalise observations by running statistics, inside the policy and the value function."""
+    """Normalise observations by running statistics in the policy and the value function."""
     observation_min_std: float = 0.0
-    """Smallest divisor of a feature, >= 0: it replaces a smaller standard deviation, in policy and value function."""
+    """Lower limit of the standard deviation by which a feature is divided, >= 0."""
     function_preserving: bool = True
-    """Keep new statistics from moving the policy: its first layer takes the change in."""
+    """Adjust the policy's first layer when the statistics change, so that the policy stays the same."""
     memory: Literal["gru", "lstm"] | None = None
-    """Remember earlier observations of the episode, by a recurrent cell between the MLP and the outputs; the value
-    function has one, too. None: act by the present observation alone."""
+    """Recurrent cell between the MLP and the outputs of the policy and of the value function, which remembers earlier
+    observations of the episode. None: no memory."""
     memory_units: int | None = None
-    """Units of the memory, in [1, 16384]; None: 64 if there is one."""
+    """Units of the memory, in [1, 16384]; None: 64 if there is a memory."""
     mirror: bool = False
-    """Respect the environment's mirror symmetry, in the policy and the value function."""
+    """Respect the environment's mirror symmetry in the policy and the value function."""
     anchor: str | None = None
-    """File of a saved agent (agent.keras) near whose policy this one must stay, by the setting anchor_kl."""
+    """File of a saved agent (agent.keras) whose policy this one must stay near, within the limit anchor_kl."""
     ema_momentum: float | None = None
-    """Evaluate and export the moving average of the policy's weights, in which the last 1 / (1 - ema_momentum)
-    iterations count, in [0, 1). None for the policy itself."""
+    """Evaluate and export a moving average of the policy's weights over about the last 1 / (1 - ema_momentum)
+    iterations, in [0, 1). None for the policy itself."""
 
     def __post_init__(self) -> None:
         require_allowed(self, initial_std="(0, inf)", final_std="(0, inf)")
@@ -78,14 +80,14 @@ class PolicySettings:
 
 @dataclass(frozen=True)
 class ValueSettings:
-    """How a value function is made for an environment; it shares further settings with `PolicySettings`.
+    """Settings of a value function for an environment; others are shared with the policy, in `PolicySettings`.
 
     Raises:
       ValueError: a setting is out of range.
     """
 
     value_hidden_sizes: tuple[int, ...] = (64, 64)
-    """Units of each layer of the value function's MLP; empty for a linear function."""
+    """Units of each hidden layer of the value function's MLP; empty for a linear function."""
 
     def __post_init__(self) -> None:
         require_allowed(self)

@@ -1,4 +1,4 @@
-"""The structure of a model as JSON: models of equal structure share traced functions and converted models."""
+"""Describe the structure of a model as JSON; models of equal structure share traced and converted functions."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 import keras
 
 _KNOWN = ("keras", "tf_trpo")
-"""Packages whose classes are described by their configs."""
+"""Packages whose classes are fully described by their configs."""
 _LARGEST = 32
-"""Traced or converted models of one kind that are kept at most."""
+"""Maximum number of traced or converted models of one kind that are kept."""
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """List a model and all layers inside of it."""
+    """Return a model and all layers inside it."""
     return list(model._flatten_layers())
 
 
 def describe_layers(model: keras.Model) -> dict[str, Any]:
-    """Give the configs of a model and of all its layers, as JSON has them.
+    """Return the configs of a model and of all its layers as JSON values.
 
-    Names, seeds and how weights were initialised are left out: the model computes the same without them.
+    Names, seeds and initialisers are left out, since the model's computation does not depend on them.
     """
     with warnings.catch_warnings():
-        # Keras warns of each lambda.
+        # Keras warns about each lambda.
         warnings.simplefilter("ignore")
         configs = {
             f"{place} {type(layer).__name__}": layer.get_config() for place, layer in enumerate(layers_of(model))
@@ -37,7 +37,7 @@ def describe_layers(model: keras.Model) -> dict[str, Any]:
 
 
 def as_structure(parts: dict[str, Any]) -> dict[str, Any]:
-    """Give parts as JSON has them, without names, seeds and initialisers; of an object, its class alone."""
+    """Convert parts to JSON values without names, seeds and initialisers; an object becomes the name of its class."""
     structure: dict[str, Any] = json.loads(
         json.dumps(parts, default=lambda value: type(value).__name__), object_hook=_computing, parse_constant=str
     )
@@ -45,23 +45,23 @@ def as_structure(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def structure_of(model: keras.Model) -> str | None:
-    """Describe a model so that equal descriptions mean equal functions of the weights, in their order.
+    """Describe a model such that models with equal descriptions compute the same function of their ordered weights.
 
     Returns:
-      None if a part of the model may hide something: parts whose classes are neither Keras' nor this package's,
-      functions, and changed methods.
+      The description; None if it may be incomplete, because the model has parts of classes that are neither Keras' nor
+      this package's, functions, or replaced methods.
     """
     described = describe_layers(model)
     return json.dumps(described) if all_known(described, *layers_of(model)) else None
 
 
 def all_known(described: Any, *parts: Any) -> bool:
-    """Tell whether a description says all of its parts: no class or function in it is unknown, no method changed."""
+    """Return whether a description is complete: it has no unknown class or function, and no method is replaced."""
     return all(map(_is_known, parts)) and all(map(_is_known_module, _serialized(described)))
 
 
 def nested_dataclasses(settings: Any) -> Iterator[Any]:
-    """Yield a dataclass and those in its fields."""
+    """Yield a dataclass instance and all dataclass instances nested in its fields."""
     if dataclasses.is_dataclass(settings):
         yield settings
         for field in dataclasses.fields(settings):
@@ -69,7 +69,7 @@ def nested_dataclasses(settings: Any) -> Iterator[Any]:
 
 
 def pattern_of(variables: Sequence[Any]) -> str:
-    """Describe variables by type, and by which of them are the same variable."""
+    """Describe variables by shape, dtype and trainability, and by which of them are the same object."""
     places: dict[int, int] = {}
     return str(
         [
@@ -80,22 +80,22 @@ def pattern_of(variables: Sequence[Any]) -> str:
 
 
 def keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
-    """Keep what was made for a structure; the oldest of too many is forgotten."""
+    """Add an entry to a cache; if the cache is full, remove its oldest entry."""
     if len(kept) == _LARGEST:
         del kept[next(iter(kept))]
     kept[key] = value
 
 
 def _computing(found: dict[str, Any]) -> dict[str, Any]:
-    # The lone name is a dtype policy's.
+    # A dict with a name only is a dtype policy, whose name matters.
     other = ("name", "seed", "shared_object_id")
     kept = found if len(found) == 1 else {key: found[key] for key in found if key not in other}
     return {key: kept[key] for key in kept if not key.endswith("initializer")}
 
 
 def _is_known(part: Any) -> bool:
-    """Tell whether a part is of a class of Keras or of this package, and has the methods of its class."""
-    # Keras wraps these itself, and `loss` is an attribute of a model.
+    """Return whether a part's class is of Keras or of this package, and no method of the object is replaced."""
+    # Keras itself replaces `build` and `quantize`, and `loss` is an attribute of a model.
     own = set(vars(part)) - {"build", "quantize", "loss"}
     changed = any(callable(getattr(type(part), name, None)) for name in own)
     functions = [value for value in vars(part).values() if isinstance(value, types.FunctionType)]
@@ -103,7 +103,7 @@ def _is_known(part: Any) -> bool:
 
 
 def _serialized(described: Any) -> Iterator[dict[str, Any]]:
-    """Yield all serialized objects of a description."""
+    """Yield all serialized objects in a description."""
     inner = described.values() if isinstance(described, dict) else described if isinstance(described, list) else ()
     for value in inner:
         yield from _serialized(value)

@@ -1,4 +1,4 @@
-"""The value function: a Keras model of its own."""
+"""The value function, a separate Keras model."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tf_trpo.models.mirror_symmetry import MirroredEncoder
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
 class ValueFunction(keras.Model):
-    """Observations, batches of N, or `Segments` of N rows -> V(s) [N], the expected (scaled) discounted return.
+    """Maps observations [N, ...], or `Segments` of N rows, to V(s) [N], the expected (scaled) discounted return.
 
     Args:
-      encoder: observations -> one output. It need not preserve its function under new statistics, since the value
-        function is fitted under them.
-      **kwargs: of `keras.Model`.
+      encoder: maps observations to one output. It need not preserve its function when statistics change, since the
+        value function is then fitted with the new statistics.
+      **kwargs: arguments of `keras.Model`.
 
     Raises:
-      ValueError: the encoder has another number of outputs.
+      ValueError: the encoder has another number of outputs than one.
     """
 
     def __init__(self, encoder: Encoder | MirroredEncoder, **kwargs: Any) -> None:

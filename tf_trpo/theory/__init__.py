@@ -1,4 +1,4 @@
-"""The theory of TRPO on finite MDPs, exact: NumPy arrays in, float64 arrays out."""
+"""The theory of TRPO on finite MDPs, computed exactly from NumPy arrays in float64."""
 
 from tf_trpo.theory.finite_mdp import FiniteMDP as FiniteMDP
 from tf_trpo.theory.finite_mdp import PolicyEvaluation as PolicyEvaluation

@@ -1,4 +1,4 @@
-"""Finite Markov decision processes, and the exact worth of a policy in one, by linear solves.
+"""Finite Markov decision processes, and the exact evaluation of a policy by linear solves.
 
 Source: Schulman et al. (2015), section 2; lecture, "Discounted visitation frequency".
 """
@@ -38,7 +38,9 @@ class PolicyEvaluation:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FiniteMDP:
-    """Finite states and actions, and an infinite discounted horizon. A terminal state never leaves and pays 0.
+    """A Markov decision process with finite states and actions and an infinite discounted horizon.
+
+    A terminal state is one that always leads to itself with reward 0.
 
     Attributes:
       transitions: P(s'|s, a), [S, A, S]; each row sums to 1.
@@ -47,7 +49,7 @@ class FiniteMDP:
       gamma: discount, in [0, 1).
 
     Raises:
-      ValueError: shapes that do not fit, numbers that are not finite or not probabilities, gamma outside [0, 1).
+      ValueError: shapes do not fit, numbers are not finite or not probabilities, or gamma is outside [0, 1).
     """
 
     transitions: NDArray[np.float64]
@@ -64,25 +66,25 @@ class FiniteMDP:
         if not 0 <= self.gamma < 1:
             raise ValueError(f"gamma must lie in [0, 1), got {self.gamma}")
         for name, copy in {"transitions": transitions, "rewards": rewards, "initial": initial}.items():
-            # An evaluation must not become wrong because somebody changes an array of its MDP.
+            # Read-only, since an evaluation would become wrong if an array of its MDP changed.
             copy.setflags(write=False)
             object.__setattr__(self, name, copy)
 
     @property
     def num_states(self) -> int:
-        """S."""
+        """Number of states S."""
         return self.rewards.shape[0]
 
     @property
     def num_actions(self) -> int:
-        """A."""
+        """Number of actions A."""
         return self.rewards.shape[1]
 
     def evaluate(self, policy: ArrayLike) -> PolicyEvaluation:
         """Compute visitation frequencies, values, advantages and expected return of a policy, in closed form.
 
         V = (I - gamma P_pi)^-1 r_pi and rho = (I - gamma P_pi')^-1 rho_0. I - gamma P_pi is strictly diagonally
-        dominant, so both systems have one solution, also if the policy never visits some states.
+        dominant, so both systems have exactly one solution, even if the policy never visits some states.
 
         Args:
           policy: pi(a|s), [S, A]; it may be deterministic.
@@ -106,7 +108,7 @@ class FiniteMDP:
 
 
 def random_mdp(num_states: int, num_actions: int, gamma: float, rng: np.random.Generator) -> FiniteMDP:
-    """Make an MDP with transitions and initial distribution uniform on their simplices and standard normal rewards."""
+    """Draw an MDP: transitions and initial distribution uniform on their simplices, rewards standard normal."""
     return FiniteMDP(
         transitions=rng.dirichlet(np.ones(num_states), size=(num_states, num_actions)),
         rewards=rng.normal(size=(num_states, num_actions)),
@@ -116,5 +118,5 @@ def random_mdp(num_states: int, num_actions: int, gamma: float, rng: np.random.G
 
 
 def random_policy(num_states: int, num_actions: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Make a policy pi(a|s), [S, A], uniform on the simplex in each state."""
+    """Draw a policy pi(a|s), [S, A], uniform on the simplex in each state."""
     return rng.dirichlet(np.ones(num_actions), size=num_states)

@@ -1,10 +1,10 @@
 """Information, entropy, cross-entropy and KL divergence of distributions over K outcomes and of diagonal Gaussians.
 
-All functions take numbers or arrays and return float64 arrays. They share:
+All functions take numbers or arrays and return float64 arrays. Shared arguments and errors:
 
 - p, q: distributions over K outcomes along the last axis, [..., K]; probabilities may be 0, and leading axes broadcast.
-- mean, std: of a Gaussian with diagonal covariance, [..., D], or scalars of a univariate one; std > 0.
-- unit: of the result, "nats" (logarithm to the base e) or "bits" (to the base 2).
+- mean, std: parameters of a Gaussian with diagonal covariance, [..., D], or scalars if it is univariate; std > 0.
+- unit: unit of the result, "nats" (logarithm to the base e) or "bits" (to the base 2).
 - ValueError: p or q is not a distribution, a std is not positive and finite, or the unit is unknown.
 
 Source: lecture, "The amount of information I (in bits or nats)" to "D_KL(p||q) = H(p, q) - H(p)".
@@ -21,21 +21,21 @@ from scipy.special import entr, rel_entr, xlogy
 Unit = Literal["nats", "bits"]
 
 SUM_TOLERANCE = 1e-9
-"""How far the sum of a given distribution may be from 1."""
+"""Largest allowed distance of a distribution's sum from 1."""
 
 _NATS = {"nats": 1.0, "bits": float(np.log(2.0))}
 
 
 def require_distributions(name: str, array: ArrayLike, shape: tuple[int, ...] | None = None) -> NDArray[np.float64]:
-    """Copy an array into float64 if it holds distributions along its last axis.
+    """Return a float64 copy of an array that holds distributions along its last axis.
 
     Args:
-      name: of the argument, for the message.
+      name: name of the argument, for the message.
       array: probabilities, [..., K].
-      shape: the array must have; by default any.
+      shape: required shape; None for any.
 
     Raises:
-      ValueError: another shape, a scalar, an entry that is negative or not finite, or a sum that is not 1.
+      ValueError: the shape is wrong, the array is a scalar, an entry is negative or not finite, or a sum is not 1.
     """
     probabilities = np.array(array, dtype=np.float64)
     if shape is not None and probabilities.shape != shape:
@@ -48,7 +48,7 @@ def require_distributions(name: str, array: ArrayLike, shape: tuple[int, ...] | 
 
 
 def log1p_minus(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute log(1 + x) - x <= 0 for x > -1 of any shape, accurate to rounding even if the two terms nearly cancel.
+    """Compute log(1 + x) - x <= 0 for x > -1 of any shape, accurate to rounding even if the terms nearly cancel.
 
     With s = x / (2 + x), log(1 + x) = 2 artanh(s) and x = 2 s / (1 - s), so the difference is a series in s that begins
     with -2 s^2.
@@ -60,10 +60,10 @@ def log1p_minus(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def information(probability: ArrayLike, unit: Unit = "nats") -> NDArray[np.float64]:
-    """Compute I = -log p, the information that an event of probability p in [0, 1] has happened; infinite for p = 0.
+    """Compute I = -log p, the information of an event of probability p in [0, 1]; infinite for p = 0.
 
     Raises:
-      ValueError: a probability outside [0, 1], or an unknown unit.
+      ValueError: a probability is outside [0, 1], or the unit is unknown.
     """
     probability = np.asarray(probability, dtype=np.float64)
     if not ((probability >= 0) & (probability <= 1)).all():
@@ -77,9 +77,9 @@ def entropy(p: ArrayLike, unit: Unit = "nats") -> NDArray[np.float64]:
 
 
 def cross_entropy(p: ArrayLike, q: ArrayLike, unit: Unit = "nats") -> NDArray[np.float64]:
-    """Compute H(p, q) = -sum_i p_i log q_i >= H(p), [...]: the mean length of a message about p in the code made for q.
+    """Compute H(p, q) = -sum_i p_i log q_i >= H(p), [...]: mean message length of p in the optimal code for q.
 
-    H(p, q) is infinite if p has mass on an outcome to which q gives none.
+    H(p, q) is infinite if p has mass on an outcome whose probability under q is 0.
     """
     return _in_unit(-xlogy(require_distributions("p", p), require_distributions("q", q)).sum(axis=-1), unit)
 
@@ -87,8 +87,8 @@ def cross_entropy(p: ArrayLike, q: ArrayLike, unit: Unit = "nats") -> NDArray[np
 def kl_divergence(p: ArrayLike, q: ArrayLike, unit: Unit = "nats") -> NDArray[np.float64]:
     """Compute KL(p || q) = sum_i p_i log(p_i / q_i) = H(p, q) - H(p) >= 0, [...]; infinite if H(p, q) is.
 
-    The sum is over p log(p/q) - p + q, whose terms are not negative and of second order in q - p. So the divergence of
-    two nearly equal distributions keeps its digits, and the rounding of the distributions' sums does not enter it.
+    The sum is over p log(p/q) - p + q, whose terms are nonnegative and of second order in q - p. So the divergence of
+    nearly equal distributions is accurate, and does not depend on rounding errors of the distributions' sums.
     """
     p, q = np.broadcast_arrays(require_distributions("p", p), require_distributions("q", q))
     near = np.abs(q - p) < 0.5 * p
@@ -107,7 +107,7 @@ def gaussian_kl_divergence(
 ) -> NDArray[np.float64]:
     """Compute the joint KL(p || q) >= 0, [...], a sum over the dimensions."""
     std_p, std_q = _deviations("std_p", std_p), _deviations("std_q", std_q)
-    # 1/2 (v - 1 - log v) with v the ratio of the variances; v - 1 as a product keeps nearly equal deviations apart.
+    # 1/2 (v - 1 - log v) with v the ratio of the variances; v - 1 as a product is accurate for nearly equal deviations.
     spread = -0.5 * log1p_minus((std_p - std_q) * (std_p + std_q) / std_q**2)
     shift = 0.5 * ((np.atleast_1d(mean_p) - np.atleast_1d(mean_q)) / std_q) ** 2
     return _in_unit(np.sum(spread + shift, axis=-1), unit)
@@ -116,7 +116,7 @@ def gaussian_kl_divergence(
 def _in_unit(nats: NDArray[np.float64], unit: Unit) -> NDArray[np.float64]:
     if unit not in _NATS:
         raise ValueError(f"unit must be one of {', '.join(_NATS)}, got {unit!r}")
-    # The 0 turns a -0 into 0.
+    # Adding 0 turns -0 into 0.
     return 0.0 + nats / _NATS[unit]
 
 

@@ -9,13 +9,13 @@ is A(a) + mu p(a) / pi(a) = lambda. Hence
 
     pi(a) = mu p(a) / (lambda - A(a)),    mu = 1 / sum_a p(a) / (lambda - A(a)),
 
-a family in lambda > max_a A alone. Its divergence grows from 0 (lambda = infinity, pi = p) as lambda falls, so a scalar
-root gives the lambda of a delta. KL(old || new) does not see actions that the old policy never takes. If the largest A
-belongs to such an action, lambda stops at that A, at a finite divergence delta_0, and for larger delta
-pi = (1 - m) pi_0 + m [best action], with 1 - m = exp(delta_0 - delta).
+a family with the single parameter lambda > max_a A. Its divergence grows from 0 (lambda = infinity, pi = p) as lambda
+falls, so finding the lambda for a given delta is a scalar root problem. KL(old || new) does not depend on actions that
+the old policy never takes. If the largest A belongs to such an action, lambda ends at that A, at a finite divergence
+delta_0, and for larger delta pi = (1 - m) pi_0 + m [best action], with 1 - m = exp(delta_0 - delta).
 
-In units of the best advantage, the family is a function of one number in [0, infinity), the tilt z, with
-lambda = best / (1 - exp(-z)): the divergence is quadratic in z at 0, linear far out, and nothing overflows in between.
+In units of the best advantage, the family is parametrised by one number in [0, infinity), the tilt z, with
+lambda = best / (1 - exp(-z)). The divergence is quadratic in z near 0 and linear for large z, and nothing overflows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from tf_trpo.theory.information import log1p_minus, require_distributions
 
 _LARGEST_TILT = 300.0
-"""exp(-300) is the relative distance of lambda from the largest advantage; a smaller distance makes no difference."""
+"""Tilt at which the relative distance of lambda from the largest advantage is exp(-300), so small that it is 0."""
 
 
 class KLBallMaximum(NamedTuple):
@@ -36,8 +36,9 @@ class KLBallMaximum(NamedTuple):
 
     Attributes:
       policy: the maximisers, [S, A]; the old policy if no action is better.
-      gains: sum_a pi(a|s) A(s, a) minus the old policy's own, [S], >= 0, concave in max_kl.
-      multipliers: mu, d gains / d max_kl, [S]; infinite at max_kl = 0 if the old policy mixes unequal actions.
+      gains: sum_a pi(a|s) A(s, a) minus the same sum of the old policy, [S], >= 0, concave in max_kl.
+      multipliers: mu = d gains / d max_kl, [S]; infinite at max_kl = 0 if the old policy mixes actions of unequal
+        advantages.
     """
 
     policy: NDArray[np.float64]
@@ -46,7 +47,7 @@ class KLBallMaximum(NamedTuple):
 
 
 class _Family(NamedTuple):
-    """pi(a) = mu p(a) / (lambda - A(a)) at one tilt for each state."""
+    """The policy pi(a) = mu p(a) / (lambda - A(a)) at one tilt per state."""
 
     kl: NDArray[np.float64]  # KL(p || pi), [S]
     kl_slope: NDArray[np.float64]  # the derivative with respect to the tilt, [S]
@@ -57,7 +58,8 @@ class _Family(NamedTuple):
 def maximize_within_kl(old_policy: ArrayLike, advantages: ArrayLike, max_kl: float) -> KLBallMaximum:
     """Maximise sum_a pi(a|s) A(s, a) subject to KL(old || pi) <= max_kl in every state.
 
-    The divergence is max_kl to a relative 1e-12, unless the greedy gain is reached before, up to rounding.
+    The divergence equals max_kl up to a relative error of 1e-12, unless the greedy gain is reached (up to rounding) at
+    a smaller divergence.
 
     Args:
       old_policy: [S, A].
@@ -65,11 +67,11 @@ def maximize_within_kl(old_policy: ArrayLike, advantages: ArrayLike, max_kl: flo
       max_kl: delta, >= 0, in nats; infinity gives the greedy policy.
 
     Raises:
-      ValueError: shapes that differ, a policy that is not a distribution in each state, or a negative max_kl.
+      ValueError: the shapes differ, the policy is not a distribution in each state, or max_kl is negative.
 
     Source:
-      Derived above; the programme is Schulman et al. (2015), equation 11, in one state, and lecture, "such that
-      D_KL^max(pi_old, pi) <= delta".
+      Derived in the module's docstring; the programme is Schulman et al. (2015), equation 11, in one state, and
+      lecture, "such that D_KL^max(pi_old, pi) <= delta".
     """
     advantages = np.asarray(advantages, dtype=np.float64)
     if advantages.ndim != 2:
@@ -78,7 +80,7 @@ def maximize_within_kl(old_policy: ArrayLike, advantages: ArrayLike, max_kl: flo
     if not max_kl >= 0:
         raise ValueError(f"max_kl must not be negative, got {max_kl}")
     centred = advantages - np.sum(old_policy * advantages, axis=1, keepdims=True)
-    # What remains of equal advantages is rounding: no direction to move in.
+    # If all advantages are equal, the centred ones are rounding errors, which must not move the policy.
     rounding = 8 * np.finfo(np.float64).eps * np.abs(advantages).max(axis=1)
     best = np.where(centred.max(axis=1) > rounding, centred.max(axis=1), 0.0)
     greedy = np.eye(centred.shape[1])[centred.argmax(axis=1)]
@@ -87,7 +89,7 @@ def maximize_within_kl(old_policy: ArrayLike, advantages: ArrayLike, max_kl: flo
     scaled = np.divide(centred, best[:, None], out=np.zeros_like(centred), where=best[:, None] > 0)
     tilt = _tilt_for_kl(old_policy, scaled, max_kl)
     family = _family(old_policy, scaled, tilt)
-    # If the family has come to its end in a state, mass moves to an action of probability 0; this share stays.
+    # If the family ends below max_kl in a state, mass moves to an action of old probability 0; this share stays.
     kept = np.where(np.isinf(tilt), np.exp(np.minimum(family.kl - max_kl, 0.0)), 1.0)
     unnormalised = old_policy * family.ratios
     policy = kept[:, None] * unnormalised / unnormalised.sum(axis=1, keepdims=True) + (1.0 - kept)[:, None] * greedy
@@ -101,7 +103,7 @@ def maximize_within_kl(old_policy: ArrayLike, advantages: ArrayLike, max_kl: flo
 def _family(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], tilt: NDArray[np.float64]) -> _Family:
     tilt = tilt[:, None]
     q = scaled * -np.expm1(-tilt)
-    # 1 - q without cancellation if q is near 1; a neutral value for actions of probability 0.
+    # 1 - q without cancellation for q near 1; 1 for actions of probability 0.
     rest = np.where(old_policy > 0, (1.0 - scaled) + scaled * np.exp(-tilt), 1.0)
     # With sum_a p q = 0, the divergence sum p log(rest) + log sum p / rest is a sum of second-order terms only.
     excess = np.sum(old_policy * q**2 / rest, axis=1)
@@ -117,7 +119,7 @@ def _family(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], tilt: 
 def _tilt_for_kl(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], max_kl: float) -> NDArray[np.float64]:
     """Find the tilt at which each state's divergence is max_kl, [S]; infinite if the family ends below max_kl.
 
-    Newton's method runs inside a bracket on the square root of the divergence, which is nearly linear near 0.
+    Bracketed Newton's method on the square root of the divergence, which is nearly linear near 0.
     """
     states = len(scaled)
     off_support = np.where(old_policy > 0, scaled, -np.inf).max(axis=1) < 1
@@ -125,7 +127,8 @@ def _tilt_for_kl(old_policy: NDArray[np.float64], scaled: NDArray[np.float64], m
     end = _family(old_policy, scaled, np.where(off_support & movable, np.inf, 0.0)).kl
     ended = off_support & movable & (end <= max_kl)
     low, high = np.zeros(states), np.full(states, _LARGEST_TILT)
-    # The divergence is tilt^2 / 2 times the variance, to second order: below the root, and near it, for small ones.
+    # To second order, the divergence is tilt^2 / 2 times the variance. For small max_kl, this start is just below the
+    # root.
     variance = np.sum(old_policy * scaled**2, axis=1)
     tilt = np.minimum(np.sqrt(2.0 * max_kl / np.where(variance > 0, variance, 1.0)), _LARGEST_TILT)
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""Policy iteration that maximises the lower bound in each iteration, so that the expected return never falls.
+"""Policy iteration that maximises the lower bound in each iteration, so that the expected return never decreases.
 
 Source: Schulman et al. (2015), algorithm 1; lecture, "minorization-maximization algorithm" and "only small steps".
 """
@@ -19,16 +19,16 @@ from tf_trpo.theory.kl_ball import maximize_within_kl
 from tf_trpo.theory.lower_bound import local_approximation, lower_bound, max_kl_divergence, penalty_coefficient
 
 _SMALLEST_KL = 1e-28
-"""A smaller divergence changes probabilities by less than they are rounded to."""
+"""Smallest divergence considered; a smaller one changes probabilities by less than their rounding errors."""
 _LARGEST_KL = 600.0
-"""A larger divergence takes probabilities below exp(-600), and gains nothing more."""
+"""Largest divergence considered; it makes probabilities as small as exp(-600), and more gains nothing."""
 
 
 class MinorizationMaximizationStatus(enum.IntEnum):
     """Reasons why the iteration ended."""
 
     MAX_ITERATIONS = 0
-    """The iterations were used up."""
+    """The maximum number of iterations was reached."""
     STATIONARY = 1
     """No policy has a higher bound than the old one."""
 
@@ -51,10 +51,10 @@ class MinorizationMaximizationResult(NamedTuple):
     Attributes:
       policy: the last policy, [S, A].
       expected_returns: eta of the first policy and of each new one, [N + 1].
-      approximations, lower_bounds: L and M of each new policy about the policy before, [N].
-      kl_divergences: D_KL^max from the policy before to each new policy, in nats, [N].
-      coefficients: C of the policy before, [N].
-      status: the reason why the iteration ended.
+      approximations, lower_bounds: L and M of each new policy about the previous policy, [N].
+      kl_divergences: D_KL^max from the previous policy to each new policy, in nats, [N].
+      coefficients: C of the previous policy, [N].
+      status: why the iteration ended.
     """
 
     policy: NDArray[np.float64]
@@ -69,18 +69,18 @@ class MinorizationMaximizationResult(NamedTuple):
 def maximize_lower_bound(old: PolicyEvaluation) -> LowerBoundMaximum:
     """Maximise M(pi) = L(pi) - C D_KL^max(pi_old, pi) over all policies.
 
-    The largest divergence couples the states. If the divergence has a given level delta, each state maximises its own
-    sum_a pi(a|s) A(s, a) in its KL ball (kl_ball.py), and G(delta) = sum_s rho(s) gain_s(delta) - C delta is left, a
-    concave function of one number. Its derivative sum_s rho(s) mu_s(delta) - C falls from plus infinity, if some
-    visited state mixes unequal actions, to -C. The root is the maximum. States that are never visited may move within
-    the same divergence, at no cost.
+    The largest divergence couples the states. For a given largest divergence delta, each state independently maximises
+    sum_a pi(a|s) A(s, a) in its KL ball (kl_ball.py). What remains is to maximise
+    G(delta) = sum_s rho(s) gain_s(delta) - C delta, a concave function of one number. Its derivative
+    sum_s rho(s) mu_s(delta) - C falls from plus infinity, if some visited state mixes actions of unequal advantages, to
+    -C. The root is the maximum. States that are never visited may move within the same divergence, at no cost.
 
     If the old policy is deterministic, gain_s(delta) = (1 - exp(-delta)) max_a A(s, a), with finite slope at 0, and
     sum_s rho(s) max_a A(s, a) <= epsilon / (1 - gamma) <= C for gamma >= 1/5. Then the maximum is at delta = 0: a
-    deterministic policy never moves, however bad it is. Start from a policy that mixes.
+    deterministic policy never changes, however bad it is. So start from a stochastic policy.
     """
     coefficient = penalty_coefficient(old)
-    # The linear solve leaves rounding, of either sign, on states that are never visited.
+    # On states that are never visited, the linear solve leaves rounding errors, which may be negative.
     weights = np.maximum(old.visitation_frequencies, 0.0)
     greedy = maximize_within_kl(old.policy, old.advantages, np.inf)
     greedy_gain = float(weights @ greedy.gains)
@@ -89,7 +89,7 @@ def maximize_lower_bound(old: PolicyEvaluation) -> LowerBoundMaximum:
     if coefficient == 0:
         return LowerBoundMaximum(greedy.policy, np.inf)
 
-    # In logarithms: for small delta, mu is deviation / sqrt(2 delta), so the curve is nearly a straight line.
+    # In logarithms, the curve is nearly a straight line: for small delta, mu is deviation / sqrt(2 delta).
     @functools.cache
     def log_slope_ratio(log_kl: float) -> float:
         multipliers = maximize_within_kl(old.policy, old.advantages, np.exp(log_kl)).multipliers
@@ -110,8 +110,8 @@ def minorization_maximization(
 ) -> MinorizationMaximizationResult:
     """Improve a policy [S, A] in at most max_iterations >= 1 steps with eta(new) >= M(new) >= M(old) = eta(old).
 
-    The steps are small: their divergence is about (S / C)^2 / 2, with S the visited standard deviation of the
-    advantages, of the order of (1 - gamma)^2 / 32. That is why the practical algorithm fixes delta instead.
+    The steps are small: their divergence is about (S / C)^2 / 2, where S is the standard deviation of the advantages
+    under the visits; this is of the order of (1 - gamma)^2 / 32. Therefore the practical algorithm fixes delta instead.
 
     Raises:
       ValueError: policy is not a policy of the MDP, or max_iterations < 1.
