@@ -32,7 +32,7 @@ def test_names_say_what_changes_its_sign_and_what_its_place():
     "names", ["left_leg", "one one", "-one one", "--one -one one", "left_leg right_arm", "left_leg -right_leg"]
 )
 def test_names_that_make_no_reflection_are_refused(names):
-    with pytest.raises(ValueError, match="each name must stand once"):
+    with pytest.raises(ValueError, match="each name must occur once"):
         Reflection.from_names(names)
 
 

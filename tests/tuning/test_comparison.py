@@ -54,7 +54,7 @@ def test_of_one_seed_nothing_is_claimed():
     comparison = of([1.0], [100.0])
     assert comparison.interval is None
     assert not comparison.is_better
-    assert "of one seed nobody can tell" in comparison.verdict(100.0)
+    assert "one seed cannot show" in comparison.verdict(100.0)
 
 
 def test_every_seed_needs_both_returns():

@@ -1,6 +1,6 @@
-"""Solvers for tensors and callables. They know no Keras, no Gymnasium and no policy.
+"""Numerical methods for tensors and callables, independent of Keras, Gymnasium and policies.
 
-Every function checks the ranks and static shapes of its tensors first, and raises ValueError if one is wrong.
+Every function first checks the ranks and static shapes of its tensors, and raises ValueError if one is wrong.
 """
 
 from tf_trpo.numerics.chunks import chunk_size_for as chunk_size_for

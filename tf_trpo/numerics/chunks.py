@@ -1,7 +1,7 @@
-"""Functions of a batch in bounded memory, computed on one chunk of its rows after another.
+"""Compute functions of a batch in bounded memory, one chunk of rows after another.
 
-All chunks have the same size. To fill the last one, the last row is repeated with weight 0: a network or a distribution
-might fail on a row of zeros. A batch that fits into one chunk is passed unchanged.
+All chunks have the same size. The last chunk is padded by repeating the last row with weight 0, because a network or a
+distribution might fail on a row of zeros. A batch that fits into one chunk is passed unchanged.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Samples = TypeVar("Samples")
 
 
 LARGEST_CHUNK = 32_768
-"""Rows of a chunk, if no other number is chosen and the rows are small."""
+"""Default number of rows in a chunk, if rows are small."""
 _CHUNK_BYTES = 2**26
 
 
 def chunk_size_for(samples: Any) -> int:
-    """Choose the rows of a chunk by the memory that a row takes in float32, and an image twice, for its convolutions.
+    """Choose the number of rows in a chunk by the float32 memory of a row; images count twice, for the convolutions.
 
     Args:
-      samples: a tensor [N, ...] or a nest of tensors with the same N, of static shapes except for N.
+      samples: a tensor [N, ...] or a nest of tensors with the same N, with static shapes except for N.
     """
     row = sum(4 * math.prod(rows.shape[1:]) * (2 if len(rows.shape) > 3 else 1) for rows in tf.nest.flatten(samples))
     return max(1, min(LARGEST_CHUNK, _CHUNK_BYTES // max(1, row)))
@@ -40,7 +40,7 @@ def reduce_over_chunks(
     weights: tf.Tensor,
     chunk_size: int | None,
 ) -> Any:
-    """Combine the results of a function on all chunks of the samples, in their order.
+    """Combine the results of a function on all chunks of the samples, in order.
 
         combine(... combine(combine(initial, function(chunk 1)), function(chunk 2)) ...)
 
@@ -48,7 +48,7 @@ def reduce_over_chunks(
       function: (samples [size, ...] of a chunk, their weights [size]) -> a tensor or a nest of tensors. A sample of
         weight 0 must not change the result.
       combine: (result so far, result of a chunk) -> result.
-      initial: the result of no chunk, with the shapes and dtypes of all other results.
+      initial: the result for no chunks, with the shapes and dtypes of all other results.
       samples: a tensor [N, ...] or a nest of tensors with the same N.
       weights: float [N].
       chunk_size: largest number of rows in a chunk, >= 1; None for one chunk.
@@ -57,7 +57,7 @@ def reduce_over_chunks(
       The combined result.
 
     Raises:
-      ValueError: a shape is wrong, or there is a chunk_size and N is not static.
+      ValueError: a shape is wrong, or chunk_size is given and N is not static.
     """
     for rows in tf.nest.flatten(samples):
         check_shapes("reduce_over_chunks", samples=(rows, "N ..."), weights=(weights, "N"))
@@ -70,12 +70,12 @@ def reduce_over_chunks(
     def step(i: tf.Tensor, result: Any) -> tuple[tf.Tensor, Any]:
         return i + 1, combine(result, function(_chunk(samples, i, count), weight_chunks[i]))
 
-    # One after another: iterations side by side would each hold their chunk.
+    # Not in parallel, since each parallel iteration would hold a chunk in memory.
     return tf.while_loop(lambda i, _: i < count, step, (tf.constant(0), initial), parallel_iterations=1)[1]
 
 
 def map_over_chunks(function: Callable[[Samples], tf.Tensor], samples: Samples, chunk_size: int | None) -> tf.Tensor:
-    """Apply a function that treats each row on its own, chunk by chunk.
+    """Apply a function that computes each row independently, chunk by chunk.
 
     Args:
       function: samples [size, ...] of a chunk -> float32 [size, ...].
@@ -86,7 +86,7 @@ def map_over_chunks(function: Callable[[Samples], tf.Tensor], samples: Samples, 
       function(samples), [N, ...].
 
     Raises:
-      ValueError: a shape is wrong, the function changes the number of rows, or there is a chunk_size and N is not
+      ValueError: a shape is wrong, the function changes the number of rows, or chunk_size is given and N is not
         static.
     """
     for rows in tf.nest.flatten(samples):
@@ -110,7 +110,7 @@ def map_over_chunks(function: Callable[[Samples], tf.Tensor], samples: Samples, 
 
 
 def _count(samples: Any, chunk_size: int | None) -> int:
-    """Give the smallest sufficient number of chunks."""
+    """Return the smallest sufficient number of chunks."""
     if chunk_size is None:
         return 1
     size = tf.nest.flatten(samples)[0].shape[0]
@@ -124,9 +124,9 @@ def _rows(size: int, count: int) -> int:
 
 
 def _chunk(samples: Any, index: tf.Tensor, count: int) -> Any:
-    """Copy a chunk of samples [N, ...]; the last chunk is filled up by the last sample.
+    """Gather one chunk of samples [N, ...]; the last chunk is padded with the last sample.
 
-    All chunks at once would be a second copy of the samples for each loop over them.
+    Gathering all chunks at once would need a second copy of all samples in each loop over them.
     """
     size = tf.nest.flatten(samples)[0].shape[0]
     rows = _rows(size, count)

@@ -1,4 +1,4 @@
-"""Functions that XLA compiles while Python goes on."""
+"""Compile functions by XLA in the background."""
 
 from __future__ import annotations
 
@@ -12,36 +12,39 @@ from tf_trpo.lazy import tensorflow as tf
 
 
 def compiled_at_once(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Trace a function, and let XLA begin to compile it in another thread.
+    """Trace a function, and start its compilation by XLA in another thread.
 
-    XLA compiles a function at its first call, and a second call waits for it. So the first call is made here, on zeros
-    in the place of all tensors and variables that the function captures: it should come to its end quickly.
+    XLA compiles a function at its first call, and a second call waits for the compilation. So another thread makes the
+    first call, with zeros in place of all tensors and variables that the function captures. On zeros, the function
+    should end quickly.
 
     Args:
-      function: of what it captures; not called, but within the trace of another function.
+      function: a function without arguments, which depends on captured tensors and variables only. The caller uses it
+        inside the trace of another function.
 
     Returns:
-      The traced function. It computes the same whenever the compilation ends.
+      The traced function. Its results do not depend on when the compilation ends.
     """
     traced = tf.function(function, jit_compile=True, autograph=False).get_concrete_function()
     if all(map(_has_zeros, traced.captured_inputs)):
         prepared = threading.Event()
         threading.Thread(target=_call_on_zeros, args=(traced, prepared), name="compilation").start()
-        # TensorFlow numbers functions, variables and results alike, and finds a program of an earlier run by its
-        # function's number. So all that gets a number in the thread gets it now: the call has no result.
+        # TensorFlow numbers functions, variables and results by one counter, and finds programs of earlier runs by the
+        # numbers of their functions. So wait until everything in the thread that gets a number has one; the call itself
+        # has no result.
         prepared.wait()
     return traced
 
 
 def _has_zeros(captured: Any) -> bool:
-    """Tell whether a tensor has a shape and a type, or is a variable that has."""
+    """Return whether the shape and dtype of a captured tensor or variable are known, so that zeros can replace it."""
     if captured.dtype == tf.resource:
         return bool(captured._handle_data and captured._handle_data.is_set)
     return captured.shape.is_fully_defined()
 
 
 def _call_on_zeros(traced: Any, prepared: threading.Event) -> None:
-    """Call a function on zeros in the place of all that it captures; say when it is only computing."""
+    """Call a function with zeros in place of its captures; set `prepared` when only the computation is left."""
     try:
         called, variables, specs = copy.copy(traced), {}, {}
         for place, tensor in enumerate(traced.captured_inputs):
@@ -57,11 +60,11 @@ def _call_on_zeros(traced: Any, prepared: threading.Event) -> None:
             called.set_external_captures([captured[place] for place in range(len(captured))])
             called()
 
-        # To XLA, the function has the same name only if another one calls it.
+        # XLA sees the function under the same name only if another function calls it.
         outer = tf.function(call, autograph=False).get_concrete_function(*specs.values())
         zeros = [tf.zeros(spec.shape, spec.dtype) for spec in specs.values()]
     finally:
         prepared.set()
-    # What cannot be compiled is for the call that needs the result to say.
+    # If the compilation fails, the call that needs the result will raise the error.
     with contextlib.suppress(tf.errors.OpError):
         outer(*zeros)

@@ -1,4 +1,4 @@
-"""Conjugate gradient for (A + damping I) x = b, if A is known only as a product v -> A v."""
+"""Conjugate gradient method for (A + damping I) x = b, where A is given as a product v -> A v."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from tf_trpo.numerics.shapes import check_shapes
 
 
 class ConjugateGradientStatus(enum.IntEnum):
-    """Reason for which the iteration ended."""
+    """Why the iteration ended."""
 
     CONVERGED = 0
     """|b - (A + damping I) x| <= tolerance * |b|."""
     MAX_ITERATIONS = 1
-    """All iterations were used. x is the best iterate of the Krylov space."""
+    """The maximum number of iterations was reached. x is the best iterate of the Krylov space."""
     NON_POSITIVE_CURVATURE = 2
-    """A direction p had p'(A + damping I) p <= 0, or a residual r had r'P^-1 r <= 0. x is the iterate before it."""
+    """A direction p had p'(A + damping I) p <= 0, or a residual r had r'P^-1 r <= 0. x is the previous iterate."""
     BREAKDOWN = 3
     """A product or a residual was not finite. x is the last finite iterate."""
 
 
 class ConjugateGradientResult(NamedTuple):
-    """Solution of (A + damping I) x = b, and the reason for which the iteration ended.
+    """Solution of (A + damping I) x = b, and why the iteration ended.
 
     Attributes:
       solution: x, float [P].
-      image: A x without damping, float [P], the sum of the products that made x.
-      iterations: number of steps taken, int32 scalar. Each cost one product.
+      image: A x without damping, float [P], accumulated from the products of the iteration.
+      iterations: number of steps taken, int32 scalar; each costs one product.
       residual_norm: |b - (A + damping I) x| by the recurrence, float scalar.
       status: int32 scalar, a `ConjugateGradientStatus`.
     """
@@ -65,19 +65,19 @@ def conjugate_gradient(
     tolerance: float | tf.Tensor = 1e-10,
     preconditioner: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> ConjugateGradientResult:
-    """Solve (A + damping I) x = b for a symmetric positive (semi-)definite A, from x = 0.
+    """Solve (A + damping I) x = b for a symmetric positive (semi-)definite A, starting from x = 0.
 
-    The start at zero makes the result a function of A, b and P only, and makes every iterate from the first step on an
-    ascent direction: b'x > 0.
+    Because of this start, the result depends on A, b and P only, and every iterate after the first step is an ascent
+    direction: b'x > 0.
 
     Args:
       product: v [P] -> A v [P], linear and symmetric.
       b: right-hand side, float [P].
-      max_iterations: largest number of products, >= 1.
+      max_iterations: maximum number of products, >= 1.
       damping: number added to the diagonal of A, >= 0; a number or a float scalar.
       tolerance: relative residual at which the iteration stops, >= 0; a number or a float scalar.
       preconditioner: r [P] -> P^-1 r [P], linear, symmetric and positive definite. The closer P is to A + damping I,
-        the fewer iterations are needed. None for the identity.
+        the fewer iterations are needed. None means the identity.
 
     Returns:
       A `ConjugateGradientResult`. If b is finite, the solution is finite for every A.
@@ -135,11 +135,11 @@ def _iterate(
     x = state.x + length * direction
     image = state.image + length * undamped
     residual = state.residual - length * damped
-    # One sum for both: to XLA, each is three programs of its own.
+    # One reduction for both, since XLA makes three programs for each.
     residual_squared, x_squared = tf.unstack(tf.reduce_sum(tf.square(tf.stack([residual, x])), axis=1))
     iterations = state.iterations + 1
 
-    # The curvature is tested. An epsilon added to it would silently change every step.
+    # The curvature is tested, and no epsilon is added to it, which would silently change every step.
     finite = tf.math.is_finite(curvature) & tf.math.is_finite(residual_squared) & tf.math.is_finite(x_squared)
     failure = tf.where(
         tf.math.is_finite(curvature) & ((curvature <= 0) | (descent <= 0)),
@@ -152,7 +152,7 @@ def _iterate(
         tf.where(iterations >= max_iterations, int(ConjugateGradientStatus.MAX_ITERATIONS), _RUNNING),
     )
     good = tf.equal(failure, _RUNNING)
-    # After a failed iteration the last good iterate remains, so that the caller always has a usable direction.
+    # After a failed iteration, the last good iterate is kept, so that the caller always has a usable direction.
     new = _State(x, image, residual, direction, descent, residual_squared, iterations, success)
     last = state._replace(status=failure)
     return tf.nest.map_structure(lambda new, last: tf.where(good, new, last), new, last)

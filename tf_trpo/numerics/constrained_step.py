@@ -1,4 +1,4 @@
-"""The step that maximises a linear gain within a trust region and within linear constraints, exactly."""
+"""Compute the step that maximises a linear gain within a trust region and linear constraints, in closed form."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from tf_trpo.numerics.scalars import scalar
 from tf_trpo.numerics.shapes import check_shapes
 
 MOST_CONSTRAINTS = 4
-"""Constraints of a step, at most: each subset of them may be the active one."""
+"""Maximum number of constraints of a step, since every subset of them is tried as the active set."""
 _NO_DIRECTION = 1e-6
-"""Relative squared length below which a direction is the sum of others up to the rounding of float32."""
+"""Relative squared length below which a direction depends linearly on others, up to float32 rounding."""
 _PARALLEL = 1e-9
-"""Relative length of what projections leave of a vector, below which nothing is left."""
+"""Relative length below which a projected vector counts as 0."""
 _SLACK = 1e-9
-"""Relative rounding of float64 that a solution may have."""
+"""Relative float64 rounding error that is allowed in a solution."""
 
 
 class ConstrainedStep(NamedTuple):
-    """The solution of the problem, and whether there is one.
+    """The solution of the problem, and whether it exists.
 
     Attributes:
       coefficients: w, float64 [D]; 0 if there is no solution.
-      feasible: bool scalar, whether a point within the trust region fulfils the constraints.
+      feasible: bool scalar, whether a point within the trust region satisfies the constraints.
     """
 
     coefficients: tf.Tensor
@@ -38,21 +38,22 @@ def constrained_step(
 ) -> ConstrainedStep:
     """Maximise p'w subject to c + A w <= 0 and 1/2 w'Mw <= delta.
 
-    The coefficients w belong to D directions y_j of a policy's parameters: the step is the sum of w_j y_j. If they are
-    F^-1 g and F^-1 b_i, no step in the whole space is better. The problem in D dimensions is that of Achiam et al.,
-    who solve its dual for one constraint. Here each subset of the constraints is tried as the active one: its
-    solution is known in closed form, and the best one that is feasible is the solution of the problem.
+    The step is the sum of w_j y_j over D directions y_j of a policy's parameters. If the directions are F^-1 g and
+    F^-1 b_i, no step in the whole parameter space is better. Achiam et al. solve the dual of this problem for one
+    constraint. Here each subset of the constraints is tried as the active set. The maximiser for an active set has a
+    closed form, and the best feasible one is the solution of the problem.
 
     Args:
-      gain: p, float64 [D], g'y_j of the gradient g.
-      slopes: A, float64 [C, D], b_i'y_j of the constraints' gradients, 0 <= C <= 4. A row of zeros constrains nothing.
+      gain: p, float64 [D]: g'y_j, with the gradient g.
+      slopes: A, float64 [C, D]: b_i'y_j, with the constraints' gradients b_i, 0 <= C <= 4. A row of zeros is a
+        constraint that does not depend on w.
       excess: c, float64 [C], positive for a constraint that is violated at w = 0.
-      metric: M, float64 [D, D], y_j'F y_k, symmetric and positive semi-definite up to rounding. Directions that are
-        sums of others are not used.
+      metric: M, float64 [D, D]: y_j'F y_k, symmetric and positive semi-definite up to rounding. Directions that depend
+        linearly on others are not used.
       max_kl: delta, in nats, > 0; a number or a float64 scalar.
 
     Returns:
-      A `ConstrainedStep`. If a number is not finite, w is 0.
+      A `ConstrainedStep`. If an input is not finite, w is 0.
 
     Raises:
       ValueError: a shape is wrong, or there are more than 4 constraints.
@@ -67,7 +68,7 @@ def constrained_step(
     given = [gain, slopes, excess, metric]
     sound = tf.reduce_all([tf.reduce_all(tf.math.is_finite(array)) for array in given])
     gain, slopes, excess, metric = (tf.where(sound, array, tf.zeros_like(array)) for array in given)
-    # In coordinates z, w = W z, the trust region is the ball of this radius.
+    # In coordinates z with w = W z, the trust region is a ball of this radius.
     basis = _orthonormal_basis(metric)
     radius = tf.sqrt(2.0 * scalar(max_kl, tf.float64))
     sizes = tf.norm(slopes @ basis, axis=1)
@@ -87,7 +88,7 @@ def constrained_step(
 
 
 def _orthonormal_basis(metric: tf.Tensor) -> tf.Tensor:
-    """Compute W [D, D] with W'MW = 1 by Gram and Schmidt; the column of a direction that is not used is 0."""
+    """Compute W [D, D] with W'MW = I by Gram-Schmidt; the column of a direction that is not used is 0."""
     basis: list[tf.Tensor] = []
     for direction, own in zip(tf.unstack(tf.eye(metric.shape[0], dtype=metric.dtype)), tf.unstack(metric), strict=True):
         vector = direction
@@ -100,16 +101,16 @@ def _orthonormal_basis(metric: tf.Tensor) -> tf.Tensor:
 
 
 def _on_active(gain: tf.Tensor, rows: tf.Tensor, levels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """For each subset of constraints, find where all of them are active: rows_i'z = levels_i.
+    """For each subset of constraints, find the points z where all of them are active: rows_i'z = levels_i.
 
     Args:
       gain: [D].
-      rows: [C, D], of length 1 or 0.
+      rows: [C, D], each of length 1 or 0.
       levels: [C].
 
     Returns:
-      The shortest such z, [2^C, D], and the unit vector along which the gain rises most among them, or 0 if the gain
-      is the same for all. If there are none, z is no such point.
+      The shortest such z, [2^C, D], and the unit vector in the set of such points along which the gain increases
+      fastest, or 0 if the gain is constant there. If the set is empty, z is another point.
     """
     subsets = np.array(list(itertools.product((0.0, 1.0), repeat=rows.shape[0])))
     nearest = tf.zeros([len(subsets), gain.shape[0]], gain.dtype)

@@ -1,15 +1,15 @@
 """Products v -> F v with the Fisher information matrix, which is never formed.
 
 F is the Hessian of the mean KL divergence KL(theta || .) at the current parameters theta. Let p_n(theta) be the
-parameters of the action distribution of sample n. The KL has its minimum 0, and so a zero gradient, at p_n(theta). So
+parameters of the action distribution of sample n. At p_n(theta), the KL has its minimum 0 and a zero gradient. So
 
     F = sum_n w_n J_n' M_n J_n,   J_n = d p_n / d theta,   M_n = d2 KL(p_n || q) / d q2 at q = p_n.
 
 Gauss-Newton multiplies by the three factors, and its F is positive semi-definite by construction. J v is the gradient
-of (J'u)'v with respect to u. Traced, that leaves the operations of forward mode, since nothing else is used, and goes
-through loops. TensorFlow's own forward mode does not; and after 32 traces of an operation it computes with unknown
-shapes, so that what a process has done before would change the last bits. Double backprop differentiates the KL twice,
-and is the oracle of the tests.
+of (J'u)'v with respect to u. In a traced function, only the operations of forward mode remain, since the others are
+unused, and loops are supported. TensorFlow's own forward mode does not support loops; and after 32 traces of an
+operation it uses unknown shapes, so that the last bits of results would depend on the history of the process. Double
+backprop differentiates the KL twice, and is the oracle of the tests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def gauss_newton_fisher_vector_product(
     weights: tf.Tensor,
     metric: MetricFunction | None = None,
 ) -> Product:
-    """Make the Fisher-vector product J' M J v: two reverse passes for J v, a small Hessian, and a third for J'.
+    """Make the Fisher-vector product J' M J v: two reverse passes for J v, a small Hessian, a third pass for J'.
 
     Args:
       parameters: theta [P] -> distribution parameters [N, D], differentiable.
@@ -44,7 +44,7 @@ def gauss_newton_fisher_vector_product(
       theta: current parameters, float [P].
       weights: weight of each sample, float [N], >= 0. For a mean over n valid samples, their weight is 1/n and all
         other weights are 0.
-      metric: closed form, (p [N, D], u [N, D]) -> M_n u_n [N, D]. By default the divergence is differentiated twice.
+      metric: closed form (p [N, D], u [N, D]) -> M_n u_n [N, D]. By default, the divergence is differentiated twice.
 
     Returns:
       The function v [P] -> F v [P], symmetric and positive semi-definite.
@@ -69,7 +69,7 @@ def gauss_newton_fisher_vector_product(
             cotangent = tf.zeros_like(current)
             outer.watch(cotangent)
             pulled = inner.gradient(current, theta, output_gradients=cotangent, unconnected_gradients="zero")
-        # J'u is linear in u: its derivative, transposed, is J at every u.
+        # J'u is linear in u, so the transpose of its derivative is J at every u.
         tangent = outer.gradient(pulled, cotangent, output_gradients=vector, unconnected_gradients="zero")
         check(weights=(weights, "N"), parameters=(current, "N D"))
         image = metric(current, tangent)
@@ -82,7 +82,7 @@ def gauss_newton_fisher_vector_product(
 
 
 def hessian_product_at_minimum(divergence: DivergenceFunction, current: tf.Tensor, tangent: tf.Tensor) -> tf.Tensor:
-    """Compute M_n u_n for every sample, M_n = d2 KL(p_n || q) / d q2 at q = p_n, by two reverse passes.
+    """Compute M_n u_n for every sample by two reverse passes, where M_n = d2 KL(p_n || q) / d q2 at q = p_n.
 
     Args:
       divergence: as in `gauss_newton_fisher_vector_product`.
@@ -110,8 +110,8 @@ def double_backprop_fisher_vector_product(
 ) -> Product:
     """Make the Fisher-vector product as the gradient of (gradient of the mean KL) . v.
 
-    It costs about 1.5 times as much as `gauss_newton_fisher_vector_product`, which explains the arguments, result and
-    errors. Here the parameters must be twice differentiable.
+    It costs about 1.5 times as much as `gauss_newton_fisher_vector_product`; arguments, result and errors are the same,
+    except that `parameters` must be twice differentiable.
 
     Source:
       Pearlmutter (1994); Schulman et al. (2015), appendix C.

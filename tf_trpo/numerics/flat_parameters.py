@@ -1,4 +1,4 @@
-"""Parameters as one flat vector, and back to tensors."""
+"""Convert parameters to one flat vector and back."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def flatten(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def unflatten(vector: tf.Tensor, like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Cut a vector into tensors; the inverse of `flatten`.
+    """Split a vector into tensors; the inverse of `flatten`.
 
     Args:
       vector: float [P].
-      like: tensors (or variables) whose static shapes the result takes; P elements in total.
+      like: tensors (or variables) with the static shapes of the result; P elements in total.
 
     Returns:
       Tensors with the shapes of `like`.

@@ -12,7 +12,7 @@ from tf_trpo.numerics.shapes import check_shapes
 
 
 class LineSearchStatus(enum.IntEnum):
-    """Accepted, or the reason for which the last (smallest) step was refused."""
+    """Accepted, or why the last (smallest) step was refused."""
 
     ACCEPTED = 0
     KL_ABOVE_LIMIT = 1
@@ -35,7 +35,7 @@ class Limit(NamedTuple):
     """A limit on a figure of a candidate.
 
     Attributes:
-      largest: what the figure may be at most; a number or a float64 scalar.
+      largest: the largest allowed value; a number or a float64 scalar.
       refusal: the `LineSearchStatus` of a candidate whose figure is larger.
     """
 
@@ -44,10 +44,10 @@ class Limit(NamedTuple):
 
 
 class LineSearchResult(NamedTuple):
-    """Parameters at which the search ended, and the reason.
+    """Parameters at which the search ended, and why it ended.
 
     Attributes:
-      theta: the accepted parameters, float [P]. If no step was accepted, the given parameters, bit for bit.
+      theta: the accepted parameters, float [P]. If no step was accepted, the initial parameters, bit for bit.
       status: int32 scalar, a `LineSearchStatus`.
       backtracks: int32 scalar j; the last step tried was ratio^j times the full step.
       improvement: improvement of the objective by the last step tried, float64 scalar.
@@ -76,19 +76,19 @@ def backtracking_line_search(
 ) -> LineSearchResult:
     """Find the first theta + ratio^j step, j = 0 .. max_backtracks, that improves the objective within all limits.
 
-    A candidate is accepted if improvement > 0, kl <= max_kl, and each further figure that is limited is at most its
-    limit. All tests are exact: there is no slack.
+    A candidate is accepted if improvement > 0, kl <= max_kl, and each further limited figure is at most its limit. The
+    comparisons are exact, without slack.
 
     Args:
       evaluate: parameters [P] -> (improvement over theta, KL from theta, one figure for each of the limits, *figures).
-        All but the last are float64 scalars, and the search decides by them.
+        All except `figures` are float64 scalars, on which the search depends.
       theta: current parameters, float [P].
       step: full step, float [P].
       max_kl: limit of the KL, in nats, > 0; a number or a float64 scalar.
-      limits: further ones.
+      limits: limits in addition to max_kl.
       ratio: factor between candidates, alpha of Algorithm 1, in (0, 1); a number or a float scalar.
       max_backtracks: K of Algorithm 1, >= 0.
-      figures: the further figures of theta itself, as many as `evaluate` returns.
+      figures: the values of `figures` for theta itself, as many as `evaluate` returns.
 
     Returns:
       A `LineSearchResult`.
@@ -113,7 +113,7 @@ def backtracking_line_search(
     def refused(j: tf.Tensor, status: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         return (status != LineSearchStatus.ACCEPTED) & (j < max_backtracks)
 
-    # The loop carries the candidate with its verdict. If the candidate were computed again outside the loop, it could
+    # The loop carries the candidate together with its status. A candidate that is computed again outside the loop could
     # differ in the last bit from the parameters that were tested.
     def attempt(j: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor, ...]:
         candidate = theta + scale ** tf.cast(j + 1, theta.dtype) * step
@@ -121,11 +121,11 @@ def backtracking_line_search(
         limited, found = found[: len(every)], found[len(every) :]
         return j + 1, _judge(improvement, limited, every), improvement, limited[0], candidate, *found
 
-    # One sum for both questions: it is finite if all numbers are, and 0 if all are.
+    # One sum for both tests: it is finite if all numbers are finite, and 0 if all are 0.
     size = tf.reduce_sum(tf.abs(step))
     searchable = tf.math.is_finite(size) & (size > 0)
     zero = tf.constant(0.0, tf.float64)
-    # A search without a direction starts at its end, and evaluates nothing.
+    # Without a direction, the loop ends before its first evaluation.
     first = tf.where(searchable, -1, max_backtracks)
     start = [first, tf.constant(int(LineSearchStatus.NO_DIRECTION)), zero, zero, theta, *figures]
     j, status, improvement, kl, candidate, *found = tf.while_loop(refused, attempt, start)
@@ -145,7 +145,7 @@ def _judge(improvement: tf.Tensor, limited: Sequence[tf.Tensor], limits: Sequenc
             # The comparison with a float32 KL would silently round the limit.
             raise ValueError(f"backtracking_line_search: {name} must be float64, got {figure.dtype}")
     finite, status = tf.math.is_finite(improvement), tf.constant(int(LineSearchStatus.ACCEPTED))
-    # Of several reasons, the first limit's is given.
+    # If several limits are exceeded, the status is that of the first one.
     for figure, limit in reversed(list(zip(limited, limits, strict=True))):
         finite &= tf.math.is_finite(figure)
         # tf.cast would convert a Python number to float32 first, and round the limit.

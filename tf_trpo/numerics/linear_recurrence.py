@@ -1,4 +1,4 @@
-"""First-order linear recurrences along time in a logarithmic number of vector operations."""
+"""Solve first-order linear recurrences along time in a logarithmic number of vector operations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tf_trpo.numerics.shapes import check_shapes
 def linear_recurrence(decay: tf.Tensor, inputs: tf.Tensor, *, reverse: bool = False) -> tf.Tensor:
     """Solve y_t = decay_t y_{t-1} + inputs_t along the first axis, with y_{-1} = 0.
 
-    With `reverse`, solve y_t = decay_t y_{t+1} + inputs_t with y_T = 0. Each of the ceil(log2 T) passes doubles the
-    number of rows that a value has reached. A sequential loop would pay its overhead T times.
+    With `reverse`, solve y_t = decay_t y_{t+1} + inputs_t with y_T = 0. There are ceil(log2 T) passes, each of which
+    doubles the number of rows that contribute to a value. A sequential loop would have its overhead T times.
 
     Args:
       decay: float [T, ...], with a static T.

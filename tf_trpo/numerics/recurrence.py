@@ -1,8 +1,8 @@
-"""A recurrence over many rows whose derivatives, both ways, are loops of the same length.
+"""A recurrence over many rows for which both J'u and J v are loops of the same length.
 
-TensorFlow differentiates a loop by keeping every intermediate result of every row, and differentiates the loop of that
-derivative in the same way again: J v by two reverse passes then copies dozens of such stacks at each row. Here only the
-states between rows are kept, a row is computed again where its derivative is needed, and J v is one loop.
+TensorFlow differentiates a loop by storing every intermediate result of every row, and differentiates the loop of that
+derivative in the same way: J v by two reverse passes then copies dozens of such stacks at each row. Here, only the
+states between rows are stored, a row is recomputed where its derivative is needed, and J v is a single loop.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Row: TypeAlias = "Callable[[Tensors, tf.Tensor, Tensors, Tensors], tuple[tf.Tens
 """(weights, inputs [B, F], states [B, ...], marks [B]) -> (outputs [B, U], new states [B, ...])."""
 
 Point: TypeAlias = "tuple[Tensors, tf.Tensor, Tensors]"
-"""Weights, inputs [T, B, F] and first states; or tangents of them."""
+"""Weights, inputs [T, B, F] and initial states, or tangents of these."""
 
 _plain: contextvars.ContextVar[bool] = contextvars.ContextVar("plain", default=False)
 
 
 @contextlib.contextmanager
 def differentiable_twice() -> Iterator[None]:
-    """Let recurrences that are traced within be loops of TensorFlow's own: slower, with second derivatives."""
+    """Trace recurrences inside the context as TensorFlow's own loops: slower, but twice differentiable."""
     token = _plain.set(True)
     try:
         yield
@@ -39,16 +39,17 @@ def differentiable_twice() -> Iterator[None]:
 
 
 class Recurrence:
-    """A function that is applied to one row after another, each with the states that the one before left.
+    """Applies a function to one row after another, passing states from row to row.
 
-    The outputs are differentiable in the weights, inputs and states; so is that derivative, but only in the cotangents
-    of the outputs, which is what J v needs. Another second derivative is NaN; see `differentiable_twice`.
+    The outputs are differentiable in the weights, inputs and states. This derivative J'u is differentiable in u, the
+    cotangents of the outputs, as J v requires. Other second derivatives are NaN; see `differentiable_twice`.
 
     Each loop is traced once for all its uses with the same shapes.
 
     Args:
-      row: differentiable in weights, inputs and states; it must not change the shapes of the states.
-      num_outputs: U, elements of the row's outputs.
+      row: the function of one row, differentiable in weights, inputs and states; it must not change the shapes of the
+        states.
+      num_outputs: number of a row's outputs U.
     """
 
     def __init__(self, row: Row, num_outputs: int) -> None:
@@ -61,13 +62,13 @@ class Recurrence:
     def __call__(
         self, weights: Tensors, inputs: tf.Tensor, states: Tensors, marks: Tensors
     ) -> tuple[tf.Tensor, Tensors]:
-        """Go through T rows.
+        """Apply the function to T rows.
 
         Args:
-          weights: what all rows share.
+          weights: tensors that are the same for all rows.
           inputs: float [T, B, F] with static T and B.
-          states: before the first row, float [B, ...] each.
-          marks: what else a row needs, [T, B] each; not differentiated.
+          states: states before the first row, float [B, ...] each.
+          marks: further inputs of the rows, [T, B] each; not differentiated.
 
         Returns:
           The outputs [T, B, U], and the states after each row [T, B, ...], which are not differentiated.
@@ -109,14 +110,14 @@ class Recurrence:
         return outputs, tuple(after)
 
     def _transposed(self, cotangent: tf.Tensor, before: Tensors, point: Point, marks: Tensors) -> Tensors:
-        """Compute J'u for a cotangent u [T, B, U] of the outputs: of weights, inputs and states."""
+        """Compute J'u, the cotangents of weights, inputs and states, for a cotangent u [T, B, U] of the outputs."""
 
         @tf.custom_gradient
         def apply(cotangent: tf.Tensor, *given: tf.Tensor) -> tuple[Tensors, Callable[..., Tensors]]:
             here = tf.nest.pack_sequence_as(point, given)
 
             def of_cotangent(*tangents: tf.Tensor) -> Tensors:
-                # J'u is linear in u, and its derivative, transposed, is J.
+                # J'u is linear in u, and the transpose of its derivative is J.
                 image = self._image(tf.nest.pack_sequence_as(point, tangents), before, here, marks)
                 return image, *(tf.fill(tf.shape(part), tf.constant(math.nan, part.dtype)) for part in given)
 
@@ -135,7 +136,7 @@ class Recurrence:
         return _loop(step, states, inputs.shape[0], (self._output(inputs), *states))[1]
 
     def _backward_loop(self, cotangent: tf.Tensor, before: Tensors, point: Point, marks: Tensors) -> Tensors:
-        """Compute J'u, from the last row to the first."""
+        """Compute J'u in a loop from the last row to the first."""
         weights, inputs, states = point
         length = inputs.shape[0]
 
@@ -191,7 +192,7 @@ def _image_of_row(function: Callable[..., Any], point: Any, tangents: Any) -> An
 def _loop(
     step: Callable[[tf.Tensor, Any], tuple[Any, Tensors]], carry: Any, length: int, like: Tensors
 ) -> tuple[Any, Tensors]:
-    """Iterate (t, carry) -> (carry, results of the row, shaped like the given), and stack the results of all rows."""
+    """Iterate step(t, carry) -> (carry, results) for t < length, and stack the results, which are shaped as `like`."""
     arrays = tuple(tf.TensorArray(part.dtype, length, element_shape=part.shape) for part in like)
 
     def body(t: tf.Tensor, carry: Any, arrays: Any) -> tuple[tf.Tensor, Any, Any]:

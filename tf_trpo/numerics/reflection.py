@@ -1,4 +1,4 @@
-"""Signed permutations of a vector's components that are their own inverse."""
+"""Reflections: signed permutations of a vector's components that are their own inverse."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class Reflection:
 
     Args:
       sources: n positions, from 0.
-      signs: n times 1 or -1.
+      signs: n signs, each 1 or -1.
 
     Raises:
-      ValueError: applied twice, it would not give the vector again.
+      ValueError: the signed permutation is not its own inverse.
     """
 
     sources: tuple[int, ...]
     signs: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        # Files and comparisons need Python's own integers, not those of arrays.
+        # Files and comparisons need Python integers, not NumPy's.
         for name in ("sources", "signs"):
             object.__setattr__(self, name, tuple(operator.index(number) for number in getattr(self, name)))
         order = sorted(self.sources) == list(range(len(self.signs))) and set(self.signs) <= {1, -1}
@@ -35,17 +35,17 @@ class Reflection:
             self.sources[source] != position or self.signs[position] != self.signs[source]
             for position, source in enumerate(self.sources)
         ):
-            raise ValueError(f"a reflection that is applied twice must give the vector again: {self} does not")
+            raise ValueError(f"a reflection applied twice must give the original vector: {self} does not")
 
     @classmethod
     def from_names(cls, names: str) -> Reflection:
-        """Make a reflection from the components' names, in their order, separated by blanks.
+        """Make a reflection from the names of the components in order, separated by blanks.
 
-        A minus before a name changes the component's sign. `left_NAME` and `right_NAME` change places. So
-        "height -tilt left_knee right_knee" takes (h, t, l, r) to (h, -t, r, l).
+        A minus before a name changes the sign of the component, and `left_NAME` and `right_NAME` are swapped. So
+        "height -tilt left_knee right_knee" maps (h, t, l, r) to (h, -t, r, l).
 
         Raises:
-          ValueError: a name stands twice, or a left name has no right name of the same sign.
+          ValueError: a name occurs twice, or a left or right name has no counterpart with the same sign.
         """
         signs = {name.removeprefix("-"): -1 if name.startswith("-") else 1 for name in names.split()}
         place = {name: position for position, name in enumerate(signs)}
@@ -53,7 +53,7 @@ class Reflection:
         paired = all(signs.get(partner) == sign for partner, sign in zip(partners, signs.values(), strict=True))
         if len(signs) != len(names.split()) or not paired:
             raise ValueError(
-                f"each name must stand once, and left_NAME next to a right_NAME of the same sign: {names!r}"
+                f"each name must occur once, and each left_NAME needs a right_NAME with the same sign: {names!r}"
             )
         return cls(tuple(place[partner] for partner in partners), tuple(signs.values()))
 
@@ -63,11 +63,11 @@ class Reflection:
         return tf.gather(vectors, self.sources, axis=-1) * np.asarray(self.signs, vectors.dtype.as_numpy_dtype)
 
     def unsigned(self) -> Reflection:
-        """Make the same exchange of places without signs, for quantities that have no direction."""
+        """Return the same permutation without signs, for quantities that have no direction."""
         return Reflection(self.sources, (1,) * len(self.signs))
 
     def then(self, other: Reflection) -> Reflection:
-        """Join two reflections: of the first n components by this one, of the components after them by `other`."""
+        """Concatenate two reflections: this one for the first n components, `other` for the components after them."""
         shift = len(self.sources)
         return Reflection(self.sources + tuple(shift + source for source in other.sources), self.signs + other.signs)
 

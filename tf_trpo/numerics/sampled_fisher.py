@@ -1,12 +1,12 @@
-"""The inverse of the damped Fisher matrix of a few samples, as a function of vectors.
+"""Multiply vectors by the inverse of the damped Fisher matrix of a few samples.
 
-The Fisher matrix of N samples is J'J, with C rows of J for each sample. Its damped inverse needs only a matrix of
-N C x N C (Woodbury):
+The Fisher matrix of N samples is J'J, with C rows of J for each sample. Its damped inverse requires only an
+N C x N C matrix (Woodbury):
 
     (J'J + d I)^-1 r = (r - J' (J J' + d I)^-1 J r) / d.
 
-Let W be a matrix of weights that makes y = x W. Then a row of J is the outer product of x and a gradient by y, and J is
-never formed: the elements of J J' are products of inner products, those of the inputs and those of the gradients.
+For a weight matrix W with y = x W, a row of J is the outer product of x and a gradient with respect to y. So J is never
+formed: the elements of J J' are inner products of the inputs times inner products of the gradients.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BLOCK = 64
 
 
 class OuterProducts(NamedTuple):
-    """The part of J that belongs to a matrix [I, O] of parameters which was used K times for each sample.
+    """The part of J for a matrix [I, O] of parameters that is used K times per sample.
 
     Row c of sample n is the sum over k of the outer products of inputs[k, n] and gradients[k, c, n].
 
@@ -62,11 +62,11 @@ def sampled_fisher_inverse(
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Make the product r [P] -> (F + damping I)^-1 r.
 
-    F is J'J; for each tensor without a part of J, it is a multiple of I.
+    F is J'J; for tensors without a part of J, F is a multiple of I.
 
     Args:
-      like: the tensors (or variables) of static shapes that make up the P parameters, in the order of `flatten`.
-      factors: for each of these tensors its part of J, with the same C and N, or a curvature, a scalar >= 0.
+      like: tensors (or variables) with static shapes that make up the P parameters, in the order of `flatten`.
+      factors: for each of these tensors, either its part of J, with the same C and N, or a curvature, a scalar >= 0.
       damping: number added to the diagonal, > 0; a number or a float scalar.
 
     Returns:
@@ -113,10 +113,10 @@ def sampled_fisher_inverse(
 
 
 def positive_definite_inverse(matrix: tf.Tensor) -> tf.Tensor:
-    """Invert a symmetric positive definite matrix by Gauss-Jordan elimination, block by block.
+    """Invert a symmetric positive definite matrix by blockwise Gauss-Jordan elimination.
 
-    On a CPU, XLA takes ten times as long for a Cholesky factor. No rows are exchanged: every pivot of a positive
-    definite matrix is positive.
+    On a CPU, XLA's Cholesky factorisation takes ten times as long. No pivoting is needed, because every pivot of a
+    positive definite matrix is positive.
 
     Args:
       matrix: float [M, M], of static shape.
@@ -134,12 +134,12 @@ def positive_definite_inverse(matrix: tf.Tensor) -> tf.Tensor:
 
 
 def _eliminated(matrix: tf.Tensor, block: int, inverted: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Invert a matrix [M, M], M a multiple of the block, by a function that inverts a block."""
+    """Invert a matrix [M, M], where M is a multiple of the block size, by a function that inverts a block."""
     size = matrix.shape[0]
 
     def step(start: tf.Tensor, matrix: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         unit = tf.one_hot(start + tf.range(block), size, dtype=matrix.dtype)
-        # What is replaced is set to 0 first: as the difference of two large numbers, a small one would lose its digits.
+        # Elements that are replaced are set to 0 first, since a small difference of large numbers would lose precision.
         others = 1.0 - tf.reduce_sum(unit, axis=0)
         row = tf.slice(matrix, [start, 0], [block, size])
         column = tf.slice(matrix, [0, start], [size, block]) * others[:, None] - tf.transpose(unit)

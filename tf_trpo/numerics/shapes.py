@@ -1,4 +1,4 @@
-"""Checks of static shapes, so that a wrong rank raises an error and never broadcasts."""
+"""Check static shapes, so that a wrong rank raises an error and never broadcasts."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from tf_trpo.lazy import tensorflow as tf
 
 
 def merged(rows: tf.Tensor) -> tf.Tensor:
-    """[A, B, ...] -> [A * B, ...]; the sizes after the first two are static."""
+    """Merge the first two axes: [A, B, ...] -> [A * B, ...]; the other sizes must be static."""
     return tf.reshape(rows, [-1, *rows.shape[2:]])
 
 
 def check_shapes(function: str, /, **arguments: tuple[Any, str]) -> None:
-    """Raise ValueError unless the arguments of a function have the shapes that the function documents.
+    """Raise ValueError unless the arguments of a function have the given shapes.
 
         check_shapes("gae", rewards=(rewards, "T B"), values=(values, "T+1 B"))
 
-    A shape is written as its dimensions, separated by spaces. A dimension is a number, or a symbol that means the same
-    size in all arguments of one call, or a symbol plus a number. One of them may be "...", for any further dimensions,
-    or a symbol with dots, "S...", for the same further dimensions in all arguments. A scalar has the shape "".
+    A shape is written as its dimensions, separated by spaces. A dimension is a number, a symbol that means the same
+    size in all arguments of one call, or a symbol plus a number. One dimension may be "...", for any further
+    dimensions, or a symbol with dots such as "S...", for the same further dimensions in all arguments. The shape of a
+    scalar is "".
 
     Only static shapes are compared, so the check adds no operation to a graph. Dimensions and ranks that are unknown
-    while a function is traced pass.
+    while a function is traced are accepted.
 
     Args:
       function: name of the function, for the message.
-      **arguments: for each argument, its value (tensor, variable, array or number) and the shape that it must have.
+      **arguments: for each argument, its value (tensor, variable, array or number) and its required shape.
 
     Raises:
-      ValueError: the first argument whose static shape is another one, with both shapes.
+      ValueError: a static shape is wrong; the message names the first such argument and both shapes.
 
     Source:
-      The habit of rlax, whose functions begin with chex.assert_rank.
+      The style of rlax, whose functions begin with chex.assert_rank.
     """
     sizes: dict[str, int] = {}
     for argument, (value, dimensions) in arguments.items():
@@ -48,13 +49,13 @@ def check_shapes(function: str, /, **arguments: tuple[Any, str]) -> None:
 
 
 def _static_shape(value: Any) -> tuple[int | None, ...] | None:
-    """Get the shape, with None for unknown sizes; None if the rank is unknown."""
+    """Return the shape, with None for unknown sizes; None if the rank is unknown."""
     shape = value.shape if hasattr(value, "shape") else np.shape(value)
     return None if getattr(shape, "rank", 0) is None else tuple(shape)
 
 
 def _agree(shape: Sequence[int | None], dimensions: list[str], sizes: dict[str, int]) -> bool:
-    """Compare the shape with the dimensions, and add the sizes of new symbols."""
+    """Return whether a shape agrees with the dimensions; the sizes of new symbols are added to `sizes`."""
     further = max(len(shape) - len(dimensions) + 1, 0)
     for place, dimension in enumerate(dimensions):
         if dimension.endswith("..."):

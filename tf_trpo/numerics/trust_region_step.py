@@ -1,4 +1,4 @@
-"""Length of a step whose KL is exactly the limit, in the quadratic model of the KL."""
+"""Compute the length of a step whose KL equals the limit in the quadratic model of the KL."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def step_length_for_kl(
 ) -> tf.Tensor:
     """Compute the length beta with 1/2 (beta s)' F (beta s) = max_kl.
 
-    F is the Fisher matrix without the damping of the linear system. The constraint is on the KL, and damping is no
-    part of the KL. But if a policy has become sure of its actions, s'Fs may be 0 by underflow, or negative by rounding.
-    The damped curvature s'(F + damping I)s then takes its place. It is the larger one, so the step is not too long.
+    F is the Fisher matrix without the damping of the linear system, because the constraint is on the KL. But if a
+    policy has become nearly deterministic, s'Fs may be 0 by underflow, or negative by rounding. Then the damped
+    curvature s'(F + damping I)s is used instead. It is larger, so the step is not too long.
 
     Args:
       direction: s, float [P].
       fisher_times_direction: F s, float [P].
       max_kl: delta, in nats, > 0; a number or a float scalar.
-      damping: of the linear system that s solves, >= 0; a number or a float scalar.
+      damping: damping of the linear system that s solves, >= 0; a number or a float scalar.
 
     Returns:
       sqrt(2 delta / s'Fs), float scalar; 0 if neither curvature is positive and finite.

@@ -1,4 +1,4 @@
-"""Searching for settings of an experiment, by Optuna, and comparing the best with the default on fresh seeds."""
+"""Search for settings of an experiment by Optuna, and compare the best with the default settings on fresh seeds."""
 
 from typing import TYPE_CHECKING
 

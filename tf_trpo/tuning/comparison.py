@@ -1,4 +1,4 @@
-"""Whether the best settings of a search are better than the default ones, on seeds that the search has not seen."""
+"""Compare the best settings of a search with the default settings on seeds that the search has not used."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LEVEL = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Returns of two settings on the same seeds.
+    """Returns of the best and the default settings on the same seeds.
 
     Attributes:
-      seeds: S of them, none of the search.
+      seeds: seeds that the search has not used.
       default: mean return of the final evaluation with the default settings, for each seed.
       best: the same with the best settings of the search.
     """
@@ -27,12 +27,12 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """The mean over the seeds of how much larger the return of the best settings is."""
+        """Mean over the seeds of the return of the best settings minus that of the default settings."""
         return float(np.mean(self._differences()))
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95% interval of the mean difference by Student's t, over pairs of equal seeds; None for one seed."""
+        """The 95% interval of the mean difference, by Student's t over pairs of equal seeds; None for one seed."""
         differences = self._differences()
         if len(differences) < 2:
             return None
@@ -51,7 +51,7 @@ class Comparison:
         return self.interval is not None and self.interval[1] < 0
 
     def verdict(self, value: float) -> str:
-        """Say in words what came out.
+        """Return the result of the comparison as text.
 
         Args:
           value: the best trial's mean return in the search.
@@ -61,7 +61,7 @@ class Comparison:
         means = f"{np.mean(self.best):.4g} against {np.mean(self.default):.4g} of the default settings"
         text = f"On {of} the best settings return {means}"
         if self.interval is None:
-            return f"{text}; of one seed nobody can tell whether they are better: check more seeds."
+            return f"{text}; one seed cannot show whether they are better: check more seeds."
         low, high = self.interval
         text += f" (mean difference {self.difference:.4g}, 95% interval {low:.4g} to {high:.4g})"
         if self.is_better:

@@ -1,4 +1,4 @@
-"""The files of a search: its settings, its space, the best settings as a preset, and the result."""
+"""Read and write the files of a search: settings, search space, the best settings as a preset, the result."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tf_trpo.tuning.tuning import Tuning
 
 
 def settings_file(folder: Path) -> Path:
-    """Name the file of a search's settings."""
+    """Return the path of the file with a search's settings."""
     return folder / "tuning.json"
 
 
 def space_file(folder: Path) -> Path:
-    """Name the file of the search space."""
+    """Return the path of the file with the search space."""
     return folder / "space.yaml"
 
 
@@ -35,7 +35,7 @@ def read_tuning(folder: Path) -> Tuning:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Read the settings of a search as they are in its file.
+    """Read the settings of a search as JSON values.
 
     Raises:
       ValueError: the folder has no search.
@@ -57,20 +57,20 @@ def read_space_of(folder: Path) -> dict[str, Range | Choice]:
 
 def write_settings(folder: Path, tuning: Tuning, space: SearchSpace) -> None:
     """Write the settings of a search, and its search space."""
-    # First: by this file, a folder is known to hold a search.
+    # This file is written first, since it marks the folder as that of a search.
     write_whole(settings_file(folder), json.dumps(tuning.to_json(), indent=2) + "\n")
-    words = "# The search space. --space takes a copy of this file with other values.\n"
+    words = "# The search space. --space accepts a copy of this file with other values.\n"
     write_whole(
         space_file(folder), words + yaml.safe_dump(plain_space(space), sort_keys=False, default_flow_style=None)
     )
 
 
 def preset_text(experiment: Experiment, words: str) -> str:
-    """Write an experiment as a preset: all settings that differ from the defaults, but not those of one run.
+    """Return an experiment as a preset, with all settings that differ from the defaults except those of a single run.
 
     Args:
       experiment: the settings.
-      words: a comment for the head of the file.
+      words: a comment for the beginning of the file.
     """
     settings = experiment.flat()
     kinds = {name: settings[name] for name in ("algorithm", "radius") if name in settings}
@@ -84,5 +84,5 @@ def preset_text(experiment: Experiment, words: str) -> str:
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
-    """Write what was found as JSON."""
+    """Write the result of a search as JSON."""
     write_whole(folder / "result.json", json.dumps(result, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Several processes that work on one search, watched by the process that has started them."""
+"""Run several processes that work on one search, and restart those that are killed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tf_trpo.tuning.tuning import TuningFailedError
 
 Task = Literal["trials", "check"]
 _RESTARTS = 3
-"""Processes that may be killed, as by a system that is out of memory, before the search gives up."""
+"""Maximum number of restarts of killed processes (for example by a system that is out of memory)."""
 _PATIENCE = 60.0
-"""Seconds to wait for processes that a killed search has left behind; they end when their pipe does."""
+"""Seconds to wait for processes that a killed search left behind; they end when their pipe is closed."""
 _POLL = 0.2
 
 
 @contextlib.contextmanager
 def sole_owner(folder: Path) -> Iterator[None]:
-    """Keep other processes from searching in a folder; the system ends the claim of a process that is killed.
+    """Lock a search folder against other processes. The system releases the lock if this process is killed.
 
     Raises:
-      ValueError: another process is searching there.
+      ValueError: another process is searching in the folder.
     """
     with (folder / "search.lock").open("w") as own:
         try:
@@ -41,17 +41,17 @@ def sole_owner(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def counted_as_worker(folder: Path) -> Iterator[None]:
-    """Let a search that begins later know that a process of an earlier one still works."""
+    """Hold a shared lock by which a later search detects that this process is still working."""
     with (folder / "workers.lock").open("w") as shared:
         fcntl.flock(shared, fcntl.LOCK_SH)
         yield
 
 
 def end_with_parent() -> None:
-    """End this process at once when the process that started it ends for any reason: its pipe is closed then."""
+    """End this process immediately when the process that started it ends, which closes the pipe to this one."""
 
     def wait() -> None:
-        # Not by sys.stdin: an interpreter cannot end while a thread waits for it.
+        # Not by sys.stdin, since Python cannot exit while a thread waits for it.
         os.read(0, 1)
         os._exit(1)
 
@@ -61,17 +61,17 @@ def end_with_parent() -> None:
 def run_workers(
     folder: Path, jobs: int, task: Task, *, on_tick: Callable[[], None], repair: Callable[[int], object]
 ) -> None:
-    """Run processes until all have done their part.
+    """Run worker processes until all have finished.
 
     Args:
-      folder: of the search.
+      folder: folder of the search.
       jobs: number of processes.
-      task: what they work on.
-      on_tick: called several times a second.
-      repair: called with the number of a process that was killed, before it is started again.
+      task: what the processes work on.
+      on_tick: called several times per second.
+      repair: called with the number of a process that was killed, before it is restarted.
 
     Raises:
-      TuningFailedError: a process failed, or too many were killed; the message has its last words.
+      TuningFailedError: a process failed, or too many were killed; the message has the last line of its log.
     """
     processes = {index: _start(folder, index, jobs, task) for index in range(jobs)}
     killed = 0
@@ -100,7 +100,7 @@ def run_workers(
 
 
 def log_of(folder: Path, index: int) -> Path:
-    """Name the file of what a process prints."""
+    """Return the path of the log with the output of a process."""
     return folder / f"worker-{index}.log"
 
 

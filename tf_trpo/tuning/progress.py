@@ -1,4 +1,4 @@
-"""The table of the trials, for people: live on a terminal, a line for each trial elsewhere."""
+"""Print the progress of a search: a live table of the trials on a terminal, a line for each trial elsewhere."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rich.table import Table
 from tf_trpo.tuning.study import TrialRecord, best_of
 
 _SHOWN = 15
-"""Trials in the table: the newest."""
+"""Number of newest trials in the table."""
 _STYLES = {"running": "cyan", "pruned": "dim", "failed": "red", "killed": "dim red", "waiting": "dim"}
 
 
 class TrialTable:
-    """Shows how a search goes; a context manager.
+    """A context manager that prints the progress of a search.
 
     Args:
-      records: gives the trials.
-      trials: how many there will be.
-      console: by default the standard error stream; None of what happens is shown if `quiet`.
-      quiet: show nothing.
+      records: returns the current trials.
+      trials: number of trials of the search.
+      console: where to print; by default standard error.
+      quiet: print nothing.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TrialTable:
 
     def __enter__(self) -> TrialTable:
         if not self._quiet:
-            # What was done before is known.
+            # Trials of an earlier process are not printed again.
             self._said = {record.number for record in self._records() if record.state not in ("running", "waiting")}
             if self._console.is_terminal:
                 self._live = Live(self.table(), console=self._console, auto_refresh=False)
@@ -57,7 +57,7 @@ class TrialTable:
             self._live = None
 
     def update(self) -> None:
-        """Show what has changed."""
+        """Print changes since the last call."""
         if self._live is not None:
             self._live.update(self.table(), refresh=True)
         elif not self._quiet:
@@ -67,17 +67,17 @@ class TrialTable:
                     self._console.print(self.line(record), highlight=False, soft_wrap=True, markup=False)
 
     def say(self, words: str) -> None:
-        """Show a line of words."""
+        """Print a line."""
         if not self._quiet:
             self._console.print(words, highlight=False, soft_wrap=True, markup=False)
 
     def line(self, record: TrialRecord) -> str:
-        """Write a trial as a line."""
+        """Return a trial as a line of text."""
         settings = " ".join(f"{name}={_short(value)}" for name, value in record.settings.items())
         return f"trial {record.number} {record.state} {_short(record.value)} {settings}{_because(record)}"
 
     def table(self) -> Table:
-        """Make the table of the newest trials and of the best one."""
+        """Return a table of the newest trials and the best one."""
         records = self._records()
         best = best_of(records)
         done = sum(record.state in ("complete", "pruned", "failed") for record in records)

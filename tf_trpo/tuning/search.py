@@ -1,4 +1,4 @@
-"""A search from its first trial to the check of its best settings."""
+"""Run a search from its first trial to the check of its best settings."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class Search:
     """A search in a folder.
 
     Args:
-      tuning: its settings.
-      folder: a new one, or the folder of the same search.
+      tuning: settings of the search.
+      folder: a new folder, or the folder of the same search.
     """
 
     def __init__(self, tuning: Tuning, folder: Path) -> None:
         self.tuning, self.folder = tuning, folder
 
     def run(self) -> TuningResult:
-        """Do the work that is left; see `Tuning.run`."""
+        """Run the search, or continue it; see `Tuning.run`."""
         if not settings_file(self.folder).exists() and any(_others(self.folder)):
             raise ValueError(f"{self.folder} is not empty, and holds no search: name another folder")
-        # A fault of the environment is no fault of a trial.
+        # Make the environment once before the trials, so that its faults are not reported as failures of trials.
         experiment, is_continuous = self._start()
         self.folder.mkdir(parents=True, exist_ok=True)
         with sole_owner(self.folder):
@@ -70,7 +70,7 @@ class Search:
             return self._finish(study, best, comparison)
 
     def _start(self) -> tuple[Experiment, bool]:
-        """Give the experiment for the actions of its environment, and whether they, or some of them, are floats."""
+        """Return the experiment with its KL written out for the environment's actions, and whether any are floats."""
         experiment = self.tuning.experiment
         environments = make_vector_environment(
             experiment.env, 1, backend=experiment.rollouts.backend, **experiment.environment.arguments()
@@ -82,12 +82,12 @@ class Search:
         return with_default_kl(experiment, dimensions), is_continuous
 
     def _space(self, experiment: Experiment, is_continuous: bool) -> SearchSpace:
-        """Give the search space; raise ValueError if the folder has another search."""
+        """Return the search space; raise ValueError if the folder has another search."""
         if settings_file(self.folder).exists():
             differing = self.tuning.differences(read_settings(self.folder))
             if differing:
                 raise ValueError(f"{self.folder} has a search with another {', '.join(differing)}: name another folder")
-            # Unless it was killed before its first trial.
+            # The file is missing if the search was killed between writing its two files.
             if space_file(self.folder).exists():
                 return read_space_of(self.folder)
         space = self.tuning.space or default_space(experiment, continuous=is_continuous)
@@ -157,12 +157,12 @@ class Search:
 
 
 def _others(folder: Path) -> Iterator[Path]:
-    """List the files of a folder that no search has made before it had settings."""
+    """Return the files of a folder other than lock files, the only files of a search without settings."""
     return (path for path in folder.glob("*") if path.suffix != ".lock")
 
 
 def draw(folder: Path, records: list[TrialRecord], importances: dict[str, float]) -> None:
-    """Draw the trials over time, and which settings matter, if matplotlib is there."""
+    """Draw the returns of the trials and the importances of the settings, if matplotlib is installed."""
     if importlib.util.find_spec("matplotlib") is None:
         return
     from tf_trpo.figures.style import styled, write

@@ -1,4 +1,4 @@
-"""Search spaces: for each setting of an experiment that is searched, the values that it may take."""
+"""Search spaces: the values that the searched settings of an experiment may take."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ OF_RUNS = frozenset(
         *("checkpoint_every", "histogram_every", "video_every", "workers", "ray_address", "allow_different_workers"),
     }
 )
-"""Settings of a single run, which a preset leaves to each."""
+"""Settings of a single run, which are not part of a preset."""
 NOT_SEARCHED = OF_RUNS | {
     *("env", "env_kwargs", "wrapper", "info_keys", "action_masks", "algorithm", "radius", "total_steps"),
     *("schedule_steps", "backend", "env_timeout", "shards", "max_faults"),
     *("costs", "cost_limits", "anchor", "anchor_kl"),
 }
-"""Settings that say what is learned, or how a run is watched, so that their values cannot be compared by a return."""
+"""Settings that determine the task or the logging, so that their values cannot be compared by returns."""
 INSTEAD_OF_NONE: Mapping[str, Any] = MappingProxyType({"value_learning_rate": 0.001})
-"""Values that do what None does, for settings whose None lies in no range."""
+"""Values equivalent to None, for settings whose range cannot contain None."""
 _KL_OF_A_STEP = ("max_kl", "natural_max_kl", "target_kl")
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """All numbers between two.
+    """All numbers from low to high.
 
     Args:
-      low: the smallest value; a whole number if the setting is one.
+      low: the smallest value; an integer if the setting is an integer.
       high: the largest value, > low.
-      log: search the logarithm, for settings whose factors matter; needs low > 0.
+      log: search on a logarithmic scale; needs low > 0.
 
     Raises:
-      ValueError: the ends are no finite numbers in this order.
+      ValueError: low and high are not finite numbers in this order, or low <= 0 with log.
     """
 
     low: float
@@ -62,7 +62,7 @@ class Range:
         require(self.low > 0 or not self.log, "low", "positive if log is true", self.low)
 
     def contains(self, value: Any) -> bool:
-        """Tell whether a value lies in the range."""
+        """Return whether a value lies in the range."""
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
 
 
@@ -71,10 +71,10 @@ class Choice:
     """One of several values.
 
     Args:
-      values: at least two, all different; a list, such as of hidden sizes, becomes a tuple.
+      values: at least two distinct values; a list, such as of hidden sizes, becomes a tuple.
 
     Raises:
-      ValueError: there are fewer, or two are equal.
+      ValueError: there are fewer than two values, or two are equal.
     """
 
     values: tuple[Any, ...]
@@ -88,33 +88,33 @@ class Choice:
         require(len(distinct) == len(values), "a choice", "between different values", values)
 
     def contains(self, value: Any) -> bool:
-        """Tell whether a value is one of the choices."""
+        """Return whether a value is one of the choices."""
         return value in self.values
 
 
 SearchSpace = Mapping[str, Range | Choice]
-"""Names of settings, and the values of each that are searched."""
+"""Name of a setting -> the values that are searched."""
 
 
 def with_default_kl(experiment: Experiment, dimensions: int) -> Experiment:
-    """Write down the KL of a step that an experiment leaves open, for actions of so many dimensions."""
+    """Replace a KL limit of None by its default for actions with the given number of dimensions."""
     found = experiment.flat()
     left_open = [name for name in _KL_OF_A_STEP if name in found and found[name] is None]
     return experiment.replace(**dict.fromkeys(left_open, KL_PER_DIMENSION * dimensions)) if left_open else experiment
 
 
 def default_space(experiment: Experiment, *, continuous: bool) -> dict[str, Range | Choice]:
-    """Make the search space of an experiment: what most often decides whether something is learned.
+    """Make the default search space of an experiment: the settings on which learning most often depends.
 
-    Ranges lie around the experiment's own values, so that what a preset has found is where the search begins.
+    Ranges are centred at the experiment's own values, so that the search starts from those of a preset.
 
     Args:
-      experiment: the settings from which the search starts, by `with_default_kl`.
-      continuous: whether actions are, so that the policy has a standard deviation.
+      experiment: the settings from which the search starts, after `with_default_kl`.
+      continuous: whether some actions are continuous, so that the policy has a standard deviation.
 
     Returns:
-      The size of a step, its damping, the discount, lambda, the samples of an update, and the fit of the value
-      function; of Gaussian policies the first standard deviation too.
+      A space of the size of a step, its damping, the discount, lambda, the number of samples, and the fit of the value
+      function; for Gaussian policies also the initial standard deviation.
     """
     found = experiment.flat()
     space: dict[str, Range | Choice] = {}
@@ -126,7 +126,7 @@ def default_space(experiment: Experiment, *, continuous: bool) -> dict[str, Rang
         value = found.get(name, INSTEAD_OF_NONE.get(name))
         value = INSTEAD_OF_NONE.get(name) if value is None else value
         if name in found and value and (name != "initial_std" or (continuous and found["distribution"] == "gaussian")):
-            # Of numbers such as 0.3 / 3, people want to see 0.1.
+            # Rounded, so that 0.3 / 3 is shown as 0.1.
             space[name] = Range(float(f"{value / factor:.3g}"), float(f"{value * factor:.3g}"), log=True)
     gammas, lambdas, steps = (0.95, 0.97, 0.98, 0.99, 0.995, 0.999), (0.8, 0.9, 0.95, 0.98, 1.0), found["num_steps"]
     space["gamma"] = Choice(tuple(sorted({*gammas, found["gamma"]})))
@@ -139,9 +139,9 @@ def default_space(experiment: Experiment, *, continuous: bool) -> dict[str, Rang
 
 
 def check_space(space: SearchSpace, experiment: Experiment) -> None:
-    """Raise ValueError unless the settings of a space can be searched and all its values be set.
+    """Raise ValueError unless all settings of a space can be searched and their values are allowed.
 
-    Every value is set alone, each end of a range too; values that only fail together make a trial fail.
+    Every choice and every end of a range is tried alone. Values that are only refused in combination make a trial fail.
     """
     require(bool(space), "the search space", "of at least one setting", dict(space))
     known = leaves(Experiment)
@@ -157,11 +157,11 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
 
 
 def values_in(space: SearchSpace, experiment: Experiment) -> dict[str, Any]:
-    """Give the experiment's values of the settings of a space, or what does the same, as far as they lie in the space.
+    """Return the experiment's values, or equivalent ones, of the settings of a space, if they lie in the space.
 
     Args:
       space: the search space.
-      experiment: of an algorithm that has all these settings.
+      experiment: an experiment whose algorithm has all settings of the space.
     """
     found, inside = experiment.flat(), {}
     for name, values in space.items():
@@ -177,24 +177,24 @@ def read_space(path: str | Path) -> dict[str, Range | Choice]:
     """Read a search space from a YAML file.
 
     Args:
-      path: of a file with lines such as `max_kl: {low: 0.003, high: 0.1, log: true}` and `num_steps: [128, 256, 512]`.
+      path: file with lines such as `max_kl: {low: 0.003, high: 0.1, log: true}` and `num_steps: [128, 256, 512]`.
 
     Raises:
-      ValueError: the file cannot be read, or is of another form; the message names the file and the setting.
+      ValueError: the file cannot be read or has another form; the message names the file and the setting.
     """
     where = f"search space {path}"
     try:
         found = yaml.safe_load(read_small(Path(path)))
     except OSError as error:
         raise ValueError(f"{where} cannot be read: {error.strerror or error}") from None
-    # PyYAML passes on what int, datetime and its own tables raise at scalars that are none.
+    # For malformed scalars, PyYAML passes on exceptions of int, datetime and dict look-ups.
     except Exception as error:
         raise ValueError(f"{where} is not YAML: {error}") from None
     return parsed_space(found, where)
 
 
 def parsed_space(found: Any, where: str) -> dict[str, Range | Choice]:
-    """Make a search space of the mapping that a file holds; `where` begins the messages of errors."""
+    """Make a search space from the mapping in a file; `where` is the prefix of error messages."""
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise ValueError(f"{where} must hold lines of the form `name: [values]` or `name: {{low: , high: , log: }}`")
     space: dict[str, Range | Choice] = {}
@@ -207,7 +207,7 @@ def parsed_space(found: Any, where: str) -> dict[str, Range | Choice]:
 
 
 def plain_space(space: SearchSpace) -> dict[str, Any]:
-    """Undo `parsed_space`: a mapping of lists and numbers, for YAML and JSON."""
+    """Convert a search space to lists and numbers for YAML and JSON: inverts `parsed_space`."""
     return {
         name: dataclasses.asdict(values)
         if isinstance(values, Range)
@@ -217,19 +217,19 @@ def plain_space(space: SearchSpace) -> dict[str, Any]:
 
 
 def is_number(name: str) -> bool:
-    """Tell whether a setting is a number."""
+    """Return whether a setting is a number."""
     hint = leaves(Experiment).get(name)
     return bool({int, float} & {hint, *get_args(hint)})
 
 
 def is_whole(name: str) -> bool:
-    """Tell whether a setting is a whole number."""
+    """Return whether a setting is an integer."""
     hint = leaves(Experiment).get(name)
     return int in {hint, *get_args(hint)}
 
 
 def _parsed(name: str, values: Any) -> Range | Choice:
-    """Make the values of one setting; text such as 1e-3, which is no number in YAML, becomes what the setting is."""
+    """Make the values of one setting; text such as 1e-3, which is not a number in YAML, is converted to its type."""
     hint = leaves(Experiment).get(name, Any)
     if isinstance(values, list):
         return Choice(tuple(convert(value, hint, name) for value in values))

@@ -1,8 +1,8 @@
-"""The trials of a search in a file, by Optuna: the next settings, the returns, the trials that were killed.
+"""The trials of a search, stored in a file by Optuna: settings, returns, and trials that were killed.
 
-This is the only door to Optuna. A trial whose process was killed is marked as failed and repeated with the same
-settings, and does not count. How the settings of a trial are drawn depends on the seed and on the trials that count
-alone, so that with one process a search that was killed finds what an uninterrupted one finds.
+Only this module uses Optuna. A trial whose process was killed is marked as failed, does not count, and is repeated with
+the same settings. The settings of a trial depend only on the seed and on the trials that count. So, with one process, a
+search that was killed and continued has the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ except ImportError as error:
     raise ImportError('optuna is not installed: pip install "tf_trpo[tune]"', name="optuna") from error
 
 _REPEATS, _DEFAULT, _FIXED, _REASON, _WORKER = "repeats", "default", "fixed", "reason", "worker"
-"""Names of notes on a trial: the number of the killed one that it repeats, whether it has the default settings,
-the settings that were not drawn, why it failed, and the process that runs it."""
+"""Names of user attributes of a trial: the number of the killed trial that it repeats, whether it has the default
+settings, the settings that were not drawn, why it failed, and the process that runs it."""
 _STARTUP = 5
-"""Trials that are trained to the end before others are compared with them and cut short."""
+"""Number of trials that are trained to the end before others may be pruned."""
 
 
 class TrialRecord(NamedTuple):
-    """A trial as people see it.
+    """A trial, for display and for results.
 
     Attributes:
-      number: from 0; trials that were killed have numbers too.
+      number: number of the trial, from 0; killed trials are numbered too.
       state: "running", "complete", "pruned", "failed", "killed" or "waiting".
       value: mean return of the final evaluations, or of the last evaluation if the trial was pruned; None without any.
       settings: values by name.
-      evaluations: mean returns of the evaluations on the way, by their position.
-      is_default: whether it has the settings from which the search started.
-      reason: why it failed; empty if it did not.
+      evaluations: mean returns of the evaluations during training, by their position.
+      is_default: whether the trial has the settings from which the search started.
+      reason: why the trial failed; empty if it did not.
     """
 
     number: int
@@ -58,15 +58,15 @@ class Study:
     """The trials of one search.
 
     Args:
-      folder: of the search; the trials are in its study.db.
+      folder: folder of the search; study.db in it holds the trials.
       space: the search space.
-      seed: by which settings are drawn.
-      prune: cut trials short that are worse than the median of the others at the same evaluation.
+      seed: seed from which settings are drawn.
+      prune: stop trials early that are worse than the median of the others at the same evaluation.
     """
 
     def __init__(self, folder: Path, space: SearchSpace, seed: int, *, prune: bool) -> None:
         self._seed, self._lock = seed, folder / "study.lock"
-        # In one order: the order of lines in a file must decide nothing.
+        # Sorted, so that nothing depends on the order of lines in a file.
         self._distributions = {name: _distribution(name, space[name]) for name in sorted(space)}
         self._space = space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -80,30 +80,30 @@ class Study:
         )
 
     def enqueue_default(self, experiment: Experiment) -> None:
-        """Let the first trial have the settings from which the search starts, as far as the space has them."""
+        """Give the first trial the settings from which the search starts, as far as they lie in the space."""
         if not self._trials():
             inside = {name: _encoded(value) for name, value in values_in(self._space, experiment).items()}
             self._enqueue(inside, {_DEFAULT: len(inside) == len(self._space)})
 
     def repeat_killed(self, worker: int | None = None) -> int:
-        """Mark the trials that are running as killed, and let them be repeated; nobody may be running them.
+        """Mark running trials as killed, and enqueue their repetition. No process may be running them any more.
 
         Args:
-          worker: whose trials; None for all.
+          worker: process whose trials are repeated; None for all.
 
         Returns:
-          The number of such trials.
+          The number of these trials.
         """
-        # Whoever asks for a trial has the lock until the process is noted.
+        # `ask` holds the lock until it has noted the process of a trial.
         with _locked(self._lock):
             trials = self._trials()
             repeated = {trial.user_attrs.get(_REPEATS) for trial in trials}
             running = [trial for trial in trials if trial.state == TrialState.RUNNING]
             chosen = [trial for trial in running if worker in (None, trial.user_attrs.get(_WORKER, worker))]
             for trial in chosen:
-                # In this order: if this process is killed in between, the trial is running, and repeated already.
+                # Enqueue first: if this process is killed in between, the trial still runs, and is known as repeated.
                 if trial.number not in repeated:
-                    # Of settings that were drawn in part, all are drawn again.
+                    # If only some settings had been drawn, all are drawn again.
                     is_whole = trial.params.keys() == self._distributions.keys()
                     fixed = dict(trial.params) if is_whole else trial.user_attrs.get(_FIXED, {})
                     self._enqueue(fixed, {**trial.user_attrs, _REPEATS: trial.number})
@@ -111,36 +111,36 @@ class Study:
             return len(chosen)
 
     def ask(self, trials: int, worker: int = 0) -> optuna.trial.Trial | None:
-        """Begin the next trial; None if `trials` that count were begun."""
+        """Begin the next trial; return None if `trials` trials that count have begun."""
         with _locked(self._lock):
             begun = sum(state not in ("waiting", "killed") for *_, state in self._states())
             if begun >= trials:
                 return None
-            # A sampler for each trial: processes with samplers of one seed would draw the same.
+            # Each trial has its own sampler: samplers of several processes with the same seed would draw the same.
             self._study.sampler = optuna.samplers.TPESampler(seed=sampler_seed(self._seed, begun))
             trial = self._study.ask(self._distributions)
             trial.set_user_attr(_WORKER, worker)
             return trial
 
     def settings_of(self, trial: optuna.trial.Trial | FrozenTrial) -> dict[str, Any]:
-        """Give the settings of a trial, by name."""
+        """Return the settings of a trial by name."""
         return {name: _decoded(value) for name, value in trial.params.items()}
 
     def complete(self, trial: optuna.trial.Trial, value: float) -> None:
-        """Note the result of a trial."""
+        """Record the result of a trial."""
         self._study.tell(trial, value)
 
     def prune(self, trial: optuna.trial.Trial) -> None:
-        """Note that a trial was cut short."""
+        """Record that a trial was stopped early."""
         self._study.tell(trial, state=TrialState.PRUNED)
 
     def fail(self, trial: optuna.trial.Trial, reason: str) -> None:
-        """Note that a trial failed, and why."""
+        """Record that a trial failed, and why."""
         trial.set_user_attr(_REASON, reason)
         self._study.tell(trial, state=TrialState.FAIL)
 
     def records(self) -> list[TrialRecord]:
-        """Give all trials."""
+        """Return all trials."""
         return [
             TrialRecord(
                 trial.number,
@@ -155,10 +155,10 @@ class Study:
         ]
 
     def importances(self) -> dict[str, float]:
-        """Estimate how much of the differences between good trials and the others each setting explains, in [0, 1].
+        """Estimate the importance of each setting for the difference between good trials and the others.
 
         Returns:
-          Shares by name, the largest first; empty if there are too few trials to tell.
+          Setting -> fraction in [0, 1], the largest first; empty if there are too few trials.
 
         Source:
           Watanabe et al. (2023), "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces".
@@ -167,7 +167,7 @@ class Study:
         if len(values) < 4:
             return {}
         with warnings.catch_warnings():
-            # Of features that Optuna calls experimental.
+            # The evaluator is experimental in Optuna.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             try:
@@ -205,7 +205,7 @@ def _distribution(name: str, values: Any) -> optuna.distributions.BaseDistributi
 
 
 def _encoded(value: Any) -> Any:
-    """Give a value as Optuna keeps one: as JSON, unless it is a number, a truth value or None."""
+    """Convert a value for Optuna: to JSON, unless it is a number, a bool or None."""
     return json.dumps(value) if isinstance(value, str | tuple) else value
 
 
@@ -216,13 +216,13 @@ def _decoded(value: Any) -> Any:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system takes back from a process that is killed."""
+    """Hold a file lock, which the system releases if this process is killed."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def best_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Find the complete trial with the largest value; the first of equal ones, None without any."""
+    """Return the complete trial with the largest value, the first of equal ones; None if there is none."""
     complete = [record for record in records if record.state == "complete" and record.value is not None]
     return max(complete, key=lambda record: record.value, default=None)  # type: ignore[arg-type, return-value]

@@ -1,4 +1,4 @@
-"""One training of a search: a run with quiet settings, evaluated on the way, which may be cut short."""
+"""Run one training of a search, with evaluations during training at which it may be stopped."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.training import TrainingFailedError
 
 FAILURES = (EnvironmentFailedError, InvalidStepError, TrainingFailedError, ValueError)
-"""What a training may raise because of its settings, or because of an environment that fails now and then."""
+"""Exceptions of a training that are due to its settings, or to an environment that sometimes fails."""
 
 
 class StoppedBySignalError(KeyboardInterrupt):
-    """A signal stopped a training, which does not count.
+    """A signal stopped a training, which then does not count.
 
     Attributes:
-      number: of the signal.
+      number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -31,12 +31,13 @@ class StoppedBySignalError(KeyboardInterrupt):
 
 
 class Watch(keras.callbacks.Callback):
-    """Hands on the evaluations of a training, and stops the training if it is told to.
+    """Reports the evaluations of a training, and stops the training on request.
 
     Args:
-      every: environment steps between two evaluations.
-      report: gets the position of an evaluation and its mean return; returns whether to stop. The position is the
-        number of steps in units of `every`, less one, so that trainings with rollouts of any length can be compared.
+      every: environment steps between evaluations.
+      report: function of the position of an evaluation and its mean return; returns whether to stop. The position is
+        the number of steps in units of `every`, minus one, so that trainings with rollouts of any length can be
+        compared.
 
     Attributes:
       stopped: whether the training was stopped.
@@ -49,7 +50,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if logs and "eval/mean_reward" in logs:
-            # With the last one the training is over anyway.
+            # At the last evaluation, training ends anyway and counts as complete.
             steps = int(self.model.env_steps.numpy())
             stop = self._report(steps // self._every - 1, logs["eval/mean_reward"])
             if stop and steps < self.params["total_steps"]:
@@ -59,12 +60,12 @@ class Watch(keras.callbacks.Callback):
 def train_once(
     experiment: Experiment, folder: Path, evaluations: int, report: Callable[[int, float], bool]
 ) -> float | None:
-    """Train into a folder, which is replaced, and evaluate.
+    """Train into a folder, which is replaced if it exists, and evaluate.
 
     Args:
-      experiment: all settings, the seed among them.
-      folder: of the run.
-      evaluations: number of evaluations during the training, >= 1.
+      experiment: all settings, including the seed.
+      folder: folder of the run.
+      evaluations: number of evaluations during training, >= 1.
       report: as for `Watch`.
 
     Returns:
@@ -75,7 +76,7 @@ def train_once(
       FAILURES: the settings or the environment do not work.
     """
     if folder.exists():
-        # Of a process that was killed.
+        # The folder was left by a process that was killed.
         shutil.rmtree(folder)
     experiment = watched(experiment, evaluations)
     watch = Watch(experiment.run.eval_every, report)
@@ -90,14 +91,14 @@ def train_once(
 
 
 def watched(experiment: Experiment, evaluations: int) -> Experiment:
-    """Give the experiment of one training: with evaluations on the way, and with nothing that only people look at."""
+    """Return the experiment with evaluations during training, and without checkpoints, films, histograms and output."""
     every = max(experiment.run.total_steps // evaluations, 1)
     quiet: dict[str, Any] = {"checkpoint_every": 0, "histogram_every": 0, "video_every": 0}
     return experiment.replace(eval_every=every, quiet=True, export=False, **quiet)
 
 
 def finished_value(folder: Path) -> float | None:
-    """Read the mean return of a run that is over; None if it is not."""
+    """Return the mean return of a complete run; None if the run is not complete."""
     run = RunFolder(folder)
     found = run.read_evaluation() if run.is_complete() else None
     return None if found is None else found["mean_return"]

@@ -1,4 +1,4 @@
-"""The settings of a search, and the search itself: trials, the best of them, and the check on fresh seeds."""
+"""Settings and results of a search."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 1000
 _CHANGEABLE = ("trials", "check_seeds", "jobs")
-"""Settings that may differ when a search is continued: they change nothing of what was done."""
+"""Settings that may differ when a search is continued, since finished trials do not depend on them."""
 
 
 class TuningFailedError(RuntimeError):
-    """No trial could be trained to its end; the message has the reason of the last one."""
+    """No trial could be trained to its end, or another part of the search failed; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TuningResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-      folder: of the search.
+      folder: folder of the search.
       settings: the searched settings of the best trial, by name.
       experiment: the experiment with these settings.
-      value: the best trial's mean return, in the search; it is too good to be true, since it is the best of many.
-      trials: the number of trials by their states, such as {"complete": 12, "pruned": 28}.
-      preset: the YAML file of the best settings, for `train --preset` and `Experiment.from_file`.
-      comparison: with the default settings on fresh seeds; None if the best trial has the default settings, or without
-        check_seeds.
-      verdict: in words, whether the best settings are better than the default.
+      value: the best trial's mean return in the search; as the best of many values, it is biased upwards.
+      trials: state -> number of trials, such as {"complete": 12, "pruned": 28}.
+      preset: YAML file with the best settings, for `train --preset` and `Experiment.from_file`.
+      comparison: comparison with the default settings on fresh seeds; None if the best trial has the default settings,
+        or if check_seeds is 0.
+      verdict: text that says whether the best settings are better than the default ones.
     """
 
     folder: Path
@@ -60,35 +60,36 @@ class Tuning:
         print(result.verdict)
         tf_trpo.Experiment.from_file(result.preset).train("runs/tuned")
 
-    A trial trains with some settings and takes the mean return of the final evaluation. The first trial has the
-    experiment's own settings. Trials that are worse than the median of the others at the same evaluation are cut short.
-    At the end, the best settings and the experiment's own ones are trained on seeds that the search does not use.
+    A trial trains with some settings, and its value is the mean return of the final evaluation. The first trial has the
+    experiment's own settings. Trials that are worse than the median of the others at the same evaluation are stopped
+    early. At the end, the best settings and the experiment's own ones are trained on seeds that the search did not use.
 
     Raises:
       ValueError: a setting is outside its range, or a setting of the search space cannot be searched.
 
     Source:
       Akiba et al. (2019), "Optuna: A Next-generation Hyperparameter Optimization Framework"; Eimer et al. (2023),
-      "Hyperparameters in Reinforcement Learning and How To Tune Them": seeds of the search and of the test apart.
+      "Hyperparameters in Reinforcement Learning and How To Tune Them", for separate seeds of search and check.
     """
 
     experiment: Experiment
-    """Where the search starts. Each training has its total_steps, and its seed decides about all seeds."""
+    """Settings from which the search starts. Each training has its total_steps, and all seeds derive from its seed."""
     trials: int = 40
-    """Trials to begin, the one of the default settings among them; killed ones do not count."""
+    """Number of trials, including the one with the default settings; killed trials do not count."""
     space: SearchSpace | None = None
     """The settings to search, each with a `Range` or a `Choice`; None for `default_space`."""
     seeds: int = 1
-    """Trainings of a trial, on as many seeds; its value is their mean. The seeds are the same for all trials."""
+    """Trainings per trial, each with its own seed; the value of the trial is their mean. All trials use the same
+    seeds."""
     evaluations: int = 5
-    """Evaluations of a training, the last at its end; trials are compared and cut short at them."""
+    """Evaluations during each training, the last at its end. At these, trials are compared and may be stopped early."""
     prune: bool = True
-    """Cut trials short. The first five are never cut short, and none is at its first evaluation."""
+    """Stop bad trials early, but never the first five, and never at the first evaluation."""
     check_seeds: int = 5
-    """Fresh seeds on which the best and the default settings are trained in the end; 0 for no check."""
+    """Number of fresh seeds on which the best and the default settings are trained at the end; 0 for no check."""
     jobs: int = 1
-    """Processes that train at the same time; with 1, everything happens in this process. Processes of their own know
-    environments by ids that Gymnasium has, or by module:Id."""
+    """Number of processes that train at the same time; with 1, training happens in this process. Other processes can
+    only make environments from Gymnasium's own ids, or from module:Id."""
 
     def __post_init__(self) -> None:
         seeds = f"[1, {MOST_SEEDS}]"
@@ -98,18 +99,18 @@ class Tuning:
             check_space(self.space, self.experiment)
 
     def run(self, folder: str | os.PathLike[str]) -> TuningResult:
-        """Search, or continue a search that was stopped or killed; check the best settings, write all to the folder.
+        """Run or continue a search, check the best settings, and write all results to a folder.
 
         Args:
-          folder: of the search; it does not exist, or has a search with equal settings, except for trials, check_seeds
-            and jobs.
+          folder: folder of the search. It must not exist, or must hold a search whose settings are equal except for
+            trials, check_seeds and jobs.
 
         Returns:
-          What was found.
+          The result of the search.
 
         Raises:
           ImportError: Optuna is not installed (extra tune).
-          ValueError: the folder has something else, or another process is searching in it; as `Experiment.train`.
+          ValueError: the folder holds something else, or another process is searching in it; or as `Experiment.train`.
           TuningFailedError: no trial could be trained to its end.
           KeyboardInterrupt: a signal stopped the search; run it again to continue.
         """
@@ -118,14 +119,14 @@ class Tuning:
         return Search(self, Path(folder)).run()
 
     def to_json(self) -> dict[str, Any]:
-        """Make a mapping of all settings, for a file."""
+        """Return all settings as JSON values."""
         named = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         space = None if self.space is None else plain_space(self.space)
         return json.loads(json.dumps({**named, "experiment": self.experiment.flat(), "space": space}))
 
     @classmethod
     def from_json(cls, settings: Mapping[str, Any]) -> Tuning:
-        """Undo `to_json`.
+        """Make a `Tuning` from the result of `to_json`.
 
         Raises:
           ValueError: a setting is unknown or outside its range.
@@ -139,7 +140,7 @@ class Tuning:
         return cls(**made)
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
-        """List the settings in which the search of a file differs, of those that must be equal to continue it."""
+        """Return the settings that differ from those of a search in a file and must be equal to continue it."""
         own = self.to_json()
         changed = [name for name in own if name not in ("experiment", *_CHANGEABLE) and own[name] != other.get(name)]
         ours, theirs = own["experiment"], other.get("experiment", {})

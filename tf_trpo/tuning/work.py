@@ -1,4 +1,4 @@
-"""What one process of a search does: trials until there are enough, or trainings of the final check."""
+"""The work of one process of a search: trials, or trainings of the final check."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from tf_trpo.tuning.training import FAILURES, finished_value, train_once
 from tf_trpo.tuning.tuning import Tuning, TuningFailedError
 
 _FAILURES = 3
-"""So many trials may fail before one does not."""
+"""The search ends if this many trials have failed and none has succeeded."""
 DEFAULT = "default"
-"""Name, in the final check, of the settings from which the search started."""
+"""Name of the settings from which the search started, in the final check."""
 _logger = logging.getLogger(__name__)
 
 
 def nothing() -> None:
-    """Show nothing."""
+    """Do nothing."""
 
 
 def work_on_trials(
     tuning: Tuning, study: Study, folder: Path, *, worker: int = 0, on_change: Callable[[], None] = nothing
 ) -> None:
-    """Run trials until all that are wanted have begun.
+    """Run trials until the number of trials is reached.
 
     Args:
       tuning: the settings of the search.
       study: the trials.
-      folder: of the search.
+      folder: folder of the search.
       worker: the number of this process.
       on_change: called after each evaluation and each trial.
 
@@ -61,7 +61,7 @@ def work_on_trials(
 
 
 def _value(tuning: Tuning, study: Study, trial: Any, folder: Path, on_change: Callable[[], None]) -> float | None:
-    """Train on all seeds of the search; give the mean return, or None if the trial was cut short."""
+    """Train on all seeds of the search; return the mean return, or None if the trial was stopped early."""
     settings, values = study.settings_of(trial), []
     reported = -1
     for place, seed in enumerate(search_seeds(tuning.experiment.run.seed, tuning.seeds)):
@@ -85,16 +85,16 @@ def _value(tuning: Tuning, study: Study, trial: Any, folder: Path, on_change: Ca
 
 
 def check_runs(tuning: Tuning, number: int, settings: Mapping[str, Any]) -> list[tuple[str, Experiment]]:
-    """List the trainings of the final check: of both settings on every seed, in pairs.
+    """Return the trainings of the final check: pairs of the default and the best settings on every seed.
 
     Args:
       tuning: the settings of the search.
-      number: of the best trial.
-      settings: of the best trial.
+      number: number of the best trial.
+      settings: settings of the best trial.
 
     Returns:
-      The names of the folders, and the experiments. A search that is continued may have another best trial: its name
-      has the number.
+      Names of folders, and experiments. A name has the number of the best trial, since a search that is continued may
+      find another best trial.
     """
     runs = []
     for seed in check_seeds(tuning.experiment.run.seed, tuning.check_seeds):
@@ -106,7 +106,7 @@ def check_runs(tuning: Tuning, number: int, settings: Mapping[str, Any]) -> list
 def work_on_check(
     runs: Sequence[tuple[str, Experiment]], tuning: Tuning, folder: Path, on_change: Callable[[], None] = nothing
 ) -> None:
-    """Train the runs of the final check that are not trained yet.
+    """Train the runs of the final check that are not complete.
 
     Raises:
       TuningFailedError: a training failed.

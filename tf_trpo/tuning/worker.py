@@ -15,7 +15,7 @@ def main(folder: Path, index: int, jobs: int, task: str) -> None:
     """Work on trials, or on every JOBS-th training of the final check."""
     end_with_parent()
     with counted_as_worker(folder):
-        # TensorFlow takes seconds, in which the search may be ended.
+        # Imported after end_with_parent, since importing TensorFlow takes seconds, in which the parent may end.
         from tf_trpo.tuning.files import read_space_of, read_tuning
         from tf_trpo.tuning.study import Study, best_of
         from tf_trpo.tuning.work import check_runs, work_on_check, work_on_trials
@@ -31,7 +31,7 @@ def main(folder: Path, index: int, jobs: int, task: str) -> None:
 
 
 def _with_share_of_cores(tuning: Tuning, jobs: int) -> Tuning:
-    """Let each process compute with its share of the cores, unless the number of threads is set."""
+    """Set each process's number of threads to its share of the cores, unless the number is set already."""
     threads = tuning.experiment.run.threads or max((os.cpu_count() or 1) // jobs, 1)
     return dataclasses.replace(tuning, experiment=tuning.experiment.replace(threads=threads))
 
