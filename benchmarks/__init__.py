@@ -1,5 +1,5 @@
-"""Programs of this repository that measure tf_trpo: its speed, and what its agents learn over seeds.
+"""Programs that measure tf_trpo: its speed, and what its agents learn over seeds.
 
-`python -m benchmarks COMMAND`, from the folder of the checkout. They use the package's public names only, and are no
-part of it.
+Run `python -m benchmarks COMMAND` in the folder of the checkout. The programs use public names of the package only, and
+are not part of it.
 """

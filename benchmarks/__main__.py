@@ -34,14 +34,14 @@ COMMANDS = {
     "film": ("film", "Film"),
     "cards": ("cards", "Cards"),
 }
-"""The module and the class of each command: the fields are its options, and `run()` runs it."""
+"""Command -> its module and class. The fields of the class are the options, and `run()` runs the command."""
 
 
 def parse(arguments: list[str]) -> Any:
     """Make the command that the arguments describe; only its module is imported, since TensorFlow takes seconds.
 
     Raises:
-      SystemExit: there is no such command, an option is wrong, or --help was asked for.
+      SystemExit: the command does not exist, an option is wrong, or --help was asked for.
     """
     if not arguments or arguments[0] not in COMMANDS:
         raise SystemExit(f"usage: python -m benchmarks COMMAND [OPTIONS]\ncommands: {', '.join(COMMANDS)}")
@@ -53,6 +53,6 @@ def parse(arguments: list[str]) -> Any:
 
 # Processes that `learn` starts import this module again.
 if __name__ == "__main__":
-    # Read by TensorFlow when it is imported.
+    # Set before TensorFlow is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parse(sys.argv[1:]).run()

@@ -1,4 +1,4 @@
-"""`cards`: films of saved policies, and their cards with the present head and foot."""
+"""`cards`: film saved policies, and update the head and the foot of their cards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_trpo.experiment.model_card import ACTIONS, CARD, CARD_FOOT, FILM, card_h
 from tf_trpo.files import write_whole
 
 _STILL = ("InvertedPendulum-v5",)
-"""Environments whose film would be a picture that does not move."""
+"""Environments that are not filmed, because nothing would move."""
 _MIDDLE = re.compile(r"^Version \d+: a policy for (?P<env>\S+), .*?^- Platform: .*?$", re.DOTALL | re.MULTILINE)
 _ALGORITHM = re.compile(r"^    python .* --algorithm (\S+)", re.MULTILINE)
 _COLUMNS = ("mean_return", "std_return", "mean_length", "episodes")
@@ -19,9 +19,9 @@ _COLUMNS = ("mean_return", "std_return", "mean_length", "episodes")
 
 @dataclasses.dataclass(frozen=True)
 class Cards:
-    """Film the policy of each model into its folder, and write the head and the foot of its card again.
+    """Film the policy of each model into its folder, and update the head and the foot of its card.
 
-    What the card says between them, of the training and the evaluations, is kept.
+    The part of the card between them, about training and evaluations, is kept.
     """
 
     models: Path = Path("saved_models")
@@ -29,10 +29,10 @@ class Cards:
     only: tuple[str, ...] = ()
     """Names of models; by default all that have a card."""
     films: bool = True
-    """Film the policies, too."""
+    """Also film the policies."""
 
     def run(self) -> None:
-        """Film and write, and print each card.
+        """Film and write, and print the path of each card.
 
         Raises:
           ValueError: a card was not written by `write_model_card`, or an environment cannot be filmed.
@@ -48,13 +48,13 @@ class Cards:
 
 
 def refreshed(path: Path) -> str:
-    """Write a card again from its own lines.
+    """Return a card with a new head and foot.
 
     Args:
-      path: of the card.
+      path: path of the card.
 
     Raises:
-      ValueError: it is no card of `write_model_card`.
+      ValueError: the card was not written by `write_model_card`.
     """
     found = _MIDDLE.search(path.read_text(encoding="utf-8"))
     if found is None:
@@ -66,7 +66,7 @@ def refreshed(path: Path) -> str:
 
 
 def _evaluation(text: str, actions: str) -> dict[str, float] | None:
-    """Read an evaluation from the table of a card; None if the table has no row of it."""
+    """Read an evaluation from the table of a card; None if the table has no row for it."""
     number = r"([-\d.]+)"
     row = re.search(rf"^\| {actions} \| {number} ± {number} \| {number} \| {number} \|$", text, re.MULTILINE)
     return None if row is None else dict(zip(_COLUMNS, map(float, row.groups()), strict=True))

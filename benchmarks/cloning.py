@@ -1,4 +1,4 @@
-"""`cloning`: what a clone of a saved model begins with, whether training on loses it, and what it saves."""
+"""`cloning`: measure the return of a clone of a saved model, whether further training loses it, and the steps saved."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ Start = Literal["clone", "nothing"]
 
 @dataclasses.dataclass(frozen=True)
 class Cloning:
-    """Record a saved model, clone it, and train on with the settings of the environment's preset; or from nothing."""
+    """Record a saved model, and train a clone of it and a new agent with the settings of the environment's preset."""
 
     env: str = "Hopper-v5"
     """Gymnasium id; the model is saved_models/ENV."""
     shown: int = 10
-    """Episodes of the model."""
+    """Number of recorded episodes."""
     starts: tuple[Start, ...] = ("clone", "nothing")
-    """What training begins with."""
+    """Agents to train: a clone of the model, or a new agent."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of the trainings."""
     total_steps: int = 100_000
-    """Environment steps of a training; schedules go by the preset's own number."""
+    """Environment steps of a training; schedules follow the preset's total_steps."""
     every: int = 10_000
-    """Environment steps between two evaluations."""
+    """Environment steps between evaluations."""
     episodes: int = 10
     """Episodes of an evaluation, with the most likely actions."""
     target: float | None = None
     """Return to reach; None: the mean of sb3-contrib's TRPO after 1M steps (docs/results/peers/results.csv)."""
 
     def run(self) -> None:
-        """Train, and print a row for each training as soon as all are done."""
+        """Train, and print a row for each training when all are done."""
         demonstrations = record(Path("saved_models") / self.env, self.env, self.shown, seed=1_000_000)
         target = self._target()
         rows = [self._train(start, seed, demonstrations, target) for start in self.starts for seed in self.seeds]
@@ -91,7 +91,7 @@ class Cloning:
 
 
 class Counted(Evaluate):
-    """Evaluates, and notes at which step."""
+    """Evaluates, and logs the environment steps of each evaluation."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         super().on_epoch_end(epoch, logs)

@@ -1,4 +1,4 @@
-"""`compare` and `ranges`: one setting next to other programs over all tasks of a suite."""
+"""`compare` and `ranges`: compare one setting with other programs over all tasks of a suite."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from tf_trpo.figures.style import CYCLE, styled, write
 RANGES = Path("benchmarks/results/ranges.csv")
 _LEVELS = np.linspace(0.0, 1.2, 241)
 _Runs = Mapping[str, Mapping[str, NDArray[np.float64]]]
-"""For each program, ours first, and for each of its environments: the mean returns of the seeds, [S]."""
+"""Program (ours first) -> environment -> mean returns of the seeds, [S]."""
 _Ranges = Mapping[str, tuple[float, float]]
-"""For each environment the mean return of random actions, and the best that is known."""
+"""Environment -> mean return of random actions, and the best known mean return."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Compare:
     """Compare one setting of a suite with the peers that `peers` trained on it.
 
-    Prints the mean returns of each task, and for each peer, over the tasks that both have, the interquartile mean of
-    normalised scores and the probability of improvement. Draws performance profiles over the tasks that all have.
+    Prints the mean returns of each task. For each peer, prints the interquartile mean of normalised scores and the
+    probability of improvement over their common tasks. Draws performance profiles over the tasks that all have.
     """
 
     suite: str = "anywhere"
@@ -55,7 +55,7 @@ class Compare:
     """Table of the tasks' ranges; tasks without one are left out."""
 
     def run(self) -> None:
-        """Print, draw RESULTS_DIR/SUITE-profile.png, and print its name.
+        """Print the tables, draw RESULTS_DIR/SUITE-profile.png, and print its path.
 
         Raises:
           ValueError: no task has a range, results of ours and results of a peer, or their steps differ.
@@ -132,7 +132,7 @@ def _draw(runs: _Runs, ranges: _Ranges) -> Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Ranges:
-    """Measure the mean return of random actions on the tasks of a suite; the best returns in the table stay."""
+    """Measure the mean return of random actions on the tasks of a suite; the best returns in the table are kept."""
 
     suite: str = "anywhere"
     """Suite in benchmarks/suites, or a YAML file."""
@@ -141,7 +141,7 @@ class Ranges:
     episodes: int = 100
     """Episodes of each environment."""
     ranges: Path = RANGES
-    """The table; rows of other environments stay, and a new row has no best return."""
+    """The table; rows of other environments are kept, and a new row has no best return."""
 
     def run(self) -> None:
         """Measure, and write the table."""

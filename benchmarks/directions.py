@@ -1,4 +1,4 @@
-"""`directions`: how near the natural direction is to the exact one, with and without a preconditioner."""
+"""`directions`: measure how close natural directions are to the exact one, with and without a preconditioner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXACT = NaturalDirection(2000, cg_tolerance=1e-6, preconditioner_rank=1024)
 
 @dataclasses.dataclass(frozen=True)
 class Directions(Tables):
-    """Compare natural directions with the exact solution of the damped system, on policies as a training makes them."""
+    """Compare natural directions with the exact solution of the damped system, for policies during training."""
 
     env: str = "HalfCheetah-v5"
     """Gymnasium id."""
@@ -67,7 +67,7 @@ class Directions(Tables):
 
 
 class _Direction:
-    """A direction x, and g'x of the step along it whose quadratic KL is 1/2."""
+    """A direction x, and the predicted improvement g'x of the step along x whose quadratic KL is 1/2."""
 
     def __init__(self, policy: Policy, batch: Batch, direction: NaturalDirection) -> None:
         def solve() -> tuple[Any, ...]:

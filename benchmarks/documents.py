@@ -1,4 +1,4 @@
-"""`results`: the tables of results as Markdown, printed or written into documents."""
+"""`results`: print tables of results as Markdown, or update them in documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tf_trpo.files import write_whole
 
 RESULTS = Path("docs/results")
 FOLDERS = (RESULTS, Path("benchmarks/results"))
-"""Folders of tables: of reported results, and of trials."""
+"""Folders of the tables of reported results and of trials."""
 PEERS = RESULTS / "peers"
 _SECTION = re.compile(
     r"(?P<begin>^<!-- results: (?P<suite>\S+)(?P<crossed> crossed)? -->\n)"
@@ -29,24 +29,24 @@ _SECTION = re.compile(
 _MARK = re.compile(r"^<!-- (?:results: .*|end of results) -->$", re.MULTILINE)
 
 Peers = Mapping[tuple[str, int], Mapping[str, Sequence[RunResult]]]
-"""Runs of other programs by environment and steps, then by name."""
+"""(Environment, steps) -> name -> runs of another program."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """Print the results of a suite as a Markdown table, or write such tables into documents.
+    """Print the results of a suite as a Markdown table, or update such tables in documents.
 
-    In a document, a table stands between the lines <!-- results: SUITE --> and <!-- end of results -->, or
-    <!-- results: SUITE crossed -->, which has the settings as rows and the environments as columns.
+    In a document, a table stands between the lines <!-- results: SUITE --> and <!-- end of results -->. If the first
+    line is <!-- results: SUITE crossed -->, the table has settings as rows and environments as columns.
     """
 
     suite: str | None = None
     """Suite whose table is printed."""
     into: tuple[Path, ...] = ()
-    """Documents in which every table is written again."""
+    """Documents in which every table is updated."""
 
     def run(self) -> None:
-        """Print, or write and print the names of the documents."""
+        """Print the table; update the documents and print their paths."""
         if self.suite is not None:
             print(table_of(self.suite))
         texts = [refreshed(path.read_text(encoding="utf-8")) for path in self.into]
@@ -56,13 +56,13 @@ class Results:
 
 
 def refreshed(text: str) -> str:
-    """Write every table of a document again.
+    """Return a document with updated tables.
 
     Args:
       text: the document.
 
     Raises:
-      ValueError: the document has no table, or a mark without its other one.
+      ValueError: the document has no table, or the begin or end of a table is missing.
     """
     sections = list(_SECTION.finditer(text))
     if not sections or len(_MARK.findall(text)) != 2 * len(sections):
@@ -76,7 +76,7 @@ def refreshed(text: str) -> str:
 
 
 def table_of(suite: str, *, is_crossed: bool = False) -> str:
-    """Make the Markdown table of a suite.
+    """Return the Markdown table of a suite.
 
     Args:
       suite: name of a folder in one of `FOLDERS`.
@@ -91,7 +91,7 @@ def table_of(suite: str, *, is_crossed: bool = False) -> str:
 
 
 def read_peers() -> Peers:
-    """Read the runs of other programs; none if there is no table of them."""
+    """Read the runs of other programs; empty if there is no table."""
     path = PEERS / "results.csv"
     found: dict[tuple[str, int], dict[str, Sequence[RunResult]]] = {}
     for (env, name), group in by_settings(read_table(path, RunResult) if path.exists() else []).items():
@@ -100,11 +100,11 @@ def read_peers() -> Peers:
 
 
 def summary(results: Sequence[RunResult], peers: Peers | None = None) -> list[dict[str, str]]:
-    """Make a row for each environment and name: statistics over seeds of both modes of evaluation.
+    """Return a row for each environment and name, with statistics over seeds for both modes of evaluation.
 
     Args:
-      results: rows of runs.
-      peers: runs of other programs, which get a column in rows of the same environment and number of steps.
+      results: results of runs.
+      peers: runs of other programs, which get a column in rows with the same environment and number of steps.
     """
     rows = []
     for (env, name), group in by_settings(results).items():
@@ -124,7 +124,7 @@ def summary(results: Sequence[RunResult], peers: Peers | None = None) -> list[di
 
 
 def crossed(results: Sequence[RunResult]) -> list[dict[str, str]]:
-    """Make a row for each name and a column for each environment: deterministic / stochastic mean ± std over seeds."""
+    """Return a row per name with a column per environment: deterministic / stochastic mean ± std over seeds."""
     rows: dict[str, dict[str, str]] = {}
     for (env, name), group in by_settings(results).items():
         modes = (_returns(group, mode) for mode in MODES)
@@ -138,7 +138,7 @@ def _returns(results: Sequence[RunResult], mode: str) -> np.ndarray:
 
 
 def _numbers(*values: SupportsFloat) -> list[str]:
-    """Write numbers alike: without decimals if one is above 100, else with one decimal; 0 without a sign."""
+    """Format numbers with equal decimals: none if one is 100 or more, else one; 0 has no sign."""
     numbers = [float(value) for value in values]
     decimals = 0 if max(map(abs, numbers)) >= 99.95 else 1
     return [f"{round(number, decimals) + 0.0:.{decimals}f}" for number in numbers]

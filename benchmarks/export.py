@@ -1,4 +1,4 @@
-"""`export`: the trained agent of each environment's median seed as a model, with a card."""
+"""`export`: export the trained agent of each environment's median seed as a model with a card."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tf_trpo.experiment.model_card import write_model_card
 
 
 class Median(NamedTuple):
-    """The run that stands for all seeds.
+    """The median run of all seeds.
 
     Attributes:
       run: the median run.
-      mode: mode of evaluation by which the run is the median.
+      mode: mode of evaluation by whose returns the run is the median.
       results: results of all seeds.
     """
 
@@ -37,8 +37,8 @@ class Median(NamedTuple):
 class Export:
     """Export each environment's median seed, with a card that has the returns of all seeds.
 
-    The median is by the mean return of the final evaluation, with the most likely or with sampled actions, whichever
-    is better over the seeds; of an even number of seeds it is the lower middle one.
+    Seeds are ordered by the mean return of the final evaluation, with the most likely or with sampled actions,
+    whichever is better over the seeds. For an even number of seeds, the lower of the two middle ones is taken.
     """
 
     suite: str
@@ -48,7 +48,7 @@ class Export:
     output: Path = Path("saved_models")
     """Folder of the models, OUTPUT/ENVIRONMENT/VERSION; each export adds the next version."""
     runs_dir: Path = RUNS
-    """Folder of the run folders, as learn left them."""
+    """Folder of the run folders that learn wrote."""
     results_dir: Path = RESULTS
     """Folder of the tables: RESULTS_DIR/SUITE/results.csv lists the seeds."""
 
@@ -56,8 +56,8 @@ class Export:
         """Find and check all medians, then export them, and print the folder of each version.
 
         Raises:
-          OSError: a median's run folder is missing.
-          ValueError: a suite has several names for an environment, or a median's run cannot be repeated.
+          OSError: the run folder of a median is missing.
+          ValueError: a suite has several names for an environment, or the run of a median cannot be repeated.
         """
         for median in [_checked(median) for median in self._medians()]:
             run = median.run
@@ -83,9 +83,9 @@ class Export:
 
 
 def median_of(results: Sequence[RunResult]) -> tuple[RunResult, str]:
-    """Find the median seed, or the lower middle one of an even number, and the mode by which it is the median.
+    """Return the result of the median seed (the lower middle one of an even number), and the mode of the ordering.
 
-    The mode is the one with the better mean over seeds. Seeds of equal returns are ordered by their numbers.
+    The mode is the one with the better mean over seeds. Seeds with equal returns are ordered by number.
     """
     mode = max(MODES, key=lambda mode: np.mean([getattr(result, mode) for result in results]))
     ranked = sorted(results, key=lambda result: (getattr(result, mode), result.seed))

@@ -1,7 +1,7 @@
-"""`film`: saved policies in their environments, side by side, as a GIF.
+"""`film`: film saved policies in their environments, side by side, as a GIF.
 
-The bodies of Gymnasium's MuJoCo environments are capsules and spheres, so they are drawn as lines with round ends: that
-needs no OpenGL, which machines without a screen often lack. Other environments render themselves.
+The bodies of Gymnasium's MuJoCo environments are capsules and spheres, so they are drawn as lines with round ends. This
+needs no OpenGL, which machines without a screen often lack. Other environments are rendered by their own renderers.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from tf_trpo.serving.local_policy import LocalPolicy
 
 FLOOR, GRID, SKY, TEXT, TARGET = (226, 232, 228), (196, 206, 200), (250, 250, 250), (60, 60, 60), (213, 94, 0)
 NEAR, FAR = np.array([0, 114, 178]), np.array([150, 195, 220])
-"""Colours of the nearest and of the farthest body."""
+"""Colours of the nearest and the farthest body."""
 _FLOOR_HALF_WIDTH = 4.0
-"""Metres of floor before and behind the middle."""
+"""Metres of floor in front of and behind the middle."""
 _CAPSULE, _SPHERE = int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_SPHERE)
 _COLORS, _SAMPLES = 64, 12
-"""Colours of a film of rendered frames, and the number of frames from which they are taken."""
+"""Number of colours of a film of rendered frames, and the number of frames from which they are chosen."""
 _SCALE = 2
-"""Pictures are drawn so many times as large as they are shown, for smooth edges."""
+"""Pictures are drawn larger by this factor and then shrunk, for smooth edges."""
 
 
 class View(NamedTuple):
     """An orthographic camera that follows a robot.
 
     Attributes:
-      elevation: angle above the horizon from which it looks along y, in degrees.
-      width: metres from the left to the right of the picture.
-      middle: height of the picture's middle, in metres.
+      elevation: angle above the horizon from which the camera looks along y, in degrees.
+      width: width of the picture in metres.
+      middle: height of the picture's middle above the floor, in metres.
     """
 
     elevation: float
@@ -61,7 +61,7 @@ VIEWS = {
 
 @dataclasses.dataclass(frozen=True)
 class Film:
-    """Film saved policies, which take their most likely actions, from the start of an episode."""
+    """Film saved policies with their most likely actions, from the beginning of an episode."""
 
     output: Path
     """The GIF to write."""
@@ -70,13 +70,13 @@ class Film:
     models: Path = Path("saved_models")
     """Folder of the models."""
     seed: int = 0
-    """Of the episodes."""
+    """Seed of the episodes."""
     seconds: float = 4.0
-    """How long the film is; an episode that ends before begins again."""
+    """Duration of the film; if an episode ends earlier, another one begins."""
     frames_per_second: int = 20
-    """Pictures for each second of the environments' own time."""
+    """Pictures per second of the environments' time."""
     size: int = 200
-    """Pixels of a panel's width; its height is three quarters of that."""
+    """Width of a panel in pixels; its height is three quarters of it."""
 
     def run(self) -> None:
         """Draw all panels and write the film.
@@ -103,7 +103,7 @@ class Film:
 
 
 def _snapshots(name: str, policy: LocalPolicy, seed: int, times: NDArray[np.float64]) -> Iterator[tuple[Any, Any]]:
-    """Step an environment by a policy; give MuJoCo's model and data at each of the times, in seconds."""
+    """Step an environment with a policy; yield MuJoCo's model and data at each of the times, in seconds."""
     environment = gym.make(name)
     observation, _ = environment.reset(seed=seed)
     robot: Any = environment.unwrapped
@@ -120,20 +120,20 @@ def _snapshots(name: str, policy: LocalPolicy, seed: int, times: NDArray[np.floa
 
 
 def _frames(name: str, policy: LocalPolicy, seed: int, times: NDArray[np.float64]) -> Iterator[NDArray[np.uint8]]:
-    """Step an environment by a policy; give the frame that it renders at each of the times, in seconds."""
+    """Step an environment with a policy; yield its rendered frame at each of the times, in seconds."""
     with open_rendered_environment(name) as environment:
         observations, _ = environment.reset(seed=seed)
         step = 0
         for time in times:
             while step < round(time * environment.metadata["render_fps"]):
-                # The environment begins the next episode by itself, in a step of its own.
+                # After the end of an episode, a step resets the environment.
                 observations = environment.step(policy.act(observations))[0]
                 step += 1
             yield environment.render()
 
 
 def _resized(frame: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
-    """Fit a frame into a picture of a size, in the middle, on the colour of its first pixel."""
+    """Centre a frame in a picture of the given size, with the colour of its first pixel as background."""
     small = Image.fromarray(frame)
     small.thumbnail(size, Image.Resampling.LANCZOS)
     resized = Image.new("RGB", size, tuple(frame[0, 0].tolist()))
@@ -145,18 +145,18 @@ def picture(name: str, data: Any, model: Any, size: tuple[int, int]) -> Image.Im
     """Draw a robot and its floor.
 
     Args:
-      name: of the environment, whose view is taken.
-      data: MuJoCo's, with the positions of the bodies.
-      model: MuJoCo's, with their shapes.
+      name: name of the environment, for the view.
+      data: MuJoCo's data, with the positions of the bodies.
+      model: MuJoCo's model, with the shapes of the bodies.
       size: width and height of the picture, in pixels.
     """
     view, (width, height) = VIEWS[name], (_SCALE * size[0], _SCALE * size[1])
     pixels, angle = width / view.width, math.radians(view.elevation)
-    # Bodies are numbered from the world, which is 0: 1 is the robot's trunk.
+    # Body 0 is the world, and body 1 the robot's trunk.
     x, y = data.xpos[1][:2]
 
     def projected(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Pixels [N, 2] of points [N, 3]."""
+        """Return the pixels [N, 2] of points [N, 3]."""
         up = points[:, 2] * math.cos(angle) + (points[:, 1] - y) * math.sin(angle) - view.middle
         return np.stack([width / 2 + (points[:, 0] - x) * pixels, height / 2 - up * pixels], axis=1)
 
@@ -178,7 +178,7 @@ def picture(name: str, data: Any, model: Any, size: tuple[int, int]) -> Image.Im
 
 
 def _draw_floor(draw: ImageDraw.ImageDraw, projected: Any, middle: tuple[float, float], view: View) -> None:
-    """Draw a strip of floor with a line every metre, by which the robot is seen to move."""
+    """Draw a strip of floor with a line every metre, which shows that the robot moves."""
     x, y = middle
     left, right = x - view.width, x + view.width
     near, far = y - _FLOOR_HALF_WIDTH, y + _FLOOR_HALF_WIDTH
@@ -191,19 +191,19 @@ def _draw_floor(draw: ImageDraw.ImageDraw, projected: Any, middle: tuple[float, 
 
 
 def _capsules(model: Any, data: Any) -> list[tuple[NDArray[np.float64], float, float, bool]]:
-    """Describe each capsule or sphere, the farthest first: its ends [2, 3], radius, distance in [0, 1], is a target."""
+    """Return (ends [2, 3], radius, distance in [0, 1], is a target) of each capsule or sphere, the farthest first."""
     found = []
     for number, (kind, size) in enumerate(zip(model.geom_type, model.geom_size, strict=True)):
         if kind not in (_CAPSULE, _SPHERE):
             continue
         center, axes = data.geom_xpos[number], data.geom_xmat[number].reshape(3, 3)
         half = size[1] * axes[:, 2] if kind == _CAPSULE else np.zeros(3)
-        # Walker2d's legs are in one plane; the left one is drawn behind the right one.
+        # Walker2d's legs are in the same plane; the left one is drawn behind the right one.
         geom = model.geom(number).name
         distance = center[1] + ("left" in geom)
         found.append((np.stack([center - half, center + half]), float(size[0]), geom == "target", float(distance)))
     distances = np.array([distance for *_, distance in found])
-    # Bodies that are all at one distance are near.
+    # If all bodies have the same distance, they count as near.
     shades = (distances - distances.min()) / max(np.ptp(distances), 0.05)
     ordered = sorted(zip(found, shades, strict=True), key=lambda each: -each[1])
     return [(ends, radius, float(shade), is_target) for (ends, radius, is_target, _), shade in ordered]
@@ -217,7 +217,7 @@ def _palette(colors: NDArray[Any]) -> Image.Image:
 
 
 def _drawn_colors() -> NDArray[np.float64]:
-    """List the colours of a picture that `picture` draws, and their blends at edges."""
+    """Return the colours that `picture` uses, and their blends at edges."""
     bodies = [NEAR + shade * (FAR - NEAR) for shade in (0.0, 0.35, 0.7, 1.0)]
     blends = [
         below + share * (np.array(above) - below)
@@ -229,10 +229,10 @@ def _drawn_colors() -> NDArray[np.float64]:
 
 
 def _frequent_colors(pictures: Sequence[Image.Image]) -> NDArray[Any]:
-    """List the most frequent colours of some pictures."""
+    """Return the most frequent colours of some of the pictures."""
     some = _tiled(tuple(pictures[:: math.ceil(len(pictures) / _SAMPLES)]))
     found: Any = sorted(some.getcolors(some.width * some.height) or [], reverse=True)
-    # Pillow tells colours apart by the first six bits of each channel.
+    # Pillow distinguishes colours by the first six bits of each channel.
     distinct: dict[tuple[int, ...], tuple[int, ...]] = {}
     for _, color in found:
         distinct.setdefault(tuple(channel >> 2 for channel in color), color)
@@ -240,7 +240,7 @@ def _frequent_colors(pictures: Sequence[Image.Image]) -> NDArray[Any]:
 
 
 def _tiled(panels: tuple[Image.Image, ...], columns: int = 3) -> Image.Image:
-    """Put pictures of one size in rows."""
+    """Arrange pictures of equal size in rows."""
     width, height = panels[0].size
     rows = math.ceil(len(panels) / columns)
     tiled = Image.new("RGB", (min(columns, len(panels)) * width, rows * height), SKY)

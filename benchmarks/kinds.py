@@ -1,4 +1,4 @@
-"""`kinds`: one setting in environments of every kind of observation and action, in any units."""
+"""`kinds`: train one setting in environments with every kind of observation and action, in various units."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ RANGES = ((-1.0, 1.0), (0.0, 1.0), (-200.0, 200.0), (0.0, 1000.0), (-0.01, 0.01)
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """An environment, how long it is learned, and what is known of the best return.
+    """An environment, the length of the training, and the best return as far as it is known.
 
     Attributes:
       environment: as for `TRPO.fit`.
-      steps: environment steps.
-      best: what is known of the best mean return.
+      steps: environment steps of the training.
+      best: description of the best mean return.
       making: arguments of `make_vector_environment`.
-      num_envs, num_steps: of a rollout.
-      update, max_kl: settings that are not the defaults.
+      num_envs, num_steps: size of a rollout.
+      update, max_kl: settings that may differ from the defaults.
     """
 
     environment: Any
@@ -48,7 +48,7 @@ def _vector_cartpole() -> gym.vector.VectorEnv:
 
 
 def _simple() -> gym.vector.VectorEnv:
-    """Make SuperSuit's vector of a PettingZoo environment."""
+    """Make SuperSuit's vector environment of a PettingZoo environment."""
     import supersuit
     from mpe2 import simple_v3
 
@@ -89,12 +89,12 @@ CASES: dict[str, Case] = {
 
 @dataclasses.dataclass(frozen=True)
 class Kinds(Tables):
-    """Train by the default settings in environments of every kind, and print the mean returns of all seeds."""
+    """Train with default settings in environments of every kind, and print the mean returns of all seeds."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the trainings."""
     only: tuple[str, ...] = ()
-    """Cases whose names contain one of these; by default all but CarRacing-v3, which takes half an hour."""
+    """Only cases whose names contain one of these; by default all except CarRacing-v3, which takes half an hour."""
     episodes: int = 50
     """Episodes of the evaluation after each training, with the most likely actions."""
 
@@ -108,7 +108,7 @@ class Kinds(Tables):
         return [(f"Mean return after training, seeds {', '.join(map(str, self.seeds))}", rows)]
 
     def _train(self, case: Case, seed: int) -> dict[str, float]:
-        """Give the mean returns of the first and the last episodes of training, and of the evaluation."""
+        """Return the mean returns of the first and the last episodes of training, and of the evaluation."""
         agent = tf_trpo.TRPO.for_env(_made(case), seed=seed, **case.making)
         agent.compile(TrustRegion(max_kl=case.max_kl), update=case.update)
         kwargs = case.making if _is_vector(case) else {"num_envs": case.num_envs, **case.making}

@@ -1,4 +1,4 @@
-"""`learn`: train the runs of a suite, each in its own process, and write tables of the results."""
+"""`learn`: train the runs of a suite, each in its own process, and write tables of results."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class Learn:
     """
 
     suite: str = "algorithms"
-    """Suite in benchmarks/suites, or a YAML file: environment, name of the settings, settings of train."""
+    """Suite in benchmarks/suites, or a YAML file: environment -> name of the settings -> settings of train."""
     seeds: int | None = None
-    """Seeds of each entry of the suite; None for the entry's own number, else 5."""
+    """Number of seeds of each entry; None for the number in the entry, or 5 if it has none."""
     first_seed: int | None = None
-    """The first seed; None for the entry's own, else 0."""
+    """The first seed; None for the first seed in the entry, or 0 if it has none."""
     only: tuple[str, ...] = ()
     """Environments, names, or ENVIRONMENT/NAME of the entries to train; all of them by default."""
     episodes: int = 20
     """Episodes of the final evaluation, with the most likely actions and with sampled ones."""
     jobs: int = 2
-    """Runs at the same time, each on one thread; they do not change the results."""
+    """Number of runs at the same time, each on one thread; it does not change the results."""
     runs_dir: Path = RUNS
     """Folder of the run folders: RUNS_DIR/SUITE/ENVIRONMENT/NAME/SEED."""
     results_dir: Path = RESULTS
-    """Folder of the tables: RESULTS_DIR/SUITE/results.csv and curves.csv; rows of other runs stay."""
+    """Folder of the tables: RESULTS_DIR/SUITE/results.csv and curves.csv; rows of other runs are kept."""
 
     def run(self) -> None:
         """Train what is missing, and write the rows of each run as soon as it ends.
@@ -78,7 +78,7 @@ class Learn:
 
 
 def _is_finished(run: Run, episodes: int) -> bool:
-    # Finds wrong settings of every run before the first one is trained.
+    # Called for all runs before the first training, so that wrong settings are found early.
     settings = json.loads(json.dumps(run.experiment.flat()))
     if not run.finished.is_file():
         return False
@@ -93,7 +93,7 @@ def _is_finished(run: Run, episodes: int) -> bool:
 
 @contextlib.contextmanager
 def _locked(runs_dir: Path) -> Iterator[None]:
-    """Keep out a second call, which would delete the unfinished runs of this one."""
+    """Lock a folder of runs against a second process, which would delete unfinished runs of this one."""
     runs_dir.mkdir(parents=True, exist_ok=True)
     with open(runs_dir / ".lock", "a") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,8 +101,8 @@ def _locked(runs_dir: Path) -> Iterator[None]:
 
 
 def _train_all(runs: Sequence[Run], jobs: int, episodes: int) -> Generator[tuple[Run, Exception | None]]:
-    """Train and evaluate; yield each run as it ends, and the error if it failed."""
-    # A new process for each run: TensorFlow's threads can be set only once, and its memory is given back.
+    """Train and evaluate runs; yield each run when it ends, with the error if it failed."""
+    # A new process for each run, since TensorFlow's threads can be set only once, and to release its memory.
     pool = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
     try:
         trained = {pool.submit(_train, run, episodes): run for run in runs}
@@ -113,17 +113,17 @@ def _train_all(runs: Sequence[Run], jobs: int, episodes: int) -> Generator[tuple
                 raise error
             yield trained[future], error
     finally:
-        # Ctrl-C reaches the running processes by itself; no other run may begin.
+        # The running processes get Ctrl-C themselves; no other run may begin.
         pool.shutdown(cancel_futures=True)
 
 
 def _train(run: Run, episodes: int) -> None:
-    # An unfinished run was interrupted.
+    # Delete an unfinished run, which was interrupted.
     shutil.rmtree(run.path, ignore_errors=True)
     experiment = run.experiment
     experiment.train(run.path)
     agent = tf_trpo.load(run.path / "agent.keras")
-    # Evaluations in the training began with the run's seed; these are other episodes.
+    # Other episodes than those of evaluations during training, whose seed is the run's.
     seed = run.seed + 1_000_000
     making = experiment.environment.arguments()
     evaluations = {

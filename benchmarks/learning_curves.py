@@ -1,4 +1,4 @@
-"""`learning-curves`: figure 6 of the lecture, what its algorithms learn and the KL of their updates."""
+"""`learning-curves`: draw figure 6 of the lecture, returns of its algorithms and the KL of their updates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LearningCurves:
     """Folder of the figures."""
 
     def run(self) -> None:
-        """Draw, and print the names of the files."""
+        """Draw, and print the paths of the files."""
         data = compute(TABLE)
         with styled():
             figure = draw(data)
@@ -46,11 +46,11 @@ class LearningCurves:
 
 
 class Curve(NamedTuple):
-    """An algorithm on an environment, over seeds.
+    """Curves of an algorithm in an environment, over seeds.
 
     Attributes:
       steps: environment steps, [X].
-      returns: interquartile mean and 95% bootstrap interval, [X] each; NaN before every seed has ended an episode.
+      returns: interquartile mean and 95% bootstrap interval, [X] each; NaN until every seed has ended an episode.
       kl: mean KL of a window's updates, in nats, with 0 for a refused step; geometric mean over seeds, [X].
       largest_kl: the largest KL of an update of any seed, [X].
       seeds: number of seeds.
@@ -64,7 +64,7 @@ class Curve(NamedTuple):
 
 
 def compute(table: Path) -> dict[tuple[str, str], Curve]:
-    """Compute the curves by environment and name, from the table of the suite."""
+    """Compute the curves by (environment, name) from the table of the suite."""
     groups = by_settings(read_table(table, CurvePoint))
     return {(env, name): _curve(groups[env, name]) for env in ENVIRONMENTS for name in LINES}
 
@@ -83,7 +83,7 @@ def _curve(points: list[CurvePoint]) -> Curve:
 
 
 def draw(data: dict[tuple[str, str], Curve]) -> Figure:
-    """Draw a column for each environment: returns above, KL below."""
+    """Draw a column for each environment, with returns above and KL below."""
     figure = Figure(figsize=(11.5, 7.0))
     grid = figure.subplots(2, len(ENVIRONMENTS), sharex="col", height_ratios=(3, 2))
     for (returns, kl), env in zip(grid.T, ENVIRONMENTS, strict=True):

@@ -1,4 +1,4 @@
-"""`memory`: what a memory costs: collection, an update, and the time until the first update is compiled and done."""
+"""`memory`: measure the cost of a memory in collection, in the update, and until the first update is compiled."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tf_trpo.models.memory import MemoryKind
 
 @dataclasses.dataclass(frozen=True)
 class Memory(Measurement):
-    """Measure a policy and value function with a memory of 64 units next to the same without one."""
+    """Compare the speed of a policy and value function with a memory of 64 units to the same without a memory."""
 
     repeats: int = 3
     env: str = "HalfCheetah-v5"
     """Gymnasium id."""
     num_envs: int = 8
-    """Environments stepped together."""
+    """Number of environments that are stepped together."""
     rows: int = 2048
-    """Steps of an iteration, over all environments."""
+    """Steps of an iteration, summed over all environments."""
     segment_lengths: tuple[int, ...] = (64, 128)
-    """Rows through which gradients go back; each is measured."""
+    """Lengths of the segments through which gradients flow back; each is measured."""
 
     def tables(self) -> list[Table]:
         job = Job("update", self.env, self.num_envs, max(1, self.rows // self.num_envs), threads=self.threads)

@@ -1,4 +1,4 @@
-"""The other side of a comparison: a process of another Python, which has sb3-contrib."""
+"""The peer of a comparison: a process of another Python, which has sb3-contrib."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PROGRAM = Path(__file__).with_name("sb3_program.py")
 
 
 class Peer:
-    """Runs one job at a time."""
+    """A process that runs one job at a time."""
 
     def __init__(self, process: subprocess.Popen[str], said: IO[str]) -> None:
         self._said = said
         self._process = process
 
     def run(self, job: Job) -> float:
-        """Repeat a job once and return its figure; the first call also prepares the job.
+        """Run a job once and return its measurement; the first call for a job also prepares it.
 
         Raises:
           RuntimeError: the other Python failed; the message is the last line that it printed.
@@ -47,24 +47,24 @@ class Peer:
 
 
 def last_line(said: str) -> str:
-    """Give the last line that a program said."""
+    """Return the last line of a program's output."""
     lines = said.strip().splitlines()
     return lines[-1] if lines else "it said nothing"
 
 
 def peer_environment() -> dict[str, str]:
-    """Give the variables of a peer's process: environments of this repository are named from its folder."""
+    """Return the environment variables of a peer's process, in which it can import this repository's environments."""
     return {**os.environ, "PYTHONPATH": str(_PROGRAM.parents[1])}
 
 
 @contextlib.contextmanager
 def start_peer(python: Path) -> Iterator[Peer]:
-    """Start the peer's program; it ends with the context.
+    """Start the peer's program, which ends with the context.
 
     Args:
       python: path of a Python that has sb3-contrib.
     """
-    # A file, because nobody reads a pipe while the program runs: the pipe would fill up and block the program.
+    # A file and not a pipe, which would fill up and block the program, because nobody reads it meanwhile.
     with tempfile.TemporaryFile("w+") as said:
         pipe = subprocess.PIPE
         process = subprocess.Popen(
@@ -74,6 +74,6 @@ def start_peer(python: Path) -> Iterator[Peer]:
             yield Peer(process, said)
         finally:
             process.kill()
-            # The program's unread input is lost with it.
+            # Input that the program has not read is lost.
             with contextlib.suppress(BrokenPipeError):
                 process.communicate()

@@ -1,4 +1,4 @@
-"""`peers`: train sb3-contrib's TRPO and Stable-Baselines3's PPO on the tasks of a suite, by their own defaults."""
+"""`peers`: train sb3-contrib's TRPO and Stable-Baselines3's PPO on the tasks of a suite, with their defaults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES: dict[Algorithm, str] = {
     "PPO": "Stable-Baselines3 PPO, defaults",
     "RecurrentPPO": "sb3-contrib RecurrentPPO, defaults",
 }
-"""Names of the rows of each algorithm."""
+"""Algorithm -> name in the rows of the table."""
 _WITHOUT_TEXT = "tf_trpo.environments:WithoutText"
 
 
@@ -31,27 +31,27 @@ _WITHOUT_TEXT = "tf_trpo.environments:WithoutText"
 class Peers:
     """Train sb3-contrib's TRPO and Stable-Baselines3's PPO for the steps of each environment of a suite.
 
-    They have their own default settings and VecNormalize. Runs that the table has are not trained again.
+    They use their own default settings and VecNormalize. Runs that are in the table are not trained again.
     """
 
     python: Path
-    """A Python that has sb3-contrib, and the packages of the environments."""
+    """A Python that has sb3-contrib and the packages of the environments."""
     suite: str = "anywhere"
-    """Suite in benchmarks/suites, or a YAML file; the environments and steps of its entries are taken."""
+    """Suite in benchmarks/suites, or a YAML file; only environments and steps of its entries are used."""
     seeds: int = 3
-    """Seeds of each environment."""
+    """Number of seeds of each environment."""
     first_seed: int = 0
     """The first seed."""
     algorithms: tuple[Algorithm, ...] = ("TRPO", "PPO")
-    """Which ones; RecurrentPPO is sb3-contrib's PPO with a memory."""
+    """Algorithms to train; RecurrentPPO is sb3-contrib's PPO with a memory."""
     only: tuple[str, ...] = ()
     """Environments to train on; all of them by default."""
     episodes: int = 20
     """Episodes of each evaluation, with the most likely actions and with sampled ones."""
     jobs: int = 2
-    """Runs at the same time, each on one thread."""
+    """Number of runs at the same time, each on one thread."""
     results_dir: Path = RESULTS
-    """The table is RESULTS_DIR/SUITE/peers.csv; rows of other runs stay."""
+    """The table is RESULTS_DIR/SUITE/peers.csv; rows of other runs are kept."""
 
     def run(self) -> None:
         """Train what is missing, and write the row of each run as soon as it ends.
@@ -77,13 +77,13 @@ class Peers:
                 except RuntimeError as error:
                     failures.append(f"{job.env}, {job.name}, seed {job.seed} failed: {error}")
         finally:
-            # Ctrl-C reaches the running programs by itself; no other run may begin.
+            # The running programs get Ctrl-C themselves; no other run may begin.
             pool.shutdown(cancel_futures=True)
         if failures:
             raise RuntimeError("\n".join(failures))
 
     def _jobs(self) -> Iterator[_Job]:
-        # Of several entries of an environment, which differ in our settings, one says how long to train.
+        # If an environment has several entries, which differ in our settings, the first one gives the steps.
         entries = {entry.env: entry for entry in reversed(list(read_suite(self.suite, self.only)))}
         for entry in reversed(entries.values()):
             check_plain(entry)
@@ -112,7 +112,7 @@ class Peers:
 
 
 def check_plain(entry: Entry) -> None:
-    """Raise ValueError if an entry changes the environment by more than arguments and leaving out text."""
+    """Raise ValueError if an entry changes the environment by more than arguments and `WithoutText`."""
     wrappers = [name for name in entry.settings.get("wrapper", ()) if name != _WITHOUT_TEXT]
     masks = entry.settings.get("action_masks", "auto")
     if wrappers or masks == "info":

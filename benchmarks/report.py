@@ -1,4 +1,4 @@
-"""Tables as Markdown or as JSON."""
+"""Print tables as Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tf_trpo.serving.metadata import installed_versions
 
 
 def machine() -> dict[str, Any]:
-    """Describe the machine and the packages, on which the figures depend."""
+    """Describe the machine and the packages on which the measurements depend."""
     cpu_info = Path("/proc/cpuinfo")
     lines = cpu_info.read_text(encoding="utf-8").splitlines() if cpu_info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -26,7 +26,7 @@ def machine() -> dict[str, Any]:
 
 
 def print_json(tables: Sequence[Table]) -> None:
-    """Print one object: the machine, and the rows of each table; a measurement has median, quartiles and values."""
+    """Print one JSON object: the machine and the rows of each table; measurements have median, quartiles and values."""
     content = [{"title": title, "rows": [_plain(row) for row in rows]} for title, rows in tables]
     print(json.dumps({"machine": machine(), "tables": content}, indent=1))
 
@@ -41,7 +41,7 @@ def print_tables(tables: Sequence[Table]) -> None:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Make the lines of a table; its columns are those of all rows, in the order of their first appearance."""
+    """Return the lines of a Markdown table; its columns are those of all rows, in order of first appearance."""
     header = list(dict.fromkeys(name for row in rows for name in row))
     lines = [header, *([_cell(row.get(name, "")) for name in header] for row in rows)]
     names, *cells = (f"| {' | '.join(line)} |" for line in lines)

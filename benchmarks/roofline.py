@@ -1,4 +1,4 @@
-"""`roofline`: a Fisher-vector product against the matrix products that it cannot avoid."""
+"""`roofline`: compare a Fisher-vector product with the matrix products that it cannot avoid."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tf_trpo.optimizers.objective import Objective
 OBSERVATION_SIZE, NUM_ACTIONS = 17, 6
 """Sizes of HalfCheetah-v5."""
 PRODUCTS = 16
-"""Products in one compiled call: as many as in a policy step with 15 conjugate gradient iterations."""
+"""Number of products in one compiled call: as in a policy step with 15 conjugate gradient iterations."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Roofline(Measurement):
-    """Measure a Fisher-vector product against the matrix products that it cannot avoid."""
+    """Compare the time of a Fisher-vector product with that of the matrix products that it cannot avoid."""
 
     hidden_sizes: tuple[int, ...] = (64, 256)
-    """Each number n: two layers of n units."""
+    """Sizes n of networks with two layers of n units."""
     samples: tuple[int, ...] = (2048, 20_000)
     """Sizes of the batches."""
 
@@ -67,7 +67,7 @@ def _fisher_vector_products(hidden_sizes: Sequence[int], samples: int) -> Callab
     def run(vector: tf.Tensor) -> tf.Tensor:
         theta = policy.flat_weights
         product = Objective(policy, batch, theta).fisher_vector_product()
-        # The next vector depends on the product, so the compiler cannot leave a product out. Adding v keeps the size.
+        # Each vector depends on the product before it, so the compiler cannot omit a product; 0.1 v keeps the size.
         return _repeated(lambda v: product(v) + 0.1 * v, vector)
 
     vector = tf.ones([sum(variable.value.shape.num_elements() for variable in policy.trainable_variables)])
@@ -75,7 +75,7 @@ def _fisher_vector_products(hidden_sizes: Sequence[int], samples: int) -> Callab
 
 
 def _matrix_products(sizes: Sequence[int], samples: int) -> Callable[[], float]:
-    """Prepare forward mode X dW + dX W and reverse mode X' D and D W' of each layer, without activations and biases."""
+    """Prepare the products X dW + dX W (forward mode) and X' D, D W' (reverse mode) of each layer, and nothing else."""
     kernels = [
         tf.random.stateless_normal(shape, [1, i]) / shape[0] for i, shape in enumerate(itertools.pairwise(sizes))
     ]

@@ -1,4 +1,4 @@
-"""Suites, which are YAML files of settings to train over several seeds, and the runs in them."""
+"""Suites, which are YAML files of settings to train over several seeds, and their runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tf_trpo.figures.histories import read_history
 
 SUITES = Path(__file__).with_name("suites")
 CURVE_POINTS = 40
-"""Windows of a learning curve: not more than the shortest runs have updates."""
+"""Number of windows of a learning curve; the shortest runs have at least as many updates."""
 _SEED_COUNT = 5
 
 
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
     seed_count: int
 
     def seeds(self, first: int | None = None, count: int | None = None) -> range:
-        """Count up from the first seed; None takes the entry's own first seed or number of seeds."""
+        """Return consecutive seeds; None means the entry's own first seed or number of seeds."""
         first = self.first_seed if first is None else first
         return range(first, first + (self.seed_count if count is None else count))
 
@@ -48,9 +48,9 @@ class Run(NamedTuple):
     """A training run of a suite.
 
     Attributes:
-      entry: its settings.
-      seed: its seed.
-      path: its run folder, RUNS_DIR/SUITE/ENVIRONMENT/NAME/SEED.
+      entry: settings of the run.
+      seed: seed of the run.
+      path: run folder, RUNS_DIR/SUITE/ENVIRONMENT/NAME/SEED.
     """
 
     entry: Entry
@@ -59,7 +59,7 @@ class Run(NamedTuple):
 
     @property
     def experiment(self) -> Experiment:
-        # On one thread, so that the result does not depend on other work of the machine.
+        # One thread, so that the result does not depend on the load of the machine.
         own = {"env": self.entry.env, "seed": self.seed, "threads": 1, "quiet": True}
         settings = {**self.entry.settings, **own}
         preset = settings.pop("preset", None)
@@ -69,7 +69,7 @@ class Run(NamedTuple):
 
     @property
     def finished(self) -> Path:
-        """The file that is written last: the evaluations of the trained agent."""
+        """File with the evaluations of the trained agent, which is written last."""
         return self.path / "final_evaluations.json"
 
     def config(self) -> dict[str, Any]:
@@ -78,12 +78,12 @@ class Run(NamedTuple):
         return config
 
     def evaluations(self) -> dict[str, dict[str, float]]:
-        """Read mean_return, std_return, mean_length and episodes of each of `MODES`, of a finished run."""
+        """Read the evaluations of a finished run: mean_return, std_return, mean_length and episodes for each mode."""
         evaluations: dict[str, dict[str, float]] = json.loads(self.finished.read_text(encoding="utf-8"))
         return evaluations
 
     def result(self) -> RunResult:
-        """Make the row of a finished run."""
+        """Return the row of a finished run."""
         config, evaluations = self.config(), self.evaluations()
         deterministic, stochastic = (evaluations[mode] for mode in MODES)
         return RunResult(
@@ -101,7 +101,7 @@ class Run(NamedTuple):
         )
 
     def costs(self) -> list[CostResult]:
-        """Make a row for each cost of a finished run."""
+        """Return a row for each cost of a finished run."""
         evaluations, steps = self.evaluations(), self.config()["settings"]["total_steps"]
         deterministic, stochastic = (evaluations[mode] for mode in MODES)
         names = [name for name in deterministic if name.startswith("cost/")]
@@ -109,7 +109,7 @@ class Run(NamedTuple):
         return [CostResult(*run, name[5:], deterministic[name], stochastic[name]) for name in names]
 
     def curve(self) -> list[CurvePoint]:
-        """Make the learning curve of a finished run."""
+        """Return the learning curve of a finished run."""
         history = read_history(self.path / "history.csv")
         steps = history["time/total_timesteps"]
         unknown = np.full_like(steps, np.nan)
@@ -126,17 +126,17 @@ class Run(NamedTuple):
 
 
 def suite_run(entry: Entry, seed: int, runs_dir: Path, suite: str) -> Run:
-    """Name the run of an entry and a seed."""
+    """Return the run of an entry with a seed."""
     return Run(entry, seed, runs_dir / suite_name(suite) / entry.env.replace("/", "-") / entry.name / str(seed))
 
 
 def suite_name(suite: str) -> str:
-    """Give the name of a suite's folders: that of the suite, or of its file."""
+    """Return the name of a suite's folders: the name of the suite, or of its file without suffix."""
     return Path(suite).stem
 
 
 def suites() -> list[str]:
-    """List the names of the suites in this folder."""
+    """Return the names of the suites in benchmarks/suites."""
     return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
@@ -144,13 +144,13 @@ def read_suite(suite: str, only: Sequence[str] = ()) -> list[Entry]:
     """Read the entries of a suite.
 
     Args:
-      suite: name of a suite in this folder, or path of a YAML file: environment -> name -> settings of `train`, in
-        which `seed` is the first of so many `seeds`.
+      suite: name of a suite in benchmarks/suites, or path of a YAML file: environment -> name -> settings of `train`,
+        where `seed` is the first seed and `seeds` the number of seeds.
       only: environments, names, or ENVIRONMENT/NAME of the entries to keep; all entries by default.
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: a name is not that of a folder, or no entry is left.
+      ValueError: a name cannot be that of a folder, or no entry is left.
     """
     path = SUITES / f"{suite}.yaml" if suite in suites() else Path(suite)
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -163,7 +163,7 @@ def read_suite(suite: str, only: Sequence[str] = ()) -> list[Entry]:
 
 
 def _entry(env: str, name: str, settings: dict[str, Any]) -> Entry:
-    # Training a run deletes what is in its folder.
+    # Training a run deletes the content of its folder, which therefore must be inside the folder of runs.
     if "/" in name or ".." in (name, *env.split("/")) or env.startswith("/"):
         raise ValueError(f"{env}/{name} would lie outside of the folder of runs")
     return Entry(env, name, settings, settings.pop("seed", 0), settings.pop("seeds", _SEED_COUNT))

@@ -1,7 +1,7 @@
-"""Trains and evaluates a peer: a program for a Python that has sb3-contrib; `peers.py` runs it.
+"""Train and evaluate a peer: a program for a Python that has sb3-contrib, run by `peers.py`.
 
-The argument is a job as a JSON object; the answer is one JSON line with mean and standard deviation of the returns of
-both ways of acting, and the seconds of the training. The program imports nothing of tf_trpo.
+The argument is a job as a JSON object. The answer is one JSON line with the mean and standard deviation of returns in
+both modes of evaluation, and the seconds of training. The program does not import tf_trpo.
 """
 
 import json
@@ -24,7 +24,7 @@ ALGORITHMS = {"TRPO": TRPO, "PPO": PPO, "RecurrentPPO": RecurrentPPO}
 
 
 def make_env(job: dict[str, Any]) -> gym.Env:
-    """Make the environment; a Dict becomes a vector, without its text."""
+    """Make the environment; a Dict observation becomes a vector without its text."""
     env = gym.make(job["env"], **job["env_kwargs"])
     space = env.observation_space
     if isinstance(space, spaces.Dict):
@@ -36,7 +36,7 @@ def make_env(job: dict[str, Any]) -> gym.Env:
 
 
 def main(job: dict[str, Any]) -> None:
-    """Train by the algorithm's own defaults and VecNormalize, and print the evaluation."""
+    """Train with the algorithm's defaults and VecNormalize, and print the evaluation."""
     torch.set_num_threads(1)
     seed, make = job["seed"], lambda: make_env(job)
     environments = DummyVecEnv([make])

@@ -1,7 +1,7 @@
-"""Times sb3-contrib's TRPO: a program for a Python that has sb3-contrib; `peer.py` drives it over pipes.
+"""Measure the speed of sb3-contrib's TRPO: a program for a Python that has sb3-contrib, driven by `peer.py`.
 
-Each line on standard input is a job as a JSON object; the answer is one JSON line with the figure. A job that follows
-itself is repeated without preparing it again. The program imports nothing of tf_trpo.
+Each line on standard input is a job as a JSON object; the answer is one JSON line with the measurement. If a job is the
+same as the one before, it is not prepared again. The program does not import tf_trpo.
 """
 
 import copy
@@ -18,7 +18,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 
 class IterationTimes(BaseCallback):
-    """Notes when each rollout begins, and when training ends."""
+    """Records the times at which rollouts begin and training ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,10 +35,10 @@ class IterationTimes(BaseCallback):
 
 
 def make_model(job: dict[str, Any]) -> TRPO:
-    """Make an agent, with sb3-contrib's own default for each setting that the job does not have."""
+    """Make an agent with the settings of the job, and sb3-contrib's defaults for all others."""
     env = make_vec_env(job["env"], n_envs=job["num_envs"], seed=0)
     sees_images = len(env.observation_space.shape) == 3
-    # Its network for images has a layer of 512 units of its own.
+    # sb3's network for images already has a layer of 512 units.
     sizes = [] if sees_images else job["hidden_sizes"]
     return TRPO(
         "CnnPolicy" if sees_images else "MlpPolicy",
@@ -105,7 +105,7 @@ def main() -> None:
         if job["threads"]:
             torch.set_num_threads(job["threads"])
         if line not in jobs:
-            # Keep the environments and models of one job only.
+            # Keep only the environments and the model of the current job.
             jobs.clear()
             jobs[line] = {"update": update, "train": train, "collect": collect}[job["work"]](job)
         print(json.dumps({"figure": jobs[line]()}), flush=True)

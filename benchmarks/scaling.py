@@ -1,4 +1,4 @@
-"""`scaling`: the policy step as the batch grows, and with its curvature on a part of the batch."""
+"""`scaling`: measure the policy step for growing batches, and with its curvature on a part of the batch."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ MAX_KL = 0.06
 
 @dataclasses.dataclass(frozen=True)
 class Scaling(Measurement):
-    """Measure time and memory of the policy step as the batch grows, and its curvature on a part of the samples."""
+    """Measure time and memory of the policy step for growing batches, and the effect of curvature on fewer samples."""
 
     samples: tuple[int, ...] = (2048, 8192, 20_000, 65_536, 200_000)
-    """Sizes of the batches, smallest first."""
+    """Sizes of the batches, increasing."""
     chunk_size: int = 32_768
-    """Samples in memory at once."""
+    """Number of samples in memory at once."""
     hidden_size: int = 64
     """Units of each of the two layers."""
     fractions: tuple[float, ...] = (1.0, 0.5, 0.25, 0.1, 0.05)
-    """Curvature fractions; the others are compared with the first one."""
+    """Curvature fractions; the first one is the reference for the others."""
     rollout: int = 8192
-    """Steps of HalfCheetah-v5 in the batch of the fractions."""
+    """Number of HalfCheetah-v5 samples for the comparison of fractions."""
 
     def tables(self) -> list[Table]:
         title = f"Policy step, {self.hidden_size}-{self.hidden_size}, chunks of {self.chunk_size}"
@@ -98,7 +98,7 @@ class _Step:
         return seconds(lambda: self._step(self._batch).kl.numpy())
 
     def change_and_outcome(self) -> tuple[np.ndarray, Outcome]:
-        """Take a step; return the change of the parameters, [P], and the outcome."""
+        """Take a step; return the change of the parameters [P] and the outcome."""
         self._policy.set_weights(self._weights)
         before = self._theta()
         outcome = self._step(self._batch)

@@ -1,4 +1,4 @@
-"""Comparisons of programs over many tasks: normalised scores, and statistics that many tasks and few seeds support.
+"""Compare programs over many tasks with few seeds each, by normalised scores and robust statistics.
 
 Source:
   Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.
@@ -16,16 +16,16 @@ from tf_trpo.figures.statistics import Interval
 
 _RESAMPLES = 2000
 Scores = Sequence[NDArray[np.float64]]
-"""Scores of one program: for each task those of its seeds, [S]; tasks may have different numbers of seeds."""
+"""Scores of one program: for each task, the scores of its seeds [S]; numbers of seeds may differ."""
 
 
 def normalized(returns: NDArray[np.float64], random: float, best: float) -> NDArray[np.float64]:
-    """Scale returns so that random actions have 0 and the best known policy has 1."""
+    """Scale returns so that random actions have score 0 and the best known policy has score 1."""
     return (returns - random) / (best - random)
 
 
 def interquartile_mean_over_tasks(scores: Scores) -> Interval:
-    """Average the middle half of the runs of all tasks, with an interval by bootstrap within each task."""
+    """Average the middle half of the runs of all tasks, with a bootstrap interval that resamples within each task."""
     return _bootstrapped(lambda drawn: float(stats.trim_mean(np.concatenate(drawn), 0.25)), [scores])
 
 
@@ -33,22 +33,22 @@ def probability_of_improvement(scores: Scores, others: Scores) -> Interval:
     """Estimate the probability that a run has a higher score than another program's run on the same task.
 
     Args:
-      scores: of the program.
-      others: of the other one, for the same tasks in the same order.
+      scores: scores of the program.
+      others: scores of the other program, for the same tasks in the same order.
 
     Returns:
-      The mean over tasks, in [0, 1], in which a tie counts as one half, and its interval by bootstrap.
+      The mean over tasks, in [0, 1], where a tie counts as one half, with a bootstrap interval.
     """
     return _bootstrapped(_improvement, [scores, others])
 
 
 def performance_profile(scores: Scores, levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the share of runs with a score above each level, the mean over tasks, [levels]."""
+    """Compute the fraction of runs with a score above each level, averaged over tasks, [levels]."""
     return np.mean([(task[:, None] > levels).mean(axis=0) for task in scores], axis=0)
 
 
 def by_task(runs: Mapping[str, NDArray[np.float64]], ranges: Mapping[str, tuple[float, float]]) -> list[NDArray]:
-    """Normalise the returns of each task by its range: random and best."""
+    """Normalise the returns of each task by its range (random, best)."""
     return [normalized(returns, *ranges[task]) for task, returns in runs.items()]
 
 
@@ -58,7 +58,7 @@ def _improvement(scores: Scores, others: Scores) -> float:
 
 
 def _bootstrapped(statistic: Callable[..., float], programs: Sequence[Scores]) -> Interval:
-    """Compute a statistic, and its 95% percentile interval from seeds that are drawn again within each task."""
+    """Compute a statistic, and its 95% percentile bootstrap interval with seeds resampled within each task."""
     rng = np.random.default_rng(0)
     drawn = [
         statistic(*([rng.choice(task, len(task)) for task in scores] for scores in programs)) for _ in range(_RESAMPLES)

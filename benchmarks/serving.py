@@ -1,4 +1,4 @@
-"""`serve`: clients of the REST server that ask again as soon as they have an answer, and their waiting times."""
+"""`serve`: measure the latency of the REST server, with clients that send the next request after each answer."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _START_SECONDS = 120
 
 @dataclasses.dataclass(frozen=True)
 class Serve(Measurement):
-    """Measure the REST server with and without batching: requests per second and latency, one observation a request."""
+    """Measure requests per second and latency of the REST server with and without batching, one observation each."""
 
     repeats: int = 3
     model: Path | None = None
     """Folder of an exported model; by default an untrained policy for HalfCheetah-v5's spaces."""
     clients: tuple[int, ...] = (1, 8, 64)
-    """Clients at the same time; each asks again as soon as it has its answer."""
+    """Numbers of simultaneous clients; each sends its next request when it has an answer."""
     seconds: int = 5
-    """Seconds of each turn, after half a second that does not count."""
+    """Seconds of each turn, after a warm-up of half a second."""
 
     def tables(self) -> list[Table]:
         with ExitStack() as stack:
@@ -49,7 +49,7 @@ class Serve(Measurement):
                 name: np.zeros([size or 1 for size in spec.shape[1:]], spec.dtype.as_numpy_dtype)
                 for name, spec in inputs.items()
             }
-            # A row with one input stands without its name.
+            # An only input is given without its name.
             row: Any = {name: part.tolist() for name, part in parts.items()}
             observation = row if len(row) > 1 else next(iter(row.values()))
             servers = {
@@ -58,7 +58,7 @@ class Serve(Measurement):
             }
             cases = list(itertools.product(self.clients, servers))
             found: dict[tuple[int, bool], list[Load]] = {case: [] for case in cases}
-            # In turns, so that other work of the machine affects all cases alike.
+            # In turns, so that other load on the machine affects all cases equally.
             for _, (clients, batching) in itertools.product(range(self.repeats), cases):
                 found[clients, batching].append(load(servers[batching], observation, clients, self.seconds))
         shapes = ", ".join(str(list(part.shape)) for part in parts.values())
@@ -74,8 +74,8 @@ class Load(NamedTuple):
     """Result of one turn.
 
     Attributes:
-      requests_per_second: requests per second of all clients.
-      p50, p99: percentiles of the seconds from a request to its whole answer.
+      requests_per_second: requests per second of all clients together.
+      p50, p99: percentiles of the seconds from a request to its complete answer.
     """
 
     requests_per_second: float
@@ -92,7 +92,7 @@ class ServerAddress(NamedTuple):
 
 @contextlib.contextmanager
 def running_server(model: Path, batching: bool, *, max_waiting: int) -> Iterator[ServerAddress]:
-    """Start a server process at a free port of the loopback; it ends with the context.
+    """Start a server process on a free loopback port; it ends with the context.
 
     Raises:
       subprocess.CalledProcessError: the server did not start.
@@ -117,13 +117,13 @@ def running_server(model: Path, batching: bool, *, max_waiting: int) -> Iterator
 
 
 def load(server: ServerAddress, observation: Any, clients: int, seconds: float) -> Load:
-    """Ask for one action at a time.
+    """Measure a server under the load of clients that ask for one action at a time.
 
     Args:
       server: the server.
-      observation: row of every request, as JSON has it.
-      clients: clients at the same time.
-      seconds: duration after a warm-up.
+      observation: the row of every request, as JSON values.
+      clients: number of simultaneous clients.
+      seconds: duration after the warm-up.
 
     Raises:
       RuntimeError: the server refuses a request.
@@ -142,7 +142,7 @@ async def _all_clients(port: int, request: bytes, clients: int, seconds: float) 
 
 
 async def _client(port: int, request: bytes, begin: float, end: float) -> list[float]:
-    """Ask until `end`, and return the waiting times of the answers that came after `begin`."""
+    """Send requests until `end`, and return the latencies of answers that arrived after `begin`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     waits: list[float] = []
     try:

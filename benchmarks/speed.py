@@ -1,4 +1,4 @@
-"""`update`, `collect` and `train`: the speed of training, alone or in turns with sb3-contrib."""
+"""`update`, `images`, `collect` and `train`: measure the speed of training, alone or in turns with sb3-contrib."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.workloads import Job
 
 @dataclasses.dataclass(frozen=True)
 class _AgainstPeer(Measurement):
-    """Options of the commands that can run a peer in turns."""
+    """Options of commands that can measure a peer in turns."""
 
     against_sb3: Path | None = None
     """A Python that has sb3-contrib: measure its TRPO in turns with ours, and print ratios."""
@@ -35,11 +35,11 @@ class Update(_AgainstPeer):
     """Measure the update on one rollout of HalfCheetah-v5: the policy step, and the whole update with the critic."""
 
     num_steps: int = 2048
-    """Samples of the batch."""
+    """Number of samples in the batch."""
     hidden_sizes: tuple[int, ...] = (64, 256)
-    """Each number n: policy and value function with two layers of n units."""
+    """Sizes n of policy and value function, which have two layers of n units."""
     preconditioned: tuple[int, int] = (5, 384)
-    """CG iterations and `preconditioner_rank` that ours is measured with too, in the same turns."""
+    """CG iterations and `preconditioner_rank` of a second measurement of ours, in the same turns."""
 
     def tables(self) -> list[Table]:
         job = Job("update", "HalfCheetah-v5", num_steps=self.num_steps, threads=self.threads)
@@ -64,11 +64,11 @@ class Update(_AgainstPeer):
 
 @dataclasses.dataclass(frozen=True)
 class Images(_AgainstPeer):
-    """Measure the whole update on images of 84x84x4, network of Mnih et al. (2015), 10 CG iterations, 10 epochs."""
+    """Measure the whole update on images of 84x84x4: network of Mnih et al. (2015), 10 CG iterations, 10 epochs."""
 
     repeats: int = 3
     num_steps: int = 512
-    """Samples of the batch."""
+    """Number of samples in the batch."""
 
     def tables(self) -> list[Table]:
         env = "benchmarks.tasks:RandomImages-v0"
@@ -85,21 +85,21 @@ _WORKS: dict[str, tuple[int, Callable[[Job], Callable[[], float]]]] = {
     "policy step": (0, workloads.policy_step),
     "whole update": (10, workloads.update),
 }
-"""Epochs of the value function, and the function that prepares our side."""
+"""Work -> epochs of the value function, and the function that prepares our measurement."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Collect(_AgainstPeer):
-    """Measure collection against stepping the same environments with random actions."""
+    """Compare the speed of collection with stepping the same environments with random actions."""
 
     envs: tuple[str, ...] = ("Hopper-v5", "HalfCheetah-v5")
     """Gymnasium ids."""
     num_envs: tuple[int, ...] = (1, 8, 32)
-    """Numbers of environments stepped together."""
+    """Numbers of environments that are stepped together."""
     backends: tuple[Literal["sync", "envpool"], ...] = ("sync", "envpool")
     """Vector backends; envpool is an extra."""
     rows: int = 2048
-    """Steps of a repeat, over all environments."""
+    """Steps of a repeat, summed over all environments."""
 
     def tables(self) -> list[Table]:
         with self._peer() as peer:
@@ -128,11 +128,11 @@ class Collect(_AgainstPeer):
 
 @dataclasses.dataclass(frozen=True)
 class Train(_AgainstPeer):
-    """Measure training end to end in whole iterations, without the first one, which compiles."""
+    """Measure training end to end, in whole iterations except the first one, which compiles."""
 
     repeats: int = 3
     rows: int = 2048
-    """Steps of an iteration, over all environments."""
+    """Steps of an iteration, summed over all environments."""
     iterations: int = 6
     """Iterations of a repeat."""
     backends: tuple[Literal["sync", "envpool"], ...] = ("sync",)

@@ -1,4 +1,4 @@
-"""`start`: what a user waits for, from the command to the end of the first update and of a short training."""
+"""`start`: measure the time from the start of a process to the end of the first update and of a short training."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ agent.save({path!r})
 
 @dataclasses.dataclass(frozen=True)
 class Start(Measurement):
-    """Measure processes from their start to their end: the first update, and a short training with all around it.
+    """Measure whole processes: the first update, and a short training with evaluation and saving.
 
-    "After another run" means that a run before has left what XLA compiled in the cache folder. Peak memory is that of
-    Linux (VmHWM).
+    "After another run" means that an earlier run has left XLA's compiled programs in the cache folder. Peak memory is
+    Linux's VmHWM.
     """
 
     repeats: int = 3
@@ -59,7 +59,7 @@ class Start(Measurement):
             }
             times = in_turns(ways, self.repeats, calls=1)
         title = f"A process from its start to its end, {self.steps} steps of {self.env}"
-        # The first turn warms up.
+        # The first turn is a warm-up.
         memory = {name: Measured(tuple(of_turns[1:])) for name, of_turns in peaks.items()}
         return [(title, [{"work": name, "seconds": times[name], "peak memory, MB": memory[name]} for name in times])]
 
@@ -81,7 +81,7 @@ class Start(Measurement):
 
 
 def _run(command: list[str], folder: Path, name: str, peaks: dict[str, list[float]]) -> float:
-    """Run a command to its end; give its seconds, or those that it prints, and append its peak memory in MB."""
+    """Run a command; return its seconds, or those that it prints, and append its peak memory in MB to `peaks`."""
     shutil.rmtree(folder / "run", ignore_errors=True)
     if name == "train":
         shutil.rmtree(folder / "tf_trpo", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""`plot`: learning curves and final evaluations of a suite next to those of others, a panel for each environment."""
+"""`plot`: draw learning curves and final evaluations of a suite and of peers, a panel for each environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tf_trpo.figures.style import CYCLE, GREY, draw_curve, styled, write
 
 COLUMNS = 3
 LEVEL_STYLES = ((0, (6, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 3)))
-"""Line styles of published figures: of the first source, the second source, and so on."""
+"""Line styles of published results, by the order of their sources."""
 Y_LABEL = "return of the last 100\ntraining episodes (sampled)"
 LEGEND = (
     "interquartile mean over seeds, 95% bootstrap interval; actions sampled. "
@@ -33,17 +33,17 @@ LEGEND = (
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """Draw the learning curves of a suite next to those of other programs, a panel for each environment."""
+    """Draw the learning curves of a suite and of other programs, with a panel for each environment."""
 
     suite: str = "mujoco"
-    """Name of the suite; its tables are in RESULTS_DIR/SUITE, those of others in RESULTS_DIR/peers."""
+    """Name of the suite; its tables are in RESULTS_DIR/SUITE, those of other programs in RESULTS_DIR/peers."""
     results_dir: Path = RESULTS
     """Folder of the tables."""
     output: Path | None = None
     """The figure, PNG or SVG by its suffix; by default RESULTS_DIR/SUITE.png."""
 
     def run(self) -> None:
-        """Draw, and print the file's name."""
+        """Draw, and print the path of the file."""
         ours, peers = (
             Runs(read_table(folder / "curves.csv", CurvePoint), read_table(folder / "results.csv", RunResult))
             for folder in (self.results_dir / self.suite, self.results_dir / PEERS.name)
@@ -56,14 +56,14 @@ class Plot:
 
 
 class Runs(NamedTuple):
-    """Points of learning curves, and the final evaluations of the same runs."""
+    """Points of learning curves, and final evaluations of the same runs."""
 
     points: Sequence[CurvePoint]
     results: Sequence[RunResult]
 
 
 class Final(NamedTuple):
-    """Evaluations after training: label of the group, environment steps, and the return of sampled actions."""
+    """Evaluations after training: label of the group, environment steps, returns with sampled actions."""
 
     label: str
     steps: int
@@ -75,9 +75,9 @@ class Panel(NamedTuple):
 
     Attributes:
       env: Gymnasium id.
-      groups: our curves, then others'.
-      levels: published figures, by source.
-      finals: evaluations of both; each is drawn in the colour of its curve, and not at all without a curve.
+      groups: our curves, then the peers'.
+      levels: published results, by source.
+      finals: evaluations of both; each is drawn in the colour of its curve, and left out if there is no curve.
     """
 
     env: str
@@ -91,9 +91,9 @@ def compute(runs: Runs, peers: Runs, published: Sequence[PublishedResult]) -> li
 
     Args:
       runs: our runs, with at least one point.
-      peers: others' runs; their curves end at the end of ours.
-      published: others' figures. Drawn is each source's first figure of TRPO for the same task, of any version of the
-        environment, after no more steps than ours.
+      peers: runs of other programs; their curves are cut at the end of ours.
+      published: published results. Of each source, the first TRPO result for the same task is drawn, for any version of
+        the environment, if its steps are not more than ours.
     """
     ours = by_settings(runs.points)
     panels = []
@@ -125,13 +125,13 @@ def _finals(labelled: Sequence[tuple[str, RunResult]]) -> list[Final]:
 
 
 def _task(env: str) -> str:
-    """Give an environment's name without its version."""
+    """Return an environment's name without its version."""
     name, _, version = env.rpartition("-v")
     return name if version.isdecimal() else env
 
 
 def draw(panels: Sequence[Panel]) -> Figure:
-    """Draw at least one panel in rows of three, with one legend below them."""
+    """Draw panels (at least one) in rows of three, with one legend below."""
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(max(7.0, 4.0 * columns), 0.9 + 2.9 * rows))
@@ -169,7 +169,7 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Mapping[str, tuple], styles: Ma
 
 
 def _draw_point(axes: Axes, x: float, y: Interval, *, color: str) -> None:
-    """Draw a dot at the estimate, a scalar, and a bar over its interval, which the frame of the axes does not cut."""
+    """Draw a dot at the estimate, a scalar, and a bar over its interval, not clipped by the axes."""
     bar = [[y.estimate - y.low], [y.high - y.estimate]]
     axes.errorbar(x, y.estimate, bar, fmt="o", color=color, markersize=4, capsize=2, clip_on=False, zorder=3)
 

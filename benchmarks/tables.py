@@ -1,4 +1,4 @@
-"""Tables of results as CSV: a row for each run, for each point of a learning curve, for each published figure."""
+"""Tables of results as CSV: a row for each run, each point of a learning curve, or each published result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tf_trpo.figures.histories import Column, Curve
 from tf_trpo.files import write_whole
 
 EPISODES = 100
-"""Training logs the mean return of so many last episodes."""
+"""Number of latest episodes whose mean return training logs."""
 
 
 class RunResult(NamedTuple):
@@ -50,13 +50,13 @@ class RunResult(NamedTuple):
 
 
 class CostResult(NamedTuple):
-    """The mean total of a cost in an episode, in the final evaluation of a run.
+    """The mean sum of a cost over an episode, in the final evaluation of a run.
 
     Attributes:
       env, name, seed, steps: as in `RunResult`.
-      cost: its label.
-      deterministic: with the most likely actions.
-      stochastic: with sampled actions, as in training, whose costs are limited.
+      cost: label of the cost.
+      deterministic: mean with the most likely actions.
+      stochastic: mean with sampled actions, as in training, where the limits apply.
     """
 
     env: str
@@ -76,7 +76,7 @@ class CurvePoint(NamedTuple):
       name: name of the settings in their suite.
       seed: seed of the run.
       steps: environment steps at the end of the window.
-      mean_return: mean return of the last training episodes, averaged over the window's updates; NaN before the first
+      mean_return: mean return of the latest training episodes, averaged over the window's updates; NaN until the first
         episode has ended.
       kl: mean KL(old || new) of the window's updates, in nats.
       largest_kl: largest KL of the window's updates, in nats.
@@ -92,10 +92,10 @@ class CurvePoint(NamedTuple):
 
 
 class PublishedResult(NamedTuple):
-    """A figure that others published.
+    """A result that others published.
 
     Attributes:
-      env: the environment as they name it, with its version if they say it.
+      env: name of the environment in the publication, with its version if it is given.
       source: name of the publication.
       algorithm: TRPO or PPO.
       steps: environment steps of the training.
@@ -103,8 +103,8 @@ class PublishedResult(NamedTuple):
       actions: deterministic, stochastic, or empty if unknown.
       point: point of the learning curve, best or last; empty for an evaluation after training.
       mean: mean return over seeds.
-      spread: spread that is published with the mean; NaN if there is none.
-      spread_is: std, standard error, or empty.
+      spread: published spread of the mean; NaN if there is none.
+      spread_is: kind of the spread: std, standard error, or empty.
     """
 
     env: str
@@ -125,7 +125,7 @@ class Range(NamedTuple):
     Attributes:
       env: Gymnasium id.
       random: mean return of random actions.
-      best: the best mean return that is known; NaN if none is.
+      best: the best known mean return; NaN if none is known.
     """
 
     env: str
@@ -152,10 +152,10 @@ def learning_curve(
 
     Args:
       steps: environment steps after each update, [U].
-      returns: mean return of the last training episodes at each update, [U]; NaN if unknown.
+      returns: mean return of the latest training episodes at each update, [U]; NaN if unknown.
       kl: KL of each update, in nats, [U]; NaN if unknown.
-      env, name, seed: identify the run.
-      total_steps: steps that the run was meant to have, >= 1; they fix the windows, whatever the updates.
+      env, name, seed: identification of the run.
+      total_steps: planned steps of the run, >= 1, from which the windows are computed.
       points: number of windows, >= 1; a window without an update is left out.
 
     Returns:
@@ -184,13 +184,13 @@ def curve_of_episodes(
     points: int,
     steps_per_update: int,
 ) -> list[CurvePoint]:
-    """Make the learning curve of a program that logs episodes, as `learning_curve` does for our runs.
+    """Make the learning curve of a program that logs episodes, comparable to `learning_curve` of our runs.
 
     Args:
-      ends: environment steps at the end of each episode, rising, [E].
+      ends: environment steps at the end of each episode, increasing, [E].
       returns: return of each episode, [E].
       env, name, seed, total_steps, points: as for `learning_curve`.
-      steps_per_update: environment steps between two updates, at which the last episodes are averaged.
+      steps_per_update: environment steps between updates, at each of which the latest episodes are averaged.
 
     Returns:
       Points in the order of their steps, without KL.
@@ -210,7 +210,7 @@ def on_windows(points: Sequence[CurvePoint], attribute: str) -> Curve:
       attribute: `mean_return`, `kl` or `largest_kl`.
 
     Returns:
-      Steps [X], rising, and values [S, X] in the order of the seeds; NaN if a seed has no point at a step.
+      Steps [X], increasing, and values [S, X] in the order of the seeds; NaN if a seed has no point at a step.
     """
     steps = sorted({point.steps for point in points})
     seeds = sorted({point.seed for point in points})
@@ -231,8 +231,8 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
     """Write rows as CSV with a column for each attribute; numbers have six significant digits.
 
     Args:
-      path: the file, which is replaced at once.
-      rows: at least one.
+      path: the file, which is replaced atomically.
+      rows: at least one row.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -242,13 +242,13 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
 
 
 def update_table(path: Path, rows: Sequence[RunRow]) -> None:
-    """Replace the rows of some runs in a table, and keep the rows of all other runs.
+    """Replace the rows of the given runs in a table, and keep the rows of all other runs.
 
-    The table is sorted by environment, name and seed, so it does not depend on the order of training.
+    The table is sorted by environment, name and seed, so that it does not depend on the order of training.
 
     Args:
       path: the file; it need not exist.
-      rows: at least one.
+      rows: at least one row.
     """
     old = read_table(path, type(rows[0])) if path.exists() else []
     runs = {row[:3] for row in rows}
@@ -264,7 +264,7 @@ def read_table(path: Path, record: type[Row]) -> list[Row]:
 
     Raises:
       OSError: the file cannot be read.
-      ValueError: the file has other columns, or a cell of another type.
+      ValueError: the file has other columns, or a cell has another type.
     """
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)

@@ -1,4 +1,4 @@
-"""Environments: tasks with a known optimum, in any units and with any action space, and random images."""
+"""Environments for benchmarks: tasks with a known optimum in various units and action spaces, and random images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Reach(gym.Env):
     """Push a point to the origin within 10 steps; the best mean return is -0.66.
 
     Args:
-      low, high: bounds of the actions; the task is the same for all.
+      low, high: bounds of the actions, which are rescaled so that the task is always the same.
     """
 
     observation_space = spaces.Box(-1.0, 1.0, (2,), np.float64)
@@ -43,7 +43,7 @@ class Reach(gym.Env):
 
 
 class Match(gym.Env):
-    """Choose the action that an observation of two numbers and a card asks for; one step, and 1 is the best reward.
+    """Choose the action that an observation of two numbers and a card determines. One step; the best reward is 1.
 
     Args:
       action_space: `LEVER`, `SWITCHES` or `ARM`.
@@ -75,9 +75,9 @@ class Match(gym.Env):
 
 
 class Recall(gym.Env):
-    """Say in the last step which of four cues the first observation showed: 1 is the best return, 0.25 is chance.
+    """Name in the last step the cue, out of four, that the first observation showed.
 
-    Between the two, observations are all alike.
+    The best return is 1, and chance gives 0.25. All observations in between are equal.
 
     Args:
       length: steps of an episode, >= 2.
@@ -108,11 +108,11 @@ class Recall(gym.Env):
 
 
 class WithoutVelocities(gym.ObservationWrapper):
-    """Keeps the positions and angles of an observation, and leaves the velocities out.
+    """Keeps the positions and angles of an observation, and removes the velocities.
 
     Args:
       env: an environment whose observation is a vector.
-      positions: numbers of the elements to keep.
+      positions: indices of the elements to keep.
     """
 
     def __init__(self, env: gym.Env, positions: Sequence[int]) -> None:
@@ -122,21 +122,21 @@ class WithoutVelocities(gym.ObservationWrapper):
         self.observation_space = spaces.Box(space.low[self._kept], space.high[self._kept], dtype=space.dtype.type)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
-        """Keep positions and angles."""
+        """Return the positions and angles."""
         return observation[self._kept]
 
 
 def without_velocities(name: str, positions: Sequence[int], **kwargs: Any) -> gym.Env:
-    """Make an environment of Gymnasium's without its velocities."""
+    """Make a Gymnasium environment without velocities in its observations."""
     return WithoutVelocities(gym.make(name, **kwargs), positions)
 
 
 class VelocityLimit(gym.Wrapper):
-    """Gives info["speed"] in each step: 1 if the robot is faster than a limit, otherwise 0.
+    """Adds info["speed"] to each step: 1 if the robot is faster than a limit, otherwise 0.
 
     Args:
-      env: an environment of MuJoCo whose infos have x_velocity.
-      limit: in metres for each second.
+      env: a MuJoCo environment whose infos have x_velocity.
+      limit: limit in metres per second.
 
     Source:
       The velocity tasks of Safety-Gymnasium, Ji et al. (2023), with its limits: half the speed that PPO reaches.
@@ -148,18 +148,18 @@ class VelocityLimit(gym.Wrapper):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
-        # An ant may run in any direction; the others have no y.
+        # Ant may run in any direction; the other robots have no y velocity.
         speed = float(np.hypot(info["x_velocity"], info["y_velocity"])) if "y_velocity" in info else info["x_velocity"]
         return observation, reward, terminated, truncated, {**info, "speed": float(speed > self._limit)}
 
 
 def with_velocity_limit(name: str, limit: float, **kwargs: Any) -> gym.Env:
-    """Make an environment of Gymnasium's whose infos say when it is too fast."""
+    """Make a Gymnasium environment with a `VelocityLimit`."""
     return VelocityLimit(gym.make(name, **kwargs), limit)
 
 
 class RandomImages(gym.Env):
-    """Observations are bytes of no meaning, 84x84x4; the reward is 1 for action 0."""
+    """Gives random images of 84x84x4 bytes; the reward is 1 for action 0."""
 
     observation_space = spaces.Box(0, 255, (84, 84, 4), np.uint8)
     action_space = spaces.Discrete(4)
@@ -175,7 +175,7 @@ class RandomImages(gym.Env):
         return self.np_random.integers(0, 256, (84, 84, 4), np.uint8)
 
 
-# Suites and the other side of a comparison make them by these ids.
+# Suites and peers make the environments by these ids.
 gym.register("RandomImages-v0", "benchmarks.tasks:RandomImages", max_episode_steps=100)
 for _length in (10, 30, 60):
     gym.register(f"Recall{_length}-v0", "benchmarks.tasks:Recall", kwargs={"length": _length})

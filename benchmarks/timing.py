@@ -1,4 +1,4 @@
-"""Fair measurements: in turns, repeated, and summarised by the median."""
+"""Measure fairly: in turns, repeatedly, summarised by the median."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from tf_trpo.experiment.settings import use_threads
 
 PAUSE_SECONDS = 0.25
-"""Pause before each turn: a library's threads may wait for work by spinning, and would take a core from the other."""
+"""Pause before each turn, since a library's threads may spin while waiting for work, and take a core from the other."""
 CALLS = 3
-"""Calls of a turn. The first call does not count: it wakes sleeping threads, as no call in a training does."""
+"""Calls per turn. The first one does not count, because it wakes sleeping threads, unlike calls during training."""
 
 Row = dict[str, Any]
 """Column -> number, text or `Measured`."""
@@ -23,7 +23,7 @@ Table = tuple[str, list[Row]]
 
 
 class Measured(NamedTuple):
-    """Repeated measurements of one figure."""
+    """Repeated measurements of one quantity."""
 
     values: tuple[float, ...]
 
@@ -37,7 +37,7 @@ class Measured(NamedTuple):
         return float(low), float(high)
 
     def times(self, factor: float) -> Measured:
-        """Multiply every value, for another unit."""
+        """Multiply every value by a factor, to convert units."""
         return Measured(tuple(factor * value for value in self.values))
 
 
@@ -46,14 +46,14 @@ class Tables:
     """A command that prints tables."""
 
     json: bool = False
-    """Print a JSON object with every single value instead of tables."""
+    """Print a JSON object with all values instead of tables."""
 
     def tables(self) -> list[Table]:
-        """Measure."""
+        """Measure, and return the tables."""
         raise NotImplementedError
 
     def run(self) -> None:
-        """Measure and print."""
+        """Measure, and print the tables."""
         from benchmarks.report import print_json, print_tables
 
         (print_json if self.json else print_tables)(self.tables())
@@ -61,12 +61,12 @@ class Tables:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement(Tables):
-    """The options of all commands that measure the speed; nothing else should run on the machine."""
+    """Options of all commands that measure speed; nothing else should run on the machine."""
 
     repeats: int = 5
-    """Turns of each measurement, of two calls that count; their median is reported."""
+    """Turns of each measurement, each with two calls that count; the median is reported."""
     threads: int = 0
-    """Threads of both sides; 0 for all cores."""
+    """Number of threads, of the peer too; 0 for all cores."""
 
     def run(self) -> None:
         use_threads(self.threads)
@@ -74,12 +74,12 @@ class Measurement(Tables):
 
 
 def in_turns(workloads: Mapping[str, Callable[[], float]], repeats: int, *, calls: int = CALLS) -> dict[str, Measured]:
-    """Measure workloads in turns, so that other work of the machine affects all of them alike.
+    """Measure workloads in turns, so that other load on the machine affects all of them equally.
 
     Args:
-      workloads: each does its work once and returns its figure (seconds, or steps per second).
-      repeats: turns that count, >= 1; one more turn before them warms up.
-      calls: calls in a turn, >= 1; the first one does not count if there are more.
+      workloads: functions that do their work once and return a measurement (seconds, or steps per second).
+      repeats: number of turns that count, >= 1; they follow one turn of warm-up.
+      calls: calls per turn, >= 1; the first one does not count if there are more.
     """
     values: dict[str, list[float]] = {name: [] for name in workloads}
     for turn in range(repeats + 1):

@@ -1,4 +1,4 @@
-"""`workers`: what workers cost and gain on this machine, and what the cost model predicts for more machines."""
+"""`workers`: measure cost and gain of workers on this machine, and predict more machines by a cost model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tf_trpo.environments import VectorBackend
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 
 IMAGES = "Frames-v0"
-"""An environment of the size of an Atari game, whose steps take no time of their own."""
+"""Id of an environment with observations of the size of an Atari game, whose steps take no time."""
 _WRAPPER = "benchmarks.workers:{kind}({microseconds})"
 
 
 class Frames(gym.Env):
-    """Gives images [84, 84, 4] in episodes of 200 steps."""
+    """Returns images [84, 84, 4], in episodes of 200 steps."""
 
     observation_space = gym.spaces.Box(0, 255, (84, 84, 4), np.uint8)
     action_space = gym.spaces.Discrete(6)
@@ -42,7 +42,7 @@ class Frames(gym.Env):
 
 
 class Busy(gym.Wrapper):
-    """Computes for some microseconds longer in each step."""
+    """Adds some microseconds of computation to each step."""
 
     def __init__(self, env: gym.Env, microseconds: int) -> None:
         super().__init__(env)
@@ -56,7 +56,7 @@ class Busy(gym.Wrapper):
 
 
 class Waiting(Busy):
-    """Waits for some microseconds longer in each step, as for a simulator elsewhere; no core is needed for that."""
+    """Adds some microseconds of waiting to each step, as for a remote simulator; this needs no core."""
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         time.sleep(self._seconds)
@@ -67,11 +67,11 @@ class Costs(NamedTuple):
     """The parameters of the cost model for one kind of environment.
 
     Attributes:
-      step: seconds of a worker for a step of one environment, acting included.
-      update: seconds of an update, before those of its samples.
-      sample: seconds of an update for each sample.
-      call: seconds of the learner's process for each shard, at most: a worker's answer is waited for.
-      sample_bytes: that travel for each sample.
+      step: seconds of a worker for a step of one environment, including acting.
+      update: seconds of an update that do not depend on the number of samples.
+      sample: seconds of an update per sample.
+      call: upper bound of the learner's seconds per shard; it includes waiting for a worker's answer.
+      sample_bytes: bytes that are transferred per sample.
     """
 
     step: float
@@ -81,11 +81,11 @@ class Costs(NamedTuple):
     sample_bytes: float
 
     def predicted(self, workers: int, rows: int, bandwidth: float) -> Row:
-        """Predict an iteration of workers with a shard of some rows each.
+        """Predict an iteration of workers with one shard each.
 
         Args:
           workers: number of workers.
-          rows: steps of each in an iteration.
+          rows: steps of each worker in an iteration.
           bandwidth: bytes per second into the learner's machine.
         """
         samples = workers * rows
@@ -107,21 +107,21 @@ class Costs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Workers(Measurement):
-    """Measure trainings over workers next to one process, and predict larger ones by the cost model."""
+    """Compare trainings with workers to one process, and predict larger ones by the cost model."""
 
     repeats: int = 3
     iterations: int = 6
-    """Iterations of a training that count; one more warms up."""
+    """Iterations of a training that count, after one of warm-up."""
     counts: tuple[int, ...] = (1, 2)
     """Numbers of workers."""
     microseconds: tuple[int, ...] = (1000, 5000)
-    """Time that a step of a slow environment takes longer."""
+    """Microseconds that are added to each step, for slow environments."""
     bandwidth: float = 1.25e9
-    """Bytes per second into the learner's machine that the predictions assume; 1.25e9 is 10 Gbit/s."""
+    """Bytes per second into the learner's machine, for the predictions; 1.25e9 is 10 Gbit/s."""
     predict: tuple[int, ...] = (16, 128, 1024)
-    """Numbers of workers that are predicted."""
+    """Numbers of workers to predict."""
     rows: int = 1024
-    """Steps of a worker in an iteration that is predicted: 8 environments, 128 rows."""
+    """Steps of a worker in a predicted iteration: 8 environments, 128 rows."""
 
     def tables(self) -> list[Table]:
         gym.register(IMAGES, "benchmarks.workers:Frames", disable_env_checker=True)
@@ -164,7 +164,7 @@ class Workers(Measurement):
         return {"steps": f"{kind.lower()}, {1e-3 * microseconds:g} ms", **found, "times as fast": gain}
 
     def _call(self) -> float:
-        """Measure the seconds of a call to which nearly no work belongs, one call after the other."""
+        """Measure the seconds of a call with nearly no work, one call after the other."""
         job = Job("train", "CartPole-v1", 16, 4, iterations=30)
         ways = {count: functools.partial(_iteration, job, shards=16, workers=count) for count in (0, 1)}
         found = in_turns({str(count): way for count, way in ways.items()}, self.repeats, calls=1)
@@ -185,7 +185,7 @@ class Workers(Measurement):
 
 
 class _Marks(keras.callbacks.Callback):
-    """Notes when each iteration begins, and when the last one has ended."""
+    """Records the times at which iterations begin and the last one ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,13 +199,13 @@ class _Marks(keras.callbacks.Callback):
 
 
 def _iteration(job: Job, *, shards: int, workers: int = 0, backend: VectorBackend = "sync", **options: Any) -> float:
-    """Measure the seconds of an iteration of a training, the median of those after the first."""
+    """Measure the seconds of an iteration of a training, as the median of all after the first."""
     settings: Any = {"policy": PolicySettings(), "value": ValueSettings(), "seed": 0}
     agent = tf_trpo.TRPO.for_env(job.env, **settings, **options)
     marks = _Marks()
     agent.fit(
         job.env,
-        # Some rows are no steps.
+        # Fewer steps than rows, because some rows are resets and not steps.
         int(0.9 * job.num_envs * job.num_steps * (job.iterations + 1)),
         num_envs=job.num_envs,
         num_steps=job.num_steps,

@@ -1,4 +1,4 @@
-"""The measured work of our side: each function prepares it, and returns a function that does it once."""
+"""The workloads of our measurements: each function prepares the work, and returns a function that does it once."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tf_trpo.rollouts import EpisodeTracker, LocalSource, Rollout, make_actor
 from tf_trpo.training import UpdateSettings
 
 _START = tf.constant(0.0, tf.float64)
-"""Progress of a run that begins."""
+"""Progress at the beginning of a run."""
 
 
 class Job(NamedTuple):
-    """A description of the work for both sides."""
+    """A description of the work, for us and for the peer."""
 
     work: Literal["update", "train", "collect"]
     env: str
@@ -48,7 +48,7 @@ class Job(NamedTuple):
 
 
 def make_agent(job: Job) -> tf_trpo.TRPO:
-    """Make an agent with the job's settings, a trust region as large as sb3-contrib's, and no early end of CG."""
+    """Make an agent with the job's settings, sb3-contrib's trust region, and without an early end of CG."""
     agent = tf_trpo.TRPO.for_env(
         job.env,
         policy=PolicySettings(hidden_sizes=job.hidden_sizes, memory=job.memory),
@@ -93,7 +93,7 @@ def policy_step(job: Job) -> Callable[[], float]:
     """Measure the seconds of the policy optimizer's step on a batch, from the same weights every time."""
     agent = make_agent(job)
     prepared, _ = agent.learner.prepare(collect_rollout(agent, job), agent.learner.first_carry(job.num_envs))
-    # sb3-contrib's timed call also takes NumPy arrays and normalises advantages.
+    # As in the measured call of sb3-contrib, inputs are NumPy arrays and advantages are normalised.
     batch = tf.nest.map_structure(np.asarray, prepared.batch)
     state = agent.policy_optimizer.make_state(agent.policy)
 
@@ -108,7 +108,7 @@ def policy_step(job: Job) -> Callable[[], float]:
 
 
 def update(job: Job) -> Callable[[], float]:
-    """Measure the seconds of all work after a rollout, with advantages and logs, from the same weights every time."""
+    """Measure the seconds of the whole update after a rollout, advantages included, from the same weights each time."""
     agent = make_agent(job)
     rollout = collect_rollout(agent, job)
 
@@ -131,7 +131,7 @@ def _from_the_same_weights(agent: tf_trpo.TRPO, work: Callable[[], object]) -> C
 
 
 def parts_of_iteration(job: Job, open_environments: ExitStack) -> dict[str, Callable[[], float]]:
-    """Measure the seconds of an iteration's parts, each by itself; a name with a dash is a part of the one above it."""
+    """Measure the seconds of each part of an iteration alone; names with a dash are parts of the entry above."""
     agent = make_agent(job)
     learner = agent.learner
     rollout = collect_rollout(agent, job)
@@ -161,7 +161,7 @@ def _finish(results: Any) -> None:
 
 
 class _Progress(keras.callbacks.Callback):
-    """Notes the time and the environment steps at the start of each iteration and at the end."""
+    """Records time and environment steps at the beginning of each iteration and at the end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,7 +178,7 @@ class _Progress(keras.callbacks.Callback):
 
 
 def train(job: Job, backend: VectorBackend, open_environments: ExitStack) -> Callable[[], float]:
-    """Measure the steps per second of whole iterations of `fit`, without the first one, which compiles."""
+    """Measure the steps per second of whole iterations of `fit`, except the first one, which compiles."""
     agent = make_agent(job)
     rows = job.num_steps * job.num_envs
     environments = make_vector_environment(job.env, job.num_envs, backend=backend)
@@ -195,7 +195,7 @@ def train(job: Job, backend: VectorBackend, open_environments: ExitStack) -> Cal
 
 
 def collect(job: Job, backend: VectorBackend, open_environments: ExitStack) -> Callable[[], float]:
-    """Measure the steps per second of an iteration without its update, episode statistics included."""
+    """Measure the steps per second of an iteration without its update, including episode statistics."""
     agent = make_agent(job)
     environments = make_vector_environment(job.env, job.num_envs, backend=backend)
     open_environments.callback(environments.close)
@@ -214,12 +214,12 @@ def collect(job: Job, backend: VectorBackend, open_environments: ExitStack) -> C
 def step_at_random(
     job: Job, backend: VectorBackend, open_environments: ExitStack, *, gymnasium: bool = False
 ) -> Callable[[], float]:
-    """Measure the steps per second of a vector environment with random actions, which are drawn before: the limit.
+    """Measure the steps per second of a vector environment with random actions drawn in advance: the upper limit.
 
     Args:
-      job: gives the number of environments and of steps.
+      job: job with the number of environments and steps.
       backend: "sync" or "envpool".
-      open_environments: closes the environments.
+      open_environments: closes the environments at its end.
       gymnasium: step Gymnasium's own synchronous vector environment instead of ours, which has no infos.
     """
     if gymnasium:
@@ -238,7 +238,7 @@ def step_at_random(
             _, _, terminated, truncated, _ = environments.step(action)
             ended.append((terminated, truncated))
         taken = time.perf_counter() - start
-        # The call after the end of an episode resets; it is not a step.
+        # The call after the end of an episode is a reset and not a step.
         return (job.num_steps * job.num_envs - np.sum(ended)) / taken
 
     return run
