@@ -1,1 +1,1 @@
-"""Programs that use tf_trpo's public names only; run them from the folder of the checkout."""
+"""Example programs that use tf_trpo's public names only; run them in the folder of the checkout."""

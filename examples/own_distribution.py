@@ -1,6 +1,6 @@
-"""An action distribution of one's own: Beta on a bounded box, so that no action is ever clipped.
+"""Define your own action distribution: Beta on a bounded box, so that actions are never clipped.
 
-A Gaussian puts probability beyond the bounds of the actions; a Beta distribution has none there. One class says how the
+A Gaussian has probability beyond the bounds of the actions, a Beta distribution has none. One class defines how the
 encoder's outputs become a TFP distribution. KL, Fisher matrix, entropy and sampling follow from it.
 
     python examples/own_distribution.py
@@ -40,7 +40,7 @@ class Beta(ActionDistribution):
         self.low, self.high = low, high
 
     def parameters(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Two concentrations above 1 for each action."""
+        """Compute two concentrations above 1 for each action."""
         return 1.0 + tf.nn.softplus(outputs)
 
     def distribution(self, parameters: tf.Tensor) -> tfp.distributions.Distribution:

@@ -1,4 +1,4 @@
-"""A client of a model with a memory: the server keeps nothing between requests, the client carries the state.
+"""A client for a served model with a memory. The server is stateless, so the client sends the state with each request.
 
 python scripts/serve.py models/CartPole-v1 &
 python examples/serve_memory_client.py http://127.0.0.1:8501/v1/models/CartPole-v1 CartPole-v1
@@ -13,19 +13,19 @@ import gymnasium as gym
 
 
 class Client:
-    """Acts in one environment by a model behind a URL, http://HOST:PORT/v1/models/NAME."""
+    """Chooses actions in one environment by a served model; its URL is http://HOST:PORT/v1/models/NAME."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._state: dict[str, Any] = {}
 
     def begin(self) -> None:
-        """Begin an episode: ask for the state before its first observation. The value function's is not needed."""
+        """Begin an episode: ask for the initial state. The state of the value function is not needed."""
         first = self._ask("initial_state", 0)
         self._state = {name: part for name, part in first.items() if not name.startswith("value_")}
 
     def act(self, observation: Any) -> Any:
-        """Choose an action. The answer is the action and the state, which goes out with the next observation."""
+        """Choose an action. The answer holds the action, and the state to send with the next observation."""
         answer = self._ask("act", {"observations": observation, **self._state})
         action = answer.pop("actions")
         self._state = answer
@@ -38,7 +38,7 @@ class Client:
 
 
 def play(client: Client, environment: gym.Env) -> float:
-    """Run one episode; return the sum of its rewards."""
+    """Run one episode and return the sum of its rewards."""
     client.begin()
     (observation, _), total, ended = environment.reset(seed=0), 0.0, False
     while not ended:

@@ -1,4 +1,4 @@
-"""Trust Region Policy Optimization from its parts: Algorithm 1 of the lecture on CartPole-v1.
+"""Trust Region Policy Optimization built from its parts: Algorithm 1 of the lecture on CartPole-v1.
 
 The comments number the lines of Algorithm 1. `tf_trpo.TRPO` adds normalisation, checkpoints, callbacks and more.
 
@@ -28,7 +28,7 @@ Act = Callable[..., tf.Tensor]
 
 
 class Trajectories(NamedTuple):
-    """Arrays [T, B] of T steps in B environments; the observations are [T + 1, B, 4]."""
+    """T steps in B environments, as arrays [T, B]; observations are [T + 1, B, 4]."""
 
     observations: np.ndarray
     actions: np.ndarray
@@ -39,7 +39,7 @@ class Trajectories(NamedTuple):
 
 
 class Sampler:
-    """Plain Gymnasium environments, which continue from one set of trajectories to the next."""
+    """Collects trajectories in Gymnasium environments; episodes continue from one set of trajectories to the next."""
 
     def __init__(self, seed: int) -> None:
         self.environments = gym.make_vec("CartPole-v1", num_envs=ENVIRONMENTS)
@@ -49,7 +49,7 @@ class Sampler:
     def collect(self, act: Act, noise: tf.Tensor) -> Trajectories:
         rows = []
         for row_noise in noise:
-            # The step after the end of an episode only resets the environment: it is no valid sample.
+            # The step after the end of an episode only resets the environment, and is not a valid sample.
             observations, valid, actions = self.observations, ~self.ended, act(self.observations, row_noise).numpy()
             self.observations, rewards, terminated, truncated, _ = self.environments.step(actions)
             rows.append((observations, actions, *np.asarray([rewards, terminated, truncated, valid], np.float32)))
@@ -60,10 +60,10 @@ class Sampler:
 
 @tf.function(autograph=False)
 def estimate(value_function: ValueFunction, trajectories: Trajectories) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Estimate rewards-to-go [N], normalised advantages [N], and weights [N] of the mean over the valid samples."""
+    """Estimate rewards-to-go [N], normalised advantages [N], and the weights [N] of a mean over the valid samples."""
     observations, _, rewards, terminated, truncated, valid = trajectories
     values = tf.reshape(value_function(tf.reshape(observations, [-1, 4])), [STEPS + 1, ENVIRONMENTS])
-    # Times 1 - gamma, all returns lie in [0, 1], which suits the value function.
+    # Scaled by 1 - gamma, all returns lie in [0, 1], a good range for the value function.
     rows = ((1 - GAMMA) * rewards, values, terminated, truncated, valid)
     # 5: Compute rewards-to-go.
     returns = tf.reshape(estimation.rewards_to_go(*rows, gamma=GAMMA), [-1])
@@ -78,7 +78,7 @@ def improve(
     policy: Policy, observations: tf.Tensor, actions: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor
 ) -> numerics.LineSearchResult:
     """Take one step of the policy on N samples."""
-    # A KL near 0 is a difference of nearly equal numbers: all that follows the network is computed in float64.
+    # A KL near 0 is a difference of nearly equal numbers, so everything after the network is computed in float64.
     advantages, weights = tf.cast(advantages, tf.float64), tf.cast(weights, tf.float64)
     distribution, theta = policy.action_distribution, policy.flat_weights
 
@@ -111,7 +111,7 @@ def improve(
 
 
 def mean_return(act: Act, episodes: int, seed: int) -> float:
-    """Play episodes side by side with the most likely actions."""
+    """Return the mean return of episodes with the most likely actions."""
     environments = gym.make_vec("CartPole-v1", num_envs=episodes)
     observations, _ = environments.reset(seed=seed)
     total, running = 0.0, np.ones(episodes, bool)

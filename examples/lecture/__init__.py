@@ -1,4 +1,4 @@
-"""The toy problems of the lecture (docs/lecture.md), exact and in float64, and its figures.
+"""The toy problems of the lecture (docs/lecture.md), computed exactly in float64, and its figures.
 
 `python -m examples.lecture` draws the figures.
 """

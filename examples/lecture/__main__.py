@@ -15,16 +15,16 @@ from tf_trpo.figures.style import styled, write
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """Draw the figures of the lecture, each as PNG and SVG, and print the names of the files."""
+    """Draw the figures of the lecture as PNG and SVG, and print the paths of the files."""
 
     only: tuple[int, ...] = tuple(FIGURES)
     """Numbers of the figures to draw."""
     output_dir: Path = Path("docs/figures")
-    """Folder of the figures, which is made if it is missing."""
+    """Folder of the figures; made if it is missing."""
 
 
 def main(options: Figures) -> list[Path]:
-    """Compute and draw the figures; return the files."""
+    """Compute and draw the figures; return the paths of the files."""
     options.output_dir.mkdir(parents=True, exist_ok=True)
     paths = []
     for number in options.only:
@@ -40,7 +40,7 @@ def main(options: Figures) -> list[Path]:
 
 
 if __name__ == "__main__":
-    # Read by TensorFlow when it is imported.
+    # Set before TensorFlow is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for path in main(tyro.cli(Figures, prog="python -m examples.lecture")):
         print(path)

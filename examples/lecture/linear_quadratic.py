@@ -1,4 +1,4 @@
-"""The lecture's example of what is wrong with the policy gradient: one state, one action, theta = (k, sigma)."""
+"""The lecture's example of a problem of the policy gradient: one state, one action, theta = (k, sigma)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclasses.dataclass(frozen=True)
 class LinearQuadratic:
-    """Reward -s^2 - a^2, linear dynamics, Gaussian policy: objective, gradient and Fisher matrix in closed form.
+    """A problem with reward -s^2 - a^2, linear dynamics and a Gaussian policy, solved in closed form.
 
         s_0 ~ N(0, initial_std^2),   a ~ N(k s, sigma^2),   s' = A s + B a + noise_std * N(0, 1)
 
@@ -20,17 +20,17 @@ class LinearQuadratic:
 
         J(k, sigma) = -(1 + k^2) M - sigma^2 / (1 - gamma).
 
-    All of it is valid where gamma c^2 < 1 and sigma > 0; beyond, J is minus infinity.
+    The formulas are valid if gamma c^2 < 1 and sigma > 0. Otherwise J is minus infinity.
 
     Attributes:
       state_gain: A.
       action_gain: B, not 0.
-      noise_std: of the process noise, >= 0.
-      initial_std: of the first state, >= 0, and > 0 where noise_std is 0.
+      noise_std: standard deviation of the process noise, >= 0.
+      initial_std: standard deviation of the initial state, >= 0, and > 0 if noise_std is 0.
       gamma: discount, in (0, 1).
 
     Raises:
-      ValueError: an attribute outside its range.
+      ValueError: an attribute is outside its range.
 
     Source:
       Lecture, "There is something wrong with the policy gradient"; Peters and Schaal (2008), figure 1.
@@ -51,7 +51,7 @@ class LinearQuadratic:
             raise ValueError(f"gamma must lie between 0 and 1, got {self.gamma}")
 
     def is_valid(self, theta: ArrayLike) -> NDArray[np.bool_]:
-        """Whether J is finite and the policy a density: gamma (A + B k)^2 < 1 and sigma > 0.
+        """Return whether J is finite and the policy has a density: gamma (A + B k)^2 < 1 and sigma > 0.
 
         Args:
           theta: (k, sigma) along the last axis, [..., 2].
@@ -63,37 +63,37 @@ class LinearQuadratic:
         return (self.gamma * self._closed_loop(k) ** 2 < 1) & (sigma > 0)
 
     def stable_gains(self) -> tuple[float, float]:
-        """The open interval of k in which gamma (A + B k)^2 < 1."""
+        """Return the open interval of k in which gamma (A + B k)^2 < 1."""
         bounds = [(sign / np.sqrt(self.gamma) - self.state_gain) / self.action_gain for sign in (-1, 1)]
         return float(min(bounds)), float(max(bounds))
 
     def optimal_gain(self) -> float:
-        """The k that maximises J for every sigma: the gain of discounted linear-quadratic regulation.
+        """Compute the k that maximises J for every sigma: the gain of discounted linear-quadratic regulation.
 
-        dJ/dk = 0 is gamma A B k^2 - (1 - gamma A^2 + gamma B^2) k - gamma A B = 0, and the root whose sign is
-        opposite to A B is the stable one. J falls with sigma: its supremum is at this k and sigma = 0.
+        dJ/dk = 0 is gamma A B k^2 - (1 - gamma A^2 + gamma B^2) k - gamma A B = 0. The stable root is the one whose
+        sign is opposite to A B. J decreases with sigma, so its supremum is at this k and sigma = 0.
         """
         half = 0.5 * (1.0 - self.gamma * self.state_gain**2 + self.gamma * self.action_gain**2)
         product = self.gamma * self.state_gain * self.action_gain
         root = np.hypot(half, product)
-        # Of the two forms of one root, the one that does not subtract nearly equal numbers.
+        # The formula for the root that does not subtract nearly equal numbers.
         return float(-product / (half + root) if half >= 0 else (half - root) / product)
 
     def objective(self, theta: ArrayLike) -> NDArray[np.float64]:
-        """J(theta), [...]: the expected discounted return; minus infinity outside the valid region."""
+        """Compute J(theta) [...], the expected discounted return; minus infinity outside the valid region."""
         k, sigma = _split(theta)
         valid = self.is_valid(theta)
         moment = self._discounted_moment(np.where(valid, k, self.optimal_gain()), sigma)
         return np.where(valid, -(1.0 + k**2) * moment - sigma**2 / (1.0 - self.gamma), -np.inf)
 
     def gradient(self, theta: ArrayLike) -> NDArray[np.float64]:
-        """dJ/d(k, sigma), [..., 2].
+        """Compute the gradient dJ/d(k, sigma), [..., 2].
 
         Args:
           theta: (k, sigma) along the last axis, [..., 2].
 
         Raises:
-          ValueError: a theta outside the valid region.
+          ValueError: a theta is outside the valid region.
 
         Source:
           Lecture, "g = grad_theta J(pi_theta)".
@@ -108,12 +108,13 @@ class LinearQuadratic:
         return np.stack([gradient_k, gradient_sigma], axis=-1)
 
     def fisher(self, theta: ArrayLike) -> NDArray[np.float64]:
-        """E[grad log pi grad log pi'], [..., 2, 2], over the normalised discounted state distribution.
+        """Compute the Fisher matrix E[grad log pi grad log pi'], [..., 2, 2].
 
-        It is diag((1 - gamma) M / sigma^2, 2 / sigma^2): in k the policy changes by how large the states are, in
-        sigma by how small sigma is.
+        The expectation is over the normalised discounted state distribution. The matrix is
+        diag((1 - gamma) M / sigma^2, 2 / sigma^2): the larger the states, the more k changes the policy, and the
+        smaller sigma, the more k and sigma change it.
 
-        Arguments and errors as in `gradient`.
+        Arguments and errors are as in `gradient`.
 
         Source:
           Kakade (2001); lecture, "F = d^2 / d theta^2 of the mean KL".
@@ -124,9 +125,9 @@ class LinearQuadratic:
         return diagonal[..., None] * np.eye(2)
 
     def natural_gradient(self, theta: ArrayLike) -> NDArray[np.float64]:
-        """F^-1 g, [..., 2].
+        """Compute the natural gradient F^-1 g, [..., 2].
 
-        Arguments and errors as in `gradient`.
+        Arguments and errors are as in `gradient`.
 
         Source:
           Lecture, "theta <- theta + alpha F^-1 grad_theta J(theta)".
@@ -138,7 +139,7 @@ class LinearQuadratic:
         return self.state_gain + self.action_gain * k
 
     def _discounted_moment(self, k: NDArray[np.float64], sigma: NDArray[np.float64]) -> NDArray[np.float64]:
-        """M = sum_t gamma^t E[s_t^2]."""
+        """Compute M = sum_t gamma^t E[s_t^2]."""
         disturbance = self.action_gain**2 * sigma**2 + self.noise_std**2
         driven = self.initial_std**2 + self.gamma / (1.0 - self.gamma) * disturbance
         return driven / (1.0 - self.gamma * self._closed_loop(k) ** 2)

@@ -1,4 +1,4 @@
-"""Steepest descent with exact line search on a quadratic: what conjugate gradient is measured against."""
+"""Steepest descent with exact line search on a quadratic, to compare with conjugate gradient."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def steepest_descent(matrix: ArrayLike, b: ArrayLike, start: ArrayLike, *, max_iterations: int) -> NDArray[np.float64]:
-    """Minimise 1/2 x'Ax - b'x along the residual r = b - Ax, each time by the exact length r'r / r'Ar.
+    """Minimise 1/2 x'Ax - b'x by steps along the residual r = b - Ax with the exact length r'r / r'Ar.
 
-    Successive directions are orthogonal, so on an ill-conditioned A the path zigzags: the error in the norm of A
-    shrinks by at most (kappa - 1) / (kappa + 1) in a step, kappa being the condition number.
+    Successive directions are orthogonal, so the path zigzags if A is ill-conditioned. In each step, the error in the
+    norm of A is multiplied by at most (kappa - 1) / (kappa + 1), where kappa is the condition number.
 
     Args:
       matrix: A, symmetric positive definite, [P, P].
       b: right-hand side, [P].
       start: x_0, [P].
-      max_iterations: >= 0.
+      max_iterations: maximum number of steps, >= 0.
 
     Returns:
-      Iterates x_0, x_1, ..., [k + 1, P], k <= max_iterations: fewer when the residual is exactly 0.
+      Iterates x_0, x_1, ..., [k + 1, P], with k <= max_iterations; k is smaller if a residual is exactly 0.
 
     Raises:
-      ValueError: max_iterations < 0, or a direction with r'Ar <= 0: A is not positive definite.
+      ValueError: max_iterations < 0, or r'Ar <= 0 for a residual, so that A is not positive definite.
 
     Source:
       Shewchuk (1994), section 4 and equation 28; lecture, "Conjugate Gradient (CG)", which cites it.

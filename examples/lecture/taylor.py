@@ -1,4 +1,4 @@
-"""Taylor polynomials of exp(-x^2): how far a local model can be trusted."""
+"""Taylor polynomials of exp(-x^2), an example of how far a local model can be trusted."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def bell_curve(x: ArrayLike) -> NDArray[np.float64]:
-    """f(x) = exp(-x^2), the lecture's example."""
+    """Compute f(x) = exp(-x^2), the lecture's example."""
     return np.exp(-(np.asarray(x, dtype=np.float64) ** 2))
 
 
 def bell_curve_taylor_coefficients(center: float, order: int) -> NDArray[np.float64]:
-    """Coefficients f^(j)(c) / j! of the Taylor polynomial of f(x) = exp(-x^2) around c, j = 0 .. order.
+    """Compute the coefficients f^(j)(c) / j! of the Taylor polynomial of f(x) = exp(-x^2) around c, j = 0 .. order.
 
     f^(j)(c) = (-1)^j H_j(c) exp(-c^2) with the Hermite polynomials H_{j+1} = 2 c H_j - 2 j H_{j-1}. Divided by j!,
-    the recursion is (j + 1) t_{j+1} = -2 (c t_j + t_{j-1}), in which nothing overflows.
+    the recursion is (j + 1) t_{j+1} = -2 (c t_j + t_{j-1}), which does not overflow.
 
     Args:
       center: c, the point of expansion.
@@ -41,15 +41,15 @@ def bell_curve_taylor_coefficients(center: float, order: int) -> NDArray[np.floa
 
 
 def taylor_polynomial(coefficients: ArrayLike, center: float, x: ArrayLike) -> NDArray[np.float64]:
-    """p_n(x) = sum_j coefficients_j (x - c)^j, by Horner's scheme.
+    """Compute p_n(x) = sum_j coefficients_j (x - c)^j by Horner's scheme.
 
     Args:
       coefficients: [n + 1], the lowest degree first.
-      center: c.
-      x: any shape.
+      center: c, the point of expansion.
+      x: points, of any shape.
 
     Returns:
-      The shape of x.
+      Values in the shape of x.
     """
     offset = np.asarray(x, dtype=np.float64) - center
     value = np.zeros_like(offset)

@@ -1,4 +1,4 @@
-"""The trust-region loop on a smooth function of n variables, with a record of every step it tried."""
+"""The trust-region method for a smooth function of n variables, with a record of every step that was tried."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class TrustRegionStatus(enum.IntEnum):
     MINIMUM = 0
     """The gradient is within its tolerance, and no curvature is negative."""
     SADDLE_POINT = 1
-    """The gradient is within its tolerance, some curvature is negative, and the solver sees no way down."""
+    """The gradient is within its tolerance, some curvature is negative, and the solver finds no descent."""
     MAX_ITERATIONS = 2
-    """The iterations were used up."""
+    """The maximum number of iterations was reached."""
     RADIUS_TOO_SMALL = 3
-    """The radius fell below its minimum: the function does not follow its derivatives."""
+    """The radius fell below its minimum, because the function does not agree with its derivatives."""
     NOT_FINITE = 4
     """The function, its gradient or its Hessian was not finite at an iterate."""
 
@@ -36,20 +36,20 @@ class TrustRegionSettings:
     """Thresholds and bounds of the loop; the defaults are the classic ones.
 
     Attributes:
-      radius: of the first region, > 0.
-      min_radius: the loop ends below it, > 0.
-      max_radius: no region is larger, >= radius.
-      accept_above: a step is taken when actual / predicted reduction is above it, in [0, shrink_below].
-      shrink_below: the radius shrinks when the ratio is below it.
-      expand_above: the radius grows when the ratio is above it and the step has reached the boundary, < 1.
-      shrink_factor: in (0, 1).
-      expand_factor: > 1.
-      gradient_tolerance: |gradient| to stop at, >= 0.
-      curvature_tolerance: the smallest eigenvalue counts as negative below minus this times the largest modulus.
-      max_iterations: steps tried, >= 1.
+      radius: radius of the first region, > 0.
+      min_radius: radius below which the loop ends, > 0.
+      max_radius: largest radius of a region, >= radius.
+      accept_above: a step is accepted if its ratio, actual / predicted reduction, is above this, in [0, shrink_below].
+      shrink_below: the radius shrinks if the ratio is below this.
+      expand_above: the radius grows if the ratio is above this and the step has reached the boundary, < 1.
+      shrink_factor: factor of the radius when it shrinks, in (0, 1).
+      expand_factor: factor of the radius when it grows, > 1.
+      gradient_tolerance: |gradient| at which the loop stops, >= 0.
+      curvature_tolerance: a curvature is negative if it is below minus this times the largest absolute eigenvalue.
+      max_iterations: maximum number of steps that are tried, >= 1.
 
     Raises:
-      ValueError: a setting outside its range.
+      ValueError: a setting is outside its range.
 
     Source:
       Nocedal and Wright (2006), algorithm 4.1.
@@ -81,16 +81,16 @@ class TrustRegionSettings:
 
 
 class TrustRegionResult(NamedTuple):
-    """Where the loop ended, and the N steps it tried.
+    """The end of the loop, and the N steps that it tried.
 
     Attributes:
       x: the last iterate, [P].
       status: a `TrustRegionStatus`.
       iterates: centre of each region, [N, P].
-      candidates: end of each step, taken or refused, [N, P].
-      radii: of each region, [N].
-      ratios: actual / predicted reduction of each step, [N]; minus infinity where the function was not finite.
-      accepted: whether each step was taken, bool [N].
+      candidates: end of each step, accepted or refused, [N, P].
+      radii: radius of each region, [N].
+      ratios: actual / predicted reduction of each step, [N]; minus infinity if the function was not finite.
+      accepted: whether each step was accepted, bool [N].
     """
 
     x: NDArray[np.float64]
@@ -111,18 +111,18 @@ def minimize_in_trust_regions(
     solver: Solver = exact_step,
     settings: TrustRegionSettings | None = None,
 ) -> TrustRegionResult:
-    """Minimise a smooth function by quadratic models, each believed within a ball as large as it has earned.
+    """Minimise a smooth function by quadratic models, each trusted within a ball whose radius adapts to its success.
 
     Args:
       function: x [P] -> f(x).
       gradient: x [P] -> [P].
       hessian: x [P] -> [P, P], symmetric.
       start: first iterate, [P].
-      solver: of the subproblem: `exact_step`, `cauchy_step` or `dogleg_step`.
+      solver: solver of the subproblem: `exact_step`, `cauchy_step` or `dogleg_step`.
       settings: thresholds and bounds; the classic ones by default.
 
     Returns:
-      A `TrustRegionResult`. From one iterate to the next f does not rise, beyond its rounding.
+      A `TrustRegionResult`. Except for rounding errors, f never increases from one iterate to the next.
 
     Source:
       Nocedal and Wright (2006), algorithm 4.1; lecture, "Primer: Trust-Region Methods", "If f~(x) ~ f(x_n*):
@@ -171,7 +171,7 @@ def _reason_to_stop(
 
 
 def _reduction_ratio(value: float, candidate_value: float, predicted: float) -> float:
-    """Actual over predicted reduction; 1 where both drown in the rounding of f (Conn et al. 2000, section 17.4.2)."""
+    """Compute actual / predicted reduction, or 1 if both are below the rounding of f (Conn et al. 2000, 17.4.2)."""
     if not np.isfinite(candidate_value):
         return -np.inf
     return (value - candidate_value + _rounding(value)) / (predicted + _rounding(value))
@@ -184,7 +184,7 @@ def _rounding(value: float) -> float:
 def _next_radius(radius: float, ratio: float, step_norm: float, settings: TrustRegionSettings) -> float:
     if ratio < settings.shrink_below:
         return radius * settings.shrink_factor
-    # A step that ended inside says nothing about how far the model could have been trusted.
+    # A step that ends inside the region does not show that the model is good beyond the boundary.
     if ratio > settings.expand_above and step_norm >= radius * (1.0 - 1e-9):
         return min(radius * settings.expand_factor, settings.max_radius)
     return radius

@@ -1,4 +1,4 @@
-"""Minimising a quadratic model in a ball: exactly, along the gradient, and along a dogleg."""
+"""Minimise a quadratic model in a ball: exactly, along the gradient, and along a dogleg."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from scipy.optimize import brentq
 
 
 class StepStatus(enum.IntEnum):
-    """Where the step ends, and what kept it there."""
+    """Where the step ends, and why."""
 
     INTERIOR = 0
-    """Inside the ball: the model's own minimum along what was searched."""
+    """Inside the ball, at the minimum of the model over the solver's search space."""
     BOUNDARY = 1
     """On the boundary of the ball."""
     HARD_CASE = 2
-    """On the boundary, with a part along the most negative curvature that the gradient does not see."""
+    """On the boundary, with a component along the most negative curvature, to which the gradient is orthogonal."""
     NO_DESCENT = 3
-    """The step is 0: the solver sees no way down."""
+    """The step is 0, because the solver finds no descent."""
 
 
 class SubproblemStep(NamedTuple):
@@ -38,17 +38,18 @@ class SubproblemStep(NamedTuple):
 
 
 def exact_step(gradient: ArrayLike, hessian: ArrayLike, radius: float) -> SubproblemStep:
-    """Global minimum of the model in the ball, whether or not the Hessian is positive definite.
+    """Compute the global minimum of the model in the ball, for any symmetric Hessian.
 
     p is the minimum if and only if (H + lambda I) p = -g for a lambda >= 0 with H + lambda I positive semi-definite
-    and lambda (radius - |p|) = 0. In the eigenvectors of H, |p(lambda)| is a sum of simple fractions that falls in
-    lambda, and its root on the boundary is one scalar solve. In the hard case g has no part in the lowest eigenspace,
-    |p| stays below the radius all the way to lambda = -lambda_1, and an eigenvector makes up the rest.
+    and lambda (radius - |p|) = 0. In the eigenvectors of H, |p(lambda)|^2 is a sum of simple fractions that decreases
+    with lambda, so that |p(lambda)| = radius is a scalar root problem. In the hard case, g has no component in the
+    lowest eigenspace, |p| stays below the radius down to lambda = -lambda_1, and an eigenvector is added to reach the
+    boundary.
 
     Args:
       gradient: g, [P].
       hessian: H, symmetric, [P, P].
-      radius: > 0.
+      radius: radius of the ball, > 0.
 
     Raises:
       ValueError: radius is not positive.
@@ -63,7 +64,7 @@ def exact_step(gradient: ArrayLike, hessian: ArrayLike, radius: float) -> Subpro
     lowest = eigenvalues[0]
     if lowest > 0 and np.linalg.norm(components / eigenvalues) <= radius:
         return _taken(gradient, hessian, eigenvectors @ (-components / eigenvalues), StepStatus.INTERIOR)
-    # From here on lambda >= -lowest; the shift lambda + lowest >= 0 keeps its digits when it is tiny.
+    # From here on lambda >= -lowest. The solver uses the shift lambda + lowest >= 0, which is accurate if it is tiny.
     gaps = eigenvalues - lowest
     in_lowest = gaps <= 1e-13 * np.abs(eigenvalues).max()
     gaps[in_lowest] = 0.0
@@ -72,14 +73,14 @@ def exact_step(gradient: ArrayLike, hessian: ArrayLike, radius: float) -> Subpro
         return _hard_case(gradient, hessian, eigenvectors @ others, eigenvectors[:, 0], radius)
     shift = _shift_to_boundary(components, gaps, radius)
     step = eigenvectors @ (-components / (gaps + shift))
-    # The scalar solve leaves rounding in the length.
+    # Rescaled, because the length has the rounding error of the scalar root.
     return _taken(gradient, hessian, step * (radius / np.linalg.norm(step)), StepStatus.BOUNDARY)
 
 
 def cauchy_step(gradient: ArrayLike, hessian: ArrayLike, radius: float) -> SubproblemStep:
-    """Minimum of the model in the ball along steepest descent: the Cauchy point.
+    """Compute the minimum of the model in the ball along steepest descent: the Cauchy point.
 
-    Arguments and errors as in `exact_step`.
+    Arguments and errors are as in `exact_step`.
 
     Source:
       Nocedal and Wright (2006), equations 4.11 and 4.12.
@@ -96,11 +97,11 @@ def cauchy_step(gradient: ArrayLike, hessian: ArrayLike, radius: float) -> Subpr
 
 
 def dogleg_step(gradient: ArrayLike, hessian: ArrayLike, radius: float) -> SubproblemStep:
-    """Minimum of the model in the ball along the dogleg: down the gradient, then over to the Newton step.
+    """Compute the minimum of the model in the ball along the dogleg: down the gradient, then towards the Newton step.
 
-    The dogleg needs a positive definite Hessian; where it is not, this is the Cauchy point.
+    The dogleg needs a positive definite Hessian. If it is not, the result is the Cauchy point.
 
-    Arguments and errors as in `exact_step`.
+    Arguments and errors are as in `exact_step`.
 
     Source:
       Powell (1970); Nocedal and Wright (2006), equation 4.16.
@@ -119,16 +120,16 @@ def dogleg_step(gradient: ArrayLike, hessian: ArrayLike, radius: float) -> Subpr
 
 
 def _shift_to_boundary(components: NDArray[np.float64], gaps: NDArray[np.float64], radius: float) -> float:
-    """The shift at which the step has the length of the radius."""
+    """Find the shift at which the length of the step is the radius."""
 
     def norm(shift: float) -> float:
         return float(np.linalg.norm(components / (gaps + shift)))
 
-    # |p| <= |g| / shift, and >= the lowest part of g / shift: the root lies between the two, or on one of them.
+    # |p| is at most |g| / shift, and at least |lowest components of g| / shift, which brackets the root.
     high = float(np.linalg.norm(components)) / radius
     low = max(float(np.linalg.norm(components[gaps == 0])) / radius, high * 1e-300)
     bracket = np.log(0.99 * low), np.log(1.01 * high)
-    # 1 / |p| is nearly linear in the shift, and the logarithm spans a nearly hard case, where the shift is tiny.
+    # 1 / |p| is nearly linear in the shift. The logarithm covers nearly hard cases, where the shift is tiny.
     return float(np.exp(brentq(lambda log: 1 / radius - 1 / norm(np.exp(log)), *bracket, xtol=1e-15)))
 
 
@@ -140,7 +141,7 @@ def _hard_case(
     radius: float,
 ) -> SubproblemStep:
     curvature = lowest_eigenvector @ hessian @ lowest_eigenvector
-    # Without curvature the eigenvector gains nothing, and the shortest of the minima is as good as any.
+    # Without curvature, the eigenvector gains nothing, and the shortest minimum is as good as any other.
     if curvature >= -1e-14 * np.abs(hessian).max():
         return _taken(gradient, hessian, step, StepStatus.INTERIOR)
     length = _length_to_boundary(step, lowest_eigenvector, radius)
@@ -148,10 +149,10 @@ def _hard_case(
 
 
 def _length_to_boundary(start: NDArray[np.float64], direction: NDArray[np.float64], radius: float) -> float:
-    """The t >= 0 with |start + t direction| = radius, for |start| <= radius."""
+    """Compute the t >= 0 with |start + t direction| = radius, for |start| <= radius."""
     a, b, c = float(direction @ direction), float(start @ direction), radius**2 - float(start @ start)
     root = np.sqrt(b**2 + a * max(c, 0.0))
-    # Of the two forms of the root, the one that does not subtract nearly equal numbers.
+    # The formula for the root that does not subtract nearly equal numbers.
     return float(c / (b + root) if b > 0 else (root - b) / a)
 
 

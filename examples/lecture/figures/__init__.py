@@ -7,4 +7,4 @@ FIGURES = {
     4: "conjugate_gradient",
     5: "lower_bound",
 }
-"""Modules by the numbers of their figures. Figure 6 shows trainings: `python -m benchmarks learning-curves`."""
+"""Number of a figure -> its module. Figure 6 shows trainings: `python -m benchmarks learning-curves`."""

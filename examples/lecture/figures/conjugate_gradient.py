@@ -1,4 +1,4 @@
-"""Figure 4: conjugate gradient against steepest descent on ill-conditioned quadratics."""
+"""Figure 4: conjugate gradient and steepest descent on ill-conditioned quadratics."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ITERATIONS = np.arange(0, 61, 5)
 
 
 class ErrorCurves(NamedTuple):
-    """|x_k - x| / |x_0 - x| in the norm of A after the numbers k of `ITERATIONS`, each [I].
+    """Errors |x_k - x| / |x_0 - x| in the norm of A for the numbers k in `ITERATIONS`, each [I].
 
     Attributes:
-      steepest: of steepest descent.
-      conjugate: of conjugate gradient.
+      steepest: errors of steepest descent.
+      conjugate: errors of conjugate gradient.
       steepest_bound: ((kappa - 1) / (kappa + 1))^k.
       conjugate_bound: 2 ((sqrt kappa - 1) / (sqrt kappa + 1))^k.
     """
@@ -41,8 +41,8 @@ class ConjugateGradientData(NamedTuple):
     """Paths in the plane and errors in many dimensions.
 
     Attributes:
-      matrix: A of the plane, [2, 2].
-      solution: of A x = b in the plane, [2].
+      matrix: A in the plane, [2, 2].
+      solution: solution of A x = b in the plane, [2].
       steepest_path: iterates in the plane, [n, 2].
       conjugate_path: iterates in the plane, [3, 2].
       errors: curves for each condition number kappa.
@@ -56,11 +56,11 @@ class ConjugateGradientData(NamedTuple):
 
 
 def compute() -> ConjugateGradientData:
-    """Run both methods in the plane from a bad start, and in many dimensions from 0."""
+    """Run both methods in the plane, from the worst start, and in many dimensions from 0."""
     angle = np.pi / 9
     basis = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     plane = basis @ np.diag([1.0, PLANE_CONDITION]) @ basis.T
-    # Error components in inverse proportion to the eigenvalues: the slowest start there is.
+    # Components of the error are inversely proportional to the eigenvalues: the slowest possible start.
     solution = -basis @ np.array([PLANE_CONDITION, 1.0]) / PLANE_CONDITION
     return ConjugateGradientData(
         matrix=plane,
@@ -84,7 +84,7 @@ def error_curves(condition: float) -> ErrorCurves:
 
 
 def ill_conditioned_system(condition: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Make A with eigenvalues spread evenly on a logarithmic scale from 1 to the condition number, and a random b."""
+    """Make A with logarithmically spaced eigenvalues from 1 to the condition number, and a random b."""
     rng = np.random.default_rng(0)
     basis, _ = np.linalg.qr(rng.normal(size=(DIMENSIONS, DIMENSIONS)))
     matrix = basis @ np.diag(np.geomspace(1.0, condition, DIMENSIONS)) @ basis.T
@@ -94,7 +94,7 @@ def ill_conditioned_system(condition: float) -> tuple[NDArray[np.float64], NDArr
 def conjugate_gradient_iterates(
     matrix: NDArray[np.float64], b: NDArray[np.float64], iterations: NDArray[np.int_]
 ) -> NDArray[np.float64]:
-    """Compute x_k from x_0 = 0, [I, P], by the library's solver, which is stopped after each number of iterations."""
+    """Compute the iterates x_k [I, P] from x_0 = 0 by the library's solver with each maximum number of iterations."""
     tensor, right_side = tf.constant(matrix), tf.constant(b)
 
     def product(vector: tf.Tensor) -> tf.Tensor:
@@ -122,7 +122,7 @@ def _rate(condition: float) -> NDArray[np.float64]:
 
 
 def draw(data: ConjugateGradientData) -> Figure:
-    """Draw the paths on the left, the errors on the right."""
+    """Draw the paths on the left and the errors on the right."""
     figure = Figure(figsize=(11.5, 4.6))
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.1])
     _plane_panel(left, data)

@@ -14,20 +14,20 @@ from tf_trpo.figures.style import BLACK, BLUE, GREEN, GREY, VERMILION
 from tf_trpo.theory import FiniteMDP, local_approximation, lower_bound
 
 GAMMA = 0.2
-"""Small enough for the guaranteed region to be visible: it shrinks with (1 - gamma)^2."""
+"""Small enough for the guaranteed region to be visible, which shrinks with (1 - gamma)^2."""
 
 
 class LowerBoundData(NamedTuple):
-    """Curves over alpha, of the policy (1 - alpha) old + alpha target.
+    """Curves over alpha for the policy (1 - alpha) old + alpha target.
 
     Attributes:
-      alpha: in [0, 1), [X].
+      alpha: values in [0, 1), [X].
       expected_returns: eta, [X].
       approximations: L, [X].
       lower_bounds: M = L - C D_KL^max, [X].
       guaranteed_until: the largest alpha with M >= eta(old).
-      best_alpha: where M is largest.
-      improved_until: the largest alpha below which eta >= eta(old) throughout.
+      best_alpha: the alpha at which M is largest.
+      improved_until: the largest alpha such that eta >= eta(old) for all smaller ones.
     """
 
     alpha: NDArray[np.float64]
@@ -40,11 +40,11 @@ class LowerBoundData(NamedTuple):
 
 
 def ridge() -> tuple[FiniteMDP, NDArray[np.float64], NDArray[np.float64]]:
-    """Make an MDP, an old policy, and a target that looks better from the old policy than it is.
+    """Make an MDP, an old policy, and a target policy that seems better from the old policy than it is.
 
-    In the safe state, action 1 pays and leads on to the ridge; on the ridge, action 1 is a costly fall. The target
-    takes both. The old policy is seldom on the ridge, so that L counts its own advantage fully and the fall little;
-    the more the policy becomes the target, the more it is there to fall.
+    In the safe state, action 1 pays and leads to the ridge. On the ridge, action 1 is a costly fall. The target takes
+    both actions. The old policy is rarely on the ridge, so that L counts the pay fully but the fall little. The closer
+    the policy comes to the target, the more often it is on the ridge and falls.
     """
     transitions = np.zeros((2, 2, 2))
     transitions[0, 0, 0] = transitions[0, 1, 1] = 1.0
@@ -55,7 +55,7 @@ def ridge() -> tuple[FiniteMDP, NDArray[np.float64], NDArray[np.float64]]:
 
 
 def compute() -> LowerBoundData:
-    """Compute the three curves, and the ends of the two regions by root finding."""
+    """Compute the three curves, and find the ends of the two regions as roots."""
     mdp, old_policy, target = ridge()
     old = mdp.evaluate(old_policy)
 
@@ -85,7 +85,7 @@ def compute() -> LowerBoundData:
 
 
 def draw(data: LowerBoundData) -> Figure:
-    """Draw the whole line, and the neighbourhood of the old policy in which improvement is guaranteed."""
+    """Draw the whole line, and the neighbourhood of the old policy where improvement is guaranteed."""
     figure = Figure(figsize=(11.5, 5.0))
     whole, near = figure.subplots(1, 2)
     for axes in (whole, near):

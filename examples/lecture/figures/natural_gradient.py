@@ -1,4 +1,4 @@
-"""Figure 1: on the linear-quadratic example, the vanilla gradient gives up exploring before it has found the gain."""
+"""Figure 1: on the linear-quadratic example, the vanilla gradient stops exploring before it finds the best gain."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from examples.lecture import LinearQuadratic
 from tf_trpo.figures.style import BLACK, BLUE, GREY, VERMILION
 
 STARTS = ((-1.8, 0.85), (-1.45, 1.0), (-1.0, 0.95), (-0.25, 0.95), (-0.08, 0.7))
-"""First (k, sigma) of the paths."""
+"""Initial (k, sigma) of the paths."""
 END_SIGMA = 0.02
-"""A path ends at this standard deviation: almost no exploration is left."""
+"""Standard deviation at which a path ends, since there is almost no exploration left."""
 
 Direction = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -28,15 +28,15 @@ class NaturalGradientData(NamedTuple):
 
     Attributes:
       problem: the example.
-      k: of the contours, [X].
-      sigma: of the contours, [Y].
+      k: gains of the contours, [X].
+      sigma: standard deviations of the contours, [Y].
       objective: J, [Y, X]; minus infinity where it diverges.
-      points: where the arrows stand, [N, 2].
+      points: positions of the arrows, [N, 2].
       vanilla_arrows: directions of the gradient, unit vectors [N, 2].
       natural_arrows: directions of the natural gradient, unit vectors [N, 2].
       vanilla_paths: paths of steepest ascent, one [n, 2] from each start.
       natural_paths: paths along the natural gradient, one [n, 2] from each start.
-      optimal_gain: the best k, whatever sigma.
+      optimal_gain: the best k, which does not depend on sigma.
     """
 
     problem: LinearQuadratic
@@ -52,7 +52,7 @@ class NaturalGradientData(NamedTuple):
 
 
 def compute() -> NaturalGradientData:
-    """Compute both fields on a grid, and the paths that follow them from `STARTS`."""
+    """Compute both vector fields on a grid, and the paths that follow them from `STARTS`."""
     problem = LinearQuadratic()
     low, high = problem.stable_gains()
     k, sigma = np.linspace(low, high, 402)[1:-1], np.linspace(0.0, 1.1, 222)[1:]
@@ -75,14 +75,14 @@ def compute() -> NaturalGradientData:
 def ascent_path(direction: Direction, start: tuple[float, float]) -> NDArray[np.float64]:
     """Follow the curve d theta / ds = direction / |direction| from a start down to END_SIGMA, [n, 2].
 
-    The limit of small steps: what is compared is where the two fields lead, not how long a step is.
+    This is the limit of small steps, since the figure compares directions and not step lengths.
     """
 
     def explores(_: float, theta: NDArray[np.float64]) -> float:
         return float(theta[1] - END_SIGMA)
 
     explores.terminal = True  # type: ignore[attr-defined]
-    # A step is shorter than END_SIGMA, so that no trial point has a negative sigma.
+    # Steps are shorter than END_SIGMA, so that no trial point has a negative sigma.
     path = solve_ivp(lambda _, theta: _unit(direction(theta)), (0, 5), start, events=explores, max_step=0.01)
     return np.asarray(path.y.T, np.float64)
 

@@ -1,4 +1,4 @@
-"""Figure 2: Taylor polynomials of exp(-x^2) around 1, and how far each may be trusted."""
+"""Figure 2: Taylor polynomials of exp(-x^2) around 1, and the region in which each can be trusted."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class TaylorData(NamedTuple):
     """Polynomials of orders 0 .. n.
 
     Attributes:
-      x: [X].
+      x: points, [X].
       function: exp(-x^2), [X].
-      polynomials: [n + 1, X].
-      trusted_radii: largest r with an error of at most TOLERANCE wherever |x - CENTER| <= r, [n + 1].
+      polynomials: values of the polynomials, [n + 1, X].
+      trusted_radii: largest r with an error of at most TOLERANCE for all |x - CENTER| <= r, [n + 1].
     """
 
     x: NDArray[np.float64]
@@ -34,7 +34,7 @@ class TaylorData(NamedTuple):
 
 
 def compute() -> TaylorData:
-    """Compute polynomials on [-1.5, 3.5], and the radius in which each keeps its tolerance."""
+    """Compute the polynomials on [-1.5, 3.5], and the radius in which the error of each is within the tolerance."""
     x = np.linspace(-1.5, 3.5, 1001)
     coefficients = bell_curve_taylor_coefficients(CENTER, LARGEST_ORDER)
     orders = range(LARGEST_ORDER + 1)
@@ -55,7 +55,7 @@ def _trusted_radius(coefficients: NDArray[np.float64]) -> float:
 
 
 def draw(data: TaylorData) -> Figure:
-    """Draw the curves, and below them a bar for each order's trusted interval."""
+    """Draw the curves, and below them a bar for the trusted interval of each order."""
     figure = Figure(figsize=(8.5, 6.2))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.35])
     colours = mpl.colormaps["viridis"](np.linspace(0.92, 0.08, LARGEST_ORDER + 1))

@@ -28,18 +28,18 @@ SOLVERS = {"exact": exact_step, "dogleg": dogleg_step, "steepest descent": cauch
 COLOURS = {"exact": BLUE, "dogleg": GREEN, "steepest descent": ORANGE}
 LINES = {"exact": "-", "dogleg": "--", "steepest descent": "-"}
 DRAWN_REGIONS = 11
-"""Number of regions in a panel, few enough to tell them apart; the path is whole."""
+"""Number of regions that are drawn in a panel, few enough to distinguish them; paths are drawn completely."""
 
 
 class TrustRegionData(NamedTuple):
     """Runs of the loop.
 
     Attributes:
-      x: of the contours, [X].
-      y: of the contours, [Y].
+      x: coordinates of the contours, [X].
+      y: coordinates of the contours, [Y].
       values: f, [Y, X].
-      results: the loop's record with each solver.
-      errors: f at each iterate, the last one included, with each solver, [N + 1]; the minimum is 0.
+      results: the record of the loop for each solver.
+      errors: f at all N + 1 iterates for each solver, [N + 1]; the minimum is 0.
     """
 
     x: NDArray[np.float64]
@@ -50,7 +50,7 @@ class TrustRegionData(NamedTuple):
 
 
 def valley(point: NDArray[np.float64]) -> float:
-    """Evaluate f = (1 - x)^2 + STEEPNESS (y - x^2)^2: a curved valley, not convex above y = x^2."""
+    """Evaluate f = (1 - x)^2 + STEEPNESS (y - x^2)^2, a curved valley that is not convex above y = x^2."""
     x, y = point
     return float((1 - x) ** 2 + STEEPNESS * (y - x**2) ** 2)
 
@@ -69,7 +69,7 @@ def valley_hessian(point: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def compute() -> TrustRegionData:
-    """Run the loop from one start with each solver, and evaluate the function on a grid."""
+    """Run the loop from the same start with each solver, and evaluate the function on a grid."""
     settings = TrustRegionSettings(radius=1.5, max_radius=2.0, gradient_tolerance=1e-7, max_iterations=2000)
     results = {
         name: minimize_in_trust_regions(
@@ -86,7 +86,7 @@ def compute() -> TrustRegionData:
 
 
 def draw(data: TrustRegionData) -> Figure:
-    """Draw a panel for each solver, and a panel for their progress."""
+    """Draw a panel for each solver, and a panel of their progress."""
     figure = Figure(figsize=(11, 9.6))
     panels = figure.subplots(2, 2)
     for axes, name in zip(panels.flat, data.results, strict=False):
@@ -124,7 +124,7 @@ def _path_panel(axes: Axes, data: TrustRegionData, name: str) -> None:
 def _progress_panel(axes: Axes, data: TrustRegionData) -> None:
     for name, errors in data.errors.items():
         steps = np.arange(len(errors))
-        # Below rounding there is nothing to compare.
+        # Values below the rounding error are not comparable.
         axes.plot(steps, np.maximum(errors, 1e-17), LINES[name], color=COLOURS[name], label=name)
         refused = np.flatnonzero(~data.results[name].accepted)
         axes.plot(refused, errors[refused], "x", color=VERMILION, markersize=5)
