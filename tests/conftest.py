@@ -1,4 +1,4 @@
-"""What tests of documents, of servers and of models share."""
+"""Fixtures of tests of documents, servers and models."""
 
 import contextlib
 import gc
@@ -35,7 +35,7 @@ def pytest_configure(config):
         os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder.name}"
 
 
-# The examples are the same in every run, and none of them has a time limit.
+# Examples are the same in every run, and have no time limit.
 hypothesis.settings.register_profile("tests", max_examples=30, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("tests")
 
@@ -60,7 +60,7 @@ def refused(capsys):
 
 @pytest.fixture
 def importable(tmp_path, monkeypatch):
-    """importable(name, text): make a module in an empty workplace; a function that tells whether it was imported."""
+    """importable(name, text): make a module in an empty folder; return a function that tells if it was imported."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path / "modules")
     (tmp_path / "modules").mkdir()
@@ -78,9 +78,9 @@ def importable(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run_examples(tmp_path, monkeypatch, capsys):
-    """run_examples(Markdown): its Python examples, and what they print, run in their order in an empty folder.
+    """run_examples(Markdown): run its Python examples in order in an empty folder, and return their output.
 
-    XLA compiles nothing unless it is asked to: that takes longer than the examples.
+    XLA is used only with `xla`, since compiling takes longer than the examples.
     """
 
     def run(text, xla=False):
@@ -159,7 +159,7 @@ class Server(logging.Handler):
         self._thread = threading.Thread(target=self._serve, args=(list(map(str, command)),))
         logging.getLogger().addHandler(self)
         with pytest.MonkeyPatch.context() as patch:
-            # Python lets the main thread alone set handlers.
+            # Only the main thread may set signal handlers.
             patch.setattr(signal, "signal", self.handlers.__setitem__)
             self._thread.start()
             self.port, self.path = self._announced.get(timeout=60)
@@ -198,7 +198,7 @@ class Server(logging.Handler):
         return self.request("POST", path, body, **kwargs)
 
     def stop(self):
-        """As SIGTERM does."""
+        """Stop the server as SIGTERM does."""
         if self._thread.is_alive():
             self.handlers[signal.SIGTERM]()
             self._thread.join(60)

@@ -1,4 +1,4 @@
-"""The wheel and the source distribution: they hold the library and nothing else, and what is installed runs."""
+"""The wheel and the source distribution: they hold only the library, and the installed package runs."""
 
 import email
 import os
@@ -20,7 +20,7 @@ BESIDE = ("py.typed", "cli/report.html")
 
 
 def build(kind, source, output):
-    """The file of this kind, built from a folder as pip does, without the network."""
+    """A distribution of the given kind, built from a folder as pip does, without the network."""
     output.mkdir(exist_ok=True)
     command = [sys.executable, "-c", BUILD, kind, str(output)]
     result = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=300, check=False)
@@ -60,7 +60,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel):
     assert any(name.endswith("LICENSE") for name in about)
 
 
-def test_the_wheel_says_what_it_needs(wheel):
+def test_the_wheel_declares_its_dependencies(wheel):
     archive = zipfile.ZipFile(wheel)
     [path] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
     metadata = email.message_from_bytes(archive.read(path))
@@ -86,7 +86,7 @@ def test_the_source_distribution_makes_the_same_wheel(checkout, wheel, tmp_path)
     assert set(zipfile.ZipFile(again).namelist()) == set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_what_is_installed_from_the_wheel_runs(wheel, tmp_path):
+def test_the_installed_wheel_runs(wheel, tmp_path):
     site = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
     subprocess.run([*map(str, install)], check=True, capture_output=True, timeout=300)

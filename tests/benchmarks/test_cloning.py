@@ -1,4 +1,4 @@
-"""`cloning`: the rows say what happened."""
+"""`cloning`: its rows agree with the trainings."""
 
 import re
 
@@ -8,7 +8,7 @@ from benchmarks.cloning import Cloning
 
 
 @pytest.mark.slow
-def test_a_clone_begins_where_its_model_is(capsys, monkeypatch):
+def test_a_clone_begins_with_the_return_of_its_model(capsys, monkeypatch):
     monkeypatch.setattr("tf_trpo.training.learner.xla_is_fast", lambda *models: False)
     settings = {"shown": 2, "starts": ("clone",), "total_steps": 2048, "every": 1000, "episodes": 2}
     Cloning("CartPole-v1", **settings, target=300.0).run()

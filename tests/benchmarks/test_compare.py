@@ -39,7 +39,7 @@ def test_tasks_with_a_range_are_compared(capsys):
     assert Path("results/few-profile.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_nothing_to_compare_is_refused():
+def test_a_suite_with_nothing_to_compare_is_refused():
     write_table(Path("results/few/results.csv"), rows("default", "A-v0", [1.0]))
     write_table(Path("results/few/peers.csv"), rows("peer", "A-v0", [1.0], steps=7))
     write_table(Path("ranges.csv"), [Range("A-v0", 0.0, 10.0)])
@@ -50,7 +50,7 @@ def test_nothing_to_compare_is_refused():
         compare()
 
 
-def test_the_returns_of_random_actions_are_measured_and_the_best_ones_stay():
+def test_the_returns_of_random_actions_are_measured_and_the_best_returns_are_kept():
     suite = "CartPole-v1: {a: {}}\nFrozenLake-v1: {a: {env_kwargs: {is_slippery: false}}}"
     Path("few.yaml").write_text(suite)
     path = Path("ranges.csv")

@@ -1,4 +1,4 @@
-"""Tables of results: statistics against NumPy and SciPy, and documents that are rewritten between their marks only."""
+"""Tables of results: statistics against NumPy and SciPy, and documents that are updated only between their marks."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def run(env, name, seed, deterministic, stochastic, steps=300_000):
 
 @pytest.fixture(autouse=True)
 def tables(tmp_path, monkeypatch):
-    """Folder of results: two suites, and a peer."""
+    """A folder of results of two suites and a peer."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "docs" / "results"
     for name in ("s", "t", "peers"):
@@ -49,21 +49,21 @@ def test_a_row_has_the_statistics_over_seeds():
     assert rows[2]["stochastic: mean ± std"] == "-228 ± 446"
 
 
-def test_numbers_beside_each_other_have_as_many_decimals_and_zero_has_no_sign():
+def test_numbers_of_a_cell_have_equal_decimals_and_zero_has_no_sign():
     one, other = crossed(read_table(Path("docs/results/s/results.csv"), RunResult))
     assert (one["B-v0, 2.5M steps"], one["E-v1, 300k steps"]) == ("0.0 ± 0.0 / 0.0 ± 0.0", "27.2 ± 42.0 / -228 ± 446")
     assert (other["settings"], other["B-v0, 2.5M steps"]) == ("b", "7.2 ± 0.0 / 100 ± 0")
     assert rows_of("s")[1]["stochastic: IQM [95%]"] == "100 [100, 100]"
 
 
-def test_others_stand_beside_runs_of_the_same_environment_and_length_only(tables):
+def test_peers_are_shown_only_with_runs_of_the_same_environment_and_steps(tables):
     rows = rows_of("s")
     assert [row.get("peer: deterministic / stochastic (seeds)") for row in rows] == [None, None, "3.5 / 4.0 (2)"]
     write_table(tables / "peers" / "results.csv", [run("E-v1", "peer", 0, 3.0, 4.0, 1_000_000)])
     assert not any(name.startswith("peer") for row in rows_of("s") for name in row)
 
 
-def test_a_document_is_rewritten_between_its_marks_only():
+def test_a_document_is_changed_only_between_its_marks():
     text = "`<!-- results: t -->` is no line of its own\n<!-- results: s crossed -->\n{}<!-- end of results -->\n"
     text += "<!-- results: t -->\n{}<!-- end of results -->"
     expected = text.format(f"\n{table_of('s', is_crossed=True)}\n\n", f"\n{table_of('t')}\n\n")

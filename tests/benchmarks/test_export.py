@@ -26,7 +26,7 @@ def result(seed, deterministic, stochastic):
 
 
 @pytest.mark.parametrize("count", range(1, 8))
-def test_half_of_the_others_are_on_either_side_of_the_median(count):
+def test_half_of_the_other_seeds_are_on_each_side_of_the_median(count):
     random = np.random.default_rng(count)
     results = [result(seed, random.normal(), random.normal() - 10) for seed in range(count)]
     swapped = [row._replace(deterministic=row.stochastic, stochastic=row.deterministic) for row in results]
@@ -53,7 +53,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def suite(trained, tmp_path, monkeypatch):
-    """A folder with the suite, four runs that are finished, and their table; the runs by seed."""
+    """A folder with the suite, four finished runs and their table; and the runs by seed."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(SUITE)
     (entry,) = read_suite("tiny.yaml")
@@ -73,13 +73,13 @@ def suite(trained, tmp_path, monkeypatch):
     return runs
 
 
-def test_the_median_seed_is_exported_with_the_returns_of_all(suite, tmp_path):
+def test_the_median_seed_is_exported_with_the_returns_of_all_seeds(suite, tmp_path):
     agent = tf_trpo.load(suite[3].path / "agent.keras")
     for variable in agent.policy.trainable_variables:
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
     agent.save(suite[3].path / "agent.keras")
     other = tf_trpo.load(suite[0].path / "agent.keras")
-    shutil.rmtree(suite[0].path)  # A run whose folder is gone counts as long as it is in the table.
+    shutil.rmtree(suite[0].path)  # A run in the table counts even if its folder is gone.
     Export("tiny.yaml", output=Path("models")).run()
     card = (tmp_path / "models" / "CartPole-v1" / "README.md").read_text(encoding="utf-8")
     metadata = read_metadata(tmp_path / "models" / "CartPole-v1" / "1")
@@ -93,7 +93,7 @@ def test_the_median_seed_is_exported_with_the_returns_of_all(suite, tmp_path):
     assert np.any(actions != other.predict(observations))
 
 
-def test_a_median_that_is_not_the_run_of_the_table_or_cannot_be_repeated_is_refused(suite):
+def test_a_median_run_that_differs_from_the_table_or_cannot_be_repeated_is_refused(suite):
     def refused(error, match, **options):
         with pytest.raises(error, match=match):
             Export("tiny.yaml", output=Path("models"), **options).run()

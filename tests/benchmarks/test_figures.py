@@ -1,4 +1,4 @@
-"""Figures of results: lines, levels and dots are the data, and the table of figure 6 shows what the lecture says."""
+"""Figures of results: lines, levels and dots are the data, and the data of figure 6 agree with the lecture."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ RETURNS = RANDOM.normal(size=(5, len(STEPS)))
 
 
 def curves(env, name, returns, steps=STEPS, kls=None):
-    """A point for each seed (rows) and place (columns)."""
+    """Curve points for each seed (rows) and step (columns)."""
     kls = np.full(np.shape(returns), math.nan) if kls is None else kls
     return [
         CurvePoint(env, name, seed, step, returns[seed][i], kls[seed][i], 2 * kls[seed][i])
@@ -40,7 +40,7 @@ POINTS = curves("B-v5", "trpo", RETURNS) + curves("A-v1", "other", RETURNS[:2]) 
 OURS, NONE = Runs(POINTS, []), Runs([], [])
 
 
-def test_a_panel_has_our_curves_and_others_of_the_same_environment():
+def test_a_panel_has_our_curves_and_the_peers_of_the_same_environment():
     peers = curves("B-v5", "peer", [[*row, 9.0] for row in RETURNS[:3] + 1], (*STEPS, 40_000))
     first, second = compute(OURS, Runs(peers + curves("C-v1", "peer", RETURNS), []), [])
     assert (first.env, second.env) == ("A-v1", "B-v5")
@@ -49,11 +49,11 @@ def test_a_panel_has_our_curves_and_others_of_the_same_environment():
     assert [(group.label, group.runs) for group in second.groups] == [("ours, trpo", 5), ("peer", 3)]
     np.testing.assert_array_equal(ours.x, STEPS)
     np.testing.assert_allclose(ours.y.estimate, stats.trim_mean(RETURNS, 0.25))
-    np.testing.assert_array_equal(theirs.x, STEPS)  # no further than ours
+    np.testing.assert_array_equal(theirs.x, STEPS)  # cut at the end of ours
     np.testing.assert_allclose(theirs.y.estimate, RETURNS[:3].mean(axis=0) + 1)
 
 
-def test_published_figures_are_of_the_same_task_and_algorithm_after_no_more_steps():
+def test_published_results_are_of_the_same_task_and_algorithm_and_not_more_steps():
     figures = [published("B-v3", "late", 1.0, steps=30_001), published("B-v3", "one", 2.0, "PPO")]
     figures += [published("B-v3", "one", 3.0), published("B-v3", "one", 4.0), published("B", "two", 5.0, steps=10_000)]
     figures += [published("Bother-v3", "three", 6.0), published("A-very-v1", "four", 7.0)]
@@ -65,7 +65,7 @@ def test_published_figures_are_of_the_same_task_and_algorithm_after_no_more_step
     assert (lines["one"], lines["two"]) == ({3.0}, {5.0})
 
 
-def test_a_dot_is_of_sampled_actions_and_where_training_ended():
+def test_a_dot_is_the_return_of_sampled_actions_at_the_end_of_training():
     ours = results("B-v5", "trpo", RETURNS[:, 0]) + results("A-v1", "other", [1.0, 2.0])
     ours += results("A-v1", "trpo", [3.0], 20_000)
     theirs = results("B-v5", "peer", [7.0, 8.0]) + results("B-v5", "longer", [9.0], 30_001)
@@ -91,7 +91,7 @@ def test_a_dot_is_of_sampled_actions_and_where_training_ended():
 
 
 def computed(folder, rows):
-    """What the figure computes from a table of these points, and of one point for every other line."""
+    """The figure's data for a table of these points, and of one point for every other line."""
     there = {row[:2] for row in rows}
     others = set(itertools.product(learning_curves.ENVIRONMENTS, learning_curves.LINES)) - there
     write_table(folder / "curves.csv", [*rows, *(CurvePoint(*line, 0, 10, 1.0, 0.1, 0.1) for line in others)])
@@ -111,7 +111,7 @@ def test_a_curve_is_the_interquartile_mean_and_the_geometric_mean_of_its_seeds(t
     assert curve.seeds == 4
 
 
-def test_refused_steps_and_missing_windows_leave_gaps_in_a_seed_only(tmp_path):
+def test_refused_steps_and_missing_windows_leave_gaps_in_their_seed_only(tmp_path):
     rows = curves("CartPole-v1", "trpo", [[1.0, 2.0], [3.0, 4.0]], (50, 100), np.array([[0.1, 0.0], [0.4, 0.3]]))[:-1]
     rows.append(CurvePoint("CartPole-v1", "trpo", 1, 150, 5.0, 0.2, 0.2))
     curve = computed(tmp_path, rows)["CartPole-v1", "trpo"]
@@ -119,8 +119,8 @@ def test_refused_steps_and_missing_windows_leave_gaps_in_a_seed_only(tmp_path):
     np.testing.assert_allclose(curve.returns.estimate, [2.0, np.nan, np.nan])
 
 
-def test_the_table_in_the_repository_shows_what_the_lecture_says():
-    """Steps with the theory's C are tiny; nothing but TRPO keeps every update within its limit."""
+def test_the_table_in_the_repository_agrees_with_the_lecture():
+    """Steps with the theory's C are tiny; only TRPO keeps every update within its limit."""
     data = learning_curves.compute(Path(__file__).parents[2] / learning_curves.TABLE)
     assert set(data) == {(env, name) for env in learning_curves.ENVIRONMENTS for name in learning_curves.LINES}
     assert all(curve.seeds >= 5 for curve in data.values())

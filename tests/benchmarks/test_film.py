@@ -1,4 +1,4 @@
-"""`film`: the robots are drawn where they are, and the GIF has the length and the speed that were asked for."""
+"""`film`: robots are drawn at their positions, and the GIF has the requested length and speed."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tf_trpo.environments.episodes import episode_seed
 from tf_trpo.serving.local_policy import LocalPolicy
 
 
-def test_a_body_is_drawn_at_its_place():
+def test_a_body_is_drawn_at_its_position():
     robot = gym.make("Hopper-v5").unwrapped
     robot.reset(seed=0)
     robot.data.qpos[:] = [7.0, 1.25, 0, 0, 0, 0]
@@ -30,7 +30,7 @@ def test_a_body_is_drawn_at_its_place():
     assert is_body[rows.min() + 20].sum() == pytest.approx(10, abs=2)
 
 
-def test_the_film_is_a_gif_of_its_length(tmp_path):
+def test_the_film_is_a_gif_of_the_requested_length(tmp_path):
     path = tmp_path / "film.gif"
     Film(path, environments=("Hopper-v5", "Swimmer-v5"), seconds=0.5, frames_per_second=10, size=80).run()
     with Image.open(path) as film:
@@ -40,7 +40,7 @@ def test_the_film_is_a_gif_of_its_length(tmp_path):
         assert film.info["loop"] == 0
 
 
-def test_an_environment_that_renders_itself_is_filmed_by_its_own_time_and_its_colours(tmp_path):
+def test_an_environment_with_its_own_renderer_is_filmed_at_its_own_speed_and_in_its_colours(tmp_path):
     path = tmp_path / "film.gif"
     Film(path, environments=("Pendulum-v1",), seconds=0.4, frames_per_second=10, size=120).run()
     environment = gym.make("Pendulum-v1", render_mode="rgb_array")

@@ -1,4 +1,4 @@
-"""The suite runner: real runs, tables of them, and no run twice."""
+"""The suite runner with real runs: their tables, and that no run is trained twice."""
 
 import fcntl
 import json
@@ -42,7 +42,7 @@ def trained_here(runs, jobs, episodes):
 
 def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(learn_module, "_train_all", trained_here)
-    monkeypatch.setattr(experiment, "use_threads", lambda threads: None)  # TensorFlow runs already.
+    monkeypatch.setattr(experiment, "use_threads", lambda threads: None)  # TensorFlow is running already.
     suite = f"CartPole-v1: {{small: {TINY}, other: {TINY}}}"
     learn(suite, seeds=1, first_seed=7, only=("small",))
     (run,) = read_table(TABLE, RunResult)
@@ -60,7 +60,7 @@ def test_runs_are_trained_once_and_end_in_the_tables(tmp_path, capsys, monkeypat
     learn(suite, seeds=1, first_seed=7, only=("CartPole-v1/small",))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == files
     assert "| CartPole-v1 | small | 48 | 1 |" in capsys.readouterr().out
-    # A row whose run is gone stays in the table.
+    # A row is kept in the table even if its run is gone.
     (entry,) = read_suite("tiny.yaml", ("small",))
     shutil.move(RUNS / "small" / "7", RUNS / "small" / "8")
     finished_run(entry, 8)
@@ -74,7 +74,7 @@ def finish_or_fail(run, episodes):
     finished_run(run.entry, run.seed)
 
 
-def test_runs_have_a_process_each_and_one_that_fails_ends_no_other(entry, monkeypatch):
+def test_each_run_has_its_own_process_and_a_failure_does_not_stop_the_others(entry, monkeypatch):
     monkeypatch.setattr(learn_module, "_train", finish_or_fail)
     with pytest.raises(RuntimeError, match=f"small/1 failed: 2 episodes of {os.getpid()} broke"):
         Learn(suite="tiny.yaml", seeds=2, episodes=2).run()
@@ -82,7 +82,7 @@ def test_runs_have_a_process_each_and_one_that_fails_ends_no_other(entry, monkey
 
 
 def finished_run(entry, seed, **changes):
-    """A run folder as it is when all is done."""
+    """The run folder of a finished run."""
     run = suite_run(entry, seed, Path("runs/learn"), "tiny.yaml")
     run.path.mkdir(parents=True, exist_ok=True)
     settings = run.experiment.flat() | {"run_dir": "elsewhere"} | changes
@@ -102,14 +102,14 @@ def entry():
     return entry
 
 
-def test_a_run_of_other_settings_or_episodes_is_not_taken_for_done(entry):
+def test_a_finished_run_with_other_settings_or_episodes_is_refused(entry):
     for changes, words in (({"gamma": 0.5}, r"other settings \(gamma\)"), ({}, "was not evaluated over 20 episodes")):
         finished_run(entry, 0, **changes)
         with pytest.raises(ValueError, match=words):
             Learn(suite="tiny.yaml", seeds=1).run()
 
 
-def test_a_second_call_at_the_same_time_is_refused(entry):
+def test_a_second_call_at_the_same_time_is_refused_by_the_lock(entry):
     RUNS.parent.mkdir(parents=True)
     with open(RUNS.parent / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -117,14 +117,14 @@ def test_a_second_call_at_the_same_time_is_refused(entry):
             Learn(suite="tiny.yaml").run()
 
 
-def test_a_wrong_line_is_found_before_anything_is_trained(monkeypatch):
-    monkeypatch.setattr(learn_module, "_train", None)  # cannot even be handed to a process
+def test_a_wrong_setting_is_found_before_the_first_training(monkeypatch):
+    monkeypatch.setattr(learn_module, "_train", None)  # cannot even be sent to a process
     for lines, words in (("good: {}, bad: {vanilla_learning_rate: 1}", "vanilla_learning"), ("..: {}", "outside of")):
         with pytest.raises(Exception, match=words):
             learn(f"CartPole-v1: {{{lines}}}")
 
 
-def test_a_row_is_in_the_tables_as_soon_as_its_run_has_ended(entry, monkeypatch):
+def test_the_row_of_a_run_is_written_as_soon_as_the_run_ends(entry, monkeypatch):
     def trained(runs, jobs, episodes):
         assert (jobs, episodes) == (3, 2)
         first, second = runs
@@ -137,11 +137,11 @@ def test_a_row_is_in_the_tables_as_soon_as_its_run_has_ended(entry, monkeypatch)
 
     monkeypatch.setattr(learn_module, "_train_all", trained)
     with pytest.raises(RuntimeError, match="small/6 failed: it broke"):
-        learn("CartPole-v1: {small: {seed: 5, seeds: 2}}", jobs=3)  # The entry says which seeds.
+        learn("CartPole-v1: {small: {seed: 5, seeds: 2}}", jobs=3)  # The seeds are those of the entry.
 
 
 @pytest.mark.parametrize("suite", suites())
-def test_every_line_of_a_suite_can_be_trained_and_its_seeds_are_those_of_its_table(suite):
+def test_every_entry_of_a_suite_can_be_trained_and_its_seeds_are_those_of_its_table(suite):
     entries = {(entry.env, entry.name): entry for entry in read_suite(suite)}
     for entry in entries.values():
         settings = suite_run(entry, entry.first_seed, Path("runs"), suite).experiment.flat()

@@ -1,4 +1,4 @@
-"""`peers` with a program in the place of another Python: the jobs that it gets, and the table of its answers."""
+"""`peers` with a fake Python: the jobs that it gets, and the table of its answers."""
 
 import json
 import sys
@@ -40,12 +40,12 @@ def peers(program, suite, **options):
 
 
 def asked():
-    """The jobs, in the order of algorithms and seeds."""
+    """The jobs that were received, in the order of algorithms and seeds."""
     jobs = map(json.loads, Path("asked").read_text().splitlines())
     return sorted(jobs, key=lambda job: (job["algorithm"], job["seed"]))
 
 
-def test_both_peers_are_trained_once_for_each_seed_and_end_in_the_tables(program):
+def test_both_peers_are_trained_once_per_seed_and_written_to_the_table(program):
     suite = "Some-v1: {default: {total_steps: 4096, env_kwargs: {g: 1}}}"
     peers(program, suite, seeds=2, first_seed=5)
     job = {"env": "Some-v1", "env_kwargs": {"g": 1}, "steps": 4096, "episodes": 2}
@@ -60,7 +60,7 @@ def test_both_peers_are_trained_once_for_each_seed_and_end_in_the_tables(program
     assert [job["seed"] for job in asked()] == [5, 6, 7, 5, 6, 7]
 
 
-def test_a_run_that_fails_is_named_and_stops_no_other(program):
+def test_a_failed_run_is_named_and_does_not_stop_the_others(program):
     suite = "\n".join(f"{env}: {{default: {{total_steps: 9}}}}" for env in ("Broken-v0", "Silent-v0", "Some-v1"))
     with pytest.raises(RuntimeError) as failed:
         peers(program, suite, seeds=1)
@@ -72,6 +72,6 @@ def test_a_run_that_fails_is_named_and_stops_no_other(program):
 
 
 @pytest.mark.parametrize("changed", ['wrapper: ["my:Scaled"]', "action_masks: info"])
-def test_another_task_than_ours_is_refused(program, changed):
+def test_an_entry_whose_task_peers_cannot_have_is_refused(program, changed):
     with pytest.raises(ValueError, match=r"Some-v1/default has .*, which other programs would not have"):
         peers(program, f"Some-v1: {{default: {{total_steps: 9, {changed}}}}}")

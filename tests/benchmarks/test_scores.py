@@ -15,11 +15,11 @@ OURS = [RNG.normal(1.0, 0.3, size) for size in (3, 5, 4)]
 THEIRS = [RNG.normal(0.8, 0.3, size) for size in (2, 3, 6)]
 
 
-def test_random_actions_have_0_and_the_best_has_1():
+def test_random_actions_score_0_and_the_best_policy_scores_1():
     np.testing.assert_allclose(normalized(np.array([-20.0, 80.0, 30.0]), -20.0, 80.0), [0.0, 1.0, 0.5])
 
 
-def test_the_interquartile_mean_leaves_out_a_quarter_of_all_runs_at_either_end():
+def test_the_interquartile_mean_leaves_out_a_quarter_of_all_runs_at_each_end():
     runs = np.sort(np.concatenate(OURS))
     found = interquartile_mean_over_tasks(OURS)
     assert found.estimate == pytest.approx(runs[3:-3].mean())
@@ -38,8 +38,8 @@ def test_the_probability_of_improvement_counts_pairs_and_half_of_ties():
     assert probability_of_improvement([np.ones(2)], [np.zeros(3)]).estimate == 1.0
 
 
-def test_the_intervals_draw_seeds_within_their_task():
-    # One seed for each task, so that there is nothing to draw.
+def test_the_bootstrap_resamples_seeds_within_their_task():
+    # One seed per task, so that resampling changes nothing.
     scores, others = [np.array([0.2]), np.array([0.9])], [np.array([0.3]), np.array([0.1])]
     assert interquartile_mean_over_tasks(scores)[:] == pytest.approx((0.55, 0.55, 0.55))
     assert probability_of_improvement(scores, others)[:] == (0.5, 0.5, 0.5)

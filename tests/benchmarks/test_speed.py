@@ -1,4 +1,4 @@
-"""The commands measure what they say, and take turns with a peer."""
+"""Commands that measure speed, alone and in turns with a peer."""
 
 import itertools
 import json
@@ -57,13 +57,13 @@ def test_a_command_measures_without_a_peer(command, rows, benchmark):
     assert [len(table) for table in tables] == rows
     for row in itertools.chain(*tables):
         measured = [value for value in row.values() if isinstance(value, dict)]
-        # A prediction is made of others.
+        # Predictions are computed from other measurements.
         assert measured or "slowest shard, s" in row or "sample_bytes" in row
         assert all(min(value["values"]) > 0 and value["median"] > 0 for value in measured)
 
 
 @pytest.mark.slow
-def test_directions_are_compared_with_the_exact_one(capsys):
+def test_directions_are_compared_with_the_exact_solution(capsys):
     options = "--num-steps 64 --hidden-size 4 --updates 0 1 --settings 1 0 200 0 200 16 --json"
     parse(["directions", *options.split()]).run()
     ((rows),) = [table["rows"] for table in json.loads(capsys.readouterr().out)["tables"]]
@@ -79,14 +79,14 @@ def test_directions_are_compared_with_the_exact_one(capsys):
 
 
 def fake_python(path, program):
-    """Write a "Python" that is a shell's program."""
+    """Write a fake "Python", which is a shell script."""
     path.write_text(f"#!/bin/sh\n{program}\n")
     path.chmod(0o755)
     return path
 
 
 def test_a_peer_does_the_same_job_in_turns(benchmark, tmp_path):
-    """The peer answers 2, 4, 6, ... whatever it is asked, and keeps what it was asked."""
+    """The fake peer answers 2, 4, 6, ... to all requests, and records the requests."""
     loop = "i=0\nwhile read -r line; do echo \"$line\" >> '{}'; i=$((i + 2)); echo '{{\"figure\": '$i'}}'; done"
     python = fake_python(tmp_path / "python", loop.format(tmp_path / "asked"))
     command = "collect --envs CartPole-v1 --num-envs 1 2 --rows 64 --backends sync --repeats 2"
@@ -99,21 +99,21 @@ def test_a_peer_does_the_same_job_in_turns(benchmark, tmp_path):
     assert jobs[-1].items() >= {"work": "collect", "env": "CartPole-v1", "num_envs": 2, "num_steps": 32}.items()
 
 
-def test_a_ratio_is_how_many_times_as_fast_ours_is():
+def test_a_ratio_says_how_many_times_as_fast_ours_is():
     measured = {"ours": Measured((2.0,)), "sb3": Measured((6.0,))}
     milliseconds = {"ours, ms": Measured((2000.0,)), "sb3, ms": Measured((6000.0,))}
     assert _compared(measured, "ms", 1000.0) == milliseconds | {"times as fast": 3.0}
     assert _compared(measured, "steps/s", 1.0)["times as fast"] == pytest.approx(1 / 3)
 
 
-def test_a_python_without_sb3_is_named_with_its_last_words(tmp_path):
+def test_a_python_without_sb3_fails_with_its_last_line_of_output(tmp_path):
     path = fake_python(tmp_path / "python", "echo \"ModuleNotFoundError: No module named 'sb3_contrib'\" >&2")
     with start_peer(path) as peer, pytest.raises(RuntimeError, match="could not run sb3-contrib: ModuleNotFoundError"):
         peer.run(workloads.Job("update", "CartPole-v1"))
 
 
-def test_a_load_counts_every_answer_and_how_long_it_took_and_none_that_is_refused():
-    """Against a server that takes 20 ms: no client can get more than 50 answers a second."""
+def test_a_load_counts_answers_and_their_latencies_and_raises_if_a_request_is_refused():
+    """The server takes 20 ms, so that no client can get more than 50 answers per second."""
     asked, statuses = [], [200]
 
     class Handler(BaseHTTPRequestHandler):
@@ -140,12 +140,12 @@ def test_a_load_counts_every_answer_and_how_long_it_took_and_none_that_is_refuse
             serving.load(address, [1.0, 2.0], clients=1, seconds=1)
         server.shutdown()
     assert 0.02 <= found.p50 <= found.p99 < 2
-    # What came in the warm-up does not count, nor the last of each client, which came too late.
+    # Answers during the warm-up do not count, nor the last one of each client, which is too late.
     assert 3 <= found.requests_per_second <= min(150, counted)
     assert all(body == {"signature_name": "act", "instances": [[1.0, 2.0]]} for body in asked)
 
 
-def test_the_program_of_the_peer_asks_for_what_a_job_says():
+def test_the_program_of_the_peer_uses_the_settings_of_a_job():
     program = Path(timing.__file__).with_name("sb3_program.py")
     asked = set(re.findall(r'job\["(\w+)"\]', program.read_text()))
     assert len(asked) >= 9
@@ -163,7 +163,7 @@ def test_turns_alternate_and_warm_up():
     assert 0.05 <= seconds(lambda: time.sleep(0.05)) < 1
 
 
-def test_a_process_has_its_time_and_its_peak_memory_and_a_failure_its_name(tmp_path):
+def test_time_and_peak_memory_of_a_process_are_measured_and_a_failure_is_named(tmp_path):
     peaks = {}
     code = "import time; kept = bytearray(b'1') * 300_000_000; time.sleep(0.5); del kept; time.sleep(0.1)"
     assert 0.6 <= start._run([sys.executable, "-c", code], tmp_path, "large", peaks) < 20
@@ -172,7 +172,7 @@ def test_a_process_has_its_time_and_its_peak_memory_and_a_failure_its_name(tmp_p
         start._run([sys.executable, "-c", "exit(3)"], tmp_path, "failing", peaks)
 
 
-def test_a_first_run_finds_no_programs_and_the_next_one_does(tmp_path):
+def test_a_first_run_finds_no_compiled_programs_and_the_next_run_does(tmp_path):
     kept = tmp_path / "tf_trpo" / "xla"
     for name, there in (("train, after another run", True), ("train", False)):
         kept.mkdir(parents=True, exist_ok=True)

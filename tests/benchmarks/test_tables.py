@@ -1,4 +1,4 @@
-"""Tables of runs: what is written is read back, and curves are those of plain loops."""
+"""Tables of runs: writing and reading back, and curves against plain loops."""
 
 import itertools
 import math
@@ -34,7 +34,7 @@ def test_what_is_written_is_read_back(tmp_path, rows):
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
-def test_another_table_is_refused(tmp_path):
+def test_a_table_with_other_columns_is_refused(tmp_path):
     write_table(tmp_path / "table.csv", RESULTS)
     with pytest.raises(ValueError, match="does not have the columns env, name, seed"):
         read_table(tmp_path / "table.csv", CurvePoint)
@@ -73,7 +73,7 @@ def test_a_point_is_the_mean_of_the_updates_in_its_window():
     assert [point.largest_kl for point in curve] == [0.1, 0.3, 0.0]
 
 
-def test_a_row_for_each_seed_and_nan_where_it_has_no_window():
+def test_each_seed_has_a_row_with_nan_for_missing_windows():
     places = [(4, 20, 3.0), (4, 10, 1.0), (2, 20, 5.0), (2, 30, 7.0)]
     points = [CurvePoint("E", "a", seed, steps, value, 0.1 * seed, 0.5) for seed, steps, value in places]
     steps, returns = on_windows(points, "mean_return")
@@ -83,8 +83,8 @@ def test_a_row_for_each_seed_and_nan_where_it_has_no_window():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_curve_of_episodes_is_that_of_a_run_with_the_same_episodes(seed):
-    """A plain loop over the steps of training, which logs after each update as our own fit does."""
+def test_a_curve_of_episodes_equals_that_of_a_run_with_the_same_episodes(seed):
+    """A plain loop over the steps of training, with logs after each update, as our `fit` writes them."""
     random = np.random.default_rng(seed)
     lengths = random.integers(1, 60, 400)
     lengths[0] = 3000  # There is no return before the first episode has ended.

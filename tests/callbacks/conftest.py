@@ -1,4 +1,4 @@
-"""What tests of callbacks share: agents that are quick to train, with one traced update for all of them."""
+"""Fixtures of tests of callbacks: agents that train quickly and share one traced update."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tf_trpo.training.settings import UpdateSettings
 
 @pytest.fixture(scope="session")
 def small_agent():
-    """small_agent(environment): an agent with few weights; rollouts of equal size share what is traced."""
+    """small_agent(environment): an agent with few weights; rollouts of equal size share traced functions."""
 
     def make(environment):
         small = {"policy": PolicySettings(hidden_sizes=(4,)), "value": ValueSettings(value_hidden_sizes=(4,))}

@@ -1,4 +1,4 @@
-"""All callbacks together in a short training: what they write agrees with the logs."""
+"""All callbacks together in a short training: their output agrees with the logs."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ class Recorder(keras.callbacks.Callback):
 
 @pytest.fixture(scope="module")
 def trained(small_agent):
-    """trained(callbacks): an agent after one iteration, in which no episode has ended."""
+    """trained(callbacks): an agent after one iteration in which no episode has ended."""
 
     def train(callbacks):
         agent = small_agent(cartpole)
@@ -48,7 +48,7 @@ def trained(small_agent):
 
 
 def continued(agent, callbacks):
-    # A row after the end of an episode is no step.
+    # The row after the end of an episode is not a step.
     return agent.fit(cartpole, 24 * ITERATIONS - 22, callbacks=callbacks, verbose=0, **SIZES).history
 
 
@@ -101,7 +101,7 @@ def test_scalars_are_the_logs_over_environment_steps(run, events):
         assert {step: value.item() for step, value in arrays[name].items()} == pytest.approx(points, rel=1e-6), name
 
 
-def test_every_figure_that_people_are_shown_is_in_the_logs_and_none_is_nan(run):
+def test_every_displayed_figure_is_in_the_logs_and_none_is_nan(run):
     charted = {tag for charts in CHARTS.values() for tags in charts.values() for tag in tags}
     # CartPole's actions have no standard deviation.
     assert {*FIGURES, *charted} - {"train/std"} <= set(run.history)
@@ -126,16 +126,16 @@ def test_the_csv_file_is_the_logs_with_empty_cells(run):
     assert set(rows[0]) == set(run.history)
 
 
-def test_evaluations_come_every_60_steps_and_pay_a_reward_a_step(run):
+def test_evaluations_come_every_60_steps_with_one_reward_per_step(run):
     steps = [24, *(figures["time/total_timesteps"] for figures in run.logs)]
     expected = [later // 60 > earlier // 60 for earlier, later in itertools.pairwise(steps)]
     assert ["eval/mean_reward" in figures for figures in run.logs] == expected
-    # The first iteration has none: the columns of the CSV file and the scalars get their names later.
+    # The first iteration has no evaluation, so that columns and scalars appear later.
     assert expected[:2] == [False, True]
     assert run.history["eval/mean_reward"] == run.history["eval/mean_ep_length"]
 
 
-def test_the_checkpoint_is_of_the_end(run):
+def test_the_checkpoint_is_of_the_end_of_training(run):
     [path] = (run.folder / "checkpoints").iterdir()
     assert path.name == f"steps-{int(run.logs[-1]['time/total_timesteps']):012d}.ckpt"
 
@@ -151,14 +151,14 @@ def test_a_figure_is_absent_until_it_exists(run):
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
-def test_progress_is_shown_unless_it_is_not_wanted(alone, capsys, verbose):
+def test_progress_is_printed_unless_verbose_is_0(alone, capsys, verbose):
     alone[0].fit(cartpole, 24, verbose=verbose, **SIZES)
     captured = capsys.readouterr()
     assert ("steps/s" in captured.err) == bool(verbose)
     assert captured.out == ""
 
 
-def test_an_evaluation_in_the_very_environments_that_are_trained_in_is_refused_before_the_first_rollout(trained):
+def test_an_evaluation_in_the_training_environments_is_refused_before_the_first_rollout(trained):
     agent, vector = trained([]), gym.vector.SyncVectorEnv([cartpole] * 2)
     steps = int(agent.env_steps.numpy())
     with pytest.raises(ValueError, match="in use by a fit or an evaluation that has not ended"):
@@ -190,7 +190,7 @@ class Interrupted(keras.callbacks.Callback):
         self.train_ended = True
 
 
-def test_files_and_terminal_are_given_back_and_training_does_not_count_as_complete(trained, tmp_path):
+def test_files_and_terminal_are_released_and_training_does_not_count_as_complete(trained, tmp_path):
     output = io.StringIO()
     progress = Progress(Console(file=output, force_terminal=True))
     table, board, interrupted = HistoryCSV(tmp_path / "history.csv"), TensorBoard(tmp_path / "board"), Interrupted()

@@ -1,4 +1,4 @@
-"""What TensorBoard is told once a run: read back as TensorBoard's plugins read it."""
+"""Contents of TensorBoard that are written once per run, read back as TensorBoard's plugins read them."""
 
 import re
 
@@ -26,7 +26,7 @@ def test_the_layout_has_every_chart_and_its_first_category_is_open(layout):
         title: list(charts) for title, charts in CHARTS.items()
     }
     assert [category.closed for category in layout.category] == [False, *([True] * (len(CHARTS) - 1))]
-    # It shows what a person wants first.
+    # The first category is the most important one.
     assert {"Return", "KL of the step and its limit, nats", "Explained variance"} <= set(CHARTS["Learning"])
     assert next(iter(CHARTS)) == "Learning"
 
@@ -62,9 +62,9 @@ def test_hyperparameters_are_columns_of_their_type_the_first_five_first_and_runs
     assert {"eval/mean_reward", "rollout/ep_rew_mean", "train/kl_divergence_loss"} <= set(METRICS)
 
 
-# TensorBoard carries html5lib with it, which warns when it is imported.
+# TensorBoard bundles html5lib, which warns when it is imported.
 @pytest.mark.filterwarnings("ignore:html5lib's sanitizer is deprecated:DeprecationWarning")
-def test_text_is_tables_whatever_the_values():
+def test_text_is_tables_for_any_values():
     from tensorboard import plugin_util
 
     values = {"a|b": "x|y", "lines": "1\n\n2", "none": "", "zero": 0, "_marks_": "*bold* `code` # no", "tag": "<em>&"}

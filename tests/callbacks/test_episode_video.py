@@ -1,4 +1,4 @@
-"""Films of an episode: real environments rendered, and the GIF read by Pillow."""
+"""Films of an episode: real environments are rendered, and Pillow reads the GIF."""
 
 import io
 import os
@@ -17,12 +17,12 @@ from tf_trpo.callbacks.episode_video import EpisodeVideo, encode_gif
 from tf_trpo.models.settings import PolicySettings
 
 LENGTH = 9
-# As in a main program: the process that renders need not import this file, and TensorFlow with it.
+# Pickled by value, so that the process that renders does not import this file, and TensorFlow with it.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Counter(gym.Env):
-    """Nine steps; what is seen of it is how many were taken, and the action: a grey level each."""
+    """Nine steps; a frame shows the number of steps and the last action as grey levels."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 45}  # noqa: RUF012
     observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
@@ -45,7 +45,7 @@ class Counter(gym.Env):
 
 
 class Crashing(Counter):
-    """Its renderer crashes at the third frame that is shown."""
+    """An environment whose renderer crashes at the third frame."""
 
     def render(self):
         if self.time == 6:
@@ -97,15 +97,15 @@ def test_a_film_shows_the_wrapped_environment(agent):
     assert len(list(frames(short.record(agent)))) == 2
 
 
-def test_a_film_is_one_episode_with_frames_for_15_a_second(film):
-    # 45 steps a second: every third is shown, for 67 ms; a GIF counts in hundredths of a second.
+def test_a_film_is_one_episode_with_about_15_frames_per_second(film):
+    # 45 steps per second: every third one is shown, for 67 ms; a GIF counts in hundredths of a second.
     shown = list(frames(film))
     assert [int(frame[0, 0, 0]) for frame, _ in shown] == [0, 75, 150]
     assert {duration for _, duration in shown} == {60}
     assert shown[0][0].shape == (6, 8, 3)
 
 
-def test_a_film_repeats_and_large_frames_are_shrunk():
+def test_a_film_loops_and_large_frames_are_shrunk():
     gif = encode_gif([np.full((600, 400, 3), level, np.uint8) for level in (0, 99, 200)], milliseconds=50)
     with Image.open(io.BytesIO(gif)) as image:
         assert (image.format, image.size, image.n_frames, image.info["loop"]) == ("GIF", (200, 300), 3, 0)
@@ -117,7 +117,7 @@ def test_cartpole_can_be_filmed():
     shown = list(frames(EpisodeVideo("CartPole-v1", 1).record(agent)))
     assert shown[0][0].shape == (200, 300, 3)
     assert len(shown) >= 2
-    # White, and a cart and a pole in it.
+    # A white background with a cart and a pole.
     assert all(0.5 < (frame.min(axis=-1) > 250).mean() < 0.999 for frame, _ in shown)
 
 
@@ -128,7 +128,7 @@ def test_without_pygame_the_message_says_what_to_install(monkeypatch, tmp_path):
         EpisodeVideo("CartPole-v1", 1).check()
 
 
-def test_a_renderer_that_crashes_costs_a_film_and_not_the_run(agent, tmp_path, caplog):
+def test_a_crashing_renderer_costs_a_film_but_not_the_run(agent, tmp_path, caplog):
     video = EpisodeVideo(lambda: Crashing(render_mode="rgb_array"), 1)
     board = TensorBoard(tmp_path, histogram_every=0, video=video)
     board.set_model(agent)

@@ -1,4 +1,4 @@
-"""When agents are evaluated and checkpoints written, by an agent and a trainer that only count."""
+"""The times of evaluations and checkpoints, with an agent and a trainer that only count."""
 
 import pytest
 import tensorflow as tf
@@ -8,7 +8,7 @@ from tf_trpo.callbacks.every_steps import EverySteps
 
 
 class StandIn:
-    """What callbacks need of an agent and a trainer; evaluations give the steps that were taken."""
+    """The part of an agent and a trainer that callbacks use; evaluations return the number of steps."""
 
     def __init__(self, steps=0):
         self.env_steps = tf.Variable(steps, dtype=tf.int64)
@@ -30,7 +30,7 @@ class StandIn:
 
 
 def run(callback, start, *step_counts):
-    """The stand-in and the logs after iterations that ended at these steps."""
+    """The stand-in, and the logs after iterations that ended at the given steps."""
     stand_in, all_logs = StandIn(start), []
     callback.set_model(stand_in)
     callback.set_params({"trainer": stand_in})
@@ -50,7 +50,7 @@ def test_every_multiple_is_passed_once(start):
     assert reached == [total for total in range(start + 1, start + 41) if total % 10 == 0]
 
 
-def test_results_are_in_the_logs_of_the_iterations_with_an_evaluation_only():
+def test_results_are_only_in_the_logs_of_iterations_with_an_evaluation():
     stand_in, logs = run(Evaluate("Env", 100, episodes=7, seed=3), 0, 60, 100, 199, 230, 320, 330)
     nothing = {"figure": 1.0}
     assert logs == [
@@ -60,7 +60,7 @@ def test_results_are_in_the_logs_of_the_iterations_with_an_evaluation_only():
     assert stand_in.evaluated == [("Env", {"episodes": 7, "seed": 3})] * 3
 
 
-def test_a_resumed_training_is_evaluated_where_the_whole_one_would_have_been():
+def test_a_resumed_training_is_evaluated_at_the_same_steps_as_an_uninterrupted_one():
     assert not run(Evaluate("Env", 100), 1050, 1060, 1099)[0].evaluated
     assert len(run(Evaluate("Env", 100), 1099, 1101, 1199)[0].evaluated) == 1
 
@@ -70,12 +70,12 @@ def test_a_resumed_training_is_evaluated_where_the_whole_one_would_have_been():
     [
         (100, 0, [100, 260, 350]),
         (100, 150, [260, 350]),
-        # The trainer leaves a whole checkpoint of the same steps as it is.
+        # The trainer does not write a checkpoint of the same steps again.
         (360, 0, [360]),
         (None, 0, []),
     ],
 )
-def test_checkpoints_are_written_when_a_multiple_was_passed_and_once_in_the_end(every_steps, start, at_iterations):
+def test_checkpoints_are_written_when_a_multiple_was_passed_and_once_at_the_end(every_steps, start, at_iterations):
     steps = [count for count in (60, 99, 100, 150, 199, 260, 350, 360) if count > start]
     callback = Checkpoint("d", every_steps)
     stand_in, _ = run(callback, start, *steps)
@@ -84,7 +84,7 @@ def test_checkpoints_are_written_when_a_multiple_was_passed_and_once_in_the_end(
     assert [count for _, count, _ in stand_in.saved] == [*at_iterations, 360]
 
 
-def test_the_start_is_written_if_it_is_asked_for_after_the_folder_was_checked():
+def test_at_start_writes_a_checkpoint_after_the_folder_was_checked():
     stand_in, _ = run(Checkpoint("d", 100, keep=7, at_start=True), 5, 60, 110)
     assert stand_in.checked == [("d", 5)]
     assert stand_in.saved == [("d", 5, 7), ("d", 110, 7)]
@@ -114,6 +114,6 @@ def test_a_write_that_failed_is_tried_again_when_training_fails():
         (lambda: TensorBoard("logs", video=EpisodeVideo("Env", 0)), "every_steps must be at least 1, got 0"),
     ],
 )
-def test_numbers_of_callbacks_are_whole_and_in_range(make, message):
+def test_numbers_of_callbacks_must_be_integers_in_range(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()

@@ -24,7 +24,7 @@ def write(path, *logs, iterations=None):
     callback.on_train_begin()
     for epoch, figures in enumerate(logs):
         callback.on_epoch_end(epoch, figures)
-        # Rows are there at once.
+        # Rows are written immediately.
         assert list(rows(path)[-1].values()) == [str(figures.get(name, "")) for name in rows(path)[-1]]
     callback.on_train_end(logs[-1] if logs else {})
 
@@ -34,13 +34,13 @@ def path(tmp_path):
     return tmp_path / "history.csv"
 
 
-def test_a_row_an_iteration_with_the_figures_as_columns_to_the_last_digit(path):
+def test_each_iteration_is_a_row_with_the_figures_to_the_last_digit(path):
     write(path, {"steps": 10, "train/kl": 0.1}, {"steps": 20, "train/kl": 1 / 3})
     assert list(rows(path)[0]) == ["steps", "train/kl"]
     assert [(int(row["steps"]), float(row["train/kl"])) for row in rows(path)] == [(10, 0.1), (20, 1 / 3)]
 
 
-def test_figures_may_be_absent_and_appear_later(path):
+def test_figures_may_be_missing_and_may_appear_later(path):
     write(path, {"a": 1, "b": 2}, {"b": 3, "late": 4}, {"b": 5, "a": 6}, {"later, with a comma": 7})
     assert rows(path) == [
         {"a": "1", "b": "2", "late": "", "later, with a comma": ""},
@@ -61,10 +61,10 @@ def iteration(number, **figures):
 
 
 @pytest.mark.parametrize("cut", ["", "1", "4,", "4,0."])
-def test_a_resumed_training_continues_after_the_rows_of_the_iterations_that_were_done(path, cut):
+def test_a_resumed_training_continues_after_the_rows_of_finished_iterations(path, cut):
     write(path, *(iteration(number, a=number / 10) for number in (1, 2, 3)))
     with open(path, "a", encoding="utf-8") as file:
-        # A process was killed while it wrote; "1" may be half of 12.
+        # The process was killed while it wrote: "1" may be a part of 12.
         file.write(cut)
     write(path, iteration(3, a=7.5, b=8), iterations=2)
     assert rows(path) == [
@@ -75,6 +75,6 @@ def test_a_resumed_training_continues_after_the_rows_of_the_iterations_that_were
     assert not list(path.parent.glob("*tmp*"))
 
 
-def test_a_resumed_training_without_a_file_begins_one(path):
+def test_a_resumed_training_without_a_file_begins_a_new_one(path):
     write(path, iteration(5, a=1), iterations=4)
     assert rows(path) == [{"time/iterations": "5", "a": "1"}]

@@ -1,4 +1,4 @@
-"""What people see: lines in a file, a live table on a terminal."""
+"""The display of progress: lines in a file, a live table on a terminal."""
 
 import itertools
 import re
@@ -48,9 +48,9 @@ def terminal():
     return Console(force_terminal=True, file=StringIO(), width=120)
 
 
-def test_lines_without_control_codes_where_there_is_no_terminal():
+def test_without_a_terminal_there_are_lines_without_control_codes():
     text = shown(plain(), figures(100), figures(250))
-    # One line each, and the last state once more at the end; never folded, however long.
+    # One line each, and the last state once more at the end; long lines are not wrapped.
     assert [line.split()[1] for line in text.splitlines()] == ["100/1000", "250/1000", "250/1000"]
     assert "\x1b" not in text
     assert text.splitlines()[0] == (
@@ -63,9 +63,9 @@ def test_lines_come_no_more_often_than_the_interval():
     assert [line.split()[1] for line in text.splitlines()] == ["100/1000", "1000/1000"]
 
 
-def test_lines_say_how_long_it_will_take_as_soon_as_that_is_known():
+def test_lines_show_the_remaining_time_as_soon_as_it_is_known():
     callback = begun(plain())
-    # A hundred steps a second.
+    # A hundred steps per second.
     clock = itertools.count()
     callback._bar.get_time = lambda: next_second
     next_second = next(clock)
@@ -79,18 +79,18 @@ def test_lines_say_how_long_it_will_take_as_soon_as_that_is_known():
     assert last.endswith("  0:00:00 left")
 
 
-def test_the_last_line_says_why_there_are_more_steps_than_were_asked_for():
+def test_the_last_line_explains_more_steps_than_were_asked_for():
     first, last = shown(plain(), figures(1024)).splitlines()
     assert first.startswith("steps 1024/1000")
     assert not first.endswith(")")
     assert last.endswith("  (an iteration is trained to its end)")
 
 
-def test_nothing_to_say_when_nothing_happened():
+def test_without_an_iteration_nothing_is_printed():
     assert shown(plain()) == ""
 
 
-def test_a_terminal_shows_figures_and_how_far_it_is_and_gets_its_cursor_back():
+def test_a_terminal_shows_figures_and_progress_and_its_cursor_is_restored():
     text = shown(terminal(), figures(100), figures(250))
     assert text.count("\x1b[?25l") == 1
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
@@ -101,7 +101,7 @@ def test_a_terminal_shows_figures_and_how_far_it_is_and_gets_its_cursor_back():
     assert "250/1000" in text.replace(" ", "")
 
 
-def test_the_bar_goes_on_from_the_steps_taken_before_and_ends_full():
+def test_the_bar_continues_from_earlier_steps_and_ends_full():
     assert "400/1000" in shown(terminal(), steps=400).replace(" ", "")
     assert "1000/1000" in shown(terminal(), figures(1024)).replace(" ", "")
 

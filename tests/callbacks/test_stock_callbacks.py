@@ -9,7 +9,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from tf_trpo.callbacks import Evaluate
 
 SIZES = {"num_envs": 2, "num_steps": 12, "verbose": 0}
-# Keras says in every iteration without the figure that it has none, and goes on.
+# Keras warns in every iteration without the figure, and continues.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:(Early stopping|Learning rate reduction is) conditioned on metric:UserWarning"
 )
@@ -21,7 +21,7 @@ def test_the_best_evaluation_is_kept_and_training_does_not_stop_between_evaluati
     kept = []
 
     class Keeps(keras.callbacks.Callback):
-        """Knows the weights of every evaluation."""
+        """Records the weights at every evaluation."""
 
         def on_epoch_end(self, epoch, logs=None):
             if "eval/mean_reward" in logs:
@@ -33,7 +33,7 @@ def test_the_best_evaluation_is_kept_and_training_does_not_stop_between_evaluati
         keras.callbacks.EarlyStopping(patience=5, **monitored),
         Keeps(),
     ]
-    # 8 iterations between two evaluations: more than the patience.
+    # 8 iterations between evaluations are more than the patience.
     history = agent.fit("CartPole-v1", 960, callbacks=callbacks, **SIZES).history
     assert history["time/total_timesteps"][-1] >= 960
     assert len(history["eval/mean_reward"]) == len(kept) == 5
@@ -46,7 +46,7 @@ def test_the_best_evaluation_is_kept_and_training_does_not_stop_between_evaluati
 
 
 def test_training_stops_after_evaluations_without_an_improvement(small_agent):
-    """Each evaluation counts, and each iteration without one does not."""
+    """Every evaluation counts, but iterations without one do not."""
     agent = small_agent("CartPole-v1")
     early = keras.callbacks.EarlyStopping(monitor="eval/mean_reward", mode="max", patience=2, min_delta=1e6)
     callbacks = [Evaluate("CartPole-v1", 48, episodes=1), early]
@@ -56,7 +56,7 @@ def test_training_stops_after_evaluations_without_an_improvement(small_agent):
 
 
 class UpAgain(gym.Wrapper):
-    """CartPole whose pole is put up again when it has fallen."""
+    """CartPole whose pole is set upright again when it has fallen."""
 
     def step(self, action):
         observation, reward, fell, truncated, info = self.env.step(action)
@@ -64,7 +64,7 @@ class UpAgain(gym.Wrapper):
 
 
 def test_a_learning_rate_is_not_reduced_while_no_episode_has_ended(small_agent):
-    """And nothing is stopped by a figure that never exists."""
+    """A figure that never exists does not stop training either."""
 
     def endless():
         return gym.wrappers.TimeLimit(UpAgain(CartPoleEnv()), 80)

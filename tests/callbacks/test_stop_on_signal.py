@@ -1,4 +1,4 @@
-"""Signals end training between two iterations; in other threads than the main one they are left alone."""
+"""Signals end training between two iterations; outside of the main thread, no handlers are set."""
 
 import concurrent.futures
 import os
@@ -15,7 +15,7 @@ def handlers():
 
 
 @pytest.mark.parametrize("number", StopOnSignal.SIGNALS)
-def test_the_first_signal_ends_training_after_the_iteration_and_the_second_at_once(number, capsys):
+def test_the_first_signal_ends_training_after_the_iteration_and_the_second_immediately(number, capsys):
     before, callback, model = handlers(), StopOnSignal(), SimpleNamespace(stop_training=False)
     callback.set_model(model)
     callback.on_train_begin()

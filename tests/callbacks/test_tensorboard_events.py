@@ -44,7 +44,7 @@ SMALL = PolicySettings(hidden_sizes=(4,))
 
 
 class StandIn:
-    """A real policy and value function, and what else a callback may ask of an agent and its trainer."""
+    """A real policy and value function, with the other attributes of an agent and a trainer that callbacks use."""
 
     agent = None
 
@@ -78,7 +78,7 @@ def figure(*steps, value=1.0):
 
 
 def test_every_figure_is_a_scalar_over_environment_steps_unless_it_is_nan(tmp_path):
-    """The logs are left as they were, for other callbacks."""
+    """The logs are not changed, since other callbacks use them."""
     logs = [
         {"time/total_timesteps": 100, "rollout/ep_rew_mean": 1.5, "train/kl_divergence_loss": 0.25},
         {"time/total_timesteps": 200, "never": math.nan, "rollout/ep_rew_mean": np.float32("nan")},
@@ -92,20 +92,20 @@ def test_every_figure_is_a_scalar_over_environment_steps_unless_it_is_nan(tmp_pa
     assert [figures["time/total_timesteps"] for figures in logs] == [100, 200, 250]
 
 
-def test_figures_can_be_read_while_training_goes_on(tmp_path):
+def test_figures_can_be_read_during_training(tmp_path):
     callback = begun(tmp_path)
     callback.on_epoch_end(0, *figure(10))
     assert scalars(tmp_path) == {"figure": [(10, 1.0)]}
     callback.on_train_end()
 
 
-def test_the_logs_are_left_as_they_were_for_other_callbacks(tmp_path):
+def test_the_logs_are_not_changed(tmp_path):
     logs = {"time/total_timesteps": 10, "figure": 1.0}
     write(tmp_path, logs)
     assert logs == {"time/total_timesteps": 10, "figure": 1.0}
 
 
-def test_a_training_that_goes_on_takes_the_place_of_what_came_after_its_checkpoint(tmp_path):
+def test_a_resumed_training_replaces_the_events_after_its_checkpoint(tmp_path):
     write(tmp_path, *figure(10, 20, 30, 40))
     write(tmp_path, *figure(25, 35, value=2.0), model=StandIn(20))
     assert scalars(tmp_path) == {"figure": [(10, 1.0), (20, 1.0), (25, 2.0), (35, 2.0)]}
@@ -116,7 +116,7 @@ def test_a_training_that_goes_on_takes_the_place_of_what_came_after_its_checkpoi
     assert len(tensors(tmp_path)["config"]) == 1
 
 
-def test_the_final_evaluation_stays_when_the_run_is_made_longer(tmp_path):
+def test_the_final_evaluation_is_kept_when_the_run_is_extended(tmp_path):
     write(tmp_path, *figure(10, 20))
     add_final_evaluation(tmp_path, 20, 123.0, 4.5)
     write(tmp_path, *figure(30), model=StandIn(20))
@@ -127,7 +127,7 @@ def test_the_final_evaluation_stays_when_the_run_is_made_longer(tmp_path):
     }
 
 
-def test_the_description_is_written_once_wherever_a_training_begins_or_goes_on(tmp_path):
+def test_the_description_is_written_once_even_if_training_is_resumed(tmp_path):
     write(tmp_path / "first", *figure(10))
     write(tmp_path / "first", *figure(20), model=StandIn(10))
     write(tmp_path / "second", *figure(20), model=StandIn(10))
@@ -135,7 +135,7 @@ def test_the_description_is_written_once_wherever_a_training_begins_or_goes_on(t
         written = tensors(tmp_path / name)
         assert set(written) == {"figure", *ONCE}
         assert [len(written[tag]) for tag in ONCE] == [1] * len(ONCE)
-    # The graph is the policy's, from observations on.
+    # The graph is that of the policy, starting at observations.
     [(_, serialized)] = written["__run_graph__"]
     graph = graph_pb2.GraphDef.FromString(serialized.item())
     [observations] = [node for node in graph.node if node.name == "observations"]
@@ -143,7 +143,7 @@ def test_the_description_is_written_once_wherever_a_training_begins_or_goes_on(t
     assert sum(node.op == "MatMul" for node in graph.node) == 2
 
 
-def test_what_the_agent_was_compiled_with_is_shown_unless_other_settings_are_given(tmp_path):
+def test_the_compiled_settings_are_shown_unless_others_are_given(tmp_path):
     write(tmp_path / "own", *figure(10))
     [(_, text)] = tensors(tmp_path / "own")["config"]
     shown = {"policy_optimizer": "TrustRegion", "max_kl": None, "max_backtracks": 10, "gamma": 0.99}
@@ -163,7 +163,7 @@ def rollout(actions, valid):
 
 
 def counted(histogram):
-    """Buckets [left, right, count] as the number of values in all, and the range of those that hold some."""
+    """The number of values in buckets [left, right, count], and the range of the buckets that are not empty."""
     filled = histogram[histogram[:, 2] > 0]
     return histogram[:, 2].sum(), filled[0, 0], filled[-1, 1]
 
@@ -187,7 +187,7 @@ def test_histograms_are_of_all_finite_weights_and_of_the_valid_actions(tmp_path)
         assert counted(written[name]) == pytest.approx((values.size, values.min(), values.max())), name
 
 
-def test_histograms_come_every_so_many_steps(tmp_path):
+def test_histograms_are_written_every_n_steps(tmp_path):
     model = StandIn()
     model.rollout = rollout([[0], [1]], [[True], [True]])
     write(tmp_path, *figure(10, 99, 100, 150, 230), model=model, histogram_every=100)
@@ -196,7 +196,7 @@ def test_histograms_come_every_so_many_steps(tmp_path):
     assert [step for step, _ in tensors(tmp_path)["policy/0_kernel"]] == [100, 230, 301]
 
 
-def test_films_come_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
+def test_films_are_written_every_n_steps_and_at_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(EpisodeVideo, "record", lambda self, agent: b"GIF89a\x03\x00\x02\x00" + b"...")
     write(tmp_path, *figure(10, 100, 150, 230, 240), video=EpisodeVideo("CartPole-v1", 100))
     films = tensors(tmp_path)["episode"]
@@ -206,11 +206,11 @@ def test_films_come_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
     assert [step for step, _ in tensors(tmp_path / "other")["episode"]] == [100]
 
 
-def test_a_full_disk_is_an_error_of_the_operating_system(tmp_path):
+def test_a_full_disk_raises_os_error(tmp_path):
     callback = begun(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        # Python ignores the signal that goes with it: writing fails, as on a full disk.
+        # Python ignores the signal of this limit, so that writing fails, as on a full disk.
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
         with pytest.raises(OSError, match=f"{tmp_path}.* cannot be written"):
             callback.on_epoch_end(0, *figure(10))
@@ -219,8 +219,8 @@ def test_a_full_disk_is_an_error_of_the_operating_system(tmp_path):
     callback.release()
 
 
-def test_a_program_that_patches_tensorboards_writer_hears_of_the_folder_and_can_read_it(tmp_path, monkeypatch):
-    """As wandb's sync_tensorboard does, which then looks for files of this host that are not older than its start."""
+def test_a_program_that_patches_tensorboards_writer_learns_the_folder_and_can_read_it(tmp_path, monkeypatch):
+    """wandb's sync_tensorboard does this, and then looks for files of this host that are not older than its start."""
     heard, start = [], int(time.time())
 
     class Patched(event_file_writer.EventFileWriter):
@@ -238,7 +238,7 @@ def test_a_program_that_patches_tensorboards_writer_hears_of_the_folder_and_can_
     assert scalars(tmp_path / "events") == {"figure": [(10, 1.0), (20, 1.0)]}
 
 
-def test_files_of_one_second_are_read_in_the_order_of_their_making(tmp_path):
+def test_files_of_the_same_second_are_read_in_the_order_of_creation(tmp_path):
     for step in (10, 20, 30):
         write(tmp_path, *figure(step), model=StandIn(step - 10))
     assert len({path.name.split(".")[3] for path in tmp_path.iterdir()}) == 3

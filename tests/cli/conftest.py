@@ -1,4 +1,4 @@
-"""A small run, which is trained once for all tests of the commands."""
+"""A small run that is trained once for all tests of commands."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ SMALL += " --eval-episodes 2 --seed 6 --preset none"
 
 
 class Finished(NamedTuple):
-    """A run of CartPole-v1 with an exported model, not to be changed, and what training printed."""
+    """A run of CartPole-v1 with an exported model, and the output of its training; tests must not change it."""
 
     folder: RunFolder
     output: str
@@ -24,7 +24,7 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="session")
 def small():
-    """Options of a small training. Agents with these options share what is traced, if their spaces are equal."""
+    """Options of a small training. Agents with these options and equal spaces share traced functions."""
     return SMALL.split()
 
 

@@ -1,4 +1,4 @@
-"""`check-env` on the command line: what it prints, and its exit status."""
+"""`check-env` on the command line: its output and exit status."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def test_a_good_environment_ends_with_status_0_and_how_to_train_in_it(capsys):
     assert command[3:] == ["train", "--env", "CartPole-v1", *making]
 
 
-def test_a_class_of_ones_own_is_trained_in_as_the_check_says(importable, small, capsys):
+def test_the_advice_for_training_in_your_own_class_works(importable, small, capsys):
     name = "module_with_one_environment"
     importable(name, TEXT)
     main(["check-env", f"{name}:Walk", "--steps", "20"])
@@ -67,7 +67,7 @@ def test_a_class_of_ones_own_is_trained_in_as_the_check_says(importable, small, 
     sys.modules.pop(name)
     Path(f"modules/{name}.py").write_text(f"{TEXT}\n{line}\n")
     main([*shlex.split(command), *small])
-    # A colon is no part of a file's name on every system.
+    # Not every system allows a colon in file names.
     assert [path.name for path in Path("runs").iterdir()] == [f"{name}-Walk-v0-6"]
     assert re.search(r"^Export for serving: .* --output saved_models/Walk-v0$", capsys.readouterr().out, re.MULTILINE)
     gymnasium.registry.pop("Walk-v0")
@@ -110,6 +110,6 @@ def test_wrappers_and_ids_with_modules_need_the_flag(module, refused, capsys):
     assert "--allow-import" in text.splitlines()[-1]
 
 
-def test_a_module_that_is_not_there_is_refused(refused):
+def test_a_missing_module_is_refused(refused):
     assert "the module of no_such_module:Env cannot be imported" in refused("check-env", "no_such_module:Env")
     assert "cannot be imported" in refused("check-env", "CartPole-v1", "--wrapper", "gymnasium.wrappers:NoSuch")

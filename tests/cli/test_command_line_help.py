@@ -1,4 +1,4 @@
-"""--help of every command: at once, complete, without TensorFlow."""
+"""--help of every command: immediate, complete, without TensorFlow."""
 
 import re
 import resource
@@ -43,7 +43,7 @@ def run_python(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_help_comes_without_waiting_for_tensorflow():
+def test_help_does_not_import_tensorflow():
     result = run_python("-c", ALL_HELP)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.count("usage: ") == len(COMMANDS)
@@ -52,7 +52,7 @@ def test_help_comes_without_waiting_for_tensorflow():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_script_is_its_command(command, monkeypatch, capsys):
+def test_a_script_runs_its_command(command, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(SCRIPTS / f"{command.replace('-', '_')}.py"), "--help"])
     with pytest.raises(SystemExit) as exit_info:
         runpy.run_path(sys.argv[0], run_name="__main__")
@@ -60,9 +60,9 @@ def test_a_script_is_its_command(command, monkeypatch, capsys):
     assert f"usage: {command} " in capsys.readouterr().out
 
 
-def test_help_answers_at_once():
+def test_help_is_immediate():
     def seconds():
-        """Of the processor: other processes do not count."""
+        """Processor time of the command, which does not depend on other processes."""
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return used.ru_utime + used.ru_stime
 
@@ -99,7 +99,7 @@ def test_all_help_of_train_names_every_setting_of_the_algorithm_and_the_presets(
         )
     ),
 )
-def test_help_of_train_opens_with_ten_settings_and_says_where_the_others_are(algorithm, step_size, capsys):
+def test_help_of_train_shows_ten_settings_and_how_to_see_the_others(algorithm, step_size, capsys):
     text = help_of(capsys, "train", "--algorithm", algorithm)
     options = re.findall(r"--([a-z-]+)(?= (?:STR|INT|FLOAT|\{|\[|PATH)|, --no-)", text)
     assert [option for option in options if option not in ("run-dir", "preset", "resume", "allow-import")] == [
@@ -160,14 +160,14 @@ def test_help_lists_the_commands(arguments, status, capsys):
         assert command in COMMANDS
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit) as exit_info:
         main(["--version"])
     assert exit_info.value.code == 0
     assert capsys.readouterr().out == f"tf_trpo {tf_trpo.__version__}\n"
 
 
-def test_an_unknown_command_ends_with_status_2_and_the_commands_there_are(refused):
+def test_an_unknown_command_ends_with_status_2_and_lists_the_commands(refused):
     assert refused("trian") == f"error: no command 'trian'; the nearest is train; there are {', '.join(COMMANDS)}"
 
 
@@ -186,7 +186,7 @@ def test_an_unknown_option_ends_with_one_line_and_its_name(arguments, refused):
         (["evaluate", "run", "--episode", "1"], "--episodes"),
     ],
 )
-def test_a_mistyped_option_is_answered_with_the_nearest(arguments, nearest, refused):
+def test_a_mistyped_option_is_answered_with_a_suggestion(arguments, nearest, refused):
     assert f"; there is {nearest}; see {arguments[0]} --help" in refused(*arguments)
 
 
@@ -194,5 +194,5 @@ def test_a_mistyped_option_is_answered_with_the_nearest(arguments, nearest, refu
     ("arguments", "missing"),
     [(["evaluate"], "run_dir"), (["export", "--output", "x"], "run_dir"), (["export", "run"], "--output")],
 )
-def test_an_argument_that_is_missing_ends_with_one_line_and_its_name(arguments, missing, refused):
+def test_a_missing_argument_ends_with_one_line_and_its_name(arguments, missing, refused):
     assert missing in refused(*arguments)

@@ -1,4 +1,4 @@
-"""Programs of XLA that are kept for the next run: only whole ones, in a folder of one's own, and not too many."""
+"""The cache of XLA's programs: only intact ones, in a folder of the user, of limited size."""
 
 import csv
 import os
@@ -18,7 +18,7 @@ def folders(tmp_path):
     return made
 
 
-def test_what_is_kept_is_found_again(folders):
+def test_programs_that_are_kept_are_found_again(folders):
     store, copy = folders
     programs = {f"xla_{i}.pb": os.urandom(100 + i) for i in range(3)}
     for name, program in programs.items():
@@ -32,7 +32,7 @@ def test_what_is_kept_is_found_again(folders):
 
 
 @pytest.mark.parametrize("damage", [lambda program: program[:-1], lambda program: b"", lambda program: program + b"0"])
-def test_a_damaged_program_is_not_used_and_deleted(folders, damage):
+def test_a_damaged_program_is_deleted_and_not_used(folders, damage):
     store, copy = folders
     program = os.urandom(100)
     for name in ("damaged.pb", "whole.pb"):
@@ -47,7 +47,7 @@ def test_a_damaged_program_is_not_used_and_deleted(folders, damage):
     assert not damaged.exists()
 
 
-def test_the_oldest_programs_go_first(folders):
+def test_the_oldest_programs_are_deleted_first(folders):
     store, copy = folders
     for i in range(5):
         (copy / f"{i}.pb").write_bytes(bytes([i]) * 100)
@@ -78,7 +78,7 @@ def test_a_folder_that_others_can_write_to_is_not_used(reason, tmp_path, monkeyp
     assert os.environ.get("TF_XLA_FLAGS", "--tf_xla_auto_jit=0") == "--tf_xla_auto_jit=0"
 
 
-def test_who_has_no_home_has_no_cache(monkeypatch):
+def test_a_user_without_a_home_folder_has_no_cache(monkeypatch):
     for name in ("XDG_CACHE_HOME", "TF_XLA_FLAGS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(compiled.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
@@ -86,7 +86,7 @@ def test_who_has_no_home_has_no_cache(monkeypatch):
     assert "TF_XLA_FLAGS" not in os.environ
 
 
-def test_machines_that_differ_have_folders_that_differ(monkeypatch):
+def test_different_machines_have_different_folders(monkeypatch):
     folders = {compiled._folder(threads) for threads in (1, 2)}
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
     folders.add(compiled._folder(1))

@@ -1,4 +1,4 @@
-"""TensorBoard on real runs, and a report, opened in a real browser: the dashboards show what was written."""
+"""TensorBoard with real runs, and a report, opened in a real browser: they show what was written."""
 
 import csv
 import re
@@ -33,7 +33,7 @@ def script(name, *arguments):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two runs of other max_kl."""
+    """Two runs with different max_kl."""
     folder = tmp_path_factory.mktemp("runs")
     for name, max_kl in (("one", "0.015"), ("two", "0.025")):
         script("train", "--run-dir", folder / name, "--max-kl", max_kl, *SMALL)
@@ -41,7 +41,7 @@ def runs(tmp_path_factory):
 
 
 def served(logdir, *options):
-    """A TensorBoard of its own, and its address once it answers."""
+    """The address of a TensorBoard server that answers."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", "0", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
@@ -73,7 +73,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser, tensorboard):
-    """opened(dashboard, what): the elements of that selector, once there are some."""
+    """opened(dashboard, what): the elements of a selector, once there are some."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(60_000)
 
@@ -158,7 +158,7 @@ def test_images_show_an_episode_as_an_animation(opened):
 
 @pytest.fixture(scope="module")
 def longer(runs, tmp_path_factory):
-    """A folder with a run that went on twice from one checkpoint: what was written the first time is void."""
+    """A folder with a run that was resumed twice from one checkpoint, so that the first continuation is void."""
     folder = tmp_path_factory.mktemp("longer")
     run = shutil.copytree(runs / "one", folder / "run")
     _, first = sorted((run / "checkpoints").iterdir())
@@ -171,8 +171,8 @@ def longer(runs, tmp_path_factory):
 
 
 @pytest.mark.parametrize("load_fast", ["true", "false"])
-def test_a_run_that_went_on_shows_every_step_once(longer, load_fast):
-    """By both of TensorBoard's ways of reading."""
+def test_a_resumed_run_shows_every_step_once(longer, load_fast):
+    """With both of TensorBoard's ways of reading."""
     with open(longer / "run" / "history.csv", newline="") as file:
         expected = [int(float(row["time/total_timesteps"])) for row in csv.DictReader(file)]
     query = urllib.parse.urlencode({"run": "run/tensorboard", "tag": "train/value_loss", "format": "csv"})

@@ -1,4 +1,4 @@
-"""`train --demonstrations`: the run begins with a clone, once."""
+"""`train --demonstrations`: a run clones once, at its beginning."""
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def test_a_run_begins_with_a_clone_and_does_not_clone_again_when_it_is_resumed(s
     assert len(cloned) == 1
 
 
-def test_what_is_not_there_ends_in_a_line_before_there_is_a_folder(small, refused, tmp_path, monkeypatch):
+def test_a_missing_dataset_ends_with_one_line_and_no_folder(small, refused, tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     folder = tmp_path / "run"
     error = refused("train", *small, "--demonstrations", "cartpole/none-v0", "--run-dir", folder)

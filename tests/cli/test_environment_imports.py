@@ -1,4 +1,4 @@
-"""Ids that have Gymnasium import a module: only with a flag that nothing but the command line can say."""
+"""Ids that make Gymnasium import a module need a flag, which only the command line can give."""
 
 import json
 
@@ -18,7 +18,7 @@ ENV = f"{MODULE}:Imported-v0"
 
 @pytest.fixture
 def imported(importable):
-    """Whether the module was imported; it registers an environment."""
+    """A function that returns whether the module was imported; the module registers an environment."""
     yield importable(
         MODULE,
         "import gymnasium\n"
@@ -36,7 +36,7 @@ def run(imported):
     return folder
 
 
-def test_no_way_of_saying_it_imports_without_the_flag(run, imported, refused, tmp_path):
+def test_without_the_flag_no_form_of_the_id_imports_the_module(run, imported, refused, tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"env": ENV}))
     for arguments in (
         ["train", "--env", ENV],
@@ -54,7 +54,7 @@ def test_no_way_of_saying_it_imports_without_the_flag(run, imported, refused, tm
 
 @pytest.mark.parametrize("name", ["allow_import", "allow-import"])
 @pytest.mark.parametrize("value", [True, "true"])
-def test_a_file_cannot_say_the_flag(name, value, run, imported, refused, tmp_path):
+def test_a_file_cannot_give_the_flag(name, value, run, imported, refused, tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"env": ENV, name: value}))
     assert "unknown settings" in refused("train", "--preset", "mine.yaml")
     config = json.loads(run.config.read_text())
@@ -78,7 +78,7 @@ def test_a_file_cannot_say_the_flag(name, value, run, imported, refused, tmp_pat
     ],
     ids=str,
 )
-def test_a_value_in_a_file_is_no_option(settings, imported, refused, tmp_path):
+def test_a_value_in_a_file_cannot_act_as_an_option(settings, imported, refused, tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
     refused("train", "--preset", "mine.yaml")
     assert not imported()
@@ -92,5 +92,5 @@ def test_with_the_flag_the_module_is_imported(run, imported, refused, capsys):
     assert json.loads(capsys.readouterr().out)["mean_length"] <= 20
 
 
-def test_a_module_that_is_not_there_is_one_line(imported, refused):
+def test_a_missing_module_is_one_line(imported, refused):
     assert "no_such_module" in refused("train", "--allow-import", "--env", "no_such_module:Env-v0")

@@ -22,7 +22,7 @@ KWARGS = '{"max_episode_steps": 5, "sutton_barto_reward": false}'
 
 @pytest.fixture
 def imported(importable):
-    """Whether the module of the wrapper was imported; it registers an environment."""
+    """A function that returns whether the wrapper's module was imported; the module registers an environment."""
     yield importable(
         MODULE,
         "import gymnasium\n"
@@ -42,9 +42,7 @@ def printed(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
-def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_the_flag_only(
-    imported, small, refused, capsys
-):
+def test_settings_are_kept_from_training_to_playing_and_modules_need_the_flag(imported, small, refused, capsys):
     train = [
         "train",
         *small,
@@ -77,7 +75,7 @@ def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_th
     found = printed(capsys, "evaluate", "run", "--episodes", "2", "--allow-import")
     assert (found["mean_return"], found["info/factor"]) == (10.0, 2.0)
     assert printed(capsys, *model, "--allow-import") == {"mean_return": 10.0, "returns": [10.0], "lengths": [5]}
-    # Another environment has nothing of the model's.
+    # Another environment does not get the model's settings.
     assert printed(capsys, *model, "--env", f"{MODULE}:Other-v0", "--allow-import")["returns"] == [7.0]
     longer = ["--env-kwargs", '{"max_episode_steps": 3}', "--wrapper", "gymnasium.wrappers:NormalizeObservation"]
     assert printed(capsys, *model, *longer)["returns"] == [3.0]
@@ -86,7 +84,7 @@ def test_they_are_kept_from_training_to_playing_and_modules_are_imported_with_th
         assert len(file.readlines()) == 1 + 5
 
 
-def test_joined_observations_are_kept_from_training_to_playing(small, tmp_path, monkeypatch, capsys):
+def test_frame_stacking_is_kept_from_training_to_playing(small, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main(["train", *small, "--frame-stack", "4", "--quiet", "--run-dir", "run", "--export"])
     experiment = Experiment.from_run("run")
@@ -100,7 +98,7 @@ def test_joined_observations_are_kept_from_training_to_playing(small, tmp_path, 
     main(["train", "--resume", "run", "--total-steps", "128", "--quiet"])
 
 
-def test_a_preset_names_them_as_yaml(imported, refused, tmp_path):
+def test_a_preset_sets_them_in_yaml(imported, refused, tmp_path):
     content = {"env": "CartPole-v1", "env_kwargs": {"max_episode_steps": 5}, "wrapper": [WRAPPER]}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
     assert Experiment.from_file("mine.yaml").environment.arguments() == {
@@ -129,11 +127,11 @@ def test_a_preset_names_them_as_yaml(imported, refused, tmp_path):
     ],
     ids=str,
 )
-def test_what_cannot_be_is_one_line(arguments, message, imported, refused):
+def test_impossible_settings_are_refused_in_one_line(arguments, message, imported, refused):
     assert message in refused("train", "--preset", "none", *arguments)
 
 
-def test_a_model_of_a_stranger_chooses_no_more_than_its_environment(imported, refused, finished, tmp_path):
+def test_an_untrusted_model_can_choose_its_environment_only(imported, refused, finished, tmp_path):
     model = shutil.copytree(finished.folder.saved_model / "1", tmp_path / "model" / "1")
     metadata = read_metadata(model)
     for arguments, message in [

@@ -22,7 +22,7 @@ from tf_trpo.serving import read_metadata
 
 @pytest.fixture
 def exported(finished, tmp_path, monkeypatch, capsys):
-    """exported(*options): the version's folder, of an export of the finished run to the folder `model`."""
+    """exported(*options): exports the finished run to the folder `model`, and returns the version's folder."""
     monkeypatch.chdir(tmp_path)
 
     def export(*options):
@@ -33,7 +33,7 @@ def exported(finished, tmp_path, monkeypatch, capsys):
     return export
 
 
-def test_training_says_how_to_serve_what_it_has_exported(finished):
+def test_training_prints_how_to_serve_its_exported_model(finished):
     command = shlex.split(re.search(r"^Serve the model: +(.+)$", finished.output, re.M)[1])
     assert command[1:4] == ["-m", "tf_trpo", "serve"]
     options = parse(ServeOptions, command[4:], "serve")
@@ -53,9 +53,7 @@ def test_other_formats(exported, finished, format, file):
     check_metadata(folder, finished.folder)
 
 
-def test_warm_up_requests_the_metadata_and_the_card_that_says_how_the_model_came_to_be(
-    finished, exported, refused, card_metrics
-):
+def test_warm_up_requests_metadata_and_card(finished, exported, refused, card_metrics):
     run, versions = (
         finished.folder,
         [finished.folder.saved_model / "1", exported("--warmup"), exported("--card", "--film")],
@@ -81,7 +79,7 @@ def test_warm_up_requests_the_metadata_and_the_card_that_says_how_the_model_came
     assert [value.split(" ")[0] for value in values.values()] == [returned for _, returned, _ in rows]
     with Image.open("model/film.gif") as frames:
         assert frames.n_frames > 8
-    # The program that writes cards again leaves one as it was.
+    # The program that updates cards does not change this one.
     assert refreshed(path) == card
     weights = [tf_trpo.load(folder).get_weights() for folder in ("model", run.path)]
     np.testing.assert_equal(*weights)
@@ -99,7 +97,7 @@ def test_the_command_of_the_card_has_the_settings_of_the_run(finished, changes):
     assert read_command(options).experiment == experiment.replace(export=False)
 
 
-def test_what_cannot_be_done_is_refused(run, refused, monkeypatch):
+def test_impossible_options_are_refused(run, refused, monkeypatch):
     export = ["export", "run", "--output", "model", "--format"]
     assert "warm-up requests are for a saved_model" in refused(*export, "litert", "--warmup")
     assert "format must be saved_model with --film" in refused(*export, "onnx", "--film")
@@ -110,7 +108,7 @@ def test_what_cannot_be_done_is_refused(run, refused, monkeypatch):
     assert 'pip install "tf_trpo[onnx]"' in refused(*export, "onnx")
 
 
-def test_an_evaluation_that_cannot_be_read_is_refused_and_one_that_is_missing_is_not(run, refused):
+def test_an_unreadable_evaluation_is_refused_but_a_missing_one_is_not(run, refused):
     export = ["export", "run", "--output", "model"]
     for text in ("", "[]", '{"mean_return": "high"}'):
         run.evaluation.write_text(text)

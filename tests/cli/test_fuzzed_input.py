@@ -1,4 +1,4 @@
-"""More than a thousand bad inputs, made at random from a seed: each ends with one line, status 2, and nothing changed.
+"""More than a thousand bad inputs, drawn from a seed: each ends with one line, status 2, and nothing changed.
 
 Each is bad for certain: the generators make nothing that could be meant. `-s` prints how many of each kind there were.
 """
@@ -35,14 +35,14 @@ QUICK = 4
 
 
 class Case(NamedTuple):
-    """A command line, and what is done before it to the folder that it runs in."""
+    """A command line, and the change that is made to its folder before it runs."""
 
     arguments: list
     prepare: object = None
 
 
 class Written(keras.callbacks.Callback):
-    """Writes a checkpoint before the first iteration, and ends the fit."""
+    """Writes a checkpoint before the first iteration, and then ends the fit."""
 
     def __init__(self, directory):
         super().__init__()
@@ -58,7 +58,7 @@ def trained(finished, tmp_path_factory):
     """Folders of a small run, and of checkpoints with another network and of another environment."""
     folder = tmp_path_factory.mktemp("trained")
     shutil.copytree(finished.folder.path, folder / "run", ignore=shutil.ignore_patterns("tensorboard", "saved_model"))
-    # One to damage, and none to fall back on.
+    # One checkpoint to damage, and no other one to fall back on.
     sorted((folder / "run" / "checkpoints").iterdir())[0].unlink()
     for name, env, units in (("wider", "CartPole-v1", 5), ("acrobot", "Acrobot-v1", 4)):
         agent = tf_trpo.TRPO.for_env(env, policy=PolicySettings((units,)), value=ValueSettings((4,)))
@@ -74,7 +74,7 @@ RESUME = ["train", "--resume", "run", "--total-steps", "640"]
 
 
 def preset(content):
-    """A training by a preset that is this text, or these bytes."""
+    """A training with a preset of the given text or bytes."""
     content = content.encode() if isinstance(content, str) else content
     return Case(["train", "--preset", "mine.yaml"], lambda folder: (folder / "mine.yaml").write_bytes(content))
 
@@ -88,7 +88,7 @@ def bad_id(rng):
 
 
 def bad_text(rng, name):
-    """A value on the command line that the setting of this name cannot have."""
+    """A value on the command line that the named setting cannot have."""
     default = DEFAULTS[name]
     if name in FREE_TEXTS:
         return ""
@@ -108,7 +108,7 @@ def bad_text(rng, name):
 
 
 def algorithm_for(name):
-    """Options that make a setting one of those that are used."""
+    """Options by which a setting has an effect."""
     owners = [each.flat()["algorithm"] for each in EXPERIMENTS if name in each.flat()]
     return ["--algorithm", owners[0]] if owners else ["--radius", "adaptive"]
 
@@ -158,7 +158,7 @@ def values_of_other_commands(rng):
 
 
 def bad_value(rng, name):
-    """A value in a preset that the setting of this name cannot have."""
+    """A value in a preset that the named setting cannot have."""
     some = [{word(rng): 1}, [[1]], [{"a": 1}], f"--{word(rng)}", ["--tyro-write-completion", "bash", "stolen"]]
     if name in FREE_TEXTS:
         return rng.choice([*some[:3], [""]])
@@ -240,14 +240,14 @@ def with_config(change):
 
 
 def configs_with_bad_values(rng):
-    """Of a run to go on with."""
+    """Bad values in the config.json of a run to resume."""
     name = rng.choice(sorted(set(Experiment().flat()) - {"export", "total_steps"}))
     other = rng.choices([None, {word(rng): 1}, used_by(name, bad_value(rng, name))], [1, 1, 8])[0]
     return Case(RESUME, with_config(lambda settings: settings.pop(name) if other is None else settings.update(other)))
 
 
 def configs_of_other_environments(rng):
-    """Of a run to evaluate."""
+    """Other or impossible environments in the config.json of a run to evaluate."""
     kinds = [bad_id(rng), f"{word(rng)}:CartPole-v1", "os:x", "", None, 3, 1.5, True, [word(rng)], {"a": word(rng)}, []]
     others = ["Pendulum-v1", "Acrobot-v1", "FrozenLake-v1", "MountainCarContinuous-v0", "a\nb", "\x1b[2J"]
     env = rng.choice([*kinds, *others])
@@ -298,7 +298,7 @@ def agents_with_bytes_flipped(rng):
         content = bytearray(path.read_bytes())
         with zipfile.ZipFile(path) as archive:
             entry = rng.choice(archive.infolist())
-        # In a member's contents: a bit of a header may mean nothing.
+        # In the content of a member, since a bit of a header may have no meaning.
         begin = entry.header_offset + 30 + len(entry.filename)
         for _ in range(rng.randint(1, 4)):
             content[begin + rng.randrange(entry.file_size)] ^= rng.randint(1, 255)
@@ -374,7 +374,7 @@ def agents_with_settings_replaced(rng):
 
 
 def mappings(value):
-    """Every mapping that says something of the agent, and not of how it was built or of its numbers' type."""
+    """Every mapping that describes the agent, except for build configs and dtypes."""
     if isinstance(value, dict):
         if value.get("class_name") not in ("DTypePolicy", "Zeros", "Orthogonal"):
             yield value
@@ -472,7 +472,7 @@ KINDS = {
 
 
 def snapshot(folder):
-    """Every name below, with size and hash, or where a link leads."""
+    """Every name in a folder, with size and hash, or the target of a link."""
 
     def what(path):
         if path.is_symlink():
@@ -483,7 +483,7 @@ def snapshot(folder):
 
 
 def complaint(case, trained, folder, monkeypatch, capsys):
-    """What is wrong with how a case ended; None if nothing is."""
+    """What is wrong with the end of a case; None if it is right."""
     for run in trained.iterdir():
         shutil.copytree(run, folder / run.name)
     if case.prepare is not None:

@@ -1,4 +1,4 @@
-"""Ctrl-C when no training is under way: one line and exit status 130, whatever the command was doing."""
+"""Ctrl-C outside of training: one line and exit status 130, whatever the command is doing."""
 
 import importlib
 import json
@@ -26,7 +26,7 @@ def ctrl_c(*_, **__):
 
 
 def interrupted(capsys, *arguments):
-    """What a command that gets Ctrl-C prints."""
+    """The output of a command that gets Ctrl-C."""
     with pytest.raises(SystemExit) as exit_info:
         main([*map(str, arguments)])
     assert exit_info.value.code == 130
@@ -48,7 +48,7 @@ def test_while_training_starts(tmp_path, monkeypatch, capsys):
 
 
 def test_in_the_final_evaluation(small, tmp_path, monkeypatch, capsys):
-    """The trained agent is saved by then, and the run can be gone on with."""
+    """The trained agent is saved already, and the run can be resumed."""
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(tf_trpo.TRPO, "evaluate", ctrl_c)
@@ -60,7 +60,7 @@ def test_in_the_final_evaluation(small, tmp_path, monkeypatch, capsys):
     assert json.loads((run / "evaluation.json").read_text())["episodes"] == 2
 
 
-def test_what_ends_a_command_by_itself_is_left_alone(capsys):
+def test_other_errors_pass_unchanged(capsys):
     with pytest.raises(SystemExit) as exit_info, one_line_errors(), one_line_errors():
         raise SystemExit(143)
     assert exit_info.value.code == 143

@@ -1,4 +1,4 @@
-"""`play`: episodes by a model here and by one behind a server, recorded or not, and what it refuses."""
+"""`play`: episodes with a local model and with a server's, with and without a video, and refusals."""
 
 import dataclasses
 import inspect
@@ -41,7 +41,7 @@ def model(agent, tmp_path_factory):
 
 @pytest.fixture
 def exported_with(model, tmp_path):
-    """exported_with(**metadata): a copy of the model with others of its metadata."""
+    """exported_with(**metadata): a copy of the model with changed metadata."""
 
     def copy(**changes):
         version = shutil.copytree(model / "1", tmp_path / "copied" / "1")
@@ -92,7 +92,7 @@ def played(capsys, *arguments):
 
 
 def by_hand(agent, name, *, episodes, seed, stochastic):
-    """(returns, lengths) of the same episodes in plain Gymnasium, by the agent."""
+    """(returns, lengths) of the same episodes with the agent in plain Gymnasium."""
     environment, returns, lengths, steps = gym.make(name), [], [], 0
     for episode in range(episodes):
         observation, _ = environment.reset(seed=episode_seed(seed, episode))
@@ -120,7 +120,7 @@ def test_the_episodes_are_those_of_the_agent_in_plain_gymnasium(model, agent, ca
     assert found["mean_return"] == np.mean(found["returns"])
 
 
-def test_environments_of_choices_are_played_in_their_own_terms(tmp_path, capsys):
+def test_discrete_actions_are_those_of_the_environment(tmp_path, capsys):
     name = "Blackjack-v1"
     agent = tf_trpo.TRPO.for_env(name, policy=PolicySettings((8,)), seed=0)
     weights = agent.policy.flat_weights
@@ -137,7 +137,7 @@ def test_the_masks_of_an_environment_are_inputs_of_its_model(tmp_path, capsys):
     agent = tf_trpo.TRPO.for_env("Taxi-v4", **making)
     agent.export(tmp_path, environment="Taxi-v4", environment_arguments=making)
     found = played(capsys, tmp_path, "--stochastic", "--seed", "1")
-    # A step costs 1, and only an action that the mask does not allow costs 10.
+    # A step costs 1; only an action that is not allowed costs 10.
     assert found["returns"][0] >= -found["lengths"][0]
 
 
@@ -167,7 +167,7 @@ def test_a_renderer_that_crashes_is_one_line_and_leaves_no_file(tmp_path, import
 
 
 def test_a_server_and_the_model_itself_play_the_same(model, server, capsys):
-    """A server of ours is asked in tests/serving/test_every_space.py."""
+    """tests/serving tests our own server."""
     policy = LocalPolicy(model)
 
     def answer(asked):
@@ -182,7 +182,7 @@ def test_a_server_and_the_model_itself_play_the_same(model, server, capsys):
         assert played(capsys, url, "--env", "CartPole-v1", *EPISODES, *options) == here
 
 
-def test_people_get_a_line_for_each_episode(model, capsys):
+def test_without_json_there_is_a_line_for_each_episode(model, capsys):
     main(["play", str(model), *EPISODES])
     first, second, mean = capsys.readouterr().out.splitlines()
     assert first.startswith("episode 1: return ")
@@ -243,7 +243,7 @@ def test_refusals(model, exported_with, tmp_path, refused):
 
 
 def save_model(folder, act, *, shape=(None, 4), dtype=tf.float32, endpoint="act"):
-    """Save a SavedModel of one endpoint, a function of one argument, as others would."""
+    """Save a SavedModel with one endpoint, a function of one argument, without tf_trpo."""
     [name] = inspect.signature(act).parameters
     module = tf.Module()
     module.act = tf.function(act, input_signature=[tf.TensorSpec(shape, dtype, name=name)], autograph=False)
@@ -275,11 +275,11 @@ FOREIGN = [
 ]
 
 
-def test_models_of_others_are_played_when_they_are_trusted_and_have_the_endpoints(tmp_path, refused, capsys):
+def test_foreign_models_are_played_if_they_are_trusted_and_have_the_endpoints(tmp_path, refused, capsys):
     for number, (act, signature, words) in enumerate(FOREIGN):
         save_model(tmp_path / str(number), act, **signature)
         assert words in refused("play", tmp_path / str(number), "--env", "CartPole-v1", "--trust"), number
-    # Pushing to where the pole leans is a poor policy, and one that works for a while.
+    # Pushing to the side to which the pole leans is a poor policy that works for a while.
     save_model(
         tmp_path / "good", lambda observations: actions(tf.cast(observations[:, 2] > 0, tf.int32)), dtype=tf.float64
     )
@@ -289,7 +289,7 @@ def test_models_of_others_are_played_when_they_are_trusted_and_have_the_endpoint
     assert 20 < played(capsys, *good, "--trust")["lengths"][0] < 100
 
 
-def test_an_id_that_imports_a_module_is_followed_only_when_that_is_allowed(exported_with, importable, refused, capsys):
+def test_an_id_that_imports_a_module_needs_the_flag(exported_with, importable, refused, capsys):
     imported = importable(
         "strange",
         "import gymnasium\n"
@@ -323,7 +323,7 @@ ANSWERS = {
 UNFIT = [b"[0.5]", b"[true]", b"[[[[1]]]]"]
 
 
-def test_a_server_that_answers_something_else_is_named_with_what_it_said(server, refused):
+def test_a_server_with_another_answer_is_named_with_its_answer(server, refused):
     policy = RemotePolicy(server.url)
     for body, words in ANSWERS.items():
         server.answer = lambda _, body=body: (200, body)
@@ -344,7 +344,7 @@ def test_a_server_that_answers_something_else_is_named_with_what_it_said(server,
     assert "answers with status 404: no such model" in refused("play", server.url, "--env", "CartPole-v1")
 
 
-def test_an_action_that_is_none_of_the_environments_is_refused(server, refused):
+def test_an_action_outside_of_the_action_space_is_refused(server, refused):
     policy = RemotePolicy(server.url)
     for outputs in UNFIT:
         server.answer = lambda _, outputs=outputs: (200, b'{"outputs": ' + outputs + b"}")

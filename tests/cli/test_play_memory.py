@@ -1,4 +1,4 @@
-"""`play` by a model with a memory: it begins each episode without a past, here and behind a server."""
+"""`play` with a model with a memory: each episode begins with the initial state, locally and on a server."""
 
 import json
 
@@ -29,7 +29,7 @@ def agent(request):
 
 
 def by_hand(agent, *, forgets):
-    """Lengths of the same episodes by the agent; one that forgets begins again at every step."""
+    """Lengths of the same episodes with the agent; `forgets` resets its memory at every step."""
     lengths = []
     with FrameStack(gym.make(NAME), 2) as environment:
         for episode in range(EPISODES):

@@ -1,4 +1,4 @@
-"""The command plot: groups of runs, what is drawn of them, reports, and what is refused in one line."""
+"""The command plot: groups of runs, their curves, reports, and refusals in one line."""
 
 import csv
 import itertools
@@ -24,12 +24,12 @@ COLUMNS = (*FEW[:3], *FIGURES, "train/trust_region_radius", "train/is_line_searc
 
 
 def drawn_of(columns):
-    """Titles of the charts that a report has of these columns."""
+    """Titles of the charts of a report with the given columns."""
     return [title for charts in CHARTS.values() for title, shown in charts.items() if set(shown) & set(columns)]
 
 
 def make_run(path, returns=(1.0, 2.0, 4.0), steps=(10, 20, 30), columns=FEW, **settings):
-    """A run folder as train leaves it, with these returns, and 1 in the other columns."""
+    """A run folder as train writes it, with the given returns, and 1 in the other columns."""
     path.mkdir(parents=True)
     config = {
         "settings": Experiment().replace(algorithm=settings.get("algorithm", "trpo")).flat() | settings,
@@ -84,7 +84,7 @@ GROUPS = {
 
 
 @pytest.mark.parametrize(("settings", "group_by", "groups"), GROUPS.values(), ids=GROUPS)
-def test_runs_are_put_in_groups_with_labels(workplace, settings, group_by, groups):
+def test_runs_are_grouped_and_labelled(workplace, settings, group_by, groups):
     runs = [make_run(workplace / name, **each) for name, each in zip("abc", settings, strict=False)]
     found = group_runs(runs, group_by)
     assert {label: "".join(run.path.name for run in members) for label, members in found} == groups
@@ -92,7 +92,7 @@ def test_runs_are_put_in_groups_with_labels(workplace, settings, group_by, group
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The groups of every figure."""
+    """The groups of each figure that is drawn."""
     kept = []
     draw = run_curves.draw
     monkeypatch.setattr(run_curves, "draw", lambda groups, *labels: kept.append(groups) or draw(groups, *labels))
@@ -124,7 +124,7 @@ def test_curves_may_be_over_steps_iterations_or_seconds(workplace, drawn, x, fir
     np.testing.assert_array_equal(group.y.estimate[[0, -1]], [1.0, 4.0])
 
 
-def test_values_that_are_not_known_are_left_out(workplace, drawn):
+def test_unknown_values_are_left_out(workplace, drawn):
     run = make_run(workplace / "run", (np.nan, 2.0, np.nan, 4.0), (10, 20, 30, 40))
     main(["plot", str(run)])
     [group] = drawn[0]
@@ -132,7 +132,7 @@ def test_values_that_are_not_known_are_left_out(workplace, drawn):
     np.testing.assert_allclose(group.y.estimate, np.linspace(2, 4, len(group.x)))
 
 
-def test_a_picture_is_written_into_a_new_folder(workplace, capfd):
+def test_a_figure_is_written_to_a_new_folder(workplace, capfd):
     runs = [make_run(workplace / "a"), make_run(workplace / "b", max_kl=0.5)]
     main(["plot", *map(str, runs), "--output", "new/curves.png"])
     assert capfd.readouterr() == ("new/curves.png\n", "")
@@ -142,7 +142,7 @@ def test_a_picture_is_written_into_a_new_folder(workplace, capfd):
 
 
 class Reader(HTMLParser):
-    """What a browser would make of a report: text, elements, and what they point at."""
+    """Parses a report as a browser would: text, elements, and references."""
 
     def __init__(self):
         super().__init__()
@@ -158,7 +158,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture
 def report(workplace, capsys):
-    """report(run): what a browser makes of the report of a run."""
+    """report(run): the parsed report of a run."""
 
     def read(run):
         main(["plot", str(run), "--report", "report.html"])
@@ -193,7 +193,7 @@ def test_a_report_shows_settings_versions_result_curves_and_a_table(workplace, r
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>&\"'{{ 7 * 7 }}"
 
 
-def test_whatever_comes_from_files_is_text_and_a_report_needs_no_network_and_runs_no_script(workplace, report):
+def test_text_from_files_is_escaped_and_a_report_needs_no_network_and_runs_no_script(workplace, report):
     run = make_run(workplace / "a <b> & c", (np.nan,), (10,), env=HOSTILE, **{HOSTILE: HOSTILE})
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | {"versions": {HOSTILE: [HOSTILE]}, "platform": HOSTILE}))
@@ -209,7 +209,7 @@ def test_whatever_comes_from_files_is_text_and_a_report_needs_no_network_and_run
     assert "default-src 'none'" in text
 
 
-def test_a_report_has_what_the_history_has(workplace, report):
+def test_a_report_has_only_the_columns_of_the_history(workplace, report):
     history = f"{STEPS},train/value_loss,train/kl_divergence_loss\n1,2,\n2,1,0.5\n"
     page = report(broken(workplace / "run", "history.csv", history))
     assert page.elements.count("img") == 2
@@ -223,7 +223,7 @@ def test_a_report_has_what_the_history_has(workplace, report):
     "returns",
     [("inf", "1", "-inf"), ("1e400", "1", "2"), ("1e308", "1", "-1e308"), ("1e308",) * 3, ("inf", "nan", "1e308")],
 )
-def test_numbers_that_no_axis_has_are_in_the_table_of_a_report_and_in_no_curve(workplace, report, returns, capsys):
+def test_numbers_that_cannot_be_drawn_are_in_the_table_but_in_no_curve(workplace, report, returns, capsys):
     run = make_run(workplace / "run", returns)
     page = report(run)
     first = {"1e400": "inf", "1e308": "1e+308"}.get(returns[0], returns[0])
@@ -284,7 +284,9 @@ def test_bad_input_is_one_line(workplace, refused, arguments, words):
 
 
 @pytest.mark.parametrize(("missing", "arguments"), [("matplotlib", []), ("jinja2", ["--report", "report.html"])])
-def test_a_missing_package_is_one_line_with_the_way_out(workplace, refused, monkeypatch, missing, arguments):
+def test_a_missing_package_is_one_line_with_the_command_to_install_it(
+    workplace, refused, monkeypatch, missing, arguments
+):
     for module in ("tf_trpo.figures.style", "tf_trpo.cli.report"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, missing, None)

@@ -1,4 +1,4 @@
-"""train --resume of runs that were killed or asked to end; a real process is compared with real processes only."""
+"""train --resume after kills and signals; runs of real processes are compared with runs of real processes."""
 
 import contextlib
 import functools
@@ -28,19 +28,19 @@ STEPS = 2000
 
 
 def start(folder, *arguments):
-    """A training process, with its output in a file."""
+    """Start a training process with its output in a file."""
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     with open(folder / "output.txt", "a") as output:
         return subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
 
 
 def completed(folder, *arguments):
-    """Train to the end, in a process of its own: like any run that is killed, and like any that goes on."""
+    """Train to the end in a separate process, as runs that are killed and resumed."""
     assert start(folder, *arguments).wait() == 0, (folder / "output.txt").read_text()
 
 
 def wait_for_rows(run, count, process):
-    """Until a training has written so many rows."""
+    """Wait until a training has written the given number of rows."""
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         assert process.poll() is None, "it ended by itself"
@@ -64,7 +64,7 @@ def weights(run):
 def assert_same_run(run, other):
     figures = ("time/total_timesteps", "rollout/ep_rew_mean", "train/kl_divergence_loss", "train/value_loss")
     histories = [read_history(folder / "history.csv") for folder in (run, other)]
-    # First of all, since this shows the iteration in which two runs part.
+    # Compared first, since it shows the iteration in which two runs begin to differ.
     for name in figures:
         np.testing.assert_array_equal(*(history[name] for history in histories), err_msg=name)
     for ours, theirs in zip(weights(run), weights(other), strict=True):
@@ -72,7 +72,7 @@ def assert_same_run(run, other):
     assert (run / "evaluation.json").read_text() == (other / "evaluation.json").read_text()
     for name in figures[1:]:
         assert points(run, name) == points(other, name)
-    # A run that was made longer also has the evaluation of its first end.
+    # A run that was extended also has the evaluation at its first end.
     assert points(run, "final/mean_reward")[-1:] == points(other, "final/mean_reward")
 
 
@@ -85,7 +85,7 @@ def training(small):
 
 @pytest.fixture(scope="module")
 def whole(training, tmp_path_factory):
-    """whole(environment, steps): a run that nobody interrupts."""
+    """whole(environment, steps): a run that is not interrupted."""
 
     @functools.cache
     def make(environment, steps):
@@ -97,16 +97,16 @@ def whole(training, tmp_path_factory):
 
 
 class Kills(NamedTuple):
-    """How many hit a living process, and how many of these in the middle of a checkpoint's write."""
+    """Number of kills of living processes, and of those during the write of a checkpoint."""
 
     alive: int
     writing: int
 
 
 def half_written(run, began):
-    """Whether there is a checkpoint that was begun after that time and is not complete."""
+    """Return whether there is an incomplete checkpoint that was begun after the given time."""
     for path in (run / "checkpoints").glob(".partial-*"):
-        # It may be renamed just now. One that an earlier kill left behind is older.
+        # The file may be renamed at this moment. Files that an earlier kill left behind are older.
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime > began:
                 return True
@@ -114,7 +114,7 @@ def half_written(run, began):
 
 
 def wait_to_kill(run, process, began, rng, moment):
-    """Until a random moment while the process starts, while it trains, or while it writes a checkpoint."""
+    """Wait for a random moment while the process starts, trains, or writes a checkpoint."""
     history = run / "history.csv"
     while moment != "start" and process.poll() is None and not (history.exists() and history.stat().st_mtime > began):
         time.sleep(0.005)
@@ -126,14 +126,14 @@ def wait_to_kill(run, process, began, rng, moment):
             time.sleep(0.0005)
             if half_written(run, began):
                 time.sleep(rng.uniform(0, 0.002))
-                # Stopped, it can be looked at: the file may have become whole in this instant.
+                # Stop the process to look again, since the file may just have become complete.
                 process.send_signal(signal.SIGSTOP)
                 if not half_written(run, began):
                     process.send_signal(signal.SIGCONT)
 
 
 def killed_again_and_again(folder, arguments, alive, writing):
-    """Train with processes that are killed and resumed, until so many kills hit a living and a writing one."""
+    """Train with processes that are killed and resumed, until enough kills hit living and writing processes."""
     rng = random.Random(1)
     run, kills = folder / "run", Kills(0, 0)
     while (kills.alive < alive or kills.writing < writing) and not (run / "evaluation.json").exists():
@@ -144,7 +144,7 @@ def killed_again_and_again(folder, arguments, alive, writing):
         hit = process.poll() is None
         process.kill()
         assert process.wait() in (-signal.SIGKILL, 0), (folder / "output.txt").read_text()
-        # What the dead process left half written proves it.
+        # The incomplete file of the dead process proves it.
         kills = Kills(kills.alive + hit, kills.writing + (hit and half_written(run, began)))
         if (run / "config.json").exists():
             arguments = ["--resume", "run"]
@@ -156,7 +156,7 @@ def killed_again_and_again(folder, arguments, alive, writing):
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Hopper-v5"])
 def test_a_run_that_is_killed_twenty_five_times_ends_as_one_that_was_not(environment, training, whole, tmp_path):
-    """Fifty kills of living processes in all, ten of them in the middle of a checkpoint's write."""
+    """Fifty kills of living processes in all, ten of them during the write of a checkpoint."""
     expected = whole(environment, 60_000)
     kills = killed_again_and_again(tmp_path, training(environment, 60_000), alive=25, writing=5)
     print(f"{environment}: {kills.alive} kills of a living process, {kills.writing} of them of a writing one")
@@ -172,7 +172,7 @@ def test_a_run_that_is_killed_in_the_write_of_a_checkpoint_ends_as_one_that_was_
 
 
 def check_stopped(output):
-    """What a signal leaves behind in the folder `run`, and has a run print."""
+    """Check the folder `run` and the output after a signal."""
     run = RunFolder("run")
     assert "Traceback" not in output
     assert "--resume run" in output
@@ -185,7 +185,7 @@ def check_stopped(output):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_gets_a_signal_ends_and_its_run_goes_on(number, training, whole, tmp_path, monkeypatch):
+def test_a_process_that_gets_a_signal_ends_and_its_run_can_be_resumed(number, training, whole, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     process = start(tmp_path, *training("CartPole-v1", STEPS))
     wait_for_rows(tmp_path / "run", 3, process)
@@ -196,7 +196,9 @@ def test_a_process_that_gets_a_signal_ends_and_its_run_goes_on(number, training,
     assert_same_run(tmp_path / "run", whole("CartPole-v1", STEPS))
 
 
-def test_a_signal_ends_the_run_between_two_iterations_and_it_goes_on(small, finished, tmp_path, monkeypatch, capsys):
+def test_a_signal_ends_the_run_between_two_iterations_and_it_can_be_resumed(
+    small, finished, tmp_path, monkeypatch, capsys
+):
     steps, step = itertools.count(1), CartPoleEnv.step
 
     def signalled(environment, action):
@@ -217,16 +219,16 @@ def test_a_signal_ends_the_run_between_two_iterations_and_it_goes_on(small, fini
 
 
 @pytest.mark.slow
-def test_a_longer_run_is_the_one_that_was_to_be_so_long_from_the_start(whole, tmp_path):
+def test_an_extended_run_equals_one_that_was_that_long_from_the_start(whole, tmp_path):
     run = shutil.copytree(whole("CartPole-v1", STEPS), tmp_path / "run")
     completed(tmp_path, "--resume", "run", "--total-steps", 2 * STEPS)
     other = whole("CartPole-v1", 2 * STEPS)
     assert_same_run(run, other)
-    # What was done under a schedule stays valid.
+    # Steps that followed a schedule stay valid.
     assert tf_trpo.Experiment.from_run(run) == tf_trpo.Experiment.from_run(other).replace(schedule_steps=STEPS)
 
 
-def test_a_complete_run_is_left_alone_unless_it_is_to_be_longer(run, refused):
+def test_a_complete_run_is_not_changed_unless_it_is_extended(run, refused):
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     assert "run is complete; a larger total_steps continues it" in refused("train", "--resume", "run")
     assert "run is complete" in refused("train", "--resume", "run", "--quiet")
@@ -250,7 +252,7 @@ def test_what_cannot_be_resumed_is_refused_in_one_line(run, refused, arguments, 
     assert words in refused("train", *arguments)
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_run_to_be_resumed(run, capsys, monkeypatch):
+def test_a_full_disk_is_one_line_and_the_run_can_be_resumed(run, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""evaluate and export of what is no run, or a broken one: exit status 2 and one line."""
+"""evaluate and export with a folder that holds no run or a damaged one: exit status 2 and one line."""
 
 import json
 
@@ -21,7 +21,7 @@ def test_a_good_run_is_not_refused(command, run, capsys):
     assert capsys.readouterr().out
 
 
-def test_a_folder_that_is_not_there(command, tmp_path, refused):
+def test_a_missing_folder(command, tmp_path, refused):
     assert f"{tmp_path / 'nowhere'} holds no trained agent" in refused(*command(tmp_path / "nowhere"))
     assert not list(tmp_path.iterdir())
 
@@ -41,13 +41,13 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGE.values(), ids=DAMAGE)
-def test_a_run_that_is_not_whole(command, run, refused, tmp_path, damage, words):
+def test_an_incomplete_run(command, run, refused, tmp_path, damage, words):
     damage(run)
     assert words in refused(*command(run.path))
     assert not (tmp_path / "model").exists()
 
 
-def test_an_environment_that_is_not_here_any_more(run, refused):
+def test_an_environment_that_no_longer_exists(run, refused):
     run.config.write_text(json.dumps({"settings": Experiment("Gone-v0").flat()}))
     assert "Gone" in refused("evaluate", run.path)
 

@@ -1,4 +1,4 @@
-"""A real run through the scripts: training, what is in its folder, evaluating and exporting it."""
+"""A real run with the scripts: training, the files of the run folder, evaluation and export."""
 
 import dataclasses
 import inspect
@@ -30,7 +30,7 @@ from tf_trpo.figures.histories import read_history
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
-# Nothing here is a default, so that a setting that gets lost on the way is seen.
+# No value is a default, so that a setting that gets lost is noticed.
 SETTINGS = {
     "env_kwargs": {"max_episode_steps": 40},
     "num_envs": 3,
@@ -115,7 +115,7 @@ def agent(run):
     return tf_trpo.load(run / "agent.keras")
 
 
-def test_the_folder_holds_what_is_promised(run, workplace):
+def test_the_folder_holds_the_documented_files(run, workplace):
     assert {path.name for path in run.iterdir()} == {
         *("config.json", "history.csv", "tensorboard", "checkpoints", "agent.keras", "evaluation.json", "saved_model"),
     }
@@ -130,14 +130,14 @@ def test_standard_error_shows_progress_and_nothing_of_tensorflow(run, trained):
     assert [line for line in lines if not line.startswith("steps ")] == []
 
 
-def test_standard_output_says_how_it_went_and_what_to_do_next(run, trained):
+def test_standard_output_shows_the_result_and_what_to_do_next(run, trained):
     result = json.loads((run / "evaluation.json").read_text())
     assert f"Mean return {result['mean_return']:.1f} +- {result['std_return']:.1f} over 4 episodes" in trained.stdout
     assert "Run folder: my run\n" in trained.stdout
     assert "-m tf_trpo serve 'my run/saved_model' --name CartPole-v1\n" in trained.stdout
 
 
-def test_the_commands_that_it_says_can_be_copied_and_run(run, trained, workplace, monkeypatch, capsys):
+def test_the_printed_commands_can_be_copied_and_run(run, trained, workplace, monkeypatch, capsys):
     commands = dict(re.findall(r"^([A-Z][a-z ]+): +(.+)$", trained.stdout, re.MULTILINE))
     assert "/#custom_scalars\n" in trained.stdout
     tensorboard, *options = shlex.split(commands["Look at the run"])
@@ -166,12 +166,12 @@ def test_the_configuration_holds_every_setting_and_the_versions(run):
 
 def test_every_setting_reaches_the_agent(agent, run):
     experiment = Experiment.from_run(run)
-    # In this process, TensorFlow has started.
+    # TensorFlow has started in this process.
     made = experiment.replace(threads=0).make_agent()
     with pytest.raises(ValueError, match="threads must be set before TensorFlow starts"):
         experiment.make_agent()
     assert agent.policy_optimizer == made.policy_optimizer == experiment.algorithm
-    # In the agent's file, the optimizer holds the rate.
+    # In the agent's file, the optimizer holds the learning rate.
     rate = {"value_learning_rate": SETTINGS["value_learning_rate"]}
     assert dataclasses.replace(agent.update_settings, **rate) == made.update_settings == experiment.update
     assert agent.jit_compile == made.jit_compile == SETTINGS["jit_compile"]
@@ -216,7 +216,7 @@ def history(run):
 def test_the_history_covers_the_steps_that_were_asked_for(history):
     steps = history[STEPS]
     assert steps[-2] < 1200 <= steps[-1]
-    # Three environments of 100 rows, less the rows of resets.
+    # Three environments of 100 rows, minus the rows of resets.
     assert all((np.diff(steps, prepend=0) > 270) & (np.diff(steps, prepend=0) <= 300))
     assert all(history["train/kl_divergence_loss"] <= 0.02)
     np.testing.assert_allclose(history["train/learning_rate"], 0.002, rtol=1e-6)
@@ -235,7 +235,7 @@ def test_tensorboard_can_read_the_run(events):
     assert events.Tags()["graph"]
 
 
-def test_tensorboard_has_histograms_and_films_as_often_as_was_asked_for(events, history, agent):
+def test_tensorboard_has_histograms_and_films_at_the_requested_steps(events, history, agent):
     def due(every):
         return history[STEPS][np.diff(history[STEPS] // every, prepend=0) > 0].tolist()
 
@@ -243,7 +243,7 @@ def test_tensorboard_has_histograms_and_films_as_often_as_was_asked_for(events, 
     assert [event.step for event in events.Tensors("episode")] == sorted({*due(900), int(agent.env_steps)})
 
 
-def test_tensorboard_compares_runs_by_what_their_results_depend_on(events):
+def test_tensorboard_compares_runs_by_the_settings_on_which_results_depend(events):
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     values = metadata_of_hparams.parse_session_start_info_plugin_data(content).hparams
     assert values["max_kl"].number_value == 0.02
@@ -261,7 +261,7 @@ def test_tensorboard_has_the_last_evaluation_and_the_versions(events, run):
     assert "<td>num_envs</td><td>3</td>" in text
 
 
-def test_the_checkpoints_are_of_the_end_and_of_one_before(run, agent):
+def test_the_checkpoints_are_of_the_end_and_of_an_earlier_iteration(run, agent):
     paths = sorted((run / "checkpoints").iterdir())
     steps = [int(re.fullmatch(r"steps-(\d+)\.ckpt", path.name).group(1)) for path in paths]
     assert len(steps) == 2
@@ -277,7 +277,7 @@ def test_the_checkpoints_are_of_the_end_and_of_one_before(run, agent):
 
 @pytest.fixture
 def evaluated(finished, capsys):
-    """evaluated(*options): what evaluate prints of two episodes of the finished run."""
+    """evaluated(*options): the output of evaluate with two episodes of the finished run."""
 
     def evaluate(*options):
         capsys.readouterr()
@@ -289,10 +289,10 @@ def evaluated(finished, capsys):
     return evaluate
 
 
-def test_the_evaluation_can_be_repeated_and_people_get_a_line(finished, evaluated):
+def test_an_evaluation_is_reproducible_and_one_line_without_json(finished, evaluated):
     evaluation = json.loads(evaluated("--seed", "6", "--json"))
     assert set(evaluation) == {"mean_return", "std_return", "mean_length", "episodes"}
-    # Deterministic actions and the same seed: the very same episodes.
+    # Deterministic actions and the same seed give the same episodes.
     assert evaluation == finished.folder.read_evaluation()
     assert evaluation["mean_return"] == evaluation["mean_length"] > 0
     assert evaluated("--seed", "6") == (
@@ -301,7 +301,7 @@ def test_the_evaluation_can_be_repeated_and_people_get_a_line(finished, evaluate
     )
 
 
-def test_stochastic_actions_are_sampled_and_the_seed_counts(evaluated):
+def test_stochastic_actions_are_sampled_from_the_seed(evaluated):
     line = evaluated("--stochastic", "--seed", "6")
     assert line.endswith(", stochastic actions\n")
     lines = {line, evaluated("--seed", "6").replace("deterministic", "stochastic"), evaluated("--stochastic")}
@@ -309,7 +309,7 @@ def test_stochastic_actions_are_sampled_and_the_seed_counts(evaluated):
     assert line == evaluated("--stochastic", "--seed", "6")
 
 
-def test_an_export_and_that_of_the_training_act_as_the_agent(run, agent, workplace, monkeypatch, capsys):
+def test_exports_by_the_command_and_by_training_act_as_the_agent(run, agent, workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     main(["export", "my run", "--output", "models/CartPole-v1"])
     assert capsys.readouterr().out == "models/CartPole-v1/1\n"
@@ -378,7 +378,7 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
     assert shlex.split(command) == [sys.executable, *expected]
 
 
-def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch):
+def test_the_default_folder_is_the_first_one_that_does_not_exist(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     taken = []
     for _ in range(3):
@@ -387,7 +387,7 @@ def test_the_default_folder_is_the_first_that_is_free(tmp_path, monkeypatch):
     assert [str(folder) for folder in taken] == ["runs/ALE-Pong-v5-7", "runs/ALE-Pong-v5-7-2", "runs/ALE-Pong-v5-7-3"]
 
 
-def test_a_training_that_is_ended_at_once_saves_the_agent_as_it_was(finished, tmp_path):
+def test_a_training_that_is_ended_immediately_saves_the_agent(finished, tmp_path):
     class CtrlC(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             raise KeyboardInterrupt
@@ -407,7 +407,7 @@ def test_envpool_trains(small, tmp_path, capsys):
     assert all(line.startswith(("steps ", UNKNOWN)) for line in lines)
 
 
-# Where a Box2D environment stands cannot be saved: its state is the library's own.
+# The state of a Box2D environment cannot be saved.
 @pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 def test_box2d_trains_by_its_preset_and_the_standard_deviation_follows_its_schedule(small, tmp_path, capsys):
     pytest.importorskip("Box2D")

@@ -1,4 +1,4 @@
-"""`serve` refuses what it cannot do in one line; what it does is tested in tests/serving."""
+"""`serve` refuses bad input in one line; tests/serving tests the server itself."""
 
 import builtins
 import json
@@ -49,7 +49,7 @@ def test_a_version_instead_of_its_model(refused, model):
     assert f"1 holds no version: a folder with a number for a name; serve {model}" in refused("serve", model / "1")
 
 
-def test_a_damaged_model_and_one_of_others(refused, model, tmp_path):
+def test_a_damaged_model_and_a_foreign_model(refused, model, tmp_path):
     shutil.copytree(model, tmp_path / "model")
     metadata = tmp_path / "model" / "1" / "assets.extra" / "tf_trpo.json"
     content = json.loads(metadata.read_text())
@@ -63,7 +63,7 @@ def test_a_damaged_model_and_one_of_others(refused, model, tmp_path):
     assert "--trust serves it in spite of that" in said
 
 
-def test_a_port_that_is_taken(refused, model):
+def test_a_port_that_is_in_use(refused, model):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         assert f"127.0.0.1:{port}: Address already in use" in refused("serve", model, "--port", port)
@@ -77,7 +77,7 @@ def test_without_the_extra_it_is_named(refused, model, monkeypatch):
             raise ModuleNotFoundError("No module named 'uvicorn'", name=name)
         return original(name, *args, **kwargs)
 
-    # Another test may have served in this process.
+    # Another test may have run the server in this process.
     monkeypatch.delitem(sys.modules, "tf_trpo.serving.server", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
     assert 'uvicorn is not installed: pip install "tf_trpo[serve]"' in refused("serve", model)

@@ -1,4 +1,4 @@
-"""Runs by the other algorithms: recorded and loaded."""
+"""Runs with the other algorithms are recorded and loaded."""
 
 import json
 
@@ -20,7 +20,7 @@ from tf_trpo.optimizers import (
     VanillaPolicyGradient,
 )
 
-# Nothing here is a default, so that a setting that gets lost on the way is seen.
+# No value is a default, so that a setting that gets lost is noticed.
 DIRECTION = {
     "cg_iterations": 8,
     "cg_damping": 0.05,
@@ -70,7 +70,7 @@ def options(settings):
     "name", [name if name == "kl-penalty" else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
 )
 def test_a_run_is_recorded_and_loaded(name, small, tmp_path):
-    """Of trpo, tests/cli/test_run_from_training_to_export.py looks for every setting."""
+    """For trpo, tests/cli/test_run_from_training_to_export.py checks every setting."""
     settings, optimizer = RUNS[name]
     folder = RunFolder(tmp_path / "run")
     main(["train", *small, "--algorithm", name, *options(settings), "--run-dir", str(folder.path)])

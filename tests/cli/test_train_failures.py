@@ -1,4 +1,4 @@
-"""Training that fails half-way: one line, status 3, and a run that goes on where it was."""
+"""Training that fails: one line, status 3, and a run that can be resumed."""
 
 import json
 import re
@@ -18,7 +18,7 @@ OUT_OF_MEMORY = r"error: environment 0 raised RuntimeError: out of memory, in ro
 
 @pytest.fixture
 def failed(monkeypatch, capsys):
-    """failed(mode, *arguments): what a command with status 3 printed; from the 50th step on, CartPole fails so."""
+    """failed(mode, *arguments): output of a command with status 3; CartPole fails in this mode from step 50 on."""
 
     def run(mode, *arguments):
         steps, step = 0, CartPoleEnv.step
@@ -47,7 +47,7 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 
 
-# The state of an environment that failed is not kept; tests/training/test_faults.py looks for the warning.
+# The state of an environment that failed is lost; tests/training/test_faults.py checks the warning.
 @pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
 @pytest.mark.parametrize(
     ("mode", "options", "checkpoints", "message"),
@@ -56,7 +56,7 @@ def contents(folder):
         ("nan", [], 2, "error: 4 faults in a row, the last one: environment 0 gave a reward that is not finite"),
     ],
 )
-def test_a_run_that_fails_is_saved_and_goes_on(mode, options, checkpoints, message, small, failed, tmp_path):
+def test_a_failed_run_is_saved_and_can_be_resumed(mode, options, checkpoints, message, small, failed, tmp_path):
     folder = RunFolder(tmp_path / "run")
     training = ["train", *small, "--total-steps", "128", "--max-faults", "4", "--run-dir", folder.path, *options]
     printed = failed(mode, *training)
@@ -76,7 +76,7 @@ def test_a_run_that_fails_is_saved_and_goes_on(mode, options, checkpoints, messa
 
 
 @pytest.mark.filterwarnings("ignore:the unfinished episodes cannot be played again:UserWarning")
-def test_an_extended_run_that_was_interrupted_goes_on(run, failed):
+def test_an_extended_run_that_was_interrupted_can_be_resumed(run, failed):
     failed("raise", "train", "--resume", "run", "--total-steps", "128", "--quiet")
     assert not run.evaluation.exists()
     main(["train", "--resume", "run", "--quiet"])
@@ -84,14 +84,14 @@ def test_an_extended_run_that_was_interrupted_goes_on(run, failed):
     assert run.read_evaluation()["episodes"] == 2
 
 
-def test_half_an_evaluation_does_not_make_a_run_complete(run):
+def test_an_incomplete_evaluation_file_does_not_make_a_run_complete(run):
     whole = run.read_evaluation()
     run.evaluation.write_text(json.dumps(whole)[:-1])
     main(["train", "--resume", "run", "--quiet"])
     assert run.read_evaluation() == whole
 
 
-def test_a_run_that_was_killed_in_the_write_of_its_first_checkpoint_begins_anew(run, capsys):
+def test_a_run_that_was_killed_during_its_first_checkpoint_begins_again(run, capsys):
     steps = read_history(run.history)["time/total_timesteps"].tolist()
     shutil.rmtree(run.checkpoints)
     run.checkpoints.mkdir()
@@ -103,7 +103,7 @@ def test_a_run_that_was_killed_in_the_write_of_its_first_checkpoint_begins_anew(
     assert read_history(run.history)["time/total_timesteps"].tolist() == steps
 
 
-def test_a_run_with_iterations_and_without_a_checkpoint_is_not_begun_anew(run, refused):
+def test_a_run_with_iterations_and_without_a_checkpoint_does_not_begin_again(run, refused):
     shutil.rmtree(run.checkpoints)
     before = contents(run)
     error = refused("train", "--resume", "run", "--total-steps", 512, "--quiet")
@@ -127,6 +127,6 @@ def test_a_run_folder_with_a_link_is_refused_before_anything_is_written(name, tm
     assert not any(elsewhere.iterdir())
 
 
-def test_an_evaluation_that_fails_says_so(run, failed):
+def test_a_failed_evaluation_is_one_line(run, failed):
     printed = failed("raise", "evaluate", "run", "--episodes", "50")
     assert printed.err == "error: environment 9 raised RuntimeError: out of memory, in row 4 of an evaluation\n"

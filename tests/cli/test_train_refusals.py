@@ -1,4 +1,4 @@
-"""Settings that make no sense: exit status 2, one line that names them, and no run folder."""
+"""Impossible settings: exit status 2, one line that names them, and no run folder."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def workplace(tmp_path, monkeypatch):
 
 
 def options_for(name):
-    """What makes a setting one of those that the experiment has."""
+    """Options by which the experiment has a setting."""
     algorithms = [each for each in ALGORITHMS if name in Experiment().replace(algorithm=each).flat()]
     return ["--algorithm", algorithms[0]] if algorithms else ["--radius", "adaptive"]
 
@@ -74,7 +74,7 @@ def test_an_option_out_of_range_is_refused_by_its_name(name, values, refused, wo
     assert error.startswith(f"error: {name}")
     assert OTHER not in error
     assert not list(workplace.iterdir())
-    # The others in Python: what is given as text is converted as on the command line.
+    # The others are tested in Python, where text is converted as on the command line.
     experiment = Experiment().replace(**{chosen[0].removeprefix("--"): chosen[1]})
     for value in values[1:]:
         with pytest.raises(ValueError, match=name):
@@ -114,7 +114,7 @@ def registered():
 OTHER = "is a setting of"
 SAFE = "constrained-trust-region and lagrangian-trust-region"
 REFUSED = {
-    # Settings of other algorithms, even at their defaults.
+    # Settings of other algorithms, even with their default values.
     "--vanilla-learning-rate 0.5": f"vanilla_learning_rate {OTHER} vanilla-policy-gradient, and does nothing in trpo",
     "--penalty fixed": f"penalty {OTHER} kl-penalty, and does nothing in trpo",
     "--algorithm natural-policy-gradient --backtrack-ratio 0.5": f"backtrack_ratio {OTHER} trpo, kl-penalty, {SAFE},",
@@ -122,7 +122,7 @@ REFUSED = {
     "--algorithm vanilla-policy-gradient --cg-iterations 5": f"cg_iterations {OTHER} trpo, natural-policy-gradient, ",
     "--algorithm kl-penalty --max-kl 0.01": f"max_kl {OTHER} trpo, {SAFE}, and does nothing in kl-penalty",
     "--algorithm kl-penalty --penalty theory --gamma 1": "gamma must be in (0, 1) for the penalty of the theory, got 1",
-    # Limits without costs, and costs and anchors that are not there.
+    # Limits without costs, and costs and anchors that do not exist.
     "--cost-limits 25": f"cost_limits {OTHER} {SAFE}, and does nothing in trpo",
     "--algorithm constrained-trust-region --cost-limits 25": "cost_limits has 1 limits, and the agent has 0 costs",
     "--algorithm lagrangian-trust-region --costs speed --cost-limits 25 3": "cost_limits has 2 limits, and the agent",
@@ -161,7 +161,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSED.items(), ids=REFUSED)
-def test_what_cannot_be_is_refused_before_a_folder_is_made(arguments, message, registered, refused, workplace):
+def test_impossible_settings_are_refused_before_a_folder_is_made(arguments, message, registered, refused, workplace):
     if "envpool" in arguments:
         pytest.importorskip("envpool")
     assert refused("train", *arguments.split()).startswith(f"error: {message}")
@@ -175,7 +175,7 @@ def test_an_unknown_environment_is_refused(backend, refused, workplace):
     assert not list(workplace.iterdir())
 
 
-def test_a_line_on_standard_error_is_all_where_that_is_not_utf_8(workplace):
+def test_one_line_is_printed_even_if_standard_error_is_not_utf_8(workplace):
     command = [sys.executable, "-m", "tf_trpo", "train", "\u2192\x1b[31m3\n4"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
@@ -190,7 +190,7 @@ def test_envpool_that_is_not_installed_is_refused_before_a_folder_is_made(monkey
 
 
 def test_filming_without_pygame_is_refused_before_a_folder_is_made(monkeypatch, refused, workplace, tmp_path_factory):
-    # Frames are drawn in another process, which has this one's path.
+    # The process that draws frames has the same sys.path.
     modules = tmp_path_factory.mktemp("modules")
     (modules / "pygame.py").write_text("raise ModuleNotFoundError('No module named pygame', name='pygame')")
     monkeypatch.syspath_prepend(modules)
@@ -200,7 +200,7 @@ def test_filming_without_pygame_is_refused_before_a_folder_is_made(monkeypatch, 
     assert not list(workplace.iterdir())
 
 
-def test_a_run_folder_that_exists_is_refused_and_left_as_it_is(small, refused, workplace):
+def test_a_run_folder_that_exists_is_refused_and_not_changed(small, refused, workplace):
     folder = workplace / "run"
     folder.mkdir()
     (folder / "config.json").write_text("mine")
@@ -209,7 +209,7 @@ def test_a_run_folder_that_exists_is_refused_and_left_as_it_is(small, refused, w
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"config.json": "mine"}
 
 
-def test_a_run_folder_that_cannot_be_made_is_refused_and_leaves_no_folder_on_the_way(small, refused, workplace):
+def test_a_run_folder_that_cannot_be_made_is_refused_and_leaves_no_parent_folder(small, refused, workplace):
     (workplace / "file").write_text("mine")
     for folder in (workplace / "file" / "run", workplace / "new" / "newer" / ("x" * 300)):
         assert "cannot be made" in refused("train", *small, "--run-dir", folder)

@@ -1,4 +1,4 @@
-"""`tune` on the command line: from a search to a run with its best settings, and what is refused."""
+"""`tune` on the command line: from a search to a run with its best settings, and refusals."""
 
 import dataclasses
 import json
@@ -19,12 +19,12 @@ TINY = ["--trials", "3", "--steps", "64", "--evaluations", "2", "--check-seeds",
 
 @pytest.fixture
 def base(small):
-    """Options of a small training, but for its steps."""
+    """Options of a small training, except its steps."""
     where = small.index("--total-steps")
     return [*small[:where], *small[where + 2 :]]
 
 
-def test_the_best_settings_are_what_train_takes(base, tmp_path, monkeypatch, capsys):
+def test_train_accepts_the_best_settings(base, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "space.yaml").write_text("max_kl: {low: 1e-3, high: 0.1, log: true}\ngamma: [0.9, 0.99]\n")
     main(["tune", "--env", "CartPole-v1", *base, *TINY, "--space", "space.yaml", "--output", "found"])
@@ -45,7 +45,7 @@ def test_the_best_settings_are_what_train_takes(base, tmp_path, monkeypatch, cap
     assert settings["seed"] == 0
 
 
-def test_options_are_the_search_and_the_settings_of_train(tmp_path):
+def test_options_are_those_of_the_search_and_the_settings_of_train(tmp_path):
     (tmp_path / "space.yaml").write_text(yaml.safe_dump({"gae_lambda": {"low": 0.8, "high": 1}, "gamma": [0.9, 0.95]}))
     arguments = ["--env", "Pendulum-v1", "--steps", "500", "--seed", "3", "--max-kl", "0.2", "--no-prune"]
     options, tuning, source = read_command([*arguments, "--space", str(tmp_path / "space.yaml"), "--jobs", "2"])

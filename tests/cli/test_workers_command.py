@@ -1,4 +1,4 @@
-"""`train --workers`: the same files as with one process, and nothing left behind, however it ends."""
+"""`train --workers`: the same files as with one process, and no process is left, however it ends."""
 
 import os
 import signal
@@ -22,17 +22,17 @@ def command(*arguments):
 
 
 def ended(process):
-    """The exit status and standard error of a process, whose children are gone a moment later."""
+    """Exit status and standard error of a process, after its child processes are gone."""
     children = psutil.Process(process.pid).children(recursive=True)
     _, error = process.communicate(timeout=240)
-    # Of a killed training, two of Ray's own processes wait for an answer from another one for a minute.
+    # After a kill, two of Ray's own processes wait a minute for an answer of another one.
     _, left = psutil.wait_procs(children, timeout=180)
     assert not left, [child.cmdline() for child in left]
     return process.returncode, error
 
 
 def begun(run, *arguments):
-    """A training in its own session, as of a terminal, that has written a checkpoint after its first."""
+    """A training in its own session, as in a terminal, that has written its second checkpoint."""
     process = subprocess.Popen(
         command("--run-dir", run, *SETTINGS, *arguments), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -45,7 +45,7 @@ def begun(run, *arguments):
 
 
 def files(run):
-    """What a run has learned and logged, without times."""
+    """The learned and logged content of a run's files, without times."""
     history = read_history(run / "history.csv")
     agent = tf_trpo.load(run / "agent.keras")
     figures = {name: column for name, column in history.items() if not name.startswith("time/")}
@@ -61,10 +61,10 @@ def expected(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_what_ends_a_training_leaves_no_process_and_a_run_that_continues(how, tmp_path, expected):
+def test_however_a_training_ends_it_leaves_no_process_and_can_be_resumed(how, tmp_path, expected):
     run = tmp_path / "run"
     process = begun(run, "--workers", 2)
-    # A terminal gives Ctrl-C to the whole group.
+    # A terminal sends Ctrl-C to the whole process group.
     (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
     status, error = ended(process)
     assert status == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[how], error
@@ -85,7 +85,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED.items(), ids=REFUSED)
-def test_what_cannot_be_is_one_line(options, message, refused, tmp_path, monkeypatch):
+def test_impossible_settings_are_refused_in_one_line(options, message, refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refused("train", "--preset", "none", *options.split()).startswith(message)
     assert not list(Path(tmp_path).iterdir())

@@ -1,4 +1,4 @@
-"""A walk whose episodes anybody can compute, and somebody who knows the way."""
+"""A walk whose episodes are easy to compute, and a demonstrator for it."""
 
 import gymnasium as gym
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 
 class Walk(gym.Env):
-    """From 0 to 3, a step to the right or to the left; ends there, and is cut after 8 steps."""
+    """A walk from 0 by steps to the right or left; it terminates at 3, and is truncated after 8 steps."""
 
     observation_space = gym.spaces.Dict(
         at=gym.spaces.Discrete(8, start=-4), seen=gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
@@ -37,7 +37,7 @@ def walk():
 
 @pytest.fixture
 def stray():
-    """Actions that go back once in an episode if its noise is positive, and never arrive if that is above 1."""
+    """Actions that go back once per episode if its noise is positive, and never arrive if the noise is above 1."""
 
     def act(observation):
         noise, steps = observation["seen"]

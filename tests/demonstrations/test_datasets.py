@@ -42,7 +42,7 @@ def samples(space, count):
 
 
 @pytest.mark.parametrize("kind", SPACES)
-def test_what_is_read_is_what_was_written_to_the_bit(kind):
+def test_reading_gives_what_was_written_bit_for_bit(kind):
     observed, acted = SPACES[kind]
     observed.seed(0), acted.seed(1)
     rng = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def test_what_is_read_is_what_was_written_to_the_bit(kind):
     assert_same(read(minari.load_dataset("mine/nests-v0")), shown)
 
 
-def test_minari_knows_the_environment_and_the_ends_and_a_folder_is_enough(folder):
+def test_minari_reads_environment_and_endings_and_a_folder_can_be_read(folder):
     shown = record(lambda observation: int(observation[2] + observation[3] > 0), "CartPole-v1", 2, seed=1)
     write(shown, "cartpole/linear-v0")
     dataset = minari.load_dataset("cartpole/linear-v0")
@@ -74,7 +74,7 @@ def test_minari_knows_the_environment_and_the_ends_and_a_folder_is_enough(folder
         write(shown, "cartpole/linear-v0")
 
 
-def test_what_is_not_there_is_said_in_a_line(monkeypatch, walk):
+def test_a_missing_dataset_is_one_line(monkeypatch, walk):
     with pytest.raises(ValueError, match=r"^there is no dataset 'cartpole/none-v0': "):
         read("cartpole/none-v0")
     monkeypatch.setitem(sys.modules, "minari", None)

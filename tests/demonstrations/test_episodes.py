@@ -9,7 +9,7 @@ from tf_trpo.demonstrations import Demonstrations, Episode, record
 from tf_trpo.models import PolicySettings
 
 
-def test_the_rollout_has_the_episodes_in_order_and_a_row_that_is_no_step_after_each(walk, stray):
+def test_the_rollout_has_the_episodes_in_order_each_followed_by_a_row_that_is_not_a_step(walk, stray):
     policy = tf_trpo.TRPO.for_env(walk, policy=PolicySettings((4,))).policy
     shown = record(stray, walk, 6, seed=1)
     assert {episode.terminated for episode in shown.episodes} == {True, False}
@@ -21,7 +21,7 @@ def test_the_rollout_has_the_episodes_in_order_and_a_row_that_is_no_step_after_e
             assert rollout.valid[row, 0]
             assert rollout.observations["at"][row, 0] == episode.observations["at"][step]
             np.testing.assert_array_equal(rollout.observations["seen"][row, 0], episode.observations["seen"][step])
-            # The actions as the policy samples them begin at 0.
+            # Sampled actions count from 0.
             assert rollout.actions[row, 0] == episode.actions[step] - 5
             assert rollout.rewards[row, 0] == episode.rewards[step]
             assert rollout.terminated[row, 0] == (last and episode.terminated)

@@ -1,4 +1,4 @@
-"""What is recorded is what happened."""
+"""Recorded episodes are those that the environment played."""
 
 import gymnasium as gym
 import numpy as np
@@ -34,13 +34,13 @@ def test_a_functions_episodes_are_those_of_the_environment(walk, stray):
     assert record(stray, walk, 1, seed=4).episodes[0].observations["seen"][0, 0] != noises[0]
 
 
-def test_a_longer_episode_is_cut(walk):
+def test_a_longer_episode_is_truncated(walk):
     [episode] = record(lambda observation: 5, walk, 1, max_episode_steps=3).episodes
     assert (len(episode.rewards), episode.terminated) == (3, False)
 
 
 @pytest.mark.parametrize("memory", [None, "gru"])
-def test_an_agent_shows_what_it_predicts(memory):
+def test_an_agents_episodes_have_its_predicted_actions(memory):
     agent = tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings((4,)), memory=memory, seed=0)
     policy = agent.policy
     for number, variable in enumerate(policy.trainable_variables):
@@ -59,7 +59,7 @@ def test_an_agent_shows_what_it_predicts(memory):
     assert [each.actions.tolist() for each in sampled] != [each.actions.tolist() for each in (episode, other)]
 
 
-def test_a_saved_model_shows_what_its_agent_does(tmp_path):
+def test_a_saved_models_episodes_are_those_of_its_agent(tmp_path):
     agent = tf_trpo.TRPO.for_env("Pendulum-v1", policy=PolicySettings((4,)), seed=0)
     agent.export(tmp_path / "model", environment="Pendulum-v1")
     shown, expected = (record(each, "Pendulum-v1", 1) for each in (tmp_path / "model", agent))
@@ -68,7 +68,7 @@ def test_a_saved_model_shows_what_its_agent_does(tmp_path):
     assert shown.action_space.shape == (1,)
 
 
-def test_who_cannot_act_is_refused(walk, tmp_path):
+def test_a_demonstrator_that_cannot_act_is_refused(walk, tmp_path):
     with pytest.raises(TypeError, match="cannot act: give an agent of tf_trpo"):
         record(3, walk)
     with pytest.raises(TypeError, match="episodes are recorded one by one"):

@@ -44,7 +44,7 @@ SPACES = [
 ]
 
 
-def test_ten_thousand_actions_lie_in_any_awkward_or_extreme_space_in_its_own_type():
+def test_ten_thousand_actions_lie_in_each_awkward_or_extreme_space_with_its_dtype():
     for low, high, dtype in SPACES:
         if low > high:
             continue
@@ -66,7 +66,7 @@ def test_ten_thousand_actions_lie_in_any_awkward_or_extreme_space_in_its_own_typ
 
 
 @given(st.sampled_from(DTYPES), st.floats(width=16, allow_nan=False), st.floats(width=16, allow_nan=False))
-def test_so_do_those_of_any_space_and_one_is_exactly_the_bound(dtype, one, other):
+def test_actions_lie_in_any_space_and_coordinate_1_is_exactly_the_bound(dtype, one, other):
     low, high = min(one, other), max(one, other)
     assume(low < np.inf and high > -np.inf)
     box, space = made([low], [high], dtype)
@@ -83,7 +83,7 @@ def test_so_do_those_of_any_space_and_one_is_exactly_the_bound(dtype, one, other
             np.testing.assert_array_equal(reached, [[low], [high]])
 
 
-def test_between_minus_one_and_one_numbers_are_what_they_were_and_powers_of_two_are_exact():
+def test_actions_between_minus_1_and_1_are_unchanged_and_powers_of_two_are_exact():
     inside = np.clip(COORDINATES, -1, 1)[:, None]
     for factor in (1.0, 2.0, 2.0**-10, 2.0**20):
         box, _ = made([-factor], [factor])

@@ -1,4 +1,4 @@
-"""What holds for every distribution: noise, samples, entropy, metric, config; and what a user must define."""
+"""Properties of every distribution: noise, samples, entropy, metric, config; and what a user must define."""
 
 import inspect
 import json
@@ -82,7 +82,7 @@ def test_the_metric_is_the_hessian_of_the_kl_and_the_covariance_of_the_score(dis
     ("distribution", "size"),
     [(BETA, 2), (CATEGORICAL, 4), (GAUSSIAN, 2), (OTHERS["ragged"], 4), (OTHERS["product"], 3)],
 )
-def test_noise_is_a_function_of_its_seed_and_actions_are_one_of_parameters_and_noise(distribution, size):
+def test_noise_depends_on_its_seed_only_and_actions_on_parameters_and_noise_only(distribution, size):
     noise = distribution.noise([4, 3], tf.constant([1, 2])).numpy()
     assert noise.shape == (4, 3, size)
     np.testing.assert_array_equal(noise, distribution.noise([4, 3], tf.constant([1, 2])))
@@ -121,7 +121,7 @@ def test_config_round_trip_keeps_every_setting(distribution):
         assert getattr(copy, name) == getattr(distribution, name)
 
 
-def test_nothing_else_is_known_of_the_actions():
+def test_defaults_of_the_other_methods():
     beta, parameters = OwnBeta(2), tf.ones([3, 2])
     assert beta.difference(gym.spaces.Discrete(3)) is None
     assert beta.describe_actions() is None

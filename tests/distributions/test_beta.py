@@ -77,7 +77,7 @@ def test_xla_gives_the_same_log_prob_kl_entropy_metric_and_gradients():
 
 @pytest.mark.parametrize("concentrations", [(1, 1), (1, 2), (1.69, 1.69), (2, 30), (400, 3), (1e4, 2e4)])
 def test_samples_are_those_of_the_distribution(concentrations):
-    """By Kolmogorov's and Smirnov's test, and without a bound hit by many of a distribution that does not."""
+    """By the Kolmogorov-Smirnov test; also, samples rarely hit a bound if the distribution does not."""
     beta, count = make_beta(1), 50_000
     parameters = tf.tile(tf.constant([concentrations], tf.float32), [count, 1])
     noise = beta.noise([count], tf.constant([3, 4]))
@@ -87,14 +87,14 @@ def test_samples_are_those_of_the_distribution(concentrations):
     assert stats.kstest(actions, stats.beta(*concentrations, loc=-1, scale=2).cdf).pvalue > 1e-3
 
 
-def test_samples_of_two_dimensions_have_nothing_to_do_with_each_other():
+def test_samples_of_two_dimensions_are_independent():
     beta, count = make_beta(), 50_000
     parameters = tf.tile(tf.constant([[2.0, 1.5, 3.0, 1.5]]), [count, 1])
     actions = beta.sample(parameters, beta.noise([count], tf.constant([3, 4]))).numpy()
     assert abs(np.corrcoef(actions.T)[0, 1]) < 4 / np.sqrt(count)
 
 
-def test_a_gamma_number_without_an_accepted_proposal_is_near_the_mode():
+def test_a_gamma_variate_without_an_accepted_proposal_is_near_the_mode():
     beta = make_beta(1)
     noise = np.concatenate([np.full((1, PROPOSALS, 2), -9.0), np.zeros((1, PROPOSALS, 2))], axis=1).astype(np.float32)
     actions = beta.sample(tf.constant([[2.0, 3.0]]), tf.constant(noise))

@@ -1,4 +1,4 @@
-"""Categorical distribution: closed forms of log-probability, KL and entropy; samples; what environments are given."""
+"""Categorical distribution: closed forms of log-probability, KL and entropy; samples; environment actions."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_noise_is_finite_at_both_ends_of_the_uniform_numbers(monkeypatch, unifor
 def test_sample_frequencies_are_the_probabilities():
     categorical, count = Categorical(4), 200_000
     probabilities = np.array([0.6, 0.3, 0.099, 0.001])
-    # Logits are free up to a constant: 5 must change nothing.
+    # Adding a constant such as 5 to the logits must change nothing.
     logits = np.tile((np.log(probabilities) + 5).astype(np.float32), [count, 1])
     actions = categorical.sample(tf.constant(logits), categorical.noise([count], tf.constant([7, 8]))).numpy()
     frequencies = np.bincount(actions, minlength=4) / count

@@ -1,4 +1,4 @@
-"""The likelihood of clipped actions: its closed form, and what it does to gradient and KL."""
+"""The likelihood of clipped actions: its closed form, and its effect on gradient and KL."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ LOW, HIGH = np.array([-1.0, -1.0]), np.array([1.0, 1.0])
 
 
 def make_gaussian(open_side=False, **settings):
-    """Of a first action between 5 and 7, or from -1 without end, and of a second one between -2 and 0.5."""
+    """A Gaussian whose first action lies in [5, 7] or [-1, inf), and whose second one lies in [-2, 0.5]."""
     bounds = ([-1.0, -2.0], [np.inf, 0.5]) if open_side else ([5.0, -2.0], [7.0, 0.5])
     return Gaussian(*bounds, **{"clipped_likelihood": True, **settings})
 
@@ -42,7 +42,7 @@ def test_it_is_the_probability_of_what_lies_beyond_a_bound_and_the_density_insid
 
 
 def test_the_policy_gradient_is_the_same_in_expectation_and_has_less_variance():
-    """Of a return that depends on the clipped action only, with many actions beyond the bounds."""
+    """The return depends on the clipped action only, and many actions exceed the bounds."""
     count = 100_000
     parameters = tf.constant(np.tile([0.8, -1.4, 0.3, 0.48], [count, 1]))
     noise = np.random.default_rng(1).normal(size=(count, 2))
@@ -61,7 +61,7 @@ def test_the_policy_gradient_is_the_same_in_expectation_and_has_less_variance():
     assert np.abs(clipped.mean(axis=0)).min() > 0.01
     assert (np.abs(difference.mean(axis=0)) < 4 * difference.std(axis=0) / np.sqrt(count)).all()
     assert (clipped.var(axis=0) < sampled.var(axis=0)).all()
-    # Of the second action dimension, whose mean is beyond its bound.
+    # For the second action dimension, whose mean is beyond its bound.
     assert (clipped.var(axis=0)[[1, 3]] < 0.5 * sampled.var(axis=0)[[1, 3]]).all()
 
 
@@ -99,7 +99,7 @@ def test_the_gradient_is_finite_however_far_the_mean_is_beyond_a_bound(open_side
     assert np.isfinite(tape.gradient(log_prob, parameters)).all()
 
 
-def test_the_surrogate_of_an_update_is_made_of_it():
+def test_the_surrogate_of_an_update_uses_it():
     rng, rows = np.random.default_rng(0), 60
     policy = Policy(Encoder((3,), 2, seed=0), make_gaussian(initial_std=1.5))
     observations = tf.constant(rng.normal(size=(rows, 3)), tf.float32)

@@ -1,4 +1,4 @@
-"""Actions of an environment, as a policy samples them: what is given back to the environment is the same."""
+"""Conversion of an environment's actions to sampled actions and back gives the same actions."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_environments_actions_come_back(name):
+def test_converting_to_sampled_actions_and_back_changes_nothing(name):
     space, settings = CASES[name]
     distribution = make_policy(PolicySettings(hidden_sizes=(2,), **settings), SEEN, space).action_distribution
     space.seed(0)
@@ -44,12 +44,12 @@ def test_the_environments_actions_come_back(name):
         np.testing.assert_allclose(part, own, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(own).max()))
 
 
-def test_coordinates_are_shares_of_half_the_range():
+def test_coordinates_are_fractions_of_half_the_range():
     distribution = Gaussian([0.0, -1.0], [10.0, np.inf])
     np.testing.assert_allclose(distribution.from_environment([[0.0, 7.0], [7.5, -1.0]]), [[-1.0, 7.0], [0.5, -1.0]])
 
 
-def test_one_of_a_user_says_what_it_needs():
+def test_a_users_distribution_says_what_it_must_define():
     class Own(ActionDistribution):
         def distribution(self, parameters):
             raise AssertionError

@@ -1,4 +1,4 @@
-"""Gaussian distribution: closed forms of log-probability, KL and entropy; samples; what environments are given."""
+"""Gaussian distribution: closed forms of log-probability, KL and entropy; samples; environment actions."""
 
 import math
 
@@ -62,7 +62,7 @@ def test_log_prob_kl_and_entropy_are_joint_over_the_action_dimensions():
 
 @both_kinds_of_std
 @pytest.mark.parametrize("initial_std", [0.3, 2.0])
-def test_the_initial_std_and_the_middle_are_those_of_every_state(initial_std, state_dependent_std):
+def test_every_state_begins_with_the_initial_std_and_the_middle_of_the_box(initial_std, state_dependent_std):
     distribution = make_policy(state_dependent_std, initial_std=initial_std)(10 * normals(20, 3).astype(np.float32))
     np.testing.assert_allclose(distribution.stddev(), np.full([20, 2], initial_std), rtol=1e-6)
     np.testing.assert_array_equal(distribution.mean(), np.zeros([20, 2]))
@@ -138,7 +138,7 @@ def test_a_standard_deviation_on_a_schedule_is_geometric_and_no_trainable_weight
         *[({"std_groups": groups}, "must number 2 dimensions' groups") for groups in ([0], [0, 2], [-1, 0], [1, 1])],
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings, message):
+def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         make_gaussian(**settings)
 

@@ -1,4 +1,4 @@
-"""Which distribution an action space gets, and which spaces and settings are refused."""
+"""The distribution for each action space, and refused spaces and settings."""
 
 import gymnasium as gym
 import numpy as np
@@ -125,7 +125,7 @@ def test_actions_that_mirror_each_other_share_a_standard_deviation():
         (gym.spaces.Box(0, 1, (0,)), "is not supported"),
     ],
 )
-def test_other_spaces_are_refused_in_one_line_with_the_way_out(space, message):
+def test_other_spaces_are_refused_in_one_line_with_advice(space, message):
     with pytest.raises(ValueError, match=message) as error:
         make(space)
     assert "\n" not in str(error.value)
@@ -146,7 +146,7 @@ def test_other_spaces_are_refused_in_one_line_with_the_way_out(space, message):
         ),
     ],
 )
-def test_settings_that_a_space_has_no_use_for_are_refused(space, settings, message):
+def test_settings_without_effect_in_a_space_are_refused(space, settings, message):
     with pytest.raises(ValueError, match=message):
         make(space, **settings)
     assert make(gym.spaces.Tuple((gym.spaces.Discrete(3), BOX)), distribution="beta").num_outputs == 3 + 4

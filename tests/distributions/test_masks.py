@@ -1,4 +1,4 @@
-"""Masks: what is not allowed has no probability, and KL, entropy, Fisher matrix and gradients know nothing of it."""
+"""Masks: actions that are not allowed have probability 0, and no effect on KL, entropy, Fisher matrix, gradients."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def ends(distribution):
 
 
 def filled(distribution, mask):
-    """Allow all where nothing is."""
+    """Allow all choices in rows that allow none."""
     parts = np.split(mask.astype(bool), ends(distribution)[:-1], axis=1)
     return np.concatenate([part | ~part.any(axis=1, keepdims=True) for part in parts], axis=1)
 
@@ -42,7 +42,7 @@ def naive(distribution, logits, allowed):
     seed=st.integers(0, 10**6),
     share=st.sampled_from([0.0, 0.2, 0.5, 1.0]),
 )
-def test_what_is_allowed_is_normalised_and_the_rest_is_exactly_nothing(name, dtype, seed, share):
+def test_allowed_choices_are_normalised_and_the_others_have_exactly_probability_0(name, dtype, seed, share):
     distribution, rng = DISTRIBUTIONS[name], np.random.default_rng(seed)
     mask = (rng.random((6, 10)) < share).astype(dtype)
     old, new, vectors = (tf.constant(3 * rng.normal(size=(6, 10))) for _ in range(3))
@@ -67,7 +67,7 @@ def test_what_is_allowed_is_normalised_and_the_rest_is_exactly_nothing(name, dty
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
 @pytest.mark.parametrize("size", [1.0, 1e4])
-def test_gradients_are_finite_and_those_of_masked_logits_are_nothing(distribution, size):
+def test_gradients_are_finite_and_exactly_0_for_masked_logits(distribution, size):
     rng = np.random.default_rng(0)
     mask = (rng.random((20, 10)) < 0.3).astype(np.int8)
     mask[0] = 0

@@ -15,7 +15,7 @@ SIZES = [[3, 1], [2, 5]]
 
 @settings(max_examples=10)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5))
-def test_everything_is_the_sum_or_the_sequence_of_categorical_distributions(sizes):
+def test_everything_is_a_sum_or_concatenation_over_categorical_distributions(sizes):
     both, singles = MultiCategorical(sizes), [Categorical(size) for size in sizes]
     ends = np.cumsum(sizes)[:-1]
     p, q, u = 2 * np.random.default_rng(0).normal(size=(3, 4, sum(sizes)))

@@ -118,7 +118,7 @@ def random_space(rng, depth=2):
 @given(st.integers(0, 10**6).map(lambda seed: random_space(np.random.default_rng(seed))), st.just("gaussian"))
 @example(SPACE, "gaussian")
 @example(SPACE, "beta")
-def test_of_any_space_actions_lie_in_it_and_figures_are_finite(space, kind):
+def test_actions_lie_in_any_space_and_figures_are_finite(space, kind):
     distribution = make(space, distribution=kind)
     assert distribution.difference(space) is None
     outputs = tf.constant(3 * normals(30, distribution.num_outputs), tf.float32)
@@ -188,7 +188,7 @@ class Seeded(ActionDistribution):
         raise NotImplementedError
 
 
-def test_parts_that_cannot_be_are_refused():
+def test_impossible_parts_are_refused():
     with pytest.raises(ValueError, match="0: the noise of a part must be float32"):
         Product((Seeded(2),))
     with pytest.raises(ValueError, match="a product needs parts"):

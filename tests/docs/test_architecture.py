@@ -12,14 +12,14 @@ TEXT = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (.+?) \| `(\S+\.py)` \| `(\w+)` \|$", TEXT, re.MULTILINE)
 
 
-def test_the_table_is_read_whole():
+def test_every_row_of_the_table_is_read():
     section = TEXT.partition("## Where to change what")[2].partition("##")[0]
     assert len(ROWS) == len([line for line in section.splitlines() if line.startswith("|")]) - 2 > 20
     assert len({what for what, _, _ in ROWS}) == len(ROWS)
 
 
 @pytest.mark.parametrize(("file", "name"), [row[1:] for row in ROWS])
-def test_every_file_of_the_table_defines_the_name_beside_it(file, name):
+def test_every_file_in_the_table_defines_the_name_in_its_row(file, name):
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     assert name in defined | {ast.unparse(node.target) for node in tree.body if isinstance(node, ast.AnnAssign)}

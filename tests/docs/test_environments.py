@@ -1,4 +1,4 @@
-"""The guide to environments of one's own."""
+"""The guide to your own environments."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The page about the lecture: its examples run in order, and nothing is left out."""
+"""The page about the lecture: its examples run in order, and it names every figure and file."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_every_figure_is_shown():
 
 
 def test_every_file_of_the_lecture_is_on_the_page():
-    """A new algorithm, piece of theory or toy problem without a place on the road is noticed."""
+    """A new algorithm, theory module or toy problem must be added to the page."""
     on_page = set(re.findall(r"`(?:theory|optimizers|examples/lecture)/(\w+)\.py`", PAGE))
     helpers = {"__init__", "__main__", "policy_optimizer", "ranges", "steepest_descent"}
     for folder in ("tf_trpo/theory", "tf_trpo/optimizers", "examples/lecture"):

@@ -19,7 +19,7 @@ def test_the_examples_run_in_their_order(run_examples, tmp_path):
     assert (tmp_path / "models" / "remembers" / "1" / "saved_model.pb").is_file()
 
 
-def test_the_endpoints_are_those_of_a_model(tmp_path):
+def test_the_endpoints_on_the_page_are_those_of_a_model(tmp_path):
     agent = tf_trpo.TRPO.for_env("CartPole-v1", policy=PolicySettings((4,)), memory=keras.layers.GRUCell(4))
     found = SavedModel(1, Path(agent.export(tmp_path))).signatures
     rows = {}

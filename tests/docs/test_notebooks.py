@@ -12,7 +12,7 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 spec = importlib.util.spec_from_file_location("execute", ROOT / "docs" / "notebooks" / "execute.py")
 execute = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(execute)
-# Jupyter says which of its ways between processes are encrypted, and asyncio which of its parts will change.
+# Jupyter warns about transports that are not encrypted, and asyncio about deprecations.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(jupyter|zmq|nbclient|asyncio)")
 
 
@@ -41,7 +41,7 @@ def test_it_is_stored_with_its_outputs_and_small(path):
 
 @pytest.mark.parametrize(
     "path",
-    # What the first run does, docs/start.md does too.
+    # docs/start.md runs the same code as the first notebook.
     [pytest.param(path, marks=[pytest.mark.slow] * (path.stem == "first_run")) for path in NOTEBOOKS],
     ids=lambda path: path.stem,
 )

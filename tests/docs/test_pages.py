@@ -1,4 +1,4 @@
-"""What holds for every page: its Python runs, its links lead to files, and its commands take their options."""
+"""Every page: its Python runs, its links lead to files, and its commands accept their options."""
 
 import configparser
 import dataclasses
@@ -44,7 +44,7 @@ COMMANDS |= {
     (page, command)
     for page, text in PAGES.items()
     for command in re.findall(rf"`((?:{PROGRAMS})[^`]+)`", text)
-    # Words in capitals stand for others; a command without options is only named.
+    # Words in capitals are placeholders; a command without options is only mentioned.
     if " --" in command and not re.search(r"\.\.\.|\b[A-Z_]{2,}\b(?!-)", command)
 }
 EXAMPLES = [page for page, text in PAGES.items() if "```python\n" in text]
@@ -86,7 +86,7 @@ def check_options(name, words):
     module = importlib.import_module(f"tf_trpo.cli.{name.replace('-', '_')}")
     if name == "train":
         OptionParser("train", CommandOptions, Experiment).read(words)
-    # A run that is resumed, and a preset of one's own, are not there.
+    # Runs to resume and the user's own presets do not exist here.
     if "--resume" in words or any(word.endswith(".yaml") for word in words):
         return
     if hasattr(module, "read_command"):
@@ -139,7 +139,7 @@ def test_its_examples_run(page, run_examples):
     if page in ON_THEIR_OWN:
         assert "run_examples(" in (Path(__file__).parent / ON_THEIR_OWN[page]).read_text(encoding="utf-8")
         return
-    # Long trainings are cut: here the examples run, and need not learn.
+    # Long trainings are shortened: the examples must run, and need not learn.
     examples, _ = run_examples(re.sub(r"total_steps=[1-9]\d*(_\d{3})+", "total_steps=1_000", PAGES[page]))
     assert examples
 
@@ -163,7 +163,7 @@ def test_its_presets_can_be_read(page, tmp_path):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_links_to_and_files_that_it_names_are_there(page):
+def test_links_and_named_files_of_a_page_exist(page):
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", PAGES[page]):
         assert ((ROOT / page).parent / link).exists(), link
     for file in re.findall(r"`((?:\w+/)+[\w.]+\.\w+)`", PAGES[page]):
@@ -184,5 +184,5 @@ def test_the_readmes_examples_run_and_learn(is_whole, run_examples, tmp_path):
     assert list((tmp_path / "runs" / "cartpole" / "tensorboard").glob("events.*"))
 
 
-def test_the_film_is_there_and_small():
+def test_the_film_exists_and_is_small():
     assert 0 < (ROOT / "docs" / "images" / "policies.gif").stat().st_size < 1_500_000

@@ -1,4 +1,4 @@
-"""docs/reading_a_run.md: it explains every figure that is logged, and no other one."""
+"""docs/reading_a_run.md explains every logged figure and no other."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ class Scored(gym.Wrapper):
 
 @pytest.fixture(scope="module")
 def logged():
-    """The names of the figures of trainings by several algorithms and distributions."""
+    """Names of the figures that trainings with several algorithms and distributions log."""
     names = set()
     for env, optimizer, distribution in (
         ("Pendulum-v1", TrustRegion(entropy=EntropyBonus(0.01), imitation=DemonstrationBonus(0.1)), "gaussian"),

@@ -1,4 +1,4 @@
-"""Pages with results: their tables are those of the repository, and others' figures are whole."""
+"""Pages with results: their tables are those of the repository, and results of others are complete."""
 
 import re
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_the_example_makes_the_curves_from_logs_of_episodes(run_examples, tmp_pa
     assert list(curves) == [("Some-v1", "sb3-contrib")]
     points = curves["Some-v1", "sb3-contrib"]
     assert [point.seed for point in points] == [3] * 40 + [4] * 40
-    # The last 100 episodes are 50,000 steps, of which the mean return is that of the middle.
+    # The last 100 episodes are 50,000 steps, whose mean return is that in the middle.
     assert points[20].mean_return == pytest.approx(points[20].steps / 1000 - 12.5 - 25, abs=2)
 
 
@@ -62,7 +62,7 @@ def test_results_and_curves_of_others_are_of_the_same_runs():
         for run in runs:
             last = [point for point in curves[key] if point.seed == run.seed][-1]
             assert last.steps == run.steps == 1_000_000
-            # Both are of sampled actions: the last training episodes and those after training.
+            # Both have sampled actions: the latest training episodes, and the evaluation after training.
             assert last.mean_return == pytest.approx(run.stochastic, rel=0.4, abs=20)
 
 

@@ -1,4 +1,4 @@
-"""The page about serving: its session runs, and what it says of endpoints, limits and options is so."""
+"""The page about serving: its session runs, and endpoints, limits and options are right."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def free_port():
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A checkout with a .venv that is installed already: this Python's."""
+    """A checkout whose .venv is the current Python's."""
     for name in ("tf_trpo", "scripts", "setup.cfg", "pyproject.toml", "Makefile"):
         (tmp_path / name).symlink_to(ROOT / name)
     binaries = tmp_path / ".venv" / "bin"
@@ -48,7 +48,7 @@ def checkout(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("training", [SHORT_TRAINING, ""], ids=["short", "make train"])
 def test_the_session_runs_from_training_to_answers(checkout, training):
-    # pip would change the environment that the tests run in.
+    # pip would change the environment in which the tests run.
     script = f"set -e\npip() {{ true; }}\n{training}\n{SESSION}".replace("8501", str(free_port()))
     done = subprocess.run(
         ["bash", "-c", script],
@@ -86,7 +86,7 @@ def test_the_limits_are_those_of_the_server():
     assert f"| idle after an answer | {_KEEP_ALIVE_SECONDS} s |" in PAGE
 
 
-def test_the_model_that_is_named_is_there():
+def test_the_named_model_exists():
     for path in re.findall(r"saved_models/[\w./-]+\w", PAGE):
         assert (ROOT / path).exists(), path
 

@@ -87,7 +87,7 @@ def test_every_link_of_every_page_leads_somewhere(site):
             if link.startswith(("http", "data:")):
                 continue
             path, _, anchor = link.partition("#")
-            # The page of errors does not know where it is shown.
+            # The error page may be shown at any address.
             target = (site if path.startswith("/") else page.parent) / path.lstrip("/") if path else page
             target = (target / "index.html" if target.is_dir() else target).resolve()
             assert target.exists(), (page, link)

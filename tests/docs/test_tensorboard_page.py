@@ -1,4 +1,4 @@
-"""docs/tensorboard.md: its pictures are there, and its example runs."""
+"""docs/tensorboard.md: its pictures exist, and its example runs."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "tensorboard.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
-def test_the_pictures_are_there_and_small():
+def test_the_pictures_exist_and_are_small():
     pictures = re.findall(r"!\[.+\]\((.+\.png)\)", TEXT)
     assert len(pictures) == 2
     for picture in pictures:
@@ -21,7 +21,7 @@ def test_the_pictures_are_there_and_small():
         assert min(matplotlib.image.imread(path).shape[:2]) > 400
 
 
-def test_what_it_says_of_settings_and_metrics_is_so():
+def test_its_settings_and_metrics_are_right():
     assert f"`--histogram-every`, {RunSettings().histogram_every:,} steps" in TEXT
     assert RunSettings().video_every == 0
     assert "final/mean_reward" in METRICS

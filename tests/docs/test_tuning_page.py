@@ -1,4 +1,4 @@
-"""The page about searching: its commands parse, its space can be searched, its table names what a search writes."""
+"""The page about searching: its commands parse, its space can be searched, its table lists a search's files."""
 
 import re
 import shlex

@@ -12,7 +12,7 @@ from tf_trpo.environments import check_environment
 
 
 class Good(gym.Env):
-    """A walk to +3 or -3 with noise from its own generator, at most ten steps."""
+    """A walk to +3 or -3 with noise from its own generator, of at most ten steps."""
 
     observation_space = spaces.Box(-10, 10, (2,), np.float32)
     action_space = spaces.Box(-1, 1, (1,), np.float32)
@@ -118,7 +118,7 @@ class OtherRandomness(Good):
 
 
 class Remembering(Good):
-    """Keeps something of earlier episodes."""
+    """Depends on earlier episodes."""
 
     drift = 0.0
 
@@ -129,7 +129,7 @@ class Remembering(Good):
 
 
 class SameArray(Good):
-    """Returns one array, which it changes."""
+    """Always returns the same array, which it changes."""
 
     array = None
 
@@ -196,7 +196,7 @@ def always_the_same():
 
 
 class OnlyOne(Good):
-    """A second object cannot be made while there is a first one, as of a simulator with one port."""
+    """A second object cannot be made while the first one exists, as for a simulator with one port."""
 
     objects = itertools.count()
 
@@ -262,26 +262,26 @@ def test_a_bad_environment_has_the_finding_of_its_fault_and_no_other(environment
     assert report.prevents_training == (finding.severity == "error")
 
 
-def test_a_good_environment_has_no_finding_and_its_facts_are_told():
+def test_a_good_environment_has_no_finding_and_its_facts_are_reported():
     report = check_environment(Good, steps=300, info_keys=["is_success"])
     assert report.findings == ()
     assert not report.prevents_training
     assert report.facts["network inputs"] == "2 (2; vector)"
     assert report.facts["network outputs"] == "1"
     assert report.facts["distribution"] == "Gaussian"
-    # The standard deviation is a weight too.
+    # The standard deviation is also a weight.
     weights = (2 + 1) * 64 + (64 + 1) * 64 + (64 + 1) * 1 + 1
     assert report.facts["default network"] == f"Dense 64, Dense 64; {weights:,} weights in all"
     assert "of random actions" in report.facts["episodes"]
 
 
-def test_a_limit_that_no_episode_has_reached_is_a_limit():
+def test_a_time_limit_counts_even_if_no_episode_reaches_it():
     report = check_environment(lambda: gym.wrappers.TimeLimit(Endless(), 1000), steps=50)
     assert report.findings == ()
     assert report.facts["time limit"] == "that of a wrapper"
 
 
-def test_a_figure_that_no_info_has_is_found():
+def test_a_key_that_no_info_has_is_a_finding():
     [finding] = check_environment(Good, steps=100, info_keys=["is_success", "score"]).findings
     assert finding.name == "no-figure"
     assert "'score'" in finding.what

@@ -1,4 +1,4 @@
-"""Environments with a Gymnasium id: what is found about them, and how they are made."""
+"""Environments with a Gymnasium id: their findings, and how they are made."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tf_trpo.environments import check_environment
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1", "Acrobot-v1", "FrozenLake-v1", "Blackjack-v1"])
-def test_environments_that_are_trained_in_have_no_error(environment):
+def test_well_known_environments_have_no_error(environment):
     report = check_environment(environment, steps=1000)
     assert {finding.name for finding in report.findings} <= {"equal-rewards"}
 

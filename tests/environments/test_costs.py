@@ -1,4 +1,4 @@
-"""Costs of every step, by keys of infos and by functions, against what the environments themselves have noted."""
+"""Costs of every step, by keys of infos and by functions, against the environments' own records."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ NOISE = np.zeros((40, 2))
 
 
 class Walk(gym.Env):
-    """Counts its steps; episodes of 5 and 6 steps in turn. The cost is the step's number, the observation too."""
+    """Episodes of 5 and 6 steps in turn; the cost and the observation are the number of the step."""
 
     observation_space = gym.spaces.Box(-100.0, 100.0, (1,), np.float64)
     action_space = gym.spaces.Discrete(2)
@@ -37,7 +37,7 @@ class Walk(gym.Env):
 
 
 def rise(observation, action, reward, next_observation, info):
-    """10 in each step, and the action on top."""
+    """A cost of 10 plus the action."""
     return 10.0 * (next_observation[0] - observation[0]) + action
 
 
@@ -65,7 +65,7 @@ def rollout_of(environments):
 
 
 @pytest.mark.parametrize("backend", ["sync", pytest.param("async", marks=pytest.mark.slow)])
-def test_costs_of_all_steps_are_in_the_rollout_and_rows_that_are_no_steps_have_none(backend):
+def test_costs_of_all_steps_are_in_the_rollout_and_other_rows_have_cost_0(backend):
     costs = ["speed", "nested/heat", rise]
     rollout = rollout_of(make_vector_environment(Walk, 2, backend=backend, costs=costs, info_keys=["speed"]))
     assert rollout.costs.shape == (40, 2, 3)
@@ -81,7 +81,7 @@ def test_costs_of_all_steps_are_in_the_rollout_and_rows_that_are_no_steps_have_n
 
 
 @pytest.mark.parametrize("mode", AutoresetMode)
-def test_vector_environments_of_the_users_own_give_costs_by_keys(mode):
+def test_the_users_vector_environments_give_costs_by_keys(mode):
     own = SyncVectorEnv([Walk, Walk], autoreset_mode=mode)
     rollout = rollout_of(make_vector_environment(own, costs=["speed", "nested/heat"]))
     steps = rollout.observations[1:, :, 0]
@@ -94,7 +94,7 @@ def test_without_costs_a_rollout_has_none():
     assert rollout_of(make_vector_environment(Walk, 2)).costs == ()
 
 
-def test_functions_need_environments_that_are_made_here():
+def test_cost_functions_are_refused_for_the_users_vector_environments():
     with pytest.raises(ValueError, match="cost rise is a function of a step"):
         make_vector_environment(SyncVectorEnv([Walk, Walk]), costs=[rise])
     made = make_vector_environment(Walk, 2, costs=[rise])
@@ -128,7 +128,7 @@ def test_a_cost_that_is_not_finite_is_a_fault_of_the_step():
         rollout_of(environments)
 
 
-def test_a_function_that_raises_or_gives_no_number_is_named():
+def test_a_cost_function_that_raises_or_returns_no_number_is_named():
     def broken(*step):
         raise KeyError("x")
 
@@ -140,7 +140,7 @@ def test_a_function_that_raises_or_gives_no_number_is_named():
             rollout_of(make_vector_environment(Walk, 2, costs=[cost]))
 
 
-def test_names_of_functions_are_found_in_modules_that_are_imported_and_nowhere_else():
+def test_cost_functions_are_found_only_in_modules_that_are_imported_already():
     name = f"{__name__}:rise"
     assert find_costs(["speed", name]) == ("speed", rise)
     assert cost_labels(["speed", name, "nested/heat"]) == ("speed", "rise", "nested/heat")

@@ -1,4 +1,4 @@
-"""EnvPool behind the same interface, held against the physics of its environments."""
+"""EnvPool through the same interface, against the physics of its environments."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ pytest.importorskip("envpool")
 
 @pytest.fixture
 def make():
-    """Makes environments that are closed at the end."""
+    """A function that makes environments, which are closed at the end."""
     made = []
 
     def make_environments(*arguments, **kwargs):
@@ -57,7 +57,7 @@ def cartpole_step(observations, actions):
     return np.stack(step, axis=-1)
 
 
-def test_the_spaces_are_those_of_one_and_of_all_environments(make):
+def test_spaces_are_those_of_one_environment_and_of_the_batch(make):
     environments = make("Pendulum-v1", 3)
     assert environments.num_envs == 3
     assert environments.single_observation_space.shape == (3,)
@@ -67,7 +67,7 @@ def test_the_spaces_are_those_of_one_and_of_all_environments(make):
     assert environments.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
 
 
-def test_every_row_follows_the_physics_and_ends_by_a_fall_or_by_the_limit(make):
+def test_every_row_follows_the_physics_and_episodes_end_by_a_fall_or_the_limit(make):
     rollout = collected(make("CartPole-v1", 4, env_kwargs={"max_episode_steps": 12}), cartpole_actor, 100)
     successors = cartpole_step(rollout.observations[:-1], rollout.actions)
     np.testing.assert_allclose(rollout.observations[1:][rollout.valid], successors[rollout.valid], atol=1e-4)
@@ -77,7 +77,7 @@ def test_every_row_follows_the_physics_and_ends_by_a_fall_or_by_the_limit(make):
         ages.append(np.where(valid, ages[-1] + 1, 0))
     at_limit = np.stack(ages[1:]) == 12
     np.testing.assert_array_equal(rollout.truncated, at_limit)
-    # Of a pole that falls in the last step, EnvPool says the limit only.
+    # If the pole falls in the last step, EnvPool reports the limit only.
     np.testing.assert_array_equal(rollout.terminated, fallen & rollout.valid & ~at_limit)
     assert min(rollout.terminated.sum(), rollout.truncated.sum()) > 4
     np.testing.assert_array_equal(rollout.rewards, rollout.valid.astype(float))
@@ -105,14 +105,14 @@ def test_the_same_seed_gives_the_same_rollouts_in_the_same_environments_and_in_n
             np.testing.assert_array_equal(array, expected)
 
 
-def test_of_a_list_of_seeds_the_first_counts(make):
+def test_the_first_of_several_seeds_is_used(make):
     fresh = make("CartPole-v1", 3).reset(seed=8)[0]
     environments = make("CartPole-v1", 3)
     for seed, same in ((7, False), (8, True), ([8, 1, 2], True)):
         assert np.array_equal(environments.reset(seed=seed)[0], fresh) == same
 
 
-def test_episodes_of_a_source_cannot_be_played_again_but_others_begin(make):
+def test_episodes_cannot_be_replayed_but_new_ones_begin(make):
     environments = make("CartPole-v1", 3)
     assert not can_replay(environments)
     assert not can_reset_some(environments)
@@ -129,6 +129,6 @@ def test_resetting_without_a_seed_starts_other_episodes(make):
     assert not np.array_equal(environments.reset()[0], first)
 
 
-def test_an_environment_that_envpool_does_not_have_is_refused(make):
+def test_an_environment_that_envpool_lacks_is_refused(make):
     with pytest.raises(ValueError, match="EnvPool has no environment 'CartPoole-v1'; the sync and async backends may"):
         make("CartPoole-v1")

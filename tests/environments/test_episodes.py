@@ -1,4 +1,4 @@
-"""Episodes are functions of a seed, a number and the actions, however they are begun."""
+"""Episodes depend on seed, number and actions only, however they are begun."""
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +13,7 @@ SEEDS = [7, 8, 100]
 
 
 class Walk(gym.Env):
-    """A random walk that begins anywhere and ends at random."""
+    """A random walk with a random start and a random end."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = gym.spaces.Box(-1, 1, (1,), np.float64)
@@ -30,13 +30,13 @@ class Walk(gym.Env):
 
 
 def alone(seed, number):
-    """An environment without any wrapper at the start of an episode, and what it observes there."""
+    """An unwrapped environment at the start of an episode, and its observation."""
     environment = Walk()
     return environment, environment.reset(seed=split_mix(seed, number))[0]
 
 
 def split_mix(seed, number):
-    """The upper 31 bits of SplitMix64, in NumPy's 64-bit arithmetic."""
+    """The upper 31 bits of SplitMix64, by NumPy's 64-bit arithmetic."""
     with np.errstate(over="ignore"):
         word = np.uint64(seed) + np.uint64(number + 1) * np.uint64(0x9E3779B97F4A7C15)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -46,7 +46,7 @@ def split_mix(seed, number):
 
 @pytest.fixture(params=["sync", "async"])
 def make(request):
-    """Makes vector environments that are closed at the end."""
+    """A function that makes vector environments, which are closed at the end."""
     made = []
 
     def make_environments(environment=Walk):
@@ -62,7 +62,7 @@ def started(environments, numbers):
     return replay_episodes(environments, SEEDS, [(number, ()) for number in numbers]).copy()
 
 
-def test_autoreset_resets_of_some_and_replays_agree_with_single_environments(make):
+def test_autoreset_partial_resets_and_replays_agree_with_single_environments(make):
     environments, other = make(), make()
     rng = np.random.default_rng(0)
     numbers, actions, ended = [0] * NUM_ENVS, [[] for _ in SEEDS], np.zeros(NUM_ENVS, bool)
@@ -100,7 +100,7 @@ def test_autoreset_resets_of_some_and_replays_agree_with_single_environments(mak
             again = replay_episodes(other, SEEDS, list(zip(numbers, actions, strict=True)))
             np.testing.assert_array_equal(again, observations)
             replayed[bool(ended.any())] += 1
-            # From now on the replay takes the place of what it has replayed.
+            # From here on, the replayed environments replace the original ones.
             environments, other = other, environments
     assert min(*began.values(), *replayed.values()) > 5
 
@@ -111,7 +111,7 @@ def test_the_order_of_episodes_does_not_matter(make):
     for number in (5, 0, 7, 7, 3):
         np.testing.assert_array_equal(started(environments, [number] * NUM_ENVS), expected[number])
     np.testing.assert_array_equal(started(environments, [2, 6, 4]), [expected[2][0], expected[6][1], expected[4][2]])
-    # A seed begins with episode 0 again.
+    # After a reset with a seed, the next episode is number 0.
     np.testing.assert_array_equal(environments.reset(seed=SEEDS)[0], expected[0])
 
 
@@ -129,13 +129,13 @@ def test_a_replay_of_an_episode_that_had_just_ended_continues_with_the_next():
     np.testing.assert_array_equal(observation, start)
     assert (reward, terminated, truncated) == (0.0, False, False)
     np.testing.assert_array_equal(environment.step(np.array([1.0]))[0], successor.step(np.array([1.0]))[0])
-    # A reset does what that step would have done.
+    # A reset does the same as that step would have done.
     environment.reset(seed=8, options={REPLAY: plan})
     np.testing.assert_array_equal(environment.reset()[0], start)
     assert (environment.step(np.array([1.0]))[0] != start).all()
 
 
-def test_no_episode_of_neighbouring_seeds_is_that_of_another():
+def test_episodes_of_neighbouring_seeds_have_different_seeds():
     environment, seeds = SeededEpisodes(Walk(), 0), set()
     for seed in range(20):
         for number in range(50):
@@ -145,7 +145,7 @@ def test_no_episode_of_neighbouring_seeds_is_that_of_another():
     assert 0 <= min(seeds) <= max(seeds) < 2**31
 
 
-def test_an_environment_without_a_seed_stays_without_and_options_are_handed_on():
+def test_episodes_without_a_seed_are_not_seeded_and_options_are_passed_on():
     environment = SeededEpisodes(Walk(), 0)
     environment.reset(options={"level": 3})
     assert (environment.unwrapped.seed, environment.unwrapped.options) == (None, {"level": 3})
@@ -156,12 +156,12 @@ def test_an_environment_without_a_seed_stays_without_and_options_are_handed_on()
     assert environment.unwrapped.options is None
 
 
-def test_environments_that_are_made_here_can_replay_and_the_users_own_cannot():
+def test_environments_made_by_the_library_can_replay_but_the_users_cannot():
     assert can_replay(make_vector_environment("FrozenLake-v1", 2))
     assert not can_replay(make_vector_environment(SyncVectorEnv([Walk])))
 
 
-def test_nests_of_actions_are_played_again(make):
+def test_nests_of_actions_are_replayed(make):
     class Pair(Walk):
         action_space = gym.spaces.Dict(a=Walk.action_space, b=gym.spaces.Tuple([gym.spaces.Discrete(3)]))
 

@@ -1,4 +1,4 @@
-"""Actions as JSON has them, made into those of a space, or refused."""
+"""Actions from JSON are converted to those of a space, or refused."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def nested(box=(0.1, -1.0), bits=(0, 1), gear=3):
     return {"arm": (np.array([box]), np.array([bits])), "gear": np.array([gear])}
 
 
-def test_every_part_gets_the_type_of_its_space():
+def test_every_part_gets_the_dtype_of_its_space():
     found = fitting_actions(nested(), NESTED)
     box, bits = found["arm"]
     assert (box.dtype, bits.dtype, found["gear"].dtype) == (np.float32, np.int8, np.int64)
@@ -39,6 +39,6 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("actions", REFUSED.values(), ids=REFUSED)
-def test_what_does_not_lie_in_the_space_is_refused(actions):
+def test_actions_outside_of_the_space_are_refused(actions):
     with pytest.raises(ValueError, match=r"the model's action .* does not lie in the environment's Dict"):
         fitting_actions(actions, NESTED)

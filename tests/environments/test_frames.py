@@ -1,4 +1,4 @@
-"""Joined observations: of vectors, images and nests, what begins an episode, and what cannot be joined."""
+"""Stacked observations: vectors, images and nests, the beginning of an episode, and refusals."""
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ from tf_trpo.spaces import mask_of, observation_spec
 
 
 class Counting(gym.Env):
-    """Each Box is filled with the number of the step, in an array that is written to again; episodes have 5 steps."""
+    """Fills each Box with the number of the step, in arrays that are reused; episodes have 5 steps."""
 
     action_space = spaces.Discrete(2)
 
@@ -60,7 +60,7 @@ def box(shape, dtype=np.float32, high=100):
     ],
     ids=str,
 )
-def test_frames_are_joined_the_newest_one_last(space, shape):
+def test_frames_are_stacked_newest_last(space, shape):
     env = FrameStack(Counting(space), 3)
     observation, info = env.reset(seed=0)
     seen = [observation]
@@ -77,11 +77,11 @@ def test_frames_are_joined_the_newest_one_last(space, shape):
         assert env.observation_space.contains(observation)
         for part, time in zip(np.split(observation, 3, axis), times, strict=True):
             assert (part == time).all()
-    # The first observation of an episode stands for those before it, and none of the last episode.
+    # The first observation of an episode is repeated, and none of the last episode is left.
     np.testing.assert_array_equal(env.reset()[0], seen[0])
 
 
-def test_bounds_are_joined_as_well():
+def test_bounds_are_stacked_too():
     space = spaces.Box(np.float32([-1, 0]), np.float32([1, np.inf]))
     found = FrameStack(Counting(space), 2).observation_space
     np.testing.assert_array_equal(found.low, [-1, 0, -1, 0])
@@ -96,7 +96,7 @@ NEST = spaces.Dict(
 )
 
 
-def test_every_box_of_a_nest_is_joined_and_a_mask_of_actions_is_that_of_now():
+def test_every_box_of_a_nest_is_stacked_and_the_action_mask_is_the_newest():
     env = FrameStack(Counting(NEST), 2)
     env.reset()
     observation = env.step(0)[0]
@@ -106,14 +106,14 @@ def test_every_box_of_a_nest_is_joined_and_a_mask_of_actions_is_that_of_now():
     np.testing.assert_array_equal(joined, [1, 1, 2, 2])
     assert number == 2
     np.testing.assert_array_equal(observation["picture"][:, 0, 0], [1, 2])
-    # Only the outermost entry of this name is a mask.
+    # Only the outermost entry with this name is a mask.
     np.testing.assert_array_equal(observation["switches"]["action_mask"], [1, 2])
     spec = observation_spec(env.observation_space)
     assert mask_of(spec, spec).shape == (2,)
 
 
 @pytest.mark.parametrize("backend", ["sync", "async"])
-def test_a_vector_environment_takes_the_wrapper_by_its_name(backend):
+def test_a_vector_environment_accepts_the_wrapper_by_name(backend):
     environments = make_vector_environment(
         "CartPole-v1", 2, wrappers=["tf_trpo.environments:FrameStack(3)"], backend=backend
     )
@@ -125,7 +125,7 @@ def test_a_vector_environment_takes_the_wrapper_by_its_name(backend):
         first, *_ = environments.step(np.ones(2, np.int64))
         third, _, terminated, *_ = alone.step(np.ones(2, np.int64))
         np.testing.assert_array_equal(first[:, 8:], third)
-        # The row after an end begins an episode.
+        # The row after the end of an episode begins the next one.
         np.testing.assert_array_equal(first[:, 4:8], np.where(ended[:, None], third, second))
         second, ended = third.copy(), terminated.copy()
     environments.close()
@@ -143,7 +143,7 @@ def test_a_vector_environment_takes_the_wrapper_by_its_name(backend):
     ],
     ids=str,
 )
-def test_what_cannot_be_joined_is_refused(space, frames, words):
+def test_observations_that_cannot_be_stacked_are_refused(space, frames, words):
     with pytest.raises(ValueError, match=words):
         FrameStack(Counting(space), frames)
 
@@ -160,6 +160,6 @@ def test_what_cannot_be_joined_is_refused(space, frames, words):
         ("tf_trpo.environments:WithoutText(4)", "takes 2 positional arguments but 3 were given"),
     ],
 )
-def test_a_name_with_another_number_is_refused(name, words):
+def test_a_name_with_a_malformed_number_is_refused(name, words):
     with pytest.raises((ValueError, EnvironmentFailedError), match=words):
         make_vector_environment("CartPole-v1", wrappers=[name])

@@ -1,4 +1,4 @@
-"""What an environment may give and what it may not: by name, at the first step, from both backends."""
+"""Values that an environment may return and those that it may not, with both backends."""
 
 import contextlib
 
@@ -16,7 +16,7 @@ ELEMENT = {"position": np.zeros(2, np.float32), "choice": 2, "bits": np.ones(2, 
 
 
 class Giving(gym.Env):
-    """The second of its copies gives something else at its second step, or when reset."""
+    """The second copy returns something else at its second step or when it is reset."""
 
     action_space = spaces.Discrete(2)
 
@@ -47,7 +47,7 @@ def giving():
             made = iter(range(100))
 
             def one():
-                # The processes of the backend async make their own, after this process has made one.
+                # With the backend async, this process makes one environment before the processes make theirs.
                 odd = next(made) == 1 or backend == "async"
                 return Giving(space, element, step if odd else {}, reset if odd else None)
 
@@ -99,7 +99,7 @@ WRONG = {
     ("name", "backend"),
     [*((name, "sync") for name in WRONG), *((name, "async") for name in ("two rewards", "misshapen part", "no info"))],
 )
-def test_a_wrong_value_of_a_step_is_a_failure_by_name(name, backend, giving):
+def test_a_wrong_value_of_a_step_is_a_failure_that_names_it(name, backend, giving):
     space, element, step, message = WRONG[name]
     who = "1" if backend == "sync" else "[01]"
     with pytest.raises(EnvironmentFailedError, match=f"^environment {who} gave {message}"):
@@ -140,7 +140,7 @@ FINE = {
 
 
 @pytest.mark.parametrize(("name", "backend"), [*((name, "sync") for name in FINE), ("numpy's", "async")])
-def test_numbers_of_any_type_are_taken(name, backend, giving):
+def test_numbers_of_any_type_are_accepted(name, backend, giving):
     changes, reward, terminated, truncated = FINE[name]
     step = second_step(giving(backend, changes, space=BOX[0], element=BOX[1]))
     assert [rows[1] for rows in step[1:4]] == [reward, terminated, truncated]

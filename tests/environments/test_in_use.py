@@ -1,4 +1,4 @@
-"""An environment has one user at a time, and none after it was closed."""
+"""An environment has one user at a time, and cannot be used after it was closed."""
 
 import copy
 import functools
@@ -32,7 +32,7 @@ def test_a_vector_environment_has_one_user_at_a_time():
     check_free(vector)
 
 
-def test_nobody_else_steps_or_resets_it_meanwhile():
+def test_nobody_else_may_step_or_reset_it_meanwhile():
     vector, actions = cartpoles(), np.zeros(2, np.int64)
     with open_vector_environment(vector, 1) as environments:
         first, _ = environments.reset(seed=3)
@@ -47,7 +47,7 @@ def test_nobody_else_steps_or_resets_it_meanwhile():
         ):
             with pytest.raises(RuntimeError, match=f"^{name} of an environment that a fit or an evaluation"):
                 call()
-        # A copy is nobody's.
+        # A copy is not in use.
         for copied in (copy.deepcopy(inside), pickle.loads(pickle.dumps(inside.unwrapped))):
             copied.reset(seed=5)
             copied.step(0)
@@ -57,7 +57,7 @@ def test_nobody_else_steps_or_resets_it_meanwhile():
     np.testing.assert_array_equal(vector.step(actions)[0], second)
 
 
-def test_methods_of_an_object_of_its_own_come_back():
+def test_methods_that_were_set_on_an_object_are_restored():
     vector = cartpoles()
     objects = [vector, vector.envs[0].unwrapped]
     for each in objects:
@@ -71,7 +71,7 @@ def test_methods_of_an_object_of_its_own_come_back():
         assert "reset" not in vars(each)
 
 
-def test_an_environment_has_one_place():
+def test_an_environment_may_occur_only_once_in_a_vector_environment():
     env = gym.make("CartPole-v1")
     vector = SyncVectorEnv([lambda: env])
     with open_vector_environment(vector, 1), pytest.raises(ValueError, match="CartPoleEnv object that a fit or an ev"):
@@ -82,7 +82,7 @@ def test_an_environment_has_one_place():
         check_free(vector)
 
 
-def test_what_a_source_can_do_with_it_stays():
+def test_replay_and_partial_resets_stay_possible():
     with open_vector_environment(make_vector_environment("CartPole-v1", 2), 1) as environments:
         assert can_replay(environments)
 
@@ -101,7 +101,7 @@ def test_a_function_must_make_a_new_environment_at_every_call(backend):
     env = gym.make("CartPole-v1")
     with pytest.raises((ValueError, EnvironmentFailedError), match="gave the same CartPoleEnv object twice"):
         make_vector_environment(lambda: env, 2, backend=backend)
-    # Also after it was closed.
+    # Even after it was closed.
     other = gym.make("CartPole-v1")
     make_vector_environment(lambda: other).close()
     with pytest.raises(ValueError, match="the same CartPoleEnv object twice"):

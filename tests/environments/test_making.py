@@ -1,4 +1,4 @@
-"""Wrappers by name and by class, in their order; figures of infos at episode ends."""
+"""Wrappers by name and by class, in order; numbers of infos at the end of episodes."""
 
 import functools
 
@@ -21,7 +21,7 @@ class Twice(gym.RewardWrapper):
 
 
 class Game(gym.Env):
-    """Episodes of as many steps as the environment's first step says; the reward is 1."""
+    """The first action gives the length of the episode; the reward is 1."""
 
     observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
     action_space = gym.spaces.Discrete(5)
@@ -48,7 +48,7 @@ class Game(gym.Env):
         ("CartPole-v1", ["gymnasium:plus_for_tests", Twice], "async", 4.0),
     ],
 )
-def test_wrappers_are_put_on_in_their_order(environment, wrappers, backend, reward, monkeypatch):
+def test_wrappers_are_applied_in_order(environment, wrappers, backend, reward, monkeypatch):
     monkeypatch.setattr(gym, "plus_for_tests", Plus, raising=False)
     environments = make_vector_environment(environment, 2, wrappers=wrappers, backend=backend)
     environments.reset(seed=0)
@@ -74,7 +74,7 @@ def test_a_wrapper_that_cannot_be_found_is_refused(wrappers, message):
         make_vector_environment(Game, wrappers=wrappers)
 
 
-def test_a_wrapper_has_one_name_in_every_process():
+def test_a_wrapper_has_the_same_name_in_every_process():
     assert wrapper_name("a.b:C") == "a.b:C"
     assert wrapper_name(Plus) == f"{__name__}:Plus"
     assert wrapper_name(functools.partial(Plus, 4, last=None, first="a")) == f"{__name__}:Plus(4, first='a', last=None)"
@@ -83,7 +83,7 @@ def test_a_wrapper_has_one_name_in_every_process():
     assert find_wrapper(wrapper_name(gym.wrappers.ClipReward)) is gym.wrappers.ClipReward
 
 
-def test_what_goes_with_made_environments_only_is_refused_with_a_vector_environment():
+def test_arguments_for_making_environments_are_refused_with_a_vector_environment():
     ready = gym.vector.SyncVectorEnv([Game])
     for name, value in {
         "wrappers": [Plus],
@@ -109,7 +109,7 @@ KEYS = ["is_success", "episode/r", "rare", "absent"]
 
 
 @pytest.mark.parametrize("kind", ["sync", "async", "NextStep", "SameStep"])
-def test_figures_are_given_at_the_ends_of_episodes_only(kind):
+def test_numbers_of_infos_are_returned_only_at_the_end_of_episodes(kind):
     if kind in ("sync", "async"):
         environments = make_vector_environment(Game, 3, backend=kind, info_keys=KEYS)
     else:
@@ -118,7 +118,7 @@ def test_figures_are_given_at_the_ends_of_episodes_only(kind):
         )
     try:
         environments.reset(seed=0)
-        # The first environment's episode has one step, the others' go on.
+        # The episode of the first environment has one step, those of the others continue.
         found = environments.step(np.array([0, 4, 3]))
         nan = np.nan
         expected = {"is_success": [0, nan, nan], "episode/r": [0, nan, nan], "rare": [nan] * 3, "absent": [nan] * 3}
@@ -126,7 +126,7 @@ def test_figures_are_given_at_the_ends_of_episodes_only(kind):
         for key, values in expected.items():
             assert found[4][key].dtype == np.float64
             np.testing.assert_array_equal(found[4][key], values)
-        # The row after an episode's end has an info of a reset.
+        # The info of the row after the end of an episode is that of a reset.
         assert "is_success" not in environments.step(np.array([1, 1, 1]))[4]
         figures = {}
         for _ in range(8):
@@ -139,14 +139,14 @@ def test_figures_are_given_at_the_ends_of_episodes_only(kind):
         environments.close()
 
 
-def test_without_names_there_are_no_infos():
+def test_without_keys_infos_are_empty():
     environments = make_vector_environment(Game, 2)
     environments.reset(seed=0)
     assert environments.step(np.zeros(2, np.int64))[4] == {}
 
 
 @pytest.mark.parametrize("ready", [False, True])
-def test_a_figure_that_is_no_number_is_a_failure(ready):
+def test_an_info_that_is_not_a_number_is_a_failure(ready):
     vector = gym.vector.SyncVectorEnv([Game]) if ready else Game
     environments = make_vector_environment(vector, info_keys=["words"])
     environments.reset(seed=0)

@@ -1,4 +1,4 @@
-"""Masks of actions from methods and infos; observations without text."""
+"""Action masks from methods and infos; observations without text."""
 
 import gymnasium as gym
 import numpy as np
@@ -16,7 +16,7 @@ CHOICES = {
 
 
 class Walking(gym.Env):
-    """The mask of every state is the state in binary digits; episodes have five steps."""
+    """The mask of a state is its number in binary digits; episodes have five steps."""
 
     observation_space = spaces.Discrete(8)
 
@@ -73,7 +73,7 @@ def test_the_mask_of_each_state_is_part_of_its_observation(name, source, backend
         for observation, time in zip(rows(environments, actions, 8)[1:], [2, 3, 4, 5, 6, 1, 2, 3], strict=True):
             np.testing.assert_array_equal(observation["observation"], [time, time])
             mask = [time >> bit & 1 for bit in range(size)]
-            # The last info of an episode has none: all actions are allowed.
+            # The last info of an episode has no mask, so all actions are allowed.
             expected = [1] * size if time == 6 and source == "info" else mask
             np.testing.assert_array_equal(mask_of(spec, observation), [expected] * 2)
             assert observation["action_mask"].dtype == np.int8
@@ -81,7 +81,7 @@ def test_the_mask_of_each_state_is_part_of_its_observation(name, source, backend
         environments.close()
 
 
-def test_a_dict_gets_one_more_entry_and_one_that_has_it_stays_as_it_is():
+def test_a_dict_gets_an_entry_unless_it_has_it_already():
     class OfDict(WithMethod):
         observation_space = spaces.Dict(time=spaces.Discrete(8))
 
@@ -102,7 +102,7 @@ def test_a_dict_gets_one_more_entry_and_one_that_has_it_stays_as_it_is():
         make_vector_environment(lambda: Masked(spaces.Discrete(3), 3), action_masks="info")
 
 
-def test_masks_can_be_switched_off_and_are_not_taken_from_infos_unasked():
+def test_masks_can_be_switched_off_and_infos_are_used_only_on_request():
     for source, env in (("off", WithMethod), ("auto", Walking)):
         made = make_vector_environment(lambda env=env: env(spaces.Discrete(3), 3, in_info=True), action_masks=source)
         assert made.single_observation_space == spaces.Discrete(8)
@@ -133,7 +133,7 @@ def test_taxi_gives_its_mask_on_request():
         (lambda: Walking(spaces.Discrete(3), 3), "yes", ValueError, "must be one of auto, info, off, got 'yes'"),
     ],
 )
-def test_masks_that_cannot_be_are_refused(make, source, kind, message):
+def test_impossible_masks_are_refused(make, source, kind, message):
     with pytest.raises(kind, match=message):
         make_vector_environment(make, action_masks=source).reset(seed=0)
 
@@ -175,7 +175,7 @@ class Talking(gym.Env):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_text_is_left_out(name):
+def test_text_is_removed(name):
     space, element, left, rest = TEXTS[name]
     without = WithoutText(Talking(space, element))
     assert without.observation_space == left
@@ -185,12 +185,12 @@ def test_text_is_left_out(name):
     )
 
 
-def test_nothing_but_text_is_refused():
+def test_an_observation_of_text_only_is_refused():
     with pytest.raises(ValueError, match="holds nothing but text"):
         WithoutText(Talking(spaces.Dict(a=MISSION), {"a": "go"}))
 
 
-def test_missions_of_minigrid_are_left_out():
+def test_missions_of_minigrid_are_removed():
     pytest.importorskip("minigrid")
     name = "MiniGrid-Empty-5x5-v0"
     with pytest.raises(ValueError, match="mission of the observation is MissionSpace, which is text: leave it out by"):

@@ -1,4 +1,4 @@
-"""Each known reflection against the simulator: what happens in the mirror is the mirror image of what happens."""
+"""Each known symmetry against the simulator: the mirror image of a step is a step from the mirror image."""
 
 import gymnasium as gym
 import mujoco
@@ -41,7 +41,7 @@ def mirrored_state(name, mirror, positions, velocities):
 
 
 def largest_of_steps(mirror, here, there, rng, count, tolerance):
-    """Take random steps, and their images there, which must lead to the image; the largest size of each component."""
+    """Take random steps and mirrored steps, which must agree; return the largest size of each component."""
     largest = np.zeros(here.observation_space.shape)
     for _ in range(count):
         if isinstance(here.action_space, gym.spaces.Discrete):
@@ -55,7 +55,7 @@ def largest_of_steps(mirror, here, there, rng, count, tolerance):
         assert others[:2] == [pytest.approx(reward, rel=tolerance, abs=tolerance), terminated]
         largest = np.maximum(largest, np.abs(observation))
         if terminated and isinstance(here.action_space, gym.spaces.Discrete):
-            break  # MuJoCo's can go on.
+            break  # MuJoCo's environments can continue.
     return largest
 
 
@@ -63,23 +63,23 @@ def simulator(name):
     environment = gym.make(name).unwrapped
     model = environment.model
     if name.startswith("Humanoid"):
-        # The file's own lopsidedness, which is not the mirror's: armature and stiffness of hip and knee.
+        # Asymmetries of the model file: armature and stiffness of hips and knees.
         for left in (joint for joint in range(model.njnt) if model.joint(joint).name.startswith("left_")):
             right = model.joint(model.joint(left).name.replace("left_", "right_")).id
             model.jnt_stiffness[right] = model.jnt_stiffness[left]
             model.dof_armature[model.jnt_dofadr[right]] = model.dof_armature[model.jnt_dofadr[left]]
     if name == "InvertedPendulum-v5":
-        model.body_ipos[model.body("pole").id, 0] = 0.0  # the pole leans by 0.001
+        model.body_ipos[model.body("pole").id, 0] = 0.0  # the model's pole leans by 0.001
         model.body_iquat[model.body("pole").id] = [1, 0, 0, 0]
         model.geom_quat[:] = np.where(np.abs(model.geom_quat) < 1e-3, 0, model.geom_quat)
-    # To the end: a solver that stops after some sweeps over the contacts, in their order, is not mirrored.
+    # The solver must converge: its sweeps follow the order of the contacts, which is not symmetric.
     model.opt.solver, model.opt.iterations, model.opt.tolerance = mujoco.mjtSolver.mjSOL_NEWTON, 200, 1e-14
     mujoco.mj_setConst(model, environment.data)
     return environment
 
 
 def started(environment, name, seed, rng):
-    """At the environment's own start, or thrown down somewhere, so that other parts touch the ground or an end."""
+    """Begin at the environment's start or in a random pose, in which other parts touch the ground or a limit."""
     environment.reset(seed=seed)
     if seed % 2 and name in SPACE and name != "Walker2d-v5":
         turn = rng.normal(size=4)
@@ -90,7 +90,7 @@ def started(environment, name, seed, rng):
 
 
 @pytest.mark.parametrize("name", [*SPACE, *SIGNS])
-def test_mujoco_moves_in_the_mirror_as_before_it(name):
+def test_mujoco_is_symmetric(name):
     mirror, here, there = known_mirror(name), simulator(name), simulator(name)
     rng, largest = np.random.default_rng(0), np.zeros(here.observation_space.shape)
     for seed in range(16):
@@ -98,14 +98,14 @@ def test_mujoco_moves_in_the_mirror_as_before_it(name):
         there.reset(seed=seed)
         there.set_state(*mirrored_state(name, mirror, here.data.qpos.copy(), here.data.qvel.copy()))
         largest = np.maximum(largest, largest_of_steps(mirror, here, there, rng, 8, 1e-4))
-    # What was never far from 0 could have either sign.
+    # A component that was always near 0 could have either sign.
     first, bodies = BODIES.get(name, (0, set()))
     unseen = {int(component) for component in np.flatnonzero(largest <= 3e-4)}
     assert unseen <= {first + 6 * body + part for body in bodies for part in range(6)}
 
 
 @pytest.mark.parametrize("name", CLASSIC)
-def test_classic_control_moves_in_the_mirror_as_before_it(name):
+def test_classic_control_is_symmetric(name):
     mirror, here, there = known_mirror(name), gym.make(name).unwrapped, gym.make(name).unwrapped
     rng = np.random.default_rng(0)
     for seed in range(3):
@@ -116,7 +116,7 @@ def test_classic_control_moves_in_the_mirror_as_before_it(name):
 
 
 @pytest.mark.parametrize("name", ["Reacher-v5", "Acrobot-v1"])
-def test_agents_can_be_made_with_it_and_act(name):
+def test_agents_with_a_known_mirror_can_act(name):
     agent = tf_trpo.TRPO.for_env(name, policy=PolicySettings(mirror=True), seed=0)
     mirror = known_mirror(name)
     assert agent.value_function.encoder.observations == mirror.observations
@@ -124,7 +124,7 @@ def test_agents_can_be_made_with_it_and_act(name):
     observation, _ = environment.reset(seed=0)
     mirrored = image(mirror.observations, observation).astype(np.float32)
     observations = np.stack([observation.astype(np.float32), mirrored])
-    # The output layer begins at 0, where all discrete actions are alike.
+    # The output layer is initially 0, so that all discrete actions are equally likely.
     layer = agent.policy.encoder.encoder.output_layer
     layer.kernel.assign(np.random.default_rng(0).normal(size=layer.kernel.shape))
     one, other = agent.predict(observations)
@@ -134,7 +134,7 @@ def test_agents_can_be_made_with_it_and_act(name):
         assert other == mirror.actions.sources[one]
 
 
-def test_environments_without_one_are_refused_with_a_list_of_those_that_have_one():
+def test_environments_without_a_symmetry_are_refused_with_a_list_of_those_that_have_one():
     with pytest.raises(ValueError, match=r"no symmetry of Hopper-v5 is known; Acrobot-v1, .*Walker2d-v5 have one"):
         known_mirror("Hopper-v5")
 

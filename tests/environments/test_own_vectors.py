@@ -1,4 +1,4 @@
-"""Vector environments that were made elsewhere, against environments stepped one by one."""
+"""The user's vector environments, against environments stepped one by one."""
 
 import gymnasium as gym
 import numpy as np
@@ -15,7 +15,7 @@ LENGTHS = (3, 4, 7)
 
 
 class Counting(gym.Env):
-    """Episodes of one length; an observation tells the environment, the episode and the step."""
+    """Episodes of equal length; an observation holds the numbers of environment, episode and step."""
 
     observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
     action_space = spaces.Box(-1, 1, (1,), np.float32)
@@ -42,7 +42,7 @@ class Counting(gym.Env):
 
 
 class Handmade(VectorEnv):
-    """SAME_STEP with arrays in all of its infos, and without partial resets; or DISABLED, with or without them."""
+    """SAME_STEP with arrays in all infos and without partial resets, or DISABLED with or without partial resets."""
 
     single_observation_space = Counting.observation_space
     single_action_space = Counting.action_space
@@ -95,8 +95,8 @@ def part(observations):
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_every_step_of_every_mode_is_one_of_the_environments_alone(name):
-    """The rows of each environment, without pauses, are those of a loop over that environment."""
+def test_every_step_in_every_mode_is_a_step_of_a_single_environment(name):
+    """Without pauses, the rows of each environment are those of a loop over that environment."""
     with_infos = make_vector_environment(VECTORS[name](), info_keys=["figure"])
     alone = [Counting(number) for number in range(3)]
     before = part(with_infos.reset(seed=[1, 2, 3])[0]).copy()
@@ -140,7 +140,7 @@ class Still:
 
 
 @pytest.mark.parametrize("mode", MODES[1:])
-def test_pauses_are_no_steps_of_a_rollout(mode):
+def test_pauses_do_not_count_as_steps_of_a_rollout(mode):
     """Rollouts of all modes hold the same steps."""
     noise = np.random.default_rng(0).uniform(-1, 1, (40, 3, 1)).astype(np.float32)
     rollouts = [
@@ -162,7 +162,7 @@ def test_pauses_are_no_steps_of_a_rollout(mode):
             np.testing.assert_array_equal(*steps)
 
 
-def test_a_vector_environment_of_another_kind_is_seeded_by_one_number_and_cannot_be_reset_in_part():
+def test_a_vector_environment_of_another_class_has_one_seed_and_no_partial_resets():
     own = Handmade(AutoresetMode.SAME_STEP)
     made = make_vector_environment(own)
     made.reset(seed=[5, 6, 7])
@@ -182,7 +182,7 @@ def stepped_to_an_end(own, steps=5):
         made.step(np.zeros((3, 1), np.float32))
 
 
-def test_what_a_mode_needs_and_does_not_get_is_said():
+def test_a_mode_that_lacks_what_it_needs_is_a_failure_that_names_it():
     with pytest.raises(EnvironmentFailedError, match=r'SAME_STEP and gave no info\["final_obs"\] at the end'):
         stepped_to_an_end(Handmade(AutoresetMode.SAME_STEP, has_final=False))
     with pytest.raises(EnvironmentFailedError, match=r"DISABLED, and reset\(options=.* has changed environments"):
@@ -201,7 +201,7 @@ def test_what_a_mode_needs_and_does_not_get_is_said():
         (4, None, r"no tuple of five: step\(actions\) must return"),
     ],
 )
-def test_wrong_values_of_a_vector_environment_are_a_failure_by_name(place, value, message):
+def test_wrong_values_of_a_vector_environment_are_a_failure_that_names_them(place, value, message):
     own = Handmade(AutoresetMode.SAME_STEP)
 
     def step(actions):
@@ -213,7 +213,7 @@ def test_wrong_values_of_a_vector_environment_are_a_failure_by_name(place, value
         stepped_to_an_end(own, steps=1)
 
 
-def test_gymnasiums_vector_entry_point_is_taken():
+def test_gymnasiums_vector_entry_point_is_accepted():
     made = make_vector_environment(gym.make_vec("CartPole-v1", 4, vectorization_mode="vector_entry_point"))
     direct = gym.make_vec("CartPole-v1", 4, vectorization_mode="vector_entry_point")
     np.testing.assert_array_equal(made.reset(seed=[3, 4, 5, 6])[0], direct.reset(seed=3)[0])
@@ -227,7 +227,7 @@ def test_gymnasiums_vector_entry_point_is_taken():
 
 
 @pytest.mark.parametrize("num_cpus", [0, 2])
-def test_supersuits_vectors_of_pettingzoos_environments_are_taken(num_cpus):
+def test_supersuits_vectors_of_pettingzoo_environments_are_accepted(num_cpus):
     supersuit, spread = pytest.importorskip("supersuit"), pytest.importorskip("mpe2.simple_spread_v3")
     vector = supersuit.pettingzoo_env_to_vec_env_v1(spread.parallel_env(max_cycles=6))
     made = make_vector_environment(supersuit.concat_vec_envs_v1(vector, 2, num_cpus=num_cpus, base_class="gymnasium"))
@@ -244,7 +244,7 @@ def test_supersuits_vectors_of_pettingzoos_environments_are_taken(num_cpus):
             np.testing.assert_allclose(rewards[:3], list(own.values()), rtol=1e-6)
             assert not terminated.any()
             assert truncated.all() == (row == 5)
-        # The final observation, and then the row of the reset.
+        # First the final observation, then the row of the reset.
         np.testing.assert_array_equal(observations[:3], list(expected.values()))
         after = made.step(np.zeros(6, np.int64))
         np.testing.assert_array_equal(after[0][:, :2], np.zeros((6, 2)))

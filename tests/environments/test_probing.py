@@ -1,4 +1,4 @@
-"""Random actions that masks allow, and the bits of what an environment gives."""
+"""Random actions that masks allow, and fingerprints of nests."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from tf_trpo.environments.probing import fingerprint, random_action
         (spaces.Discrete(2), [0, 0]),
     ],
 )
-def test_random_actions_are_those_that_are_allowed(space, mask):
+def test_random_actions_are_allowed_by_the_mask(space, mask):
     rng, mask = np.random.default_rng(0), np.array(mask, np.int8)
     drawn = [random_action(space, mask, rng) for _ in range(100)]
     assert all(space.contains(action) for action in drawn)
@@ -29,7 +29,7 @@ def test_random_actions_are_those_that_are_allowed(space, mask):
     assert values == expected[type(space).__name__]
 
 
-def test_the_bits_of_a_nest_tell_order_and_value_apart():
+def test_the_fingerprint_of_a_nest_depends_on_order_and_values():
     one = {"a": np.array([1.0, 2.0]), "b": (3, 4)}
     assert fingerprint(one) == fingerprint({"b": (3, 4), "a": np.array([1.0, 2.0])})
     assert fingerprint(one) != fingerprint({**one, "b": (4, 3)})

@@ -1,4 +1,4 @@
-"""Environments that raise, hang, die or give nonsense: who, and how, in one line, and no process stays."""
+"""Environments that raise, hang, die or return nonsense: one line names them, and no process is left."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ SPECIAL = episode_seed(11, 0)
 
 
 class Scripted(gym.Env):
-    """At its third step, the environment whose seed is 11 does what it is told."""
+    """At its third step, the environment with seed 11 fails in the given way."""
 
     observation_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
     action_space = gym.spaces.Discrete(2)
@@ -71,7 +71,7 @@ def stepped(backend, behaviour, *, timeout=60.0):
 
 
 def close(environments):
-    """Closing must not wait for what has failed."""
+    """Close; this must not wait for a failed environment."""
     start = time.monotonic()
     environments.close()
     assert time.monotonic() - start < 20
@@ -106,7 +106,7 @@ def test_a_reset_that_raises_is_a_failure(backend):
 
 
 class InItsProcess(Scripted):
-    """Behaves when made, or closed, in a process of its own."""
+    """Fails when it is made or closed in a separate process."""
 
     def __init__(self, behaviour):
         super().__init__(behaviour)
@@ -134,7 +134,7 @@ def test_an_environment_that_cannot_be_made_in_its_process_is_a_failure(behaviou
     assert not multiprocessing.active_children()
 
 
-def test_an_environment_that_does_not_close_is_ended():
+def test_an_environment_that_does_not_close_is_killed():
     environments = make_vector_environment(lambda: InItsProcess("hang when closed"), 2, backend="async", timeout=1.0)
     environments.reset(seed=0)
     close(environments)
@@ -147,14 +147,14 @@ def test_an_environment_that_cannot_be_made_is_a_failure():
 
 
 class Learned(Scripted):
-    """Asks TensorFlow for its observation."""
+    """Computes its observation by TensorFlow."""
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         return tf.linalg.matvec(tf.eye(2), tf.zeros(2)).numpy(), {}
 
 
-def test_an_environment_that_needs_tensorflow_works_in_this_process_and_is_refused_in_a_forked_one():
+def test_an_environment_that_uses_tensorflow_works_in_this_process_and_raises_in_a_forked_one():
     tf.linalg.matvec(tf.eye(2), tf.zeros(2))
     environments = make_vector_environment(lambda: Learned("none"), 2)
     np.testing.assert_array_equal(environments.reset(seed=0)[0], np.zeros([2, 2]))
@@ -166,7 +166,7 @@ def test_an_environment_that_needs_tensorflow_works_in_this_process_and_is_refus
     close(environments)
 
 
-def test_each_step_of_a_replay_may_take_the_time_of_a_step():
+def test_the_time_limit_of_a_replay_grows_with_its_steps():
     class Slow(Scripted):
         def step(self, action):
             time.sleep(0.3)

@@ -1,4 +1,4 @@
-"""Environments that are stepped and rendered in a process of their own: the same episodes, and its faults."""
+"""Environments that are stepped and rendered in a separate process: the same episodes, and failures."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ import pytest
 
 from tf_trpo.environments import EnvironmentFailedError, open_rendered_environment, open_vector_environment
 
-# As in a main program: the process that renders need not import this file.
+# Pickled by value, so that the process that renders does not import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Frames(gym.Env):
-    """Shows in which process it is, and whether that has TensorFlow; its observation is a dict."""
+    """A frame shows the process id and whether TensorFlow is loaded; the observation is a dict."""
 
     observation_space = gym.spaces.Dict(count=gym.spaces.Discrete(9), place=gym.spaces.Box(0, 1, (2,)))
     action_space = gym.spaces.Dict(a=gym.spaces.Discrete(2), b=gym.spaces.Box(-1, 1, (1,)))
@@ -41,7 +41,7 @@ def actions(lever, force=0.5):
     return {"a": np.array([lever]), "b": np.float32([[force]])}
 
 
-def test_the_episode_is_that_of_this_process_without_tensorflow_until_the_context_ends():
+def test_the_episode_is_the_same_as_here_and_the_process_has_no_tensorflow():
     with open_rendered_environment(Frames) as there, open_vector_environment(Frames, 1) as here:
         for name in ("single_observation_space", "single_action_space", "metadata"):
             assert getattr(there, name) == getattr(here, name)
@@ -51,7 +51,7 @@ def test_the_episode_is_that_of_this_process_without_tensorflow_until_the_contex
             np.testing.assert_array_equal(found[0]["place"], wanted[0]["place"], strict=True)
             assert found[1:-1] == wanted[1:-1]
         np.testing.assert_array_equal(there.render(), np.zeros((2, 2, 3), np.uint8), strict=True)
-        # What the environment raises is raised here, and the next call works.
+        # The environment's exception is raised here, and the next call works.
         with pytest.raises(EnvironmentFailedError, match="environment 0 raised RuntimeError: no such lever"):
             there.step(actions(1))
         assert there.reset(seed=3)[0]["count"] == [0]
@@ -60,7 +60,7 @@ def test_the_episode_is_that_of_this_process_without_tensorflow_until_the_contex
     assert process.returncode == 0
 
 
-def test_ids_that_only_this_process_knows_are_made():
+def test_an_id_that_is_registered_in_this_process_only_can_be_made():
     gym.register("OnlyHere-v0", lambda render_mode: Frames(), max_episode_steps=1)
     try:
         with open_rendered_environment("OnlyHere-v0") as there:
@@ -79,12 +79,12 @@ UNMADE = {
 
 
 @pytest.mark.parametrize(("environment", "kind", "words"), UNMADE.values(), ids=UNMADE)
-def test_what_cannot_be_made_says_why(environment, kind, words):
+def test_an_environment_that_cannot_be_made_says_why(environment, kind, words):
     with pytest.raises(kind, match=words), open_rendered_environment(environment):
         pass
 
 
-def test_a_process_that_hangs_is_given_up(monkeypatch):
+def test_a_process_that_hangs_is_a_failure(monkeypatch):
     class Hanging(Frames):
         def render(self):
             time.sleep(60)

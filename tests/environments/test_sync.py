@@ -1,4 +1,4 @@
-"""The vector environment without infos does what Gymnasium's does, bit for bit."""
+"""The faster vector environment agrees with Gymnasium's bit for bit."""
 
 import gymnasium as gym
 import numpy as np
@@ -7,7 +7,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tf_trpo.environments.sync import BareSyncVectorEnv
 
-# Short episodes, so that terminations, truncations and resets are among the steps.
+# Short episodes, with terminations, truncations and resets.
 ENVIRONMENTS = {
     "CartPole-v1": {"max_episode_steps": 15},
     "Pendulum-v1": {"max_episode_steps": 7},
@@ -16,7 +16,7 @@ ENVIRONMENTS = {
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_steps_and_resets_of_some_are_those_of_gymnasium(name):
+def test_steps_and_partial_resets_are_those_of_gymnasium(name):
     def make():
         return gym.make(name, **ENVIRONMENTS[name])
 
@@ -29,7 +29,7 @@ def test_steps_and_resets_of_some_are_those_of_gymnasium(name):
         if step % 5 == 4:
             chosen = rng.random(4) < 0.3
             chosen[rng.integers(4)] = True
-            # Gymnasium takes the mask out of the options.
+            # Gymnasium removes the mask from the options.
             mine, theirs = (vector.reset(options={"reset_mask": chosen})[0] for vector in (own, gymnasium))
             np.testing.assert_array_equal(mine, theirs)
             ended_and_chosen += (ended & chosen).sum()

@@ -1,4 +1,4 @@
-"""Making vector environments: from ids, factories and ready ones; spaces; what is refused."""
+"""Making vector environments from ids, factories and the user's; spaces; refusals."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ VECTORS = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
 
 
 class Constant(gym.Env):
-    """Always gives one observation."""
+    """Always returns the same observation."""
 
     def __init__(self, observation_space=None, observation=None, action_space=None):
         self.observation_space = spaces.Box(-1, 1, (2,)) if observation_space is None else observation_space
@@ -36,10 +36,10 @@ class Constant(gym.Env):
 
 @pytest.mark.parametrize("backend", VECTORS)
 @pytest.mark.parametrize(("environment", "size"), [("CartPole-v1", 4), (Constant, 2)], ids=["id", "factory"])
-def test_environments_are_as_many_as_asked_for_and_reset_in_the_next_step(environment, size, backend):
+def test_there_are_num_envs_environments_in_next_step_mode(environment, size, backend):
     environments = make_vector_environment(environment, 3, backend=backend)
     try:
-        # CartPole has a vector class of its own, which is not asked for.
+        # CartPole has its own vector class, which is not used here.
         assert isinstance(environments, VECTORS[backend])
         assert environments.num_envs == 3
         assert environments.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
@@ -49,7 +49,7 @@ def test_environments_are_as_many_as_asked_for_and_reset_in_the_next_step(enviro
     assert make_vector_environment(environment).num_envs == 1
 
 
-def test_a_factory_makes_a_new_environment_for_each_copy_and_knows_its_arguments():
+def test_a_factory_makes_each_environment_and_takes_no_env_kwargs():
     environments = make_vector_environment(Constant, 3)
     assert len({id(environment.unwrapped) for environment in environments.envs}) == 3
     assert make_vector_environment("Pendulum-v1", 2, env_kwargs={"g": 1.5}).get_attr("g") == (1.5, 1.5)
@@ -65,7 +65,7 @@ def test_a_vector_environment_that_does_not_say_how_it_resets_is_refused(mode):
         make_vector_environment(ready)
 
 
-def test_environments_that_are_refused_are_closed_but_for_the_callers_own():
+def test_refused_environments_are_closed_except_the_callers():
     refused = [Constant(spaces.Text(3)) for _ in range(2)]
     with pytest.raises(ValueError, match="which is text"):
         make_vector_environment(lambda: refused[0])
@@ -74,14 +74,14 @@ def test_environments_that_are_refused_are_closed_but_for_the_callers_own():
     assert [environment.closed for environment in refused] == [True, False]
 
 
-def test_environments_are_closed_at_the_end_of_their_block_but_for_the_callers_own():
+def test_environments_are_closed_at_the_end_of_the_context_except_the_callers():
     inside = [Constant(), Constant()]
     with open_vector_environment(lambda: inside[0], 1), open_vector_environment(SyncVectorEnv([lambda: inside[1]]), 1):
         assert not any(environment.closed for environment in inside)
     assert [environment.closed for environment in inside] == [True, False]
 
 
-def test_something_else_than_an_environment_is_refused():
+def test_an_object_that_is_not_an_environment_is_refused():
     with pytest.raises(ValueError, match=r"given by its Gymnasium id.*Constant is none of these"):
         make_vector_environment(Constant())
 
@@ -108,7 +108,7 @@ NESTS["everything"] = spaces.Tuple(every_space), every_element
 
 
 def stacked(space, element, size=2):
-    """Gymnasium's batch of equal elements, made one by one."""
+    """A batch of equal elements, stacked by Gymnasium."""
     if isinstance(space, spaces.Dict):
         return {name: stacked(part, element[name]) for name, part in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
@@ -117,7 +117,7 @@ def stacked(space, element, size=2):
 
 
 def assert_same(nest, expected):
-    """The same dicts and tuples, with the same arrays of the same types in their places."""
+    """Assert that two nests have equal structures and equal arrays of equal dtypes."""
     assert isinstance(nest, type(expected))
     if isinstance(expected, np.ndarray):
         np.testing.assert_array_equal(nest, expected, strict=True)
@@ -128,7 +128,7 @@ def assert_same(nest, expected):
 
 
 class Echo(Constant):
-    """Counts in its reward the steps in which the action was the one that it was told."""
+    """The reward is 1 in steps whose action is the expected one."""
 
     def __init__(self, space, element):
         super().__init__(space, element, action_space=space)
@@ -142,7 +142,7 @@ class Echo(Constant):
 
 
 @pytest.mark.parametrize(("name", "backend"), [*((name, "sync") for name in NESTS), ("everything", "async")])
-def test_observations_and_actions_are_nests_of_arrays_of_the_spaces_own_types(name, backend):
+def test_observations_and_actions_are_nests_of_arrays_with_the_dtypes_of_the_spaces(name, backend):
     space, element = NESTS[name]
     environments = make_vector_environment(lambda: Echo(space, element), 2, backend=backend)
     try:
@@ -185,8 +185,8 @@ def test_envpool_must_be_installed_and_takes_ids_only(monkeypatch):
         make_vector_environment("CartPole-v1", backend="envpool")
 
 
-def test_environments_do_not_wait_for_tensorflow():
-    """Nor do the processes that they run in, where those begin with an import."""
+def test_environments_do_not_import_tensorflow():
+    """Nor do their processes, if these begin with an import."""
     program = (
         "import sys, tf_trpo.environments, tf_trpo.environments.processes\n"
         "print([name for name in ('tensorflow', 'keras', 'tensorflow_probability') if name in sys.modules])"

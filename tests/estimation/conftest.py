@@ -1,4 +1,4 @@
-"""Streams of rows as a vector environment with NEXT_STEP autoreset makes them."""
+"""Streams of rows, as vector environments with NEXT_STEP autoreset produce them."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import pytest
 
 
 class Stream(NamedTuple):
-    """Float64 arrays [T, B], values [T + 1, B]; in the order of `gae`'s arguments."""
+    """The arguments of `gae` in order: float64 arrays [T, B], values [T + 1, B]."""
 
     rewards: np.ndarray
     values: np.ndarray
@@ -20,13 +20,13 @@ class Stream(NamedTuple):
         return np.maximum(self.terminated, self.truncated)
 
     def with_pauses(self, times):
-        """The stream with a row before each of these times in which nothing is stepped, and the numbers of the rows."""
+        """The stream with a pause before each of the given times, and the row numbers of the original rows."""
         still = {name: np.insert(getattr(self, name), times, 0.0, axis=0) for name in self._fields}
         still["values"] = np.insert(self.values, times, self.values[times], axis=0)
         return Stream(**still), times + np.arange(len(times))
 
     def episode_from(self, t, b):
-        """Rows from t to the end of the episode, or to where the rollout cuts it off."""
+        """Rows from t to the end of the episode or of the rollout."""
         rows = []
         for row in range(t, len(self.rewards)):
             rows.append(row)
@@ -36,7 +36,7 @@ class Stream(NamedTuple):
 
 
 def next_step_stream(seed, length, environments):
-    """Random episodes: after an ending comes a row that is no step, then a new episode."""
+    """Random episodes; after each end, there is a row that is not a step, and then a new episode."""
     generator = np.random.default_rng(seed)
     shape = (length, environments)
     rewards, (terminated, truncated, valid) = generator.normal(size=shape), np.zeros((3, *shape))

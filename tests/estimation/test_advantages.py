@@ -30,7 +30,7 @@ def looped_gae(stream, gamma, gae_lambda):
 
 
 def constant_reward_episode(make_stream, ending, length=12, gamma=0.9):
-    """One episode of reward 1 whose value function is that of an endless one."""
+    """One episode of reward 1 with the value function of an endless one."""
     stream = make_stream(0, length, 1)
     values = np.full_like(stream.values, 1 / (1 - gamma))
     rewards, valid = np.ones((2, length, 1))
@@ -59,20 +59,20 @@ def test_gae_is_the_discounted_sum_of_td_errors(make_stream, seed, length, envir
 
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.8, 1.0])
 @pytest.mark.parametrize("ending", ["truncated", "cut off"])
-def test_true_value_leaves_no_advantage_where_the_episode_did_not_terminate(make_stream, ending, gae_lambda):
+def test_the_true_value_function_leaves_no_advantage_without_termination(make_stream, ending, gae_lambda):
     stream = constant_reward_episode(make_stream, ending)
     np.testing.assert_allclose(estimate(stream, 0.9, gae_lambda), 0.0, atol=1e-13)
 
 
 def test_termination_costs_the_value_of_what_would_have_followed(make_stream):
-    # V = 10 and gamma V = 9 is lost at the last of 12 rows.
+    # V = 10, and gamma V = 9 is lost at the last of 12 rows.
     stream = constant_reward_episode(make_stream, "terminated")
     expected = -9.0 * 0.72 ** np.arange(11, -1, -1)
     np.testing.assert_allclose(estimate(stream, 0.9, 0.8)[:, 0], expected, rtol=1e-10)
 
 
 @given(**STREAMS)
-def test_rows_that_are_no_step_have_no_influence(make_stream, seed, length, environments):
+def test_rows_that_are_not_steps_have_no_influence(make_stream, seed, length, environments):
     stream = make_stream(seed, length, environments)
     advantages = estimate(stream, 0.99, 0.95)
     garbage = stream._replace(rewards=np.where(stream.valid, stream.rewards, 1e6))
@@ -81,8 +81,8 @@ def test_rows_that_are_no_step_have_no_influence(make_stream, seed, length, envi
 
 
 @given(**STREAMS)
-def test_a_pause_changes_nothing_but_its_own_row(make_stream, seed, length, environments):
-    """At a pause nothing is stepped: the observation is the same afterwards, within an episode and between two."""
+def test_a_pause_changes_only_its_own_row(make_stream, seed, length, environments):
+    """A pause steps nothing, so the observation after it is the same, within an episode and between two episodes."""
     stream = make_stream(seed, length, environments)
     times = np.sort(np.random.default_rng(seed).integers(0, length, 4))
     paused, pauses = stream.with_pauses(times)
@@ -92,7 +92,7 @@ def test_a_pause_changes_nothing_but_its_own_row(make_stream, seed, length, envi
 
 
 @pytest.mark.parametrize("kind", ["terminated", "truncated"])
-def test_nothing_leaks_across_a_reset_that_takes_no_row(make_stream, kind):
+def test_nothing_leaks_across_a_reset_without_a_row_of_its_own(make_stream, kind):
     ended, nothing = np.zeros((2, 20, 2))
     ended[9] = 1.0
     stream = make_stream(1, 20, 2)._replace(terminated=nothing, truncated=nothing, valid=np.ones((20, 2)))
@@ -113,7 +113,7 @@ def test_compiled_float32_agrees(make_stream):
 
 
 def padded_samples(seed, size):
-    """Samples, the last of them valid, and weights of the mean over the valid ones."""
+    """Samples, of which the last are valid, and weights of the mean over the valid samples."""
     generator = np.random.default_rng(seed)
     valid = generator.random(size) < 0.7
     valid[-2:] = True
@@ -132,7 +132,7 @@ def test_normalized_advantages_have_mean_0_and_std_1_over_valid_samples(seed, si
     np.testing.assert_array_equal(normalized[weights == 0], 0.0)
 
 
-def test_narrow_spread_is_scaled_up_all_the_same():
+def test_a_narrow_spread_is_scaled_up():
     samples = 7.0 + 1e-5 * np.array([-1.0, 1.0])
     normalized = normalize_advantages(tf.constant(samples), tf.constant([0.5, 0.5], tf.float64))
     np.testing.assert_allclose(normalized, [-1.0, 1.0], rtol=2e-3)
@@ -149,7 +149,7 @@ def test_equal_advantages_become_zeros(size, value, double):
 @given(
     seed=st.integers(0, 10_000), size=st.integers(2, 60), limit=st.floats(0.1, 3.0), shift=st.sampled_from([0.0, -50.0])
 )
-def test_what_is_beyond_the_limit_becomes_the_limit(seed, size, limit, shift):
+def test_values_beyond_the_limit_become_the_limit(seed, size, limit, shift):
     samples, weights = padded_samples(seed, size)
     samples = samples**3 + shift
     samples[weights == 0] = 1e12
@@ -160,6 +160,6 @@ def test_what_is_beyond_the_limit_becomes_the_limit(seed, size, limit, shift):
     np.testing.assert_allclose(cut, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_equal_values_are_not_cut():
+def test_equal_values_are_not_clipped():
     values = tf.fill([7], tf.constant(0.1, tf.float32))
     np.testing.assert_array_equal(winsorize(values, tf.fill([7], 1 / 7), 0.5), values)

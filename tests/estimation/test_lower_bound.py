@@ -11,7 +11,7 @@ PADDING = 7
 
 
 def whole_process(evaluation, *, mean=0.0, scale=1.0):
-    """A sample for each state and action, weighted by how often it comes; and rows of padding that hold garbage."""
+    """A sample for each state and action, weighted by its visits; and padding that holds garbage."""
     weights = (1 - evaluation.gamma) * evaluation.visitation_frequencies[:, None] * evaluation.policy
     advantages = (evaluation.advantages - mean) / scale
     columns = [np.append(advantages, np.full(PADDING, 1e6)), np.append(weights, np.zeros(PADDING))]
@@ -26,7 +26,7 @@ def mean_surrogate_gain(batch, old_policy, new_policy):
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize(("seed", "mean", "scale"), [(0, 0.0, 1.0), (1, 2.0, 30.0), (2, -0.3, 0.01)])
-def test_with_every_state_in_the_batch_it_is_the_bound_itself(seed, gamma, mean, scale):
+def test_with_every_state_in_the_batch_the_estimate_is_the_exact_bound(seed, gamma, mean, scale):
     rng = np.random.default_rng(seed)
     mdp = theory.random_mdp(4, 3, gamma, rng)
     old = mdp.evaluate(theory.random_policy(4, 3, rng))

@@ -1,4 +1,4 @@
-"""Moments against NumPy's over the samples themselves."""
+"""Moments against NumPy's over the samples."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def explained(predictions, targets, weights=None, dtype=tf.float64):
 
 
 @given(seed=SEEDS, size=st.integers(1, 40), garbage=st.sampled_from([1e30, np.nan, np.inf, -np.inf]))
-def test_weighted_mean_is_numpys_whatever_stands_without_weight(seed, size, garbage):
+def test_weighted_mean_is_numpys_for_any_samples_of_weight_0(seed, size, garbage):
     generator = np.random.default_rng(seed)
     samples, weights = generator.normal(size=size), random_weights(generator, size)
     result = weighted_mean(tf.constant(np.where(weights > 0, samples, garbage)), tf.constant(weights))
@@ -52,7 +52,7 @@ def test_weighted_moments_are_numpys(seed, size, trailing, shift):
 
 
 @given(seed=SEEDS, size=st.integers(2, 40), garbage=st.sampled_from([1e30, np.nan, np.inf, -np.inf]))
-def test_samples_without_weight_do_not_move_the_moments(seed, size, garbage):
+def test_samples_of_weight_0_do_not_change_the_moments(seed, size, garbage):
     generator = np.random.default_rng(seed)
     samples, weights = generator.normal(size=(size, 2)), random_weights(generator, size)
     dirty = np.where(weights[:, None] > 0, samples, garbage)
@@ -61,7 +61,7 @@ def test_samples_without_weight_do_not_move_the_moments(seed, size, garbage):
 
 
 @given(value=st.floats(-1e6, 1e6, width=32), size=st.integers(1, 50))
-def test_equal_samples_have_exactly_that_mean_and_no_variance(value, size):
+def test_equal_samples_have_exactly_that_mean_and_variance_0(value, size):
     mean, variance = weighted_moments(tf.fill([size], value), tf.fill([size], 1.0 / size))
     assert mean == value
     assert variance == 0.0

@@ -27,7 +27,7 @@ def looped_rewards_to_go(stream, gamma):
 
 
 def looped_lambda_return(stream, t, b, gamma, gae_lambda):
-    """Equation 12.2 and its finite form 12.3: a mixture of the n-step returns, the longest taking the rest."""
+    """Equation 12.2 in its finite form 12.3: a mixture of n-step returns; the longest has the remaining weight."""
     rows = stream.episode_from(t, b)
     rewards_so_far, result = 0.0, 0.0
     for n, row in enumerate(rows, start=1):
@@ -72,9 +72,9 @@ def return_so_far(stream, carry, gamma):
 
 
 @given(**STREAMS, gamma=FRACTIONS)
-def test_return_so_far_agrees_with_a_loop_and_does_not_see_pauses(make_stream, seed, length, environments, gamma):
+def test_return_so_far_agrees_with_a_loop_and_ignores_pauses(make_stream, seed, length, environments, gamma):
     stream, rng = make_stream(seed, length, environments), np.random.default_rng(seed)
-    # No episode is under way if the first row is none of its steps.
+    # If the first row is not a step, no episode has begun.
     carry = rng.normal(size=environments) * stream.valid[0]
     expected = looped_return_so_far(stream.rewards, stream.ended, carry, gamma)
     for found, array in zip(return_so_far(stream, carry, gamma), expected, strict=True):
@@ -86,7 +86,7 @@ def test_return_so_far_agrees_with_a_loop_and_does_not_see_pauses(make_stream, s
 
 
 @given(seed=st.integers(0, 10_000), first=st.integers(1, 12), second=st.integers(1, 12))
-def test_two_rollouts_with_a_carry_are_one(make_stream, seed, first, second):
+def test_two_rollouts_with_a_carry_equal_one_rollout(make_stream, seed, first, second):
     stream = make_stream(seed, first + second, 3)
     whole, end = return_so_far(stream, np.zeros(3), 0.9)
     head, carry = return_so_far(type(stream)(*(rows[:first] for rows in stream)), np.zeros(3), 0.9)

@@ -1,4 +1,4 @@
-"""The improvement of the surrogate, to the last digits that tiny steps need."""
+"""The improvement of the surrogate, with the precision that tiny steps need."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def tensors(batch, dtype=tf.float64):
 
 
 def in_long_double(batch):
-    """Improvement, and the sum of its terms' absolute values, from expm1 in extended precision."""
+    """The improvement, and the sum of the absolute values of its terms, by expm1 in extended precision."""
     log_prob, old_log_prob, advantages, weights = (array[batch[3] > 0].astype(np.longdouble) for array in batch)
     terms = weights * np.expm1(log_prob - old_log_prob) * advantages
     return float(terms.sum()), float(np.abs(terms).sum())

@@ -1,4 +1,4 @@
-"""The example of an action distribution of one's own: it trains, stays within the bounds, and is saved."""
+"""The example of your own action distribution: it trains, stays within the bounds, and can be saved."""
 
 import numpy as np
 import tensorflow as tf

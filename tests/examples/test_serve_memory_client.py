@@ -1,4 +1,4 @@
-"""The example of a client that carries a memory's state: its episodes are the agent's, also beside another client."""
+"""The example of a client that holds a memory's state: its episodes are the agent's, even next to another client."""
 
 import gymnasium as gym
 import numpy as np
@@ -37,7 +37,7 @@ def test_an_episode_is_that_of_the_agent(agent, url):
         observation, _, terminated, truncated, _ = environment.step(int(action))
         length, ended = length + 1, terminated or truncated
     client = Client(url)
-    # A client begins again with each episode.
+    # A client gets a new state for each episode.
     assert [play(client, environment), play(client, environment)] == [length, length]
     environment.close()
 

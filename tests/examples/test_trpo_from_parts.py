@@ -1,4 +1,4 @@
-"""The example that is put together from parts keeps every step within the trust region, and learns CartPole."""
+"""The example that is built from parts keeps every step within the trust region, and learns CartPole."""
 
 import re
 from pathlib import Path

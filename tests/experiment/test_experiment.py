@@ -1,4 +1,4 @@
-"""An experiment is a value: routed by name, converted, checked, and told apart from what it is not."""
+"""An experiment is a value: settings are routed by name, converted, checked and compared."""
 
 import ast
 import collections
@@ -24,7 +24,7 @@ from tf_trpo.training import UpdateSettings
 
 
 def settings_classes(settings=Experiment):
-    """All classes below an experiment, each once."""
+    """All settings classes of an experiment, each once."""
     found = {settings}
     for _, hint in fields(settings):
         for each in (hint, *get_args(hint)):
@@ -49,7 +49,7 @@ def test_no_two_settings_of_an_experiment_share_a_name():
 
 
 def described(settings):
-    """Names of the fields that a docstring follows, or that the class's docstring names."""
+    """Names of the fields with a docstring, or with a line in the docstring of the class."""
     body = ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0].body
     follows = {
         field.target.id
@@ -100,7 +100,7 @@ def defaults_of(function):
 
 @pytest.mark.parametrize("function", [tf_trpo.TRPO.fit, tf_trpo.TRPO.compile])
 def test_a_default_is_that_of_the_library(function):
-    # What compile is not given stays, and is at first what an experiment has.
+    # Settings that compile does not get keep their values, which initially are the experiment's defaults.
     given = {name: value for name, value in defaults_of(function).items() if value is not None}
     shared = {name: value for name, value in given.items() if name in Experiment().flat()}
     assert shared.keys() >= ({"num_envs", "num_steps", "backend", "seed"} if function is tf_trpo.TRPO.fit else set())
@@ -109,7 +109,7 @@ def test_a_default_is_that_of_the_library(function):
     assert get_args(get_type_hints(RolloutSettings)["backend"]) == get_args(VectorBackend)
 
 
-def test_a_change_goes_to_the_part_that_has_the_setting():
+def test_a_change_is_routed_to_the_part_that_has_the_setting():
     made = Experiment().replace(env="Hopper-v5", max_kl=0.02, seed=3, cg_iterations=7, gamma=0.9, num_envs=4)
     assert made == Experiment(
         "Hopper-v5",
@@ -122,7 +122,7 @@ def test_a_change_goes_to_the_part_that_has_the_setting():
     assert hash(made.replace()) == hash(made)
 
 
-def test_algorithm_and_radius_are_chosen_by_their_names_and_keep_the_parts_that_both_have():
+def test_algorithm_and_radius_are_chosen_by_name_and_common_parts_are_kept():
     shared = {"cg_damping": 0.5, "max_backtracks": 3}
     made = Experiment().replace(max_kl=0.5, **shared).replace(algorithm="kl-penalty", target_kl=0.02)
     assert made.algorithm == optimizers.KLPenalty(
@@ -141,7 +141,7 @@ def test_algorithm_and_radius_are_chosen_by_their_names_and_keep_the_parts_that_
 
 
 @pytest.mark.parametrize("algorithm", optimizers.ALGORITHMS)
-def test_the_flat_settings_make_the_same_experiment_again(algorithm):
+def test_flat_settings_give_the_same_experiment_again(algorithm):
     made = Experiment().replace(algorithm=algorithm, hidden_sizes=[3, 4])
     assert Experiment().replace(**made.flat()) == made
     assert made.algorithm == optimizers.ALGORITHMS[algorithm]()
@@ -190,12 +190,12 @@ def test_values_are_converted_to_the_type_of_their_setting(name, text, value):
     ],
     ids=str,
 )
-def test_what_cannot_be_is_refused_by_its_name(changes, message):
+def test_impossible_settings_are_refused_by_name(changes, message):
     with pytest.raises(ValueError, match=message):
         Experiment().replace(**changes)
 
 
-def test_an_algorithm_of_ones_own_is_given_to_compile_since_it_has_no_name():
+def test_your_own_algorithm_has_no_name_and_is_refused():
     class Mine(optimizers.TrustRegion):
         pass
 
@@ -203,7 +203,7 @@ def test_an_algorithm_of_ones_own_is_given_to_compile_since_it_has_no_name():
         Experiment(algorithm=Mine())
 
 
-def test_a_result_depends_on_its_hyperparameters_only():
+def test_hyperparameters_are_the_settings_on_which_a_result_depends():
     first = ["env", "algorithm", "max_kl", "total_steps", "seed"]
     found = hyperparameters(Experiment().flat())
     assert list(found)[:5] == first
@@ -211,7 +211,7 @@ def test_a_result_depends_on_its_hyperparameters_only():
     assert found == {name: Experiment().flat()[name] for name in found}
 
 
-def test_an_experiment_is_made_without_tensorflow():
+def test_making_an_experiment_does_not_import_tensorflow():
     code = (
         "import sys, tf_trpo; tf_trpo.Experiment.from_preset('Hopper-v5').replace(algorithm='kl-penalty').flat();"
         "print({'tensorflow', 'keras', 'gymnasium', 'tensorflow_probability', 'scipy', 'tyro'} & set(sys.modules))"

@@ -44,13 +44,13 @@ def test_an_integer_without_an_end_is_limited_by_its_type():
 @pytest.mark.parametrize(
     "sizes", [(10**9,), (8, 20_000), (16_384, 16_384, 16_384), (8,) * 65], ids=["1", "2", "3", "65"]
 )
-def test_a_network_too_large_is_refused(name, sizes):
+def test_a_network_that_is_too_large_is_refused(name, sizes):
     with pytest.raises(ValueError, match=f"{name} must be at most"):
         Experiment().replace(**{name: sizes})
     Experiment().replace(**{name: (16_384, 16_384)})
 
 
-def test_a_rollout_too_large_is_refused_though_its_sides_are_not():
+def test_a_rollout_that_is_too_large_is_refused_though_its_sides_are_allowed():
     RolloutSettings(num_envs=10_000, num_steps=5000)
     with pytest.raises(ValueError, match="num_envs times num_steps must be at most 50000000, got 50010000"):
         RolloutSettings(num_envs=10_000, num_steps=5001)

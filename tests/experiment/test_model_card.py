@@ -1,4 +1,4 @@
-"""The head of a model's card, whatever its environment is called and whichever evaluations were made."""
+"""The head of a model's card, for any name of the environment and any evaluations."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""Presets: bundled ones, files, precedence, and what is wrong with a bad one."""
+"""Presets: bundled ones, files, precedence, and errors."""
 
 import itertools
 import json
@@ -66,14 +66,14 @@ def test_the_presets_that_come_with_the_package():
 
 
 def bundled(name):
-    """(shared lines, differences of each environment) of a preset that comes with the package."""
+    """(shared settings, differences of each environment) of a bundled preset."""
     path = resources.files("tf_trpo.experiment") / "presets" / f"{name}.yaml"
     said = yaml.safe_load(path.read_text(encoding="utf-8"))
     return said, said.pop("environments")
 
 
 def used_by(algorithm, settings):
-    """Without the settings that only other algorithms use."""
+    """Settings without those that only other algorithms have."""
     chosen = defaults_of(algorithm)
     return {name: value for name, value in settings.items() if name in chosen}
 
@@ -82,14 +82,14 @@ def defaults_of(algorithm):
     return Experiment().replace(algorithm=algorithm).flat()
 
 
-def test_no_environment_is_named_by_two_bundled_presets_and_all_are_there():
+def test_no_environment_is_in_two_bundled_presets_and_all_exist():
     names = [env for name in bundled_presets() for env in bundled(name)[1]]
     assert len(set(names)) == len(names)
     assert set(names) <= gymnasium.registry.keys()
 
 
 @pytest.mark.parametrize("name", bundled_presets())
-def test_a_bundled_preset_is_of_settings_that_say_nothing_of_one_run_and_one_kl_for_all(name):
+def test_a_bundled_preset_has_no_settings_of_a_single_run_and_one_kl_for_all(name):
     shared, differences = bundled(name)
     for settings in (shared, *differences.values()):
         assert not settings.keys() & {"env", "seed", "quiet", "export", "algorithm"}
@@ -97,9 +97,9 @@ def test_a_bundled_preset_is_of_settings_that_say_nothing_of_one_run_and_one_kl_
 
 
 @pytest.mark.parametrize("name", bundled_presets())
-def test_a_bundled_preset_is_chosen_by_its_environments_and_sets_what_the_algorithm_has(name):
+def test_a_bundled_preset_is_chosen_by_environment_and_sets_only_settings_of_the_algorithm(name):
     shared, differences = bundled(name)
-    # Each preset has one of these, which differ in what other algorithms have.
+    # Each preset has one of these settings, which other algorithms do not have.
     every = differences.keys() & {"LunarLander-v3", "Pendulum-v1", "Swimmer-v5"}
     for env, algorithm in [*((env, "trpo") for env in differences), *itertools.product(every, ALGORITHMS)]:
         used = used_by(algorithm, shared | differences[env])
@@ -110,7 +110,7 @@ def test_a_bundled_preset_is_chosen_by_its_environments_and_sets_what_the_algori
     assert parsed("--env", env, "--algorithm", algorithm, "--preset", name) == chosen
 
 
-def test_a_preset_that_is_named_is_the_only_one_and_without_any_there_are_the_defaults(tmp_path):
+def test_a_named_preset_is_the_only_one_and_without_a_preset_defaults_apply(tmp_path):
     assert parsed("--preset", "none") == DEFAULTS
     assert parsed("--preset=none", "--env", "Hopper-v5") == DEFAULTS | {"env": "Hopper-v5"}
     assert parsed("--env", "FrozenLake-v1") == DEFAULTS | {"env": "FrozenLake-v1"}
@@ -144,14 +144,14 @@ environments:
         ("env: Hopper-v5", ["--env", "Hopper-v5", "--env", "Swimmer-v5"], 0.25),
     ],
 )
-def test_the_environment_that_is_trained_says_which_differences_hold(tmp_path, line, options, gamma):
+def test_the_differences_of_the_chosen_environment_apply(tmp_path, line, options, gamma):
     settings = parsed("--preset", preset_file(tmp_path, DIFFERING + line), *options)
     differ = settings["env"] == "Swimmer-v5"
     assert (settings["gamma"], settings["max_kl"]) == (gamma, 0.5)
     assert (settings["hidden_sizes"], settings["jit_compile"]) == (((3, 3), False) if differ else ((64, 64), "auto"))
 
 
-def test_of_two_presets_each_has_its_differences_and_the_later_its_environment(tmp_path):
+def test_two_presets_apply_their_differences_and_the_later_one_sets_the_environment(tmp_path):
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text("env: A-v0\ngamma: 0.5\nenvironments: {A-v0: {gamma: 0.1}, B-v0: {gamma: 0.2, seed: 7}}")
     other.write_text("env: B-v0\nenvironments: {A-v0: {gamma: 0.3}, B-v0: {seed: 8}}")
@@ -159,7 +159,7 @@ def test_of_two_presets_each_has_its_differences_and_the_later_its_environment(t
     assert (settings["env"], settings["gamma"], settings["seed"]) == ("B-v0", 0.2, 8)
     settings = parsed("--preset", other, "--preset", one)
     assert (settings["env"], settings["gamma"]) == ("A-v0", 0.1)
-    # What a bundled preset sets for other algorithms than the last one is left out.
+    # Settings of a bundled preset for other algorithms than the chosen one are left out.
     one.write_text("algorithm: trpo")
     other.write_text("algorithm: kl-penalty")
     settings = parsed("--env", "Hopper-v5", "--preset", "mujoco", "--preset", one, "--preset", other)
@@ -191,7 +191,7 @@ def test_the_settings_in_a_run_folder_are_a_preset(tmp_path, settings):
     assert parsed("--preset", preset_file(tmp_path, json.dumps(settings))) == settings
 
 
-def test_an_option_beats_the_preset_wherever_it_stands(tmp_path):
+def test_an_option_overrides_the_preset_in_any_order(tmp_path):
     preset = ["--preset", preset_file(tmp_path, "max_kl: 0.5\nhidden_sizes: [3, 3]\njit_compile: false\ngamma: 0.5")]
     options = ["--max-kl", "0.25", "--hidden-sizes", "8", "--jit-compile"]
     expected = {"max_kl": 0.25, "hidden_sizes": (8,), "jit_compile": True, "gamma": 0.5}
@@ -221,14 +221,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "message"), BAD.items())
-def test_a_bad_preset_ends_with_one_line_that_names_it_whatever_is_trained(tmp_path, refused, text, message):
+def test_a_bad_preset_ends_with_one_line_that_names_it_for_any_environment(tmp_path, refused, text, message):
     path = preset_file(tmp_path, text)
     assert refused("train", "--preset", path, "--env", "Hopper-v5").startswith(f"error: preset {path}{message}")
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("preset", ["nowhere.yaml", "mujocco", "None", ".", "binary"])
-def test_a_preset_that_is_not_there_ends_with_one_line_and_the_bundled_names(tmp_path, monkeypatch, refused, preset):
+def test_a_missing_preset_ends_with_one_line_and_the_bundled_names(tmp_path, monkeypatch, refused, preset):
     monkeypatch.chdir(tmp_path)
     Path("binary").write_bytes(b"\xff\xfe\x00max_kl")
     error = refused("train", "--preset", preset)
@@ -261,7 +261,7 @@ def test_a_bad_value_in_a_preset_ends_with_one_line_that_says_which_and_where(tm
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_of_a_preset_and_an_option_the_one_at_fault_is_named(tmp_path, refused):
+def test_an_error_names_the_preset_or_the_option_that_caused_it(tmp_path, refused):
     path = preset_file(tmp_path, "max_kl: 0.5")
     assert refused("train", "--preset", path, "--final-max-kl", -1) == (
         "error: final_max_kl must be positive and finite, or None, got -1.0"
@@ -272,9 +272,7 @@ def test_of_a_preset_and_an_option_the_one_at_fault_is_named(tmp_path, refused):
 
 
 @pytest.mark.parametrize("preset", [["--preset", "classic_control"], []], ids=["named", "chosen"])
-def test_what_somebody_says_himself_is_refused_beside_a_bundled_preset_though_the_presets_own_is_left_out(
-    tmp_path, preset, refused
-):
+def test_an_option_of_another_algorithm_is_refused_though_a_bundled_presets_is_left_out(tmp_path, preset, refused):
     options = [*preset, "--env=Pendulum-v1", "--algorithm", "vanilla-policy-gradient"]
     assert "max_kl" not in parsed(*options)
     for max_kl in (0.5, Experiment.from_preset("Pendulum-v1").algorithm.max_kl):

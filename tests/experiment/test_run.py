@@ -1,4 +1,4 @@
-"""Runs from Python: what a command would say is an exception, and nothing is left behind."""
+"""Runs from Python: errors are exceptions, and nothing is left behind."""
 
 import logging
 import random
@@ -35,7 +35,7 @@ def test_a_warning_before_the_folder_is_made_does_not_end_the_run(tmp_path, monk
     assert (tmp_path / "run" / "evaluation.json").is_file()
 
 
-def test_a_run_that_cannot_begin_gives_the_signals_back(tmp_path):
+def test_a_run_that_cannot_begin_restores_the_signal_handlers(tmp_path):
     (tmp_path / "run").mkdir()
     before = [signal.getsignal(number) for number in StopOnSignal.SIGNALS]
     with pytest.raises(FileExistsError, match="the run folder exists"):
@@ -43,7 +43,7 @@ def test_a_run_that_cannot_begin_gives_the_signals_back(tmp_path):
     assert [signal.getsignal(number) for number in StopOnSignal.SIGNALS] == before
 
 
-def test_an_environment_that_draws_by_the_generators_of_the_process_is_seeded_too():
+def test_an_environment_that_uses_the_global_generators_is_seeded_too():
     draws = []
     for seed in (1, 1, 2):
         tf_trpo.Experiment().replace(seed=seed, **TINY).make_agent()

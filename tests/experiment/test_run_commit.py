@@ -1,4 +1,4 @@
-"""The commit that a run folder names: that of the package, whatever else changes in its checkout."""
+"""The commit in a run folder: only changes of the package make it dirty."""
 
 import subprocess
 
@@ -9,7 +9,7 @@ from tf_trpo.experiment.run_folder import commit_of
 
 @pytest.fixture
 def git(tmp_path):
-    """git(*arguments): what it says in a checkout with a package and a document."""
+    """git(*arguments): its output in a checkout with a package and a document."""
 
     def run(*arguments):
         own = ["-c", "user.name=x", "-c", "user.email=x", "-c", "commit.gpgsign=false"]

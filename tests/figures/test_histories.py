@@ -1,4 +1,4 @@
-"""Histories read back, and curves brought onto common steps against a loop."""
+"""Reading histories back, and interpolating curves at common steps against a loop."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def written(folder, text):
     return path
 
 
-def test_columns_come_back_to_the_last_digit(tmp_path):
+def test_columns_are_read_back_to_the_last_digit(tmp_path):
     rows = np.random.default_rng(0).normal(size=(5, 3))
     text = "\n".join(["a,b,c", *(",".join(map(repr, row)) for row in rows.tolist()), ""])
     history = read_history(written(tmp_path, text))
@@ -38,12 +38,12 @@ def test_empty_cells_and_nan_are_nan(tmp_path):
         ("a,b\n1,many\n", "has a cell that is not a number: .*many"),
     ],
 )
-def test_what_is_no_whole_table_of_numbers_is_refused(tmp_path, text, message):
+def test_a_damaged_table_is_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read_history(written(tmp_path, text))
 
 
-def test_half_a_row_at_the_end_is_left_out(tmp_path):
+def test_an_incomplete_last_row_is_left_out(tmp_path):
     for half in ("3", "3,4", "3,4\r"):
         np.testing.assert_array_equal(read_history(written(tmp_path, f"a,b\r\n1,2\r\n{half}"))["b"], [2])
 
@@ -54,7 +54,7 @@ def test_points_without_a_value_are_left_out():
 
 
 def interpolated(x, y, at):
-    """By the definition: between the neighbours, in proportion."""
+    """Linear interpolation between the neighbours, by its definition."""
     for left in range(len(x) - 1):
         if x[left] <= at <= x[left + 1]:
             return y[left] + (y[left + 1] - y[left]) * (at - x[left]) / (x[left + 1] - x[left])
@@ -79,7 +79,7 @@ def test_values_are_linear_between_a_curves_own_points(given_curves, points):
     assert grid[-1] == min(x[-1] for x, _ in given_curves)
     np.testing.assert_allclose(np.diff(grid), (grid[-1] - grid[0]) / (points - 1))
     for (x, y), row in zip(given_curves, values, strict=True):
-        # At the ends, rounding may lead a hair beyond the curve.
+        # At the ends, rounding may lead slightly beyond the curve.
         expected = [interpolated(x, y, min(max(at, x[0]), x[-1])) for at in grid]
         np.testing.assert_allclose(row, expected, atol=1e-6)
 

@@ -29,7 +29,7 @@ def test_each_group_is_a_line_and_a_band_of_its_own_colour():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("steps", "return")
 
 
-def test_lines_look_different_as_long_as_there_are_looks_and_more_groups_are_drawn_too():
+def test_lines_have_different_styles_as_far_as_there_are_any_and_more_groups_are_drawn_too():
     looks = [
         (line.get_color(), line.get_linestyle())
         for line in draw([group(str(number)) for number in range(len(CYCLE) + 2)], "x", "y").axes[0].lines
@@ -64,7 +64,7 @@ def test_lines_of_a_chart_are_the_known_values_over_steps(history):
     assert [text.get_text() for text in axes.get_legend().get_texts()] == list(TITLES["Return"])
 
 
-def test_the_charts_of_a_report_are_those_of_which_there_is_a_column_as_equal_files(history):
+def test_a_report_has_the_charts_with_a_column_and_is_reproducible_to_the_byte(history):
     few = {name: history[name] for name in (STEPS, "eval/mean_reward", "train/std")}
     drawn = draw_panels(few)
     assert list(drawn) == ["Return", "Standard deviation of the actions, in half-ranges"]

@@ -16,11 +16,11 @@ from tf_trpo.figures.statistics import interquartile_mean, mean
         ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1000.0], 3.5),
     ],
 )
-def test_it_is_the_mean_without_a_quarter_of_the_seeds_at_either_end(values, expected):
+def test_it_is_the_mean_without_a_quarter_of_the_seeds_at_each_end(values, expected):
     assert interquartile_mean(values).estimate == expected
 
 
-def test_the_interval_is_that_of_a_loop_over_drawn_seeds():
+def test_the_interval_is_that_of_a_loop_over_resampled_seeds():
     rng = np.random.default_rng(3)
     values = rng.normal(size=8)
     result = interquartile_mean(values)
@@ -29,7 +29,7 @@ def test_the_interval_is_that_of_a_loop_over_drawn_seeds():
     assert result.low < result.estimate < result.high
 
 
-def test_the_mean_leaves_out_nobody_and_its_interval_is_that_of_a_loop():
+def test_the_mean_uses_all_seeds_and_its_interval_is_that_of_a_loop():
     rng = np.random.default_rng(4)
     values = rng.normal(size=7)
     result = mean(values)
@@ -46,11 +46,11 @@ def test_the_interval_covers_the_true_value_about_as_often_as_it_says():
     assert 0.88 < covered < 0.98
 
 
-def test_places_are_summarised_each_on_its_own():
+def test_each_position_is_summarised_independently():
     values = np.random.default_rng(1).normal(size=(6, 3, 2))
     result = interquartile_mean(values)
     assert result.estimate.shape == result.low.shape == result.high.shape == (3, 2)
-    np.testing.assert_array_equal(result, interquartile_mean(values))  # The same seed draws the same.
+    np.testing.assert_array_equal(result, interquartile_mean(values))  # The same seed gives the same resamples.
     for place in np.ndindex(3, 2):
         assert result.estimate[place] == pytest.approx(interquartile_mean(values[:, *place]).estimate)
 

@@ -1,4 +1,4 @@
-"""Figures of a search: what is drawn is what was given."""
+"""Figures of a search: the drawn data are the given data."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def test_every_trial_is_a_point_and_the_best_so_far_is_a_line_over_complete_ones
     assert len(axes.get_legend().get_texts()) == 3
 
 
-def test_without_trials_that_were_cut_short_the_legend_names_none():
+def test_without_pruned_trials_the_legend_does_not_name_them():
     with styled():
         [axes] = draw_trials(np.arange(2), np.zeros(2), np.ones(2, bool)).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["trained to the end", "best so far"]

@@ -31,7 +31,7 @@ any_nest = pytest.mark.parametrize("name", NESTS)
 
 
 def joining(spec):
-    """A network without weights: all its inputs, flattened, next to each other."""
+    """A network without weights that flattens and concatenates its inputs."""
     names = iter([name.replace("/", ".") for name, _ in parts(without_masks(spec, spec))])
     inputs = map_parts(lambda part: keras.Input(part.input_shape, name=next(names)), without_masks(spec, spec))
     flat = [keras.layers.Flatten()(part) for part in keras.tree.flatten(inputs)]
@@ -44,7 +44,7 @@ def encoder_of(name, **kwargs):
 
 
 def observations(space, rows, seed=0):
-    """Numbers of the vectors lie far from 0, each around a place of its own."""
+    """Random observations; the numbers of vectors are far from 0, each around its own centre."""
     space.seed(seed)
     rng, places = np.random.default_rng(seed), np.random.default_rng(9)
 
@@ -66,7 +66,7 @@ def tensors(nest):
 
 
 def take_in(encoder, samples, weights):
-    """As an update does: the first samples come before it, all others at its end."""
+    """Add samples to the statistics as an update does: the first ones before it, all others at its end."""
     moments = encoder.moments(
         tensors(samples), tf.constant(weights), tf.constant(np.count_nonzero(weights), tf.float32)
     )
@@ -74,7 +74,7 @@ def take_in(encoder, samples, weights):
 
 
 def naive_inputs(space, rows, seen=None):
-    """The flat inputs [N, F] of the network, the parts in the order of names; normalised by the rows that were seen."""
+    """The flat inputs [N, F] of the network, with parts in the order of names, normalised by the rows seen so far."""
     if isinstance(space, spaces.Dict):
         names = [name for name in sorted(space.spaces) if name != "action_mask"]
         return np.concatenate([naive_inputs(space[name], rows[name], seen and seen[name]) for name in names], axis=1)
@@ -112,7 +112,7 @@ def test_outputs_of_a_nest_are_those_of_a_naive_computation(name):
     together = tf.nest.map_structure(lambda *parts: np.concatenate([part[:25] for part in parts]), *batches)
     encoder.output_layer.kernel.assign(np.random.default_rng(3).normal(size=encoder.output_layer.kernel.shape))
     watched = observations(space, 20, seed=5)
-    # One of the rows is far beyond the clipping.
+    # One of the rows is far beyond the clipping limit.
     tf.nest.map_structure(lambda part: part.__setitem__(0, part[0] + 100 * (part.dtype.kind == "f")), watched)
     expected = naive_outputs(encoder, naive_inputs(space, watched, together))
     np.testing.assert_allclose(encoder(tensors(watched)), expected, rtol=1e-4, atol=1e-3)
@@ -121,7 +121,7 @@ def test_outputs_of_a_nest_are_those_of_a_naive_computation(name):
 
 @any_nest
 @pytest.mark.parametrize("normalized", [True, False])
-def test_before_any_statistics_and_without_normalisation_vectors_are_as_they_are(name, normalized):
+def test_before_any_statistics_and_without_normalisation_vectors_are_unchanged(name, normalized):
     encoder, space = encoder_of(name, normalize_observations=normalized), NESTS[name]
     watched = tf.nest.map_structure(
         lambda part: part / part.dtype.type(1e6) if part.dtype == np.float64 else part, observations(space, 20)
@@ -134,7 +134,7 @@ def test_before_any_statistics_and_without_normalisation_vectors_are_as_they_are
 
 
 @any_nest
-def test_the_first_statistics_leave_outputs_of_0_exactly_as_they_are(name):
+def test_the_first_statistics_do_not_change_outputs_of_0(name):
     encoder, samples = encoder_of(name, output_gain=0.0), observations(NESTS[name], 30)
     before = [variable.numpy() for variable in encoder.trainable_variables]
     encoder.begin_normalization(encoder.moments(tensors(samples), tf.fill([30], 1 / 30), tf.constant(30.0)))
@@ -145,7 +145,7 @@ def test_the_first_statistics_leave_outputs_of_0_exactly_as_they_are(name):
 
 
 @any_nest
-def test_observations_of_trained_weights_that_no_layer_can_keep_are_never_normalised(name):
+def test_without_an_absorbing_layer_trained_weights_never_get_statistics(name):
     encoder, samples = encoder_of(name), observations(NESTS[name], 30)
     weights, outputs = encoder.get_weights(), encoder(tensors(samples)).numpy()
     for _ in range(2):
@@ -156,8 +156,8 @@ def test_observations_of_trained_weights_that_no_layer_can_keep_are_never_normal
 
 
 @pytest.mark.parametrize("output_gain", [0.0, 1.0])
-def test_one_vector_beside_a_mask_is_a_lone_input(output_gain):
-    """So that a first layer can keep the function of trained weights."""
+def test_one_vector_next_to_a_mask_counts_as_the_only_input(output_gain):
+    """So the first layer can preserve the function of trained weights."""
     space = spaces.Dict(place=SPEED, action_mask=spaces.MultiBinary(4))
     encoder = Encoder(observation_spec(space), 4, network=mlp((2, 3), (8,), seed=0), output_gain=output_gain, seed=1)
     samples = observations(space, 30)
@@ -167,7 +167,7 @@ def test_one_vector_beside_a_mask_is_a_lone_input(output_gain):
     assert encoder.normalization[0].count.numpy() == 30
 
 
-def test_numbers_that_float32_cannot_tell_apart_are_told_apart():
+def test_numbers_that_are_equal_in_float32_stay_different():
     encoder = Encoder(observation_spec(PLACE), 2, network=mlp((2,), ()), seed=0)
     samples = 1e9 + np.random.default_rng(0).normal(size=(50, 2))
     assert len(np.unique(samples.astype(np.float32))) < 10
@@ -178,7 +178,7 @@ def test_numbers_that_float32_cannot_tell_apart_are_told_apart():
 
 
 @any_nest
-def test_an_encoder_of_a_nest_is_made_again_from_json(name):
+def test_an_encoder_of_a_nest_survives_json(name):
     encoder, samples = encoder_of(name, output_gain=0.0), observations(NESTS[name], 30)
     assert take_in(encoder, samples, np.full(30, 1 / 30, np.float32))
     encoder.output_layer.kernel.assign(tf.ones_like(encoder.output_layer.kernel))
@@ -188,7 +188,7 @@ def test_an_encoder_of_a_nest_is_made_again_from_json(name):
     np.testing.assert_array_equal(again(tensors(samples)), encoder(tensors(samples)))
 
 
-def test_a_policy_gives_no_probability_to_what_the_mask_does_not_allow():
+def test_a_policy_gives_masked_actions_probability_0():
     policy, samples = Policy(encoder_of("dict", output_gain=0.0), Categorical(4)), observations(NESTS["dict"], 30)
     mask = samples["action_mask"]
     probabilities = policy(tensors(samples)).probs_parameter().numpy()

@@ -1,4 +1,4 @@
-"""New statistics that do not move the policy: its first layer takes the change in."""
+"""New statistics do not change the policy: its first layer absorbs them."""
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ def policy_of(network, *, shape=(3,), output_gain=1.0, **kwargs):
 
 
 def take_in(policy, moments):
-    """As an update does: the first samples come before it, all others at its end."""
+    """Add samples to the statistics as an update does: the first ones before it, all others at its end."""
     statistics = policy.encoder.begin_normalization([moments] * len(policy.encoder.normalization))
     return policy.encoder.update_normalization(statistics)
 
@@ -47,7 +47,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_outputs_stay_as_they_were_while_the_statistics_move(name):
+def test_outputs_stay_the_same_while_the_statistics_change(name):
     rng, policy = np.random.default_rng(0), policy_of(NETWORKS[name]())
     take_in(policy, moments(samples_of(rng, 50, 3)))
     watched = samples_of(rng, 30, 3)
@@ -61,7 +61,7 @@ def test_outputs_stay_as_they_were_while_the_statistics_move(name):
 
 @settings(max_examples=6)
 @given(shape=st.sampled_from([(), (1,), (4,), (2, 3), (2, 1, 2)]), units=st.integers(1, 5), seed=st.integers(0, 10_000))
-def test_so_it_is_for_every_shape_and_every_size(shape, units, seed):
+def test_outputs_stay_the_same_for_every_shape_and_scale(shape, units, seed):
     rng, policy = np.random.default_rng(seed), policy_of(mlp(shape, (units,), seed=seed), shape=shape)
     take_in(policy, moments(samples_of(rng, 50, *shape)))
     watched = samples_of(rng, 20, *shape)
@@ -74,7 +74,7 @@ def test_so_it_is_for_every_shape_and_every_size(shape, units, seed):
     np.testing.assert_allclose(outputs(policy, watched)[kept], before[kept], rtol=1e-3, atol=1e-4)
 
 
-def test_the_first_samples_leave_the_weights_alone_if_the_outputs_are_0():
+def test_the_first_samples_do_not_change_the_weights_if_outputs_are_0():
     policy = policy_of(mlp((3,), (8,), seed=0), output_gain=0.0)
     weights, [normalization] = policy.flat_weights.numpy(), policy.encoder.normalization
     samples = 20 + samples_of(np.random.default_rng(0), 50, 3)
@@ -86,8 +86,8 @@ def test_the_first_samples_leave_the_weights_alone_if_the_outputs_are_0():
 
 
 @pytest.mark.parametrize(("name", "function_preserving"), [("mlp", False), ("linear policy", True)])
-def test_the_first_samples_keep_the_function_of_trained_weights(name, function_preserving):
-    """Whether later statistics do or not."""
+def test_the_first_samples_preserve_the_function_of_trained_weights(name, function_preserving):
+    """Even if later statistics do not."""
     rng, policy = np.random.default_rng(0), policy_of(NETWORKS[name](), function_preserving=function_preserving)
     samples = 20 + 5 * samples_of(rng, 50, 3)
     before = outputs(policy, samples)
@@ -97,7 +97,7 @@ def test_the_first_samples_keep_the_function_of_trained_weights(name, function_p
     np.testing.assert_allclose(outputs(policy, samples), before, rtol=1e-4, atol=1e-4)
 
 
-def test_features_below_the_least_spread_keep_their_weights_and_the_function_its_values():
+def test_features_below_min_std_keep_their_weights_and_the_function_is_preserved():
     rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0), observation_min_std=1.0)
     samples, watched, others = np.array([3.0, 0.1, 0.2]) * rng.normal(size=(3, 50, 3))
     take_in(policy, moments(samples))
@@ -107,7 +107,7 @@ def test_features_below_the_least_spread_keep_their_weights_and_the_function_its
     np.testing.assert_allclose(outputs(policy, watched), before, rtol=1e-4, atol=1e-5)
 
 
-def test_moments_that_are_not_finite_leave_every_weight_bit_for_bit():
+def test_moments_that_are_not_finite_change_no_bit_of_any_weight():
     rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0))
     for first in (True, False):
         before = policy.get_weights()
@@ -119,7 +119,7 @@ def test_moments_that_are_not_finite_leave_every_weight_bit_for_bit():
             take_in(policy, moments(samples_of(rng, 50, 3)))
 
 
-def test_weights_of_a_feature_that_begins_to_vary_do_not_explode():
+def test_weights_of_a_feature_that_stops_being_constant_do_not_explode():
     policy = policy_of(mlp((3,), (8,), seed=0))
     samples = samples_of(np.random.default_rng(0), 50, 3)
     samples[:, 1] *= 1000.0
@@ -133,7 +133,7 @@ def test_weights_of_a_feature_that_begins_to_vary_do_not_explode():
     assert np.all(np.abs(grown[[0, 2]] - 1) < 0.5)
 
 
-def test_free_statistics_move_the_policy_and_not_the_weights():
+def test_without_function_preserving_statistics_change_the_policy_and_not_the_weights():
     rng, policy = np.random.default_rng(0), policy_of(mlp((3,), (8,), seed=0), function_preserving=False)
     take_in(policy, moments(samples_of(rng, 50, 3)))
     watched = samples_of(rng, 30, 3)
@@ -153,10 +153,10 @@ def functional():
     [functional, lambda: keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, use_bias=False)])],
     ids=["not sequential", "no bias"],
 )
-def test_where_no_layer_can_take_it_in_the_weights_are_left_alone(make):
+def test_without_an_absorbing_layer_the_weights_are_not_changed(make):
     rng, policy = np.random.default_rng(0), policy_of(make(), output_gain=0.0)
     weights = policy.flat_weights.numpy()
-    # Of trained weights, the observations are never normalised.
+    # Observations are never normalised for trained weights.
     trained = policy_of(make())
     watched, before = samples_of(rng, 30, 3), trained.get_weights()
     function = outputs(trained, watched)
@@ -169,14 +169,14 @@ def test_where_no_layer_can_take_it_in_the_weights_are_left_alone(make):
     np.testing.assert_array_equal(outputs(trained, watched), function)
 
 
-def test_a_policy_without_normalisation_has_nothing_to_update():
+def test_a_policy_without_normalisation_has_no_statistics():
     policy = policy_of(mlp((3,), (8,), seed=0), normalize_observations=False)
     weights = policy.get_weights()
     assert take_in(policy, moments(samples_of(np.random.default_rng(0), 50, 3)))
     assert_same(policy.get_weights(), weights)
 
 
-def test_a_dense_layer_alone_takes_in_the_change_exactly_as_written():
+def test_a_dense_layer_absorbs_the_change_by_the_documented_formula():
     layer, normalization = keras.layers.Dense(2), RunningNormalization((3,))
     layer.build((None, 3))
     rng = np.random.default_rng(1)
@@ -193,7 +193,7 @@ def test_a_dense_layer_alone_takes_in_the_change_exactly_as_written():
 
 
 @pytest.mark.parametrize("function_preserving", [True, False])
-def test_other_weights_follow_new_statistics_as_a_second_policy_does(function_preserving):
+def test_absorbed_at_gives_the_weights_that_a_second_policy_would_get(function_preserving):
     rng, network = np.random.default_rng(0), mlp((3,), (8,), seed=0)
     policy = policy_of(network, function_preserving=function_preserving)
     take_in(policy, moments(samples_of(rng, 50, 3)))

@@ -30,7 +30,7 @@ def marks(seed, shape=(S, L)):
 
 
 def stepwise(step, initial, rows, states, ends, holds):
-    """Outputs [S, L, ...] by one step after the other, for each segment alone."""
+    """Outputs [S, L, ...] computed step by step, for each segment alone."""
     outputs = []
     for s in range(len(ends)):
         now, found = [part[s : s + 1] for part in states], []
@@ -46,7 +46,7 @@ def stepwise(step, initial, rows, states, ends, holds):
 
 
 @pytest.mark.parametrize("name", cells())
-def test_segments_are_gone_through_row_by_row(name):
+def test_segments_are_unrolled_row_by_row(name):
     memory = Memory(cells()[name], F)
     random = np.random.default_rng(0)
     features = random.normal(size=(S, L, F)).astype(np.float32)
@@ -140,13 +140,13 @@ def test_the_fisher_product_through_time_is_the_dense_hessian_of_the_kl(name, se
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
-def test_units_forget_at_first_within_2_to_128_rows(kind):
+def test_units_have_initial_time_constants_of_2_to_128_rows(kind):
     memory = Memory(make_cell(kind, 5, 0), F)
     states = tuple(tf.ones_like(part) for part in memory.initial(1))
     _, after = memory.step(tf.zeros([1, F]), tuple(tf.zeros_like(part) for part in states))
     for part in after:
         np.testing.assert_allclose(part, 0.0, atol=1e-6)
-    # Without inputs and outputs, what is held shrinks by the same factor at every row.
+    # Without inputs and outputs, the state shrinks by the same factor in every row.
     if kind == "lstm":
         _, (_, kept) = memory.step(tf.zeros([1, F]), (tf.zeros_like(states[0]), states[1]))
     else:
@@ -156,7 +156,7 @@ def test_units_forget_at_first_within_2_to_128_rows(kind):
     np.testing.assert_allclose(1.0 / (1.0 - kept[0]), np.linspace(2, 128, 5), rtol=1e-4)
 
 
-def test_models_with_a_memory_are_saved_and_made_again(policy, tmp_path):
+def test_models_with_a_memory_are_saved_and_loaded(policy, tmp_path):
     value_function = ValueFunction(Encoder((F,), 1, cell=cells()["own, stacked"], output_gain=1.0, seed=0))
     for model in (policy, value_function):
         model.save(tmp_path / "model.keras")
@@ -183,7 +183,7 @@ def test_a_cell_like_another_has_the_same_settings_and_new_weights_by_the_seed()
             assert np.abs(other.weights[position] - kernel).max() > 0.01
 
 
-def test_a_cell_that_is_partly_frozen_learns_with_the_rest():
+def test_a_partly_frozen_cell_learns_with_its_other_weights():
     stacked = keras.layers.StackedRNNCells([keras.layers.GRUCell(3, seed=i) for i in range(2)])
     stacked.cells[0].trainable = False
     memory = Memory(stacked, F)
@@ -213,7 +213,7 @@ def test_a_cell_that_was_changed_is_traced_again():
 
 
 class Cell(keras.layers.Layer):
-    """Adds up its inputs, from a first state; what is wrong with it has a name."""
+    """Adds its inputs to its state, with a fault of the given name."""
 
     state_size = output_size = F
 
@@ -239,7 +239,7 @@ class Cell(keras.layers.Layer):
         return {**super().get_config(), "wrong": self.wrong}
 
 
-def test_cells_that_could_not_learn_as_they_act_are_refused():
+def test_cells_that_cannot_be_trained_are_refused():
     for wrong, message in (
         ("mixes", "its cell mixes rows"),
         ("trained", "the first states of a memory must not be trained"),
@@ -250,7 +250,7 @@ def test_cells_that_could_not_learn_as_they_act_are_refused():
     np.testing.assert_array_equal(Memory(Cell(), F).initial(2)[0], np.full((2, F), 0.5))
 
 
-def test_what_is_no_memory_and_observations_without_states_are_refused(policy):
+def test_objects_that_are_not_cells_and_observations_without_states_are_refused(policy):
     for wrong in (keras.layers.GRU(3), keras.layers.Dense(3), "rnn", 3):
         with pytest.raises(TypeError, match="memory must be"):
             like(wrong, 0)

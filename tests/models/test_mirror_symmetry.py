@@ -31,12 +31,12 @@ TWO_WAYS = MirrorSymmetry.from_names(SEEN, "left_push none right_push")
 
 
 def named(names):
-    """Reflections of these components in any order."""
+    """Reflections of the given components in random order."""
     return st.permutations(names.split()).map(lambda order: Reflection.from_names(" ".join(order)))
 
 
 def image(samples, reflection=WALKER.observations):
-    """What a reflection makes of vectors, in NumPy."""
+    """The image of vectors under a reflection, in NumPy."""
     return samples[:, list(reflection.sources)] * np.float32(reflection.signs)
 
 
@@ -45,7 +45,7 @@ def moments(samples):
 
 
 def trained(model, seed=0):
-    """Any weights and statistics, as after training."""
+    """Set random weights and statistics, as after training."""
     rng = np.random.default_rng(seed)
     for variable in model.trainable_variables:
         variable.assign(rng.normal(size=variable.shape) * 0.5)
@@ -54,7 +54,7 @@ def trained(model, seed=0):
 
 
 def take_in(model, samples, count=None):
-    """As an update does: the first samples come before it, all others at its end."""
+    """Add samples to the statistics as an update does: the first ones before it, all others at its end."""
     weights = tf.fill([len(samples)], 1.0 / len(samples))
     moments = model.encoder.moments(tf.constant(samples), weights, tf.constant(count or len(samples)))
     assert model.encoder.update_normalization(model.encoder.begin_normalization(moments))
@@ -95,7 +95,9 @@ def test_moments_of_samples_and_images_are_those_of_both_together(reflection, se
 
 @settings(max_examples=6)
 @given(named(SEEN), named("left_torque right_torque -twist lift"), st.booleans(), st.integers(0, 2**31 - 1))
-def test_what_a_gaussian_policy_does_in_the_mirror_is_the_mirror_image(here_and_there, done, state_dependent_std, seed):
+def test_a_gaussian_policy_takes_mirrored_actions_in_mirrored_observations(
+    here_and_there, done, state_dependent_std, seed
+):
     mirror = MirrorSymmetry(here_and_there, done)
     policy = trained(gaussian(mirror, state_dependent_std=state_dependent_std), seed)
     here = observations(mirror)
@@ -116,7 +118,7 @@ def test_a_categorical_policy_swaps_its_actions_and_a_value_function_has_one_val
         assert np.ptp(own[:, 0]) > 0.1
 
 
-def test_the_outputs_are_the_mean_of_the_network_here_and_in_the_mirror():
+def test_outputs_are_the_mean_of_the_network_and_its_mirror_image():
     policy = trained(gaussian(WALKER))
     plain = policy.encoder.encoder
     here = observations(WALKER)
@@ -126,8 +128,8 @@ def test_the_outputs_are_the_mean_of_the_network_here_and_in_the_mirror():
 
 
 @pytest.mark.parametrize("model", [gaussian(WALKER), values(WALKER)])
-def test_samples_of_one_side_normalise_both_alike(model):
-    # All far to one side: the images would be beyond the clipping, were the statistics those of the samples.
+def test_samples_of_one_side_normalise_both_sides_equally(model):
+    # All samples are on one side; with their own statistics, the images would be beyond the clipping limit.
     lopsided = np.random.default_rng(5).normal(2.0, 0.03, size=(50, 6)).astype(np.float32)
     take_in(model, lopsided)
     normalized, images = (model.encoder.normalization[0](tf.constant(x)).numpy() for x in (lopsided, image(lopsided)))
@@ -135,7 +137,7 @@ def test_samples_of_one_side_normalise_both_alike(model):
     assert np.abs(images).max() < 9
 
 
-def test_new_statistics_leave_a_symmetric_policy_as_it_is():
+def test_new_statistics_do_not_change_a_symmetric_policy():
     policy = trained(gaussian(WALKER))
     here = np.random.default_rng(4).normal(2.0, 0.03, size=(20, 6)).astype(np.float32)
     take_in(policy, here, 1000)
@@ -148,7 +150,7 @@ def test_new_statistics_leave_a_symmetric_policy_as_it_is():
     np.testing.assert_allclose(policy.distribution_parameters(tf.constant(here)), before, rtol=1e-4, atol=1e-5)
 
 
-def test_the_fast_actor_does_the_same():
+def test_the_litert_actor_takes_the_same_actions():
     policy = trained(gaussian(WALKER))
     here = observations(WALKER, rows=4)
     noise = policy.action_distribution.noise([4], tf.constant([0, 1]))
@@ -157,7 +159,7 @@ def test_the_fast_actor_does_the_same():
 
 
 @pytest.mark.parametrize("model", [categorical(TWO_WAYS), values(TWO_WAYS)])
-def test_a_model_made_again_has_its_mirror(model):
+def test_a_loaded_model_has_its_mirror(model):
     again = keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(model))))
     assert again.encoder.observations == TWO_WAYS.observations
     assert again.encoder.outputs == model.encoder.outputs
@@ -180,7 +182,7 @@ def test_observations_and_actions_of_other_shapes_are_refused():
 
 
 @pytest.mark.parametrize("make", [values, categorical])
-def test_what_is_no_mirror_is_refused_by_a_word_on_where_to_get_one(make):
+def test_an_object_that_is_not_a_mirror_is_refused_with_advice(make):
     with pytest.raises(TypeError, match=r"mirror must be a MirrorSymmetry, as of tf_trpo.environments.known_mirror"):
         make("Swimmer-v5")
 

@@ -1,4 +1,4 @@
-"""Networks: the default one of any nest of observation parts, against loops, and the MLP."""
+"""Networks: the default one for any nest of observation parts, against loops, and the MLP."""
 
 import gymnasium as gym
 import keras
@@ -52,7 +52,7 @@ def convolved(images, kernel, bias, stride):
 
 
 def by_hand(network, spec, inputs):
-    """What the network computes, from its weights and loops."""
+    """The output of the network, by loops over its weights."""
     spec = without_masks(spec, spec)
     features = []
     for i, ((_, part), values) in enumerate(zip(parts(spec), flatten_to(spec, inputs), strict=True)):
@@ -94,7 +94,7 @@ SPACES = {
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_parts_go_through_convolutions_or_straight_and_then_through_one_mlp(name):
+def test_images_go_through_convolutions_and_all_parts_through_one_mlp(name):
     spec = observation_spec(SPACES[name])
     network = default_network(spec, (5, 4), seed=1)
     inputs = inputs_of(spec)
@@ -106,7 +106,7 @@ def test_parts_go_through_convolutions_or_straight_and_then_through_one_mlp(name
 @pytest.mark.parametrize(
     "space", [Box(-1, 1, (3,)), Box(-1, 1, (2, 3)), Box(-1, 1, ()), gym.spaces.Discrete(5), gym.spaces.MultiBinary(4)]
 )
-def test_a_lone_part_that_is_no_image_has_the_mlp_itself(space):
+def test_a_single_part_that_is_not_an_image_gets_the_mlp_alone(space):
     spec = observation_spec(space)
     found, expected = default_network(spec, (8, 4), seed=3), mlp(spec.input_shape, (8, 4), seed=3)
     assert [type(layer) for layer in found.layers] == [type(layer) for layer in expected.layers]
@@ -114,7 +114,7 @@ def test_a_lone_part_that_is_no_image_has_the_mlp_itself(space):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_mask_is_no_input_and_not_enough():
+def test_a_mask_is_not_an_input_and_a_mask_alone_is_refused():
     mask = gym.spaces.Dict(action_mask=gym.spaces.MultiBinary(4))
     with pytest.raises(ValueError, match="nothing besides an action mask"):
         default_network(observation_spec(mask))
@@ -142,7 +142,7 @@ def test_every_image_is_large_enough_for_its_convolutions():
     assert convolutions_for(36, 36) == MIDDLE
 
 
-def test_networks_are_known_by_their_config_and_seed_and_can_be_made_again():
+def test_config_and_seed_determine_a_network():
     spec = observation_spec(SPACES["dict"])
     one, again, other = (default_network(spec, (5,), seed=seed) for seed in (1, 1, 2))
     config = keras.saving.serialize_keras_object(one)
@@ -168,7 +168,7 @@ def test_networks_are_known_by_their_config_and_seed_and_can_be_made_again():
         ((4,), [keras.layers.LayerNormalization(), keras.layers.Dense(8)], False),
     ],
 )
-def test_only_a_dense_layer_on_the_whole_observation_takes_statistics_in(shape, layers, found):
+def test_only_a_dense_layer_on_the_whole_observation_absorbs_statistics(shape, layers, found):
     network = keras.Sequential([keras.Input(shape), *layers])
     assert (first_dense_layer(network, keras.layers.Dense(2)) is not None) == found
 

@@ -1,4 +1,4 @@
-"""What holds for every policy: any Keras model as the network, pure function of its flat weights, seeds, configs."""
+"""Every policy: any Keras model as the network, pure function of its flat weights, seeds, configs."""
 
 import json
 
@@ -14,7 +14,7 @@ from tf_trpo.models import Encoder, Policy, ValueFunction
 
 @keras.saving.register_keras_serializable(package="tests")
 class TwoLayers(keras.Model):
-    """A subclassed network that is built when it is first called."""
+    """A subclassed network that is built at its first call."""
 
     def __init__(self, units=6, **kwargs):
         super().__init__(**kwargs)
@@ -60,7 +60,7 @@ def make_policy(name):
 
 
 @any_network
-def test_all_weights_are_there_before_the_first_call(name):
+def test_all_weights_exist_before_the_first_call(name):
     make_network, observation_shape, expected = NETWORKS[name]
     for model in (
         Policy(Encoder(observation_shape, 4, network=make_network()), Categorical(4)),
@@ -70,7 +70,7 @@ def test_all_weights_are_there_before_the_first_call(name):
 
 
 @any_network
-def test_parameters_at_any_weights_are_those_after_setting_them(name):
+def test_parameters_at_given_weights_are_those_after_setting_the_weights(name):
     policy = make_policy(name)
     observations = normals(5, *policy.encoder.spec.shape)
     before = policy.get_weights()
@@ -122,7 +122,7 @@ def categorical(**kwargs):
     return Policy(Encoder((3,), 4, output_gain=1.0, seed=0, **kwargs), Categorical(4))
 
 
-def test_dropout_is_off_so_that_acting_and_updating_see_one_policy():
+def test_dropout_is_off_so_that_acting_and_updating_use_the_same_policy():
     policy = categorical(network=keras.Sequential([keras.layers.Dense(32), keras.layers.Dropout(0.5)]))
     first, second = (policy.distribution_parameters(tf.ones([2, 3])) for _ in range(2))
     np.testing.assert_array_equal(first, second)
@@ -142,14 +142,14 @@ def test_layers_of_one_seed_do_not_repeat_each_other():
         assert np.mean(np.isclose(one / np.linalg.norm(one), two / np.linalg.norm(two), rtol=1e-3)) < 0.01
 
 
-def test_without_normalisation_outputs_move_beyond_its_clipping():
+def test_without_normalisation_observations_are_not_clipped():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
     linear = categorical(network=network, normalize_observations=False)
     small, large = (linear.distribution_parameters(tf.fill([1, 3], size)) for size in (1.0, 1e3))
     np.testing.assert_allclose(large, 1e3 * small.numpy(), rtol=1e-5)
 
 
-def test_observations_are_normalised_and_clipped_in_front_of_the_network():
+def test_observations_are_normalised_and_clipped_before_the_network():
     network = keras.Sequential([keras.Input((2,)), keras.layers.Identity()])
     policy = Policy(Encoder((2,), 2, network=network, output_gain=1.0, seed=0), Categorical(2))
     [normalization] = policy.encoder.normalization
@@ -174,7 +174,7 @@ def test_a_distribution_that_needs_other_outputs_is_refused():
 
 
 def test_a_distribution_that_inherits_from_a_final_one_is_refused():
-    """The closed forms of a Gaussian's metric and clipped likelihood are wrong for any other distribution."""
+    """A Gaussian's closed forms of metric and clipped likelihood are wrong for any other distribution."""
 
     class Laplace(Gaussian):
         def distribution(self, parameters):

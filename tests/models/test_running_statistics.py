@@ -18,7 +18,7 @@ def moments(samples, dtype=tf.float64):
 
 
 def batches(seed=0):
-    """Of unequal size, place and spread."""
+    """Batches of unequal size, mean and spread."""
     rng = np.random.default_rng(seed)
     return [rng.normal(place, spread, size=(size, 3)) for size, place, spread in [(5, 0, 1), (70, 20, 3), (31, -4, 9)]]
 
@@ -34,8 +34,8 @@ def updated(layer, samples):
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 @pytest.mark.parametrize("count", [1, 3])
-def test_statistics_are_those_of_all_samples_of_all_batches_and_a_call_standardises_by_them(count, offset):
-    """The first batch replaces the initial statistics entirely; the digits far from 0 are kept."""
+def test_statistics_are_those_of_all_samples_and_a_call_standardises_by_them(count, offset):
+    """The first batch replaces the initial statistics, and numbers far from 0 keep their precision."""
     samples = [offset + batch for batch in batches()[:count]]
     layer, together = updated(RunningNormalization((3,)), samples), np.concatenate(samples)
     np.testing.assert_allclose(layer.mean, together.mean(axis=0), rtol=1e-5)
@@ -68,14 +68,14 @@ def test_call_clips_on_both_sides(clip):
     np.testing.assert_array_equal(layer(extremes), np.sign(extremes) * clip)
 
 
-def test_a_coordinate_that_never_varies_becomes_zero_not_nan():
+def test_a_constant_coordinate_becomes_zero_not_nan():
     samples = batches()[1].copy()
     samples[:, 1] = 7.0
     layer = updated(RunningNormalization((3,)), [samples])
     np.testing.assert_array_equal(layer(samples.astype(np.float32)).numpy()[:, 1], np.zeros(len(samples)))
 
 
-def test_a_coordinate_that_spreads_little_is_not_made_to_spread():
+def test_a_coordinate_below_min_std_is_divided_by_min_std():
     rng = np.random.default_rng(0)
     samples = rng.normal(size=(400, 3)) * [5.0, 0.01, 0.2]
     layer = updated(RunningNormalization((3,), min_std=0.2), [samples[:150], samples[150:]])
@@ -84,12 +84,12 @@ def test_a_coordinate_that_spreads_little_is_not_made_to_spread():
 
 
 @pytest.mark.parametrize("min_std", [-0.1, np.inf, np.nan])
-def test_a_least_spread_that_is_none_is_refused(min_std):
+def test_an_invalid_min_std_is_refused(min_std):
     with pytest.raises(ValueError, match="min_std must be finite and not negative"):
         RunningNormalization((3,), min_std=min_std)
 
 
-def test_return_scale_divides_by_the_standard_deviation_and_centres_nothing():
+def test_return_scale_divides_by_the_standard_deviation_and_subtracts_nothing():
     rng = np.random.default_rng(0)
     returns = [rng.normal(100.0, 5.0, size=300), rng.normal(80.0, 2.0, size=50)]
     layer = updated(RunningReturnScale(), returns)
@@ -104,20 +104,20 @@ def test_return_scale_divides_by_the_standard_deviation_and_centres_nothing():
         (RunningReturnScale(name="there"), 3),
     ],
 )
-def test_config_round_trip_and_weights_that_no_optimizer_sees(layer, weights):
+def test_config_round_trip_and_no_trainable_weights(layer, weights):
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(copy) is type(layer)
     assert copy.get_config() == layer.get_config()
     assert (len(layer.weights), layer.trainable_variables) == (weights, [])
 
 
-def test_returns_that_do_not_vary_set_no_scale():
+def test_constant_returns_set_no_scale():
     scale = RunningReturnScale()
     scale.update(Moments(tf.constant(5.0), tf.constant(0.0), tf.constant(10.0)))
     np.testing.assert_array_equal(scale(tf.constant([1.0, -2.0])), [1, -2])
 
 
-def test_infinite_variances_count_as_the_largest_number_and_rounding_is_no_spread():
+def test_infinite_variances_count_as_the_largest_number_and_rounding_does_not_count_as_spread():
     largest = float(np.finfo(np.float32).max)
     for variance, resolution, expected in ((np.inf, 0.0, largest), (9.0, 1e-8, 1.0), (9.0, 1e-12, 3.0)):
         layer = RunningNormalization((1,), resolution=resolution)

@@ -13,7 +13,7 @@ def normals(*shape, seed=0):
 
 @pytest.mark.parametrize("normalized", [False, True])
 @pytest.mark.parametrize("shape", [(), (4, 5)])
-def test_the_value_of_each_observation_is_the_encoders_one_output_also_when_made_again(shape, normalized):
+def test_values_are_the_encoders_only_output_even_after_loading(shape, normalized):
     encoder = Encoder(shape, 1, network=mlp(shape, (5,)), output_gain=1.0, normalize_observations=normalized)
     value_function, observations = ValueFunction(encoder), normals(7, *shape)
     values = value_function(observations)

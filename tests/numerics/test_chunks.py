@@ -1,4 +1,4 @@
-"""Chunk by chunk gives what all at once gives, whatever the sizes, compiled or not."""
+"""Results chunk by chunk equal results all at once, for any sizes, compiled or not."""
 
 import operator
 
@@ -16,12 +16,12 @@ CASES = pytest.mark.parametrize(
 
 
 def run(function, *arguments, jit_compile):
-    """Compiled by XLA, as a graph, or (None) eagerly."""
+    """Run compiled by XLA, as a graph, or eagerly (None)."""
     return function(*arguments) if jit_compile is None else tf.function(function, jit_compile=jit_compile)(*arguments)
 
 
 class Seen:
-    """A function that keeps the sizes of what it was given."""
+    """A function that records the sizes of its arguments."""
 
     def __init__(self):
         self.sizes = []
@@ -65,7 +65,7 @@ def test_any_nest_can_be_combined_in_any_way(jit_compile, chunk_size):
 
 
 @CASES
-def test_a_map_keeps_the_order_of_rows_and_takes_nests_of_other_types(jit_compile, chunk_size):
+def test_a_map_keeps_the_order_of_rows_and_accepts_nests_of_other_dtypes(jit_compile, chunk_size):
     rows = {"bytes": tf.constant(range(7), tf.uint8), "more": (tf.range(14.0, delta=2.0), tf.ones([7, 2]))}
 
     def columns(rows):

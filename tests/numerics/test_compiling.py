@@ -61,7 +61,7 @@ for size, waits in ((4, True), (5, False)):
 
 
 def test_a_function_is_compiled_once_whether_its_first_call_waits_or_not(tmp_path):
-    # Without the programs that other tests have compiled.
+    # Without programs that other tests have compiled.
     environment = {name: value for name, value in os.environ.items() if name != "TF_XLA_FLAGS"}
     environment["XLA_FLAGS"] = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text"
     subprocess.run([sys.executable, "-c", PROGRAMS], env=environment, check=True, capture_output=True)
@@ -69,7 +69,7 @@ def test_a_function_is_compiled_once_whether_its_first_call_waits_or_not(tmp_pat
 
 
 @pytest.mark.parametrize("rows", [None, 2])
-def test_shapes_that_are_not_known_and_what_xla_cannot_compile_are_left_to_the_call(rows):
+def test_unknown_shapes_and_functions_that_xla_cannot_compile_are_left_to_the_call(rows):
     def outer(x):
         return compiled_at_once(lambda: tf.strings.length(tf.strings.as_string(x)))()
 

@@ -1,4 +1,4 @@
-"""Conjugate gradient against dense linear algebra, and each way in which it can end."""
+"""Conjugate gradient against dense linear algebra, and every status with which it can end."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def solve(matrix, b, **kwargs):
 
 
 def product_failing_at_call(number, matrix, failure):
-    """A product that is right up to call `number`, and `failure` in one of its components from then on."""
+    """A product that is right before call `number`, and has `failure` in one component from then on."""
     calls = []
 
     def product(vector):
@@ -55,8 +55,8 @@ def krylov_minimiser(matrix, b, dimensions):
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1e-6])
-def test_the_image_keeps_its_digits_where_damping_outweighs_the_matrix(ratio):
-    """The difference of (A + damping I) x and damping x would have none left in float32."""
+def test_the_image_is_accurate_if_damping_outweighs_the_matrix(ratio):
+    """The difference of (A + damping I) x and damping x would lose all precision in float32."""
     matrix, b = definite_system(3, 12)
     result = conjugate_gradient(
         times(np.float32(ratio * matrix)), tf.constant(b, tf.float32), max_iterations=12, damping=1.0
@@ -83,7 +83,7 @@ def test_every_iterate_is_the_best_of_its_krylov_space(seed, size, iterations):
 
 
 @given(seed=SEEDS, size=st.integers(1, 12), iterations=st.integers(1, 40))
-def test_the_solution_ascends_to_that_of_a_dense_solver_and_the_residual_norm_is_its_own(seed, size, iterations):
+def test_the_solution_is_that_of_a_dense_solver_and_the_residual_norm_is_right(seed, size, iterations):
     matrix, b = definite_system(seed, size)
     result = solve(matrix, b, max_iterations=iterations, tolerance=1e-9)
     residual = np.linalg.norm(b - matrix @ result.solution.numpy())
@@ -184,7 +184,7 @@ def test_same_system_gives_the_same_bits_and_leaves_b_alone(dtype):
     assert first.solution.dtype == dtype
     assert first.solution.numpy().tobytes() == second.solution.numpy().tobytes()
     assert first.residual_norm == second.residual_norm
-    # An initial direction that shared its storage with the residual, or with b, would change them.
+    # An initial direction that shared memory with the residual or b would change them.
     assert right_hand_side.numpy().tobytes() == b.tobytes()
 
 
@@ -250,6 +250,6 @@ def test_a_preconditioner_that_is_not_positive_definite_leaves_zeros(preconditio
 
 
 @pytest.mark.parametrize("setting", [{"max_iterations": 0}, {"tolerance": -1e-3}, {"damping": np.nan}])
-def test_setting_outside_its_range_is_named(setting):
+def test_a_setting_outside_its_range_is_named(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         conjugate_gradient(tf.identity, tf.ones([2]), **{"max_iterations": 5, **setting})

@@ -1,4 +1,4 @@
-"""The closed form against scipy's solvers of the same problem, and against certificates of optimality."""
+"""The closed form against SciPy's solvers of the same problem, and against certificates of optimality."""
 
 import functools
 
@@ -23,7 +23,7 @@ def solve(gain, slopes, excess, metric, max_kl):
 
 
 def instance(rng, kind, constraints):
-    """A problem in F^-1 of the gradients' span, as that of a policy is: p = G e_0, A = G[1:], M = G."""
+    """A problem in the span of F^-1 times the gradients, as for a policy: p = G e_0, A = G[1:], M = G."""
     vectors = rng.normal(size=(constraints + 1, 12)) * 10.0 ** rng.uniform(-2, 2, size=(constraints + 1, 1))
     if kind == "parallel to the gain":
         vectors[1] = rng.choice([-2.0, 0.5]) * vectors[0]
@@ -41,7 +41,7 @@ def instance(rng, kind, constraints):
 
 
 def ball(gain, slopes, excess, metric, max_kl):
-    """Give the problem in coordinates in which M is the identity, by an eigendecomposition; rows have length 1 or 0."""
+    """Return the problem in coordinates where M is the identity, by an eigendecomposition; rows have length 1 or 0."""
     scale = np.sqrt(np.diag(metric))
     scale = np.where(scale > 0, scale, 1.0)
     values, vectors = np.linalg.eigh(metric / np.outer(scale, scale))
@@ -80,7 +80,7 @@ def least_violation(rows, excess, radius):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [8, pytest.param(150, marks=pytest.mark.slow)])
 def test_solution_is_optimal_by_its_multipliers(kind, constraints, count):
-    """p = lambda z + A'nu with lambda, nu >= 0 on what is active proves that a feasible point is the best one."""
+    """If p = lambda z + A'nu with lambda, nu >= 0 on the active constraints, a feasible point is optimal."""
     rng = np.random.default_rng([constraints, KINDS.index(kind)])
     feasible_count = 0
     for _ in range(count):
@@ -108,7 +108,7 @@ def test_solution_is_optimal_by_its_multipliers(kind, constraints, count):
             root[:, i + 1] / np.linalg.norm(root[:, i + 1]) for i in np.flatnonzero(left >= -1e-7) if m[i + 1, i + 1]
         ]
         _, residual = scipy.optimize.nnls(np.array(active).T, root[:, 0] / np.linalg.norm(root[:, 0]))
-        # Where a constraint touches the trust region, half the digits are left.
+        # If a constraint touches the trust region, only half the digits are accurate.
         assert residual < 1e-3
     assert feasible_count > count / 8
 
@@ -148,7 +148,7 @@ def dual_of_the_paper(q, r, s, c, delta):
     if c**2 / s > 2 * delta:
         return np.array([np.sqrt(2 * delta / q), 0.0])
     r = -r
-    # lambda and the dual's value in the two sets of multipliers in which the constraint is active, or is not.
+    # lambda and the value of the dual for multipliers with the constraint active, and for those with it inactive.
     edge = max(r / c, 0.0)
     at_edge, beyond = (0.0, edge), (edge, np.inf)
     in_a, in_b = (at_edge, beyond) if c < 0 else (beyond, at_edge)
@@ -169,7 +169,7 @@ def test_one_constraint_is_the_dual_of_the_paper():
         assert feasible == (c < 0 or c**2 / gram[1, 1] <= 2 * delta)
         if feasible:
             expected = dual_of_the_paper(gram[0, 0], gram[0, 1], gram[1, 1], c, delta)
-            # An optimal lambda at the border of its set is known to half the digits.
+            # An optimal lambda at the border of its set is accurate to half the digits.
             np.testing.assert_allclose(coefficients, expected, rtol=2e-4, atol=2e-6 * np.abs(expected).max())
 
 
@@ -179,7 +179,7 @@ def test_without_constraints_the_step_is_that_of_the_trust_region():
     assert step == pytest.approx([np.sqrt(2 * 0.01 / 4.0)])
 
 
-def test_violated_constraint_without_a_gradient_constrains_nothing():
+def test_a_violated_constraint_without_a_gradient_makes_the_problem_infeasible():
     step, feasible = solve(np.array([4.0, 0.0]), np.zeros([1, 2]), np.ones(1), np.diag([4.0, 0.0]), 0.01)
     assert feasible
     np.testing.assert_allclose(step, [np.sqrt(2 * 0.01 / 4.0), 0.0])

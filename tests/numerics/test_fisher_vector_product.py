@@ -34,7 +34,7 @@ def categorical_kl(p, q):
 
 
 def network(theta, observations, outputs):
-    """A tanh layer and a linear one; returns the outputs and the parameters left over."""
+    """A tanh layer and a linear layer; returns the outputs and the unused parameters."""
     sizes = [2 * HIDDEN, HIDDEN, HIDDEN * outputs, outputs]
     first, first_bias, second, second_bias, rest = tf.split(theta, [*sizes, theta.shape[0] - sum(sizes)])
     hidden = tf.tanh(observations @ tf.reshape(first, [2, HIDDEN]) + first_bias)
@@ -85,7 +85,7 @@ def traced(fisher_vector_product, family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_products_with_every_unit_vector_make_the_dense_hessian(family):
+def test_products_with_all_unit_vectors_are_the_dense_hessian(family):
     policy, divergence, size = FAMILIES[family]
     theta, rows = tf.constant(np.random.default_rng(0).normal(size=size)), tf.constant(OBSERVATIONS)
     hessian = dense_hessian(policy(rows), divergence, theta)
@@ -98,7 +98,7 @@ def test_products_with_every_unit_vector_make_the_dense_hessian(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @given(seed=st.integers(0, 10_000))
-def test_the_products_are_equal_and_garbage_in_padding_changes_nothing(family, seed):
+def test_both_products_are_equal_and_garbage_in_padding_changes_nothing(family, seed):
     theta, vector = (tf.constant(row) for row in np.random.default_rng(seed).normal(size=(2, FAMILIES[family][2])))
     garbage = np.where(WEIGHTS[:, None] > 0, OBSERVATIONS, [[1e4, -1e4]])
     (clean, dirty), others = (
@@ -131,7 +131,7 @@ def test_linear_gaussian_policy_has_its_closed_form(fisher_vector_product):
 
 
 @pytest.mark.parametrize("fisher_vector_product", PRODUCTS)
-def test_parameter_that_moves_nothing_has_no_curvature(fisher_vector_product):
+def test_a_parameter_without_effect_has_no_curvature(fisher_vector_product):
     theta = tf.constant([0.5, 1.0], tf.float64)
     product = fisher_vector_product(
         lambda theta: tf.stack([[theta[0], 0.0]]), gaussian_kl, theta, tf.ones([1], tf.float64)
@@ -149,7 +149,7 @@ def test_compiled_by_xla_and_eagerly_it_agrees(fisher_vector_product):
 
 
 def recurrent_policy(scan):
-    """Three steps of two units, whose last state is a Gaussian's mean and log_std."""
+    """Three steps of two units; the last state is a Gaussian's mean and log_std."""
 
     def parameters(theta):
         inputs = tf.constant(np.random.default_rng(6).normal(size=(3, len(WEIGHTS), 2)))
@@ -159,7 +159,7 @@ def recurrent_policy(scan):
     return parameters
 
 
-def test_the_product_goes_through_a_loop():
+def test_the_product_supports_loops():
     theta, vector = (tf.constant(row) for row in np.random.default_rng(7).normal(size=(2, 8)))
     looped, unrolled = (
         tf.function(gauss_newton_fisher_vector_product(policy, gaussian_kl, theta, tf.constant(WEIGHTS)))(vector)
@@ -172,14 +172,14 @@ def test_the_product_goes_through_a_loop():
 
 
 def shapes_of(graph):
-    """Of all numbers in a traced function, and in the functions that it calls."""
+    """Shapes of all tensors in a traced function and in the functions that it calls."""
     inner = [function.graph for function in graph._functions.values() if hasattr(function, "graph")]
     own = [tensor.shape for each in graph.get_operations() for tensor in each.outputs if tensor.dtype.is_floating]
     return sum(map(shapes_of, inner), own)
 
 
 def test_the_operations_do_not_depend_on_what_was_traced_before():
-    """Of TensorFlow's forward mode they do: the same training would have other bits in an older process."""
+    """With TensorFlow's forward mode they would: results would depend on the history of the process."""
 
     def traced(rows):
         observations = tf.constant(np.resize(OBSERVATIONS, (rows, 2)))

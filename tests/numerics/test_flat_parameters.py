@@ -37,7 +37,7 @@ def test_variables_serve_as_well_as_tensors():
     variables = [tf.Variable([[1.0, 2.0], [3.0, 4.0]]), tf.Variable(5.0)]
     vector = flatten(variables)
     np.testing.assert_array_equal(vector, [1.0, 2.0, 3.0, 4.0, 5.0])
-    # Of a length that is not known when it is traced.
+    # A vector whose length is unknown while it is traced.
     cut = tf.function(lambda vector: unflatten(vector, variables), input_signature=[tf.TensorSpec([None])])
     matrix, scalar = cut(10.0 * vector)
     np.testing.assert_array_equal(matrix, [[10.0, 20.0], [30.0, 40.0]])

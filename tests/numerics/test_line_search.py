@@ -1,4 +1,4 @@
-"""The line search takes the first candidate that is better and near enough, or nothing at all."""
+"""The line search accepts the first candidate that improves within all limits, or changes nothing."""
 
 import math
 
@@ -19,7 +19,7 @@ OUTCOMES = st.lists(st.tuples(st.sampled_from(IMPROVEMENTS), st.sampled_from(KLS
 
 
 class Script:
-    """An `evaluate` that returns the given outcomes one after another and keeps the candidates."""
+    """An `evaluate` that returns the given outcomes in order and records the candidates."""
 
     def __init__(self, outcomes):
         self.outcomes = outcomes
@@ -48,7 +48,7 @@ def never_called(_):
 
 
 @given(outcomes=OUTCOMES, seed=st.integers(0, 10_000), ratio=st.sampled_from([0.3, 0.5, 0.8]), double=st.booleans())
-def test_first_acceptable_candidate_is_taken_or_none(outcomes, seed, ratio, double):
+def test_the_first_acceptable_candidate_is_taken_or_none(outcomes, seed, ratio, double):
     dtype = np.float64 if double else np.float32
     theta, step = np.random.default_rng(seed).normal(size=(2, 3)).astype(dtype)
     script = Script(outcomes)
@@ -113,10 +113,10 @@ def test_compiled_search_agrees_with_brute_force(seed, slope, curvature):
         np.testing.assert_allclose(result.theta, theta + lengths[j] * step, rtol=1e-12)
 
 
-# The nearest float32 is below 0.01 and above 0.1: a limit that went through it would be wrong both ways.
+# The nearest float32 is below 0.01 and above 0.1, so a limit that is rounded to float32 would be noticed.
 @pytest.mark.parametrize("max_kl", [0.01, 0.1])
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_limit_itself_is_accepted_and_the_next_float_is_not(max_kl, jit_compile):
+def test_the_limit_itself_is_accepted_and_the_next_float_is_not(max_kl, jit_compile):
     @tf.function(jit_compile=jit_compile)
     def search(improvement, kl):
         return backtracking_line_search(lambda _: (improvement, kl), tf.zeros([2]), tf.ones([2]), max_kl=max_kl)
@@ -147,7 +147,7 @@ def test_step_without_a_direction_is_not_searched(step):
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e30])
-def test_step_whose_square_leaves_the_range_of_floats_is_searched(size):
+def test_a_step_whose_square_overflows_is_searched(size):
     script = Script([(1.0, 0.0)])
     result = backtracking_line_search(script, tf.zeros([2]), tf.constant([0.0, size]), max_kl=MAX_KL)
     assert result.status == LineSearchStatus.ACCEPTED
@@ -173,14 +173,14 @@ def test_compiled_search_without_a_direction_keeps_every_bit():
         {"max_backtracks": -1},
     ],
 )
-def test_setting_outside_its_range_is_named(setting):
+def test_a_setting_outside_its_range_is_named(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         backtracking_line_search(never_called, tf.zeros([2]), tf.ones([2]), **{"max_kl": MAX_KL, **setting})
 
 
 @tf.function(jit_compile=True, autograph=False)
 def search_with_limits(slope, curvatures, largest):
-    """Figures curvature t^2 along the step of length t: the KL, a cost, and another one."""
+    """The KL, a cost and another figure are curvature t^2 along a step of length t."""
 
     def evaluate(candidate):
         kl, *costs = tf.unstack(curvatures * candidate[0] ** 2)
@@ -199,7 +199,7 @@ def search_with_limits(slope, curvatures, largest):
     curvatures=st.tuples(*[st.sampled_from([-1.0, 0.001, 0.3, 3.0, 1e3, math.nan])] * 3),
     largest=st.tuples(*[st.sampled_from([-1.0, 0.0, 0.01, 1.0])] * 2),
 )
-def test_all_limits_hold_of_what_is_accepted_and_the_first_one_that_does_not_is_named(slope, curvatures, largest):
+def test_an_accepted_step_is_within_all_limits_and_the_first_exceeded_limit_is_named(slope, curvatures, largest):
     result = search_with_limits(*(tf.constant(x, tf.float64) for x in (slope, curvatures, largest)))
     names = ("KL_ABOVE_LIMIT", "COST_ABOVE_LIMIT", "ANCHOR_KL_ABOVE_LIMIT")
 

@@ -1,4 +1,4 @@
-"""Minibatches: every sample once an epoch, in a random order."""
+"""Minibatches: every sample once per epoch, in a random order."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def test_random_orders_are_permutations_and_all_equally_likely():
     assert orders.dtype == np.int32
     np.testing.assert_array_equal(np.sort(orders, axis=1), np.tile(np.arange(3), (6000, 1)))
     _, counts = np.unique(orders, axis=0, return_counts=True)
-    # 1000 of each expected, with a standard deviation of 29.
+    # 1000 of each are expected, with a standard deviation of 29.
     assert len(counts) == 6
     np.testing.assert_allclose(counts, 1000, atol=150)
 

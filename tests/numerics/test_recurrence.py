@@ -98,7 +98,7 @@ def test_j_v_is_the_difference_quotient():
     np.testing.assert_allclose(image, (ahead - behind) / (2 * step), rtol=1e-7, atol=1e-8)
 
 
-def test_another_second_derivative_is_nan_and_exact_where_it_is_asked_for():
+def test_other_second_derivatives_are_nan_unless_differentiable_twice_is_used():
     weights, inputs, states, marks = problem(5)
 
     def second(weight):
@@ -125,7 +125,7 @@ def test_another_second_derivative_is_nan_and_exact_where_it_is_asked_for():
     np.testing.assert_allclose(exact, difference, rtol=1e-6, atol=1e-7)
 
 
-def test_a_mark_of_other_rows_is_refused():
+def test_a_mark_with_another_number_of_rows_is_refused():
     weights, inputs, states, (begins, factor) = problem()
     with pytest.raises(ValueError, match="marks"):
         Recurrence(row, UNITS)(weights, inputs, states, (begins[1:], factor))

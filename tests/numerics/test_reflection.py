@@ -1,4 +1,4 @@
-"""Signed permutations: their names, what they do, and what is none."""
+"""Signed permutations: names, effect, and refusals."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def matrix(permutation):
     return out
 
 
-def test_names_say_what_changes_its_sign_and_what_its_place():
+def test_names_give_signs_and_positions():
     assert Reflection((0, 1, 3, 2, 5, 4), (1, -1, 1, 1, -1, -1)) == WALKER
     vectors = tf.constant([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
     np.testing.assert_array_equal(WALKER(vectors), [[1, -2, 4, 3, -6, -5]])
@@ -37,7 +37,7 @@ def test_names_that_make_no_reflection_are_refused(names):
 
 
 @given(REFLECTIONS)
-def test_mirrored_twice_all_is_as_it_was(permutation):
+def test_reflecting_twice_changes_nothing(permutation):
     vectors = np.random.default_rng(0).normal(size=(3, len(permutation.signs))).astype(np.float32)
     np.testing.assert_array_equal(permutation(tf.constant(vectors)), vectors @ matrix(permutation).T)
     np.testing.assert_array_equal(permutation(permutation(tf.constant(vectors))), vectors)
@@ -47,19 +47,19 @@ def test_mirrored_twice_all_is_as_it_was(permutation):
     ("sources", "signs"),
     [((1, 2, 0), (1, 1, 1)), ((1, 0), (1, -1)), ((0, 0), (1, 1)), ((0, 1), (1, 2)), ((0,), (1, 1)), ((0, 5), (1, 1))],
 )
-def test_what_is_no_reflection_is_refused(sources, signs):
+def test_a_signed_permutation_that_is_not_its_own_inverse_is_refused(sources, signs):
     with pytest.raises(ValueError, match="applied twice"):
         Reflection(sources, signs)
 
 
-def test_positions_and_signs_may_be_any_integers_and_nothing_else():
+def test_positions_and_signs_must_be_integers_of_any_type():
     assert Reflection(np.array([1, 0]), [np.int64(-1), -1]) == Reflection((1, 0), (-1, -1))
     with pytest.raises(TypeError, match="integer"):
         Reflection((0.0, 1.0), (1, 1))
 
 
 @given(REFLECTIONS, REFLECTIONS)
-def test_two_reflections_joined_reflect_each_its_part(one, other):
+def test_concatenated_reflections_reflect_their_own_parts(one, other):
     vectors = np.random.default_rng(0).normal(size=(3, len(one.signs) + len(other.signs)))
     first, second = np.split(vectors, [len(one.signs)], axis=1)
     expected = np.concatenate([first @ matrix(one).T, second @ matrix(other).T], axis=1)

@@ -20,7 +20,7 @@ def outer_products(rng, uses, columns, samples, inputs, outputs):
 
 
 def dense_jacobian(factor):
-    """Row by row, as the documentation says."""
+    """The Jacobian row by row, by its definition."""
     inputs, gradients = (array.numpy() for array in factor)
     uses, columns, samples, _ = gradients.shape
     return np.array(
@@ -34,7 +34,7 @@ def dense_jacobian(factor):
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 1000), columns=SIZES, samples=SIZES, uses=SIZES, sizes=st.tuples(SIZES, SIZES, SIZES))
-def test_the_product_is_that_with_the_inverse_of_the_dense_matrix(seed, columns, samples, uses, sizes):
+def test_the_product_is_that_of_the_inverse_of_the_dense_matrix(seed, columns, samples, uses, sizes):
     rng = np.random.default_rng(seed)
     one, two, three = sizes
     bias = outer_products(rng, uses, columns, samples, 1, two)
@@ -54,7 +54,7 @@ def test_the_product_is_that_with_the_inverse_of_the_dense_matrix(seed, columns,
     np.testing.assert_allclose(product(tf.constant(vector)), expected, rtol=1e-8, atol=1e-10)
 
 
-def test_without_a_part_of_the_jacobian_it_divides():
+def test_parameters_without_a_part_of_the_jacobian_are_divided():
     product = sampled_fisher_inverse([tf.zeros([2]), tf.zeros([1])], [tf.constant(3.0), tf.constant(0.0)], 0.5)
     np.testing.assert_allclose(product(tf.constant([7.0, 3.5, 1.0])), [2.0, 1.0, 2.0])
 
@@ -68,7 +68,7 @@ def test_a_positive_definite_matrix_is_inverted(size, jit_compile):
     np.testing.assert_allclose(inverse, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_small_elements_of_the_inverse_keep_their_digits():
+def test_small_elements_of_the_inverse_are_accurate():
     inverse = positive_definite_inverse(tf.constant([[1e6, 0.0], [0.0, 1e-3]]))
     np.testing.assert_allclose(inverse, [[1e-6, 0.0], [0.0, 1e3]], rtol=1e-6)
 

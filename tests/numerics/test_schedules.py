@@ -14,7 +14,7 @@ def test_a_linear_schedule_is_a_straight_line(start, end):
         assert float(linear(start, end, progress)) == pytest.approx(start + progress * (end - start), rel=1e-14)
 
 
-def test_the_ends_are_exact_and_are_never_passed():
+def test_the_ends_are_exact_and_progress_is_clipped():
     for progress, value in [(0.0, 0.1), (1.0, 0.003), (-0.5, 0.1), (1.5, 0.003)]:
         for given in (progress, tf.constant(progress), tf.constant(progress, tf.float64)):
             result = linear(0.1, 0.003, given)

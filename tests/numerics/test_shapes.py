@@ -32,7 +32,7 @@ def batch_of(advantages, weights, mean, scale):
 
 
 class Case(NamedTuple):
-    """A call, and the shape of each of its arguments; "S" and "..." mean any further dimensions."""
+    """A call, and the shapes of its arguments; "S" and "..." mean any further dimensions."""
 
     call: Any
     arguments: dict[str, str]
@@ -135,7 +135,7 @@ def right_shapes(case, sizes=SIZES, further=(2,)):
 
 
 def wrong_shapes(case, argument):
-    """Shapes that are wrong by their rank or by the other arguments; broadcasting would let many of them pass."""
+    """Shapes with a wrong rank, or that disagree with other arguments; broadcasting would allow many of them."""
     shape, dimensions = right_shapes(case)[argument], case.arguments[argument].split()
     others = " ".join(other for name, other in case.arguments.items() if name != argument)
     shown = [dimension.isdigit() or dimension[0] in others for dimension in dimensions]
@@ -185,7 +185,7 @@ def test_wrong_shapes_are_refused_before_they_broadcast(name):
         assert wrong_ones
         for wrong in wrong_ones:
             shapes = {**right, argument: wrong}
-            # Of two shapes that disagree in a size, the later one is named.
+            # If two shapes disagree in a size, the later one is named.
             fixed_rank = not case.arguments[argument].endswith(("S", "..."))
             named = argument if fixed_rank and len(wrong) != len(right[argument]) else ".*"
             message = rf"{name}: {named} must have the shape \[.*\].*, got \[.*\]"
@@ -238,7 +238,7 @@ def test_divergence_of_the_second_kind_is_refused_by_the_metric_too():
 
 
 def test_kl_of_the_line_search_must_be_float64():
-    # Eagerly, 0.01 in float32 would be another limit.
+    # In float32, 0.01 would be another limit.
     with pytest.raises(ValueError, match="must be float64"):
         numerics.backtracking_line_search(
             lambda _: (tf.constant(1.0), tf.constant(0.01)), tf.ones([2]), tf.ones([2]), max_kl=0.01

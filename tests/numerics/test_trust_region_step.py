@@ -1,4 +1,4 @@
-"""The step length spends the trust region exactly."""
+"""The step length reaches the limit of the KL exactly."""
 
 import numpy as np
 import pytest
@@ -30,13 +30,13 @@ def test_length_is_zero_without_positive_finite_curvature(image, jit_compile):
 
 
 @pytest.mark.parametrize("image", [[0.0, 0.0], [-1e-9, 0.0]], ids=["underflow", "rounding"])
-def test_damped_curvature_takes_the_place_of_one_that_rounding_has_left(image):
+def test_damped_curvature_replaces_one_that_is_lost_to_rounding(image):
     direction, damping = np.array([3.0, 4.0]), 0.1
     length = step_length_for_kl(tf.constant(direction), tf.constant(image, tf.float64), 0.01, damping=damping)
     step = length.numpy() * direction
     np.testing.assert_allclose(damping * step @ step / 2, 0.01, rtol=1e-8)
 
 
-def test_damping_is_no_part_of_a_curvature_that_is_positive():
+def test_damping_does_not_change_a_positive_curvature():
     vectors = tf.constant([3.0, 4.0]), tf.constant([0.5, 0.5])
     assert step_length_for_kl(*vectors, 0.01, damping=5.0) == step_length_for_kl(*vectors, 0.01)

@@ -1,4 +1,4 @@
-"""Agents whose weights and statistics all make a difference, and their exports."""
+"""Agents whose weights and statistics all affect the outputs, and their exports."""
 
 import functools
 import threading
@@ -42,13 +42,13 @@ def _agent(distribution):
 
 @pytest.fixture(scope="session")
 def with_weights():
-    """with_weights(policy, value function): their agent, with weights and statistics that all make a difference."""
+    """with_weights(policy, value function): an agent with them, whose weights and statistics all affect the outputs."""
     return _with_weights
 
 
 @pytest.fixture(scope="session")
 def make_agent():
-    """make_agent(action distribution): an agent with weights and statistics that all make a difference."""
+    """make_agent(action distribution): an agent whose weights and statistics all affect the outputs."""
     return _agent
 
 
@@ -112,13 +112,13 @@ def agents(gaussian_agent):
 
 @pytest.fixture(scope="session")
 def observations():
-    """observations(count): raw ones, [count, 3]."""
+    """observations(count): raw observations [count, 3]."""
     return lambda count: 3 * np.random.default_rng(count).standard_normal((count, *OBSERVATIONS)).astype(np.float32)
 
 
 @pytest.fixture
 def expected():
-    """expected(agent, observations): what the deterministic endpoints have to give, by name."""
+    """expected(agent, observations): the right outputs of the deterministic endpoints, by name."""
 
     def outputs(agent, inputs):
         parameters = agent.policy.distribution_parameters(tf.nest.map_structure(tf.constant, inputs))
@@ -138,7 +138,7 @@ EVALUATION = {"mean_return": 12.5, "std_return": 1.0, "mean_length": 7.0, "episo
 
 @pytest.fixture(scope="session")
 def exported(agents, tmp_path_factory):
-    """The version folders of both agents' models; nobody writes there. Of the Gaussian one, all is known."""
+    """The version folders of both agents' models, which must not change; the Gaussian one has all metadata."""
     folder = tmp_path_factory.mktemp("models")
     agents["gaussian"].env_steps.assign(4321)
     known = {"environment": "Some-v3", "evaluation": EVALUATION, "warmup": True}
@@ -155,7 +155,7 @@ def model(exported):
 
 
 class SlowEndpoint:
-    """Multiplies numbers by the factor of each output, once it is let go, and fails with negative ones."""
+    """Multiplies numbers by the factor of each output when it is released, and fails for negative numbers."""
 
     batched = True
 
@@ -189,7 +189,7 @@ MEMORIES = {
 
 @pytest.fixture(scope="session")
 def memories(with_weights, tmp_path_factory):
-    """Of each kind of memory: an agent, the folder of its saved model, and rows(count): an episode's observations."""
+    """For each kind of memory: an agent, the folder of its saved model, and rows(count), an episode's observations."""
 
     def make(kind):
         observed, actions = MEMORIES[kind]
@@ -213,12 +213,12 @@ def memories(with_weights, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def by_agent():
-    """by_agent(agent, rows): for each row of an episode, what each endpoint has to give, by the names of outputs."""
+    """by_agent(agent, rows): the right outputs of each endpoint for each row of an episode, by the names of outputs."""
     return _by_agent
 
 
 def _by_agent(agent, rows):
-    """What each row of an episode has to give, by the names of outputs."""
+    """The right outputs for each row of an episode, by the names of outputs."""
     count = len(next(iter(named("observations", rows[0]).values())))
     state, policy_state = None, agent.policy.initial_states(count)
     value_state = agent.value_function.encoder.memory.initial(count)

@@ -1,4 +1,4 @@
-"""Requests that wait together are answered by one call, and come apart again."""
+"""Requests that wait at the same time are answered by one call, each with its own outputs."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tf_trpo.serving.batching import Batcher
 
 
 def answers(endpoint, rows, *, leaving=(), calls=1, **kwargs):
-    """What each request got, all asked while the first `calls` of them are in calls of their own."""
+    """The answers of all requests, sent while the first `calls` requests are being computed."""
     endpoint.factors = {"y": 2, "z": 3}
 
     async def ask():
@@ -34,28 +34,28 @@ def answers(endpoint, rows, *, leaving=(), calls=1, **kwargs):
     return asyncio.run(ask())
 
 
-def test_requests_that_wait_go_together_up_to_the_limit_and_come_apart_again(endpoint):
+def test_waiting_requests_share_a_call_up_to_the_limit_and_get_their_own_outputs(endpoint):
     found = answers(endpoint, [[n, n] for n in range(121)])
     assert found == [[[2 * n, 2 * n], [3 * n, 3 * n]] for n in range(121)]
     assert [len(call) for call in endpoint.calls] == [2, 100, 100, 40]
 
 
-def test_a_request_beyond_the_limit_goes_alone(endpoint):
+def test_a_request_beyond_the_limit_gets_its_own_call(endpoint):
     answers(endpoint, [[0], [1], list(range(150)), [2]])
     assert [len(call) for call in endpoint.calls] == [1, 1, 150, 1]
 
 
 @pytest.mark.parametrize("batched", [True, False])
-def test_otherwise_each_goes_in_a_call_of_its_own_as_many_at_once_as_there_are_threads(endpoint, batched):
+def test_without_batching_each_request_gets_its_own_call_on_as_many_threads_as_there_are(endpoint, batched):
     endpoint.batched = batched
     answers(endpoint, [[n] for n in range(5)], calls=2, together=not batched, leaving=[3])
     assert sorted(endpoint.calls) == [[0], [1], [2], [4]]
 
 
-def test_a_group_that_fails_is_asked_again_one_by_one_without_those_who_left(endpoint):
-    """What is refused does not spoil the others."""
+def test_requests_of_a_failed_call_are_tried_one_by_one_except_cancelled_ones(endpoint):
+    """A refused request does not affect the others."""
     found = answers(endpoint, [[0], [1], [-2], [3], [4]], leaving=[3])
     assert found == [[[0], [0]], [[2], [3]], RuntimeError, asyncio.CancelledError, [[8], [12]]]
     assert endpoint.calls == [[0], [1, -2, 4], [1], [-2], [4]]
-    # Those who wait when it is their turn again are answered too.
+    # Requests that wait meanwhile are answered too.
     assert answers(endpoint, [[5]]) == [[[10], [15]]]

@@ -1,4 +1,4 @@
-"""The endpoints of exported policies: as TensorFlow loads them, and the session loader that TensorFlow Serving uses."""
+"""The endpoints of exported policies, loaded by TensorFlow and by the session loader of TensorFlow Serving."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
 
 
 class DefaultSampling(ActionDistribution):
-    """A distribution that defines nothing but its distribution."""
+    """An action distribution that defines only `distribution`."""
 
     def distribution(self, parameters):
         mean, log_std = tf.split(parameters, 2, axis=-1)
@@ -26,11 +26,11 @@ def loaded(request, agents, exported, make_agent, tmp_path_factory):
 
 
 @pytest.mark.parametrize("count", [1, 17])
-def test_every_endpoint_gives_what_the_agent_gives_for_any_batch_size(loaded, observations, expected, count):
+def test_every_endpoint_agrees_with_the_agent_for_any_batch_size(loaded, observations, expected, count):
     (agent, model), inputs = loaded, observations(count)
     wanted = expected(agent, inputs)
     if isinstance(agent.policy.action_distribution, Gaussian):
-        # TFP's own view of the distribution: means, and logarithms of standard deviations.
+        # Means, and logarithms of standard deviations, by TFP.
         normal = agent.policy(inputs).distribution
         wanted |= {"mean": normal.loc.numpy(), "log_std": np.log(normal.scale.numpy())}
     cases = [("act", {}, {"actions": wanted.pop("actions")}), ("value", {}, {"values": wanted.pop("values")})]
@@ -46,9 +46,7 @@ def test_every_endpoint_gives_what_the_agent_gives_for_any_batch_size(loaded, ob
             np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5)
 
 
-def test_samples_are_actions_of_the_environment_and_depend_on_both_words_of_the_seed_and_on_the_row(
-    loaded, observations
-):
+def test_samples_lie_in_the_action_space_and_depend_on_both_words_of_the_seed_and_on_the_row(loaded, observations):
     agent, model = loaded
     inputs = tf.constant(observations(300))
 

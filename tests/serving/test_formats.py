@@ -1,4 +1,4 @@
-"""Converted models against the agent they are of, for every supported space, in the runtimes they are for."""
+"""Converted models against their agents, for every supported space, in the runtimes of the formats."""
 
 import sys
 from pathlib import Path
@@ -51,7 +51,7 @@ def first(nest, count):
 
 @pytest.mark.parametrize("format", RUNTIMES)
 @pytest.mark.parametrize("name", ["gaussian", "lake, doubles", "tuple", "dict", "mask"])
-def test_a_converted_model_gives_what_the_agent_gives_for_any_batch_size(
+def test_a_converted_model_agrees_with_the_agent_for_any_batch_size(
     name, format, gaussian_agent, observations, case_of, expected, tmp_path
 ):
     agent, inputs = gaussian_agent, observations(17)
@@ -86,7 +86,7 @@ def test_an_export_is_the_next_version_with_its_metadata_and_of_one_format(gauss
 
 @keras.saving.register_keras_serializable(package="test")
 class Determinant(keras.layers.Layer):
-    """Has an operation that neither LiteRT nor ONNX has, as converted."""
+    """A layer with an operation that neither LiteRT nor ONNX supports."""
 
     def call(self, inputs):
         import tensorflow as tf
@@ -115,7 +115,7 @@ def test_without_the_extra_the_message_names_it(gaussian_agent, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_warm_up_requests_are_of_every_endpoint_and_run(exported):
+def test_there_are_warm_up_requests_for_every_endpoint_and_they_run(exported):
     prediction_log_pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     loaded = tf.saved_model.load(str(exported["gaussian"]))
     records = tf.data.TFRecordDataset(str(exported["gaussian"] / "assets.extra" / "tf_serving_warmup_requests"))

@@ -50,7 +50,7 @@ UNDERSTOOD = [
 
 
 @pytest.mark.parametrize(("signature", "key", "values", "wanted"), UNDERSTOOD)
-def test_rows_and_columns_of_one_input_or_of_several_are_understood(signature, key, values, wanted):
+def test_rows_and_columns_of_one_or_several_inputs_are_parsed(signature, key, values, wanted):
     by_row, inputs = parse({"signature_name": signature, key: values} if signature else {key: values})
     assert (by_row, set(inputs)) == (key == "instances", set(wanted))
     for name, value in wanted.items():
@@ -101,7 +101,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("body", "words"), REFUSED.items(), ids=[body[:40] for body in REFUSED])
-def test_what_cannot_be_understood_is_refused_with_the_reason(body, words):
+def test_malformed_requests_are_refused_with_a_reason(body, words):
     with pytest.raises(RequestError, match=words) as refused:
         parse(body)
     assert refused.value.status == 400
@@ -110,7 +110,7 @@ def test_what_cannot_be_understood_is_refused_with_the_reason(body, words):
 
 @pytest.mark.parametrize("levels", [300, 1000, 100_000])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")], ids=["lists", "objects"])
-def test_what_is_nested_beyond_all_depth_is_refused_with_the_reason(opening, closing, levels):
+def test_excessive_nesting_is_refused_with_a_reason(opening, closing, levels):
     for body in (b"[0, %s]", b'{"signature_name": [0, %s]}', b'{"instances": [[1, %s]]}', b'{"inputs": %s}'):
         with pytest.raises(RequestError) as refused:
             parse(body % (opening * levels + b"1" + closing * levels))
@@ -123,13 +123,13 @@ LARGEST = np.full((1, 2), np.finfo(np.float32).max)
 
 
 @given(arrays.arrays(np.float32, st.tuples(st.integers(1, 8), st.just(2)), elements=finite) | st.just(LARGEST))
-def test_every_float32_arrives_and_returns_as_it_is(values):
+def test_every_float32_is_read_and_written_exactly(values):
     for body in ({"instances": values.tolist()}, {"inputs": {"observations": values.tolist()}}):
         np.testing.assert_array_equal(parse(body)[1]["observations"], values, strict=True)
     for by_row, key in ((True, "predictions"), (False, "outputs")):
         answer = json.loads(predict_answer({"x": values}, by_row=by_row))[key]
         np.testing.assert_array_equal(np.float32(answer), values)
-        # The shortest decimals may lie above the largest number.
+        # The shortest decimals of the largest number may exceed it.
         np.testing.assert_array_equal(parse({"instances": answer})[1]["observations"], values)
 
 
@@ -149,7 +149,7 @@ BY_ROW = [{"x": [0.1, 2.0], "y": 5}, {"x": [3.0, 4.0], "y": 6}]
         ({"x": np.array(2.5, np.float32)}, False, {"outputs": 2.5}),
     ],
 )
-def test_answers_are_in_the_shape_of_the_question(outputs, by_row, answer):
+def test_answers_are_by_row_or_by_column_as_the_request(outputs, by_row, answer):
     assert json.loads(predict_answer(outputs, by_row=by_row)) == answer
 
 

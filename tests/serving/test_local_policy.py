@@ -1,4 +1,4 @@
-"""Policies from a model in this process and behind a server: what they take, give and refuse."""
+"""Policies from a model in this process and on a server: inputs, actions and refusals."""
 
 import contextlib
 
@@ -43,7 +43,7 @@ def test_no_masked_action_is_taken(masked, case_of):
         assert mask[np.arange(17), masked.act(observations, seed) - 2].all()
 
 
-def test_what_the_model_does_not_observe_is_refused_with_both_sides_named(masked):
+def test_other_observations_are_refused_and_both_sides_are_named(masked):
     mask, floor = np.ones((1, 5), np.int8), np.zeros(1, np.int64)
     sides = r"observes observations_action_mask of shape \(5,\), .* gives "
     for given, words in {
@@ -55,7 +55,7 @@ def test_what_the_model_does_not_observe_is_refused_with_both_sides_named(masked
             masked.act(given)
 
 
-def test_a_server_answers_for_nests_as_the_model_acts(case_of, start_server):
+def test_a_server_gives_the_same_actions_as_the_model_for_nests(case_of, start_server):
     case = case_of("dict")
     local, server = LocalPolicy(case.folder), start_server(case.folder)
     url = f"http://127.0.0.1:{server.port}{server.path}"

@@ -1,4 +1,4 @@
-"""Malformed requests to a real server, by the thousand: each gets a 4xx with a message, and the server goes on."""
+"""Thousands of malformed requests to a real server: each gets a 4xx with a message, and the server keeps working."""
 
 import http.client
 import json
@@ -84,7 +84,7 @@ def test_every_request_gets_an_answer_or_a_message(server, connection, strategy,
         try:
             status, content = server.request(method, path, body, connection)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            connection.close()  # Closed after the answer before: asked once more, by a new connection.
+            connection.close()  # The connection was closed after the previous answer: try again with a new one.
             status, content = server.request(method, path, body, connection)
         statuses.append(status)
         if status == 200:

@@ -21,7 +21,7 @@ def case(memories, request):
 
 
 def session(folder):
-    """As TensorFlow Serving loads it."""
+    """Load a model as TensorFlow Serving does."""
     with tf.Graph().as_default():
         opened = tf.compat.v1.Session()
         signatures = tf.compat.v1.saved_model.load(opened, ["serve"], str(folder)).signature_def
@@ -91,7 +91,7 @@ def model_of(memories, tmp_path_factory):
 
 
 def first_states(folder, run, endpoints, count):
-    """The states with which episodes begin: what the endpoint gives, and what the metadata say."""
+    """The initial states, by the endpoint and by the metadata."""
     said = read_metadata(folder).initial_state
     states = {name: np.repeat(np.float32([value]), count, axis=0) for name, value in said.items()}
     if "initial_state" in endpoints:
@@ -127,7 +127,7 @@ def test_an_episode_through_a_model_is_that_of_the_agent(case, format, count, mo
         states = after
 
 
-def test_the_metadata_of_a_model_say_with_what_an_episode_begins(memories):
+def test_the_metadata_of_a_model_have_the_initial_state(memories):
     zeros = [0.0] * 4
     said = {kind: read_metadata(case.folder / "1").initial_state for kind, case in memories.items()}
     assert said == {
@@ -136,7 +136,7 @@ def test_the_metadata_of_a_model_say_with_what_an_episode_begins(memories):
     }
 
 
-def test_warm_up_requests_are_of_every_endpoint_and_of_the_same_sizes(case, tmp_path):
+def test_there_are_warm_up_requests_for_every_endpoint_in_the_same_sizes(case, tmp_path):
     prediction_log_pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     folder = Path(case.agent.export(tmp_path / "model", warmup=True))
     run, _ = session(folder)

@@ -1,4 +1,4 @@
-"""Models with a memory in this process and behind a server, which keeps nothing between requests."""
+"""Models with a memory in this process and on a server, which is stateless."""
 
 import contextlib
 import functools
@@ -41,7 +41,7 @@ def test_a_local_policy_remembers_until_an_episode_begins(case, seed, by_agent):
         (("actions", "state"), ("act",), "no endpoint initial_state that gives the first one"),
     ],
 )
-def test_a_model_of_others_that_does_not_keep_its_state_is_refused(outputs, endpoints, words, tmp_path):
+def test_a_foreign_model_that_does_not_return_its_state_is_refused(outputs, endpoints, words, tmp_path):
     module = tf.Module()
 
     @tf.function(input_signature=[tf.TensorSpec((None, 3), name=name) for name in ("observations", "state")])
@@ -76,8 +76,8 @@ def remote(server, case):
     return contextlib.closing(RemotePolicy(url, action))
 
 
-def test_clients_that_take_turns_have_episodes_of_their_own(case, servers, by_agent):
-    """Also two that began at other times: the server keeps nothing."""
+def test_clients_that_take_turns_have_independent_episodes(case, servers, by_agent):
+    """Even if they begin at different times, since the server is stateless."""
     episodes = [case.rows(count, seed) for count, seed in ((1, 1), (2, 2), (1, 3))]
     expected = [by_agent(case.agent, rows) for rows in episodes]
     with contextlib.ExitStack() as stack:
@@ -93,8 +93,8 @@ def test_clients_that_take_turns_have_episodes_of_their_own(case, servers, by_ag
         close(named("actions", client.act(rows[0], (7, 0)))[name], wanted[0]["act_stochastic"][name])
 
 
-def test_clients_at_the_same_time_have_episodes_of_their_own(memories, servers, by_agent):
-    """Requests that wait go through the model in one call: each with its own state."""
+def test_simultaneous_clients_have_independent_episodes(memories, servers, by_agent):
+    """Waiting requests share a call of the model, each with its own state."""
     case = memories["gru"]
     episodes = [case.rows(1, seed) for seed in range(8)]
 
@@ -115,7 +115,7 @@ def asked(memories, servers):
     return lambda endpoint, **body: servers["gru"].post({"signature_name": endpoint, **body}), columns
 
 
-def test_rows_with_their_states_are_those_of_columns(asked, memories):
+def test_requests_by_row_agree_with_requests_by_column(asked, memories):
     ask, columns = asked
     status, by_columns = ask("act", inputs=columns)
     assert status == 200
@@ -153,7 +153,7 @@ def test_a_state_that_is_missing_or_does_not_fit_is_a_plain_400(asked, change, w
     assert any(word in answer["error"] for word in words.split("|"))
 
 
-def test_states_are_given_for_no_more_episodes_than_a_request_may_have_rows(asked, servers):
+def test_initial_states_are_limited_to_the_maximum_number_of_rows(asked, servers):
     ask, _ = asked
     zeros = [0.0] * 4
     first = {"state": zeros, "value_state": zeros}

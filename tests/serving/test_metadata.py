@@ -1,4 +1,4 @@
-"""The metadata that stand next to an exported model."""
+"""The metadata next to an exported model."""
 
 import dataclasses
 import importlib.metadata
@@ -12,7 +12,7 @@ from tf_trpo.serving import read_metadata
 from tf_trpo.serving.metadata import METADATA_FILE, MetadataError
 
 
-def test_the_metadata_say_what_is_known_in_plain_json(exported, gaussian_agent):
+def test_the_metadata_are_plain_json(exported, gaussian_agent):
     folder, evaluation = (
         exported["gaussian"],
         {"mean_return": 12.5, "std_return": 1.0, "mean_length": 7.0, "episodes": 20},
@@ -38,7 +38,7 @@ def test_the_metadata_say_what_is_known_in_plain_json(exported, gaussian_agent):
     assert found.versions["tf_trpo"]
 
 
-def test_what_is_not_known_is_null(exported):
+def test_unknown_metadata_are_null(exported):
     found = read_metadata(exported["categorical"])
     assert (found.environment, found.evaluation) == (None, None)
     assert found.action_space == {"type": "Discrete", "n": 4, "start": 5, "dtype": "int64"}
@@ -62,7 +62,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("damage", "words"), DAMAGE.values(), ids=DAMAGE)
-def test_a_folder_that_is_not_as_it_was_written_is_noticed(exported, tmp_path, damage, words):
+def test_a_changed_folder_is_detected(exported, tmp_path, damage, words):
     folder = tmp_path / "1"
     shutil.copytree(exported["gaussian"], folder)
     assert read_metadata(folder) == read_metadata(exported["gaussian"])

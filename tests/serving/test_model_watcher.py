@@ -1,4 +1,4 @@
-"""Versions come, go, change and are damaged, by the watcher itself and while a server runs."""
+"""Versions are added, removed, changed and damaged, with the watcher alone and while a server runs."""
 
 import shutil
 import threading
@@ -20,7 +20,7 @@ def until(condition):
 
 @pytest.fixture
 def copies(exported, tmp_path):
-    """A model folder of its own with version 1; and another agent's export, to become other versions."""
+    """A copied model folder with version 1, and another agent's export for further versions."""
     shutil.copytree(exported["gaussian"], tmp_path / "model" / "1")
     return tmp_path / "model", exported["categorical"]
 
@@ -29,7 +29,7 @@ def statuses(server):
     return {entry["version"]: entry for entry in server.get()[1]["model_version_status"]}
 
 
-def test_new_versions_come_and_go_and_no_request_is_dropped(copies, start_server):
+def test_versions_are_added_and_removed_and_no_request_is_dropped(copies, start_server):
     folder, other = copies
     server = start_server(folder)
     answers, ended = [], threading.Event()
@@ -43,7 +43,7 @@ def test_new_versions_come_and_go_and_no_request_is_dropped(copies, start_server
     for client in clients:
         client.start()
     try:
-        # Half of a copy: its sums do not match yet.
+        # The first half of a copy, whose checksums do not match yet.
         shutil.copytree(other, folder / "2", ignore=shutil.ignore_patterns("variables.data*"))
         until(lambda: statuses(server).get("2", {}).get("state") == "END")
         assert statuses(server)["1"]["state"] == "AVAILABLE"
@@ -55,23 +55,23 @@ def test_new_versions_come_and_go_and_no_request_is_dropped(copies, start_server
         until(lambda: statuses(server)["2"]["state"] == "AVAILABLE")
         assert statuses(server)["1"]["state"] == "END"
         assert server.post(ROW, "/versions/1:predict")[0] == 404
-        # A newer one that is no model at all changes nothing.
+        # A newer version that is not a model changes nothing.
         (folder / "3").mkdir()
         (folder / "3" / "saved_model.pb").write_bytes(b"no model")
         until(lambda: statuses(server).get("3", {}).get("state") == "END")
         assert statuses(server)["2"]["state"] == "AVAILABLE"
         assert list(statuses(server)) == ["3", "2", "1"]
-        # The newest is taken away: back to the one before.
+        # The newest version is removed: back to the previous one.
         shutil.rmtree(folder / "2")
         until(lambda: statuses(server)["1"]["state"] == "AVAILABLE")
-        time.sleep(0.3)  # some looks more
+        time.sleep(0.3)  # several more calls of `look`
     finally:
         ended.set()
         for client in clients:
             client.join()
         server.stop()
     assert {status for status, _ in answers} == {200}
-    # A Gaussian's action, an array, and a number of the categorical policy of version 2; one after the other.
+    # First an array, the Gaussian's action, then a number, the action of the categorical policy of version 2.
     kinds = [type(answer["predictions"][0]) for _, answer in answers]
     assert {list, int} == set(kinds)
 

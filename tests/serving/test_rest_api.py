@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API by a real server; and its limits, by the ASGI application with a slow model."""
+"""TensorFlow Serving's REST API on a real server; and its limits, in the ASGI application with a slow model."""
 
 import asyncio
 import json
@@ -89,7 +89,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("method", "path", "body", "status", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_answered_gets_a_status_and_a_message(server, method, path, body, status, words):
+def test_requests_that_cannot_be_answered_get_a_status_and_a_message(server, method, path, body, status, words):
     found, answer = server.request(method, path, body)
     assert found == status
     assert set(answer) == {"error"}
@@ -102,12 +102,12 @@ def test_names_in_paths_are_decoded(server):
     assert server.request("POST", "/v1/models/Policy%2Dv1:predict", ROW)[0] == 200
 
 
-def test_one_connection_serves_requests_at_once_also_after_errors(server):
-    """Nagle's algorithm would hold an answer back until the client's delayed acknowledgement, for 40 ms."""
+def test_one_connection_serves_requests_without_delay_even_after_errors(server):
+    """Nagle's algorithm would delay an answer until the client's delayed acknowledgement, by 40 ms."""
     with server.connection() as connection:
         statuses = [server.post(body, connection=connection)[0] for body in (ROW, b"{", ROW, {"instances": []}, ROW)]
         assert statuses == [200, 400, 200, 400, 200]
-        padded = json.dumps(ROW, indent=3).encode() + b" " * 17_000  # So large that another thread reads it.
+        padded = json.dumps(ROW, indent=3).encode() + b" " * 17_000  # So large that another thread parses it.
         assert server.post(padded, connection=connection) == server.post(ROW, connection=connection)
         times = []
         for _ in range(100):
@@ -117,8 +117,8 @@ def test_one_connection_serves_requests_at_once_also_after_errors(server):
     assert min(times) < 0.03
 
 
-def test_many_clients_at_once_each_get_their_own_answer(server, gaussian_agent, observations):
-    """Their requests are put together, and apart again."""
+def test_many_simultaneous_clients_get_their_own_answers(server, gaussian_agent, observations):
+    """Their requests share calls of the model."""
     inputs = observations(200)
     parts = np.split(inputs, np.cumsum([1, 2, 3, 4] * 19)[:-1])
     with ThreadPoolExecutor(16) as clients:
@@ -144,7 +144,7 @@ def make_application(endpoint):
 
 
 async def ask(application, *chunks, path="/v1/models/slow:predict", last=True, gone=None):
-    """(status, JSON, headers) of one request, by ASGI; without `last` the body never ends; `gone`: the client goes."""
+    """(status, JSON, headers) of one request by ASGI; without `last` the body never ends; `gone`: it disconnects."""
     messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     if last:
         messages.append({"type": "http.request", "body": b"", "more_body": False})
@@ -172,12 +172,12 @@ async def ask(application, *chunks, path="/v1/models/slow:predict", last=True, g
     [
         ([b'{"inst'], "slow", False, 408, "the request did not arrive within 0.2 s"),
         ([b" " * 60] * 2, "slow", False, 413, "larger than the largest of 100 bytes"),
-        # A body is read also if there is nothing at the path: the next request of the connection begins after it.
+        # A body is read even if the path is wrong, since the connection's next request begins after it.
         ([b"{"], "other", False, 408, "the request did not arrive within 0.2 s"),
         ([b"{}"], "other", True, 404, "not found"),
     ],
 )
-def test_a_body_is_read_in_time_and_no_further_than_the_limit(make_application, chunks, name, ends, status, words):
+def test_a_body_has_a_time_limit_and_a_size_limit(make_application, chunks, name, ends, status, words):
     application = make_application(max_request_bytes=100, timeout=0.2)
     found, answer, headers = asyncio.run(ask(application, *chunks, path=f"/v1/models/{name}:predict", last=ends))
     assert (found, headers.get(b"connection") == b"close") == (status, not ends)
@@ -186,8 +186,8 @@ def test_a_body_is_read_in_time_and_no_further_than_the_limit(make_application, 
 
 @pytest.mark.parametrize("batching", [True, False])
 @pytest.mark.parametrize("leaves", ["by the time limit", "by going away"])
-def test_what_was_given_up_is_not_computed(make_application, endpoint, batching, leaves):
-    """One call is running, and so long that all who wait behind it give up, again and again."""
+def test_cancelled_requests_are_not_computed(make_application, endpoint, batching, leaves):
+    """One call runs so long that all requests that wait for it are cancelled, repeatedly."""
 
     async def scenario():
         limits = {"timeout": 0.4 if leaves == "by the time limit" else 60, "max_waiting": 6}
@@ -214,7 +214,7 @@ def test_what_was_given_up_is_not_computed(make_application, endpoint, batching,
     assert endpoint.calls == [[0.0], [9.0]]
 
 
-def test_more_requests_than_may_wait_are_sent_away_and_those_that_wait_are_answered(make_application, endpoint):
+def test_requests_beyond_the_limit_get_503_and_waiting_ones_are_answered(make_application, endpoint):
     async def scenario():
         application = make_application(max_waiting=3)
         waiting = [asyncio.create_task(ask(application, row(1.5))) for _ in range(3)]
@@ -229,7 +229,7 @@ def test_more_requests_than_may_wait_are_sent_away_and_those_that_wait_are_answe
     assert [(status, answer) for status, answer, _ in [*waited, after]] == [(200, {"predictions": [3.0]})] * 4
 
 
-def test_a_failure_of_the_model_is_a_500_with_a_message_and_without_its_words(make_application, endpoint, caplog):
+def test_a_failure_of_the_model_is_a_500_whose_message_does_not_quote_it(make_application, endpoint, caplog):
     endpoint.let_go.set()
     status, answer, _ = asyncio.run(ask(make_application(), row(-1)))
     assert (status, answer) == (500, {"error": "the server failed to answer; its log says why"})

@@ -1,4 +1,4 @@
-"""SavedModels that tf_trpo did not write, served when they are trusted: what is served of them."""
+"""SavedModels that tf_trpo did not write: they are served only if trusted, and only some of their endpoints."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("trust", [False, True])
-def test_it_is_taken_into_service_only_when_it_is_trusted(folder, trust):
+def test_a_foreign_model_is_served_only_if_it_is_trusted(folder, trust):
     watcher = ModelWatcher(folder.parent, trust=trust)
     watcher.look()
     assert (watcher.current is not None) == trust
@@ -51,7 +51,7 @@ def test_endpoints_of_numbers_are_served_and_others_are_not(folder):
     model = SavedModel(1, folder, trust=True)
     assert set(model.signatures) == {"centred", "looked_up"}
     assert model.metadata is None
-    # Rows of different requests must not meet in them: they may depend on each other.
+    # Requests must not share calls, since rows may depend on each other.
     assert not any(signature.batched for signature in model.signatures.values())
     looked_up = model.signatures["looked_up"]
     np.testing.assert_array_equal(looked_up({"index": np.int32([1, 0])})["y"], [20, 10])

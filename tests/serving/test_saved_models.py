@@ -1,4 +1,4 @@
-"""Every model that comes with the checkout: small, with a card and a film, and as good as it says."""
+"""Every model in the checkout: small, with a card and a film, and as good as its card says."""
 
 import functools
 import re
@@ -31,7 +31,7 @@ def loaded(name):
 
 
 def trainings(document):
-    """Arguments of each training that a document shows."""
+    """Arguments of all trainings that documents show."""
     commands = re.findall(r"^    (python scripts/train\.py .+)$", document.replace("\\\n", ""), re.M)
     assert commands
     return [shlex.split(command)[2:] for command in commands]
@@ -77,8 +77,8 @@ def test_a_card_shows_its_film_which_is_small_and_moves():
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in AT_ONCE else pytest.mark.slow) for name in MODELS]
 )
-def test_the_agent_of_a_card_acts_as_the_exported_policy_does(name):
-    """Sampled actions too, which have the policy's standard deviations in them."""
+def test_the_agent_next_to_a_card_acts_as_the_exported_policy(name):
+    """This includes sampled actions, which depend on the standard deviations."""
     agent, policy = tf_trpo.load(ROOT / name), loaded(name)
     assert int(agent.env_steps.numpy()) == policy.metadata.training_steps
     environment = gym.make(name)
@@ -94,7 +94,7 @@ def test_the_agent_of_a_card_acts_as_the_exported_policy_does(name):
 
 
 def test_the_short_commands_have_the_settings_of_the_cards():
-    """A preset may change after a model was made of it."""
+    """A preset may change after a model was trained with it."""
     assert len(MODELS) == 15
     for arguments in trainings((ROOT / "README.md").read_text(encoding="utf-8")):
         short = read_command(arguments).experiment
@@ -103,7 +103,7 @@ def test_the_short_commands_have_the_settings_of_the_cards():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_returns_what_it_says(name):
+def test_a_model_reaches_the_return_of_its_card(name):
     policy = loaded(name)
     try:
         environments = make_vector_environment(policy.metadata.environment, EPISODES)
@@ -117,6 +117,6 @@ def test_a_model_returns_what_it_says(name):
         running &= ~(terminated | truncated)
     environments.close()
     said = policy.metadata.evaluation
-    # Two means over other episodes: four standard errors of their difference.
+    # Means over different episodes may differ by four standard errors.
     error = said["std_return"] * np.sqrt(1 / EPISODES + 1 / said["episodes"])
     assert abs(returns.mean() - said["mean_return"]) <= 4 * error + 0.01 * abs(said["mean_return"])

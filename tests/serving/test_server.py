@@ -34,14 +34,14 @@ def limited(model, start_server):
 
 
 def test_it_listens_at_one_address_only(limited):
-    """Linux answers at all of 127.0.0.0/8: a server that listened at every address would answer here."""
+    """Linux answers on all of 127.0.0.0/8, so a server that listened on every address would answer here."""
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", limited.port), timeout=5).close()
 
 
 @pytest.fixture
 def connect(limited):
-    """connect(data): a raw connection that has sent these bytes, with a small buffer of its own."""
+    """connect(data): a raw connection with a small buffer that has sent the given bytes."""
     with contextlib.ExitStack() as stack:
 
         def connect(data=b""):
@@ -56,7 +56,7 @@ def connect(limited):
 
 
 def said(raw):
-    """Everything until the server closes."""
+    """All received bytes until the server closes the connection."""
     received = b""
     with contextlib.suppress(ConnectionResetError):
         while part := raw.recv(65_536):
@@ -64,7 +64,7 @@ def said(raw):
     return received
 
 
-def test_a_body_that_comes_drop_by_drop_is_given_up_and_the_connection_closed(limited, connect):
+def test_a_body_that_arrives_too_slowly_is_refused_and_the_connection_is_closed(limited, connect):
     head = f"POST {limited.path}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode()
     raw = connect(head)
     start = time.monotonic()
@@ -89,10 +89,10 @@ def test_a_connection_may_be_idle_after_an_answer_for_longer_than_a_body_may_tak
 
 @pytest.mark.parametrize(
     "head",
-    # The first one goes on.
+    # The first connection still works.
     [b"GET / HTTP/1.1\r\nX: " + b"a" * 17_000, b"\x00\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"],
 )
-def test_what_is_no_http_or_has_too_large_a_head_is_refused_by_the_http_parser(connect, head):
+def test_malformed_http_and_too_large_headers_are_refused_by_the_http_parser(connect, head):
     assert said(connect(head)).startswith(b"HTTP/1.1 400 ")
 
 
@@ -108,10 +108,10 @@ def test_requests_of_connections_beyond_the_limit_are_refused(limited, connect):
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="an option of Linux")
-def test_a_client_that_takes_none_of_its_answers_loses_the_connection(limited, connect):
+def test_a_client_that_does_not_read_its_answers_loses_the_connection(limited, connect):
     asked = f"GET {limited.path}/metadata HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     raw = connect()
-    # Once the answers fill all buffers, no more requests are taken either.
+    # Once answers fill all buffers, no more requests are read either.
     with pytest.raises((ConnectionResetError, BrokenPipeError)):
         raw.sendall(asked * 1_000_000)
 
@@ -128,7 +128,7 @@ def test_a_client_that_takes_none_of_its_answers_loses_the_connection(limited, c
     ],
 )
 def test_there_are_no_more_connections_than_descriptors(monkeypatch, caplog, soft, hard, found, raised):
-    """By what the operating system would say and be told: limits of the process of the tests stay as they are."""
+    """With a fake of the operating system's limits, so that those of the test process do not change."""
     told = [None]
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft, hard))
     monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: told.append(limits))
@@ -139,7 +139,7 @@ def test_there_are_no_more_connections_than_descriptors(monkeypatch, caplog, sof
 
 @pytest.mark.parametrize(("place", "name"), [(_logger, "info"), (uvicorn.Server, "run")])
 def test_a_signal_at_the_worst_moments_is_a_graceful_stop(model, place, name, monkeypatch):
-    """While the announcement is made, and before uvicorn has handlers of its own."""
+    """While the address is logged, and before uvicorn has set its handlers."""
     original, before = getattr(place, name), signal.getsignal(signal.SIGINT)
 
     def signal_first(*args, **kwargs):
@@ -155,11 +155,11 @@ def test_a_signal_at_the_worst_moments_is_a_graceful_stop(model, place, name, mo
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_requests_in_flight_be_answered(model, number, start_server, monkeypatch, endpoint):
+def test_after_a_signal_requests_in_flight_are_answered(model, number, start_server, monkeypatch, endpoint):
     original = Signature.__call__
 
     def slow(self, inputs):
-        # Zeros are the server's own, before the version is in service.
+        # Zeros are the server's own call, before the version is in service.
         if inputs["observations"].any():
             endpoint({"x": inputs["observations"][:, 0]})
         return original(self, inputs)

@@ -1,4 +1,4 @@
-"""Observation spaces as specs, and observations as arrays of the specs' types."""
+"""Observation spaces as specs, and observations as arrays with the dtypes of specs."""
 
 import json
 import re
@@ -82,7 +82,7 @@ def test_a_spec_survives_json(space):
 
 
 @given(SPACES)
-def test_names_are_undone(space):
+def test_unnamed_inverts_named(space):
     nest = space.sample()
     values = {name: index for index, name in enumerate(named("x", nest))}
     assert named("x", unnamed("x", nest, values)) == values
@@ -115,12 +115,12 @@ def test_an_entry_action_mask_of_the_outermost_dict_is_the_mask_or_refused(name)
 
 
 @pytest.mark.parametrize("space", [spaces.Box(0, 2, (3,)), spaces.MultiDiscrete([2, 3]), spaces.Discrete(2)], ids=str)
-def test_an_action_mask_that_is_none_is_refused(space):
+def test_an_action_mask_that_cannot_be_a_mask_is_refused(space):
     with pytest.raises(ValueError, match=r"action_mask of the observation is .*; if it is no mask, rename it"):
         observation_spec(spaces.Dict(x=spaces.Discrete(2), action_mask=space))
 
 
-def test_a_mask_is_no_input():
+def test_a_mask_is_not_an_input():
     spec = observation_spec(MASKED)
     observation = {"x": np.zeros(2), "action_mask": np.ones(3)}
     assert without_masks(spec, observation) is observation["x"]
@@ -149,7 +149,7 @@ def test_a_mask_is_no_input():
         (spaces.Tuple([spaces.Discrete(9_999), BIT]), "has 10001 choices, .* own network with an Embedding"),
     ],
 )
-def test_a_space_that_no_network_reads_is_refused_with_the_way_out(space, words):
+def test_an_unsupported_space_is_refused_with_advice(space, words):
     with pytest.raises(ValueError, match=words):
         observation_spec(space)
 
@@ -186,12 +186,12 @@ def test_a_space_that_no_network_reads_is_refused_with_the_way_out(space, words)
         (spaces.Dict(a=spaces.Discrete(2), b=spaces.Discrete(2)), {"a": [0, 1], "b": [0]}, "must be one"),
     ],
 )
-def test_what_is_not_of_the_space_is_refused(space, observation, words):
+def test_observations_outside_of_the_space_are_refused(space, observation, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         as_batch(observation_spec(space), observation)
 
 
-def test_floats_may_stand_for_whole_numbers_when_an_agent_is_asked():
+def test_as_batch_accepts_floats_for_integers():
     batch, single = as_batch(observation_spec(spaces.Discrete(300)), [3.0, 299.0])
     np.testing.assert_array_equal(batch, np.array([3, 299]), strict=True)
     assert not single
@@ -211,11 +211,11 @@ def test_floats_may_stand_for_whole_numbers_when_an_agent_is_asked():
         ),
     ],
 )
-def test_a_difference_is_told_on_both_sides(ours, theirs, words):
+def test_a_difference_describes_both_sides(ours, theirs, words):
     assert difference(ours, theirs) == words
 
 
-def test_numbers_of_any_type_agree():
+def test_vectors_of_different_dtypes_agree():
     assert difference(PartSpec((3,), "float32", "vector"), PartSpec((3,), "float64", "vector")) is None
 
 

@@ -1,4 +1,4 @@
-"""Markov decision processes and policies with everything that makes closed forms fail."""
+"""Markov decision processes and policies with all features that could break closed forms."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from tf_trpo.theory import FiniteMDP, random_mdp, random_policy
 
 
 def awkward_mdp(seed, gamma):
-    """Small MDP, at random with absorbing, unreachable and deterministic states, and rewards of any scale."""
+    """A small random MDP that may have absorbing, unreachable and deterministic states, and rewards of any scale."""
     rng = np.random.default_rng(seed)
     states, actions = rng.integers(1, 6), rng.integers(1, 5)
     mdp = random_mdp(states, actions, gamma, rng)
@@ -28,7 +28,7 @@ def awkward_mdp(seed, gamma):
 
 
 def awkward_policy(mdp, seed):
-    """Policy that is, state by state, mixed, deterministic, nearly deterministic or without some actions."""
+    """A policy that in each state is mixed, deterministic, nearly deterministic or without some actions."""
     rng = np.random.default_rng(seed)
     policy = random_policy(mdp.num_states, mdp.num_actions, rng)
     for state in range(mdp.num_states):

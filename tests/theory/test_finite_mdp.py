@@ -14,12 +14,12 @@ GAMMAS = st.sampled_from([0.0, 0.3, 0.9, 0.99])
 
 
 def steps_until(gamma, remainder):
-    """Number of steps after which gamma^t / (1 - gamma) is below the remainder."""
+    """The number of steps after which gamma^t / (1 - gamma) is below `remainder`."""
     return 1 if gamma == 0 else math.ceil(math.log(remainder * (1 - gamma)) / math.log(gamma))
 
 
 def summed_over_time(mdp, policy):
-    """rho and eta by walking the state distribution forward."""
+    """rho and eta by propagating the state distribution forward."""
     distribution, discount, frequencies, expected_return = mdp.initial, 1.0, np.zeros(mdp.num_states), 0.0
     for _ in range(steps_until(mdp.gamma, 1e-13)):
         frequencies = frequencies + discount * distribution
@@ -35,7 +35,7 @@ def summed_over_time(mdp, policy):
 
 
 def iterated_action_values(mdp, policy):
-    """Q by repeated Bellman backups from 0."""
+    """Q by repeated Bellman backups, starting from 0."""
     values = np.zeros(mdp.rewards.shape)
     for _ in range(steps_until(mdp.gamma, 1e-13)):
         values = mdp.rewards + mdp.gamma * mdp.transitions @ np.sum(policy * values, axis=1)
@@ -92,12 +92,12 @@ PARTS = {
         ("gamma", math.nan),
     ],
 )
-def test_part_that_does_not_fit_is_named(name, value):
+def test_a_part_that_does_not_fit_is_named(name, value):
     with pytest.raises(ValueError, match=name):
         FiniteMDP(**{**PARTS, name: value})
 
 
 @pytest.mark.parametrize("policy", [np.full((3, 2), 0.5), np.full((2, 3), 0.5), np.full((2, 3), -1.0), 1.0])
-def test_what_is_no_policy_is_refused(policy):
+def test_an_array_that_is_not_a_policy_is_refused(policy):
     with pytest.raises(ValueError, match="policy"):
         FiniteMDP(**PARTS).evaluate(policy)

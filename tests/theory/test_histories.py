@@ -1,4 +1,4 @@
-"""The lower bound for policies with a memory: a small POMDP as the MDP of its histories, in full."""
+"""The lower bound for policies with a memory: a small POMDP as the complete MDP of its histories."""
 
 import itertools
 
@@ -13,7 +13,7 @@ HIDDEN, OBSERVED, ACTIONS, HORIZON = 3, 2, 2, 3
 
 
 class Partial:
-    """A random POMDP of three steps: what is hidden moves, and shows one of two observations."""
+    """A random POMDP of three steps: a hidden state moves, and emits one of two observations."""
 
     def __init__(self, rng, gamma):
         self.gamma = gamma
@@ -54,11 +54,11 @@ class Partial:
         return FiniteMDP(transitions, rewards, initial, self.gamma), histories
 
     def expected_return(self, policy, histories):
-        """Of a policy of histories, by all paths of what is hidden: no history is a state here."""
+        """The expected return of a policy over histories, by a sum over all paths of the hidden state."""
         place = {history: state for state, history in enumerate(histories)}
 
         def worth(history, weights, discount):
-            """Expected discounted rewards from here on, times the weight of each hidden state."""
+            """Expected discounted rewards from this history on, times the weight of each hidden state."""
             total = 0.0
             for action in range(ACTIONS):
                 chosen = weights * policy[place[history], action]
@@ -74,7 +74,7 @@ class Partial:
 
 
 class Recurrent:
-    """A policy that sees the last observation and its own memory of two numbers."""
+    """A policy with a memory of two numbers, which observes the last observation only."""
 
     def __init__(self, rng, scale):
         self.into, self.recurrent, self.out = (
@@ -88,7 +88,7 @@ class Recurrent:
         return other
 
     def table(self, histories):
-        """pi(a | history), and even odds at the end, [histories + 1, ACTIONS]."""
+        """pi(a | history), [histories + 1, ACTIONS], uniform in the final state."""
         rows = []
         for history in histories:
             memory, last_action = np.zeros(2), np.zeros(ACTIONS)
@@ -112,7 +112,7 @@ def test_the_bound_holds_for_policies_with_a_memory(seed, gamma, size):
     mdp, histories = world.of_histories()
     first = Recurrent(rng, 1.0)
     old, new = (mdp.evaluate(policy.table(histories)) for policy in (first, first.moved(rng, size)))
-    # The MDP of histories is the POMDP: the same policies have the same returns.
+    # The MDP of histories is equivalent to the POMDP: policies have the same returns.
     for evaluation in (old, new):
         hidden = world.expected_return(evaluation.policy, histories)
         assert evaluation.expected_return == pytest.approx(hidden, abs=1e-10)

@@ -48,7 +48,7 @@ def test_entropy_and_divergence_are_scipys_and_cross_entropy_is_their_sum(seed, 
     np.testing.assert_allclose(cross_entropy(p, q, unit), entropy(p, unit) + expected, atol=1e-12)
 
 
-def test_missing_support_is_infinite_and_what_never_happens_costs_nothing():
+def test_missing_support_is_infinite_and_outcomes_of_probability_0_cost_nothing():
     assert kl_divergence([0.5, 0.5], [1.0, 0.0]) == np.inf
     assert cross_entropy([0.5, 0.5], [1.0, 0.0]) == np.inf
     assert kl_divergence([1.0, 0.0], [0.5, 0.5]) == pytest.approx(np.log(2))
@@ -58,14 +58,14 @@ def test_missing_support_is_infinite_and_what_never_happens_costs_nothing():
 
 
 @pytest.mark.parametrize("shift", [1e-2, 1e-4, 1e-7, 1e-12])
-def test_divergence_of_nearly_equal_distributions_keeps_its_digits(shift):
+def test_divergence_of_nearly_equal_distributions_is_accurate(shift):
     """KL of (1/2, 1/2) from (1/2 + h, 1/2 - h) is -1/2 log(1 - 4 h^2)."""
     q = np.array([0.5 + shift, 0.5 - shift])
     exact = -0.5 * np.log1p(-((q[0] - q[1]) ** 2))
     assert kl_divergence([0.5, 0.5], q) == pytest.approx(exact, rel=1e-11)
 
 
-def test_divergence_takes_no_part_in_the_rounding_of_sums():
+def test_divergence_does_not_depend_on_rounding_of_sums():
     assert kl_divergence([1 / 3] * 3, [1 / 3] * 3) == 0
     q = np.array([0.1, 0.2, 0.7])
     assert kl_divergence(q, q * (1 + 3e-16)) < 1e-30
@@ -105,7 +105,7 @@ def test_diagonal_gaussians_are_sums_over_dimensions(seed, size):
 
 
 @pytest.mark.parametrize("ratio", [1e-3, 1e-5, 1e-9])
-def test_divergence_of_nearly_equal_gaussians_keeps_its_digits(ratio):
+def test_divergence_of_nearly_equal_gaussians_is_accurate(ratio):
     """KL(sigma, sigma (1 + e)) = e^2 + O(e^3)."""
     assert gaussian_kl_divergence(0.0, 1.0, 0.0, 1.0 + ratio) == pytest.approx(ratio**2, rel=2 * ratio)
     assert gaussian_kl_divergence(1.0, 2.0, 1.0, 2.0) == 0
@@ -136,7 +136,7 @@ def exact_series(x):
 
 @settings(max_examples=60)
 @given(exponent=st.floats(-300, -1), sign=st.sampled_from([-1, 1]))
-def test_small_arguments_keep_every_digit(exponent, sign):
+def test_small_arguments_are_accurate_to_every_digit(exponent, sign):
     x = sign * 0.999 * 10.0**exponent
     assert log1p_minus(np.array(x)) == pytest.approx(exact_series(x), rel=1e-14, abs=5e-324)
 

@@ -22,12 +22,12 @@ def gain(policy, old_policy, advantages):
 
 
 @given(seed=SEEDS, actions=st.integers(2, 6), max_kl=LIMITS)
-def test_maximum_spends_the_ball_and_reports_what_it_gains(seed, actions, max_kl):
+def test_the_maximum_is_on_the_boundary_and_its_gain_is_right(seed, actions, max_kl):
     old, advantages = random_states(seed, 3, actions)
     maximum = maximize_within_kl(old, advantages, max_kl)
     np.testing.assert_allclose(maximum.policy.sum(axis=1), 1, atol=1e-14)
     assert (maximum.policy >= 0).all()
-    # A ball may be larger than greed can use.
+    # The ball may be larger than the greedy policy needs.
     divergence = kl_divergence(old, maximum.policy)
     spent = np.isclose(divergence, max_kl, rtol=1e-10)
     greedy = maximize_within_kl(old, advantages, np.inf).gains
@@ -40,7 +40,7 @@ def test_maximum_spends_the_ball_and_reports_what_it_gains(seed, actions, max_kl
 
 @given(seed=SEEDS, actions=st.integers(2, 6), max_kl=LIMITS)
 def test_optimality_conditions_hold(seed, actions, max_kl):
-    """A(a) + mu p(a) / pi(a) is one number, lambda, in each state: enough for a concave programme."""
+    """A(a) + mu p(a) / pi(a) is the same lambda for all actions of a state: sufficient for a concave programme."""
     old, advantages = random_states(seed, 3, actions)
     maximum = maximize_within_kl(old, advantages, max_kl)
     lagrangian = advantages + maximum.multipliers[:, None] * old / maximum.policy
@@ -61,7 +61,7 @@ def test_multiplier_is_the_derivative_of_the_maximum(seed, actions, max_kl):
 
 @pytest.mark.parametrize("max_kl", [0.01, 0.2, 0.5, 1.5])
 def test_best_action_outside_the_support_against_a_fine_grid(max_kl):
-    """The divergence does not see an action of probability 0, beyond the mass it takes from the others."""
+    """An action of old probability 0 changes the divergence only by the mass that it takes from the others."""
     old, advantages = np.array([0.6, 0.4, 0.0]), np.array([0.0, 1.0, 1.3])
     first, third = np.meshgrid(np.linspace(1e-6, 1, 1500), np.linspace(0, 1, 1501))
     grid = np.stack([first, 1 - first - third, third], axis=-1).reshape(-1, 3)
@@ -72,14 +72,14 @@ def test_best_action_outside_the_support_against_a_fine_grid(max_kl):
     assert best <= maximum.gains[0] + 1e-12
     assert best >= maximum.gains[0] - 3e-3
     assert kl_divergence(old, maximum.policy[0]) == pytest.approx(max_kl, rel=1e-9)
-    # The new action comes into play at a finite divergence only, where lambda has come down to its advantage.
+    # The new action is used only from a finite divergence on, at which lambda has fallen to its advantage.
     rest = 1.3 - advantages[:2]
     first_divergence = old[:2] @ np.log(rest) + np.log(old[:2] @ (1 / rest))
     assert 0.2 < first_divergence < 0.5
     assert (maximum.policy[0, 2] > 0) == (max_kl > first_divergence)
 
 
-def test_deterministic_state_moves_mass_at_a_finite_price():
+def test_a_deterministic_state_moves_mass_with_a_finite_multiplier():
     maximum = maximize_within_kl([[1.0, 0.0]], [[0.0, 2.0]], 0.3)
     np.testing.assert_allclose(maximum.policy, [[np.exp(-0.3), 1 - np.exp(-0.3)]])
     np.testing.assert_allclose(maximum.gains, 2 * (1 - np.exp(-0.3)))
@@ -88,14 +88,14 @@ def test_deterministic_state_moves_mass_at_a_finite_price():
 
 
 @pytest.mark.parametrize("max_kl", [0.0, 1e-3, 1.0, np.inf])
-def test_state_without_anything_better_stays(max_kl):
+def test_a_state_without_a_better_action_does_not_change(max_kl):
     old = np.array([[0.2, 0.8], [0.0, 1.0], [1 / 3, 2 / 3]])
     maximum = maximize_within_kl(old, [[0.1, 0.1], [-1.0, 0.0], [0.0, 0.0]], max_kl)
     np.testing.assert_array_equal(maximum.policy, old)
     np.testing.assert_array_equal(maximum.gains, 0)
 
 
-def test_no_ball_is_the_old_policy_and_an_infinite_one_the_greedy():
+def test_an_empty_ball_gives_the_old_policy_and_an_infinite_one_the_greedy_policy():
     old, advantages = random_states(0, 4, 3)
     none = maximize_within_kl(old, advantages, 0.0)
     np.testing.assert_allclose(none.policy, old, rtol=1e-15)

@@ -24,7 +24,7 @@ MIXTURES = st.sampled_from([0.0, 1e-9, 1e-6, 1e-3, 0.03, 0.3, 1.0])
 @settings(max_examples=1000)
 @given(seed=SEEDS, gamma=GAMMAS, mixture=MIXTURES, against=st.sampled_from([0, 0, -1, 1]))
 def test_identity_and_bound_hold_for_any_two_policies(make_mdp, make_policy, seed, gamma, mixture, against):
-    """Adversarial pairs too: the new policy is the greedy or the worst one, or a small way towards it."""
+    """This includes adversarial pairs, whose new policy is the greedy or the worst one, or slightly towards it."""
     mdp = make_mdp(seed, gamma)
     old = mdp.evaluate(make_policy(mdp, seed + 1))
     extreme = np.eye(mdp.num_actions)[(against * old.advantages).argmax(axis=1)]
@@ -49,13 +49,13 @@ def test_local_approximation_has_the_gradient_of_the_return(seed, gamma):
     there, back = (mdp.evaluate(policy + sign * h * direction).expected_return for sign in (1, -1))
     approximation = local_approximation(old, policy + h * direction) - local_approximation(old, policy - h * direction)
     np.testing.assert_allclose(approximation / (2 * h), (there - back) / (2 * h), rtol=1e-5, atol=1e-7)
-    # And no more than the gradient: along a long step the two part company.
+    # But not more than the gradient: for a long step, the two differ.
     far = random_policy(4, 3, rng)
     assert abs(local_approximation(old, far) - mdp.evaluate(far).expected_return) > 1e-6
 
 
 def test_one_state_by_hand():
-    """Two actions paying 1 and 0, old policy even, gamma = 1/2: eta = 1, A = +-1/2, C = 4."""
+    """Two actions with rewards 1 and 0, uniform old policy, gamma = 1/2: eta = 1, A = +-1/2, C = 4."""
     mdp = FiniteMDP(np.ones((1, 2, 1)), np.array([[1.0, 0.0]]), np.ones(1), 0.5)
     old = mdp.evaluate([[0.5, 0.5]])
     new_policy = np.array([[0.75, 0.25]])

@@ -1,4 +1,4 @@
-"""Each step maximises the lower bound, and the expected return never falls."""
+"""Each step maximises the lower bound, and the expected return never decreases."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def assert_chain_of_inequalities(result, scale=0.0):
 
 
 @pytest.mark.parametrize(("seed", "gamma", "iterations"), [(0, 0.2, 50), (1, 0.9, 100), (2, 0.99, 50)])
-def test_return_never_falls_in_any_iteration(seed, gamma, iterations):
+def test_the_return_never_decreases_in_any_iteration(seed, gamma, iterations):
     rng = np.random.default_rng(seed)
     mdp = random_mdp(5, 3, gamma, rng)
     old = mdp.evaluate(random_policy(5, 3, rng))
@@ -54,7 +54,7 @@ def test_return_never_falls_in_any_iteration(seed, gamma, iterations):
 
 @settings(max_examples=20)
 @given(seed=SEEDS, gamma=st.sampled_from([0.0, 1e-6, 0.1, 0.5, 0.9, 0.99, 0.999]))
-def test_return_never_falls_from_any_policy(make_mdp, make_policy, seed, gamma):
+def test_the_return_never_decreases_from_any_policy(make_mdp, make_policy, seed, gamma):
     mdp = make_mdp(seed, gamma)
     result = minorization_maximization(mdp, make_policy(mdp, seed + 1), max_iterations=8)
     rows = len(result.lower_bounds)
@@ -71,7 +71,7 @@ def test_return_approaches_the_best_one():
 
 
 def bound_by_slsqp(old, mdp, start):
-    """Maximise L - C delta over policy and delta, subject to KL_s <= delta: the bound without its kink."""
+    """Maximise L - C delta over policy and delta, subject to KL_s <= delta, which is smooth."""
     states, actions = mdp.rewards.shape
     coefficient = penalty_coefficient(old)
 
@@ -108,7 +108,7 @@ def test_no_constrained_optimiser_finds_a_higher_bound(seed, gamma):
 
 @given(seed=SEEDS, gamma=st.sampled_from([0.05, 0.5, 0.9, 0.99]))
 def test_no_random_search_finds_a_higher_bound(make_mdp, make_policy, seed, gamma):
-    """Far and near, around the old policy and around the maximiser, and at other divergences along the family."""
+    """Far from and near the old policy and the maximiser, and at other divergences along the family."""
     mdp = make_mdp(seed, gamma)
     old = mdp.evaluate(make_policy(mdp, seed + 1))
     maximum = maximize_lower_bound(old)
@@ -128,20 +128,20 @@ def test_no_random_search_finds_a_higher_bound(make_mdp, make_policy, seed, gamm
 
 @pytest.mark.parametrize("gamma", [0.2, 0.9])
 def test_deterministic_policy_is_stationary_however_bad(gamma):
-    """Its divergence from anything else grows linearly, with a slope that C exceeds once gamma >= 1/5."""
+    """Its divergence from other policies grows linearly, and for gamma >= 1/5 C exceeds the gain per divergence."""
     mdp = random_mdp(4, 3, gamma, np.random.default_rng(1))
     worst = np.eye(3)[mdp.evaluate(uniform_policy(mdp)).action_values.argmin(axis=1)]
     result = minorization_maximization(mdp, worst, max_iterations=5)
     assert result.status == MinorizationMaximizationStatus.STATIONARY
     assert len(result.lower_bounds) == 0
     np.testing.assert_array_equal(result.policy, worst)
-    # It is far from the best all the same, and a short discount sets it free.
+    # It is far from the best policy, and with a small gamma it can improve.
     assert mdp.evaluate(worst).advantages.max() > 0.5
     short = FiniteMDP(mdp.transitions, mdp.rewards, mdp.initial, 0.05)
     assert len(minorization_maximization(short, worst, max_iterations=5).lower_bounds) > 0
 
 
-def test_without_discounting_ahead_one_step_is_the_best_policy():
+def test_with_gamma_0_one_step_gives_the_best_policy():
     mdp = random_mdp(4, 3, 0.0, np.random.default_rng(2))
     result = minorization_maximization(mdp, uniform_policy(mdp), max_iterations=5)
     assert result.status == MinorizationMaximizationStatus.STATIONARY

@@ -1,4 +1,4 @@
-"""Searches whose trainings are functions of their settings, and an experiment that trains in a second."""
+"""Searches whose trainings are replaced by functions of the settings, and an experiment that trains in a second."""
 
 import json
 
@@ -28,9 +28,9 @@ def tiny():
 
 @pytest.fixture
 def returning(monkeypatch):
-    """returning(function): trainings return function(experiment), or give its values as evaluations; all experiments.
+    """returning(function): replace trainings by function(experiment), and return the list of all experiments.
 
-    A list is the mean returns of the evaluations on the way, and of the final one.
+    The function returns the final mean return, or a list of the mean returns of all evaluations.
     """
 
     def patch(function):

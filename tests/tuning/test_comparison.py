@@ -1,4 +1,4 @@
-"""What is said about the best settings: better only if the interval of paired differences says so."""
+"""The verdict about the best settings: better only if the interval of paired differences is above 0."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_pairs_of_equal_seeds_are_compared():
     assert "they are better." in comparison.verdict(800.0)
 
 
-def test_an_equal_result_is_no_better():
+def test_an_equal_result_is_not_better():
     comparison = of([5.0, 6.0, 7.0], [5.0, 6.0, 7.0])
     assert comparison.interval == (0.0, 0.0)
     assert not comparison.is_better
@@ -38,7 +38,7 @@ def test_an_equal_result_is_no_better():
     assert "In the search, the best trial returned 9; the best of many is always partly luck." in verdict
 
 
-def test_a_difference_within_the_noise_is_no_better():
+def test_a_difference_within_the_noise_is_not_better():
     comparison = of([100.0, 110.0, 90.0], [130.0, 80.0, 120.0])
     assert comparison.difference > 0
     assert "NOT shown to be better" in comparison.verdict(130.0)
@@ -50,7 +50,7 @@ def test_worse_settings_are_called_worse():
     assert "they are WORSE. Keep the default settings." in comparison.verdict(20.0)
 
 
-def test_of_one_seed_nothing_is_claimed():
+def test_one_seed_gives_no_verdict():
     comparison = of([1.0], [100.0])
     assert comparison.interval is None
     assert not comparison.is_better

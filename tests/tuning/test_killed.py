@@ -41,7 +41,7 @@ def start(tmp_path):
         options = {"preset": "base.yaml", "space": "space.yaml", "steps": 2048, "output": output, "check-seeds": 1}
         command = [sys.executable, "-m", "tf_trpo", "tune", "--quiet", "--jobs", str(jobs), "--trials", str(trials)]
         command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        # From a checkout too, whose code may be another one than the installed one.
+        # Import this checkout, whose code may differ from the installed one.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         how = {"cwd": tmp_path, "env": environment, "text": True, "start_new_session": True}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how)
@@ -89,13 +89,13 @@ def test_a_search_that_is_killed_continues_to_the_result_of_one_that_is_not(star
     assert whole.returncode == 0, errors
     one, other = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("search", "whole"))
     assert one.pop("trials") == {**other.pop("trials"), "killed": 1}
-    # The killed trial has taken a number.
+    # The killed trial used a number.
     assert one["best"].pop("trial") >= other["best"].pop("trial")
     assert one == other
 
 
 @pytest.mark.slow
-def test_processes_end_with_the_search_that_started_them_and_their_trials_are_repeated(start, tmp_path):
+def test_worker_processes_end_with_their_search_and_their_trials_are_repeated(start, tmp_path):
     folder = tmp_path / "search"
     process = start(2, 6)
     wait_for(lambda: len(list(folder.glob("trials/*"))) >= 3)
@@ -103,10 +103,10 @@ def test_processes_end_with_the_search_that_started_them_and_their_trials_are_re
     process.communicate()
     lost = sum(record.state == "running" for record in records(folder))
     assert lost > 0
-    # The processes notice by their pipes, and the next search waits for them.
+    # The processes notice the end by their pipes, and the next search waits for them.
     again = start(2, 6)
     wait_for(lambda: any(record.state == "killed" for record in records(folder)))
-    # A search that is going on keeps others away.
+    # A running search locks its folder.
     with pytest.raises(ValueError, match="another process is searching in"), sole_owner(folder):
         pass
     _, errors = again.communicate(timeout=TIMEOUT)
@@ -118,7 +118,7 @@ def test_processes_end_with_the_search_that_started_them_and_their_trials_are_re
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_is_started_again(start, tmp_path):
+def test_a_killed_worker_process_is_restarted(start, tmp_path):
     folder = tmp_path / "search"
     process = start(2, 6)
     wait_for(lambda: len(list(folder.glob("trials/*"))) >= 3)
@@ -139,7 +139,7 @@ def test_a_signal_ends_the_search_with_its_status_and_how_to_continue(number, jo
     folder = tmp_path / "search"
     process = start(jobs, 8)
     wait_for(lambda: len(list(folder.glob("trials/*"))) >= 3)
-    # As a terminal does, to all processes of the command.
+    # As in a terminal, to all processes of the command.
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 128 + number

@@ -1,4 +1,4 @@
-"""The seeds of the search are never those of the final check."""
+"""Seeds of the search and of the final check are disjoint."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,9 +21,9 @@ def test_search_and_check_share_no_seed_whatever_the_seeds_of_two_searches_are(o
 
 
 @given(SEEDS, COUNTS)
-def test_more_seeds_begin_with_fewer(seed, count):
+def test_fewer_seeds_are_the_beginning_of_more_seeds(seed, count):
     assert check_seeds(seed, count + 5)[:count] == check_seeds(seed, count)
 
 
-def test_each_trial_is_drawn_by_a_seed_of_its_own():
+def test_each_trial_is_drawn_from_its_own_seed():
     assert len({sampler_seed(seed, trial) for seed in range(10) for trial in range(100)}) == 1000

@@ -1,4 +1,4 @@
-"""Search spaces: from YAML and back, what is refused, and the default ones."""
+"""Search spaces: YAML and back, refusals, and default spaces."""
 
 import re
 
@@ -98,7 +98,7 @@ def test_whatever_a_file_holds_is_a_space_that_can_be_searched_or_refused(found)
     assert parsed_space(plain_space(space), "") == space
 
 
-def test_a_file_that_is_not_there_is_refused():
+def test_a_missing_file_is_refused():
     with pytest.raises(ValueError, match=r"search space nothing\.yaml cannot be read"):
         read_space("nothing.yaml")
 
@@ -116,7 +116,7 @@ def test_a_file_that_is_not_there_is_refused():
         *(({name: Choice((1, 2))}, f"{name} cannot be searched") for name in sorted(NOT_SEARCHED)),
     ],
 )
-def test_what_cannot_be_searched_is_refused(space, message):
+def test_settings_that_cannot_be_searched_are_refused(space, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         check_space(space, Experiment())
 
@@ -148,7 +148,7 @@ def test_a_beta_distribution_has_no_standard_deviation_to_search():
     check_space(default_space(Experiment().replace(value_epochs=0), continuous=False), Experiment())
 
 
-def test_only_values_in_the_space_are_given():
+def test_only_values_in_the_space_are_returned():
     space = {"max_kl": Range(0.1, 1.0), "gamma": Choice((0.9, 0.99)), "value_learning_rate": Range(1e-4, 1e-2)}
     assert values_in(space, Experiment()) == {"gamma": 0.99, "value_learning_rate": 0.001}
     space["value_learning_rate"] = Choice((None, 0.01))

@@ -1,4 +1,4 @@
-"""The trials in a file: what is asked next, what a killed trial leaves, what is drawn."""
+"""The trials in a file: the next trial, killed trials, and drawn settings."""
 
 import optuna
 import pytest
@@ -21,7 +21,7 @@ DEFAULT = Experiment().replace(max_kl=0.01)
 
 @pytest.fixture
 def make(tmp_path):
-    """make(name, seed, prune): a study in the folder of this name; the same one if it is there."""
+    """make(name, seed, prune): a study in the folder with this name, new or existing."""
 
     def open_study(name="study", seed=0, *, prune=True, space=SPACE):
         (tmp_path / name).mkdir(exist_ok=True)
@@ -31,7 +31,7 @@ def make(tmp_path):
 
 
 def drawn(study, count):
-    """Ask for trials and complete them; their settings."""
+    """Ask for trials and complete them; return their settings."""
     found = []
     for _ in range(count):
         trial = study.ask(1000)
@@ -40,7 +40,7 @@ def drawn(study, count):
     return found
 
 
-def test_settings_come_back_as_the_experiment_takes_them(make):
+def test_settings_come_back_in_the_form_of_the_experiment(make):
     study = make()
     for settings in drawn(study, 12):
         experiment = Experiment().replace(**settings)
@@ -52,12 +52,12 @@ def test_settings_come_back_as_the_experiment_takes_them(make):
 def test_the_first_trial_has_the_default_settings(make):
     study = make()
     study.enqueue_default(DEFAULT)
-    # Whoever is killed here has no second one.
+    # A process that is killed here does not enqueue it twice.
     make().enqueue_default(DEFAULT)
     space_without = {"max_kl": Range(0.5, 1.0), "gamma": Choice((0.9, 0.99))}
     other = make("other", space=space_without)
     other.enqueue_default(DEFAULT)
-    # The first trial of all has none of these sizes, (64, 64).
+    # The default hidden sizes, (64, 64), are not in the space.
     for trials, names in ((study, SPACE.keys() - {"hidden_sizes"}), (other, ["gamma"])):
         settings = trials.settings_of(trials.ask(10))
         usual = DEFAULT.flat()
@@ -74,7 +74,7 @@ def test_a_space_with_all_default_settings_has_a_default_trial(make):
     assert record.is_default
 
 
-def test_what_is_drawn_depends_on_the_seed(make):
+def test_drawn_settings_depend_on_the_seed(make):
     assert drawn(make("one"), 3) == drawn(make("same"), 3)
     assert drawn(make("other", seed=1), 3) != drawn(make("one"), 3)
 
@@ -103,7 +103,7 @@ def test_a_killed_trial_is_repeated_with_its_settings_and_does_not_count(make):
     assert [record.state for record in again.records()[-2:]] == ["killed", "waiting"]
     rest = drawn(again, 2)
     assert rest[0] == lost
-    # As if nothing had happened.
+    # The same as without the kill.
     assert first + rest == whole
     assert again.ask(12) is None
 
@@ -123,14 +123,14 @@ def test_a_trial_that_was_killed_while_it_was_drawn_is_drawn_again(make, tmp_pat
     for study in (whole, killed):
         study.enqueue_default(DEFAULT.replace(hidden_sizes=(8,)))
         drawn(study, 1)
-    # Neither its settings nor its process are noted.
+    # Neither its settings nor its process are recorded.
     storage = f"sqlite:///{tmp_path / 'killed' / 'study.db'}"
     optuna.load_study(study_name="tuning", storage=storage).ask()
     assert killed.repeat_killed(1) == 1
     assert drawn(killed, 3) == drawn(whole, 3)
 
 
-def test_the_default_settings_are_kept_even_so(make, tmp_path):
+def test_a_default_trial_that_was_killed_while_drawn_keeps_its_settings(make, tmp_path):
     study = make()
     study.enqueue_default(DEFAULT.replace(hidden_sizes=(8,)))
     optuna.load_study(study_name="tuning", storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}").ask()
@@ -149,7 +149,7 @@ def test_only_the_trials_of_a_worker_that_was_killed_are_repeated(make):
     assert study.settings_of(study.ask(5)) == study.settings_of(trials[1])
 
 
-def test_a_trial_below_the_median_of_the_others_is_cut_short(make):
+def test_a_trial_below_the_median_of_the_others_is_pruned(make):
     study = make()
     for value in (10.0, 11.0, 12.0, 13.0, 14.0):
         trial = study.ask(10)
@@ -170,7 +170,7 @@ def test_a_trial_below_the_median_of_the_others_is_cut_short(make):
     assert best_of(study.records()).value == 20.0
 
 
-def test_nothing_is_cut_short_without_pruning(make):
+def test_no_trial_is_pruned_without_prune(make):
     study = make(prune=False)
     drawn(study, 8)
     trial = study.ask(10)
@@ -188,7 +188,7 @@ def test_the_setting_that_decides_is_the_most_important(make):
     assert sum(importances.values()) == pytest.approx(1)
 
 
-def test_of_equal_trials_there_are_no_importances_and_the_first_is_the_best(make):
+def test_equal_trials_have_no_importances_and_the_first_is_the_best(make):
     study = make()
     assert best_of(study.records()) is None
     for _ in range(6):

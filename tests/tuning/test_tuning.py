@@ -1,4 +1,4 @@
-"""A search: its settings, its trials, the final check, what it writes, and how it continues."""
+"""A search: settings, trials, the final check, files, and continuation."""
 
 import dataclasses
 import io
@@ -21,7 +21,7 @@ SPACE = {"max_kl": Range(0.001, 0.1, log=True), "gamma": Choice((0.9, 0.99))}
 
 
 def far_from_the_best(experiment):
-    """A return that is 0 at the best step size, 0.05, whatever the seed is."""
+    """A return that is 0 at the best step size, 0.05, and does not depend on the seed."""
     return -abs(np.log(experiment.algorithm.max_kl / 0.05))
 
 
@@ -59,7 +59,7 @@ def test_better_settings_are_found_checked_on_fresh_seeds_and_written(tiny, retu
     assert result.comparison.is_better
     assert "they are better." in result.verdict
     assert sum(result.trials.values()) == 20
-    # Seeds: two of the search for each trial, then pairs of fresh ones.
+    # Seeds: two of the search for each trial, then pairs of fresh seeds.
     seeds = [experiment.run.seed for experiment in trained]
     assert set(seeds[:-8]) == set(search_seeds(0, 2))
     assert seeds[-8:] == [seed for seed in check_seeds(0, 4) for _ in range(2)]
@@ -95,7 +95,7 @@ def test_the_best_settings_are_a_preset(tiny, returning, tmp_path):
         ("LunarLander-v3", {"env_kwargs": {"gravity": -9.0}, "wrapper": ["gymnasium.wrappers:FlattenObservation"]}),
     ],
 )
-def test_a_preset_is_all_of_an_experiment(name, changes, tmp_path):
+def test_a_preset_determines_the_whole_experiment(name, changes, tmp_path):
     experiment = Experiment.from_preset(name, **changes)
     (tmp_path / "best.yaml").write_text(preset_text(experiment, "two\nlines"))
     of_runs = {"eval_every": experiment.run.eval_every}
@@ -103,7 +103,7 @@ def test_a_preset_is_all_of_an_experiment(name, changes, tmp_path):
 
 
 def test_equal_settings_are_not_called_better(tiny, returning, tmp_path):
-    # In the search, the best of many has luck; on fresh seeds all settings are equal.
+    # In the search, the best of many trials is lucky; on fresh seeds all settings are equal.
     lucky = set(search_seeds(0, 1))
     returning(lambda experiment: experiment.algorithm.max_kl if experiment.run.seed in lucky else 7.0)
     result = Tuning(tiny, trials=8, space=SPACE, check_seeds=3).run(tmp_path / "search")
@@ -121,7 +121,7 @@ def test_the_default_settings_may_be_the_best(tiny, returning, tmp_path):
     assert len(trained) == 5
 
 
-def test_trials_are_cut_short_at_bad_evaluations(tiny, returning, tmp_path):
+def test_trials_are_pruned_at_bad_evaluations(tiny, returning, tmp_path):
     trained = returning(lambda experiment: [far_from_the_best(experiment)] * 6)
     result = Tuning(tiny, trials=12, space=SPACE, check_seeds=0).run(tmp_path / "search")
     assert result.trials["pruned"] > 0
@@ -131,7 +131,7 @@ def test_trials_are_cut_short_at_bad_evaluations(tiny, returning, tmp_path):
     assert result.trials == {"complete": 12}
 
 
-def test_a_failed_trial_is_noted_and_the_search_continues(tiny, returning, tmp_path):
+def test_a_failed_trial_is_recorded_and_the_search_continues(tiny, returning, tmp_path):
     def fails_with_long_steps(experiment):
         if experiment.algorithm.max_kl > 0.02:
             raise EnvironmentFailedError("environment 0 fell apart")
@@ -205,20 +205,20 @@ def test_another_search_needs_another_folder(changes, tiny, returning, tmp_path)
     assert (tmp_path / "search" / "tuning.json").read_bytes() == before
 
 
-def test_a_folder_of_something_else_is_left_alone(tiny, tmp_path):
+def test_a_folder_with_other_files_is_refused_and_not_changed(tiny, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty, and holds no search"):
         Tuning(tiny, space=SPACE).run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_an_environment_that_cannot_be_made_is_no_failed_trial(tiny, tmp_path):
+def test_an_environment_that_cannot_be_made_is_not_a_failed_trial(tiny, tmp_path):
     with pytest.raises(ValueError, match="cannot be made"):
         Tuning(tiny.replace(env_kwargs={"no": 1}), space=SPACE).run(tmp_path / "search")
     assert not (tmp_path / "search").exists()
 
 
-def test_a_search_of_real_trainings_repeats_itself(tiny, tmp_path):
+def test_a_search_with_real_trainings_is_reproducible(tiny, tmp_path):
     tuning = Tuning(tiny, trials=4, space=SPACE, check_seeds=1, evaluations=2)
     one, other = tuning.run(tmp_path / "one"), tuning.run(tmp_path / "other")
     assert (one.settings, one.value, one.verdict) == (other.settings, other.value, other.verdict)
@@ -246,7 +246,7 @@ def test_the_table_shows_the_newest_trials_and_the_best():
     assert "2, last 2.5" in text
 
 
-def test_elsewhere_each_finished_trial_is_a_line():
+def test_without_a_terminal_each_finished_trial_is_a_line():
     records = [record(0, "complete", 9.0, max_kl=0.01)]
     console = Console(file=io.StringIO(), width=100)
     with TrialTable(lambda: records, 3, console=console) as table:

@@ -1,4 +1,4 @@
-"""The lecture's figures: what they show is so, and every figure is drawn, is not empty, and is the same each time."""
+"""The lecture's figures: their data are right, and every figure is drawn, not empty, and reproducible."""
 
 import functools
 import importlib
@@ -74,7 +74,7 @@ def test_polynomials_are_within_the_tolerance_up_to_the_radius_and_pass_it_there
         error = np.abs(values - data.function)
         assert error[distance <= radius].max() <= TOLERANCE
         assert error[(distance > radius) & (distance < radius + 0.05)].max() > TOLERANCE
-    # High orders are trusted further, but not in every step: around 1, the fifth order is worse than the fourth.
+    # Higher orders are trusted further, with exceptions: around 1, order 5 is worse than order 4.
     assert (data.trusted_radii > 0).all()
     assert data.trusted_radii[-1] > 2 * data.trusted_radii[2]
     assert data.trusted_radii[5] < data.trusted_radii[4]
@@ -108,7 +108,7 @@ def test_conjugate_gradient_needs_two_iterations_in_the_plane_and_steepest_desce
     assert len(data.conjugate_path) == 3
     np.testing.assert_allclose(data.conjugate_path[1], data.steepest_path[1])
     assert len(data.steepest_path) == 41
-    # It starts where it is slowest.
+    # The start is the slowest one.
     errors = data.steepest_path - data.solution
     assert np.linalg.norm(errors[-1]) > 1e-3
     norms = np.sqrt(np.einsum("ki,ij,kj->k", errors, data.matrix, errors))
@@ -128,7 +128,7 @@ def test_errors_fall_and_stay_below_their_bounds(condition):
     assert curves.conjugate[-1] < 0.02 * curves.steepest[-1]
 
 
-def test_bound_and_returns_are_as_they_are_marked():
+def test_bound_and_returns_agree_with_their_marks():
     data = data_of(5)
     inside, improved = data.alpha <= data.guaranteed_until, data.alpha <= data.improved_until
     start = data.expected_returns[0]
@@ -137,7 +137,7 @@ def test_bound_and_returns_are_as_they_are_marked():
     assert (data.expected_returns[improved] >= start - 1e-12).all()
     assert (data.expected_returns[~improved] < start).all()
     assert 0 < data.best_alpha < data.guaranteed_until < data.improved_until < 1
-    # The local approximation never warns of it.
+    # The local approximation does not show it.
     assert (np.diff(data.approximations) > 0).all()
     # The best point of the line is the bound's maximum.
     mdp, old_policy, target = ridge()
@@ -163,7 +163,7 @@ def test_every_panel_has_a_title_and_its_axes_have_names(number):
     assert figure.axes[0].get_ylabel()
 
 
-def test_the_same_figure_is_the_same_bytes(tmp_path):
+def test_a_figure_is_reproducible_to_the_byte(tmp_path):
     files = main(Figures(only=(2,), output_dir=tmp_path / "figures"))
     assert [path.name for path in files] == ["2_taylor_approximation.png", "2_taylor_approximation.svg"]
     assert [path.read_bytes() for path in files] == [written(2, "png"), written(2, "svg")]

@@ -13,7 +13,7 @@ SEEDS = st.integers(0, 100_000)
 
 
 def random_problem(seed):
-    """Problem of either sign of gain, stable or not without control, and a valid theta."""
+    """A problem with a gain of either sign, stable or unstable without control, and a valid theta."""
     rng = np.random.default_rng(seed)
     problem = LinearQuadratic(
         state_gain=rng.uniform(-1.5, 1.5),
@@ -92,7 +92,7 @@ def test_optimal_gain_is_that_of_the_riccati_equation(seed):
     expected = -(b * cost * a) / (1 + b * cost * b)
     assert problem.optimal_gain() == pytest.approx(expected[0, 0], rel=1e-8, abs=1e-10)
     assert problem.is_valid([problem.optimal_gain(), 1.0])
-    # For every sigma: the gradient in k vanishes, and a smaller sigma is better.
+    # For every sigma, the gradient in k is 0, and a smaller sigma is better.
     best = np.array([problem.optimal_gain(), theta[1]])
     assert abs(problem.gradient(best)[0]) < 1e-9 * abs(problem.objective(best))
     assert problem.gradient(theta)[1] < 0

@@ -1,4 +1,4 @@
-"""Steepest descent: exact line searches, orthogonal turns, and the rate that the condition number allows."""
+"""Steepest descent: exact line searches, orthogonal directions, and the rate by the condition number."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The loop against SciPy's, its rules against its own record, and each reason for stopping."""
+"""The loop against SciPy's, its rules against its record, and each reason for stopping."""
 
 import numpy as np
 import pytest

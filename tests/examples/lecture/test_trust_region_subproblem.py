@@ -53,7 +53,7 @@ def test_exact_step_meets_the_conditions_of_a_global_minimum(seed, size, shift, 
 @settings(max_examples=80)
 @given(seed=SEEDS, size=st.integers(2, 8), multiplicity=st.integers(1, 3), seen=st.sampled_from([0.0, 1e-18, 1e-12]))
 def test_exact_step_in_the_hard_case_and_near_it(seed, size, multiplicity, seen):
-    """The gradient has no part, or next to none, in the lowest eigenspace, and the ball is large."""
+    """The gradient has no component, or nearly none, in the lowest eigenspace, and the ball is large."""
     rng = np.random.default_rng(seed)
     multiplicity = min(multiplicity, size - 1)
     basis, _ = np.linalg.qr(rng.normal(size=(size, size)))
@@ -69,12 +69,12 @@ def test_exact_step_in_the_hard_case_and_near_it(seed, size, multiplicity, seen)
 
 
 def test_hard_case_by_hand():
-    """H = diag(-2, 2), g = (0, 4): lambda = 2, p_2 = -1, and p_1 makes up the radius."""
+    """H = diag(-2, 2), g = (0, 4): lambda = 2, p_2 = -1, and p_1 follows from the radius."""
     solution = exact_step([0.0, 4.0], np.diag([-2.0, 2.0]), 2.0)
     assert solution.status == StepStatus.HARD_CASE
     np.testing.assert_allclose(np.abs(solution.step), [np.sqrt(3), 1])
     assert solution.step[1] < 0
-    # In a small ball, the same gradient and Hessian are an easy case.
+    # In a small ball, the same gradient and Hessian are not a hard case.
     assert exact_step([0.0, 4.0], np.diag([-2.0, 2.0]), 0.5).status == StepStatus.BOUNDARY
 
 
@@ -94,7 +94,7 @@ def test_cauchy_step_is_the_best_along_the_gradient_and_the_worst_of_the_three(s
     assert solution.predicted_reduction >= reductions.max() * (1 - 1e-12)
     norm = np.linalg.norm(gradient)
     np.testing.assert_allclose(solution.step, -np.linalg.norm(solution.step) * gradient / norm, atol=1e-12 * radius)
-    # The decrease that convergence proofs rest on: Nocedal and Wright, lemma 4.3.
+    # The decrease that convergence proofs need: Nocedal and Wright, lemma 4.3.
     exact, cauchy, dogleg = (solver(gradient, hessian, radius).predicted_reduction for solver in SOLVERS)
     assert exact * (1 + 1e-9) >= dogleg >= cauchy * (1 - 1e-9)
     enough = 0.5 * norm * min(radius, norm / np.linalg.norm(hessian, 2))
