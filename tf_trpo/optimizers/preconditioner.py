@@ -54,7 +54,7 @@ def sampled_fisher_preconditioner(
     policy, batch, theta = objective.policy, objective.batch, objective.theta
     size, columns = batch.weights.shape[0], min(policy.action_distribution.num_outputs, _MOST_COLUMNS)
     if size is None:
-        raise ValueError("there is a preconditioner only if the number of samples in a batch is static")
+        raise ValueError("a preconditioner needs a static number of samples in a batch")
     states = min(size, max(1, min(rank, objective.chunk_size or rank) // columns))
     (observations, actions), weights = subsample((batch.observations, batch.actions), batch.weights, states / size)
     mask, roots = mask_of(policy.encoder.spec, observations), tf.sqrt(weights)
