@@ -281,7 +281,7 @@ def subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[A
         return observations, weights
     size = weights.shape[0]
     if size is None:
-        raise ValueError("curvature is taken on a part of the samples only if their number is static")
+        raise ValueError("a curvature_fraction below 1 needs a static number of samples")
     places = np.argsort(np.random.default_rng(0).permutation(size))
     counts = weights > 0 if weights.shape.rank == 1 else tf.reduce_any(weights > 0, axis=1)
     order = tf.argsort(tf.where(counts, places, places + size))

@@ -1,4 +1,4 @@
-"""The base class of policy optimizers, which turn (policy, batch, state) into new weights and an `Outcome`."""
+"""The base class of policy optimizers, which compute new policy weights and an `Outcome` from a batch."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Spread:
         check_types(ray_address=(self.address, str | None), allow_different_workers=(self.allow_different, bool))
         if not self.workers and (self.address is not None or self.allow_different):
             name = "allow_different_workers" if self.address is None else "ray_address"
-            raise ValueError(f"{name} is about workers, and there are none: set workers")
+            raise ValueError(f"{name} has no effect without workers: set workers")
         if (self.address or "").startswith("ray://"):
             raise ValueError("ray_address must be auto or HOST:PORT: Ray's client, of ray://, is not supported")
 

@@ -47,7 +47,7 @@ class WeightsLayout(NamedTuple):
         """Return the weights in a packed array."""
         sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in zip(*self, strict=True)]
         parts = np.split(packed, np.cumsum(sizes)[:-1])
-        # Copies, since NumPy takes a view by another type at multiples of its size only.
+        # Copies, because a part of the packed bytes may be misaligned for its dtype.
         return [part.copy().view(self.dtypes[i]).reshape(self.shapes[i]) for i, part in enumerate(parts)]
 
 

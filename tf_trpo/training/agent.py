@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _MODELS = ("policy", "value_function", "cost_value_functions", "anchor")
 
-# Policy optimizers know no Keras, which saves them with an agent.
+# Keras saves policy optimizers with an agent, but their own modules do not import Keras.
 for _algorithm in ALGORITHMS.values():
     keras.saving.register_keras_serializable(package="tf_trpo")(_algorithm)
 

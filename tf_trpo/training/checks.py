@@ -39,7 +39,7 @@ def warn_of_raw_observations(agent: keras.Model) -> None:
         waits = any(int(layer.count) == 0 for layer in encoder.normalization)
         if waits and encoder.absorbing_layer() is None and np.any(encoder.output_layer.kernel):
             _logger.warning(
-                "the %s was trained before, and its network has no layer that could take statistics in: observations "
+                "the %s was trained before, and its network has no layer that could absorb statistics: observations "
                 "are not normalised",
                 name.replace("_", " "),
             )

@@ -66,7 +66,7 @@ def check_identity(then: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def note_compiled(agent: TRPO) -> None:
-    """Record in an agent's learner the parts and settings that it was made with, for the checks below."""
+    """Record in an agent's learner the parts and settings it was made with, for the checks below."""
     learner = agent.learner
     learner.parts, learner.described = _own_parts(agent), compiled_parts(agent)
     learner.structure = shared_structure(agent)

@@ -100,7 +100,7 @@ def _check_object(node: dict[str, Any], where: str, custom_objects: Mapping[str,
     name: Any = node["class_name"]
     settings: Any = node.get("config")
     if not isinstance(name, str):
-        raise ValueError(f"{where} has a class_name that is no text")
+        raise ValueError(f"{where} has a class_name that is not text")
     if name != "function" and not isinstance(settings, dict):
         raise ValueError(f"{where} names {name!r} without a config, as Keras 3 writes it")
     if name in _PLAIN:

@@ -33,7 +33,7 @@ def restored(store: Any, own: dict[str, Any]) -> dict[str, Any]:
     saved = {name: store[name] for name in store.keys()}  # noqa: SIM118 - the store is no dict
     state = {name: saved.pop(name) for name in list(saved) if name.startswith(_STATE)}
     if {name: state[name].shape for name in state} != {name: tuple(own[name].shape) for name in own}:
-        warnings.warn("the policy optimizer's state is not loaded: it is of another one", stacklevel=3)
+        warnings.warn("the policy optimizer's state is not loaded: it belongs to another one", stacklevel=3)
         return saved
     for name, variable in own.items():
         variable.assign(state[name])

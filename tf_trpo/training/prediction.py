@@ -68,7 +68,7 @@ def _states(policy: Policy, state: Any, count: int, *, single: bool) -> tuple[tf
     ]
     if [part.shape for part in parts] != [tuple(part.shape) for part in initial]:
         shapes = ", ".join(str(list(part.shape[single:])) for part in initial)
-        raise ValueError(f"state must be what predict gave for the observations before: a tuple of arrays {shapes}")
+        raise ValueError(f"state must be as predict returned it for the previous observations: arrays {shapes}")
     return tuple(tf.cast(part, now.dtype) for part, now in zip(parts, initial, strict=True))
 
 

@@ -56,9 +56,9 @@ class Preparation:
         if any((policy.memory is None) != (critic.value_function.encoder.memory is None) for critic in critics):
             raise ValueError("the policy and the value function must both have a memory, or neither")
         if policy.memory is None and (settings.segment_length or settings.burn_in):
-            raise ValueError("segment_length and burn_in are of a policy with a memory, and the agent has none")
+            raise ValueError("segment_length and burn_in need a policy with a memory, and the agent has none")
         if policy.memory is not None and anchor is not None:
-            raise ValueError("anchor must be None for a policy with a memory: the two would remember apart")
+            raise ValueError("anchor must be None for a policy with a memory: their memories would differ")
         self._policy = policy
         self._critics = critics
         self._settings = settings
@@ -89,7 +89,7 @@ class Preparation:
         steps = as_floats(rollout)
         weights, count = mean_weights(steps.valid)
         observations = tf.nest.map_structure(lambda rows: merged(rows[:-1]), rollout.observations)
-        # The first statistics come before the first update, and leave the policy as it acted.
+        # The first statistics are set before the first update, without changing the policy that acted.
         policy_statistics = self._policy.encoder.begin_normalization(
             self._policy.encoder.moments(observations, weights, count)
         )

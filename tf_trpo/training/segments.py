@@ -143,7 +143,7 @@ def unrolled(
 def remembered_of(rollout: Rollout) -> Remembered:
     """Return the memory's states in a rollout; raise ValueError if its source did not record them."""
     if not isinstance(rollout.memory, Remembered):
-        raise ValueError("the agent has a memory, and the source of its rollouts gives none: Rollout.memory is empty")
+        raise ValueError("the agent has a memory, but its rollout source records no states: Rollout.memory is empty")
     return rollout.memory
 
 

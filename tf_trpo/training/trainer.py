@@ -132,7 +132,7 @@ class Trainer:
         steps = self.env_steps
         try:
             callbacks.on_train_begin()
-            # BackupAndRestore may have set the agent to where it was.
+            # BackupAndRestore may have restored the agent here.
             self._report.begin(skipped=self.env_steps - steps)
             while self.env_steps < goal and not stopped():
                 iteration = self.iterations
@@ -149,7 +149,7 @@ class Trainer:
         except BaseException as error:
             if isinstance(error, EnvironmentFailedError | TrainingFailedError):
                 save_on_failure(callbacks.callbacks, error)
-            # Not on_train_end, which says that training is complete: BackupAndRestore deletes its backup then.
+            # Not on_train_end, which means that training is complete: BackupAndRestore would delete its backup.
             for callback in callbacks.callbacks:
                 if hasattr(callback, "release"):
                     callback.release()

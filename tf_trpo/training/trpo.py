@@ -107,7 +107,7 @@ class TRPO(Imitator):
         policy, value = policy or PolicySettings(), value or ValueSettings()
         both_given = network is not None and value_network is not None
         if both_given and policy.activation != PolicySettings.activation:
-            raise ValueError("activation is of the default networks, and both networks are others")
+            raise ValueError("activation is for the default networks, and both networks are given")
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         observations, actions = spaces_of(environment, **making)
         mirror = known_mirror_of(environment) if policy.mirror and mirror is None else mirror

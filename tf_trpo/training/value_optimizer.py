@@ -28,7 +28,7 @@ def choose_value_optimizer(
     rate, settings = (None, settings) if update is None else (update.value_learning_rate, update)
     if given is not None:
         if rate is not None:
-            raise ValueError("value_learning_rate is for the optimizer that is there: set the given one's own rate")
+            raise ValueError("value_learning_rate sets the present value optimizer's rate: set the new one's rate")
         optimizer, settings = keras.optimizers.get(given), dataclasses.replace(settings, value_learning_rate=None)
     if is_scheduled(optimizer):
         if settings.value_learning_rate_decay or rate is not None:
