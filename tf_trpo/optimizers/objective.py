@@ -30,7 +30,7 @@ Value = Callable[["tf.Tensor", "Samples"], "tf.Tensor"]
 
 
 class Samples(NamedTuple):
-    """The tensors of a batch that have N rows, or S segments of L, and `old`, the old policy's parameters [N, D]."""
+    """The tensors of a batch with N rows, or S segments of L; `old` has the old policy's parameters [N, D]."""
 
     observations: Any
     actions: tf.Tensor
@@ -56,7 +56,7 @@ class PolicyFigures(NamedTuple):
 
     @property
     def tensors(self) -> tuple[tf.Tensor, ...]:
-        """The figures that exist, in the order above: loops of TensorFlow carry tensors only."""
+        """The figures that are not None, in the order above: TensorFlow's loops carry tensors only."""
         return tuple(figure for figure in self if figure is not None)
 
 
@@ -91,7 +91,7 @@ class Objective:
     nearly equal numbers, and the limit on the KL is exact.
 
     Attributes:
-      policy: how parameters make a distribution.
+      policy: the policy whose parameters vary.
       batch: N samples of the policy at theta, or S segments of them.
       theta: the policy's flat parameters [P] as they were when it sampled.
       gamma: discount of the batch's returns, in [0, 1], a number or a float64 scalar; None if it is not known.

@@ -58,7 +58,7 @@ class Learner:
     """(rollout, carry, orders, progress in [0, 1], totals of costs) -> (`UpdateResult`, new carry).
 
     The carry is `self.first_carry(B)` at first. The orders are those of `fit_value_function`: `self.orders(T, B, rng)`.
-    The progress is a float64 scalar, of which schedules are functions. The totals are those of `Preparation.prepare`;
+    The progress is a float64 scalar, from which schedules are computed. The totals are those of `Preparation.prepare`;
     without costs, they are left out.
     """
 

@@ -57,7 +57,7 @@ class TRPO(Imitator):
     jit_compile: JitCompile
     compiled: bool
     _obstacle: str | None = None
-    """Reason, if any, why the agent's file could not be loaded again, of which the last `compile` has warned."""
+    """Why the agent's file could not be loaded again, as the last `compile` has warned; None if it could."""
 
     @classmethod
     def for_env(
