@@ -42,8 +42,8 @@ class Constraint(NamedTuple):
 def cost_constraints(objective: Objective, limits: Sequence[float]) -> list[Constraint]:
     """Limit the mean total of each cost in an episode.
 
-    The figure is the cost of a step: the mean total of the old policy's episodes divided by their mean length, plus
-    the surrogate of the cost, which is an estimate of how much the cost of a step changes.
+    The figure is the cost per environment step: the mean total of the old policy's episodes divided by their mean
+    length, plus the surrogate of the cost, which estimates the change.
 
     Source:
       Achiam et al. (2017), equation 10, with the undiscounted totals that the field's benchmarks limit.
@@ -140,9 +140,9 @@ def constrained_direction(
 ) -> ConstrainedDirection:
     """Find the step that raises the linear model of the surrogate most within the models of KL and constraints.
 
-    Without constraints, it is x = F^-1 g, of the length at which the quadratic model of the KL is max_kl. With them, it
-    is the best combination of F^-1 g and all F^-1 b_i. If none keeps the linear models of all constraints within the
-    limits, the step lets the figure fall whose limit is farthest away, and the others not rise above theirs.
+    Without constraints, it is x = F^-1 g, scaled so that the quadratic model of the KL equals max_kl. With them, it is
+    the best combination of F^-1 g and all F^-1 b_i. If none keeps the linear models of all constraints within the
+    limits, the step reduces the figure whose limit is farthest away, and keeps the others from rising above theirs.
 
     The curvature of the constraints is measured at this step, and added to the linear models for a second solution.
     Otherwise a policy at a curved limit could not move along it.

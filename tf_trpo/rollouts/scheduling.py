@@ -57,7 +57,7 @@ class _Running:
     """None while the worker starts."""
     begun: float
     can_begin: bool = False
-    """Whether the worker may begin new episodes if the present ones cannot be played again."""
+    """Whether the worker may begin new episodes if the present ones cannot be replayed."""
 
 
 class Scheduler:

@@ -14,7 +14,7 @@ JitCompile = bool | Literal["auto"]
 
 @dataclasses.dataclass(frozen=True)
 class UpdateSettings:
-    """Advantages, and the regression of the value function: lines 5, 6 and 10 of Algorithm 1.
+    """Settings of the advantages and of the value function's regression: lines 5, 6 and 10 of Algorithm 1.
 
     Raises:
       ValueError: a setting is outside its range.

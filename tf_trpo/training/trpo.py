@@ -1,4 +1,4 @@
-"""The agent that learns: how it is made for an environment, compiled and fitted."""
+"""The agent that learns: it is made for an environment, compiled and fitted."""
 
 from __future__ import annotations
 
