@@ -78,7 +78,7 @@ REFUSED = {
     "--workers two": "error: workers must be a whole number, got 'two'",
     "--workers 2": "error: workers must be at most the number of shards, 1 for 1 environments",
     "--workers 2 --num-envs 16 --backend async": "error: backend must be sync with workers",
-    "--ray-address auto": "error: ray_address is about workers",
+    "--ray-address auto": "error: ray_address has no effect without workers",
     "--num-envs 16 --workers 1 --ray-address ray://host:1": "error: ray_address must be auto or HOST:PORT",
     "--num-envs 16 --shards 3": "error: shards must be a divisor of 16 environments, got 3",
 }

@@ -157,7 +157,7 @@ def test_it_needs_damping_and_a_static_number_of_samples():
             NaturalDirection(cg_damping=zero, preconditioner_rank=8)
     objective = objective_of(make_policy())
     batch = Batch(*(tf.TensorSpec([None, *rows.shape[1:]], rows.dtype) for rows in objective.batch[:4]))
-    with pytest.raises(ValueError, match="number of samples in a batch is static"):
+    with pytest.raises(ValueError, match="static number of samples in a batch"):
         tf.function(
             lambda batch: sampled_fisher_preconditioner(Objective(objective.policy, batch, objective.theta), 8, DAMPING)
         ).get_concrete_function(batch)

@@ -221,7 +221,7 @@ def test_segments_hold_each_row_once_and_burn_in_the_rows_before():
 def test_settings_of_a_memory_are_refused_without_one_and_where_they_do_not_fit():
     flat = tf_trpo.TRPO.for_env(Cue, seed=0)
     for settings in ({"segment_length": 4}, {"burn_in": 1}):
-        with pytest.raises(ValueError, match="of a policy with a memory"):
+        with pytest.raises(ValueError, match="need a policy with a memory"):
             flat.compile(update=UpdateSettings(**settings))
     agent = make_agent()
     for num_steps in (4, 12):
@@ -232,7 +232,7 @@ def test_settings_of_a_memory_are_refused_without_one_and_where_they_do_not_fit(
     with pytest.raises(ValueError, match="memory: the settings name lstm, and 'gru' is given"):
         tf_trpo.TRPO.for_env(Cue, memory="gru", policy=PolicySettings(memory="lstm"))
     rollout = collect(agent, source_of(agent))
-    with pytest.raises(ValueError, match="the source of its rollouts gives none"):
+    with pytest.raises(ValueError, match="its rollout source records no states"):
         agent.learner.prepare(rollout._replace(memory=()), agent.learner.first_carry(B))
     with pytest.raises(ValueError, match="memory_units must be None"):
         PolicySettings(memory_units=3)
@@ -262,7 +262,7 @@ def test_predict_goes_on_with_the_state_it_gives():
             assert action == actions[i]
             np.testing.assert_allclose(single[i][0], state[0][i], rtol=1e-6, atol=1e-7)
     for wrong in (state[0], (), (np.zeros(3),), (*state, *state)):
-        with pytest.raises(ValueError, match="state must be what predict gave"):
+        with pytest.raises(ValueError, match="state must be as predict returned it"):
             agent.predict(observations[0], wrong)
     with pytest.raises(ValueError, match="the agent has no memory"):
         tf_trpo.TRPO.for_env(Cue, seed=0).predict(observations[0, 0], (np.zeros(4),))

@@ -129,7 +129,7 @@ def test_for_env_compiles_with_the_default_settings_and_the_value_optimizer_can_
     assert float(agent.optimizer.learning_rate) == 0.25
     agent.compile(value_optimizer="rmsprop")
     assert isinstance(agent.optimizer, keras.optimizers.RMSprop)
-    with pytest.raises(ValueError, match="value_learning_rate is for the optimizer that is there"):
+    with pytest.raises(ValueError, match="value_learning_rate sets the present value optimizer"):
         agent.compile(value_optimizer="sgd", update=settings)
     scheduled = keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9))
     agent.compile(value_optimizer=scheduled)

@@ -279,7 +279,7 @@ REFUSED = {
     "one environment": ({"workers": 1, "num_envs": 1}, "shards must be a divisor of 1 environments, got 3"),
     "by default there is one shard": ({"workers": 2, "shards": None}, "at most the number of shards, 1 for 6"),
     "processes in processes": ({"workers": 2, "backend": "async"}, "steps its environments by the backend sync, not a"),
-    "an address without workers": ({"workers": 0, "ray_address": "auto"}, "ray_address is about workers, and there"),
+    "an address without workers": ({"workers": 0, "ray_address": "auto"}, "ray_address has no effect without workers"),
     "negative": ({"workers": -1}, "workers must be zero or positive, got -1"),
     "not a divisor": ({"workers": 0, "shards": 4}, "shards must be a divisor of 6 environments, got 4"),
 }

@@ -1,4 +1,4 @@
-"""Policy optimizers: values that turn (policy, batch, state) into new parameters and a record of what happened."""
+"""Policy optimizers: immutable objects that compute new policy weights, and a record of the step, from a batch."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The radius of a trust region that follows how well the model predicted the last improvement."""
+"""An adaptive trust-region radius, which follows how well the linear model predicted the last improvement."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tf_trpo.ranges import require, require_allowed
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveRadius:
-    """The rule by which the limit on the KL grows and shrinks after each step.
+    """Rule that grows or shrinks the limit on the KL after each step.
 
-    rho is the actual improvement of the surrogate divided by the predicted one. The radius is in nats. The
-    books measure the radius as a length, so a factor f on the radius here is a factor sqrt(f) on the step.
+    rho is the actual improvement divided by the predicted one. The radius is a KL in nats. Textbooks measure the
+    radius as a length, so a factor f on the radius here is a factor sqrt(f) on the length of the step.
 
     Raises:
       ValueError: a setting is outside its range.
@@ -24,11 +24,11 @@ class AdaptiveRadius:
     """
 
     min_radius: float = 1e-5
-    """Smallest limit, in nats, positive and at most max_kl, if that is given."""
+    """Smallest limit in nats, positive, and at most max_kl if that is given."""
     max_radius: float = 0.1
-    """Largest limit, in nats, finite and at least max_kl, if that is given."""
+    """Largest limit in nats, finite, and at least max_kl if that is given."""
     shrink_below: float = 0.25
-    """The limit shrinks if rho = actual / predicted improvement is below this, or if no step was found; in [0, 1)."""
+    """The limit shrinks if rho = actual / predicted improvement is below this, or if the step is refused; in [0, 1)."""
     expand_above: float = 0.75
     """The limit grows if rho is above this and the step reached the limit; between shrink_below and 1."""
     shrink_factor: float = 0.25
@@ -43,12 +43,12 @@ class AdaptiveRadius:
         )
 
     def check_start(self, radius: float) -> None:
-        """Raise ValueError if the radius cannot be the first one."""
+        """Raise ValueError if the initial radius is outside [min_radius, max_radius]."""
         require(self.min_radius <= radius, "min_radius", f"at most max_kl ({radius})", self.min_radius)
         require(self.max_radius >= radius, "max_radius", f"at least max_kl ({radius})", self.max_radius)
 
     def clipped(self, radius: float) -> float:
-        """Give the nearest radius in [min_radius, max_radius]."""
+        """Return the radius, clipped to [min_radius, max_radius]."""
         return min(max(radius, self.min_radius), self.max_radius)
 
     def after(
@@ -58,23 +58,23 @@ class AdaptiveRadius:
 
         Args:
           radius: the radius of this step, float64 scalar.
-          predicted: the linear model's improvement at the end of the search, float64 scalar.
-          search: how this step was found; its KL is the one that is limited.
-          backtrack_ratio: the factor between two candidates of the search.
+          predicted: improvement of this step by the linear model, float64 scalar.
+          search: result of this step's line search; its `kl` is the limited one.
+          backtrack_ratio: ratio of successive candidates of the line search.
 
         Returns:
           float64 scalar in [min_radius, max_radius].
         """
         accepted = tf.equal(search.status, LineSearchStatus.ACCEPTED)
-        # A gradient of zero says nothing against the model.
-        nothing = tf.equal(search.status, LineSearchStatus.NO_DIRECTION)
+        # A zero gradient is no evidence against the model.
+        no_direction = tf.equal(search.status, LineSearchStatus.NO_DIRECTION)
         rho = tf.math.divide_no_nan(search.improvement, predicted)
-        # A step that was not shortened has reached the limit. So has a step whose KL is as near to the limit as
-        # backtracking comes: one candidate before it, by the quadratic model.
+        # A step that was not shortened has reached the limit. So has a shortened step if the next longer candidate
+        # would exceed the limit by the quadratic model.
         reached = (search.backtracks == 0) | (search.kl >= backtrack_ratio**2 * radius)
-        shrinks = ~nothing & (~accepted | (rho < self.shrink_below))
+        shrinks = ~no_direction & (~accepted | (rho < self.shrink_below))
         grows = accepted & (rho > self.expand_above) & reached
-        # tf.where would take Python numbers for float32.
+        # tf.where would make float32 tensors of Python numbers.
         shrink, expand, keep = (scalar(x, tf.float64) for x in (self.shrink_factor, self.expand_factor, 1.0))
         factor = tf.where(shrinks, shrink, tf.where(grows, expand, keep))
         return tf.clip_by_value(radius * factor, self.min_radius, self.max_radius)

@@ -1,4 +1,4 @@
-"""The line search of a policy step, and its settings."""
+"""The backtracking line search of a policy step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tf_trpo.ranges import require_allowed
 
 @dataclasses.dataclass(frozen=True)
 class Backtracking:
-    """Try ratio^j times the full step, j = 0 to max_backtracks, and take the first candidate that passes.
+    """Line search that takes the first acceptable candidate: ratio^j times the full step, j = 0 to max_backtracks.
 
     Raises:
       ValueError: a setting is outside its range.
@@ -25,7 +25,7 @@ class Backtracking:
     backtrack_ratio: float = 0.8
     """Factor between two candidates, in (0, 1)."""
     max_backtracks: int = 10
-    """Candidates after the full step, at most; in [0, 1000]."""
+    """Largest number of candidates after the full step, in [0, 1000]."""
 
     def __post_init__(self) -> None:
         require_allowed(self, backtrack_ratio="(0, 1)", max_backtracks="[0, 1000]")
@@ -44,15 +44,16 @@ class Backtracking:
 
         Args:
           objective: at the old parameters.
-          evaluate: theta [P] -> what must rise, the KL that is limited, a figure for each of the further limits,
-            figures like those that are carried, and `PolicyFigures.tensors` of the policy without the first one.
+          evaluate: theta [P] -> the value to improve, the limited KL, one figure for each of `limits`, the figures of
+            `carried` at theta, and `PolicyFigures.tensors` at theta without the first one.
           step: the full step [P].
-          max_kl: the limit, in nats.
-          limits: further ones.
-          carried: figures of the old policy.
+          max_kl: limit on the KL, in nats.
+          limits: limits on further figures.
+          carried: additional figures to return, at the old parameters.
 
         Returns:
-          The `LineSearchResult`, with the figures that are carried and the policy's.
+          The `LineSearchResult`. Its figures are those of `carried`, then `PolicyFigures.tensors` without the first
+          one, at the result's parameters.
         """
         return backtracking_line_search(
             evaluate,

@@ -1,4 +1,4 @@
-"""Proximal Policy Optimization, by the clipped surrogate."""
+"""Proximal Policy Optimization with the clipped surrogate."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class ClippedSurrogate(PolicyOptimizer):
-    """Climb the clipped surrogate by Adam, in several passes of minibatches over each batch.
+    """Maximise the clipped surrogate with Adam, in several passes of minibatches over each batch.
 
-    A sample counts until its probability ratio has left [1 - clip_range, 1 + clip_range]. Nothing limits the KL: it is
-    reported, and with ppo_target_kl ends the passes. The value function is fitted apart, as with every algorithm. A
-    gradient that is not finite is left out. If the steps make the policy's figures or Adam's state not finite, both are
-    restored.
+    A sample has no gradient once its probability ratio has moved out of [1 - clip_range, 1 + clip_range] in the
+    direction that its advantage favours. The KL is reported but not limited; with ppo_target_kl it stops the passes
+    early. As with every algorithm, the value function is fitted separately. A gradient that is not finite is skipped.
+    If the policy's figures or Adam's state are not finite after the steps, the weights and Adam's state are restored.
 
     Raises:
       ValueError: a setting is outside its range.
@@ -37,21 +37,21 @@ class ClippedSurrogate(PolicyOptimizer):
     """
 
     clip_range: float = 0.2
-    """Epsilon, by which the probability ratio may differ from 1, positive and finite."""
+    """Epsilon: the clipped probability ratio lies in [1 - clip_range, 1 + clip_range]; positive and finite."""
     ppo_epochs: int = 10
     """Passes over the batch, in [1, 10000]."""
     ppo_minibatch_size: int = 64
-    """Samples of a minibatch, at least 1."""
+    """Samples per minibatch, at least 1."""
     ppo_learning_rate: float = 3e-4
     """Learning rate of Adam, positive and finite."""
     ppo_final_learning_rate: float | None = None
     """Learning rate at the end of the run, zero or positive, reached linearly; None to keep ppo_learning_rate."""
     ppo_target_kl: float | None = None
-    """Mean joint KL in nats after which no other pass begins, positive and finite; None for no limit."""
+    """Stop before the next pass if the mean joint KL, in nats, is above this; positive and finite. None: never stop."""
     max_gradient_norm: float = 0.5
-    """Norm to which the gradient of a minibatch is shortened, positive and finite."""
+    """Largest norm of a minibatch's gradient, to which longer ones are scaled down; positive and finite."""
     entropy: EntropyBonus = EntropyBonus()
-    """What the policy's entropy counts."""
+    """Bonus for the policy's entropy."""
 
     def __post_init__(self) -> None:
         require_allowed(self, clip_range="(0, inf)", ppo_epochs="[1, 10000]", ppo_minibatch_size="[1, inf)")

@@ -26,12 +26,12 @@ def check_number_of_limits(limits: Sequence[float], num_costs: int) -> None:
 class ConstrainedTrustRegion(TrustRegion):
     """Maximise the surrogate subject to mean KL(old || new) <= max_kl and to limits on expected costs.
 
-    A limit is on the mean total of a cost in an episode, without discount. The step is the best one within the
+    A limit applies to the mean total of a cost in an episode, without discount. The step is the best one within the
     quadratic model of the KL and the linear models of the costs, solved exactly for all costs together. If a cost is
-    above its limit, the step lets it fall; if the limit is out of reach, nothing else counts. The line search keeps the
-    KL, and each cost by its surrogate, within the limits.
+    above its limit, the step reduces it; if the limit is out of reach, reducing the cost is the step's only aim. The
+    line search keeps the KL, and each cost by its surrogate, within the limits.
 
-    What is kept are estimates: an episode may cost more, and so may a policy whose surrogate is within the limit.
+    The limits hold for estimates: an episode may cost more, and so may a policy whose surrogate is within the limit.
 
     Raises:
       ValueError: a setting is outside its range, or there are more than 4 limits, anchor_kl among them.

@@ -25,11 +25,11 @@ class Constraint(NamedTuple):
     """A figure of the policy that a step must not let rise above a limit.
 
     Attributes:
-      gradient: gives the figure's gradient b [P] at the old parameters.
+      gradient: function that returns the figure's gradient b [P] at the old parameters.
       figure: parameters [P] -> the figure, float64 scalar.
       now: the figure at the old parameters, float64 scalar.
       largest: the limit, a number or a float64 scalar.
-      refusal: the reason if a candidate's figure is larger.
+      refusal: status of a candidate whose figure is larger.
     """
 
     gradient: Callable[[], tf.Tensor]
@@ -42,8 +42,8 @@ class Constraint(NamedTuple):
 def cost_constraints(objective: Objective, limits: Sequence[float]) -> list[Constraint]:
     """Limit the mean total of each cost in an episode.
 
-    The figure is the cost of a step: the mean total of the old policy's episodes divided by their mean length, plus
-    the surrogate of the cost, which is an estimate of how much the cost of a step changes.
+    The figure is the cost per environment step: the mean total of the old policy's episodes divided by their mean
+    length, plus the surrogate of the cost, which estimates the change.
 
     Source:
       Achiam et al. (2017), equation 10, with the undiscounted totals that the field's benchmarks limit.
@@ -74,13 +74,13 @@ def anchor_constraint(objective: Objective, limit: float | tf.Tensor) -> Constra
 
 
 class ConstrainedDirection(NamedTuple):
-    """The full step within the constraints, and what its search must raise.
+    """The full step within the constraints, and the figure that the line search must improve.
 
     Attributes:
       constraints: as given.
       step: [P].
-      restored: int64 scalar, the place of the constraint whose figure is above its limit and must fall; -1 if all are
-        kept, and the surrogate must rise. Of several, it is the one whose limit is farthest away.
+      restored: int64 scalar, index of the constraint whose figure is above its limit and must fall; -1 if all figures
+        are within their limits, and the surrogate must rise. Of several, it is the one whose limit is farthest away.
     """
 
     constraints: Sequence[Constraint]
@@ -140,9 +140,9 @@ def constrained_direction(
 ) -> ConstrainedDirection:
     """Find the step that raises the linear model of the surrogate most within the models of KL and constraints.
 
-    Without constraints, it is x = F^-1 g, of the length at which the quadratic model of the KL is max_kl. With them, it
-    is the best combination of F^-1 g and all F^-1 b_i. If none keeps the linear models of all constraints within the
-    limits, the step lets the figure fall whose limit is farthest away, and the others not rise above theirs.
+    Without constraints, it is x = F^-1 g, scaled so that the quadratic model of the KL equals max_kl. With them, it is
+    the best combination of F^-1 g and all F^-1 b_i. If none keeps the linear models of all constraints within the
+    limits, the step reduces the figure whose limit is farthest away, and keeps the others from rising above theirs.
 
     The curvature of the constraints is measured at this step, and added to the linear models for a second solution.
     Otherwise a policy at a curved limit could not move along it.
@@ -174,7 +174,7 @@ def constrained_direction(
     slopes, now = gains[1:], tf.stack([constraint.now for constraint in constraints])
     excess = now - tf.stack([tf.convert_to_tensor(constraint.largest, tf.float64) for constraint in constraints])
     distances = excess * tf.math.rsqrt(tf.linalg.diag_part(slopes[:, 1:]))
-    # A figure that has no gradient is at no distance.
+    # A figure without a gradient counts as being at distance 0.
     distances = tf.where(tf.math.is_finite(distances), distances, 0.0)
     farthest = tf.argmax(distances)
     restored = tf.where(distances[farthest] > 0, farthest, -1)

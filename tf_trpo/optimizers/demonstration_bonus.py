@@ -1,4 +1,4 @@
-"""The demonstration bonus: a share of the likelihood of demonstrated actions that the objective has at first."""
+"""The demonstration bonus: the log-likelihood of demonstrated actions, with a weight that decays from step to step."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tf_trpo.ranges import require_allowed
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shown:
-    """M samples of somebody else.
+    """M demonstrated samples.
 
     Attributes:
       observations: a nest of arrays [M, ...].
-      actions: as the policy samples them, [M, ...].
+      actions: in the form that the policy samples, [M, ...].
     """
 
     observations: Any
@@ -33,10 +33,11 @@ _Samples: TypeAlias = tuple[Any, Any]
 
 @dataclasses.dataclass(frozen=True)
 class DemonstrationBonus:
-    """Climb L(new) - L(old) + w_k (D(new) - D(old)), D being the mean log pi(a|s) over demonstrated samples, in nats.
+    """Bonus for demonstrated actions: maximise L(new) - L(old) + w_k (D(new) - D(old)).
 
-    In the k-th step, from 0, w_k = demonstration_weight demonstration_decay^k max A, with the largest advantage of the
-    batch: to do as was shown counts as much as the best that the policy did itself, and less from step to step.
+    D is the mean log pi(a|s) over the demonstrated samples, in nats. In step k, counted from 0, the weight is
+    w_k = demonstration_weight demonstration_decay^k max A, where max A is the largest advantage of the batch. With
+    demonstration_weight 1, a demonstrated action counts as much as the policy's own best one at first, and less later.
 
     Raises:
       ValueError: a setting is outside its range.
@@ -47,23 +48,23 @@ class DemonstrationBonus:
     """
 
     demonstration_weight: float = 0.0
-    """Lambda_0, zero or positive; 0 for no bonus. What is imitated, `TRPO.imitate` is given."""
+    """Initial weight lambda_0 of the bonus, zero or positive; 0: no bonus. `TRPO.imitate` takes the demonstrations."""
     demonstration_decay: float = 0.95
-    """Lambda_1, the factor from one step to the next, in (0, 1]."""
+    """Factor lambda_1 on the weight after each step, in (0, 1]."""
 
     def __post_init__(self) -> None:
         require_allowed(self, demonstration_weight="[0, inf)", demonstration_decay="(0, 1]")
 
     @property
     def counts(self) -> bool:
-        """Whether there is a bonus."""
+        """Whether the bonus has a weight above 0."""
         return is_positive(self.demonstration_weight)
 
     def rising(self, objective: Objective, state: State) -> Rising:
-        """Make what a line search counts, and count the step.
+        """Return the bonus as a term of the objective, and increment the step counter.
 
         Raises:
-          ValueError: nothing was shown.
+          ValueError: the state holds no demonstrations.
         """
         if state.shown is None:
             raise ValueError("demonstration_weight must be 0 unless demonstrations are given: call agent.imitate")
@@ -85,7 +86,7 @@ class DemonstrationBonus:
 
 
 def _mean_log_prob(objective: Objective, shown: _Samples, theta: tf.Tensor) -> tf.Tensor:
-    """Compute D of the policy with parameters theta [P], float64 scalar."""
+    """Compute D at the policy parameters theta [P], float64 scalar."""
     return _over(objective, shown, lambda *chunk: _of_chunk(objective, theta, *chunk), tf.constant(0.0, tf.float64))
 
 
@@ -110,7 +111,7 @@ def _of_chunk(objective: Objective, theta: tf.Tensor, samples: _Samples, weights
 
 
 def _over(objective: Objective, shown: _Samples, function: Any, initial: tf.Tensor) -> tf.Tensor:
-    """Add the function's results on all chunks up."""
+    """Sum the function's results over all chunks."""
     count = shown[1].shape[0]
     weights = tf.fill([count], tf.constant(1.0 / count, tf.float64))
     return reduce_over_chunks(function, operator.add, initial, shown, weights, objective.chunk_size)

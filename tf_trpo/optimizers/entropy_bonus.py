@@ -1,4 +1,4 @@
-"""The entropy bonus: a share of the policy's entropy that the objective has besides the surrogate."""
+"""The entropy bonus: the policy's mean entropy, added to the surrogate with a weight."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class EntropyBonus:
-    """Climb L(new) - L(old) + entropy_coefficient (H(new) - H(old)), H being the mean entropy over the samples.
+    """Bonus for entropy: maximise L(new) - L(old) + entropy_coefficient (H(new) - H(old)).
+
+    H is the mean entropy over the samples, in nats.
 
     Raises:
       ValueError: a setting is outside its range.
@@ -28,19 +30,19 @@ class EntropyBonus:
     """
 
     entropy_coefficient: float = 0.0
-    """What a nat of entropy counts against the surrogate, zero or positive; 0 for no bonus. Normalised advantages make
-    it mean the same in every environment."""
+    """Weight of the entropy, in surrogate units per nat, zero or positive; 0: no bonus. With normalised advantages, a
+    weight means the same in every environment."""
 
     def __post_init__(self) -> None:
         require_allowed(self, entropy_coefficient="[0, inf)")
 
     @property
     def counts(self) -> bool:
-        """Whether there is a bonus."""
+        """Whether the bonus has a weight above 0."""
         return is_positive(self.entropy_coefficient)
 
     def check(self, policy: Policy) -> None:
-        """Raise ValueError if there is a bonus and the policy has no closed form of its entropy."""
+        """Raise ValueError if the bonus has a weight and the policy's entropy has no closed form."""
         if self.counts:
             distribution = policy.action_distribution
             entropy = distribution.entropy(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
@@ -48,11 +50,11 @@ class EntropyBonus:
             require(entropy is not None, "entropy_coefficient", requirement, self.entropy_coefficient)
 
     def value(self, objective: Objective, new: tf.Tensor, samples: Samples) -> tf.Tensor:
-        """Compute entropy_coefficient H of distribution parameters on samples, float64 scalar."""
+        """Compute entropy_coefficient H for distribution parameters [N, D] on the samples, float64 scalar."""
         return scalar(self.entropy_coefficient, tf.float64) * objective.entropy(new, samples.weights)
 
     def rising(self, objective: Objective) -> Rising:
-        """Make what a line search counts: entropy_coefficient (H - H(old))."""
+        """Return the bonus as a term of the objective: entropy_coefficient (H - H(old))."""
 
         def gain(theta: tf.Tensor, figures: PolicyFigures) -> tf.Tensor:
             rise = tf.subtract(figures.entropy, objective.old.figures.entropy)

@@ -1,4 +1,4 @@
-"""Steps along gradients by a Keras optimizer, and the settings of a penalised problem that is solved by them."""
+"""First-order steps with a Keras optimizer, and their settings for the KL-penalised problem."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class FirstOrder:
-    """Climb the penalised objective L - C KL by Adam, in minibatches.
+    """Maximise the penalised objective L - C KL with Adam, in minibatches.
 
     Raises:
       ValueError: a setting is outside its range.
@@ -41,7 +41,7 @@ class FirstOrder:
     penalty_epochs: int = 10
     """Passes over the batch, in [1, 10000]."""
     penalty_minibatch_size: int = 128
-    """Samples of a minibatch, at least 1."""
+    """Samples per minibatch, at least 1."""
     penalty_learning_rate: float = 3e-4
     """Learning rate of Adam, positive and finite."""
 
@@ -56,14 +56,14 @@ class FirstOrder:
         gradient: tf.Tensor,
         coefficient: tf.Tensor,
     ) -> LineSearchResult:
-        """Climb from the objective's parameters.
+        """Maximise the penalised objective, starting from the old parameters.
 
         Args:
           objective, optimizer, gradient: as for `climb_in_minibatches`.
           coefficient: C, float64 scalar.
 
         Returns:
-          As `climb`.
+          The result of `climb`.
         """
 
         def penalised(new: tf.Tensor, samples: Samples) -> tf.Tensor:
@@ -84,27 +84,27 @@ def climb_in_minibatches(
     max_gradient_norm: float | tf.Tensor | None = None,
     target_kl: float | tf.Tensor | None = None,
 ) -> LineSearchResult:
-    """Let a Keras optimizer climb a value in minibatches.
+    """Maximise a value in minibatches with a Keras optimizer.
 
     Args:
       objective: at the old parameters, with a static number of samples.
       optimizer: built on the policy's variables.
       gradient: of the surrogate at the old parameters [P]; if it is not finite, no step is taken.
-      value: what is climbed.
+      value: the value to maximise.
       epochs: passes over the batch, >= 1.
-      minibatch_size: samples of a minibatch, >= 1; at least one segment.
-      max_gradient_norm: a longer gradient of a minibatch is shortened to this; None for no limit.
-      target_kl: after a pass that leaves a larger mean KL over the batch, in nats, no other begins; None for no limit.
+      minibatch_size: samples per minibatch, >= 1; a minibatch of segments has at least one.
+      max_gradient_norm: minibatch gradients with a larger norm are scaled down to this; None for no limit.
+      target_kl: stop before the next pass if the mean KL over the batch, in nats, is above this; None to never stop.
 
     Returns:
-      As `climb`.
+      The result of `climb`.
     """
     num_samples = objective.batch.weights.shape[0]
     size = minibatch_size_of(objective.batch.weights.shape, minibatch_size)
     per_epoch = minibatches_per_epoch(num_samples, size)
-    # The same orders in every step: what their rows hold is new in every batch.
+    # The orders may be the same in every step, because every batch has new samples.
     orders = tf.constant(random_orders(epochs, num_samples, np.random.default_rng(0)))
-    # A batch that is not finite as a whole is left alone, though some of its minibatches may be.
+    # If the gradient of the whole batch is not finite, no step is taken, even where a minibatch's gradient is finite.
     steps = tf.where(tf.reduce_all(tf.math.is_finite(gradient)), epochs * per_epoch, 0)
 
     def minibatch_step(step: tf.Tensor, near: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -128,15 +128,15 @@ def climb_in_minibatches(
 
 
 def climb(objective: Objective, optimizer: keras.optimizers.Optimizer, move: Callable[[], object]) -> LineSearchResult:
-    """Let a built Keras optimizer move the policy's weights, and judge the weights that it leaves.
+    """Move the policy's weights with a built Keras optimizer, and check the new weights.
 
     Args:
       objective: at the old parameters.
       optimizer: its variables are restored if they or the policy's figures are not finite afterwards.
-      move: moves the weights.
+      move: moves the policy's weights with the optimizer.
 
     Returns:
-      As `without_line_search`.
+      The result of `without_line_search` for the new weights.
     """
     before = [tf.identity(variable.value) for variable in optimizer.variables]
     move()
@@ -151,12 +151,12 @@ def climb(objective: Objective, optimizer: keras.optimizers.Optimizer, move: Cal
 
 
 def ascend(optimizer: keras.optimizers.Optimizer, policy: Policy, gradient: tf.Tensor) -> None:
-    """Take one step of a built Keras optimizer up the gradient [P]; none if the gradient is not finite."""
+    """Take one ascent step along the gradient [P] with a built Keras optimizer, or none if it is not finite."""
     variables = policy.trainable_variables
 
     def apply() -> tf.Tensor:
         optimizer.apply(unflatten(-gradient, variables), variables)
         return tf.constant(True)
 
-    # One infinite gradient would stay in the moments of Adam for good.
+    # Adam's moments would never recover from an infinite gradient.
     tf.cond(tf.reduce_all(tf.math.is_finite(gradient)), apply, lambda: tf.constant(False))

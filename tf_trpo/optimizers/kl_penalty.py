@@ -24,53 +24,53 @@ Penalty = Literal["fixed", "adaptive", "theory"]
 PenaltySolver = Literal["newton", "first-order"]
 
 _TOLERANCE = 1.5
-"""The adapted C stays as it is while the KL is within this factor of its target."""
+"""The adaptive C does not change while the KL is within this factor of its target."""
 _DOUBLINGS = 20
-"""The adapted C is doubled or halved at most so often: without a gradient it would fall for ever."""
+"""Largest number of doublings or halvings of the initial C: with vanishing gradients it would fall without end."""
 
 
 @dataclasses.dataclass(frozen=True)
 class KLPenalty(PolicyOptimizer):
     """Maximise L(theta) - C KL(old || theta), with the mean joint KL in nats.
 
-    By "newton", L is taken for linear and the KL for quadratic, and the full step is (1/C) x with
-    x ~ (F + damping I)^-1 g by conjugate gradient. Far from the old weights neither holds, so the line search
-    takes the first of ratio^j times this step that improves L - C KL itself. By "first-order", Adam climbs the
-    penalised objective in minibatches; if the policy's figures are not finite then, the step is refused. Neither
-    limits the KL.
+    With penalty_solver "newton", L is approximated as linear and the KL as quadratic, and the full step is (1/C) x with
+    x ~ (F + damping I)^-1 g by conjugate gradient. Far from the old weights neither approximation holds, so the line
+    search takes the first of ratio^j times this step that improves L - C KL itself. With "first-order", Adam maximises
+    the penalised objective in minibatches; the step is refused if the policy's figures are not finite afterwards.
+    Neither solver limits the KL.
 
-    C is in the unit of the surrogate for each nat. Here L is the mean over samples of the batch's own
-    advantages; if they are normalised, a `penalty_coefficient` means the same in every environment: the KL of
-    Newton's step is about R^2 / (2 C^2), R^2 <= 1 being the share of their variance that the policy's scores explain.
+    C has the unit of the surrogate per nat. Here L is the mean over samples of the batch's own advantages. If they are
+    normalised, a `penalty_coefficient` means the same in every environment: the KL of Newton's step is about
+    R^2 / (2 C^2), where R^2 <= 1 is the share of the advantages' variance that the policy's scores explain.
 
     - "fixed": C = penalty_coefficient.
-    - "adaptive": C starts there. It is doubled after a step that was shortened or refused, or whose KL is above
-      1.5 target_kl, and halved after a step whose KL is below target_kl / 1.5. C is the state.
-    - "theory": C = 4 epsilon gamma / (1 - gamma)^2 of the lower bound, epsilon = max |A| of the batch,
-      unnormalised, with 0 < gamma < 1. The bound's L sums over unnormalised visits, 1 / (1 - gamma) in all, and its
-      advantages are raw: it is L / (1 - gamma) times the scale of the advantages. In the units
-      of L here, C is 4 epsilon gamma / (1 - gamma) / scale. Steps are then tiny. The bound has the
-      largest KL in the place of the mean one here, so that even this C guarantees no improvement.
+    - "adaptive": C starts at penalty_coefficient. It is doubled after a step that was shortened or refused, or whose KL
+      is above 1.5 target_kl, and halved after a step whose KL is below target_kl / 1.5. C is part of the state.
+    - "theory": C = 4 epsilon gamma / (1 - gamma)^2 of the lower bound, where epsilon = max |A| of the batch,
+      unnormalised, and 0 < gamma < 1. The bound's L sums raw advantages over unnormalised visits, 1 / (1 - gamma) in
+      all, so it is L / (1 - gamma) times the scale of the advantages. In the units of L here, C is
+      4 epsilon gamma / (1 - gamma) / scale. Steps are then tiny. The bound uses the largest KL; with the mean KL used
+      here, even this C does not guarantee improvement.
 
     Raises:
       ValueError: a setting is outside its range.
 
     Source:
-      Schulman et al. (2015), equation 11 and appendix C; the adapted C: Schulman et al. (2017), section 4;
+      Schulman et al. (2015), equation 11 and appendix C; the adaptive C: Schulman et al. (2017), section 4;
       lecture, "Solving the KL-penalized problem" and "iterative optimization with Newton's method".
     """
 
     penalty: Penalty = "adaptive"
-    """C: a fixed number, a number adapted to target_kl, or the one of the lower bound (steps are then tiny)."""
+    """How C is set: fixed, adapted to target_kl, or by the theory's lower bound (steps are then tiny)."""
     penalty_coefficient: float = 5.0
-    """The fixed C or the first adaptive one, in surrogate units for each nat, positive and finite."""
+    """The fixed or the initial adaptive C, in surrogate units per nat, positive and finite."""
     target_kl: float | None = None
     """Mean joint KL of a step that the adaptive C aims at, in nats, positive and finite. None: 0.01 for each action
     dimension."""
     penalty_solver: PenaltySolver = "newton"
     """One step along (1/C) F^-1 g with a line search, or minibatch steps of Adam on L - C KL."""
     first_order: FirstOrder = FirstOrder()
-    """How the penalised objective is climbed by Adam, if penalty_solver is first-order."""
+    """How Adam maximises the penalised objective, if penalty_solver is first-order."""
     direction: NaturalDirection = NaturalDirection()
     """How the natural direction is computed, if penalty_solver is newton."""
     search: Backtracking = Backtracking()
@@ -129,19 +129,19 @@ class KLPenalty(PolicyOptimizer):
             return figures.improvement - coefficient * figures.kl, figures.kl, *figures.tensors[1:]
 
         solution = self.direction.solve(objective, gradient)
-        # The theory's C is 0 only if every advantage is, and then so is the direction.
+        # The theory's C is 0 only if all advantages are 0, and then the direction is 0, too.
         step = tf.math.divide_no_nan(solution.solution, tf.cast(coefficient, gradient.dtype))
         found = self.search.search(objective, penalised, step, max_kl=math.inf)
         return found._replace(improvement=found.improvement + coefficient * found.kl), solution
 
     def _adapt(self, coefficient: tf.Tensor, search: LineSearchResult) -> tf.Tensor:
         assert self.target_kl is not None
-        nothing = tf.equal(search.status, int(LineSearchStatus.NO_DIRECTION))
-        refused = ~nothing & ~was_taken(search)
+        no_direction = tf.equal(search.status, int(LineSearchStatus.NO_DIRECTION))
+        refused = ~no_direction & ~was_taken(search)
         too_far = refused | (search.kl > _TOLERANCE * self.target_kl)
         if self.penalty_solver == "newton":
             too_far |= search.backtracks > 0
         too_near = search.kl < self.target_kl / _TOLERANCE
-        factor = tf.where(too_far, 2.0, tf.where(too_near & ~nothing, 0.5, 1.0))
+        factor = tf.where(too_far, 2.0, tf.where(too_near & ~no_direction, 0.5, 1.0))
         limits = (self.penalty_coefficient * 2.0**power for power in (-_DOUBLINGS, _DOUBLINGS))
         return tf.clip_by_value(coefficient * tf.cast(factor, tf.float64), *limits)

@@ -1,4 +1,4 @@
-"""A trust-region step on rewards less costs, with multipliers that a controller adapts to limits on the costs."""
+"""A trust-region step on rewards minus costs, whose multipliers a PID controller adapts to limits on the costs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Controller(State):
-    """A state with what the controllers of C multipliers remember.
+    """State with the memory of the PID controllers of C multipliers.
 
     Attributes:
-      memory: float64 `tf.Variable` [2, C]: the integral, and the error of the last step.
+      memory: float64 `tf.Variable` [2, C]: the integrals, and the errors of the last step.
     """
 
     memory: Any = None
@@ -37,18 +37,18 @@ class Controller(State):
 class LagrangianTrustRegion(TrustRegion):
     """Take the trust-region step of the advantages (A - sum_i lambda_i A_i) / (1 + sum_i lambda_i).
 
-    A_i are the advantages of cost i, scaled to standard deviation 1 over the batch: lambda_i has no unit. Before each
-    step, lambda_i follows the error e_i, the share by which the mean total of cost i in an episode is above its limit,
-    cut at -1 and 1:
+    A_i are the advantages of cost i, scaled to standard deviation 1 over the batch, so lambda_i has no unit. Before
+    each step, lambda_i is computed from the error e_i, the share by which the mean total of cost i in an episode is
+    above its limit, clipped to [-1, 1]:
 
         I_i <- max(0, I_i + ki e_i)
         lambda_i = max(0, kp e_i + I_i + kd max(0, e_i - last e_i))
 
-    With kp = kd = 0 this is gradient ascent on the multipliers. The proportional and the derivative term damp the
-    swings that ascent has. The error is cut so that a start far above the limit, and costs far below it, count alike.
+    With kp = kd = 0 this is gradient ascent on the multipliers. The proportional and derivative terms damp its
+    oscillations. The error is clipped so that costs far above the limit count no more than costs far below it.
 
-    The figures of the step, such as its improvement, are those of the mixed advantages. The limit is kept in the long
-    run, if the policy can keep it, and not in each step.
+    The figures of the step, such as its improvement, are those of the mixed advantages. A limit is met in the long run,
+    if the policy can meet it, but not in each step.
 
     Raises:
       ValueError: a setting is outside its range.
@@ -60,13 +60,13 @@ class LagrangianTrustRegion(TrustRegion):
     cost_limits: tuple[float, ...] = (25.0,)
     """Limit on the mean total of each cost in an episode, in the order of the costs; positive and finite."""
     multiplier_kp: float = 0.5
-    """Gain of the error itself, zero or positive."""
+    """Proportional gain: the factor on the error itself, zero or positive."""
     multiplier_ki: float = 0.05
-    """Gain of the sum of errors, zero or positive: the learning rate of the multipliers."""
+    """Integral gain: the learning rate of the multipliers, zero or positive."""
     multiplier_kd: float = 0.5
-    """Gain of the rise of the error, zero or positive."""
+    """Derivative gain: the factor on a rise of the error, zero or positive."""
     initial_multiplier: float = 0.0
-    """The sum of errors at the start, zero or positive."""
+    """Initial value of the integral term, zero or positive."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,7 +93,7 @@ class LagrangianTrustRegion(TrustRegion):
         return proposal._replace(figures={**dict(proposal.figures), "multipliers": multipliers})
 
     def _multipliers(self, batch: Batch, state: Controller) -> tf.Tensor:
-        """Compute the multipliers [C], and note what the next ones need."""
+        """Compute the multipliers [C], and update the controllers' memory."""
         limits = tf.constant(self.cost_limits, tf.float64)
         error = tf.clip_by_value(costs_of(batch).totals / limits - 1.0, -1.0, 1.0)
         integral, last = tf.unstack(state.memory.value())
@@ -104,7 +104,7 @@ class LagrangianTrustRegion(TrustRegion):
 
 
 def _mixed_advantages(batch: Batch, multipliers: tf.Tensor) -> tf.Tensor:
-    """Compute the advantages [N], or [S, L], of the rewards less those of the costs."""
+    """Compute the advantages [N], or [S, L], of the rewards minus those of the costs."""
     axes = list(range(len(batch.weights.shape)))
     weights, costs = batch.weights[..., None], costs_of(batch).advantages
     costs -= tf.reduce_sum(weights * costs, axes)

@@ -1,4 +1,4 @@
-"""The natural direction x ~ F^-1 g, and the settings of how it is computed."""
+"""The natural direction x ~ F^-1 g, and the settings for computing it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tf_trpo.optimizers.preconditioner import sampled_fisher_preconditioner
 from tf_trpo.ranges import require, require_allowed
 
 _RANK = 384
-"""Rank of the preconditioner that is chosen by default."""
+"""Rank of the preconditioner where one is used by default."""
 _WIDE = 65_536
-"""Weights from which a policy has a preconditioner by default: two layers of 256 units, with which it was measured."""
+"""Fewest weights of a policy that has a preconditioner by default, as measured with two layers of 256 units."""
 _MOST_OUTPUTS = 32
-"""Outputs up to which it has one: the factors of their metric take the third power for each state."""
+"""Most outputs of a policy that has one by default: factoring their metric takes time cubic in their number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,21 +34,21 @@ class NaturalDirection:
     """
 
     cg_iterations: int | None = None
-    """Iterations of conjugate gradient, at most: one Fisher-vector product each; in [1, 10000]. None: 15, or 5 with a
-    preconditioner."""
+    """Largest number of conjugate-gradient iterations, one Fisher-vector product each; in [1, 10000]. None: 15, or 5
+    with a preconditioner."""
     cg_damping: float = 0.1
-    """Number added to the diagonal of the Fisher matrix in the linear system only; zero or positive."""
+    """Damping: added to the diagonal of the Fisher matrix, in the linear system only; zero or positive."""
     cg_tolerance: float = 1e-6
     """Relative residual at which conjugate gradient stops; zero or positive."""
     curvature_fraction: float | None = None
     """Share of the samples for Fisher-vector products, in (0, 1]; gradient and line search use all samples. None: 0.1,
     but at least 64 samples, if observations are or contain images, otherwise 1."""
     fisher_vector_product: FisherVectorProduct = "gauss-newton"
-    """How products with the Fisher matrix are computed; double-backprop gives the same result and takes longer."""
+    """How Fisher-vector products are computed; double-backprop gives the same result and takes longer."""
     preconditioner_rank: int | None = None
-    """Rank of the Fisher matrix of a few states that preconditions conjugate gradient; in [0, 4096], 0 for none. None:
-    384 if the policy has at least 65,536 weights, nearly all in Dense layers, at most 32 outputs and no images to see,
-    otherwise 0."""
+    """Rank of the preconditioner, made from the Fisher matrix of a few states; in [0, 4096], 0: no preconditioner.
+    None: 384 if the policy has at least 65,536 weights, nearly all in Dense layers, at most 32 outputs and no image
+    observations, otherwise 0."""
 
     def __post_init__(self) -> None:
         require_allowed(self, cg_iterations="[1, 10000]", cg_damping="[0, inf)", cg_tolerance="[0, inf)")
@@ -60,16 +60,16 @@ class NaturalDirection:
         """Solve for the direction.
 
         Args:
-          objective: the KL whose curvature F is.
+          objective: F is the curvature of its KL.
           gradient: g [P].
 
         Returns:
-          The solution x, with F x without damping, by which a step is measured.
+          The solution x, with the undamped product F x, from which the KL of a step is computed.
         """
         return self.solver(objective)(gradient)
 
     def solver(self, objective: Objective) -> Callable[[tf.Tensor], ConjugateGradientResult]:
-        """Make what `solve` does, for several right-hand sides [P]."""
+        """Return the function g [P] -> solution, for several right-hand sides."""
         size = objective.batch.weights.shape.num_elements() or math.inf
         fraction = self.curvature_fraction or (min(1.0, max(0.1, 64 / size)) if objective.sees_images else 1.0)
         preconditioner = self._preconditioner(objective)
@@ -98,7 +98,7 @@ class NaturalDirection:
         return is_positive(self.cg_damping)
 
     def _is_known_to_help(self, objective: Objective) -> bool:
-        """Tell whether a preconditioner costs less than it saves, and has the states that its rank needs."""
+        """Return whether a preconditioner is known to save time, and the batch has enough states for its rank."""
         outputs = objective.policy.action_distribution.num_outputs
         return (
             objective.theta.shape[0] >= _WIDE

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class NaturalPolicyGradient(PolicyOptimizer):
     """Take one step theta + alpha x for each batch, x ~ (F + damping I)^-1 g by conjugate gradient.
 
-    The direction is the one of `TrustRegion`. Its factor alpha is fixed, or it is the one at which the quadratic model
-    of the KL, 1/2 alpha^2 x'Fx, equals natural_max_kl: the truncated natural policy gradient. Nothing is searched: the
-    KL of the step may be above natural_max_kl, and the surrogate may fall. A step that makes the policy's figures
-    not finite is refused.
+    The direction is the same as that of `TrustRegion`. The factor alpha is fixed, or chosen so that the quadratic model
+    of the KL, 1/2 alpha^2 x'Fx, equals natural_max_kl (the truncated natural policy gradient). Without a line search,
+    the KL of the step may be above natural_max_kl, and the surrogate may fall. A step is refused if it makes the
+    policy's figures not finite.
 
     Raises:
       ValueError: a setting is outside its range.
@@ -34,10 +34,10 @@ class NaturalPolicyGradient(PolicyOptimizer):
     """
 
     natural_learning_rate: float | None = None
-    """Fixed factor alpha on the natural direction, positive and finite; None to take it from natural_max_kl."""
+    """Fixed factor alpha on the natural direction, positive and finite. None: computed from natural_max_kl."""
     natural_max_kl: float | None = None
-    """Mean joint KL that a step aims at by the quadratic model, in nats, positive and finite. None: 0.01 for each
-    action dimension."""
+    """Mean joint KL of a step by the quadratic model, in nats, positive and finite. None: 0.01 for each action
+    dimension."""
     direction: NaturalDirection = NaturalDirection()
     """How the natural direction is computed."""
 

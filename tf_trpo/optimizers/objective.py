@@ -30,7 +30,7 @@ Value = Callable[["tf.Tensor", "Samples"], "tf.Tensor"]
 
 
 class Samples(NamedTuple):
-    """The tensors of a batch that have N rows, or S segments of L, and `old`, the old policy's parameters [N, D]."""
+    """The tensors of a batch with N rows, or S segments of L; `old` has the old policy's parameters [N, D]."""
 
     observations: Any
     actions: tf.Tensor
@@ -56,7 +56,7 @@ class PolicyFigures(NamedTuple):
 
     @property
     def tensors(self) -> tuple[tf.Tensor, ...]:
-        """The figures that exist, in the order above: loops of TensorFlow carry tensors only."""
+        """The figures that are not None, in the order above: TensorFlow's loops carry tensors only."""
         return tuple(figure for figure in self if figure is not None)
 
 
@@ -73,11 +73,11 @@ class OldPolicy(NamedTuple):
 
 
 class Rising(NamedTuple):
-    """What an algorithm lets rise besides the surrogate.
+    """A term that an algorithm adds to the surrogate, such as a bonus.
 
     Attributes:
       gradient: [P], at the old parameters.
-      gain: (parameters [P], the figures of the policy with these) -> its rise from the old ones, float64 scalar.
+      gain: (parameters [P], the policy's figures at these) -> rise of the term from the old ones, float64 scalar.
     """
 
     gradient: tf.Tensor
@@ -91,7 +91,7 @@ class Objective:
     nearly equal numbers, and the limit on the KL is exact.
 
     Attributes:
-      policy: how parameters make a distribution.
+      policy: the policy whose parameters vary.
       batch: N samples of the policy at theta, or S segments of them.
       theta: the policy's flat parameters [P] as they were when it sampled.
       gamma: discount of the batch's returns, in [0, 1], a number or a float64 scalar; None if it is not known.
@@ -255,12 +255,12 @@ def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tu
 
 
 def _of_rows(weights: tf.Tensor) -> tf.Tensor:
-    """Give what chunks count rows by, [N]: the samples' weights, or 1 for each segment."""
+    """Return the weights [N] by which chunks count rows: the samples' weights, or 1 for each segment."""
     return weights if len(weights.shape) == 1 else tf.ones(weights.shape[:1], weights.dtype)
 
 
 def _counting(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
-    """Give the weights of a chunk's samples, for the part of `_of_rows` that `reduce_over_chunks` gives with it."""
+    """Return the weights of a chunk's samples, given the part of `_of_rows` that `reduce_over_chunks` passes."""
     return counted if len(weights.shape) == 1 else counted_weights(weights, counted)
 
 
@@ -271,17 +271,17 @@ def _sees_images(observations: Any, leading: int) -> bool:
 
 
 def subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[Any, tf.Tensor]:
-    """Take a fraction of the samples: the first of the same random order in every batch, those of weight 0 last.
+    """Take a fraction of the samples, in a random order that is the same in every batch, samples of weight 0 last.
 
-    Of segments, those of a batch with weights [S, L], it takes whole ones.
+    If the weights are [S, L], whole segments are taken.
 
-    Every k-th row of a flattened [T, B] could always be a row of the same environment.
+    The order is random because every k-th row of a flattened [T, B] could be of the same environment.
     """
     if fraction == 1.0:
         return observations, weights
     size = weights.shape[0]
     if size is None:
-        raise ValueError("curvature is taken on a part of the samples only if their number is static")
+        raise ValueError("a curvature_fraction below 1 needs a static number of samples")
     places = np.argsort(np.random.default_rng(0).permutation(size))
     counts = weights > 0 if weights.shape.rank == 1 else tf.reduce_any(weights > 0, axis=1)
     order = tf.argsort(tf.where(counts, places, places + size))

@@ -1,4 +1,4 @@
-"""What a policy step did."""
+"""The record of a policy step."""
 
 from __future__ import annotations
 
@@ -8,41 +8,42 @@ from tf_trpo.lazy import tensorflow as tf
 
 
 class Outcome(NamedTuple):
-    """What a policy step did: scalar tensors, [C] for C costs; None for a figure that the algorithm does not have.
+    """Record of a policy step: tensors, scalar or [C] for C costs; None for figures that the algorithm lacks.
 
-    Which figures are None depends on the algorithm and the policy only, never on the batch. All others are measured
-    on the batch at the new parameters. The candidate is the step that was tried last; without a line search it is
-    the only one.
+    Which figures are None depends on the algorithm and the policy only, never on the batch. All other figures are
+    measured on the batch at the new parameters. The candidate is the last step that was tried; without a line search,
+    it is the only one.
 
     Attributes:
-      accepted: bool, the parameters changed.
+      accepted: bool, whether the parameters changed.
       line_search_status: int32, a `LineSearchStatus`: accepted, not used, or why the candidate was refused.
       surrogate: float64, L(new), the mean importance-sampled advantage after the step.
-      predicted_improvement: float64, g's of the step s, the linear model's gain; 0 if refused.
+      predicted_improvement: float64, g's with the step s, the improvement by the linear model; 0 if refused.
       actual_improvement: float64, L(new) - L(old); 0 if refused.
       improvement_ratio: float64, actual / predicted improvement; 0 if refused.
       kl: float64, mean joint KL(old || new) over valid samples, in nats; 0 if refused.
-      candidate_kl: float64, KL(old || candidate), in nats: the mean one, or the largest of a valid sample if that
-        one is limited.
-      candidate_improvement: float64, L(candidate) - L(old), with the bonuses if there are any; of a refused step that
-        restores a limit, how much the figure above that limit fell.
-      max_kl_over_states: float64, the largest KL(old || new) of a valid sample, in nats.
-      gradient_norm: |g|, Euclidean, of the surrogate's gradient.
+      candidate_kl: float64, KL(old || candidate), in nats: the largest over valid samples if the algorithm limits it,
+        otherwise the mean.
+      candidate_improvement: float64, L(candidate) - L(old) plus the bonuses, if any; for a refused step that restores
+        a limit, how much the figure above that limit fell.
+      max_kl_over_states: float64, the largest KL(old || new) over valid samples, in nats.
+      gradient_norm: |g|, Euclidean norm of the surrogate's gradient.
       step_norm: |theta_new - theta_old|, Euclidean.
       entropy: float64, mean entropy of the new policy, in nats; None if the policy has no closed form of it.
       backtracks: int32, j: the candidate is ratio^j times the full step; None without a line search.
-      cg_status: int32, a `ConjugateGradientStatus`; None without conjugate gradient, as the next two.
+      cg_status: int32, a `ConjugateGradientStatus`; like the next two figures, None without conjugate gradient.
       cg_iterations: int32, products with the Fisher matrix.
-      cg_residual: |g - (F + damping I) x| / |g|, g with the gradients of bonuses.
+      cg_residual: |g - (F + damping I) x| / |g|, where g includes the gradients of bonuses.
       trust_region_radius: float64, the limit on the KL of this step, in nats; None if nothing limits the KL.
       penalty_coefficient: float64, C of L - C KL in this step; None without a penalty.
-      entropy_bonus: float64, what the line search counted for the rise of the entropy; 0 if refused, None without.
-      demonstration_bonus: the same for the rise of the demonstrations' mean log-likelihood.
-      restores: bool, a figure was above its limit, and the step was to let it fall; None without constraints.
+      entropy_bonus: float64, by how much the entropy bonus rose; 0 if refused, None without the bonus.
+      demonstration_bonus: float64, by how much the demonstration bonus rose; 0 if refused, None without the bonus.
+      restores: bool, whether a figure was above its limit and the step had to reduce it; None without constraints.
       anchor_kl: float64, mean KL(anchor || new), in nats; None without an anchor.
-      cost_changes: float64 [C], the estimated change of each cost of a step, by its surrogate; None if no cost is
-        limited by the step.
-      multipliers: float64 [C], what an advantage of each cost counted against one of the rewards; None without.
+      cost_changes: float64 [C], the change of each cost per environment step, estimated by its surrogate; None if
+        the step limits no costs.
+      multipliers: float64 [C], weight of each cost's advantages relative to those of the rewards; None without
+        multipliers.
     """
 
     accepted: tf.Tensor

@@ -1,4 +1,4 @@
-"""The base class of policy optimizers, which turn (policy, batch, state) into new weights and an `Outcome`."""
+"""The base class of policy optimizers, which compute new policy weights and an `Outcome` from a batch."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 
 class Bonus(NamedTuple):
-    """What a line search has made rise besides the surrogate: `Rising` at the parameters where it ended."""
+    """A bonus in a step: its gradient [P] at the old parameters, and its gain at the new ones, float64 scalar."""
 
     gradient: tf.Tensor
     gain: tf.Tensor
 
 
 KL_PER_DIMENSION = 0.01
-"""Nats that a step may have by default for each action dimension."""
+"""Default KL of a step for each action dimension, in nats."""
 
 
 class Proposal(NamedTuple):
     """New parameters, and how they were found.
 
     Attributes:
-      gradient: g [P], of the surrogate at the old parameters.
-      search: where it ended; `search.figures` are `PolicyFigures.tensors` of the policy at `search.theta`, without
-        the first one.
-      solution: of the linear system; None if there was none.
-      radius: the limit on the KL in nats, float64 or a number; None if there was none.
-      penalty_coefficient: what a nat of KL counted against the surrogate, float64 or a number; None if nothing.
-      bonuses: included in `search.improvement`, which is otherwise the surrogate's; by their names in the `Outcome`.
-      figures: further ones of the `Outcome`, by their names there.
+      gradient: g [P], the surrogate's gradient at the old parameters.
+      search: result of the search; `search.figures` are `PolicyFigures.tensors` of the policy at `search.theta`,
+        without the first one.
+      solution: solution of the linear system; None without one.
+      radius: limit on the KL in nats, float64 or a number; None without a limit.
+      penalty_coefficient: weight of a nat of KL against the surrogate, float64 or a number; None without a penalty.
+      bonuses: bonuses by their names in the `Outcome`; `search.improvement` is the surrogate's plus their gains.
+      figures: further figures by their names in the `Outcome`.
     """
 
     gradient: tf.Tensor
@@ -56,13 +56,13 @@ class Proposal(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What a policy optimizer remembers from one step to the next; an algorithm with another memory subclasses it.
+    """State that a policy optimizer keeps from one step to the next; an algorithm that needs more subclasses it.
 
     Attributes:
       adapted: a number that the steps adapt, float64 `tf.Variable`; None if there is none.
       optimizer: a Keras optimizer that is built on the policy's trainable variables; None if there is none.
       steps: the number of steps so far, int64 `tf.Variable`; None if nothing depends on it.
-      shown: what the agent was given to imitate, `Shown`; None if nothing. It is saved by who made it.
+      shown: demonstrations to imitate, `Shown`; None without. The caller saves them: they are not among `variables`.
     """
 
     adapted: Any = None
@@ -72,52 +72,52 @@ class State:
 
     @property
     def variables(self) -> list[Any]:
-        """All variables of the state, in a fixed order: what is saved and restored."""
+        """The variables to save and restore, in a fixed order."""
         own = [variable for variable in (self.adapted, self.steps) if variable is not None]
         return own + ([] if self.optimizer is None else self.optimizer.variables)
 
 
 @dataclasses.dataclass(frozen=True)
 class PolicyOptimizer(abc.ABC):
-    """Turns a policy and samples of it into new weights.
+    """Base class of the algorithms that compute new policy weights from samples of the policy.
 
     An algorithm is a subclass that is a frozen dataclass: its fields are its settings, and `propose` finds the new
-    weights. `step` assigns them and makes the record. What changes from step to step is no part of the optimizer: an
-    algorithm that remembers something makes it in `make_state`. In a compiled update, a float setting of an algorithm
-    of this package is a float64 scalar unless it is 0 or 1, so that one program does for all numbers.
+    weights. `step` assigns them and returns the `Outcome`. The optimizer itself never changes; an algorithm with state
+    makes it in `make_state`. In a compiled update, the float settings of this package's algorithms are float64 scalar
+    tensors unless they are 0 or 1, so that one compiled program serves all values.
     """
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether a setting follows the progress of the run; by default none does."""
+        """Whether a setting depends on the progress of the run; by default, False."""
         return False
 
     @property
     def imitates(self) -> bool:
-        """Whether the steps need demonstrations, `State.shown`; by default they do not."""
+        """Whether the steps need demonstrations, `State.shown`; by default, False."""
         return False
 
     @property
     def suits_xla(self) -> bool:
-        """Whether XLA compiles `propose` in seconds, so that a compiled update has it do so."""
+        """Whether a compiled update should compile `propose` with XLA, because that takes only seconds."""
         return True
 
     def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
-        """Raise ValueError if the algorithm cannot use the discount of the returns; by default it can use any."""
+        """Raise ValueError if the algorithm cannot use this discount of the returns; by default it accepts any."""
 
     def check_problem(self, num_costs: int, *, anchored: bool) -> None:
-        """Raise ValueError unless the algorithm fits so many costs, and a policy to stay near or none.
+        """Raise ValueError unless the algorithm supports this number of costs, and an anchor or none.
 
-        By default it fits any number of costs, which it does not limit, and no such policy.
+        By default it accepts any number of costs, without limiting them, and no anchor.
         """
         require(not anchored, "anchor", f"None with {type(self).__name__}, which has no anchor_kl", "a policy")
 
     def settled(self, policy: Policy) -> Self:
-        """Give the optimizer with numbers in the place of defaults that depend on the policy; here, there are none."""
+        """Return the optimizer with its policy-dependent defaults replaced by numbers; by default it has none."""
         return self
 
     def make_state(self, policy: Policy) -> State:
-        """Make the state for a policy before its first step; by default nothing is remembered."""
+        """Make the state for a policy before its first step; by default it is empty."""
         return State()
 
     def step(
@@ -131,17 +131,17 @@ class PolicyOptimizer(abc.ABC):
         chunk_size: int | None = None,
         jit_compile: bool = False,
     ) -> Outcome:
-        """Move the policy's trainable weights, or leave them as they are, bit for bit.
+        """Assign new trainable weights to the policy, or leave its weights unchanged, bit for bit.
 
         Args:
-          policy: assigned the new weights.
-          batch: samples of the policy as it is.
-          state: what `make_state` made for this policy; assigned what the step adapts.
+          policy: the policy to update.
+          batch: samples of the policy with its present weights.
+          state: the state from `make_state` for this policy; updated in place.
           progress: fraction of the run that is over, in [0, 1], for schedules; a number or a float scalar.
           gamma: discount of the batch's returns, in [0, 1]; a number or a float64 scalar.
-          chunk_size: samples, or segments, to have in memory at once, >= 1; None for all. The result is the same up
-            to rounding.
-          jit_compile: let XLA compile `propose`, and nothing else of the step, in a step that TensorFlow traces.
+          chunk_size: largest number of samples, or segments, in memory at once, >= 1; None for all. The result is the
+            same up to rounding.
+          jit_compile: compile `propose` with XLA, and nothing else of the step; only within a traced tf.function.
 
         Returns:
           The `Outcome`.
@@ -158,7 +158,7 @@ class PolicyOptimizer(abc.ABC):
 
     @abc.abstractmethod
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
-        """Find new parameters, by an optimizer that is settled.
+        """Find new parameters; the optimizer is the result of `settled`.
 
         Args:
           objective: the surrogate and the KL on the samples, at and near the old parameters.
@@ -169,15 +169,15 @@ class PolicyOptimizer(abc.ABC):
         """
 
     def get_config(self) -> dict[str, Any]:
-        """Make a dict of all settings, nested as the dataclasses are, for JSON."""
+        """Return all settings as a dict for JSON, nested as the dataclasses are."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make an optimizer again from `get_config`.
+        """Make an optimizer from the result of `get_config`.
 
         Args:
-          config: settings by name, nested; those that are not there have their defaults.
+          config: settings by name, nested; missing settings have their defaults.
 
         Raises:
           ValueError: a setting is unknown, of another type, or outside its range.
@@ -186,7 +186,7 @@ class PolicyOptimizer(abc.ABC):
             optimizer = msgspec.convert(config, cls)
         except msgspec.ValidationError as error:
             raise ValueError(f"{cls.__name__}: {error}") from error
-        # msgspec passes over names that a dataclass does not have.
+        # msgspec ignores names that a dataclass does not have.
         unknown = set(_paths(config)) - set(_paths(optimizer.get_config()))
         if unknown:
             raise ValueError(f"{cls.__name__} has no settings {sorted(unknown)}")
@@ -194,21 +194,21 @@ class PolicyOptimizer(abc.ABC):
 
 
 def default_kl(policy: Policy) -> float:
-    """Give the KL that a step may have, or aims at, if no other is given, in nats: 0.01 for each action dimension."""
+    """Return the default limit or target of a step's KL, in nats: 0.01 for each action dimension."""
     return KL_PER_DIMENSION * policy.action_distribution.dimensions
 
 
 def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearchResult:
-    """Take the candidate, unless that would break the policy.
+    """Accept a candidate without a line search, unless it is not finite.
 
     Args:
       objective: at the old parameters.
       candidate: new parameters [P].
 
     Returns:
-      A `LineSearchResult` without backtracks (None). It has the candidate and the status NOT_USED; or the old
-      parameters and NO_DIRECTION if the candidate is where the policy already was, or NOT_FINITE if the candidate,
-      its surrogate or its KL is not finite.
+      A `LineSearchResult` whose backtracks are None. It has the candidate and the status NOT_USED, or the old
+      parameters and a reason: NO_DIRECTION if the candidate equals them, NOT_FINITE if the candidate, its surrogate
+      or its KL is not finite.
     """
     figures = objective.figures(candidate)
     finite = tf.reduce_all(tf.math.is_finite(candidate))
@@ -221,26 +221,26 @@ def without_line_search(objective: Objective, candidate: tf.Tensor) -> LineSearc
 
 
 def was_taken(search: LineSearchResult) -> tf.Tensor:
-    """Tell whether the search ended at new parameters; bool scalar."""
+    """Return whether the search ended at new parameters, as a bool scalar."""
     return tf.equal(search.status, LineSearchStatus.ACCEPTED) | tf.equal(search.status, LineSearchStatus.NOT_USED)
 
 
 def _as_tensors(proposal: Proposal) -> Proposal:
-    """Make tensors of numbers; TensorFlow would make them float32."""
+    """Convert numbers to float64 tensors; TensorFlow's default would be float32."""
     numbers = {name: getattr(proposal, name) for name in ("radius", "penalty_coefficient")}
     given = {name: tf.convert_to_tensor(number, tf.float64) for name, number in numbers.items() if number is not None}
     return proposal._replace(**given)
 
 
 def _finite(search: LineSearchResult, old: OldPolicy) -> LineSearchResult:
-    """Refuse the search's parameters if one of them is not finite: a policy's weights are always finite."""
+    """Refuse the search's parameters if any is not finite: a policy's weights are always finite."""
     sound = tf.reduce_all(tf.math.is_finite(search.theta))
     status = tf.where(sound, search.status, int(LineSearchStatus.NOT_FINITE))
     return _kept_if(sound, search._replace(status=status), old)
 
 
 def _kept_if(condition: tf.Tensor, search: LineSearchResult, old: OldPolicy) -> LineSearchResult:
-    """Put the old parameters and figures in the place of the search's unless the condition holds."""
+    """Replace the search's parameters and figures by the old ones unless the condition holds."""
     pairs = zip((search.theta, *search.figures), (old.theta, *old.figures.tensors[1:]), strict=True)
     theta, *figures = (tf.where(condition, new, kept) for new, kept in pairs)
     return search._replace(theta=theta, figures=tuple(figures))
@@ -251,7 +251,7 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
     batch = batch.rows
     accepted = was_taken(search)
     step = search.theta - old.theta
-    # A step refused for a gradient that is not finite predicts nothing, and NaN times zero would.
+    # If the step is refused because the gradient is not finite, the product is NaN, not 0.
     predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)
     gains = {name: tf.where(accepted, bonus.gain, 0.0) for name, bonus in bonuses.items()}
     actual = tf.where(accepted, search.improvement, 0.0)

@@ -1,4 +1,4 @@
-"""The preconditioner of a policy's Fisher matrix: the damped inverse of the Fisher matrix of a few states."""
+"""A preconditioner for a policy's Fisher matrix: the damped inverse of the Fisher matrix of a few states."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 _LEAST_DAMPING = 1e-3
 _MOST_COLUMNS = 8
-"""Rows of J for each state. More of them would leave too few states."""
+"""Largest number of rows of J for each state; more would leave too few states."""
 
 
 def sampled_fisher_preconditioner(
     objective: Objective, rank: int, damping: float | tf.Tensor, least_share: float = 0.0
 ) -> Callable[[tf.Tensor], tf.Tensor] | None:
-    """Make the product r [P] -> (F' + damping I)^-1 r, in which F' resembles the Fisher matrix F.
+    """Make the product r [P] -> (F' + damping I)^-1 r, where F' approximates the Fisher matrix F.
 
-    For kernels and biases of Dense layers that were called once, with a row for each state (or two: its own and its
-    mirror image's), F' is the Fisher matrix of a few states. All other elements of F' are 0 but those on the diagonal:
-    each other weight tensor has its mean curvature there, estimated from the actions that were taken.
+    For kernels and biases of Dense layers that were called once, with one row for each state (or two: one for its
+    mirror image), F' is the Fisher matrix of a few states. All other weights have diagonal elements only: for each
+    weight tensor, its mean curvature, estimated from the actions that were taken.
 
     Args:
       objective: the batch, and the policy that took its actions.
-      rank: of the first part of F', at most, >= 1: the number of states times that of outputs, of which 8 count.
-      damping: > 0; a number or a float scalar. At least 0.001 is taken.
-      least_share: share of the weights that must be such kernels and biases, in [0, 1].
+      rank: largest rank of the first part of F', >= 1: the number of states times the number of outputs, at most 8.
+      damping: > 0; a number or a float scalar. It is raised to 0.001 if it is smaller.
+      least_share: smallest share of the weights that must be such kernels and biases, in [0, 1].
 
     Returns:
       The product, or None if the share is smaller.
@@ -54,7 +54,7 @@ def sampled_fisher_preconditioner(
     policy, batch, theta = objective.policy, objective.batch, objective.theta
     size, columns = batch.weights.shape[0], min(policy.action_distribution.num_outputs, _MOST_COLUMNS)
     if size is None:
-        raise ValueError("there is a preconditioner only if the number of samples in a batch is static")
+        raise ValueError("a preconditioner needs a static number of samples in a batch")
     states = min(size, max(1, min(rank, objective.chunk_size or rank) // columns))
     (observations, actions), weights = subsample((batch.observations, batch.actions), batch.weights, states / size)
     mask, roots = mask_of(policy.encoder.spec, observations), tf.sqrt(weights)
@@ -64,7 +64,7 @@ def sampled_fisher_preconditioner(
         with policy.scope_at(theta), dense_calls(policy) as found:
             outputs = policy.encoder.from_centred(policy.encoder.centred(repeated))
             log_prob = policy.action_distribution.log_prob(policy.of_outputs(outputs[:states], mask), actions)
-        # The gradients of samples are independent and have the mean 0: the square of a sum is like the sum of squares.
+        # The samples' gradients are independent with mean 0, so the square of their sum estimates the sum of squares.
         score = tf.reduce_sum(roots * tf.cast(log_prob, roots.dtype))
     with policy.scope_at(theta):
         cotangents = roots[:, None] * _metric_roots(policy, outputs[:states], mask, columns)
@@ -88,7 +88,7 @@ def _size(weight: tf.Variable) -> int:
 def _outer_products(
     tape: tf.GradientTape, found: list[DenseCalls], outputs: tf.Tensor, cotangents: tf.Tensor
 ) -> dict[int, OuterProducts]:
-    """Give the parts of J, by the ids of kernels and biases, for cotangents [C, N, O] of the outputs [C N, O]."""
+    """Return the parts of J, by the ids of kernels and biases, for cotangents [C, N, O] of the outputs [C N, O]."""
     columns, states, _ = cotangents.shape
     known = [calls for calls in found if _is_once_for_each(states * columns, calls)]
     of_sums = tape.gradient(
@@ -110,14 +110,14 @@ def _outer_products(
 
 
 def _metric_roots(policy: Policy, outputs: tf.Tensor, mask: tf.Tensor | None, columns: int) -> tf.Tensor:
-    """Compute vectors r_c [columns, N, O]: for each sample, the sum of r_c r_c' is M, the Fisher matrix in its outputs.
+    """Compute vectors r_c [columns, N, O]: for each sample, the sum of r_c r_c' is M, the Fisher matrix of its outputs.
 
-    If there are fewer columns than outputs, this is so in the mean over random columns, which differ between samples.
+    With fewer columns than outputs, this holds in expectation over random columns, which differ between samples.
     """
     states, size = outputs.shape
     distribution, mask = policy.action_distribution, None if mask is None else tf.repeat(mask, size, axis=0)
     units = tf.tile(tf.eye(size, dtype=outputs.dtype), [states, 1])
-    # Each sample once for each output: a column of M is the product with a unit vector.
+    # Each sample is repeated for each output: the product of M with a unit vector is a column of M.
     product = gauss_newton_fisher_vector_product(
         lambda flat: policy.of_outputs(tf.reshape(flat, units.shape), mask),
         distribution.kl,
@@ -126,7 +126,7 @@ def _metric_roots(policy: Policy, outputs: tf.Tensor, mask: tf.Tensor | None, co
         distribution.metric_product,
     )
     metric = tf.reshape(product(tf.reshape(units, [-1])), [states, size, size])
-    # M may be singular, as that of probabilities, or 0; a root by Cholesky needs a little more.
+    # M may be singular (for logits it always is) or 0, but Cholesky needs a positive definite matrix.
     added = 1e-4 * tf.linalg.trace(metric) / size + 1e-12
     root = tf.linalg.cholesky(metric + added[:, None, None] * tf.eye(size, dtype=outputs.dtype))
     random = np.random.default_rng(0).normal(size=(states, size, columns))
@@ -135,7 +135,7 @@ def _metric_roots(policy: Policy, outputs: tf.Tensor, mask: tf.Tensor | None, co
 
 
 def _is_once_for_each(rows: int, calls: DenseCalls) -> bool:
-    """Tell whether a layer was called once, outside of loops, with the rows, or them and their mirror images."""
+    """Return whether a layer was called once, outside of loops, on these rows, with or without their mirror images."""
     if len(calls.inputs) != 1 or len(calls.sums) != 1:
         return False
     [inputs] = calls.inputs

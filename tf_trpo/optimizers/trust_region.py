@@ -37,57 +37,58 @@ class TrustRegion(PolicyOptimizer):
     1/2 x'Fx without damping, equal max_kl. The line search takes the first of ratio^j times this step that improves
     the surrogate and keeps the KL within max_kl. If no candidate does, the parameters stay as they are.
 
-    The KL is the joint one over all action dimensions, and the default limit grows with their number d. An
-    implementation that averages the KL over the dimensions (sb3-contrib) has, at the same number, a trust region d
-    times as large.
+    The KL is joint over all action dimensions, and the default limit grows with their number d. In an implementation
+    that averages the KL over the dimensions (sb3-contrib), the same number means a trust region d times as large.
 
-    With constraint="max" the limit is on the largest KL of a sampled state, as in the theory, instead of the mean one.
-    The direction is the same. The full step of the other constraint is shortened so that the largest KL, taken for
-    quadratic from its value at that step, equals max_kl.
+    With constraint="max", the limit is on the largest KL over the sampled states, as in the theory, instead of the
+    mean. The direction is the same. The full step for the mean constraint is shortened so that the largest KL, modelled
+    as quadratic through its value at that step, equals max_kl.
 
-    With final_max_kl the limit goes linearly from max_kl to final_max_kl as the run progresses: long steps while there
+    With final_max_kl, the limit goes linearly from max_kl to final_max_kl as the run progresses: long steps while there
     is much to learn, short ones when mostly noise is left.
 
-    An `EntropyBonus` and a `DemonstrationBonus` are parts of the gradient, and of what the line search improves.
+    An `EntropyBonus` and a `DemonstrationBonus` are parts of the gradient and of the value that the line search
+    improves.
 
-    With an `AdaptiveRadius`, max_kl is only the first limit. The limit is then the state, and changes after each step.
+    With an `AdaptiveRadius`, max_kl is only the first limit. The limit is then part of the state and changes after each
+    step.
 
-    With anchor_kl, the mean KL(anchor || policy) over the sampled states is limited, too: the policy stays near the one
-    that the agent is compiled with as its anchor. If new states or statistics have taken this KL above its limit, the
-    step lets it fall.
+    With anchor_kl, the mean KL(anchor || policy) over the sampled states is limited, too: the policy stays near the
+    anchor that the agent is compiled with. If new states or statistics have raised this KL above its limit, the step
+    reduces it.
 
     Raises:
-      ValueError: a setting is outside its range, or there is a radius with final_max_kl or with other limits.
+      ValueError: a setting is outside its range, or radius is combined with final_max_kl or with other limits.
 
     Source:
-      Schulman et al. (2015), equations 11 and 12 and appendix C; lecture, Algorithm 1; with an anchor, as
+      Schulman et al. (2015), equations 11 and 12 and appendix C; lecture, Algorithm 1; with an anchor, see
       `constrained_direction`.
     """
 
     max_kl: float | None = None
-    """Limit of the joint KL(old || new) of a step, in nats, positive and finite; see constraint. None: 0.01 for each
+    """Limit on the joint KL(old || new) of a step, in nats, positive and finite; see constraint. None: 0.01 for each
     action dimension."""
     final_max_kl: float | None = None
     """The limit at the end of the run, in nats, positive and finite, reached linearly; None to keep max_kl."""
     constraint: KLConstraint = "mean"
     """Limit the mean KL over the sampled states, or the largest one."""
     radius: AdaptiveRadius | None = None
-    """Rule by which the limit follows how well the linear model predicted the last improvement; None for no rule."""
+    """Rule that adapts the limit to how well the linear model predicted the last improvement; None: no adaptation."""
     anchor_kl: float | None = None
-    """Limit of the mean joint KL(anchor || policy), in nats, positive and finite; None without an anchor."""
+    """Limit on the mean joint KL(anchor || policy), in nats, positive and finite; None without an anchor."""
     direction: NaturalDirection = NaturalDirection()
     """How the natural direction is computed."""
     search: Backtracking = Backtracking()
     """How far along the direction the step goes."""
     entropy: EntropyBonus = EntropyBonus()
-    """What the policy's entropy counts."""
+    """Bonus for the policy's entropy."""
     imitation: DemonstrationBonus = DemonstrationBonus()
-    """What the likelihood of demonstrated actions counts."""
+    """Bonus for the likelihood of demonstrated actions."""
 
     def __post_init__(self) -> None:
         require_allowed(self, max_kl="(0, inf)", final_max_kl="(0, inf)", anchor_kl="(0, inf)")
         if self.is_constrained:
-            # Its rule judges the surrogate, which a step that restores a limit does not raise.
+            # The radius follows the surrogate's improvement, and a step that restores a limit may not improve it.
             require(self.radius is None, "radius", "None with an anchor or limits on costs", self.radius)
         if self.radius is not None:
             require(self.final_max_kl is None, "final_max_kl", "None if the radius adapts", self.final_max_kl)
@@ -104,12 +105,12 @@ class TrustRegion(PolicyOptimizer):
 
     @property
     def is_constrained(self) -> bool:
-        """Whether a step has other limits than max_kl."""
+        """Whether a step has limits besides max_kl."""
         return self.anchor_kl is not None
 
     @property
     def suits_xla(self) -> bool:
-        # With a constraint, XLA takes minutes for what TensorFlow's own graph begins with at once.
+        # With a constraint, XLA takes minutes to compile; TensorFlow's own graph starts at once.
         return not self.is_constrained
 
     def check_problem(self, num_costs: int, *, anchored: bool) -> None:
@@ -158,7 +159,7 @@ class TrustRegion(PolicyOptimizer):
         return Proposal(gradient, search, solution, radius=limit, bonuses=bonuses, figures=figures)
 
     def _rising(self, objective: Objective, state: State) -> dict[str, Rising]:
-        """Make what rises besides the surrogate, by its name in the `Outcome`."""
+        """Return the bonuses as terms of the objective, by their names in the `Outcome`."""
         rising = {}
         if self.entropy.counts:
             rising["entropy_bonus"] = self.entropy.rising(objective)
@@ -167,11 +168,11 @@ class TrustRegion(PolicyOptimizer):
         return rising
 
     def _constraints(self, objective: Objective) -> list[Constraint]:
-        """List what a step keeps besides its KL; the anchor's is the last one."""
+        """Return the constraints besides the KL; the anchor's is the last one."""
         return [] if self.anchor_kl is None else [anchor_constraint(objective, self.anchor_kl)]
 
     def _figures(self, found: ConstrainedDirection, figures: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Name the constraints' figures at the new parameters, for the `Outcome`."""
+        """Return the constraints' figures at the new parameters, by their names in the `Outcome`."""
         named = {"restores": found.restored >= 0} if found.constraints else {}
         return named if self.anchor_kl is None else {**named, "anchor_kl": figures[-1]}
 
@@ -184,17 +185,17 @@ class TrustRegion(PolicyOptimizer):
         return self.max_kl
 
     def _within_largest(self, objective: Objective, step: tf.Tensor, limit: tf.Tensor | float) -> tf.Tensor:
-        """Shorten the full step of the mean KL if the largest one is limited."""
+        """Shorten the full step for the mean KL if the largest KL is limited."""
         if self.constraint == "mean":
             return step
         largest = objective.figures(objective.theta + step).max_kl_over_states
-        # If the KL overflows, backtracking finds the way.
+        # If the KL overflows, backtracking shortens the step.
         shorten = tf.math.is_finite(largest) & (largest > limit)
         within = tf.math.divide_no_nan(tf.convert_to_tensor(limit, tf.float64), largest)
         return tf.cast(tf.where(shorten, tf.sqrt(within), 1.0), step.dtype) * step
 
     def _judged(self, theta: tf.Tensor, figures: PolicyFigures, rising: Mapping[str, Rising]) -> tuple[tf.Tensor, ...]:
-        """List what must rise, the KL that is limited, and the figures that the search only carries along."""
+        """Return the value to improve, the limited KL, and the figures that the search only carries along."""
         improvement = figures.improvement
         for each in rising.values():
             improvement += each.gain(theta, figures)

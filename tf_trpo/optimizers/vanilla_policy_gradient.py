@@ -1,4 +1,4 @@
-"""The vanilla policy gradient: a step along the gradient itself, by a Keras optimizer."""
+"""The vanilla policy gradient: a step along the gradient itself, with a Keras optimizer."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class VanillaPolicyGradient(PolicyOptimizer):
     """Take one step theta + alpha g for each batch.
 
     At the policy that sampled, the gradient g of the surrogate is the policy gradient. The learning rate sets the
-    length of the step in the space of parameters, whatever the step does to the policy: its KL is reported and limits
-    nothing. A gradient that is not finite is left out. If a step makes the policy's figures or the Keras optimizer's
-    state not finite, both are restored.
+    length of the step in parameter space, whatever its effect on the policy: the KL is reported but not limited. A
+    gradient that is not finite is skipped. If a step makes the policy's figures or the Keras optimizer's state not
+    finite, the weights and that state are restored.
 
     Raises:
       ValueError: a setting is outside its range.

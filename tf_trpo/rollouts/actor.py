@@ -1,4 +1,4 @@
-"""The policy as a plain function of NumPy arrays, called once for every step of the environments.
+"""Actors: a policy as a plain function of NumPy arrays, called once for every step of the environments.
 
 Calling a Keras model, even a compiled one, costs hundreds of microseconds of Python; an environment step may cost ten.
 So the policy's own TensorFlow function, with its weights as inputs, is converted to LiteRT once, and runs in a few
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 States: TypeAlias = "tuple[np.ndarray, ...]"
-"""What a policy's memory holds for each environment: arrays [B, ...]; empty without a memory."""
+"""States of a policy's memory, one for each environment: arrays [B, ...]; empty without a memory."""
 
 
 class Actions(NamedTuple):
-    """Actions as sampled [B, ...], to be stored, and as the environments are given them, a nest of arrays [B, ...].
+    """The actions of one step.
 
-    Also the memory's states after the observations.
+    Attributes:
+      sampled: [B, ...], as sampled, to be stored.
+      environment: the same actions as the environments take them, a nest of arrays [B, ...].
+      states: of the memory, after the observations; empty without a memory.
     """
 
     sampled: np.ndarray
@@ -40,32 +43,35 @@ class Actor(Protocol):
     """A policy for a fixed number of environments.
 
     Attributes:
-      initial_states: of the memory, with which episodes begin.
+      initial_states: states of the memory at the start of episodes, arrays [B, ...]; empty without a memory.
     """
 
     initial_states: States
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Act by these weights from now on; they are in the order of `policy.weights`."""
+        """Set the weights to act with, in the order of `policy.weights`."""
 
     def __call__(self, observations: Any, noise: np.ndarray, states: States = ()) -> Actions:
-        """Compute actions for observations, a nest of arrays [B, ...], and noise [B, ...] (not used by a mode).
+        """Compute the actions of one step.
 
-        The states are those of the memory before the observations; without a memory they are not given.
+        Args:
+          observations: a nest of arrays [B, ...].
+          noise: [B, ...]; a deterministic actor ignores it.
+          states: of the memory, before the observations; empty without a memory.
         """
 
     def for_environment(self, sampled: np.ndarray) -> Any:
-        """Turn sampled actions [L, ...] into a nest of arrays [L, ...], as the environments take them."""
+        """Convert sampled actions [L, ...] to a nest of arrays [L, ...], as the environments take them."""
 
 
 def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False, shards: int = 1) -> Actor:
-    """Make the fastest actor that the policy allows.
+    """Make the fastest actor that can run the policy: by LiteRT, otherwise by TensorFlow, with a warning.
 
     Args:
-      policy: acts.
+      policy: the policy that acts.
       num_envs: B.
-      deterministic: take the mode.
-      shards: batches of equal size in which the actions for B environments are computed, a divisor of B. An action's
+      deterministic: take the mode of the action distribution instead of a sample.
+      shards: number of equal batches in which the actions for B environments are computed, a divisor of B. An action's
         last bits may depend on the size of its batch.
     """
     try:
@@ -77,7 +83,7 @@ def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False, sh
 
 
 class _Actor:
-    """What both kinds of actors have: the preparation of observations, and the batches that are computed at once."""
+    """Base class of both actors: prepares the observations and computes the actions shard by shard."""
 
     def __init__(self, policy: Policy, num_envs: int, shards: int) -> None:
         self._centred = Centred(policy)
@@ -98,12 +104,12 @@ class _Actor:
         return Actions(sampled, self.for_environment(sampled), tuple(after))
 
     def _act(self, parts: list[np.ndarray], noise: np.ndarray, states: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Compute the sampled actions and new states of one batch."""
+        """Compute the sampled actions and the new states of one shard."""
         raise NotImplementedError
 
 
 class CompiledActor(_Actor):
-    """Acts through a tf.function. The arguments are those of `make_actor`."""
+    """Actor that calls a tf.function. The arguments are those of `make_actor`."""
 
     def __init__(self, policy: Policy, num_envs: int, *, deterministic: bool = False, shards: int = 1) -> None:
         from tf_trpo.rollouts.conversion import act_by
@@ -126,10 +132,10 @@ class CompiledActor(_Actor):
 
 
 class LiteActor(_Actor):
-    """Acts through LiteRT. The arguments are those of `make_actor`.
+    """Actor that runs a LiteRT model. The arguments are those of `make_actor`.
 
-    It can be pickled: in another process, the same converted policy acts, and the policy itself is not needed. The
-    weights must be set there.
+    The actor can be pickled. In another process it runs the same model, without the policy itself; call `set_weights`
+    there first.
 
     Raises:
       ValueError, RuntimeError: the policy cannot be converted.
@@ -157,14 +163,14 @@ class LiteActor(_Actor):
         self._interpreter.allocate_tensors()
         inputs = {details["name"]: details["index"] for details in self._interpreter.get_input_details()}
         self._sampled, *self._next_states = (details["index"] for details in self._interpreter.get_output_details())
-        # What the converted function does not use is no input.
+        # The model has no inputs for what the converted function does not use.
         places = [inputs.get(f"part_{position}") for position in range(len(self._centred))]
         self._parts = [(position, index) for position, index in enumerate(places) if index is not None]
         self._noise = inputs.get("noise")
         self._weights, self._states = ([inputs.get(name) for name in names] for names in self._names)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Neither can an interpreter be pickled, nor a Keras layer of a class that the other process does not know.
+        # An interpreter cannot be pickled, nor a Keras layer of a class that the other process does not know.
         kept = {name: value for name, value in vars(self).items() if name not in ("_interpreter", "_distribution")}
         distribution = self._distribution
         if getattr(self.for_environment, "__self__", None) is not distribution:
@@ -175,11 +181,11 @@ class LiteActor(_Actor):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        door: Any = self.for_environment
-        if isinstance(door, tuple):
+        saved: Any = self.for_environment
+        if isinstance(saved, tuple):
             from keras.saving import deserialize_keras_object
 
-            kind, described = door
+            kind, described = saved
             known = dict.fromkeys((described["class_name"], described["registered_name"]), kind)
             self.for_environment = deserialize_keras_object(described, custom_objects=known).acting()
         self._load()
@@ -205,5 +211,5 @@ class LiteActor(_Actor):
 
 
 def transposed(weight: np.ndarray) -> np.ndarray:
-    """Transpose a matrix for LiteRT's fully connected layer, which would otherwise transpose it at every step."""
+    """Transpose a matrix for LiteRT's fully connected layer, which would otherwise transpose it at every call."""
     return np.ascontiguousarray(weight.T) if weight.ndim == 2 else weight

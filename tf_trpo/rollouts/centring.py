@@ -1,4 +1,4 @@
-"""From observations to the inputs of a policy's function."""
+"""Preparation of observations as inputs of a policy's function."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class Centred:
-    """Turns observations into the inputs of the policy's function: the parts in order, vectors less their means.
+    """Turns observations into the inputs of the policy's function: a list of the parts, vectors minus their means.
 
-    The means are subtracted here because LiteRT has no arithmetic in float64. The function itself rounds to float32,
-    and so does not warn: what float32 cannot hold becomes infinite, and the rollout is refused for that, with a reason.
+    The means are subtracted here because LiteRT has no float64 arithmetic. The function itself rounds to float32, where
+    no warning is given: numbers too large for float32 become infinite, and the rollout is then refused with a reason.
     """
 
     def __init__(self, policy: Policy) -> None:
         encoder = policy.encoder
-        # Without Keras' tracked dicts, which cannot be pickled.
+        # A copy without Keras' tracked dicts, which cannot be pickled.
         self._spec = map_parts(lambda part: part, encoder.spec)
         self._parts = [part for _, part in parts(self._spec)]
         positions = {id(weight): position for position, weight in enumerate(policy.weights)}
@@ -36,17 +36,17 @@ class Centred:
         self.set_weights([weight.numpy() for weight in policy.weights])
 
     def __len__(self) -> int:
-        """Give the number of parts."""
+        """Return the number of parts."""
         return len(self._parts)
 
     @property
     def specs(self) -> list[tf.TensorSpec]:
-        """Types of the inputs, of shapes [None, ...]."""
+        """Specs of the inputs, with shapes [None, ...]."""
         pairs = zip(self._parts, self._dtypes, strict=True)
         return [tf.TensorSpec((None, *part.shape), tf.as_dtype(dtype)) for part, dtype in pairs]
 
     def nest(self, inputs: Sequence[tf.Tensor]) -> Any:
-        """Give the inputs the structure of observations, and vectors the type of networks."""
+        """Arrange the inputs as a nest like the observations, with vectors cast to float32."""
         values = [
             tf.cast(value, tf.float32) if part.kind == "vector" else value
             for part, value in zip(self._parts, inputs, strict=True)
@@ -65,5 +65,5 @@ def _centred(part: np.ndarray, mean: np.ndarray | None, dtype: np.dtype[Any]) ->
 
 
 def _is_rounded_here(part: PartSpec) -> bool:
-    """Tell whether a vector without a mean becomes float32 here: one of float64 would warn of what is too large."""
+    """Return whether a vector without a mean is cast here: casting float64 could warn of numbers that are too large."""
     return part.kind == "vector" and part.dtype != "float64"

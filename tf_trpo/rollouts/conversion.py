@@ -1,4 +1,4 @@
-"""A policy's TensorFlow function, with its weights as inputs, as a LiteRT flatbuffer."""
+"""Conversion of a policy's TensorFlow function, with its weights as inputs, to a LiteRT flatbuffer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tf_trpo.rollouts.actor import transposed
 from tf_trpo.rollouts.centring import Centred
 
 _kept: dict[Any, bytes] = {}
-"""Converted policies, without their weights, for others of equal structure."""
+"""Converted policies, without their weights, to be reused for policies of equal structure."""
 
 
 def act_by(
@@ -24,24 +24,24 @@ def act_by(
     weights: Sequence[tf.Tensor],
     states: Sequence[tf.Tensor],
 ) -> list[tf.Tensor]:
-    """Compute actions for centred observations with the given weights in place of the policy's own, and new states."""
+    """Compute actions and new states for centred observations, with the given weights instead of the policy's own."""
     with keras.StatelessScope(state_mapping=list(zip(policy.weights, weights, strict=True))):
         parameters, states = policy.step_of_centred(observations, tuple(states))
         return [policy.actions(parameters, noise), *states]
 
 
 def weight_names(policy: Policy) -> list[str]:
-    """Name the inputs for the policy's weights."""
+    """Return the names of the inputs for the policy's weights."""
     return [f"weight_{position}" for position in range(len(policy.weights))]
 
 
 def state_names(policy: Policy) -> list[str]:
-    """Name the inputs for the states of the policy's memory."""
+    """Return the names of the inputs for the states of the policy's memory."""
     return [f"state_{position}" for position in range(len(policy.initial_states(1)))]
 
 
 def converted_once(policy: Policy, centred: Centred, num_envs: int, deterministic: bool) -> bytes:
-    """Convert the policy, unless one of equal structure was: the weights are inputs."""
+    """Convert the policy, or reuse the result for a policy of equal structure: the weights are inputs."""
     structure = structure_of(policy)
     if structure is None:
         return _converted(policy, centred, num_envs, deterministic)
@@ -75,13 +75,13 @@ def _converted(policy: Policy, centred: Centred, num_envs: int, deterministic: b
 
     concrete = tf.function(act, autograph=False).get_concrete_function(**specs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable_obj=tf.Module())
-    # By way of a SavedModel it takes twice as long, and the inputs have other names.
+    # Conversion through a SavedModel takes twice as long and renames the inputs.
     converter.experimental_lower_to_saved_model = False
     return litert_flatbuffer(converter)
 
 
 def litert_flatbuffer(converter: tf.lite.TFLiteConverter) -> bytes:
-    """Convert a converter's functions; raise ValueError if one has an operation that LiteRT does not have."""
+    """Run a converter; raise ValueError if a function has an operation that LiteRT does not have."""
     try:
         return converter.convert()
     except Exception as error:  # TensorFlow's ConverterError, which has no public name and no other base

@@ -1,4 +1,4 @@
-"""Returns and lengths of whole episodes, which may span rollouts."""
+"""Returns, costs and lengths of whole episodes, which may span rollouts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from tf_trpo.rollouts.stepping import Rollout
 
 
 class Episode(NamedTuple):
-    """A whole episode: the undiscounted sum of the environment's own rewards, its steps, its last info's figures.
+    """A whole episode.
 
-    costs has the undiscounted sum of each cost.
+    Attributes:
+      episode_return: undiscounted sum of the environment's own rewards.
+      length: number of steps.
+      infos: figures of the last step's info, by key.
+      costs: undiscounted sum of each cost.
     """
 
     episode_return: float
@@ -25,7 +29,7 @@ class Episode(NamedTuple):
 
 
 class EpisodeTracker:
-    """Adds up rewards and C costs of B environments until episodes end.
+    """Adds up the rewards and C costs of B environments until their episodes end.
 
     Attributes:
       returns: float64 [B], of the unfinished episodes so far.
@@ -45,7 +49,7 @@ class EpisodeTracker:
         self.lengths[:] = 0
 
     def cut(self, column: int, infos: Mapping[str, float] = MappingProxyType({})) -> Episode:
-        """End an environment's unfinished episode, and give its return and length so far."""
+        """End an environment's unfinished episode, and return it as it is so far."""
         costs = tuple(self.costs[column].tolist())
         episode = Episode(float(self.returns[column]), int(self.lengths[column]), infos, costs)
         self.returns[column] = self.lengths[column] = 0
@@ -53,7 +57,7 @@ class EpisodeTracker:
         return episode
 
     def finished(self, rollout: Rollout) -> list[list[Episode]]:
-        """Add a rollout, and give the episodes that end in it, in order, one list for each environment."""
+        """Add a rollout, and return the episodes that end in it, in order, one list for each environment."""
         return [self._finished_in(column, rollout) for column in range(len(self.returns))]
 
     def _finished_in(self, column: int, rollout: Rollout) -> list[Episode]:
@@ -75,7 +79,7 @@ class EpisodeTracker:
 
 
 def mean_costs(episodes: Sequence[Episode], labels: Sequence[str], prefix: str) -> dict[str, float]:
-    """Compute the mean total of each cost over episodes; names are the prefix and the costs' labels."""
+    """Compute the mean total of each cost over episodes; each name is the prefix and the cost's label."""
     totals = np.mean([episode.costs for episode in episodes], axis=0)
     return {f"{prefix}{label}": float(total) for label, total in zip(labels, totals, strict=True)}
 

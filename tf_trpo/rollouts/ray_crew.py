@@ -1,4 +1,4 @@
-"""Workers as Ray's actors; the only door to Ray."""
+"""Workers as Ray actors; the only module that imports Ray."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 from tf_trpo.rollouts.worker import Call, Setup, ShardWorker, WorkerLostError
 
 _OBJECT_STORE = 256 * 2**20
-"""Bytes of shared memory for the rollouts that travel; more go to the disk and back."""
+"""Bytes of shared memory for rollouts in transit; Ray spills the rest to disk."""
 _PATIENCE = 20.0
-"""Seconds in which the head of a cluster must answer."""
+"""Seconds within which the head of a cluster must answer."""
 _ENVIRONMENT = {
     # One thread: there is a worker for each core.
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
@@ -31,12 +31,12 @@ _PRIVATE = {
 
 
 class RayCrew:
-    """A crew of Ray's actors, each with one core.
+    """A `Crew` of Ray actors, each with one core.
 
     Args:
       setup: what the workers need.
       size: number of workers.
-      address: of a Ray cluster, as `ray.init` has it; None for a Ray that this process has initialised already, or else
+      address: of a Ray cluster, as for `ray.init`; None: the Ray that this process has already initialised, otherwise
         a private one on this machine, which ends with this object or with this process.
 
     Raises:
@@ -67,7 +67,7 @@ class RayCrew:
             raise
 
     def share(self, weights: Any) -> Any:
-        """Put packed weights where all workers find them."""
+        """Put packed weights into Ray's object store, for all workers."""
         return self._ray.put(weights)
 
     def start(self, worker: int) -> Hashable:
@@ -101,7 +101,7 @@ class RayCrew:
             raise WorkerLostError(type(error).__name__) from None
 
     def close(self) -> None:
-        """End the workers, and a Ray that was started here."""
+        """End the workers, and Ray if this object started it."""
         try:
             for actor in self._actors:
                 self._ray.kill(actor)
@@ -137,7 +137,7 @@ def _connect(ray: Any, size: int, address: str | None) -> None:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 raise ConnectionError(f"no Ray cluster answers at {address}: {reason}") from None
             return
-        # It listens on all addresses of the machine, and asks all who come for a token that it has made itself.
+        # This Ray listens on all addresses of the machine, and requires a token that it generates itself.
         ray.init(
             address="local",
             num_cpus=size,
@@ -150,7 +150,7 @@ def _connect(ray: Any, size: int, address: str | None) -> None:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Put back this process's handler of SIGTERM, which Ray replaces."""
+    """Restore this process's SIGTERM handler at the end, because Ray replaces it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -163,7 +163,7 @@ def _handlers_kept() -> Iterator[None]:
 
 @contextmanager
 def _errors_only(name: str) -> Iterator[None]:
-    """Let a logger say errors only meanwhile."""
+    """Limit a logger to errors in this context."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -175,7 +175,7 @@ def _errors_only(name: str) -> Iterator[None]:
 
 @contextmanager
 def _variables(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that are started meanwhile; those that the user has set stay."""
+    """Set environment variables for processes started in this context, unless the user has set them."""
     missing = values.keys() - os.environ.keys()
     os.environ.update({name: values[name] for name in missing})
     try:

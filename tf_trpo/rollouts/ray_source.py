@@ -1,4 +1,4 @@
-"""Rollouts of environments that workers step, on this machine or on many, with the bits of a single process."""
+"""A source of rollouts whose environments are stepped by workers, with bit for bit the results of a single process."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ INEXACT = "and the results agree with those of one process in distribution only"
 
 
 class SharingCrew(Crew, Protocol):
-    """Workers that can be given the same weights at once."""
+    """A crew whose workers can all read the same weights."""
 
     def share(self, weights: np.ndarray) -> Any:
-        """Put packed weights where all workers find them, and give what `call` takes for them."""
+        """Share packed weights with all workers, and return a reference to them for `call`."""
 
     def close(self) -> None:
         """End all workers."""
@@ -35,20 +35,20 @@ class RaySource:
 
     Each shard of a rollout is a function of the weights, the shard's noise and its unfinished episodes. So the rollouts
     are bit for bit those of a `LocalSource` whose actor has the same shards, whichever worker steps a shard, and
-    however often. A state is one of such a `LocalSource` too.
+    however often. States are interchangeable with those of such a `LocalSource`.
 
     Args:
       setup: what a worker needs to step a shard.
       spec: of one observation.
       crew: the workers; closed with the source.
       shards: number of shards.
-      allow_different: also take workers that do not compute as this process does.
+      allow_different: also use workers whose computations differ from this process's.
 
     Attributes:
-      episodes: the unfinished ones, of all shards.
+      episodes: the unfinished episodes of all shards.
 
     Raises:
-      ValueError: a worker has other versions, or computes otherwise.
+      ValueError: a worker has other versions, or its computations differ.
       EnvironmentFailedError: an environment cannot be made or reset.
     """
 
@@ -60,7 +60,7 @@ class RaySource:
         self._rows = shard_rows(self.num_envs, shards)
         self._allow_different = allow_different
         self._begun = np.zeros(self.num_envs, bool)
-        """Environments that have begun other episodes since the last rollout, since theirs were lost."""
+        """Environments that have begun other episodes since the last rollout because their own were lost."""
         try:
             self._expected = setup.fingerprint()
             self._repeatable = setup.repeats(self._expected)
@@ -104,7 +104,7 @@ class RaySource:
                 part[self._rows[shard]] = new
         for which in (lost, chosen):
             self.episodes.begin_next(which, nest_of(self._spec, present))
-        # The caller knows of those that it has chosen.
+        # The caller knows that the chosen environments begin new episodes.
         self._begun = (self._begun | lost) & ~chosen
 
     def state(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class RaySource:
         self._crew.close()
 
     def _begin(self, numbers: np.ndarray) -> None:
-        """Begin the episodes of some numbers, int64 [B], in all environments."""
+        """Begin the episodes with the given numbers, int64 [B], in all environments."""
         self.episodes.numbers, self.episodes.failed = numbers.copy(), True
         answers = self._play("begin", {shard: (numbers[rows],) for shard, rows in enumerate(self._rows)})
         self.episodes.begin(_joined([answer.value for answer in answers], axis=0))
@@ -140,7 +140,7 @@ class RaySource:
         arguments: Mapping[int, tuple[Any, ...]],
         shared: Any = None,
     ) -> list[Answer]:
-        """Let shards do work; raise what one process would have raised, once all have answered."""
+        """Let shards do work; once all have answered, raise the error that a single process would have raised."""
 
         def state_of(shard: int) -> dict[str, Any]:
             return self.episodes.state(self._rows[shard])
@@ -158,14 +158,14 @@ class RaySource:
         return answers
 
     def _inexact(self, answers: Mapping[int, Answer]) -> np.ndarray:
-        """Find the environments, bool [B], whose episodes were lost."""
+        """Return which environments' episodes were lost, bool [B]."""
         lost = np.zeros(self.num_envs, bool)
         for shard, answer in answers.items():
             lost[self._rows[shard]] = not answer.exact
         return lost
 
     def _refusal(self, worker: int, fingerprint: Mapping[str, str]) -> str | None:
-        """Give why a worker must not be used."""
+        """Return the reason why a worker must not be used, or None."""
         differing = [
             f"its {name} is {fingerprint.get(name)}, here {here}"
             for name, here in self._expected.items()
@@ -181,12 +181,12 @@ class RaySource:
 
 
 def _raise_first(calls: Sequence[Call], answers: Sequence[Answer], num_envs: int) -> None:
-    """Raise the failure that a process with all environments would have met first, if there is one."""
+    """Raise the error that a single process with all environments would have raised first, if any."""
     failures = []
     for call, answer in zip(calls, answers, strict=True):
         error = answer.error
         if isinstance(error, EnvironmentFailedError | InvalidStepError):
-            # The step that fails shows no number.
+            # In the same row, a step that raised comes first: its numbers were never seen.
             row = float("inf") if error.row is None else error.row
             failures.append((row, isinstance(error, InvalidStepError), call.shard, error))
         elif error is not None:
@@ -200,7 +200,7 @@ def _raise_first(calls: Sequence[Call], answers: Sequence[Answer], num_envs: int
 
 
 def _joined(parts: Sequence[Any], axis: int = 1) -> Any:
-    """Join arrays of environments, in the places of equal nests, along the environments' axis."""
+    """Concatenate equal nests of arrays along the environments' axis."""
     first = parts[0]
     if isinstance(first, dict):
         return {name: _joined([part[name] for part in parts], axis) for name in first}

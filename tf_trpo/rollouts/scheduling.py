@@ -1,4 +1,4 @@
-"""Which worker answers which call: shards stay with their workers, and go to others if a worker is lost or slow."""
+"""Scheduling of calls to workers: shards stay with their workers, and move to others if a worker is lost or slow."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tf_trpo.rollouts.worker import Answer, Call, WorkerLostError
 
 _logger = logging.getLogger(__name__)
 _MOST_DEATHS = 5
-"""Workers that may be lost with the same call, before the environments are said to end their processes."""
+"""Workers lost with the same call after which the environments are reported to kill their processes."""
 _SLOW = 3.0
-"""Times the median at which a call is made a second time, of another worker."""
+"""Multiple of the median duration after which a call is also made to a second worker."""
 _SLOW_SECONDS = 1.0
-"""Seconds below which no call is slow."""
+"""Seconds below which no call counts as slow."""
 _POLL = 0.2
 _GRACE = 30.0
-"""Seconds that a run waits for the last workers to start when others have."""
+"""Seconds that a run waits for the other workers once the first has started."""
 
 
 class Crew(Protocol):
-    """Workers, each in a process of its own, by number.
+    """Numbered workers, each in its own process.
 
     Attributes:
       size: number of workers.
@@ -35,19 +35,19 @@ class Crew(Protocol):
     size: int
 
     def start(self, worker: int) -> Hashable:
-        """Start a worker, or start it again; the result is its `Setup.fingerprint`."""
+        """Start or restart a worker; the result is its `Setup.fingerprint`."""
 
     def dismiss(self, worker: int) -> None:
-        """End a worker for good."""
+        """End a worker permanently."""
 
     def call(self, worker: int, call: Call, shared: Any, **options: Any) -> Hashable:
-        """Make a call, with the weights that were shared, and the options of `ShardWorker.play`."""
+        """Make a call with the shared weights and the options of `ShardWorker.play`."""
 
     def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
-        """Give those of the pending that have ended; wait for the first one, at most `timeout` seconds."""
+        """Return the pending calls that have ended; wait at most `timeout` seconds for the first one."""
 
     def result(self, ended: Hashable) -> Any:
-        """Give the result of what has ended; raise WorkerLostError if its worker was lost."""
+        """Return the result of a call that has ended; raise WorkerLostError if its worker was lost."""
 
 
 @dataclasses.dataclass
@@ -57,20 +57,19 @@ class _Running:
     """None while the worker starts."""
     begun: float
     can_begin: bool = False
-    """Whether the worker may begin new episodes if the present ones cannot be played again."""
+    """Whether the worker may begin new episodes if the present ones cannot be replayed."""
 
 
 class Scheduler:
     """Gives calls to workers, takes their answers as they come, and never drops a call.
 
-    A call is made again, at once, if its worker is lost; it is made a second time if its worker takes three times as
-    long as the others, and the first answer counts.
+    If a worker is lost, its call is made again at once. If a worker takes three times as long as the others, its call
+    is made to a second worker, and the first answer counts.
 
     Args:
       crew: the workers.
-      check: told of each worker that has started and of its fingerprint; gives why the worker must not be used, or
-        None.
-      clock: in seconds.
+      check: (number, fingerprint) of a worker that has started -> reason why it must not be used, or None.
+      clock: returns the time in seconds.
 
     Raises:
       ValueError: the first worker to start, or one that starts before the first call, must not be used.
@@ -87,7 +86,7 @@ class Scheduler:
         self._running: dict[Hashable, _Running] = {}
         self._free: set[int] = set()
         self._home: dict[int, int] = {}
-        """The worker that has a shard's environments where its episodes are, by shard."""
+        """By shard, the worker whose environments are in the state of the shard's episodes."""
         for worker in range(crew.size):
             self._start(worker)
         self._await_workers()
@@ -95,16 +94,16 @@ class Scheduler:
     def play(
         self, calls: Sequence[Call], state_of: Callable[[int], dict[str, Any]], shared: Any = None, *, move: bool = True
     ) -> list[Answer]:
-        """Give the answers to calls, in their order.
+        """Return the answers to calls, in their order.
 
         Args:
-          calls: one for each of some shards.
-          state_of: gives the state of a shard's episodes.
+          calls: at most one for each shard.
+          state_of: shard -> state of its episodes.
           shared: weights that the crew has shared.
-          move: whether shards may go to other workers although theirs are there.
+          move: whether shards may move to other workers although their own workers are not lost.
 
         Raises:
-          EnvironmentFailedError: there is no worker left that may be used.
+          EnvironmentFailedError: no usable worker is left.
         """
         self._round = _Round(calls, state_of, shared, move)
         self._settle([call.shard for call in calls], move)
@@ -117,7 +116,7 @@ class Scheduler:
         return [self._round.answers[call.shard] for call in calls]
 
     def _await_workers(self) -> None:
-        """Wait for the first worker, and a while for the others."""
+        """Wait for the first worker, and then at most 30 s for the others."""
         self._round = _Round((), _no_state, None, False)
         patience = float("inf")
         while any(running.call is None for running in self._running.values()) and self._clock() < patience:
@@ -129,14 +128,14 @@ class Scheduler:
                 patience = self._clock() + _GRACE
         if len(self._free) < self._crew.size:
             _logger.warning(
-                "%d of %d workers have started; the others work when they have", len(self._free), self._crew.size
+                "%d of %d workers have started; the others join once they start", len(self._free), self._crew.size
             )
 
     def _start(self, worker: int) -> None:
         self._running[self._crew.start(worker)] = _Running(worker, None, self._clock())
 
     def _settle(self, shards: Sequence[int], move: bool) -> None:
-        """Give shards homes: those without one, and, if they may move, some of the busiest worker's for an idle one."""
+        """Assign shards without a worker to one, and, if shards may move, level the numbers of shards per worker."""
         count = collections.Counter(dict.fromkeys(sorted(self._free), 0))
         count.update(home for home in self._home.values() if home in self._free)
         for shard in shards:
@@ -152,7 +151,7 @@ class Scheduler:
             count[idlest] += 1
 
     def _give_work(self) -> None:
-        """Give each free worker a call: of its own shards, then of those that nobody has, then of a slow worker."""
+        """Give each free worker a call: for its own shards first, then for shards without a worker, then a slow one."""
         for worker in sorted(self._free):
             call, can_begin = self._next_call(worker)
             if call is not None:
@@ -160,14 +159,14 @@ class Scheduler:
 
     def _next_call(self, worker: int) -> tuple[Call | None, bool]:
         waiting = self._round.waiting
-        # A worker that starts, or still makes a call that nobody waits for, may take long.
+        # A worker that starts, or is still at a call whose answer is no longer wanted, may take long.
         at_work = self._free | {each.worker for each in self._running.values() if self._round.wants(each.call)}
         for shard in waiting:
             home = self._home.get(shard)
             if home == worker or home not in at_work:
                 return waiting.pop(shard), True
         for shard, running in self._slow().items():
-            # What else the slow worker has to do, others can do too.
+            # Other workers may take the slow worker's waiting calls, too.
             for other in [other for other, home in self._home.items() if home == running.worker and other in waiting]:
                 del self._home[other]
             if running.call is not None and shard not in self._round.cannot_move:
@@ -175,7 +174,7 @@ class Scheduler:
         return None, False
 
     def _slow(self) -> dict[int, _Running]:
-        """Find the calls that take long and are made by one worker only."""
+        """Return the slow calls that only one worker has, by shard."""
         if not (self._round.move and self._round.seconds):
             return {}
         longest = max(_SLOW_SECONDS, _SLOW * statistics.median(self._round.seconds))
@@ -195,7 +194,7 @@ class Scheduler:
         self._free.discard(worker)
 
     def _take(self, ended: Hashable) -> str | None:
-        """Take what has ended; give why a worker that has started must not be used, if so."""
+        """Process what has ended; return the reason why a worker that has started must not be used, or None."""
         running = self._running.pop(ended)
         try:
             result = self._crew.result(ended)
@@ -205,7 +204,7 @@ class Scheduler:
         if running.call is None:
             return self._welcome(running.worker, result)
         self._free.add(running.worker)
-        # A late answer may be one of an earlier round.
+        # A late answer may belong to an earlier round.
         if self._round.wants(running.call):
             self._accept(running, running.call, result)
         return None
@@ -218,7 +217,7 @@ class Scheduler:
         elif answer.exact:
             self._call(running.worker, call, can_begin=running.can_begin, with_state=True)
         else:
-            # A second worker cannot play the episodes again: the first one goes on with them.
+            # The second worker cannot replay the episodes, so the first one continues them.
             self._round.cannot_move.add(call.shard)
             self._retry_unless_made(call)
 
@@ -241,7 +240,7 @@ class Scheduler:
             self._retry_unless_made(call)
 
     def _retry_unless_made(self, call: Call) -> None:
-        """Let a call wait for a worker, unless another worker has it."""
+        """Queue a call again, unless another worker has it."""
         if not any(each.call is call for each in self._running.values()):
             self._round.waiting[call.shard] = call
 
@@ -256,13 +255,13 @@ class Scheduler:
 
 
 class _Round:
-    """Calls of which each is answered once.
+    """A set of calls, each of which is answered once.
 
     Attributes:
       waiting: calls that no worker has, by shard.
-      seconds: that answers took.
-      cannot_move: shards whose episodes cannot be played again elsewhere.
-      deaths: workers lost with the call, by shard.
+      seconds: durations of the answered calls.
+      cannot_move: shards whose episodes another worker could not replay.
+      deaths: number of workers lost with the call, by shard.
     """
 
     def __init__(
@@ -277,7 +276,7 @@ class _Round:
         self._calls = dict(self.waiting)
 
     def wants(self, call: Call | None) -> bool:
-        """Tell whether a call is one of these, and has no answer."""
+        """Return whether a call is one of this round's and has no answer yet."""
         return call is not None and self._calls.get(call.shard) is call and call.shard not in self.answers
 
 

@@ -1,4 +1,4 @@
-"""Every random choice as a function of (seed, stream, position)."""
+"""Random seeds and generators as functions of (seed, stream, position)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tf_trpo.lazy import tensorflow as tf
 
 
 class Stream(enum.IntEnum):
-    """What the random numbers are for; no two streams share any."""
+    """Purpose of random numbers; no two streams share any."""
 
     ACTIONS = 1
     MINIBATCHES = 2
@@ -21,20 +21,20 @@ class Stream(enum.IntEnum):
 
 
 def operation_seed(seed: int, stream: Stream, position: int = 0) -> tf.Tensor:
-    """Make the seed, int32 [2], of a stateless TensorFlow operation."""
+    """Make a seed, int32 [2], for a stateless TensorFlow operation."""
     return tf.constant(_sequence(seed, stream, position).generate_state(2).astype(np.int32))
 
 
 def numpy_generator(seed: int, stream: Stream, position: int = 0) -> np.random.Generator:
-    """Make a generator of NumPy's random numbers."""
+    """Make a NumPy random generator."""
     return np.random.default_rng(_sequence(seed, stream, position))
 
 
 def environment_seeds(seed: int, stream: Stream, num_envs: int, position: int = 0) -> list[int]:
-    """Make a seed for each environment. Neighbouring seeds have none in common, unlike seed + i."""
+    """Make a seed for each environment. Unlike with seed + i, two neighbouring seeds have none in common."""
     return [int(word >> 1) for word in _sequence(seed, stream, position).generate_state(num_envs)]
 
 
 def _sequence(seed: int, stream: Stream, position: int) -> np.random.SeedSequence:
-    # Without the 0, all random numbers would be others.
+    # The 0 stays because removing it would change all random numbers.
     return np.random.SeedSequence([seed, int(stream), position, 0])

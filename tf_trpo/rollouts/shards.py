@@ -11,11 +11,11 @@ _ENVIRONMENTS = 16
 
 
 def default_shards(num_envs: int) -> int:
-    """Choose the number of shards of B environments, by B alone: the largest divisor that costs little.
+    """Return the default number of shards of B environments, by B alone: the largest divisor of B that costs little.
 
-    Another shard is another call of the policy at every step. With the cheapest environments, such as CartPole, a call
-    takes about as long as half a step of one environment. So there is a shard for 16 environments, two from 16 on,
-    and never more than 16.
+    Each further shard is a further call of the policy at every step. With the cheapest environments, such as CartPole,
+    a call takes about as long as half a step of one environment. So there is at most one shard for each 16
+    environments, but up to two from 16 on, and never more than 16.
     """
     most = min(_MOST, max(2, num_envs // _ENVIRONMENTS)) if num_envs >= _ENVIRONMENTS else 1
     return next(shards for shards in range(most, 0, -1) if num_envs % shards == 0)
@@ -36,17 +36,17 @@ def shard_rows(num_envs: int, shards: int) -> list[slice]:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """How environments are spread over batches and processes; only the number of shards matters to a result.
+    """How environments are divided into shards and workers; results depend on the number of shards only.
 
     Args:
-      shards: of equal size; None: `default_shards`.
-      workers: processes that step the shards; 0: this one.
+      shards: number of shards, all of the same size; None: `default_shards`.
+      workers: number of processes that step the shards; 0: only this process.
       address: of the Ray cluster with the workers; None: on this machine.
-      allow_different: take workers that do not compute as this process does.
+      allow_different: also use workers whose computations differ from this process's.
 
     Raises:
       TypeError: an argument is of another type.
-      ValueError: a number is out of range, or an argument has no use.
+      ValueError: a number is out of range, or an argument has no effect.
     """
 
     shards: int | None = None
@@ -60,15 +60,15 @@ class Spread:
         check_types(ray_address=(self.address, str | None), allow_different_workers=(self.allow_different, bool))
         if not self.workers and (self.address is not None or self.allow_different):
             name = "allow_different_workers" if self.address is None else "ray_address"
-            raise ValueError(f"{name} is about workers, and there are none: set workers")
+            raise ValueError(f"{name} has no effect without workers: set workers")
         if (self.address or "").startswith("ray://"):
             raise ValueError("ray_address must be auto or HOST:PORT: Ray's client, of ray://, is not supported")
 
     def shards_of(self, num_envs: int) -> int:
-        """Give the number of shards of B environments.
+        """Return the number of shards of B environments.
 
         Raises:
-          ValueError: it does not divide B, or there are more workers.
+          ValueError: the number does not divide B, or there are more workers than shards.
         """
         shards = default_shards(num_envs) if self.shards is None else self.shards
         shard_rows(num_envs, shards)

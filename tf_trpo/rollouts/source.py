@@ -1,4 +1,4 @@
-"""Where rollouts come from: an interface, and the environments of this process."""
+"""Sources of rollouts: their interface, and the source that steps environments in this process."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _logger = logging.getLogger(__name__)
 
 @runtime_checkable
 class RolloutSource(Protocol):
-    """Collects rollouts of a policy whose weights it is given; episodes continue from one rollout to the next.
+    """Collects rollouts with the policy weights it is given; episodes continue from one rollout to the next.
 
-    For a policy with a memory, a rollout has what the memory held: `Rollout.memory` is a `Remembered`.
+    For a policy with a memory, the rollout includes the memory's states: `Rollout.memory` is a `Remembered`.
 
     Attributes:
       num_envs: B, environments stepped together.
@@ -64,7 +64,7 @@ class RolloutSource(Protocol):
         """
 
     def state(self) -> dict[str, Any]:
-        """Give all that `restore` needs, as numbers and arrays."""
+        """Return all that `restore` needs, as numbers and arrays."""
 
     def restore(self, state: dict[str, Any]) -> bool:
         """Continue the episodes of a state.
@@ -73,7 +73,7 @@ class RolloutSource(Protocol):
           Whether the episodes continue. If they do not, all environments have begun new episodes.
 
         Raises:
-          ValueError: the state is not one of such environments.
+          ValueError: the state does not fit these environments.
           EnvironmentFailedError: an environment cannot be reset.
         """
 
@@ -82,21 +82,21 @@ class RolloutSource(Protocol):
 
 
 class LocalSource:
-    """A `RolloutSource` of a vector environment that is stepped in this process.
+    """A `RolloutSource` that steps a vector environment in this process.
 
-    A state has the numbers and actions of the present episodes: `restore` plays them again, and compares where they
-    stand with the state bit for bit.
+    A state has the numbers and actions of the unfinished episodes. `restore` replays them, and compares the
+    observations that they reach with the state bit for bit.
 
     Args:
       environments: B environments with NEXT_STEP autoreset, as `make_vector_environment` gives them.
       actor: the policy for B environments.
       seed: of all episodes: episode k of environment i is seeded by (seed, i, k).
-      stream: what the episodes are for; streams share no random numbers.
-      first: i of the first environment.
+      stream: purpose of the episodes; streams share no random numbers.
+      first: index i of the first environment.
 
     Attributes:
       environments: as given.
-      episodes: the unfinished ones.
+      episodes: the unfinished episodes.
 
     Raises:
       EnvironmentFailedError: an environment cannot be reset.
@@ -138,13 +138,13 @@ class LocalSource:
         self.begin(self.episodes.numbers + 1)
 
     def begin(self, numbers: np.ndarray) -> None:
-        """Begin the episodes of some numbers, int64 [B]; errors as for `restart`."""
+        """Begin the episodes with the given numbers, int64 [B]; the errors are those of `restart`."""
         self.episodes.numbers = numbers.copy()
         self.episodes.failed = True
         try:
             self.episodes.begin(self._reset(self._begun))
         except InvalidStepError as error:
-            # There is nothing to restart from: this was the restart.
+            # Another restart would not help: this was one.
             raise EnvironmentFailedError(f"{error}, when reset") from error
 
     def restart_some(self, chosen: np.ndarray) -> None:
@@ -182,13 +182,13 @@ class LocalSource:
         numbers = self.episodes.numbers
         if can_replay(self.environments):
             return replay_episodes(self.environments, self._seeds, [(number, ()) for number in numbers.tolist()])
-        # One seed for all the episodes that follow: another one at every restart, or episodes would come again.
+        # One seed for all the episodes that follow. It changes at every restart; otherwise, episodes would repeat.
         seeds = environment_seeds(self._seed, self._stream, self.num_envs, position=int(numbers.sum()))
         # Every vector environment takes a list.
         return self.environments.reset(seed=seeds)[0]  # type: ignore[arg-type]
 
     def _reset(self, reset: Callable[[], Any]) -> Any:
-        """Call a function that resets environments; give every failure the kind and words of a failed environment."""
+        """Call a function that resets environments; raise EnvironmentFailedError unless it raises InvalidStepError."""
         try:
             # Copies: the environments may write to these arrays again.
             return copied(reset())

@@ -1,4 +1,4 @@
-"""Stepping a vector environment by a policy for one rollout."""
+"""Collection of one rollout: a policy acts in a vector environment."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tf_trpo.spaces import Spec, flatten_to, map_parts
 
 
 class Remembered(NamedTuple):
-    """What a policy's memory held in a rollout, and where it began again.
+    """States of a policy's memory in a rollout, and where they were reset.
 
     Attributes:
       states: before each row, arrays [T + 1, B, ...]; row T follows the last step.
-      ends: bool [T, B], the memory begins again after the row, which shows an episode's final observation.
-      holds: bool [T, B], the row is a pause within an episode, after which the memory is as it was before.
+      ends: bool [T, B], the memory is reset after the row, which shows an episode's final observation.
+      holds: bool [T, B], the row is a pause within an episode, which does not change the memory.
     """
 
     states: States
@@ -34,7 +34,7 @@ class Remembered(NamedTuple):
 class Rollout(NamedTuple):
     """T steps of B environments, time-major.
 
-    With NEXT_STEP autoreset, the row after an episode's end is no step of any episode: its
+    With NEXT_STEP autoreset, the row after an episode's end is not a step of any episode: its
     observation is the true final observation, its action is ignored, its reward is 0, and `valid` is
     False. So row t + 1 always holds the true successor of a valid row t.
 
@@ -44,13 +44,13 @@ class Rollout(NamedTuple):
       rewards: float64 [T, B], the environment's own; 0 where not valid.
       terminated: bool [T, B], the step ended its episode in a terminal state.
       truncated: bool [T, B], the step ended its episode for another reason, such as a time limit.
-      valid: bool [T, B], the row is a step of an episode, and no pause in one.
-      infos: float64 [T, B] for each figure that is kept of infos at episode ends; NaN elsewhere, and if absent. Empty
-        for an update, which does not learn from them.
-      memory: of a policy that has one; otherwise empty.
+      valid: bool [T, B], the row is a step of an episode, and not a pause.
+      infos: float64 [T, B] for each info key that is recorded at episode ends; NaN elsewhere, and if absent. Empty in
+        an update, which does not use them.
+      memory: states of the policy's memory; empty without a memory.
       costs: float64 [T, B, C], of C costs; 0 where not valid. Empty without costs.
-      begun: bool [B], the environment began another episode before row 0, since its unfinished one was lost and could
-        not be played again; empty if no episode was lost, and for an update.
+      begun: bool [B], the environment began another episode before row 0, because its unfinished one was lost and could
+        not be replayed; empty if no episode was lost, and in an update.
     """
 
     observations: Any
@@ -66,10 +66,10 @@ class Rollout(NamedTuple):
 
 
 class _Remembering:
-    """Goes with a policy that has a memory through a rollout.
+    """Tracks the states of a policy's memory through a rollout.
 
     Attributes:
-      states: now, arrays [B, ...].
+      states: the present states, arrays [B, ...].
     """
 
     def __init__(self, actor: Actor, states: States, just_ended: np.ndarray) -> None:
@@ -83,7 +83,7 @@ class _Remembering:
         return self._actions
 
     def move(self, ended: np.ndarray, paused: np.ndarray) -> None:
-        """Take on the states after a row, in which episodes may have ended, bool [B]; after the next one they begin."""
+        """Record a row and advance the states; where an episode ended, bool [B], they are reset after the next row."""
         after = self._actions.states
         self._rows.append((self.states, self._ended, paused))
         for new, old, first in zip(after, self.states, self._actor.initial_states, strict=True):
@@ -111,8 +111,8 @@ def collect_rollout(
       environments: B environments with NEXT_STEP autoreset.
       actor: the policy for B environments.
       spec: of one observation.
-      observations: a nest of arrays [B, ...], where the environments stand.
-      just_ended: bool [B], whether an episode ended with the step before, so that row 0 is no step.
+      observations: the present observations, a nest of arrays [B, ...].
+      just_ended: bool [B], whether an episode ended with the step before, so that row 0 is not a step.
       noise: [T, B, ...], of the action distribution's `noise`.
       states: of the policy's memory before row 0, arrays [B, ...]; empty without a memory.
 
@@ -121,7 +121,7 @@ def collect_rollout(
 
     Raises:
       InvalidStepError: a number is not finite in float32; restart the environments.
-      EnvironmentFailedError: an environment raised, hung or died, or gave what is not of its spaces.
+      EnvironmentFailedError: an environment raised, hung or died, or returned values outside its spaces.
     """
     num_steps, num_envs = len(noise), len(just_ended)
     kept = map_parts(lambda part: np.empty((num_steps + 1, num_envs, *part.shape), part.dtype), spec)
@@ -133,7 +133,7 @@ def collect_rollout(
     costs = np.zeros((num_steps, num_envs, len(kept_costs(environments))))
     sampled, memory = [], _Remembering(actor, states, just_ended) if states else None
     write_row(kept, 0, observations)
-    # Views, made at once: to walk through a nest takes as long as a cheap environment's step.
+    # All views are made in advance: traversing a nest takes as long as a cheap environment's step.
     rows = list(kept) if isinstance(kept, np.ndarray) else [_row(spec, kept, t) for t in range(num_steps + 1)]
     for t in range(num_steps):
         actions = actor(rows[t], noise[t]) if memory is None else memory.act(rows[t], noise[t])
@@ -141,7 +141,7 @@ def collect_rollout(
         try:
             observation, rewards[t], terminated[t], truncated[t], infos = environments.step(actions.environment)
         except (Exception, SystemExit) as error:
-            # What an environment does with the action that follows such an observation is not its fault.
+            # If an earlier number is not finite, that is the cause to report: the action followed from it.
             _check_finite([array[: t + 1] for array in numbers], rewards[:t])
             kind = InvalidStepError if isinstance(error, InvalidStepError) else EnvironmentFailedError
             failure = kind(f"{reason(error)}, in row {t}")
@@ -156,7 +156,7 @@ def collect_rollout(
             figures[key][t] = infos.get(key, np.nan)
         if COSTS in infos:
             costs[t] = infos[COSTS]
-    # The rows that follow an episode's end are no steps, nor are pauses.
+    # Rows after an episode's end are not steps, nor are pauses.
     valid = np.concatenate([~just_ended[None], ~(terminated | truncated)[:-1]]) & ~paused
     rewards, costs = np.where(valid, rewards, 0.0), np.where(valid[..., None], costs, 0.0)
     _check_finite(numbers, rewards, costs)
@@ -173,11 +173,11 @@ def _check_finite(observations: list[np.ndarray], rewards: np.ndarray, *costs: n
     """Raise InvalidStepError for the first number that is not finite in float32."""
     largest = np.finfo(np.float32).max
     faults = []
-    # Row t of the observations is what step t - 1 led to.
+    # Row t of the observations is the result of step t - 1.
     checked = [*(("an observation", part, 1) for part in observations), ("a reward", rewards, 0)]
     checked += [("a cost", part, 0) for part in costs]
     for name, numbers, since in checked:
-        # Not a number is not at most anything.
+        # NaN fails the comparison, too.
         fine = np.abs(numbers) <= largest
         if not fine.all():
             place = tuple(np.argwhere(~fine)[0])

@@ -1,4 +1,4 @@
-"""Where environments stand between two rollouts: the episodes that are not finished, from which they continue."""
+"""The unfinished episodes of environments, which continue from one rollout to the next."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tf_trpo.rollouts.stepping import Remembered, Rollout
 from tf_trpo.spaces import Spec, flatten_to, map_parts, nest_of
 
 _LONGEST_REPLAY = 100_000
-"""Steps of an episode that are remembered; a longer episode cannot be played again."""
+"""Largest number of steps whose actions are stored; a longer episode cannot be replayed."""
 
 
 class UnfinishedEpisodes:
-    """The episodes of B environments as they are between two rollouts, known from the rollouts alone.
+    """The unfinished episodes of B environments between two rollouts, tracked from the rollouts alone.
 
     Args:
       spec: of one observation.
@@ -24,11 +24,11 @@ class UnfinishedEpisodes:
       num_envs: B.
 
     Attributes:
-      observations: a nest of arrays [B, ...], where the next rollout begins.
-      just_ended: bool [B], whether an episode ended with the last step, so that the next row is no step.
+      observations: the observations at which the next rollout begins, a nest of arrays [B, ...].
+      just_ended: bool [B], whether an episode ended with the last step, so that the next row is not a step.
       states: of the policy's memory before the next row, arrays [B, ...].
-      numbers: int64 [B], of the episodes.
-      failed: whether an environment has failed, so that its episode cannot be played again.
+      numbers: episode numbers, int64 [B].
+      failed: whether an environment has failed, so that its episode cannot be replayed.
     """
 
     observations: Any
@@ -41,17 +41,17 @@ class UnfinishedEpisodes:
         self.failed = False
         self._spec, self._initial_states = spec, initial_states
         self._actions: list[list[np.ndarray] | None] = []
-        """For each environment the sampled actions of its present episode, in parts; None if there are too many."""
+        """For each environment, the sampled actions of its unfinished episode, in parts; None if there are too many."""
 
     def begin(self, observations: Any) -> None:
-        """Begin the episodes of the present numbers, with these first observations."""
+        """Begin the episodes with the present numbers, at these first observations."""
         self.observations, self.failed = observations, False
         self.just_ended = np.zeros(self.num_envs, bool)
         self.states = tuple(part.copy() for part in self._initial_states)
         self._actions = [[] for _ in range(self.num_envs)]
 
     def begin_next(self, chosen: np.ndarray, observations: Any) -> None:
-        """Begin the next episodes of the chosen environments, bool [B]; of the others, no observation is looked at."""
+        """Begin the next episodes of the chosen environments, bool [B]; the others' observations are ignored."""
         for part, new in zip(self._parts(self.observations), self._parts(observations), strict=True):
             part[chosen] = new[chosen]
         self.just_ended[chosen] = False
@@ -62,14 +62,14 @@ class UnfinishedEpisodes:
             self._actions[index] = []
 
     def follow(self, rollout: Rollout) -> None:
-        """Go to the end of a rollout of all environments; an episode that ended in its last row is still kept."""
+        """Advance to the end of a rollout of all environments; an episode that ended in its last row is still kept."""
         self.observations = map_parts(lambda _, rows: rows[-1].copy(), self._spec, rollout.observations)
         self.just_ended = rollout.terminated[-1] | rollout.truncated[-1]
         if isinstance(rollout.memory, Remembered):
             # A memory that is not finite would stay so until its episode ends.
             pairs = zip((part[-1] for part in rollout.memory.states), self._initial_states, strict=True)
             self.states = tuple(np.where(np.isfinite(now), now, first) for now, first in pairs)
-        # The row after an episode's end is no step: the episode that it begins has the actions from the next row on.
+        # The row after an episode's end is not a step: the new episode's actions begin in the row after it.
         begins = ~rollout.valid
         for index in range(self.num_envs):
             rows = np.flatnonzero(begins[:, index])
@@ -84,7 +84,7 @@ class UnfinishedEpisodes:
                     self._actions[index] = None
 
     def state(self, rows: slice = slice(None)) -> dict[str, Any]:
-        """Give the episodes of some environments as arrays and numbers; actions are None if there are too many."""
+        """Return some environments' episodes as arrays and numbers; actions are None if they cannot be replayed."""
         actions = [part for part in self._actions[rows] if part is not None]
         known = not self.failed and len(actions) == len(self._actions[rows])
         return {
@@ -96,7 +96,7 @@ class UnfinishedEpisodes:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take the episodes of a state that `check` has passed, with actions."""
+        """Set the episodes to those of a state that has actions and has passed `check`."""
         self.observations = nest_of(self._spec, [part.copy() for part in state["observations"]])
         self.just_ended, self.numbers = state["just_ended"].copy(), state["episodes"].copy()
         self.states = tuple(part.copy() for part in state["memory"])
@@ -104,7 +104,7 @@ class UnfinishedEpisodes:
         self.failed = False
 
     def check(self, state: dict[str, Any]) -> None:
-        """Raise ValueError unless the arrays of a state are those of such environments."""
+        """Raise ValueError unless the arrays of a state fit these environments."""
         here = [*self._parts(self.observations), *self.states, self.just_ended, self.numbers]
         given = [*state["observations"], *state["memory"], state["just_ended"], state["episodes"]]
         ours, theirs = ([f"{array.dtype} {array.shape}" for array in arrays] for arrays in (here, given))
@@ -122,7 +122,7 @@ class UnfinishedEpisodes:
                 raise ValueError("the actions are not those of these environments")
 
     def are_at(self, state: dict[str, Any], observed: Any, endings: tuple[bool | None, ...]) -> bool:
-        """Tell whether environments that have played a state's episodes again stand where it says, bit for bit."""
+        """Return whether environments that have replayed a state's episodes agree with the state bit for bit."""
         pairs = zip(self._parts(observed), state["observations"], strict=True)
         same = all(part.tobytes() == then.tobytes() for part, then in pairs)
         return same and list(endings) == state["just_ended"].tolist()
@@ -132,7 +132,7 @@ class UnfinishedEpisodes:
 
 
 def digest(state: dict[str, Any]) -> bytes:
-    """Compute the SHA-256 of a state, by which two states are told apart."""
+    """Compute the SHA-256 of a state, to compare states."""
     found = hashlib.sha256()
     for name, arrays in sorted(state.items()):
         found.update(f"{name} {arrays is None}".encode())

@@ -1,4 +1,4 @@
-"""The side of a worker: the environments of a few shards, stepped in another process, perhaps on another machine."""
+"""The worker process, which steps the environments of a few shards, perhaps on another machine."""
 
 from __future__ import annotations
 
@@ -29,44 +29,44 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "gymnasium", "ai-edge-litert")
 
 
 class WeightsLayout(NamedTuple):
-    """How weights lie in one flat array of bytes, as which they travel."""
+    """Layout of weights in the flat array of bytes in which they are sent."""
 
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[str, ...]
 
     @classmethod
     def of(cls, weights: Sequence[np.ndarray]) -> WeightsLayout:
-        """Describe weights."""
+        """Return the layout of weights."""
         return cls(tuple(weight.shape for weight in weights), tuple(weight.dtype.str for weight in weights))
 
     def packed(self, weights: Sequence[np.ndarray]) -> np.ndarray:
-        """Join weights, uint8 [number of bytes]."""
+        """Pack weights into one array, uint8 [number of bytes]."""
         return np.concatenate([np.ascontiguousarray(weight).reshape(-1).view(np.uint8) for weight in weights])
 
     def unpacked(self, packed: np.ndarray) -> list[np.ndarray]:
-        """Take joined weights apart."""
+        """Return the weights in a packed array."""
         sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in zip(*self, strict=True)]
         parts = np.split(packed, np.cumsum(sizes)[:-1])
-        # Copies, since NumPy takes a view by another type at multiples of its size only.
+        # Copies, because a part of the packed bytes may be misaligned for its dtype.
         return [part.copy().view(self.dtypes[i]).reshape(self.shapes[i]) for i, part in enumerate(parts)]
 
 
 class WorkerLostError(RuntimeError):
-    """A worker's process or machine is gone, and with it the answer."""
+    """A worker's process or machine is gone, and the answer to its call is lost."""
 
 
 class Setup(NamedTuple):
-    """All that a worker needs to step any shard of a run.
+    """Everything that a worker needs to step any shard of a run.
 
     Attributes:
       environment: a Gymnasium id, or a function that makes an environment.
       registered: how the driver's process makes the id, for a process that does not know it; None for a function.
       making: other arguments of `make_vector_environment`.
-      num_envs: environments of a shard.
-      actor: for so many environments.
+      num_envs: environments per shard.
+      actor: the actor for one shard.
       layout: of the policy's weights.
       seed: of all episodes.
-      probe: packed weights and noise of a short rollout, by which machines are compared.
+      probe: packed weights and noise for a short rollout by which machines are compared.
     """
 
     environment: str | Callable[[], gym.Env]
@@ -79,7 +79,7 @@ class Setup(NamedTuple):
     probe: tuple[np.ndarray, np.ndarray]
 
     def source(self, shard: int) -> LocalSource:
-        """Make the environments of a shard; errors as for `make_vector_environment`, or as a reset has."""
+        """Make the source of a shard; the errors are those of `make_vector_environment` and of a reset."""
         spec = self.registered
         if spec is not None:
             gym.registry.setdefault(spec.id, spec)
@@ -91,7 +91,7 @@ class Setup(NamedTuple):
             raise
 
     def fingerprint(self) -> dict[str, str]:
-        """Name what two machines must have alike: versions, and the SHA-256 of a short rollout."""
+        """Return what must be equal on two machines: versions, and the SHA-256 of a short rollout."""
         source = self.source(0)
         try:
             found = self._probed(source)
@@ -101,7 +101,7 @@ class Setup(NamedTuple):
         return {**versions, **{name: _version(name) for name in _PACKAGES}, "probe rollout": found}
 
     def repeats(self, fingerprint: Mapping[str, str]) -> bool:
-        """Tell whether environments do what a fingerprint was made of, new ones and those that have been played."""
+        """Return whether environments repeat the rollout of a fingerprint, both when new and after they were played."""
         source = self.source(0)
         try:
             found = [self._probed(source)]
@@ -114,7 +114,7 @@ class Setup(NamedTuple):
         return {*found} == {fingerprint["probe rollout"]}
 
     def _probed(self, source: LocalSource) -> str:
-        """Give the SHA-256 of a short rollout, or why there is none, which the training will deal with."""
+        """Return the SHA-256 of a short rollout, or the error that ended it, which the training will handle."""
         packed, noise = self.probe
         try:
             rollout = source.collect(self.layout.unpacked(packed), noise)
@@ -126,7 +126,7 @@ class Setup(NamedTuple):
 def make_setup(
     policy: Policy, environment: str | Callable[[], gym.Env], making: dict[str, Any], *, num_envs: int, seed: int
 ) -> Setup:
-    """Make what workers need to step shards of so many environments.
+    """Make the setup of workers for shards of `num_envs` environments.
 
     Raises:
       ValueError: LiteRT cannot run the policy.
@@ -144,17 +144,17 @@ def make_setup(
 
 
 class Call(NamedTuple):
-    """What is to be done with the environments of a shard.
+    """Work to do with the environments of one shard.
 
     The answer is a function of the call, the shared weights and the episodes alone, so a call may be made twice, late,
-    or by another worker.
+    or to another worker.
 
     Attributes:
       shard: number of the shard.
-      work: "begin" the episodes of some numbers, "collect" a rollout, "restart_some" environments, or only "find" the
-        episodes.
-      arguments: numbers int64 [b], noise [T, b, ...], or the chosen environments, bool [b].
-      at: digest of the episodes' state; None to begin.
+      work: "begin" the episodes with given numbers, "collect" a rollout, "restart_some" environments, or only "find"
+        the episodes.
+      arguments: episode numbers int64 [b], noise [T, b, ...], or the chosen environments, bool [b].
+      at: digest of the state of the episodes to continue; None to begin.
     """
 
     shard: int
@@ -164,13 +164,13 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came of a call.
+    """Answer to a call.
 
     Attributes:
-      value: a rollout, or observations of new episodes; None if there is none.
-      error: why there is no value.
-      found: whether the episodes are here: without a state, a worker that does not have them does nothing.
-      exact: whether they continue; otherwise they could not be played again, and others were begun before the work.
+      value: a rollout, or the present observations; None after an error.
+      error: the error, if any.
+      found: whether the worker has the episodes; a worker without them that gets no state does nothing.
+      exact: whether the episodes continue; otherwise they could not be replayed, and others were begun before the work.
     """
 
     value: Any = None
@@ -180,19 +180,19 @@ class Answer(NamedTuple):
 
 
 class ShardWorker:
-    """Steps the environments of those shards that it is given calls for."""
+    """Steps the environments of the shards for which it gets calls."""
 
     def __init__(self) -> None:
-        # A terminal sends Ctrl-C to all processes of a command: the training's process finishes its iteration.
+        # A terminal sends Ctrl-C to all processes of a command, but the training's process first ends its iteration.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._setup: Setup | None = None
         self._sources: dict[int, LocalSource] = {}
         self._at: dict[int, bytes] = {}
-        """Digests of the episodes of those shards whose environments stand where their episodes do."""
+        """Digests of the episodes' states, for the shards whose environments are in these states."""
 
     def start(self, setup: Setup) -> dict[str, str]:
-        """Get ready for calls, and give `Setup.fingerprint`."""
+        """Prepare for calls, and return `Setup.fingerprint`."""
         self._setup = setup
         return setup.fingerprint()
 
@@ -210,15 +210,15 @@ class ShardWorker:
         Args:
           call: the call.
           weights: packed, for the work "collect".
-          state: of the shard's episodes, to play them again if they are not here; None if they should be.
-          begin: whether new episodes may begin if that fails.
-          kept: shards whose environments are not closed.
+          state: of the shard's episodes, to replay them if this worker does not have them; None if it should.
+          begin: whether new episodes may begin if the replay fails.
+          kept: shards whose environments stay open.
 
         Raises:
-          WorkerLostError: this is another process than the one that was started.
+          WorkerLostError: the process was restarted after `start`.
         """
         if self._setup is None:
-            raise WorkerLostError("it has begun again")
+            raise WorkerLostError("its process was restarted")
         for shard in self._sources.keys() - kept - {call.shard}:
             self._at.pop(shard, None)
             self._sources.pop(shard).close()
@@ -240,13 +240,13 @@ class ShardWorker:
                 return Answer(found=False, exact=False)
         begins = call.work == "begin" and shard not in self._sources and not np.any(call.arguments[0])
         source = self._source(setup, shard)
-        # Until the work is done, nobody knows where the environments stand.
+        # Until the work is done, the state of the environments is unknown.
         self._at.pop(shard, None)
         if call.work == "collect":
             assert weights is not None
             value: Any = source.collect(setup.layout.unpacked(weights), *call.arguments)
         else:
-            # New environments have begun already. A second reset would be seen by what outlives an episode.
+            # New environments have begun already. A second reset would change state that outlives an episode.
             if call.work != "find" and not begins:
                 getattr(source, call.work)(*call.arguments)
             value = source.episodes.observations

@@ -1,4 +1,4 @@
-"""Training: an agent, the loop that trains it, and what keeps the agent on disk."""
+"""Training: the agent, its training loop, and its files and checkpoints."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""An agent: a policy and a value function that can be evaluated, saved and exported."""
+"""The agent: a policy and a value function that can be evaluated, saved and exported."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _MODELS = ("policy", "value_function", "cost_value_functions", "anchor")
 
-# Policy optimizers know no Keras, which saves them with an agent.
+# Keras saves policy optimizers with an agent, but their own modules do not import Keras.
 for _algorithm in ALGORITHMS.values():
     keras.saving.register_keras_serializable(package="tf_trpo")(_algorithm)
 
@@ -51,18 +51,17 @@ class Agent(keras.Model):
     Args:
       policy: observations -> distribution over actions.
       value_function: observations -> V.
-      ema_momentum: evaluate, predict by and export the moving average of the policy's weights, in which the last
-        1 / (1 - ema_momentum) iterations count, in [0, 1); None for the policy itself. The policy that acts in training
-        and learns is the same either way.
-      costs: what the environment gives besides rewards; see `tf_trpo.environments.Cost`.
-      cost_value_functions, anchor: of the costs, in their order; the policy to stay near, or None.
+      ema_momentum: momentum of the moving average of the policy's weights, in [0, 1), which is evaluated, exported and
+        used by `predict`; it covers about 1 / (1 - ema_momentum) iterations. None: the policy itself is used. Training
+        is the same either way.
+      costs: signals of the environment besides the reward; see `tf_trpo.environments.Cost`.
+      cost_value_functions, anchor: one value function for each cost, in order; the policy to stay near, or None.
 
     Attributes:
       policy, value_function, ema_momentum, costs, cost_value_functions, anchor: as given.
       average, return_scale, cost_return_scales: the `WeightAverage` or None, and running scales of rewards and costs.
       env_steps, iterations: environment steps and iterations that the agent has learned from, int64 variables.
-      policy_optimizer, optimizer, update_settings, learner: what the agent was compiled with; `optimizer` is the value
-        function's.
+      policy_optimizer, optimizer, update_settings, learner: set by `compile`; `optimizer` is the value function's.
 
     Raises:
       ValueError: ema_momentum is out of range, or the policy and the value function share weights: fitting the value
@@ -97,7 +96,7 @@ class Agent(keras.Model):
         self.return_scale = RunningReturnScale()
         self.env_steps = self.add_weight(shape=(), dtype="int64", trainable=False, name="env_steps")
         self.iterations = self.add_weight(shape=(), dtype="int64", trainable=False, name="iterations")
-        # The last one: Keras numbers what an agent's file has of one class in the order in which it was set.
+        # Set last: in an agent's file, Keras numbers parts of the same class in the order in which they were set.
         self.anchor = anchor
         if anchor is not None:
             anchor.trainable = False
@@ -105,14 +104,14 @@ class Agent(keras.Model):
         self.built = True
 
     def load_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Set the agent to where it was when a checkpoint was written.
+        """Restore the agent's state from a checkpoint.
 
         Args:
-          path: a checkpoint DIRECTORY/steps-N.ckpt, or the DIRECTORY for its newest whole one.
+          path: a checkpoint DIRECTORY/steps-N.ckpt, or DIRECTORY for its newest intact one.
 
         Raises:
-          CheckpointError: the file is not whole, or it is of another agent by its variables' shapes; this agent is as
-            it was. Parts without variables, such as an activation or a mirror, are not compared.
+          CheckpointError: the file is damaged, or the shapes of its variables differ from the agent's; this agent is
+            unchanged. Parts without variables, such as an activation or a mirror, are not compared.
         """
         with restoring(Path(path), "agent") as state:
             self.learner.check_state(state["learner"])
@@ -136,17 +135,17 @@ class Agent(keras.Model):
         max_episode_steps: int = 100_000,
         seed: int = 0,
     ) -> dict[str, float]:
-        """Run whole episodes and report the environment's own, undiscounted returns.
+        """Run whole episodes, and return statistics of the environment's own, undiscounted returns.
 
         Args:
           environment: a Gymnasium id, a function that makes an environment, or a vector environment.
           episodes: whole episodes to run, >= 1.
           stochastic: sample actions; by default the mode of the distribution is taken.
-          num_envs: environments stepped together; by default one for each episode, 10 at most.
+          num_envs: environments stepped together; by default one for each episode, at most 10.
           env_kwargs, wrappers, action_masks, info_keys: as for `make_vector_environment`.
-          costs: what to add up besides rewards; by default the agent's own costs.
-          max_episode_steps: a longer episode is cut in pieces of about this length, >= 1, each counted as an
-            episode; there is a warning then.
+          costs: costs to sum up over episodes; by default the agent's own costs.
+          max_episode_steps: a longer episode is cut into pieces of about this length, >= 1, each counted as an
+            episode, with a warning.
           seed: of environments and actions.
 
         Returns:
@@ -155,7 +154,7 @@ class Agent(keras.Model):
 
         Raises:
           ValueError: the environment does not fit the agent, or a setting is out of range.
-          EnvironmentFailedError: an environment raised, or gave what is not finite.
+          EnvironmentFailedError: an environment raised, or returned a number that is not finite.
         """
         check_whole_numbers(episodes=episodes, max_episode_steps=max_episode_steps)
         if num_envs is None:
@@ -170,7 +169,7 @@ class Agent(keras.Model):
                 return evaluate_policy(self.policy, environments, episodes, **how)
 
     def call(self, observations: Any) -> Distribution:
-        """Give the distribution over actions for a batch of observations, by the weights that are evaluated."""
+        """Return the distribution over actions for a batch of observations, by the weights of `evaluation_theta`."""
         theta, distribution = self.evaluation_theta(), self.policy.action_distribution
         return distribution.distribution(self.policy.parameters_at(theta, observations))
 
@@ -183,21 +182,21 @@ class Agent(keras.Model):
         stochastic: bool = False,
         seed: int | None = None,
     ) -> Any:
-        """Give the action for one observation, or the actions for a batch, as the environment takes them.
+        """Return the action for one observation, or the actions for a batch, as the environment takes them.
 
-        An agent with a memory gives two things: action, state = agent.predict(observation, state).
+        An agent with a memory returns a pair: action, state = agent.predict(observation, state).
 
         Args:
-          observations: as the environment gives them: a number, an array, a dict or a tuple; or a batch, of which every
-            array has one more axis in front.
-          state: of the memory, as this gave it for the observation before; None: an episode begins.
-          action_mask: what `action_masks()` or info["action_mask"] of the environment says, for each observation; None
-            if the environment masks no actions, or the observations have it as an entry.
+          observations: as the environment returns them: a number, an array, a dict or a tuple; or a batch, in which
+            every array has one more axis in front.
+          state: the memory's state that was returned for the previous observation; None at the start of an episode.
+          action_mask: the environment's `action_masks()` or info["action_mask"] for each observation; None if the
+            environment masks no actions, or the mask is an entry of the observations.
           stochastic: sample; by default the mode is taken.
-          seed: of the samples, in [0, 2^31), as an exported model's [seed, 0]; None: other noise at every call.
+          seed: of the samples, in [0, 2^31), the same as [seed, 0] of an exported model; None: new noise at every call.
 
         Raises:
-          ValueError: the observations are not of the environment's space, or the mask or the state does not fit.
+          ValueError: the observations are not in the environment's space, or the mask or the state does not fit.
         """
         drawn = noise_seed(seed, self._draws) if stochastic else None
         action, state = predicted(self.policy, self.evaluation_theta(), observations, action_mask, drawn, state)
@@ -218,8 +217,8 @@ class Agent(keras.Model):
         Args:
           path: folder of the model; each export adds the next version.
           format: "saved_model", "litert" or "onnx".
-          environment, environment_arguments, evaluation: Gymnasium's id, how it is made, as JSON, and the result of
-            `evaluate`, for the model's metadata.
+          environment, environment_arguments, evaluation: the Gymnasium id, the arguments it is made with (as JSON has
+            them), and the result of `evaluate`, for the model's metadata.
           warmup: add warm-up requests for TensorFlow Serving (extra `warmup`).
 
         Raises:
@@ -243,21 +242,21 @@ class Agent(keras.Model):
     def save(
         self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
-        """Save as `keras.Model.save` does, with the policy optimizer's state; a .keras file is replaced at once.
+        """Save as `keras.Model.save` does, with the policy optimizer's state; a .keras file is replaced atomically.
 
-        If `tf_trpo.load` would refuse the file, a warning of the logger "tf_trpo" says so.
+        If `tf_trpo.load` would refuse the file, the logger "tf_trpo" warns.
 
         Raises:
-          ValueError: the file would be one of HDF5, which holds no agent.
+          ValueError: the file would be in HDF5, which cannot hold an agent.
           TrainingFailedError: a weight is not finite; nothing is written.
-          OSError: the file cannot be written; an old file is as it was.
+          OSError: the file cannot be written; an old file is unchanged.
         """
         path = os.fspath(filepath)
         if path.endswith((".h5", ".hdf5")):
             raise ValueError(f"{path}: an agent is saved as a .keras file; name it {Path(path).with_suffix('.keras')}")
         require_finite({"agent": self.weights})
         warn_of_obstacle(self, f"{path} is written")
-        # Keras asks before it overwrites, and copies what is not on this machine's disks.
+        # Keras itself asks before it overwrites, and copies files to remote places.
         if path.endswith(".keras") and "://" not in path and overwrite and zipped is None and not kwargs:
             with replaced_at_once(Path(path)) as aside:
                 super().save(aside)
@@ -278,7 +277,7 @@ class Agent(keras.Model):
         write_optimizer_state(self, store)
 
     def load_own_variables(self, store: Any) -> None:
-        """Load the variables; the state of another policy optimizer is left out, with a warning."""
+        """Load the variables; the state of a different policy optimizer is skipped with a warning."""
         super().load_own_variables(restored(store, optimizer_state(self)))
 
     def get_compile_config(self) -> dict[str, Any]:
@@ -291,10 +290,10 @@ class Agent(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         settings = keras.saving.deserialize_keras_object(config)
-        # The rate stands in the saved optimizer.
+        # The saved optimizer has the learning rate.
         update = msgspec.convert({**settings.pop("update"), "value_learning_rate": None}, UpdateSettings)
         self.compile(**settings, update=update)
 
     def evaluation_theta(self) -> tf.Tensor:
-        """The trainable weights [P] of the policy that is evaluated: the average's, if there is one."""
+        """Return the trainable weights [P] that are evaluated: the moving average's, if there is one."""
         return self.policy.flat_weights if self.average is None else self.average.flat_weights(self.policy)

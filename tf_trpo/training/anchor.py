@@ -1,4 +1,4 @@
-"""The policy that a fit stays near: an agent's, or one that was saved."""
+"""The anchor, a fixed policy that training stays near."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from tf_trpo.training.agent import Agent
 
 Anchor: TypeAlias = "Agent | Policy | str | os.PathLike[str]"
-"""An agent, whose policy is the one that it is evaluated by; a policy; or the file of a saved agent."""
+"""A policy; an agent, whose evaluated policy is meant; or the file of a saved agent."""
 
 
 def copied_policy(anchor: Anchor, policy: Policy) -> Policy:
-    """Copy a policy as it is now, with its statistics of observations, as an anchor of another policy.
+    """Copy a policy as it is now, with its observation statistics, as the anchor of another policy.
 
     Args:
-      anchor: the policy, or the agent or the file that has it.
-      policy: what must stay near; the two may differ in their networks.
+      anchor: the policy to copy, or the agent or file that has it.
+      policy: the policy that must stay near the anchor; the two may differ in their networks.
 
     Raises:
-      ValueError: the file holds no agent, the policies differ in their observations or action distributions, or the
-        policy's standard deviation follows a schedule, which would take it away from its anchor.
+      ValueError: the file holds no agent, the anchor has a memory, the policies differ in their observations or action
+        distributions, or the policy's standard deviation follows a schedule, which would move it away from its anchor.
     """
     if isinstance(anchor, str | os.PathLike):
         from tf_trpo.training.loading import load
@@ -51,7 +51,7 @@ def copied_policy(anchor: Anchor, policy: Policy) -> Policy:
 
 
 def fingerprint(anchor: Policy | None) -> str | None:
-    """Give a hash of an anchor's weights, to tell runs apart."""
+    """Return the SHA-256 of an anchor's weights, to tell runs apart; None without an anchor."""
     if anchor is None:
         return None
     digest = hashlib.sha256()

@@ -14,16 +14,16 @@ from tf_trpo.models.normalization import Statistics
 class WeightAverage(keras.layers.Layer):
     """Exponential moving average of a policy's trainable weights, as one flat vector [P].
 
-    Every step of a trust region follows the noise of one batch. The policies of the last iterations are near each
-    other and differ by that noise; the average of their weights has less of it.
+    Every trust-region step follows the noise of one batch. The policies of the last iterations are near each other and
+    differ by this noise; the average of their weights has less of it.
 
-    The k-th policy has the weight max(1 - momentum, 1 / k): the plain mean at first, so that the initial weights, which
-    have learned nothing, leave no trace. Weights that are not trained, such as statistics of observations, are shared
-    with the policy.
+    The k-th policy has the weight max(1 - momentum, 1 / k): at first the average is the plain mean, so that the initial
+    weights, which have learned nothing, have no influence. Weights that are not trained, such as observation
+    statistics, are shared with the policy.
 
     Args:
-      policy: its weights are averaged.
-      momentum: in [0, 1); policies of about 1 / (1 - momentum) iterations count.
+      policy: the policy whose weights are averaged.
+      momentum: in [0, 1); the average covers about 1 / (1 - momentum) iterations.
 
     Raises:
       ValueError: the momentum is out of range.
@@ -44,14 +44,14 @@ class WeightAverage(keras.layers.Layer):
         self.built = True
 
     def update(self, policy: Policy, statistics: list[Statistics]) -> None:
-        """Take in the policy as it is, just before it takes on new statistics of observations.
+        """Add the policy's present weights to the average, just before its observation statistics are updated.
 
         The policy's first layer may absorb the change of the statistics. The average then has to absorb the same
         change, so that both weights stay comparable.
 
         Args:
-          policy: after its step, with the statistics that it acted with.
-          statistics: what `update_normalization` of the policy's encoder is called with next.
+          policy: the policy after its step, with the statistics that it acted with.
+          statistics: the new statistics, with which `update_normalization` of the policy's encoder is called next.
         """
         self.updates.assign_add(1)
         new, old = policy.flat_weights, self.theta.value
@@ -59,9 +59,9 @@ class WeightAverage(keras.layers.Layer):
         self.theta.assign(policy.absorbed_at(old + tf.cast(rate, old.dtype) * (new - old), statistics))
 
     def restart(self) -> None:
-        """Forget the policies so far, as if there had been no update."""
+        """Restart the average, as if there had been no update."""
         self.updates.assign(0)
 
     def flat_weights(self, policy: Policy) -> tf.Tensor:
-        """Give the average [P], or the policy's own weights before the first update."""
+        """Return the average [P], or the policy's own weights before the first update."""
         return tf.where(self.updates.value > 0, self.theta.value, policy.flat_weights)

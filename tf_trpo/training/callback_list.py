@@ -1,4 +1,4 @@
-"""The callbacks of a fit, as Keras calls them."""
+"""The Keras callback list of a fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def callback_list(
     total_steps: int,
     verbose: int,
 ) -> keras.callbacks.CallbackList:
-    """Make Keras' list of a fit's callbacks, with the progress that is shown if `verbose` is not 0, and a history."""
+    """Make the Keras `CallbackList` of a fit, with a history, and a progress display unless `verbose` is 0."""
     given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
     goal, epochs = trainer.goal(total_steps)
     return keras.callbacks.CallbackList(

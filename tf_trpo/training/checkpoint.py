@@ -1,9 +1,9 @@
-"""Checkpoints: files that hold all that training needs to continue, written whole or not at all.
+"""Checkpoints: files with everything that training needs to continue, written completely or not at all.
 
     DIRECTORY/steps-000000102400.ckpt
 
-A file is a magic number, the SHA-256 of what follows, and the state in the safetensors format: numbered arrays, and the
-rest as JSON. Reading a file gives dicts, lists, numbers, text and arrays, and runs no code.
+A file is a magic number, the SHA-256 of the rest, and the state in the safetensors format: numbered arrays, and
+everything else as JSON. Reading a file returns dicts, lists, numbers, text and arrays, and runs no code.
 """
 
 from __future__ import annotations
@@ -27,33 +27,34 @@ _MAGIC = b"tf_trpo checkpoint 3\n"
 _JSON = "json"
 """Name of the array that holds the JSON part."""
 _ARRAY = "tf_trpo/array"
-"""The one key of a JSON object that stands for an array."""
+"""The only key of a JSON object that stands for an array."""
 _NAME = re.compile(r"steps-(\d{12,})\.ckpt")
 _LARGEST = 8 * 2**30
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is damaged, foreign, or of another agent; the message says which and what is wrong."""
+    """A checkpoint is damaged, foreign, or of another agent; the message names the file and the fault."""
 
 
 def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep: int) -> Path:
-    """Write a checkpoint, verify it on the disk, rename it, and only then delete the oldest ones.
+    """Write a checkpoint, verify it on the disk, rename it, and only then delete old ones.
 
-    A whole checkpoint of the same number of steps stays as it is. Of the others, `keep` counts those of fewer steps;
-    damaged ones of more steps, which a resumption has passed over, are deleted.
+    An intact checkpoint of the same number of steps is not overwritten. Damaged checkpoints of more steps, which a
+    resumed run has skipped, are deleted.
 
     Args:
       state: nested dicts and lists of arrays, numbers, text and None, with text as keys.
-      directory: of the checkpoints; made if it is missing.
+      directory: folder of the checkpoints; made if it is missing.
       steps: environment steps of the agent.
-      keep: whole checkpoints to keep, >= 1.
+      keep: number of newest checkpoints to keep, >= 1, the new one included.
 
     Returns:
       The checkpoint's path.
 
     Raises:
-      OSError: the file cannot be written; the older ones are as they were.
-      CheckpointError: what was written does not read back, or the folder is another fit's; the same holds.
+      OSError: the file cannot be written; the older files are unchanged.
+      CheckpointError: the written file does not read back, or the folder belongs to another fit; the older files are
+        unchanged.
     """
     check_directory(directory, steps)
     directory.mkdir(parents=True, exist_ok=True)
@@ -74,10 +75,10 @@ def write_checkpoint(state: dict[str, Any], directory: Path, steps: int, *, keep
 
 
 def check_directory(directory: Path, steps: int) -> None:
-    """Refuse a folder that a fit of an agent with this many steps must not write its checkpoints to.
+    """Check that a fit may write its checkpoints to a folder when its agent has taken this many steps.
 
     Raises:
-      CheckpointError: the folder is a link, or holds a whole checkpoint of more steps, which is another fit's.
+      CheckpointError: the folder is a link, or has an intact checkpoint of more steps, which is another fit's.
     """
     for path in _newest_first(directory):
         if _steps(path) > steps and _is_whole(path):
@@ -88,13 +89,13 @@ def check_directory(directory: Path, steps: int) -> None:
 
 
 def read_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
-    """Read a checkpoint, or the newest whole one of a folder.
+    """Read a checkpoint, or the newest intact one of a folder.
 
     Returns:
       The checkpoint's path, and the state that was written.
 
     Raises:
-      CheckpointError: there is no whole checkpoint; the message says what is wrong with those that are there.
+      CheckpointError: there is no intact checkpoint; the message says what is wrong with each damaged one.
     """
     reasons = []
     for candidate in [path] if _NAME.fullmatch(path.name) else _newest_first(path):
@@ -107,21 +108,21 @@ def read_checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
 
 @contextmanager
 def restoring(path: Path, owner: str) -> Iterator[dict[str, Any]]:
-    """Give the state in a checkpoint, or in the newest whole one of a folder, to an owner that restores it.
+    """Yield the state in a checkpoint, or in the newest intact one of a folder, to be restored by its owner.
 
     Raises:
-      CheckpointError: there is no whole checkpoint, or the owner cannot restore its state.
+      CheckpointError: there is no intact checkpoint, or the owner cannot restore its state.
     """
     path, state = read_checkpoint(path)
     try:
         yield state
-    # What a state raises that a stranger has made: parts are missing, or of other kinds.
+    # Errors of a state from an untrusted file: parts are missing, or of wrong types.
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of this {owner}: {error}") from error
 
 
 def whole_number(value: Any) -> int:
-    """Give a counter of a checkpoint back; raise ValueError if it is none."""
+    """Return a counter from a checkpoint; raise ValueError unless it is an int in [0, 2^63)."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError(f"a counter is {str(value)[:100]}")
     return value
@@ -131,7 +132,7 @@ def _encoded(state: dict[str, Any]) -> bytes:
     arrays: dict[str, np.ndarray] = {}
 
     def put(array: Any) -> dict[str, str]:
-        """Stand in for what JSON does not know."""
+        """Store an array, and return the JSON object that stands for it."""
         assert isinstance(array, np.ndarray), f"{type(array).__name__} in the state of a checkpoint"
         name = str(len(arrays))
         arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
@@ -143,7 +144,7 @@ def _encoded(state: dict[str, Any]) -> bytes:
 
 
 def _verified(path: Path) -> bytes:
-    """Read the payload of a file, and check that it is as it was written."""
+    """Read the payload of a file, and check it against its SHA-256."""
     try:
         content = read_untrusted(path, _LARGEST)
     except (OSError, ValueError) as error:
@@ -164,7 +165,7 @@ def _decoded(path: Path, payload: bytes) -> dict[str, Any]:
             arrays[_JSON].tobytes(),
             object_hook=lambda found: arrays[found[_ARRAY]] if found.keys() == {_ARRAY} else found,
         )
-    # What the two libraries raise at files that a stranger has made.
+    # Errors that the two libraries raise for untrusted files.
     except (SafetensorError, ValueError, LookupError, TypeError, RecursionError, AttributeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint: {error}") from None
 

@@ -1,4 +1,4 @@
-"""What is said about an agent when it is made: how Keras must be set, what it shares, and what cannot be loaded."""
+"""Checks of a new agent: Keras' configuration, shared weights, and whether its file could be loaded again."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tf_trpo.training.keras_config import check_config
 
 _logger = logging.getLogger(__name__)
 _compiled: weakref.WeakSet[keras.Model] = weakref.WeakSet()
-"""All agents that were compiled and are still there."""
+"""All agents that were compiled and still exist."""
 
 
 def check_keras() -> None:
-    """Raise ValueError, in one line, unless Keras computes with TensorFlow and in float32."""
+    """Raise ValueError unless Keras runs on TensorFlow and computes in float32."""
     if keras.config.backend() != "tensorflow":
         raise ValueError(f"Keras runs on {keras.config.backend()}, tf_trpo on TensorFlow: set KERAS_BACKEND=tensorflow")
     for setting, precision, setter in (
@@ -32,28 +32,28 @@ def check_keras() -> None:
 
 
 def warn_of_raw_observations(agent: keras.Model) -> None:
-    """Log, before an agent's first iteration, which of its models will never normalise observations."""
+    """Log a warning, before an agent's first iteration, for each model that will never normalise observations."""
     for name in ("policy", "value_function") if int(agent.iterations) == 0 else ():
         encoder = getattr(agent, name).encoder
         encoder = getattr(encoder, "encoder", encoder)
         waits = any(int(layer.count) == 0 for layer in encoder.normalization)
         if waits and encoder.absorbing_layer() is None and np.any(encoder.output_layer.kernel):
             _logger.warning(
-                "the %s was trained before, and its network has no layer that could take statistics in: observations "
+                "the %s was trained before, and its network has no layer that could absorb statistics: observations "
                 "are not normalised",
                 name.replace("_", " "),
             )
 
 
 def check_own_weights(*models: keras.Model) -> None:
-    """Raise ValueError if two models of an agent share weights: to fit one would move the other."""
+    """Raise ValueError if two models of an agent share weights: fitting one would change the other."""
     weights = [id(variable) for model in models for variable in model.trainable_variables]
     if len(set(weights)) < len(weights):
         raise ValueError("the policy and the value function share trainable weights; give each its own network")
 
 
 def check_unshared(agent: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-    """Raise ValueError if trainable weights of an agent, or its value optimizer, are those of another agent, too."""
+    """Raise ValueError if another agent has the same trainable weights or value optimizer."""
     own = _parts(agent, optimizer)
 
     def shared() -> list[str]:
@@ -61,7 +61,7 @@ def check_unshared(agent: keras.Model, optimizer: keras.optimizers.Optimizer) ->
         return [own[part] for other in others for part in own.keys() & other.keys()]
 
     if shared():
-        # By agents that nobody has any more.
+        # Agents without references may not have been collected yet.
         gc.collect()
     for name in shared():
         raise ValueError(
@@ -72,21 +72,24 @@ def check_unshared(agent: keras.Model, optimizer: keras.optimizers.Optimizer) ->
 
 
 def _parts(agent: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[int, str]:
-    """Name what a fit of an agent changes, by id."""
+    """Return the names, by id, of the objects that a fit of an agent changes."""
     weights = {id(variable): variable.path for variable in agent.trainable_variables}
     return {**weights, id(optimizer): "the value optimizer"}
 
 
 def warn_of_obstacle(agent: keras.Model, when: str, known: str | None = None) -> str | None:
-    """Log that `tf_trpo.load` would refuse an agent's file in this process, and what to do; give the reason.
+    """Log a warning, with the remedy, if `tf_trpo.load` would refuse an agent's file in this process.
 
     Args:
-      agent: to be saved.
-      when: begins the line.
+      agent: the agent to save.
+      when: beginning of the message.
       known: a reason that is not logged again.
 
+    Returns:
+      The reason, or None if the file could be loaded.
+
     Raises:
-      ValueError: the agent cannot be written to a file at all, since a part of it has no config.
+      ValueError: the agent cannot be written to a file at all, because a part of it has no config.
     """
     with warnings.catch_warnings():
         # Keras warns of each lambda.

@@ -1,4 +1,4 @@
-"""Behavioural cloning: the policy that makes demonstrated actions most likely, and the values of its returns."""
+"""Behavioural cloning: maximise the likelihood of demonstrated actions, and fit the value function to their returns."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from tf_trpo.training.minibatches import fit_in_minibatches
 from tf_trpo.training.prepared import as_floats
 
 _VALUE_ROUNDS = 4
-"""Fits of the value function, each on targets that end in the values of the fit before."""
+"""Number of fits of the value function, whose targets bootstrap from the values of the fit before."""
 
 
 class Imitator(Agent):
-    """An agent that can begin with what others show; for arguments, see `Agent`.
+    """An agent that can learn from demonstrations; for arguments, see `Agent`.
 
     Attributes:
-      shown: what the policy optimizer imitates, if it does.
+      shown: demonstrations that the policy optimizer imitates; None without.
     """
 
     shown: Shown | None = None
 
     def imitate(self, demonstrations: Any) -> None:
-        """Give the policy optimizer demonstrations to imitate while it learns, as `DemonstrationBonus` does.
+        """Set the demonstrations that the policy optimizer imitates during training; see `DemonstrationBonus`.
 
-        A clone of the same demonstrations is where to begin. They belong to the run: a fit is resumed with the same
-        ones only. An agent that is loaded needs them again.
+        It is best to clone the same demonstrations first. A fit can be resumed with the same demonstrations only. A
+        loaded agent needs them again.
 
         Args:
           demonstrations: as for `clone`.
 
         Raises:
-          ValueError: the policy optimizer does not imitate, the spaces are not the agent's, or it has a memory.
+          ValueError: the policy optimizer does not imitate, the spaces are not the agent's, or the agent has a memory.
         """
         require(self.policy_optimizer.imitates, "demonstration_weight", "positive in order to imitate", 0.0)
         rollout = self._rollout_of(demonstrations)
@@ -65,18 +65,18 @@ class Imitator(Agent):
         callbacks: Sequence[keras.callbacks.Callback] = (),
         verbose: int = 1,
     ) -> keras.callbacks.History:
-        """Clone demonstrations: make their actions most likely by Adam, and fit the value function to their returns.
+        """Clone demonstrations: maximise their actions' likelihood with Adam, and fit the value function to returns.
 
-        The statistics of observations come first, as in training. The weights of the epoch with the least loss on the
-        episodes that are held out are kept; without any, on the others. A standard deviation that is learned becomes
-        that of the demonstrated actions, so that the first updates look near them; one with a schedule stays. The
-        value function is fitted to the discounted returns, so that the first updates know what the clone's actions are
-        worth. Nothing of this counts as a step or as an iteration.
+        Observation statistics are computed first, as in training. The weights of the epoch with the lowest loss on the
+        held-out episodes are kept; without held-out episodes, those with the lowest training loss. A learned standard
+        deviation becomes that of the demonstrated actions, so that the first updates explore near them; a scheduled
+        one is unchanged. The value function is fitted to the discounted returns, so that the first updates start with
+        the values of the clone. Cloning counts neither as steps nor as iterations.
 
         Args:
           demonstrations: `Demonstrations`, or what `tf_trpo.demonstrations.read` takes.
           epochs: passes over the episodes that are not held out, >= 1.
-          minibatch_size: samples of a minibatch, >= 1.
+          minibatch_size: samples per minibatch, >= 1.
           learning_rate: Adam's, positive and finite.
           held_out: share of the episodes to hold out, in [0, 1); rounded up, but one episode is left.
           seed: chooses these episodes, and the orders of the samples.
@@ -172,7 +172,7 @@ class _Cloning:
             raise ValueError("the likelihood of the demonstrated actions was never finite")
 
     def fit_value_function(self) -> None:
-        """Fit the value function to discounted returns; an episode that was cut ends in the value of what it saw."""
+        """Fit the value function to discounted returns; truncated episodes bootstrap from their final observation."""
         learner, steps = self._agent.learner, as_floats(self._rollout)
         observations = tf.nest.map_structure(merged, self._rollout.observations)
         flags = steps.terminated, steps.truncated, steps.valid
@@ -185,9 +185,9 @@ class _Cloning:
             learner.fit_value_functions(self._prepared._replace(values=(shown,)), learner.orders(size, 1, self._rng))
 
     def _split(self, held_out: float) -> tuple[np.ndarray, np.ndarray]:
-        """Choose whole episodes to hold out; give the rows of the others, and theirs."""
+        """Choose whole episodes to hold out; return the rows of the other episodes, and of the held-out ones."""
         steps = self._rollout.valid[:, 0]
-        # The row after an episode's end is no step.
+        # The row after an episode's end is not a step.
         of_episode = np.cumsum(~steps) - ~steps
         count = of_episode[-1] + 1
         number = min(count - 1, math.ceil(held_out * count))

@@ -1,4 +1,4 @@
-"""Whether XLA compiles an update: by the network, and by whether XLA can."""
+"""The choice whether to compile an update with XLA."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _NOT_COMPILED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, t
 
 
 def xla_is_fast(*models: keras.Model) -> bool:
-    """Tell whether XLA is worth it: on a CPU, its convolutions take nine times as long as TensorFlow's own."""
+    """Return whether XLA pays off: on a CPU, its convolutions take nine times as long as TensorFlow's own."""
     layers = [layer for model in models for layer in layers_of(model)]
     has_convolution = any("Conv" in base.__name__ for layer in layers for base in type(layer).__mro__)
     return not has_convolution or bool(tf.config.list_logical_devices("GPU"))
 
 
 def with_way_out_of_xla(learner: Learner) -> Update:
-    """Give the learner's update; if XLA cannot compile it, the first call compiles the learner without XLA.
+    """Return the learner's update; if XLA cannot compile it, the first call compiles the learner without XLA.
 
-    The learner's variables are then as they were before, and the update is made again.
+    The learner's variables are then restored, and the update is made again.
     """
     compiled, tried = learner.update, False
 
@@ -40,7 +40,7 @@ def with_way_out_of_xla(learner: Learner) -> Update:
             return compiled(*arguments)
         except _NOT_COMPILED as error:
             message = " ".join(str(error).split())
-        # TensorFlow says first where, and then what.
+        # TensorFlow's message first names the place and then the reason.
         reason = message[max(0, message.find("Detected unsupported")) :][:300]
         _logger.warning("the update is compiled without XLA, which cannot compile it: %s", reason)
         learner.restore(before)

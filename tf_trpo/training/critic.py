@@ -1,4 +1,4 @@
-"""What learns the returns of the rewards, or of one cost."""
+"""Critics: value functions of the rewards and costs, with their return scales and optimizers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Critic:
-    """A value function, and what its targets are scaled and fitted by.
+    """A value function with the scale of its returns and its optimizer.
 
     Attributes:
-      value_function: of the scaled returns.
+      value_function: predicts the scaled returns.
       return_scale: running scale of the rewards, or of the cost.
       optimizer: a Keras optimizer, built on the value function.
     """
@@ -32,7 +32,7 @@ class Critic:
 def make_cost_optimizers(
     optimizer: keras.optimizers.Optimizer, value_functions: Sequence[ValueFunction]
 ) -> list[keras.optimizers.Optimizer]:
-    """Make an optimizer like that of the rewards' value function for the value function of each cost."""
+    """Make an optimizer for each cost's value function, with the config of the rewards' value optimizer."""
     made = [type(optimizer).from_config(optimizer.get_config()) for _ in value_functions]
     for each, value_function in zip(made, value_functions, strict=True):
         each.build(value_function.trainable_variables)
@@ -40,14 +40,14 @@ def make_cost_optimizers(
 
 
 def critics_of(agent: TRPO, optimizers: Sequence[keras.optimizers.Optimizer]) -> list[Critic]:
-    """List what learns the returns of the rewards, and of the costs, by an optimizer for each."""
+    """Return the agent's critics, of the rewards first and then of each cost, given an optimizer for each."""
     value_functions = [agent.value_function, *agent.cost_value_functions]
     scales = [agent.return_scale, *agent.cost_return_scales]
     return [*map(Critic, value_functions, scales, optimizers)]
 
 
 def parts_of(critics: Sequence[Critic]) -> dict[str, list[keras.Variable]]:
-    """Name the variables of critics by part; the first critic is that of the rewards."""
+    """Return the variables of critics by the names of their parts; the first critic is that of the rewards."""
     parts: dict[str, list[keras.Variable]] = {}
     for place, critic in enumerate(critics):
         suffix = f" of cost {place}" if place else ""

@@ -1,4 +1,4 @@
-"""Graphics processors, if there are any."""
+"""GPU settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tf_trpo.lazy import tensorflow as tf
 
 
 def prepare_gpus() -> None:
-    """Let TensorFlow take a GPU's memory as it needs it, and multiply float32 in float32; nothing without a GPU.
+    """Let TensorFlow allocate GPU memory as needed, and disable TF32; do nothing without a GPU.
 
-    By default TensorFlow takes all the memory at once, and rounds the factors of products to the 10 bits of TF32. The
-    KL's limit, the symmetry of Fisher-vector products and conjugate gradient would be those of other numbers then. Both
-    are settings of the whole process. If TensorFlow has begun to work, its way to take memory stays as it is.
+    By default TensorFlow allocates all memory at once, and rounds the factors of products to the 10 bits of TF32. That
+    would be too inexact for the KL's limit, the symmetry of Fisher-vector products and conjugate gradient. Both
+    settings hold for the whole process. If TensorFlow is initialised already, its memory allocation is not changed.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:

@@ -1,4 +1,4 @@
-"""Evaluating a policy on whole episodes."""
+"""Evaluation of a policy on whole episodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tf_trpo.rollouts import (
 )
 
 _CHUNK = 128
-"""Steps between two looks at which episodes have ended."""
+"""Rows of a rollout; after each rollout, the ended episodes are counted."""
 
 
 def evaluate_policy(
@@ -36,8 +36,8 @@ def evaluate_policy(
 ) -> dict[str, float]:
     """Run a fixed number of episodes in each of B environments with NEXT_STEP autoreset; see `Agent.evaluate`.
 
-    Every environment contributes its first episodes, as many as its share: taking the first that end
-    anywhere would favour short ones.
+    Each environment contributes a fixed number of its first episodes: counting the first ones that end in any
+    environment would favour short episodes.
     """
     try:
         counted = _episodes(policy, environments, episodes, stochastic, seed, max_episode_steps)

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: which part of training had them, and when there were too many."""
+"""Faults, which are numbers in training that are not finite: their causes, and when there are too many."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _logger = logging.getLogger(__name__)
 
 
 class TrainingFailedError(RuntimeError):
-    """Training cannot continue; the message names the cause, and the agent is as its last sound update left it."""
+    """Training cannot continue; the message names the cause, and the agent is as after its last sound update."""
 
 
 class FaultLog:
     """Counts faults, and logs each with its cause.
 
     Args:
-      limit: faults in a row at which training ends, >= 1.
+      limit: number of faults in a row at which training ends, >= 1.
 
     Attributes:
       total: faults so far.
@@ -40,7 +40,7 @@ class FaultLog:
         self.in_a_row = 0
 
     def record(self, causes: Sequence[str], *, iteration: int, steps: int) -> None:
-        """Count and log what was wrong, in words, after so many environment steps; without a cause, all went well."""
+        """Count and log a fault with its causes, or note an iteration without a fault if there are no causes."""
         if not causes:
             self.in_a_row = 0
             return
@@ -56,7 +56,7 @@ class FaultLog:
 
 
 def update_faults(result: UpdateResult) -> list[str]:
-    """Name what was not finite in an update's numbers; that part of the update has changed nothing."""
+    """Return what was not finite in an update, in words; those parts of the update have changed nothing."""
     outcome = result.policy.outcome
     searched = outcome.line_search_status
     causes = []
@@ -76,7 +76,7 @@ def update_faults(result: UpdateResult) -> list[str]:
 
 
 def require_finite(groups: Mapping[str, Sequence[Any]]) -> None:
-    """Raise TrainingFailedError if a variable is not finite: no such number is kept or shipped."""
+    """Raise TrainingFailedError if a variable is not finite, so that it is neither saved nor exported."""
     for group, variables in groups.items():
         for position, variable in enumerate(variables):
             values = tf.convert_to_tensor(variable)
@@ -85,7 +85,7 @@ def require_finite(groups: Mapping[str, Sequence[Any]]) -> None:
 
 
 def save_on_failure(callbacks: Sequence[Any], error: Exception) -> None:
-    """Let the callbacks that can save the agent do so; note on the error why one of them could not."""
+    """Call `save_on_failure` of the callbacks that have it; if one fails, add a note with the reason to the error."""
     for callback in callbacks:
         if hasattr(callback, "save_on_failure"):
             try:

@@ -1,6 +1,6 @@
-"""What the result of a run, and what a compiled update depends on.
+"""Descriptions of everything that the result of a run, or a compiled update, depends on.
 
-A checkpoint is continued by the same run only, and nothing that is set after `compile` is ignored.
+With them, a checkpoint can be continued by the same run only, and no change after `compile` is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from tf_trpo.training.trpo import TRPO
 
 _IMMATERIAL = ("name", "shared_object_id", "fisher_vector_product", "chunk_size", "value_learning_rate")
-"""To a run: settings that change no more than rounding, names that Keras numbers, a rate that is a variable."""
+"""Keys that do not identify a run: settings that only change rounding, names that Keras numbers, and a learning rate
+that is a variable."""
 _PARTS = [
     *("policy", "value_function", "return_scale", "average", "optimizer", "policy_optimizer", "update_settings"),
     *("costs", "cost_value_functions", "cost_return_scales", "cost_optimizers", "anchor"),
@@ -28,7 +29,7 @@ _PARTS = [
 
 
 def run_identity(agent: TRPO, environment: Any, **settings: Any) -> dict[str, Any]:
-    """Describe all that the result of a fit depends on, as JSON has it; of environments, only an id can be compared."""
+    """Describe everything that the result of a fit depends on, as JSON; an environment is described only by an id."""
     serialized = keras.saving.serialize_keras_object
     parts = {
         "environment": environment if isinstance(environment, str) else None,
@@ -54,7 +55,7 @@ def run_identity(agent: TRPO, environment: Any, **settings: Any) -> dict[str, An
 
 
 def check_identity(then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise ValueError, which names what differs, unless two runs are the same; None as environment is not compared."""
+    """Raise ValueError with the differences unless two runs are the same; an environment that is None always fits."""
     differing = [
         f"{path} {before}, not {after}"
         for path, before, after in _differences(then, now)
@@ -65,17 +66,16 @@ def check_identity(then: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def note_compiled(agent: TRPO) -> None:
-    """Let an agent's learner know what it was made of, for the checks below."""
+    """Record in an agent's learner the parts and settings it was made with, for the checks below."""
     learner = agent.learner
     learner.parts, learner.described = _own_parts(agent), compiled_parts(agent)
     learner.structure = shared_structure(agent)
 
 
 def compiled_parts(agent: TRPO) -> dict[str, Any]:
-    """Describe what an agent's compiled update depends on, as JSON has it, by the agent's attributes.
+    """Describe everything that an agent's compiled update depends on, as JSON, by the agent's attributes.
 
-    A learning rate is no part of it, since the value optimizer has it as a variable, nor is how weights were
-    initialised.
+    The learning rate is left out, because it is a variable of the value optimizer, and so are initialisers.
     """
     optimizer = keras.saving.serialize_keras_object(agent.optimizer)
     if isinstance(optimizer["config"].get("learning_rate"), float):
@@ -91,18 +91,18 @@ def compiled_parts(agent: TRPO) -> dict[str, Any]:
 
 
 def _models(agent: TRPO) -> dict[str, keras.Model]:
-    """Name all models that an update computes."""
+    """Return all models that an update calls, by name."""
     models = {"policy": agent.policy, "value_function": agent.value_function}
     models |= {f"value_function of cost {place + 1}": each for place, each in enumerate(agent.cost_value_functions)}
     return models if agent.anchor is None else {**models, "anchor": agent.anchor}
 
 
 def check_unchanged(agent: TRPO) -> None:
-    """Raise ValueError, which names what differs, unless an agent is as it was when it was compiled."""
+    """Raise ValueError with the first difference unless an agent is as it was when it was compiled."""
     learner, again = agent.learner, "call compile again"
     differing = _differences(learner.described, compiled_parts(agent))
     if differing:
-        # Of layers, the last one is the innermost.
+        # The last layer is the innermost.
         innermost = differing[0][0].startswith(("policy/", "value_function/"))
         path, before, after = differing[-1 if innermost else 0]
         raise ValueError(f"{path} was changed after compile, from {before} to {after}: {again}")
@@ -113,7 +113,7 @@ def check_unchanged(agent: TRPO) -> None:
 
 
 def check_compiled_as(agent: TRPO, learner: Learner) -> None:
-    """Raise ValueError if an agent was compiled, or given other parts, since a fit by this learner began."""
+    """Raise ValueError if an agent was compiled or its parts were replaced since a fit with this learner began."""
     changed = [*_other_parts(agent, learner), *["compile"] * (agent.learner is not learner)]
     if changed:
         raise ValueError(f"{changed[0]} has no effect on a fit that has begun: change the agent between two fits")
@@ -124,12 +124,12 @@ def _own_parts(agent: TRPO) -> dict[str, Any]:
 
 
 def _other_parts(agent: TRPO, learner: Learner) -> list[str]:
-    """Name the attributes of an agent that are not what its learner has; settings may be equal ones."""
+    """Return the names of an agent's attributes that are not the objects its learner was made with."""
     return [name for name, part in _own_parts(agent).items() if part != learner.parts[name]]
 
 
 def shared_structure(agent: TRPO) -> str | None:
-    """Describe an agent so that equal descriptions mean equal updates; None if a part of it may hide something."""
+    """Describe an agent so that equal descriptions mean equal updates; None if a part may not be fully described."""
     described = agent.learner.described
     layers = [layer for model in _models(agent).values() for layer in layers_of(model)]
     known = all_known(described, *layers, agent.optimizer, *nested_dataclasses(agent.policy_optimizer))
@@ -139,7 +139,7 @@ def shared_structure(agent: TRPO) -> str | None:
 
 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """List path, one side and the other of all that two descriptions do not have alike."""
+    """Return the differences of two descriptions: the path, and the value in each."""
     before, after = (dict(keras.tree.flatten_with_path(description)) for description in (then, now))
     return [
         ("/".join(map(str, path))[:200], str(before.get(path))[:100], str(after.get(path))[:100])

@@ -1,7 +1,7 @@
-"""What an agent's config.json may name: only what is here already, and runs, reads and imports nothing when made.
+"""Check of an agent's config.json: it may name only loaded, harmless parts of Keras and registered classes.
 
 Keras makes the objects that config.json names. It looks them up in this process first, and then imports modules of its
-own; some of its classes read files, call addresses or run code that their settings hold. So each name is looked up
+own; some of its classes read files, open network addresses or run code from their settings. So each name is looked up
 here, before Keras sees it, without importing anything.
 """
 
@@ -15,14 +15,14 @@ from typing import Any
 import keras
 
 _DEEPEST = 100
-"""Lists and mappings in each other; a network of networks needs about 15."""
+"""Largest nesting of lists and mappings; a network of networks needs about 15."""
 _LARGEST_INTEGER = 2**24
-"""Of sizes: a layer that has no variables may still allocate an array of one."""
+"""Largest size: even a layer without variables may allocate an array of a size from its settings."""
 _NO_SIZES = {"seed", "decay_steps", "first_decay_steps", "warmup_steps", "boundaries", "shared_object_id"}
 _NO_SIZES |= {"first_action", "first_actions", "start"}
 _NO_SIZES |= {"value_minibatch_size", "penalty_minibatch_size", "chunk_size"}
-"""Settings whose integers are no sizes of arrays: seeds, steps of learning rate schedules, names of objects, first
-numbers of actions and observations, and most samples at once."""
+"""Settings whose integers are not sizes of arrays: seeds, steps of learning rate schedules, ids of objects, offsets of
+discrete actions and observations, and numbers of samples processed together."""
 
 _CLASSES: dict[str, tuple[type, ...]] = {
     "keras": (keras.Model, keras.DTypePolicy),
@@ -36,32 +36,32 @@ _CLASSES: dict[str, tuple[type, ...]] = {
     "keras.losses": (keras.losses.Loss,),
     "keras.metrics": (keras.metrics.Metric,),
     "keras.dtype_policies": (keras.DTypePolicy,),
-    # Models and operations that Keras gives no public name.
+    # Models and operations without a public name.
     "keras.src.models.functional": (keras.Model,),
     "keras.src.ops": (keras.Operation,),
 }
-"""Places of Keras, and what may be made of the classes there; of keras.src.ops, in all modules of the package."""
+"""Keras modules, and the base classes of what may be made from each; keras.src.ops stands for all its submodules."""
 _FUNCTIONS = ("keras.activations", "keras.ops", "keras.losses", "keras.metrics")
 _NEVER = (
-    # Run code that their settings hold, or name.
+    # Run code that is in, or named by, their settings.
     keras.layers.Lambda,
     keras.layers.JaxLayer,
     keras.layers.TorchModuleWrapper,
     keras.layers.TFSMLayer,
-    # Read files, or addresses.
+    # Read files or network addresses.
     keras.layers.StringLookup,
     keras.layers.IntegerLookup,
     keras.layers.TextVectorization,
 )
 _ARRAYS = {"__tensor__", "__numpy__"}
 _PLAIN = {"__keras_tensor__", "__bytes__", "__ellipsis__", "__slice__"} | _ARRAYS
-"""Names that stand for values and not for classes."""
+"""Class names that stand for values."""
 _DTYPES = {"bool", "bfloat16", "float16", "float32", "float64"}
 _DTYPES |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def check_config(config: Any, custom_objects: Mapping[str, Any], root: type) -> None:
-    """Refuse a config.json that names anything else than harmless parts of Keras and what is registered.
+    """Raise unless a config.json names only harmless parts of Keras and registered classes and functions.
 
     Args:
       config: the parsed file.
@@ -69,7 +69,7 @@ def check_config(config: Any, custom_objects: Mapping[str, Any], root: type) -> 
       root: class of the object that the file must hold.
 
     Raises:
-      ValueError: it does, in one line that names what, where, and what to do.
+      ValueError: the file names something else; the message says what, where, and how to allow it.
     """
     for where, setting, value in _parts(config):
         if isinstance(value, int) and abs(value) > _LARGEST_INTEGER and setting not in _NO_SIZES:
@@ -83,7 +83,7 @@ def check_config(config: Any, custom_objects: Mapping[str, Any], root: type) -> 
 
 
 def _parts(config: Any) -> Iterator[tuple[str, str, Any]]:
-    """Give every value in the file, its place, and the last name in it; refuse nesting that Keras cannot follow."""
+    """Yield the path, the setting's name and the value of everything in the file; refuse nesting too deep for Keras."""
     waiting = [("config.json", "", config, 0)]
     while waiting:
         where, setting, value, depth = waiting.pop()
@@ -100,14 +100,14 @@ def _check_object(node: dict[str, Any], where: str, custom_objects: Mapping[str,
     name: Any = node["class_name"]
     settings: Any = node.get("config")
     if not isinstance(name, str):
-        raise ValueError(f"{where} has a class_name that is no text")
+        raise ValueError(f"{where} has a class_name that is not text")
     if name != "function" and not isinstance(settings, dict):
         raise ValueError(f"{where} names {name!r} without a config, as Keras 3 writes it")
     if name in _PLAIN:
         if name in _ARRAYS and settings.get("dtype") not in _DTYPES:
             raise ValueError(f"{where} is an array of another type than numbers")
         return
-    # Without a module, Keras takes an older way that looks the class up otherwise.
+    # Without a module, Keras uses an older lookup that finds classes differently.
     if "module" not in node:
         raise ValueError(f"{where} names {name!r} without a module, as Keras 3 writes it")
     found = _found(node, custom_objects)
@@ -118,13 +118,13 @@ def _check_object(node: dict[str, Any], where: str, custom_objects: Mapping[str,
             "file, import the module that registers it (keras.saving.register_keras_serializable), or pass it by "
             "tf_trpo.load(path, custom_objects={...})"
         )
-    # Keras broadcasts these to the layer's input, however large, as arrays that no variable counts.
+    # Keras broadcasts these to the shape of the layer's input, however large, in arrays that are not variables.
     if found is keras.layers.Normalization and (settings.get("mean"), settings.get("variance")) != (None, None):
         raise ValueError(f"{where} is a Normalization whose mean or variance is a setting: adapt it to data instead")
 
 
 def _found(node: dict[str, Any], custom_objects: Mapping[str, Any]) -> Any:
-    """Give what Keras would find by the names of a node, in Keras' order; None if that is not allowed."""
+    """Return what Keras would find by a node's names, in Keras' order; None if that is not allowed."""
     is_function = node.get("class_name") == "function"
     name, module = node.get("config" if is_function else "class_name"), node.get("module")
     known = name if is_function else node.get("registered_name", name)
@@ -144,6 +144,6 @@ def _function(name: str, module: str) -> types.FunctionType | None:
 
 def _class(name: str, module: str) -> type | None:
     kinds = _CLASSES.get("keras.src.ops" if module.startswith("keras.src.ops.") else module, ())
-    # What nobody has imported yet is not there.
+    # Modules that are not imported yet are not found.
     found = vars(sys.modules.get(module, types)).get(name)
     return found if isinstance(found, type) and issubclass(found, kinds) and not issubclass(found, _NEVER) else None

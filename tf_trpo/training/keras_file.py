@@ -1,7 +1,7 @@
-"""Checks an agent's .keras file before Keras reads it.
+"""Checks of an agent's .keras file before Keras reads it.
 
-The file is a zip archive of metadata.json, config.json and model.weights.h5, none of them compressed. The checks make
-no object of the file, import nothing, and allocate no more than the file has.
+The file is a zip archive of metadata.json, config.json and model.weights.h5, all uncompressed. The checks create no
+object from the file, import nothing, and allocate no more memory than the size of the file.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _CONFIG = "config.json"
 _WEIGHTS = "model.weights.h5"
 _MEMBERS = {"metadata.json", _CONFIG, _WEIGHTS}
 _LARGEST = 2**32
-"""Bytes of the file."""
+"""Largest size of the file, in bytes."""
 _LARGEST_JSON = 2**24
 _MOST_OBJECTS = 100_000
 _BFLOAT16 = "|V2"
-"""How Keras stores bfloat16: as two opaque bytes."""
+"""The dtype as which Keras stores bfloat16: two opaque bytes."""
 
 
 def read_checked(path: str | os.PathLike[str], custom_objects: Mapping[str, Any], root: type) -> tuple[bytes, int]:
-    """Read an agent's file, and check that loading what was read can do no more than make an agent.
+    """Read an agent's file, and check that loading its content can do no more than make an agent.
 
     Args:
       path: the file.
@@ -38,10 +38,10 @@ def read_checked(path: str | os.PathLike[str], custom_objects: Mapping[str, Any]
       root: class of the object that the file must hold.
 
     Returns:
-      The content of the file, and the bytes of all arrays in it.
+      The content of the file, and the size of all its arrays in bytes.
 
     Raises:
-      ValueError, OSError, zipfile.BadZipFile: the file cannot be read, is damaged, is dangerous, or is no agent's.
+      ValueError, OSError, zipfile.BadZipFile: the file cannot be read, is damaged or dangerous, or holds no agent.
     """
     content = read_untrusted(path, _LARGEST)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -51,7 +51,7 @@ def read_checked(path: str | os.PathLike[str], custom_objects: Mapping[str, Any]
     try:
         config = json.loads(members[_CONFIG])
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"its {_CONFIG} is no JSON that can be read: {error}") from None
+        raise ValueError(f"its {_CONFIG} is not readable JSON: {error}") from None
     check_config(config, custom_objects, root)
     return content, _checked_size(members[_WEIGHTS])
 
@@ -62,7 +62,7 @@ def _check_archive(archive: zipfile.ZipFile) -> None:
         raise ValueError(f"it does not hold exactly {', '.join(sorted(_MEMBERS))}, as agent.save writes them")
     for entry in entries:
         name, size = entry.filename, entry.file_size
-        # What is stored as it is cannot grow in memory: its size is that of the file.
+        # Uncompressed members cannot be larger in memory than in the file.
         if entry.compress_type != zipfile.ZIP_STORED or size != entry.compress_size or entry.flag_bits & 1:
             raise ValueError(f"its {name} is compressed or encrypted, which agent.save does not do")
         if name != _WEIGHTS and size > _LARGEST_JSON:
@@ -70,11 +70,11 @@ def _check_archive(archive: zipfile.ZipFile) -> None:
 
 
 def _checked_size(weights: bytes) -> int:
-    """Give the bytes of all arrays in an HDF5 file; refuse all but groups and arrays that are whole in the file."""
+    """Return the bytes of all arrays in an HDF5 file; refuse everything but groups and arrays stored in the file."""
     size = 0
     with h5py.File(io.BytesIO(weights), "r") as file:
         seen: set[int] = set()
-        # No recursion, nor visititems of h5py: a file may nest groups deeper than these can follow.
+        # Neither recursion nor h5py's visititems: a file may nest groups too deeply for them.
         waiting: list[h5py.Group] = [file]
         while waiting:
             group = waiting.pop()
@@ -97,7 +97,7 @@ def _checked_size(weights: bytes) -> int:
 
 
 def _bytes(array: Any) -> int:
-    """Give the bytes of an array of numbers that is stored as Keras stores it: in one piece, as it is in memory."""
+    """Return the bytes of an array of numbers; refuse one that is not stored as by Keras: contiguous, uncompressed."""
     numeric = isinstance(array, h5py.Dataset) and (array.dtype.kind in "biuf" or array.dtype.str == _BFLOAT16)
     if not numeric or array.shape is None:
         raise ValueError(f"its {_WEIGHTS} has something else than an array of numbers: {array.name}")

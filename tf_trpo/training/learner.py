@@ -38,27 +38,27 @@ class Learner:
     """Everything that an iteration changes, and the compiled function that changes it.
 
     Args:
-      policy: what acts.
-      critics: what estimates the returns of the rewards, and of each cost.
+      policy: the policy to improve.
+      critics: value functions of the rewards, and of each cost.
       policy_optimizer: the algorithm that finds new parameters of the policy.
-      settings: the rest.
+      settings: the other settings of the update.
       anchor: the policy to stay near, if there is one.
       average: moving average of the policy's weights, if there is one.
-      shown: what the policy optimizer imitates, if it does, in variables.
-      jit_compile: compile the loops of the update by XLA; "auto" does not on a CPU if there are convolutions, nor if
-        the first update shows that XLA cannot.
+      shown: demonstrations that the policy optimizer imitates, in variables, if there are any.
+      jit_compile: compile the loops of the update with XLA; "auto": unless there are convolutions on a CPU, or the
+        first update shows that XLA cannot.
 
     Attributes:
-      parts, described: all that the update depends on, when this was made; see `note_compiled`.
-      structure: learners of equal structures share what is traced and compiled; one without any shares nothing.
-      numbers: of the settings, which are inputs of what is shared.
+      parts, described: everything that the update depends on, as it was when this was made; see `note_compiled`.
+      structure: learners of equal structure share traced and compiled programs; with None, nothing is shared.
+      numbers: float settings, which are inputs of the shared programs.
     """
 
     update: Update
     """(rollout, carry, orders, progress in [0, 1], totals of costs) -> (`UpdateResult`, new carry).
 
     The carry is `self.first_carry(B)` at first. The orders are those of `fit_value_function`: `self.orders(T, B, rng)`.
-    The progress is a float64 scalar, of which schedules are functions. The totals are those of `Preparation.prepare`;
+    The progress is a float64 scalar, from which schedules are computed. The totals are those of `Preparation.prepare`;
     without costs, they are left out.
     """
 
@@ -95,7 +95,7 @@ class Learner:
             self.update = with_way_out_of_xla(self)
 
     def compile(self, jit_compile: bool) -> None:
-        """Let the update be traced, and its loops compiled by XLA or not."""
+        """Prepare the update for tracing, with its loops compiled by XLA or not."""
         prepare_gpus()
         for model in self._models:
             if model.encoder.memory is not None:
@@ -106,9 +106,9 @@ class Learner:
             for stage in (self._preparation.prepare, self._preparation.estimate_again)
         )
         self.prepare: Callable[..., tuple[Prepared, Carry]] = traced(prepare)
-        """(rollout, carry, totals of costs) -> (what to learn from, new carry)."""
+        """(rollout, carry, totals of costs) -> (samples, new carry)."""
         self.estimate_again: Callable[..., Prepared] = traced(estimate_again)
-        """(rollout, what was prepared of it, carry, totals of costs) -> the same, with advantages by the present value
+        """(rollout, its samples, carry, totals of costs) -> the samples, with advantages by the present value
         functions."""
         self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = traced(self._improve_policy)
         self.fit_value_functions: Callable[[Prepared, tf.Tensor], list[ValueResult]] = traced(self._fit_value_functions)
@@ -117,7 +117,7 @@ class Learner:
         self.update = self._traced_update
 
     def trace(self, num_steps: int, num_envs: int) -> None:
-        """Trace the update for rollouts of T steps of B environments, and let XLA begin with it.
+        """Trace the update for rollouts of T steps of B environments, and let XLA start to compile it.
 
         Raises:
           ValueError: a network cannot be differentiated.
@@ -141,7 +141,7 @@ class Learner:
         return self._program(tf.nest.map_structure(tf.TensorSpec.from_tensor, tensors))(*tensors)
 
     def _program(self, specs: list[Any]) -> Callable[..., Any]:
-        """Give the traced update for arguments of some types."""
+        """Return the traced update for arguments with these specs."""
         key = str([(spec.shape, spec.dtype) for spec in tf.nest.flatten(specs)])
         if key not in self._programs:
             structure = None if self.structure is None else (self.structure, self._jit_compile)
@@ -158,11 +158,11 @@ class Learner:
         return random_orders(self._settings.value_epochs, count, rng)
 
     def first_carry(self, num_envs: int) -> Carry:
-        """Give what the first update of B environments carries on."""
+        """Return the carry before the first update of B environments."""
         return self._preparation.first_carry(num_envs)
 
     def state(self) -> dict[str, list[np.ndarray]]:
-        """Give the values of all variables, by part."""
+        """Return the values of all variables, by part."""
         parts = self.variables()
         return {part: [np.array(variable.numpy()) for variable in parts[part]] for part in parts}
 
@@ -178,13 +178,13 @@ class Learner:
                 variable.assign(array)
 
     def take_over(self, other: Learner) -> None:
-        """Continue with what another learner's policy optimizer, an equal one, remembers."""
+        """Copy the state of another learner's policy optimizer, which must be equal to this one's."""
         pairs = zip(self._policy_optimizer_state.variables, other._policy_optimizer_state.variables, strict=True)
         for variable, value in pairs:
             variable.assign(value)
 
     def variables(self) -> dict[str, list[Any]]:
-        """Give all variables by part, in an order that the structure of the parts fixes."""
+        """Return all variables by part, in an order that depends on the structure of the parts only."""
         return {
             "policy": list(self.policy.weights),
             **parts_of(self._critics),
@@ -195,12 +195,12 @@ class Learner:
         }
 
     def digest_of_shown(self) -> str | None:
-        """Give a SHA-256 of what is imitated; None if nothing is."""
+        """Return the SHA-256 of the demonstrations; None without any."""
         arrays = [np.ascontiguousarray(variable.numpy()) for variable in self._shown]
         return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest() if arrays else None
 
     def has_its_variables(self) -> bool:
-        """Tell whether all variables are those that there were when this was made."""
+        """Return whether all variables are still those that this was made with."""
         return list(map(id, self._made_for)) == list(map(id, self._all_variables()))
 
     def _all_variables(self) -> list[Any]:
@@ -240,7 +240,7 @@ class Learner:
         )
         parameters = self._parameters(batch)
         figures = policy.action_distribution.figures(parameters)
-        # Last of all: every figure of this iteration is by the statistics that the policy acted with.
+        # This comes last, so that every figure of this iteration uses the statistics that the policy acted with.
         if self._average is not None:
             self._average.update(policy, prepared.policy_statistics)
         sound = policy.encoder.update_normalization(prepared.policy_statistics)
@@ -258,7 +258,7 @@ class Learner:
     def _fit_value_functions(self, prepared: Prepared, orders: tf.Tensor) -> list[ValueResult]:
         first = self._critics[0].optimizer
         for critic in self._critics[1:]:
-            # All value functions have the rate that a user may set of the first.
+            # All value functions have the learning rate of the first, which a user may set.
             if not is_scheduled(first):
                 critic.optimizer.learning_rate.assign(first.learning_rate)
         weights = prepared.batch.weights

@@ -1,4 +1,4 @@
-"""An agent from its file."""
+"""Loading of an agent from its file."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from tf_trpo.training.trpo import TRPO
 
 _SLACK = 16 * 2**20
 _TIMES = 4
-"""Bytes that the variables of an agent may take: this, and so many times those of the arrays in its file."""
+"""The variables of an agent may take at most _SLACK + _TIMES * (bytes of the arrays in its file) bytes."""
 _ALTERED = ("the policy optimizer's state is not loaded", "Skipping nested container")
 
 
 def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | None = None) -> TRPO:
-    """Load an agent that was saved by `agent.save("NAME.keras")`, or that of a run or of a model with a card.
+    """Load an agent that was saved by `agent.save("NAME.keras")`, by a run, or by an export with a model card.
 
-    The file is data: loading it imports no module, runs no code of its own and reads nothing else; docs/security.md
-    says more. Layers and functions of your own must have been registered
-    (keras.saving.register_keras_serializable), or be given here.
+    The file is treated as data: loading it imports no module, runs no code from it and reads no other file; see
+    docs/security.md. Layers and functions of your own must be registered
+    (keras.saving.register_keras_serializable) or passed as custom_objects.
 
     Args:
-      path: the file, not a link; or a folder that has the file agent.keras, as the folder of a run has, and that of a
-        model which was exported with a card. A folder of an exported model alone holds no agent.
+      path: the file, not a link; or a folder with the file agent.keras, such as the folder of a run, or of a model
+        that was exported with a card. The folder of an exported model alone holds no agent.
       custom_objects: classes and functions by name, besides the registered ones.
 
     Raises:
-      ValueError: there is no such file, it holds something else, it is damaged, or it names what is neither a harmless
-        part of Keras nor registered here.
+      ValueError: the file is missing or damaged, holds something else, or names something that is neither a harmless
+        part of Keras nor registered.
     """
     objects = dict(custom_objects or {})
     path = Path(path, AGENT_FILE) if os.path.isdir(path) else path
@@ -54,7 +54,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | No
                 agent = keras.saving.load_model(copy, custom_objects=objects, safe_mode=True)
             require_finite(agent.learner.variables() if agent.compiled else {"agent": agent.weights})
             return agent
-        # Whatever Keras, h5py and the classes themselves raise at settings that make no sense.
+        # Keras, h5py and the classes themselves raise many kinds of errors for invalid settings.
         except Exception as error:
             reason = " ".join(str(getattr(error, "strerror", None) or error).split())
             raise ValueError(f"{os.fspath(path)} cannot be loaded: {reason[:500]}") from error
@@ -62,7 +62,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | No
 
 @contextmanager
 def _no_larger_than(limit: int) -> Iterator[None]:
-    """Refuse variables, before they are allocated, once they would take more bytes than this together."""
+    """Raise ValueError before a variable is allocated that would bring all variables above this many bytes."""
     left = limit
 
     def create(create_next: Any, **kwargs: Any) -> tf.Variable:
@@ -77,13 +77,13 @@ def _no_larger_than(limit: int) -> Iterator[None]:
 
 
 def _bytes(initial_value: Any) -> int:
-    """Of a variable that is to be: its initialiser is traced, which finds the shape, and not run."""
+    """Return the bytes of a future variable: its initialiser is traced to find the shape, and not run."""
     if callable(initial_value):
         try:
             with tf.Graph().as_default():
                 initial_value = initial_value()
         except Exception:
-            # Not one of Keras', but of a registered class that needs a value at once.
+            # Keras' initialisers can be traced; one of a registered class may need a value at once.
             return 0
     shape = getattr(initial_value, "shape", ())
     return math.prod(size or 0 for size in shape) * tf.as_dtype(getattr(initial_value, "dtype", tf.float32)).size

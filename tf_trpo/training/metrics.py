@@ -23,19 +23,19 @@ OUTCOME_NAMES = {
 }
 """Names under train/ of an outcome's figures; every other figure keeps its own name."""
 BY_COST = {"cost_changes": "cost_change", "multipliers": "multiplier"}
-"""Figures of an outcome that there is one of for each cost, and what their names under train/ begin with."""
+"""Figures of an outcome with a number for each cost, and the prefixes of their names under train/."""
 _EPISODE_WINDOW = 100
-"""Episodes that the reported mean return and length are taken over, as Stable-Baselines3 does."""
+"""Number of last episodes over which return and length are averaged, as in Stable-Baselines3."""
 _LEAST_EPISODES = 5
-"""Episodes that a limit on costs is compared with, if there are so many: those of the last rollout, or more."""
+"""Fewest episodes over which costs are averaged for their limits, if the last rollout has fewer."""
 
 
 def update_logs(result: UpdateResult, costs: Sequence[str] = ()) -> Logs:
-    """Name the figures of an update, tensors or numbers; those that are None or not finite are left out.
+    """Return the figures of an update by their log names; those that are None or not finite are left out.
 
     Args:
-      result: of the update.
-      costs: the labels of the costs, which end the names of their figures.
+      result: of the update, tensors or numbers.
+      costs: labels of the costs, with which the names of their figures end.
     """
     policy, value, cost_values = result
     outcome = policy.outcome._asdict()
@@ -61,7 +61,7 @@ def update_logs(result: UpdateResult, costs: Sequence[str] = ()) -> Logs:
 
 
 class Report:
-    """Keeps the last episodes and the time of a fit of B environments.
+    """Tracks the last episodes and the time of a fit of B environments.
 
     Attributes:
       tracker: of the unfinished episodes.
@@ -80,22 +80,22 @@ class Report:
         self._skipped = 0
 
     def begin(self, *, skipped: int) -> None:
-        """Start the clock of this process; `skipped` environment steps of the fit were taken before, by no clock."""
+        """Start the clock of this process; `skipped` environment steps of the fit were taken before, untimed."""
         self._start = time.perf_counter()
         self._skipped = skipped
 
     def add(self, rollout: Rollout) -> None:
-        """Take in the episodes of a rollout."""
+        """Add the episodes that end in a rollout."""
         finished = self.tracker.finished(rollout)
         self._ended = sum(map(len, finished))
         for episodes in finished:
             self.episodes.extend(episodes)
 
     def cost_totals(self) -> np.ndarray:
-        """Give the mean total of each cost in an episode, and the mean length of these episodes, float64 [C + 1].
+        """Return the mean total of each cost in an episode, and the mean length of these episodes, float64 [C + 1].
 
-        The episodes are those that ended in the last rollout, and the ones before if these are fewer than five. Until
-        an episode has ended, it is the unfinished ones as they stand.
+        The means are over the episodes that ended in the last rollout, and earlier ones if these are fewer than five.
+        Until an episode has ended, they are over the unfinished episodes so far.
         """
         count = max(self._ended, _LEAST_EPISODES)
         last = [(*episode.costs, episode.length) for episode in list(self.episodes)[-count:]]
@@ -105,7 +105,7 @@ class Report:
         return totals
 
     def logs(self, *, steps: int, iterations: int) -> Logs:
-        """Name the figures of episodes and time after so many steps and iterations of the agent."""
+        """Return the figures of episodes and time by their log names, given the agent's steps and iterations."""
         logs: Logs = {}
         if self.episodes:
             logs["rollout/ep_rew_mean"], logs["rollout/ep_len_mean"] = self._totals()[:, :2].mean(axis=0).tolist()
@@ -121,14 +121,14 @@ class Report:
         }
 
     def missing(self, rollout: Rollout, *, steps: int) -> list[str]:
-        """Say, after so many steps of the agent and the last rollout, what the episodes have not shown."""
+        """Return warnings of figures that no episode has had, given the last rollout and the agent's steps."""
         if not self.episodes:
             return [f"no episode has ended in {steps - self.first_steps} steps: returns and lengths are not known"]
         found = {name for episode in self.episodes for name in episode.infos}
         return [f"no info of an episode's last step had the key {key!r}" for key in rollout.infos if key not in found]
 
     def state(self) -> dict[str, Any]:
-        """Give all that `restore` needs, as numbers and arrays."""
+        """Return all that `restore` needs, as numbers and arrays."""
         return {
             "first_steps": self.first_steps,
             "elapsed": self._elapsed,
@@ -164,11 +164,11 @@ class Report:
             )
 
     def _totals(self) -> np.ndarray:
-        """Give returns, lengths and costs of the last episodes, float64 [N, 2 + C]."""
+        """Return the returns, lengths and costs of the last episodes, float64 [N, 2 + C]."""
         rows = [(*episode[:2], *episode.costs) for episode in self.episodes]
         return np.array(rows, np.float64).reshape(-1, 2 + len(self._costs))
 
     @property
     def _elapsed(self) -> float:
-        """Seconds of the fit, those before a resumption included."""
+        """Seconds of the fit, including those before it was resumed."""
         return self._before + time.perf_counter() - self._start

@@ -1,4 +1,4 @@
-"""Fits by a Keras optimizer in minibatches: of the value function, and of a clone."""
+"""Minibatch fits with a Keras optimizer, for the value function and for behavioural cloning."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def fit_in_minibatches(
     decay: bool = False,
     jit_compile: bool = False,
 ) -> tf.Tensor | None:
-    """Minimise a loss by minibatch steps, each epoch in an order of its own.
+    """Minimise a loss in minibatches, each epoch in its own order.
 
-    If a loss, a gradient or a weight is not finite on the way, the variables and the optimizer are restored.
+    If a loss, a gradient or a weight becomes not finite, the variables and the optimizer are restored.
 
     Args:
-      loss: (rows, int32 [M], their weights [M], or [M, L] of segments, 0 on what does not count) -> float32 scalar.
-      variables: what is fitted.
+      loss: (rows, int32 [M], their weights [M], or [M, L] for segments, 0 on padding) -> float32 scalar.
+      variables: the variables to fit.
       optimizer: a built Keras optimizer of these variables.
-      weights: float32 [N], or [S, L] of segments, 0 on padding.
-      orders: int32 [epochs, N], a permutation of the samples, or of the segments, for each pass over them; see
+      weights: float32 [N], or [S, L] for segments, 0 on padding.
+      orders: int32 [epochs, N], a permutation of the samples, or [epochs, S] of the segments, for each epoch; see
         `random_orders`.
-      minibatch_size: samples of a minibatch, >= 1; at least one segment.
-      decay: let the learning rate fall linearly from its value towards 0 over the fit, which averages the noise of the
-        minibatches out; afterwards the optimizer has its learning rate again. The rate must not be a Keras schedule.
-      jit_compile: let XLA compile the steps, in a fit that TensorFlow traces.
+      minibatch_size: samples per minibatch, >= 1; a minibatch of segments has at least one.
+      decay: decrease the learning rate linearly from its value towards 0 over the fit, which averages out the noise of
+        the minibatches; afterwards the rate is restored. It must not be a Keras schedule.
+      jit_compile: compile the steps with XLA; only within a traced tf.function.
 
     Returns:
-      Scalar, the mean of the minibatch losses; None without any epoch, NaN if nothing was changed.
+      Scalar, the mean of the minibatch losses; None without epochs, NaN if the variables were restored.
     """
     epochs, num_samples = orders.shape
     if epochs == 0:
@@ -61,17 +61,17 @@ def fit_in_minibatches(
         optimizer.apply(tape.gradient(value, variables), variables)
         return step + 1, total_loss + value
 
-    # As a tensor, so that a call on zeros comes to its end quickly.
+    # A tensor, so that the compiling call on zeros takes no steps.
     end = tf.constant(steps)
 
     def all_steps() -> tf.Tensor:
         return tf.while_loop(lambda step, _: step < end, minibatch_step, [tf.constant(0), tf.constant(0.0)])[1]
 
-    # XLA takes its time for every operation: what is done once is not for it.
+    # XLA takes time to compile every operation, so only the loop is compiled.
     total_loss = compiled_at_once(all_steps)() if jit_compile else all_steps()
     if decay:
         optimizer.learning_rate.assign(rate)
-    # A loss or a gradient that is not finite stays in the sum, or in the optimizer's moments and the weights.
+    # A loss or gradient that is not finite leaves its trace in the sum, or in the optimizer's moments and the weights.
     sound = tf.math.is_finite(total_loss) & tf.reduce_all([_is_finite(variable.value) for variable in changed])
     for variable, value in zip(changed, before, strict=True):
         variable.assign(tf.where(sound, variable.value, value))

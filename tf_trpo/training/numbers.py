@@ -1,4 +1,4 @@
-"""Settings that are floats, as inputs of a compiled update: for other values, nothing is traced or compiled again."""
+"""Float settings as inputs of a compiled update, so that other values need no new trace or compilation."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import tensorflow as tf
 from tf_trpo.models.structure import all_known, nested_dataclasses
 
 _SHAPING = ("curvature_fraction",)
-"""Numbers on which shapes depend."""
+"""Float settings on which shapes depend."""
 
 
 class Numbers:
-    """Settings whose floats are in a variable.
+    """Settings whose floats are stored in a variable.
 
-    0 and 1 stay constants, since they may stand for another algorithm: no damping, no discount. All floats do if one
-    of the classes is not of this package, because its code may take them for Python's.
+    0 and 1 remain constants, because they may select another algorithm: no damping, no discount. All floats remain
+    constants if one of the classes is not of this package, because its code may need Python floats.
 
     Args:
-      *settings: dataclasses; floats of nested ones count.
+      *settings: dataclasses, which may be nested.
 
     Attributes:
       variable: the numbers, float64 [K].
-      structure: describes the settings without these numbers.
+      structure: description of the settings without these numbers.
     """
 
     def __init__(self, *settings: Any) -> None:
@@ -43,7 +43,7 @@ class Numbers:
         self.variable = tf.Variable(values, dtype=tf.float64, trainable=False)
 
     def read(self) -> list[Any]:
-        """Give the settings with float64 scalars in the place of the numbers; in a trace, of the agent that runs it."""
+        """Return the settings with float64 scalar tensors instead of the numbers, read from the variable."""
         if not self._own:
             return list(self._settings)
         numbers = iter(tf.unstack(self.variable.value()))
@@ -51,7 +51,7 @@ class Numbers:
 
 
 def _with_numbers(settings: Any, replace: Callable[[float], Any]) -> Any:
-    """Copy settings, with replace(number) in the place of each number that may vary."""
+    """Copy settings, with each number that may vary replaced by replace(number)."""
     if not dataclasses.is_dataclass(settings):
         return settings
     copied = copy.copy(settings)

@@ -1,4 +1,4 @@
-"""What a fit begins with: the source of its rollouts, and the callbacks."""
+"""Opening of environments and rollout sources for a fit."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _FITS = "a fit of this agent has not ended: a callback that fits needs another a
 
 
 def spaces_of(environment: Environment, **making: Any) -> tuple[gym.Space, gym.Space]:
-    """Give the observation space and the action space of an environment, as for `open_vector_environment`."""
+    """Return the observation space and the action space of an environment; see `open_vector_environment`."""
     with open_vector_environment(environment, 1, **making) as environments:
         return environments.single_observation_space, environments.single_action_space
 
 
 def known_mirror_of(environment: Environment) -> MirrorSymmetry:
-    """Give the reflection that is known of an environment; raise ValueError if none is."""
+    """Return the known reflection of an environment; raise ValueError if none is known."""
     if not isinstance(environment, str):
         raise ValueError("mirror: known of Gymnasium ids only; give a MirrorSymmetry with other environments")
     return known_mirror(environment)
@@ -44,19 +44,22 @@ def opened_source(
     restart_every: int,
     prepare: Callable[[int], None],
 ) -> Iterator[RolloutSource]:
-    """Give the source itself, or one of the environment; close it at the end unless it is the caller's own.
+    """Open the source of a fit's rollouts; close it at the end unless it is the caller's own.
 
     Args:
-      policy: acts.
+      policy: the policy that acts.
       environment: as for `TRPO.fit`.
       opening: arguments of `make_vector_environment`.
-      spread: over shards and workers.
+      spread: division into shards and workers.
       seed, restart_every: as for `TRPO.fit`.
-      prepare: told the number of environments before the policy is made ready to act.
+      prepare: called with the number of environments before the actor is made.
+
+    Yields:
+      The given source, or a new one of the environment.
 
     Raises:
-      ValueError: the environment does not fit the policy, or an argument has no use.
-      ImportError: there are to be workers, and Ray is not installed.
+      ValueError: the environment does not fit the policy, or an argument has no effect.
+      ImportError: workers are asked for, and Ray is not installed.
     """
     if isinstance(environment, RolloutSource):
         if spread != Spread():

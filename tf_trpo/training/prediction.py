@@ -1,4 +1,4 @@
-"""Actions for observations, both as the environment gives and takes them."""
+"""Prediction of actions from observations, both in the environment's own form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tf_trpo.spaces import ACTION_MASK, Spec, as_batch, mask_of
 
 
 def noise_seed(seed: int | None, draws: Iterator[int]) -> tf.Tensor:
-    """Give the seed of the noise of samples, int32 [2]: that of a number in [0, 2^31), or of the next draw.
+    """Return a seed for sampling noise, int32 [2]: from a number in [0, 2^31), or for the next draw if it is None.
 
     Raises:
       ValueError: the number is out of range.
@@ -32,16 +32,17 @@ def noise_seed(seed: int | None, draws: Iterator[int]) -> tf.Tensor:
 def predicted(
     policy: Policy, theta: tf.Tensor, observations: Any, action_mask: Any, seed: tf.Tensor | None, state: Any
 ) -> tuple[Any, tuple[np.ndarray, ...]]:
-    """Give the action for one observation, or the actions for a batch, and the memory's new state.
+    """Return the action for one observation, or the actions for a batch, and the memory's new state.
 
     Args:
-      policy: acts.
+      policy: the policy that acts.
       theta: its flat trainable weights [P].
       observations, action_mask, state: as for `Agent.predict`.
       seed: of samples, int32 [2]; None for the modes.
 
     Raises:
-      ValueError: the observations are not of the policy's spec, the mask is missing or has no use, or so is the state.
+      ValueError: the observations do not fit the policy's spec, the mask is missing or has no effect, or the state does
+        not fit or has no effect.
     """
     batch, single = _masked_batch(policy.encoder.spec, observations, action_mask)
     given = tf.nest.map_structure(tf.convert_to_tensor, batch)
@@ -56,7 +57,7 @@ def predicted(
 
 
 def _states(policy: Policy, state: Any, count: int, *, single: bool) -> tuple[tf.Tensor, ...]:
-    """Turn a memory's state for one observation, or for a batch, into tensors [count, ...]; None: episodes begin."""
+    """Convert a memory's state for one observation, or a batch, to tensors [count, ...]; None: the initial states."""
     initial = policy.initial_states(count)
     if state is None:
         return initial
@@ -67,12 +68,12 @@ def _states(policy: Policy, state: Any, count: int, *, single: bool) -> tuple[tf
     ]
     if [part.shape for part in parts] != [tuple(part.shape) for part in initial]:
         shapes = ", ".join(str(list(part.shape[single:])) for part in initial)
-        raise ValueError(f"state must be what predict gave for the observations before: a tuple of arrays {shapes}")
+        raise ValueError(f"state must be as predict returned it for the previous observations: arrays {shapes}")
     return tuple(tf.cast(part, now.dtype) for part, now in zip(parts, initial, strict=True))
 
 
 def _masked_batch(spec: Spec, observations: Any, action_mask: Any) -> tuple[Any, bool]:
-    """Do what the environment's wrapper `ActionMask` does in training, and then `as_batch`."""
+    """Add the mask to the observations, as the wrapper `ActionMask` does in training, and apply `as_batch`."""
     mask = mask_of(spec, spec)
     entries = observations if isinstance(observations, Mapping) else {"observation": observations}
     if action_mask is None and mask is not None and ACTION_MASK not in entries:

@@ -32,17 +32,17 @@ from tf_trpo.training.settings import UpdateSettings
 
 
 class Preparation:
-    """Makes samples of rollouts.
+    """Computes the samples of an update from a rollout.
 
     Args:
       policy, settings: of the update.
       critics: of the rewards, and of the costs.
-      numbers: of the settings, which are inputs of what is compiled.
+      numbers: float settings, which are inputs of the compiled update.
       anchor: the policy to stay near; None if there is none.
 
     Raises:
-      ValueError: only one of the models has a memory, a setting is of a memory and there is none, or a policy with a
-        memory has an anchor.
+      ValueError: only some of the models have a memory, a memory's setting is given without a memory, or a policy with
+        a memory has an anchor.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class Preparation:
         if any((policy.memory is None) != (critic.value_function.encoder.memory is None) for critic in critics):
             raise ValueError("the policy and the value function must both have a memory, or neither")
         if policy.memory is None and (settings.segment_length or settings.burn_in):
-            raise ValueError("segment_length and burn_in are of a policy with a memory, and the agent has none")
+            raise ValueError("segment_length and burn_in need a policy with a memory, and the agent has none")
         if policy.memory is not None and anchor is not None:
-            raise ValueError("anchor must be None for a policy with a memory: the two would remember apart")
+            raise ValueError("anchor must be None for a policy with a memory: their memories would differ")
         self._policy = policy
         self._critics = critics
         self._settings = settings
@@ -66,7 +66,7 @@ class Preparation:
         self._anchor = anchor
 
     def first_carry(self, num_envs: int) -> Carry:
-        """Give what the first update of B environments carries on."""
+        """Return the carry before the first update of B environments."""
         first, *costs = (
             Carry(tf.zeros([num_envs]), critic.value_function.encoder.initial_states(num_envs))
             for critic in self._critics
@@ -74,22 +74,22 @@ class Preparation:
         return first._replace(costs=tuple(costs))
 
     def arrangement(self, num_steps: int, num_envs: int) -> Arrangement:
-        """Say how rows of T steps of B environments become samples."""
+        """Return the arrangement of T steps of B environments as samples."""
         return arrangement(self._policy.memory, self._settings, num_steps, num_envs)
 
     def prepare(self, rollout: Rollout, carry: Carry, totals: Any = (), *, jit_compile: bool) -> tuple[Prepared, Carry]:
-        """Make samples of a rollout, and what the next one carries on; let XLA compile the loop of a memory.
+        """Compute the samples of a rollout, and the carry for the next one.
 
         Args:
           rollout: T steps of B environments.
-          carry: of the last one.
-          totals: what `Costs` has besides the advantages, float64 [C + 1]; empty without costs.
-          jit_compile: as above.
+          carry: from the last rollout.
+          totals: `Costs.totals` and `Costs.length`, float64 [C + 1]; empty without costs.
+          jit_compile: compile the loop of a memory with XLA.
         """
         steps = as_floats(rollout)
         weights, count = mean_weights(steps.valid)
         observations = tf.nest.map_structure(lambda rows: merged(rows[:-1]), rollout.observations)
-        # The first statistics come before the first update, and leave the policy as it acted.
+        # The first statistics are set before the first update, without changing the policy that acted.
         policy_statistics = self._policy.encoder.begin_normalization(
             self._policy.encoder.moments(observations, weights, count)
         )
@@ -111,7 +111,7 @@ class Preparation:
     def estimate_again(
         self, rollout: Rollout, prepared: Prepared, carry: Carry, totals: Any = (), *, jit_compile: bool
     ) -> Prepared:
-        """Give the same samples with advantages by the value functions as they are now; the carry is that of before."""
+        """Return the samples with advantages by the present value functions; carry is the one given to `prepare`."""
         steps = as_floats(rollout)
         settings, _ = self._numbers.read()
         advantages = []
@@ -122,7 +122,7 @@ class Preparation:
         return prepared._replace(batch=self._batch(rollout, advantages, weights, totals))
 
     def _all_rewards(self, steps: Rollout) -> list[tf.Tensor]:
-        """Give the rewards, and each cost, float32 [T, B]; raise ValueError unless there is a cost for each critic."""
+        """Return the rewards, and each cost, float32 [T, B]; raise ValueError unless each cost critic has a cost."""
         costs = tf.unstack(tf.cast(steps.costs, tf.float32), axis=-1) if len(self._critics) > 1 else []
         if len(costs) != len(self._critics) - 1:
             raise ValueError(f"the agent has {len(self._critics) - 1} costs, and its rollouts have {len(costs)}")
@@ -137,7 +137,7 @@ class Preparation:
         statistics: list[Statistics],
         jit_compile: bool,
     ) -> tuple[ValueSamples, tf.Tensor, Carry]:
-        """Give a critic's samples, with a memory's states in the place of observations; advantages; the new carry."""
+        """Return a critic's samples, with a memory's states instead of observations; advantages; and the new carry."""
         settings, _ = self._numbers.read()
         steps, shape = as_floats(rollout), rollout.rewards.shape
         rewards, returns, sound = scaled_rewards(critic.return_scale, rewards, steps, carry.returns, settings)
@@ -152,14 +152,14 @@ class Preparation:
         return samples, advantages, carry
 
     def chunk_size(self, rows: Any) -> int:
-        """Choose how many samples, or segments, are in memory at once."""
+        """Return the largest number of samples, or segments, in memory at once."""
         length = rows.ends.shape[1] if isinstance(rows, Segments) else 1
         if self._settings.chunk_size is None:
             return min(chunk_size_for(rows), max(1, LARGEST_CHUNK // length))
         return max(1, self._settings.chunk_size // length)
 
     def _batch(self, rollout: Rollout, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any) -> Batch:
-        """Make the policy's samples of advantages [T, B], of the rewards and of each cost, and weights [N]."""
+        """Make the policy's samples from advantages [T, B], of the rewards and of each cost, and weights [N]."""
         settings, _ = self._numbers.read()
         shape, first = rollout.rewards.shape, Batch((), (), merged(advantages[0]), weights)
         arranged = self.arrangement(*shape)
@@ -179,7 +179,7 @@ class Preparation:
     def _costs(
         self, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any, arranged: Arrangement
     ) -> Costs | tuple[()]:
-        """Give the costs' advantages in their own units; their mean is 0 if advantages are normalised."""
+        """Return the costs, with advantages in their own units, whose mean is 0 if advantages are normalised."""
         if not advantages:
             return ()
         settings, _ = self._numbers.read()

@@ -1,4 +1,4 @@
-"""What an update learns from, and how the rows of a rollout become its samples."""
+"""The samples of an update, and the functions that compute them from the rows of a rollout."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tf_trpo.training.settings import UpdateSettings
 
 
 class Carry(NamedTuple):
-    """What goes on from one rollout to the next in each of B environments.
+    """State that is carried from one rollout to the next in each of B environments.
 
     Attributes:
-      returns: of `discounted_return_so_far`, [B].
+      returns: carry of `discounted_return_so_far`, [B].
       states: of the value function's memory, arrays [B, ...]; empty without a memory.
-      costs: the same of each cost.
+      costs: the same for each cost.
     """
 
     returns: tf.Tensor
@@ -44,20 +44,20 @@ class Carry(NamedTuple):
 
 
 def restarted(carry: Carry, first: Carry, restarts: np.ndarray) -> Carry:
-    """Carry nothing on in the environments that restart, bool [B]: they have the first carry again."""
+    """Reset the carry of the environments that restart, bool [B], to the first carry."""
 
     begun: Carry = tf.nest.map_structure(lambda now, new: chosen(restarts, new, now), carry, first)
     return begun
 
 
 class ValueSamples(NamedTuple):
-    """What a value function learns from: N samples, one by one, or [S, L] in segments.
+    """Samples for a value function: [N, ...], or [S, L, ...] in segments.
 
     Attributes:
-      observations: those of the policy's samples, of which a memory's states are others.
-      rewards: [T, B], scaled: those of the environment, or a cost.
-      values, targets: V of the samples, and what it is fitted to.
-      statistics: of observations, the new ones.
+      observations: those of the policy's samples, but with the states of the value function's own memory, if any.
+      rewards: [T, B], the environment's rewards or one of its costs, scaled.
+      values, targets: V of the samples, and the targets of its regression.
+      statistics: new statistics of observations.
       sound: whether the moments of the returns were finite.
     """
 
@@ -70,12 +70,12 @@ class ValueSamples(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What an update learns from.
+    """All samples of an update.
 
     Attributes:
-      batch: samples of the policy.
-      values: samples of the value functions, first that of the rewards, and then those of the costs.
-      policy_statistics: of observations, the new ones.
+      batch: samples for the policy.
+      values: samples for each value function, of the rewards first and then of the costs.
+      policy_statistics: new statistics of the policy's observations.
     """
 
     batch: Batch
@@ -92,14 +92,14 @@ def as_floats(rollout: Rollout) -> Rollout:
 def scaled_rewards(
     scale: RunningReturnScale, rewards: tf.Tensor, steps: Rollout, carry: tf.Tensor, settings: UpdateSettings
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Divide rewards, or a cost, by the std of the return so far, these rows included: one scale for all of them.
+    """Divide rewards, or a cost, by the running std of the discounted return; all rows of a rollout have one scale.
 
     Args:
-      scale: takes the rows in.
+      scale: running scale, which is first updated with these rows.
       rewards: [T, B], float32.
       steps: the rollout, by `as_floats`.
       carry: of `discounted_return_so_far` [B].
-      settings: gamma and normalize_rewards.
+      settings: gamma and normalize_rewards are used.
 
     Returns:
       The rewards [T, B], the new carry [B], and whether the returns' moments were finite.
@@ -110,22 +110,22 @@ def scaled_rewards(
     returns, carry = discounted_return_so_far(rewards, ended, steps.valid, carry, gamma=settings.gamma)
     weights, count = mean_weights(steps.valid)
     sound = scale.update(Moments(*weighted_moments(merged(returns), weights), count))
-    # If the sum overflowed, it starts again at 0.
+    # If the sum overflowed, it restarts at 0.
     return scale(rewards), tf.where(tf.math.is_finite(carry), carry, 0.0), sound
 
 
 def unit_of(scale: RunningReturnScale, settings: UpdateSettings) -> tf.Tensor:
-    """Give what scaled rewards, or a scaled cost, are multiplied by to have the environment's own unit."""
+    """Return the factor that converts scaled rewards, or a scaled cost, to the environment's own unit."""
     return 1.0 / scale(tf.constant(1.0)) if settings.normalize_rewards else tf.constant(1.0)
 
 
 def scaled_advantages(scale: RunningReturnScale, batch: Batch, settings: UpdateSettings) -> Batch:
-    """Clip and normalise the advantages of a batch, and note how they came from those in the environment's own units.
+    """Clip and normalise a batch's advantages, and store their mean and scale in the environment's own units.
 
     Args:
       scale: of the rewards.
       batch: with advantages in the unit of the scaled rewards.
-      settings: normalize_rewards, advantage_clip and normalize_advantages.
+      settings: normalize_rewards, advantage_clip and normalize_advantages are used.
     """
     unit = unit_of(scale, settings)
     if settings.advantage_clip is not None:
@@ -146,7 +146,7 @@ def advantages_and_targets(
       steps: the rollout, by `as_floats`.
       rewards: [T, B], scaled.
       values: [T + 1, B].
-      settings: gamma, gae_lambda and value_target.
+      settings: gamma, gae_lambda and value_target are used.
     """
     inputs = (rewards, values, steps.terminated, steps.truncated, steps.valid)
     advantages = gae(*inputs, gamma=settings.gamma, gae_lambda=settings.gae_lambda)
@@ -156,13 +156,13 @@ def advantages_and_targets(
 
 
 def mean_weights(valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Give the weights [N] of a mean over valid rows, and the number of these rows."""
+    """Return the weights [N] of a mean over valid rows, and the number of these rows."""
     count = tf.reduce_sum(valid)
     return merged(valid) / tf.maximum(count, 1.0), count
 
 
 def rollout_spec(policy: Policy, num_steps: int, num_envs: int, num_costs: int) -> Rollout:
-    """Give the types of the arrays in a rollout of T steps of B environments, with C costs."""
+    """Return the specs of the arrays in a rollout of T steps of B environments, with C costs."""
     shape, distribution = (num_steps, num_envs), policy.action_distribution
     action = distribution.mode(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
     observations = map_parts(

@@ -1,4 +1,4 @@
-"""Traced updates, which agents of equal structure share: XLA never gives the memory of a compiled program back."""
+"""Traced updates, which agents of equal structure share: XLA never frees the memory of a compiled program."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import tensorflow as tf
 from tf_trpo.models.structure import keep, pattern_of
 
 _kept: dict[Any, Program] = {}
-"""For other agents."""
+"""Programs to be shared with other agents."""
 
 
 class Program:
-    """A function that was traced once, and that runs on any variables of the same types, in the same order.
+    """A function that is traced once and can run on any variables of the same types, in the same order.
 
     Args:
       function: reads and assigns the variables.
       specs: of its arguments.
-      variables: Keras' or TensorFlow's.
+      variables: of Keras or TensorFlow.
     """
 
     def __init__(self, function: Callable[..., Any], specs: Sequence[Any], variables: Sequence[Any]) -> None:
         self._function = tf.function(function, autograph=False).get_concrete_function(*specs)
-        # TensorFlow refuses to run a function whose first variables are gone.
+        # Kept because TensorFlow refuses to run a function whose first variables are deleted.
         self._variables = [_variable(given) for given in variables]
         places = {id(variable.handle): place for place, variable in enumerate(self._variables)}
         self._places = [places.get(id(tensor)) for tensor in self._function.captured_inputs]
@@ -38,9 +38,9 @@ class Program:
         return not any(tensor.dtype == tf.resource and place is None for tensor, place in captured)
 
     def on(self, variables: Sequence[Any]) -> Callable[..., Any]:
-        """Give the function on other variables."""
+        """Return the function on other variables."""
         captured = zip(self._function.captured_inputs, self._places, strict=True)
-        # A copy has inputs of its own and shares all else.
+        # A copy has its own inputs and shares everything else.
         function = copy.copy(self._function)
         function.set_external_captures(
             [tensor if place is None else _variable(variables[place]).handle for tensor, place in captured]
@@ -51,11 +51,11 @@ class Program:
 def program(
     function: Callable[..., Any], specs: Sequence[Any], variables: Sequence[Any], structure: Any = None
 ) -> Callable[..., Any]:
-    """Give a function on its variables, traced now or, for the same structure and specs, before.
+    """Return a traced function on its variables; an earlier trace of the same structure and specs is reused.
 
     Args:
       function, specs, variables: as for `Program`.
-      structure: equal for functions that compute the same on their variables; None: as no other function.
+      structure: equal for functions that compute the same on their variables; None: the trace is not shared.
     """
     if structure is None:
         return Program(function, specs, variables).on(variables)

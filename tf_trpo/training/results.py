@@ -1,4 +1,4 @@
-"""What an update reports, as typed records."""
+"""Typed records of an update's results."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tf_trpo.optimizers import Outcome
 
 
 class PolicyResult(NamedTuple):
-    """What the policy's stage of an update did; scalar tensors.
+    """Result of the policy's stage of an update; scalar tensors.
 
     Attributes:
       outcome: of the policy optimizer's step.
-      bound: the lower bound on the return, estimated; see `estimate_lower_bound` for what it is worth.
+      bound: the estimated lower bound on the return; see `estimate_lower_bound` for its limits.
       distribution: the action distribution's own figures by name, means over the valid samples after the step.
-      normalization_kl: mean KL, in nats, between the policy before and after it took in new statistics of observations;
+      normalization_kl: mean KL, in nats, between the policy before and after the update of its observation statistics;
         0 up to rounding, clipped observations and the first statistics, if the policy's function is preserved.
-      statistics_are_finite: bool, whether the moments of observations and returns were finite and were taken in.
+      statistics_are_finite: bool, whether the moments of observations and returns were finite, and so were used.
     """
 
     outcome: Outcome
@@ -31,10 +31,10 @@ class PolicyResult(NamedTuple):
 
 
 class ValueResult(NamedTuple):
-    """What the value function's stage of an update did; scalar tensors.
+    """Result of the value function's stage of an update; scalar tensors.
 
     Attributes:
-      loss: mean of the minibatch losses; None without any epoch, NaN if the fit was taken back.
+      loss: mean of the minibatch losses; None without epochs, NaN if the fit was undone.
       explained_variance: of the targets by the values before the fit; NaN if the targets do not vary.
       learning_rate: of the value optimizer.
     """
@@ -45,7 +45,7 @@ class ValueResult(NamedTuple):
 
 
 class UpdateResult(NamedTuple):
-    """What one update did; costs has what the fit of each cost's value function did."""
+    """Result of one update; `costs` has a result for each cost's value function."""
 
     policy: PolicyResult
     value: ValueResult

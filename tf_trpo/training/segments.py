@@ -1,4 +1,4 @@
-"""How the rows of a rollout become samples: one by one, or in segments that a memory goes through."""
+"""Arrangement of a rollout's rows as samples: one by one, or in segments for a memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DEFAULT_LENGTH = 64
 
 
 class Arrangement(Protocol):
-    """Turns rows [T, B, ...] of a rollout into samples.
+    """Arranges the rows [T, B, ...] of a rollout as samples.
 
     Attributes:
-      count: of the samples, or of the segments that they are in.
+      count: number of samples, or of segments.
     """
 
     @property
@@ -38,14 +38,14 @@ class Arrangement(Protocol):
         """Arrange a nest of observations [T, B, ...] for a model with these states before each row [T, B, ...]."""
 
     def with_states(self, observations: Any, states: States) -> Any:
-        """Give arranged observations the states of another model before each row, [T, B, ...]."""
+        """Replace the states in arranged observations by another model's states before each row, [T, B, ...]."""
 
 
 def arrangement(memory: Memory | None, settings: UpdateSettings, num_steps: int, num_envs: int) -> Arrangement:
-    """Choose the arrangement for models with or without a memory, of rollouts of T steps of B environments.
+    """Make the arrangement for rollouts of T steps of B environments, for models with or without a memory.
 
     Raises:
-      ValueError: the length of segments does not divide the rows of a rollout, or burn-in goes beyond them.
+      ValueError: segment_length does not divide num_steps, or burn_in is above num_steps less segment_length.
     """
     if memory is None:
         return Flat(num_steps * num_envs)
@@ -77,8 +77,8 @@ class Flat(NamedTuple):
 class Segmentation:
     """Samples in segments [S, K + L, ...]: K rows of burn-in, and L rows whose samples count.
 
-    The segments of an environment stand one after the other. Burn-in are the rows before the L ones; before a rollout
-    there are none, and the memory waits.
+    The segments of an environment are consecutive. The burn-in rows are those before the L rows; rows before the start
+    of the rollout do not exist, and leave the memory unchanged.
 
     Args:
       num_steps, num_envs: T and B.
@@ -120,20 +120,20 @@ class Segmentation:
 def unrolled(
     memory: Memory, features: tf.Tensor, rollout: Rollout, states: States, jit_compile: bool
 ) -> tuple[tf.Tensor, States]:
-    """Go through a whole rollout with a memory that did not act in it: the value function's.
+    """Unroll the value function's memory over a whole rollout.
 
     Args:
-      memory: goes through the rows.
+      memory: the memory to unroll.
       features: [T + 1, B, F]; row T follows the last step.
-      rollout: says where episodes end.
+      rollout: the rollout, with the ends of its episodes.
       states: before row 0, [B, ...].
-      jit_compile: let XLA compile the loop.
+      jit_compile: compile the loop with XLA.
 
     Returns:
       The cell's outputs [T + 1, B, U], and the states before each row, [T + 1, B, ...].
     """
     remembered = remembered_of(rollout)
-    # What follows row T is not asked for.
+    # The states after row T are not used.
     ends, holds = (tf.pad(flags, [[0, 1], [0, 0]]) for flags in (remembered.ends, remembered.holds))
     unroll = functools.partial(memory.unroll, features, ends, holds, states)
     outputs, after = compiled_at_once(unroll)() if jit_compile else unroll()
@@ -141,14 +141,14 @@ def unrolled(
 
 
 def remembered_of(rollout: Rollout) -> Remembered:
-    """Give what a rollout remembers; raise ValueError if its source gave no memory."""
+    """Return the memory's states in a rollout; raise ValueError if its source did not record them."""
     if not isinstance(rollout.memory, Remembered):
-        raise ValueError("the agent has a memory, and the source of its rollouts gives none: Rollout.memory is empty")
+        raise ValueError("the agent has a memory, but its rollout source records no states: Rollout.memory is empty")
     return rollout.memory
 
 
 def remembered_spec(memory: Memory | None, num_steps: int, num_envs: int) -> Remembered | tuple[()]:
-    """Give the types of what a rollout remembers."""
+    """Return the specs of the memory's states in a rollout."""
     if memory is None:
         return ()
     flag = tf.TensorSpec((num_steps, num_envs), tf.bool)

@@ -1,4 +1,4 @@
-"""How a rollout becomes a batch, and how the value function is fitted."""
+"""Settings for advantages and for the fit of the value function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JitCompile = bool | Literal["auto"]
 
 @dataclasses.dataclass(frozen=True)
 class UpdateSettings:
-    """Advantages, and the regression of the value function: lines 5, 6 and 10 of Algorithm 1.
+    """Settings of the advantages and of the value function's regression: lines 5, 6 and 10 of Algorithm 1.
 
     Raises:
       ValueError: a setting is outside its range.
@@ -27,32 +27,32 @@ class UpdateSettings:
     normalize_advantages: bool = True
     """Shift and scale advantages to mean 0 and standard deviation 1 over the batch."""
     advantage_clip: float | None = None
-    """Cut the policy's advantages at this many standard deviations from their mean over the batch, > 0; None: never.
-    Value targets are not cut. The epsilon of the lower bound is the largest advantage that is left."""
+    """Clip the policy's advantages at this many standard deviations from their mean over the batch, > 0; None: never.
+    Value targets are not clipped. The epsilon of the lower bound is the largest advantage after clipping."""
     normalize_rewards: bool = True
     """Divide rewards by the running standard deviation of the discounted return."""
     value_target: ValueTarget = "lambda-return"
-    """What the value function is regressed on: A + V, or the discounted rewards of Algorithm 1, line 5."""
+    """Target of the value function: A + V, or the discounted rewards of Algorithm 1, line 5."""
     value_function_first: bool = False
-    """Fit the value function before the policy's step, and take the step's advantages by the fitted function, which
-    has seen the batch: less noise and more bias. By default both use the function that collected."""
+    """Fit the value function before the policy's step, and compute the step's advantages with the fitted function,
+    which has seen the batch: less noise and more bias. By default, the advantages use the function before the fit."""
     value_learning_rate: float | None = None
-    """Learning rate of the value function's optimizer, > 0; None: what it is, which is 0.001 at first."""
+    """Learning rate of the value function's optimizer, > 0; None: keep the present rate, which is 0.001 at first."""
     value_learning_rate_decay: bool = False
-    """Let the learning rate fall linearly towards 0 within each fit; the next fit begins at the full rate again."""
+    """Decrease the learning rate linearly towards 0 within each fit; the next fit starts at the full rate again."""
     value_epochs: int = 10
-    """Passes of a fit over the batch, in [0, 10000]."""
+    """Passes of each fit over the batch, in [0, 10000]."""
     value_minibatch_size: int = 128
-    """Samples of a minibatch, >= 1."""
+    """Samples per minibatch, >= 1."""
     chunk_size: int | None = None
-    """Samples that the update has in memory at once, >= 1; a larger batch gives the same result in chunks, up to
-    rounding. None: 32,768, or fewer if an observation is large, such as an image."""
+    """Largest number of samples that the update has in memory at once, >= 1; a larger batch is processed in chunks,
+    with the same result up to rounding. None: 32,768, or fewer if observations are large, such as images."""
 
     segment_length: int | None = None
-    """Of a policy with a memory: rows through which gradients and curvature go back, >= 1, a divisor of num_steps. A
-    segment begins with what the memory held when the policy acted. None: 64, or num_steps if they are fewer."""
+    """With a memory: rows over which gradients and curvature are backpropagated, >= 1, a divisor of num_steps. A
+    segment starts with the memory's states from acting. None: 64, or num_steps if that is smaller."""
     burn_in: int = 0
-    """Of a policy with a memory: rows before each segment, >= 0, which it goes through and which do not count."""
+    """With a memory: rows before each segment, >= 0, that only bring the memory up to date and do not count."""
 
     def __post_init__(self) -> None:
         require_allowed(

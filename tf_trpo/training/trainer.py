@@ -28,32 +28,32 @@ _logger = logging.getLogger(__name__)
 
 
 class Counters(NamedTuple):
-    """What an agent has learned from: integer variables that the trainer increases."""
+    """Counters of an agent's training: integer variables that the trainer increases."""
 
     env_steps: keras.Variable
     iterations: keras.Variable
 
 
 class Trainer:
-    """Iterations of a learner on rollouts of a source.
+    """The training loop: updates a learner with rollouts from a source.
 
     Every random choice is a function of (seed, iteration) or of (seed, environment, episode), so a run can be repeated,
     and resumed, bit for bit.
 
     Args:
       learner: improves the policy and the value function.
-      source: gives the rollouts.
+      source: source of the rollouts.
       counters: of the agent that learns.
       num_steps: rows of a rollout.
       seed: of actions and minibatches.
       max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1.
       restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0: never.
-      identity: what a run must have alike to be continued, as JSON has it.
+      identity: description of the run, as JSON; a checkpoint is only continued by a run with the same one.
       costs: labels of the costs that the rollouts have.
 
     Attributes:
-      source: as given. `source.environments` of a `LocalSource` are the environments, to which a callback may speak for
-        a curriculum: `params["trainer"].source.environments.unwrapped.call("set_level", 3)`.
+      source: as given. `source.environments` of a `LocalSource` are the environments, which a callback may change for a
+        curriculum: `params["trainer"].source.environments.unwrapped.call("set_level", 3)`.
       rollout: of the present iteration; None while it is collected.
 
     Raises:
@@ -99,7 +99,7 @@ class Trainer:
         return int(self._counters.iterations.numpy())
 
     def goal(self, total_steps: int) -> tuple[int, int]:
-        """Give the environment steps and the iterations of the agent after `total_steps` steps of this run."""
+        """Return the environment steps and the iterations of the agent after `total_steps` steps of this run."""
         rows = self._num_steps * self.source.num_envs
         return self._report.first_steps + total_steps, self._first_iteration + math.ceil(total_steps / rows)
 
@@ -114,17 +114,17 @@ class Trainer:
         """Iterate until `total_steps` environment steps are taken since the run began, or training is stopped.
 
         Args:
-          callbacks: told of every iteration as of an epoch.
+          callbacks: called for every iteration as for an epoch.
           total_steps: >= 1.
           schedule_steps: environment steps over which schedules go from start to end, >= 1; by default total_steps.
-          stopped: asked before every iteration.
+          stopped: called before every iteration; True ends training.
 
         Raises:
           ValueError: a network cannot be differentiated.
           EnvironmentFailedError: an environment raised, hung or died; callbacks have saved the agent.
           TrainingFailedError: numbers were not finite too often; callbacks have saved the agent.
         """
-        # What cannot be differentiated is refused before the first rollout.
+        # A network that cannot be differentiated is refused before the first rollout.
         self._learner.trace(self._num_steps, self.source.num_envs)
         goal, _ = self.goal(total_steps)
         schedule_steps = schedule_steps or total_steps
@@ -132,7 +132,7 @@ class Trainer:
         steps = self.env_steps
         try:
             callbacks.on_train_begin()
-            # BackupAndRestore may have set the agent to where it was.
+            # BackupAndRestore may have restored the agent here.
             self._report.begin(skipped=self.env_steps - steps)
             while self.env_steps < goal and not stopped():
                 iteration = self.iterations
@@ -149,7 +149,7 @@ class Trainer:
         except BaseException as error:
             if isinstance(error, EnvironmentFailedError | TrainingFailedError):
                 save_on_failure(callbacks.callbacks, error)
-            # Not on_train_end, which says that training is complete: BackupAndRestore deletes its backup then.
+            # Not on_train_end, which means that training is complete: BackupAndRestore would delete its backup.
             for callback in callbacks.callbacks:
                 if hasattr(callback, "release"):
                     callback.release()
@@ -159,7 +159,7 @@ class Trainer:
         callbacks.on_train_end(logs)
 
     def state(self) -> dict[str, Any]:
-        """Give all that `restore` needs, between two iterations: numbers, text and arrays."""
+        """Return all that `restore` needs, between two iterations, as numbers, text and arrays."""
         return {
             "identity": self._identity,
             "env_steps": self.env_steps,
@@ -173,7 +173,7 @@ class Trainer:
         }
 
     def save_checkpoint(self, directory: Path, *, keep: int = 2) -> Path:
-        """Write the state to DIRECTORY/steps-N.ckpt; arguments and errors as for `write_checkpoint`.
+        """Write the state to DIRECTORY/steps-N.ckpt; for arguments and errors, see `write_checkpoint`.
 
         Raises:
           TrainingFailedError: a weight is not finite; nothing is written.
@@ -182,14 +182,14 @@ class Trainer:
         return write_checkpoint(self.state(), directory, self.env_steps, keep=keep)
 
     def check_directory(self, directory: Path) -> None:
-        """Raise CheckpointError if the checkpoints of this run must not be written to a folder."""
+        """Raise CheckpointError if this run must not write its checkpoints to a folder."""
         check_directory(directory, self.env_steps)
 
     def resume(self, path: Path) -> None:
-        """Continue a run from a checkpoint, or from the newest whole one of a folder.
+        """Continue a run from a checkpoint, or from the newest intact one of a folder.
 
         Raises:
-          CheckpointError: there is none, or it is one of another run; the agent is as it was.
+          CheckpointError: there is none, or it is one of another run; the agent is unchanged.
           EnvironmentFailedError: an environment cannot be reset.
         """
         with restoring(path, "run") as state:
@@ -199,7 +199,7 @@ class Trainer:
         """Continue from a state; all parts are checked before the first variable is assigned.
 
         Raises:
-          ValueError, LookupError, TypeError, AttributeError: the state is not one of such a run.
+          ValueError, LookupError, TypeError, AttributeError: the state does not fit this run.
         """
         check_identity(state["identity"], self._identity)
         self._learner.check_state(state["learner"])
@@ -227,7 +227,7 @@ class Trainer:
             _warn_of_new_episodes(stacklevel=5)
 
     def _progress(self, schedule_steps: int) -> float:
-        """Give the fraction of the schedules that is over, in [0, 1]."""
+        """Return the fraction of the schedules that is over, in [0, 1]."""
         return min(1.0, (self.env_steps - self._report.first_steps) / schedule_steps)
 
     def _iterate(self, iteration: int, progress: float) -> tuple[UpdateResult, Logs]:
@@ -251,7 +251,7 @@ class Trainer:
         return result, {**logs, **update_logs(result, self._costs), "train/faults": self._faults.total}
 
     def _collect(self, iteration: int, noise: np.ndarray) -> Rollout:
-        """Give the first rollout of finite numbers; after another one, all environments begin new episodes."""
+        """Return the first rollout that is finite; after one that is not, all environments begin new episodes."""
         try:
             self._restart_in_turn(iteration)
             while (rollout := self._finite_rollout(iteration, noise)) is None:
@@ -267,7 +267,7 @@ class Trainer:
         return rollout
 
     def _finite_rollout(self, iteration: int, noise: np.ndarray) -> Rollout | None:
-        """Give a rollout, or None if a number in it is not finite: a fault, of which too many in a row raise."""
+        """Return a rollout, or None after a fault: a number that is not finite. Raise after too many in a row."""
         try:
             return self.source.collect([weight.numpy() for weight in self._learner.policy.weights], noise)
         except InvalidStepError as fault:

@@ -1,4 +1,4 @@
-"""The agent that learns: how it is made for an environment, compiled and fitted."""
+"""The agent that learns: it is made for an environment, compiled and fitted."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from tf_trpo.training.value_optimizer import choose_value_optimizer
 class TRPO(Imitator):
     """Trust Region Policy Optimization: a policy and a value function that learn from an environment.
 
-    The algorithm is the policy optimizer that the agent is compiled with: `TrustRegion` makes it TRPO, and
-    the others of `tf_trpo.optimizers` what they are named after. All the rest is the same.
+    The algorithm is the policy optimizer that the agent is compiled with: `TrustRegion` for TRPO, or another one of
+    `tf_trpo.optimizers`. Everything else is the same.
 
         agent = tf_trpo.TRPO.for_env("Hopper-v5")
         agent.compile(policy_optimizer=tf_trpo.optimizers.TrustRegion(max_kl=0.01))
@@ -57,7 +57,7 @@ class TRPO(Imitator):
     jit_compile: JitCompile
     compiled: bool
     _obstacle: str | None = None
-    """To loading the agent again, of which the last `compile` has warned."""
+    """Why the agent's file could not be loaded again, as the last `compile` has warned; None if it could."""
 
     @classmethod
     def for_env(
@@ -85,14 +85,14 @@ class TRPO(Imitator):
           network: any keras.Model from observations [N, ...] to features [N, F] for the policy; by default an MLP of
             the settings. It is called as at inference: no Dropout, and BatchNormalization keeps its statistics.
           value_network: the same for the value function.
-          memory: by what policy and value function remember an episode: "gru", "lstm" or a Keras cell, of whose kind
-            each gets one; by default what the settings say, which is nothing. See `PolicySettings.memory`.
+          memory: recurrent memory of policy and value function: "gru", "lstm" or a Keras cell, of which each gets its
+            own; by default that of the settings, which is none. See `PolicySettings.memory`.
           mirror: a reflection of the environment that policy and value function respect; by default none, or the known
             reflection of a Gymnasium id if the settings have `mirror=True`.
           seed: makes the initial weights reproducible.
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
-          costs: what the environment gives at each step besides the reward: keys of infos, or functions of a step.
-            Each has a value function of its own. See `tf_trpo.environments.Cost`.
+          costs: signals of the environment besides the reward: keys of infos, or functions of a step. Each has its own
+            value function. See `tf_trpo.environments.Cost`.
 
         Raises:
           TypeError: an argument is of another type.
@@ -107,7 +107,7 @@ class TRPO(Imitator):
         policy, value = policy or PolicySettings(), value or ValueSettings()
         both_given = network is not None and value_network is not None
         if both_given and policy.activation != PolicySettings.activation:
-            raise ValueError("activation is of the default networks, and both networks are others")
+            raise ValueError("activation is for the default networks, and both networks are given")
         making = {"env_kwargs": env_kwargs, "wrappers": wrappers, "action_masks": action_masks}
         observations, actions = spaces_of(environment, **making)
         mirror = known_mirror_of(environment) if policy.mirror and mirror is None else mirror
@@ -127,11 +127,11 @@ class TRPO(Imitator):
         jit_compile: JitCompile | None = None,
         anchor: Anchor | None = None,
     ) -> None:
-        """Choose how to learn.
+        """Set the algorithm and the settings of training.
 
-        What is not named stays as it was compiled before: the policy optimizer and the value optimizer with what they
-        remember, the update settings as a whole, and jit_compile. If something is set in another way afterwards, `fit`
-        raises until `compile` is called again, except for a learning rate, which takes effect.
+        Arguments that are None stay as compiled before: the policy optimizer and the value optimizer with their states,
+        the update settings as a whole, and jit_compile. If something is changed in another way afterwards, `fit` raises
+        until `compile` is called again, except for a learning rate, which takes effect.
 
         If an agent of this network cannot be loaded again, a warning of the logger "tf_trpo" says so.
 
@@ -139,17 +139,17 @@ class TRPO(Imitator):
           policy_optimizer: the algorithm; at first `TrustRegion()`.
           value_optimizer: any Keras optimizer; at first Adam. One that is given has a rate of its own.
           update: gamma, gae_lambda, value_epochs and so on; at first `UpdateSettings()`.
-          jit_compile: compile the update by XLA; without XLA the results agree to rounding. "auto", as at first: unless
-            XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
-          anchor: what the policy must stay near, by the `anchor_kl` of its optimizer: an agent, this one among them, a
-            policy, or the file of a saved agent. A copy of it as it is now becomes the attribute `anchor`, which is
-            saved with the agent. To have none again, set the attribute to None.
+          jit_compile: compile the update with XLA; without XLA the results are equal up to rounding. "auto", at first:
+            unless XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
+          anchor: the policy to stay near, limited by the policy optimizer's `anchor_kl`: a policy, an agent (it may be
+            this one), or the file of a saved agent. A copy of its present state becomes the attribute `anchor`, which
+            is saved with the agent. To remove the anchor, set the attribute to None before `compile`.
 
         Raises:
           TypeError: an argument is of another type.
           ValueError: both a value optimizer and a learning rate for it are given, or the rate is to be set or to decay
-            and is a Keras schedule; the network has no config, by which it could be saved; another agent has the same
-            weights or value optimizer; or limits do not fit the costs and the anchor.
+            and is a Keras schedule; the network has no config and cannot be saved; another agent has the same weights
+            or value optimizer; or limits do not fit the costs and the anchor.
         """
         check_types(policy_optimizer=(policy_optimizer, PolicyOptimizer | None), update=(update, UpdateSettings | None))
         check_types(jit_compile=(jit_compile, JitCompile | None))
@@ -165,7 +165,7 @@ class TRPO(Imitator):
         near = self.anchor if anchor is None else copied_policy(anchor, self.policy)
         algorithm = policy_optimizer or (TrustRegion() if before is None else self.policy_optimizer)
         jit: JitCompile = jit_compile if jit_compile is not None else "auto" if before is None else self.jit_compile
-        # If this fails, the agent is as it was.
+        # If this fails, the agent is unchanged.
         learner = Learner(
             self.policy,
             critics_of(self, [optimizer, *cost_optimizers]),
@@ -211,11 +211,11 @@ class TRPO(Imitator):
     ) -> keras.callbacks.History:
         """Train for at least `total_steps` environment steps, in whole iterations.
 
-        An iteration collects num_steps rows from each environment, improves the policy and fits the value function. To
-        callbacks an iteration is an epoch. Another call continues from where the agent is.
+        An iteration collects num_steps rows from each environment, improves the policy and fits the value function. For
+        callbacks, an iteration is an epoch. Another call continues with the agent as it is.
 
-        The row after an episode's end is a reset and no step: CartPole takes 493 steps in its first 512 rows, and 1,024
-        steps need a third iteration. If no episode has ended, a warning of the logger "tf_trpo" says so.
+        The row after an episode's end is a reset, not a step: CartPole takes 493 steps in its first 512 rows, and 1,024
+        steps need a third iteration. If no episode has ended, the logger "tf_trpo" warns.
 
         Args:
           environment: a Gymnasium id, a function that makes an environment, a vector environment, or a source of
@@ -225,45 +225,44 @@ class TRPO(Imitator):
           num_steps: rows of a rollout, for each environment and iteration, >= 1.
           backend: "sync", "async" or "envpool".
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
-          info_keys: names of numbers in the infos at episode ends, such as "is_success", which the logs have as
-            rollout/info/KEY: the mean over the last 100 episodes.
+          info_keys: keys of numbers in the infos at episode ends, such as "is_success", logged as rollout/info/KEY: the
+            mean over the last 100 episodes.
           env_timeout: seconds that a step of all environments may take with the backend "async", > 0.
           shards: equal groups of the environments, whose actions are computed in one batch; by default 1 below 16
             environments, and at most 16.
-          workers: processes (Ray's, an extra) that step the shards of an id or a function, at most one each, by the
-            backend "sync"; 0: this one. The result is bit for bit the same.
-          ray_address, allow_different_workers: of a cluster, None for this machine; and whether workers may compute
-            in another way. See docs/scaling.md.
+          workers: number of Ray processes (an extra) that step the shards, at most one for each shard, if environment
+            is an id or a function and backend is "sync"; 0: only this process. The result is bit for bit the same.
+          ray_address, allow_different_workers: address of a cluster, None for this machine; and whether workers may
+            compute differently from this process. See docs/scaling.md.
           seed: of environments, actions and minibatches; the same seed gives the same weights.
           callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
           max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1. Such
-            a rollout, or part of an update, changes nothing; it is a warning of the logger "tf_trpo" and counted in
-            the logs as train/faults.
+            a rollout, or part of an update, changes nothing; the logger "tf_trpo" warns, and train/faults counts it.
           restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0:
-            only when an episode ends. Otherwise episodes that all last until one time limit begin together every time,
-            and a rollout shows one part of them only (Bharthulwar et al., 2025, Staggered Environment Resets). An
-            episode that is cut is bootstrapped and not reported. Backends "sync" and "async".
+            only when an episode ends. Without it, episodes that all last until the same time limit always begin
+            together, and a rollout shows one part of them only (Bharthulwar et al., 2025, Staggered Environment
+            Resets). A cut episode is bootstrapped and not reported. Backends "sync" and "async".
           schedule_steps: environment steps over which schedules (of the standard deviation, of the KL limit) go from
             start to end, >= 1; by default total_steps.
           resume_from: folder of checkpoints that a `tf_trpo.callbacks.Checkpoint` has written during a fit with the
-            same arguments, or one of its files: the fit continues from the newest whole one. The unfinished episodes
-            are played again. If the environments then give the same observations, the weights are bit for bit those of
-            an uninterrupted fit; otherwise a warning says that new episodes were begun. Vector environments that were
-            not made here, and EnvPool's, always begin new episodes.
+            same arguments, or one of its files: the fit continues from the newest intact one. The unfinished episodes
+            are replayed. If the environments then give the same observations, the weights are bit for bit those of an
+            uninterrupted fit; otherwise a warning says that new episodes were begun. Vector environments that were not
+            made here, and EnvPool's, always begin new episodes.
 
         Returns:
           A Keras History: `history.history["rollout/ep_rew_mean"]` and so on.
 
         Raises:
-          TypeError: a number of steps, environments or faults, or the seed, is no int.
-          ImportError: there are to be workers, and Ray is not installed.
+          TypeError: a number of steps, environments or faults, or the seed, is not an int.
+          ImportError: workers are asked for, and Ray is not installed.
           ValueError: the environment does not fit the agent, a setting is out of range, something was changed after
             `compile`, or a network cannot be differentiated.
-          CheckpointError: no checkpoint is whole, or it is one of another agent or fit; this agent is as it was.
+          CheckpointError: no checkpoint is intact, or it is one of another agent or fit; this agent is unchanged.
           EnvironmentFailedError: an environment raised, hung or died; a `Checkpoint` among the callbacks has saved the
             agent as it was after the last iteration.
-          TrainingFailedError: there were max_faults in a row; the agent was saved in the same way.
+          TrainingFailedError: there were max_faults faults in a row; the agent was saved in the same way.
         """
         check_types(callbacks=(callbacks, keras.callbacks.Callback | list | tuple))
         check_whole_numbers(total_steps=total_steps, num_envs=num_envs, num_steps=num_steps, max_faults=max_faults)

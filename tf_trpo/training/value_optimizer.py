@@ -1,4 +1,4 @@
-"""Which optimizer fits the value function, and at which learning rate."""
+"""The choice of the value function's optimizer and its learning rate."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ def choose_value_optimizer(
     given: keras.optimizers.Optimizer | str | None,
     update: UpdateSettings | None,
 ) -> tuple[keras.optimizers.Optimizer, UpdateSettings]:
-    """Choose the optimizer and the update settings, whose rate is None if the optimizer brings its own.
+    """Return the value optimizer and the update settings of an agent that is compiled.
 
     Args:
-      present: those of an agent that was compiled before.
-      given, update: the new ones, if there are any.
+      present: optimizer and settings of an agent that was compiled before, else None.
+      given, update: the new optimizer and settings, if any. A new optimizer keeps its own learning rate.
 
     Raises:
-      ValueError: both a new optimizer and a rate are given, or a rate is set, or decays, that is a Keras schedule.
+      ValueError: both a new optimizer and a rate are given, or the rate is to be set or to decay although it is a Keras
+        schedule.
     """
     optimizer, settings = present or (keras.optimizers.Adam(1e-3), UpdateSettings())
     rate, settings = (None, settings) if update is None else (update.value_learning_rate, update)
     if given is not None:
         if rate is not None:
-            raise ValueError("value_learning_rate is for the optimizer that is there: set the given one's own rate")
+            raise ValueError("value_learning_rate sets the present value optimizer's rate: set the new one's rate")
         optimizer, settings = keras.optimizers.get(given), dataclasses.replace(settings, value_learning_rate=None)
     if is_scheduled(optimizer):
         if settings.value_learning_rate_decay or rate is not None:
@@ -39,5 +40,5 @@ def choose_value_optimizer(
 
 
 def is_scheduled(optimizer: keras.optimizers.Optimizer) -> bool:
-    """Tell whether an optimizer's learning rate is a Keras schedule, and no variable."""
+    """Return whether an optimizer's learning rate is a Keras schedule instead of a variable."""
     return isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule)

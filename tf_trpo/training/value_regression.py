@@ -24,12 +24,13 @@ def fit_value_function(
     decay: bool = False,
     jit_compile: bool = False,
 ) -> tf.Tensor | None:
-    """Minimise the mean squared error; see `fit_in_minibatches`, which says what is not said here.
+    """Minimise the mean squared error; see `fit_in_minibatches` for the other arguments and the result.
 
     Args:
       value_function: the model to fit.
       optimizer: a built Keras optimizer of its trainable variables.
-      observations: a nest of arrays [N, ...], or `Segments`; then the next two are [S, L], and orders are of segments.
+      observations: a nest of arrays [N, ...], or `Segments`; then targets and weights are [S, L], and orders are of
+        segments.
       targets: float32 [N].
       weights: float32 [N], 0 on padding; relative weights within a minibatch.
     """
