@@ -165,6 +165,9 @@ class RunSettings:
     """Ray cluster of the workers, auto or HOST:PORT, of which this machine is one; None for workers of this machine."""
     allow_different_workers: bool = False
     """Take workers with other versions, or whose processors compute otherwise, too: then the result is not the same."""
+    update_parts: int | None = None
+    """Equal parts of a batch that workers, if there are any, compute the policy's update on, for batches above about
+    50,000 samples; the result depends on their number, in [1, 10000]. None: all at once, in this process."""
     threads: int = 0
     """Threads that TensorFlow computes with; 0 for all cores."""
     jit_compile: JitCompile = "auto"
@@ -177,6 +180,7 @@ class RunSettings:
         require_allowed(self, total_steps=_STEPS, schedule_steps=_STEPS, seed=SEEDS, eval_episodes=EPISODES)
         require_allowed(self, eval_every=_EVERY, checkpoint_every=_EVERY, histogram_every=_EVERY, video_every=_EVERY)
         require_allowed(self, threads="[0, 1024]", max_faults="[1, inf)", workers="[0, 10000]")
+        require_allowed(self, update_parts="[1, 10000]")
         self.spread(None)
 
     def spread(self, shards: int | None) -> Spread:
@@ -185,6 +189,7 @@ class RunSettings:
 
 
 _IMMATERIAL = {field.name for field in dataclasses.fields(RunSettings)} - {"total_steps", "schedule_steps", "seed"}
+_IMMATERIAL -= {"update_parts"}
 _IMMATERIAL |= {"chunk_size", "fisher_vector_product"}
 """Settings that change no more of a result than rounding."""
 _FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_steps", "seed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -75,7 +76,8 @@ class Rising(NamedTuple):
     gain: Callable[[tf.Tensor, PolicyFigures], tf.Tensor]
 
 
-class WeightedEntropy(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class WeightedEntropy:
     """The mean entropy times a number, a `Value`.
 
     Attributes:

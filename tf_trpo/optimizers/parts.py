@@ -1,13 +1,14 @@
 """Parts of a batch: what is computed on a part has the same bits, whichever process computes it.
 
 A result is a function of the policy's weights, the part's rows and some arguments. The function travels as TensorFlow's
-graph. Each operation of it is computed by one thread, since the last bits of a sum depend on the number of threads; so
-a process with many cores computes several parts at the same time.
+graph, which any process can compute that has TensorFlow. The last bits of a sum depend on how many threads TensorFlow
+has, so all processes must have the same number of them.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
 import zipfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -112,30 +113,17 @@ def part_function(policy: Policy, name: str, like: Any, chunk_size: int | None) 
             kind = cast(FisherVectorProduct, name.removeprefix(PRODUCT))
             return (sampled_product(policy, theta, observations, weights, kind, chunk_size)(*arguments),)
         actions, advantages = others
-        old, *arguments = [None] if name == BEGIN else arguments
+        old = None if name == BEGIN else arguments[0]
         objective = Objective(policy, Batch(observations, actions, advantages, weights), theta, chunk_size, old=old)
         if name == BEGIN:
             entropy = objective.old.figures.entropy
             return objective.samples.old, *([] if entropy is None else [entropy])
         if name == FIGURES:
-            return objective.figures(*arguments).tensors
-        return (objective.gradient(WeightedEntropy(objective.entropy, *arguments) if arguments else None),)
+            return objective.figures(arguments[1]).tensors
+        value = WeightedEntropy(objective.entropy, arguments[1]) if name == ENTROPY_GRADIENT else None
+        return (objective.gradient(value),)
 
-    return _by_one_thread(function)
-
-
-def _by_one_thread(function: Callable[..., tuple[tf.Tensor, ...]]) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Let each operation of a function compute with one thread, which only tf.data can ask for in a running process."""
-
-    def computed(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        options = tf.data.Options()
-        options.threading.max_intra_op_parallelism = 1
-        options.autotune.enabled = False
-        once = tf.data.Dataset.range(1).map(lambda _: function(*tensors), num_parallel_calls=1)
-        found: tuple[tf.Tensor, ...] = once.with_options(options).get_single_element()
-        return found
-
-    return computed
+    return function
 
 
 def saved_functions(policy: Policy, functions: Mapping[str, tuple[Callable[..., Any], Sequence[Any]]]) -> bytes:
@@ -211,4 +199,11 @@ class PartComputer:
     def _load(self, packed: bytes) -> None:
         with tempfile.TemporaryDirectory(prefix="tf_trpo-parts-") as folder:
             zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
-            self._module = tf.saved_model.load(folder)
+            # It warns that nobody can differentiate a memory's loop again, which nobody does.
+            logger = logging.getLogger("absl")
+            level = logger.level
+            logger.setLevel(logging.ERROR)
+            try:
+                self._module = tf.saved_model.load(folder)
+            finally:
+                logger.setLevel(level)

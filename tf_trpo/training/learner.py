@@ -52,6 +52,7 @@ class Learner:
       parts, described: all that the update depends on, when this was made; see `note_compiled`.
       structure: learners of equal structures share what is traced and compiled; one without any shares nothing.
       numbers: of the settings, which are inputs of what is shared.
+      traffic: figures of how the last update was spread over processes, by their names in the logs.
     """
 
     update: Update
@@ -85,6 +86,7 @@ class Learner:
         self.numbers = Numbers(settings, policy_optimizer.settled(policy))
         self._preparation = Preparation(policy, self._critics, settings, self.numbers, anchor)
         self._average = average
+        self.traffic: dict[str, float] = {}
         self.parts: dict[str, Any] = {}
         self.described: dict[str, Any] = {}
         self.structure: str | None = None

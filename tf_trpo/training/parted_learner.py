@@ -9,7 +9,6 @@ from typing import Any
 import tensorflow as tf
 
 from tf_trpo.estimation import Batch
-from tf_trpo.optimizers import Objective
 from tf_trpo.optimizers.parted_objective import CrewSums, Home, NotedFunctions, PartCrew, PartedObjective
 from tf_trpo.optimizers.parts import saved_functions
 from tf_trpo.ranges import require
@@ -52,12 +51,6 @@ class PartedLearner(Learner):
         self._report_step = tf.function(self._reported, autograph=False)
         self.update = self._update_in_parts
 
-    @property
-    def traffic(self) -> dict[str, int]:
-        """Rounds so far, and bytes that were sent to workers and received from them, by their names in the logs."""
-        rounds = 0 if self._sums is None else self._sums.rounds
-        return {"update_rounds": rounds, "update_sent": self.crew.sent, "update_received": self.crew.received}
-
     def work_with(self, crew: PartCrew) -> None:
         """Let a crew compute the parts."""
         self.crew = crew
@@ -99,18 +92,32 @@ class PartedLearner(Learner):
         given = rollout._replace(infos=(), begun=()), carry, orders, progress, totals
         rollout, carry, orders, progress, totals = tf.nest.map_structure(tf.convert_to_tensor, list(given))
         prepared, after = self.prepare(rollout, carry, totals)
+        before = self._traffic()
+        result = self._improved(rollout, prepared, carry, orders, progress, totals)
+        self.traffic = {f"time/update_{name}": now - before[name] for name, now in self._traffic().items()}
+        return result, after
+
+    def _improved(
+        self, rollout: Rollout, prepared: Prepared, carry: Carry, orders: Any, progress: Any, totals: Any
+    ) -> UpdateResult:
         if self._settings.value_function_first:
             value, *costs = self.fit_value_functions(prepared, orders)
             prepared = self.estimate_again(rollout, prepared, carry, totals)
-            return UpdateResult(self._improve_in_parts(prepared, progress), value, costs), after
+            return UpdateResult(self._improve_in_parts(prepared, progress), value, costs)
         # The two touch no variable in common, and this process has little to do while workers compute.
         with ThreadPoolExecutor(1) as thread:
             fitted = thread.submit(self.fit_value_functions, prepared, orders)
             policy = self._improve_in_parts(prepared, progress)
             value, *costs = fitted.result()
-        return UpdateResult(policy, value, costs), after
+        return UpdateResult(policy, value, costs)
+
+    def _traffic(self) -> dict[str, int]:
+        assert self._sums is not None
+        crew = self._sums.crew
+        return {"rounds": self._sums.rounds, "bytes_sent": crew.sent, "bytes_received": crew.received}
 
     def _improve_in_parts(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
+        assert self._sums is not None
         objective = functools.partial(PartedObjective, sums=self._sums)
         outcome = self._step(prepared.batch, progress, objective)
         settings, _ = self.numbers.read()
