@@ -5,9 +5,11 @@ import pickle
 import numpy as np
 import pytest
 
+from tf_trpo.demonstrations import record
 from tf_trpo.optimizers import (
     AdaptiveRadius,
     ClippedSurrogate,
+    DemonstrationBonus,
     EntropyBonus,
     KLPenalty,
     NaturalDirection,
@@ -113,6 +115,7 @@ def test_an_algorithm_with_other_steps_is_refused_before_the_first_rollout(make_
         (KLPenalty(), "Pendulum-v1", {}),
         (KLPenalty(penalty="theory"), "CartPole-v1", {}),
         (VanillaPolicyGradient(), "CartPole-v1", {}),
+        (TrustRegion(imitation=DemonstrationBonus(0.5)), "CartPole-v1", {}),
         (TrustRegion(radius=AdaptiveRadius()), "Pendulum-v1", {"memory": "gru", "memory_units": 5}),
         (TrustRegion(direction=NaturalDirection(preconditioner_rank=8)), "CartPole-v1", {}),
         (TrustRegion(direction=NaturalDirection(curvature_fraction=0.3)), "CartPole-v1", {}),
@@ -120,8 +123,11 @@ def test_an_algorithm_with_other_steps_is_refused_before_the_first_rollout(make_
     ids=lambda value: type(value).__name__,
 )
 def test_all_that_is_supported_takes_the_steps_of_ordinary_updates(optimizer, environment, policy, make_agent):
-    histories = [
-        fit(make_agent(environment, optimizer, policy=policy), environment, update_parts=parts) for parts in (None, 3)
-    ]
+    histories = []
+    for parts in (None, 3):
+        agent = make_agent(environment, optimizer, policy=policy)
+        if optimizer.imitates:
+            agent.imitate(record(lambda observation: 0, environment, 3))
+        histories.append(fit(agent, environment, update_parts=parts))
     for name in ("train/kl_divergence_loss", "train/gradient_norm", "train/entropy", "train/step_norm"):
         np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=2e-3, err_msg=name)
