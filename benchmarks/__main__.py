@@ -19,6 +19,7 @@ COMMANDS = {
     "directions": ("directions", "Directions"),
     "scaling": ("scaling", "Scaling"),
     "workers": ("workers", "Workers"),
+    "update-workers": ("update_workers", "UpdateWorkers"),
     "roofline": ("roofline", "Roofline"),
     "serve": ("serving", "Serve"),
     "learn": ("learn", "Learn"),

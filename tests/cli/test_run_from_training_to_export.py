@@ -337,6 +337,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
     recording("evaluate", {"mean_return": 1.0, "std_return": 0.0, "mean_length": 1.0, "episodes": 6})
     options = {"env": "Pendulum-v1", "total-steps": 1234, "num-envs": 3, "num-steps": 56, "backend": "async", "seed": 9}
     options |= {"env-timeout": 77.0, "max-faults": 3, "restart-every": 5, "schedule-steps": 4321, "shards": 3}
+    options |= {"update-parts": 4}
     arguments = [f"--{name}={value}" for name, value in options.items()]
     main(["train", "--preset=none", *arguments, "--eval-episodes=6", f"--run-dir={tmp_path / 'run'}"])
     agent = calls["fit"].pop("self")

@@ -45,6 +45,7 @@ def other_than_default():
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
     choices |= {"memory": "lstm", "memory_units": 7, "segment_length": 32, "mirror": False}
     choices |= {"num_envs": 4, "shards": 2, "workers": 2, "ray_address": "auto", "backend": "sync"}
+    choices |= {"update_parts": 6}
     choices |= {"advantage_clip": 2.5, "value_target": "reward-to-go", "value_learning_rate": 0.002}
     choices |= {
         "entropy_coefficient": 0.125,

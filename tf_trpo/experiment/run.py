@@ -129,6 +129,7 @@ class Run:
                 workers=run.workers,
                 ray_address=run.ray_address,
                 allow_different_workers=run.allow_different_workers,
+                update_parts=run.update_parts,
                 schedule_steps=run.schedule_steps,
                 seed=run.seed,
                 verbose=0 if run.quiet else 1,

@@ -169,6 +169,10 @@ class RunSettings:
     allow_different_workers: bool = False
     """Also use workers whose package versions or processors differ; then results may differ from those of one
     process."""
+    update_parts: int | None = None
+    """Number of equal parts of a batch on which the policy's update is computed, by the workers if there are any, in
+    [1, 10000]; for batches above about 50,000 samples. The result depends on the number of parts, not on the workers.
+    None: the whole batch at once, in this process."""
     threads: int = 0
     """Number of TensorFlow's threads; 0 for all cores."""
     jit_compile: JitCompile = "auto"
@@ -181,6 +185,7 @@ class RunSettings:
         require_allowed(self, total_steps=_STEPS, schedule_steps=_STEPS, seed=SEEDS, eval_episodes=EPISODES)
         require_allowed(self, eval_every=_EVERY, checkpoint_every=_EVERY, histogram_every=_EVERY, video_every=_EVERY)
         require_allowed(self, threads="[0, 1024]", max_faults="[1, inf)", workers="[0, 10000]")
+        require_allowed(self, update_parts="[1, 10000]")
         self.spread(None)
 
     def spread(self, shards: int | None) -> Spread:
@@ -189,6 +194,7 @@ class RunSettings:
 
 
 _IMMATERIAL = {field.name for field in dataclasses.fields(RunSettings)} - {"total_steps", "schedule_steps", "seed"}
+_IMMATERIAL -= {"update_parts"}
 _IMMATERIAL |= {"chunk_size", "fisher_vector_product"}
 """Settings that change a result by rounding at most."""
 _FIRST = ("env", "algorithm", "max_kl", "natural_max_kl", "target_kl", "total_steps", "seed")

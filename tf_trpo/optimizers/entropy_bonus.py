@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import is_positive, scalar
-from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising, Samples
+from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising, Samples, WeightedEntropy
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class EntropyBonus:
 
     def value(self, objective: Objective, new: tf.Tensor, samples: Samples) -> tf.Tensor:
         """Compute entropy_coefficient H for distribution parameters [N, D] on the samples, float64 scalar."""
-        return scalar(self.entropy_coefficient, tf.float64) * objective.entropy(new, samples.weights)
+        return self._weighted(objective)(new, samples)
 
     def rising(self, objective: Objective) -> Rising:
         """Return the bonus as a term of the objective: entropy_coefficient (H - H(old))."""
@@ -60,4 +59,7 @@ class EntropyBonus:
             rise = tf.subtract(figures.entropy, objective.old.figures.entropy)
             return scalar(self.entropy_coefficient, tf.float64) * rise
 
-        return Rising(objective.gradient(functools.partial(self.value, objective)), gain)
+        return Rising(objective.gradient(self._weighted(objective)), gain)
+
+    def _weighted(self, objective: Objective) -> WeightedEntropy:
+        return WeightedEntropy(objective.entropy, scalar(self.entropy_coefficient, tf.float64))

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import ConjugateGradientResult, conjugate_gradient, is_positive
-from tf_trpo.optimizers.objective import FisherVectorProduct, Objective
+from tf_trpo.optimizers.curvature import FisherVectorProduct
+from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.preconditioner import sampled_fisher_preconditioner
 from tf_trpo.ranges import require, require_allowed
 

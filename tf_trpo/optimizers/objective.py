@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import copy
-import functools
+import dataclasses
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tf_trpo.estimation import Batch, as_rows, counted_weights, from_rows, surrogate_improvement, weighted_mean
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.numerics import (
-    differentiable_twice,
-    double_backprop_fisher_vector_product,
-    gauss_newton_fisher_vector_product,
-    map_over_chunks,
-    reduce_over_chunks,
-)
+from tf_trpo.numerics import map_over_chunks, reduce_over_chunks
 from tf_trpo.numerics.fisher_vector_product import Product
+from tf_trpo.optimizers.curvature import FisherVectorProduct, counting, of_rows, sampled_product, subsample
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
-FisherVectorProduct = Literal["gauss-newton", "double-backprop"]
 Value = Callable[["tf.Tensor", "Samples"], "tf.Tensor"]
 """(Distribution parameters [N, D] of a policy, float64 samples) -> a float64 scalar, a sum over the samples."""
 
@@ -84,6 +76,22 @@ class Rising(NamedTuple):
     gain: Callable[[tf.Tensor, PolicyFigures], tf.Tensor]
 
 
+@dataclasses.dataclass(frozen=True)
+class WeightedEntropy:
+    """The mean entropy times a number, a `Value`.
+
+    Attributes:
+      entropy: `Objective.entropy`.
+      coefficient: float64 scalar.
+    """
+
+    entropy: Callable[[tf.Tensor, tf.Tensor], Any]
+    coefficient: tf.Tensor
+
+    def __call__(self, new: tf.Tensor, samples: Samples) -> tf.Tensor:
+        return self.coefficient * self.entropy(new, samples.weights)
+
+
 class Objective:
     """The surrogate and the KL of a policy near the one that sampled, as functions of the flat parameters.
 
@@ -105,6 +113,7 @@ class Objective:
       chunk_size: largest number of samples in memory at once, or of segments, which needs a static N; None for all. If
         there is one chunk, Fisher-vector products share the network's activations. If there are several, each product
         computes the activations again.
+      old: the policy's distribution parameters at theta, [N, D] or [S, L, D], if they are known already.
     """
 
     def __init__(
@@ -114,6 +123,7 @@ class Objective:
         theta: tf.Tensor,
         chunk_size: int | None = None,
         gamma: float | tf.Tensor | None = None,
+        old: tf.Tensor | None = None,
     ) -> None:
         self.policy = policy
         self.batch = batch
@@ -122,10 +132,8 @@ class Objective:
         self.chunk_size = chunk_size
         self.in_segments = batch.weights.shape.rank == 2
         self.sees_images = _sees_images(batch.observations, 2 if self.in_segments else 1)
-        old = tf.stop_gradient(map_over_chunks(self._old_parameters, batch.observations, chunk_size))
-        self._samples = Samples(*batch[:4], old)
-        rows, weights = (_float64(as_rows(array, batch.weights)) for array in (old, batch.weights))
-        zero, entropy = tf.constant(0.0, tf.float64), self.entropy(rows, weights)
+        old, entropy = self._of_old_policy(old)
+        self._samples, zero = Samples(*batch[:4], old), tf.constant(0.0, tf.float64)
         self.old = OldPolicy(theta, PolicyFigures(zero, zero, zero, entropy))
 
     @property
@@ -189,39 +197,23 @@ class Objective:
             return PolicyFigures(self.improvement(new, samples), mean, largest, entropy).tensors
 
         nothing = tuple(tf.constant(0.0, tf.float64) for _ in self.old.figures.tensors)
-        return PolicyFigures(*self._over(self._samples, on_chunk, _combined, nothing))
+        return PolicyFigures(*self._over(self._samples, on_chunk, combined, nothing))
 
     def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
         """Make the product v [P] -> F v [P] with the Fisher matrix at theta, on a fraction of the samples."""
-        observations, weights = subsample(self._samples.observations, self._samples.weights, fraction)
-        on_chunk = self._product_on_chunk(kind)
+        samples = subsample(self._samples.observations, self._samples.weights, fraction)
+        return sampled_product(self.policy, self.theta, *samples, kind, self.chunk_size)
 
-        def product(vector: tf.Tensor) -> tf.Tensor:
-            def of_chunk(chunk: tuple[Any, tf.Tensor], counted: tf.Tensor) -> tf.Tensor:
-                return on_chunk(self.theta, vector, chunk[0], _counting(chunk[1], counted))
+    def _of_old_policy(self, old: tf.Tensor | None) -> tuple[Any, tf.Tensor | None]:
+        """Give the old policy's parameters, and its entropy if there is a closed form."""
+        weights = self.batch.weights
 
-            nothing, samples = tf.zeros_like(self.theta), (observations, weights)
-            return reduce_over_chunks(of_chunk, operator.add, nothing, samples, _of_rows(weights), self.chunk_size)
+        def parameters(observations: Any) -> tf.Tensor:
+            return from_rows(self.policy.parameters_at(self.theta, observations), weights)
 
-        return product
-
-    def _product_on_chunk(self, kind: FisherVectorProduct) -> Callable[..., tf.Tensor]:
-        """Make (theta, v [P], observations, weights) -> F v [P] of a chunk, traced once for all uses."""
-        distribution, policy = self.policy.action_distribution, self.policy
-
-        def on_chunk(theta: tf.Tensor, vector: tf.Tensor, observations: Any, weights: tf.Tensor) -> tf.Tensor:
-            parameters = functools.partial(policy.parameters_at, observations=observations)
-            given = parameters, distribution.kl, theta, as_rows(weights, weights)
-            if kind == "double-backprop":
-                with differentiable_twice():
-                    return double_backprop_fisher_vector_product(*given)(vector)
-            return gauss_newton_fisher_vector_product(*given, distribution.metric_product)(vector)
-
-        return tf.function(on_chunk, autograph=False)
-
-    def _old_parameters(self, observations: Any) -> tf.Tensor:
-        """Compute distribution parameters at theta, [N, D], or [S, L, D] in segments."""
-        return from_rows(self.policy.parameters_at(self.theta, observations), self.batch.weights)
+        if old is None:
+            old = tf.stop_gradient(map_over_chunks(parameters, self.batch.observations, self.chunk_size))
+        return old, self.entropy(*(_float64(as_rows(array, weights)) for array in (old, weights)))
 
     def _gradient(self, value: Value, theta: tf.Tensor, samples: Samples) -> tf.Tensor:
 
@@ -240,55 +232,25 @@ class Objective:
         """
 
         def on_chunk(chunk: Samples, counted: tf.Tensor) -> Any:
-            weights = _counting(chunk.weights, counted)
+            weights = counting(chunk.weights, counted)
             rows = (_float64(as_rows(array, weights)) for array in chunk._replace(weights=weights)[1:])
             return function(Samples(chunk.observations, *rows))
 
-        return reduce_over_chunks(on_chunk, combine, initial, samples, _of_rows(samples.weights), self.chunk_size)
+        return reduce_over_chunks(on_chunk, combine, initial, samples, of_rows(samples.weights), self.chunk_size)
 
 
-def _combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+def combined(first: tuple[tf.Tensor, ...], second: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+    """Combine `PolicyFigures.tensors` of two chunks."""
     one, other = PolicyFigures(*first), PolicyFigures(*second)
     largest = tf.maximum(one.max_kl_over_states, other.max_kl_over_states)
     sums = PolicyFigures(*(a + b for a, b in zip(first, second, strict=True)))
     return sums._replace(max_kl_over_states=largest).tensors
 
 
-def _of_rows(weights: tf.Tensor) -> tf.Tensor:
-    """Return the weights [N] by which chunks count rows: the samples' weights, or 1 for each segment."""
-    return weights if len(weights.shape) == 1 else tf.ones(weights.shape[:1], weights.dtype)
-
-
-def _counting(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
-    """Return the weights of a chunk's samples, given the part of `_of_rows` that `reduce_over_chunks` passes."""
-    return counted if len(weights.shape) == 1 else counted_weights(weights, counted)
-
-
 def _sees_images(observations: Any, leading: int) -> bool:
     from tf_trpo.spaces import is_image
 
     return any(is_image(tuple(rows.shape[leading:]), rows.dtype.name) for rows in tf.nest.flatten(observations))
-
-
-def subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[Any, tf.Tensor]:
-    """Take a fraction of the samples, in a random order that is the same in every batch, samples of weight 0 last.
-
-    If the weights are [S, L], whole segments are taken.
-
-    The order is random because every k-th row of a flattened [T, B] could be of the same environment.
-    """
-    if fraction == 1.0:
-        return observations, weights
-    size = weights.shape[0]
-    if size is None:
-        raise ValueError("a curvature_fraction below 1 needs a static number of samples")
-    places = np.argsort(np.random.default_rng(0).permutation(size))
-    counts = weights > 0 if weights.shape.rank == 1 else tf.reduce_any(weights > 0, axis=1)
-    order = tf.argsort(tf.where(counts, places, places + size))
-    rows = tf.sort(order[: max(1, round(fraction * size))])
-    weights = tf.gather(weights, rows)
-    chosen = tf.nest.map_structure(lambda part: tf.gather(part, rows), observations)
-    return chosen, tf.math.divide_no_nan(weights, tf.reduce_sum(weights))
 
 
 def _float64(tensor: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
@@ -130,6 +130,7 @@ class PolicyOptimizer(abc.ABC):
         gamma: float | tf.Tensor,
         chunk_size: int | None = None,
         jit_compile: bool = False,
+        objective: Callable[..., Objective] = Objective,
     ) -> Outcome:
         """Assign new trainable weights to the policy, or leave its weights unchanged, bit for bit.
 
@@ -142,14 +143,15 @@ class PolicyOptimizer(abc.ABC):
           chunk_size: largest number of samples, or segments, in memory at once, >= 1; None for all. The result is the
             same up to rounding.
           jit_compile: compile `propose` with XLA, and nothing else of the step; only within a traced tf.function.
+          objective: makes the objective from policy, batch, parameters, chunk_size and gamma.
 
         Returns:
           The `Outcome`.
         """
 
         def propose() -> tuple[Proposal, OldPolicy]:
-            objective = Objective(policy, batch, policy.flat_weights, chunk_size, gamma)
-            return _as_tensors(self.settled(policy).propose(objective, state, progress)), objective.old
+            made = objective(policy, batch, policy.flat_weights, chunk_size, gamma)
+            return _as_tensors(self.settled(policy).propose(made, state, progress)), made.old
 
         proposal, old = compiled_at_once(propose)() if jit_compile and self.suits_xla else propose()
         proposal = proposal._replace(search=_finite(proposal.search, old))

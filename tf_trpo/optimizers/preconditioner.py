@@ -16,7 +16,8 @@ from tf_trpo.numerics import (
     scalar,
     unflatten,
 )
-from tf_trpo.optimizers.objective import Objective, subsample
+from tf_trpo.optimizers.curvature import subsample
+from tf_trpo.optimizers.objective import Objective
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tf_trpo.optimizers.parts import Request
 from tf_trpo.rollouts.worker import Call, Setup, ShardWorker, WorkerLostError
 
 _OBJECT_STORE = 256 * 2**20
@@ -61,14 +62,18 @@ class RayCrew:
                 self._setup = ray.put(setup)
             except TypeError as error:
                 raise ValueError(f"the environment cannot be sent to workers: {' '.join(str(error).split())}") from None
-            self._actors = [kind.remote() for _ in range(size)]
+            self._actors = [kind.remote(ray.get) for _ in range(size)]
         except BaseException:
             self._disconnect()
             raise
 
-    def share(self, weights: Any) -> Any:
-        """Put packed weights into Ray's object store, for all workers."""
-        return self._ray.put(weights)
+    def share(self, value: Any) -> Any:
+        """Put a value, such as packed weights, into Ray's object store, for all workers."""
+        return self._ray.put(value)
+
+    def fetch(self, reference: Any) -> Any:
+        """Return the value of a reference."""
+        return self._ray.get(reference)
 
     def start(self, worker: int) -> Hashable:
         return self._actors[worker].start.options(max_task_retries=-1).remote(self._setup)
@@ -79,6 +84,9 @@ class RayCrew:
     def call(self, worker: int, call: Call, shared: Any, **options: Any) -> Hashable:
         return self._actors[worker].play.remote(call, shared, **options)
 
+    def compute(self, worker: int, request: Request | None, threads: int) -> Hashable:
+        return self._actors[worker].compute.remote(request, threads)
+
     def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
         return self._ray.wait(list(pending), num_returns=1, timeout=timeout)[0]
 
@@ -87,6 +95,9 @@ class RayCrew:
         try:
             return self._ray.get(ended)
         except failures.RayTaskError as error:
+            if isinstance(error.cause, failures.RayError):
+                # What the call refers to cannot be had there.
+                raise WorkerLostError(type(error.cause).__name__) from None
             raise error.cause from None
         except failures.RayActorError as error:
             if error.actor_init_failed:

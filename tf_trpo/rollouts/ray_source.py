@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
+from tf_trpo.rollouts.part_workers import ComputingCrew
 from tf_trpo.rollouts.scheduling import Crew, Scheduler
 from tf_trpo.rollouts.shards import shard_rows
 from tf_trpo.rollouts.stepping import Rollout
@@ -20,11 +21,8 @@ _logger = logging.getLogger(__name__)
 INEXACT = "and the results agree with those of one process in distribution only"
 
 
-class SharingCrew(Crew, Protocol):
-    """A crew whose workers can all read the same weights."""
-
-    def share(self, weights: np.ndarray) -> Any:
-        """Share packed weights with all workers, and return a reference to them for `call`."""
+class SharingCrew(Crew, ComputingCrew, Protocol):
+    """A crew whose workers can all read the same value, such as packed weights; a call takes a reference to it."""
 
     def close(self) -> None:
         """End all workers."""
@@ -46,6 +44,7 @@ class RaySource:
 
     Attributes:
       episodes: the unfinished episodes of all shards.
+      crew: as given.
 
     Raises:
       ValueError: a worker has other versions, or its computations differ.
@@ -56,7 +55,7 @@ class RaySource:
         self, setup: Setup, spec: Spec, crew: SharingCrew, shards: int, *, allow_different: bool = False
     ) -> None:
         self.num_envs = shards * setup.num_envs
-        self._setup, self._spec, self._crew = setup, spec, crew
+        self._setup, self._spec, self.crew = setup, spec, crew
         self._rows = shard_rows(self.num_envs, shards)
         self._allow_different = allow_different
         self._begun = np.zeros(self.num_envs, bool)
@@ -79,7 +78,7 @@ class RaySource:
             raise
 
     def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
-        shared = self._crew.share(self._setup.layout.packed(weights))
+        shared = self.crew.share(self._setup.layout.packed(weights))
         given = [(np.ascontiguousarray(noise[:, rows]),) for rows in self._rows]
         answers = self._play("collect", dict(enumerate(given)), shared)
         rollout: Rollout = _joined([answer.value for answer in answers])
@@ -125,7 +124,7 @@ class RaySource:
         return False
 
     def close(self) -> None:
-        self._crew.close()
+        self.crew.close()
 
     def _begin(self, numbers: np.ndarray) -> None:
         """Begin the episodes with the given numbers, int64 [B], in all environments."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import platform
 import signal
@@ -16,6 +17,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError, make_vector_environment
+from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.rollouts.actor import LiteActor
 from tf_trpo.rollouts.seeds import Stream, operation_seed
 from tf_trpo.rollouts.source import LocalSource
@@ -23,6 +25,7 @@ from tf_trpo.rollouts.unfinished import digest
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
+    from tf_trpo.optimizers.parts import PartComputer, Request
 
 _PROBED_ROWS = 16
 _PACKAGES = ("tensorflow", "keras", "numpy", "gymnasium", "ai-edge-litert")
@@ -180,12 +183,18 @@ class Answer(NamedTuple):
 
 
 class ShardWorker:
-    """Steps the environments of the shards for which it gets calls."""
+    """Steps the environments of the shards for which it gets calls, and computes parts of updates.
 
-    def __init__(self) -> None:
+    Args:
+      fetch: returns the value of a reference in a `Request`.
+    """
+
+    def __init__(self, fetch: Callable[[Any], Any] = lambda reference: reference) -> None:
         # A terminal sends Ctrl-C to all processes of a command, but the training's process first ends its iteration.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._fetch = fetch
+        self._parts: PartComputer | None = None
         self._setup: Setup | None = None
         self._sources: dict[int, LocalSource] = {}
         self._at: dict[int, bytes] = {}
@@ -226,6 +235,23 @@ class ShardWorker:
             return self._played(self._setup, call, weights, state, begin)
         except (EnvironmentFailedError, InvalidStepError, ValueError, ImportError, gym.error.Error) as error:
             return Answer(error=error)
+
+    def compute(self, request: Request | None, threads: int) -> list[np.ndarray]:
+        """Compute a part's results; of None, nothing.
+
+        Args:
+          request: what to compute.
+          threads: that TensorFlow gets, if it has not begun here.
+        """
+        if request is None:
+            return []
+        if self._parts is None:
+            from tf_trpo.optimizers.parts import PartComputer
+
+            with contextlib.suppress(RuntimeError):
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+            self._parts = PartComputer(self._fetch)
+        return self._parts.compute(request)
 
     def _played(
         self, setup: Setup, call: Call, weights: np.ndarray | None, state: dict[str, Any] | None, begin: bool

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tf_trpo.estimation import Batch, as_rows, estimate_lower_bound, explained_variance, from_rows, weighted_mean
 from tf_trpo.models import Policy
 from tf_trpo.numerics import map_over_chunks, random_orders
-from tf_trpo.optimizers import PolicyOptimizer, Shown
+from tf_trpo.optimizers import Outcome, PolicyOptimizer, Shown
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import check_values
@@ -52,6 +52,7 @@ class Learner:
       parts, described: everything that the update depends on, as it was when this was made; see `note_compiled`.
       structure: learners of equal structure share traced and compiled programs; with None, nothing is shared.
       numbers: float settings, which are inputs of the shared programs.
+      traffic: figures of how the last update was spread over processes, by their names in the logs.
     """
 
     update: Update
@@ -85,6 +86,7 @@ class Learner:
         self.numbers = Numbers(settings, policy_optimizer.settled(policy))
         self._preparation = Preparation(policy, self._critics, settings, self.numbers, anchor)
         self._average = average
+        self.traffic: dict[str, float] = {}
         self.parts: dict[str, Any] = {}
         self.described: dict[str, Any] = {}
         self.structure: str | None = None
@@ -127,11 +129,15 @@ class Learner:
         count = self._preparation.arrangement(num_steps, num_envs).count
         orders = tf.TensorSpec((self._settings.value_epochs, count), tf.int32)
         carry = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), self.first_carry(num_envs))
+        totals = tf.TensorSpec((num_costs + 1,), tf.float64) if num_costs else ()
         try:
-            totals = tf.TensorSpec((num_costs + 1,), tf.float64) if num_costs else ()
-            self._program([rollout, carry, orders, tf.TensorSpec((), tf.float64), totals])
+            self._trace([rollout, carry, orders, tf.TensorSpec((), tf.float64), totals])
         except (LookupError, TypeError, ValueError, NotImplementedError) as error:
             raise ValueError(f"the agent cannot learn: {' '.join(str(error).split())[:500]}") from error
+
+    def _trace(self, specs: list[Any]) -> None:
+        """Trace the update for arguments of some types."""
+        self._program(specs)
 
     def _traced_update(self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()) -> Any:
         others = (carry, orders, progress, totals)
@@ -231,12 +237,17 @@ class Learner:
             chunk_size=self._preparation.chunk_size(batch.observations),
             jit_compile=self._jit_compile,
         )
+        return self._reported(prepared, outcome, settings.gamma)
+
+    def _reported(self, prepared: Prepared, outcome: Outcome, gamma: float | tf.Tensor) -> PolicyResult:
+        """Measure the policy after its step, and let it take in the new statistics."""
+        policy, batch = self.policy, prepared.batch
         bound = estimate_lower_bound(
             batch.rows,
             predicted=outcome.predicted_improvement,
             actual=outcome.actual_improvement,
             max_kl=outcome.max_kl_over_states,
-            gamma=settings.gamma,
+            gamma=gamma,
         )
         parameters = self._parameters(batch)
         figures = policy.action_distribution.figures(parameters)

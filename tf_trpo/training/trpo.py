@@ -20,7 +20,7 @@ from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
-from tf_trpo.rollouts import RolloutSource, Spread
+from tf_trpo.rollouts import PartWorkers, RaySource, RolloutSource, Spread
 from tf_trpo.training.anchor import Anchor, copied_policy
 from tf_trpo.training.callback_list import callback_list
 from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
@@ -30,6 +30,7 @@ from tf_trpo.training.devices import prepare_gpus
 from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.opening import known_mirror_of, opened_source, spaces_of
+from tf_trpo.training.parted_learner import PartedLearner
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
 from tf_trpo.training.value_optimizer import choose_value_optimizer
@@ -201,6 +202,7 @@ class TRPO(Imitator):
         workers: int = 0,
         ray_address: str | None = None,
         allow_different_workers: bool = False,
+        update_parts: int | None = None,
         seed: int = 0,
         callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback = (),
         verbose: int = 1,
@@ -234,6 +236,9 @@ class TRPO(Imitator):
             is an id or a function and backend is "sync"; 0: only this process. The result is bit for bit the same.
           ray_address, allow_different_workers: address of a cluster, None for this machine; and whether workers may
             compute differently from this process. See docs/scaling.md.
+          update_parts: number of equal parts of a batch, >= 1, on which gradients, Fisher-vector products and figures
+            of the policy are computed, by the workers if there are any. The weights depend on the number of parts,
+            but not on who computes them. None: the whole batch at once, in this process.
           seed: of environments, actions and minibatches; the same seed gives the same weights.
           callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
@@ -267,6 +272,7 @@ class TRPO(Imitator):
         check_types(callbacks=(callbacks, keras.callbacks.Callback | list | tuple))
         check_whole_numbers(total_steps=total_steps, num_envs=num_envs, num_steps=num_steps, max_faults=max_faults)
         check_whole_numbers(schedule_steps=total_steps if schedule_steps is None else schedule_steps)
+        check_whole_numbers(update_parts=1 if update_parts is None else update_parts)
         check_whole_numbers(lowest=0, seed=seed, restart_every=restart_every)
         check_unchanged(self)
         warn_of_raw_observations(self)
@@ -276,10 +282,13 @@ class TRPO(Imitator):
         spread = Spread(shards, workers, ray_address, allow_different_workers)
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
-        trace = functools.partial(self.learner.trace, num_steps)
+        learner = self.learner if update_parts is None else PartedLearner(self.learner, update_parts, self.jit_compile)
+        trace = functools.partial(learner.trace, num_steps)
         with opened_source(self.policy, environment, opening, spread, seed, restart_every, trace) as source:
+            if isinstance(learner, PartedLearner) and isinstance(source, RaySource):
+                learner.work_with(PartWorkers(source.crew, allow_different=allow_different_workers))
             trainer = Trainer(
-                self.learner,
+                learner,
                 source,
                 Counters(self.env_steps, self.iterations),
                 num_steps=num_steps,
@@ -295,6 +304,7 @@ class TRPO(Imitator):
                     num_steps=num_steps,
                     seed=seed,
                     shards=spread.shards_of(source.num_envs),
+                    update_parts=update_parts,
                     restart_every=restart_every,
                     schedule_steps=(schedule_steps or total_steps) if scheduled else None,
                 ),
@@ -302,10 +312,10 @@ class TRPO(Imitator):
             )
             if resume_from is not None:
                 trainer.resume(Path(resume_from))
-            self.stop_training, learner = False, self.learner
+            self.stop_training, compiled = False, self.learner
 
             def stopped() -> bool:
-                check_compiled_as(self, learner)
+                check_compiled_as(self, compiled)
                 return bool(self.stop_training)
 
             told = callback_list(self, trainer, callbacks, total_steps, verbose)

@@ -26,7 +26,7 @@ OF_RUNS = frozenset(
 """Settings of a single run, which are not part of a preset."""
 NOT_SEARCHED = OF_RUNS | {
     *("env", "env_kwargs", "wrapper", "info_keys", "action_masks", "algorithm", "radius", "total_steps"),
-    *("schedule_steps", "backend", "env_timeout", "shards", "max_faults"),
+    *("schedule_steps", "backend", "env_timeout", "shards", "update_parts", "max_faults"),
     *("costs", "cost_limits", "anchor", "anchor_kl"),
 }
 """Settings that determine the task or the logging, so that their values cannot be compared by returns."""

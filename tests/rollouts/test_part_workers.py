@@ -1,0 +1,182 @@
+"""Parts of an update over simulated workers: who computes what, when workers are lost, slow, new or different."""
+
+import numpy as np
+import pytest
+
+from tf_trpo.optimizers.parts import Given, Request
+from tf_trpo.rollouts import part_workers
+from tf_trpo.rollouts.part_workers import PartWorkers
+from tf_trpo.rollouts.worker import WorkerLostError
+
+HOME = "home"
+
+
+class Simulation:
+    """Workers in simulated time; a part's result is its number, and a call takes `seconds(worker)`.
+
+    Attributes:
+      now: seconds.
+      made: (worker, part) of each call that was made, of HOME also those that check a worker.
+      wrong: workers that compute something else.
+    """
+
+    def __init__(self, size, seconds=lambda worker: 0.1, seed=0):
+        self.size, self.seconds, self.rng = size, seconds, np.random.default_rng(seed)
+        self.now, self.made, self.wrong = 0.0, [], set()
+        self.ends, self.lost = {}, {}
+
+    def clock(self):
+        return self.now
+
+    def share(self, value):
+        return value
+
+    def fetch(self, reference):
+        return reference
+
+    def compute(self, worker, request, threads):
+        self.made.append((worker, None if request is None else request.rows.key))
+        pending = object()
+        first = max([end for end, other, _ in self.ends.values() if other == worker], default=self.now)
+        self.ends[pending] = (max(first, self.now) + self.seconds(worker), worker, request)
+        return pending
+
+    def lose(self, worker, at):
+        """End a worker's process at a time, with all calls that it has then."""
+        self.lost[worker] = at
+
+    def wait(self, pending, timeout):
+        pending = [pending[place] for place in self.rng.permutation(len(pending))]
+        end, first = min((min(self.ends[each][0], self._death(each)), i) for i, each in enumerate(pending))
+        self.now = min(max(end, self.now), self.now + timeout)
+        return [pending[first]] if end <= self.now else []
+
+    def _death(self, pending):
+        end, worker, _ = self.ends[pending]
+        return self.lost[worker] if self.lost.get(worker, np.inf) <= end else np.inf
+
+    def result(self, pending):
+        if self._death(pending) <= self.now:
+            _, worker, _ = self.ends.pop(pending)
+            if worker not in {other for _, other, _ in self.ends.values()}:
+                del self.lost[worker]
+            raise WorkerLostError("lost")
+        _, worker, request = self.ends.pop(pending)
+        return [] if request is None else result(request, worker in self.wrong)
+
+
+def result(request, wrong=False):
+    return [np.array([request.rows.key + wrong, len(request.name)])]
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """play(crew, count): one round of so many parts, and who has computed each of them."""
+
+    class Computer:
+        def __init__(self, fetch):
+            pass
+
+        def compute(self, request):
+            self.made.append((HOME, request.rows.key))
+            return result(request)
+
+    monkeypatch.setattr(part_workers, "PartComputer", Computer)
+
+    def round_of(workers, crew, count, name="product"):
+        Computer.made = crew.made
+        given = Given(0, None)
+        found = workers.compute([Request(given, given, given, Given(place, None), name) for place in range(count)])
+        assert [[array.tolist() for array in each] for each in found] == [
+            [[place, len(name)]] for place in range(count)
+        ]
+
+    return round_of
+
+
+def calls(crew):
+    """What was called since the last time, but for what is asked of all."""
+    made, crew.made = crew.made, []
+    return sorted(made, key=str)
+
+
+def test_parts_stay_with_their_workers_which_are_checked_once(play):
+    crew = Simulation(3)
+    workers = PartWorkers(crew, clock=crew.clock)
+    play(workers, crew, 7)
+    share = [(place % 3, place) for place in range(7)]
+    assert calls(crew) == sorted([*share, (0, 0), (1, 0), (2, 0), (HOME, 0)], key=str)
+    for _ in range(3):
+        play(workers, crew, 7)
+        assert calls(crew) == sorted(share, key=str)
+
+
+def test_the_parts_of_a_lost_worker_go_to_others_until_it_is_back(play, caplog):
+    crew = Simulation(2)
+    workers = PartWorkers(crew, clock=crew.clock)
+    play(workers, crew, 6)
+    crew.made = []
+    crew.lose(1, crew.now + 0.15)
+    play(workers, crew, 6)
+    # It had computed one part.
+    assert [place for worker, place in calls(crew) if worker == 0] == [0, 2, 3, 4, 5]
+    assert "worker 1 was lost (lost): others compute its parts of the batch" in caplog.text
+    while (1, 1) not in crew.made:
+        crew.made = []
+        play(workers, crew, 6)
+    assert crew.now < 5
+
+
+def test_this_process_computes_if_all_workers_are_lost(play):
+    crew = Simulation(2)
+    workers = PartWorkers(crew, clock=crew.clock)
+    play(workers, crew, 4)
+    crew.made = []
+    for worker in range(2):
+        crew.lose(worker, crew.now + 0.05)
+    play(workers, crew, 4)
+    assert [place for worker, place in calls(crew) if worker == HOME] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("helper", [1, HOME])
+def test_an_idle_worker_or_this_process_helps_a_slow_one(play, helper):
+    slow = set()
+    crew = Simulation(2, seconds=lambda worker: 1e6 if worker in slow else 0.5)
+    workers = PartWorkers(crew, clock=crew.clock)
+    for _ in range(2):
+        play(workers, crew, 4)
+    slow |= {0, 1} if helper == HOME else {0}
+    crew.made, began = [], crew.now
+    play(workers, crew, 4)
+    # A round takes a second, and three are waited for.
+    assert crew.now - began < 3 + 4 * 0.5
+    made = calls(crew)
+    assert {place for worker, place in made if worker in (helper, HOME)} >= {0, 2}
+    assert (helper, 0) in made
+    # Workers that have not answered yet are asked nothing.
+    play(workers, crew, 4)
+    assert slow.isdisjoint(worker for worker, _ in calls(crew))
+
+
+def test_a_worker_that_does_not_start_is_not_waited_for_for_ever(play):
+    crew = Simulation(2, seconds=lambda worker: 1e6 if worker else 0.1)
+    workers = PartWorkers(crew, clock=crew.clock)
+    play(workers, crew, 4)
+    assert crew.now < 61
+    assert {(0, 1), (0, 3)} <= set(crew.made)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_workers_that_compute_otherwise_are_not_used_or_named(play, allowed, caplog):
+    crew = Simulation(2)
+    crew.wrong = {1}
+    workers = PartWorkers(crew, allow_different=allowed, clock=crew.clock)
+    if allowed:
+        with pytest.raises(AssertionError):
+            play(workers, crew, 4)
+        assert "it is allowed, and the results agree with those of one process up to rounding" in caplog.text
+        return
+    for _ in range(2):
+        play(workers, crew, 4)
+    assert "worker 1 does not compute gradients as this process does, and is not used for the update" in caplog.text
+    assert [worker for worker, _ in calls(crew)].count(1) == 1

@@ -1,0 +1,133 @@
+"""Updates in parts: the steps of ordinary updates, with the same bits whoever computes the parts."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from tf_trpo.demonstrations import record
+from tf_trpo.optimizers import (
+    AdaptiveRadius,
+    ClippedSurrogate,
+    DemonstrationBonus,
+    EntropyBonus,
+    KLPenalty,
+    NaturalDirection,
+    NaturalPolicyGradient,
+    TrustRegion,
+    VanillaPolicyGradient,
+)
+from tf_trpo.rollouts import PartWorkers
+from tf_trpo.rollouts.worker import ShardWorker, WorkerLostError
+from tf_trpo.training import parted_learner
+
+ENVS, STEPS = 4, 64
+
+
+class Shuffled:
+    """Workers of this process, whose calls end in random order; some are lost, some are made twice.
+
+    All that goes to a worker and comes back is pickled, as on its way to another process.
+    """
+
+    def __init__(self, size, seed, losses):
+        self.size, self.losses, self.rng = size, losses, np.random.default_rng(seed)
+        self.workers = [ShardWorker(pickle.loads) for _ in range(size)]
+        self.lost = 0
+
+    def share(self, value):
+        return pickle.dumps(value)
+
+    def fetch(self, reference):
+        return pickle.loads(reference)
+
+    def compute(self, worker, request, threads):
+        return worker, pickle.dumps(request), object()
+
+    def wait(self, pending, timeout):
+        return [pending[self.rng.integers(len(pending))]]
+
+    def result(self, pending):
+        worker, request, _ = pending
+        if self.rng.random() < self.losses:
+            self.lost += 1
+            self.workers[worker] = ShardWorker(pickle.loads)
+            raise WorkerLostError("lost")
+        for _ in range(self.rng.integers(1, 3)):
+            found = self.workers[worker].compute(pickle.loads(request), 1)
+        return pickle.loads(pickle.dumps(found))
+
+
+def fit(agent, environment="CartPole-v1", iterations=2, **options):
+    steps = iterations * ENVS * STEPS
+    return agent.fit(
+        environment, steps - 20 * iterations, num_envs=ENVS, num_steps=STEPS, seed=3, verbose=0, **options
+    ).history
+
+
+def test_the_bits_are_those_of_one_process_and_the_step_that_of_an_ordinary_update(
+    borrow_agent, variables_of, assert_same_weights, monkeypatch
+):
+    optimizer = TrustRegion(constraint="max", entropy=EntropyBonus(0.01))
+    agents = [borrow_agent("CartPole-v1", optimizer) for _ in range(3)]
+    ordinary = fit(agents[0])
+    here = fit(agents[1], update_parts=5)
+    crew = Shuffled(2, seed=0, losses=0.03)
+    monkeypatch.setattr(parted_learner, "Home", lambda: PartWorkers(crew, clock=lambda: 0.0))
+    there = fit(agents[2], update_parts=5)
+    assert crew.lost > 0
+    assert_same_weights(variables_of(agents[1]), variables_of(agents[2]))
+    for name in here.keys() - {"time/time_elapsed", "time/fps", "time/update_bytes_sent", "time/update_bytes_received"}:
+        assert here[name] == there[name], name
+    for name in ("train/kl_divergence_loss", "train/gradient_norm", "train/entropy", "train/max_kl_over_states"):
+        np.testing.assert_allclose(here[name], ordinary[name], rtol=1e-3, err_msg=name)
+    # What was the same after the first update is still nearly so after the second one.
+    for one, other in zip(variables_of(agents[0]), variables_of(agents[1]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    check_traffic(agents[2], there)
+    # A fit without parts is an ordinary one again.
+    assert not [name for name in fit(agents[2], iterations=1) if "update_" in name]
+
+
+def check_traffic(agent, history, parts=5):
+    """What was sent: weights and rows once; a vector for each product, and for each candidate; one coefficient."""
+    products, searched = np.array(history["train/cg_iterations"]), 1 + np.array(history["train/backtracks"])
+    # The old policy, two gradients, the products, the full step's largest KL, and the line search.
+    assert history["time/update_rounds"] == (3 + products + 1 + searched).tolist()
+    weights = sum(variable.numpy().nbytes for variable in agent.policy.variables)
+    rows = -(-ENVS * STEPS // parts) * parts * (4 * 4 + 4 + 4 + 4)
+    vectors = 4 * agent.policy.flat_weights.shape[0] * (products + 1 + searched)
+    assert history["time/update_bytes_sent"] == (weights + rows + vectors + 8).tolist()
+
+
+def test_an_algorithm_with_other_steps_is_refused_before_the_first_rollout(make_agent, scripted):
+    agent = make_agent(scripted, ClippedSurrogate())
+    with pytest.raises(ValueError, match="update_parts must be None with ClippedSurrogate: its step needs minibatches"):
+        fit(agent, scripted, update_parts=2)
+    assert not any(environment.acted_on for environment in scripted.made)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("optimizer", "environment", "policy"),
+    [
+        (NaturalPolicyGradient(), "CartPole-v1", {}),
+        (KLPenalty(), "Pendulum-v1", {}),
+        (KLPenalty(penalty="theory"), "CartPole-v1", {}),
+        (VanillaPolicyGradient(), "CartPole-v1", {}),
+        (TrustRegion(imitation=DemonstrationBonus(0.5)), "CartPole-v1", {}),
+        (TrustRegion(radius=AdaptiveRadius()), "Pendulum-v1", {"memory": "gru", "memory_units": 5}),
+        (TrustRegion(direction=NaturalDirection(preconditioner_rank=8)), "CartPole-v1", {}),
+        (TrustRegion(direction=NaturalDirection(curvature_fraction=0.3)), "CartPole-v1", {}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_all_that_is_supported_takes_the_steps_of_ordinary_updates(optimizer, environment, policy, make_agent):
+    histories = []
+    for parts in (None, 3):
+        agent = make_agent(environment, optimizer, policy=policy)
+        if optimizer.imitates:
+            agent.imitate(record(lambda observation: 0, environment, 3))
+        histories.append(fit(agent, environment, update_parts=parts))
+    for name in ("train/kl_divergence_loss", "train/gradient_norm", "train/entropy", "train/step_norm"):
+        np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=2e-3, err_msg=name)

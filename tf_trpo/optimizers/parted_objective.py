@@ -1,0 +1,207 @@
+"""An objective whose sums come in parts, from whoever computes these, and are added in the order of the parts."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import numpy as np
+
+from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics.fisher_vector_product import Product
+from tf_trpo.optimizers import parts as part
+from tf_trpo.optimizers.curvature import FisherVectorProduct, subsample
+from tf_trpo.optimizers.objective import Objective, PolicyFigures, Value, WeightedEntropy, combined
+from tf_trpo.optimizers.parts import CURVATURE, SAMPLES, Given, PartComputer, Request, part_size
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
+
+
+class PartSums(Protocol):
+    """Computes functions on all parts of a batch."""
+
+    def begin(self, policy: Policy, rows: Any) -> None:
+        """Take the rows of SAMPLES, and the policy's weights."""
+
+    def give(self, rows: Any) -> None:
+        """Take the rows of CURVATURE."""
+
+    def results(self, name: str, rows: str, arguments: Sequence[tf.Tensor]) -> list[list[Any]]:
+        """Compute a function of `part_function` on each part; the results are in the order of the parts."""
+
+
+class PartedObjective(Objective):
+    """An `Objective` that has the result of no part itself.
+
+    Args:
+      policy, batch, theta, chunk_size, gamma: as for `Objective`; theta has the policy's own weights.
+      sums: computes the parts.
+    """
+
+    def __init__(self, *given: Any, sums: PartSums) -> None:
+        self._sums = sums
+        super().__init__(*given)
+
+    def gradient(self, value: Value | None = None) -> tf.Tensor:
+        if value is None:
+            return self._added(part.GRADIENT, [])
+        if isinstance(value, WeightedEntropy):
+            return self._added(part.ENTROPY_GRADIENT, [value.coefficient])
+        return _refuse("another gradient than those of the surrogate and the entropy")
+
+    def with_samples(self, **replaced: tf.Tensor) -> Objective:
+        return _refuse("limits besides its KL, or costs in its advantages")
+
+    def minibatch_gradient(self, value: Value, theta: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+        return _refuse("minibatches")
+
+    def figures(self, theta: tf.Tensor) -> PolicyFigures:
+        nothing = tuple(tf.constant(0.0, tf.float64) for _ in self.old.figures.tensors)
+        found = map(tuple, self._sums.results(part.FIGURES, SAMPLES, [theta]))
+        return PolicyFigures(*functools.reduce(combined, found, nothing))
+
+    def fisher_vector_product(self, *, fraction: float = 1.0, kind: FisherVectorProduct = "gauss-newton") -> Product:
+        rows = SAMPLES
+        if fraction != 1.0:
+            rows = CURVATURE
+            self._sums.give(subsample(self._samples.observations, self._samples.weights, fraction))
+        return lambda vector: self._added(part.PRODUCT + kind, [vector], rows)
+
+    def _of_old_policy(self, old: tf.Tensor | None) -> tuple[Any, tf.Tensor | None]:
+        batch, distribution = self.batch, self.policy.action_distribution
+        self._sums.begin(self.policy, (batch.observations, batch.weights, batch.actions, batch.advantages))
+        found = self._sums.results(part.BEGIN, SAMPLES, [])
+        has_entropy = distribution.entropy(distribution.parameters(tf.zeros([1, distribution.num_outputs]))) is not None
+        zero = tf.constant(0.0, tf.float64)
+        # The parts keep the parameters.
+        return (), functools.reduce(operator.add, itertools.chain(*found), zero) if has_entropy else None
+
+    def _added(self, name: str, arguments: Sequence[tf.Tensor], rows: str = SAMPLES) -> tf.Tensor:
+        found = self._sums.results(name, rows, arguments)
+        return functools.reduce(operator.add, itertools.chain(*found), tf.zeros_like(self.theta))
+
+
+class PartCrew(Protocol):
+    """Whoever computes requests.
+
+    Attributes:
+      sent, received: bytes so far, of arrays.
+    """
+
+    sent: int
+    received: int
+
+    def put(self, value: Any) -> Any:
+        """Put a value where all find it, and give its reference."""
+
+    def compute(self, requests: Sequence[Request]) -> list[list[np.ndarray]]:
+        """Give the results of requests that differ in their rows, in their order."""
+
+
+class Home:
+    """A `PartCrew` of this process alone, which computes one part on each core at the same time."""
+
+    sent = received = 0
+
+    def __init__(self) -> None:
+        self._computer = PartComputer()
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def compute(self, requests: Sequence[Request]) -> list[list[np.ndarray]]:
+        self._computer.prepare(requests[0])
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            return list(threads.map(self._computer.compute, requests))
+
+
+class CrewSums:
+    """`PartSums` by a crew.
+
+    Args:
+      crew: computes.
+      parts: number of parts.
+      functions: as `saved_functions` gives them.
+
+    Attributes:
+      rounds: requests to all parts so far.
+    """
+
+    def __init__(self, crew: PartCrew, parts: int, functions: bytes) -> None:
+        self.crew, self.rounds = crew, 0
+        self._parts, self._iteration = parts, 0
+        self._functions = Given(id(self), crew.put(functions))
+        self._rows: dict[str, list[Given]] = {}
+
+    def begin(self, policy: Policy, rows: Any) -> None:
+        self._iteration += 1
+        weights = self.crew.put([variable.numpy() for variable in policy.variables])
+        self._weights, self._rows = Given((id(self), self._iteration), weights), {}
+        self._give(SAMPLES, rows)
+
+    def give(self, rows: Any) -> None:
+        self._give(CURVATURE, rows)
+
+    def results(self, name: str, rows: str, arguments: Sequence[tf.Tensor]) -> list[list[Any]]:
+        self.rounds += 1
+        given = Given((id(self), self.rounds), self.crew.put([argument.numpy() for argument in arguments]))
+        return self.crew.compute(
+            [Request(self._functions, self._weights, given, each, name) for each in self._rows[rows]]
+        )
+
+    def _give(self, name: str, rows: Any) -> None:
+        cuts = part.cut(rows, self._parts)
+        self._rows[name] = [
+            Given((self._iteration, name, number), self.crew.put(each)) for number, each in enumerate(cuts)
+        ]
+
+
+class NotedFunctions:
+    """`PartSums` that only note, while a step is traced, which functions the step needs; there is no part then.
+
+    Args:
+      parts: number of parts.
+      chunk_size: of `Objective`.
+
+    Attributes:
+      functions: as `saved_functions` takes them.
+    """
+
+    def __init__(self, parts: int, chunk_size: int | None) -> None:
+        self._parts, self._chunk_size = parts, chunk_size
+        self._specs: dict[str, Any] = {}
+        self.functions: dict[str, tuple[Callable[..., Any], Sequence[Any]]] = {}
+
+    def begin(self, policy: Policy, rows: Any) -> None:
+        self._policy = policy
+        self._note(SAMPLES, rows)
+        distribution, weights = policy.action_distribution, self._specs[SAMPLES][1]
+        width = distribution.parameters(tf.zeros([1, distribution.num_outputs])).shape[1]
+        self._old = tf.TensorSpec((*weights.shape, width), tf.float32)
+
+    def give(self, rows: Any) -> None:
+        self._note(CURVATURE, rows)
+
+    def results(self, name: str, rows: str, arguments: Sequence[tf.Tensor]) -> list[list[Any]]:
+        like = self._specs[rows]
+        function = part.part_function(self._policy, name, like, self._chunk_size)
+        first = [] if name == part.BEGIN or name.startswith(part.PRODUCT) else [self._old]
+        given = [tf.TensorSpec(argument.shape, argument.dtype) for argument in arguments]
+        self.functions[name] = function, [*first, *given, *tf.nest.flatten(like)]
+        return []
+
+    def _note(self, name: str, rows: Any) -> None:
+        def of_part(array: tf.Tensor) -> tf.TensorSpec:
+            return tf.TensorSpec((part_size(array.shape[0], self._parts), *array.shape[1:]), array.dtype)
+
+        self._specs[name] = tf.nest.map_structure(of_part, rows)
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ValueError(f"its step needs {what}, which are not computed in parts")

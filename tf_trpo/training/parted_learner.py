@@ -1,0 +1,126 @@
+"""A learner whose policy step is computed in parts of the batch, in this process or by workers."""
+
+from __future__ import annotations
+
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import tensorflow as tf
+
+from tf_trpo.estimation import Batch
+from tf_trpo.optimizers.parted_objective import CrewSums, Home, NotedFunctions, PartCrew, PartedObjective
+from tf_trpo.optimizers.parts import saved_functions
+from tf_trpo.ranges import require
+from tf_trpo.rollouts import Rollout
+from tf_trpo.training.compilation import with_way_out_of_xla
+from tf_trpo.training.learner import Learner
+from tf_trpo.training.prepared import Carry, Prepared
+from tf_trpo.training.results import PolicyResult, UpdateResult
+from tf_trpo.training.settings import JitCompile
+
+
+class PartedLearner(Learner):
+    """A learner with the variables and the traced functions of another one.
+
+    Gradients, Fisher-vector products and figures of the policy come as sums over equal parts of the batch, which are
+    added in the order of the parts. So the weights depend on the number of parts, but not on who computes them. The
+    step itself, what is made of the rollout, and the value regression stay in this process.
+
+    Args:
+      learner: the other one.
+      parts: their number.
+      jit_compile: as the other one was given it.
+
+    Attributes:
+      crew: computes the parts of learners that are traced later; this process, by default.
+    """
+
+    def __init__(self, learner: Learner, parts: int, jit_compile: JitCompile) -> None:
+        vars(self).update(vars(learner))
+        self._parts = parts
+        self._sums: CrewSums | None = None
+        self.crew: PartCrew = Home()
+        self._report_step = tf.function(self._reported, autograph=False)
+        self.update = self._update_in_parts
+        if jit_compile == "auto":
+            self.update = with_way_out_of_xla(self)
+
+    def compile(self, jit_compile: bool) -> None:
+        super().compile(jit_compile)
+        self._report_step = tf.function(self._reported, autograph=False)
+        self.update = self._update_in_parts
+
+    def work_with(self, crew: PartCrew) -> None:
+        """Let a crew compute the parts."""
+        self.crew = crew
+        if self._sums is not None:
+            self._sums = CrewSums(crew, self._parts, self._functions)
+
+    def _trace(self, specs: list[Any]) -> None:
+        if self._sums is not None:
+            return
+        rollout, carry, orders, progress, totals = specs
+        traced = self.prepare.get_concrete_function(rollout, carry, totals)  # type: ignore[attr-defined]
+        prepared, _ = tf.nest.map_structure(
+            lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), traced.structured_outputs
+        )
+        self.fit_value_functions.get_concrete_function(prepared, orders)  # type: ignore[attr-defined]
+        count = prepared.batch.weights.shape[0]
+        require(
+            self._parts <= count, "update_parts", f"at most the samples, or segments, of a batch, {count}", self._parts
+        )
+        noted = NotedFunctions(self._parts, self._preparation.chunk_size(prepared.batch.observations))
+        step = functools.partial(self._step, objective=functools.partial(PartedObjective, sums=noted))
+        try:
+            tf.function(step, autograph=False).get_concrete_function(prepared.batch, progress)
+        except ValueError as error:
+            algorithm = type(self.numbers.read()[1]).__name__
+            raise ValueError(f"update_parts must be None with {algorithm}: {error}") from error
+        self._functions = saved_functions(self.policy, noted.functions)
+        self._sums = CrewSums(self.crew, self._parts, self._functions)
+
+    def _step(self, batch: Batch, progress: tf.Tensor, objective: Any) -> Any:
+        settings, policy_optimizer = self.numbers.read()
+        chunk_size = self._preparation.chunk_size(batch.observations)
+        others = {"progress": progress, "gamma": settings.gamma, "chunk_size": chunk_size, "objective": objective}
+        return policy_optimizer.step(self.policy, batch, self._policy_optimizer_state, **others)
+
+    def _update_in_parts(
+        self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()
+    ) -> tuple[UpdateResult, Carry]:
+        given = rollout._replace(infos=(), begun=()), carry, orders, progress, totals
+        rollout, carry, orders, progress, totals = tf.nest.map_structure(tf.convert_to_tensor, list(given))
+        prepared, after = self.prepare(rollout, carry, totals)
+        before = self._traffic()
+        result = self._improved(rollout, prepared, carry, orders, progress, totals)
+        self.traffic = {f"time/update_{name}": now - before[name] for name, now in self._traffic().items()}
+        return result, after
+
+    def _improved(
+        self, rollout: Rollout, prepared: Prepared, carry: Carry, orders: Any, progress: Any, totals: Any
+    ) -> UpdateResult:
+        if self._settings.value_function_first:
+            value, *costs = self.fit_value_functions(prepared, orders)
+            prepared = self.estimate_again(rollout, prepared, carry, totals)
+            return UpdateResult(self._improve_in_parts(prepared, progress), value, costs)
+        # The two touch no variable in common, and this process has little to do while workers compute.
+        with ThreadPoolExecutor(1) as thread:
+            fitted = thread.submit(self.fit_value_functions, prepared, orders)
+            policy = self._improve_in_parts(prepared, progress)
+            value, *costs = fitted.result()
+        return UpdateResult(policy, value, costs)
+
+    def _traffic(self) -> dict[str, int]:
+        assert self._sums is not None
+        crew = self._sums.crew
+        return {"rounds": self._sums.rounds, "bytes_sent": crew.sent, "bytes_received": crew.received}
+
+    def _improve_in_parts(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
+        assert self._sums is not None
+        objective = functools.partial(PartedObjective, sums=self._sums)
+        outcome = self._step(prepared.batch, progress, objective)
+        settings, _ = self.numbers.read()
+        gamma = tf.convert_to_tensor(settings.gamma, tf.float64)
+        result: PolicyResult = self._report_step(prepared, outcome, gamma)
+        return result
