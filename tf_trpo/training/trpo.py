@@ -21,6 +21,7 @@ from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import RolloutSource, Spread
+from tf_trpo.rollouts.vine import VineSettings
 from tf_trpo.training.anchor import Anchor, copied_policy
 from tf_trpo.training.callback_list import callback_list
 from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
@@ -33,6 +34,7 @@ from tf_trpo.training.opening import known_mirror_of, opened_source, spaces_of
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
 from tf_trpo.training.value_optimizer import choose_value_optimizer
+from tf_trpo.training.vine import settled_vine
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -206,6 +208,7 @@ class TRPO(Imitator):
         verbose: int = 1,
         max_faults: int = 10,
         restart_every: int = 0,
+        vine: VineSettings | None = None,
         schedule_steps: int | None = None,
         resume_from: str | os.PathLike[str] | None = None,
     ) -> keras.callbacks.History:
@@ -244,6 +247,9 @@ class TRPO(Imitator):
             only when an episode ends. Otherwise episodes that all last until one time limit begin together every time,
             and a rollout shows one part of them only (Bharthulwar et al., 2025, Staggered Environment Resets). An
             episode that is cut is bootstrapped and not reported. Backends "sync" and "async".
+          vine: take the policy's advantages from branches of the rollouts, `VineSettings(vine_states=...)`; by default
+            from single paths. Steps of branches count as environment steps. Backend "sync", and environments that can
+            go back to a state, which is tried first.
           schedule_steps: environment steps over which schedules (of the standard deviation, of the KL limit) go from
             start to end, >= 1; by default total_steps.
           resume_from: folder of checkpoints that a `tf_trpo.callbacks.Checkpoint` has written during a fit with the
@@ -275,10 +281,12 @@ class TRPO(Imitator):
         opening |= {"info_keys": info_keys, "costs": self.costs, "num_envs": num_envs}
         opening |= {"backend": backend, "timeout": env_timeout}
         spread = Spread(shards, workers, ray_address, allow_different_workers)
+        check_types(vine=(vine, VineSettings | None))
+        branches = settled_vine(vine, self.policy, num_steps)
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
-        trace = functools.partial(self.learner.trace, num_steps)
-        with opened_source(self.policy, environment, opening, spread, seed, restart_every, trace) as source:
+        trace = functools.partial(self.learner.trace, num_steps, vine=branches)
+        with opened_source(self.policy, environment, opening, spread, seed, restart_every, trace, branches) as source:
             trainer = Trainer(
                 self.learner,
                 source,
@@ -297,9 +305,11 @@ class TRPO(Imitator):
                     seed=seed,
                     shards=spread.shards_of(source.num_envs),
                     restart_every=restart_every,
+                    vine=branches and branches._asdict(),
                     schedule_steps=(schedule_steps or total_steps) if scheduled else None,
                 ),
                 costs=cost_labels(self.costs),
+                vine=branches,
             )
             if resume_from is not None:
                 trainer.resume(Path(resume_from))
