@@ -61,8 +61,10 @@ class Vine(Tables):
 
         def row(name: str, advantages: Paths, steps: float) -> Row:
             noise = advantages.var(axis=1, ddof=1).mean() / signal
-            # The mean of R estimates has noise of its own.
+            # The mean over all samples is taken off, as normalised advantages have it.
             off = advantages.mean(axis=1) - reference
+            off -= off.mean()
+            # The mean of R estimates has noise of its own.
             bias = max(0.0, (off**2).mean() / signal - noise / self.repetitions)
             return {
                 "estimate": name,

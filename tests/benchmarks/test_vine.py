@@ -17,7 +17,7 @@ def test_returns_are_those_of_branches_that_were_cut():
     for length in (1, 4, 9):
         steps = np.minimum(LENGTHS, length)
         last = np.take_along_axis(PATHS.values, steps[..., None], axis=-1)
-        ended = TERMINATED & (LENGTHS <= length)
+        ended = TERMINATED & (length >= LENGTHS)
         flat = (REWARDS[..., :length].reshape(6, length), steps.ravel(), ended.ravel().astype(float), last.ravel())
         expected = branch_returns(*map(tf.constant, flat), gamma=vine.GAMMA)
         np.testing.assert_allclose(vine._discounted(PATHS, length).ravel(), expected)
