@@ -17,6 +17,7 @@ COMMANDS = {
     "train": ("speed", "Train"),
     "memory": ("memory", "Memory"),
     "directions": ("directions", "Directions"),
+    "vine": ("vine", "Vine"),
     "scaling": ("scaling", "Scaling"),
     "workers": ("workers", "Workers"),
     "update-workers": ("update_workers", "UpdateWorkers"),

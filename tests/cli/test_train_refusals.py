@@ -20,7 +20,7 @@ OUT_OF_RANGE = {
     ),
     "-1": (
         "restart_every eval_every checkpoint_every histogram_every video_every threads max_backtracks value_epochs "
-        "burn_in"
+        "burn_in vine_states"
     ),
     "-1 2147483648": "seed",
     "0 -1 nan inf": (
@@ -34,7 +34,8 @@ OUT_OF_RANGE = {
     ),
     "nan inf": "cost_limits",
     "-0.1 1 nan": "ema_momentum shrink_below",
-    "0": "cg_iterations memory_units segment_length clone_epochs shards",
+    "0": "cg_iterations memory_units segment_length clone_epochs shards vine_steps",
+    "1": "vine_actions",
     "0 65": "frame_stack",
     "-0.1 nan": "cg_damping",
     "-1e-6 nan": "cg_tolerance",

@@ -47,6 +47,7 @@ def other_than_default():
     choices |= {"num_envs": 4, "shards": 2, "workers": 2, "ray_address": "auto", "backend": "sync"}
     choices |= {"update_parts": 6}
     choices |= {"advantage_clip": 2.5, "value_target": "reward-to-go", "value_learning_rate": 0.002}
+    choices |= {"vine_states": 0, "vine_actions": None, "vine_steps": None}
     choices |= {
         "entropy_coefficient": 0.125,
         "demonstration_weight": 0.25,
@@ -174,8 +175,12 @@ def test_a_yaml_file_can_set_everything(tmp_path):
     assert parsed("--preset", path) == Experiment.from_file(path).flat() == settings
     same = {name for name, value in Experiment().replace(radius="adaptive").flat().items() if settings[name] == value}
     # A std that goes by schedule does not depend on the observation, a radius that adapts follows no schedule, without
-    # normalisation there is no least std, with a memory no mirror, and with a radius that adapts no anchor.
+    # normalisation there is no least std, with a memory no mirror and no branches, and with a radius that adapts no
+    # anchor.
     others = {
+        "vine_states",
+        "vine_actions",
+        "vine_steps",
         "anchor",
         "anchor_kl",
         "backend",

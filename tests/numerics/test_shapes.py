@@ -51,6 +51,11 @@ CASES = {
         lambda *rows: estimation.discounted_return_so_far(*rows, gamma=0.9),
         {"rewards": "T B", "ended": "T B", "valid": "T B", "carry": "B"},
     ),
+    "branch_returns": Case(
+        lambda *rows: estimation.branch_returns(*rows, gamma=0.9),
+        {"rewards": "N D", "steps": "N", "terminated": "N", "values": "N"},
+    ),
+    "branch_advantages": Case(estimation.branch_advantages, {"returns": "N D", "probabilities": "N D"}),
     "advantage_moments": Case(estimation.advantage_moments, {"advantages": "N", "weights": "N"}),
     "normalize_advantages": Case(estimation.normalize_advantages, {"advantages": "N", "weights": "N"}),
     "winsorize": Case(lambda *rows: estimation.winsorize(*rows, 2.0), {"values": "N", "weights": "N"}),

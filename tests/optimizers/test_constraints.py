@@ -227,3 +227,54 @@ def test_a_policy_beyond_the_limit_of_its_anchor_comes_back():
     kls = [outcome.anchor_kl.numpy() for outcome in outcomes if outcome.restores]
     assert (np.diff(kls) < 0).all()
     assert outcomes[-1].anchor_kl <= 0.02
+
+
+def scores_of(policy):
+    """Gradients of log pi(a|s) for each state and action, float64 [S A, P], with those of the biases last."""
+    centred = np.eye(A) - policy[:, None, :]
+    return np.concatenate(
+        [np.einsum("sab,st->satb", centred, np.eye(S)).reshape(S * A, -1), centred.reshape(S * A, A)], 1
+    )
+
+
+def test_within_the_largest_kl_a_step_only_restores_what_the_mean_kl_would_do_besides():
+    steps = Steps(ConstrainedTrustRegion(0.01, constraint="max", cost_limits=(1.0,), direction=EXACT), 1)
+    batch = steps.batch(ConstrainedMDP(2, 1))
+    scores, weights = scores_of(steps.probabilities()), np.asarray(batch.weights, np.float64)
+    of_cost = (weights * np.asarray(batch.costs.advantages[:, 0])) @ scores
+    fisher = scores.T @ (weights[:, None] * scores)
+    cheapest = np.linalg.solve(fisher + 1e-5 * np.eye(len(fisher)), of_cost)
+    # The least cost is within reach of the mean KL, and not of the largest one, where the mean KL is smaller by half.
+    reach = np.sqrt(2 * 0.01 * of_cost @ cheapest)
+    totals = 1.0 + 0.75 * reach * LENGTH
+    start = steps.policy.flat_weights.numpy()
+    [outcome] = steps.train(
+        lambda: batch._replace(costs=batch.costs._replace(totals=tf.constant([totals], tf.float64)))
+    )
+    change = start - steps.policy.flat_weights.numpy()
+    assert outcome.accepted
+    assert outcome.restores
+    assert 0.9 * 0.01 < outcome.max_kl_over_states <= 0.01
+    assert outcome.kl < 0.5 * 0.01
+    assert change @ cheapest / np.linalg.norm(change) / np.linalg.norm(cheapest) > 0.999
+
+
+def test_a_policy_that_is_sure_of_one_action_still_takes_a_constrained_step():
+    """In float32, the curvature along the step is 0 by underflow: the damping alone measures the step."""
+    steps = Steps(ConstrainedTrustRegion(0.01, cost_limits=(1.0,)), 1)
+    steps.policy.assign_flat_weights(tf.constant([0.0] * (S * A) + [34.0, 0.0, 0.0]))
+    batch = steps.batch(ConstrainedMDP(0, 1))
+    advantages = tf.constant(np.random.default_rng(0).normal(size=(2, S * A)), tf.float32)
+    batch = batch._replace(
+        actions=tf.zeros([S * A], tf.int32),
+        weights=tf.fill([S * A], 1.0 / (S * A)),
+        advantages=advantages[0],
+        costs=batch.costs._replace(advantages=advantages[1][:, None], totals=tf.constant([0.5], tf.float64)),
+    )
+    start = steps.policy.flat_weights.numpy()
+    [outcome] = steps.train(lambda: batch)
+    assert outcome.accepted
+    assert outcome.candidate_improvement > 0
+    assert outcome.kl <= 0.01
+    change = steps.policy.flat_weights.numpy() - start
+    np.testing.assert_allclose(np.linalg.norm(change), np.sqrt(2 * 0.01 / 0.1), rtol=1e-5)

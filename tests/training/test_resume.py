@@ -11,6 +11,7 @@ import pytest
 from tf_trpo.callbacks import Checkpoint
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.optimizers import AdaptiveRadius, KLPenalty, NaturalDirection, TrustRegion, VanillaPolicyGradient
+from tf_trpo.rollouts import VineSettings
 from tf_trpo.training import CheckpointError
 from tf_trpo.training.checkpoint import read_checkpoint
 from tf_trpo.training.learner import Learner
@@ -89,6 +90,7 @@ CASES = {
     ),
     "a class of a user's own behind wrappers": (wrapped, KLPenalty(), {}, {}),
     "a class of a user's own, remembered": (wrapped, TrustRegion(), {"memory": "lstm", "memory_units": 3}, {}),
+    "branches, behind wrappers": (wrapped, VanillaPolicyGradient("sgd"), {}, {"vine": VineSettings(1, 2, 3)}),
     "LunarLander, by Box2D": ("LunarLander-v3", TrustRegion(), {}, {}),
     "Blackjack, flattened": ("Blackjack-v1", VanillaPolicyGradient("sgd"), {}, {}),
     "Hopper, by MuJoCo": ("Hopper-v5", KLPenalty(), {}, {}),

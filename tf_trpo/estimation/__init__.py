@@ -13,6 +13,8 @@ from tf_trpo.estimation.batch import as_rows as as_rows
 from tf_trpo.estimation.batch import costs_of as costs_of
 from tf_trpo.estimation.batch import counted_weights as counted_weights
 from tf_trpo.estimation.batch import from_rows as from_rows
+from tf_trpo.estimation.branches import branch_advantages as branch_advantages
+from tf_trpo.estimation.branches import branch_returns as branch_returns
 from tf_trpo.estimation.lower_bound import LowerBound as LowerBound
 from tf_trpo.estimation.lower_bound import advantage_scale as advantage_scale
 from tf_trpo.estimation.lower_bound import estimate_lower_bound as estimate_lower_bound

@@ -24,6 +24,7 @@ from tf_trpo.optimizers import (
     VanillaPolicyGradient,
 )
 from tf_trpo.ranges import require, require_allowed
+from tf_trpo.rollouts.vine import VineSettings
 from tf_trpo.training.settings import UpdateSettings
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Experiment:
     """The run: its length, seed, evaluations, checkpoints and logs."""
     rollouts: RolloutSettings = RolloutSettings()
     """How rollouts are collected."""
+    vine: VineSettings = VineSettings()
+    """Branches of the rollouts, from which advantages are estimated."""
     policy: PolicySettings = PolicySettings()
     """The policy's network and distribution."""
     algorithm: Algorithm = TrustRegion()
@@ -92,10 +95,21 @@ class Experiment:
             raise ValueError(
                 f"backend must be sync with workers, each of which is a process, not {self.rollouts.backend}"
             )
+        self._check_vine()
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
         if self.rollouts.backend == "envpool" and (self.environment.wrapper or self.environment.action_masks == "info"):
             raise ValueError("wrapper and action_masks info do nothing with the backend envpool: use another backend")
+
+    def _check_vine(self) -> None:
+        self.vine.check_rollout(self.rollouts.num_steps)
+        found = {
+            f"the backend {self.rollouts.backend}": self.rollouts.backend != "sync",
+            "workers": self.run.workers > 0,
+            "a memory": self.policy.memory is not None,
+        }
+        for name in (name for name, is_so in found.items() if is_so and self.vine.vine_states):
+            raise ValueError(f"vine_states must be 0 with {name}: environments of this process are set back")
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> Experiment:

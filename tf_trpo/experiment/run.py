@@ -125,6 +125,7 @@ class Run:
                 **self.experiment.environment.arguments(),
                 info_keys=self.experiment.environment.info_keys,
                 restart_every=rollouts.restart_every,
+                vine=self.experiment.vine,
                 shards=rollouts.shards,
                 workers=run.workers,
                 ray_address=run.ray_address,

@@ -13,6 +13,7 @@ from tf_trpo.numerics import (
     LineSearchResult,
     LineSearchStatus,
     constrained_step,
+    scalar,
     step_length_for_kl,
 )
 from tf_trpo.optimizers.backtracking import Backtracking
@@ -137,6 +138,7 @@ def constrained_direction(
     max_kl: float | tf.Tensor,
     *,
     damping: float | tf.Tensor,
+    share: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> ConstrainedDirection:
     """Find the step that raises the linear model of the surrogate most within the models of KL and constraints.
 
@@ -155,6 +157,8 @@ def constrained_direction(
       solution: `solve(gradient)`.
       max_kl: in nats.
       damping: of the linear system.
+      share: the best step [P] within max_kl -> the part of max_kl, in (0, 1], that another limit leaves; None for no
+        other limit. Within the smaller trust region the best step has another direction.
 
     Source:
       Achiam et al. (2017), section 6 and algorithm 1; second solution: Nocedal and Wright (2006), section 18.3.
@@ -164,13 +168,15 @@ def constrained_direction(
         return ConstrainedDirection(constraints, length * solution.solution)
     gradients = [gradient, *(constraint.gradient() for constraint in constraints)]
     solutions = [solution, *map(solve, gradients[1:])]
-    directions = tf.stack([each.solution for each in solutions])
-    images, gradients64, directions64 = (
-        tf.cast(tf.stack(rows), tf.float64) for rows in ([each.image for each in solutions], gradients, directions)
+    directions, images = (
+        tf.stack(rows) for rows in zip(*((each.solution, each.image) for each in solutions), strict=True)
+    )
+    gradients64, directions64, images64 = (
+        tf.cast(rows, tf.float64) for rows in (tf.stack(gradients), directions, images)
     )
     gains = tf.matmul(gradients64, directions64, transpose_b=True)
-    metric = tf.matmul(directions64, images, transpose_b=True)
-    metric = (metric + tf.transpose(metric)) / 2.0
+    metric = tf.matmul(directions64, images64, transpose_b=True)
+    metric = _with_damping((metric + tf.transpose(metric)) / 2.0, directions, images, damping)
     slopes, now = gains[1:], tf.stack([constraint.now for constraint in constraints])
     excess = now - tf.stack([tf.convert_to_tensor(constraint.largest, tf.float64) for constraint in constraints])
     distances = excess * tf.math.rsqrt(tf.linalg.diag_part(slopes[:, 1:]))
@@ -178,17 +184,40 @@ def constrained_direction(
     distances = tf.where(tf.math.is_finite(distances), distances, 0.0)
     farthest = tf.argmax(distances)
     restored = tf.where(distances[farthest] > 0, farthest, -1)
-    within_reach = constrained_step(gains[0], slopes, excess, metric, max_kl).feasible
-    gain = tf.where(within_reach, gains[0], -slopes[farthest])
-    levels = tf.where(within_reach, excess, tf.minimum(excess, 0.0))
-    first = constrained_step(gain, slopes, levels, metric, max_kl).coefficients
 
     def step(coefficients: tf.Tensor) -> tf.Tensor:
         return tf.linalg.matvec(directions, tf.cast(coefficients, directions.dtype), transpose_a=True)
 
+    def linear(max_kl: float | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Give what is maximised, the constraints' levels, and the solution by the linear models."""
+        within_reach = constrained_step(gains[0], slopes, excess, metric, max_kl).feasible
+        gain = tf.where(within_reach, gains[0], -slopes[farthest])
+        levels = tf.where(within_reach, excess, tf.minimum(excess, 0.0))
+        return gain, levels, constrained_step(gain, slopes, levels, metric, max_kl).coefficients
+
+    gain, levels, first = linear(max_kl)
+    if share is not None:
+        max_kl *= share(step(first))
+        gain, levels, first = linear(max_kl)
     reached = tf.stack([constraint.figure(objective.theta + step(first)) for constraint in constraints])
     bend = reached - now - tf.linalg.matvec(slopes, first)
     bend = tf.where(tf.math.is_finite(bend), tf.maximum(bend, 0.0), 0.0)
     second = constrained_step(gain, slopes, levels + bend, metric, max_kl)
     coefficients = tf.where(second.feasible, second.coefficients, first)
     return ConstrainedDirection(constraints, step(coefficients), restored)
+
+
+def _with_damping(metric: tf.Tensor, directions: tf.Tensor, images: tf.Tensor, damping: float | tf.Tensor) -> tf.Tensor:
+    """Add the damping's part to the metric, float64 [D, D], of those directions y that have no curvature.
+
+    If a policy has become sure of its actions, y'Fy may be 0 by underflow, or negative by rounding. As in
+    `step_length_for_kl`, the damped curvature takes its place then, so that there is a step, and not too long a one.
+
+    Args:
+      metric: y_j'F y_k.
+      directions, images: y and F y, float32 [D, P]; in float64, what has underflowed would be told apart from 0.
+      damping: of the linear system that the directions solve.
+    """
+    curvatures = tf.reduce_sum(directions * images, axis=1, keepdims=True)
+    flat = tf.cast(tf.where(curvatures > 0, tf.zeros_like(directions), directions), metric.dtype)
+    return metric + scalar(damping, metric.dtype) * tf.matmul(flat, flat, transpose_b=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -139,9 +140,9 @@ class TrustRegion(PolicyOptimizer):
             uphill += each.gradient
         solve = self.direction.solver(objective)
         solution = solve(uphill)
-        found = constrained_direction(
-            self._constraints(objective), objective, solve, uphill, solution, limit, damping=self.direction.cg_damping
-        )
+        given = self._constraints(objective), objective, solve, uphill, solution, limit
+        share = None if self.constraint == "mean" else functools.partial(self._share_of_largest, objective, limit=limit)
+        found = constrained_direction(*given, damping=self.direction.cg_damping, share=share)
         search, limited = found.search(
             self.search,
             objective,
@@ -188,11 +189,16 @@ class TrustRegion(PolicyOptimizer):
         """Shorten the full step for the mean KL if the largest KL is limited."""
         if self.constraint == "mean":
             return step
+        share = self._share_of_largest(objective, step, limit)
+        return tf.cast(tf.sqrt(share), step.dtype) * step
+
+    def _share_of_largest(self, objective: Objective, step: tf.Tensor, limit: tf.Tensor | float) -> tf.Tensor:
+        """Give the part of a step's mean KL that is left if the step is shortened until the largest KL is the limit."""
         largest = objective.figures(objective.theta + step).max_kl_over_states
         # If the KL overflows, backtracking shortens the step.
         shorten = tf.math.is_finite(largest) & (largest > limit)
         within = tf.math.divide_no_nan(tf.convert_to_tensor(limit, tf.float64), largest)
-        return tf.cast(tf.where(shorten, tf.sqrt(within), 1.0), step.dtype) * step
+        return tf.where(shorten, within, 1.0)
 
     def _judged(self, theta: tf.Tensor, figures: PolicyFigures, rising: Mapping[str, Rising]) -> tuple[tf.Tensor, ...]:
         """Return the value to improve, the limited KL, and the figures that the search only carries along."""

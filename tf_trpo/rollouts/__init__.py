@@ -25,5 +25,6 @@ if TYPE_CHECKING:
     from tf_trpo.rollouts.source import RolloutSource as RolloutSource
     from tf_trpo.rollouts.stepping import Remembered as Remembered
     from tf_trpo.rollouts.stepping import Rollout as Rollout
+    from tf_trpo.rollouts.vine import VineSettings as VineSettings
 else:
     __getattr__, __dir__, __all__ = exports(__name__, __file__)

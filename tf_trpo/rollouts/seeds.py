@@ -18,6 +18,8 @@ class Stream(enum.IntEnum):
     EVALUATION_ACTIONS = 4
     EVALUATION_ENVIRONMENTS = 5
     PREDICTIONS = 6
+    BRANCHES = 7
+    BRANCH_ACTIONS = 8
 
 
 def operation_seed(seed: int, stream: Stream, position: int = 0) -> tf.Tensor:

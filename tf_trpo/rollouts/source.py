@@ -20,9 +20,11 @@ from tf_trpo.environments import (
 from tf_trpo.environments.failures import reason
 from tf_trpo.environments.sync import copied
 from tf_trpo.rollouts.actor import Actor
+from tf_trpo.rollouts.branches import Brancher
 from tf_trpo.rollouts.seeds import Stream, environment_seeds
 from tf_trpo.rollouts.stepping import Rollout, collect_rollout
 from tf_trpo.rollouts.unfinished import UnfinishedEpisodes
+from tf_trpo.rollouts.vine import BranchNoise, Vine
 from tf_trpo.spaces import observation_spec
 
 _logger = logging.getLogger(__name__)
@@ -93,12 +95,15 @@ class LocalSource:
       seed: of all episodes: episode k of environment i is seeded by (seed, i, k).
       stream: purpose of the episodes; streams share no random numbers.
       first: index i of the first environment.
+      vine: numbers of branches, for rollouts with branches; `check_branching` must have accepted the environments, and
+        the policy must have no memory.
 
     Attributes:
       environments: as given.
       episodes: the unfinished episodes.
 
     Raises:
+      ValueError: there are to be branches, and the environments are not of the backend "sync".
       EnvironmentFailedError: an environment cannot be reset.
     """
 
@@ -110,6 +115,7 @@ class LocalSource:
         seed: int,
         stream: Stream = Stream.ENVIRONMENTS,
         first: int = 0,
+        vine: Vine | None = None,
     ) -> None:
         self.num_envs = environments.num_envs
         self.environments = environments
@@ -118,21 +124,25 @@ class LocalSource:
         self._seed, self._stream = seed, stream
         self._seeds = environment_seeds(seed, stream, first + self.num_envs)[first:]
         self.episodes = UnfinishedEpisodes(self._spec, actor.initial_states, self.num_envs)
+        self._brancher = None if vine is None else Brancher(environments, actor, self._spec, vine)
         self.begin(self.episodes.numbers)
 
-    def collect(self, weights: Sequence[np.ndarray], noise: np.ndarray) -> Rollout:
+    def collect(
+        self, weights: Sequence[np.ndarray], noise: np.ndarray, branch_noise: BranchNoise | None = None
+    ) -> Rollout:
+        """Do what `RolloutSource.collect` says, with branches by their noise if there are to be any."""
         self._actor.set_weights(weights)
-        at = self.episodes
+        at, brancher = self.episodes, self._brancher
+        branch = None if brancher is None or branch_noise is None else brancher.begin(branch_noise)
+        here = at.observations, at.just_ended, noise, at.states
         try:
-            rollout = collect_rollout(
-                self.environments, self._actor, self._spec, at.observations, at.just_ended, noise, at.states
-            )
+            rollout = collect_rollout(self.environments, self._actor, self._spec, *here, branch)
         except EnvironmentFailedError:
             # An environment that fails after these actions would fail again in every replay.
             at.failed = True
             raise
         at.follow(rollout)
-        return rollout
+        return rollout if brancher is None or branch is None else rollout._replace(branches=brancher.branches())
 
     def restart(self) -> None:
         self.begin(self.episodes.numbers + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from tf_trpo.environments.infos import kept_costs, kept_infos
 from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.environments.sync import write_row
 from tf_trpo.rollouts.actor import Actions, Actor, States
+from tf_trpo.rollouts.branches import Branches
 from tf_trpo.spaces import Spec, flatten_to, map_parts
 
 
@@ -51,6 +53,7 @@ class Rollout(NamedTuple):
       costs: float64 [T, B, C], of C costs; 0 where not valid. Empty without costs.
       begun: bool [B], the environment began another episode before row 0, because its unfinished one was lost and could
         not be replayed; empty if no episode was lost, and in an update.
+      branches: branches from states of the rollout, which leave it unchanged; empty without branches.
     """
 
     observations: Any
@@ -63,6 +66,17 @@ class Rollout(NamedTuple):
     memory: Remembered | tuple[()] = ()
     costs: np.ndarray | tuple[()] = ()
     begun: np.ndarray | tuple[()] = ()
+    branches: Branches | tuple[()] = ()
+
+    @property
+    def branch_steps(self) -> int:
+        """Environment steps that the branches took."""
+        return int(self.branches.steps.sum()) if isinstance(self.branches, Branches) else 0
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps that were taken, those of branches included."""
+        return int(self.valid.sum()) + self.branch_steps
 
 
 class _Remembering:
@@ -104,6 +118,7 @@ def collect_rollout(
     just_ended: np.ndarray,
     noise: np.ndarray,
     states: States = (),
+    branch: Callable[[int, Any, np.ndarray], None] | None = None,
 ) -> Rollout:
     """Take one step in every environment for each row of noise.
 
@@ -115,9 +130,10 @@ def collect_rollout(
       just_ended: bool [B], whether an episode ended with the step before, so that row 0 is not a step.
       noise: [T, B, ...], of the action distribution's `noise`.
       states: of the policy's memory before row 0, arrays [B, ...]; empty without a memory.
+      branch: called before each row, as `Brancher.begin` says; None for no branches.
 
     Returns:
-      A `Rollout` of T steps in new arrays.
+      A `Rollout` of T steps in new arrays, without branches.
 
     Raises:
       InvalidStepError: a number is not finite in float32; restart the environments.
@@ -139,6 +155,8 @@ def collect_rollout(
         actions = actor(rows[t], noise[t]) if memory is None else memory.act(rows[t], noise[t])
         sampled.append(actions.sampled)
         try:
+            if branch is not None:
+                branch(t, rows[t], terminated[t - 1] | truncated[t - 1] if t else just_ended)
             observation, rewards[t], terminated[t], truncated[t], infos = environments.step(actions.environment)
         except (Exception, SystemExit) as error:
             # If an earlier number is not finite, that is the cause to report: the action followed from it.

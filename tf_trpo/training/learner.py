@@ -17,6 +17,7 @@ from tf_trpo.models import Policy
 from tf_trpo.numerics import map_over_chunks, random_orders
 from tf_trpo.optimizers import Outcome, PolicyOptimizer, Shown
 from tf_trpo.rollouts import Rollout
+from tf_trpo.rollouts.vine import Vine
 from tf_trpo.training.average import WeightAverage
 from tf_trpo.training.checkpoint import check_values
 from tf_trpo.training.compilation import with_way_out_of_xla, xla_is_fast
@@ -118,14 +119,14 @@ class Learner:
         self._programs: dict[str, Callable[..., Any]] = {}
         self.update = self._traced_update
 
-    def trace(self, num_steps: int, num_envs: int) -> None:
-        """Trace the update for rollouts of T steps of B environments, and let XLA start to compile it.
+    def trace(self, num_steps: int, num_envs: int, vine: Vine | None = None) -> None:
+        """Trace the update for rollouts of T steps of B environments, with branches or without, and let XLA start.
 
         Raises:
           ValueError: a network cannot be differentiated.
         """
         num_costs = len(self._critics) - 1
-        rollout = rollout_spec(self.policy, num_steps, num_envs, num_costs)
+        rollout = rollout_spec(self.policy, num_steps, num_envs, num_costs, vine)
         count = self._preparation.arrangement(num_steps, num_envs).count
         orders = tf.TensorSpec((self._settings.value_epochs, count), tf.int32)
         carry = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), self.first_carry(num_envs))
@@ -272,10 +273,10 @@ class Learner:
             # All value functions have the learning rate of the first, which a user may set.
             if not is_scheduled(first):
                 critic.optimizer.learning_rate.assign(first.learning_rate)
-        weights = prepared.batch.weights
-        return [self._fitted(*each, weights, orders) for each in zip(self._critics, prepared.values, strict=True)]
+        return [self._fitted(*each, orders) for each in zip(self._critics, prepared.values, strict=True)]
 
-    def _fitted(self, critic: Critic, samples: ValueSamples, weights: tf.Tensor, orders: tf.Tensor) -> ValueResult:
+    def _fitted(self, critic: Critic, samples: ValueSamples, orders: tf.Tensor) -> ValueResult:
+        weights = samples.weights
         # The value function is fitted under the statistics that it will be used with.
         critic.value_function.encoder.update_normalization(samples.statistics)
         loss = fit_value_function(

@@ -75,6 +75,7 @@ class Report:
         self.first_steps = steps
         self._costs = tuple(costs)
         self._ended = 0
+        self._branch_steps: int | None = None
         self._start = time.perf_counter()
         self._before = 0.0
         self._skipped = 0
@@ -88,6 +89,7 @@ class Report:
         """Add the episodes that end in a rollout."""
         finished = self.tracker.finished(rollout)
         self._ended = sum(map(len, finished))
+        self._branch_steps = rollout.branch_steps if rollout.branches else None
         for episodes in finished:
             self.episodes.extend(episodes)
 
@@ -111,6 +113,8 @@ class Report:
             logs["rollout/ep_rew_mean"], logs["rollout/ep_len_mean"] = self._totals()[:, :2].mean(axis=0).tolist()
             logs |= mean_costs(self.episodes, self._costs, "rollout/ep_cost_mean/")
             logs |= {f"rollout/{name}": mean for name, mean in mean_infos(self.episodes).items()}
+        if self._branch_steps is not None:
+            logs["rollout/branch_steps"] = self._branch_steps
         elapsed = self._elapsed
         return {
             **logs,

@@ -15,6 +15,8 @@ from tf_trpo.environments.vector import Environment, refuse_making
 from tf_trpo.models import MirrorSymmetry, Policy
 from tf_trpo.models.making import check_fit
 from tf_trpo.rollouts import LocalSource, RaySource, RolloutSource, Spread, make_actor
+from tf_trpo.rollouts.branches import check_branching
+from tf_trpo.rollouts.vine import Vine
 from tf_trpo.rollouts.worker import make_setup
 from tf_trpo.spaces import observation_spec
 
@@ -43,6 +45,7 @@ def opened_source(
     seed: int,
     restart_every: int,
     prepare: Callable[[int], None],
+    vine: Vine | None = None,
 ) -> Iterator[RolloutSource]:
     """Open the source of a fit's rollouts; close it at the end unless it is the caller's own.
 
@@ -53,14 +56,19 @@ def opened_source(
       spread: division into shards and workers.
       seed, restart_every: as for `TRPO.fit`.
       prepare: called with the number of environments before the actor is made.
+      vine: numbers of branches, for rollouts with branches.
 
     Yields:
       The given source, or a new one of the environment.
 
     Raises:
-      ValueError: the environment does not fit the policy, or an argument has no effect.
+      ValueError: the environment does not fit the policy, an argument has no effect, or there are branches and the
+        environments cannot be restored to an earlier state.
       ImportError: workers are asked for, and Ray is not installed.
     """
+    if vine is not None and (spread.workers or isinstance(environment, RolloutSource)):
+        given = "workers" if spread.workers else "a source of rollouts"
+        raise ValueError(f"vine_states must be 0 with {given}: branches go out from environments of this process")
     if isinstance(environment, RolloutSource):
         if spread != Spread():
             raise ValueError("shards and workers would have no effect: the source has its own")
@@ -84,8 +92,10 @@ def opened_source(
             raise ValueError(
                 f"restart_every needs environments that can be reset one by one (backend sync or async), not {given}"
             )
+        if vine is not None:
+            check_branching(environments)
         prepare(num_envs)
-        yield LocalSource(environments, make_actor(policy, num_envs, shards=shards), seed=seed)
+        yield LocalSource(environments, make_actor(policy, num_envs, shards=shards), seed=seed, vine=vine)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from tf_trpo.models.normalization import Statistics
 from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged
 from tf_trpo.numerics.chunks import LARGEST_CHUNK
 from tf_trpo.rollouts import Rollout
+from tf_trpo.rollouts.branches import Branches
 from tf_trpo.training.critic import Critic
 from tf_trpo.training.numbers import Numbers
 from tf_trpo.training.prepared import (
@@ -27,8 +28,9 @@ from tf_trpo.training.prepared import (
     scaled_rewards,
     unit_of,
 )
-from tf_trpo.training.segments import Arrangement, arrangement, unrolled
+from tf_trpo.training.segments import Arrangement, Flat, arrangement, unrolled
 from tf_trpo.training.settings import UpdateSettings
+from tf_trpo.training.vine import branch_samples
 
 
 class Preparation:
@@ -104,14 +106,19 @@ class Preparation:
         batch = self._batch(rollout, advantages, weights, totals)
         arranged = self.arrangement(*rollout.rewards.shape)
         placed = tuple(
-            own._replace(observations=arranged.with_states(batch.observations, own.observations)) for own in samples
+            own._replace(observations=arranged.with_states(batch.observations, own.observations), weights=batch.weights)
+            for own in samples
         )
+        if isinstance(rollout.branches, Branches):
+            batch = self._branch_batch(rollout, rollout.branches, totals)
         return Prepared(batch, placed, policy_statistics), carries[0]._replace(costs=tuple(carries[1:]))
 
     def estimate_again(
         self, rollout: Rollout, prepared: Prepared, carry: Carry, totals: Any = (), *, jit_compile: bool
     ) -> Prepared:
         """Return the samples with advantages by the present value functions; carry is the one given to `prepare`."""
+        if isinstance(rollout.branches, Branches):
+            return prepared._replace(batch=self._branch_batch(rollout, rollout.branches, totals))
         steps = as_floats(rollout)
         settings, _ = self._numbers.read()
         advantages = []
@@ -144,7 +151,9 @@ class Preparation:
         values, states = self._values(critic.value_function, rollout, carry.states, jit_compile)
         advantages, targets = advantages_and_targets(steps, rewards, values, settings)
         arranged, before = self.arrangement(*shape), tuple(part[:-1] for part in states)
-        samples = ValueSamples(before, rewards, arranged.rows(values[:-1]), arranged.rows(targets), statistics, sound)
+        samples = ValueSamples(
+            before, rewards, arranged.rows(values[:-1]), arranged.rows(targets), (), statistics, sound
+        )
         # A memory that is not finite would stay so until its episode ends.
         first = critic.value_function.encoder.initial_states(shape[1])
         pairs = zip((part[-1] for part in states), first, strict=True)
@@ -160,20 +169,38 @@ class Preparation:
 
     def _batch(self, rollout: Rollout, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any) -> Batch:
         """Make the policy's samples from advantages [T, B], of the rewards and of each cost, and weights [N]."""
-        settings, _ = self._numbers.read()
-        shape, first = rollout.rewards.shape, Batch((), (), merged(advantages[0]), weights)
-        arranged = self.arrangement(*shape)
+        arranged = self.arrangement(*rollout.rewards.shape)
         observations = tf.nest.map_structure(lambda rows: rows[:-1], rollout.observations)
         states = tuple(part[:-1] for part in rollout.memory.states) if rollout.memory else ()
+        observations = arranged.observations(observations, states, rollout)
+        return self._batch_of(observations, rollout.actions, advantages, weights, totals, arranged)
+
+    def _branch_batch(self, rollout: Rollout, branches: Branches, totals: Any) -> Batch:
+        """Make the policy's samples of the first actions of branches."""
+        settings, _ = self._numbers.read()
+        samples = branch_samples(rollout, branches, self._policy, self._critics, settings, self.chunk_size)
+        return self._batch_of(*samples, totals, Flat(samples.weights.shape[0]))
+
+    def _batch_of(
+        self,
+        observations: Any,
+        actions: Any,
+        advantages: Sequence[tf.Tensor],
+        weights: tf.Tensor,
+        totals: Any,
+        arranged: Arrangement,
+    ) -> Batch:
+        """Make samples of arranged observations, and of actions and advantages [T, B, ...] that are not arranged."""
+        settings, _ = self._numbers.read()
+        first, shape = Batch((), (), merged(advantages[0]), weights), advantages[0].shape
         batch = scaled_advantages(self._critics[0].return_scale, first, settings)
-        arranged_observations = arranged.observations(observations, states, rollout)
         return batch._replace(
-            observations=arranged_observations,
-            actions=arranged.rows(tf.convert_to_tensor(rollout.actions)),
+            observations=observations,
+            actions=arranged.rows(tf.convert_to_tensor(actions)),
             advantages=arranged.rows(tf.reshape(batch.advantages, shape)),
             weights=arranged.weights(tf.reshape(weights, shape)),
             costs=self._costs(advantages[1:], weights, totals, arranged),
-            anchor=() if self._anchor is None else self._anchor_parameters(arranged_observations),
+            anchor=() if self._anchor is None else self._anchor_parameters(observations),
         )
 
     def _costs(

@@ -24,9 +24,11 @@ from tf_trpo.models.memory import States, chosen
 from tf_trpo.models.normalization import Statistics
 from tf_trpo.numerics import merged
 from tf_trpo.rollouts import Rollout
+from tf_trpo.rollouts.vine import Vine
 from tf_trpo.spaces import map_parts
 from tf_trpo.training.segments import remembered_spec
 from tf_trpo.training.settings import UpdateSettings
+from tf_trpo.training.vine import branches_spec
 
 
 class Carry(NamedTuple):
@@ -54,9 +56,10 @@ class ValueSamples(NamedTuple):
     """Samples for a value function: [N, ...], or [S, L, ...] in segments.
 
     Attributes:
-      observations: those of the policy's samples, but with the states of the value function's own memory, if any.
+      observations: those of the rollout, with the states of the value function's own memory, if any.
       rewards: [T, B], the environment's rewards or one of its costs, scaled.
       values, targets: V of the samples, and the targets of its regression.
+      weights: as in a `Batch`.
       statistics: new statistics of observations.
       sound: whether the moments of the returns were finite.
     """
@@ -65,6 +68,7 @@ class ValueSamples(NamedTuple):
     rewards: tf.Tensor
     values: tf.Tensor
     targets: tf.Tensor
+    weights: tf.Tensor
     statistics: list[Statistics]
     sound: tf.Tensor
 
@@ -161,8 +165,8 @@ def mean_weights(valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return merged(valid) / tf.maximum(count, 1.0), count
 
 
-def rollout_spec(policy: Policy, num_steps: int, num_envs: int, num_costs: int) -> Rollout:
-    """Return the specs of the arrays in a rollout of T steps of B environments, with C costs."""
+def rollout_spec(policy: Policy, num_steps: int, num_envs: int, num_costs: int, vine: Vine | None = None) -> Rollout:
+    """Return the specs of the arrays in a rollout of T steps of B environments, with C costs, and maybe branches."""
     shape, distribution = (num_steps, num_envs), policy.action_distribution
     action = distribution.mode(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
     observations = map_parts(
@@ -172,4 +176,5 @@ def rollout_spec(policy: Policy, num_steps: int, num_envs: int, num_costs: int) 
     flag = tf.TensorSpec(shape, tf.bool)
     memory = remembered_spec(policy.memory, num_steps, num_envs)
     costs = tf.TensorSpec((*shape, num_costs), tf.float64) if num_costs else ()
-    return Rollout(observations, actions, rewards, flag, flag, flag, memory=memory, costs=costs)
+    branches = () if vine is None else branches_spec(vine, policy, actions, num_envs, num_costs)
+    return Rollout(observations, actions, rewards, flag, flag, flag, memory=memory, costs=costs, branches=branches)

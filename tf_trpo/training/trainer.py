@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
 from tf_trpo.ranges import check_whole_numbers
-from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator, operation_seed
+from tf_trpo.rollouts import LocalSource, Rollout, RolloutSource, Stream, numpy_generator
+from tf_trpo.rollouts.vine import Vine
 from tf_trpo.training.checkpoint import check_directory, restoring, whole_number, write_checkpoint
 from tf_trpo.training.faults import FaultLog, TrainingFailedError, require_finite, save_on_failure, update_faults
 from tf_trpo.training.identity import check_identity
@@ -23,6 +24,7 @@ from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import Logs, Report, update_logs
 from tf_trpo.training.prepared import restarted
 from tf_trpo.training.results import UpdateResult
+from tf_trpo.training.vine import most_branch_steps, rollout_noise
 
 _logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Trainer:
       restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0: never.
       identity: description of the run, as JSON; a checkpoint is only continued by a run with the same one.
       costs: labels of the costs that the rollouts have.
+      vine: the numbers of branches in a rollout, which the source was made for; None without branches.
 
     Attributes:
       source: as given. `source.environments` of a `LocalSource` are the environments, which a callback may change for a
@@ -57,7 +60,7 @@ class Trainer:
       rollout: of the present iteration; None while it is collected.
 
     Raises:
-      ValueError: restart_every is negative.
+      ValueError: restart_every is negative, or there are to be branches and the source is no `LocalSource`.
     """
 
     def __init__(
@@ -72,8 +75,11 @@ class Trainer:
         restart_every: int = 0,
         identity: dict[str, Any] | None = None,
         costs: Sequence[str] = (),
+        vine: Vine | None = None,
     ) -> None:
         check_whole_numbers(lowest=0, restart_every=restart_every)
+        if vine is not None and not isinstance(source, LocalSource):
+            raise ValueError("only a LocalSource, which was made for them, has branches")
         self._learner = learner
         self.source = source
         self._counters = counters
@@ -82,7 +88,7 @@ class Trainer:
         self._faults = FaultLog(max_faults)
         self._restart_every = restart_every
         self._identity = identity or {}
-        self._costs = tuple(costs)
+        self._costs, self._vine = tuple(costs), vine
         self._report = Report(source.num_envs, self.env_steps, costs)
         self._first_iteration = self.iterations
         self._carry = learner.first_carry(source.num_envs)
@@ -100,7 +106,8 @@ class Trainer:
 
     def goal(self, total_steps: int) -> tuple[int, int]:
         """Return the environment steps and the iterations of the agent after `total_steps` steps of this run."""
-        rows = self._num_steps * self.source.num_envs
+        num_envs = self.source.num_envs
+        rows = self._num_steps * num_envs + most_branch_steps(self._vine, num_envs)
         return self._report.first_steps + total_steps, self._first_iteration + math.ceil(total_steps / rows)
 
     def run(
@@ -125,7 +132,7 @@ class Trainer:
           TrainingFailedError: numbers were not finite too often; callbacks have saved the agent.
         """
         # A network that cannot be differentiated is refused before the first rollout.
-        self._learner.trace(self._num_steps, self.source.num_envs)
+        self._learner.trace(self._num_steps, self.source.num_envs, self._vine)
         goal, _ = self.goal(total_steps)
         schedule_steps = schedule_steps or total_steps
         logs: Logs = {}
@@ -231,10 +238,10 @@ class Trainer:
         return min(1.0, (self.env_steps - self._report.first_steps) / schedule_steps)
 
     def _iterate(self, iteration: int, progress: float) -> tuple[UpdateResult, Logs]:
-        learner, shape = self._learner, [self._num_steps, self.source.num_envs]
+        learner, shape = self._learner, (self._num_steps, self.source.num_envs)
         distribution = learner.policy.action_distribution
         distribution.follow_schedule(progress)
-        noise = distribution.noise(shape, operation_seed(self._seed, Stream.ACTIONS, iteration)).numpy()
+        noise = rollout_noise(self._vine, distribution, *shape, self._seed, iteration)
         self.rollout = None
         self.rollout = rollout = self._collect(iteration, noise)
         generator = numpy_generator(self._seed, Stream.MINIBATCHES, iteration)
@@ -245,7 +252,7 @@ class Trainer:
         tensors, self._carry = learner.update(*inputs)
         result: UpdateResult = tf.nest.map_structure(lambda figure: None if figure is None else figure.numpy(), tensors)
         self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
-        self._counters.env_steps.assign_add(int(rollout.valid.sum()))
+        self._counters.env_steps.assign_add(rollout.env_steps)
         self._counters.iterations.assign_add(1)
         logs = self._report.logs(steps=self.env_steps, iterations=self.iterations)
         return result, {
@@ -255,7 +262,7 @@ class Trainer:
             "train/faults": self._faults.total,
         }
 
-    def _collect(self, iteration: int, noise: np.ndarray) -> Rollout:
+    def _collect(self, iteration: int, noise: tuple[Any, ...]) -> Rollout:
         """Return the first rollout that is finite; after one that is not, all environments begin new episodes."""
         try:
             self._restart_in_turn(iteration)
@@ -271,10 +278,10 @@ class Trainer:
             _warn_of_new_episodes(stacklevel=4)
         return rollout
 
-    def _finite_rollout(self, iteration: int, noise: np.ndarray) -> Rollout | None:
+    def _finite_rollout(self, iteration: int, noise: tuple[Any, ...]) -> Rollout | None:
         """Return a rollout, or None after a fault: a number that is not finite. Raise after too many in a row."""
         try:
-            return self.source.collect([weight.numpy() for weight in self._learner.policy.weights], noise)
+            return self.source.collect([weight.numpy() for weight in self._learner.policy.weights], *noise)
         except InvalidStepError as fault:
             self._faults.record([str(fault)], iteration=iteration, steps=self.env_steps)
             self._faults.check()

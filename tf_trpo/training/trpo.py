@@ -21,6 +21,7 @@ from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import PartWorkers, RaySource, RolloutSource, Spread
+from tf_trpo.rollouts.vine import VineSettings
 from tf_trpo.training.anchor import Anchor, copied_policy
 from tf_trpo.training.callback_list import callback_list
 from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
@@ -34,6 +35,7 @@ from tf_trpo.training.parted_learner import PartedLearner
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
 from tf_trpo.training.value_optimizer import choose_value_optimizer
+from tf_trpo.training.vine import settled_vine
 
 
 @keras.saving.register_keras_serializable(package="tf_trpo")
@@ -208,6 +210,7 @@ class TRPO(Imitator):
         verbose: int = 1,
         max_faults: int = 10,
         restart_every: int = 0,
+        vine: VineSettings | None = None,
         schedule_steps: int | None = None,
         resume_from: str | os.PathLike[str] | None = None,
     ) -> keras.callbacks.History:
@@ -248,6 +251,9 @@ class TRPO(Imitator):
             only when an episode ends. Without it, episodes that all last until the same time limit always begin
             together, and a rollout shows one part of them only (Bharthulwar et al., 2025, Staggered Environment
             Resets). A cut episode is bootstrapped and not reported. Backends "sync" and "async".
+          vine: estimate the policy's advantages from branches of the rollouts, `VineSettings(vine_states=...)`; None:
+            from single paths. Steps of branches count as environment steps. Backend "sync" only, and the environments
+            must be restorable to an earlier state, which is tried first.
           schedule_steps: environment steps over which schedules (of the standard deviation, of the KL limit) go from
             start to end, >= 1; by default total_steps.
           resume_from: folder of checkpoints that a `tf_trpo.callbacks.Checkpoint` has written during a fit with the
@@ -280,11 +286,13 @@ class TRPO(Imitator):
         opening |= {"info_keys": info_keys, "costs": self.costs, "num_envs": num_envs}
         opening |= {"backend": backend, "timeout": env_timeout}
         spread = Spread(shards, workers, ray_address, allow_different_workers)
+        check_types(vine=(vine, VineSettings | None))
+        branches = settled_vine(vine, self.policy, num_steps)
         scheduled = self.policy_optimizer.is_scheduled or self.policy.action_distribution.is_scheduled
         # XLA compiles while the policy is made ready to act.
         learner = self.learner if update_parts is None else PartedLearner(self.learner, update_parts, self.jit_compile)
-        trace = functools.partial(learner.trace, num_steps)
-        with opened_source(self.policy, environment, opening, spread, seed, restart_every, trace) as source:
+        trace = functools.partial(learner.trace, num_steps, vine=branches)
+        with opened_source(self.policy, environment, opening, spread, seed, restart_every, trace, branches) as source:
             if isinstance(learner, PartedLearner) and isinstance(source, RaySource):
                 learner.work_with(PartWorkers(source.crew, allow_different=allow_different_workers))
             trainer = Trainer(
@@ -306,9 +314,11 @@ class TRPO(Imitator):
                     shards=spread.shards_of(source.num_envs),
                     update_parts=update_parts,
                     restart_every=restart_every,
+                    vine=branches and branches._asdict(),
                     schedule_steps=(schedule_steps or total_steps) if scheduled else None,
                 ),
                 costs=cost_labels(self.costs),
+                vine=branches,
             )
             if resume_from is not None:
                 trainer.resume(Path(resume_from))

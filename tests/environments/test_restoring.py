@@ -1,0 +1,120 @@
+"""A state that was saved and set again goes on as the same episode that was played anew from its seed."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from tf_trpo.environments import FrameStack
+from tf_trpo.environments.probing import fingerprint
+from tf_trpo.environments.restoring import Restorable, check_restorable
+
+
+class Thick(gym.Env):
+    """Remembers in lists, arrays of two names, an environment within, and draws by its space's generator too."""
+
+    def __init__(self):
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float64)
+        self.action_space = gym.spaces.Discrete(3)
+        self.inner = gym.make("Pendulum-v1").unwrapped
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.action_space.seed(seed)
+        self.inner.reset(seed=seed)
+        self.past, self.sums = [], np.zeros(2)
+        self.same = self.sums
+        return np.zeros(3), {}
+
+    def step(self, action):
+        self.past.append(int(action) + int(self.action_space.sample()))
+        self.same += self.np_random.normal(size=2)
+        speed = self.inner.step(np.array([action - 1.0]))[0][2]
+        return np.array([*self.sums, speed]), float(sum(self.past)), len(self.past) == 60, False, {}
+
+
+MAKERS = {
+    "classic control": lambda: gym.make("CartPole-v1"),
+    "a time limit": lambda: gym.make("Pendulum-v1", max_episode_steps=55),
+    "an environment of chance": lambda: gym.make("FrozenLake-v1"),
+    "MuJoCo": lambda: gym.make("Hopper-v5"),
+    # Its rewards are of positions that were computed before the last step.
+    "MuJoCo with stale positions": lambda: gym.make("Ant-v5"),
+    "wrappers": lambda: gym.wrappers.RecordEpisodeStatistics(FrameStack(gym.make("Acrobot-v1"), 3)),
+    "all that remembers": Thick,
+}
+
+
+def play(env, actions):
+    found = []
+    for action in actions:
+        observation, reward, terminated, truncated, _ = env.step(action)
+        found.append(fingerprint((observation, float(reward), bool(terminated), bool(truncated))))
+        if terminated or truncated:
+            break
+    return found
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_restored_state_is_that_of_the_episode_played_anew(kind):
+    env, again = MAKERS[kind](), MAKERS[kind]()
+    rng, count = np.random.default_rng(0), 1 if kind == "an environment of chance" else 6
+    space = env.action_space
+
+    def some(number):
+        if isinstance(space, gym.spaces.Discrete):
+            return [space.dtype.type(action) for action in rng.integers(space.n, size=number)]
+        return list(rng.uniform(space.low, space.high, (number, *space.shape)).astype(np.float32))
+
+    lead, branch, rest = some(count), some(70), some(70)
+    env.reset(seed=5)
+    play(env, lead)
+    restorable = Restorable(env)
+    restorable.save()
+    assert play(env, branch)
+    for _ in range(2):
+        restorable.restore()
+        played = play(env, rest)
+        again.reset(seed=5)
+        play(again, lead)
+        assert played == play(again, rest)
+    check_restorable(MAKERS[kind]())
+
+
+def test_the_check_leaves_an_environment_as_it_was():
+    env = Thick()
+    env.reset(seed=1)
+    play(env, [0, 1, 2])
+    check_restorable(env)
+    other = Thick()
+    other.reset(seed=1)
+    play(other, [0, 1, 2])
+    assert play(env, [1] * 30) == play(other, [1] * 30)
+
+
+class Counting(gym.Env):
+    """Counts all steps of the process, which no attribute knows of."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    action_space = gym.spaces.Discrete(2)
+    counts = []  # noqa: RUF012
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.counts.append(action)
+        return np.array([float(len(self.counts))]), 0.0, False, False, {}
+
+
+class Generating(Counting):
+    def __init__(self):
+        self.steps = (step for step in range(100))
+
+
+def test_an_environment_that_cannot_go_back_is_refused():
+    with pytest.raises(ValueError, match="does not go back to the state that it had when reset: vine_states must be 0"):
+        check_restorable(Counting())
+    with pytest.raises(ValueError, match=r"Generating\.steps cannot be copied .*: vine_states must be 0"):
+        check_restorable(Generating())
+    with pytest.raises(ValueError, match=r"LunarLander\.world cannot be copied"):
+        check_restorable(gym.make("LunarLander-v3"))

@@ -1,0 +1,137 @@
+"""From the branches of a rollout to the samples of a policy step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tf_trpo.distributions import ActionDistribution, Categorical
+from tf_trpo.estimation import branch_advantages, branch_returns
+from tf_trpo.models import Policy
+from tf_trpo.numerics import map_over_chunks, merged
+from tf_trpo.rollouts import Rollout, Stream, numpy_generator, operation_seed
+from tf_trpo.rollouts.branches import Branches
+from tf_trpo.rollouts.vine import BranchNoise, Vine, VineSettings
+from tf_trpo.spaces import map_parts
+from tf_trpo.training.critic import Critic
+from tf_trpo.training.settings import UpdateSettings
+
+
+class BranchSamples(NamedTuple):
+    """K actions in each of M states.
+
+    Attributes:
+      observations: a nest of arrays [M K, ...].
+      actions: [M, K, ...].
+      advantages: of the rewards and of each cost, [M, K], in the unit of what the critics have scaled.
+      weights: [M K], with sum 1; those of each state that counts have the same sum.
+    """
+
+    observations: Any
+    actions: tf.Tensor
+    advantages: list[tf.Tensor]
+    weights: tf.Tensor
+
+
+def settled_vine(settings: VineSettings | None, policy: Policy, num_steps: int) -> Vine | None:
+    """Give the numbers of branches for a policy and rollouts of T steps; None without branches.
+
+    Raises:
+      ValueError: there are to be branches of more than T states, or of a policy with a memory.
+    """
+    if settings is None or not settings.vine_states:
+        return None
+    if policy.memory is not None:
+        raise ValueError("vine_states must be 0 for a policy with a memory")
+    settings.check_rollout(num_steps)
+    distribution = policy.action_distribution
+    number = distribution.num_actions if isinstance(distribution, Categorical) else None
+    return settings.settled(number)
+
+
+def rollout_noise(
+    vine: Vine | None, distribution: ActionDistribution, num_steps: int, num_envs: int, seed: int, iteration: int
+) -> tuple[Any, ...]:
+    """Draw the noise of an iteration's rollout, and, if it is to have branches, theirs and where they begin.
+
+    The rollout's own does not depend on whether there are branches.
+    """
+    noise = distribution.noise([num_steps, num_envs], operation_seed(seed, Stream.ACTIONS, iteration)).numpy()
+    if vine is None:
+        return (noise,)
+    rows = vine.rows(num_steps, numpy_generator(seed, Stream.BRANCHES, iteration))
+    drawn = 0 if vine.tries_all else vine.actions
+    shape = [vine.states, drawn + vine.steps - 1, num_envs]
+    of_branches = distribution.noise(shape, operation_seed(seed, Stream.BRANCH_ACTIONS, iteration)).numpy()
+    return noise, BranchNoise(rows, of_branches[:, :drawn], of_branches[:, None, drawn:])
+
+
+def branch_samples(
+    rollout: Rollout,
+    branches: Branches,
+    policy: Policy,
+    critics: Sequence[Critic],
+    settings: UpdateSettings,
+    chunk: Any,
+) -> BranchSamples:
+    """Estimate the advantages of branches by the value functions as they are now.
+
+    Args:
+      rollout: with the branches.
+      branches: of the rollout; S rows of B environments make M = S B states.
+      policy: that acted.
+      critics: of the rewards, and of each cost.
+      settings: gamma and normalize_rewards.
+      chunk: a nest of observations [N, ...] -> samples in memory at once.
+    """
+    actions, length = branches.rewards.shape[2:]
+    states = tf.nest.map_structure(lambda rows: merged(tf.gather(rows, branches.rows)), rollout.observations)
+    valid = tf.cast(merged(tf.gather(rollout.valid, branches.rows)), tf.float32)
+    counted = valid / tf.maximum(tf.reduce_sum(valid), 1.0)
+    if isinstance(branches.actions, tuple):
+        tried = tf.tile(tf.range(actions)[None], [valid.shape[0], 1])
+        parameters = map_over_chunks(policy.distribution_parameters, states, chunk(states))
+        log_prob = policy.action_distribution.log_prob(tf.repeat(parameters, actions, axis=0), tf.reshape(tried, [-1]))
+        probabilities = tf.reshape(tf.exp(log_prob), tried.shape)
+        weights = counted[:, None] * probabilities
+    else:
+        tried, probabilities = merged(tf.convert_to_tensor(branches.actions)), None
+        weights = tf.repeat(counted[:, None] / actions, actions, axis=1)
+    last = tf.nest.map_structure(lambda array: merged(merged(array)), branches.observations)
+    steps, ended = (tf.reshape(array, [-1]) for array in (branches.steps, branches.terminated))
+    costs = tf.unstack(branches.costs, axis=-1) if len(critics) > 1 else []
+    advantages = []
+    for critic, numbers in zip(critics, [branches.rewards, *costs], strict=True):
+        rewards = tf.reshape(tf.cast(numbers, tf.float32), [-1, length])
+        rewards = critic.return_scale(rewards) if settings.normalize_rewards else rewards
+        values = map_over_chunks(critic.value_function, last, chunk(last))
+        returns = branch_returns(rewards, steps, tf.cast(ended, tf.float32), values, gamma=settings.gamma)
+        advantages.append(branch_advantages(tf.reshape(returns, [-1, actions]), probabilities))
+    repeated = tf.nest.map_structure(lambda rows: tf.repeat(rows, actions, axis=0), states)
+    return BranchSamples(repeated, tried, advantages, tf.reshape(weights, [-1]))
+
+
+def branches_spec(vine: Vine, policy: Policy, action: tf.TensorSpec, num_envs: int, num_costs: int) -> Branches:
+    """Give the types of the arrays in branches, for sampled actions of some type, of B environments with C costs."""
+    shape = (vine.states, num_envs, vine.actions)
+
+    def spec(dtype: Any, *more: int) -> tf.TensorSpec:
+        return tf.TensorSpec((*shape, *more), dtype)
+
+    observations = map_parts(lambda part: spec(part.dtype, *part.shape), policy.encoder.spec)
+    return Branches(
+        tf.TensorSpec((vine.states,), tf.int32),
+        () if vine.tries_all else spec(action.dtype, *action.shape[2:]),
+        spec(tf.float64, vine.steps),
+        spec(tf.int32),
+        spec(tf.bool),
+        observations,
+        spec(tf.float64, vine.steps, num_costs) if num_costs else (),
+    )
+
+
+def most_branch_steps(vine: Vine | None, num_envs: int) -> int:
+    """Count the environment steps that the branches of a rollout take at most."""
+    return 0 if vine is None else vine.states * vine.actions * vine.steps * num_envs
