@@ -1,5 +1,7 @@
 """A memory row by row, and the Fisher matrix of a policy through time against dense derivatives, in float64."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 
 from tf_trpo.distributions import Gaussian
 from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
-from tf_trpo.models.memory import Memory, Segments, like, make_cell
+from tf_trpo.models.memory import Memory, Segments, _first_states, like, make_cell
 from tf_trpo.numerics import (
     differentiable_twice,
     double_backprop_fisher_vector_product,
@@ -251,9 +253,13 @@ def test_cells_that_cannot_be_trained_are_refused():
 
 
 def test_objects_that_are_not_cells_and_observations_without_states_are_refused(policy):
-    for wrong in (keras.layers.GRU(3), keras.layers.Dense(3), "rnn", 3):
+    for wrong in (keras.layers.GRU(3), "rnn", 3):
         with pytest.raises(TypeError, match="memory must be"):
             like(wrong, 0)
+    plain = types.SimpleNamespace(state_size=[2, 3], compute_dtype="float32")
+    assert [states.numpy().tolist() for states in _first_states(plain, 1)] == [[[0, 0]], [[0, 0, 0]]]
+    with pytest.raises(TypeError, match="must have a state_size"):
+        like(keras.layers.Dense(3), 0)
     with pytest.raises(ValueError, match="it has a memory"):
         policy(tf.zeros([4, F]))
     flat = Policy(Encoder((F,), 4, seed=0), Gaussian([-1.0] * 2, [1.0] * 2, state_dependent_std=True))

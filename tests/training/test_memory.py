@@ -1,6 +1,7 @@
 """Agents with a memory: rollouts, samples and values against steps one after the other; limits; learning."""
 
 import gymnasium as gym
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -339,6 +340,47 @@ def test_a_memory_that_is_not_finite_begins_again():
     assert all(np.isfinite(part).all() for part in source.episodes.states)
     _, after = learner.prepare(rollout, carry)
     assert all(np.isfinite(part).all() for part in after.states)
+
+
+@keras.saving.register_keras_serializable("tf_trpo_tests")
+class Leaky(keras.layers.Layer):
+    """h' = h + (tanh(W x + U h) - h) / 2, without first states of its own."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.state_size = self.units = units
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], self.units), name="kernel")
+        self.recurrent = self.add_weight(shape=(self.units, self.units), initializer="orthogonal", name="recurrent")
+        self.built = True
+
+    def call(self, inputs, states, training=False):
+        state = (states[0] + tf.tanh(inputs @ self.kernel + states[0] @ self.recurrent)) / 2
+        return state, [state]
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+@pytest.mark.slow
+def test_a_cell_of_ones_own_is_trained_saved_and_exported(tmp_path):
+    agent = tf_trpo.TRPO.for_env(Cue, policy=PolicySettings(hidden_sizes=(5,)), memory=Leaky(4), seed=0)
+    first = agent.policy.encoder.memory.cell.kernel.numpy()
+    history = agent.fit(Cue, 4 * T * B, num_envs=B, num_steps=T, verbose=0).history
+    assert history["train/faults"][-1] == 0
+    assert np.abs(agent.policy.encoder.memory.cell.kernel.numpy() - first).max() > 0
+    observation = np.array([1.0, 0.0])
+    _, state = agent.predict(observation)
+    action, after = agent.predict(observation, state)
+    agent.save(tmp_path / "agent.keras")
+    again = tf_trpo.load(tmp_path / "agent.keras").predict(observation, state)
+    assert again[0] == action
+    np.testing.assert_array_equal(again[1][0], after[0])
+    folders = {format: agent.export(tmp_path / format, format=format) for format in ("saved_model", "litert", "onnx")}
+    act = tf.saved_model.load(str(folders["saved_model"])).signatures["act"]
+    served = act(observations=tf.constant(observation[None]), state=tf.constant(state[0][None]))
+    assert served["actions"].numpy() == action
 
 
 @pytest.mark.parametrize("memory", ["gru", pytest.param("lstm", marks=pytest.mark.slow)])

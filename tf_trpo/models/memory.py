@@ -20,7 +20,6 @@ _LONGEST_SPAN = 128
 """Initial time constant of the slowest unit, in rows; training can make it longer."""
 _ROWS = 3
 _MOST_SEEDS = 1000
-_OF_CELLS = ("state_size", "get_initial_state")
 
 
 class Segments(NamedTuple):
@@ -72,7 +71,7 @@ class Memory(keras.layers.Layer):
         self.num_features = num_features
         if not cell.built:
             cell.build((None, num_features))
-        self._structure = cell.get_initial_state(batch_size=1)
+        self._structure = _first_states(cell, 1)
         self.num_outputs = self._tried()
         self.trace_again()
         self.built = True
@@ -103,7 +102,7 @@ class Memory(keras.layers.Layer):
 
     def initial(self, count: int | tf.Tensor) -> States:
         """Return the initial states of episodes, [count, ...]."""
-        return tuple(tf.nest.flatten(self.cell.get_initial_state(batch_size=count)))
+        return tuple(tf.nest.flatten(_first_states(self.cell, count)))
 
     def step(self, features: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
         """Process one row of each environment: features [N, F], states [N, ...] -> outputs [N, U], new states."""
@@ -210,10 +209,19 @@ def _seeded(config: Any, seeds: Iterator[int | None]) -> Any:
 
 
 def _check_cell(cell: Any) -> None:
-    has_states = isinstance(cell, keras.layers.Layer) and all(hasattr(cell, name) for name in _OF_CELLS)
     # Keras' recurrent layers, such as GRU, have the same methods as cells.
-    if not has_states or isinstance(cell, keras.layers.RNN):
+    if not isinstance(cell, keras.layers.Layer) or isinstance(cell, keras.layers.RNN):
         raise TypeError(f"memory must be 'gru', 'lstm' or a Keras cell such as keras.layers.GRUCell(64), not {cell!r}")
+    if not hasattr(cell, "state_size"):
+        raise TypeError(f"the cell {cell!r} of a memory must have a state_size, as those of keras.layers.RNN")
+
+
+def _first_states(cell: keras.layers.Layer, count: int | tf.Tensor) -> Any:
+    """Make a cell's states for the start of episodes, in its own structure; zeros by default, as keras.layers.RNN."""
+    if hasattr(cell, "get_initial_state"):
+        return cell.get_initial_state(batch_size=count)
+    sizes = [cell.state_size] if isinstance(cell.state_size, int) else cell.state_size
+    return [tf.zeros([count, size], cell.compute_dtype) for size in sizes]
 
 
 def chosen(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:
