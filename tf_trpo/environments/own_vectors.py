@@ -64,7 +64,7 @@ class AdaptedVectorEnv(VectorWrapper):
             seed = seed[0]
         given = self.env.reset(seed=seed, options=options)
         if not isinstance(given, tuple) or len(given) != 2:
-            raise EnvironmentFailedError(f"the environments did not return a tuple of two: {_RESET}")
+            raise EnvironmentFailedError(f"the environments gave something else than a tuple of two: {_RESET}")
         self._ended = np.zeros(self.num_envs, bool)
         return self._checked(given[0]), {}
 
@@ -73,7 +73,7 @@ class AdaptedVectorEnv(VectorWrapper):
             return self._pause()
         given = self.env.step(actions)
         if not isinstance(given, tuple | list) or len(given) != 5:
-            raise EnvironmentFailedError(f"the environments did not return a tuple of five: {_STEP}")
+            raise EnvironmentFailedError(f"the environments gave something else than a tuple of five: {_STEP}")
         observations = self._checked(given[0])
         rewards = self._numbers("rewards", given[1]).astype(np.float64, copy=False)
         terminated, truncated = self._flags("terminations", given[2]), self._flags("truncations", given[3])
