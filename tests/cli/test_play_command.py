@@ -216,11 +216,11 @@ def test_refusals(model, exported_with, tmp_path, refused):
     cases = {
         "the following arguments are required: model": [],
         "does not say which environment its model is for": ["http://localhost:1/v1/models/x"],
-        "is no URL of a model": ["http://localhost:1/other", "--env", "CartPole-v1"],
+        "is not the URL of a model": ["http://localhost:1/other", "--env", "CartPole-v1"],
         "Connection refused": ["http://127.0.0.1:1/v1/models/x", "--env", "CartPole-v1"],
         "name it by --env": [exported_with(environment=None)],
         "holds no version": [tmp_path],
-        "nowhere is no folder: play takes": [tmp_path / "nowhere"],
+        "nowhere is not a folder: play takes": [tmp_path / "nowhere"],
         "episodes must be in [1, 1000000]": [model, "--episodes", "0"],
         "seed must be in [0, 2147483647]": [model, "--seed", "-1"],
         "video must be a file that ends with .mp4 or .gif": [model, "--video", "film.avi"],
@@ -302,7 +302,7 @@ def test_an_id_that_imports_a_module_needs_the_flag(exported_with, importable, r
     gym.registry.pop("Strange-v0")
 
 
-NO_ACTION = "answers with outputs that are no action for each observation"
+NO_ACTION = "answers with outputs that are not one action for each observation"
 ANSWERS = {
     b"<html>": "JSON is malformed",
     b"[]": "Expected `object`, got `array`",

@@ -120,11 +120,11 @@ def test_the_environment_gets_its_own_shape(shape, lead):
 @pytest.mark.parametrize(
     ("low", "high", "dtype", "message"),
     [
-        ([-1], [1, 1], "float32", "make no box"),
-        ([[-1]], [1], "float32", "make no box"),
-        ([2], [1], "float32", "make no box"),
-        ([np.nan], [1], "float32", "make no box"),
-        ([], [], "float32", "make no box"),
+        ([-1], [1, 1], "float32", "do not make a box"),
+        ([[-1]], [1], "float32", "do not make a box"),
+        ([2], [1], "float32", "do not make a box"),
+        ([np.nan], [1], "float32", "do not make a box"),
+        ([], [], "float32", "do not make a box"),
         ([0], [1], "int64", "must be float16, float32 or float64, not int64"),
     ],
 )

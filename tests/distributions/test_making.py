@@ -137,7 +137,7 @@ def test_other_spaces_are_refused_in_one_line_with_advice(space, message):
         (gym.spaces.Discrete(3), {"initial_std": 0.5}, "^initial_std: the actions of .* are not continuous"),
         (gym.spaces.Tuple((gym.spaces.MultiBinary(3),)), {"final_std": 0.5}, "^final_std: .* are not continuous"),
         (gym.spaces.Box(0, 3, (2,), np.int64), {"distribution": "beta"}, "^distribution: .* are not continuous"),
-        (BOX, {"distribution": "beta", "initial_std": 0.5}, "^initial_std: a Beta distribution has no use for it"),
+        (BOX, {"distribution": "beta", "initial_std": 0.5}, "^initial_std: a Beta distribution does not use it"),
         (BOX, {"distribution": "beta", "clipped_likelihood": True}, "^clipped_likelihood: a Beta"),
         (
             gym.spaces.Box(0, np.inf, (2,)),

@@ -105,10 +105,13 @@ def test_cost_functions_are_refused_for_the_users_vector_environments():
     ("info", "message"),
     [
         (lambda number: {}, r"environment 0 gave info\['speed'\], which is a cost: an info without that key in a step"),
-        (lambda number: {"speed": "high"}, r"environment 0 gave info\['speed'\], which is a cost: that is no number"),
+        (
+            lambda number: {"speed": "high"},
+            r"environment 0 gave info\['speed'\], which is a cost: that is not a number",
+        ),
         (
             lambda number: {"speed": [1.0, 2.0]},
-            r"environment 0 gave info\['speed'\], which is a cost: that is no number",
+            r"environment 0 gave info\['speed'\], which is a cost: that is not a number",
         ),
     ],
 )
@@ -135,7 +138,7 @@ def test_a_cost_function_that_raises_or_returns_no_number_is_named():
     def wordy(*step):
         return "high"
 
-    for cost, message in ((broken, "a cost raised KeyError: 'x'"), (wordy, "wordy: that is no number")):
+    for cost, message in ((broken, "a cost raised KeyError: 'x'"), (wordy, "wordy: that is not a number")):
         with pytest.raises(EnvironmentFailedError, match=message):
             rollout_of(make_vector_environment(Walk, 2, costs=[cost]))
 

@@ -71,8 +71,8 @@ def nest(**changes):
 BOX = spaces.Box(-1, 1, (2,), np.float32), np.zeros(2, np.float32)
 WHOLE = spaces.Box(-5, 5, (2,), np.int8), np.zeros(2, np.int8)
 WRONG = {
-    "no reward": (*BOX, {"reward": None}, "a reward that is no number, but None"),
-    "two rewards": (*BOX, {"reward": np.zeros(2)}, r"a reward that is no number, but an array of shape \(2,\)"),
+    "no reward": (*BOX, {"reward": None}, "a reward that is not a number, but None"),
+    "two rewards": (*BOX, {"reward": np.zeros(2)}, r"a reward that is not a number, but an array of shape \(2,\)"),
     "terminated None": (*BOX, {"terminated": None}, "a value of terminated that is neither true nor false, but None"),
     "terminated text": (*BOX, {"terminated": "False"}, "a value of terminated that is neither .* but a str"),
     "truncated 0.5": (*BOX, {"truncated": 0.5}, "a value of truncated that is neither .*, but 0.5$"),
@@ -91,7 +91,7 @@ WRONG = {
     "a short tuple": (spaces.Tuple([BOX[0]] * 2), (BOX[1],) * 2, {"observation": (BOX[1],)}, "a tuple of 1 as an obs"),
     "four values": (*BOX, (BOX[1], 1.0, False, {}), r"a tuple of 4 for a step: step\(action\) must return"),
     "no tuple": (*BOX, BOX[1], r"a ndarray for a step: step\(action\) must return \(observation, reward, "),
-    "no info": (*BOX, {"info": None}, r"an info that is no dict, but a NoneType: step\(action\) must return"),
+    "no info": (*BOX, {"info": None}, r"an info that is not a dict, but a NoneType: step\(action\) must return"),
 }
 
 

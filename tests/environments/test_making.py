@@ -62,7 +62,7 @@ def test_wrappers_are_applied_in_order(environment, wrappers, backend, reward, m
         (["no_such_module:Wrapper"], "the wrapper no_such_module:Wrapper cannot be imported: No module named"),
         (["gymnasium:NoSuchWrapper"], "the wrapper gymnasium:NoSuchWrapper cannot be imported: module 'gymnasium' has"),
         (["gymnasium"], "a wrapper is named by module:Class, got 'gymnasium'"),
-        (["gymnasium:__version__"], "the wrapper gymnasium:__version__ is no class or function"),
+        (["gymnasium:__version__"], "the wrapper gymnasium:__version__ is not a class or function"),
         ("gymnasium:Wrapper", "wrappers must be list or tuple, got 'gymnasium:Wrapper'"),
         (gym.Wrapper, "wrappers must be list or tuple, got <class"),
         ([lambda env: None], "must give a gymnasium.Env, it gave a NoneType"),
@@ -150,5 +150,5 @@ def test_an_info_that_is_not_a_number_is_a_failure(ready):
     vector = gym.vector.SyncVectorEnv([Game]) if ready else Game
     environments = make_vector_environment(vector, info_keys=["words"])
     environments.reset(seed=0)
-    with pytest.raises(EnvironmentFailedError, match=r"0 gave an info\['words'\] that is no number, but a str"):
+    with pytest.raises(EnvironmentFailedError, match=r"0 gave an info\['words'\] that is not a number, but a str"):
         environments.step(np.zeros(1, np.int64))

@@ -198,7 +198,7 @@ def test_a_mode_that_lacks_what_it_needs_is_a_failure_that_names_it():
         (1, np.zeros(2), r"rewards of shape \(2,\) and type float64, not 3 numbers"),
         (2, np.array(["False"] * 3), "terminations of shape"),
         (3, np.full(3, 0.5), r"truncations that are neither true nor false, but \[0\.5 0\.5 0\.5\]"),
-        (4, None, r"no tuple of five: step\(actions\) must return"),
+        (4, None, r"something else than a tuple of five: step\(actions\) must return"),
     ],
 )
 def test_wrong_values_of_a_vector_environment_are_a_failure_that_names_them(place, value, message):

@@ -120,7 +120,7 @@ def test_a_named_preset_is_the_only_one_and_without_a_preset_defaults_apply(tmp_
     assert parsed("--env", "Hopper-v5", "--preset", mine) == DEFAULTS | {"env": "Hopper-v5", "seed": 3}
     expected = DEFAULTS | used_by("trpo", bundled("mujoco")[0])
     assert parsed("--env", "CartPole-v1", "--preset", "mujoco") == expected | {"env": "CartPole-v1"}
-    with pytest.raises(ValueError, match="--preset none cannot stand with another one"):
+    with pytest.raises(ValueError, match="--preset none cannot be combined with another preset"):
         parsed("--preset", mine, "--preset", "none")
 
 

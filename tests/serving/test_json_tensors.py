@@ -96,7 +96,7 @@ REFUSED = {
     b'{"signature_name": "bytes", "inputs": [256]}': "Expected `int` <= 255",
     b'{"signature_name": "long", "inputs": [18446744073709551616]}': "inputs: ",
     b'{"signature_name": "free", "inputs": [[1], [2, 3]]}': "inhomogeneous shape",
-    b'{"instances": [' + b",".join([b"[1, 2]"] * 9) + b"]}": "a batch of 9 is larger than the largest of 8",
+    b'{"instances": [' + b",".join([b"[1, 2]"] * 9) + b"]}": "a batch of 9 is larger than the limit of 8",
 }
 
 

@@ -84,7 +84,7 @@ REFUSED = {
         '"x" not found .* there are act, ',
     ),
     "large batch": ("POST", ":predict", {"instances": [[1, 2, 3]] * 51}, 400, "batch of 51 is larger than .* of 50"),
-    "large body": ("POST", ":predict", b'{"x": "' + b"a" * 20_000 + b'"}', 413, "larger than the largest of 20000"),
+    "large body": ("POST", ":predict", b'{"x": "' + b"a" * 20_000 + b'"}', 413, "larger than the limit of 20000"),
 }
 
 
@@ -171,7 +171,7 @@ async def ask(application, *chunks, path="/v1/models/slow:predict", last=True, g
     ("chunks", "name", "ends", "status", "words"),
     [
         ([b'{"inst'], "slow", False, 408, "the request did not arrive within 0.2 s"),
-        ([b" " * 60] * 2, "slow", False, 413, "larger than the largest of 100 bytes"),
+        ([b" " * 60] * 2, "slow", False, 413, "larger than the limit of 100 bytes"),
         # A body is read even if the path is wrong, since the connection's next request begins after it.
         ([b"{"], "other", False, 408, "the request did not arrive within 0.2 s"),
         ([b"{}"], "other", True, 404, "not found"),

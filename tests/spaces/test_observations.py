@@ -116,7 +116,7 @@ def test_an_entry_action_mask_of_the_outermost_dict_is_the_mask_or_refused(name)
 
 @pytest.mark.parametrize("space", [spaces.Box(0, 2, (3,)), spaces.MultiDiscrete([2, 3]), spaces.Discrete(2)], ids=str)
 def test_an_action_mask_that_cannot_be_a_mask_is_refused(space):
-    with pytest.raises(ValueError, match=r"action_mask of the observation is .*; if it is no mask, rename it"):
+    with pytest.raises(ValueError, match=r"action_mask of the observation is .*; if it is not a mask, rename it"):
         observation_spec(spaces.Dict(x=spaces.Discrete(2), action_mask=space))
 
 

@@ -91,7 +91,7 @@ def test_nothing_is_learned_from_a_rollout_with_an_invalid_step(
 
 def test_a_value_of_a_wrong_type_is_not_tried_again(agent, variables_of, assert_same_weights):
     before = variables_of(agent)
-    with pytest.raises(EnvironmentFailedError, match="0 gave a reward that is no number, but None, in row 4"):
+    with pytest.raises(EnvironmentFailedError, match="0 gave a reward that is not a number, but None, in row 4"):
         fit(agent, Faulty(from_step(5, reward=None)), max_faults=3)
     assert_same_weights(variables_of(agent), before)
 

@@ -108,8 +108,8 @@ def test_a_missing_file_is_refused():
     [
         ({}, "the search space must be of at least one setting"),
         ({"max_lk": Range(0.1, 1.0)}, "unknown settings: max_lk; there is max_kl"),
-        ({"activation": Range(0.1, 1.0)}, "activation is no number"),
-        ({"normalize_rewards": Range(0, 1)}, "normalize_rewards is no number"),
+        ({"activation": Range(0.1, 1.0)}, "activation is not a number"),
+        ({"normalize_rewards": Range(0, 1)}, "normalize_rewards is not a number"),
         ({"natural_max_kl": Range(0.1, 1.0)}, "natural_max_kl is a setting of natural-policy-gradient"),
         ({"gamma": Range(0.9, 1.1)}, "gamma must be in"),
         ({"gamma": Choice((0.9, 1.1))}, "gamma must be in"),

@@ -50,4 +50,4 @@ class StopOnSignal(keras.callbacks.Callback):
         if self.received is not None:
             raise KeyboardInterrupt
         self.received = number
-        print(f"\n{signal.Signals(number).name}: finishing the iteration; once more to end at once", file=sys.stderr)
+        print(f"\n{signal.Signals(number).name}: finishing the iteration; repeat to end immediately", file=sys.stderr)

@@ -120,7 +120,7 @@ def _local_policy(model: Path, *, trust: bool) -> LocalPolicy:
     from tf_trpo.serving.local_policy import LocalPolicy
 
     if not model.is_dir():
-        raise ValueError(f"{model} is no folder: play takes the folder of an exported model, or the URL of a server")
+        raise ValueError(f"{model} is not a folder: play takes the folder of an exported model, or the URL of a server")
     run = RunFolder(model)
     exported = run.agent.is_file() and run.saved_model.is_dir()
     return LocalPolicy(run.saved_model if exported else model, trust=trust)

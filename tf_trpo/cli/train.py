@@ -143,7 +143,7 @@ def read_experiment(presets: Sequence[str], settings: Mapping[str, Any]) -> tupl
     if list(presets) == [NO_PRESET]:
         return Experiment().replace(**settings), f"preset {NO_PRESET}"
     if NO_PRESET in presets:
-        raise ValueError(f"--preset {NO_PRESET} cannot stand with another one")
+        raise ValueError(f"--preset {NO_PRESET} cannot be combined with another preset")
     experiment = Experiment.from_presets(presets, settings)
     chosen = bundled_for(experiment.env, leaves(Experiment))
     if presets:

@@ -44,8 +44,8 @@ class ActionBox:
         self.shape = bounds[0].shape
         if bounds[1].shape != self.shape or not bounds[0].size or not np.all(bounds[0] <= bounds[1]):
             raise ValueError(
-                f"lower bounds of shape {self.shape} and upper bounds of shape {bounds[1].shape} make no box: there "
-                "must be one of each for every number, and none above the other"
+                f"lower bounds of shape {self.shape} and upper bounds of shape {bounds[1].shape} do not make a box: "
+                "every number needs both, and no lower bound may be above its upper bound"
             )
         self.low, self.high = bounds[0].ravel(), bounds[1].ravel()
         largest = float(np.finfo(self.dtype).max)

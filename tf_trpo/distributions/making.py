@@ -55,7 +55,7 @@ def make_action_distribution(
     if not any(_is_continuous(space) for space in _leaves(action_space)):
         _refuse(settings, ("distribution", *_OF_GAUSSIANS), f"the actions of {action_space} are not continuous")
     elif settings.distribution == "beta":
-        _refuse(settings, _OF_GAUSSIANS, "a Beta distribution has no use for it")
+        _refuse(settings, _OF_GAUSSIANS, "a Beta distribution does not use it")
     return _make(action_space, settings, mirror, "")
 
 

@@ -70,7 +70,7 @@ def check_environment(
 
 def _unmakeable(raised: BaseException) -> Finding:
     what = f"it cannot be made: {described(raised).rstrip('.')}."
-    return error("cannot-be-made", what, "make it once in Python, without tf_trpo, and mend what that raises.")
+    return error("cannot-be-made", what, "make it once in Python, without tf_trpo, and fix its error.")
 
 
 def _report(
@@ -95,7 +95,7 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
     missing = [name for name in ("observation_space", "action_space") if not isinstance(_space(env, name), gym.Space)]
     for name in missing:
         advice = f"set self.{name} in the environment's constructor."
-        yield error("no-space", f"its {name} is {_space(env, name)!r}, which is no Gymnasium space.", advice)
+        yield error("no-space", f"its {name} is {_space(env, name)!r}, which is not a Gymnasium space.", advice)
     if missing:
         return
     advice = f"change the space, or turn it into one that is supported by {WRAPPER}."
@@ -155,7 +155,7 @@ def _of_repetition(env: gym.Env, make: Callable[[], gym.Env], seed: int) -> Iter
 
 
 def _policy(env: gym.Env) -> Policy:
-    """Make the policy that the default settings give."""
+    """Make the policy of the default settings."""
     # Imported here, since processes without TensorFlow import this package.
     from tf_trpo.models.making import make_policy
 

@@ -39,7 +39,7 @@ class FrameStack(gym.Wrapper):
             raise ValueError(f"frames must be at least 1, got {frames}")
         stacked = _stacked(env.observation_space, frames, ACTION_MASK)
         if stacked is None:
-            raise ValueError(f"the observation space {env.observation_space} has no Box, of which frames are joined")
+            raise ValueError(f"the observation space {env.observation_space} has no Box to stack")
         self.observation_space, self._join = stacked
         self._frames: collections.deque[Any] = collections.deque(maxlen=frames)
 

@@ -78,7 +78,7 @@ class GuardedEnvironment(gym.Wrapper):
         observation, reward, terminated, truncated, info = given
         # isinstance is slow for an abstract class.
         if type(info) is not dict and not isinstance(info, Mapping):
-            raise self._failure(f"gave an info that is no dict, but a {type(info).__name__}: {_STEP}")
+            raise self._failure(f"gave an info that is not a dict, but a {type(info).__name__}: {_STEP}")
         name = ""
         try:
             observation = self._read(observation)

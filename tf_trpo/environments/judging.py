@@ -31,12 +31,12 @@ def of_play(seen: Play, *, has_limit: bool) -> Iterator[Finding]:
 
 def _of_observations(seen: Play) -> Iterator[Finding]:
     if seen.failure is not None:
-        advice = "correct the environment: training would end with the same words."
+        advice = "correct the environment: training would end with the same error."
         yield error("failure", f"after {len(seen.rewards)} steps it {seen.failure}.", advice)
     if seen.not_finite is not None:
         yield error(
             "not-finite",
-            f"it gave a number that is not finite: {seen.not_finite}. A rollout with such a number is thrown away, and "
+            f"it gave a number that is not finite: {seen.not_finite}. A rollout with such a number is discarded, and "
             "training ends after max_faults of them in a row.",
             "find the division by zero or the unstable physics behind it, and end the episode before it happens.",
         )
@@ -44,14 +44,14 @@ def _of_observations(seen: Play) -> Iterator[Finding]:
         yield warning(
             "outside-space",
             f"it gave an observation outside of its space: {seen.outside}. Training works, since observations are "
-            "normalised by what is seen; exported models and other programs rely on the bounds.",
+            "normalised by their statistics; exported models and other programs rely on the bounds.",
             "correct the bounds of the observation space, or clip the observation.",
         )
     if seen.mutated:
         yield warning(
             "mutated-observation",
-            "it changes an observation that it has returned before. Training copies observations at once; whoever "
-            "keeps one, such as a wrapper that stacks frames, sees later values in it.",
+            "it changes an observation that it has returned before. Training copies observations immediately, but code "
+            "that keeps one, such as a wrapper that stacks frames, sees later values in it.",
             "return a copy: `return observation.copy(), ...`.",
         )
     if seen.empty_masks:
@@ -97,7 +97,7 @@ def _of_rewards(seen: Play) -> Iterator[Finding]:
 def _of_figures(seen: Play) -> Iterator[Finding]:
     for key, count in seen.infos.items():
         if not count and seen.lengths:
-            what = f"no info of the last step of {len(seen.lengths)} episodes had {key!r}, which is to be logged."
+            what = f"no info of the last step of {len(seen.lengths)} episodes had {key!r}, which should be logged."
             yield warning("no-figure", what, f"put info[{key!r}] = a number at the end of an episode, or leave it out.")
 
 
@@ -126,6 +126,6 @@ def _of_episodes(seen: Play, *, has_limit: bool) -> Iterator[Finding]:
         yield warning(
             "terminated-at-limit",
             f"all {len(truncated)} episodes that were truncated were terminated in the same step. Terminated counts: "
-            "the value of what would have come later is taken for 0, as if the time limit were a failure.",
+            "the value of the successor counts as 0, as if the time limit were a failure.",
             "at a time limit return terminated=False, truncated=True; terminated is for ends that belong to the task.",
         )

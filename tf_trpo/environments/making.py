@@ -137,6 +137,6 @@ def find_wrapper(name: str) -> Callable[[gym.Env], gym.Env]:
     except (ValueError, ImportError, AttributeError) as error:
         raise ValueError(f"the wrapper {name} cannot be imported: {error}") from None
     if not callable(found):
-        raise ValueError(f"the wrapper {name} is no class or function")
+        raise ValueError(f"the wrapper {name} is not a class or function")
     number = parts[2]
     return found if number is None else lambda env: found(env, int(number))

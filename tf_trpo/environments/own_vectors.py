@@ -25,9 +25,9 @@ class AdaptedVectorEnv(VectorWrapper):
 
     In NEXT_STEP mode, the row after the end of an episode is a reset and not a step, so that the final observation has
     a row of its own. Environments in the modes SAME_STEP and DISABLED can only be stepped together. So after the end
-    of an episode, one row steps nothing. It returns the new episode's first observation, which is known already
-    (SAME_STEP) or comes from a reset with the option `reset_mask` (DISABLED). For the other environments this row is a
-    pause: infos[PAUSED] is True.
+    of an episode there is a row in which no environment is stepped. It returns the new episode's first observation,
+    which is known already (SAME_STEP) or comes from a reset with the option `reset_mask` (DISABLED). For the other
+    environments this row is a pause: infos[PAUSED] is True.
 
     A vector environment of a class that is not Gymnasium's is seeded by one number. SuperSuit's have only the spaces
     of a single agent, and a list of infos.
@@ -64,7 +64,7 @@ class AdaptedVectorEnv(VectorWrapper):
             seed = seed[0]
         given = self.env.reset(seed=seed, options=options)
         if not isinstance(given, tuple) or len(given) != 2:
-            raise EnvironmentFailedError(f"the environments gave no tuple of two: {_RESET}")
+            raise EnvironmentFailedError(f"the environments gave something else than a tuple of two: {_RESET}")
         self._ended = np.zeros(self.num_envs, bool)
         return self._checked(given[0]), {}
 
@@ -73,7 +73,7 @@ class AdaptedVectorEnv(VectorWrapper):
             return self._pause()
         given = self.env.step(actions)
         if not isinstance(given, tuple | list) or len(given) != 5:
-            raise EnvironmentFailedError(f"the environments gave no tuple of five: {_STEP}")
+            raise EnvironmentFailedError(f"the environments gave something else than a tuple of five: {_STEP}")
         observations = self._checked(given[0])
         rewards = self._numbers("rewards", given[1]).astype(np.float64, copy=False)
         terminated, truncated = self._flags("terminations", given[2]), self._flags("truncations", given[3])

@@ -14,9 +14,9 @@ def number(value: Any) -> float:
     """Convert a number, or an array of one number, to a float; raise WrongValueError for anything else."""
     array = number_array(value)
     if array is None:
-        raise WrongValueError(f"that is no number, but {kind_of(value)}")
+        raise WrongValueError(f"that is not a number, but {kind_of(value)}")
     if array.size != 1:
-        raise WrongValueError(f"that is no number, but an array of shape {array.shape}")
+        raise WrongValueError(f"that is not a number, but an array of shape {array.shape}")
     return float(array.item())
 
 

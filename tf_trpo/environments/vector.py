@@ -111,7 +111,7 @@ def refuse_making(given: Mapping[str, Any], kind: str, *, num_envs: int) -> None
 
     Args:
       given: the arguments by name. Defaults, and a num_envs that is right, are accepted.
-      kind: what has the environments, for the message.
+      kind: description of the object with the environments, for the message.
       num_envs: the number of environments that exist.
     """
     parameters = inspect.signature(make_vector_environment).parameters

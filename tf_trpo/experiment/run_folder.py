@@ -71,7 +71,7 @@ class RunFolder:
         try:
             config = json.loads(read_small(self.config))
             if not (isinstance(config["settings"], dict) and isinstance(config.setdefault("versions", {}), dict)):
-                raise ValueError("its settings or versions are no mappings")
+                raise ValueError("its settings or versions are not mappings")
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             raise ValueError(f"{self.config} cannot be read as that of a run: {reason}") from None

@@ -98,9 +98,8 @@ class RolloutSettings:
     """Number of groups of equal size into which the environments are divided. Each group's actions are computed in one
     batch, and each worker steps whole groups. None: chosen by num_envs, 1 below 16 environments, never over 16."""
     restart_every: int = 0
-    """Number of rollouts after which an episode is cut and the environment begins another, in turn for each
-    environment; 0: episodes are never cut. Logged returns leave out cut episodes, so this many rollouts should be
-    longer than an episode."""
+    """Restart each environment once in this many rollouts, one environment after the other, which cuts its episode; 0:
+    never. Logged returns leave out cut episodes, so this many rollouts should be longer than an episode."""
 
     def __post_init__(self) -> None:
         require_allowed(self, num_envs="[1, 10000]", num_steps="[1, 10000000]")

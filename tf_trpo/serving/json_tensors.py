@@ -84,7 +84,7 @@ def parse_inputs(request: PredictRequest, specs: Specs, max_batch: int) -> Array
     if len(sizes) > 1:
         raise RequestError(400, f"inputs have inconsistent batch sizes: {sizes}")
     if max(sizes, default=0) > max_batch:
-        raise RequestError(400, f"a batch of {max(sizes)} is larger than the largest of {max_batch}")
+        raise RequestError(400, f"a batch of {max(sizes)} is larger than the limit of {max_batch}")
     return inputs
 
 

@@ -1,4 +1,4 @@
-"""Keep the newest version of a model that can be loaded in service, while versions are added and removed."""
+"""Keep the newest loadable version of a model in service, while versions are added and removed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VersionStatus(NamedTuple):
 
 
 class ModelWatcher:
-    """Keeps the newest version of a model that can be loaded in service.
+    """Keeps the newest loadable version of a model in service.
 
     A version is loaded again if its files change: it may still be being copied, or its files may have been replaced.
     If the version in service is removed, the newest of the others takes its place. A request is answered by the
@@ -57,7 +57,7 @@ class ModelWatcher:
         return dict(sorted(self._statuses.copy().items(), reverse=True))
 
     def look(self) -> None:
-        """Put the newest version that can be loaded into service; call this from one thread at a time.
+        """Put the newest loadable version into service; call this from one thread at a time.
 
         Raises:
           OSError: the folder cannot be read.

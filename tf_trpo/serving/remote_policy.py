@@ -39,7 +39,7 @@ class RemotePolicy:
     def __init__(self, url: str, action: Any = None, timeout: float = 30.0) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not _PATH.fullmatch(parts.path):
-            raise ValueError(f"{url} is no URL of a model: http://HOST:PORT/v1/models/NAME")
+            raise ValueError(f"{url} is not the URL of a model: http://HOST:PORT/v1/models/NAME")
         connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = connection(parts.hostname, parts.port, timeout=timeout)
         self._action = action
@@ -87,7 +87,7 @@ class RemotePolicy:
             raise RemoteError(f"{self._where} answers without outputs") from None
         self._state = {name: outputs[name] for name in states}
         if any(rows.dtype.kind not in "biuf" or rows.shape[:1] != (count,) for rows in actions.values()):
-            raise RemoteError(f"{self._where} answers with outputs that are no action for each observation")
+            raise RemoteError(f"{self._where} answers with outputs that are not one action for each observation")
         return unnamed("actions", self._action, actions)
 
     def close(self) -> None:

@@ -122,7 +122,7 @@ class RestApi:
                         raise RequestError(400, "the client went away")
                     body += message.get("body", b"")
                     if len(body) > limit:
-                        raise RequestError(413, f"the request's body is larger than the largest of {limit} bytes")
+                        raise RequestError(413, f"the request's body is larger than the limit of {limit} bytes")
                     more = message.get("more_body", False)
         except TimeoutError:
             raise RequestError(408, f"the request did not arrive within {self._settings.timeout:g} s") from None

@@ -83,6 +83,6 @@ def _mask(space: spaces.Space) -> PartSpec:
     if not bits:
         raise ValueError(
             f"{ACTION_MASK} of the observation is {space}, and must have 0 or 1 for each choice of each action: a "
-            "MultiBinary, a Box in [0, 1] or a MultiDiscrete with two choices each; if it is no mask, rename it"
+            "MultiBinary, a Box in [0, 1] or a MultiDiscrete with two choices each; if it is not a mask, rename it"
         )
     return PartSpec(space.shape or (), str(space.dtype), "mask")

@@ -151,7 +151,7 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
         if name in NOT_SEARCHED:
             raise ValueError(f"{name} cannot be searched: it decides what the returns mean, or changes none")
         if isinstance(values, Range) and not is_number(name):
-            raise ValueError(f"{name} is no number: give a list of its values")
+            raise ValueError(f"{name} is not a number: give a list of its values")
         for value in values.values if isinstance(values, Choice) else (values.low, values.high):
             experiment.replace(**{name: value})
 
