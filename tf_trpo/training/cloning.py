@@ -71,8 +71,8 @@ class Imitator(Agent):
         episodes that are held out are kept; without any, on the others. A standard deviation that is learned becomes
         that of the demonstrated actions, so that the first updates look near them; one with a schedule stays. The
         value function is fitted to the discounted returns, so that the first updates know what the clone's actions are
-        worth. Nothing of this counts as a step or as an iteration. If an exception ends a clone, an interruption or that
-        of a callback too, the agent is as it was.
+        worth. Nothing of this counts as a step or as an iteration. If an exception ends a clone, an interruption or
+        that of a callback too, the agent is as it was.
 
         Args:
           demonstrations: `Demonstrations`, or what `tf_trpo.demonstrations.read` takes.
