@@ -154,12 +154,24 @@ def test_what_cannot_be_cloned_is_refused(make_agent, balanced):
         make_agent("Pendulum-v1").clone(balanced, 1)
 
 
-def test_a_fit_that_is_never_finite_changes_nothing(make_agent, balanced):
+def test_a_fit_that_is_never_finite_changes_nothing(make_agent, balanced, variables_of, assert_same_weights):
     agent = make_agent("CartPole-v1")
-    before = agent.policy.flat_weights.numpy()
+    before = variables_of(agent)
     broken = agent.policy.action_distribution
     log_prob = broken.log_prob
     broken.log_prob = lambda parameters, actions: np.nan * log_prob(parameters, actions)
     with pytest.raises(ValueError, match="the likelihood of the demonstrated actions was never finite"):
         agent.clone(balanced, 2, verbose=0)
-    np.testing.assert_array_equal(agent.policy.flat_weights, before)
+    assert_same_weights(variables_of(agent), before)
+
+
+def test_a_clone_that_is_interrupted_changes_nothing(make_agent, balanced, variables_of, assert_same_weights):
+    def interrupt(epoch, logs):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    agent = make_agent("CartPole-v1")
+    before = variables_of(agent)
+    with pytest.raises(KeyboardInterrupt):
+        agent.clone(balanced, 3, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=interrupt)], verbose=0)
+    assert_same_weights(variables_of(agent), before)

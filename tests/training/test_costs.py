@@ -10,7 +10,9 @@ import tf_trpo
 from tf_trpo.callbacks import Checkpoint
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.optimizers import ConstrainedTrustRegion, LagrangianTrustRegion, TrustRegion
+from tf_trpo.rollouts import Rollout
 from tf_trpo.training import CheckpointError, UpdateSettings
+from tf_trpo.training.metrics import Report
 
 FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}
 GAMMA, LAMBDA = 0.9, 0.8
@@ -137,8 +139,8 @@ def test_totals_and_logs_are_those_of_the_episodes():
                 own = costs[start : row + 1, b].sum(axis=0)
                 episodes.append((row // 32, b, *own, valid[start : row + 1, b].sum()))
     for number, found in enumerate(totals):
-        # In the order in which they are kept: by rollout, and then by environment.
-        before = sorted([each for each in episodes if each[0] <= number], key=lambda each: each[:2])
+        # In the order in which they ended.
+        before = [each for each in episodes if each[0] <= number]
         now = sum(each[0] == number for each in before)
         last = np.array(before)[-max(now, 5) :, 2:]
         np.testing.assert_allclose(found, last.mean(axis=0))
@@ -326,3 +328,26 @@ class TestAnchor:
             agent.compile(TrustRegion(0.5), "sgd", anchor=agent)
         after = [agent.optimizer, agent.policy_optimizer, agent.learner, agent.anchor]
         assert all(one is other for one, other in zip(after, before, strict=True))
+
+
+def test_totals_are_of_all_episodes_of_the_rollout_or_of_the_five_that_ended_last():
+    """In two environments: all of 150 episodes count, and of few the last ones, whichever environment had them."""
+
+    def rollout(ends, costs):
+        truncated, zeros = np.array(ends, bool), np.zeros(np.shape(ends))
+        flags = np.zeros_like(truncated), truncated, np.ones_like(truncated)
+        return Rollout(zeros, zeros, zeros, *flags, costs=np.array(costs, float)[..., None])
+
+    report = Report(2, 0, ["speed"])
+    report.add(rollout(np.ones((75, 2)), np.arange(150).reshape(75, 2)))
+    assert report.cost_totals().tolist() == [np.arange(150).mean(), 1.0]
+    # The last 100 to end, and not all of the second environment and some of the first one.
+    assert report.logs(steps=1, iterations=1)["rollout/ep_cost_mean/speed"] == np.arange(50, 150).mean()
+    ends, costs = np.zeros((6, 2)), np.zeros((6, 2))
+    ends[[1, 5], 0] = ends[3, 1] = 1
+    costs[:, 0] = 10
+    report.add(rollout(ends, costs))
+    # Three end here, of 20, 0 and 40, after the last two of before.
+    assert report.cost_totals()[0] == np.mean([148, 149, 20, 0, 40])
+    report.add(rollout(np.zeros((6, 2)), np.ones((6, 2))))
+    assert report.cost_totals()[0] == np.mean([148, 149, 20, 0, 40])

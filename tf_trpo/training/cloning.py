@@ -71,7 +71,8 @@ class Imitator(Agent):
         held-out episodes are kept; without held-out episodes, those with the lowest training loss. A learned standard
         deviation becomes that of the demonstrated actions, so that the first updates explore near them; a scheduled
         one is unchanged. The value function is fitted to the discounted returns, so that the first updates start with
-        the values of the clone. Cloning counts neither as steps nor as iterations.
+        the values of the clone. Cloning counts neither as steps nor as iterations. If an exception ends it, including
+        an interruption or an exception of a callback, the agent is unchanged.
 
         Args:
           demonstrations: `Demonstrations`, or what `tf_trpo.demonstrations.read` takes.
@@ -89,7 +90,7 @@ class Imitator(Agent):
         Raises:
           TypeError: a number is of another type.
           ValueError: a setting is out of range, the spaces are not the agent's, the agent has a memory or costs, or the
-            likelihood of the demonstrated actions is never finite; the policy is then as it was.
+            likelihood of the demonstrated actions is never finite.
         """
         check_whole_numbers(epochs=epochs, minibatch_size=minibatch_size)
         check_whole_numbers(lowest=0, seed=seed)
@@ -99,23 +100,28 @@ class Imitator(Agent):
         check_unchanged(self)
         if self.costs:
             raise ValueError("an agent with costs cannot be cloned: demonstrations do not show what an action costs")
-        rollout = self._rollout_of(demonstrations)
-        cloning = _Cloning(self, rollout, minibatch_size, learning_rate, held_out, np.random.default_rng(seed))
-        listed = keras.callbacks.CallbackList(
-            list(callbacks),
-            add_history=True,
-            add_progbar=verbose > 0,
-            model=self,
-            verbose=verbose,
-            epochs=epochs,
-            steps=1,
-        )
-        self.stop_training = False
-        listed.on_train_begin()
-        cloning.fit_policy(epochs, listed)
-        # EarlyStopping restores all weights of the agent here.
-        listed.on_train_end()
-        cloning.fit_value_function()
+        rollout, before = self._rollout_of(demonstrations), self.learner.state()
+        try:
+            cloning = _Cloning(self, rollout, minibatch_size, learning_rate, held_out, np.random.default_rng(seed))
+            listed = keras.callbacks.CallbackList(
+                list(callbacks),
+                add_history=True,
+                add_progbar=verbose > 0,
+                model=self,
+                verbose=verbose,
+                epochs=epochs,
+                steps=1,
+            )
+            self.stop_training = False
+            listed.on_train_begin()
+            cloning.fit_policy(epochs, listed)
+            # EarlyStopping restores all weights of the agent here.
+            listed.on_train_end()
+            cloning.fit_value_function()
+        except BaseException:
+            # An interruption, too, would leave new statistics under old weights, or a policy without its values.
+            self.learner.restore(before)
+            raise
         if self.average is not None:
             self.average.restart()
         return self.history
@@ -154,7 +160,7 @@ class _Cloning:
 
     def fit_policy(self, epochs: int, callbacks: keras.callbacks.CallbackList) -> None:
         """Fit the policy, and keep the weights of the best epoch."""
-        before = best = self._policy.flat_weights
+        best = self._policy.flat_weights
         least = math.inf
         for epoch in range(epochs):
             callbacks.on_epoch_begin(epoch)
@@ -167,9 +173,9 @@ class _Cloning:
             callbacks.on_epoch_end(epoch, logs)
             if self._agent.stop_training:
                 break
-        self._policy.assign_flat_weights(best if math.isfinite(least) else before)
         if not math.isfinite(least):
             raise ValueError("the likelihood of the demonstrated actions was never finite")
+        self._policy.assign_flat_weights(best)
 
     def fit_value_function(self) -> None:
         """Fit the value function to discounted returns; truncated episodes bootstrap from their final observation."""

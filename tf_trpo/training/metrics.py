@@ -74,7 +74,7 @@ class Report:
         self.episodes: deque[Episode] = deque(maxlen=_EPISODE_WINDOW)
         self.first_steps = steps
         self._costs = tuple(costs)
-        self._ended = 0
+        self._ended: list[Episode] = []
         self._branch_steps: int | None = None
         self._start = time.perf_counter()
         self._before = 0.0
@@ -86,21 +86,22 @@ class Report:
         self._skipped = skipped
 
     def add(self, rollout: Rollout) -> None:
-        """Add the episodes that end in a rollout."""
-        finished = self.tracker.finished(rollout)
-        self._ended = sum(map(len, finished))
+        """Add the episodes that end in a rollout, in the order in which they end."""
+        finished = [iter(episodes) for episodes in self.tracker.finished(rollout)]
+        _, columns = np.nonzero(rollout.terminated | rollout.truncated)
+        self._ended = [next(finished[column]) for column in columns.tolist()]
         self._branch_steps = rollout.branch_steps if rollout.branches else None
-        for episodes in finished:
-            self.episodes.extend(episodes)
+        self.episodes.extend(self._ended)
 
     def cost_totals(self) -> np.ndarray:
         """Return the mean total of each cost in an episode, and the mean length of these episodes, float64 [C + 1].
 
-        The means are over the episodes that ended in the last rollout, and earlier ones if these are fewer than five.
-        Until an episode has ended, they are over the unfinished episodes so far.
+        The means are over all episodes that ended in the last rollout, which are the only ones of the present policy.
+        If these are fewer than five, the means are over the last five episodes, so that one episode alone does not
+        decide. Until an episode has ended, they are over the unfinished episodes so far.
         """
-        count = max(self._ended, _LEAST_EPISODES)
-        last = [(*episode.costs, episode.length) for episode in list(self.episodes)[-count:]]
+        episodes = self._ended if len(self._ended) >= _LEAST_EPISODES else list(self.episodes)[-_LEAST_EPISODES:]
+        last = [(*episode.costs, episode.length) for episode in episodes]
         unfinished = np.concatenate([self.tracker.costs, self.tracker.lengths[:, None]], axis=1)
         totals: np.ndarray = np.mean(last or unfinished, axis=0)
         totals[-1] = max(totals[-1], 1.0)
