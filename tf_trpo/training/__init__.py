@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tf_trpo.training.agent import Agent as Agent
     from tf_trpo.training.checkpoint import CheckpointError as CheckpointError
     from tf_trpo.training.cloning import Imitator as Imitator
+    from tf_trpo.training.compiled_agent import CompiledAgent as CompiledAgent
     from tf_trpo.training.faults import TrainingFailedError as TrainingFailedError
     from tf_trpo.training.learner import Learner as Learner
     from tf_trpo.training.loading import load as load

@@ -16,7 +16,7 @@ from tf_trpo.numerics import chunk_size_for, map_over_chunks, merged, random_ord
 from tf_trpo.optimizers import Shown
 from tf_trpo.ranges import check_types, check_whole_numbers, require
 from tf_trpo.rollouts import Rollout
-from tf_trpo.training.agent import Agent
+from tf_trpo.training.compiled_agent import CompiledAgent
 from tf_trpo.training.identity import check_unchanged
 from tf_trpo.training.minibatches import fit_in_minibatches
 from tf_trpo.training.prepared import as_floats
@@ -25,7 +25,7 @@ _VALUE_ROUNDS = 4
 """Number of fits of the value function, whose targets bootstrap from the values of the fit before."""
 
 
-class Imitator(Agent):
+class Imitator(CompiledAgent):
     """An agent that can learn from demonstrations; for arguments, see `Agent`.
 
     Attributes:
@@ -138,7 +138,7 @@ class _Cloning:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: CompiledAgent,
         rollout: Rollout,
         minibatch_size: int,
         learning_rate: float,

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tf_trpo.environments import EnvironmentFailedError, InvalidStepError
-from tf_trpo.ranges import check_whole_numbers
-from tf_trpo.rollouts import LocalSource, Rollout, RolloutSource, Stream, numpy_generator
+from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.rollouts import Rollout, RolloutSource, Stream, numpy_generator
 from tf_trpo.rollouts.vine import Vine
 from tf_trpo.training.checkpoint import check_directory, restoring, whole_number, write_checkpoint
+from tf_trpo.training.collector import Collector, warn_of_new_episodes
 from tf_trpo.training.faults import FaultLog, TrainingFailedError, require_finite, save_on_failure, update_faults
 from tf_trpo.training.identity import check_identity
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import Logs, Report, update_logs
-from tf_trpo.training.prepared import restarted
 from tf_trpo.training.results import UpdateResult
 from tf_trpo.training.vine import most_branch_steps, rollout_noise
 
@@ -60,7 +57,7 @@ class Trainer:
       rollout: of the present iteration; None while it is collected.
 
     Raises:
-      ValueError: restart_every is negative, or there are to be branches and the source is no `LocalSource`.
+      ValueError: restart_every is negative, or there are branches and the source is not a `LocalSource`.
     """
 
     def __init__(
@@ -77,21 +74,17 @@ class Trainer:
         costs: Sequence[str] = (),
         vine: Vine | None = None,
     ) -> None:
-        check_whole_numbers(lowest=0, restart_every=restart_every)
-        if vine is not None and not isinstance(source, LocalSource):
-            raise ValueError("only a LocalSource, which was made for them, has branches")
         self._learner = learner
         self.source = source
         self._counters = counters
         self._num_steps = num_steps
         self._seed = seed
         self._faults = FaultLog(max_faults)
-        self._restart_every = restart_every
         self._identity = identity or {}
         self._costs, self._vine = tuple(costs), vine
         self._report = Report(source.num_envs, self.env_steps, costs)
         self._first_iteration = self.iterations
-        self._carry = learner.first_carry(source.num_envs)
+        self._collector = Collector(learner, source, self._report.tracker, self._faults, restart_every, vine)
         self.rollout: Rollout | None = None
 
     @property
@@ -173,7 +166,7 @@ class Trainer:
             "iterations": self.iterations,
             "first_iteration": self._first_iteration,
             "faults": self._faults.total,
-            "carry": [np.array(part.numpy()) for part in tf.nest.flatten(self._carry)],
+            "carry": self._collector.state(),
             "learner": self._learner.state(),
             "source": self.source.state(),
             "report": self._report.state(),
@@ -217,11 +210,7 @@ class Trainer:
         first_steps = whole_number(state["report"]["first_steps"])
         if not (first_steps <= env_steps and first_iteration <= iterations):
             raise ValueError(f"its counters ({env_steps} steps, {iterations} iterations) are impossible")
-        own = tf.nest.flatten(self._carry)
-        kinds = [(tuple(part.shape), np.dtype(part.dtype.as_numpy_dtype)) for part in own]
-        fits = [(part.shape, part.dtype) for part in carry] == kinds
-        if not (fits and all(np.isfinite(part).all() for part in carry)):
-            raise ValueError("its discounted returns are not those of these environments, or its memories are not")
+        self._collector.check_state(carry)
         exact = self.source.restore(state["source"])
         self._report.restore(state["report"], unfinished=exact)
         self._learner.restore(state["learner"])
@@ -229,9 +218,9 @@ class Trainer:
         self._counters.iterations.assign(iterations)
         self._first_iteration, self._faults.total = first_iteration, faults
         if exact:
-            self._carry = tf.nest.pack_sequence_as(self._carry, list(map(tf.constant, carry)))
+            self._collector.restore(carry)
         else:
-            _warn_of_new_episodes(stacklevel=5)
+            warn_of_new_episodes(stacklevel=5)
 
     def _progress(self, schedule_steps: int) -> float:
         """Return the fraction of the schedules that is over, in [0, 1]."""
@@ -243,13 +232,15 @@ class Trainer:
         distribution.follow_schedule(progress)
         noise = rollout_noise(self._vine, distribution, *shape, self._seed, iteration)
         self.rollout = None
-        self.rollout = rollout = self._collect(iteration, noise)
+        turn = iteration - self._first_iteration
+        rollout = self._collector.collect(noise, turn=turn, iteration=iteration, steps=self.env_steps)
+        self.rollout = rollout
         generator = numpy_generator(self._seed, Stream.MINIBATCHES, iteration)
         orders = learner.orders(self._num_steps, self.source.num_envs, generator)
         self._report.add(rollout)
         totals = [self._report.cost_totals()] if self._costs else []
-        inputs = (rollout, self._carry, orders, tf.constant(progress, tf.float64), *totals)
-        tensors, self._carry = learner.update(*inputs)
+        inputs = (rollout, self._collector.carry, orders, tf.constant(progress, tf.float64), *totals)
+        tensors, self._collector.carry = learner.update(*inputs)
         result: UpdateResult = tf.nest.map_structure(lambda figure: None if figure is None else figure.numpy(), tensors)
         self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
         self._counters.env_steps.assign_add(rollout.env_steps)
@@ -261,51 +252,3 @@ class Trainer:
             **learner.traffic,
             "train/faults": self._faults.total,
         }
-
-    def _collect(self, iteration: int, noise: tuple[Any, ...]) -> Rollout:
-        """Return the first rollout that is finite; after one that is not, all environments begin new episodes."""
-        try:
-            self._restart_in_turn(iteration)
-            while (rollout := self._finite_rollout(iteration, noise)) is None:
-                self.source.restart()
-                self._carry = self._learner.first_carry(self.source.num_envs)
-                self._report.tracker.restart()
-        except EnvironmentFailedError as failure:
-            where = f"of the rollout of iteration {iteration}, after {self.env_steps} steps"
-            raise EnvironmentFailedError(f"{failure} {where}") from failure
-        if np.any(rollout.begun):
-            self._cut(np.asarray(rollout.begun))
-            _warn_of_new_episodes(stacklevel=4)
-        return rollout
-
-    def _finite_rollout(self, iteration: int, noise: tuple[Any, ...]) -> Rollout | None:
-        """Return a rollout, or None after a fault: a number that is not finite. Raise after too many in a row."""
-        try:
-            return self.source.collect([weight.numpy() for weight in self._learner.policy.weights], *noise)
-        except InvalidStepError as fault:
-            self._faults.record([str(fault)], iteration=iteration, steps=self.env_steps)
-            self._faults.check()
-            return None
-
-    def _restart_in_turn(self, iteration: int) -> None:
-        """Begin new episodes in the environments whose turn it is; the episodes that are cut are not reported."""
-        since, num_envs = iteration - self._first_iteration, self.source.num_envs
-        if not self._restart_every or not since:
-            return
-        # Spread over the turns, whether there are more turns or more environments.
-        chosen = (since - np.arange(num_envs) * self._restart_every // num_envs) % self._restart_every == 0
-        if not chosen.any():
-            return
-        self.source.restart_some(chosen)
-        self._cut(chosen)
-
-    def _cut(self, chosen: np.ndarray) -> None:
-        """Forget the unfinished episodes of the chosen environments, bool [B], which have begun others."""
-        for column in np.flatnonzero(chosen).tolist():
-            self._report.tracker.cut(column)
-        self._carry = restarted(self._carry, self._learner.first_carry(self.source.num_envs), chosen)
-
-
-def _warn_of_new_episodes(stacklevel: int) -> None:
-    message = "the unfinished episodes cannot be played again: the environments begin new episodes, and the "
-    warnings.warn(f"{message}results agree with an uninterrupted run's in distribution only", stacklevel=stacklevel)

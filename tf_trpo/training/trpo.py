@@ -18,23 +18,17 @@ from tf_trpo.models import MirrorSymmetry
 from tf_trpo.models.making import make_policy, make_value_functions
 from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
-from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
 from tf_trpo.ranges import check_types, check_whole_numbers
 from tf_trpo.rollouts import PartWorkers, RaySource, RolloutSource, Spread
 from tf_trpo.rollouts.vine import VineSettings
-from tf_trpo.training.anchor import Anchor, copied_policy
 from tf_trpo.training.callback_list import callback_list
-from tf_trpo.training.checks import check_keras, check_unshared, warn_of_obstacle, warn_of_raw_observations
+from tf_trpo.training.checks import check_keras, warn_of_raw_observations
 from tf_trpo.training.cloning import Imitator
-from tf_trpo.training.critic import critics_of, make_cost_optimizers
 from tf_trpo.training.devices import prepare_gpus
-from tf_trpo.training.identity import check_compiled_as, check_unchanged, note_compiled, run_identity
-from tf_trpo.training.learner import Learner
+from tf_trpo.training.identity import check_compiled_as, check_unchanged, run_identity
 from tf_trpo.training.opening import known_mirror_of, opened_source, spaces_of
 from tf_trpo.training.parted_learner import PartedLearner
-from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.trainer import Counters, Trainer
-from tf_trpo.training.value_optimizer import choose_value_optimizer
 from tf_trpo.training.vine import settled_vine
 
 
@@ -49,18 +43,11 @@ class TRPO(Imitator):
         agent.compile(policy_optimizer=tf_trpo.optimizers.TrustRegion(max_kl=0.01))
         history = agent.fit("Hopper-v5", total_steps=1_000_000)
 
-    Args, attributes and the other methods: see `Agent`, and `Imitator` for `clone`.
+    Args, attributes and the other methods: see `Agent`, `CompiledAgent` for `compile`, and `Imitator` for `clone`.
 
     Source:
       Schulman et al. (2015), "Trust Region Policy Optimization"; lecture, Algorithm 1.
     """
-
-    optimizer: keras.optimizers.Optimizer
-    cost_optimizers: list[keras.optimizers.Optimizer]
-    jit_compile: JitCompile
-    compiled: bool
-    _obstacle: str | None = None
-    """Why the agent's file could not be loaded again, as the last `compile` has warned; None if it could."""
 
     @classmethod
     def for_env(
@@ -120,72 +107,6 @@ class TRPO(Imitator):
         agent = cls(made, values, ema_momentum=policy.ema_momentum, costs=tuple(costs), cost_value_functions=of_costs)
         agent.compile()
         return agent
-
-    def compile(
-        self,
-        policy_optimizer: PolicyOptimizer | None = None,
-        value_optimizer: keras.optimizers.Optimizer | str | None = None,
-        *,
-        update: UpdateSettings | None = None,
-        jit_compile: JitCompile | None = None,
-        anchor: Anchor | None = None,
-    ) -> None:
-        """Set the algorithm and the settings of training.
-
-        Arguments that are None stay as compiled before: the policy optimizer and the value optimizer with their states,
-        the update settings as a whole, and jit_compile. If something is changed in another way afterwards, `fit` raises
-        until `compile` is called again, except for a learning rate, which takes effect.
-
-        If an agent of this network cannot be loaded again, a warning of the logger "tf_trpo" says so.
-
-        Args:
-          policy_optimizer: the algorithm; at first `TrustRegion()`.
-          value_optimizer: any Keras optimizer; at first Adam. One that is given has a rate of its own.
-          update: gamma, gae_lambda, value_epochs and so on; at first `UpdateSettings()`.
-          jit_compile: compile the update with XLA; without XLA the results are equal up to rounding. "auto", at first:
-            unless XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
-          anchor: the policy to stay near, limited by the policy optimizer's `anchor_kl`: a policy, an agent (it may be
-            this one), or the file of a saved agent. A copy of its present state becomes the attribute `anchor`, which
-            is saved with the agent. To remove the anchor, set the attribute to None before `compile`.
-
-        Raises:
-          TypeError: an argument is of another type.
-          ValueError: both a value optimizer and a learning rate for it are given, or the rate is to be set or to decay
-            and is a Keras schedule; the network has no config and cannot be saved; another agent has the same weights
-            or value optimizer; or limits do not fit the costs and the anchor.
-        """
-        check_types(policy_optimizer=(policy_optimizer, PolicyOptimizer | None), update=(update, UpdateSettings | None))
-        check_types(jit_compile=(jit_compile, JitCompile | None))
-        before = self.learner if self.compiled else None
-        present = None if before is None else (self.optimizer, self.update_settings)
-        optimizer, settings = choose_value_optimizer(present, value_optimizer, update)
-        check_unshared(self, optimizer)
-        optimizer.build(self.value_function.trainable_variables)
-        if present is not None and present[0] is optimizer:
-            cost_optimizers = self.cost_optimizers
-        else:
-            cost_optimizers = make_cost_optimizers(optimizer, self.cost_value_functions)
-        near = self.anchor if anchor is None else copied_policy(anchor, self.policy)
-        algorithm = policy_optimizer or (TrustRegion() if before is None else self.policy_optimizer)
-        jit: JitCompile = jit_compile if jit_compile is not None else "auto" if before is None else self.jit_compile
-        # If this fails, the agent is unchanged.
-        learner = Learner(
-            self.policy,
-            critics_of(self, [optimizer, *cost_optimizers]),
-            algorithm,
-            settings,
-            anchor=near,
-            average=self.average,
-            shown=self.shown if algorithm.imitates else None,
-            jit_compile=jit,
-        )
-        self.optimizer, self.update_settings, self.cost_optimizers = optimizer, settings, cost_optimizers
-        self.anchor, self.policy_optimizer, self.jit_compile, self.learner = near, algorithm, jit, learner
-        if before is not None and policy_optimizer is None:
-            self.learner.take_over(before)
-        self.compiled = True
-        self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
-        note_compiled(self)
 
     def fit(
         self,

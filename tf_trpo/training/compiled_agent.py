@@ -1,0 +1,93 @@
+"""An agent that is compiled with an algorithm and the settings of its training."""
+
+from __future__ import annotations
+
+import keras
+
+from tf_trpo.optimizers import PolicyOptimizer, TrustRegion
+from tf_trpo.ranges import check_types
+from tf_trpo.training.agent import Agent
+from tf_trpo.training.anchor import Anchor, copied_policy
+from tf_trpo.training.checks import check_unshared, warn_of_obstacle
+from tf_trpo.training.critic import critics_of, make_cost_optimizers
+from tf_trpo.training.identity import note_compiled
+from tf_trpo.training.learner import Learner
+from tf_trpo.training.settings import JitCompile, UpdateSettings
+from tf_trpo.training.value_optimizer import choose_value_optimizer
+
+
+class CompiledAgent(Agent):
+    """An agent with a learner; for arguments, see `Agent`."""
+
+    optimizer: keras.optimizers.Optimizer
+    cost_optimizers: list[keras.optimizers.Optimizer]
+    jit_compile: JitCompile
+    compiled: bool
+    _obstacle: str | None = None
+    """Why the agent's file could not be loaded again, as the last `compile` has warned; None if it could."""
+
+    def compile(
+        self,
+        policy_optimizer: PolicyOptimizer | None = None,
+        value_optimizer: keras.optimizers.Optimizer | str | None = None,
+        *,
+        update: UpdateSettings | None = None,
+        jit_compile: JitCompile | None = None,
+        anchor: Anchor | None = None,
+    ) -> None:
+        """Set the algorithm and the settings of training.
+
+        Arguments that are None stay as compiled before: the policy optimizer and the value optimizer with their states,
+        the update settings as a whole, and jit_compile. If something is changed in another way afterwards, `fit` raises
+        until `compile` is called again, except for a learning rate, which takes effect.
+
+        If an agent of this network cannot be loaded again, a warning of the logger "tf_trpo" says so.
+
+        Args:
+          policy_optimizer: the algorithm; at first `TrustRegion()`.
+          value_optimizer: any Keras optimizer; at first Adam. One that is given has a rate of its own.
+          update: gamma, gae_lambda, value_epochs and so on; at first `UpdateSettings()`.
+          jit_compile: compile the update with XLA; without XLA the results are equal up to rounding. "auto", at first:
+            unless XLA cannot compile it, or there are convolutions on a CPU, which XLA computes nine times slower.
+          anchor: the policy to stay near, limited by the policy optimizer's `anchor_kl`: a policy, an agent (it may be
+            this one), or the file of a saved agent. A copy of its present state becomes the attribute `anchor`, which
+            is saved with the agent. To remove the anchor, set the attribute to None before `compile`.
+
+        Raises:
+          TypeError: an argument is of another type.
+          ValueError: both a value optimizer and a learning rate for it are given, or the rate is to be set or to decay
+            and is a Keras schedule; the network has no config and cannot be saved; another agent has the same weights
+            or value optimizer; or limits do not fit the costs and the anchor.
+        """
+        check_types(policy_optimizer=(policy_optimizer, PolicyOptimizer | None), update=(update, UpdateSettings | None))
+        check_types(jit_compile=(jit_compile, JitCompile | None))
+        before = self.learner if self.compiled else None
+        present = None if before is None else (self.optimizer, self.update_settings)
+        optimizer, settings = choose_value_optimizer(present, value_optimizer, update)
+        check_unshared(self, optimizer)
+        optimizer.build(self.value_function.trainable_variables)
+        if present is not None and present[0] is optimizer:
+            cost_optimizers = self.cost_optimizers
+        else:
+            cost_optimizers = make_cost_optimizers(optimizer, self.cost_value_functions)
+        near = self.anchor if anchor is None else copied_policy(anchor, self.policy)
+        algorithm = policy_optimizer or (TrustRegion() if before is None else self.policy_optimizer)
+        jit: JitCompile = jit_compile if jit_compile is not None else "auto" if before is None else self.jit_compile
+        # If this fails, the agent is unchanged.
+        learner = Learner(
+            self.policy,
+            critics_of(self, [optimizer, *cost_optimizers]),
+            algorithm,
+            settings,
+            anchor=near,
+            average=self.average,
+            shown=self.shown if algorithm.imitates else None,
+            jit_compile=jit,
+        )
+        self.optimizer, self.update_settings, self.cost_optimizers = optimizer, settings, cost_optimizers
+        self.anchor, self.policy_optimizer, self.jit_compile, self.learner = near, algorithm, jit, learner
+        if before is not None and policy_optimizer is None:
+            self.learner.take_over(before)
+        self.compiled = True
+        self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)
+        note_compiled(self)
