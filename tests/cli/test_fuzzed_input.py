@@ -64,7 +64,7 @@ def trained(finished, tmp_path_factory):
         agent = tf_trpo.TRPO.for_env(env, policy=PolicySettings((units,)), value=ValueSettings((4,)))
         with pytest.MonkeyPatch.context() as patch:
             # No update is made.
-            patch.setattr(Learner, "trace", lambda *_: None)
+            patch.setattr(Learner, "trace", lambda *_, **named: None)
             with pytest.raises(KeyboardInterrupt):
                 agent.fit(env, 64, num_steps=32, callbacks=Written(folder / name / "checkpoints"), verbose=0)
     return folder

@@ -216,7 +216,7 @@ def test_a_fit_goes_on_from_one_checkpoint_of_several(written, borrow_agent):
 @pytest.fixture
 def untraced(monkeypatch):
     """No update is to come."""
-    monkeypatch.setattr(Learner, "trace", lambda *given: None)
+    monkeypatch.setattr(Learner, "trace", lambda *given, **named: None)
 
 
 OTHERS = {
