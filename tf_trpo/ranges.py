@@ -36,7 +36,7 @@ def require_allowed(settings: Any, **allowed: str) -> None:
     A list becomes a tuple where the field is one.
 
     Args:
-      settings: the dataclass; a field whose default is None may also be None.
+      settings: the dataclass; a field whose type includes None may also be None.
       **allowed: for each name an interval, such as "[0, 1)" or "(0, inf)".
     """
     kind: Any = type(settings)
@@ -46,7 +46,7 @@ def require_allowed(settings: Any, **allowed: str) -> None:
             object.__setattr__(settings, name, tuple(value))
         require(_is_of(getattr(settings, name), hint), name, described(hint), value)
     for name, interval in allowed.items():
-        value, optional = getattr(settings, name), getattr(type(settings), name) is None
+        value, optional = getattr(settings, name), _is_of(None, _hints(kind)[name])
         if value is not None or not optional:
             requirement = _WORDS.get(interval, f"in {interval}") + ", or None" * optional
             require(_contains(interval, value), name, requirement, value)

@@ -244,7 +244,7 @@ OTHERS = {
         "beta_1 0.9, not 0.25; .*learning_rate 0.001.*, not 0.5$",
     ),
     "policy": ("policy", {"function_preserving": False}, "function_preserving True, not False$"),
-    "average": ("policy", {"ema_momentum": 0.5}, "ema_momentum None, not 0.5$"),
+    "average": ("policy", {"ema_momentum": 0.5}, "ema_momentum 0.9, not 0.5$"),
     "memory": ("policy", {"memory": "gru", "memory_units": 3}, "encoder/config/cell"),
 }
 

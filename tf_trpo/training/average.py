@@ -17,9 +17,9 @@ class WeightAverage(keras.layers.Layer):
     Every trust-region step follows the noise of one batch. The policies of the last iterations are near each other and
     differ by this noise; the average of their weights has less of it.
 
-    The k-th policy has the weight max(1 - momentum, 1 / k): at first the average is the plain mean, so that the initial
-    weights, which have learned nothing, have no influence. Weights that are not trained, such as observation
-    statistics, are shared with the policy.
+    The k-th policy has the weight max(1 - momentum, 4 / (k + 3)): at first the average covers about the last quarter of
+    the policies, so that the average of a short run does not lag behind, and the initial weights, which have learned
+    nothing, have no influence. Weights that are not trained, such as observation statistics, are shared with the policy.
 
     Args:
       policy: the policy whose weights are averaged.
@@ -29,8 +29,9 @@ class WeightAverage(keras.layers.Layer):
       ValueError: the momentum is out of range.
 
     Source:
-      Polyak and Juditsky (1992), "Acceleration of stochastic approximation by averaging"; `ema_momentum` of Keras'
-      optimizers.
+      Polyak and Juditsky (1992), "Acceleration of stochastic approximation by averaging"; the weights at first: Shamir
+      and Zhang (2013), "Stochastic Gradient Descent for Non-smooth Optimization", polynomial-decay averaging with
+      eta = 3; later those of `ema_momentum` of Keras' optimizers.
     """
 
     def __init__(self, policy: Policy, momentum: float, **kwargs: Any) -> None:
@@ -55,7 +56,7 @@ class WeightAverage(keras.layers.Layer):
         """
         self.updates.assign_add(1)
         new, old = policy.flat_weights, self.theta.value
-        rate = tf.maximum(1.0 - self.momentum, 1.0 / tf.cast(self.updates.value, tf.float32))
+        rate = tf.maximum(1.0 - self.momentum, 4.0 / (tf.cast(self.updates.value, tf.float32) + 3.0))
         self.theta.assign(policy.absorbed_at(old + tf.cast(rate, old.dtype) * (new - old), statistics))
 
     def restart(self) -> None:
