@@ -30,8 +30,7 @@ class CheckOptions(EnvironmentSettings):
     """
 
     env: tyro.conf.Positional[str] = dataclasses.field(kw_only=True)
-    """An environment class, or a function that makes environments, as module:Class; or a Gymnasium id. Its code is
-    run."""
+    """A class or a function that makes environments, as module:Class, or a Gymnasium id. Its code is run."""
     steps: int = 2000
     """Environment steps to take."""
     seed: int = 0

@@ -39,8 +39,7 @@ class ExportOptions:
     film: bool = False
     """Film an episode as OUTPUT/film.gif, which the card shows (extra play)."""
     allow_import: bool = False
-    """For card and film: allow an id of the form module:Id, and wrappers, to import their modules, which runs their
-    code."""
+    """For card and film: allow ids of the form module:Id, and wrappers, to import modules, which runs their code."""
 
     def __post_init__(self) -> None:
         playable = self.format == "saved_model"

@@ -43,11 +43,9 @@ class PlayOptions:
     seed: int = 0
     """Seed of the environment and of sampled actions."""
     env_kwargs: dict[str, Any] | None = None
-    """Arguments of the environment, a JSON object; by default those in the model's metadata, if the environment is the
-    same."""
+    """Arguments of the environment, a JSON object; by default those of the model, if the environment is the same."""
     wrapper: tuple[str, ...] = ()
-    """Wrappers to apply in this order, each as module:Class; by default those in the model's metadata, if the
-    environment is the same."""
+    """Wrappers to apply in this order, as module:Class; by default the model's, if the environment is the same."""
     video: Path | None = None
     """Record to this file, FILE.mp4 or FILE.gif (extra play)."""
     json: bool = False

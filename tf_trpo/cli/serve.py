@@ -20,8 +20,7 @@ class ServeOptions(ServerSettings):
     """Serve an exported model by TensorFlow Serving's REST API; TensorFlow computes the model, Keras is not loaded."""
 
     model: tyro.conf.Positional[Path] = dataclasses.field(kw_only=True)
-    """Folder of the model, such as saved_models/CartPole-v1. The newest version is served, also one that is added
-    later."""
+    """Folder of the model, such as saved_models/CartPole-v1; the newest version is served, even if added later."""
 
 
 def main(argv: Sequence[str]) -> None:

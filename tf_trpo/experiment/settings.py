@@ -36,8 +36,7 @@ class EnvironmentSettings:
     wrapper: tuple[str, ...] = ()
     """Wrappers to apply in this order, each as module:Class, or module:Class(4) with an integer argument."""
     frame_stack: int = 1
-    """Number of latest observations to stack, after the wrappers, in [1, 64]: shows a policy without a memory the
-    past."""
+    """Number of latest observations to stack, after the wrappers, in [1, 64]; for policies without a memory."""
     action_masks: Literal["auto", "info", "off"] = "auto"
     """Where masks of allowed actions come from. auto: the environment's method action_masks(), if it has one; info:
     info["action_mask"]; off: neither. An entry action_mask of the observation is always used."""
@@ -90,8 +89,7 @@ class RolloutSettings:
     num_steps: int = 2048
     """Rows of a rollout: steps of each environment in an iteration."""
     backend: Literal["sync", "async", "envpool"] = "sync"
-    """sync: step the environments in this process; async: in a process each (not if they use TensorFlow); envpool: by
-    EnvPool (an extra)."""
+    """sync: step in this process; async: in a process each (not with TensorFlow); envpool: by EnvPool, an extra."""
     env_timeout: float = 300.0
     """Seconds that a step of all environments may take with the backend async."""
     shards: int | None = None
@@ -160,14 +158,11 @@ class RunSettings:
     export: bool = False
     """Also export a SavedModel to RUN_DIR/saved_model."""
     workers: int = 0
-    """Number of processes that step the environments (by Ray, an extra); 0 for this process. The result is bit for bit
-    the same."""
+    """Processes that step the environments (by Ray, an extra), 0 for this one; the result is bit for bit the same."""
     ray_address: str | None = None
-    """Ray cluster of the workers, auto or HOST:PORT, to which this machine belongs; None for workers on this machine
-    only."""
+    """Ray cluster of the workers, auto or HOST:PORT, to which this machine belongs; None for this machine only."""
     allow_different_workers: bool = False
-    """Also use workers whose package versions or processors differ; then results may differ from those of one
-    process."""
+    """Also use workers whose package versions or processors differ; then the result may differ from one process's."""
     update_parts: int | None = None
     """Number of equal parts of a batch on which the policy's update is computed, by the workers if there are any, in
     [1, 10000]; for batches above about 50,000 samples. The result depends on the number of parts, not on the workers.

@@ -29,8 +29,7 @@ class PolicySettings:
     activation: str = "tanh"
     """Keras activation of the MLPs of the policy and the value function."""
     distribution: Literal["gaussian", "beta"] = "gaussian"
-    """Distribution of continuous actions. Beta needs actions with two bounds, and does not use the next four
-    settings."""
+    """Distribution of continuous actions; beta needs two bounds, and does not use the next four settings."""
     initial_std: float = 1.0
     """Initial standard deviation of the Gaussian, > 0, as a fraction of half the range between an action's bounds, or
     in the action's own units if it does not have two bounds."""
@@ -40,8 +39,7 @@ class PolicySettings:
     state_dependent_std: bool = False
     """Let the standard deviation depend on the observation."""
     clipped_likelihood: bool = False
-    """Use the likelihood of actions as clipped to the environment's bounds: less variance if many actions exceed
-    them."""
+    """Use the likelihood of clipped actions: less variance if many actions exceed the environment's bounds."""
     normalize_observations: bool = True
     """Normalise observations by running statistics in the policy and the value function."""
     observation_min_std: float = 0.0

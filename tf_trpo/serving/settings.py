@@ -19,8 +19,7 @@ class ServerSettings:
     name: str | None = None
     """Name of the model in URLs; by default the name of its folder."""
     host: str = "127.0.0.1"
-    """Address to listen on. There is no authentication: if the address is public, put a proxy with authentication in
-    front of it."""
+    """Address to listen on. There is no authentication: put a proxy that has it in front of a public address."""
     port: int = 8501
     """Port to listen on; 0 for a free one."""
     trust: bool = False
@@ -32,8 +31,7 @@ class ServerSettings:
     max_waiting: int = 1024
     """Maximum number of waiting requests; further requests get status 503."""
     max_connections: int = 2048
-    """Maximum number of simultaneous connections, less if the limit of open files is lower; requests on further
-    connections get status 503."""
+    """Maximum number of connections (fewer if the limit of open files is lower); requests on others get status 503."""
     timeout: float = 30.0
     """Seconds for each of these: receiving a request's body, computing its answer, a graceful stop."""
     batching: bool = True
