@@ -225,7 +225,7 @@ def test_what_is_read_as_a_whole_number_only_is_not_normalised():
     [
         (["network"], {"policy": PolicySettings(hidden_sizes=(9,))}, "^hidden_sizes is for the default network"),
         (["value_network"], {"value": ValueSettings((9,))}, "^value_hidden_sizes is for the default network"),
-        (["network", "value_network"], {"policy": PolicySettings(activation="relu")}, "^activation is of the default"),
+        (["network", "value_network"], {"policy": PolicySettings(activation="relu")}, "^activation is for the default"),
     ],
 )
 def test_settings_of_the_default_network_are_refused_next_to_another_one(which, settings, message):
