@@ -35,15 +35,23 @@ def pytest_configure(config):
         os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder.name}"
 
 
-def pytest_runtest_setup(item):
-    """Leave out TensorFlow's optimizer of graphs, Grappler, in quick tests: it takes a quarter of the time of a trace.
+IS_QUICK = pytest.StashKey[bool]()
 
-    It runs in tests marked as `grappler`, in slow tests, and in the processes that tests start.
+
+def pytest_collection_finish(session):
+    """Note whether no slow test is to run."""
+    session.config.stash[IS_QUICK] = not any(item.get_closest_marker("slow") for item in session.items)
+
+
+def pytest_runtest_setup(item):
+    """Leave out TensorFlow's optimizer of graphs, Grappler, in quick runs: it takes a quarter of the time of a trace.
+
+    It runs next to slow tests, in tests marked as `grappler`, and in the processes that tests start.
     """
     import tensorflow as tf
 
-    wanted = item.get_closest_marker("grappler") or item.get_closest_marker("slow")
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not wanted})
+    left_out = item.config.stash[IS_QUICK] and not item.get_closest_marker("grappler")
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": left_out})
 
 
 # The examples are the same in every run, and none of them has a time limit.
