@@ -35,6 +35,25 @@ def pytest_configure(config):
         os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder.name}"
 
 
+IS_QUICK = pytest.StashKey[bool]()
+
+
+def pytest_collection_finish(session):
+    """Note whether no slow test is to run."""
+    session.config.stash[IS_QUICK] = not any(item.get_closest_marker("slow") for item in session.items)
+
+
+def pytest_runtest_setup(item):
+    """Leave out TensorFlow's optimizer of graphs, Grappler, in quick runs: it takes a quarter of the time of a trace.
+
+    It runs next to slow tests, in tests marked as `grappler`, and in the processes that tests start.
+    """
+    import tensorflow as tf
+
+    left_out = item.config.stash[IS_QUICK] and not item.get_closest_marker("grappler")
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": left_out})
+
+
 # Examples are the same in every run, and have no time limit.
 hypothesis.settings.register_profile("tests", max_examples=30, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("tests")

@@ -1,4 +1,4 @@
-"""`train --demonstrations`: a run clones once, at its beginning."""
+"""`train --demonstrations`: a run clones once, at its beginning, and imitates while it learns."""
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from tf_trpo.figures.histories import read_history
 from tf_trpo.training import TRPO
 
 
-def test_a_run_begins_with_a_clone_and_does_not_clone_again_when_it_is_resumed(small, tmp_path, monkeypatch, capsys):
+def test_a_run_begins_with_a_clone_imitates_and_does_not_clone_again_when_it_is_resumed(
+    small, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     shown = record(lambda observation: int(observation[2] + observation[3] > 0), "CartPole-v1", 2)
     write(shown, "cartpole/linear-v0")
@@ -20,6 +22,7 @@ def test_a_run_begins_with_a_clone_and_does_not_clone_again_when_it_is_resumed(s
     monkeypatch.setattr(TRPO, "clone", lambda *args, **kwargs: cloned.append(args[1:]) or original(*args, **kwargs))
     folder = RunFolder(tmp_path / "run")
     options = ["--demonstrations", "cartpole/linear-v0", "--clone-epochs", "40", "--no-quiet"]
+    options += ["--demonstration-weight", "0.5"]
     main(["train", *small, *options, "--run-dir", str(folder.path)])
     assert cloned == [("cartpole/linear-v0", 40)]
     assert "cloned cartpole/linear-v0: 0." in capsys.readouterr().err
@@ -28,6 +31,10 @@ def test_a_run_begins_with_a_clone_and_does_not_clone_again_when_it_is_resumed(s
     agent = tf_trpo.load(folder.agent)
     actions = [agent.predict(row) for row in shown.episodes[0].observations[:-1]]
     assert np.mean(actions == shown.episodes[0].actions) > 0.75
+    assert agent.policy_optimizer.imitation.demonstration_weight == 0.5
+    bonuses = read_history(folder.history)["train/demonstration_bonus"]
+    assert len(bonuses) >= 2
+    assert max(bonuses) > 0
     more = 2 * experiment.run.total_steps
     main(["train", "--resume", str(folder.path), "--total-steps", str(more)])
     assert len(cloned) == 1
@@ -41,15 +48,3 @@ def test_a_missing_dataset_ends_with_one_line_and_no_folder(small, refused, tmp_
     assert not folder.exists()
     error = refused("train", *small, "--clone-epochs", "3", "--run-dir", folder)
     assert error == "error: clone_epochs must be None without demonstrations, got 3"
-
-
-def test_a_run_imitates_while_it_learns(small, tmp_path, monkeypatch):
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    write(record(lambda observation: 0, "CartPole-v1", 2), "cartpole/left-v0")
-    folder = RunFolder(tmp_path / "run")
-    options = ["--demonstrations", "cartpole/left-v0", "--clone-epochs", "1", "--demonstration-weight", "0.5"]
-    main(["train", *small, *options, "--quiet", "--run-dir", str(folder.path)])
-    bonuses = read_history(folder.history)["train/demonstration_bonus"]
-    assert len(bonuses) >= 2
-    assert max(bonuses) > 0
-    assert tf_trpo.load(folder.agent).policy_optimizer.imitation.demonstration_weight == 0.5

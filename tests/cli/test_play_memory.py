@@ -19,9 +19,9 @@ SETTINGS = {"episodes": EPISODES, "seed": 3}
 WRAPPER = "tf_trpo.environments:FrameStack(2)"
 
 
-@pytest.fixture(scope="module", params=["gru", "lstm"])
-def agent(request):
-    settings = PolicySettings((8,), memory_units=4, memory=request.param)
+@pytest.fixture(scope="module")
+def agent():
+    settings = PolicySettings((8,), memory_units=4, memory="lstm")
     agent = tf_trpo.TRPO.for_env(NAME, policy=settings, wrappers=[WRAPPER], seed=0)
     weights = agent.policy.flat_weights
     agent.policy.assign_flat_weights(tf.random.stateless_normal(weights.shape, (0, 7)))

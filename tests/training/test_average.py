@@ -49,7 +49,10 @@ def test_the_average_is_that_of_the_policies_that_a_fit_went_through(agent, raw_
 
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_training_is_bit_for_bit_the_same(borrow_agent, jit_compile, assert_same_weights):
-    agents = [borrow_agent("Pendulum-v1", policy=policy, jit_compile=jit_compile) for policy in ({"ema_momentum": None}, AVERAGED)]
+    agents = [
+        borrow_agent("Pendulum-v1", policy=policy, jit_compile=jit_compile)
+        for policy in ({"ema_momentum": None}, AVERAGED)
+    ]
     for agent in agents:
         agent.fit("Pendulum-v1", 160, **FIT)
     assert agents[0].average is None

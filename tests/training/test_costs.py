@@ -16,6 +16,7 @@ from tf_trpo.training.metrics import Report
 
 FIT = {"num_envs": 2, "num_steps": 32, "seed": 3, "verbose": 0}
 GAMMA, LAMBDA = 0.9, 0.8
+LAGRANGIAN = LagrangianTrustRegion(cost_limits=(3.0, 4.0), multiplier_kd=1.0)
 
 
 class Drift(gym.Env):
@@ -175,7 +176,7 @@ def test_costs_that_are_only_logged_change_nothing_of_what_is_learned():
 @pytest.mark.parametrize(
     "optimizer",
     [
-        LagrangianTrustRegion(cost_limits=(3.0, 4.0), multiplier_kd=1.0),
+        LAGRANGIAN,
         pytest.param(ConstrainedTrustRegion(cost_limits=(3.0, 4.0)), marks=pytest.mark.slow),
     ],
     ids=["multipliers", "constraints"],
@@ -203,7 +204,7 @@ def test_a_fit_with_costs_is_resumed_bit_for_bit(optimizer, tmp_path):
 
 
 def test_an_agent_with_costs_is_the_same_after_saving_and_loading(tmp_path):
-    agent = make_agent(LagrangianTrustRegion(cost_limits=(3.0, 4.0)))
+    agent = make_agent(LAGRANGIAN)
     agent.fit(Drift, 60, **FIT)
     agent.save(tmp_path / "agent.keras")
     loaded = tf_trpo.load(tmp_path / "agent.keras")
@@ -267,13 +268,12 @@ class TestAnchor:
         start.fit(Drift, 200, **FIT)
         agent = make_agent(TrustRegion(0.02, anchor_kl=0.01), costs=(), anchor=start)
         agent.policy.set_weights(start.policy.get_weights())
-        agent.fit(Drift, 400, **FIT)
         # Statistics that are given once and for all: the policy of the step is the one that is there after it.
         agent.policy.encoder.update_normalization = lambda statistics: tf.constant(True)
         agent.compile(jit_compile=False)
         kept = Kept()
-        history = agent.fit(Drift, 60, callbacks=kept, **FIT).history
-        [rollout] = kept.rollouts
+        history = agent.fit(Drift, 460, callbacks=kept, **FIT).history
+        rollout = kept.rollouts[-1]
         observations = rollout.observations[:-1][rollout.valid]
         old, new = (
             np.float64(policy.distribution_parameters(tf.constant(observations)))
@@ -281,7 +281,7 @@ class TestAnchor:
         )
         old, new = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)) for logits in (old, new))
         kl = np.mean(np.sum(np.exp(old) * (old - new), axis=1))
-        assert history["train/anchor_kl"] == [pytest.approx(kl, rel=1e-5)]
+        assert history["train/anchor_kl"][-1] == pytest.approx(kl, rel=1e-5)
         assert kl > 1e-4
 
     def test_it_stays_as_it_was_and_is_saved(self, tmp_path):

@@ -21,6 +21,8 @@ from tf_trpo.training.critic import Critic
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.metrics import update_logs
 
+# As users have it.
+pytestmark = pytest.mark.grappler
 RECORD = Path(__file__).with_name("golden_iteration.json")
 T, B, SIZE = 64, 4, 5
 

@@ -164,10 +164,12 @@ def test_an_update_keeps_the_limit_on_the_whole_sequence_and_chunks_change_nothi
     found = []
     for chunk_size in (None, 2 * L):
         agent = make_agent(optimizer, chunk_size=chunk_size)
-        rollout = collect(agent, source_of(agent))
         learner, before = agent.learner, agent.policy.flat_weights
-        orders = learner.orders(T, B, np.random.default_rng(0))
-        prepared, _ = learner.prepare(rollout, learner.first_carry(B))
+        if not found:
+            # Equal agents have equal samples.
+            rollout = collect(agent, source_of(agent))
+            orders = learner.orders(T, B, np.random.default_rng(0))
+            prepared, _ = learner.prepare(rollout, learner.first_carry(B))
         old = agent.policy.distribution_parameters(prepared.batch.observations)
         result, _ = learner.update(rollout, learner.first_carry(B), orders, tf.constant(0.0, tf.float64))
         assert result.policy.outcome.accepted
@@ -385,9 +387,9 @@ def test_a_cell_of_ones_own_is_trained_saved_and_exported(tmp_path):
 
 @pytest.mark.parametrize("memory", ["gru", pytest.param("lstm", marks=pytest.mark.slow)])
 def test_a_cue_is_remembered_until_it_is_asked_for(memory):
-    agent = tf_trpo.TRPO.for_env(
-        lambda: Cue(6), policy=PolicySettings(hidden_sizes=(16,), memory=memory, memory_units=16), seed=0
-    )
-    agent.compile(TrustRegion(0.03), update=UpdateSettings(segment_length=32, value_epochs=4))
-    agent.fit(lambda: Cue(6), 16_000, num_envs=8, num_steps=64, verbose=0)
+    policy = PolicySettings(hidden_sizes=(8,), memory=memory, memory_units=8)
+    agent = tf_trpo.TRPO.for_env(lambda: Cue(6), policy=policy, value=ValueSettings((8,)), seed=0)
+    update = UpdateSettings(segment_length=16, value_epochs=2)
+    agent.compile(TrustRegion(0.05), update=update, jit_compile=False)
+    agent.fit(lambda: Cue(6), 8_000, num_envs=8, num_steps=64, verbose=0)
     assert agent.evaluate(lambda: Cue(6), 50)["mean_return"] > 0.98

@@ -19,6 +19,8 @@ from tf_trpo.optimizers import (
 from tf_trpo.training import UpdateSettings
 from tf_trpo.training.numbers import Numbers
 
+# It folds constants, and not numbers that are inputs.
+pytestmark = pytest.mark.grappler
 DIRECTION = NaturalDirection(cg_iterations=2, cg_damping=0.03, cg_tolerance=0.001)
 ALGORITHMS = {
     "trust region": TrustRegion(0.7, direction=DIRECTION, search=Backtracking(0.3)),
