@@ -292,9 +292,9 @@ def test_episodes_that_cannot_be_played_again_are_said_to_be_lost(caplog, monkey
     rollout = collect("fickle", source, 0)
     assert not len(rollout.begun)
     numbers, starts = source.episodes.numbers.copy(), source.episodes.observations.copy()
-    home = source._scheduler._home[1]
+    home = source._scheduler._homes.of(1)
     pupils.workers[home] = ShardWorker()
-    lost = np.repeat([source._scheduler._home[shard] == home for shard in range(SHARDS)], SIZE)
+    lost = np.repeat([source._scheduler._homes.of(shard) == home for shard in range(SHARDS)], SIZE)
     rollout = collect("fickle", source, 1)
     np.testing.assert_array_equal(rollout.begun, lost)
     np.testing.assert_array_equal((rollout.observations[0] == starts).all(axis=1), ~lost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import signal
 import socket
 import threading
@@ -60,7 +61,7 @@ class RayCrew:
             )
             try:
                 self._setup = ray.put(setup)
-            except TypeError as error:
+            except (TypeError, pickle.PicklingError) as error:
                 raise ValueError(f"the environment cannot be sent to workers: {' '.join(str(error).split())}") from None
             self._actors = [kind.remote(ray.get) for _ in range(size)]
         except BaseException:
@@ -75,7 +76,8 @@ class RayCrew:
         return self._ray.get(reference)
 
     def start(self, worker: int) -> Hashable:
-        return self._actors[worker].start.options(max_task_retries=-1).remote(self._setup)
+        # Without a retry, Ray would not wait until an actor that was lost has begun again.
+        return self._actors[worker].start.options(max_task_retries=1).remote(self._setup)
 
     def dismiss(self, worker: int) -> None:
         self._ray.kill(self._actors[worker])
@@ -87,7 +89,8 @@ class RayCrew:
         return self._actors[worker].compute.remote(request, threads)
 
     def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
-        return self._ray.wait(list(pending), num_returns=1, timeout=timeout)[0]
+        first, others = self._ray.wait(list(pending), num_returns=1, timeout=timeout)
+        return first + self._ray.wait(others, num_returns=len(others), timeout=0)[0] if first and others else first
 
     def result(self, ended: Hashable) -> Any:
         failures = self._ray.exceptions
