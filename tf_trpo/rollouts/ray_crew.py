@@ -25,6 +25,7 @@ _ENVIRONMENT = {
     "TF_NUM_INTEROP_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
+_AUTHENTICATION = "RAY_AUTH_MODE"
 _PRIVATE = {
     # Ray would end workers on a machine that is nearly out of memory, whoever uses the memory.
     "RAY_memory_monitor_refresh_ms": "0",
@@ -53,9 +54,11 @@ class RayCrew:
         self._owned = not ray.is_initialized()
         if not self._owned and address is not None:
             raise ValueError("Ray is initialised in this process already: leave its address out")
-        if self._owned:
-            _connect(ray, size, address)
+        # Ray sets it in this process, where it would outlive the cluster.
+        self._had_mode = _AUTHENTICATION in os.environ
         try:
+            if self._owned:
+                _connect(ray, size, address)
             kind = ray.remote(ShardWorker).options(
                 num_cpus=1, max_restarts=-1, max_task_retries=0, runtime_env={"env_vars": _ENVIRONMENT}
             )
@@ -125,6 +128,8 @@ class RayCrew:
         if self._owned:
             with _handlers_kept():
                 self._ray.shutdown()
+            if not self._had_mode:
+                os.environ.pop(_AUTHENTICATION, None)
 
 
 def import_ray() -> Any:

@@ -248,12 +248,8 @@ class Trainer:
         self._counters.env_steps.assign_add(int(rollout.valid.sum()))
         self._counters.iterations.assign_add(1)
         logs = self._report.logs(steps=self.env_steps, iterations=self.iterations)
-        return result, {
-            **logs,
-            **update_logs(result, self._costs),
-            **learner.traffic,
-            "train/faults": self._faults.total,
-        }
+        logs |= {**update_logs(result, self._costs), **learner.traffic}
+        return result, {**logs, "train/faults": self._faults.total}
 
     def _collect(self, iteration: int, noise: np.ndarray) -> Rollout:
         """Give the first rollout of finite numbers; after another one, all environments begin new episodes."""
