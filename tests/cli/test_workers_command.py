@@ -73,6 +73,20 @@ def test_however_a_training_ends_it_leaves_no_process_and_can_be_resumed(how, tm
     assert str(files(run)) == expected
 
 
+@pytest.mark.slow
+def test_an_update_in_parts_gives_the_same_files_and_keeps_their_number(tmp_path, refused):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for run, workers in ((here, 0), (there, 2)):
+        arguments = ["--run-dir", run, *SETTINGS, "--update-parts", 3, "--workers", workers]
+        subprocess.run(command(*arguments), check=True, timeout=240)
+    assert str(files(there)) == str(files(here))
+    error = refused("train", "--resume", here, "--update-parts", 4, "--total-steps", 4000)
+    assert "a resumed run keeps its update_parts" in error
+    error = refused("train", "--run-dir", tmp_path / "ppo", *SETTINGS, "--update-parts", 3, "--algorithm", "ppo")
+    assert "update_parts must be None with ClippedSurrogate: its step needs minibatches" in error
+    assert not (tmp_path / "ppo").exists()
+
+
 REFUSED = {
     "--workers -1": "error: workers must be in [0, 10000], got -1",
     "--workers two": "error: workers must be a whole number, got 'two'",

@@ -18,7 +18,7 @@ from tf_trpo.environments import (
     open_vector_environment,
 )
 from tf_trpo.models.settings import PolicySettings
-from tf_trpo.rollouts import LocalSource, RaySource, make_actor
+from tf_trpo.rollouts import LocalSource, RaySource, make_actor, unfinished
 from tf_trpo.rollouts.worker import ShardWorker, WorkerLostError, make_setup
 from tf_trpo.spaces import observation_spec
 
@@ -292,9 +292,9 @@ def test_episodes_that_cannot_be_played_again_are_said_to_be_lost(caplog, monkey
     rollout = collect("fickle", source, 0)
     assert not len(rollout.begun)
     numbers, starts = source.episodes.numbers.copy(), source.episodes.observations.copy()
-    home = source._scheduler._home[1]
+    home = source._scheduler._homes.of(1)
     pupils.workers[home] = ShardWorker()
-    lost = np.repeat([source._scheduler._home[shard] == home for shard in range(SHARDS)], SIZE)
+    lost = np.repeat([source._scheduler._homes.of(shard) == home for shard in range(SHARDS)], SIZE)
     rollout = collect("fickle", source, 1)
     np.testing.assert_array_equal(rollout.begun, lost)
     np.testing.assert_array_equal((rollout.observations[0] == starts).all(axis=1), ~lost)
@@ -343,3 +343,40 @@ def test_workers_that_compute_otherwise_are_refused_or_named(caplog):
     source, _ = spread("what can fail", 2, crew=Abroad, allow_different=True)
     assert caplog.text.count("it is allowed, and the results agree with those of one process in distribution only") == 2
     assert_same(collect("what can fail", source, 0), collect("what can fail", local("what can fail"), 0))
+
+
+def test_a_digest_knows_all_actions_and_reads_each_once(monkeypatch):
+    source, read = local("continuous actions, a memory"), []
+
+    class Counted:
+        def __init__(self):
+            self.made = hashlib_sha256()
+
+        def update(self, data):
+            read.append(len(data))
+            self.made.update(data)
+
+        def digest(self):
+            return self.made.digest()
+
+    hashlib_sha256 = unfinished.hashlib.sha256
+    monkeypatch.setattr(unfinished.hashlib, "sha256", Counted)
+    source.restart()
+    sizes, digests = [], []
+    for number in range(4):
+        read.clear()
+        collect("continuous actions, a memory", source, number, 16)
+        digests.append(source.episodes.digest())
+        sizes.append(sum(read))
+    # A pendulum's episode has 200 steps: without the description of the first actions, all rollouts cost the same.
+    assert sizes[1] == sizes[2] == sizes[3] < sizes[0]
+    assert len({*digests}) == 4
+    other, state = local("continuous actions, a memory"), source.state()
+    assert other.restore(state)
+    # Restored at once, or followed in four parts.
+    assert other.episodes.digest() == digests[3]
+    state["actions"][4][3] += 1e-6
+    other.episodes.restore(state)
+    assert other.episodes.digest() != digests[3]
+    assert other.episodes.digest(slice(0, 4)) == source.episodes.digest(slice(0, 4))
+    assert other.episodes.digest(slice(4, 6)) != source.episodes.digest(slice(4, 6))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.rollouts.rounds import Round
 from tf_trpo.rollouts.scheduling import Scheduler
 from tf_trpo.rollouts.worker import Answer, Call, WorkerLostError
 
@@ -215,6 +216,104 @@ def test_work_begins_without_workers_that_start_late(caplog):
     while crew.now < 110:
         last = play(of, 4)
     assert 2 in last
+
+
+class Broken(Simulation):
+    """Some workers are lost whenever they start."""
+
+    broken = ()
+
+    def start(self, worker):
+        if worker in self.broken:
+            self.lose(worker, at=self.now + 0.1)
+        return super().start(worker)
+
+
+def test_workers_that_are_lost_whenever_they_start_are_given_up(caplog):
+    crew = Broken(2)
+    crew.broken = (1,)
+    of = scheduler(crew)
+    assert play(of, 2, at=None) == [0, 0]
+    assert crew.dismissed == [1]
+    assert "worker 1 is not used: it was lost 3 times while it started (lost)" in caplog.text
+    # Now and then a start may fail.
+    crew.lose(0, at=crew.now + 0.1)
+    crew.broken = ()
+    assert play(of, 2) == [0, 0]
+    crew.broken = (0,)
+    crew.lose(0, at=crew.now + 0.1)
+    with pytest.raises(EnvironmentFailedError, match="no worker is left: worker 0 is not used: it was lost 3 times"):
+        play(of, 2)
+
+
+def test_a_run_without_workers_says_so_and_ends(caplog):
+    crew = Simulation(2, start=lambda worker: 1e9)
+    with pytest.raises(EnvironmentFailedError, match="no worker has started in 900 seconds: each needs a free core"):
+        scheduler(crew)
+    assert 900 < crew.now < 901
+    assert caplog.text.count("no worker has started in 20 seconds") == 1
+    # The same if all are lost later.
+    crew = Simulation(1, start=lambda worker: 0.5 if crew.now < 1 else 30.0 if crew.now < 100 else 1e9)
+    of = scheduler(crew)
+    play(of, 2, at=None)
+    crew.lose(0, at=crew.now + 0.1)
+    caplog.clear()
+    play(of, 2)
+    assert "no worker has started in 20 seconds" in caplog.text
+    crew.now = 100.0
+    crew.lose(0, at=crew.now + 0.1)
+    with pytest.raises(EnvironmentFailedError, match="no worker has started"):
+        play(of, 2)
+
+
+def test_an_error_at_the_start_of_a_later_worker_is_said_and_done_without(caplog):
+    crew = Simulation(2)
+    of = scheduler(crew)
+    play(of, 2, at=None)
+    take = crew.result
+    crew.lose(1, at=crew.now + 0.1)
+    error = ValueError("no licence\non this machine")
+
+    def result(pending):
+        found = take(pending)
+        if found is ALIKE:
+            raise error
+        return found
+
+    crew.result = result
+    for _ in range(3):
+        last = play(of, 2)
+    assert last == [0, 0]
+    assert crew.dismissed == [1]
+    assert "worker 1 is not used: it cannot start: no licence on this machine" in caplog.text
+    # At the beginning, it is the run's error.
+    crew = Simulation(1)
+    take, crew.result = crew.result, result
+    with pytest.raises(ValueError, match="no licence"):
+        scheduler(crew)
+
+
+def test_slowness_is_known_from_the_last_round():
+    slow = set()
+    crew = Simulation(3, seconds=lambda worker, shard: 1e6 if worker in slow else 0.9)
+    of = scheduler(crew)
+    slow |= {*play(of, 2, at=None)}
+    began = crew.now
+    (idle,) = {0, 1, 2} - slow
+    # Both workers with environments are slow, and none has answered in this round.
+    assert play(of, 2) == [idle, idle]
+    assert crew.now - began < 3 * 0.9 + 2 * 0.9 + 0.5
+
+
+def test_work_is_looked_for_about_once_for_each_call(monkeypatch):
+    asked, look = [], Round.next_for
+    monkeypatch.setattr(Round, "next_for", lambda self, worker: asked.append(worker) or look(self, worker))
+    crew = Simulation(150, seconds=lambda worker, shard: 0.2 + worker / 300)
+    of = scheduler(crew)
+    play(of, 300, at=None)
+    asked.clear()
+    play(of, 300)
+    assert len(asked) < 5 * 300
 
 
 @pytest.mark.parametrize("seed", range(30))

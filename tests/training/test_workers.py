@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import pickle
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +18,7 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 
 import tf_trpo
+from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.models.settings import PolicySettings
 from tf_trpo.rollouts import ray_crew
 
@@ -304,3 +307,51 @@ def test_without_ray_there_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r'ray is not installed: pip install "tf_trpo\[ray\]"'):
         train(2)
+
+
+class Unpicklable:
+    """Makes an environment, and says no to pickle as some extension types do."""
+
+    def __call__(self):
+        return gym.make("CartPole-v1")
+
+    def __reduce__(self):
+        raise pickle.PicklingError("handles of simulators stay at home")
+
+
+def test_an_environment_that_cannot_be_pickled_is_named(instance):
+    with pytest.raises(ValueError, match=r"cannot be sent to workers: .*handles of simulators stay at home"):
+        train(1, Unpicklable())
+
+
+@pytest.mark.slow
+def test_an_environment_that_ends_each_worker_at_its_start_ends_the_run(instance, caplog):
+    here = os.getpid()
+
+    def make():
+        if os.getpid() != here:
+            os._exit(1)
+        return gym.make("CartPole-v1")
+
+    with pytest.raises(EnvironmentFailedError, match=r"no worker is left: worker . is not used: it was lost 3 times"):
+        train(2, make)
+    assert caplog.text.count("while it started") == 2
+
+
+ALONE = """
+import os
+import tf_trpo
+for _ in range(2):
+    agent = tf_trpo.TRPO.for_env("CartPole-v1", seed=0)
+    agent.compile(jit_compile=False)
+    agent.fit("CartPole-v1", 64, num_steps=64, workers=1, verbose=0)
+    print("RAY_AUTH_MODE" in os.environ)
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_of_its_own_leaves_the_variables_of_the_process_as_they_were():
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    command = [sys.executable, "-c", ALONE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=environment)
+    assert done.stdout.split() == ["False", "False"]

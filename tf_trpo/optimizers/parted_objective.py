@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 
+class NotInPartsError(ValueError):
+    """A step needs something that is not computed in parts."""
+
+
 class PartSums(Protocol):
     """Computes functions on all parts of a batch."""
 
@@ -204,4 +208,4 @@ class NotedFunctions:
 
 
 def _refuse(what: str) -> NoReturn:
-    raise ValueError(f"its step needs {what}, which are not computed in parts")
+    raise NotInPartsError(f"its step needs {what}, which are not computed in parts")

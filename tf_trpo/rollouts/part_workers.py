@@ -192,4 +192,5 @@ def _bytes(arrays: Sequence[np.ndarray]) -> int:
 def _threads() -> int:
     """Give the number of TensorFlow's threads in this process, on which the last bits of its sums depend."""
     chosen: int = tf.config.threading.get_intra_op_parallelism_threads()
-    return chosen or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return chosen or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or cores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import signal
 import socket
 import threading
@@ -24,6 +25,7 @@ _ENVIRONMENT = {
     "TF_NUM_INTEROP_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
+_AUTHENTICATION = "RAY_AUTH_MODE"
 _PRIVATE = {
     # Ray would end workers on a machine that is nearly out of memory, whoever uses the memory.
     "RAY_memory_monitor_refresh_ms": "0",
@@ -52,15 +54,17 @@ class RayCrew:
         self._owned = not ray.is_initialized()
         if not self._owned and address is not None:
             raise ValueError("Ray is initialised in this process already: leave its address out")
-        if self._owned:
-            _connect(ray, size, address)
+        # Ray sets it in this process, where it would outlive the cluster.
+        self._had_mode = _AUTHENTICATION in os.environ
         try:
+            if self._owned:
+                _connect(ray, size, address)
             kind = ray.remote(ShardWorker).options(
                 num_cpus=1, max_restarts=-1, max_task_retries=0, runtime_env={"env_vars": _ENVIRONMENT}
             )
             try:
                 self._setup = ray.put(setup)
-            except TypeError as error:
+            except (TypeError, pickle.PicklingError) as error:
                 raise ValueError(f"the environment cannot be sent to workers: {' '.join(str(error).split())}") from None
             self._actors = [kind.remote(ray.get) for _ in range(size)]
         except BaseException:
@@ -76,7 +80,8 @@ class RayCrew:
         return self._ray.get(reference)
 
     def start(self, worker: int) -> Hashable:
-        return self._actors[worker].start.options(max_task_retries=-1).remote(self._setup)
+        # Without a retry, Ray would not wait until an actor that was lost has begun again.
+        return self._actors[worker].start.options(max_task_retries=1).remote(self._setup)
 
     def dismiss(self, worker: int) -> None:
         self._ray.kill(self._actors[worker])
@@ -88,7 +93,8 @@ class RayCrew:
         return self._actors[worker].compute.remote(request, threads)
 
     def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
-        return self._ray.wait(list(pending), num_returns=1, timeout=timeout)[0]
+        first, others = self._ray.wait(list(pending), num_returns=1, timeout=timeout)
+        return first + self._ray.wait(others, num_returns=len(others), timeout=0)[0] if first and others else first
 
     def result(self, ended: Hashable) -> Any:
         failures = self._ray.exceptions
@@ -123,6 +129,8 @@ class RayCrew:
         if self._owned:
             with _handlers_kept():
                 self._ray.shutdown()
+            if not self._had_mode:
+                os.environ.pop(_AUTHENTICATION, None)
 
 
 def import_ray() -> Any:

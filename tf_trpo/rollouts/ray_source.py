@@ -13,7 +13,7 @@ from tf_trpo.rollouts.part_workers import ComputingCrew
 from tf_trpo.rollouts.scheduling import Crew, Scheduler
 from tf_trpo.rollouts.shards import shard_rows
 from tf_trpo.rollouts.stepping import Rollout
-from tf_trpo.rollouts.unfinished import UnfinishedEpisodes, digest
+from tf_trpo.rollouts.unfinished import UnfinishedEpisodes
 from tf_trpo.rollouts.worker import Answer, Call, Setup
 from tf_trpo.spaces import Spec, flatten_to, nest_of
 
@@ -145,7 +145,7 @@ class RaySource:
             return self.episodes.state(self._rows[shard])
 
         calls = [
-            Call(shard, work, given, None if work == "begin" else digest(state_of(shard)))
+            Call(shard, work, given, None if work == "begin" else self.episodes.digest(self._rows[shard]))
             for shard, given in arguments.items()
         ]
         try:

@@ -1,4 +1,4 @@
-"""Scheduling of calls to workers: shards stay with their workers, and move to others if a worker is lost or slow."""
+"""Which worker answers which call: shards stay with their workers, and go to others if a worker is lost or slow."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.rollouts.homes import Homes
+from tf_trpo.rollouts.rounds import Patience, Round
 from tf_trpo.rollouts.worker import Answer, Call, WorkerLostError
 
 _logger = logging.getLogger(__name__)
@@ -23,10 +25,12 @@ _SLOW_SECONDS = 1.0
 _POLL = 0.2
 _GRACE = 30.0
 """Seconds that a run waits for the other workers once the first has started."""
+_MOST_STARTS = 3
+"""Consecutive losses of a worker during its start after which it is not started again."""
 
 
 class Crew(Protocol):
-    """Numbered workers, each in its own process.
+    """Workers, each in a process of its own, by number.
 
     Attributes:
       size: number of workers.
@@ -35,16 +39,16 @@ class Crew(Protocol):
     size: int
 
     def start(self, worker: int) -> Hashable:
-        """Start or restart a worker; the result is its `Setup.fingerprint`."""
+        """Start a worker, or start it again; the result is its `Setup.fingerprint`."""
 
     def dismiss(self, worker: int) -> None:
-        """End a worker permanently."""
+        """End a worker for good."""
 
     def call(self, worker: int, call: Call, shared: Any, **options: Any) -> Hashable:
-        """Make a call with the shared weights and the options of `ShardWorker.play`."""
+        """Make a call, with the weights that were shared, and the options of `ShardWorker.play`."""
 
     def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
-        """Return the pending calls that have ended; wait at most `timeout` seconds for the first one."""
+        """Return the pending calls that have ended; wait for the first one, at most `timeout` seconds."""
 
     def result(self, ended: Hashable) -> Any:
         """Return the result of a call that has ended; raise WorkerLostError if its worker was lost."""
@@ -61,18 +65,20 @@ class _Running:
 
 
 class Scheduler:
-    """Gives calls to workers, takes their answers as they come, and never drops a call.
+    """Gives calls to workers, takes their answers in any order, and never drops a call.
 
-    If a worker is lost, its call is made again at once. If a worker takes three times as long as the others, its call
-    is made to a second worker, and the first answer counts.
+    If its worker is lost, a call is made again at once. If its worker takes three times the median, a call is also made
+    to a second worker, and the first answer counts.
 
     Args:
       crew: the workers.
-      check: (number, fingerprint) of a worker that has started -> reason why it must not be used, or None.
-      clock: returns the time in seconds.
+      check: called with each worker that has started and its fingerprint; returns why the worker must not be used, or
+        None.
+      clock: in seconds.
 
     Raises:
       ValueError: the first worker to start, or one that starts before the first call, must not be used.
+      EnvironmentFailedError: no worker has started; `play` raises it, too.
     """
 
     def __init__(
@@ -85,8 +91,18 @@ class Scheduler:
         self._crew, self._check, self._clock = crew, check, clock
         self._running: dict[Hashable, _Running] = {}
         self._free: set[int] = set()
-        self._home: dict[int, int] = {}
-        """By shard, the worker whose environments are in the state of the shard's episodes."""
+        self._freed: set[int] = set()
+        """Free workers for which no work was looked for since they became free."""
+        self._homes = Homes()
+        self._starts: collections.Counter[int] = collections.Counter()
+        """By worker, consecutive losses during its start."""
+        self._begun = False
+        self._usual: dict[str, float] = {}
+        """By kind of work, the median seconds of a call in its last round."""
+        self._patience = Patience(clock)
+        self._dismissed = ""
+        """Why the last dismissed worker was dismissed."""
+        self._looked = -float("inf")
         for worker in range(crew.size):
             self._start(worker)
         self._await_workers()
@@ -105,79 +121,83 @@ class Scheduler:
         Raises:
           EnvironmentFailedError: no usable worker is left.
         """
-        self._round = _Round(calls, state_of, shared, move)
-        self._settle([call.shard for call in calls], move)
+        work = calls[0].work if calls else ""
+        self._round = Round(calls, state_of, shared, move, self._usual.get(work))
+        self._homes.settle([call.shard for call in calls], self._free, move)
+        self._round.sort(self._homes)
+        self._freed |= self._free
         while len(self._round.answers) < len(calls):
             self._give_work()
             for ended in self._crew.wait(list(self._running), _POLL):
                 self._take(ended)
-            if not (self._running or self._free):
-                raise EnvironmentFailedError("no worker is left")
+            self._watch()
+        if self._round.seconds:
+            self._usual[work] = statistics.median(self._round.seconds)
         return [self._round.answers[call.shard] for call in calls]
 
     def _await_workers(self) -> None:
         """Wait for the first worker, and then at most 30 s for the others."""
-        self._round = _Round((), _no_state, None, False)
+        self._round = Round((), _no_state, None, False, None)
         patience = float("inf")
         while any(running.call is None for running in self._running.values()) and self._clock() < patience:
             for ended in self._crew.wait(list(self._running), _POLL):
                 refusal = self._take(ended)
                 if refusal is not None:
                     raise ValueError(refusal)
+            self._watch()
             if self._free and patience == float("inf"):
                 patience = self._clock() + _GRACE
         if len(self._free) < self._crew.size:
             _logger.warning(
                 "%d of %d workers have started; the others join once they start", len(self._free), self._crew.size
             )
+        self._begun = True
+
+    def _watch(self) -> None:
+        """Raise EnvironmentFailedError if there is no worker, or none has started for too long."""
+        if not (self._running or self._free):
+            raise EnvironmentFailedError(f"no worker is left: {self._dismissed}")
+        self._patience.check(bool(self._free) or any(each.call is not None for each in self._running.values()))
 
     def _start(self, worker: int) -> None:
         self._running[self._crew.start(worker)] = _Running(worker, None, self._clock())
 
-    def _settle(self, shards: Sequence[int], move: bool) -> None:
-        """Assign shards without a worker to one, and, if shards may move, level the numbers of shards per worker."""
-        count = collections.Counter(dict.fromkeys(sorted(self._free), 0))
-        count.update(home for home in self._home.values() if home in self._free)
-        for shard in shards:
-            if self._free and self._home.get(shard) not in self._free:
-                self._home[shard] = min(count, key=lambda worker: count[worker])
-                count[self._home[shard]] += 1
-        while move and count:
-            [(busiest, most), *_], (idlest, least) = count.most_common(1), min(count.items(), key=lambda each: each[1])
-            if most - least < 2:
-                break
-            self._home[max(shard for shard, home in self._home.items() if home == busiest)] = idlest
-            count[busiest] -= 1
-            count[idlest] += 1
-
     def _give_work(self) -> None:
         """Give each free worker a call: for its own shards first, then for shards without a worker, then a slow one."""
-        for worker in sorted(self._free):
-            call, can_begin = self._next_call(worker)
-            if call is not None:
-                self._call(worker, call, can_begin=can_begin)
+        if self._round.waiting:
+            for worker in sorted(self._free if self._round.homeless else self._freed & self._free):
+                call = self._round.next_for(worker)
+                if call is not None:
+                    self._call(worker, call, can_begin=True)
+        self._freed.clear()
+        if self._free and self._clock() - self._looked >= _POLL:
+            self._looked = self._clock()
+            self._help_slow()
 
-    def _next_call(self, worker: int) -> tuple[Call | None, bool]:
-        waiting = self._round.waiting
-        # A worker that starts, or is still at a call whose answer is no longer wanted, may take long.
-        at_work = self._free | {each.worker for each in self._running.values() if self._round.wants(each.call)}
-        for shard in waiting:
-            home = self._home.get(shard)
-            if home == worker or home not in at_work:
-                return waiting.pop(shard), True
-        for shard, running in self._slow().items():
+    def _help_slow(self) -> None:
+        """Give calls of slow workers to free workers, too."""
+        slow = self._slow()
+        for running in slow.values():
             # Other workers may take the slow worker's waiting calls, too.
-            for other in [other for other, home in self._home.items() if home == running.worker and other in waiting]:
-                del self._home[other]
-            if running.call is not None and shard not in self._round.cannot_move:
-                return running.call, False
-        return None, False
+            others = [shard for shard in self._homes.shards_of(running.worker) if shard in self._round.waiting]
+            self._homes.drop(others)
+            self._round.homeless.extend(sorted(others))
+        helped = [shard for shard in slow if shard not in self._round.cannot_move]
+        for worker in sorted(self._free):
+            call = self._round.next_for(worker)
+            if call is not None:
+                self._call(worker, call, can_begin=True)
+            elif helped:
+                again = slow[helped.pop(0)].call
+                assert again is not None
+                self._call(worker, again, can_begin=False)
 
     def _slow(self) -> dict[int, _Running]:
-        """Return the slow calls that only one worker has, by shard."""
-        if not (self._round.move and self._round.seconds):
+        """Return the slow calls that only one worker is at, by shard."""
+        seconds = self._round.usual_seconds()
+        if not self._round.move or seconds is None:
             return {}
-        longest = max(_SLOW_SECONDS, _SLOW * statistics.median(self._round.seconds))
+        longest = max(_SLOW_SECONDS, _SLOW * seconds)
         made = [
             (each.call.shard, each) for each in self._running.values() if each.call and self._round.wants(each.call)
         ]
@@ -186,25 +206,33 @@ class Scheduler:
 
     def _call(self, worker: int, call: Call, *, can_begin: bool, with_state: bool = False) -> None:
         state = None
-        if call.at is not None and (with_state or self._home.get(call.shard) != worker):
+        if call.at is not None and (with_state or self._homes.of(call.shard) != worker):
             state = self._round.state_of(call.shard)
-        kept = frozenset(shard for shard, home in self._home.items() if home == worker)
+        kept = self._homes.shards_of(worker)
         made = self._crew.call(worker, call, self._round.shared, state=state, begin=can_begin, kept=kept)
         self._running[made] = _Running(worker, call, self._clock(), can_begin)
         self._free.discard(worker)
 
     def _take(self, ended: Hashable) -> str | None:
-        """Process what has ended; return the reason why a worker that has started must not be used, or None."""
+        """Handle an ended call; return why a worker that has just started must not be used, or None."""
         running = self._running.pop(ended)
         try:
             result = self._crew.result(ended)
         except WorkerLostError as error:
             self._lose(running, str(error))
             return None
+        except Exception as error:
+            if running.call is not None or not self._begun:
+                raise
+            # Others have started with the same setup: the fault is on its machine.
+            self._dismiss(running.worker, f"it cannot start: {' '.join(str(error).split()) or type(error).__name__}")
+            return None
         if running.call is None:
+            self._starts.pop(running.worker, None)
             return self._welcome(running.worker, result)
         self._free.add(running.worker)
-        # A late answer may belong to an earlier round.
+        self._freed.add(running.worker)
+        # A late answer may be one of an earlier round.
         if self._round.wants(running.call):
             self._accept(running, running.call, result)
         return None
@@ -213,20 +241,25 @@ class Scheduler:
         if answer.found:
             self._round.answers[call.shard] = answer
             self._round.seconds.append(self._clock() - running.begun)
-            self._home[call.shard] = running.worker
+            self._homes.put(call.shard, running.worker)
         elif answer.exact:
             self._call(running.worker, call, can_begin=running.can_begin, with_state=True)
         else:
-            # The second worker cannot replay the episodes, so the first one continues them.
+            # A second worker cannot replay the episodes: only the first one can continue them.
             self._round.cannot_move.add(call.shard)
             self._retry_unless_made(call)
 
     def _lose(self, running: _Running, reason: str) -> None:
         self._free.discard(running.worker)
-        for shard in [shard for shard, home in self._home.items() if home == running.worker]:
-            del self._home[shard]
-        self._start(running.worker)
+        left = self._homes.shards_of(running.worker)
+        self._homes.drop(left)
+        self._round.homeless.extend(sorted(left & self._round.waiting.keys()))
         call = running.call
+        self._starts[running.worker] += call is None
+        if self._starts[running.worker] >= _MOST_STARTS:
+            self._dismiss(running.worker, f"it was lost {_MOST_STARTS} times while it started ({reason})")
+            return
+        self._start(running.worker)
         _logger.warning(
             "worker %d was lost (%s): others do its work until it has started again", running.worker, reason
         )
@@ -240,44 +273,24 @@ class Scheduler:
             self._retry_unless_made(call)
 
     def _retry_unless_made(self, call: Call) -> None:
-        """Queue a call again, unless another worker has it."""
+        """Queue a call again, unless another worker is at it."""
         if not any(each.call is call for each in self._running.values()):
-            self._round.waiting[call.shard] = call
+            self._round.wait_for(call, self._homes)
+            self._freed |= self._free
 
     def _welcome(self, worker: int, fingerprint: Mapping[str, str]) -> str | None:
         refusal = self._check(worker, fingerprint)
         if refusal is None:
             self._free.add(worker)
+            self._freed.add(worker)
         else:
-            self._crew.dismiss(worker)
-            _logger.warning("worker %d is not used: %s", worker, refusal)
+            self._dismiss(worker, refusal)
         return refusal
 
-
-class _Round:
-    """A set of calls, each of which is answered once.
-
-    Attributes:
-      waiting: calls that no worker has, by shard.
-      seconds: durations of the answered calls.
-      cannot_move: shards whose episodes another worker could not replay.
-      deaths: number of workers lost with the call, by shard.
-    """
-
-    def __init__(
-        self, calls: Sequence[Call], state_of: Callable[[int], dict[str, Any]], shared: Any, move: bool
-    ) -> None:
-        self.state_of, self.shared, self.move = state_of, shared, move
-        self.waiting = {call.shard: call for call in calls}
-        self.answers: dict[int, Answer] = {}
-        self.seconds: list[float] = []
-        self.cannot_move: set[int] = set()
-        self.deaths: collections.Counter[int] = collections.Counter()
-        self._calls = dict(self.waiting)
-
-    def wants(self, call: Call | None) -> bool:
-        """Return whether a call is one of this round's and has no answer yet."""
-        return call is not None and self._calls.get(call.shard) is call and call.shard not in self.answers
+    def _dismiss(self, worker: int, reason: str) -> None:
+        self._crew.dismiss(worker)
+        self._dismissed = f"worker {worker} is not used: {reason}"
+        _logger.warning(self._dismissed)
 
 
 def _no_state(shard: int) -> dict[str, Any]:

@@ -15,6 +15,33 @@ _LONGEST_REPLAY = 100_000
 """Largest number of steps whose actions are stored; a longer episode cannot be replayed."""
 
 
+class _Played:
+    """The sampled actions of an episode so far.
+
+    Attributes:
+      parts: arrays of actions, one from each rollout.
+      count: number of actions.
+      digest: SHA-256 of all actions; each rollout adds only its own.
+    """
+
+    def __init__(self, actions: np.ndarray | None = None) -> None:
+        self.parts: list[np.ndarray] = []
+        self.count = 0
+        self.digest = hashlib.sha256()
+        if actions is not None:
+            self.add(actions)
+
+    def add(self, actions: np.ndarray) -> None:
+        # An episode without a step has no actions, of any shape.
+        if not len(actions):
+            return
+        if not self.count:
+            self.digest.update(f"{actions.dtype} {actions.shape[1:]}".encode())
+        self.digest.update(np.ascontiguousarray(actions).tobytes())
+        self.parts.append(actions)
+        self.count += len(actions)
+
+
 class UnfinishedEpisodes:
     """The unfinished episodes of B environments between two rollouts, tracked from the rollouts alone.
 
@@ -40,15 +67,15 @@ class UnfinishedEpisodes:
         self.numbers = np.zeros(num_envs, np.int64)
         self.failed = False
         self._spec, self._initial_states = spec, initial_states
-        self._actions: list[list[np.ndarray] | None] = []
-        """For each environment, the sampled actions of its unfinished episode, in parts; None if there are too many."""
+        self._actions: list[_Played | None] = []
+        """For each environment, what it has played of its unfinished episode; None if there are too many actions."""
 
     def begin(self, observations: Any) -> None:
         """Begin the episodes with the present numbers, at these first observations."""
         self.observations, self.failed = observations, False
         self.just_ended = np.zeros(self.num_envs, bool)
         self.states = tuple(part.copy() for part in self._initial_states)
-        self._actions = [[] for _ in range(self.num_envs)]
+        self._actions = [_Played() for _ in range(self.num_envs)]
 
     def begin_next(self, chosen: np.ndarray, observations: Any) -> None:
         """Begin the next episodes of the chosen environments, bool [B]; the others' observations are ignored."""
@@ -59,7 +86,7 @@ class UnfinishedEpisodes:
             now[chosen] = first[chosen]
         self.numbers[chosen] += 1
         for index in np.flatnonzero(chosen).tolist():
-            self._actions[index] = []
+            self._actions[index] = _Played()
 
     def follow(self, rollout: Rollout) -> None:
         """Advance to the end of a rollout of all environments; an episode that ended in its last row is still kept."""
@@ -75,32 +102,46 @@ class UnfinishedEpisodes:
             rows = np.flatnonzero(begins[:, index])
             if len(rows):
                 self.numbers[index] += len(rows)
-                self._actions[index] = []
+                self._actions[index] = _Played()
             start = rows[-1] + 1 if len(rows) else 0
-            actions = self._actions[index]
-            if actions is not None:
-                actions.append(rollout.actions[start:, index].copy())
-                if sum(map(len, actions)) > _LONGEST_REPLAY:
+            played = self._actions[index]
+            if played is not None:
+                played.add(rollout.actions[start:, index].copy())
+                if played.count > _LONGEST_REPLAY:
                     self._actions[index] = None
 
     def state(self, rows: slice = slice(None)) -> dict[str, Any]:
         """Return some environments' episodes as arrays and numbers; actions are None if they cannot be replayed."""
-        actions = [part for part in self._actions[rows] if part is not None]
-        known = not self.failed and len(actions) == len(self._actions[rows])
+        played = self._played(rows)
         return {
             "observations": [part[rows].copy() for part in self._parts(self.observations)],
             "just_ended": self.just_ended[rows].copy(),
             "memory": [part[rows].copy() for part in self.states],
             "episodes": self.numbers[rows].copy(),
-            "actions": [np.concatenate(part) if part else np.empty(0) for part in actions] if known else None,
+            "actions": None
+            if played is None
+            else [np.concatenate(each.parts) if each.parts else np.empty(0) for each in played],
         }
+
+    def digest(self, rows: slice = slice(None)) -> bytes:
+        """Compute the SHA-256 of the episodes of some environments, to compare states."""
+        found, played = hashlib.sha256(), self._played(rows)
+        for array in (*self._parts(self.observations), self.just_ended, *self.states, self.numbers):
+            found.update(f"{array.dtype} {array[rows].shape}".encode() + np.ascontiguousarray(array[rows]).tobytes())
+        found.update(b"unknown" if played is None else b"".join(each.digest.digest() for each in played))
+        return found.digest()
+
+    def _played(self, rows: slice) -> list[_Played] | None:
+        """Return what some environments have played; None if it cannot be replayed."""
+        played = [each for each in self._actions[rows] if each is not None]
+        return None if self.failed or len(played) < len(self._actions[rows]) else played
 
     def restore(self, state: dict[str, Any]) -> None:
         """Set the episodes to those of a state that has actions and has passed `check`."""
         self.observations = nest_of(self._spec, [part.copy() for part in state["observations"]])
         self.just_ended, self.numbers = state["just_ended"].copy(), state["episodes"].copy()
         self.states = tuple(part.copy() for part in state["memory"])
-        self._actions = [[actions] if len(actions) else [] for actions in state["actions"]]
+        self._actions = [_Played(actions) for actions in state["actions"]]
         self.failed = False
 
     def check(self, state: dict[str, Any]) -> None:
@@ -129,15 +170,3 @@ class UnfinishedEpisodes:
 
     def _parts(self, observations: Any) -> list[np.ndarray]:
         return flatten_to(self._spec, observations)
-
-
-def digest(state: dict[str, Any]) -> bytes:
-    """Compute the SHA-256 of a state, to compare states."""
-    found = hashlib.sha256()
-    for name, arrays in sorted(state.items()):
-        found.update(f"{name} {arrays is None}".encode())
-        for array in arrays if isinstance(arrays, list) else [] if arrays is None else [arrays]:
-            # An episode without a step has no actions, of any shape.
-            described = f"{array.dtype} {array.shape}" if array.size else "empty"
-            found.update(described.encode() + np.ascontiguousarray(array).tobytes())
-    return found.digest()

@@ -21,7 +21,6 @@ from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.rollouts.actor import LiteActor
 from tf_trpo.rollouts.seeds import Stream, operation_seed
 from tf_trpo.rollouts.source import LocalSource
-from tf_trpo.rollouts.unfinished import digest
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
@@ -276,7 +275,7 @@ class ShardWorker:
             if call.work != "find" and not begins:
                 getattr(source, call.work)(*call.arguments)
             value = source.episodes.observations
-        self._at[shard] = digest(source.state())
+        self._at[shard] = source.episodes.digest()
         return Answer(value, exact=exact)
 
     def _source(self, setup: Setup, shard: int) -> LocalSource:

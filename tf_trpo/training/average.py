@@ -17,9 +17,10 @@ class WeightAverage(keras.layers.Layer):
     Every trust-region step follows the noise of one batch. The policies of the last iterations are near each other and
     differ by this noise; the average of their weights has less of it.
 
-    The k-th policy has the weight max(1 - momentum, 4 / (k + 3)): at first the average covers about the last quarter of
-    the policies, so that the average of a short run does not lag behind, and the initial weights, which have learned
-    nothing, have no influence. Weights that are not trained, such as observation statistics, are shared with the policy.
+    The k-th policy has the weight max(1 - momentum, 4 / (k + 3)). So the average covers about the last quarter of the
+    policies at first, the average of a short run does not lag behind, and the initial weights, which have learned
+    nothing, have no influence. Weights that are not trained, such as observation statistics, are shared with the
+    policy.
 
     Args:
       policy: the policy whose weights are averaged.

@@ -227,18 +227,15 @@ class Learner:
         return UpdateResult(policy, value, costs), after
 
     def _improve_policy(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
-        policy, batch = self.policy, prepared.batch
+        outcome, gamma = self._step(prepared.batch, progress, jit_compile=self._jit_compile)
+        return self._reported(prepared, outcome, gamma)
+
+    def _step(self, batch: Batch, progress: tf.Tensor, **how: Any) -> tuple[Outcome, float | tf.Tensor]:
+        """Take the policy's step; give gamma too."""
         settings, policy_optimizer = self.numbers.read()
-        outcome = policy_optimizer.step(
-            policy,
-            batch,
-            self._policy_optimizer_state,
-            progress=progress,
-            gamma=settings.gamma,
-            chunk_size=self._preparation.chunk_size(batch.observations),
-            jit_compile=self._jit_compile,
-        )
-        return self._reported(prepared, outcome, settings.gamma)
+        how |= {"gamma": settings.gamma, "chunk_size": self._preparation.chunk_size(batch.observations)}
+        how |= {"progress": progress, "state": self._policy_optimizer_state}
+        return policy_optimizer.step(self.policy, batch, **how), settings.gamma
 
     def _reported(self, prepared: Prepared, outcome: Outcome, gamma: float | tf.Tensor) -> PolicyResult:
         """Measure the policy after its step, and let it take in the new statistics."""

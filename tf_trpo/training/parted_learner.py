@@ -8,8 +8,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_trpo.estimation import Batch
-from tf_trpo.optimizers.parted_objective import CrewSums, Home, NotedFunctions, PartCrew, PartedObjective
+from tf_trpo.optimizers.parted_objective import (
+    CrewSums,
+    Home,
+    NotedFunctions,
+    NotInPartsError,
+    PartCrew,
+    PartedObjective,
+)
 from tf_trpo.optimizers.parts import saved_functions
 from tf_trpo.ranges import require
 from tf_trpo.rollouts import Rollout
@@ -74,17 +80,11 @@ class PartedLearner(Learner):
         step = functools.partial(self._step, objective=functools.partial(PartedObjective, sums=noted))
         try:
             tf.function(step, autograph=False).get_concrete_function(prepared.batch, progress)
-        except ValueError as error:
+        except NotInPartsError as error:
             algorithm = type(self.numbers.read()[1]).__name__
             raise ValueError(f"update_parts must be None with {algorithm}: {error}") from error
         self._functions = saved_functions(self.policy, noted.functions)
         self._sums = CrewSums(self.crew, self._parts, self._functions)
-
-    def _step(self, batch: Batch, progress: tf.Tensor, objective: Any) -> Any:
-        settings, policy_optimizer = self.numbers.read()
-        chunk_size = self._preparation.chunk_size(batch.observations)
-        others = {"progress": progress, "gamma": settings.gamma, "chunk_size": chunk_size, "objective": objective}
-        return policy_optimizer.step(self.policy, batch, self._policy_optimizer_state, **others)
 
     def _update_in_parts(
         self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()
@@ -118,9 +118,8 @@ class PartedLearner(Learner):
 
     def _improve_in_parts(self, prepared: Prepared, progress: tf.Tensor) -> PolicyResult:
         assert self._sums is not None
-        objective = functools.partial(PartedObjective, sums=self._sums)
-        outcome = self._step(prepared.batch, progress, objective)
-        settings, _ = self.numbers.read()
-        gamma = tf.convert_to_tensor(settings.gamma, tf.float64)
-        result: PolicyResult = self._report_step(prepared, outcome, gamma)
+        outcome, gamma = self._step(
+            prepared.batch, progress, objective=functools.partial(PartedObjective, sums=self._sums)
+        )
+        result: PolicyResult = self._report_step(prepared, outcome, tf.convert_to_tensor(gamma, tf.float64))
         return result

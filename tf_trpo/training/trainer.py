@@ -246,9 +246,5 @@ class Trainer:
         self._counters.env_steps.assign_add(rollout.env_steps)
         self._counters.iterations.assign_add(1)
         logs = self._report.logs(steps=self.env_steps, iterations=self.iterations)
-        return result, {
-            **logs,
-            **update_logs(result, self._costs),
-            **learner.traffic,
-            "train/faults": self._faults.total,
-        }
+        logs |= {**update_logs(result, self._costs), **learner.traffic}
+        return result, {**logs, "train/faults": self._faults.total}
