@@ -14,6 +14,7 @@ from tf_trpo.figures.charts import CHARTS, FIGURES
 from tf_trpo.models import PolicySettings
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
 from tf_trpo.optimizers import DemonstrationBonus, EntropyBonus, KLPenalty, TrustRegion, VanillaPolicyGradient
+from tf_trpo.rollouts import VineSettings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reading_a_run.md").read_text(encoding="utf-8")
 TABLES = TEXT.partition("## Every figure")[2]
@@ -42,6 +43,7 @@ def logged():
             agent.imitate(record(lambda observation: np.zeros(1, np.float32), env, 1, **making))
         evaluate = tf_trpo.callbacks.Evaluate(env, every_steps=100, episodes=1, info_keys=["KEY"], **making)
         settings = {"num_steps": 210, "info_keys": ["KEY"], "callbacks": [evaluate], "verbose": 0}
+        settings["vine"] = VineSettings(2, 2, 3) if distribution == "beta" else None
         names |= agent.fit(env, 400, **settings, **making).history.keys()
     return names
 

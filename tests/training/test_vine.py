@@ -220,8 +220,8 @@ def test_an_experiment_refuses_what_cannot_be(make_agent):
 
 
 def test_default_numbers_depend_on_the_actions():
-    assert VineSettings(2).settled(18) == (2, 18, 32, True)
-    assert VineSettings(2).settled(19) == VineSettings(2).settled(None) == (2, 4, 32, False)
+    assert VineSettings(2).settled(18) == (2, 18, 8, True)
+    assert VineSettings(2).settled(19) == VineSettings(2).settled(None) == (2, 4, 8, False)
     assert VineSettings(2, 3, 5).settled(4) == (2, 3, 5, False)
     assert VineSettings().settled(4) is None
 

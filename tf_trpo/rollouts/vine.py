@@ -12,7 +12,7 @@ from tf_trpo.ranges import require, require_allowed
 MOST_ACTIONS = 18
 """Actions of a discrete space that are all tried by default; an Atari game has as many."""
 _ACTIONS = 4
-_STEPS = 32
+_STEPS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class VineSettings:
     """Actions to try in each of these states, at least 2, drawn from the policy. None: each action of a discrete space
     of at most 18, with its probability as weight, and otherwise 4."""
     vine_steps: int | None = None
-    """Steps of a branch at most, the first action among them; the value function says what follows. None: 32."""
+    """Steps of a branch at most, the first action among them; the value function says what follows. None: 8."""
 
     def __post_init__(self) -> None:
         require_allowed(self, vine_states="[0, inf)", vine_actions="[2, inf)", vine_steps="[1, inf)")
