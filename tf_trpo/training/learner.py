@@ -111,8 +111,7 @@ class Learner:
         self.prepare: Callable[..., tuple[Prepared, Carry]] = traced(prepare)
         """(rollout, carry, totals of costs) -> (samples, new carry)."""
         self.estimate_again: Callable[..., Prepared] = traced(estimate_again)
-        """(rollout, its samples, carry, totals of costs) -> the samples, with advantages by the present value
-        functions."""
+        """(rollout, its samples, carry, totals of costs) -> the samples with advantages by the present values."""
         self.improve_policy: Callable[[Prepared, tf.Tensor], PolicyResult] = traced(self._improve_policy)
         self.fit_value_functions: Callable[[Prepared, tf.Tensor], list[ValueResult]] = traced(self._fit_value_functions)
         self._jit_compile = jit_compile
@@ -137,7 +136,6 @@ class Learner:
             raise ValueError(f"the agent cannot learn: {' '.join(str(error).split())[:500]}") from error
 
     def _trace(self, specs: list[Any]) -> None:
-        """Trace the update for arguments of some types."""
         self._program(specs)
 
     def _traced_update(self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()) -> Any:
@@ -170,8 +168,7 @@ class Learner:
 
     def state(self) -> dict[str, list[np.ndarray]]:
         """Return the values of all variables, by part."""
-        parts = self.variables()
-        return {part: [np.array(variable.numpy()) for variable in parts[part]] for part in parts}
+        return {part: [np.array(each.numpy()) for each in variables] for part, variables in self.variables().items()}
 
     def check_state(self, state: dict[str, Any]) -> None:
         """Raise ValueError unless `restore` can take the state: finite arrays of the variables' shapes and types."""
@@ -186,8 +183,8 @@ class Learner:
 
     def take_over(self, other: Learner) -> None:
         """Copy the state of another learner's policy optimizer, which must be equal to this one's."""
-        pairs = zip(self._policy_optimizer_state.variables, other._policy_optimizer_state.variables, strict=True)
-        for variable, value in pairs:
+        own, others = self._policy_optimizer_state.variables, other._policy_optimizer_state.variables
+        for variable, value in zip(own, others, strict=True):
             variable.assign(value)
 
     def variables(self) -> dict[str, list[Any]]:
