@@ -42,7 +42,8 @@ def logged():
             agent.imitate(record(lambda observation: np.zeros(1, np.float32), env, 1, **making))
         evaluate = tf_trpo.callbacks.Evaluate(env, every_steps=100, episodes=1, info_keys=["KEY"], **making)
         settings = {"num_steps": 210, "info_keys": ["KEY"], "callbacks": [evaluate], "verbose": 0}
-        names |= agent.fit(env, 400, **settings, **making).history.keys()
+        parts = 2 if distribution == "beta" else None
+        names |= agent.fit(env, 400, update_parts=parts, **settings, **making).history.keys()
     return names
 
 
