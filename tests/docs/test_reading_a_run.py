@@ -43,7 +43,8 @@ def logged():
             agent.imitate(record(lambda observation: np.zeros(1, np.float32), env, 1, **making))
         evaluate = tf_trpo.callbacks.Evaluate(env, every_steps=100, episodes=1, info_keys=["KEY"], **making)
         settings = {"num_steps": 210, "info_keys": ["KEY"], "callbacks": [evaluate], "verbose": 0}
-        settings["vine"] = VineSettings(2, 2, 3) if distribution == "beta" else None
+        # Both at once: a vine's batch in parts.
+        settings |= {"vine": VineSettings(2, 2, 3), "update_parts": 2} if distribution == "beta" else {}
         names |= agent.fit(env, 400, **settings, **making).history.keys()
     return names
 
