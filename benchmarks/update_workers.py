@@ -1,4 +1,4 @@
-"""`update-workers`: an update in parts of the batch, in one process and over workers, next to an ordinary one."""
+"""`update-workers`: duration of an update in parts, in one process and on workers, and of an ordinary update."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tf_trpo.training.parted_learner import PartedLearner
 
 @dataclasses.dataclass(frozen=True)
 class UpdateWorkers(Measurement):
-    """Measure all work after a rollout but the value regression, which stays in one process."""
+    """Measure an update without the value regression, which is never divided into parts."""
 
     repeats: int = 3
     env: str = "HalfCheetah-v5"
     """Gymnasium id."""
     samples: int = 200_000
-    """Samples of the batch, in 64 environments."""
+    """Number of samples in the batch, from 64 environments."""
     widths: tuple[int, ...] = (64, 256)
-    """Units of each of the two hidden layers."""
+    """Numbers of units of each of the two hidden layers."""
     parts: int = 16
-    """Parts of the batch."""
+    """Number of parts of the batch."""
     counts: tuple[int, ...] = (2,)
     """Numbers of workers."""
 

@@ -1,4 +1,4 @@
-"""`vine`: the noise of advantages from single paths and from branches, by the environment step."""
+"""`vine`: noise of advantages from single paths and from branches, at equal numbers of environment steps."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ from tf_trpo.training import TRPO
 
 GAMMA = 0.99
 Paths = np.ndarray
-"""Of (state, repetition, branch), float64 [M, R, K, ...]."""
+"""Array by state, repetition and branch, float64 [M, R, K, ...]."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Vine(Tables):
-    """Estimate the advantages of the same actions in the same states again and again, from single paths and branches.
+    """Estimate the advantages of the same actions in the same states many times, from single paths and from branches.
 
-    In each state, the first action is the same in all repetitions. The other actions and all noise are drawn anew. So
-    the variance over repetitions is the noise of an estimate. Noise and bias are given as shares of the variance of
-    the advantages themselves. In a rollout, a single path has an advantage for each of its steps; a branch has one for
-    all its steps. At equal environment steps, a mean over samples has a noise proportional to noise times steps.
+    In each state, the first action is the same in all repetitions; the other actions and all noise are drawn again. So
+    the variance over repetitions is the noise of an estimate. Noise and squared bias are divided by the variance of the
+    advantages over the states. In a rollout, a single path gives an advantage for each of its steps, and a branch gives
+    one for all its steps. So at equal environment steps, the variance of a mean over samples is proportional to noise
+    times steps.
     """
 
     envs: tuple[str, ...] = ("CartPole-v1", "Hopper-v5")
     """Gymnasium ids."""
     train_steps: tuple[int, ...] = (15_000, 100_000)
-    """Environment steps of the training that makes the policy and the value function, for each environment."""
+    """Environment steps of the training of the policy and the value function, for each environment."""
     states: int = 24
-    """States, of the policy's own episodes."""
+    """Number of states, taken from episodes of the policy."""
     repetitions: int = 32
-    """Estimates of each advantage."""
+    """Number of estimates of each advantage."""
     actions: int = 4
-    """Actions drawn in a state."""
+    """Number of actions tried in a state."""
     lengths: tuple[int, ...] = (8, 32, 128)
-    """Steps of branches."""
+    """Largest numbers of steps of a branch."""
     horizon: int = 250
-    """Steps of a single path at most; the value function says what follows."""
+    """Largest number of steps of a single path; the value function estimates the return after it."""
     seed: int = 0
-    """Of the training, the states and the noise."""
+    """Seed of the training, the states and the noise."""
 
     def tables(self) -> list[Table]:
         return [self._table(*each) for each in zip(self.envs, self.train_steps, strict=True)]
@@ -61,10 +62,10 @@ class Vine(Tables):
 
         def row(name: str, advantages: Paths, steps: float) -> Row:
             noise = advantages.var(axis=1, ddof=1).mean() / signal
-            # The mean over all samples is taken off, as normalised advantages have it.
+            # Normalised advantages have the mean 0, so a constant bias does not count.
             off = advantages.mean(axis=1) - reference
             off -= off.mean()
-            # The mean of R estimates has noise of its own.
+            # The mean of R estimates has the variance noise / R, which is not bias.
             bias = max(0.0, (off**2).mean() / signal - noise / self.repetitions)
             return {
                 "estimate": name,
@@ -86,7 +87,7 @@ class Vine(Tables):
 
 
 class _Played(NamedTuple):
-    """Paths of K branches from M states, R times; values[..., l] is V after l steps, in the unit of the rewards."""
+    """K branches from each of M states, R times; values[..., l] is V after l steps, in the unit of the rewards."""
 
     rewards: Paths
     values: Paths
@@ -95,7 +96,7 @@ class _Played(NamedTuple):
 
 
 class _Player:
-    """Plays an agent's environment from states that it goes back to."""
+    """Plays an agent's environment repeatedly from the same states."""
 
     def __init__(self, agent: TRPO, env: str, settings: Vine) -> None:
         self._settings, self._agent = settings, agent
@@ -107,7 +108,7 @@ class _Player:
         self._unit = 1.0 / float(agent.return_scale(tf.constant(1.0)))
 
     def played(self) -> tuple[_Played, _Played]:
-        """Give paths whose branches of one repetition have their noise in common, and paths that do not."""
+        """Return paths for which the branches of a repetition share their noise, and paths with independent noise."""
         found: tuple[list[Any], list[Any]] = ([], [])
         observation, _ = self._env.reset(seed=self._settings.seed)
         for _ in range(self._settings.states):
@@ -137,7 +138,7 @@ class _Player:
         return self._actor(np.asarray(observation)[None], noise[None]).environment[0]
 
     def _walked(self, observation: Any, steps: int) -> Any:
-        """Go on for some steps, in another episode if one ends."""
+        """Take some more steps, in a new episode if one ends, and return the last observation."""
         for noise in self._noise(steps):
             observation, _, terminated, truncated, _ = self._env.step(self._act(observation, noise))
             if terminated or truncated:
@@ -157,7 +158,7 @@ class _Player:
 
 
 def _discounted(paths: _Played, length: int) -> Paths:
-    """Compute the returns [M, R, K] of at most so many steps, and V of what follows."""
+    """Compute the discounted returns [M, R, K] of at most `length` steps, bootstrapped with V."""
     steps = np.minimum(paths.lengths, length)
     last = np.take_along_axis(paths.values, steps[..., None], axis=-1)[..., 0]
     ended = paths.terminated & (paths.lengths <= length)
@@ -165,12 +166,12 @@ def _discounted(paths: _Played, length: int) -> Paths:
 
 
 def _less_others(returns: Paths) -> Paths:
-    """Compute the advantages [M, R] of the first actions: their returns less the mean of the others."""
+    """Compute the advantages [M, R] of the first actions: their returns minus the mean of the other actions'."""
     return returns[..., 0] - returns[..., 1:].mean(axis=-1)
 
 
 def _gae(paths: _Played, gae_lambda: float, horizon: int) -> Paths:
-    """Compute the advantages [M, R] of the first actions by the first branch alone."""
+    """Compute the generalised advantage estimates [M, R] of the first actions from the first branch alone."""
     values, steps = paths.values[:, :, 0], np.arange(horizon)
     last = steps == paths.lengths[:, :, 0, None] - 1
     following = np.where(last & paths.terminated[:, :, 0, None], 0.0, values[..., 1:])

@@ -1,7 +1,6 @@
 """Trust Region Policy Optimization for TensorFlow and Keras.
 
-The names below are loaded when they are first used: `import tf_trpo` and `--help` do not wait for
-TensorFlow.
+The names below are imported when they are first used, so `import tf_trpo` and `--help` do not wait for TensorFlow.
 """
 
 from typing import TYPE_CHECKING

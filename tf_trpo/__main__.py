@@ -1,4 +1,4 @@
-"""`python -m tf_trpo COMMAND`."""
+"""Run the command line: `python -m tf_trpo COMMAND`."""
 
 from tf_trpo.cli import main
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and small files that people write."""
+"""Write files completely or not at all, and read small or untrusted files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 AGENT_FILE = "agent.keras"
-"""The agent in the folder of a run, and next to the card of a model."""
+"""Name of the agent's file in the folder of a run, and in a folder with a model card."""
 _LARGEST_SMALL = 2**20
 _ASIDE = ".partial-"
-"""Begins the names of files that are being written."""
+"""Prefix of the names of files that are being written."""
 
 
 @contextmanager
 def replaced_at_once(path: Path) -> Iterator[Path]:
-    """Give a name in the folder of `path`; the file that is written there replaces `path` at the end.
+    """Yield a temporary path in the folder of `path`; at the end, the file written there replaces `path`.
 
     The file is on the disk before it is renamed, so a power cut leaves either the old file or the new one. If an
     exception is raised, the old file stays as it was and the new one is deleted.
@@ -39,14 +39,14 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Write text, as UTF-8, or bytes to a file, or replace the file at once.
 
     Raises:
-      OSError: the file cannot be written; an old one is as it was.
+      OSError: the file cannot be written; an old file stays as it was.
     """
     with replaced_at_once(path) as aside:
         aside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the files that killed processes were writing in a folder."""
+    """Delete the partial files that killed processes have left in a folder."""
     for leftover in folder.glob(f"{_ASIDE}*"):
         leftover.unlink(missing_ok=True)
 
@@ -62,7 +62,7 @@ def read_small(path: Path) -> str:
 
 
 def read_untrusted(path: str | os.PathLike[str], largest: int) -> bytes:
-    """Read a file that somebody else may have made, once; what is read cannot change any more.
+    """Read a file that may come from an untrusted source, once, so that its content cannot change after a check.
 
     Raises:
       OSError: the file cannot be read, or it is a link, a folder, a pipe or a device.

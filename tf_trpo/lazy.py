@@ -1,6 +1,6 @@
-"""Names that are imported at their first use, so that `import tf_trpo` and `--help` do not wait for TensorFlow.
+"""Import names at their first use, so that `import tf_trpo` and `--help` do not wait for TensorFlow.
 
-The modules of settings, and the numerics below them, take TensorFlow from here:
+The modules of settings, and the numerics that they import, import TensorFlow from here:
 
     from tf_trpo.lazy import tensorflow as tf
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 
 class _LazyModule(types.ModuleType):
-    """Stands for a module, and imports the module when an attribute is asked for."""
+    """Stands in for a module, and imports it when an attribute is first used."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module(self.__name__), name)
@@ -29,7 +29,7 @@ tensorflow: Any = _LazyModule("tensorflow")
 def exports(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Make `__getattr__`, `__dir__` and `__all__` of a package whose names are imported at their first use.
 
-    The names are those that the package's file imports as themselves, for type checkers only:
+    The names are those that the package's file imports as themselves (`Policy as Policy`), for type checkers only:
 
         if TYPE_CHECKING:
             from tf_trpo.models.policy import Policy as Policy

@@ -1,4 +1,4 @@
-"""Checks of settings when they are made, and of arguments, with messages in plain words."""
+"""Check the types and ranges of settings and arguments, with messages in plain words."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 LARGEST_INTEGER = 2**31 - 1
-"""The limit of an integer setting whose interval has no end: TensorFlow's sizes and seeds are int32."""
+"""Largest value of an integer setting without another upper bound: TensorFlow's sizes and seeds are int32."""
 LARGEST_FLOAT = 1e30
-"""The limit of a float setting whose interval has no end: in float32, larger numbers become infinite."""
+"""Largest value of a float setting without another upper bound; float32 reaches 3e38."""
 _KINDS = {int: "a whole number", float: "a number", str: "text", types.NoneType: "None"}
 _SEVERAL = {str: "text", int: "whole numbers", float: "numbers"}
 _NUMBERS = {int: numbers.Integral, float: numbers.Real}
@@ -20,24 +20,24 @@ _WORDS = {"(0, inf)": "positive and finite", "[0, inf)": "zero or positive, and 
 
 
 def require(condition: bool, name: str, requirement: str, value: object) -> None:
-    """Raise ValueError, with the name, the range and the value of a setting, unless the condition holds."""
+    """Unless a condition holds, raise a ValueError that names the setting, its requirement and its value."""
     if not condition:
         raise ValueError(f"{name} must be {requirement}, got {value!r}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Find the known name that a mistyped one is nearest to; None if none is near."""
+    """Return the known name that is most similar to a mistyped name; None if none is similar."""
     return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 
 
 def require_allowed(settings: Any, **allowed: str) -> None:
-    """Raise ValueError unless all fields of a dataclass have values of their types, and the named ones in their range.
+    """Raise ValueError unless each field of a dataclass has its type, and each named field lies in its interval.
 
-    A list becomes a tuple where the field is one.
+    If the type of a field is a tuple, a list is replaced by a tuple.
 
     Args:
-      settings: the dataclass; a field whose type includes None may also be None.
-      **allowed: for each name an interval, such as "[0, 1)" or "(0, inf)".
+      settings: the dataclass object; a field whose type includes None may also be None.
+      **allowed: by the name of a field, its interval, such as "[0, 1)" or "(0, inf)".
     """
     kind: Any = type(settings)
     for name, hint in _hints(kind).items():
@@ -56,14 +56,14 @@ def require_allowed(settings: Any, **allowed: str) -> None:
 
 
 def check_types(**arguments: tuple[object, Any]) -> None:
-    """Raise TypeError, with the name, unless each argument, given as (value, type), is of its type."""
+    """Raise a TypeError with the argument's name unless each argument, given as (value, type), has its type."""
     for name, (value, hint) in arguments.items():
         if not _is_of(value, hint):
             raise TypeError(f"{name} must be {described(hint)}, got {value!r} ({type(value).__name__})")
 
 
 def check_whole_numbers(*, lowest: int = 1, **arguments: Any) -> None:
-    """Raise TypeError or ValueError, with the argument's name, unless all are whole numbers from `lowest`, 0 or 1."""
+    """Raise TypeError or ValueError with the argument's name unless all are integers >= `lowest`, which is 0 or 1."""
     for name, value in arguments.items():
         check_types(**{name: (value, int)})
         require(value >= lowest, name, "at least 1" if lowest else "zero or positive", value)
@@ -96,7 +96,7 @@ def _hints(settings: type) -> dict[str, Any]:
 
 
 def _is_of(value: object, hint: Any) -> bool:
-    """Tell whether a value is of a type; whole numbers are numbers too, and those of NumPy are both."""
+    """Return whether a value has a type. An integer is also valid as a float, and NumPy's numbers are valid."""
     inner = get_args(hint)
     if get_origin(hint) in (Union, types.UnionType):
         return any(_is_of(value, each) for each in inner)

@@ -1,4 +1,4 @@
-"""Going back to a state of an environment: what branches of an episode need."""
+"""Save and restore the states of environments, for branches of episodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from tf_trpo.environments.probing import fingerprint, mask_in, random_action
 
 _DRAWS = ("mujoco_renderer", "renderer", "viewer", "window", "screen", "clock")
-"""Attributes by which environments draw themselves: they are no part of a state, and most cannot be copied."""
+"""Attributes that hold renderers: they are not a part of the state, and most cannot be copied."""
 _ADVICE = (
     "vine_states must be 0 for this environment. Branches need one that is computed in Python, or one of Gymnasium's "
     "MuJoCo environments, with all that it remembers in attributes"
@@ -24,12 +24,13 @@ _ADVICE = (
 
 
 class Restorable:
-    """Saves a state of an environment, and sets it again.
+    """Saves a state of an environment, and restores it.
 
-    A state is what the attributes of the environment hold, those of its wrappers and of other environments within
-    included: copies of these, the data of MuJoCo simulations and the states of random number generators. Spaces, MuJoCo
-    models and what draws are taken to stay as they are. Copies of a whole environment would not do: those of
-    `gymnasium.utils.EzPickle`, MuJoCo's among them, are made anew, without their states.
+    A state consists of the attributes of the environment, of its wrappers, and of environments that are attributes of
+    these. Attributes are copied. MuJoCo's data and random number generators stay the same objects, and their states are
+    saved. Spaces (except for their generators), MuJoCo's models and renderers are assumed not to change. To copy a
+    whole environment would not work: `copy.deepcopy` makes a new one, without the state, of each environment that
+    derives from `gymnasium.utils.EzPickle`, such as MuJoCo's.
 
     Args:
       env: the environment, with its wrappers.
@@ -38,10 +39,10 @@ class Restorable:
     def __init__(self, env: gym.Env) -> None:
         self._envs = list(_environments_in(env, set()))
         self._simulations: list[tuple[Any, Any]] = []
-        """Data of the MuJoCo simulations, each with the place for its copy."""
+        """The data of each MuJoCo simulation, and the object that holds its copy."""
 
     def save(self) -> None:
-        """Save the present state in the place of the one before.
+        """Save the present state instead of the one saved before.
 
         Raises:
           ValueError: an attribute cannot be copied.
@@ -56,7 +57,7 @@ class Restorable:
         self._saved = [_copied(env, vars(env), memo) for env in self._envs]
 
     def restore(self) -> None:
-        """Set the state that was saved last; it stays saved."""
+        """Restore the state that was saved last, as often as needed."""
         memo = dict(self._shared)
         for env, saved in zip(self._envs, self._saved, strict=True):
             attributes = _copied(env, saved, memo)
@@ -66,12 +67,12 @@ class Restorable:
             undo()
 
     def _is_set_back(self, value: Any) -> bool:
-        """Note how to set an object back that stays the same object; tell whether it is one."""
+        """Return whether an object is not copied but kept; if so, note how to restore its state."""
         if isinstance(value, np.random.Generator):
             self._undo.append(functools.partial(setattr, value.bit_generator, "state", value.bit_generator.state))
             return True
         if isinstance(value, gym.Space):
-            # To seed a space gives it another generator.
+            # Seeding a space replaces its generator.
             for space in _spaces_in(value):
                 generator = vars(space).get("_np_random")
                 self._undo.append(functools.partial(setattr, space, "_np_random", generator))
@@ -84,23 +85,23 @@ class Restorable:
         if kept is None:
             kept = mujoco.MjData(value.model)
             self._simulations.append((value, kept))
-        # All of the data: observations and rewards also read what MuJoCo has computed from the state of before.
+        # All of the data, since observations and rewards also read results that MuJoCo computed from earlier states.
         mujoco.mj_copyData(kept, value.model, value)
         self._undo.append(functools.partial(mujoco.mj_copyData, value, value.model, kept))
         return True
 
 
 def check_restorable(env: gym.Env, steps: int = 100) -> None:
-    """Check that an environment can go back to its states: play the same actions from a state again, and compare.
+    """Check that the states of an environment can be restored, by taking the same steps from a state three times.
 
-    Afterwards, the environment is as it was.
+    This is done from two states of an episode. Afterwards, the environment is in the state that it had before.
 
     Args:
       env: the environment, with its wrappers.
-      steps: to play at most, by random actions that masks allow, each three times, from two states of an episode.
+      steps: largest number of steps from a state, with random actions that masks allow.
 
     Raises:
-      ValueError: a state cannot be saved, or the same steps gave other observations, rewards or costs.
+      ValueError: a state cannot be saved, or the steps gave other observations, rewards, ends or infos when repeated.
       EnvironmentFailedError: the environment failed.
     """
     space, before, restorable = copy.deepcopy(env.action_space), Restorable(env), Restorable(env)
@@ -125,7 +126,7 @@ def check_restorable(env: gym.Env, steps: int = 100) -> None:
 
 
 def _played(env: gym.Env, space: gym.Space, observation: Any, steps: int) -> tuple[list[bytes], list[Any]]:
-    """Play random actions to the end of the episode at most; give the bits of all steps, and the actions."""
+    """Take steps with random actions until the episode ends; return the bits of all steps, and the actions."""
     rng, bits, actions = np.random.default_rng(0), [], []
     for _ in range(steps):
         action = random_action(space, mask_in(observation), rng)
@@ -138,7 +139,7 @@ def _played(env: gym.Env, space: gym.Space, observation: Any, steps: int) -> tup
 
 
 def _copied(env: gym.Env, attributes: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
-    """Copy attributes; by the memo of all copies, two names of one object stay so."""
+    """Copy attributes; the memo is shared by all copies, so that two names of one object stay names of one object."""
     copies = {}
     for name, value in attributes.items():
         try:
@@ -149,7 +150,7 @@ def _copied(env: gym.Env, attributes: dict[str, Any], memo: dict[int, Any]) -> d
 
 
 def _environments_in(env: gym.Env, seen: set[int]) -> Iterator[gym.Env]:
-    """Give an environment and all that it holds as attributes, wrapped ones first of all."""
+    """Yield an environment and, recursively, all environments that are its attributes."""
     if id(env) not in seen:
         seen.add(id(env))
         yield env
@@ -159,7 +160,7 @@ def _environments_in(env: gym.Env, seen: set[int]) -> Iterator[gym.Env]:
 
 
 def _spaces_in(space: gym.Space) -> Iterator[gym.Space]:
-    """Give a space and its parts, each of which draws elements by a generator of its own."""
+    """Yield a space and, recursively, its parts; each has its own random number generator."""
     yield space
     if isinstance(space, spaces.Dict | spaces.Tuple):
         for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:

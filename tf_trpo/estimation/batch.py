@@ -33,7 +33,7 @@ class Batch(NamedTuple):
       actions: the sampled actions, not clipped to bounds, [N, ...].
       advantages: float32 [N].
       weights: float32 [N], with sum 1: 1/n on the n valid samples and 0 on padding, so that a weighted sum is the mean
-        over the valid samples.
+        over the valid samples. If branches try every action, a weight is also proportional to the action's probability.
       advantage_mean: scalar that was subtracted from the advantages; 0 if none was.
       advantage_scale: scalar > 0 by which the advantages were then divided. So advantage_mean + advantage_scale *
         advantages are the estimates in the environment's own units of return.
@@ -57,7 +57,7 @@ class Batch(NamedTuple):
 
 
 def costs_of(batch: Batch) -> Costs:
-    """Return a batch's costs; raise ValueError if it has none."""
+    """Return a batch's costs; raise ValueError if the batch has none."""
     if not isinstance(batch.costs, Costs):
         raise ValueError("cost_limits are given, and the batch has no costs")
     return batch.costs
@@ -79,7 +79,7 @@ def as_rows(samples: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
 
 
 def counted_weights(weights: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
-    """Set the weights of all samples in rows that do not count to 0.
+    """Return weights that are 0 for all samples in rows that do not count.
 
     Args:
       weights: [M], or [M, L] if a row is a segment.

@@ -1,4 +1,4 @@
-"""Advantages from branches: several actions of one state, each with the return that followed it."""
+"""Advantages from branches: several actions in the same state, each with an estimate of its return."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from tf_trpo.numerics import check_shapes, scalar
 def branch_returns(
     rewards: tf.Tensor, steps: tf.Tensor, terminated: tf.Tensor, values: tf.Tensor, *, gamma: float | tf.Tensor
 ) -> tf.Tensor:
-    """Estimate Q(s, a) by the first l steps of a branch, and by the value function for what follows.
+    """Estimate Q(s, a) from the rewards of a branch of l steps, and from the value function after them.
 
         Q = r_0 + gamma r_1 + ... + gamma^(l - 1) r_(l-1) + gamma^l (1 - terminated) V(s_l)
 
     Args:
-      rewards: of the steps of each branch, float [N, L]; 0 after its end.
-      steps: l, that each branch took, int32 [N], in [0, L].
+      rewards: rewards of each branch, float [N, L]; 0 after its last step.
+      steps: l, the number of steps of each branch, int32 [N], in [0, L].
       terminated: 1 if the last step ended the episode in a terminal state, else 0; float [N].
-      values: V of the observation that the last step led to, float [N], in the unit of the rewards.
+      values: V of the observation after the last step, float [N], in the unit of the rewards.
       gamma: discount, in [0, 1]; a number or a float64 scalar.
 
     Returns:
-      float [N], in the unit of the rewards.
+      Estimates of Q, float [N], in the unit of the rewards.
 
     Source:
       Schulman et al. (2015), section 5.2, with a bootstrap.
@@ -37,20 +37,22 @@ def branch_returns(
 def branch_advantages(returns: tf.Tensor, probabilities: tf.Tensor | None = None) -> tf.Tensor:
     """Compute the advantages of K actions in each of N states.
 
-    If the K actions are all that there are, V(s) is the mean of Q(s, a) under the policy. If they are drawn from the
-    policy, the advantage of each is its Q less the mean Q of the others: K / (K - 1) times its difference from the mean
-    of all, which has the expectation A(s, a) if Q has none but that of Q(s, a).
+    If the K actions are all actions of the space, the baseline is V(s), the mean of Q(s, a) under the policy. If they
+    were drawn from the policy, the baseline of an action is the mean Q of the other K - 1 actions. Then the advantage
+    is K / (K - 1) times the difference from the mean of all K, and its expectation is A(s, a) if the estimates of Q are
+    unbiased.
 
     Args:
       returns: estimates of Q, float [N, K], with K >= 2 if the actions were drawn.
-      probabilities: of the policy, float [N, K], with sum 1; None if the actions were drawn.
+      probabilities: the policy's probabilities of the actions, float [N, K], with sum 1; None if the actions were
+        drawn.
 
     Returns:
-      float [N, K].
+      Advantages, float [N, K].
 
     Source:
-      Schulman et al. (2015), equation 15; of equation 16, the self-normalised estimator, the gradient at the old policy
-      is that of such differences, times (K - 1) / K.
+      Schulman et al. (2015), equation 15. At the old policy, the gradient of equation 16, the self-normalised
+      estimator, is (K - 1) / K times the gradient with these advantages.
     """
     check_shapes("branch_advantages", returns=(returns, "N K"))
     if probabilities is None:

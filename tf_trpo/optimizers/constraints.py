@@ -1,4 +1,4 @@
-"""Constraints of a trust-region step besides the KL: the direction within them, and the search that keeps them."""
+"""Constraints of a trust-region step in addition to the KL: the constrained direction and the line search."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Constraint(NamedTuple):
 
 
 def cost_constraints(objective: Objective, limits: Sequence[float]) -> list[Constraint]:
-    """Limit the mean total of each cost in an episode.
+    """Limit the mean total of each cost over an episode.
 
-    The figure is the cost per environment step: the mean total of the old policy's episodes divided by their mean
-    length, plus the surrogate of the cost, which estimates the change.
+    The figure is the mean cost per environment step. It is the mean total of the old policy's episodes divided by their
+    mean length, plus the surrogate of the cost, which estimates the change.
 
     Source:
-      Achiam et al. (2017), equation 10, with the undiscounted totals that the field's benchmarks limit.
+      Achiam et al. (2017), equation 10, with undiscounted totals, which the usual benchmarks limit.
     """
     costs = costs_of(objective.batch)
     constraints = []
@@ -75,13 +75,14 @@ def anchor_constraint(objective: Objective, limit: float | tf.Tensor) -> Constra
 
 
 class ConstrainedDirection(NamedTuple):
-    """The full step within the constraints, and the figure that the line search must improve.
+    """The full step under the constraints, and the figure that the line search must improve.
 
     Attributes:
       constraints: as given.
-      step: [P].
-      restored: int64 scalar, index of the constraint whose figure is above its limit and must fall; -1 if all figures
-        are within their limits, and the surrogate must rise. Of several, it is the one whose limit is farthest away.
+      step: the full step [P].
+      restored: int64 scalar, index of the constraint whose figure is above its limit and must fall. If several are
+        above, it is the one farthest from its limit. -1 if all figures are within their limits, and the surrogate must
+        rise.
     """
 
     constraints: Sequence[Constraint]
@@ -99,11 +100,11 @@ class ConstrainedDirection(NamedTuple):
           backtracking: the search.
           objective: at the old parameters.
           evaluate: as for `Backtracking.search`.
-          step: the full step [P], or a part of it.
+          step: the full step [P], or a fraction of it.
           max_kl: the limit on the KL, in nats.
 
         Returns:
-          The result, with the improvement of the surrogate if the step was taken, and the constraints' figures at
+          The result, whose improvement is that of the surrogate if the step was taken, and the constraints' figures at
           the result's parameters.
         """
         if not self.constraints:
@@ -140,25 +141,27 @@ def constrained_direction(
     damping: float | tf.Tensor,
     share: Callable[[tf.Tensor], tf.Tensor] | None = None,
 ) -> ConstrainedDirection:
-    """Find the step that raises the linear model of the surrogate most within the models of KL and constraints.
+    """Maximise the linear model of the surrogate, subject to the models of the KL and of the constraints.
 
-    Without constraints, it is x = F^-1 g, scaled so that the quadratic model of the KL equals max_kl. With them, it is
-    the best combination of F^-1 g and all F^-1 b_i. If none keeps the linear models of all constraints within the
-    limits, the step reduces the figure whose limit is farthest away, and keeps the others from rising above theirs.
+    Without constraints, the step is x = F^-1 g, scaled so that the quadratic model of the KL equals max_kl. With
+    constraints, it is the best linear combination of F^-1 g and all F^-1 b_i. If no combination satisfies the linear
+    models of all constraints, the step reduces the figure that is farthest from its limit. The other figures must then
+    stay within their limits, or not rise if they are above.
 
-    The curvature of the constraints is measured at this step, and added to the linear models for a second solution.
-    Otherwise a policy at a curved limit could not move along it.
+    Each figure is then computed at this step. If it is larger than its linear model predicts, the difference is added
+    to the linear model, and the problem is solved again. Otherwise a policy at a curved limit could not move along it.
 
     Args:
       constraints: at most 4.
       objective: at the old parameters.
       solve: right-hand side [P] -> solution of the damped linear system.
-      gradient: g [P], of the surrogate.
+      gradient: g [P], gradient of the surrogate.
       solution: `solve(gradient)`.
-      max_kl: in nats.
-      damping: of the linear system.
-      share: the best step [P] within max_kl -> the part of max_kl, in (0, 1], that another limit leaves; None for no
-        other limit. Within the smaller trust region the best step has another direction.
+      max_kl: limit on the KL, in nats.
+      damping: damping of the linear system.
+      share: the best step [P] within max_kl -> the fraction of max_kl, in (0, 1], that another limit allows. The
+        problem is then solved within the smaller trust region, where the best step has another direction. None: no
+        other limit.
 
     Source:
       Achiam et al. (2017), section 6 and algorithm 1; second solution: Nocedal and Wright (2006), section 18.3.
@@ -189,7 +192,7 @@ def constrained_direction(
         return tf.linalg.matvec(directions, tf.cast(coefficients, directions.dtype), transpose_a=True)
 
     def linear(max_kl: float | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Give what is maximised, the constraints' levels, and the solution by the linear models."""
+        """Return the gains to maximise, the constraints' levels, and the solution of the linear models."""
         within_reach = constrained_step(gains[0], slopes, excess, metric, max_kl).feasible
         gain = tf.where(within_reach, gains[0], -slopes[farthest])
         levels = tf.where(within_reach, excess, tf.minimum(excess, 0.0))
@@ -208,15 +211,15 @@ def constrained_direction(
 
 
 def _with_damping(metric: tf.Tensor, directions: tf.Tensor, images: tf.Tensor, damping: float | tf.Tensor) -> tf.Tensor:
-    """Add the damping's part to the metric, float64 [D, D], of those directions y that have no curvature.
+    """Add damping to the metric, float64 [D, D], for the directions y whose curvature y'Fy is not positive.
 
-    If a policy has become sure of its actions, y'Fy may be 0 by underflow, or negative by rounding. As in
-    `step_length_for_kl`, the damped curvature takes its place then, so that there is a step, and not too long a one.
+    If the policy is almost deterministic, y'Fy may underflow to 0, or be negative by rounding. As in
+    `step_length_for_kl`, the damped curvature then replaces it, so that a step exists and its length stays bounded.
 
     Args:
       metric: y_j'F y_k.
-      directions, images: y and F y, float32 [D, P]; in float64, what has underflowed would be told apart from 0.
-      damping: of the linear system that the directions solve.
+      directions, images: y and F y, float32 [D, P]; not float64, in which underflowed products would not be 0.
+      damping: damping of the linear system that the directions solve.
     """
     curvatures = tf.reduce_sum(directions * images, axis=1, keepdims=True)
     flat = tf.cast(tf.where(curvatures > 0, tf.zeros_like(directions), directions), metric.dtype)

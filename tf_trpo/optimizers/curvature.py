@@ -1,4 +1,4 @@
-"""Fisher-vector products on the samples of a batch, or on some of them."""
+"""Fisher-vector products on all samples of a batch, or on a fraction of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sampled_product(
     kind: FisherVectorProduct,
     chunk_size: int | None,
 ) -> Product:
-    """Make the product v [P] -> F v [P] with a policy's Fisher matrix at theta [P], on samples or segments."""
+    """Make the function v [P] -> F v [P], with a policy's Fisher matrix F at theta [P], on samples or segments."""
     distribution = policy.action_distribution
 
     def on_chunk(theta: tf.Tensor, vector: tf.Tensor, observations: Any, weights: tf.Tensor) -> tf.Tensor:
@@ -43,7 +43,7 @@ def sampled_product(
                 return double_backprop_fisher_vector_product(*given)(vector)
         return gauss_newton_fisher_vector_product(*given, distribution.metric_product)(vector)
 
-    # Traced once for all uses.
+    # A tf.function, so that it is traced once for all uses.
     traced = tf.function(on_chunk, autograph=False)
 
     def product(vector: tf.Tensor) -> tf.Tensor:
@@ -57,11 +57,11 @@ def sampled_product(
 
 
 def subsample(observations: Any, weights: tf.Tensor, fraction: float) -> tuple[Any, tf.Tensor]:
-    """Take a fraction of the samples, in a random order that is the same in every batch, samples of weight 0 last.
+    """Choose a fraction of the samples, and scale their weights to the sum 1.
 
-    If the weights are [S, L], whole segments are taken.
-
-    The order is random because every k-th row of a flattened [T, B] could be of the same environment.
+    The first samples of a random order, which is the same for every batch, are chosen; samples of weight 0 come last in
+    it. The order is random because every k-th row of a flattened [T, B] could belong to the same environment. If the
+    weights are [S, L], whole segments are chosen.
     """
     if fraction == 1.0:
         return observations, weights

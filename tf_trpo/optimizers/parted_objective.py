@@ -1,4 +1,4 @@
-"""An objective whose sums come in parts, from whoever computes these, and are added in the order of the parts."""
+"""An objective whose sums are computed in parts, in any process, and added in the order of the parts."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 
 class NotInPartsError(ValueError):
-    """A step needs something that is not computed in parts."""
+    """A policy step needs a function that is not computed in parts."""
 
 
 class PartSums(Protocol):
     """Computes functions on all parts of a batch."""
 
     def begin(self, policy: Policy, rows: Any) -> None:
-        """Take the rows of SAMPLES, and the policy's weights."""
+        """Set the rows of SAMPLES and the policy's weights."""
 
     def give(self, rows: Any) -> None:
-        """Take the rows of CURVATURE."""
+        """Set the rows of CURVATURE."""
 
     def results(self, name: str, rows: str, arguments: Sequence[tf.Tensor]) -> list[list[Any]]:
-        """Compute a function of `part_function` on each part; the results are in the order of the parts."""
+        """Compute a function of `part_function` on each part, and return the results in the order of the parts."""
 
 
 class PartedObjective(Objective):
-    """An `Objective` that has the result of no part itself.
+    """An `Objective` that takes the results of parts from `PartSums`, and adds them.
 
     Args:
-      policy, batch, theta, chunk_size, gamma: as for `Objective`; theta has the policy's own weights.
+      policy, batch, theta, chunk_size, gamma: as for `Objective`; theta must be the policy's present weights.
       sums: computes the parts.
     """
 
@@ -83,7 +83,7 @@ class PartedObjective(Objective):
         found = self._sums.results(part.BEGIN, SAMPLES, [])
         has_entropy = distribution.entropy(distribution.parameters(tf.zeros([1, distribution.num_outputs]))) is not None
         zero = tf.constant(0.0, tf.float64)
-        # The parts keep the parameters.
+        # The old policy's parameters stay with the parts.
         return (), functools.reduce(operator.add, itertools.chain(*found), zero) if has_entropy else None
 
     def _added(self, name: str, arguments: Sequence[tf.Tensor], rows: str = SAMPLES) -> tf.Tensor:
@@ -92,24 +92,24 @@ class PartedObjective(Objective):
 
 
 class PartCrew(Protocol):
-    """Whoever computes requests.
+    """Computes requests, in this process or in others.
 
     Attributes:
-      sent, received: bytes so far, of arrays.
+      sent, received: numbers of bytes sent and received so far.
     """
 
     sent: int
     received: int
 
     def put(self, value: Any) -> Any:
-        """Put a value where all find it, and give its reference."""
+        """Store a value for all processes, and return a reference to it."""
 
     def compute(self, requests: Sequence[Request]) -> list[list[np.ndarray]]:
-        """Give the results of requests that differ in their rows, in their order."""
+        """Return the results of requests, in their order; the requests differ only in their rows."""
 
 
 class Home:
-    """A `PartCrew` of this process alone, which computes one part on each core at the same time."""
+    """A `PartCrew` of this process alone, which computes as many parts at the same time as there are cores."""
 
     sent = received = 0
 
@@ -126,15 +126,16 @@ class Home:
 
 
 class CrewSums:
-    """`PartSums` by a crew.
+    """`PartSums` that a crew computes.
 
     Args:
-      crew: computes.
+      crew: computes the requests.
       parts: number of parts.
-      functions: as `saved_functions` gives them.
+      functions: as `saved_functions` returns them.
 
     Attributes:
-      rounds: requests to all parts so far.
+      crew: as given.
+      rounds: number of functions computed on all parts so far.
     """
 
     def __init__(self, crew: PartCrew, parts: int, functions: bytes) -> None:
@@ -167,14 +168,14 @@ class CrewSums:
 
 
 class NotedFunctions:
-    """`PartSums` that only note, while a step is traced, which functions the step needs; there is no part then.
+    """`PartSums` that note which functions a step needs, while the step is traced. No part is computed.
 
     Args:
       parts: number of parts.
-      chunk_size: of `Objective`.
+      chunk_size: as for `Objective`.
 
     Attributes:
-      functions: as `saved_functions` takes them.
+      functions: the functions that the step needs, as `saved_functions` takes them.
     """
 
     def __init__(self, parts: int, chunk_size: int | None) -> None:

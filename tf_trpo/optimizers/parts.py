@@ -1,8 +1,8 @@
-"""Parts of a batch: what is computed on a part has the same bits, whichever process computes it.
+"""Functions of one part of a batch, whose results have the same bits in every process.
 
-A result is a function of the policy's weights, the part's rows and some arguments. The function travels as TensorFlow's
-graph, which any process can compute that has TensorFlow. The last bits of a sum depend on how many threads TensorFlow
-has, so all processes must have the same number of them.
+A result depends only on the policy's weights, the part's rows and some arguments. A function is sent as a TensorFlow
+graph, which any process with TensorFlow can compute. The last bits of a sum depend on the number of TensorFlow's
+threads, so all processes must use the same number.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 SAMPLES, CURVATURE = "samples", "curvature"
-"""Rows that a part may have: (observations, weights, actions, advantages), or (observations, weights)."""
+"""The two kinds of rows of a part: (observations, weights, actions, advantages), and (observations, weights)."""
 BEGIN, GRADIENT, ENTROPY_GRADIENT, FIGURES, PRODUCT = "begin", "gradient", "entropy gradient", "figures", "product "
-"""Functions of a part; the name of the last one ends with the kind of the product."""
+"""Names of the functions of a part. PRODUCT is a prefix: the kind of the Fisher-vector product follows."""
 
 
 class Given(NamedTuple):
-    """A value that is fetched once.
+    """A value that a process fetches once and keeps.
 
     Attributes:
-      key: equal for equal values.
-      reference: what the value is fetched by.
+      key: key of the value; equal keys mean equal values.
+      reference: reference by which the value is fetched.
     """
 
     key: Hashable
@@ -44,14 +44,14 @@ class Given(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What is computed on a part; the result is a function of it alone.
+    """A function to compute on a part. The result depends on the request only.
 
     Attributes:
-      functions: as `saved_functions` gives them.
+      functions: all functions, as `saved_functions` returns them.
       weights: arrays of all variables of the policy.
-      arguments: arrays, the function's first ones.
-      rows: a flat list of arrays, the part's. The key is (iteration, SAMPLES or CURVATURE, number of the part).
-      name: of the function.
+      arguments: arrays, the function's arguments before the rows.
+      rows: the part's rows, a flat list of arrays. The key is (iteration, SAMPLES or CURVATURE, number of the part).
+      name: name of the function.
     """
 
     functions: Given
@@ -62,19 +62,19 @@ class Request(NamedTuple):
 
 
 def part_size(rows: int, parts: int) -> int:
-    """Give the rows of each part; the last parts are filled up."""
+    """Return the number of rows of each part; the last parts are padded to this size."""
     return -(-rows // parts)
 
 
 def cut(rows: Any, parts: int) -> list[list[np.ndarray]]:
-    """Cut rows into equal parts, of which the last ones repeat the last row with weight 0.
+    """Cut rows into parts of equal size. The last parts are padded by copies of the last row with weight 0.
 
     Args:
-      rows: a nest of arrays [N, ...], (observations, weights, ...).
-      parts: their number K, at most N.
+      rows: a nest of arrays [N, ...]: (observations, weights, ...).
+      parts: K, the number of parts, at most N.
 
     Returns:
-      A flat list of arrays [ceil(N / K), ...] for each part.
+      For each part, a flat list of arrays [ceil(N / K), ...].
     """
     arrays, place = [np.asarray(array) for array in tf.nest.flatten(rows)], len(tf.nest.flatten(rows[0]))
     count = len(arrays[place])
@@ -92,16 +92,17 @@ def cut(rows: Any, parts: int) -> list[list[np.ndarray]]:
 def part_function(policy: Policy, name: str, like: Any, chunk_size: int | None) -> Callable[..., tuple[tf.Tensor, ...]]:
     """Make a function of a part: (*arguments, *rows) -> tensors.
 
-    All but BEGIN and PRODUCT have the old policy's distribution parameters as their first argument, which are the first
-    result of BEGIN. Means are over the whole batch, whose weights have the sum 1, so that the parts' results add up.
+    Each function but BEGIN and PRODUCT takes the old policy's distribution parameters as its first argument; they are
+    the first result of BEGIN. The weights sum to 1 over the whole batch, so the sum of the parts' results is the
+    result of the batch.
 
     Args:
-      policy: in its variables the weights of the policy that sampled.
+      policy: the policy; its variables hold the weights with which the batch was sampled.
       name: BEGIN: () -> the old policy's parameters, and its entropy if there is a closed form. GRADIENT: (old) -> [P].
         ENTROPY_GRADIENT: (old, coefficient) -> [P]. FIGURES: (old, theta [P]) -> `PolicyFigures.tensors`. PRODUCT:
         (v [P]) -> F v [P].
-      like: nest of the rows.
-      chunk_size: of `Objective`.
+      like: a nest with the structure of the rows.
+      chunk_size: as for `Objective`.
     """
     count = len(tf.nest.flatten(like))
 
@@ -127,11 +128,11 @@ def part_function(policy: Policy, name: str, like: Any, chunk_size: int | None) 
 
 
 def saved_functions(policy: Policy, functions: Mapping[str, tuple[Callable[..., Any], Sequence[Any]]]) -> bytes:
-    """Trace functions of a part, and save them with the policy's variables.
+    """Trace functions of a part, and save them with the policy's variables, as a zip archive.
 
     Args:
-      policy: the one that the functions were made with.
-      functions: each function and the specs of its tensors, by name.
+      policy: the policy with which the functions were made.
+      functions: by name, each function and the specs of its tensors.
     """
     module = tf.Module()
     module.variables_of_policy = [variable.value for variable in policy.variables]
@@ -147,10 +148,10 @@ def saved_functions(policy: Policy, functions: Mapping[str, tuple[Callable[..., 
 
 
 class PartComputer:
-    """Computes what requests ask for, and keeps what they give: the functions, and the parts of one iteration.
+    """Computes requests, and keeps the functions, the weights and the parts of the present iteration.
 
     Args:
-      fetch: gives the value of a reference.
+      fetch: returns the value of a reference.
     """
 
     def __init__(self, fetch: Callable[[Any], Any] = lambda reference: reference) -> None:
@@ -160,7 +161,7 @@ class PartComputer:
         self._old: dict[Hashable, tf.Tensor] = {}
 
     def prepare(self, request: Request) -> None:
-        """Fetch all but the rows; after that, requests that differ in their rows may be computed at the same time."""
+        """Fetch everything but the rows. Afterwards, threads may compute requests that differ only in their rows."""
         if self._is_new("functions", request.functions):
             self._keys.pop("weights", None)
             self._load(self._fetch(request.functions.reference))
@@ -174,7 +175,7 @@ class PartComputer:
             self._arguments = list(map(tf.constant, self._fetch(request.arguments.reference)))
 
     def compute(self, request: Request) -> list[np.ndarray]:
-        """Give a part's results, for BEGIN without the first one."""
+        """Return the results of a request; for BEGIN without the old policy's parameters, which are kept here."""
         self.prepare(request)
         key = request.rows.key
         if key not in self._rows:
@@ -199,7 +200,7 @@ class PartComputer:
     def _load(self, packed: bytes) -> None:
         with tempfile.TemporaryDirectory(prefix="tf_trpo-parts-") as folder:
             zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
-            # It warns that nobody can differentiate a memory's loop again, which nobody does.
+            # TensorFlow warns that the gradient of a memory's loop cannot be differentiated; no function does this.
             logger = logging.getLogger("absl")
             level = logger.level
             logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Branches of a rollout: several actions tried from the same state of an environment, each with what follows it."""
+"""Branches of a rollout: in the same state of an environment, several actions are tried, and the policy continues."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ class Branches(NamedTuple):
     """K branches of at most L steps from each of S rows of a rollout of B environments.
 
     Attributes:
-      rows: int32 [S], of the rollout, whose observations are the states that the branches begin in.
-      actions: the first ones [S, B, K, ...], as sampled; empty if branch k begins with action k of a discrete space.
-      rewards: float64 [S, B, K, L], the environment's own; 0 after the end of an episode.
-      steps: int32 [S, B, K], that were taken; 0 if the row is no step of an episode, or a mask forbids the action.
-      terminated: bool [S, B, K], the last step ended the episode in a terminal state.
-      observations: a nest of arrays [S, B, K, ...], which the last steps led to.
-      costs: float64 [S, B, K, L, C], of C costs; empty without costs.
+      rows: rows of the rollout at whose observations the branches begin, int32 [S].
+      actions: the sampled first actions [S, B, K, ...]; empty if branch k begins with action k of a discrete space.
+      rewards: the environment's own rewards, float64 [S, B, K, L]; 0 after the last step of the branch.
+      steps: number of steps taken, int32 [S, B, K]; 0 if the row is not a step of an episode, or a mask forbids the
+        action.
+      terminated: whether the last step ended the episode in a terminal state, bool [S, B, K].
+      observations: the observations after the last steps, a nest of arrays [S, B, K, ...].
+      costs: C costs of each step, float64 [S, B, K, L, C]; an empty tuple without costs.
     """
 
     rows: np.ndarray
@@ -43,13 +44,13 @@ class Branches(NamedTuple):
 
 
 def check_branching(environments: VectorEnv) -> None:
-    """Check that environments can be set back to their states; they stay where they are.
+    """Check that the states of environments can be restored. The present states are not changed.
 
     Raises:
-      ValueError: they are not of the backend "sync", or their states cannot be set again.
+      ValueError: the environments are not of the backend "sync", or a state cannot be restored.
       EnvironmentFailedError: an environment failed.
     """
-    # The others are made in the same way.
+    # One check is enough: all environments are made in the same way.
     check_restorable(_own(environments).envs[0])
 
 
@@ -61,16 +62,16 @@ def _own(environments: VectorEnv) -> BareSyncVectorEnv:
 
 
 class Brancher:
-    """Lets environments try branches, and sets them back to where they were.
+    """Takes branches in environments, and restores the environments' states after each branch.
 
     Args:
-      environments: B environments that `check_branching` has passed.
-      actor: the policy for B environments, without a memory.
-      spec: of one observation.
-      vine: the numbers of branches.
+      environments: B environments that have passed `check_branching`.
+      actor: a policy without a memory, for B environments.
+      spec: spec of one observation.
+      vine: number and length of branches.
 
     Raises:
-      ValueError: the environments are others.
+      ValueError: the environments are not of the backend "sync".
     """
 
     def __init__(self, environments: VectorEnv, actor: Actor, spec: Spec, vine: Vine) -> None:
@@ -82,15 +83,16 @@ class Brancher:
         self._num_costs = len(kept_costs(environments))
 
     def begin(self, noise: BranchNoise) -> Callable[[int, Any, np.ndarray], None]:
-        """Begin a rollout without branches so far; `branches` gives those that were taken.
+        """Begin the branches of a new rollout; afterwards, `branches` returns them.
 
         Args:
-          noise: of the branches.
+          noise: noise of the branches.
 
         Returns:
-          (row, observations [B, ...], whether an episode has ended before it, bool [B]) -> None: what is to be called
-          before each row. It raises InvalidStepError if a number is not finite in float32, and EnvironmentFailedError
-          if an environment fails.
+          A function to call before each row of the rollout. Its arguments are the row, the observations [B, ...], and
+          whether an episode ended with the step before, bool [B]. In the rows of `noise`, it takes the branches. It
+          raises InvalidStepError if a number is not finite in float32, and EnvironmentFailedError if an environment
+          fails.
         """
         self._noise = noise
         self._places = {row: place for place, row in enumerate(noise.rows.tolist())}
@@ -103,7 +105,7 @@ class Brancher:
         return self._grow
 
     def branches(self) -> Branches:
-        """Give the branches of the rollout."""
+        """Return the branches of the rollout."""
         taken = self._taken._replace(costs=self._costs) if self._num_costs else self._taken
         if self._vine.tries_all:
             return taken
@@ -118,14 +120,14 @@ class Brancher:
             self._restorable[index].save()
         mask = mask_of(self._spec, observations) if self._vine.tries_all else None
         for k in range(self._vine.actions):
-            # If nothing is allowed, all is.
+            # A mask that forbids all actions is ignored.
             tried = ~ended if mask is None else ~ended & ((mask[:, k] != 0) | ~mask.any(axis=1))
             self._branch(place, k, observations, tried.copy())
             for index in np.flatnonzero(tried).tolist():
                 self._restorable[index].restore()
 
     def _branch(self, place: int, k: int, observations: Any, running: np.ndarray) -> None:
-        """Take a branch in the running environments, bool [B]."""
+        """Take branch k of a state in the running environments, bool [B]."""
         taken, at = self._taken, map_parts(lambda _, array: array.copy(), self._spec, observations)
         sampled, given = self._first_actions(place, k, observations)
         if not self._vine.tries_all:
@@ -151,7 +153,7 @@ class Brancher:
             kept[place, :, k] = array
 
     def _first_actions(self, place: int, k: int, observations: Any) -> tuple[np.ndarray, Any]:
-        """Give the first actions of all environments, as sampled and as they take them."""
+        """Return the first actions of all environments, as sampled and as the environments take them."""
         if self._vine.tries_all:
             sampled = np.full(len(self._envs), k, np.int32)
             return sampled, self._actor.for_environment(sampled)

@@ -1,4 +1,4 @@
-"""Which worker has which shard's environments."""
+"""The assignment of shards to workers."""
 
 from __future__ import annotations
 
@@ -7,40 +7,41 @@ from collections.abc import Iterable, Sequence
 
 
 class Homes:
-    """The worker that has a shard's environments where its episodes are, for each shard that has one."""
+    """The home of each shard: the worker whose environments are in the states of the shard's episodes, if any."""
 
     def __init__(self) -> None:
         self._home: dict[int, int] = {}
         self._shards: collections.defaultdict[int, set[int]] = collections.defaultdict(set)
 
     def of(self, shard: int) -> int | None:
-        """Give a shard's home."""
+        """Return the home of a shard, or None."""
         return self._home.get(shard)
 
     def shards_of(self, worker: int) -> frozenset[int]:
-        """Give the shards of a worker."""
+        """Return the shards whose home is a worker."""
         return frozenset(self._shards[worker])
 
     def put(self, shard: int, worker: int) -> None:
-        """Give a shard a home, which it had not or had elsewhere."""
+        """Make a worker the home of a shard, instead of any home it had."""
         self.drop([shard])
         self._home[shard] = worker
         self._shards[worker].add(shard)
 
     def drop(self, shards: Iterable[int]) -> None:
-        """Let shards have no home."""
+        """Remove the homes of shards."""
         for shard in shards:
             before = self._home.pop(shard, None)
             if before is not None:
                 self._shards[before].discard(shard)
 
     def settle(self, shards: Sequence[int], free: set[int], move: bool) -> None:
-        """Give shards homes at free workers.
+        """Give homes at free workers to shards that lack one, and balance the number of shards per worker.
 
         Args:
-          shards: those that have none, or a home that is not free, get one. If no worker is free, none has a home.
-          free: workers.
-          move: whether other shards may go from the busiest worker to an idle one.
+          shards: shards that will get calls. Each one without a home at a free worker gets a new home. If no worker is
+            free, these shards have no home.
+          free: the free workers.
+          move: whether other shards may also move, from the free worker with most shards to the one with fewest.
         """
         away = [shard for shard in shards if self._home.get(shard) not in free]
         self.drop(away)

@@ -1,4 +1,4 @@
-"""The parts of an update over workers: who computes which part, when workers are lost, slow or compute otherwise."""
+"""Update parts on workers: which worker computes which part, and what to do about lost, slow and differing workers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tf_trpo.rollouts.worker import WorkerLostError
 
 _logger = logging.getLogger(__name__)
 _SLOW = 3.0
-"""Times what the last round of a function took, after which missing parts are computed a second time."""
+"""Multiple of the duration of a function's last round after which missing parts are also computed elsewhere."""
 _SLOW_SECONDS = 1.0
-"""Seconds below which nothing is slow."""
+"""Seconds below which no round counts as slow."""
 _PATIENCE = 60.0
-"""Seconds that a worker may take to load TensorFlow, and a function that was never asked for."""
+"""Seconds that a worker may take to load TensorFlow, and that the first round of a function may take."""
 _POLL = 0.2
 
 
 class ComputingCrew(Protocol):
-    """Workers by number, as those of a `Crew`.
+    """Workers that compute requests, by number, like the workers of a `Crew`.
 
     Attributes:
       size: number of workers.
@@ -34,35 +34,36 @@ class ComputingCrew(Protocol):
     size: int
 
     def share(self, value: Any) -> Any:
-        """Put a value where all find it, and give its reference."""
+        """Store a value for all workers, and return a reference to it."""
 
     def fetch(self, reference: Any) -> Any:
-        """Give the value of a reference."""
+        """Return the value of a reference."""
 
     def compute(self, worker: int, request: Request | None, threads: int) -> Hashable:
-        """Let a worker compute a request; None only asks for an answer. `ShardWorker.compute` has the rest."""
+        """Start `ShardWorker.compute` on a worker. A request of None only tests whether the worker answers."""
 
     def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
-        """Give those of the pending that have ended; wait for the first one, at most `timeout` seconds."""
+        """Return the pending calls that have ended; wait for the first one, at most `timeout` seconds."""
 
     def result(self, ended: Hashable) -> Any:
-        """Give the result of what has ended; raise WorkerLostError if its worker was lost."""
+        """Return the result of a call that has ended; raise WorkerLostError if its worker was lost."""
 
 
 class PartWorkers:
-    """A `PartCrew` of workers, with this process as the last resort.
+    """A `PartCrew` of workers. This process computes parts for which there is no worker.
 
-    A part goes to the same worker in each round, which has its rows. If the worker is lost, another one fetches the
-    rows and computes the part; if it takes three times as long as the last round, an idle one does, or this process.
-    Results are functions of the requests alone, so it does not matter whose answer counts.
+    A part goes to the same worker in each round, because this worker has the part's rows. If the worker is lost,
+    another worker fetches the rows and computes the part. If the worker takes three times as long as the last round, an
+    idle worker also computes the part, or this process does. A result depends on its request only, so it does not
+    matter which answer is used.
 
     Args:
       crew: the workers.
-      allow_different: use workers that do not compute as this process does, too.
-      clock: in seconds.
+      allow_different: also use workers whose gradients have other bits than those of this process.
+      clock: returns the time in seconds.
 
     Attributes:
-      sent: bytes of all arrays that were put where workers find them.
+      sent: bytes of all values stored for the workers.
       received: bytes of all results from workers.
     """
 
@@ -74,7 +75,7 @@ class PartWorkers:
         self._home = PartComputer(crew.fetch)
         self._nothing = Given("nothing", crew.share([]))
         self._busy: dict[Hashable, int] = {}
-        """The workers of calls that no round waits for."""
+        """Calls that no round waits for any more, and their workers."""
         self._lost: set[int] = set()
         self._checked: set[int] = set()
         self._refused: set[int] = set()
@@ -117,7 +118,7 @@ class PartWorkers:
         running: dict[Hashable, tuple[int, int]],
         results: dict[int, list[np.ndarray]],
     ) -> None:
-        """Give one part for which a worker takes long to an idle worker, or compute it here."""
+        """Give one part whose worker is slow to an idle worker too, or compute it in this process."""
         places = [place for _, place in running.values()]
         late = [place for place in range(len(requests)) if place not in results and places.count(place) == 1]
         idle = set(self._usable()) - {worker for worker, _ in running.values()}
@@ -128,7 +129,7 @@ class PartWorkers:
             results[late[0]] = self._home.compute(requests[late[0]])
 
     def _look_around(self) -> None:
-        """Take late answers, and ask lost workers whether they are back."""
+        """Take late answers, and test whether lost workers answer again."""
         for ended in self._crew.wait(list(self._busy), 0.0) if self._busy else ():
             self._result(self._busy.pop(ended), ended)
         for worker in self._lost - set(self._busy.values()):
@@ -136,7 +137,7 @@ class PartWorkers:
         self._lost.clear()
 
     def _check_new(self, request: Request) -> None:
-        """Let workers that are new or new again compute the same gradient as this process, and compare the bits."""
+        """Let each new or restarted worker compute a gradient that this process computes too, and compare the bits."""
         new = set(range(self._crew.size)) - self._checked - self._refused - self._lost - set(self._busy.values())
         if not new:
             return
@@ -165,7 +166,7 @@ class PartWorkers:
         return sorted(self._checked - set(self._busy.values()))
 
     def _worker_for(self, place: int) -> int | None:
-        """Choose the worker that has a part's rows, or else another one; None if there is none."""
+        """Choose the worker that has a part's rows, or else another one; None if no worker can be used."""
         usable, own = self._usable(), place % self._crew.size
         return own if own in usable else usable[place % len(usable)] if usable else None
 
@@ -173,7 +174,7 @@ class PartWorkers:
         return self._crew.compute(worker, request, _threads())
 
     def _result(self, worker: int, ended: Hashable) -> list[np.ndarray] | None:
-        """Give the result of what has ended; None if its worker was lost."""
+        """Return the result of a call that has ended; None if its worker was lost."""
         try:
             found: list[np.ndarray] = self._crew.result(ended)
         except WorkerLostError as error:
@@ -190,7 +191,7 @@ def _bytes(arrays: Sequence[np.ndarray]) -> int:
 
 
 def _threads() -> int:
-    """Give the number of TensorFlow's threads in this process, on which the last bits of its sums depend."""
+    """Return the number of TensorFlow's threads in this process, on which the last bits of sums depend."""
     chosen: int = tf.config.threading.get_intra_op_parallelism_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return chosen or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or cores

@@ -39,8 +39,8 @@ class RayCrew:
     Args:
       setup: what the workers need.
       size: number of workers.
-      address: of a Ray cluster, as for `ray.init`; None: the Ray that this process has already initialised, otherwise
-        a private one on this machine, which ends with this object or with this process.
+      address: address of a Ray cluster, as for `ray.init`. None: the Ray that this process has already initialised,
+        or else a private Ray on this machine, which ends with this object or with this process.
 
     Raises:
       ImportError: Ray is not installed.
@@ -54,7 +54,7 @@ class RayCrew:
         self._owned = not ray.is_initialized()
         if not self._owned and address is not None:
             raise ValueError("Ray is initialised in this process already: leave its address out")
-        # Ray sets it in this process, where it would outlive the cluster.
+        # Ray sets this variable in this process, where it would outlive the cluster.
         self._had_mode = _AUTHENTICATION in os.environ
         try:
             if self._owned:
@@ -102,7 +102,7 @@ class RayCrew:
             return self._ray.get(ended)
         except failures.RayTaskError as error:
             if isinstance(error.cause, failures.RayError):
-                # What the call refers to cannot be had there.
+                # The worker cannot fetch an argument of the call.
                 raise WorkerLostError(type(error.cause).__name__) from None
             raise error.cause from None
         except failures.RayActorError as error:
@@ -134,7 +134,7 @@ class RayCrew:
 
 
 def import_ray() -> Any:
-    """Import Ray; raise ImportError, with what to do, if it is not installed."""
+    """Import Ray; if it is not installed, raise an ImportError that says how to install it."""
     try:
         import ray
     except ImportError as error:

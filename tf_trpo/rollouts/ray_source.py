@@ -1,4 +1,4 @@
-"""A source of rollouts whose environments are stepped by workers, with bit for bit the results of a single process."""
+"""A source of rollouts whose environments are stepped by workers; the results are bit for bit those of one process."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class RaySource:
     however often. States are interchangeable with those of such a `LocalSource`.
 
     Args:
-      setup: what a worker needs to step a shard.
-      spec: of one observation.
+      setup: everything that a worker needs to step a shard.
+      spec: spec of one observation.
       crew: the workers; closed with the source.
       shards: number of shards.
       allow_different: also use workers whose computations differ from this process's.
 
     Attributes:
       episodes: the unfinished episodes of all shards.
-      crew: as given.
+      crew: the workers.
 
     Raises:
       ValueError: a worker has other versions, or its computations differ.
@@ -59,7 +59,7 @@ class RaySource:
         self._rows = shard_rows(self.num_envs, shards)
         self._allow_different = allow_different
         self._begun = np.zeros(self.num_envs, bool)
-        """Environments that have begun other episodes since the last rollout because their own were lost."""
+        """Environments that have begun new episodes since the last rollout because their own episodes were lost."""
         try:
             self._expected = setup.fingerprint()
             self._repeatable = setup.repeats(self._expected)
@@ -139,7 +139,7 @@ class RaySource:
         arguments: Mapping[int, tuple[Any, ...]],
         shared: Any = None,
     ) -> list[Answer]:
-        """Let shards do work; once all have answered, raise the error that a single process would have raised."""
+        """Let shards do work. If any failed, raise, after all answers, the error that one process would have raised."""
 
         def state_of(shard: int) -> dict[str, Any]:
             return self.episodes.state(self._rows[shard])

@@ -1,4 +1,4 @@
-"""A round of calls, of which each is answered once, and how long it waits for workers."""
+"""A round of calls, each of which is answered once, and the limit on the time without any worker."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from tf_trpo.rollouts.worker import Answer, Call
 
 _logger = logging.getLogger(__name__)
 _SILENCE = 20.0
-"""Seconds without a worker after which it is said what the run waits for."""
+"""Seconds without a worker after which a warning says what the run waits for."""
 _PATIENCE = 900.0
 """Seconds without a worker after which the run ends."""
 
 
 class Round:
-    """Calls of which each is answered once.
+    """Calls, each of which is answered once.
 
     Attributes:
-      waiting: calls that no worker has, by shard.
-      homeless: shards of such calls, and perhaps of others, whose environments no worker has.
-      seconds: that answers took.
-      cannot_move: shards whose episodes cannot be played again elsewhere.
-      deaths: workers lost with the call, by shard.
+      state_of: shard -> state of its episodes.
+      shared: reference to the weights.
+      move: whether shards may move to other workers although their own workers are not lost.
+      waiting: calls that no worker is at, by shard.
+      homeless: shards without a home; each waiting call of such a shard is here, but some of these calls may be taken.
+      answers: answers so far, by shard.
+      seconds: durations of the answered calls.
+      cannot_move: shards whose episodes cannot be replayed by another worker.
+      deaths: number of workers lost during the call, by shard.
     """
 
     def __init__(
@@ -50,18 +54,18 @@ class Round:
         self._usual = usual
 
     def sort(self, homes: Homes) -> None:
-        """Find out for each call whose it is."""
+        """Queue each call for the worker that is its shard's home, or for any worker."""
         for call in self._calls.values():
             self.wait_for(call, homes)
 
     def wait_for(self, call: Call, homes: Homes) -> None:
-        """Let a call wait for the worker that has its shard, or for any."""
+        """Queue a call for the worker that is its shard's home, or for any worker if there is no home."""
         home = homes.of(call.shard)
         self.waiting[call.shard] = call
         (self.homeless if home is None else self._by_home[home]).append(call.shard)
 
     def next_for(self, worker: int) -> Call | None:
-        """Take the next call that a worker should make."""
+        """Remove and return the next call for a worker: of its own shards first, then of shards without a home."""
         for shards in (self._by_home[worker], self.homeless):
             while shards:
                 shard = shards.popleft()
@@ -70,16 +74,16 @@ class Round:
         return None
 
     def usual_seconds(self) -> float | None:
-        """Give what a call usually takes, by this round, or else by the last one with the same work."""
+        """Return the median duration of a call in this round, or else in the last round with the same work."""
         return statistics.median(self.seconds) if self.seconds else self._usual
 
     def wants(self, call: Call | None) -> bool:
-        """Tell whether a call is one of these, and has no answer."""
+        """Return whether a call belongs to this round and has no answer yet."""
         return call is not None and self._calls.get(call.shard) is call and call.shard not in self.answers
 
 
 class Patience:
-    """How long there may be no worker at all."""
+    """Limits the time without any worker."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -87,7 +91,7 @@ class Patience:
         self._said = False
 
     def check(self, has_workers: bool) -> None:
-        """Say so if there has been no worker for a while; raise EnvironmentFailedError if none comes any more."""
+        """Warn after 20 s without any worker, and raise EnvironmentFailedError after 900 s."""
         if has_workers:
             self._since, self._said = None, False
             return

@@ -74,7 +74,7 @@ class Scheduler:
       crew: the workers.
       check: called with each worker that has started and its fingerprint; returns why the worker must not be used, or
         None.
-      clock: in seconds.
+      clock: returns the time in seconds.
 
     Raises:
       ValueError: the first worker to start, or one that starts before the first call, must not be used.
@@ -92,7 +92,7 @@ class Scheduler:
         self._running: dict[Hashable, _Running] = {}
         self._free: set[int] = set()
         self._freed: set[int] = set()
-        """Free workers for which no work was looked for since they became free."""
+        """Workers that became free after work was last searched for them."""
         self._homes = Homes()
         self._starts: collections.Counter[int] = collections.Counter()
         """By worker, consecutive losses during its start."""

@@ -46,14 +46,14 @@ class UnfinishedEpisodes:
     """The unfinished episodes of B environments between two rollouts, tracked from the rollouts alone.
 
     Args:
-      spec: of one observation.
-      initial_states: of the policy's memory, arrays [B, ...]; empty without a memory.
+      spec: spec of one observation.
+      initial_states: initial states of the policy's memory, arrays [B, ...]; empty without a memory.
       num_envs: B.
 
     Attributes:
       observations: the observations at which the next rollout begins, a nest of arrays [B, ...].
       just_ended: bool [B], whether an episode ended with the last step, so that the next row is not a step.
-      states: of the policy's memory before the next row, arrays [B, ...].
+      states: states of the policy's memory before the next row, arrays [B, ...].
       numbers: episode numbers, int64 [B].
       failed: whether an environment has failed, so that its episode cannot be replayed.
     """
@@ -68,7 +68,7 @@ class UnfinishedEpisodes:
         self.failed = False
         self._spec, self._initial_states = spec, initial_states
         self._actions: list[_Played | None] = []
-        """For each environment, what it has played of its unfinished episode; None if there are too many actions."""
+        """For each environment, the actions of its unfinished episode; None if there are too many actions."""
 
     def begin(self, observations: Any) -> None:
         """Begin the episodes with the present numbers, at these first observations."""
@@ -93,7 +93,7 @@ class UnfinishedEpisodes:
         self.observations = map_parts(lambda _, rows: rows[-1].copy(), self._spec, rollout.observations)
         self.just_ended = rollout.terminated[-1] | rollout.truncated[-1]
         if isinstance(rollout.memory, Remembered):
-            # A memory that is not finite would stay so until its episode ends.
+            # A state that is not finite would stay so until the episode ends, so it is reset.
             pairs = zip((part[-1] for part in rollout.memory.states), self._initial_states, strict=True)
             self.states = tuple(np.where(np.isfinite(now), now, first) for now, first in pairs)
         # The row after an episode's end is not a step: the new episode's actions begin in the row after it.
@@ -132,7 +132,7 @@ class UnfinishedEpisodes:
         return found.digest()
 
     def _played(self, rows: slice) -> list[_Played] | None:
-        """Return what some environments have played; None if it cannot be replayed."""
+        """Return the actions of some environments' unfinished episodes; None if an episode cannot be replayed."""
         played = [each for each in self._actions[rows] if each is not None]
         return None if self.failed or len(played) < len(self._actions[rows]) else played
 

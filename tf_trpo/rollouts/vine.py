@@ -1,4 +1,4 @@
-"""Where branches of rollouts begin, and by what random numbers they are taken: the "vine" of TRPO's authors."""
+"""Settings of the branches of rollouts, their first rows and their noise: the "vine" scheme of TRPO's authors."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from tf_trpo.ranges import require, require_allowed
 
 MOST_ACTIONS = 18
-"""Actions of a discrete space that are all tried by default; an Atari game has as many."""
+"""Largest number of actions of a discrete space of which each is tried by default; Atari games have up to 18."""
 _ACTIONS = 4
 _STEPS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class VineSettings:
-    """Advantages from branches of the rollouts, instead of from single paths.
+    """Estimate the policy's advantages from branches of the rollouts, instead of from single paths.
 
-    In some states of a rollout, several actions are tried. From each, the policy goes on for some steps, all branches
-    of a state by the same random numbers. The steps of branches count as environment steps.
+    In some states of a rollout, several actions are tried. After each action, the policy continues for some steps. All
+    branches of a state use the same random numbers. Steps of branches count as environment steps.
 
     Raises:
       ValueError: a setting is outside its range, or has no effect without branches.
@@ -30,12 +30,13 @@ class VineSettings:
     """
 
     vine_states: int = 0
-    """States of each environment in a rollout from which branches go out, at most num_steps; 0: none, single paths."""
+    """Number of states in which branches begin, for each environment and rollout, at most num_steps. 0: no branches."""
     vine_actions: int | None = None
-    """Actions to try in each of these states, at least 2, drawn from the policy. None: each action of a discrete space
-    of at most 18, with its probability as weight, and otherwise 4."""
+    """Number of actions, drawn from the policy, to try in each of these states, >= 2. None: in a discrete space of at
+    most 18 actions, try each action and weight it by its probability; otherwise 4."""
     vine_steps: int | None = None
-    """Steps of a branch at most, the first action among them; the value function says what follows. None: 8."""
+    """Largest number of steps of a branch, including the first action, >= 1. The value function estimates the return
+    after the last step. None: 8."""
 
     def __post_init__(self) -> None:
         require_allowed(self, vine_states="[0, inf)", vine_actions="[2, inf)", vine_steps="[1, inf)")
@@ -44,14 +45,15 @@ class VineSettings:
             require(bool(self.vine_states) or value is None, name, "None without vine_states", value)
 
     def check_rollout(self, num_steps: int) -> None:
-        """Raise ValueError if there are more branching states than rows in a rollout."""
+        """Raise ValueError if vine_states is larger than the number of rows of a rollout."""
         at_most = f"at most the num_steps of a rollout, {num_steps}"
         require(self.vine_states <= num_steps, "vine_states", at_most, self.vine_states)
 
     def settled(self, num_actions: int | None) -> Vine | None:
-        """Give the numbers for a policy over a discrete space of so many actions, or over another space (None).
+        """Return the settings with their defaults filled in; None without branches.
 
-        Without branches, there are none.
+        Args:
+          num_actions: number of actions of the policy's discrete space; None for another action space.
         """
         if not self.vine_states:
             return None
@@ -61,13 +63,14 @@ class VineSettings:
 
 
 class Vine(NamedTuple):
-    """The numbers of branches in a rollout.
+    """Number and length of the branches of a rollout.
 
     Attributes:
-      states: S, rows of the rollout, in which all environments branch.
-      actions: K, branches of a state.
-      steps: L, of a branch at most.
-      tries_all: whether the first action of branch k is action k of a discrete space; otherwise it is drawn.
+      states: S, number of rows of the rollout in which all environments branch.
+      actions: K, number of branches of a state.
+      steps: L, largest number of steps of a branch.
+      tries_all: whether the first action of branch k is action k of a discrete space; otherwise it is drawn from the
+        policy.
     """
 
     states: int
@@ -76,20 +79,20 @@ class Vine(NamedTuple):
     tries_all: bool
 
     def rows(self, num_steps: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw the rows where branches begin, int32 [S] in order: one in each of S equal parts of a rollout."""
+        """Draw the rows in which branches begin, sorted, int32 [S]: one in each of S equal parts of a rollout."""
         bounds = np.arange(self.states + 1) * num_steps // self.states
         rows: np.ndarray = rng.integers(bounds[:-1], bounds[1:]).astype(np.int32)
         return rows
 
 
 class BranchNoise(NamedTuple):
-    """Where the branches of a rollout begin, and the noise of their actions.
+    """The rows in which the branches of a rollout begin, and the noise of their actions.
 
     Attributes:
-      rows: int32 [S], in order.
-      first: [S, K, B, ...], of the first actions; not used if all actions are tried.
-      later: [S, 1, L - 1, B, ...], of the actions that follow: common to the branches of a state. To compare with
-        branches that have nothing in common, [S, K, L - 1, B, ...].
+      rows: the rows, sorted, int32 [S].
+      first: noise of the first actions [S, K, B, ...]; not used if all actions are tried.
+      later: noise of the later actions [S, 1, L - 1, B, ...], common to all branches of a state; or [S, K, L - 1, B,
+        ...] if each branch has noise of its own, for comparisons.
     """
 
     rows: np.ndarray

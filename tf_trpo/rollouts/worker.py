@@ -62,13 +62,14 @@ class Setup(NamedTuple):
 
     Attributes:
       environment: a Gymnasium id, or a function that makes an environment.
-      registered: how the driver's process makes the id, for a process that does not know it; None for a function.
+      registered: the id's specification in the process that learns, for workers that have not registered the id; None
+        for a function.
       making: other arguments of `make_vector_environment`.
       num_envs: environments per shard.
       actor: the actor for one shard.
-      layout: of the policy's weights.
-      seed: of all episodes.
-      probe: packed weights and noise for a short rollout by which machines are compared.
+      layout: layout of the policy's weights.
+      seed: seed of all episodes.
+      probe: packed weights and noise of a short rollout, whose results on different machines are compared.
     """
 
     environment: str | Callable[[], gym.Env]
@@ -93,7 +94,7 @@ class Setup(NamedTuple):
             raise
 
     def fingerprint(self) -> dict[str, str]:
-        """Return what must be equal on two machines: versions, and the SHA-256 of a short rollout."""
+        """Return the facts that must be equal on all machines: versions, and the SHA-256 of a short rollout."""
         source = self.source(0)
         try:
             found = self._probed(source)
@@ -218,9 +219,10 @@ class ShardWorker:
         Args:
           call: the call.
           weights: packed, for the work "collect".
-          state: of the shard's episodes, to replay them if this worker does not have them; None if it should.
+          state: state of the shard's episodes, for a replay if this worker does not have the episodes; None if the
+            worker is expected to have them.
           begin: whether new episodes may begin if the replay fails.
-          kept: shards whose environments stay open.
+          kept: shards whose environments stay open; those of other shards are closed.
 
         Raises:
           WorkerLostError: the process was restarted after `start`.
@@ -236,11 +238,11 @@ class ShardWorker:
             return Answer(error=error)
 
     def compute(self, request: Request | None, threads: int) -> list[np.ndarray]:
-        """Compute a part's results; of None, nothing.
+        """Compute the results of a part of an update.
 
         Args:
-          request: what to compute.
-          threads: that TensorFlow gets, if it has not begun here.
+          request: function and part to compute; None returns an empty list.
+          threads: number of TensorFlow's threads; without effect if TensorFlow already runs in this process.
         """
         if request is None:
             return []

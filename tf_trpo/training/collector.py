@@ -1,4 +1,4 @@
-"""Collection of a fit's rollouts: restarts, faults, and what is carried from one rollout to the next."""
+"""Collection of a fit's rollouts: restarts, faults, and the state carried from one rollout to the next."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from tf_trpo.training.prepared import restarted
 
 
 class Collector:
-    """Collects rollouts of finite numbers, and carries the state of each environment from one to the next.
+    """Collects rollouts of finite numbers, and carries the state of each environment from one rollout to the next.
 
     Args:
-      learner: the policy that acts, and the first carry.
+      learner: has the policy that acts, and makes the first carry.
       source: source of the rollouts.
-      tracker: returns of the unfinished episodes.
+      tracker: tracks the returns of the unfinished episodes.
       faults: counts the rollouts that are not finite.
-      restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0: never.
-      vine: numbers of branches in a rollout, for which the source was made; None without branches.
+      restart_every: number of rollouts after which an environment begins another episode, each environment in turn; 0:
+        never.
+      vine: number and length of the branches for which the source was made; None without branches.
 
     Attributes:
-      carry: `Carry` of the environments, given to the next update and replaced by its result.
+      carry: the environments' `Carry`: input of the next update, and then replaced by the update's result.
 
     Raises:
       ValueError: restart_every is negative, or there are branches and the source is not a `LocalSource`.
@@ -55,9 +56,9 @@ class Collector:
         """Return the first rollout that is finite; after one that is not, all environments begin new episodes.
 
         Args:
-          noise: of the rollout, as `rollout_noise` makes it.
-          turn: rollouts of this run before this one.
-          iteration, steps: of the agent so far, for messages.
+          noise: noise of the rollout, as `rollout_noise` returns it.
+          turn: number of earlier rollouts of this run.
+          iteration, steps: iterations and environment steps of the agent so far, for messages.
 
         Raises:
           EnvironmentFailedError: an environment raised, hung or died.
@@ -82,7 +83,7 @@ class Collector:
         return [np.array(part.numpy()) for part in tf.nest.flatten(self.carry)]
 
     def check_state(self, carry: list[np.ndarray]) -> None:
-        """Raise ValueError if a carry is not finite, or is one of other environments or models."""
+        """Raise ValueError if a carry is not finite, or belongs to other environments or models."""
         own = tf.nest.flatten(self.carry)
         kinds = [(tuple(part.shape), np.dtype(part.dtype.as_numpy_dtype)) for part in own]
         fits = [(part.shape, part.dtype) for part in carry] == kinds
@@ -103,11 +104,11 @@ class Collector:
             return None
 
     def _restart_in_turn(self, turn: int) -> None:
-        """Begin new episodes in the environments whose turn it is; the episodes that are cut are not reported."""
+        """Begin new episodes in the environments whose turn it is; the episodes that this cuts off are not reported."""
         num_envs = self._source.num_envs
         if not self._restart_every or not turn:
             return
-        # Spread over the turns, whether there are more turns or more environments.
+        # The environments are spread evenly over the turns, even if there are fewer environments than turns.
         chosen = (turn - np.arange(num_envs) * self._restart_every // num_envs) % self._restart_every == 0
         if not chosen.any():
             return
@@ -115,7 +116,7 @@ class Collector:
         self._cut(chosen)
 
     def _cut(self, chosen: np.ndarray) -> None:
-        """Forget the unfinished episodes of the chosen environments, bool [B], which have begun others."""
+        """Forget the unfinished episodes of the chosen environments, bool [B], which have begun new episodes."""
         for column in np.flatnonzero(chosen).tolist():
             self._tracker.cut(column)
         self.carry = restarted(self.carry, self._learner.first_carry(self._source.num_envs), chosen)

@@ -16,26 +16,26 @@ from tf_trpo.training.results import UpdateResult
 Logs = dict[str, float]
 
 OUTCOME_NAMES = {
-    # Names that Stable-Baselines3 has too.
+    # The names that Stable-Baselines3 uses.
     "surrogate": "policy_objective",
     "kl": "kl_divergence_loss",
     "accepted": "is_line_search_success",
 }
-"""Names under train/ of an outcome's figures; every other figure keeps its own name."""
+"""Names under train/ of some figures of an outcome; the other figures keep their own names."""
 BY_COST = {"cost_changes": "cost_change", "multipliers": "multiplier"}
-"""Figures of an outcome with a number for each cost, and the prefixes of their names under train/."""
+"""Figures of an outcome that have a number for each cost, and the prefixes of their names under train/."""
 _EPISODE_WINDOW = 100
-"""Number of last episodes over which return and length are averaged, as in Stable-Baselines3."""
+"""Number of last episodes over which the figures of episodes are averaged, as in Stable-Baselines3."""
 _LEAST_EPISODES = 5
-"""Fewest episodes over which costs are averaged for their limits, if the last rollout has fewer."""
+"""Number of last episodes over which costs are averaged for their limits, if the last rollout has fewer."""
 
 
 def update_logs(result: UpdateResult, costs: Sequence[str] = ()) -> Logs:
     """Return the figures of an update by their log names; those that are None or not finite are left out.
 
     Args:
-      result: of the update, tensors or numbers.
-      costs: labels of the costs, with which the names of their figures end.
+      result: result of the update, with tensors or numbers.
+      costs: labels of the costs; the names of their figures end with them.
     """
     policy, value, cost_values = result
     outcome = policy.outcome._asdict()
@@ -64,7 +64,7 @@ class Report:
     """Tracks the last episodes and the time of a fit of B environments.
 
     Attributes:
-      tracker: of the unfinished episodes.
+      tracker: tracker of the unfinished episodes.
       episodes: the last episodes that ended.
       first_steps: environment steps of the agent when the fit began.
     """
@@ -81,7 +81,7 @@ class Report:
         self._skipped = 0
 
     def begin(self, *, skipped: int) -> None:
-        """Start the clock of this process; `skipped` environment steps of the fit were taken before, untimed."""
+        """Start the clock; `skipped` environment steps of the fit were taken earlier, and are left out of the speed."""
         self._start = time.perf_counter()
         self._skipped = skipped
 
@@ -96,9 +96,9 @@ class Report:
     def cost_totals(self) -> np.ndarray:
         """Return the mean total of each cost in an episode, and the mean length of these episodes, float64 [C + 1].
 
-        The means are over all episodes that ended in the last rollout, which are the only ones of the present policy.
-        If these are fewer than five, the means are over the last five episodes, so that one episode alone does not
-        decide. Until an episode has ended, they are over the unfinished episodes so far.
+        The means are over all episodes that ended in the last rollout, because only these show the present policy. If
+        there are fewer than five, the means are over the last five episodes, so that a single episode has less weight.
+        Until an episode has ended, the means are over the unfinished episodes so far.
         """
         episodes = self._ended if len(self._ended) >= _LEAST_EPISODES else list(self.episodes)[-_LEAST_EPISODES:]
         last = [(*episode.costs, episode.length) for episode in episodes]

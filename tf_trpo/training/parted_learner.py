@@ -1,4 +1,4 @@
-"""A learner whose policy step is computed in parts of the batch, in this process or by workers."""
+"""A learner that computes the policy step in parts of the batch, in this process or on workers."""
 
 from __future__ import annotations
 
@@ -27,19 +27,23 @@ from tf_trpo.training.settings import JitCompile
 
 
 class PartedLearner(Learner):
-    """A learner with the variables and the traced functions of another one.
+    """A learner that shares the variables and the traced functions of another learner.
 
-    Gradients, Fisher-vector products and figures of the policy come as sums over equal parts of the batch, which are
-    added in the order of the parts. So the weights depend on the number of parts, but not on who computes them. The
-    step itself, what is made of the rollout, and the value regression stay in this process.
+    Gradients, Fisher-vector products and figures of the policy are computed on equal parts of the batch, and the
+    results are added in the order of the parts. So the new weights depend on the number of parts, but not on the
+    processes that compute them. This process prepares the samples, searches for the step, and fits the value functions.
 
     Args:
-      learner: the other one.
-      parts: their number.
-      jit_compile: as the other one was given it.
+      learner: the other learner.
+      parts: number of parts.
+      jit_compile: the setting of the other learner.
 
     Attributes:
-      crew: computes the parts of learners that are traced later; this process, by default.
+      crew: computes the parts; by default this process.
+
+    Raises:
+      ValueError: when the update is traced, if there are more parts than samples or segments, or if the algorithm needs
+        a function that is not computed in parts.
     """
 
     def __init__(self, learner: Learner, parts: int, jit_compile: JitCompile) -> None:
@@ -58,7 +62,7 @@ class PartedLearner(Learner):
         self.update = self._update_in_parts
 
     def work_with(self, crew: PartCrew) -> None:
-        """Let a crew compute the parts."""
+        """Let a crew compute the parts from now on."""
         self.crew = crew
         if self._sums is not None:
             self._sums = CrewSums(crew, self._parts, self._functions)
@@ -104,7 +108,7 @@ class PartedLearner(Learner):
             value, *costs = self.fit_value_functions(prepared, orders)
             prepared = self.estimate_again(rollout, prepared, carry, totals)
             return UpdateResult(self._improve_in_parts(prepared, progress), value, costs)
-        # The two touch no variable in common, and this process has little to do while workers compute.
+        # The two use different variables, and this process is mostly idle while workers compute.
         with ThreadPoolExecutor(1) as thread:
             fitted = thread.submit(self.fit_value_functions, prepared, orders)
             policy = self._improve_in_parts(prepared, progress)

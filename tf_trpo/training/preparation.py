@@ -1,4 +1,4 @@
-"""The first stage of an update: from a rollout to samples with advantages and value targets."""
+"""The first stage of an update: make samples with advantages and value targets from a rollout."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ class Preparation:
     """Computes the samples of an update from a rollout.
 
     Args:
-      policy, settings: of the update.
-      critics: of the rewards, and of the costs.
-      numbers: float settings, which are inputs of the compiled update.
-      anchor: the policy to stay near; None if there is none.
+      policy: the policy to improve.
+      settings: settings of the update.
+      critics: critics of the rewards, and of each cost.
+      numbers: the float settings, which are inputs of the compiled update.
+      anchor: the policy to stay near; None without an anchor.
 
     Raises:
       ValueError: only some of the models have a memory, a memory's setting is given without a memory, or a policy with
@@ -84,7 +85,7 @@ class Preparation:
 
         Args:
           rollout: T steps of B environments.
-          carry: from the last rollout.
+          carry: the carry from the last rollout.
           totals: `Costs.totals` and `Costs.length`, float64 [C + 1]; empty without costs.
           jit_compile: compile the loop of a memory with XLA.
         """
@@ -116,7 +117,7 @@ class Preparation:
     def estimate_again(
         self, rollout: Rollout, prepared: Prepared, carry: Carry, totals: Any = (), *, jit_compile: bool
     ) -> Prepared:
-        """Return the samples with advantages by the present value functions; carry is the one given to `prepare`."""
+        """Return the samples with advantages by the value functions' present weights; carry is as for `prepare`."""
         if isinstance(rollout.branches, Branches):
             return prepared._replace(batch=self._branch_batch(rollout, rollout.branches, totals))
         steps = as_floats(rollout)
@@ -144,7 +145,7 @@ class Preparation:
         statistics: list[Statistics],
         jit_compile: bool,
     ) -> tuple[ValueSamples, tf.Tensor, Carry]:
-        """Return a critic's samples, with a memory's states instead of observations; advantages; and the new carry."""
+        """Return a critic's samples (with a memory's states instead of observations), advantages, and the new carry."""
         settings, _ = self._numbers.read()
         steps, shape = as_floats(rollout), rollout.rewards.shape
         rewards, returns, sound = scaled_rewards(critic.return_scale, rewards, steps, carry.returns, settings)
@@ -154,7 +155,7 @@ class Preparation:
         samples = ValueSamples(
             before, rewards, arranged.rows(values[:-1]), arranged.rows(targets), (), statistics, sound
         )
-        # A memory that is not finite would stay so until its episode ends.
+        # A state that is not finite would stay so until the episode ends, so it is reset.
         first = critic.value_function.encoder.initial_states(shape[1])
         pairs = zip((part[-1] for part in states), first, strict=True)
         carry = Carry(returns, tuple(tf.where(tf.math.is_finite(now), now, begun) for now, begun in pairs))
@@ -168,7 +169,7 @@ class Preparation:
         return max(1, self._settings.chunk_size // length)
 
     def _batch(self, rollout: Rollout, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any) -> Batch:
-        """Make the policy's samples from advantages [T, B], of the rewards and of each cost, and weights [N]."""
+        """Make the policy's samples, given advantages [T, B] of the rewards and of each cost, and weights [N]."""
         arranged = self.arrangement(*rollout.rewards.shape)
         observations = tf.nest.map_structure(lambda rows: rows[:-1], rollout.observations)
         states = tuple(part[:-1] for part in rollout.memory.states) if rollout.memory else ()
@@ -176,7 +177,7 @@ class Preparation:
         return self._batch_of(observations, rollout.actions, advantages, weights, totals, arranged)
 
     def _branch_batch(self, rollout: Rollout, branches: Branches, totals: Any) -> Batch:
-        """Make the policy's samples of the first actions of branches."""
+        """Make the policy's samples from the first actions of branches."""
         settings, _ = self._numbers.read()
         samples = branch_samples(rollout, branches, self._policy, self._critics, settings, self.chunk_size)
         return self._batch_of(*samples, totals, Flat(samples.weights.shape[0]))
@@ -190,7 +191,7 @@ class Preparation:
         totals: Any,
         arranged: Arrangement,
     ) -> Batch:
-        """Make samples of arranged observations, and of actions and advantages [T, B, ...] that are not arranged."""
+        """Make samples, given arranged observations; actions and advantages [T, B, ...] are not arranged yet."""
         settings, _ = self._numbers.read()
         first, shape = Batch((), (), merged(advantages[0]), weights), advantages[0].shape
         batch = scaled_advantages(self._critics[0].return_scale, first, settings)
@@ -206,7 +207,7 @@ class Preparation:
     def _costs(
         self, advantages: Sequence[tf.Tensor], weights: tf.Tensor, totals: Any, arranged: Arrangement
     ) -> Costs | tuple[()]:
-        """Return the costs, with advantages in their own units, whose mean is 0 if advantages are normalised."""
+        """Return the costs. Their advantages are in the costs' own units, with mean 0 if advantages are normalised."""
         if not advantages:
             return ()
         settings, _ = self._numbers.read()

@@ -1,4 +1,4 @@
-"""Settings for advantages and for the fit of the value function."""
+"""Settings of the advantages and of the value function's fit."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class UpdateSettings:
     """Target of the value function: A + V, or the discounted rewards of Algorithm 1, line 5."""
     value_function_first: bool = False
     """Fit the value function before the policy's step, and compute the step's advantages with the fitted function,
-    which has seen the batch: less noise and more bias. By default, the advantages use the function before the fit."""
+    which has seen the batch: less noise and more bias. By default, advantages are computed before the fit."""
     value_learning_rate: float | None = None
     """Learning rate of the value function's optimizer, > 0; None: keep the present rate, which is 0.001 at first."""
     value_learning_rate_decay: bool = False
     """Decrease the learning rate linearly towards 0 within each fit; the next fit starts at the full rate again."""
     value_epochs: int = 10
-    """Passes of each fit over the batch, in [0, 10000]."""
+    """Number of passes of each fit over the batch, in [0, 10000]."""
     value_minibatch_size: int = 128
-    """Samples per minibatch, >= 1."""
+    """Samples in a minibatch, >= 1."""
     chunk_size: int | None = None
     """Largest number of samples that the update has in memory at once, >= 1; a larger batch is processed in chunks,
     with the same result up to rounding. None: 32,768, or fewer if observations are large, such as images."""
 
     segment_length: int | None = None
-    """With a memory: rows over which gradients and curvature are backpropagated, >= 1, a divisor of num_steps. A
-    segment starts with the memory's states from acting. None: 64, or num_steps if that is smaller."""
+    """With a memory: number of rows over which gradients and curvature are backpropagated, >= 1, a divisor of
+    num_steps. A segment starts with the memory's states from acting. None: 64, or num_steps if that is smaller."""
     burn_in: int = 0
-    """With a memory: rows before each segment, >= 0, that only bring the memory up to date and do not count."""
+    """With a memory: number of rows before each segment, >= 0, that only update the memory and are not samples."""
 
     def __post_init__(self) -> None:
         require_allowed(

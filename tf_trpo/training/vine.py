@@ -1,4 +1,4 @@
-"""From the branches of a rollout to the samples of a policy step."""
+"""Make the samples of a policy step from the branches of a rollout."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tf_trpo.training.settings import UpdateSettings
 
 
 class BranchSamples(NamedTuple):
-    """K actions in each of M states.
+    """Samples of K actions in each of M states.
 
     Attributes:
       observations: a nest of arrays [M K, ...].
       actions: [M, K, ...].
-      advantages: of the rewards and of each cost, [M, K], in the unit of what the critics have scaled.
-      weights: [M K], with sum 1; those of each state that counts have the same sum.
+      advantages: advantages [M, K] of the rewards and of each cost, in units of the scaled rewards and costs.
+      weights: [M K], with sum 1. All valid states have the same total weight; invalid states have weight 0.
     """
 
     observations: Any
@@ -36,10 +36,10 @@ class BranchSamples(NamedTuple):
 
 
 def settled_vine(settings: VineSettings | None, policy: Policy, num_steps: int) -> Vine | None:
-    """Give the numbers of branches for a policy and rollouts of T steps; None without branches.
+    """Return the branches' number and length for a policy and rollouts of T steps; None without branches.
 
     Raises:
-      ValueError: there are to be branches of more than T states, or of a policy with a memory.
+      ValueError: there are more than T states with branches, or the policy has a memory.
     """
     if settings is None or not settings.vine_states:
         return None
@@ -54,9 +54,9 @@ def settled_vine(settings: VineSettings | None, policy: Policy, num_steps: int) 
 def rollout_noise(
     vine: Vine | None, distribution: ActionDistribution, num_steps: int, num_envs: int, seed: int, iteration: int
 ) -> tuple[Any, ...]:
-    """Draw the noise of an iteration's rollout, and, if it is to have branches, theirs and where they begin.
+    """Draw the noise of an iteration's rollout, and, with branches, their noise and their first rows.
 
-    The rollout's own does not depend on whether there are branches.
+    The noise of the rollout itself is the same with and without branches.
     """
     noise = distribution.noise([num_steps, num_envs], operation_seed(seed, Stream.ACTIONS, iteration)).numpy()
     if vine is None:
@@ -76,15 +76,15 @@ def branch_samples(
     settings: UpdateSettings,
     chunk: Any,
 ) -> BranchSamples:
-    """Estimate the advantages of branches by the value functions as they are now.
+    """Make samples from branches, with advantages by the value functions' present weights.
 
     Args:
-      rollout: with the branches.
-      branches: of the rollout; S rows of B environments make M = S B states.
-      policy: that acted.
-      critics: of the rewards, and of each cost.
-      settings: gamma and normalize_rewards.
-      chunk: a nest of observations [N, ...] -> samples in memory at once.
+      rollout: the rollout.
+      branches: branches of the rollout; S rows of B environments are M = S B states.
+      policy: the policy that acted.
+      critics: critics of the rewards, and of each cost.
+      settings: gamma and normalize_rewards are used.
+      chunk: a nest of observations [N, ...] -> largest number of samples in memory at once.
     """
     actions, length = branches.rewards.shape[2:]
     states = tf.nest.map_structure(lambda rows: merged(tf.gather(rows, branches.rows)), rollout.observations)
@@ -114,7 +114,7 @@ def branch_samples(
 
 
 def branches_spec(vine: Vine, policy: Policy, action: tf.TensorSpec, num_envs: int, num_costs: int) -> Branches:
-    """Give the types of the arrays in branches, for sampled actions of some type, of B environments with C costs."""
+    """Return the specs of the arrays in branches, given a rollout's spec of sampled actions, B and C."""
     shape = (vine.states, num_envs, vine.actions)
 
     def spec(dtype: Any, *more: int) -> tf.TensorSpec:
@@ -133,5 +133,5 @@ def branches_spec(vine: Vine, policy: Policy, action: tf.TensorSpec, num_envs: i
 
 
 def most_branch_steps(vine: Vine | None, num_envs: int) -> int:
-    """Count the environment steps that the branches of a rollout take at most."""
+    """Return the largest number of environment steps that the branches of a rollout can take."""
     return 0 if vine is None else vine.states * vine.actions * vine.steps * num_envs
