@@ -80,8 +80,9 @@ class RayCrew:
         return self._ray.get(reference)
 
     def start(self, worker: int) -> Hashable:
-        # Without a retry, Ray would not wait until an actor that was lost has begun again.
-        return self._actors[worker].start.options(max_task_retries=1).remote(self._setup)
+        # While an actor that was lost begins again, Ray has each call fail at once, unless the call may be retried. It
+        # counts these failures as it counts deaths, so the scheduler's patience is what ends the retries.
+        return self._actors[worker].start.options(max_task_retries=-1).remote(self._setup)
 
     def dismiss(self, worker: int) -> None:
         self._ray.kill(self._actors[worker])
