@@ -30,7 +30,7 @@ class ConstrainedMDP:
         ]
 
     def limits(self):
-        """Return limits: halfway between the least cost and the best policy's for the first, 2% above the best for others."""
+        """Return limits: halfway from the least to the unlimited policy's first cost, and 1.02 times its other costs."""
         first = self.costs[0]
         cheapest = FiniteMDP(first.transitions, -first.rewards, first.initial, GAMMA)
         _, free = self.solve([np.inf] * len(self.costs))
