@@ -30,7 +30,7 @@ class ConstrainedMDP:
         ]
 
     def limits(self):
-        """Return limits: halfway from the least to the unlimited policy's first cost, and 1.02 times its other costs."""
+        """Return limits: halfway from the least first cost to the unlimited policy's; 1.02 times its other costs."""
         first = self.costs[0]
         cheapest = FiniteMDP(first.transitions, -first.rewards, first.initial, GAMMA)
         _, free = self.solve([np.inf] * len(self.costs))
