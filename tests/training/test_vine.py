@@ -219,7 +219,7 @@ def test_an_experiment_refuses_impossible_settings_of_branches(make_agent):
             Experiment().replace(**{name: 3})
 
 
-def test_the_default_numbers_of_branches_depend_on_the_action_space():
+def test_default_numbers_depend_on_the_actions():
     assert VineSettings(2).settled(18) == (2, 18, 32, True)
     assert VineSettings(2).settled(19) == VineSettings(2).settled(None) == (2, 4, 32, False)
     assert VineSettings(2, 3, 5).settled(4) == (2, 3, 5, False)
