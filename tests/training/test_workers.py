@@ -325,7 +325,7 @@ def test_the_error_names_an_environment_that_cannot_be_pickled(instance):
 
 
 @pytest.mark.slow
-def test_an_environment_that_kills_each_worker_at_its_start_ends_the_run(instance, caplog):
+def test_an_environment_that_ends_each_worker_at_its_start_ends_the_run(instance, caplog):
     here = os.getpid()
 
     def make():
