@@ -1,4 +1,4 @@
-"""The estimates that the benchmark of branches compares, against those that the library learns by."""
+"""The estimates of the benchmark `vine`, compared with those of the library."""
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,7 @@ REWARDS = RNG.normal(size=(1, 3, 2, 9)) * (np.arange(9) < LENGTHS[..., None])
 PATHS = vine._Played(REWARDS, RNG.normal(size=(1, 3, 2, 10)), LENGTHS, TERMINATED)
 
 
-def test_returns_are_those_of_branches_that_were_cut():
+def test_returns_equal_those_of_shortened_branches():
     for length in (1, 4, 9):
         steps = np.minimum(LENGTHS, length)
         last = np.take_along_axis(PATHS.values, steps[..., None], axis=-1)
@@ -23,7 +23,7 @@ def test_returns_are_those_of_branches_that_were_cut():
         np.testing.assert_allclose(vine._discounted(PATHS, length).ravel(), expected)
 
 
-def test_advantages_of_single_paths_are_those_of_a_rollout():
+def test_advantages_of_single_paths_equal_those_of_a_rollout():
     for row in range(3):
         length = LENGTHS[0, row, 0]
         ended = np.arange(length) == length - 1

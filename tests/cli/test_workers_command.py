@@ -1,4 +1,4 @@
-"""`train --workers`: the same files as with one process, and no process is left, however it ends."""
+"""`train --workers`: the files are those of one process, and no process is left, however the command ends."""
 
 import os
 import signal
@@ -22,17 +22,17 @@ def command(*arguments):
 
 
 def ended(process):
-    """Exit status and standard error of a process, after its child processes are gone."""
+    """Wait for a process and its child processes, and return its exit status and standard error."""
     children = psutil.Process(process.pid).children(recursive=True)
     _, error = process.communicate(timeout=240)
-    # After a kill, two of Ray's own processes wait a minute for an answer of another one.
+    # After a kill, two of Ray's own processes wait a minute for an answer from a third one.
     _, left = psutil.wait_procs(children, timeout=180)
     assert not left, [child.cmdline() for child in left]
     return process.returncode, error
 
 
 def begun(run, *arguments):
-    """A training in its own session, as in a terminal, that has written its second checkpoint."""
+    """Start a training in its own session, as in a terminal, and wait for its second checkpoint."""
     process = subprocess.Popen(
         command("--run-dir", run, *SETTINGS, *arguments), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -45,7 +45,7 @@ def begun(run, *arguments):
 
 
 def files(run):
-    """The learned and logged content of a run's files, without times."""
+    """Return the weights, figures and evaluation in a run's files, without times."""
     history = read_history(run / "history.csv")
     agent = tf_trpo.load(run / "agent.keras")
     figures = {name: column for name, column in history.items() if not name.startswith("time/")}
@@ -61,7 +61,7 @@ def expected(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_however_a_training_ends_it_leaves_no_process_and_can_be_resumed(how, tmp_path, expected):
+def test_however_a_training_ends_no_process_is_left_and_it_can_be_resumed(how, tmp_path, expected):
     run = tmp_path / "run"
     process = begun(run, "--workers", 2)
     # A terminal sends Ctrl-C to the whole process group.
@@ -105,14 +105,14 @@ def test_impossible_settings_are_refused_in_one_line(options, message, refused, 
     assert not list(Path(tmp_path).iterdir())
 
 
-def test_without_ray_there_is_one_line(refused, tmp_path, monkeypatch):
+def test_without_ray_the_error_is_one_line(refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "ray", None)
     error = refused("train", "--preset", "none", "--num-envs", "16", "--workers", "2")
     assert error == 'error: ray is not installed: pip install "tf_trpo[ray]"'
 
 
-def test_without_a_cluster_there_is_one_line(refused, small, tmp_path, monkeypatch):
+def test_without_a_cluster_the_error_is_one_line(refused, small, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     error = refused("train", *small, "--num-envs", "16", "--workers", "2", "--ray-address", "127.0.0.1:1")
     assert error.startswith("error: no Ray cluster answers at 127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""A state that was saved and set again goes on as the same episode that was played anew from its seed."""
+"""Restored states of environments, compared with episodes that are replayed from their seeds."""
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +10,7 @@ from tf_trpo.environments.restoring import Restorable, check_restorable
 
 
 class Thick(gym.Env):
-    """Remembers in lists, arrays of two names, an environment within, and draws by its space's generator too."""
+    """Has its state in a list, an array with two names, an inner environment and its action space's generator."""
 
     def __init__(self):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float64)
@@ -35,12 +35,12 @@ class Thick(gym.Env):
 MAKERS = {
     "classic control": lambda: gym.make("CartPole-v1"),
     "a time limit": lambda: gym.make("Pendulum-v1", max_episode_steps=55),
-    "an environment of chance": lambda: gym.make("FrozenLake-v1"),
+    "a stochastic environment": lambda: gym.make("FrozenLake-v1"),
     "MuJoCo": lambda: gym.make("Hopper-v5"),
-    # Its rewards are of positions that were computed before the last step.
+    # Its rewards depend on positions that MuJoCo computed before the last step.
     "MuJoCo with stale positions": lambda: gym.make("Ant-v5"),
     "wrappers": lambda: gym.wrappers.RecordEpisodeStatistics(FrameStack(gym.make("Acrobot-v1"), 3)),
-    "all that remembers": Thick,
+    "state in many places": Thick,
 }
 
 
@@ -55,9 +55,9 @@ def play(env, actions):
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_restored_state_is_that_of_the_episode_played_anew(kind):
+def test_a_restored_state_equals_that_of_the_replayed_episode(kind):
     env, again = MAKERS[kind](), MAKERS[kind]()
-    rng, count = np.random.default_rng(0), 1 if kind == "an environment of chance" else 6
+    rng, count = np.random.default_rng(0), 1 if kind == "a stochastic environment" else 6
     space = env.action_space
 
     def some(number):
@@ -80,7 +80,7 @@ def test_a_restored_state_is_that_of_the_episode_played_anew(kind):
     check_restorable(MAKERS[kind]())
 
 
-def test_the_check_leaves_an_environment_as_it_was():
+def test_the_check_does_not_change_the_state_of_an_environment():
     env = Thick()
     env.reset(seed=1)
     play(env, [0, 1, 2])
@@ -92,7 +92,7 @@ def test_the_check_leaves_an_environment_as_it_was():
 
 
 class Counting(gym.Env):
-    """Counts all steps of the process, which no attribute knows of."""
+    """Counts all steps of the process, in a variable that is not an attribute of the object."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
     action_space = gym.spaces.Discrete(2)
@@ -111,7 +111,7 @@ class Generating(Counting):
         self.steps = (step for step in range(100))
 
 
-def test_an_environment_that_cannot_go_back_is_refused():
+def test_an_environment_whose_state_cannot_be_restored_is_refused():
     with pytest.raises(ValueError, match="does not go back to the state that it had when reset: vine_states must be 0"):
         check_restorable(Counting())
     with pytest.raises(ValueError, match=r"Generating\.steps cannot be copied .*: vine_states must be 0"):

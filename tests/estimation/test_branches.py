@@ -1,4 +1,4 @@
-"""Returns and advantages of branches against naive loops, and against exact advantages."""
+"""Returns and advantages of branches, compared with naive loops and with exact advantages."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tf_trpo.theory import random_mdp, random_policy
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.9, 1.0])
-def test_returns_of_branches_by_a_loop(gamma):
+def test_returns_of_branches_equal_those_of_a_loop(gamma):
     rng = np.random.default_rng(0)
     steps = np.int32([0, 1, 3, 5, 5, 2])
     rewards, values = rng.normal(size=(6, 5)), rng.normal(size=6)
@@ -23,7 +23,7 @@ def test_returns_of_branches_by_a_loop(gamma):
     np.testing.assert_allclose(found, expected, atol=1e-14)
 
 
-def test_advantages_of_all_actions_are_exact_ones():
+def test_advantages_of_all_actions_are_exact():
     mdp = random_mdp(7, 3, 0.9, np.random.default_rng(1))
     policy = random_policy(7, 3, np.random.default_rng(2))
     exact = mdp.evaluate(policy)
@@ -37,8 +37,8 @@ def test_the_mean_of_the_others_is_the_baseline_of_drawn_actions():
     np.testing.assert_allclose(branch_advantages(tf.constant(returns)), expected)
 
 
-def test_drawn_actions_have_the_gradient_of_the_policy_in_expectation():
-    # Over all pairs of actions with their probabilities: exact, and nothing is drawn.
+def test_the_expected_gradient_with_drawn_actions_is_the_policy_gradient():
+    # The sum over all pairs of actions, weighted by their probabilities, is the exact expectation.
     rng = np.random.default_rng(4)
     probabilities, q_values = rng.dirichlet(np.ones(3)), rng.normal(size=3)
     scores = np.eye(3) - probabilities

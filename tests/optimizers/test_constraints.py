@@ -1,4 +1,4 @@
-"""Constrained steps against a linear programme over occupancy measures, and against figures computed again."""
+"""Constrained steps, compared with a linear programme over occupancy measures and with figures in NumPy."""
 
 import functools
 
@@ -20,7 +20,7 @@ EXACT = NaturalDirection(cg_damping=1e-5, cg_iterations=60)
 
 
 class ConstrainedMDP:
-    """A random MDP with costs, of which everything is exact: values, visits, and the best policy within the limits."""
+    """A random MDP with costs, with exact values, visits and best policy within limits."""
 
     def __init__(self, seed, num_costs):
         rng = np.random.default_rng(seed)
@@ -30,7 +30,7 @@ class ConstrainedMDP:
         ]
 
     def limits(self):
-        """Half the way from the least first cost to that of the best policy; 2% more than that one's for the others."""
+        """Return limits: halfway from the least first cost to the unlimited policy's; 1.02 times its other costs."""
         first = self.costs[0]
         cheapest = FiniteMDP(first.transitions, -first.rewards, first.initial, GAMMA)
         _, free = self.solve([np.inf] * len(self.costs))
@@ -42,7 +42,7 @@ class ConstrainedMDP:
 
 
 def best_return(mdp, costs, limits):
-    """Maximise the return over occupancy measures, by a linear programme; infinite limits are none."""
+    """Maximise the return over occupancy measures by a linear programme; an infinite limit means no limit."""
     pairs = [(s, a) for s in range(S) for a in range(A)]
     flow = [[(s == to) - GAMMA * mdp.transitions[s, a, to] for s, a in pairs] for to in range(S)]
     limited = [(cost.rewards.ravel(), limit) for cost, limit in zip(costs, limits, strict=True) if np.isfinite(limit)]
@@ -54,13 +54,13 @@ def best_return(mdp, costs, limits):
 
 @functools.cache
 def table():
-    """A policy with a logit for each state and action."""
+    """Make a policy with a logit for each state and action."""
     network = keras.Sequential([keras.layers.Input((S,)), keras.layers.Identity()])
     return Policy(Encoder((S,), A, network=network, normalize_observations=False, seed=0), Categorical(A))
 
 
 class Steps:
-    """Steps of an optimizer on a table of logits, on exact batches: each state and action once, by its frequency."""
+    """Steps of a tabular policy on exact batches, which have each state and action once, weighted by its frequency."""
 
     def __init__(self, optimizer, steps):
         self.policy, self.steps = table(), steps
@@ -113,10 +113,10 @@ def test_constrained_steps_reach_the_optimum_of_the_linear_programme(seed, num_c
     reached, costs, outcomes = Steps(optimizer, 60).learn(problem)
     assert reached == pytest.approx(best, rel=0.01)
     assert (np.array(costs) <= np.array(limits) * (1 + 1e-4)).all()
-    # The start is above a limit, from which no step within the trust region leads back.
+    # The first policy is above a limit that no step within the trust region reaches.
     assert outcomes[0].restores
     assert not outcomes[-1].accepted
-    # Without the limits, another policy would be the best one by far.
+    # Without the limits, the best return would be much higher.
     assert problem.solve([np.inf] * num_costs)[0] > best + 0.05 * abs(best)
 
 
@@ -127,7 +127,7 @@ def test_constrained_steps_reach_the_optimum_of_the_linear_programme(seed, num_c
         *(pytest.param(seed, {"kp": 4.0, "ki": 0.2, "kd": 4.0}, marks=pytest.mark.slow) for seed in (1, 2, 3, 4, 5)),
     ],
 )
-def test_multipliers_lead_to_the_optimum_of_the_linear_programme(seed, gains):
+def test_steps_with_multipliers_reach_the_optimum_of_the_linear_programme(seed, gains):
     problem = ConstrainedMDP(seed, 1)
     [limit] = problem.limits()
     best, _ = problem.solve([limit])
@@ -139,7 +139,7 @@ def test_multipliers_lead_to_the_optimum_of_the_linear_programme(seed, gains):
     assert outcomes[-1].multipliers[0] > 0.1
 
 
-def test_multipliers_are_those_of_the_controller_step_by_step():
+def test_multipliers_follow_the_controller_step_by_step():
     optimizer = LagrangianTrustRegion(
         cost_limits=(2.0, 5.0), multiplier_kp=0.5, multiplier_ki=0.25, multiplier_kd=2.0, initial_multiplier=0.125
     )
@@ -161,7 +161,7 @@ def test_multipliers_are_those_of_the_controller_step_by_step():
         np.testing.assert_allclose(state.variables[-1].numpy(), [integral, last], rtol=1e-12)
 
 
-def test_a_multiplier_of_zero_leaves_the_step_of_the_rewards():
+def test_a_multiplier_of_zero_does_not_change_the_step():
     problem = ConstrainedMDP(0, 1)
     plain, mixed = (
         Steps(optimizer, 2).learn(problem) for optimizer in (TrustRegion(), LagrangianTrustRegion(cost_limits=(1e9,)))
@@ -174,10 +174,10 @@ def kl_from(anchor, weights, probabilities):
     return weights @ np.sum(anchor * np.log(anchor / probabilities), axis=1)
 
 
-def test_a_policy_at_the_limit_of_its_anchor_learns_on():
-    """Bandits: the best mean advantage within KL(anchor || policy) <= 0.05 by SLSQP, over probabilities.
+def test_a_policy_at_the_limit_of_its_anchor_continues_to_learn():
+    """On bandits, the policy reaches SLSQP's best mean advantage subject to KL(anchor || policy) <= 0.05.
 
-    Then the advantages change: from one point at the limit, the policy has to find another one.
+    Then the advantages change, and the policy must move along the limit to the new optimum.
     """
     rng = np.random.default_rng(3)
     weights, limit, tables = rng.dirichlet(np.ones(S)), 0.05, rng.normal(size=(2, S, A))
@@ -187,7 +187,7 @@ def test_a_policy_at_the_limit_of_its_anchor_learns_on():
 
     def batch(advantages):
         now = steps.probabilities()
-        # The batch weighs the states by the weights up to float32's rounding.
+        # The tolerance is for the batch's float32 weights.
         assert kl_from(anchor, weights, now) <= limit * (1 + 1e-5)
         centred = advantages - np.sum(now * advantages, axis=1, keepdims=True)
         return Batch(
@@ -217,7 +217,7 @@ def test_a_policy_at_the_limit_of_its_anchor_learns_on():
         assert kl_from(anchor, weights, steps.probabilities()) > 0.98 * limit
 
 
-def test_a_policy_beyond_the_limit_of_its_anchor_comes_back():
+def test_a_policy_beyond_the_limit_of_its_anchor_returns():
     steps = Steps(TrustRegion(0.01, anchor_kl=0.02, direction=EXACT), 12)
     problem = ConstrainedMDP(0, 1)
     anchor = 2.0 * tf.random.stateless_normal([S, A], [1, 5])
@@ -230,21 +230,21 @@ def test_a_policy_beyond_the_limit_of_its_anchor_comes_back():
 
 
 def scores_of(policy):
-    """Gradients of log pi(a|s) for each state and action, float64 [S A, P], with those of the biases last."""
+    """Return the gradients of log pi(a|s) for each state and action, float64 [S A, P]; the biases come last."""
     centred = np.eye(A) - policy[:, None, :]
     return np.concatenate(
         [np.einsum("sab,st->satb", centred, np.eye(S)).reshape(S * A, -1), centred.reshape(S * A, A)], 1
     )
 
 
-def test_within_the_largest_kl_a_step_only_restores_what_the_mean_kl_would_do_besides():
+def test_a_limit_that_only_the_mean_kl_can_reach_is_approached_within_the_largest_kl():
     steps = Steps(ConstrainedTrustRegion(0.01, constraint="max", cost_limits=(1.0,), direction=EXACT), 1)
     batch = steps.batch(ConstrainedMDP(2, 1))
     scores, weights = scores_of(steps.probabilities()), np.asarray(batch.weights, np.float64)
     of_cost = (weights * np.asarray(batch.costs.advantages[:, 0])) @ scores
     fisher = scores.T @ (weights[:, None] * scores)
     cheapest = np.linalg.solve(fisher + 1e-5 * np.eye(len(fisher)), of_cost)
-    # The least cost is within reach of the mean KL, and not of the largest one, where the mean KL is smaller by half.
+    # The limit is reachable within the mean KL, but not within the largest KL, at which the mean KL is half as large.
     reach = np.sqrt(2 * 0.01 * of_cost @ cheapest)
     totals = 1.0 + 0.75 * reach * LENGTH
     start = steps.policy.flat_weights.numpy()
@@ -259,8 +259,8 @@ def test_within_the_largest_kl_a_step_only_restores_what_the_mean_kl_would_do_be
     assert change @ cheapest / np.linalg.norm(change) / np.linalg.norm(cheapest) > 0.999
 
 
-def test_a_policy_that_is_sure_of_one_action_still_takes_a_constrained_step():
-    """In float32, the curvature along the step is 0 by underflow: the damping alone measures the step."""
+def test_an_almost_deterministic_policy_takes_a_constrained_step():
+    """In float32, the curvature along the step underflows to 0, so the damping alone determines the step's length."""
     steps = Steps(ConstrainedTrustRegion(0.01, cost_limits=(1.0,)), 1)
     steps.policy.assign_flat_weights(tf.constant([0.0] * (S * A) + [34.0, 0.0, 0.0]))
     batch = steps.batch(ConstrainedMDP(0, 1))

@@ -1,4 +1,4 @@
-"""Sums over parts of a batch against closed forms."""
+"""Sums over parts of a batch, compared with closed forms."""
 
 import functools
 
@@ -16,7 +16,7 @@ SAMPLES, PARTS = 48, 5
 
 @functools.cache
 def functions(small):
-    """All functions of a part, in chunks of 4 samples."""
+    """Save all functions of a part, in chunks of 4 samples."""
     noted = NotedFunctions(PARTS, chunk_size=4)
 
     def note(batch, theta):
@@ -47,7 +47,7 @@ def assert_close(found, expected):
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_sums_of_parts_are_the_closed_forms_of_the_batch(seed, small):
+def test_sums_of_parts_equal_the_closed_forms_of_the_batch(seed, small):
     small.restart(seed)
     batch = small.batch(seed, samples=SAMPLES, padding=7)
     objective, whole = parted(small, batch), Objective(small.policy, batch, small.policy.flat_weights)
@@ -63,11 +63,11 @@ def test_sums_of_parts_are_the_closed_forms_of_the_batch(seed, small):
     small.assign(whole.theta + 0.05 * vector)
     expected = small.figures(old, batch)
     for name, figure in objective.figures(small.policy.flat_weights)._asdict().items():
-        # The parts have the weights that the policy had when it sampled, whatever it has now.
+        # The parts use the weights with which the batch was sampled, although the policy has other weights now.
         np.testing.assert_allclose(figure, expected[name], rtol=1e-4, atol=1e-9)
 
 
-def test_the_parts_of_a_batch_are_equal_and_the_last_ones_are_filled_up():
+def test_the_parts_of_a_batch_have_equal_sizes_and_the_last_ones_are_padded():
     rows = {"a": np.arange(9), "b": np.ones((9, 2))}, np.full(9, 1 / 9), np.arange(9) + 100
     parts = cut(rows, 8)
     assert [part[0].tolist() for part in parts] == [[0, 1], [2, 3], [4, 5], [6, 7], *[[8, 8]] * 4]
@@ -76,7 +76,7 @@ def test_the_parts_of_a_batch_are_equal_and_the_last_ones_are_filled_up():
     assert [part[3].tolist() for part in parts][-1] == [108, 108]
 
 
-def test_what_is_not_computed_in_parts_is_refused(small):
+def test_functions_that_are_not_computed_in_parts_are_refused(small):
     objective = parted(small, small.batch(0, samples=SAMPLES))
     with pytest.raises(ValueError, match="its step needs minibatches, which are not computed in parts"):
         objective.minibatch_gradient(objective.improvement, objective.theta, tf.range(3), tf.ones(3))

@@ -1,4 +1,4 @@
-"""Branches against episodes that are played anew from their seeds; the rollout itself is the same without them."""
+"""Branches of rollouts, compared with episodes replayed from their seeds; rollouts with and without branches."""
 
 import gymnasium as gym
 import numpy as np
@@ -16,7 +16,7 @@ NUM_ENVS, NUM_STEPS, SEED = 2, 30, 5
 
 
 class Walk(gym.Env):
-    """A random walk that ends at random, or after 12 steps; its cost is the size of the action."""
+    """A random walk that terminates at random, or is truncated after 12 steps; the cost is |action|."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = gym.spaces.Box(-0.5, 0.5, (1,), np.float32)
@@ -31,14 +31,14 @@ class Walk(gym.Env):
 
     def step(self, action):
         self.time += 1
-        # In place: what was saved must be a copy.
+        # In place, so that a saved state must be a copy.
         self.position += np.ravel(action)[0] + self.np_random.normal(size=2)
         ended, size = bool(self.np_random.random() < 0.1), abs(float(np.ravel(action)[0]))
         return self.observe(), float(self.position[0]), ended, self.time == 12, {"size": size}
 
 
 class Masked(Walk):
-    """The walk by steps to either side, or none; one of the three is forbidden at random, or all."""
+    """The walk with three discrete actions; at random, a mask forbids one of them, or all."""
 
     observation_space = gym.spaces.Dict(
         place=gym.spaces.Box(-np.inf, np.inf, (2,), np.float64), action_mask=gym.spaces.MultiBinary(3)
@@ -57,7 +57,7 @@ class Masked(Walk):
 
 
 class Linear:
-    """Acts by one matrix [D, A] and noise [B, A]; of what a mask allows."""
+    """A policy with a matrix [D, A] of weights and additive noise [B, A]; it follows action masks."""
 
     initial_states = ()
 
@@ -101,8 +101,8 @@ def same(one, other):
         np.testing.assert_array_equal(*((nest[part] if part else nest) for nest in (one, other)))
 
 
-def played_anew(make, rollout, row, index, number):
-    """The environment in the state before a row of the rollout, and the observation there."""
+def replayed(make, rollout, row, index, number):
+    """Return a new environment in the state before a row of the rollout, and its observation."""
     begins = np.flatnonzero(~rollout.valid[:row, index])
     env = make()
     own = environment_seeds(SEED, Stream.ENVIRONMENTS, NUM_ENVS)[index]
@@ -114,7 +114,7 @@ def played_anew(make, rollout, row, index, number):
 
 
 @pytest.mark.parametrize("make", [Walk, Masked])
-def test_branches_are_what_episodes_played_anew_would_give(make):
+def test_branches_equal_those_of_replayed_episodes(make):
     vine = Vine(8, 3, 5, tries_all=make is Masked)
     source, plain = make_source(make, vine), make_source(make)
     weights = [np.random.default_rng(0).standard_normal((2, 3 if make is Masked else 1))]
@@ -126,7 +126,7 @@ def test_branches_are_what_episodes_played_anew_would_give(make):
         for index in range(NUM_ENVS):
             for k in range(3):
                 at = place, index, k
-                env, observation = played_anew(make, rollout, row, index, 0)
+                env, observation = replayed(make, rollout, row, index, 0)
                 mask = observation["action_mask"] if make is Masked else np.ones(3)
                 if not rollout.valid[row, index] or (mask.any() and not mask[k]):
                     assert taken.steps[at] == 0
@@ -143,7 +143,7 @@ def test_branches_are_what_episodes_played_anew_would_give(make):
                 for step in range(int(taken.steps[at])):
                     observation, reward, terminated, truncated, info = env.step(action)
                     assert (taken.rewards[(*at, step)], taken.costs[(*at, step, 0)]) == (reward, info["size"])
-                    # Of a batch, only the environment's own row matters.
+                    # The other rows of the batch do not affect the environment's own row.
                     each = {
                         name: np.stack([part] * NUM_ENVS)
                         for name, part in ({"": observation} if make is Walk else observation).items()
@@ -156,7 +156,7 @@ def test_branches_are_what_episodes_played_anew_would_give(make):
                 assert not taken.rewards[at][taken.steps[at] :].any()
                 same(rows_of(taken.observations, *at), observation)
     assert {0, 5} < set(taken.steps.ravel())
-    # The rollout knows nothing of the branches, and nor does the one that follows.
+    # The branches change neither this rollout nor the next one.
     for number in (1, 2):
         for name in ("actions", "rewards", "terminated", "truncated", "valid", "costs"):
             np.testing.assert_array_equal(getattr(rollout, name), getattr(expected, name))
@@ -166,15 +166,15 @@ def test_branches_are_what_episodes_played_anew_would_give(make):
             rollout, expected = source.collect(weights, noise, plan), plain.collect(weights, noise)
 
 
-def test_rows_are_one_of_each_part_of_a_rollout():
+def test_one_row_is_drawn_from_each_part_of_a_rollout():
     drawn = np.array([Vine(7, 2, 1, False).rows(30, np.random.default_rng(seed)) for seed in range(200)])
     bounds = np.arange(8) * 30 // 7
     for place in range(7):
         assert set(drawn[:, place]) == set(range(bounds[place], bounds[place + 1]))
 
 
-def test_common_noise_leaves_nothing_to_chance_where_it_is_added():
-    """x' = x + a + w, of which the reward is x': with common noise, the difference of two branches is exact."""
+def test_common_additive_noise_cancels_in_the_difference_of_two_branches():
+    """With x' = x + a + w and reward x', the difference of two branches with common noise has no variance."""
 
     class Added(Walk):
         action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)
@@ -196,11 +196,11 @@ def test_common_noise_leaves_nothing_to_chance_where_it_is_added():
         by_action = 4 * (first[:, 0] - first[:, 1]).ravel()
         found.append(returns[:, 0] - returns[:, 1] - by_action)
     assert np.abs(found[0]).max() < 1e-12
-    # The later noises count 3, 2 and 1 times, in each of the two branches.
+    # In each of the two branches, the three later noises are in 3, 2 and 1 of the rewards.
     assert np.var(found[1]) == pytest.approx(2 * 0.01 * (9 + 4 + 1), rel=0.3)
 
 
-def test_a_number_that_is_not_finite_in_a_branch_is_said_to_be_in_one():
+def test_the_error_for_a_number_that_is_not_finite_names_the_branch():
     class Breaks(Walk):
         def step(self, action):
             observation, _, *rest = super().step(action)

@@ -1,4 +1,4 @@
-"""Parts of an update over simulated workers: who computes what, when workers are lost, slow, new or different."""
+"""Parts of an update on simulated workers, some of which are lost, slow, new or compute other bits."""
 
 import numpy as np
 import pytest
@@ -12,12 +12,12 @@ HOME = "home"
 
 
 class Simulation:
-    """Workers in simulated time; a part's result is its number, and a call takes `seconds(worker)`.
+    """Workers in simulated time. The result of a part is its number, and a call takes `seconds(worker)`.
 
     Attributes:
-      now: seconds.
-      made: (worker, part) of each call that was made, of HOME also those that check a worker.
-      wrong: workers that compute something else.
+      now: the time in seconds.
+      made: (worker, part) of each call, including the calls that check a worker. HOME is the process that learns.
+      wrong: workers whose results are wrong.
     """
 
     def __init__(self, size, seconds=lambda worker: 0.1, seed=0):
@@ -42,7 +42,7 @@ class Simulation:
         return pending
 
     def lose(self, worker, at):
-        """End a worker's process at a time, with all calls that it has then."""
+        """Kill a worker at a given time; its unfinished calls are lost."""
         self.lost[worker] = at
 
     def wait(self, pending, timeout):
@@ -71,7 +71,7 @@ def result(request, wrong=False):
 
 @pytest.fixture
 def play(monkeypatch):
-    """play(crew, count): one round of so many parts, and who has computed each of them."""
+    """play(workers, crew, count): compute one round of `count` parts, and check the results."""
 
     class Computer:
         def __init__(self, fetch):
@@ -95,12 +95,12 @@ def play(monkeypatch):
 
 
 def calls(crew):
-    """What was called since the last time, but for what is asked of all."""
+    """Return the calls since the last time, sorted, and forget them."""
     made, crew.made = crew.made, []
     return sorted(made, key=str)
 
 
-def test_parts_stay_with_their_workers_which_are_checked_once(play):
+def test_parts_stay_with_their_workers_and_workers_are_checked_once(play):
     crew = Simulation(3)
     workers = PartWorkers(crew, clock=crew.clock)
     play(workers, crew, 7)
@@ -111,14 +111,14 @@ def test_parts_stay_with_their_workers_which_are_checked_once(play):
         assert calls(crew) == sorted(share, key=str)
 
 
-def test_the_parts_of_a_lost_worker_go_to_others_until_it_is_back(play, caplog):
+def test_other_workers_compute_the_parts_of_a_lost_worker_until_it_restarts(play, caplog):
     crew = Simulation(2)
     workers = PartWorkers(crew, clock=crew.clock)
     play(workers, crew, 6)
     crew.made = []
     crew.lose(1, crew.now + 0.15)
     play(workers, crew, 6)
-    # It had computed one part.
+    # The lost worker had already computed part 1.
     assert [place for worker, place in calls(crew) if worker == 0] == [0, 2, 3, 4, 5]
     assert "worker 1 was lost (lost): others compute its parts of the batch" in caplog.text
     while (1, 1) not in crew.made:
@@ -127,7 +127,7 @@ def test_the_parts_of_a_lost_worker_go_to_others_until_it_is_back(play, caplog):
     assert crew.now < 5
 
 
-def test_this_process_computes_if_all_workers_are_lost(play):
+def test_this_process_computes_all_parts_if_all_workers_are_lost(play):
     crew = Simulation(2)
     workers = PartWorkers(crew, clock=crew.clock)
     play(workers, crew, 4)
@@ -148,17 +148,17 @@ def test_an_idle_worker_or_this_process_helps_a_slow_one(play, helper):
     slow |= {0, 1} if helper == HOME else {0}
     crew.made, began = [], crew.now
     play(workers, crew, 4)
-    # A round takes a second, and three are waited for.
+    # A usual round takes one second; help begins after three.
     assert crew.now - began < 3 + 4 * 0.5
     made = calls(crew)
     assert {place for worker, place in made if worker in (helper, HOME)} >= {0, 2}
     assert (helper, 0) in made
-    # Workers that have not answered yet are asked nothing.
+    # A worker that has not answered yet gets no more calls.
     play(workers, crew, 4)
     assert slow.isdisjoint(worker for worker, _ in calls(crew))
 
 
-def test_a_worker_that_does_not_start_is_not_waited_for_for_ever(play):
+def test_the_wait_for_a_worker_that_does_not_start_is_limited(play):
     crew = Simulation(2, seconds=lambda worker: 1e6 if worker else 0.1)
     workers = PartWorkers(crew, clock=crew.clock)
     play(workers, crew, 4)
@@ -167,7 +167,7 @@ def test_a_worker_that_does_not_start_is_not_waited_for_for_ever(play):
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_workers_that_compute_otherwise_are_not_used_or_named(play, allowed, caplog):
+def test_workers_with_other_bits_are_not_used_or_cause_a_warning(play, allowed, caplog):
     crew = Simulation(2)
     crew.wrong = {1}
     workers = PartWorkers(crew, allow_different=allowed, clock=crew.clock)

@@ -1,4 +1,4 @@
-"""Sources over workers against a source of one process, with workers that are lost, late, and asked twice."""
+"""Sources with workers, compared with a source in one process; workers are lost, late, and called twice."""
 
 import pickle
 import warnings
@@ -27,9 +27,9 @@ B = SHARDS * SIZE
 
 
 class Pupils:
-    """Workers of this process, whose calls end in random order; some are lost, some are made twice.
+    """Workers in this process. Calls end in random order; some workers are lost, and some calls are made twice.
 
-    All that goes to a worker and comes back is pickled, as on its way to another process.
+    All arguments and results are pickled, as they would be for another process.
     """
 
     def __init__(self, setup, size, seed=None, losses=0.15, twice=0.15):
@@ -57,7 +57,7 @@ class Pupils:
             self.workers[worker] = ShardWorker()
             raise WorkerLostError("lost")
         if answer.found and self.rng.random() < self.twice:
-            # As if the answer had been lost: the worker stands elsewhere by now.
+            # As if the answer had been lost: the worker's episodes have advanced already.
             self.repeated += 1
             options["state"] = self.state_of(arguments[0].shard) if arguments[0].at else None
             answer = self.workers[worker].play(*arguments, **options)
@@ -84,7 +84,7 @@ class Pupils:
 
 
 class Pixels(gym.Env):
-    """Images that the actions move; an episode of 9 steps, or fewer."""
+    """Images, and a speed that the actions change; episodes have at most 9 steps."""
 
     observation_space = gym.spaces.Dict(
         image=gym.spaces.Box(0, 255, (12, 12, 2), np.uint8), speed=gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
@@ -107,7 +107,7 @@ class Pixels(gym.Env):
 
 
 class Fragile(gym.Env):
-    """What happens in a step can be replaced."""
+    """An environment whose steps can be made to fail."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
@@ -178,7 +178,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("name", CASES)
-def test_rollouts_and_states_are_those_of_one_process(name, workers):
+def test_rollouts_and_states_equal_those_of_one_process(name, workers):
     expected, (source, pupils) = local(name), spread(name, workers, seed=workers)
     rng = np.random.default_rng(workers)
     for number in range(8):
@@ -217,11 +217,11 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
-def test_what_goes_wrong_is_what_one_process_would_have_met(faults, monkeypatch):
+def test_the_reported_failure_is_the_one_that_one_process_meets_first(faults, monkeypatch):
     name = "what can fail"
 
     def happens(env):
-        # One environment of each of two shards has a fault; the same ones, however they are made.
+        # One environment in each of two shards has a fault. Its seed identifies it, in every process.
         which = dict(zip(starts, faults.items(), strict=False))
         row, fault = which.get(env.start, (None, None))
         if row is not None and env.time == row + 1:
@@ -246,7 +246,7 @@ def test_what_goes_wrong_is_what_one_process_would_have_met(faults, monkeypatch)
             raised.append(error)
     assert raised[0].type is raised[1].type
     assert raised[0].value.row == raised[1].value.row
-    # The number of an environment is the one in its shard.
+    # The message numbers environments within their shard.
     assert "(counted from environment" in str(raised[1].value)
     failed = raised[0].type is EnvironmentFailedError
     for each in (expected, source):
@@ -257,7 +257,7 @@ def test_what_goes_wrong_is_what_one_process_would_have_met(faults, monkeypatch)
 
 
 class Fickle(Fragile):
-    """Never does the same twice."""
+    """An environment that is not deterministic."""
 
     count = 0
 
@@ -268,8 +268,8 @@ class Fickle(Fragile):
         return self.position, {}
 
 
-def test_what_outlives_an_episode_is_noticed_and_seen_once(caplog, monkeypatch):
-    """Statistics of a wrapper: new environments are reset once, as those of one process are."""
+def test_state_that_outlives_episodes_is_noticed_and_new_environments_are_reset_once(caplog, monkeypatch):
+    """The wrapper's statistics count resets, so new environments must be reset once, as in one process."""
     making = {"wrappers": [gym.wrappers.NormalizeObservation]}
     monkeypatch.setitem(CASES, "normalised", ("CartPole-v1", {"hidden_sizes": (4,)}, making))
     expected, (source, _) = local("normalised"), spread("normalised", 2)
@@ -278,14 +278,14 @@ def test_what_outlives_an_episode_is_noticed_and_seen_once(caplog, monkeypatch):
         assert_same(collect("normalised", source, number), collect("normalised", expected, number))
 
 
-def test_a_rollout_that_fails_at_once_is_left_to_the_training(monkeypatch):
+def test_a_failing_first_rollout_is_left_to_the_training(monkeypatch):
     monkeypatch.setattr(Fragile, "happens", staticmethod(lambda env: env.position.fill(np.nan)))
     source, _ = spread("what can fail", 2)
     with pytest.raises(InvalidStepError, match="not finite"):
         collect("what can fail", source, 0)
 
 
-def test_episodes_that_cannot_be_played_again_are_said_to_be_lost(caplog, monkeypatch):
+def test_episodes_that_cannot_be_replayed_are_reported_as_lost(caplog, monkeypatch):
     monkeypatch.setitem(CASES, "fickle", (Fickle, {"hidden_sizes": (4,)}, {}))
     source, pupils = spread("fickle", 2)
     assert "the environment does something else when it is played again with the same seed" in caplog.text
@@ -299,11 +299,11 @@ def test_episodes_that_cannot_be_played_again_are_said_to_be_lost(caplog, monkey
     np.testing.assert_array_equal(rollout.begun, lost)
     np.testing.assert_array_equal((rollout.observations[0] == starts).all(axis=1), ~lost)
     np.testing.assert_array_equal(source.episodes.numbers, numbers + lost)
-    # What the state has is where they stand now.
+    # The stored episodes are those of the environments now.
     assert not len(collect("fickle", source, 2).begun)
 
 
-def test_a_training_goes_on_after_lost_episodes_and_says_so(monkeypatch):
+def test_a_training_continues_after_lost_episodes_with_a_warning(monkeypatch):
     monkeypatch.setitem(CASES, "fickle", (Fickle, {"hidden_sizes": (4,)}, {}))
     source, pupils = spread("fickle", 1)
     agent = agent_for("fickle")
@@ -320,12 +320,12 @@ def test_a_training_goes_on_after_lost_episodes_and_says_so(monkeypatch):
         callback = keras.callbacks.LambdaCallback(on_epoch_end=lose)
         agent.fit(source, 6 * 20 * B, num_steps=20, callbacks=[callback], verbose=0)
     assert [str(each.message) for each in said if "cannot be played again" in str(each.message)]
-    # An episode has 30 steps, and those that were cut are none.
+    # An episode has 30 steps; episodes that were cut off are not reported.
     assert {length for length in lengths if length is not None} == {30.0}
 
 
 class Abroad(Pupils):
-    """Workers whose machine computes something else."""
+    """Workers whose fingerprints differ."""
 
     def start(self, worker):
         pending = super().start(worker)
@@ -334,7 +334,7 @@ class Abroad(Pupils):
         return pending
 
 
-def test_workers_that_compute_otherwise_are_refused_or_named(caplog):
+def test_workers_with_other_fingerprints_are_refused_or_cause_a_warning(caplog):
     message = (
         r"worker . does not compute as this process does: its numpy is 1\.0, here .*; its probe rollout is f{64}, h"
     )
@@ -345,7 +345,7 @@ def test_workers_that_compute_otherwise_are_refused_or_named(caplog):
     assert_same(collect("what can fail", source, 0), collect("what can fail", local("what can fail"), 0))
 
 
-def test_a_digest_knows_all_actions_and_reads_each_once(monkeypatch):
+def test_a_digest_depends_on_all_actions_and_hashes_each_once(monkeypatch):
     source, read = local("continuous actions, a memory"), []
 
     class Counted:
@@ -368,12 +368,12 @@ def test_a_digest_knows_all_actions_and_reads_each_once(monkeypatch):
         collect("continuous actions, a memory", source, number, 16)
         digests.append(source.episodes.digest())
         sizes.append(sum(read))
-    # A pendulum's episode has 200 steps: without the description of the first actions, all rollouts cost the same.
+    # Only the first rollout of an episode adds a description of the actions; later ones add equal numbers of bytes.
     assert sizes[1] == sizes[2] == sizes[3] < sizes[0]
     assert len({*digests}) == 4
     other, state = local("continuous actions, a memory"), source.state()
     assert other.restore(state)
-    # Restored at once, or followed in four parts.
+    # The digest is the same for restored actions as for actions that were added in four rollouts.
     assert other.episodes.digest() == digests[3]
     state["actions"][4][3] += 1e-6
     other.episodes.restore(state)

@@ -1,4 +1,4 @@
-"""The scheduler against simulated workers: who answers what, when workers are lost, slow or come late."""
+"""The scheduler with simulated workers, some of which are lost, slow or start late."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,11 @@ ALIKE = {"python": "3"}
 
 
 class Simulation:
-    """Workers in simulated time: each knows the shards that it has played, and a call takes `seconds(worker, shard)`.
+    """Workers in simulated time. Each keeps the shards that it has played, and a call takes `seconds(worker, shard)`.
 
     Attributes:
-      now: seconds.
-      made: (worker, shard, state given) of each call, in order.
+      now: the time in seconds.
+      made: (worker, shard, whether a state was given) of each call, in order.
     """
 
     def __init__(self, size, seconds=lambda worker, shard: 1.0, start=lambda worker: 0.5, replays=True):
@@ -41,7 +41,7 @@ class Simulation:
         self.made.append((worker, call.shard, state is not None))
         here = call.at is None or call.shard in self.has[worker]
         if here or (state is not None and (self.replays or begin)):
-            # It has these only once it has answered, but nobody asks before.
+            # Really, the worker has the shard only after its answer, but no test looks earlier.
             self.has[worker].add(call.shard)
             answer = Answer((worker, call.shard, shared), exact=here or self.replays)
             return self._pending(self.seconds(worker, call.shard), worker, answer)
@@ -53,7 +53,7 @@ class Simulation:
         return pending
 
     def lose(self, worker, at):
-        """End a worker's process at a time; what it does then is lost."""
+        """Kill a worker at a given time; its unfinished calls are lost."""
         self.lost[worker] = at
 
     def wait(self, pending, timeout):
@@ -88,7 +88,7 @@ def play(of, count, at=b"there", **options):
     return [answer.value[0] for answer in answers]
 
 
-def test_shards_are_divided_evenly_and_stay():
+def test_shards_are_divided_evenly_and_stay_with_their_workers():
     crew = Simulation(3)
     of = scheduler(crew)
     first = play(of, 8, at=None)
@@ -96,26 +96,26 @@ def test_shards_are_divided_evenly_and_stay():
     crew.made.clear()
     for _ in range(3):
         assert play(of, 8) == first
-    # All were where their shards are: no state was asked for.
+    # Each call went to the worker that has the shard, so no state was sent.
     assert len(crew.made) == 24
     assert not any(given for _, _, given in crew.made)
 
 
-def test_a_lost_worker_is_replaced_at_once_and_gets_work_when_it_is_back():
+def test_others_do_the_work_of_a_lost_worker_until_it_restarts():
     crew = Simulation(2, start=lambda worker: 0.5 if crew.now < 1 else 10.0)
     of = scheduler(crew)
     assert sorted(play(of, 4, at=None)) == [0, 0, 1, 1]
     crew.lose(1, at=crew.now + 0.3)
     began = crew.now
     assert play(of, 4) == [0] * 4
-    # Its call was made again when the other one had done its own two.
+    # The other worker made the lost worker's calls after its own two.
     assert 4.0 <= crew.now - began < 4.5
     while crew.now < 15:
         last = play(of, 4)
     assert sorted(last) == [0, 0, 1, 1]
 
 
-def test_all_workers_lost_are_waited_for():
+def test_a_round_waits_if_all_workers_are_lost():
     crew = Simulation(2)
     of = scheduler(crew)
     play(of, 2, at=None)
@@ -124,7 +124,7 @@ def test_all_workers_lost_are_waited_for():
     assert sorted(play(of, 2)) == [0, 1]
 
 
-def test_a_worker_that_is_slow_or_stopped_gets_help_and_the_first_answer_counts():
+def test_a_slow_or_stopped_worker_gets_help_and_the_first_answer_counts():
     slow = set()
     crew = Simulation(3, seconds=lambda worker, shard: 1e6 if worker in slow else 0.9)
     of = scheduler(crew)
@@ -132,15 +132,15 @@ def test_a_worker_that_is_slow_or_stopped_gets_help_and_the_first_answer_counts(
     slow.add(1)
     began = crew.now
     assert 1 not in play(of, 6)
-    # Two calls each, one of which is waited for three times as long, two calls of the slow one.
+    # Two calls of each worker, three usual durations until help begins, and the two calls of the slow worker.
     assert crew.now - began < 2 * 0.9 + 3 * 0.9 + 2 * 0.9
-    # It is not asked again while it makes its call.
+    # A worker gets no other call while it is still at one.
     crew.made.clear()
     play(of, 6)
     assert 1 not in {worker for worker, _, _ in crew.made}
 
 
-def test_differences_below_a_second_are_no_slowness():
+def test_a_worker_is_not_slow_if_its_calls_take_less_than_a_second():
     crew = Simulation(2, seconds=lambda worker, shard: 0.8 if worker else 0.01)
     of = scheduler(crew)
     for _ in range(3):
@@ -149,7 +149,7 @@ def test_differences_below_a_second_are_no_slowness():
         assert len(crew.made) == 2
 
 
-def test_a_second_worker_that_cannot_replay_leaves_the_episodes_to_the_first():
+def test_a_second_worker_that_cannot_replay_leaves_the_episodes_to_the_first_worker():
     slow = set()
     crew = Simulation(2, seconds=lambda worker, shard: 50.0 if worker in slow else 1.0, replays=False)
     of = scheduler(crew)
@@ -158,13 +158,13 @@ def test_a_second_worker_that_cannot_replay_leaves_the_episodes_to_the_first():
     answers = of.play(calls(2), lambda shard: {}, "weights")
     assert [answer.value[0] for answer in answers] == first
     assert all(answer.exact for answer in answers)
-    # Where episodes cannot be played again at all, nobody tries.
+    # With move=False, no second worker is tried.
     crew.made.clear()
     of.play(calls(2), lambda shard: {}, "weights", move=False)
     assert len(crew.made) == 2
 
 
-def test_episodes_that_cannot_be_replayed_and_whose_worker_is_lost_begin_again():
+def test_new_episodes_begin_if_a_lost_workers_episodes_cannot_be_replayed():
     crew = Simulation(2, replays=False)
     of = scheduler(crew)
     first = play(of, 2, at=None)
@@ -173,7 +173,7 @@ def test_episodes_that_cannot_be_replayed_and_whose_worker_is_lost_begin_again()
     assert [answer.exact for answer in answers] == [worker == 1 for worker in first]
 
 
-def test_environments_that_end_every_process_are_failed_ones():
+def test_environments_that_kill_every_worker_have_failed():
     crew = Simulation(2)
     of = scheduler(crew)
     play(of, 2, at=None)
@@ -185,7 +185,7 @@ def test_environments_that_end_every_process_are_failed_ones():
     assert "5 workers died one after the other" in str(answers[0].error)
 
 
-def test_workers_that_must_not_be_used_are_refused_at_the_start_and_dismissed_later(caplog):
+def test_unusable_workers_are_refused_at_the_start_and_dismissed_later(caplog):
     crew = Simulation(2)
     crew.fingerprints[1] = {"python": "2"}
 
@@ -198,7 +198,7 @@ def test_workers_that_must_not_be_used_are_refused_at_the_start_and_dismissed_la
     of = scheduler(crew, check)
     play(of, 2, at=None)
     for worker in range(2):
-        # Another machine has its place.
+        # A worker restarts on a different machine.
         crew.fingerprints[worker] = {"python": "4"}
         crew.lose(worker, at=crew.now + 0.1)
     with pytest.raises(EnvironmentFailedError, match="no worker is left"):
@@ -207,7 +207,7 @@ def test_workers_that_must_not_be_used_are_refused_at_the_start_and_dismissed_la
     assert "worker 1 is not used: worker 1 has 4" in caplog.text
 
 
-def test_work_begins_without_workers_that_start_late(caplog):
+def test_work_begins_without_late_workers(caplog):
     crew = Simulation(3, start=lambda worker: 100.0 if worker == 2 else 1.0)
     of = scheduler(crew)
     assert 30 < crew.now < 40
@@ -219,7 +219,7 @@ def test_work_begins_without_workers_that_start_late(caplog):
 
 
 class Broken(Simulation):
-    """Some workers are lost whenever they start."""
+    """Workers, of which some are lost whenever they start."""
 
     broken = ()
 
@@ -229,14 +229,14 @@ class Broken(Simulation):
         return super().start(worker)
 
 
-def test_workers_that_are_lost_whenever_they_start_are_given_up(caplog):
+def test_workers_that_are_lost_at_three_consecutive_starts_are_dismissed(caplog):
     crew = Broken(2)
     crew.broken = (1,)
     of = scheduler(crew)
     assert play(of, 2, at=None) == [0, 0]
     assert crew.dismissed == [1]
     assert "worker 1 is not used: it was lost 3 times while it started (lost)" in caplog.text
-    # Now and then a start may fail.
+    # A single failed start is not enough.
     crew.lose(0, at=crew.now + 0.1)
     crew.broken = ()
     assert play(of, 2) == [0, 0]
@@ -246,7 +246,7 @@ def test_workers_that_are_lost_whenever_they_start_are_given_up(caplog):
         play(of, 2)
 
 
-def test_a_run_without_workers_says_so_and_ends(caplog):
+def test_a_run_without_workers_warns_and_then_fails(caplog):
     crew = Simulation(2, start=lambda worker: 1e9)
     with pytest.raises(EnvironmentFailedError, match="no worker has started in 900 seconds: each needs a free core"):
         scheduler(crew)
@@ -266,7 +266,7 @@ def test_a_run_without_workers_says_so_and_ends(caplog):
         play(of, 2)
 
 
-def test_an_error_at_the_start_of_a_later_worker_is_said_and_done_without(caplog):
+def test_a_later_worker_that_raises_at_its_start_is_dismissed_with_a_warning(caplog):
     crew = Simulation(2)
     of = scheduler(crew)
     play(of, 2, at=None)
@@ -286,14 +286,14 @@ def test_an_error_at_the_start_of_a_later_worker_is_said_and_done_without(caplog
     assert last == [0, 0]
     assert crew.dismissed == [1]
     assert "worker 1 is not used: it cannot start: no licence on this machine" in caplog.text
-    # At the beginning, it is the run's error.
+    # At the beginning of a run, the error ends the run.
     crew = Simulation(1)
     take, crew.result = crew.result, result
     with pytest.raises(ValueError, match="no licence"):
         scheduler(crew)
 
 
-def test_slowness_is_known_from_the_last_round():
+def test_slowness_is_measured_by_the_last_round():
     slow = set()
     crew = Simulation(3, seconds=lambda worker, shard: 1e6 if worker in slow else 0.9)
     of = scheduler(crew)
@@ -305,7 +305,7 @@ def test_slowness_is_known_from_the_last_round():
     assert crew.now - began < 3 * 0.9 + 2 * 0.9 + 0.5
 
 
-def test_work_is_looked_for_about_once_for_each_call(monkeypatch):
+def test_a_worker_is_asked_for_work_about_once_for_each_call(monkeypatch):
     asked, look = [], Round.next_for
     monkeypatch.setattr(Round, "next_for", lambda self, worker: asked.append(worker) or look(self, worker))
     crew = Simulation(150, seconds=lambda worker, shard: 0.2 + worker / 300)
@@ -317,7 +317,7 @@ def test_work_is_looked_for_about_once_for_each_call(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_every_call_is_answered_once_whatever_happens(seed):
+def test_every_call_is_answered_once_whatever_workers_do(seed):
     rng = np.random.default_rng(seed)
     crew = Simulation(
         int(rng.integers(1, 5)),

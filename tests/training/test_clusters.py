@@ -1,4 +1,4 @@
-"""Trainings over several of Ray's nodes, all on this machine, of which one is removed and one is added."""
+"""Trainings on several Ray nodes, all on this machine; one node is removed, and one is added."""
 
 import keras
 import pytest

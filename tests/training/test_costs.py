@@ -1,4 +1,4 @@
-"""Costs from the environment to the step: estimates against naive loops, limits, logs, files, resumed fits."""
+"""Costs in trainings: estimates compared with naive loops, limits, logs, files, resumed fits."""
 
 import gymnasium as gym
 import keras
@@ -20,7 +20,7 @@ LAGRANGIAN = LagrangianTrustRegion(cost_limits=(3.0, 4.0), multiplier_kd=1.0)
 
 
 class Drift(gym.Env):
-    """A walk that is paid for going far, and whose cost is its speed; episodes of 9 to 20 steps, cut or ended."""
+    """A walk whose reward is the distance and whose cost is the speed; episodes end after 9 to 20 steps."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = gym.spaces.Discrete(3)
@@ -59,7 +59,7 @@ def make_agent(optimizer=None, costs=("speed", backward), anchor=None, **update)
 
 
 class Kept(keras.callbacks.Callback):
-    """Keeps the rollouts of a fit, and what `look` says of the agent before each iteration."""
+    """Keeps the rollouts of a fit, and the result of `look(agent)` before each iteration."""
 
     def __init__(self, look=lambda agent: None):
         super().__init__()
@@ -73,7 +73,7 @@ class Kept(keras.callbacks.Callback):
 
 
 def naive_advantages(costs, values, rollout):
-    """GAE by its definition, each sum on its own."""
+    """Compute generalised advantage estimates by their definition, each sum separately."""
     steps, envs = costs.shape
     advantages = np.zeros((steps, envs))
     for b in range(envs):
@@ -90,7 +90,7 @@ def naive_advantages(costs, values, rollout):
     return advantages
 
 
-def test_estimates_of_costs_are_those_of_naive_loops_in_the_costs_own_units():
+def test_estimates_of_costs_equal_those_of_naive_loops_in_the_costs_own_units():
     agent = make_agent()
     agent.fit(Drift, 128, **FIT)
     kept, learner = Kept(), agent.learner
@@ -122,11 +122,11 @@ def test_estimates_of_costs_are_those_of_naive_loops_in_the_costs_own_units():
         samples = prepared.values[1 + place]
         targets = (advantages + values[place][:-1]).ravel()
         np.testing.assert_allclose(samples.targets.numpy()[counts], targets[counts], rtol=1e-3, atol=1e-4)
-    # The scale is that of each cost's own return: no two are alike.
+    # Each cost has its own scale: all three scales differ.
     assert len({round(unit, 4) for unit in [*units, 1.0 / float(agent.return_scale(tf.constant(1.0)))]}) == 3
 
 
-def test_totals_and_logs_are_those_of_the_episodes():
+def test_totals_and_logs_equal_those_of_the_episodes():
     agent, kept = make_agent(), Kept()
     agent.learner.update, totals = _noting_totals(agent.learner.update)
     history = agent.fit(Drift, 300, callbacks=kept, **FIT).history
@@ -140,7 +140,7 @@ def test_totals_and_logs_are_those_of_the_episodes():
                 own = costs[start : row + 1, b].sum(axis=0)
                 episodes.append((row // 32, b, *own, valid[start : row + 1, b].sum()))
     for number, found in enumerate(totals):
-        # In the order in which they ended.
+        # Episodes are in the order in which they ended.
         before = [each for each in episodes if each[0] <= number]
         now = sum(each[0] == number for each in before)
         last = np.array(before)[-max(now, 5) :, 2:]
@@ -150,7 +150,7 @@ def test_totals_and_logs_are_those_of_the_episodes():
             np.array(before)[-100:, 2:4].mean(axis=0),
         )
     assert {"train/value_loss/speed", "train/explained_variance/backward"} <= history.keys()
-    # No limit, no figures of limits.
+    # Without limits, no figures of limits are logged.
     assert not [name for name in history if "cost_change" in name or "multiplier" in name or "restores" in name]
 
 
@@ -164,7 +164,7 @@ def _noting_totals(update):
     return noting, totals
 
 
-def test_costs_that_are_only_logged_change_nothing_of_what_is_learned():
+def test_costs_that_are_only_logged_do_not_affect_learning():
     with_costs, without = make_agent(), make_agent(costs=())
     for agent in (with_costs, without):
         agent.fit(Drift, 120, **FIT)
@@ -197,7 +197,7 @@ def test_a_fit_with_costs_is_resumed_bit_for_bit(optimizer, tmp_path):
     assert any(name.startswith("value optimizer of cost 2") for name in whole.learner.variables())
     if isinstance(optimizer, LagrangianTrustRegion):
         assert np.ptp(history["train/multiplier/speed"]) > 0
-    # Other costs are another run.
+    # A run with other costs cannot be resumed from this checkpoint.
     other = make_agent(ConstrainedTrustRegion(cost_limits=(3.0,)), costs=("speed",))
     with pytest.raises(CheckpointError):
         other.fit(Drift, 240, resume_from=first, **FIT)
@@ -222,7 +222,7 @@ def test_an_agent_with_costs_is_the_same_after_saving_and_loading(tmp_path):
     np.testing.assert_array_equal(agent.policy.flat_weights, loaded.policy.flat_weights)
 
 
-def test_the_learning_rate_that_a_user_sets_is_that_of_all_value_functions():
+def test_a_learning_rate_set_by_the_user_applies_to_all_value_functions():
     agent = make_agent()
     agent.fit(Drift, 60, **FIT)
     before = [[weight.numpy() for weight in model.trainable_variables] for model in agent.cost_value_functions]
@@ -236,7 +236,7 @@ def test_the_learning_rate_that_a_user_sets_is_that_of_all_value_functions():
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [ConstrainedTrustRegion, LagrangianTrustRegion])
 def test_a_limit_on_a_cost_is_learned(make):
-    """Without a limit, the fastest walk is the best one."""
+    """Without a limit, the fastest walk has the best return."""
     free = make_agent(TrustRegion(0.02), costs=("speed",))
     free.fit(Drift, 20_000, **FIT | {"num_steps": 256})
     limit = free.evaluate(Drift, 20, stochastic=True)["cost/speed"] / 2
@@ -249,7 +249,7 @@ def test_a_limit_on_a_cost_is_learned(make):
 
 class TestAnchor:
     @pytest.mark.slow
-    def test_its_kl_is_within_the_limit_on_the_states_of_each_step(self):
+    def test_the_kl_is_within_the_limit_on_the_states_of_each_step(self):
         limit = 0.02
         start = make_agent(costs=())
         start.fit(Drift, 120, **FIT)
@@ -258,17 +258,17 @@ class TestAnchor:
         history = agent.fit(Drift, 900, **FIT).history
         kls, restores = history["train/anchor_kl"], history["train/restores"]
         assert max(kls) > 0.5 * limit
-        # New states may take it above the limit. Then it falls, or the step is refused.
+        # On new states, the KL may be above the limit. The step must then reduce it.
         for now, restored in zip(kls, restores, strict=True):
             assert now <= limit or restored
         assert sum(kl <= limit for kl in kls) > len(kls) / 2
 
-    def test_the_logged_kl_is_that_of_numpy(self):
+    def test_the_logged_kl_equals_that_of_numpy(self):
         start = make_agent(costs=())
         start.fit(Drift, 200, **FIT)
         agent = make_agent(TrustRegion(0.02, anchor_kl=0.01), costs=(), anchor=start)
         agent.policy.set_weights(start.policy.get_weights())
-        # Statistics that are given once and for all: the policy of the step is the one that is there after it.
+        # The statistics stay the same, so that the policy after the fit is the policy after the step.
         agent.policy.encoder.update_normalization = lambda statistics: tf.constant(True)
         agent.compile(jit_compile=False)
         kept = Kept()
@@ -284,7 +284,7 @@ class TestAnchor:
         assert history["train/anchor_kl"][-1] == pytest.approx(kl, rel=1e-5)
         assert kl > 1e-4
 
-    def test_it_stays_as_it_was_and_is_saved(self, tmp_path):
+    def test_an_anchor_does_not_change_and_is_saved(self, tmp_path):
         agent = make_agent(costs=())
         agent.fit(Drift, 120, **FIT)
         agent.compile(TrustRegion(0.02, anchor_kl=0.01), anchor=agent)
@@ -300,7 +300,7 @@ class TestAnchor:
         for each in (agent, loaded):
             each.fit(Drift, 60, **FIT)
         np.testing.assert_array_equal(agent.policy.flat_weights, loaded.policy.flat_weights)
-        # From a file, as from an agent; another anchor is another run.
+        # An anchor can also be a file; a run with another anchor cannot be resumed from this checkpoint.
         other = make_agent(TrustRegion(0.02, anchor_kl=0.01), costs=(), anchor=tmp_path / "agent.keras")
         with pytest.raises(CheckpointError, match="anchor"):
             other.fit(Drift, 300, resume_from=tmp_path / "checkpoints", **FIT)
@@ -330,8 +330,8 @@ class TestAnchor:
         assert all(one is other for one, other in zip(after, before, strict=True))
 
 
-def test_totals_are_of_all_episodes_of_the_rollout_or_of_the_five_that_ended_last():
-    """In two environments: all of 150 episodes count, and of few the last ones, whichever environment had them."""
+def test_totals_are_over_the_episodes_of_the_rollout_or_over_the_last_five():
+    """If many episodes end in a rollout, all of them count; if few do, the last five of both environments count."""
 
     def rollout(ends, costs):
         truncated, zeros = np.array(ends, bool), np.zeros(np.shape(ends))
@@ -341,13 +341,13 @@ def test_totals_are_of_all_episodes_of_the_rollout_or_of_the_five_that_ended_las
     report = Report(2, 0, ["speed"])
     report.add(rollout(np.ones((75, 2)), np.arange(150).reshape(75, 2)))
     assert report.cost_totals().tolist() == [np.arange(150).mean(), 1.0]
-    # The last 100 to end, and not all of the second environment and some of the first one.
+    # The window has the last 100 episodes of both environments, in the order in which they ended.
     assert report.logs(steps=1, iterations=1)["rollout/ep_cost_mean/speed"] == np.arange(50, 150).mean()
     ends, costs = np.zeros((6, 2)), np.zeros((6, 2))
     ends[[1, 5], 0] = ends[3, 1] = 1
     costs[:, 0] = 10
     report.add(rollout(ends, costs))
-    # Three end here, of 20, 0 and 40, after the last two of before.
+    # Three episodes end here, with costs 20, 0 and 40; the last two before them count too.
     assert report.cost_totals()[0] == np.mean([148, 149, 20, 0, 40])
     report.add(rollout(np.zeros((6, 2)), np.ones((6, 2))))
     assert report.cost_totals()[0] == np.mean([148, 149, 20, 0, 40])

@@ -1,4 +1,4 @@
-"""What is set if there is a GPU, by a machine that only seems to have one."""
+"""TensorFlow's settings if there is a GPU, on a machine that pretends to have GPUs."""
 
 import pytest
 import tensorflow as tf
@@ -16,14 +16,14 @@ def two_gpus(monkeypatch):
     tf.config.experimental.enable_tensor_float_32_execution(True)
 
 
-def test_an_agent_takes_memory_as_it_needs_it_and_multiplies_in_float32(two_gpus):
+def test_an_agent_sets_memory_growth_and_disables_tf32(two_gpus):
     assert tf.config.experimental.tensor_float_32_execution_enabled()
     tf_trpo.TRPO.for_env("CartPole-v1")
     assert two_gpus == {"one": True, "two": True}
     assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
-def test_what_has_begun_keeps_its_way_to_take_memory(two_gpus, monkeypatch):
+def test_memory_growth_is_not_changed_after_tensorflow_has_started(two_gpus, monkeypatch):
     def refuse(gpu, on):
         raise RuntimeError("Physical devices cannot be modified after being initialized")
 

@@ -1,4 +1,4 @@
-"""Updates in parts: the steps of ordinary updates, with the same bits whoever computes the parts."""
+"""Updates in parts equal ordinary updates up to rounding; their bits do not depend on the processes."""
 
 import pickle
 
@@ -25,9 +25,9 @@ ENVS, STEPS = 4, 64
 
 
 class Shuffled:
-    """Workers of this process, whose calls end in random order; some are lost, some are made twice.
+    """Workers in this process. Calls end in random order; some workers are lost, and some calls are computed twice.
 
-    All that goes to a worker and comes back is pickled, as on its way to another process.
+    All arguments and results are pickled, as they would be for another process.
     """
 
     def __init__(self, size, seed, losses):
@@ -65,7 +65,7 @@ def fit(agent, environment="CartPole-v1", iterations=2, **options):
     ).history
 
 
-def test_the_bits_are_those_of_one_process_and_the_step_that_of_an_ordinary_update(
+def test_workers_give_the_bits_of_one_process_and_the_step_of_an_ordinary_update(
     borrow_agent, variables_of, assert_same_weights, monkeypatch
 ):
     optimizer = TrustRegion(constraint="max", entropy=EntropyBonus(0.01))
@@ -81,18 +81,18 @@ def test_the_bits_are_those_of_one_process_and_the_step_that_of_an_ordinary_upda
         assert here[name] == there[name], name
     for name in ("train/kl_divergence_loss", "train/gradient_norm", "train/entropy", "train/max_kl_over_states"):
         np.testing.assert_allclose(here[name], ordinary[name], rtol=1e-3, err_msg=name)
-    # What was the same after the first update is still nearly so after the second one.
+    # After two updates, the weights are still equal up to rounding.
     for one, other in zip(variables_of(agents[0]), variables_of(agents[1]), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
     check_traffic(agents[2], there)
-    # A fit without parts is an ordinary one again.
+    # After a fit with parts, a fit without them is ordinary.
     assert not [name for name in fit(agents[2], iterations=1) if "update_" in name]
 
 
 def check_traffic(agent, history, parts=5):
-    """What was sent: weights and rows once; a vector for each product, and for each candidate; one coefficient."""
+    """Check rounds and bytes: weights and rows once, a vector for each product and candidate, a coefficient."""
     products, searched = np.array(history["train/cg_iterations"]), 1 + np.array(history["train/backtracks"])
-    # The old policy, two gradients, the products, the full step's largest KL, and the line search.
+    # Rounds: the old policy, two gradients, the products, the largest KL of the full step, and the line search.
     assert history["time/update_rounds"] == (3 + products + 1 + searched).tolist()
     weights = sum(variable.numpy().nbytes for variable in agent.policy.variables)
     rows = -(-ENVS * STEPS // parts) * parts * (4 * 4 + 4 + 4 + 4)
@@ -100,7 +100,7 @@ def check_traffic(agent, history, parts=5):
     assert history["time/update_bytes_sent"] == (weights + rows + vectors + 8).tolist()
 
 
-def test_an_algorithm_with_other_steps_is_refused_before_the_first_rollout(make_agent, scripted):
+def test_an_algorithm_with_minibatches_is_refused_before_the_first_rollout(make_agent, scripted):
     agent = make_agent(scripted, ClippedSurrogate())
     with pytest.raises(ValueError, match="update_parts must be None with ClippedSurrogate: its step needs minibatches"):
         fit(agent, scripted, update_parts=2)
@@ -122,7 +122,7 @@ def test_an_algorithm_with_other_steps_is_refused_before_the_first_rollout(make_
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_all_that_is_supported_takes_the_steps_of_ordinary_updates(optimizer, environment, policy, make_agent):
+def test_all_supported_algorithms_take_the_steps_of_ordinary_updates(optimizer, environment, policy, make_agent):
     histories = []
     for parts in (None, 3):
         agent = make_agent(environment, optimizer, policy=policy)

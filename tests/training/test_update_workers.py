@@ -1,4 +1,4 @@
-"""Updates in parts over Ray's workers against those of one process: the same bits, whatever happens to workers."""
+"""Updates in parts on Ray workers have the bits of one process, even if workers are lost, stopped or different."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 ENVS, PARTS, ITERATIONS = 4, 5, 4
 LARGE = {"sizes": (64, 64), "steps": 12_800, "iterations": 2}
-"""Of a batch whose parts have so many rows that their sums differ between numbers of threads."""
+"""Sizes with so many rows in a part that the bits of its sums depend on the number of threads."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,7 +39,7 @@ def workers_here():
 
 
 class Pixels(gym.Env):
-    """Images that the actions move, in episodes of 25 steps."""
+    """Images that the actions shift, in episodes of 25 steps."""
 
     observation_space = gym.spaces.Box(0, 255, (20, 20, 3), np.uint8)
     action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
@@ -56,7 +56,7 @@ class Pixels(gym.Env):
 
 
 def train(workers, environment="CartPole-v1", *, steps=64, sizes=(8,), iterations=ITERATIONS, **policy):
-    """The weights and the history of a training."""
+    """Train, and return the weights and the history."""
     agent = tf_trpo.TRPO.for_env(environment, seed=0, policy=PolicySettings(hidden_sizes=sizes, **policy))
     agent.compile(TrustRegion(entropy=EntropyBonus(0.01)), jit_compile=False)
     history = agent.fit(
@@ -86,13 +86,13 @@ def expected():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_weights_and_history_are_those_of_one_process(expected, workers, monkeypatch, caplog):
-    # Nobody helps, so that each part travels once.
+def test_weights_and_history_equal_those_of_one_process(expected, workers, monkeypatch, caplog):
+    # No worker counts as slow, so that the results of each part are sent once.
     monkeypatch.setattr(part_workers, "_SLOW_SECONDS", 1e9)
     found = train(workers)
     assert_same(found, expected)
     assert "not used" not in caplog.text
-    # What travels back: the entropy, two gradients and the products, and the figures of each candidate.
+    # The results: the entropy, two gradients, the products, and the figures of each candidate.
     history, vectors = found[1], 2 + np.array(found[1]["train/cg_iterations"])
     theta = 4 * 8 + 8 + 8 * 2 + 2
     numbers = 1 + 4 * (1 + np.array(history["train/backtracks"]))
@@ -108,7 +108,7 @@ def test_weights_and_history_are_those_of_one_process(expected, workers, monkeyp
     ],
     ids=["memory", "images", "large"],
 )
-def test_networks_of_all_kinds_have_the_same_bits(environment, policy, caplog):
+def test_all_kinds_of_networks_give_the_same_bits(environment, policy, caplog):
     assert_same(train(2, environment, **policy), train(0, environment, **policy))
     assert "not used" not in caplog.text
 
@@ -127,7 +127,7 @@ def test_a_lost_or_stopped_worker_changes_nothing(expected, sent, monkeypatch, c
     compute = part_workers.PartWorkers.compute
 
     def strike(self, requests):
-        # In the middle of an update; a stopped worker stays so.
+        # In the middle of an update. A stopped worker is not continued before the end of the test.
         rounds.append(requests[0].name)
         if len(rounds) in ((20, 45) if sent == signal.SIGKILL else (20,)):
             victims.append(workers_here()[0])

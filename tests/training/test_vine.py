@@ -1,4 +1,4 @@
-"""Policy steps by branches: samples against naive loops and exact advantages, counts, refusals, learning."""
+"""Policy steps with branches: samples compared with naive loops and exact advantages; steps, refusals, learning."""
 
 import gymnasium as gym
 import keras
@@ -21,7 +21,7 @@ SIZES = {"num_envs": 2, "num_steps": 24, "seed": 3, "verbose": 0}
 
 
 class Walk(gym.Env):
-    """A walk that is paid for going far, and whose cost is its speed; episodes of 9 to 20 steps, cut or ended."""
+    """A walk whose reward is the distance and whose cost is the speed; episodes end after 9 to 20 steps."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = gym.spaces.Discrete(3)
@@ -53,7 +53,7 @@ def make_agent(environment, optimizer=None, costs=(), **update):
 
 
 def collected(agent, environment, settings, *, num_envs=2, num_steps=24):
-    """A rollout of new environments, with branches."""
+    """Collect a rollout with branches in new environments."""
     vine = settled_vine(settings, agent.policy, num_steps)
     environments = make_vector_environment(environment, num_envs, costs=agent.costs)
     source = LocalSource(environments, make_actor(agent.policy, num_envs), seed=3, vine=vine)
@@ -62,7 +62,7 @@ def collected(agent, environment, settings, *, num_envs=2, num_steps=24):
 
 
 @pytest.mark.parametrize("environment", [Walk, Pushed])
-def test_samples_are_those_of_a_naive_loop(environment):
+def test_samples_equal_those_of_a_naive_loop(environment):
     agent = make_agent(environment, costs=("speed",), normalize_advantages=False, gae_lambda=0.9)
     rollout = collected(agent, environment, VineSettings(5, None if environment is Walk else 3, 4))
     plain, branches = rollout._replace(branches=()), rollout.branches
@@ -102,7 +102,7 @@ def test_samples_are_those_of_a_naive_loop(environment):
     np.testing.assert_allclose(batch.advantages[counts], advantages[counts, 0], **close)
     np.testing.assert_allclose(batch.costs.advantages[counts][:, 0], advantages[counts, 1] / scales[1], **close)
     assert batch.weights.numpy().sum() == pytest.approx(1.0)
-    # The value functions learn from the rollout, as without branches.
+    # The samples of the value functions are those of the rollout without branches.
     learner.restore(start)
     without = learner.prepare(plain, learner.first_carry(2), totals)[0]
     for one, other in zip(critics, without.values, strict=True):
@@ -112,7 +112,7 @@ def test_samples_are_those_of_a_naive_loop(environment):
 
 
 class Tabular(gym.Env):
-    """A finite MDP as an environment that never ends."""
+    """A finite MDP as an environment without an end of episodes."""
 
     mdp: FiniteMDP = random_mdp(3, 2, GAMMA, np.random.default_rng(0))
     observation_space = gym.spaces.Discrete(3)
@@ -130,11 +130,11 @@ class Tabular(gym.Env):
 
 
 @pytest.mark.parametrize("actions", [None, 3])
-def test_advantages_are_the_exact_ones_in_expectation(actions):
+def test_advantages_are_exact_in_expectation(actions):
     agent = make_agent(Tabular, normalize_rewards=False, normalize_advantages=False)
     probabilities = agent.policy(np.arange(3)).probs_parameter().numpy()
     exact = Tabular.mdp.evaluate(probabilities / probabilities.sum(axis=1, keepdims=True)).advantages
-    # What the value function says is discounted by 0.5^10.
+    # The bootstrap by the value function is discounted by 0.5^10.
     rollout = collected(agent, Tabular, VineSettings(500, actions, 10), num_envs=1, num_steps=500)
     batch = agent.learner.prepare(rollout, agent.learner.first_carry(1))[0].batch
     states, taken, advantages = (
@@ -168,7 +168,7 @@ def test_a_fit_counts_the_steps_of_branches_and_traces_once(make_agent):
     assert history["rollout/branch_steps"] == [int(rollout.branches.steps.sum()) for rollout in keep.rollouts]
     assert int(agent.env_steps) == sum(steps)
     assert len(agent.learner._programs) == 1
-    # By the same weights, the first rollout is the one without branches.
+    # With the same weights, the first rollout equals the one without branches.
     source = LocalSource(make_vector_environment(Pushed, 2), make_actor(agent.policy, 2), seed=3)
     plain = source.collect(weights, *rollout_noise(None, agent.policy.action_distribution, 24, 2, 3, 0))
     for name in ("observations", "actions", "rewards", "terminated", "truncated", "valid"):
@@ -176,14 +176,14 @@ def test_a_fit_counts_the_steps_of_branches_and_traces_once(make_agent):
 
 
 @pytest.mark.slow
-def test_a_step_within_limits_on_costs_takes_branches_too():
+def test_a_step_with_cost_limits_works_with_branches():
     agent = make_agent(Walk, ConstrainedTrustRegion(cost_limits=(3.0,)), costs=("speed",))
     history = agent.fit(Walk, 400, vine=VineSettings(4, None, 3), **SIZES).history
     assert any(history["train/is_line_search_success"])
     assert "train/cost_change/speed" in history
 
 
-def test_where_there_can_be_no_branches_they_are_refused(make_agent):
+def test_branches_are_refused_if_they_are_impossible(make_agent):
     agent, vine = make_agent(Walk), VineSettings(2)
     source = LocalSource(make_vector_environment(Walk, 2), make_actor(agent.policy, 2), seed=0)
     for environment, words, settings in (
@@ -205,7 +205,7 @@ def test_where_there_can_be_no_branches_they_are_refused(make_agent):
         remembering.fit(Walk, 100, vine=vine, **SIZES)
 
 
-def test_an_experiment_refuses_what_cannot_be(make_agent):
+def test_an_experiment_refuses_impossible_settings_of_branches(make_agent):
     for settings, words in (
         ({"backend": "async"}, "vine_states must be 0 with the backend async"),
         ({"workers": 1}, "vine_states must be 0 with workers"),
@@ -228,7 +228,7 @@ def test_default_numbers_depend_on_the_actions():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("environment", "settings"), [("CartPole-v1", {}), ("Pendulum-v1", {"vine_actions": 3})])
-def test_it_learns_by_branches(environment, settings):
+def test_an_agent_learns_with_branches(environment, settings):
     goal, steps = {"CartPole-v1": (400, 60_000), "Pendulum-v1": (-400, 400_000)}[environment]
     agent = tf_trpo.TRPO.for_env(environment, seed=0)
     agent.compile(TrustRegion(max_kl=0.02), jit_compile=False)

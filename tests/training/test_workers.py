@@ -1,4 +1,4 @@
-"""Trainings over Ray's workers against trainings of one process: the same bits, whatever happens to workers."""
+"""Trainings with Ray workers have the bits of trainings in one process, even if workers are lost or stopped."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ ENVS, STEPS, ITERATIONS = 6, 16, 4
 
 @pytest.fixture(scope="module")
 def instance():
-    """A Ray of the caller's own, which trainings leave alone; starting one takes ten seconds."""
+    """Start a Ray that trainings use but do not shut down; to start one takes ten seconds."""
     ray_crew._connect(ray, 3, None)
     yield
     assert ray.is_initialized(), "a training has ended a Ray that it had not started"
@@ -42,7 +42,7 @@ def workers_here():
 
 
 def all_gone():
-    """Whether no worker is left a moment later."""
+    """Wait up to ten seconds, and return whether no worker process is left."""
     deadline = time.monotonic() + 10
     while workers_here() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -56,7 +56,7 @@ def _name(process):
 
 
 class Each(keras.callbacks.Callback):
-    """Calls a function with the number of each iteration before it, and keeps what is logged."""
+    """Calls a function with the number of an iteration before each iteration."""
 
     def __init__(self, function=lambda iteration: None):
         super().__init__()
@@ -67,7 +67,7 @@ class Each(keras.callbacks.Callback):
 
 
 def train(workers, environment="CartPole-v1", *, function=lambda iteration: None, policy=None, steps=STEPS, **options):
-    """The weights and the history of a training."""
+    """Train, and return the weights and the history."""
     callbacks = options.pop("callbacks", ())
     making = {name: options[name] for name in ("wrappers",) if name in options}
     agent = tf_trpo.TRPO.for_env(environment, seed=0, policy=policy or PolicySettings(hidden_sizes=(8,)), **making)
@@ -95,13 +95,13 @@ def expected():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_weights_and_history_are_those_of_one_process(instance, expected, workers):
+def test_weights_and_history_equal_those_of_one_process(instance, expected, workers):
     assert_same(train(workers), expected)
     assert all_gone()
 
 
-def test_shards_matter_to_the_batch_only(expected):
-    """The rows of CartPole have the same bits in batches of 2 and 6, so here the shards change nothing."""
+def test_shards_only_affect_the_size_of_the_batches(expected):
+    """CartPole's actions have the same bits in batches of 2 and 6, so here the number of shards changes nothing."""
     assert_same(train(0, shards=1), expected)
 
 
@@ -130,12 +130,12 @@ def test_a_stopped_worker_changes_nothing(instance, expected):
         for pid in stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-    # Ray itself would find a dead machine after half a minute only.
+    # Ray alone would notice a dead machine only after half a minute.
     assert time.monotonic() - began < 60
 
 
 class Pixels(gym.Env):
-    """Images that the actions move, in episodes of 25 steps."""
+    """Images that the actions shift, in episodes of 25 steps."""
 
     observation_space = gym.spaces.Box(0, 255, (16, 16, 3), np.uint8)
     action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
@@ -160,7 +160,7 @@ TASKS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-def test_other_tasks_with_kills_have_the_same_bits_too(instance, task):
+def test_other_tasks_have_the_same_bits_after_kills(instance, task):
     environment, policy = TASKS[task]
     if task == "Hopper":
         pytest.importorskip("mujoco")
@@ -176,7 +176,7 @@ def test_other_tasks_with_kills_have_the_same_bits_too(instance, task):
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments(instance):
-    """Longer rollouts of slow steps, so that most of the kills hit workers that collect."""
+    """Steps are slow and rollouts long, so that most of the kills hit workers that collect."""
     steps = 100
     options = {"wrappers": [Slow], "steps": steps}
     one = train(0, **options)
@@ -215,7 +215,7 @@ class Slow(gym.Wrapper):
 
 
 class Jumping(gym.Wrapper):
-    """Adds noise of the environment's own to the reward."""
+    """Adds noise from the environment's own generator to the reward."""
 
     def step(self, action):
         observation, reward, *others = self.env.step(action)
@@ -227,8 +227,8 @@ def make_pendulum():
 
 
 @pytest.mark.slow
-def test_functions_wrappers_and_ids_that_only_this_process_knows(instance):
-    # Of this module, which another process can import, and of none.
+def test_functions_wrappers_and_locally_registered_ids_work_in_workers(instance):
+    # A function of a module that workers can import, and an id that workers have not registered.
     assert_same(train(2, make_pendulum, wrappers=[Jumping]), train(0, make_pendulum, wrappers=[Jumping]))
     gym.register("OnlyHere-v0", lambda: gym.make("Pendulum-v1", max_episode_steps=7))
     try:
@@ -253,7 +253,7 @@ def test_a_checkpoint_continues_with_any_number_of_workers(instance, expected, t
         return folder
 
     for before, after in ((0, 2), (2, 0), (3, 1)):
-        # An episode of CartPole is longer than a rollout of 16 rows: the checkpoint is in the middle of one.
+        # Episodes of CartPole are longer than rollouts of 16 rows, so a checkpoint has unfinished episodes.
         folder = stop_after(2, before)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -264,7 +264,7 @@ def test_a_checkpoint_continues_with_any_number_of_workers(instance, expected, t
 
 
 @pytest.mark.slow
-def test_what_an_environment_raises_in_a_worker_is_raised_here(instance):
+def test_an_exception_of_an_environment_in_a_worker_is_raised_in_this_process(instance):
     class Breaking(gym.Wrapper):
         def step(self, action):
             raise ArithmeticError("broken")
@@ -289,12 +289,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_has_no_use_is_refused(options, message):
+def test_settings_of_workers_without_effect_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         train(**options)
 
 
-def test_environments_that_are_made_already_are_refused():
+def test_vector_environments_and_shared_environments_are_refused():
     vector = SyncVectorEnv([make_pendulum] * ENVS)
     with pytest.raises(ValueError, match="a vector environment that is made already cannot be stepped by workers"):
         train(2, vector)
@@ -303,14 +303,14 @@ def test_environments_that_are_made_already_are_refused():
         agent.fit(lambda: only, 64, num_envs=2, workers=2, shards=2)
 
 
-def test_without_ray_there_is_one_line(monkeypatch):
+def test_without_ray_the_error_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r'ray is not installed: pip install "tf_trpo\[ray\]"'):
         train(2)
 
 
 class Unpicklable:
-    """Makes an environment, and says no to pickle as some extension types do."""
+    """Makes an environment, and refuses to be pickled, as some extension types do."""
 
     def __call__(self):
         return gym.make("CartPole-v1")
@@ -319,7 +319,7 @@ class Unpicklable:
         raise pickle.PicklingError("handles of simulators stay at home")
 
 
-def test_an_environment_that_cannot_be_pickled_is_named(instance):
+def test_the_error_names_an_environment_that_cannot_be_pickled(instance):
     with pytest.raises(ValueError, match=r"cannot be sent to workers: .*handles of simulators stay at home"):
         train(1, Unpicklable())
 
@@ -352,7 +352,7 @@ for _ in range(2):
 
 
 @pytest.mark.slow
-def test_a_ray_of_its_own_leaves_the_variables_of_the_process_as_they_were():
+def test_a_private_ray_does_not_change_the_environment_variables():
     environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
     command = [sys.executable, "-c", ALONE]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=environment)

@@ -205,7 +205,7 @@ class Objective:
         return sampled_product(self.policy, self.theta, *samples, kind, self.chunk_size)
 
     def _of_old_policy(self, old: tf.Tensor | None) -> tuple[Any, tf.Tensor | None]:
-        """Give the old policy's parameters, and its entropy if there is a closed form."""
+        """Return the old policy's parameters, and its entropy if there is a closed form."""
         weights = self.batch.weights
 
         def parameters(observations: Any) -> tf.Tensor:

@@ -193,7 +193,7 @@ class TrustRegion(PolicyOptimizer):
         return tf.cast(tf.sqrt(share), step.dtype) * step
 
     def _share_of_largest(self, objective: Objective, step: tf.Tensor, limit: tf.Tensor | float) -> tf.Tensor:
-        """Give the part of a step's mean KL that is left if the step is shortened until the largest KL is the limit."""
+        """Return the fraction of a step's mean KL that remains if it is shortened to the limit on the largest KL."""
         largest = objective.figures(objective.theta + step).max_kl_over_states
         # If the KL overflows, backtracking shortens the step.
         shorten = tf.math.is_finite(largest) & (largest > limit)

@@ -27,7 +27,7 @@ class Round:
       shared: reference to the weights.
       move: whether shards may move to other workers although their own workers are not lost.
       waiting: calls that no worker is at, by shard.
-      homeless: shards without a home; each waiting call of such a shard is here, but some of these calls may be taken.
+      homeless: queue of the shards without a home. It may also have shards whose calls are no longer waiting.
       answers: answers so far, by shard.
       seconds: durations of the answered calls.
       cannot_move: shards whose episodes cannot be replayed by another worker.

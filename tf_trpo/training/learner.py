@@ -228,7 +228,7 @@ class Learner:
         return self._reported(prepared, outcome, gamma)
 
     def _step(self, batch: Batch, progress: tf.Tensor, **how: Any) -> tuple[Outcome, float | tf.Tensor]:
-        """Take the policy's step; give gamma too."""
+        """Take the policy's step; return its outcome and gamma."""
         settings, policy_optimizer = self.numbers.read()
         how |= {"gamma": settings.gamma, "chunk_size": self._preparation.chunk_size(batch.observations)}
         how |= {"progress": progress, "state": self._policy_optimizer_state}
