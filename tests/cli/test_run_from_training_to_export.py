@@ -352,6 +352,7 @@ def test_the_settings_of_the_run_reach_fit_and_evaluate(tmp_path, monkeypatch):
         "workers": 0,
         "ray_address": None,
         "allow_different_workers": False,
+        "vine": VineSettings(),
         **{name.replace("-", "_"): value for name, value in options.items() if name != "env"},
         **making,
     }
