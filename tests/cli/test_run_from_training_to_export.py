@@ -27,6 +27,7 @@ from tf_trpo.cli import main
 from tf_trpo.experiment.run_folder import RunFolder, free_run_dir
 from tf_trpo.figures.charts import STEPS
 from tf_trpo.figures.histories import read_history
+from tf_trpo.rollouts import VineSettings
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
