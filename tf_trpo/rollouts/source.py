@@ -95,15 +95,15 @@ class LocalSource:
       seed: of all episodes: episode k of environment i is seeded by (seed, i, k).
       stream: purpose of the episodes; streams share no random numbers.
       first: index i of the first environment.
-      vine: numbers of branches, for rollouts with branches; `check_branching` must have accepted the environments, and
-        the policy must have no memory.
+      vine: number and length of branches, for rollouts with branches; None without branches. The environments must have
+        passed `check_branching`, and the policy must have no memory.
 
     Attributes:
       environments: as given.
       episodes: the unfinished episodes.
 
     Raises:
-      ValueError: there are to be branches, and the environments are not of the backend "sync".
+      ValueError: vine is given, and the environments are not of the backend "sync".
       EnvironmentFailedError: an environment cannot be reset.
     """
 
@@ -130,7 +130,7 @@ class LocalSource:
     def collect(
         self, weights: Sequence[np.ndarray], noise: np.ndarray, branch_noise: BranchNoise | None = None
     ) -> Rollout:
-        """Do what `RolloutSource.collect` says, with branches by their noise if there are to be any."""
+        """Collect as `RolloutSource.collect` does; with branches if their noise is given."""
         self._actor.set_weights(weights)
         at, brancher = self.episodes, self._brancher
         branch = None if brancher is None or branch_noise is None else brancher.begin(branch_noise)
@@ -154,7 +154,7 @@ class LocalSource:
         try:
             self.episodes.begin(self._reset(self._begun))
         except InvalidStepError as error:
-            # Another restart would not help: this was one.
+            # This was a restart, so another one would not help.
             raise EnvironmentFailedError(f"{error}, when reset") from error
 
     def restart_some(self, chosen: np.ndarray) -> None:

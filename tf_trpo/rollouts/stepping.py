@@ -130,7 +130,7 @@ def collect_rollout(
       just_ended: bool [B], whether an episode ended with the step before, so that row 0 is not a step.
       noise: [T, B, ...], of the action distribution's `noise`.
       states: of the policy's memory before row 0, arrays [B, ...]; empty without a memory.
-      branch: called before each row, as `Brancher.begin` says; None for no branches.
+      branch: function to call before each row, as `Brancher.begin` returns it; None without branches.
 
     Returns:
       A `Rollout` of T steps in new arrays, without branches.

@@ -162,7 +162,7 @@ class TRPO(Imitator):
             compute differently from this process. See docs/scaling.md.
           update_parts: number of equal parts of a batch, >= 1, on which gradients, Fisher-vector products and figures
             of the policy are computed, by the workers if there are any. The weights depend on the number of parts,
-            but not on who computes them. None: the whole batch at once, in this process.
+            but not on the processes that compute them. None: the whole batch at once, in this process.
           seed: of environments, actions and minibatches; the same seed gives the same weights.
           callbacks: any Keras callbacks; `params["trainer"]` is the `Trainer`.
           verbose: 1 shows progress, 0 nothing.
