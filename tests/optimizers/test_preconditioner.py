@@ -119,6 +119,30 @@ def test_other_weights_have_their_mean_curvature_on_the_diagonal():
     assert (len(known), others) == (3, 9)
 
 
+def test_the_mean_curvature_holds_where_all_actions_of_a_state_are_tried():
+    """As a mean over 300 batches of 8 states and 4 actions, for the weights of a convolution."""
+    inputs = keras.Input((3,))
+    column = keras.layers.Reshape((3, 1))(inputs)
+    features = keras.layers.Flatten()(keras.layers.Conv1D(2, 2)(column))
+    policy = make_policy("categorical", keras.Model(inputs, features))
+    states = np.random.default_rng(0).normal(size=(300, 8, 3)).astype(np.float32)
+    actions, unit = tf.tile(tf.range(4), [8]), tf.one_hot(0, len(policy.flat_weights))
+
+    def curvature(observations):
+        rows = tf.repeat(observations, 4, axis=0)
+        log_prob = policy.action_distribution.log_prob(policy.distribution_parameters(rows), actions)
+        objective = Objective(policy, Batch(rows, actions, tf.zeros(32), tf.exp(log_prob) / 8), policy.flat_weights)
+        return 1 / sampled_fisher_preconditioner(objective, 4 * 32, DAMPING)(unit)[0] - DAMPING
+
+    found = tf.function(lambda: tf.map_fn(curvature, tf.constant(states)), autograph=False)()
+    rows = tf.constant(states.reshape(-1, 3))
+    count = len(rows)
+    batch = Batch(rows, tf.zeros(count, tf.int32), tf.zeros(count), tf.fill(count, 1 / count))
+    product = Objective(policy, batch, policy.flat_weights).fisher_vector_product()
+    exact = np.mean([product(tf.one_hot(place, len(unit)))[place] for place in range(4)])
+    assert np.mean(found) == pytest.approx(exact, rel=0.2)
+
+
 def test_five_iterations_with_it_are_closer_to_the_exact_solution_than_fifteen_without():
     network = mlp((3,), (8, 8), seed=1)
     for layer in network.layers:

@@ -65,7 +65,7 @@ def sampled_fisher_preconditioner(
         with policy.scope_at(theta), dense_calls(policy) as found:
             outputs = policy.encoder.from_centred(policy.encoder.centred(repeated))
             log_prob = policy.action_distribution.log_prob(policy.of_outputs(outputs[:states], mask), actions)
-        # With random signs, the square of a sum has the sum of squares as its expectation. Without them, this would hold
+        # With random signs, the expectation of the square of a sum is the sum of squares. Without them, this would hold
         # for actions drawn from the policy only, not if all actions of a state are tried.
         signs = tf.constant(np.random.default_rng(0).choice([-1.0, 1.0], states), roots.dtype)
         score = tf.reduce_sum(signs * roots * tf.cast(log_prob, roots.dtype))

@@ -71,8 +71,8 @@ def opened_source(
         raise ValueError(f"vine_states must be 0 with {given}: branches go out from environments of this process")
     if vine is not None and isinstance(environment, VectorEnv):
         raise ValueError(
-            "vine_states must be 0 with a vector environment that is made already: give the Gymnasium id, or a function "
-            "that makes an environment"
+            "vine_states must be 0 with a vector environment that is made already: give the Gymnasium id, or a "
+            "function that makes an environment"
         )
     if isinstance(environment, RolloutSource):
         if spread != Spread():
