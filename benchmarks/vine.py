@@ -150,8 +150,8 @@ class Player:
             log_prob = policy.action_distribution.log_prob(parameters, tf.constant(actions))
         scores = tape.gradient(log_prob, parameters).numpy()
         parts = rewards, np.reshape(values, rows.shape[:2]), lengths, terminated, scores, np.exp(log_prob)
-        *given, probabilities = (part.reshape(*shape, count, *part.shape[1:]) for part in parts)
-        return Played(*given, probabilities if tries_all else None)
+        played = Played(*(part.reshape(*shape, count, *part.shape[1:]) for part in parts))
+        return played if tries_all else played._replace(probabilities=None)
 
     def _noise(self, steps: int) -> np.ndarray:
         seed = tf.constant(self._rng.integers(2**31, size=2).astype(np.int32))
