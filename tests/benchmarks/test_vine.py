@@ -72,8 +72,8 @@ def test_the_noise_of_the_environment_is_drawn_anew_and_common_to_branches():
     exact = np.arange(3) - probabilities @ np.arange(3)
     # V, of a single observation, is the same everywhere.
     np.testing.assert_allclose(advantages, np.broadcast_to(exact, advantages.shape), atol=1e-6)
-    assert vine.variances_of(tried, advantages) == pytest.approx((0, 0), abs=1e-12)
-    assert vine.variances_of(common, vine._of_branches(common, 1))[0] > 0.01
+    assert vine.variances_of(vine.gradients_of(tried, advantages)) == pytest.approx((0, 0), abs=1e-12)
+    assert vine.variances_of(vine.gradients_of(common, vine._of_branches(common, 1)))[0] > 0.01
 
 
 def test_noise_and_spread_are_recovered_from_gradients_made_of_both():
@@ -83,11 +83,11 @@ def test_noise_and_spread_are_recovered_from_gradients_made_of_both():
     # Two branches with opposite advantages.
     scores = between + rng.normal(size=(400, 6, 1, 2)) * [3.0, 2**0.5]
     paths = PATHS._replace(scores=np.concatenate([scores, -scores], axis=2))
-    noise, spread = vine.variances_of(paths, np.broadcast_to([3.0, 1.0], (400, 6, 2)))
+    noise, spread = vine.variances_of(vine.gradients_of(paths, np.broadcast_to([3.0, 1.0], (400, 6, 2))))
     assert noise == pytest.approx(11, rel=0.1)
     assert spread == pytest.approx(5, rel=0.2)
     tries_all = paths._replace(probabilities=np.broadcast_to([0.25, 0.75], (400, 6, 2)))
     # The mean of the advantages is 0, and the gradient is 0.25 * 3 + 0.75 * 1 times the score.
-    noise, spread = vine.variances_of(tries_all, np.broadcast_to([3.0, -1.0], (400, 6, 2)))
+    noise, spread = vine.variances_of(vine.gradients_of(tries_all, np.broadcast_to([3.0, -1.0], (400, 6, 2))))
     assert noise == pytest.approx(11 * 1.5**2, rel=0.1)
     assert spread == pytest.approx(5 * 1.5**2, rel=0.2)
