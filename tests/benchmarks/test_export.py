@@ -16,7 +16,8 @@ from tf_trpo.serving import read_metadata
 from tf_trpo.serving.local_policy import LocalPolicy
 
 COMMIT = "0123456789" * 4
-SUITE = "CartPole-v1: {small: {total_steps: 40, num_steps: 20, hidden_sizes: [4], value_hidden_sizes: [4]}}"
+TINY = "{total_steps: 40, num_steps: 20, hidden_sizes: [4], value_hidden_sizes: [4], ema_momentum: null}"
+SUITE = f"CartPole-v1: {{small: {TINY}}}"
 DETERMINISTIC = {0: 30.0, 1: 10.0, 2: 40.0, 3: 20.0}
 STOCHASTIC = {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0}
 

@@ -1,35 +1,44 @@
 """Restored states of environments, compared with episodes that are replayed from their seeds."""
 
+import gc
+import time
+import weakref
+
 import gymnasium as gym
+import mujoco
 import numpy as np
 import pytest
 
 from tf_trpo.environments import FrameStack
+from tf_trpo.environments.making import make_environment
 from tf_trpo.environments.probing import fingerprint
 from tf_trpo.environments.restoring import Restorable, check_restorable
 
 
 class Thick(gym.Env):
-    """Has its state in a list, an array with two names, an inner environment and its action space's generator."""
+    """Has its state in a list, an array with two names, an inner environment and its spaces' generators."""
 
     def __init__(self):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float64)
         self.action_space = gym.spaces.Discrete(3)
         self.inner = gym.make("Pendulum-v1").unwrapped
+        self.choices = gym.spaces.Sequence(gym.spaces.Discrete(3))
+        self.window = (nothing for nothing in ())
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.action_space.seed(seed)
+        self.choices.seed(seed)
         self.inner.reset(seed=seed)
-        self.past, self.sums = [], np.zeros(2)
-        self.same = self.sums
+        self.past, self.screen = [], np.zeros(2)
+        self.same = self.screen
         return np.zeros(3), {}
 
     def step(self, action):
-        self.past.append(int(action) + int(self.action_space.sample()))
+        self.past.append(int(action) + int(self.action_space.sample()) + sum(self.choices.sample()))
         self.same += self.np_random.normal(size=2)
         speed = self.inner.step(np.array([action - 1.0]))[0][2]
-        return np.array([*self.sums, speed]), float(sum(self.past)), len(self.past) == 60, False, {}
+        return np.array([*self.screen, speed]), float(sum(self.past)), len(self.past) == 60, False, {}
 
 
 MAKERS = {
@@ -118,3 +127,53 @@ def test_an_environment_whose_state_cannot_be_restored_is_refused():
         check_restorable(Generating())
     with pytest.raises(ValueError, match=r"LunarLander\.world cannot be copied"):
         check_restorable(gym.make("LunarLander-v3"))
+
+
+class Timed(Counting):
+    """Tells the time at the end of each episode of 10 steps."""
+
+    def reset(self, *, seed=None, options=None):
+        self.left = 10
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.zeros(1), 0.0, self.left == 0, False, {"t": time.perf_counter()}
+
+
+def test_of_the_infos_only_costs_must_be_repeated():
+    check_restorable(make_environment(0, Timed, info_keys=["t"]))
+    with pytest.raises(ValueError, match="does not go back"):
+        check_restorable(make_environment(0, Timed, costs=["t"]))
+
+
+class Falling(Counting):
+    """Makes new data for each episode."""
+
+    model = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
+    )
+
+    def reset(self, *, seed=None, options=None):
+        self.data = mujoco.MjData(self.model)
+        return np.zeros(1), {}
+
+    def step(self, action):
+        mujoco.mj_step(self.model, self.data)
+        return self.data.qpos[2:3].copy(), 0.0, False, False, {}
+
+
+def test_simulations_of_earlier_episodes_are_forgotten():
+    env = Falling()
+    restorable, earlier = Restorable(env), []
+    for _ in range(3):
+        env.reset()
+        play(env, [0] * 3)
+        restorable.save()
+        found = play(env, [0] * 5)
+        env.reset()
+        restorable.restore()
+        assert play(env, [0] * 5) == found
+        earlier.append(weakref.ref(env.data))
+    gc.collect()
+    assert [place() is None for place in earlier] == [True, True, False]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_trpo.optimizers import Backtracking, FirstOrder, KLPenalty, State
+from tf_trpo.optimizers import Backtracking, FirstOrder, KLPenalty, Objective, State
 
 # Its target is so large that a step may be shortened although its KL is small enough.
 ADAPTIVE = KLPenalty(target_kl=10.0, search=Backtracking(0.5, max_backtracks=12))
@@ -88,6 +88,22 @@ def test_sgd_minibatches_are_those_of_a_loop(make_stepper):
     step = stepper.step(batch)
     assert np.linalg.norm(theta - step.old_theta) > 0.1
     np.testing.assert_allclose(step.theta, theta, rtol=1e-3, atol=1e-4)
+
+
+def test_gradients_of_minibatches_have_that_of_the_batch_as_their_mean(make_stepper):
+    """With unequal weights too, as those of branches that try all actions."""
+    stepper = make_stepper(KLPenalty("fixed", 1.0, penalty_solver="first-order"), "categorical")
+    weights = np.random.default_rng(0).uniform(0.01, 1.0, 48).astype(np.float32)
+    batch = stepper.batch(2)._replace(weights=tf.constant(weights / weights.sum()))
+    objective = Objective(stepper.policy, batch, tf.constant(stepper.theta()))
+    # The last row of each minibatch only fills it up.
+    parts = [
+        objective.minibatch_gradient(
+            objective.improvement, objective.theta, tf.constant([*rows, 0]), np.arange(17) < 16
+        )
+        for rows in np.split(np.random.default_rng(1).permutation(48).astype(np.int32), 3)
+    ]
+    np.testing.assert_allclose(np.mean(parts, axis=0), objective.gradient(), rtol=1e-4, atol=1e-6)
 
 
 def theoretical(batch, gamma):

@@ -119,6 +119,38 @@ def test_other_weights_have_their_mean_curvature_on_the_diagonal():
     assert (len(known), others) == (3, 9)
 
 
+def test_the_mean_curvature_holds_where_all_actions_of_a_state_are_tried():
+    """As a mean over 300 batches of 8 states and 4 actions, for the weights of a convolution."""
+    inputs = keras.Input((3,))
+    column = keras.layers.Reshape((3, 1))(inputs)
+    convolution = keras.layers.Conv1D(2, 2, kernel_initializer=keras.initializers.GlorotUniform(seed=3))
+    features = keras.layers.Flatten()(convolution(column))
+    policy = make_policy("categorical", keras.Model(inputs, features))
+    # With nearly equal probabilities, the scores of a state's actions would cancel in a sum.
+    policy.encoder.output_layer.kernel.assign(0.2 * policy.encoder.output_layer.kernel)
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(300, 8, 3)).astype(np.float32)
+    orders = rng.permuted(np.tile(np.arange(32), (300, 1)), axis=1)
+    unit = tf.one_hot(0, len(policy.flat_weights))
+
+    def curvature(given):
+        observations, order = given
+        rows, actions = tf.gather(observations, order // 4), order % 4
+        log_prob = policy.action_distribution.log_prob(policy.distribution_parameters(rows), actions)
+        objective = Objective(policy, Batch(rows, actions, tf.zeros(32), tf.exp(log_prob) / 8), policy.flat_weights)
+        return 1 / sampled_fisher_preconditioner(objective, 4 * 32, DAMPING)(unit)[0] - DAMPING
+
+    found = tf.function(
+        lambda: tf.map_fn(curvature, (states, orders), fn_output_signature=tf.float32), autograph=False
+    )()
+    rows = tf.constant(states.reshape(-1, 3))
+    count = len(rows)
+    batch = Batch(rows, tf.zeros(count, tf.int32), tf.zeros(count), tf.fill(count, 1 / count))
+    product = Objective(policy, batch, policy.flat_weights).fisher_vector_product()
+    exact = np.mean([product(tf.one_hot(place, len(unit)))[place] for place in range(4)])
+    assert np.mean(found) == pytest.approx(exact, rel=0.2)
+
+
 def test_five_iterations_with_it_are_closer_to_the_exact_solution_than_fifteen_without():
     network = mlp((3,), (8, 8), seed=1)
     for layer in network.layers:

@@ -188,7 +188,8 @@ def test_branches_are_refused_if_they_are_impossible(make_agent):
     source = LocalSource(make_vector_environment(Walk, 2), make_actor(agent.policy, 2), seed=0)
     for environment, words, settings in (
         (Walk, "without the backend sync", {"backend": "async"}),
-        (gym.vector.SyncVectorEnv([Walk, Walk]), "without the backend sync", {}),
+        (gym.vector.SyncVectorEnv([Walk, Walk]), "with a vector environment that is made already", {}),
+        (make_vector_environment(Walk, 2), "with a vector environment that is made already", {}),
         (Walk, "with workers", {"workers": 1}),
         (source, "with a source of rollouts", {}),
     ):

@@ -10,13 +10,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
+from tf_trpo.environments.costs import COSTS
 from tf_trpo.environments.probing import fingerprint, mask_in, random_action
 
 _DRAWS = ("mujoco_renderer", "renderer", "viewer", "window", "screen", "clock")
-"""Attributes that hold renderers: they are not a part of the state, and most cannot be copied."""
+"""Names of attributes that may hold renderers, which are not a part of the state."""
+_DRAWING = ("gymnasium", "mujoco", "pygame", "pyglet", "glfw")
+"""Packages of renderers. Some of these can be copied, but then a window would no longer show what is drawn."""
 _ADVICE = (
     "vine_states must be 0 for this environment. Branches need one that is computed in Python, or one of Gymnasium's "
     "MuJoCo environments, with all that it remembers in attributes"
@@ -28,9 +30,10 @@ class Restorable:
 
     A state consists of the attributes of the environment, of its wrappers, and of environments that are attributes of
     these. Attributes are copied. MuJoCo's data and random number generators stay the same objects, and their states are
-    saved. Spaces (except for their generators), MuJoCo's models and renderers are assumed not to change. To copy a
-    whole environment would not work: `copy.deepcopy` makes a new one, without the state, of each environment that
-    derives from `gymnasium.utils.EzPickle`, such as MuJoCo's.
+    saved. Spaces (except for their generators), MuJoCo's models and renderers are assumed not to change; an attribute
+    with the name of a renderer is one if it comes from a package of these, or cannot be copied. To copy a whole
+    environment would not work: `copy.deepcopy` makes a new one, without the state, of each environment that derives
+    from `gymnasium.utils.EzPickle`, such as MuJoCo's.
 
     Args:
       env: the environment, with its wrappers.
@@ -39,7 +42,7 @@ class Restorable:
     def __init__(self, env: gym.Env) -> None:
         self._envs = list(_environments_in(env, set()))
         self._simulations: list[tuple[Any, Any]] = []
-        """The data of each MuJoCo simulation, and the object that holds its copy."""
+        """The data of each MuJoCo simulation of the saved state, and the object that holds its copy."""
 
     def save(self) -> None:
         """Save the present state instead of the one saved before.
@@ -49,9 +52,17 @@ class Restorable:
         """
         self._shared: dict[int, Any] = {id(env): env for env in self._envs}
         self._undo: list[Callable[[], Any]] = []
+        # An environment may make new data at each reset; then the data of earlier episodes is not needed any more.
+        self._earlier, self._simulations = self._simulations, []
         for env in self._envs:
-            for name, value in vars(env).items():
-                if name in _DRAWS or isinstance(value, EnvSpec) or self._is_set_back(value):
+            for value in vars(env).values():
+                if isinstance(value, EnvSpec) or self._is_set_back(value):
+                    self._shared[id(value)] = value
+        self._earlier = []
+        for env in self._envs:
+            for name in _DRAWS:
+                value = vars(env).get(name)
+                if value is not None and _is_renderer(value, self._shared):
                     self._shared[id(value)] = value
         memo = dict(self._shared)
         self._saved = [_copied(env, vars(env), memo) for env in self._envs]
@@ -81,10 +92,11 @@ class Restorable:
         mujoco = sys.modules.get("mujoco")
         if mujoco is None or not isinstance(value, mujoco.MjData):
             return mujoco is not None and isinstance(value, mujoco.MjModel)
-        kept = next((place for data, place in self._simulations if data is value), None)
-        if kept is None:
-            kept = mujoco.MjData(value.model)
-            self._simulations.append((value, kept))
+        if any(data is value for data, _ in self._simulations):
+            return True
+        kept = next((place for data, place in self._earlier if data is value), None)
+        kept = mujoco.MjData(value.model) if kept is None else kept
+        self._simulations.append((value, kept))
         # All of the data, since observations and rewards also read results that MuJoCo computed from earlier states.
         mujoco.mj_copyData(kept, value.model, value)
         self._undo.append(functools.partial(mujoco.mj_copyData, value, value.model, kept))
@@ -101,7 +113,7 @@ def check_restorable(env: gym.Env, steps: int = 100) -> None:
       steps: largest number of steps from a state, with random actions that masks allow.
 
     Raises:
-      ValueError: a state cannot be saved, or the steps gave other observations, rewards, ends or infos when repeated.
+      ValueError: a state cannot be saved, or the steps gave other observations, rewards, ends or costs when repeated.
       EnvironmentFailedError: the environment failed.
     """
     space, before, restorable = copy.deepcopy(env.action_space), Restorable(env), Restorable(env)
@@ -132,7 +144,9 @@ def _played(env: gym.Env, space: gym.Space, observation: Any, steps: int) -> tup
         action = random_action(space, mask_in(observation), rng)
         observation, reward, terminated, truncated, info = env.step(action)
         actions.append(action)
-        bits.append(fingerprint((observation, float(reward), bool(terminated), bool(truncated), *info.values())))
+        # Other infos, such as an episode's time in seconds, may differ.
+        found = observation, float(reward), bool(terminated), bool(truncated), info.get(COSTS, ())
+        bits.append(fingerprint(found))
         if terminated or truncated:
             break
     return bits, actions
@@ -159,9 +173,22 @@ def _environments_in(env: gym.Env, seen: set[int]) -> Iterator[gym.Env]:
                 yield from _environments_in(value, seen)
 
 
+def _is_renderer(value: Any, shared: dict[int, Any]) -> bool:
+    """Return whether an object that has the name of a renderer is one, rather than a part of the state."""
+    if type(value).__module__.split(".")[0] in _DRAWING:
+        return True
+    try:
+        copy.deepcopy(value, dict(shared))
+    except Exception:
+        return True
+    return False
+
+
 def _spaces_in(space: gym.Space) -> Iterator[gym.Space]:
     """Yield a space and, recursively, its parts; each has its own random number generator."""
     yield space
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
-            yield from _spaces_in(part)
+    for value in vars(space).values():
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else (value,)
+        for part in parts:
+            if isinstance(part, gym.Space):
+                yield from _spaces_in(part)

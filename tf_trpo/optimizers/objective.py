@@ -158,14 +158,17 @@ class Objective:
         """Compute the gradient [P] of a value at theta [P], on a minibatch.
 
         Args:
-          value: gets weights whose sum is 1.
+          value: gets the samples' weights, scaled so that the expectation of their sum over random minibatches is 1.
+            Equal weights have the sum 1 in every minibatch.
           theta: parameters, which may differ from those of the policy that sampled.
           rows: int32 [M], the samples, or the segments.
           counted: bool [M], False on rows that only fill the minibatch up.
         """
         minibatch = tf.nest.map_structure(lambda array: tf.gather(array, rows), self._samples)
         weights = counted_weights(minibatch.weights, counted)
-        weights = tf.math.divide_no_nan(weights, tf.reduce_sum(weights))
+        # With the sum 1 in each minibatch, rare actions, which weigh less if all actions are tried, would gain weight.
+        whole, own = (tf.math.count_nonzero(each, dtype=weights.dtype) for each in (self._samples.weights, weights))
+        weights *= tf.math.divide_no_nan(whole, own)
         return self._gradient(value, theta, minibatch._replace(weights=weights))
 
     def improvement(self, new: tf.Tensor, samples: Samples) -> tf.Tensor:

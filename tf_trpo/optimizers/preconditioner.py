@@ -65,8 +65,10 @@ def sampled_fisher_preconditioner(
         with policy.scope_at(theta), dense_calls(policy) as found:
             outputs = policy.encoder.from_centred(policy.encoder.centred(repeated))
             log_prob = policy.action_distribution.log_prob(policy.of_outputs(outputs[:states], mask), actions)
-        # The samples' gradients are independent with mean 0, so the square of their sum estimates the sum of squares.
-        score = tf.reduce_sum(roots * tf.cast(log_prob, roots.dtype))
+        # With random signs, the expectation of the square of a sum is the sum of squares. Without them, this would hold
+        # for actions drawn from the policy only, not if all actions of a state are tried.
+        signs = tf.constant(np.random.default_rng(0).choice([-1.0, 1.0], states), roots.dtype)
+        score = tf.reduce_sum(signs * roots * tf.cast(log_prob, roots.dtype))
     with policy.scope_at(theta):
         cotangents = roots[:, None] * _metric_roots(policy, outputs[:states], mask, columns)
     known = _outer_products(tape, found, outputs, cotangents)

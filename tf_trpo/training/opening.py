@@ -69,6 +69,11 @@ def opened_source(
     if vine is not None and (spread.workers or isinstance(environment, RolloutSource)):
         given = "workers" if spread.workers else "a source of rollouts"
         raise ValueError(f"vine_states must be 0 with {given}: branches go out from environments of this process")
+    if vine is not None and isinstance(environment, VectorEnv):
+        raise ValueError(
+            "vine_states must be 0 with a vector environment that is made already: give the Gymnasium id, or a "
+            "function that makes an environment"
+        )
     if isinstance(environment, RolloutSource):
         if spread != Spread():
             raise ValueError("shards and workers would have no effect: the source has its own")
