@@ -92,11 +92,12 @@ def test_weights_and_history_are_those_of_one_process(expected, workers, monkeyp
     found = train(workers)
     assert_same(found, expected)
     assert "not used" not in caplog.text
-    # What travels back: the entropy, two gradients and the products, and the figures of each candidate.
+    # Workers send the entropy, two gradients and the products, and the figures of each candidate; first, each is checked.
     history, vectors = found[1], 2 + np.array(found[1]["train/cg_iterations"])
     theta = 4 * 8 + 8 + 8 * 2 + 2
     numbers = 1 + 4 * (1 + np.array(history["train/backtracks"]))
-    assert history["time/update_bytes_received"] == (PARTS * (4 * theta * vectors + 8 * numbers)).tolist()
+    checks = 4 * theta * workers * (np.arange(ITERATIONS) == 0)
+    assert history["time/update_bytes_received"] == (checks + PARTS * (4 * theta * vectors + 8 * numbers)).tolist()
 
 
 @pytest.mark.parametrize(
