@@ -92,7 +92,7 @@ def test_weights_and_history_are_those_of_one_process(expected, workers, monkeyp
     found = train(workers)
     assert_same(found, expected)
     assert "not used" not in caplog.text
-    # Workers send the entropy, two gradients and the products, and the figures of each candidate; first, each is checked.
+    # What travels back: the entropy, two gradients and the products, the figures of each candidate, and the checks.
     history, vectors = found[1], 2 + np.array(found[1]["train/cg_iterations"])
     theta = 4 * 8 + 8 + 8 * 2 + 2
     numbers = 1 + 4 * (1 + np.array(history["train/backtracks"]))
