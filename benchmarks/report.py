@@ -35,7 +35,7 @@ def print_tables(tables: Sequence[Table]) -> None:
     """Print Markdown that documents can quote; measurements are medians, with quartiles in brackets."""
     print(", ".join(f"{name} {value}" for name, value in machine().items() if value))
     for title, rows in tables:
-        measured = any(isinstance(value, Measured) for row in rows for value in row.values())
+        measured = any(isinstance(value, Measured) and value.values[1:] for row in rows for value in row.values())
         print(f"\n{title}{' (median [quartiles])' if measured else ''}\n")
         print("\n".join(markdown(rows)))
 
@@ -49,9 +49,10 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, Measured):
+    if isinstance(value, Measured) and value.values[1:]:
         low, high = value.quartiles
         return f"{_number(value.median)} [{_number(low)}, {_number(high)}]"
+    value = value.median if isinstance(value, Measured) else value
     return _number(value) if isinstance(value, float) else str(value)
 
 

@@ -1,15 +1,15 @@
-"""`update-workers`: duration of an update in parts, in one process and on workers, and of an ordinary update."""
+"""`update-workers`: duration and traffic of an update in parts, in one process and on workers."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-import tf_trpo
 from benchmarks.timing import Measurement, Row, Table, in_turns, seconds
 from benchmarks.workloads import Job, collect_rollout, make_agent
 from tf_trpo.rollouts import PartWorkers
@@ -18,16 +18,19 @@ from tf_trpo.rollouts.worker import make_setup
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.parted_learner import PartedLearner
 
+_ENVS = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class UpdateWorkers(Measurement):
     """Measure an update without the value regression, which is never divided into parts."""
 
-    repeats: int = 3
+    repeats: int = 1
+    """Turns of each measurement, each with one update; a first turn does not count."""
     env: str = "HalfCheetah-v5"
     """Gymnasium id."""
-    samples: int = 200_000
-    """Number of samples in the batch, from 64 environments."""
+    samples: tuple[int, ...] = (50_000, 200_000)
+    """Numbers of samples in a batch, from 64 environments; they are rounded down to a multiple of 64."""
     widths: tuple[int, ...] = (64, 256)
     """Numbers of units of each of the two hidden layers."""
     parts: int = 16
@@ -36,14 +39,20 @@ class UpdateWorkers(Measurement):
     """Numbers of workers."""
 
     def tables(self) -> list[Table]:
-        rows = [row for width in self.widths for row in self._rows(width)]
+        # TensorFlow warns that the figures of an update are traced again, for each learner.
+        tf.get_logger().setLevel("ERROR")
+        # Workers keep TensorFlow and its functions, so all measurements use the same ones.
+        setup = make_setup(make_agent(Job("update", self.env)).policy, self.env, {}, num_envs=1, seed=0)
+        with contextlib.closing(RayCrew(setup, max(self.counts))) as crew:
+            rows = [self._row(width, samples, crew) for width in self.widths for samples in self.samples]
         return [(f"an update of {self.env} without the value regression, {self.parts} parts", rows)]
 
-    def _rows(self, width: int) -> list[Row]:
-        job = Job("update", self.env, 64, max(1, self.samples // 64), hidden_sizes=(width, width), value_epochs=0)
+    def _row(self, width: int, samples: int, crew: RayCrew) -> Row:
+        steps = max(1, samples // _ENVS)
+        job = Job("update", self.env, _ENVS, steps, hidden_sizes=(width, width), value_epochs=0)
         agent = make_agent(job)
         rollout, weights = collect_rollout(agent, job), agent.get_weights()
-        carry, orders = agent.learner.first_carry(64), agent.learner.orders(job.num_steps, 64, np.random.default_rng(0))
+        carry, orders = agent.learner.first_carry(_ENVS), agent.learner.orders(steps, _ENVS, np.random.default_rng(0))
 
         def timed(learner: Learner) -> Callable[[], float]:
             def run() -> float:
@@ -52,33 +61,20 @@ class UpdateWorkers(Measurement):
 
             return run
 
-        with contextlib.ExitStack() as stack:
-            learners = {
-                "ordinary": agent.learner,
-                "in parts, one process": PartedLearner(agent.learner, self.parts, True),
-            }
-            for count in self.counts:
-                learners[f"in parts, {count} workers"] = stack.enter_context(self._spread(agent, count))
-            for learner in learners.values():
-                learner.trace(job.num_steps, 64)
-            found = in_turns({name: timed(learner) for name, learner in learners.items()}, self.repeats)
-            return [
-                {"hidden layers": f"{width}-{width}", "update": name, "seconds": found[name], **_travels(learner)}
-                for name, learner in learners.items()
-            ]
-
-    @contextlib.contextmanager
-    def _spread(self, agent: tf_trpo.TRPO, count: int) -> Iterator[Learner]:
-        learner = PartedLearner(agent.learner, self.parts, True)
-        setup = make_setup(agent.policy, self.env, {}, num_envs=1, seed=0)
-        with contextlib.closing(RayCrew(setup, count)) as crew:
-            learner.work_with(PartWorkers(crew))
-            yield learner
+        learners = {"one process": agent.learner, "parts, one process": PartedLearner(agent.learner, self.parts, True)}
+        for count in self.counts:
+            some = copy.copy(crew)
+            some.size = count
+            learners[f"parts, {count} workers"] = spread = PartedLearner(agent.learner, self.parts, True)
+            spread.work_with(PartWorkers(some))
+        for learner in learners.values():
+            learner.trace(steps, _ENVS)
+        found = in_turns({f"{name}, s": timed(learner) for name, learner in learners.items()}, self.repeats, calls=1)
+        return {"samples": steps * _ENVS, "hidden layers": f"{width}-{width}", **found, **_traffic(learner)}
 
 
-def _travels(learner: Learner) -> Row:
-    names = {"rounds": "rounds", "bytes_sent": "MB sent", "bytes_received": "MB received"}
-    scales = {"rounds": 1.0}
-    return {
-        shown: scales.get(name, 1e-6) * learner.traffic.get(f"time/update_{name}", 0) for name, shown in names.items()
-    }
+def _traffic(learner: Learner) -> Row:
+    """Return the rounds and the traffic of the learner's last update, which did not send the functions again."""
+    names = {"bytes_sent": "MB sent", "bytes_received": "MB received"}
+    rounds = learner.traffic["time/update_rounds"]
+    return {"rounds": rounds, **{names[name]: 1e-6 * learner.traffic[f"time/update_{name}"] for name in names}}

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_trpo.optimizers import Objective, TrustRegion
 from tf_trpo.optimizers.objective import WeightedEntropy
 from tf_trpo.optimizers.parted_objective import CrewSums, Home, NotedFunctions, PartedObjective
-from tf_trpo.optimizers.parts import cut, saved_functions
+from tf_trpo.optimizers.parts import PartComputer, cut, saved_functions
 
 SAMPLES, PARTS = 48, 5
 
@@ -32,8 +32,8 @@ def functions(small):
     return saved_functions(small.policy, noted.functions)
 
 
-def parted(small, batch):
-    sums = CrewSums(Home(), PARTS, functions(small))
+def parted(small, batch, crew=None):
+    sums = CrewSums(crew or Home(), PARTS, functions(small))
     return PartedObjective(small.policy, batch, small.policy.flat_weights, None, 0.5, sums=sums)
 
 
@@ -74,6 +74,44 @@ def test_the_parts_of_a_batch_have_equal_sizes_and_the_last_ones_are_padded():
     assert [np.count_nonzero(part[2]) for part in parts] == [2, 2, 2, 2, 1, 0, 0, 0]
     assert {part[1].shape for part in parts} == {(2, 2)}
     assert [part[3].tolist() for part in parts][-1] == [108, 108]
+
+
+class Unreliable(Home):
+    """Fetches nothing at the first attempt; a part that fails is computed after the others."""
+
+    def __init__(self):
+        self._computer, self._seen = PartComputer(self.fetch), set()
+
+    def put(self, value):
+        return id(value), value
+
+    def fetch(self, reference):
+        if reference[0] not in self._seen:
+            self._seen.add(reference[0])
+            raise OSError
+        return reference[1]
+
+    def compute(self, requests):
+        found, waiting = {}, list(enumerate(requests))
+        while waiting:
+            place, request = waiting.pop(0)
+            try:
+                found[place] = self._computer.compute(request)
+            except OSError:
+                waiting.append((place, request))
+        return [found[place] for place in range(len(requests))]
+
+
+def test_a_value_that_could_not_be_fetched_is_fetched_for_the_next_part(small):
+    crew, sums = Unreliable(), []
+    for seed in range(2):
+        small.restart(seed)
+        batch = small.batch(seed, samples=SAMPLES)
+        vectors = tf.random.stateless_normal([2, *small.policy.flat_weights.shape], [seed, 0])
+        for each in (parted(small, batch, crew), parted(small, batch)):
+            product = each.fisher_vector_product(kind="double-backprop")
+            sums.append([np.array(array).tolist() for array in (each.gradient(), *map(product, tf.unstack(vectors)))])
+    assert sums[0::2] == sums[1::2]
 
 
 def test_functions_that_are_not_computed_in_parts_are_refused(small):

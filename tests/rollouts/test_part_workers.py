@@ -18,11 +18,14 @@ class Simulation:
       now: the time in seconds.
       made: (worker, part) of each call, including the calls that check a worker. HOME is the process that learns.
       wrong: workers whose results are wrong.
+      errors: by worker, the error that its calls raise.
+      handed: bytes of all results.
     """
 
     def __init__(self, size, seconds=lambda worker: 0.1, seed=0):
         self.size, self.seconds, self.rng = size, seconds, np.random.default_rng(seed)
         self.now, self.made, self.wrong = 0.0, [], set()
+        self.errors, self.handed = {}, 0
         self.ends, self.lost = {}, {}
 
     def clock(self):
@@ -62,7 +65,11 @@ class Simulation:
                 del self.lost[worker]
             raise WorkerLostError("lost")
         _, worker, request = self.ends.pop(pending)
-        return [] if request is None else result(request, worker in self.wrong)
+        if worker in self.errors:
+            raise self.errors[worker]
+        found = [] if request is None else result(request, worker in self.wrong)
+        self.handed += sum(array.nbytes for array in found)
+        return found
 
 
 def result(request, wrong=False):
@@ -83,13 +90,12 @@ def play(monkeypatch):
 
     monkeypatch.setattr(part_workers, "PartComputer", Computer)
 
-    def round_of(workers, crew, count, name="product"):
+    def round_of(workers, crew, count, name="figures", first=0):
         Computer.made = crew.made
-        given = Given(0, None)
-        found = workers.compute([Request(given, given, given, Given(place, None), name) for place in range(count)])
-        assert [[array.tolist() for array in each] for each in found] == [
-            [[place, len(name)]] for place in range(count)
-        ]
+        given, places = Given(0, None), range(first, first + count)
+        found = workers.compute([Request(given, given, given, Given(place, None), name) for place in places])
+        assert [[array.tolist() for array in each] for each in found] == [[[place, len(name)]] for place in places]
+        assert workers.received == crew.handed
 
     return round_of
 
@@ -162,8 +168,56 @@ def test_the_wait_for_a_worker_that_does_not_start_is_limited(play):
     crew = Simulation(2, seconds=lambda worker: 1e6 if worker else 0.1)
     workers = PartWorkers(crew, clock=crew.clock)
     play(workers, crew, 4)
-    assert crew.now < 61
+    assert crew.now < 3
     assert {(0, 1), (0, 3)} <= set(crew.made)
+
+
+def test_no_round_waits_for_a_worker_that_is_back_and_loads_tensorflow(play):
+    loading = set()
+    crew = Simulation(2, seconds=lambda worker: 30.0 if worker in loading else 0.1)
+    workers = PartWorkers(crew, clock=crew.clock)
+    play(workers, crew, 4)
+    crew.lose(1, crew.now + 0.05)
+    play(workers, crew, 4)
+    loading.add(1)
+    crew.made, durations = [], []
+    while (1, 1) not in crew.made:
+        crew.made, began = [], crew.now
+        play(workers, crew, 4)
+        durations.append(crew.now - began)
+    # In the last round, this process helped.
+    assert max(durations) < 2
+    # The worker answered that it is back, and was checked.
+    assert 60 < crew.now < 63
+
+
+def test_a_worker_that_is_back_is_checked_with_rows_that_have_actions(play):
+    crew = Simulation(2)
+    workers = PartWorkers(crew, clock=crew.clock)
+    play(workers, crew, 4)
+    crew.lose(1, crew.now + 0.05)
+    # Products may use other rows, which are only observations and weights.
+    play(workers, crew, 4, "product gauss-newton", first=100)
+    crew.made = []
+    while (1, 101) not in crew.made:
+        play(workers, crew, 4, "product gauss-newton", first=100)
+    assert (1, 0) in crew.made
+    assert (1, 100) not in crew.made
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_worker_that_raises_an_error_is_not_used_any_more(play, late, caplog):
+    crew = Simulation(2)
+    workers = PartWorkers(crew, clock=crew.clock)
+    if late:
+        play(workers, crew, 4)
+    crew.errors[1] = ImportError("No module named 'tensorflow'")
+    play(workers, crew, 4)
+    crew.made = []
+    play(workers, crew, 4)
+    assert calls(crew) == [(0, place) for place in range(4)]
+    message = "worker 1 is not used for the update any more (ImportError: No module named 'tensorflow')"
+    assert caplog.text.count(message) == 1
 
 
 @pytest.mark.parametrize("allowed", [False, True])

@@ -33,9 +33,10 @@ class Shuffled:
     def __init__(self, size, seed, losses):
         self.size, self.losses, self.rng = size, losses, np.random.default_rng(seed)
         self.workers = [ShardWorker(pickle.loads) for _ in range(size)]
-        self.lost = 0
+        self.lost = self.functions = 0
 
     def share(self, value):
+        self.functions += len(value) if isinstance(value, bytes) else 0
         return pickle.dumps(value)
 
     def fetch(self, reference):
@@ -68,7 +69,8 @@ def fit(agent, environment="CartPole-v1", iterations=2, **options):
 def test_workers_give_the_bits_of_one_process_and_the_step_of_an_ordinary_update(
     borrow_agent, variables_of, assert_same_weights, monkeypatch
 ):
-    optimizer = TrustRegion(constraint="max", entropy=EntropyBonus(0.01))
+    direction = NaturalDirection(curvature_fraction=0.3)
+    optimizer = TrustRegion(constraint="max", entropy=EntropyBonus(0.01), direction=direction)
     agents = [borrow_agent("CartPole-v1", optimizer) for _ in range(3)]
     ordinary = fit(agents[0])
     here = fit(agents[1], update_parts=5)
@@ -84,20 +86,23 @@ def test_workers_give_the_bits_of_one_process_and_the_step_of_an_ordinary_update
     # After two updates, the weights are still equal up to rounding.
     for one, other in zip(variables_of(agents[0]), variables_of(agents[1]), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
-    check_traffic(agents[2], there)
+    check_traffic(agents[2], there, crew.functions)
     # After a fit with parts, a fit without them is ordinary.
     assert not [name for name in fit(agents[2], iterations=1) if "update_" in name]
 
 
-def check_traffic(agent, history, parts=5):
-    """Check rounds and bytes: weights and rows once, a vector for each product and candidate, a coefficient."""
+def check_traffic(agent, history, functions, parts=5):
+    """Check rounds and bytes: functions, weights and rows once, a vector for each product and candidate, a coefficient."""
     products, searched = np.array(history["train/cg_iterations"]), 1 + np.array(history["train/backtracks"])
     # Rounds: the old policy, two gradients, the products, the largest KL of the full step, and the line search.
     assert history["time/update_rounds"] == (3 + products + 1 + searched).tolist()
     weights = sum(variable.numpy().nbytes for variable in agent.policy.variables)
     rows = -(-ENVS * STEPS // parts) * parts * (4 * 4 + 4 + 4 + 4)
+    # Samples of the curvature: observations and weights.
+    rows += -(-round(0.3 * ENVS * STEPS) // parts) * parts * (4 * 4 + 4)
     vectors = 4 * agent.policy.flat_weights.shape[0] * (products + 1 + searched)
-    assert history["time/update_bytes_sent"] == (weights + rows + vectors + 8).tolist()
+    first = functions * (np.arange(len(products)) == 0)
+    assert history["time/update_bytes_sent"] == (first + weights + rows + vectors + 8).tolist()
 
 
 def test_an_algorithm_with_minibatches_is_refused_before_the_first_rollout(make_agent, scripted):

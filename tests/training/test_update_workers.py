@@ -92,11 +92,12 @@ def test_weights_and_history_equal_those_of_one_process(expected, workers, monke
     found = train(workers)
     assert_same(found, expected)
     assert "not used" not in caplog.text
-    # The results: the entropy, two gradients, the products, and the figures of each candidate.
+    # The results: the entropy, two gradients, the products, the figures of each candidate, and the checks.
     history, vectors = found[1], 2 + np.array(found[1]["train/cg_iterations"])
     theta = 4 * 8 + 8 + 8 * 2 + 2
     numbers = 1 + 4 * (1 + np.array(history["train/backtracks"]))
-    assert history["time/update_bytes_received"] == (PARTS * (4 * theta * vectors + 8 * numbers)).tolist()
+    checks = 4 * theta * workers * (np.arange(ITERATIONS) == 0)
+    assert history["time/update_bytes_received"] == (checks + PARTS * (4 * theta * vectors + 8 * numbers)).tolist()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import functools
 import itertools
 import operator
 import os
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -95,7 +96,8 @@ class PartCrew(Protocol):
     """Computes requests, in this process or in others.
 
     Attributes:
-      sent, received: numbers of bytes sent and received so far.
+      sent, received: bytes stored for other processes, and bytes of their results, so far. Each implementation says
+        what it does not count.
     """
 
     sent: int
@@ -141,13 +143,15 @@ class CrewSums:
     def __init__(self, crew: PartCrew, parts: int, functions: bytes) -> None:
         self.crew, self.rounds = crew, 0
         self._parts, self._iteration = parts, 0
-        self._functions = Given(id(self), crew.put(functions))
+        # Workers may outlive this object, whose id may then be that of another one.
+        self._key = uuid.uuid4().hex
+        self._functions = Given(self._key, crew.put(functions))
         self._rows: dict[str, list[Given]] = {}
 
     def begin(self, policy: Policy, rows: Any) -> None:
         self._iteration += 1
         weights = self.crew.put([variable.numpy() for variable in policy.variables])
-        self._weights, self._rows = Given((id(self), self._iteration), weights), {}
+        self._weights, self._rows = Given((self._key, self._iteration), weights), {}
         self._give(SAMPLES, rows)
 
     def give(self, rows: Any) -> None:
@@ -155,7 +159,7 @@ class CrewSums:
 
     def results(self, name: str, rows: str, arguments: Sequence[tf.Tensor]) -> list[list[Any]]:
         self.rounds += 1
-        given = Given((id(self), self.rounds), self.crew.put([argument.numpy() for argument in arguments]))
+        given = Given((self._key, self.rounds), self.crew.put([argument.numpy() for argument in arguments]))
         return self.crew.compute(
             [Request(self._functions, self._weights, given, each, name) for each in self._rows[rows]]
         )

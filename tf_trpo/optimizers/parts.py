@@ -162,17 +162,9 @@ class PartComputer:
 
     def prepare(self, request: Request) -> None:
         """Fetch everything but the rows. Afterwards, threads may compute requests that differ only in their rows."""
-        if self._is_new("functions", request.functions):
-            self._keys.pop("weights", None)
-            self._load(self._fetch(request.functions.reference))
-        if self._is_new("weights", request.weights):
-            self._rows.clear()
-            self._old.clear()
-            values = self._fetch(request.weights.reference)
-            for variable, value in zip(self._module.variables_of_policy, values, strict=True):
-                variable.assign(value)
-        if self._is_new("arguments", request.arguments):
-            self._arguments = list(map(tf.constant, self._fetch(request.arguments.reference)))
+        self._renew("functions", request.functions, self._load)
+        self._renew("weights", request.weights, self._assign)
+        self._renew("arguments", request.arguments, self._keep_arguments)
 
     def compute(self, request: Request) -> list[np.ndarray]:
         """Return the results of a request; for BEGIN without the old policy's parameters, which are kept here."""
@@ -193,11 +185,24 @@ class PartComputer:
                 found = functions[request.name](self._old[key], *self._arguments, *rows)
         return [tensor.numpy() for tensor in found]
 
-    def _is_new(self, name: str, given: Given) -> bool:
-        before, self._keys[name] = self._keys.get(name), given.key
-        return before != given.key
+    def _renew(self, name: str, given: Given, use: Callable[[Any], None]) -> None:
+        """Fetch and use a value, unless it is the present one. After an error, no value is the present one."""
+        if self._keys.get(name) != given.key:
+            self._keys.pop(name, None)
+            use(self._fetch(given.reference))
+            self._keys[name] = given.key
+
+    def _assign(self, values: Sequence[np.ndarray]) -> None:
+        self._rows.clear()
+        self._old.clear()
+        for variable, value in zip(self._module.variables_of_policy, values, strict=True):
+            variable.assign(value)
+
+    def _keep_arguments(self, values: Sequence[np.ndarray]) -> None:
+        self._arguments = list(map(tf.constant, values))
 
     def _load(self, packed: bytes) -> None:
+        self._keys.pop("weights", None)
         with tempfile.TemporaryDirectory(prefix="tf_trpo-parts-") as folder:
             zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
             # TensorFlow warns that the gradient of a memory's loop cannot be differentiated; no function does this.

@@ -6,12 +6,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from tf_trpo.lazy import tensorflow as tf
-from tf_trpo.optimizers.parts import GRADIENT, Given, PartComputer, Request
+from tf_trpo.optimizers.parts import GRADIENT, PRODUCT, Given, PartComputer, Request
 from tf_trpo.rollouts.worker import WorkerLostError
 
 _logger = logging.getLogger(__name__)
@@ -49,13 +49,25 @@ class ComputingCrew(Protocol):
         """Return the result of a call that has ended; raise WorkerLostError if its worker was lost."""
 
 
+class _Late(NamedTuple):
+    """A call that no round waits for."""
+
+    worker: int
+    expected: list[bytes] | None = None
+    """Bytes of the right results, if the call checks a new worker."""
+
+
 class PartWorkers:
     """A `PartCrew` of workers. This process computes parts for which there is no worker.
+
+    A new worker, or one that was lost and is back, first computes a gradient that this process computes too. It gets
+    parts if the bits are the same. The first round waits for the first usable worker, at most a minute, and as long
+    again for the others. Later rounds do not wait for new workers.
 
     A part goes to the same worker in each round, because this worker has the part's rows. If the worker is lost,
     another worker fetches the rows and computes the part. If the worker takes three times as long as the last round, an
     idle worker also computes the part, or this process does. A result depends on its request only, so it does not
-    matter which answer is used.
+    matter which answer is used. A worker whose bits differ or that raises an error gets no further parts.
 
     Args:
       crew: the workers.
@@ -63,8 +75,10 @@ class PartWorkers:
       clock: returns the time in seconds.
 
     Attributes:
-      sent: bytes of all values stored for the workers.
-      received: bytes of all results from workers.
+      sent: bytes of all functions and arrays that were stored for the workers. Each value counts once; the copies that
+        each machine fetches, the requests and the crew's own messages do not count.
+      received: bytes of all arrays that have arrived from workers, with late results and those of checks. The crew's
+        own messages do not count.
     """
 
     def __init__(
@@ -74,8 +88,11 @@ class PartWorkers:
         self._crew, self._allow_different, self._clock = crew, allow_different, clock
         self._home = PartComputer(crew.fetch)
         self._nothing = Given("nothing", crew.share([]))
-        self._busy: dict[Hashable, int] = {}
-        """Calls that no round waits for any more, and their workers."""
+        self._late: dict[Hashable, _Late] = {}
+        self._probe: Request | None = None
+        """Request for a gradient, which checks new workers. Its rows are SAMPLES, because CURVATURE has no actions."""
+        self._waits = True
+        """Whether the next check waits for workers."""
         self._lost: set[int] = set()
         self._checked: set[int] = set()
         self._refused: set[int] = set()
@@ -86,8 +103,10 @@ class PartWorkers:
         return self._crew.share(value)
 
     def compute(self, requests: Sequence[Request]) -> list[list[np.ndarray]]:
+        if not requests[0].name.startswith(PRODUCT):
+            self._probe = requests[0]._replace(name=GRADIENT, arguments=self._nothing)
         self._look_around()
-        self._check_new(requests[0])
+        self._check_new()
         began, name = self._clock(), requests[0].name
         longest = max(_SLOW_SECONDS, _SLOW * self._seconds[name]) if name in self._seconds else _PATIENCE
         results: dict[int, list[np.ndarray]] = {}
@@ -106,9 +125,8 @@ class PartWorkers:
                 worker, place = running.pop(ended)
                 found = self._result(worker, ended)
                 if found is not None:
-                    self.received += _bytes(found)
                     results.setdefault(place, found)
-        self._busy.update({pending: worker for pending, (worker, _) in running.items()})
+        self._late.update({pending: _Late(worker) for pending, (worker, _) in running.items()})
         self._seconds[name] = self._clock() - began
         return [results[place] for place in range(len(requests))]
 
@@ -130,27 +148,39 @@ class PartWorkers:
 
     def _look_around(self) -> None:
         """Take late answers, and test whether lost workers answer again."""
-        for ended in self._crew.wait(list(self._busy), 0.0) if self._busy else ():
-            self._result(self._busy.pop(ended), ended)
-        for worker in self._lost - set(self._busy.values()):
-            self._busy[self._crew.compute(worker, None, _threads())] = worker
+        self._take_late(0.0)
+        for worker in self._lost - self._refused - self._occupied():
+            self._late[self._crew.compute(worker, None, _threads())] = _Late(worker)
         self._lost.clear()
 
-    def _check_new(self, request: Request) -> None:
-        """Let each new or restarted worker compute a gradient that this process computes too, and compare the bits."""
-        new = set(range(self._crew.size)) - self._checked - self._refused - self._lost - set(self._busy.values())
-        if not new:
+    def _take_late(self, timeout: float) -> None:
+        for ended in self._crew.wait(list(self._late), timeout) if self._late else ():
+            worker, expected = self._late.pop(ended)
+            found = self._result(worker, ended)
+            if found is not None and expected is not None:
+                self._judge(worker, [array.tobytes() for array in found] == expected)
+
+    def _check_new(self) -> None:
+        """Let each new or restarted worker compute a gradient that this process computes too."""
+        new = set(range(self._crew.size)) - self._checked - self._refused - self._lost - self._occupied()
+        if not new or self._probe is None:
             return
-        probe = request._replace(name=GRADIENT, arguments=self._nothing)
-        running = {self._call(worker, probe): worker for worker in sorted(new)}
-        expected, patience = self._home.compute(probe), self._clock() + _PATIENCE
-        while running and self._clock() < patience:
-            for ended in self._crew.wait(list(running), _POLL):
-                worker = running.pop(ended)
-                found = self._result(worker, ended)
-                if found is not None:
-                    self._judge(worker, [array.tobytes() for array in found] == [each.tobytes() for each in expected])
-        self._busy.update(running)
+        calls = {self._call(worker, self._probe): worker for worker in sorted(new)}
+        expected = [array.tobytes() for array in self._home.compute(self._probe)]
+        self._late.update({call: _Late(worker, expected) for call, worker in calls.items()})
+        if self._waits:
+            self._await_workers()
+
+    def _await_workers(self) -> None:
+        """Wait for the first usable worker, and then as long again for the others, so that parts need not move."""
+        began, self._waits = self._clock(), False
+        latest = began + _PATIENCE
+        while self._late and not self._checked and self._clock() < latest:
+            self._take_late(_POLL)
+        now = self._clock()
+        latest = min(latest, now + max(_SLOW_SECONDS, now - began))
+        while self._late and self._clock() < latest:
+            self._take_late(_POLL)
 
     def _judge(self, worker: int, same: bool) -> None:
         if not same:
@@ -162,8 +192,11 @@ class PartWorkers:
             _logger.warning("%s; it is allowed, and the results agree with those of one process up to rounding", what)
         self._checked.add(worker)
 
+    def _occupied(self) -> set[int]:
+        return {late.worker for late in self._late.values()}
+
     def _usable(self) -> list[int]:
-        return sorted(self._checked - set(self._busy.values()))
+        return sorted(self._checked - self._occupied())
 
     def _worker_for(self, place: int) -> int | None:
         """Choose the worker that has a part's rows, or else another one; None if no worker can be used."""
@@ -174,7 +207,7 @@ class PartWorkers:
         return self._crew.compute(worker, request, _threads())
 
     def _result(self, worker: int, ended: Hashable) -> list[np.ndarray] | None:
-        """Return the result of a call that has ended; None if its worker was lost."""
+        """Return the result of a call that has ended; None if its worker was lost or raised an error."""
         try:
             found: list[np.ndarray] = self._crew.result(ended)
         except WorkerLostError as error:
@@ -183,6 +216,15 @@ class PartWorkers:
             self._checked.discard(worker)
             self._lost.add(worker)
             return None
+        except Exception as error:
+            # An error of the request itself is raised again when this process computes the part.
+            if worker not in self._refused:
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                _logger.warning("worker %d is not used for the update any more (%s)", worker, reason)
+            self._checked.discard(worker)
+            self._refused.add(worker)
+            return None
+        self.received += _bytes(found)
         return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,6 +25,8 @@ from tf_trpo.training.learner import Learner
 from tf_trpo.training.prepared import Carry, Prepared
 from tf_trpo.training.results import PolicyResult, UpdateResult
 from tf_trpo.training.settings import JitCompile
+
+_NONE = {"rounds": 0, "bytes_sent": 0, "bytes_received": 0}
 
 
 class PartedLearner(Learner):
@@ -50,6 +53,7 @@ class PartedLearner(Learner):
         vars(self).update(vars(learner))
         self._parts = parts
         self._sums: CrewSums | None = None
+        self._noted: Mapping[str, int] = _NONE
         self.crew: PartCrew = Home()
         self._report_step = tf.function(self._reported, autograph=False)
         self.update = self._update_in_parts
@@ -63,7 +67,7 @@ class PartedLearner(Learner):
 
     def work_with(self, crew: PartCrew) -> None:
         """Let a crew compute the parts from now on."""
-        self.crew = crew
+        self.crew, self._noted = crew, _NONE
         if self._sums is not None:
             self._sums = CrewSums(crew, self._parts, self._functions)
 
@@ -96,9 +100,10 @@ class PartedLearner(Learner):
         given = rollout._replace(infos=(), begun=()), carry, orders, progress, totals
         rollout, carry, orders, progress, totals = tf.nest.map_structure(tf.convert_to_tensor, list(given))
         prepared, after = self.prepare(rollout, carry, totals)
-        before = self._traffic()
         result = self._improved(rollout, prepared, carry, orders, progress, totals)
-        self.traffic = {f"time/update_{name}": now - before[name] for name, now in self._traffic().items()}
+        # The first update counts the functions, too, which were sent before.
+        before, self._noted = self._noted, self._traffic()
+        self.traffic = {f"time/update_{name}": now - before[name] for name, now in self._noted.items()}
         return result, after
 
     def _improved(
