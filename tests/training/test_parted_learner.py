@@ -92,7 +92,7 @@ def test_workers_give_the_bits_of_one_process_and_the_step_of_an_ordinary_update
 
 
 def check_traffic(agent, history, functions, parts=5):
-    """Check rounds and bytes: functions, weights and rows once, a vector for each product and candidate, a coefficient."""
+    """Check rounds and bytes: functions, weights, rows once; a vector for each product and candidate; a coefficient."""
     products, searched = np.array(history["train/cg_iterations"]), 1 + np.array(history["train/backtracks"])
     # Rounds: the old policy, two gradients, the products, the largest KL of the full step, and the line search.
     assert history["time/update_rounds"] == (3 + products + 1 + searched).tolist()
