@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from tf_trpo.cores import available_cores
 from tf_trpo.files import read_untrusted, write_whole
 
 _LARGEST = 2**26
@@ -88,7 +89,7 @@ def _folder(threads: int) -> Path:
     kind = [
         importlib.metadata.version("tensorflow"),
         processor,
-        threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        threads or available_cores(),
         os.environ.get("XLA_FLAGS"),
     ]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-import os
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 
+from tf_trpo.cores import available_cores
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics.fisher_vector_product import Product
 from tf_trpo.optimizers import parts as part
@@ -123,7 +123,7 @@ class Home:
 
     def compute(self, requests: Sequence[Request]) -> list[list[np.ndarray]]:
         self._computer.prepare(requests[0])
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(available_cores()) as threads:
             return list(threads.map(self._computer.compute, requests))
 
 

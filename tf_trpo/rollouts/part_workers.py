@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tf_trpo.cores import available_cores
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.optimizers.parts import GRADIENT, PRODUCT, Given, PartComputer, Request
 from tf_trpo.rollouts.worker import WorkerLostError
@@ -235,5 +236,4 @@ def _bytes(arrays: Sequence[np.ndarray]) -> int:
 def _threads() -> int:
     """Return the number of TensorFlow's threads in this process, on which the last bits of sums depend."""
     chosen: int = tf.config.threading.get_intra_op_parallelism_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return chosen or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or cores
+    return chosen or int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or available_cores()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from urllib.parse import unquote
 
 import orjson
 
+from tf_trpo.cores import available_cores
 from tf_trpo.serving.batching import Batcher
 from tf_trpo.serving.json_tensors import PredictRequest, RequestError, parse_inputs, parse_request, predict_answer
 from tf_trpo.serving.model_watcher import ModelWatcher
@@ -38,7 +38,7 @@ class RestApi:
     def __init__(self, watcher: ModelWatcher, settings: ServerSettings) -> None:
         self._watcher = watcher
         self._settings = settings
-        self._batcher = Batcher(settings.threads or os.cpu_count() or 1, settings.max_batch, together=settings.batching)
+        self._batcher = Batcher(settings.threads or available_cores(), settings.max_batch, together=settings.batching)
         self._in_flight = 0
 
     def close(self) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from pathlib import Path
 
+from tf_trpo.cores import available_cores
 from tf_trpo.tuning.processes import counted_as_worker, end_with_parent
 from tf_trpo.tuning.tuning import Tuning, TuningFailedError
 
@@ -32,7 +32,7 @@ def main(folder: Path, index: int, jobs: int, task: str) -> None:
 
 def _with_share_of_cores(tuning: Tuning, jobs: int) -> Tuning:
     """Set each process's number of threads to its share of the cores, unless the number is set already."""
-    threads = tuning.experiment.run.threads or max((os.cpu_count() or 1) // jobs, 1)
+    threads = tuning.experiment.run.threads or max(available_cores() // jobs, 1)
     return dataclasses.replace(tuning, experiment=tuning.experiment.replace(threads=threads))
 
 
