@@ -102,7 +102,10 @@ class Steps:
     [
         (1, 1),
         (11, 2),
-        *(pytest.param(seed, costs, marks=pytest.mark.slow) for seed in range(20, 30) for costs in (1, 3)),
+        (23, 3),
+        *(pytest.param(seed, 1, marks=pytest.mark.slow) for seed in range(20, 28)),
+        # No policy is within the limits of the problem of seed 21.
+        *(pytest.param(seed, 3, marks=pytest.mark.slow) for seed in (20, 22, *range(24, 30))),
     ],
 )
 def test_constrained_steps_reach_the_optimum_of_the_linear_programme(seed, num_costs):

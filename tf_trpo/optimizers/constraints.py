@@ -9,6 +9,7 @@ from tf_trpo.estimation import costs_of
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
     ConjugateGradientResult,
+    ConstrainedStep,
     Limit,
     LineSearchResult,
     LineSearchStatus,
@@ -20,6 +21,8 @@ from tf_trpo.optimizers.backtracking import Backtracking
 from tf_trpo.optimizers.objective import Objective
 
 Evaluate: TypeAlias = "Callable[[tf.Tensor], tuple[tf.Tensor, ...]]"
+_CORRECTIONS = 6
+"""Largest number of corrections of the linear models."""
 
 
 class Constraint(NamedTuple):
@@ -148,8 +151,10 @@ def constrained_direction(
     models of all constraints, the step reduces the figure that is farthest from its limit. The other figures must then
     stay within their limits, or not rise if they are above.
 
-    Each figure is then computed at this step. If it is larger than its linear model predicts, the difference is added
-    to the linear model, and the problem is solved again. Otherwise a policy at a curved limit could not move along it.
+    The figures are then computed at this step. If one is above its limit there, the differences from the linear models
+    are added to these models, and the problem is solved again, at most six times. If no step satisfies the corrected
+    models, the trust region is reduced to a quarter, where the differences are a quarter, too. Without corrections, a
+    policy at a curved limit could not move along it.
 
     Args:
       constraints: at most 4.
@@ -164,7 +169,7 @@ def constrained_direction(
         other limit.
 
     Source:
-      Achiam et al. (2017), section 6 and algorithm 1; second solution: Nocedal and Wright (2006), section 18.3.
+      Achiam et al. (2017), section 6 and algorithm 1; corrections: Nocedal and Wright (2006), section 18.3.
     """
     if not constraints:
         length = step_length_for_kl(solution.solution, solution.image, max_kl, damping=damping)
@@ -191,23 +196,72 @@ def constrained_direction(
     def step(coefficients: tf.Tensor) -> tf.Tensor:
         return tf.linalg.matvec(directions, tf.cast(coefficients, directions.dtype), transpose_a=True)
 
-    def linear(max_kl: float | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return the gains to maximise, the constraints' levels, and the solution of the linear models."""
+    def models(max_kl: float | tf.Tensor) -> _LinearModels:
         within_reach = constrained_step(gains[0], slopes, excess, metric, max_kl).feasible
         gain = tf.where(within_reach, gains[0], -slopes[farthest])
         levels = tf.where(within_reach, excess, tf.minimum(excess, 0.0))
-        return gain, levels, constrained_step(gain, slopes, levels, metric, max_kl).coefficients
+        return _LinearModels(within_reach, gain, slopes, levels, metric, max_kl)
 
-    gain, levels, first = linear(max_kl)
     if share is not None:
-        max_kl *= share(step(first))
-        gain, levels, first = linear(max_kl)
-    reached = tf.stack([constraint.figure(objective.theta + step(first)) for constraint in constraints])
-    bend = reached - now - tf.linalg.matvec(slopes, first)
-    bend = tf.where(tf.math.is_finite(bend), tf.maximum(bend, 0.0), 0.0)
-    second = constrained_step(gain, slopes, levels + bend, metric, max_kl)
-    coefficients = tf.where(second.feasible, second.coefficients, first)
-    return ConstrainedDirection(constraints, step(coefficients), restored)
+        max_kl *= share(step(models(max_kl).solved().coefficients))
+
+    def changes(coefficients: tf.Tensor) -> tf.Tensor:
+        theta = objective.theta + step(coefficients)
+        return tf.stack([constraint.figure(theta) for constraint in constraints]) - now
+
+    return ConstrainedDirection(constraints, step(_corrected(models(max_kl), changes)), restored)
+
+
+class _LinearModels(NamedTuple):
+    """The problem for the coefficients c [D] of D directions: maximise gain'c for slopes c + levels <= 0, c'Mc/2 <= KL.
+
+    Attributes:
+      within_reach: whether the gain is that of the surrogate; otherwise it is the fall of a figure above its limit.
+      gain, slopes, levels, metric, max_kl: as for `constrained_step`.
+    """
+
+    within_reach: tf.Tensor
+    gain: tf.Tensor
+    slopes: tf.Tensor
+    levels: tf.Tensor
+    metric: tf.Tensor
+    max_kl: float | tf.Tensor
+
+    def solved(self, part: float | tf.Tensor = 1.0, bend: float | tf.Tensor = 0.0) -> ConstrainedStep:
+        """Solve the problem within a part of max_kl, given how far the figures exceed the models at max_kl, `bend`."""
+        # Both are quadratic in the step.
+        return constrained_step(self.gain, self.slopes, self.levels + part * bend, self.metric, part * self.max_kl)
+
+
+def _corrected(models: _LinearModels, changes: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Solve the problem, and correct its models until the figures are within their limits, if they can be.
+
+    Args:
+      models: the linear models.
+      changes: coefficients [D] -> changes of the figures, float64 [C].
+
+    Returns:
+      The coefficients [D].
+    """
+
+    def correct(
+        number: tf.Tensor, part: tf.Tensor, bend: tf.Tensor, coefficients: tf.Tensor, _: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        changed = changes(coefficients)
+        excess = (changed - tf.linalg.matvec(models.slopes, coefficients)) / part
+        bend = tf.maximum(bend, tf.where(tf.math.is_finite(excess), excess, 0.0))
+        same, shorter = models.solved(part, bend), models.solved(part / 4.0, bend)
+        shorten = ~same.feasible & models.within_reach
+        ends = tf.reduce_all(changed + models.levels <= 0) | ~tf.where(shorten, shorter.feasible, same.feasible)
+        found = tf.where(shorten, shorter.coefficients, same.coefficients)
+        return number + 1, tf.where(shorten, part / 4.0, part), bend, tf.where(ends, coefficients, found), ends
+
+    first = models.solved().coefficients
+    start = tf.constant(0), tf.constant(1.0, tf.float64), tf.zeros_like(models.levels), first, tf.constant(False)
+    *_, coefficients, _ = tf.while_loop(
+        lambda number, part, bend, coefficients, ends: (number < _CORRECTIONS) & ~ends, correct, start
+    )
+    return coefficients
 
 
 def _with_damping(metric: tf.Tensor, directions: tf.Tensor, images: tf.Tensor, damping: float | tf.Tensor) -> tf.Tensor:
