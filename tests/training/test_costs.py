@@ -241,7 +241,7 @@ def test_a_limit_on_a_cost_is_learned(make):
     free.fit(Drift, 20_000, **FIT | {"num_steps": 256})
     limit = free.evaluate(Drift, 20, stochastic=True)["cost/speed"] / 2
     limited = make_agent(make(0.02, cost_limits=(limit,)), costs=("speed",))
-    limited.fit(Drift, 20_000, **FIT | {"num_steps": 256})
+    limited.fit(Drift, 40_000, **FIT | {"num_steps": 256})
     result = limited.evaluate(Drift, 50, stochastic=True)
     assert result["cost/speed"] <= 1.1 * limit
     assert result["mean_return"] > make_agent(costs=("speed",)).evaluate(Drift, 50, stochastic=True)["mean_return"] + 1
