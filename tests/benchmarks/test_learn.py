@@ -17,7 +17,7 @@ from benchmarks.tables import CurvePoint, RunResult, read_table
 from tf_trpo.experiment import experiment
 
 ROOT = Path(__file__).parents[2]
-NOT_REPORTED = {"anywhere", "baselines", "velocity"}
+NOT_REPORTED = {"anywhere", "velocity"}
 TINY = "{preset: none, total_steps: 48, num_envs: 2, num_steps: 12, hidden_sizes: [4], value_hidden_sizes: [4]"
 TINY += ", value_epochs: 1, jit_compile: false}"
 TABLE = Path("docs") / "results" / "tiny" / "results.csv"
