@@ -88,7 +88,7 @@ def expected():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_weights_and_history_equal_those_of_one_process(expected, workers, monkeypatch, caplog):
     # No worker counts as slow, so that the results of each part are sent once.
-    monkeypatch.setattr(part_workers, "_SLOW_SECONDS", 1e9)
+    monkeypatch.setattr(part_workers, "SLOW_SECONDS", 1e9)
     found = train(workers)
     assert_same(found, expected)
     assert "not used" not in caplog.text

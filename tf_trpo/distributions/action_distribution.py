@@ -76,6 +76,11 @@ class ActionDistribution(keras.layers.Layer, abc.ABC):
             return None
 
     @property
+    def has_entropy(self) -> bool:
+        """Whether `entropy` has a closed form."""
+        return self.entropy(self.parameters(tf.zeros([1, self.num_outputs]))) is not None
+
+    @property
     def dimensions(self) -> int:
         """Number of dimensions of an action. Default: the event size of the TFP distribution."""
         parameters = self.parameters(tf.zeros([1, self.num_outputs]))

@@ -12,10 +12,11 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from tf_trpo.environments.costs import COSTS
 from tf_trpo.environments.failures import EnvironmentFailedError
 from tf_trpo.environments.guarded import GuardedEnvironment
 from tf_trpo.environments.masks import choices
-from tf_trpo.spaces import ACTION_MASK, parts
+from tf_trpo.spaces import ACTION_MASK, is_finite, parts
 
 LONGEST = 30.0
 """Seconds after which a play ends, even if it has taken fewer steps than asked for."""
@@ -147,14 +148,34 @@ def trace(env: gym.Env, seed: int, actions: list[Any] | None, steps: int) -> tup
     Raises:
       EnvironmentFailedError: the environment failed.
     """
-    guarded, rng, taken = GuardedEnvironment(env, 0), np.random.default_rng(seed), []
+    guarded, rng = GuardedEnvironment(env, 0), np.random.default_rng(seed)
     observation, _ = guarded.reset(seed=seed)
-    found = [fingerprint(observation)]
+    first = fingerprint(observation)
+    found, taken = take_steps(guarded, env.action_space, observation, rng, steps, actions)
+    return [first, *found], taken
+
+
+def take_steps(
+    env: gym.Env, space: gym.Space, observation: Any, rng: np.random.Generator, steps: int, actions: Any = None
+) -> tuple[list[bytes], list[Any]]:
+    """Take steps until the episode ends, and return the fingerprints of all steps, and the actions.
+
+    Args:
+      env: a guarded environment.
+      space: its action space, which draws random actions.
+      observation: the present observation.
+      rng: random choices among the actions that a mask allows.
+      steps: largest number of steps with random actions.
+      actions: the actions to take; None for random ones.
+    """
+    found, taken = [], []
     for step in range(steps if actions is None else len(actions)):
-        action = random_action(env.action_space, mask_in(observation), rng) if actions is None else actions[step]
+        action = random_action(space, mask_in(observation), rng) if actions is None else actions[step]
         taken.append(action)
-        observation, reward, terminated, truncated, _ = guarded.step(action)
-        found.append(fingerprint((observation, float(reward), bool(terminated), bool(truncated))))
+        observation, reward, terminated, truncated, info = env.step(action)
+        # Other infos, such as an episode's time in seconds, may differ.
+        step_found = observation, float(reward), bool(terminated), bool(truncated), info.get(COSTS, ())
+        found.append(fingerprint(step_found))
         if terminated or truncated:
             break
     return found, taken
@@ -201,7 +222,7 @@ def _look(seen: Play, space: gym.Space, observation: Any, when: str) -> None:
     for name, box, value in boxes(space, observation):
         array, where = np.asarray(value), f"of the observation{f' part {name}' if name else ''} after {when}"
         kind = array.dtype.kind
-        bad = ~(np.abs(array) <= np.finfo(np.float32).max) if kind == "f" else np.zeros(array.shape, bool)
+        bad = ~is_finite(array) if kind == "f" else np.zeros(array.shape, bool)
         if bad.any() and seen.not_finite is None:
             seen.not_finite = f"{array[bad][0]} at {_place(bad)} {where}"
         # Numbers that are not finite have a finding of their own.

@@ -12,8 +12,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from tf_trpo.environments.costs import COSTS
-from tf_trpo.environments.probing import fingerprint, mask_in, random_action
+from tf_trpo.environments.probing import take_steps
 
 _DRAWS = ("mujoco_renderer", "renderer", "viewer", "window", "screen", "clock")
 """Names of attributes that may hold renderers, which are not a part of the state."""
@@ -127,7 +126,7 @@ def check_restorable(env: gym.Env, steps: int = 100) -> None:
         found, taken = [], []
         for _ in range(3):
             space.seed(0)
-            bits, actions = _played(env, space, copy.deepcopy(observation), steps)
+            bits, actions = take_steps(env, space, copy.deepcopy(observation), np.random.default_rng(0), steps)
             found.append(bits)
             taken.append(actions)
             restorable.restore()
@@ -135,21 +134,6 @@ def check_restorable(env: gym.Env, steps: int = 100) -> None:
             raise ValueError(f"the environment does not go back to the state that it had {place}: {_ADVICE}")
         lead = taken[0][: len(taken[0]) // 2]
     before.restore()
-
-
-def _played(env: gym.Env, space: gym.Space, observation: Any, steps: int) -> tuple[list[bytes], list[Any]]:
-    """Take steps with random actions until the episode ends; return the bits of all steps, and the actions."""
-    rng, bits, actions = np.random.default_rng(0), [], []
-    for _ in range(steps):
-        action = random_action(space, mask_in(observation), rng)
-        observation, reward, terminated, truncated, info = env.step(action)
-        actions.append(action)
-        # Other infos, such as an episode's time in seconds, may differ.
-        found = observation, float(reward), bool(terminated), bool(truncated), info.get(COSTS, ())
-        bits.append(fingerprint(found))
-        if terminated or truncated:
-            break
-    return bits, actions
 
 
 def _copied(env: gym.Env, attributes: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:

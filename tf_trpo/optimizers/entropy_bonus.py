@@ -44,9 +44,8 @@ class EntropyBonus:
         """Raise ValueError if the bonus has a weight and the policy's entropy has no closed form."""
         if self.counts:
             distribution = policy.action_distribution
-            entropy = distribution.entropy(distribution.parameters(tf.zeros([1, distribution.num_outputs])))
             requirement = f"0 with {type(distribution).__name__}, which has no closed form of its entropy"
-            require(entropy is not None, "entropy_coefficient", requirement, self.entropy_coefficient)
+            require(distribution.has_entropy, "entropy_coefficient", requirement, self.entropy_coefficient)
 
     def value(self, objective: Objective, new: tf.Tensor, samples: Samples) -> tf.Tensor:
         """Compute entropy_coefficient H for distribution parameters [N, D] on the samples, float64 scalar."""

@@ -82,10 +82,9 @@ class PartedObjective(Objective):
         batch, distribution = self.batch, self.policy.action_distribution
         self._sums.begin(self.policy, (batch.observations, batch.weights, batch.actions, batch.advantages))
         found = self._sums.results(part.BEGIN, SAMPLES, [])
-        has_entropy = distribution.entropy(distribution.parameters(tf.zeros([1, distribution.num_outputs]))) is not None
         zero = tf.constant(0.0, tf.float64)
         # The old policy's parameters stay with the parts.
-        return (), functools.reduce(operator.add, itertools.chain(*found), zero) if has_entropy else None
+        return (), functools.reduce(operator.add, itertools.chain(*found), zero) if distribution.has_entropy else None
 
     def _added(self, name: str, arguments: Sequence[tf.Tensor], rows: str = SAMPLES) -> tf.Tensor:
         found = self._sums.results(name, rows, arguments)

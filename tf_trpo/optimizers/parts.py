@@ -8,7 +8,6 @@ threads, so all processes must use the same number.
 from __future__ import annotations
 
 import io
-import logging
 import tempfile
 import zipfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -21,6 +20,7 @@ from tf_trpo.estimation import Batch
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.optimizers.curvature import FisherVectorProduct, sampled_product
 from tf_trpo.optimizers.objective import Objective, WeightedEntropy
+from tf_trpo.quiet import errors_only
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
@@ -206,10 +206,5 @@ class PartComputer:
         with tempfile.TemporaryDirectory(prefix="tf_trpo-parts-") as folder:
             zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
             # TensorFlow warns that the gradient of a memory's loop cannot be differentiated; no function does this.
-            logger = logging.getLogger("absl")
-            level = logger.level
-            logger.setLevel(logging.ERROR)
-            try:
+            with errors_only("absl"):
                 self._module = tf.saved_model.load(folder)
-            finally:
-                logger.setLevel(level)

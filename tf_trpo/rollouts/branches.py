@@ -17,7 +17,7 @@ from tf_trpo.environments.sync import BareSyncVectorEnv, write_row
 from tf_trpo.environments.vector import without_own_wrappers
 from tf_trpo.rollouts.actor import Actor
 from tf_trpo.rollouts.vine import BranchNoise, Vine
-from tf_trpo.spaces import Spec, flatten_to, map_parts, mask_of
+from tf_trpo.spaces import Spec, flatten_to, is_finite, map_parts, mask_of
 
 
 class Branches(NamedTuple):
@@ -163,7 +163,7 @@ class Brancher:
     def _check_finite(self, observations: Any, *numbers: np.ndarray) -> None:
         floats = [array for array in flatten_to(self._spec, observations) if array.dtype.kind == "f"]
         for array in (*floats, *numbers):
-            fine = np.abs(array) <= np.finfo(np.float32).max
+            fine = is_finite(array)
             if not fine.all():
                 index = int(np.argwhere(~fine)[0][0])
                 raise InvalidStepError(f"environment {index} gave a number that is not finite in a branch")

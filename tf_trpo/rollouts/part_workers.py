@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,26 +13,16 @@ import numpy as np
 from tf_trpo.cores import available_cores
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.optimizers.parts import GRADIENT, PRODUCT, Given, PartComputer, Request
+from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, Workers
 from tf_trpo.rollouts.worker import WorkerLostError
 
 _logger = logging.getLogger(__name__)
-_SLOW = 3.0
-"""Multiple of the duration of a function's last round after which missing parts are also computed elsewhere."""
-_SLOW_SECONDS = 1.0
-"""Seconds below which no round counts as slow."""
 _PATIENCE = 60.0
 """Seconds that a worker may take to load TensorFlow, and that the first round of a function may take."""
-_POLL = 0.2
 
 
-class ComputingCrew(Protocol):
-    """Workers that compute requests, by number, like the workers of a `Crew`.
-
-    Attributes:
-      size: number of workers.
-    """
-
-    size: int
+class ComputingCrew(Workers, Protocol):
+    """Workers that compute requests."""
 
     def share(self, value: Any) -> Any:
         """Store a value for all workers, and return a reference to it."""
@@ -42,12 +32,6 @@ class ComputingCrew(Protocol):
 
     def compute(self, worker: int, request: Request | None, threads: int) -> Hashable:
         """Start `ShardWorker.compute` on a worker. A request of None only tests whether the worker answers."""
-
-    def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
-        """Return the pending calls that have ended; wait for the first one, at most `timeout` seconds."""
-
-    def result(self, ended: Hashable) -> Any:
-        """Return the result of a call that has ended; raise WorkerLostError if its worker was lost."""
 
 
 class _Late(NamedTuple):
@@ -109,7 +93,7 @@ class PartWorkers:
         self._look_around()
         self._check_new()
         began, name = self._clock(), requests[0].name
-        longest = max(_SLOW_SECONDS, _SLOW * self._seconds[name]) if name in self._seconds else _PATIENCE
+        longest = max(SLOW_SECONDS, SLOW * self._seconds[name]) if name in self._seconds else _PATIENCE
         results: dict[int, list[np.ndarray]] = {}
         running: dict[Hashable, tuple[int, int]] = {}
         while len(results) < len(requests):
@@ -122,7 +106,7 @@ class PartWorkers:
                     running[self._call(worker, requests[place])] = worker, place
             if self._clock() - began > longest:
                 self._help(requests, running, results)
-            for ended in self._crew.wait(list(running), _POLL) if running else ():
+            for ended in self._crew.wait(list(running), POLL) if running else ():
                 worker, place = running.pop(ended)
                 found = self._result(worker, ended)
                 if found is not None:
@@ -177,11 +161,11 @@ class PartWorkers:
         began, self._waits = self._clock(), False
         latest = began + _PATIENCE
         while self._late and not self._checked and self._clock() < latest:
-            self._take_late(_POLL)
+            self._take_late(POLL)
         now = self._clock()
-        latest = min(latest, now + max(_SLOW_SECONDS, now - began))
+        latest = min(latest, now + max(SLOW_SECONDS, now - began))
         while self._late and self._clock() < latest:
-            self._take_late(_POLL)
+            self._take_late(POLL)
 
     def _judge(self, worker: int, same: bool) -> None:
         if not same:

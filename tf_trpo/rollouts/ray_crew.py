@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import signal
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tf_trpo.optimizers.parts import Request
+from tf_trpo.quiet import errors_only
 from tf_trpo.rollouts.worker import Call, Setup, ShardWorker, WorkerLostError
 
 _OBJECT_STORE = 256 * 2**20
@@ -145,7 +145,7 @@ def import_ray() -> Any:
 
 def _connect(ray: Any, size: int, address: str | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    with _handlers_kept(), _errors_only("ray"), _variables(_PRIVATE if address is None else {}):
+    with _handlers_kept(), errors_only("ray"), _variables(_PRIVATE if address is None else {}):
         if address is not None:
             try:
                 host, _, port = address.rpartition(":")
@@ -179,18 +179,6 @@ def _handlers_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _errors_only(name: str) -> Iterator[None]:
-    """Limit a logger to errors in this context."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 @contextmanager

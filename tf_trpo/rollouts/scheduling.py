@@ -7,10 +7,11 @@ import dataclasses
 import logging
 import statistics
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 from tf_trpo.environments import EnvironmentFailedError
+from tf_trpo.rollouts.crew import POLL, SLOW, SLOW_SECONDS, Workers
 from tf_trpo.rollouts.homes import Homes
 from tf_trpo.rollouts.rounds import Patience, Round
 from tf_trpo.rollouts.worker import Answer, Call, WorkerLostError
@@ -18,25 +19,14 @@ from tf_trpo.rollouts.worker import Answer, Call, WorkerLostError
 _logger = logging.getLogger(__name__)
 _MOST_DEATHS = 5
 """Workers lost with the same call after which the environments are reported to kill their processes."""
-_SLOW = 3.0
-"""Multiple of the median duration after which a call is also made to a second worker."""
-_SLOW_SECONDS = 1.0
-"""Seconds below which no call counts as slow."""
-_POLL = 0.2
 _GRACE = 30.0
 """Seconds that a run waits for the other workers once the first has started."""
 _MOST_STARTS = 3
 """Consecutive losses of a worker during its start after which it is not started again."""
 
 
-class Crew(Protocol):
-    """Workers, each in a process of its own, by number.
-
-    Attributes:
-      size: number of workers.
-    """
-
-    size: int
+class Crew(Workers, Protocol):
+    """Workers that step the environments of shards."""
 
     def start(self, worker: int) -> Hashable:
         """Start a worker, or start it again; the result is its `Setup.fingerprint`."""
@@ -46,12 +36,6 @@ class Crew(Protocol):
 
     def call(self, worker: int, call: Call, shared: Any, **options: Any) -> Hashable:
         """Make a call, with the weights that were shared, and the options of `ShardWorker.play`."""
-
-    def wait(self, pending: Iterable[Hashable], timeout: float) -> list[Hashable]:
-        """Return the pending calls that have ended; wait for the first one, at most `timeout` seconds."""
-
-    def result(self, ended: Hashable) -> Any:
-        """Return the result of a call that has ended; raise WorkerLostError if its worker was lost."""
 
 
 @dataclasses.dataclass
@@ -128,7 +112,7 @@ class Scheduler:
         self._freed |= self._free
         while len(self._round.answers) < len(calls):
             self._give_work()
-            for ended in self._crew.wait(list(self._running), _POLL):
+            for ended in self._crew.wait(list(self._running), POLL):
                 self._take(ended)
             self._watch()
         if self._round.seconds:
@@ -140,7 +124,7 @@ class Scheduler:
         self._round = Round((), _no_state, None, False, None)
         patience = float("inf")
         while any(running.call is None for running in self._running.values()) and self._clock() < patience:
-            for ended in self._crew.wait(list(self._running), _POLL):
+            for ended in self._crew.wait(list(self._running), POLL):
                 refusal = self._take(ended)
                 if refusal is not None:
                     raise ValueError(refusal)
@@ -170,7 +154,7 @@ class Scheduler:
                 if call is not None:
                     self._call(worker, call, can_begin=True)
         self._freed.clear()
-        if self._free and self._clock() - self._looked >= _POLL:
+        if self._free and self._clock() - self._looked >= POLL:
             self._looked = self._clock()
             self._help_slow()
 
@@ -197,7 +181,7 @@ class Scheduler:
         seconds = self._round.usual_seconds()
         if not self._round.move or seconds is None:
             return {}
-        longest = max(_SLOW_SECONDS, _SLOW * seconds)
+        longest = max(SLOW_SECONDS, SLOW * seconds)
         made = [
             (each.call.shard, each) for each in self._running.values() if each.call and self._round.wants(each.call)
         ]

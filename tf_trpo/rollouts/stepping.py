@@ -16,7 +16,7 @@ from tf_trpo.environments.own_vectors import PAUSED
 from tf_trpo.environments.sync import write_row
 from tf_trpo.rollouts.actor import Actions, Actor, States
 from tf_trpo.rollouts.branches import Branches
-from tf_trpo.spaces import Spec, flatten_to, map_parts
+from tf_trpo.spaces import Spec, flatten_to, is_finite, map_parts
 
 
 class Remembered(NamedTuple):
@@ -189,14 +189,12 @@ def _row(spec: Spec, arrays: Any, row: int) -> Any:
 
 def _check_finite(observations: list[np.ndarray], rewards: np.ndarray, *costs: np.ndarray) -> None:
     """Raise InvalidStepError for the first number that is not finite in float32."""
-    largest = np.finfo(np.float32).max
     faults = []
     # Row t of the observations is the result of step t - 1.
     checked = [*(("an observation", part, 1) for part in observations), ("a reward", rewards, 0)]
     checked += [("a cost", part, 0) for part in costs]
     for name, numbers, since in checked:
-        # NaN fails the comparison, too.
-        fine = np.abs(numbers) <= largest
+        fine = is_finite(numbers)
         if not fine.all():
             place = tuple(np.argwhere(~fine)[0])
             faults.append((int(place[0]) - since, int(place[1]), name, numbers[place]))

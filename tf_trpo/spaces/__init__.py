@@ -5,6 +5,7 @@ from tf_trpo.spaces.observations import MASKED_ACTIONS as MASKED_ACTIONS
 from tf_trpo.spaces.observations import is_text as is_text
 from tf_trpo.spaces.observations import observation_spec as observation_spec
 from tf_trpo.spaces.reading import as_batch as as_batch
+from tf_trpo.spaces.reading import is_finite as is_finite
 from tf_trpo.spaces.reading import number_array as number_array
 from tf_trpo.spaces.reading import observation_reader as observation_reader
 from tf_trpo.spaces.specs import PartSpec as PartSpec

@@ -49,8 +49,7 @@ def as_batch(spec: Spec, observations: Any) -> tuple[Any, bool]:
         single, rows = _rows(flatten_to(spec, map_parts(lambda part, array: (part.shape, array.shape), spec, given)))
         given = map_parts(lambda _, array: array[None], spec, given) if single else given
         batch = observation_reader(spec, rows, whole_floats=True)(given)
-        # Finite in float32, in which networks compute. The comparison is False for NaN.
-        if not all((np.abs(part) <= np.finfo(np.float32).max).all() for part in flatten_to(spec, batch)):
+        if not all(is_finite(part).all() for part in flatten_to(spec, batch)):
             raise WrongValueError("an observation that is not finite")
     except WrongValueError as error:
         raise ValueError(f"the agent cannot act on {error}") from None
@@ -67,6 +66,13 @@ def _rows(shapes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> tuple[bool, 
         expected = f"[N{''.join(f', {size}' for size in own)}]"
         raise ValueError(f"observations must be one {list(own)} or a batch {expected}, got shape {list(found)}")
     return False, rows.pop()
+
+
+def is_finite(array: np.ndarray) -> np.ndarray:
+    """Return which numbers of an array are finite in float32, in which networks compute; bool, of the same shape."""
+    # The comparison is False for NaN.
+    fine: np.ndarray = np.abs(array) <= np.finfo(np.float32).max
+    return fine
 
 
 def number_array(value: Any) -> np.ndarray | None:

@@ -25,7 +25,7 @@ from tf_trpo.training.critic import Critic, parts_of
 from tf_trpo.training.devices import prepare_gpus
 from tf_trpo.training.numbers import Numbers
 from tf_trpo.training.preparation import Preparation
-from tf_trpo.training.prepared import Carry, Prepared, ValueSamples, rollout_spec
+from tf_trpo.training.prepared import Carry, Prepared, ValueSamples, as_tensors, rollout_spec
 from tf_trpo.training.programs import program
 from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
 from tf_trpo.training.settings import JitCompile, UpdateSettings
@@ -142,7 +142,7 @@ class Learner:
         others = (carry, orders, progress, totals)
         if tf.config.functions_run_eagerly():
             return self._update(rollout, *others)
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, [rollout._replace(infos=(), begun=()), *others])
+        tensors = as_tensors(rollout, *others)
         return self._program(tf.nest.map_structure(tf.TensorSpec.from_tensor, tensors))(*tensors)
 
     def _program(self, specs: list[Any]) -> Callable[..., Any]:

@@ -22,7 +22,7 @@ from tf_trpo.ranges import require
 from tf_trpo.rollouts import Rollout
 from tf_trpo.training.compilation import with_way_out_of_xla
 from tf_trpo.training.learner import Learner
-from tf_trpo.training.prepared import Carry, Prepared
+from tf_trpo.training.prepared import Carry, Prepared, as_tensors
 from tf_trpo.training.results import PolicyResult, UpdateResult
 from tf_trpo.training.settings import JitCompile
 
@@ -55,13 +55,15 @@ class PartedLearner(Learner):
         self._sums: CrewSums | None = None
         self._noted: Mapping[str, int] = _NONE
         self.crew: PartCrew = Home()
-        self._report_step = tf.function(self._reported, autograph=False)
-        self.update = self._update_in_parts
+        self._update_by_parts()
         if jit_compile == "auto":
             self.update = with_way_out_of_xla(self)
 
     def compile(self, jit_compile: bool) -> None:
         super().compile(jit_compile)
+        self._update_by_parts()
+
+    def _update_by_parts(self) -> None:
         self._report_step = tf.function(self._reported, autograph=False)
         self.update = self._update_in_parts
 
@@ -97,8 +99,7 @@ class PartedLearner(Learner):
     def _update_in_parts(
         self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()
     ) -> tuple[UpdateResult, Carry]:
-        given = rollout._replace(infos=(), begun=()), carry, orders, progress, totals
-        rollout, carry, orders, progress, totals = tf.nest.map_structure(tf.convert_to_tensor, list(given))
+        rollout, carry, orders, progress, totals = as_tensors(rollout, carry, orders, progress, totals)
         prepared, after = self.prepare(rollout, carry, totals)
         result = self._improved(rollout, prepared, carry, orders, progress, totals)
         # The first update counts the functions, too, which were sent before.

@@ -87,6 +87,12 @@ class Prepared(NamedTuple):
     policy_statistics: list[Statistics]
 
 
+def as_tensors(rollout: Rollout, *others: Any) -> list[Any]:
+    """Convert the arguments of an update to tensors, without the parts of the rollout that updates do not use."""
+    converted: list[Any] = tf.nest.map_structure(tf.convert_to_tensor, [rollout._replace(infos=(), begun=()), *others])
+    return converted
+
+
 def as_floats(rollout: Rollout) -> Rollout:
     """Cast a rollout's rewards and flags to float32."""
     names = ("rewards", "terminated", "truncated", "valid")

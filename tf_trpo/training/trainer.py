@@ -46,18 +46,14 @@ class Trainer:
       num_steps: rows of a rollout.
       seed: of actions and minibatches.
       max_faults: rollouts or updates in a row with numbers that are not finite, at which training ends, >= 1.
-      restart_every: rollouts after which an environment begins another episode, each environment in its turn; 0: never.
       identity: description of the run, as JSON; a checkpoint is only continued by a run with the same one.
       costs: labels of the costs that the rollouts have.
-      vine: the numbers of branches in a rollout, which the source was made for; None without branches.
+      restart_every, vine: as for `Collector`, which also has their errors.
 
     Attributes:
       source: as given. `source.environments` of a `LocalSource` are the environments, which a callback may change for a
         curriculum: `params["trainer"].source.environments.unwrapped.call("set_level", 3)`.
       rollout: of the present iteration; None while it is collected.
-
-    Raises:
-      ValueError: restart_every is negative, or there are branches and the source is not a `LocalSource`.
     """
 
     def __init__(
