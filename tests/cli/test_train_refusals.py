@@ -30,7 +30,7 @@ OUT_OF_RANGE = {
     ),
     "-1 nan inf": (
         "observation_min_std entropy_coefficient demonstration_weight ppo_final_learning_rate "
-        "multiplier_kp multiplier_ki multiplier_kd initial_multiplier"
+        "margin_gain multiplier_kp multiplier_ki multiplier_kd initial_multiplier"
     ),
     "nan inf": "cost_limits",
     "-0.1 1 nan": "ema_momentum shrink_below",
