@@ -54,7 +54,7 @@ class ConstrainedTrustRegion(TrustRegion):
 
     cost_limits: tuple[float, ...] = (25.0,)
     """Limit on the mean total of each cost in an episode, in the order of the costs; finite."""
-    margin_gain: float = 0.05
+    margin_gain: float = 0.2
     """Gain of the margins, zero or positive; with 0, the limits are used as they are."""
 
     def __post_init__(self) -> None:
