@@ -168,8 +168,8 @@ def test_margins_follow_the_totals_and_lower_the_limits():
     limits, margins, problem = np.array([2.0, -5.0, 0.0]), np.zeros(3), ConstrainedMDP(0, 3)
     steps = Steps(ConstrainedTrustRegion(cost_limits=tuple(limits), margin_gain=0.5), 1)
     for totals in ([30.0, -6.0, 3.0], [2.5, -4.5, 3.0], [3.0, 100.0, 3.0], [0.0, -5.5, -3.0]):
-        start = steps.policy.flat_weights.numpy()
-        [outcome] = steps.train(lambda totals=totals: with_totals(steps.batch(problem), totals))
+        start, batch = steps.policy.flat_weights.numpy(), with_totals(steps.batch(problem), totals)
+        [outcome] = steps.train(functools.partial(tf.nest.map_structure, tf.identity, batch))
         excess = np.clip((np.array(totals) - limits) / [2.0, 5.0, np.inf], -1, 1)
         margins = np.clip(margins + 0.5 * excess, 0, 1)
         np.testing.assert_allclose(outcome.cost_margins, margins, rtol=1e-12)
@@ -177,7 +177,7 @@ def test_margins_follow_the_totals_and_lower_the_limits():
         found = steps.policy.flat_weights.numpy()
         other = Steps(ConstrainedTrustRegion(cost_limits=lowered, margin_gain=0.0), 1)
         other.policy.assign_flat_weights(tf.constant(start))
-        other.train(lambda totals=totals: with_totals(other.batch(problem), totals))
+        other.train(functools.partial(tf.nest.map_structure, tf.identity, batch))
         np.testing.assert_array_equal(other.policy.flat_weights.numpy(), found)
         assert (found != start).any()
 
