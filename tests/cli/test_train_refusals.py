@@ -142,7 +142,7 @@ REFUSED = {
     "--total-steps many": "total_steps must be a whole number, got 'many'",
     "--total-steps 1.5": "total_steps must be a whole number, got '1.5'",
     "--max_kl small": "max_kl must be a number or None, got 'small'",
-    "--backend ray": "backend must be one of sync, async, envpool, got 'ray'",
+    "--backend ray": "backend must be one of sync, async, envpool, vector, got 'ray'",
     "--hidden-sizes 8 x": "hidden_sizes must be a tuple of whole numbers",
     "--seed": "argument --seed: expected one argument; see train --help",
     "--preset": "argument --preset: expected one argument; see train --help",
