@@ -1,4 +1,4 @@
-"""`directions`: measure how close natural directions are to the exact one, with and without a preconditioner."""
+"""`directions`: measure how close natural directions are to the exact one: by preconditioner and curvature_fraction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tf_trpo.models import Policy
 from tf_trpo.optimizers import NaturalDirection
 from tf_trpo.optimizers.objective import Objective
 
-_EXACT = NaturalDirection(2000, cg_tolerance=1e-6, preconditioner_rank=1024)
+_EXACT = NaturalDirection(2000, cg_tolerance=1e-6, preconditioner_rank=1024, curvature_fraction=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,15 @@ class Directions(Tables):
     """Units of each of the two layers."""
     updates: tuple[int, ...] = (0, 10, 30)
     """Updates after which directions are compared."""
-    settings: tuple[tuple[int, int], ...] = ((15, 0), (4, 384), (5, 384), (5, 512), (6, 512))
-    """CG iterations and `preconditioner_rank`, 0 for none."""
+    settings: tuple[tuple[int, int, float], ...] = (
+        (15, 0, 1.0),
+        (15, 0, 0.5),
+        (15, 0, 0.25),
+        (5, 384, 1.0),
+        (5, 384, 0.5),
+        (6, 512, 1.0),
+    )
+    """CG iterations, `preconditioner_rank` (0 for none), and `curvature_fraction`."""
 
     def tables(self) -> list[Table]:
         job = Job("update", self.env, num_steps=self.num_steps, hidden_sizes=(self.hidden_size, self.hidden_size))
@@ -52,13 +59,15 @@ class Directions(Tables):
     def _rows(self, policy: Policy, batch: Batch, updates: int) -> list[Row]:
         exact = _Direction(policy, batch, _EXACT)
         rows = []
-        for iterations, rank in self.settings:
-            found = _Direction(policy, batch, NaturalDirection(iterations, cg_tolerance=0.0, preconditioner_rank=rank))
+        for iterations, rank, fraction in self.settings:
+            settings = NaturalDirection(iterations, cg_tolerance=0.0, preconditioner_rank=rank)
+            found = _Direction(policy, batch, dataclasses.replace(settings, curvature_fraction=fraction))
             rows.append(
                 {
                     "updates": updates,
                     "iterations": iterations,
                     "preconditioner_rank": rank,
+                    "curvature_fraction": fraction,
                     "1 - cosine to the exact solution": 1 - found.cosine(exact),
                     "predicted improvement, of the exact solution's": found.improvement / exact.improvement,
                 }

@@ -16,6 +16,8 @@ from benchmarks.peer import Peer, start_peer
 from benchmarks.timing import CALLS, Measured, Measurement, Row, Table, in_turns
 from benchmarks.workloads import Job
 
+_Backend = Literal["sync", "envpool", "vector"]
+
 
 @dataclasses.dataclass(frozen=True)
 class _AgainstPeer(Measurement):
@@ -96,8 +98,8 @@ class Collect(_AgainstPeer):
     """Gymnasium ids."""
     num_envs: tuple[int, ...] = (1, 8, 32)
     """Numbers of environments that are stepped together."""
-    backends: tuple[Literal["sync", "envpool"], ...] = ("sync", "envpool")
-    """Vector backends; envpool is an extra."""
+    backends: tuple[_Backend, ...] = ("sync", "envpool")
+    """Vector backends; envpool is an extra, and vector needs a vector entry point, as CartPole has."""
     rows: int = 2048
     """Steps of a repeat, summed over all environments."""
 
@@ -106,12 +108,13 @@ class Collect(_AgainstPeer):
             cases = itertools.product(self.envs, self.backends, self.num_envs)
             return [("Collection against random actions", [self._row(*case, peer) for case in cases])]
 
-    def _row(self, env: str, backend: Literal["sync", "envpool"], num_envs: int, peer: Peer | None) -> Row:
+    def _row(self, env: str, backend: _Backend, num_envs: int, peer: Peer | None) -> Row:
         job = Job("collect", env, num_envs, max(1, self.rows // num_envs), value_epochs=0, threads=self.threads)
         with ExitStack() as stack:
             ways: dict[str, Callable[[], float]] = {
                 "ours": workloads.collect(job, backend, stack),
-                "raw": workloads.step_at_random(job, backend, stack, gymnasium=backend == "sync"),
+                "raw": workloads.step_at_random(job, backend, stack, gymnasium=backend != "envpool"),
+                "acting": workloads.act(job, backend, stack),
             }
             if backend == "sync":
                 ways["raw, no infos"] = workloads.step_at_random(job, backend, stack)
@@ -123,6 +126,9 @@ class Collect(_AgainstPeer):
         for name in ("raw", "raw, no infos"):
             if name in measured:
                 row[f"ours / {name}"] = measured["ours"].median / measured[name].median
+        limits = [measured[name].median for name in ("raw", "acting")]
+        # Stepping and acting take turns.
+        row["ours / both in turns"] = measured["ours"].median * sum(1 / limit for limit in limits)
         return row
 
 

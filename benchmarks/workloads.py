@@ -12,7 +12,6 @@ import gymnasium as gym
 import keras
 import numpy as np
 import tensorflow as tf
-from gymnasium.vector import VectorEnv
 
 import tf_trpo
 from benchmarks.timing import seconds
@@ -211,6 +210,22 @@ def collect(job: Job, backend: VectorBackend, open_environments: ExitStack) -> C
     return run
 
 
+def act(job: Job, backend: VectorBackend, open_environments: ExitStack) -> Callable[[], float]:
+    """Measure the actions per second of the policy, always for the same observations: the other upper limit."""
+    agent = make_agent(job)
+    environments = make_vector_environment(job.env, job.num_envs, backend=backend)
+    open_environments.callback(environments.close)
+    actor, (observations, _) = make_actor(agent.policy, job.num_envs), environments.reset(seed=0)
+    actor.set_weights(_weights(agent))
+    noise = _noise(agent, job)
+
+    def run() -> float:
+        taken = seconds(lambda: [actor(observations, row, actor.initial_states) for row in noise])
+        return job.num_steps * job.num_envs / taken
+
+    return run
+
+
 def step_at_random(
     job: Job, backend: VectorBackend, open_environments: ExitStack, *, gymnasium: bool = False
 ) -> Callable[[], float]:
@@ -218,14 +233,17 @@ def step_at_random(
 
     Args:
       job: job with the number of environments and steps.
-      backend: "sync" or "envpool".
+      backend: "sync", "envpool" or "vector".
       open_environments: closes the environments at its end.
-      gymnasium: step Gymnasium's own synchronous vector environment instead of ours, which has no infos.
+      gymnasium: step Gymnasium's own vector environment instead of ours: of "sync", which has infos; of "vector", which
+        has no checks.
     """
-    if gymnasium:
-        environments: VectorEnv = gym.make_vec(job.env, job.num_envs, "sync", vector_kwargs={"copy": False})
-    else:
+    if not gymnasium:
         environments = make_vector_environment(job.env, job.num_envs, backend=backend)
+    elif backend == "vector":
+        environments = gym.make_vec(job.env, job.num_envs, "vector_entry_point")
+    else:
+        environments = gym.make_vec(job.env, job.num_envs, "sync", vector_kwargs={"copy": False})
     open_environments.callback(environments.close)
     environments.action_space.seed(0)
     environments.reset(seed=0)

@@ -18,7 +18,7 @@ from benchmarks.speed import _compared
 from benchmarks.timing import Measured, in_turns, seconds
 
 QUICK = {
-    "collect --envs CartPole-v1 --num-envs 2 --rows 64 --backends sync envpool": [2],
+    "collect --envs CartPole-v1 --num-envs 2 --rows 64 --backends sync envpool vector": [3],
     "roofline --samples 64 --hidden-sizes 4": [1],
 }
 SLOW = {

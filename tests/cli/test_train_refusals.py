@@ -30,7 +30,7 @@ OUT_OF_RANGE = {
     ),
     "-1 nan inf": (
         "observation_min_std entropy_coefficient demonstration_weight ppo_final_learning_rate "
-        "multiplier_kp multiplier_ki multiplier_kd initial_multiplier"
+        "margin_gain multiplier_kp multiplier_ki multiplier_kd initial_multiplier"
     ),
     "nan inf": "cost_limits",
     "-0.1 1 nan": "ema_momentum shrink_below",
@@ -142,7 +142,7 @@ REFUSED = {
     "--total-steps many": "total_steps must be a whole number, got 'many'",
     "--total-steps 1.5": "total_steps must be a whole number, got '1.5'",
     "--max_kl small": "max_kl must be a number or None, got 'small'",
-    "--backend ray": "backend must be one of sync, async, envpool, got 'ray'",
+    "--backend ray": "backend must be one of sync, async, envpool, vector, got 'ray'",
     "--hidden-sizes 8 x": "hidden_sizes must be a tuple of whole numbers",
     "--seed": "argument --seed: expected one argument; see train --help",
     "--preset": "argument --preset: expected one argument; see train --help",

@@ -166,7 +166,7 @@ def test_observations_without_a_fixed_size_are_refused(backend):
 def test_fewer_than_one_environment_and_an_unknown_backend_are_refused():
     with pytest.raises(ValueError, match="num_envs must be at least 1, got 0"):
         make_vector_environment("CartPole-v1", 0)
-    with pytest.raises(ValueError, match="backend must be one of sync, async, envpool, got 'ray'"):
+    with pytest.raises(ValueError, match="backend must be one of sync, async, envpool, vector, got 'ray'"):
         make_vector_environment("CartPole-v1", backend="ray")
 
 
@@ -183,6 +183,36 @@ def test_envpool_must_be_installed_and_takes_ids_only(monkeypatch):
     monkeypatch.setitem(sys.modules, "envpool", None)
     with pytest.raises(ImportError, match=r'EnvPool is not installed: pip install "tf_trpo\[envpool\]"'):
         make_vector_environment("CartPole-v1", backend="envpool")
+
+
+def test_the_backend_vector_steps_the_vector_entry_point():
+    """CartPole's vector class and single class have the same physics, so equal states and actions have equal steps."""
+    together, single = make_vector_environment("CartPole-v1", 5, backend="vector"), gym.make("CartPole-v1").unwrapped
+    single.reset(seed=0)
+    together.reset(seed=1)
+    rng, ended, ends = np.random.default_rng(0), np.zeros(5, bool), 0
+    for _ in range(200):
+        states, actions = together.unwrapped.state.T.copy(), rng.integers(0, 2, 5)
+        observations, rewards, terminated, _, _ = together.step(actions)
+        for index in np.flatnonzero(~ended):
+            single.state, single.steps_beyond_terminated = tuple(states[index]), None
+            expected, reward, ends_here, _, _ = single.step(actions[index])
+            np.testing.assert_allclose(observations[index], expected, rtol=1e-6)
+            assert (rewards[index], terminated[index]) == (reward, ends_here)
+        # The row after the end of an episode is a reset.
+        assert (np.abs(observations[ended]) <= 0.05).all()
+        ended, ends = terminated, ends + terminated.sum()
+    assert ends > 5
+    together.close()
+
+
+def test_the_backend_vector_takes_ids_with_a_vector_entry_point_only():
+    with pytest.raises(ValueError, match="from ids only"):
+        make_vector_environment(Constant, backend="vector")
+    with pytest.raises(ValueError, match="'Pendulum-v1' is registered without a vector_entry_point"):
+        make_vector_environment("Pendulum-v1", backend="vector")
+    with pytest.raises(ValueError, match="the backend vector takes no wrappers"):
+        make_vector_environment("CartPole-v1", backend="vector", wrappers=[gym.wrappers.ClipAction])
 
 
 def test_environments_do_not_import_tensorflow():

@@ -249,7 +249,7 @@ def test_a_missing_preset_ends_with_one_line_and_the_bundled_names(tmp_path, mon
         ("total_steps: many", "total_steps must be a whole number, got 'many'"),
         ("cg_damping:", "cg_damping must be a number, got 'None'"),
         ("max_kl: -1", "max_kl must be positive and finite, or None, got -1.0"),
-        ("backend: ray", "backend must be one of sync, async, envpool, got 'ray'"),
+        ("backend: ray", "backend must be one of sync, async, envpool, vector, got 'ray'"),
         ("jit_compile: maybe", "jit_compile must be true, false or auto, got 'maybe'"),
         ("hidden_sizes: [8, [9]]", "hidden_sizes must be a tuple of whole numbers, got '[8, [9]]'"),
         ("gamma: true", "gamma must be a number, got 'True'"),

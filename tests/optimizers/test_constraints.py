@@ -65,9 +65,9 @@ class Steps:
     def __init__(self, optimizer, steps):
         self.policy, self.steps = table(), steps
         self.policy.assign_flat_weights(0.01 * tf.random.stateless_normal(self.policy.flat_weights.shape, [1, 2]))
-        state = optimizer.make_state(self.policy)
+        self.state = optimizer.make_state(self.policy)
         self._step = tf.function(
-            lambda batch, progress: optimizer.step(self.policy, batch, state, progress=progress, gamma=GAMMA),
+            lambda batch, progress: optimizer.step(self.policy, batch, self.state, progress=progress, gamma=GAMMA),
             autograph=False,
         )
 
@@ -112,7 +112,8 @@ def test_constrained_steps_reach_the_optimum_of_the_linear_programme(seed, num_c
     problem = ConstrainedMDP(seed, num_costs)
     limits = problem.limits()
     best, _ = problem.solve(limits)
-    optimizer = ConstrainedTrustRegion(0.01, cost_limits=tuple(map(float, limits)), direction=EXACT)
+    limits = tuple(map(float, limits))
+    optimizer = ConstrainedTrustRegion(0.01, cost_limits=limits, margin_gain=0.0, direction=EXACT)
     reached, costs, outcomes = Steps(optimizer, 60).learn(problem)
     assert reached == pytest.approx(best, rel=0.01)
     assert (np.array(costs) <= np.array(limits) * (1 + 1e-4)).all()
@@ -142,26 +143,43 @@ def test_steps_with_multipliers_reach_the_optimum_of_the_linear_programme(seed, 
     assert outcomes[-1].multipliers[0] > 0.1
 
 
+def with_totals(batch, totals):
+    return batch._replace(costs=batch.costs._replace(totals=tf.constant(totals, tf.float64)))
+
+
 def test_multipliers_follow_the_controller_step_by_step():
     optimizer = LagrangianTrustRegion(
         cost_limits=(2.0, 5.0), multiplier_kp=0.5, multiplier_ki=0.25, multiplier_kd=2.0, initial_multiplier=0.125
     )
-    steps = Steps(optimizer, 1)
-    problem = ConstrainedMDP(0, 2)
-    state = optimizer.make_state(steps.policy)
-    step = tf.function(
-        lambda batch: optimizer.step(steps.policy, batch, state, progress=0.0, gamma=GAMMA), autograph=False
-    )
+    steps, problem = Steps(optimizer, 1), ConstrainedMDP(0, 2)
     integral, last = np.full(2, 0.125), np.zeros(2)
     for totals in ([30.0, 0.0], [2.5, 5.5], [1.0, 1000.0], [0.0, 4.0], [0.0, 0.0]):
-        batch = steps.batch(problem)
-        batch = batch._replace(costs=batch.costs._replace(totals=tf.constant(totals, tf.float64)))
+        [outcome] = steps.train(lambda totals=totals: with_totals(steps.batch(problem), totals))
         error = np.clip(np.array(totals) / [2.0, 5.0] - 1, -1, 1)
         integral = np.maximum(0, integral + 0.25 * error)
         expected = np.maximum(0, 0.5 * error + integral + 2.0 * np.maximum(error - last, 0))
-        np.testing.assert_allclose(step(batch).multipliers, expected, rtol=1e-12)
+        np.testing.assert_allclose(outcome.multipliers, expected, rtol=1e-12)
         last = error
-        np.testing.assert_allclose(state.variables[-1].numpy(), [integral, last], rtol=1e-12)
+        np.testing.assert_allclose(steps.state.variables[-1].numpy(), [integral, last], rtol=1e-12)
+
+
+def test_margins_follow_the_totals_and_lower_the_limits():
+    """Each step is, bit for bit, the step of the lowered limits without margins."""
+    limits, margins, problem = np.array([2.0, -5.0, 0.0]), np.zeros(3), ConstrainedMDP(0, 3)
+    steps = Steps(ConstrainedTrustRegion(cost_limits=tuple(limits), margin_gain=0.5), 1)
+    for totals in ([30.0, -6.0, 3.0], [2.5, -4.5, 3.0], [3.0, 100.0, 3.0], [0.0, -5.5, -3.0]):
+        start, batch = steps.policy.flat_weights.numpy(), with_totals(steps.batch(problem), totals)
+        [outcome] = steps.train(functools.partial(tf.nest.map_structure, tf.identity, batch))
+        excess = np.clip((np.array(totals) - limits) / [2.0, 5.0, np.inf], -1, 1)
+        margins = np.clip(margins + 0.5 * excess, 0, 1)
+        np.testing.assert_allclose(outcome.cost_margins, margins, rtol=1e-12)
+        lowered = tuple(map(float, limits - margins * np.abs(limits)))
+        found = steps.policy.flat_weights.numpy()
+        other = Steps(ConstrainedTrustRegion(cost_limits=lowered, margin_gain=0.0), 1)
+        other.policy.assign_flat_weights(tf.constant(start))
+        other.train(functools.partial(tf.nest.map_structure, tf.identity, batch))
+        np.testing.assert_array_equal(other.policy.flat_weights.numpy(), found)
+        assert (found != start).any()
 
 
 def test_a_multiplier_of_zero_does_not_change_the_step():

@@ -122,7 +122,7 @@ def assert_only_what_the_algorithm_has(name, outcome):
         "penalty_coefficient": "penalty" in name,
         "entropy_bonus": False,
         "demonstration_bonus": False,
-        **dict.fromkeys(("restores", "anchor_kl", "cost_changes", "multipliers"), False),
+        **dict.fromkeys(("restores", "anchor_kl", "cost_changes", "cost_margins", "multipliers"), False),
     }
     absent = {field for field, value in outcome._asdict().items() if value is None}
     assert absent == {field for field, there in exists.items() if not there}

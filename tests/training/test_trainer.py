@@ -62,7 +62,15 @@ def test_history_has_the_names_of_stable_baselines3_and_a_number_for_each_iterat
         "train/statistics_are_finite",
     }
     renamed = {"accepted", "surrogate", "kl", "penalty_coefficient"}
-    renamed |= {"restores", "anchor_kl", "cost_changes", "multipliers", "entropy_bonus", "demonstration_bonus"}
+    renamed |= {
+        "restores",
+        "anchor_kl",
+        "cost_changes",
+        "cost_margins",
+        "multipliers",
+        "entropy_bonus",
+        "demonstration_bonus",
+    }
     names |= {f"train/{field}" for field in Outcome._fields if field not in renamed}
     names |= {f"bound/{field}" for field in (*LowerBound._fields, "mean_kl", "max_kl")}
     if isinstance(agent.policy.action_distribution, tf_trpo.distributions.Gaussian):

@@ -25,7 +25,7 @@ from tf_trpo.environments.processes import GuardedAsyncVectorEnv
 from tf_trpo.environments.sync import BareSyncVectorEnv
 from tf_trpo.ranges import check_types, check_whole_numbers, require
 
-VectorBackend = Literal["sync", "async", "envpool"]
+VectorBackend = Literal["sync", "async", "envpool", "vector"]
 Environment: TypeAlias = str | Callable[[], gym.Env] | VectorEnv
 
 
@@ -52,8 +52,9 @@ def make_vector_environment(
         PettingZoo environments.
       num_envs: number of environments to step together, >= 1; a vector environment has its own number.
       backend: "sync" steps one after the other in this process (fastest for cheap environments), "async" in a process
-        each, "envpool" in EnvPool's C++ threads (an extra; ids only). An environment that computes by TensorFlow works
-        with "sync" only.
+        each, "envpool" in EnvPool's C++ threads (an extra; ids only), "vector" all together, by the vector entry point
+        with which the environment is registered (ids only). An environment that computes by TensorFlow works with
+        "sync" only.
       env_kwargs: arguments of the environment; ids only.
       wrappers: wrapper classes, or their names "module:Class", applied to each environment in this order.
       action_masks: where action masks come from: "auto", "info" or "off"; see `ActionMasks`.
@@ -93,12 +94,11 @@ def make_vector_environment(
             f"{type(environment).__name__} is none of these"
             + (" (see supersuit.pettingzoo_env_to_vec_env_v1)" if hasattr(environment, "possible_agents") else "")
         )
-    elif backend == "envpool":
-        from tf_trpo.environments.envpool import EnvPoolVectorEnv
-
+    elif backend in ("envpool", "vector"):
         if wrappers or action_masks == "info":
-            raise ValueError("EnvPool's environments take no wrappers and give no masks: use another backend")
-        environments = AdaptedVectorEnv(EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs))
+            raise ValueError(f"the backend {backend} takes no wrappers and gives no masks: use another backend")
+        make_together = _make_envpool if backend == "envpool" else _make_by_vector_entry_point
+        environments = AdaptedVectorEnv(make_together(environment, num_envs, env_kwargs or {}))
     else:
         make = functools.partial(make_environment, environment=environment, **making, info_keys=info_keys, costs=costs)
         makers = [functools.partial(make, index) for index in range(num_envs)]
@@ -190,6 +190,20 @@ def replay_endings(environments: VectorEnv) -> tuple[bool | None, ...]:
 def can_reset_some(environments: VectorEnv) -> bool:
     """Return whether some environments can be reset while the others continue: Gymnasium's can, EnvPool's cannot."""
     return isinstance(without_own_wrappers(environments), SyncVectorEnv | AsyncVectorEnv)
+
+
+def _make_envpool(environment: Any, num_envs: int, env_kwargs: Mapping[str, Any]) -> VectorEnv:
+    from tf_trpo.environments.envpool import EnvPoolVectorEnv
+
+    return EnvPoolVectorEnv(environment, num_envs, env_kwargs=env_kwargs)
+
+
+def _make_by_vector_entry_point(environment: Any, num_envs: int, env_kwargs: Mapping[str, Any]) -> VectorEnv:
+    if not isinstance(environment, str):
+        raise ValueError("the backend vector makes environments from ids only")
+    if gym.spec(environment).vector_entry_point is None:
+        raise ValueError(f"{environment!r} is registered without a vector_entry_point: use another backend")
+    return gym.make_vec(environment, num_envs, vectorization_mode="vector_entry_point", **env_kwargs)
 
 
 def _make_gymnasium(makers: Sequence[Callable[[], gym.Env]], backend: str, timeout: float) -> VectorEnv:

@@ -98,8 +98,9 @@ class Experiment:
         self._check_vine()
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
-        if self.rollouts.backend == "envpool" and (self.environment.wrapper or self.environment.action_masks == "info"):
-            raise ValueError("wrapper and action_masks info do nothing with the backend envpool: use another backend")
+        if self.rollouts.steps_together and (self.environment.wrapper or self.environment.action_masks == "info"):
+            unused = f"wrapper and action_masks info do nothing with the backend {self.rollouts.backend}"
+            raise ValueError(f"{unused}: use another backend")
 
     def _check_vine(self) -> None:
         self.vine.check_rollout(self.rollouts.num_steps)

@@ -88,8 +88,9 @@ class RolloutSettings:
     """Number of environments that are stepped together."""
     num_steps: int = 2048
     """Rows of a rollout: steps of each environment in an iteration."""
-    backend: Literal["sync", "async", "envpool"] = "sync"
-    """sync: step in this process; async: in a process each (not with TensorFlow); envpool: by EnvPool, an extra."""
+    backend: Literal["sync", "async", "envpool", "vector"] = "sync"
+    """sync: step in this process; async: in a process each (not with TensorFlow); envpool: by EnvPool, an extra;
+    vector: all together, by the environment's vector entry point."""
     env_timeout: float = 300.0
     """Seconds that a step of all environments may take with the backend async."""
     shards: int | None = None
@@ -105,8 +106,14 @@ class RolloutSettings:
         Spread(self.shards).shards_of(self.num_envs)
         batch = self.num_envs * self.num_steps
         require(batch <= _LARGEST_BATCH, "num_envs times num_steps", f"at most {_LARGEST_BATCH}", batch)
-        if self.restart_every and self.backend == "envpool":
-            raise ValueError("restart_every must be 0 with the backend envpool, which resets all environments together")
+        if self.restart_every and self.steps_together:
+            reason = "which resets all environments together"
+            raise ValueError(f"restart_every must be 0 with the backend {self.backend}, {reason}")
+
+    @property
+    def steps_together(self) -> bool:
+        """Whether the environments are one object, which takes no wrappers and resets all of them together."""
+        return self.backend in ("envpool", "vector")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from tf_trpo.estimation import costs_of
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import MOST_CONSTRAINTS
 from tf_trpo.optimizers.constraints import ConstrainedDirection, Constraint, cost_constraints
 from tf_trpo.optimizers.objective import Objective
+from tf_trpo.optimizers.policy_optimizer import Proposal, State
 from tf_trpo.optimizers.trust_region import TrustRegion
-from tf_trpo.ranges import require
+from tf_trpo.ranges import require, require_allowed
+
+if TYPE_CHECKING:
+    from tf_trpo.models import Policy
 
 
 def check_number_of_limits(limits: Sequence[float], num_costs: int) -> None:
@@ -31,20 +37,29 @@ class ConstrainedTrustRegion(TrustRegion):
     above its limit, the step reduces it; if the limit is out of reach, reducing the cost is the step's only aim. The
     line search keeps the KL, and each cost by its surrogate, within the limits.
 
-    The limits hold for estimates: an episode may cost more, and so may a policy whose surrogate is within the limit.
+    The surrogate of a cost is an estimate. If it errs in the same direction again and again, the totals stay above the
+    limit although each step should bring them below it. So the steps use the limit d_i - m_i |d_i| for cost i, with a
+    margin m_i in [0, 1] that starts at 0 and follows the measured totals J_i:
+
+        m_i <- clip(m_i + margin_gain clip((J_i - d_i) / |d_i|, -1, 1), 0, 1)
+
+    A limit of 0 has no margin. The limits hold for means: an episode may cost more.
 
     Raises:
       ValueError: a setting is outside its range, or there are more than 4 limits, anchor_kl among them.
 
     Source:
-      Achiam et al. (2017), Constrained Policy Optimization, algorithm 1.
+      Achiam et al. (2017), Constrained Policy Optimization, algorithm 1; the margins are our own.
     """
 
     cost_limits: tuple[float, ...] = (25.0,)
     """Limit on the mean total of each cost in an episode, in the order of the costs; finite."""
+    margin_gain: float = 0.2
+    """Gain of the margins, zero or positive; with 0, the limits are used as they are."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_allowed(self, margin_gain="[0, inf)")
         most = MOST_CONSTRAINTS - (self.anchor_kl is not None)
         fits = 1 <= len(self.cost_limits) <= most and all(map(math.isfinite, self.cost_limits))
         require(fits, "cost_limits", f"1 to {most} finite numbers", self.cost_limits)
@@ -57,8 +72,22 @@ class ConstrainedTrustRegion(TrustRegion):
         super().check_problem(num_costs, anchored=anchored)
         check_number_of_limits(self.cost_limits, num_costs)
 
-    def _constraints(self, objective: Objective) -> list[Constraint]:
-        return [*cost_constraints(objective, self.cost_limits), *super()._constraints(objective)]
+    def make_state(self, policy: Policy) -> State:
+        margins = tf.Variable([0.0] * len(self.cost_limits), dtype=tf.float64, trainable=False)
+        return dataclasses.replace(super().make_state(policy), adapted=margins)
+
+    def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
+        limits = tf.constant(self.cost_limits, tf.float64)
+        excess = tf.math.divide_no_nan(costs_of(objective.batch).totals - limits, tf.abs(limits))
+        margins = state.adapted + self.margin_gain * tf.clip_by_value(excess, -1.0, 1.0)
+        state.adapted.assign(tf.clip_by_value(margins, 0.0, 1.0))
+        proposal = super().propose(objective, state, progress)
+        return proposal._replace(figures={**proposal.figures, "cost_margins": state.adapted.value()})
+
+    def _constraints(self, objective: Objective, state: State) -> list[Constraint]:
+        limits = tf.constant(self.cost_limits, tf.float64)
+        limits -= state.adapted * tf.abs(limits)
+        return [*cost_constraints(objective, tf.unstack(limits)), *super()._constraints(objective, state)]
 
     def _figures(self, found: ConstrainedDirection, figures: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         pairs = list(zip(figures, found.constraints, strict=True))[: len(self.cost_limits)]

@@ -43,8 +43,8 @@ class Constraint(NamedTuple):
     refusal: LineSearchStatus
 
 
-def cost_constraints(objective: Objective, limits: Sequence[float]) -> list[Constraint]:
-    """Limit the mean total of each cost over an episode.
+def cost_constraints(objective: Objective, limits: Sequence[tf.Tensor]) -> list[Constraint]:
+    """Limit the mean total of each cost over an episode to float64 scalars.
 
     The figure is the mean cost per environment step. It is the mean total of the old policy's episodes divided by their
     mean length, plus the surrogate of the cost, which estimates the change.
@@ -61,7 +61,7 @@ def cost_constraints(objective: Objective, limits: Sequence[float]) -> list[Cons
         def figure(theta: tf.Tensor, own: Objective = own, now: tf.Tensor = now) -> tf.Tensor:
             return now + own.figures(theta).improvement
 
-        largest = tf.constant(limit, tf.float64) / costs.length
+        largest = limit / costs.length
         constraints.append(Constraint(own.gradient, figure, now, largest, LineSearchStatus.COST_ABOVE_LIMIT))
     return constraints
 

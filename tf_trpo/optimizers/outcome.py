@@ -42,6 +42,7 @@ class Outcome(NamedTuple):
       anchor_kl: float64, mean KL(anchor || new), in nats; None without an anchor.
       cost_changes: float64 [C], the change of each cost per environment step, estimated by its surrogate; None if
         the step limits no costs.
+      cost_margins: float64 [C], the share by which the step lowered each limit on a cost; None without margins.
       multipliers: float64 [C], weight of each cost's advantages relative to those of the rewards; None without
         multipliers.
     """
@@ -70,4 +71,5 @@ class Outcome(NamedTuple):
     restores: tf.Tensor | None = None
     anchor_kl: tf.Tensor | None = None
     cost_changes: tf.Tensor | None = None
+    cost_margins: tf.Tensor | None = None
     multipliers: tf.Tensor | None = None

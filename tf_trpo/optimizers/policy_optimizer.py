@@ -59,7 +59,7 @@ class State:
     """State that a policy optimizer keeps from one step to the next; an algorithm that needs more subclasses it.
 
     Attributes:
-      adapted: a number that the steps adapt, float64 `tf.Variable`; None if there is none.
+      adapted: numbers that the steps adapt, float64 `tf.Variable`; None if there are none.
       optimizer: a Keras optimizer that is built on the policy's trainable variables; None if there is none.
       steps: the number of steps so far, int64 `tf.Variable`; None if nothing depends on it.
       shown: demonstrations to imitate, `Shown`; None without. The caller saves them: they are not among `variables`.

@@ -140,7 +140,7 @@ class TrustRegion(PolicyOptimizer):
             uphill += each.gradient
         solve = self.direction.solver(objective)
         solution = solve(uphill)
-        given = self._constraints(objective), objective, solve, uphill, solution, limit
+        given = self._constraints(objective, state), objective, solve, uphill, solution, limit
         share = None if self.constraint == "mean" else functools.partial(self._share_of_largest, objective, limit=limit)
         found = constrained_direction(*given, damping=self.direction.cg_damping, share=share)
         search, limited = found.search(
@@ -168,7 +168,7 @@ class TrustRegion(PolicyOptimizer):
             rising["demonstration_bonus"] = self.imitation.rising(objective, state)
         return rising
 
-    def _constraints(self, objective: Objective) -> list[Constraint]:
+    def _constraints(self, objective: Objective, state: State) -> list[Constraint]:
         """Return the constraints besides the KL; the anchor's is the last one."""
         return [] if self.anchor_kl is None else [anchor_constraint(objective, self.anchor_kl)]
 

@@ -123,7 +123,9 @@ class LocalSource:
         self._spec = observation_spec(environments.single_observation_space)
         self._seed, self._stream = seed, stream
         self._seeds = environment_seeds(seed, stream, first + self.num_envs)[first:]
-        self.episodes = UnfinishedEpisodes(self._spec, actor.initial_states, self.num_envs)
+        self.episodes = UnfinishedEpisodes(
+            self._spec, actor.initial_states, self.num_envs, can_replay=can_replay(environments)
+        )
         self._brancher = None if vine is None else Brancher(environments, actor, self._spec, vine)
         self.begin(self.episodes.numbers)
 
@@ -164,12 +166,11 @@ class LocalSource:
         self.episodes.begin_next(chosen, reset)
 
     def state(self) -> dict[str, Any]:
-        state = self.episodes.state()
-        return state if can_replay(self.environments) else {**state, "actions": None}
+        return self.episodes.state()
 
     def restore(self, state: dict[str, Any]) -> bool:
         self.episodes.check(state)
-        if can_replay(self.environments) and state["actions"] is not None and self._replay(state):
+        if self.episodes.can_replay and state["actions"] is not None and self._replay(state):
             self.episodes.restore(state)
             return True
         self.begin(state["episodes"] + 1)
@@ -190,7 +191,7 @@ class LocalSource:
 
     def _begun(self) -> Any:
         numbers = self.episodes.numbers
-        if can_replay(self.environments):
+        if self.episodes.can_replay:
             return replay_episodes(self.environments, self._seeds, [(number, ()) for number in numbers.tolist()])
         # One seed for all the episodes that follow. It changes at every restart; otherwise, episodes would repeat.
         seeds = environment_seeds(self._seed, self._stream, self.num_envs, position=int(numbers.sum()))

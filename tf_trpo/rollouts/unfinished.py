@@ -36,7 +36,7 @@ class _Played:
         if not len(actions):
             return
         if not self.count:
-            self.digest.update(f"{actions.dtype} {actions.shape[1:]}".encode())
+            self.digest.update(f"{actions.dtype.str} {actions.shape[1:]}".encode())
         self.digest.update(np.ascontiguousarray(actions).tobytes())
         self.parts.append(actions)
         self.count += len(actions)
@@ -49,8 +49,10 @@ class UnfinishedEpisodes:
       spec: spec of one observation.
       initial_states: initial states of the policy's memory, arrays [B, ...]; empty without a memory.
       num_envs: B.
+      can_replay: whether the environments can replay episodes; otherwise no actions are stored.
 
     Attributes:
+      can_replay: as given.
       observations: the observations at which the next rollout begins, a nest of arrays [B, ...].
       just_ended: bool [B], whether an episode ended with the last step, so that the next row is not a step.
       states: states of the policy's memory before the next row, arrays [B, ...].
@@ -62,20 +64,20 @@ class UnfinishedEpisodes:
     just_ended: np.ndarray
     states: States
 
-    def __init__(self, spec: Spec, initial_states: States, num_envs: int) -> None:
-        self.num_envs = num_envs
+    def __init__(self, spec: Spec, initial_states: States, num_envs: int, *, can_replay: bool = True) -> None:
+        self.num_envs, self.can_replay = num_envs, can_replay
         self.numbers = np.zeros(num_envs, np.int64)
         self.failed = False
         self._spec, self._initial_states = spec, initial_states
         self._actions: list[_Played | None] = []
-        """For each environment, the actions of its unfinished episode; None if there are too many actions."""
+        """For each environment, the actions of its unfinished episode; None if it cannot be replayed."""
 
     def begin(self, observations: Any) -> None:
         """Begin the episodes with the present numbers, at these first observations."""
         self.observations, self.failed = observations, False
         self.just_ended = np.zeros(self.num_envs, bool)
         self.states = tuple(part.copy() for part in self._initial_states)
-        self._actions = [_Played() for _ in range(self.num_envs)]
+        self._actions = [_Played() if self.can_replay else None for _ in range(self.num_envs)]
 
     def begin_next(self, chosen: np.ndarray, observations: Any) -> None:
         """Begin the next episodes of the chosen environments, bool [B]; the others' observations are ignored."""
@@ -86,7 +88,7 @@ class UnfinishedEpisodes:
             now[chosen] = first[chosen]
         self.numbers[chosen] += 1
         for index in np.flatnonzero(chosen).tolist():
-            self._actions[index] = _Played()
+            self._actions[index] = _Played() if self.can_replay else None
 
     def follow(self, rollout: Rollout) -> None:
         """Advance to the end of a rollout of all environments; an episode that ended in its last row is still kept."""
@@ -98,15 +100,19 @@ class UnfinishedEpisodes:
             self.states = tuple(np.where(np.isfinite(now), now, first) for now, first in pairs)
         # The row after an episode's end is not a step: the new episode's actions begin in the row after it.
         begins = ~rollout.valid
+        self.numbers += begins.sum(axis=0)
+        if self.can_replay:
+            self._follow_actions(begins, rollout.actions)
+
+    def _follow_actions(self, begins: np.ndarray, actions: np.ndarray) -> None:
         for index in range(self.num_envs):
             rows = np.flatnonzero(begins[:, index])
             if len(rows):
-                self.numbers[index] += len(rows)
                 self._actions[index] = _Played()
             start = rows[-1] + 1 if len(rows) else 0
             played = self._actions[index]
             if played is not None:
-                played.add(rollout.actions[start:, index].copy())
+                played.add(actions[start:, index].copy())
                 if played.count > _LONGEST_REPLAY:
                     self._actions[index] = None
 

@@ -22,7 +22,7 @@ OUTCOME_NAMES = {
     "accepted": "is_line_search_success",
 }
 """Names under train/ of some figures of an outcome; the other figures keep their own names."""
-BY_COST = {"cost_changes": "cost_change", "multipliers": "multiplier"}
+BY_COST = {"cost_changes": "cost_change", "cost_margins": "cost_margin", "multipliers": "multiplier"}
 """Figures of an outcome that have a number for each cost, and the prefixes of their names under train/."""
 _EPISODE_WINDOW = 100
 """Number of last episodes over which the figures of episodes are averaged, as in Stable-Baselines3."""

@@ -149,7 +149,7 @@ class TRPO(Imitator):
           total_steps: environment steps to take, >= 1.
           num_envs: environments stepped together; a vector environment or a source has its own number.
           num_steps: rows of a rollout, for each environment and iteration, >= 1.
-          backend: "sync", "async" or "envpool".
+          backend: "sync", "async", "envpool" or "vector".
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
           info_keys: keys of numbers in the infos at episode ends, such as "is_success", logged as rollout/info/KEY: the
             mean over the last 100 episodes.
