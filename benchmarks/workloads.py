@@ -155,9 +155,9 @@ def parts_of_iteration(job: Job, open_environments: ExitStack) -> dict[str, Call
 
 def _finish(results: Any) -> None:
     """Wait for all results."""
-    for tensor in tf.nest.flatten(results):
-        if tensor is not None:
-            tensor.numpy()
+    for figure in tf.nest.flatten(results):
+        if figure is not None:
+            np.asarray(figure)
 
 
 class _Progress(keras.callbacks.Callback):
