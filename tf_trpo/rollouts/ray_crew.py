@@ -31,6 +31,8 @@ _AUTHENTICATION = "RAY_AUTH_MODE"
 _PRIVATE = {
     # Ray would end workers on a machine that is nearly out of memory, whoever uses the memory.
     "RAY_memory_monitor_refresh_ms": "0",
+    # The workers' own priority would be so low that another busy program gets nearly all of a core they share.
+    "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
