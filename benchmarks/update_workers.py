@@ -44,6 +44,8 @@ class UpdateWorkers(Measurement):
         # Workers keep TensorFlow and its functions, so all measurements use the same ones.
         setup = make_setup(make_agent(Job("update", self.env)).policy, self.env, {}, num_envs=1, seed=0)
         with contextlib.closing(RayCrew(setup, max(self.counts))) as crew:
+            for worker in range(crew.size):
+                crew.start(worker)
             rows = [self._row(width, samples, crew) for width in self.widths for samples in self.samples]
         return [(f"an update of {self.env} without the value regression, {self.parts} parts", rows)]
 

@@ -14,53 +14,16 @@ import numpy as np
 
 import tf_trpo
 from benchmarks import workloads
+from benchmarks.environments import MEMORY
 from benchmarks.timing import Measured, Measurement, Row, Table, in_turns
 from benchmarks.workloads import Job
 from tf_trpo.environments import VectorBackend
 from tf_trpo.models.settings import PolicySettings, ValueSettings
+from tf_trpo.rollouts import default_shards
 
 IMAGES = "Frames-v0"
 """Id of an environment with observations of the size of an Atari game, whose steps take no time."""
-_WRAPPER = "benchmarks.workers:{kind}({microseconds})"
-
-
-class Frames(gym.Env):
-    """Returns images [84, 84, 4], in episodes of 200 steps."""
-
-    observation_space = gym.spaces.Box(0, 255, (84, 84, 4), np.uint8)
-    action_space = gym.spaces.Discrete(6)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        self._time = 0
-        self._image = self.np_random.integers(0, 256, (84, 84, 4), dtype=np.uint8)
-        return self._image, {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self._time += 1
-        return self._image, float(action), False, self._time == 200, {}
-
-
-class Busy(gym.Wrapper):
-    """Adds some microseconds of computation to each step."""
-
-    def __init__(self, env: gym.Env, microseconds: int) -> None:
-        super().__init__(env)
-        self._seconds = 1e-6 * microseconds
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        end = time.thread_time() + self._seconds
-        while time.thread_time() < end:
-            pass
-        return self.env.step(action)
-
-
-class Waiting(Busy):
-    """Adds some microseconds of waiting to each step, as for a remote simulator; this needs no core."""
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        time.sleep(self._seconds)
-        return self.env.step(action)
+_WRAPPER = "benchmarks.environments:{kind}({microseconds})"
 
 
 class Costs(NamedTuple):
@@ -124,7 +87,7 @@ class Workers(Measurement):
     """Steps of a worker in a predicted iteration: 8 environments, 128 rows."""
 
     def tables(self) -> list[Table]:
-        gym.register(IMAGES, "benchmarks.workers:Frames", disable_env_checker=True)
+        gym.register(IMAGES, "benchmarks.environments:Frames", disable_env_checker=True)
         cheetah = Job("train", "HalfCheetah-v5", 16, 128, iterations=self.iterations)
         images = Job("train", IMAGES, 16, 16, iterations=self.iterations)
         measured = {job.env: self._measured(job, shards=2) for job in (cheetah, images)}
@@ -136,7 +99,9 @@ class Workers(Measurement):
         }
         title = "seconds an iteration, 16 environments in 2 shards"
         return [
-            (title, [{"environment": env, **found} for env, found in measured.items()]),
+            (title, [{"environment": env, **found, **self._overheads(found)} for env, found in measured.items()]),
+            ("collection of CartPole-v1, steps/s", [self._default_shards(num_envs) for num_envs in (16, 64)]),
+            ("peak memory of a worker of CartPole-v1, MB", [self._memory()]),
             ("slow environments, seconds an iteration of 8 environments, 32 rows, 2 shards", slow),
             ("parameters of the cost model", [{"environment": env, **cost._asdict()} for env, cost in costs.items()]),
             *(
@@ -149,6 +114,30 @@ class Workers(Measurement):
         ways = {"one process": functools.partial(_iteration, job, shards=shards)}
         for count in self.counts:
             ways[f"workers {count}"] = functools.partial(_iteration, job, shards=shards, workers=count)
+        return in_turns(ways, self.repeats, calls=1)
+
+    def _overheads(self, found: dict[str, Measured]) -> Row:
+        one = found["one process"].median
+        return {f"overhead of {count}, %": 100 * (found[f"workers {count}"].median / one - 1) for count in self.counts}
+
+    def _default_shards(self, num_envs: int) -> Row:
+        """Compare collection in the default number of shards to one shard, in one process."""
+        job, shards = Job("collect", "CartPole-v1", num_envs, 128), default_shards(num_envs)
+        with ExitStack() as stack:
+            counts = {"1 shard": 1, "default": shards}
+            ways = {name: workloads.collect(job, "sync", stack, count) for name, count in counts.items()}
+            found = in_turns(ways, self.repeats)
+        slower = 100 * (found["1 shard"].median / found["default"].median - 1)
+        return {"environments": num_envs, "shards": shards, **found, "slower, %": slower}
+
+    def _memory(self) -> Row:
+        job, wrappers = Job("train", "CartPole-v1", 8, 64, iterations=1), ["benchmarks.environments:Weighed"]
+        options: Any = {"wrappers": wrappers, "shards": 1, "workers": 1, "info_keys": [MEMORY]}
+
+        def peak(parts: int | None) -> float:
+            return _trained(job, update_parts=parts, **options).memory
+
+        ways = {"without TensorFlow": lambda: peak(None), "with TensorFlow, for parts of updates": lambda: peak(1)}
         return in_turns(ways, self.repeats, calls=1)
 
     def _slow(self, kind: str, microseconds: int) -> Row:
@@ -185,7 +174,7 @@ class Workers(Measurement):
 
 
 class _Marks(keras.callbacks.Callback):
-    """Records the times at which iterations begin and the last one ends."""
+    """Records the times at which iterations begin and the last one ends, and the memory that `Weighed` adds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -196,12 +185,20 @@ class _Marks(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.last = time.perf_counter()
+        memory = self.params["trainer"].rollout.infos.get(MEMORY)
+        self.memory = 0.0 if memory is None else float(np.nanmax(memory))
 
 
-def _iteration(job: Job, *, shards: int, workers: int = 0, backend: VectorBackend = "sync", **options: Any) -> float:
+def _iteration(job: Job, **options: Any) -> float:
     """Measure the seconds of an iteration of a training, as the median of all after the first."""
+    marks = _trained(job, **options)
+    return float(np.median(np.diff([*marks.times[1:], marks.last])))
+
+
+def _trained(job: Job, *, backend: VectorBackend = "sync", wrappers: Any = (), **options: Any) -> _Marks:
+    """Train for an iteration of warm-up and those of the job; the options are those of `fit`."""
     settings: Any = {"policy": PolicySettings(), "value": ValueSettings(), "seed": 0}
-    agent = tf_trpo.TRPO.for_env(job.env, **settings, **options)
+    agent = tf_trpo.TRPO.for_env(job.env, wrappers=wrappers, **settings)
     marks = _Marks()
     agent.fit(
         job.env,
@@ -210,10 +207,9 @@ def _iteration(job: Job, *, shards: int, workers: int = 0, backend: VectorBacken
         num_envs=job.num_envs,
         num_steps=job.num_steps,
         backend=backend,
-        shards=shards,
-        workers=workers,
+        wrappers=wrappers,
         callbacks=[marks],
         verbose=0,
         **options,
     )
-    return float(np.median(np.diff([*marks.times[1:], marks.last])))
+    return marks

@@ -154,9 +154,9 @@ def parts_of_iteration(job: Job, open_environments: ExitStack) -> dict[str, Call
 
 def _finish(results: Any) -> None:
     """Wait for all results."""
-    for tensor in tf.nest.flatten(results):
-        if tensor is not None:
-            tensor.numpy()
+    for figure in tf.nest.flatten(results):
+        if figure is not None:
+            np.asarray(figure)
 
 
 class _Progress(keras.callbacks.Callback):
@@ -193,12 +193,12 @@ def train(job: Job, backend: VectorBackend, open_environments: ExitStack) -> Cal
     return repeat
 
 
-def collect(job: Job, backend: VectorBackend, open_environments: ExitStack) -> Callable[[], float]:
+def collect(job: Job, backend: VectorBackend, open_environments: ExitStack, shards: int = 1) -> Callable[[], float]:
     """Measure the steps per second of an iteration without its update, including episode statistics."""
     agent = make_agent(job)
     environments = make_vector_environment(job.env, job.num_envs, backend=backend)
     open_environments.callback(environments.close)
-    source = LocalSource(environments, make_actor(agent.policy, job.num_envs), seed=0)
+    source = LocalSource(environments, make_actor(agent.policy, job.num_envs, shards=shards), seed=0)
     tracker = EpisodeTracker(job.num_envs)
 
     def run() -> float:

@@ -27,7 +27,7 @@ SLOW = {
     "images --num-steps 64": [2],
     "train --rows 64 --iterations 1": [4],
     "memory --env CartPole-v1 --num-envs 2 --rows 64 --segment-lengths 8": [3],
-    "workers --iterations 1 --counts 1 --microseconds 1000 --predict 16": [2, 2, 2, 1, 1],
+    "workers --iterations 1 --counts 1 --microseconds 1000 --predict 16": [2, 2, 1, 2, 2, 1, 1],
     "update-workers --env CartPole-v1 --samples 128 256 --widths 4 --parts 2 --counts 1": [2],
     "scaling --samples 64 128 --chunk-size 100 --rollout 100 --fractions 1 0.5": [2, 2],
     "serve --clients 1 3 --seconds 1": [4],

@@ -14,8 +14,10 @@ import tensorflow_probability as tfp
 
 from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
 from tf_trpo.models import Encoder, Policy, mlp
+from tf_trpo.models.networks import default_network
 from tf_trpo.rollouts import CompiledActor, LiteActor, conversion, make_actor
 from tf_trpo.rollouts.conversion import litert_flatbuffer
+from tf_trpo.spaces import PartSpec
 
 NUM_ENVS = 8
 LOGGER = "tf_trpo.rollouts.actor"
@@ -228,6 +230,20 @@ def test_without_litert_tensorflow_acts_with_a_warning(caplog, monkeypatch):
     with caplog.at_level(logging.WARNING, LOGGER):
         assert isinstance(make_actor(gaussian(), NUM_ENVS), CompiledActor)
     assert len(spoken(caplog)) == 1
+
+
+def test_where_there_is_a_gpu_tensorflow_acts_on_images_of_a_single_shard(caplog, monkeypatch):
+    images = PartSpec((8, 8, 2), "uint8", "image")
+    specs = (images, {"camera": images, "speed": PartSpec((2,), "float64", "vector")})
+    policies = [compose(Categorical(4), spec, default_network(spec)) for spec in specs]
+    vectors = compose(Categorical(4), (8, 8, 2), conv_network())
+    assert [type(make_actor(policy, NUM_ENVS)) for policy in policies] == [LiteActor] * 2
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["one"] if kind == "GPU" else [])
+    assert [type(make_actor(policy, NUM_ENVS)) for policy in policies] == [CompiledActor] * 2
+    assert not spoken(caplog)
+    assert isinstance(make_actor(vectors, NUM_ENVS), LiteActor)
+    # Workers step shards, and act by LiteRT.
+    assert isinstance(make_actor(policies[0], NUM_ENVS, shards=2), LiteActor)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "images, categorical"])

@@ -50,6 +50,8 @@ class Pupils:
         return self._pending(lambda: self._made(worker, pickle.dumps((arguments, options))))
 
     def _made(self, worker, made):
+        if self.workers[worker]._setup is None:
+            raise WorkerLostError("it has not started again")
         arguments, options = pickle.loads(made)
         answer = self.workers[worker].play(*arguments, **options)
         if self.rng.random() < self.losses:

@@ -235,7 +235,8 @@ def test_workers_that_are_lost_at_three_consecutive_starts_are_dismissed(caplog)
     of = scheduler(crew)
     assert play(of, 2, at=None) == [0, 0]
     assert crew.dismissed == [1]
-    assert "worker 1 is not used: it was lost 3 times while it started (lost)" in caplog.text
+    message = "it was lost 3 times while it started, when it makes and plays the environment (lost)"
+    assert f"worker 1 is not used: {message}" in caplog.text
     # A single failed start is not enough.
     crew.lose(0, at=crew.now + 0.1)
     crew.broken = ()

@@ -56,10 +56,29 @@ def test_a_program_is_shared_by_other_variables_and_not_by_other_types(traces):
     one, other = tf.Variable(1.0), tf.Variable(5.0)
 
     def added(variable, size):
-        function = programs.program(lambda x: x.shape[0] + one, [tf.TensorSpec([size])], [variable], "added")
-        return float(function(tf.ones([size])))
+        function = programs.program(lambda x: (x.shape[0] + one,), [tf.TensorSpec([size])], [variable], "added")
+        return float(*function(tf.ones([size])))
 
     assert [added(one, 2), added(other, 2), added(one, 3)] == [3, 7, 4]
+
+
+def test_figures_are_copied_at_once_and_exactly(monkeypatch):
+    figures = {"count": np.int32(2**31 - 1), "yes": True, "small": np.float32(0.1), "costs": np.array([1e-300, np.nan])}
+    figures |= {"none": None, "table": np.eye(2)}
+    tensors = [tf.constant(each) for name, each in figures.items() if name != "none"]
+    run = programs.program(
+        lambda *given: (dict(zip(figures, [*given[:4], None, given[4]], strict=True)), given[0]),
+        [tf.TensorSpec.from_tensor(tensor) for tensor in tensors],
+        [],
+    )
+    copies, copy = [], type(tensors[0]).numpy
+    monkeypatch.setattr(type(tensors[0]), "numpy", lambda self: copies.append(self) or copy(self))
+    found, other = run(*tensors)
+    assert len(copies) == 1
+    assert found.pop("none") is figures.pop("none")
+    for name, figure in figures.items():
+        np.testing.assert_array_equal(found[name], np.float64(figure), strict=True)
+    assert other.dtype == tf.int32
 
 
 def test_agents_of_other_numbers_share_a_trace_and_learn_as_alone(make_agent, traces, assert_same_weights):

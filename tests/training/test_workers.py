@@ -20,7 +20,7 @@ from gymnasium.vector import SyncVectorEnv
 import tf_trpo
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.models.settings import PolicySettings
-from tf_trpo.rollouts import ray_crew, rounds
+from tf_trpo.rollouts import ray_crew
 
 ray = pytest.importorskip("ray")
 ENVS, STEPS, ITERATIONS = 6, 16, 4
@@ -325,9 +325,26 @@ def test_the_error_names_an_environment_that_cannot_be_pickled(instance):
 
 
 @pytest.mark.slow
-def test_an_environment_that_ends_each_worker_at_its_start_ends_the_run(instance, monkeypatch, caplog):
-    monkeypatch.setattr(rounds, "_SILENCE", 2.0)
-    monkeypatch.setattr(rounds, "_PATIENCE", 10.0)
+def test_a_worker_that_dies_at_each_start_is_given_up_while_the_others_work(instance, expected, tmp_path, caplog):
+    here = os.getpid()
+
+    def make():
+        if os.getpid() != here:
+            # The first worker process lives; all others die.
+            with contextlib.suppress(FileExistsError):
+                os.symlink(str(os.getpid()), tmp_path / "alive")
+            if os.readlink(tmp_path / "alive") != str(os.getpid()):
+                (tmp_path / f"died {os.getpid()}").touch()
+                os._exit(1)
+        return gym.make("CartPole-v1")
+
+    assert_same(train(2, make), expected)
+    assert len([*tmp_path.glob("died *")]) == 3
+    assert "is not used: it was lost 3 times while it started, when it makes and plays the environment" in caplog.text
+
+
+@pytest.mark.slow
+def test_an_environment_that_ends_each_worker_at_its_start_ends_the_run(instance):
     here = os.getpid()
 
     def make():
@@ -335,9 +352,23 @@ def test_an_environment_that_ends_each_worker_at_its_start_ends_the_run(instance
             os._exit(1)
         return gym.make("CartPole-v1")
 
-    with pytest.raises(EnvironmentFailedError, match="no worker has started in 10 seconds: each needs"):
+    with pytest.raises(EnvironmentFailedError, match=r"no worker is left: worker \d is not used: it was lost 3 times"):
         train(2, make)
-    assert "no worker has started in 2 seconds: each needs a free core" in caplog.text
+    assert all_gone()
+
+
+@pytest.mark.slow
+def test_workers_see_no_gpu_and_have_the_priority_of_this_process(instance):
+    here, nice = os.getpid(), os.nice(0)
+
+    def make():
+        if os.getpid() != here:
+            found = os.environ.get("CUDA_VISIBLE_DEVICES"), os.nice(0)
+            if found != ("", nice):
+                raise ValueError(f"devices and priority: {found}")
+        return gym.make("CartPole-v1")
+
+    train(1, make)
 
 
 ALONE = """

@@ -2,7 +2,8 @@
 
 Calling a Keras model, even a compiled one, costs hundreds of microseconds of Python; an environment step may cost ten.
 So the policy's own TensorFlow function, with its weights as inputs, is converted to LiteRT once, and runs in a few
-microseconds. A policy that LiteRT cannot convert is called as a compiled TensorFlow function instead.
+microseconds. A policy that LiteRT cannot convert, or that reads images where there is a GPU, is called as a compiled
+TensorFlow function instead.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.rollouts.centring import Centred
 from tf_trpo.rollouts.shards import shard_rows
+from tf_trpo.spaces import parts
 
 if TYPE_CHECKING:
     from tf_trpo.models import Policy
@@ -65,7 +67,9 @@ class Actor(Protocol):
 
 
 def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False, shards: int = 1) -> Actor:
-    """Make the fastest actor that can run the policy: by LiteRT, otherwise by TensorFlow, with a warning.
+    """Make the fastest actor that can run the policy.
+
+    TensorFlow acts if `acts_on_device`, or, with a warning, if LiteRT cannot run the policy. Otherwise, LiteRT acts.
 
     Args:
       policy: the policy that acts.
@@ -74,12 +78,23 @@ def make_actor(policy: Policy, num_envs: int, *, deterministic: bool = False, sh
       shards: number of equal batches in which the actions for B environments are computed, a divisor of B. An action's
         last bits may depend on the size of its batch.
     """
-    try:
-        return LiteActor(policy, num_envs, deterministic=deterministic, shards=shards)
-    except (ValueError, RuntimeError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        _logger.warning("acting through TensorFlow, which is slower: LiteRT cannot run this policy (%s)", reason)
-        return CompiledActor(policy, num_envs, deterministic=deterministic, shards=shards)
+    if not acts_on_device(policy, shards):
+        try:
+            return LiteActor(policy, num_envs, deterministic=deterministic, shards=shards)
+        except (ValueError, RuntimeError, ImportError) as error:
+            reason = str(error).strip().splitlines()[0]
+            _logger.warning("acting through TensorFlow, which is slower: LiteRT cannot run this policy (%s)", reason)
+    return CompiledActor(policy, num_envs, deterministic=deterministic, shards=shards)
+
+
+def acts_on_device(policy: Policy, shards: int) -> bool:
+    """Return whether TensorFlow acts on its GPU: if it has one, for a policy that reads images, with a single shard.
+
+    Several shards are what workers step, which have no GPU. So their actions are computed by LiteRT in every process,
+    and have the same bits without workers, too.
+    """
+    reads_images = any(part.kind == "image" for _, part in parts(policy.encoder.spec))
+    return reads_images and shards == 1 and bool(tf.config.list_logical_devices("GPU"))
 
 
 class _Actor:

@@ -24,11 +24,15 @@ _ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
     "TF_NUM_INTEROP_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    # Ray does not hide a machine's GPUs from workers that ask for none.
+    "CUDA_VISIBLE_DEVICES": "",
 }
 _AUTHENTICATION = "RAY_AUTH_MODE"
 _PRIVATE = {
     # Ray would end workers on a machine that is nearly out of memory, whoever uses the memory.
     "RAY_memory_monitor_refresh_ms": "0",
+    # The workers' own priority would be so low that another busy program gets nearly all of a core they share.
+    "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
@@ -59,14 +63,14 @@ class RayCrew:
         try:
             if self._owned:
                 _connect(ray, size, address)
-            kind = ray.remote(ShardWorker).options(
-                num_cpus=1, max_restarts=-1, max_task_retries=0, runtime_env={"env_vars": _ENVIRONMENT}
-            )
+            # If Ray restarted workers itself, nobody would notice one that dies whenever it starts.
+            options = {"num_cpus": 1, "max_restarts": 0, "runtime_env": {"env_vars": _ENVIRONMENT}}
+            self._kind = ray.remote(ShardWorker).options(**options)
+            self._actors: dict[int, Any] = {}
             try:
                 self._setup = ray.put(setup)
             except (TypeError, pickle.PicklingError) as error:
                 raise ValueError(f"the environment cannot be sent to workers: {' '.join(str(error).split())}") from None
-            self._actors = [kind.remote(ray.get) for _ in range(size)]
         except BaseException:
             self._disconnect()
             raise
@@ -80,12 +84,14 @@ class RayCrew:
         return self._ray.get(reference)
 
     def start(self, worker: int) -> Hashable:
-        # While an actor that was lost begins again, Ray has each call fail at once, unless the call may be retried. It
-        # counts these failures as it counts deaths, so the scheduler's patience is what ends the retries.
-        return self._actors[worker].start.options(max_task_retries=-1).remote(self._setup)
+        # A worker also counts as lost if its machine cannot be reached, and then its process may still run.
+        self.dismiss(worker)
+        self._actors[worker] = self._kind.remote(self._ray.get)
+        return self._actors[worker].start.remote(self._setup)
 
     def dismiss(self, worker: int) -> None:
-        self._ray.kill(self._actors[worker])
+        if worker in self._actors:
+            self._ray.kill(self._actors[worker])
 
     def call(self, worker: int, call: Call, shared: Any, **options: Any) -> Hashable:
         return self._actors[worker].play.remote(call, shared, **options)
@@ -121,8 +127,8 @@ class RayCrew:
     def close(self) -> None:
         """End the workers, and Ray if this object started it."""
         try:
-            for actor in self._actors:
-                self._ray.kill(actor)
+            for worker in self._actors:
+                self.dismiss(worker)
         finally:
             self._disconnect()
 

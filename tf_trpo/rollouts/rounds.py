@@ -97,7 +97,7 @@ class Patience:
             return
         now = self._clock()
         self._since = now if self._since is None else self._since
-        reasons = "each needs a free core of the cluster, and plays the environment first, which must not end it"
+        reasons = "each needs a free core of the cluster, and plays the environment first, which must not hang"
         if now - self._since > _PATIENCE:
             raise EnvironmentFailedError(f"no worker has started in {_PATIENCE:g} seconds: {reasons}")
         if now - self._since > _SILENCE and not self._said:

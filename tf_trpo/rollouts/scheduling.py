@@ -241,7 +241,8 @@ class Scheduler:
         call = running.call
         self._starts[running.worker] += call is None
         if self._starts[running.worker] >= _MOST_STARTS:
-            self._dismiss(running.worker, f"it was lost {_MOST_STARTS} times while it started ({reason})")
+            what = "while it started, when it makes and plays the environment"
+            self._dismiss(running.worker, f"it was lost {_MOST_STARTS} times {what} ({reason})")
             return
         self._start(running.worker)
         _logger.warning(

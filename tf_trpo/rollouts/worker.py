@@ -214,7 +214,7 @@ class ShardWorker:
         begin: bool = False,
         kept: frozenset[int] = frozenset(),
     ) -> Answer:
-        """Answer a call.
+        """Answer a call, after `start`.
 
         Args:
           call: the call.
@@ -223,12 +223,8 @@ class ShardWorker:
             worker is expected to have them.
           begin: whether new episodes may begin if the replay fails.
           kept: shards whose environments stay open; those of other shards are closed.
-
-        Raises:
-          WorkerLostError: the process was restarted after `start`.
         """
-        if self._setup is None:
-            raise WorkerLostError("its process was restarted")
+        assert self._setup is not None
         for shard in self._sources.keys() - kept - {call.shard}:
             self._at.pop(shard, None)
             self._sources.pop(shard).close()

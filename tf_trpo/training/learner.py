@@ -27,7 +27,7 @@ from tf_trpo.training.numbers import Numbers
 from tf_trpo.training.preparation import Preparation
 from tf_trpo.training.prepared import Carry, Prepared, ValueSamples, as_tensors, rollout_spec
 from tf_trpo.training.programs import program
-from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult
+from tf_trpo.training.results import PolicyResult, UpdateResult, ValueResult, fetched
 from tf_trpo.training.settings import JitCompile, UpdateSettings
 from tf_trpo.training.value_optimizer import is_scheduled
 from tf_trpo.training.value_regression import fit_value_function
@@ -141,7 +141,7 @@ class Learner:
     def _traced_update(self, rollout: Rollout, carry: Carry, orders: Any, progress: Any, totals: Any = ()) -> Any:
         others = (carry, orders, progress, totals)
         if tf.config.functions_run_eagerly():
-            return self._update(rollout, *others)
+            return fetched(*self._update(rollout, *others))
         tensors = as_tensors(rollout, *others)
         return self._program(tf.nest.map_structure(tf.TensorSpec.from_tensor, tensors))(*tensors)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,11 +16,14 @@ from tf_trpo.environments.vector import Environment, refuse_making
 from tf_trpo.models import MirrorSymmetry, Policy
 from tf_trpo.models.making import check_fit
 from tf_trpo.rollouts import LocalSource, RaySource, RolloutSource, Spread, make_actor
+from tf_trpo.rollouts.actor import acts_on_device
 from tf_trpo.rollouts.branches import check_branching
+from tf_trpo.rollouts.ray_source import INEXACT
 from tf_trpo.rollouts.vine import Vine
 from tf_trpo.rollouts.worker import make_setup
 from tf_trpo.spaces import observation_spec
 
+_logger = logging.getLogger(__name__)
 _FITS = "a fit of this agent has not ended: a callback that fits needs another agent"
 
 
@@ -129,6 +133,8 @@ def _opened_workers(
         check_fit(policy, one)
         spec = observation_spec(one.single_observation_space)
     prepare(num_envs)
+    if acts_on_device(policy, shards):
+        _logger.warning("the worker acts on its CPU, and one process would act on the GPU (see shards), %s", INEXACT)
     setup = make_setup(policy, environment, making, num_envs=num_envs // shards, seed=seed)
     crew = RayCrew(setup, spread.workers, spread.address)
     with contextlib.closing(RaySource(setup, spec, crew, shards, allow_different=spread.allow_different)) as source:

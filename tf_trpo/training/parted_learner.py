@@ -23,7 +23,7 @@ from tf_trpo.rollouts import Rollout
 from tf_trpo.training.compilation import with_way_out_of_xla
 from tf_trpo.training.learner import Learner
 from tf_trpo.training.prepared import Carry, Prepared, as_tensors
-from tf_trpo.training.results import PolicyResult, UpdateResult
+from tf_trpo.training.results import PolicyResult, UpdateResult, fetched
 from tf_trpo.training.settings import JitCompile
 
 _NONE = {"rounds": 0, "bytes_sent": 0, "bytes_received": 0}
@@ -105,7 +105,7 @@ class PartedLearner(Learner):
         # The first update counts the functions, too, which were sent before.
         before, self._noted = self._noted, self._traffic()
         self.traffic = {f"time/update_{name}": now - before[name] for name, now in self._noted.items()}
-        return result, after
+        return fetched(result, after)
 
     def _improved(
         self, rollout: Rollout, prepared: Prepared, carry: Carry, orders: Any, progress: Any, totals: Any

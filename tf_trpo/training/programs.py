@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tf_trpo.models.structure import keep, pattern_of
+from tf_trpo.training.results import joined, separated
 
 _kept: dict[Any, Program] = {}
 """Programs to be shared with other agents."""
@@ -19,13 +20,21 @@ class Program:
     """A function that is traced once and can run on any variables of the same types, in the same order.
 
     Args:
-      function: reads and assigns the variables.
+      function: reads and assigns the variables. Its first result is a nest of figures; the program returns them as
+        float64 arrays, which are copied from their device in one transfer.
       specs: of its arguments.
       variables: of Keras or TensorFlow.
     """
 
     def __init__(self, function: Callable[..., Any], specs: Sequence[Any], variables: Sequence[Any]) -> None:
-        self._function = tf.function(function, autograph=False).get_concrete_function(*specs)
+        def traced(*arguments: Any) -> tuple[Any, ...]:
+            figures, *others = function(*arguments)
+            self._figures = tf.nest.map_structure(
+                lambda figure: None if figure is None else tf.TensorSpec.from_tensor(figure), figures
+            )
+            return joined(figures), *others
+
+        self._function = tf.function(traced, autograph=False).get_concrete_function(*specs)
         # Kept because TensorFlow refuses to run a function whose first variables are deleted.
         self._variables = [_variable(given) for given in variables]
         places = {id(variable.handle): place for place, variable in enumerate(self._variables)}
@@ -45,7 +54,12 @@ class Program:
         function.set_external_captures(
             [tensor if place is None else _variable(variables[place]).handle for tensor, place in captured]
         )
-        return function
+
+        def run(*arguments: Any) -> tuple[Any, ...]:
+            vector, *others = function(*arguments)
+            return separated(vector, self._figures), *others
+
+        return run
 
 
 def program(

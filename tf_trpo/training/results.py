@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tf_trpo.estimation import LowerBound
@@ -45,8 +46,29 @@ class ValueResult(NamedTuple):
 
 
 class UpdateResult(NamedTuple):
-    """Result of one update; `costs` has a result for each cost's value function."""
+    """Result of one update, of float64 arrays; `costs` has a result for each cost's value function."""
 
     policy: PolicyResult
     value: ValueResult
     costs: Sequence[ValueResult] = ()
+
+
+def joined(figures: Any) -> tf.Tensor:
+    """Join a nest of small tensors and None as one float64 vector, so that a single transfer copies all of them.
+
+    Every number and count of a result is exact in float64.
+    """
+    flat = (figure for figure in tf.nest.flatten(figures) if figure is not None)
+    return tf.concat([tf.reshape(tf.cast(figure, tf.float64), [-1]) for figure in flat], 0)
+
+
+def separated(vector: tf.Tensor, figures: Any) -> Any:
+    """Copy a vector of `joined` as a nest of float64 arrays; of the joined figures, only the shapes are used."""
+    shapes = [figure.shape for figure in tf.nest.flatten(figures) if figure is not None]
+    arrays = iter(np.split(vector.numpy(), np.cumsum([shape.num_elements() for shape in shapes])[:-1]))
+    return tf.nest.map_structure(lambda figure: None if figure is None else next(arrays).reshape(figure.shape), figures)
+
+
+def fetched(result: UpdateResult, *others: Any) -> tuple[Any, ...]:
+    """Return an update's results, with the first one's tensors as float64 arrays."""
+    return separated(joined(result), result), *others

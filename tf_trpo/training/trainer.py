@@ -236,8 +236,7 @@ class Trainer:
         self._report.add(rollout)
         totals = [self._report.cost_totals()] if self._costs else []
         inputs = (rollout, self._collector.carry, orders, tf.constant(progress, tf.float64), *totals)
-        tensors, self._collector.carry = learner.update(*inputs)
-        result: UpdateResult = tf.nest.map_structure(lambda figure: None if figure is None else figure.numpy(), tensors)
+        result, self._collector.carry = learner.update(*inputs)
         self._faults.record(update_faults(result), iteration=iteration, steps=self.env_steps)
         self._counters.env_steps.assign_add(rollout.env_steps)
         self._counters.iterations.assign_add(1)
