@@ -3,68 +3,84 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from benchmarks.documents import PEERS
-from benchmarks.report import print_tables
 from benchmarks.tables import RunResult, read_table
-from benchmarks.timing import Row
-from tf_trpo import Experiment
+from benchmarks.timing import Row, Table, Tables
+from tf_trpo import TRPO, Experiment
 from tf_trpo.callbacks import Evaluate
 from tf_trpo.demonstrations import Demonstrations, record
 
 Start = Literal["clone", "nothing"]
+FIRST_UPDATES = 5
+"""Number of updates that could lose a clone; the policy is evaluated after each of them."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Cloning:
-    """Record a saved model, and train a clone of it and a new agent with the settings of the environment's preset."""
+class Cloning(Tables):
+    """Record a saved model, and train clones of it and new agents with the settings of the environment's preset.
 
-    env: str = "Hopper-v5"
-    """Gymnasium id; the model is saved_models/ENV."""
+    Returns are those of the most likely actions, by the moving average of the weights. "Sampled" returns are those of
+    training: sampled actions of the policy itself, which is evaluated before training and after each of the first five
+    updates.
+    """
+
+    envs: tuple[str, ...] = ("HalfCheetah-v5", "Hopper-v5")
+    """Gymnasium ids; the models are saved_models/ENV."""
     shown: int = 10
     """Number of recorded episodes."""
     starts: tuple[Start, ...] = ("clone", "nothing")
-    """Agents to train: a clone of the model, or a new agent."""
-    seeds: tuple[int, ...] = (0,)
+    """Agents to train: clones of the model, or new agents."""
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the trainings."""
-    total_steps: int = 100_000
+    total_steps: int = 1_000_000
     """Environment steps of a training; schedules follow the preset's total_steps."""
     every: int = 10_000
     """Environment steps between evaluations."""
     episodes: int = 10
-    """Episodes of an evaluation, with the most likely actions."""
+    """Episodes of an evaluation."""
     target: float | None = None
     """Return to reach; None: the mean of sb3-contrib's TRPO after 1M steps (docs/results/peers/results.csv)."""
 
-    def run(self) -> None:
-        """Train, and print a row for each training when all are done."""
-        demonstrations = record(Path("saved_models") / self.env, self.env, self.shown, seed=1_000_000)
-        target = self._target()
-        rows = [self._train(start, seed, demonstrations, target) for start in self.starts for seed in self.seeds]
-        shown = f"{self.shown} episodes of saved_models/{self.env}, mean return {demonstrations.returns.mean():.0f}"
-        print_tables([(f"{shown}; the return to reach is {target:.0f}", rows)])
+    def tables(self) -> list[Table]:
+        targets = [self._target(env) for env in self.envs]
+        return [self._table(*each) for each in zip(self.envs, targets, strict=True)]
 
-    def _train(self, start: Start, seed: int, demonstrations: Demonstrations, target: float) -> Row:
-        experiment = Experiment.from_preset(self.env, seed=seed)
+    def _table(self, env: str, target: float) -> Table:
+        demonstrations = record(Path("saved_models") / env, env, self.shown, seed=1_000_000)
+        rows = []
+        for start in self.starts:
+            for seed in self.seeds:
+                rows.append(self._train(env, start, seed, demonstrations, target))
+                # An interrupted command has shown the rows of the trainings that were complete.
+                print(env, rows[-1], file=sys.stderr, flush=True)
+        shown = f"{self.shown} episodes of saved_models/{env}, mean return {demonstrations.returns.mean():.0f}"
+        return f"{shown}; the return to reach is {target:.0f}", rows
+
+    def _train(self, env: str, start: Start, seed: int, demonstrations: Demonstrations, target: float) -> Row:
+        experiment = Experiment.from_preset(env, seed=seed)
         rollouts, making = experiment.rollouts, experiment.environment.arguments()
         agent = experiment.make_agent()
         if start == "clone":
             agent.clone(demonstrations, seed=seed, verbose=0)
         evaluating = {"episodes": self.episodes, "seed": 2_000_000, **making}
-        first = agent.evaluate(self.env, **evaluating)["mean_return"]
+        watching = Watched(agent, env, self.every, **evaluating)
+        first, sampled = agent.evaluate(env, **evaluating)["mean_return"], watching.sampled_return()
         history = agent.fit(
-            self.env,
+            env,
             self.total_steps,
             num_envs=rollouts.num_envs,
             num_steps=rollouts.num_steps,
             restart_every=rollouts.restart_every,
             schedule_steps=experiment.run.total_steps,
             seed=seed,
-            callbacks=[Counted(self.env, self.every, **evaluating)],
+            callbacks=[watching],
             verbose=0,
             **making,
         ).history
@@ -73,27 +89,41 @@ class Cloning:
         return {
             "start": start,
             "seed": seed,
-            "steps": steps[-1],
             "return at the start": f"{first:.0f}",
-            "least afterwards": f"{min(returns[1:]):.0f}",
-            "last": f"{returns[-1]:.0f}",
-            "steps to the return": reached[0] if reached else "not reached",
+            "sampled at the start": f"{sampled:.0f}",
+            f"lowest sampled, updates 1 to {FIRST_UPDATES}": f"{min(history['eval/sampled_return']):.0f}",
+            "lowest return": f"{min(returns[1:]):.0f}",
+            "last return": f"{returns[-1]:.0f}",
+            "steps": steps[-1],
+            f"steps to {target:.0f}": reached[0] if reached else "not reached",
         }
 
-    def _target(self) -> float:
+    def _target(self, env: str) -> float:
         if self.target is not None:
             return self.target
         results = read_table(PEERS / "results.csv", RunResult)
-        found = [run.deterministic for run in results if (run.env, run.name) == (self.env, "sb3-contrib")]
+        found = [run.deterministic for run in results if (run.env, run.name) == (env, "sb3-contrib")]
         if not found:
-            raise ValueError(f"nothing is known of sb3-contrib's TRPO on {self.env}: give a --target")
+            raise ValueError(f"nothing is known of sb3-contrib's TRPO on {env}: give a --target")
         return float(np.mean(found))
 
 
-class Counted(Evaluate):
-    """Evaluates, and logs the environment steps of each evaluation."""
+class Watched(Evaluate):
+    """Evaluates, and logs the environment steps of each evaluation, and the sampled return after the first updates."""
+
+    def __init__(self, agent: TRPO, environment: str, every_steps: int, **kwargs: Any) -> None:
+        super().__init__(environment, every_steps, **kwargs)
+        # An agent without a moving average is evaluated by the weights that are trained, which it shares.
+        trained = TRPO(agent.policy, agent.value_function, ema_momentum=None)
+        self._evaluate_trained = functools.partial(trained.evaluate, environment, stochastic=True, **kwargs)
+
+    def sampled_return(self) -> float:
+        """Return the mean return of sampled actions of the policy that is trained."""
+        return self._evaluate_trained()["mean_return"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
         if logs is not None and "eval/mean_reward" in logs:
             logs["eval/steps"] = int(self.model.env_steps.numpy())
+        if logs is not None and epoch < FIRST_UPDATES:
+            logs["eval/sampled_return"] = self.sampled_return()

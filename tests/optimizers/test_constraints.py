@@ -62,14 +62,18 @@ def table():
 class Steps:
     """Steps of a tabular policy on exact batches, which have each state and action once, weighted by its frequency."""
 
-    def __init__(self, optimizer, steps):
+    def __init__(self, optimizer, steps, *, jit_compile=False):
         self.policy, self.steps = table(), steps
         self.policy.assign_flat_weights(0.01 * tf.random.stateless_normal(self.policy.flat_weights.shape, [1, 2]))
         self.state = optimizer.make_state(self.policy)
         self._step = tf.function(
             lambda batch, progress: optimizer.step(self.policy, batch, self.state, progress=progress, gamma=GAMMA),
+            jit_compile=jit_compile,
             autograph=False,
         )
+
+    def graph(self, problem):
+        return self._step.get_concrete_function(self.batch(problem), tf.constant(0.0, tf.float64)).graph.as_graph_def()
 
     def probabilities(self):
         found = tf.nn.softmax(tf.cast(self.policy.distribution_parameters(tf.eye(S)), tf.float64)).numpy()
@@ -122,6 +126,38 @@ def test_constrained_steps_reach_the_optimum_of_the_linear_programme(seed, num_c
     assert not outcomes[-1].accepted
     # Without the limits, the best return would be much higher.
     assert problem.solve([np.inf] * num_costs)[0] > best + 0.05 * abs(best)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("margin", [0.005, -0.5])
+def test_xla_gives_the_same_constrained_step_to_rounding(margin):
+    problem = ConstrainedMDP(11, 2)
+    totals = Steps(TrustRegion(), 1).batch(problem).costs.totals.numpy()
+    optimizer = ConstrainedTrustRegion(0.01, cost_limits=tuple((totals + margin).tolist()))
+    changes = []
+    for jit_compile in (False, True):
+        steps = Steps(optimizer, 1, jit_compile=jit_compile)
+        before = steps.policy.flat_weights.numpy()
+        _, _, [outcome] = steps.learn(problem)
+        assert outcome.accepted
+        assert outcome.restores == (margin < 0)
+        changes.append(steps.policy.flat_weights.numpy() - before)
+    plain, compiled = changes
+    assert np.linalg.norm(compiled - plain) < 0.01 * np.linalg.norm(plain)
+
+
+def test_no_constrained_step_slices_at_an_index_that_it_computes():
+    """XLA would search the whole program for the value of such an index, and take minutes to compile."""
+    graph = Steps(ConstrainedTrustRegion(cost_limits=(1.0, 1.0)), 1).graph(ConstrainedMDP(11, 2))
+    bodies = [graph.node, *(function.node_def for function in graph.library.function)]
+    slices = 0
+    for nodes in bodies:
+        constants = {node.name for node in nodes if node.op == "Const"}
+        for node in nodes:
+            if node.op == "StridedSlice":
+                slices += 1
+                assert {name.split(":")[0] for name in node.input[1:4]} <= constants, node
+    assert slices
 
 
 @pytest.mark.parametrize(

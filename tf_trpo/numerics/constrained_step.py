@@ -83,7 +83,8 @@ def constrained_step(
     gains = tf.linalg.matvec(points @ tf.transpose(basis), gain)
     best = tf.argmax(tf.where(feasible, gains, tf.constant(-np.inf, tf.float64)))
     found = tf.reduce_any(feasible)
-    coefficients = tf.linalg.matvec(basis, points[best])
+    # For points[best], XLA would search the whole program for the value of the index while it compiles: for a minute.
+    coefficients = tf.linalg.matvec(basis, tf.gather(points, best))
     return ConstrainedStep(tf.where(found & sound, coefficients, tf.zeros_like(coefficients)), found)
 
 

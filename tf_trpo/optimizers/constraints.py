@@ -118,7 +118,7 @@ class ConstrainedDirection(NamedTuple):
             improvement, kl, *others = evaluate(theta)
             figures = tuple(constraint.figure(theta) for constraint in self.constraints)
             falls = tf.stack(now) - tf.stack(figures)
-            aim = tf.where(self.restored < 0, improvement, falls[tf.maximum(self.restored, 0)])
+            aim = tf.where(self.restored < 0, improvement, tf.gather(falls, tf.maximum(self.restored, 0)))
             return aim, kl, *figures, *figures, improvement, *others
 
         limits = [
@@ -191,14 +191,14 @@ def constrained_direction(
     # A figure without a gradient counts as being at distance 0.
     distances = tf.where(tf.math.is_finite(distances), distances, 0.0)
     farthest = tf.argmax(distances)
-    restored = tf.where(distances[farthest] > 0, farthest, -1)
+    restored = tf.where(tf.reduce_max(distances) > 0, farthest, -1)
 
     def step(coefficients: tf.Tensor) -> tf.Tensor:
         return tf.linalg.matvec(directions, tf.cast(coefficients, directions.dtype), transpose_a=True)
 
     def models(max_kl: float | tf.Tensor) -> _LinearModels:
         within_reach = constrained_step(gains[0], slopes, excess, metric, max_kl).feasible
-        gain = tf.where(within_reach, gains[0], -slopes[farthest])
+        gain = tf.where(within_reach, gains[0], -tf.gather(slopes, farthest))
         levels = tf.where(within_reach, excess, tf.minimum(excess, 0.0))
         return _LinearModels(within_reach, gain, slopes, levels, metric, max_kl)
 

@@ -97,11 +97,6 @@ class PolicyOptimizer(abc.ABC):
         """Whether the steps need demonstrations, `State.shown`; by default, False."""
         return False
 
-    @property
-    def suits_xla(self) -> bool:
-        """Whether a compiled update should compile `propose` with XLA, because that takes only seconds."""
-        return True
-
     def check_gamma(self, gamma: float) -> None:  # noqa: B027  most algorithms can use any
         """Raise ValueError if the algorithm cannot use this discount of the returns; by default it accepts any."""
 
@@ -153,7 +148,7 @@ class PolicyOptimizer(abc.ABC):
             made = objective(policy, batch, policy.flat_weights, chunk_size, gamma)
             return _as_tensors(self.settled(policy).propose(made, state, progress)), made.old
 
-        proposal, old = compiled_at_once(propose)() if jit_compile and self.suits_xla else propose()
+        proposal, old = compiled_at_once(propose)() if jit_compile else propose()
         proposal = proposal._replace(search=_finite(proposal.search, old))
         policy.assign_flat_weights(proposal.search.theta)
         return _outcome(batch, old, proposal)

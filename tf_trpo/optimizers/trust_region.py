@@ -109,11 +109,6 @@ class TrustRegion(PolicyOptimizer):
         """Whether a step has limits besides max_kl."""
         return self.anchor_kl is not None
 
-    @property
-    def suits_xla(self) -> bool:
-        # With a constraint, XLA takes minutes to compile; TensorFlow's own graph starts at once.
-        return not self.is_constrained
-
     def check_problem(self, num_costs: int, *, anchored: bool) -> None:
         if anchored != (self.anchor_kl is not None):
             given, missing = ("an anchor", "anchor_kl") if anchored else ("anchor_kl", "an anchor")
