@@ -1,7 +1,9 @@
 """The wheel and the source distribution: they hold only the library, and the installed package runs."""
 
+import configparser
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import tf_trpo
+from tf_trpo.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta as b; print(getattr(b, 'build_' + sys.argv[1])(sys.argv[2]))"
@@ -72,6 +75,16 @@ def test_the_wheel_declares_its_dependencies(wheel):
     assert not any(line.startswith(("optuna", "matplotlib", "mujoco", "pytest")) for line in needed)
     [entry] = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
     assert "tf_trpo = tf_trpo.cli:main" in archive.read(entry).decode()
+
+
+def test_every_extra_that_an_error_names_exists_and_no_message_names_a_published_package():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    assert set(EXTRAS.values()) <= {*settings["options.extras_require"]}
+    # No index has tf_trpo: whoever publishes a package of this name would be installed.
+    texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tf_trpo").rglob("*.py")}
+    assert {path.name for path, text in texts.items() if "pip install -e" in text} == {"extras.py", "model_card.py"}
+    assert [path for path, text in texts.items() if re.search(r"pip install (?!-e )|tf_trpo\[", text)] == []
 
 
 def test_the_source_distribution_makes_the_same_wheel(checkout, wheel, tmp_path):

@@ -1,16 +1,18 @@
 """`check-env` on the command line: its output and exit status."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
-import gymnasium
 import pytest
 
 from tf_trpo.cli import main
 
+ROOT = Path(__file__).parents[2]
 MODULE = "module_with_environments_to_check"
 TEXT = """
 import gymnasium
@@ -56,21 +58,53 @@ def test_a_good_environment_ends_with_status_0_and_how_to_train_in_it(capsys):
     assert command[3:] == ["train", "--env", "CartPole-v1", *making]
 
 
-def test_the_advice_for_training_in_your_own_class_works(importable, small, capsys):
-    name = "module_with_one_environment"
-    importable(name, TEXT)
-    main(["check-env", f"{name}:Walk", "--steps", "20"])
-    said = capsys.readouterr().out.splitlines()[-1].removeprefix("To train in it: ")
-    in_python = re.search(r"in Python (.+?)\. Or ", said)[1]
-    assert in_python == "tf_trpo.TRPO.for_env(Walk).fit(Walk, 100_000)"
-    line, command = re.search(r"write (.+) below it, and python -m tf_trpo (.+)$", said).groups()
-    sys.modules.pop(name)
-    Path(f"modules/{name}.py").write_text(f"{TEXT}\n{line}\n")
-    main([*shlex.split(command), *small])
+def test_the_advice_for_training_in_your_own_class_works(module, small, capsys):
+    making = ["--env-kwargs", '{"length": 7}']
+    main(["check-env", f"{MODULE}:Walk", *making, "--steps", "20"])
+    said = capsys.readouterr().out.splitlines()[-1].removeprefix("To train in it: python -m tf_trpo ")
+    assert shlex.split(said) == ["train", "--env", f"{MODULE}:Walk", *making, "--allow-import"]
+    main([*shlex.split(said), *small, "--run-dir", "run", "--export"])
+    # The commands that follow make the environment from the name too.
+    assert json.loads(Path("run/evaluation.json").read_text())["mean_length"] == 7
+    capsys.readouterr()
+    main(["evaluate", "run", "--allow-import", "--episodes", "2", "--json"])
+    assert json.loads(capsys.readouterr().out)["mean_length"] == 7
+    main(["play", "run", "--allow-import", "--json"])
+    assert json.loads(capsys.readouterr().out)["lengths"] == [7]
+
+
+def test_the_default_folder_of_a_run_has_no_colon(module, small, capsys):
+    main(["train", "--env", f"{MODULE}:Walk", "--allow-import", *small])
     # Not every system allows a colon in file names.
-    assert [path.name for path in Path("runs").iterdir()] == [f"{name}-Walk-v0-6"]
-    assert re.search(r"^Export for serving: .* --output saved_models/Walk-v0$", capsys.readouterr().out, re.MULTILINE)
-    gymnasium.registry.pop("Walk-v0")
+    assert [path.name for path in Path("runs").iterdir()] == [f"{MODULE}-Walk-6"]
+    assert re.search(r"^Export for serving: .* --output models/Walk$", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("program", ["console script", "scripts/check_env.py", "-m"])
+def test_a_module_of_the_working_folder_is_found_however_the_command_is_started(program, tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / f"{MODULE}.py").write_text(TEXT)
+    # As pip writes it: Python puts the script's own folder on sys.path, not the working folder.
+    script = tmp_path / "tf_trpo"
+    script.write_text("from tf_trpo.cli import main\nmain()\n")
+    begin = {"console script": [script, "check-env"], "-m": ["-m", "tf_trpo", "check-env"]}.get(
+        program, [ROOT / program]
+    )
+    command = [sys.executable, *map(str, begin), f"{MODULE}:Walk", "--steps", "10"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    how = {"cwd": tmp_path / "here", "env": environment, "capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run(command, check=False, **how)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"--env {MODULE}:Walk" in done.stdout
+
+
+def test_a_file_of_the_working_folder_takes_the_place_of_no_installed_module(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", ["elsewhere"])
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            main(["evaluate", "--help"])
+    assert sys.path == ["elsewhere", str(tmp_path)]
 
 
 def test_a_class_of_a_module_is_checked_with_its_arguments(module, capsys):

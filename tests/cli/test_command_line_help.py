@@ -1,5 +1,6 @@
 """--help of every command: immediate, complete, without TensorFlow."""
 
+import itertools
 import re
 import resource
 import runpy
@@ -12,7 +13,7 @@ import pytest
 import tf_trpo
 from tf_trpo import Experiment
 from tf_trpo.cli import COMMANDS, main
-from tf_trpo.cli.parsing import descriptions
+from tf_trpo.cli.parsing import groups_of
 from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.presets import bundled_presets
 from tf_trpo.optimizers import ALGORITHMS
@@ -57,7 +58,7 @@ def test_a_script_runs_its_command(command, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit_info:
         runpy.run_path(sys.argv[0], run_name="__main__")
     assert exit_info.value.code == 0
-    assert f"usage: {command} " in capsys.readouterr().out
+    assert f"usage: tf_trpo {command} " in capsys.readouterr().out
 
 
 def test_help_is_immediate():
@@ -70,7 +71,7 @@ def test_help_is_immediate():
     result = run_python("-m", "tf_trpo", "train", "--help")
     # Half a second on an idle machine; importing TensorFlow alone takes several.
     assert seconds() - before < 1.5
-    assert (result.returncode, result.stdout[:12]) == (0, "usage: train")
+    assert (result.returncode, result.stdout.splitlines()[0]) == (0, "usage: tf_trpo train [OPTIONS]")
 
 
 def help_of(capsys, *arguments, option="--help"):
@@ -86,7 +87,10 @@ def test_all_help_of_train_names_every_setting_of_the_algorithm_and_the_presets(
     for name in (*Experiment().replace(algorithm=algorithm).flat(), "preset", "resume", "run_dir", "allow_import"):
         assert f"--{name.replace('_', '-')}" in text
     for name in [*bundled_presets(), "--preset none"]:
-        assert name in " ".join(text.replace("│", " ").split())
+        assert name in " ".join(text.split())
+    headings = re.findall(r"^(\S.*):$", text, re.MULTILINE)
+    assert headings[:4] == ["options", "settings", "environment", "run"]
+    assert headings[-1] == "options of the command"
 
 
 @pytest.mark.parametrize(
@@ -101,30 +105,37 @@ def test_all_help_of_train_names_every_setting_of_the_algorithm_and_the_presets(
 )
 def test_help_of_train_shows_ten_settings_and_how_to_see_the_others(algorithm, step_size, capsys):
     text = help_of(capsys, "train", "--algorithm", algorithm)
-    options = re.findall(r"--([a-z-]+)(?= (?:STR|INT|FLOAT|\{|\[|PATH)|, --no-)", text)
+    options = re.findall(r"--([a-z-]+)(?= (?:STR|INT|FLOAT|NAME|\{|\[|PATH)|, --no-)", text)
     assert [option for option in options if option not in ("run-dir", "preset", "resume", "allow-import")] == [
         *["env", "total-steps", "seed", "algorithm", step_size],
         *["num-envs", "num-steps", "gamma", "hidden-sizes", "eval-every"],
     ]
     assert options[0] == "env"
     assert {"run-dir", "preset", "resume"} < set(options)
-    words = " ".join(text.replace("│", " ").split())
+    words = " ".join(text.split())
     assert f"--help-all shows all {len(leaves(Experiment))}." in words
     assert "Discount, in [0, 1]. (default: 0.99)" in words
     assert f"(default: {algorithm})" in words
 
 
 def test_every_setting_has_a_description():
-    words = descriptions(Experiment)
-    assert all(words[name].endswith((".", ".)")) for name in leaves(Experiment))
-    assert words["gamma"] == "Discount, in [0, 1]."
+    shown = {}
+    for algorithm in ALGORITHMS:
+        for radius in ("fixed", "adaptive") if algorithm == "trpo" else (None,):
+            chosen = {"algorithm": algorithm} | ({} if radius is None else {"radius": radius})
+            for group in groups_of(Experiment().replace(**chosen), "settings").values():
+                shown |= group
+    assert shown.keys() == leaves(Experiment).keys()
+    assert all(option.words.endswith((".", ".)")) for option in shown.values())
+    assert shown["gamma"].words == "Discount, in [0, 1]."
 
 
 def test_all_help_of_train_has_the_defaults_of_the_environments_preset(capsys):
     arguments = ["train", "--env", "Pendulum-v1", "--radius", "adaptive", "--max-kl", "0.1"]
-    text = " ".join(help_of(capsys, *arguments, option="--help-all").replace("│", " ").split())
+    text = " ".join(help_of(capsys, *arguments, option="--help-all").split())
     for default in (
-        "--env STR Gymnasium id of the environment. (default: Pendulum-v1)",
+        "--env STR Gymnasium id of the environment, or module:Class for a class, or a function, that makes it. "
+        "(default: Pendulum-v1)",
         "(default: adaptive)",
         "(default: 0.95)",
     ):
@@ -147,6 +158,34 @@ OPTIONS = {
 def test_help_of_the_other_commands_names_their_options(command, options, capsys):
     text = help_of(capsys, command)
     assert all(f"--{option}" in text for option in options.split())
+    # A default that is empty, or that the description gives in words, is left out.
+    assert not re.search(r"\(default: (None)?\)", " ".join(text.split()))
+
+
+def test_help_names_an_argument_as_its_error_does(capsys, refused):
+    assert help_of(capsys, "evaluate").startswith("usage: tf_trpo evaluate [OPTIONS] run_dir\n")
+    assert "run_dir" in refused("evaluate")
+
+
+def test_help_of_tune_has_the_defaults_of_the_environments_preset(capsys):
+    text = " ".join(help_of(capsys, "tune", "--env", "Pendulum-v1").split())
+    assert "Number of environments that are stepped together. (default: 8)" in text
+    text = " ".join(help_of(capsys, "tune", "--preset", "none", "--seed", "5").split())
+    assert "Number of environments that are stepped together. (default: 1)" in text
+    assert "the same weights. (default: 5)" in text
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_sentences_of_the_help_are_broken_only_at_the_right_margin(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = help_of(capsys, "tune").splitlines()
+    assert max(map(len, lines)) <= columns
+    # A line is followed by a word that would not have fitted.
+    first = lines.index(next(line for line in lines if line.startswith("  --space")))
+    block = [lines[first], *itertools.takewhile(lambda line: line.startswith(" " * 24), lines[first + 1 :])]
+    assert len(block) > 3
+    for one, other in itertools.pairwise(block):
+        assert len(one) + 1 + len(other.split()[0]) > columns - 2
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["-h"], 0), ([], 2)])

@@ -85,8 +85,19 @@ def test_a_value_in_a_file_cannot_act_as_an_option(settings, imported, refused, 
     assert {path.name for path in tmp_path.iterdir()} == {"modules", "mine.yaml"}
 
 
+@pytest.mark.parametrize("module", ["tf_trpo.environments", "gymnasium.wrappers"])
+def test_a_function_of_an_imported_module_needs_the_flag_too_if_it_is_called(module, imported, refused):
+    """Wrappers of these modules need no flag, but as an environment a function would get any arguments."""
+    function = f"{module}:check_environment"
+    arguments = ["--env-kwargs", json.dumps({"environment": f"{MODULE}:CartPoleEnv"})]
+    assert "--allow-import" in refused("train", "--env", function, *arguments)
+    assert not imported()
+
+
 def test_with_the_flag_the_module_is_imported(run, imported, refused, capsys):
-    assert "doesn't exist" in refused("train", "--allow-import", "--env", f"{MODULE}:Nothing-v0")
+    error = refused("train", "--allow-import", "--env", f"{MODULE}:Nothing-v0")
+    assert "doesn't exist" in error
+    assert error.endswith(f"{MODULE} has no class or function Nothing-v0 either.")
     assert imported()
     main(["evaluate", "run", "--allow-import", "--episodes", "2", "--json"])
     assert json.loads(capsys.readouterr().out)["mean_length"] <= 20

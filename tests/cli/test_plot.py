@@ -291,4 +291,5 @@ def test_a_missing_package_is_one_line_with_the_command_to_install_it(
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
     error = refused("plot", make_run(workplace / "run"), *arguments)
-    assert error == f'error: {missing} is not installed: pip install "tf_trpo[figures]"'
+    command = 'pip install -e ".[figures]" in the folder of the checkout'
+    assert error == f"error: {missing} is not installed; it is in the extra figures: {command}"

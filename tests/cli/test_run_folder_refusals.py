@@ -34,7 +34,10 @@ DAMAGE = {
     "no agent": (lambda run: run.agent.unlink(), "holds no trained agent (agent.keras is missing)"),
     "half an agent": (lambda run: cut(run.agent, 100), "agent.keras cannot be loaded"),
     "most of an agent": (lambda run: cut(run.agent, -100), "agent.keras cannot be loaded"),
-    "no configuration": (lambda run: run.config.unlink(), "config.json cannot be read"),
+    "no configuration": (
+        lambda run: run.config.unlink(),
+        "run is no run folder (it has no config.json); for an exported model use tf_trpo play",
+    ),
     "an empty configuration": (lambda run: cut(run.config, 0), "config.json cannot be read"),
     "another configuration": (lambda run: run.config.write_text("{}"), "config.json cannot be read"),
 }

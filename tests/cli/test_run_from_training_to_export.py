@@ -377,7 +377,7 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
     distribution = tf_trpo.load(run / "agent.keras").policy.action_distribution
     assert (distribution.initial_std, distribution.state_dependent_std) == (0.25, True)
     command = re.search(r"^Export for serving: (.+)$", capsys.readouterr().out, re.MULTILINE).group(1)
-    expected = ["-m", "tf_trpo", "export", "runs/Pendulum-v1-3", "--output", "saved_models/Pendulum-v1"]
+    expected = ["-m", "tf_trpo", "export", "runs/Pendulum-v1-3", "--output", "models/Pendulum-v1"]
     assert shlex.split(command) == [sys.executable, *expected]
 
 

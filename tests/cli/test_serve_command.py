@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import tf_trpo
+from tf_trpo.extras import not_installed
 from tf_trpo.models import PolicySettings
 
 
@@ -80,4 +81,4 @@ def test_without_the_extra_it_is_named(refused, model, monkeypatch):
     # Another test may have run the server in this process.
     monkeypatch.delitem(sys.modules, "tf_trpo.serving.server", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
-    assert 'uvicorn is not installed: pip install "tf_trpo[serve]"' in refused("serve", model)
+    assert str(not_installed("uvicorn")) in refused("serve", model)

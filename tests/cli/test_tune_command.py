@@ -12,6 +12,7 @@ from tf_trpo import Experiment
 from tf_trpo.cli import main
 from tf_trpo.cli.tune import TuneOptions, read_command
 from tf_trpo.experiment.conversion import leaves
+from tf_trpo.extras import not_installed
 from tf_trpo.tuning import Choice, Range, Tuning
 
 TINY = ["--trials", "3", "--steps", "64", "--evaluations", "2", "--check-seeds", "2"]
@@ -81,7 +82,7 @@ def test_bad_options_are_refused(arguments, message, refused):
 def test_without_optuna_the_extra_is_named():
     code = "import sys; sys.modules['optuna'] = None; from tf_trpo.cli import main; main(['tune'])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
-    assert (result.returncode, result.stderr) == (2, 'error: optuna is not installed: pip install "tf_trpo[tune]"\n')
+    assert (result.returncode, result.stderr) == (2, f"error: {not_installed('optuna')}\n")
 
 
 def test_ctrl_c_says_how_to_continue(base, tmp_path, monkeypatch, capsys):

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 import tf_trpo
+from tf_trpo.extras import not_installed
 from tf_trpo.figures.histories import read_history
 
 SETTINGS = ["--env", "CartPole-v1", "--preset", "none", "--num-envs", "4", "--shards", "2", "--num-steps", "64"]
@@ -109,7 +110,7 @@ def test_without_ray_the_error_is_one_line(refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "ray", None)
     error = refused("train", "--preset", "none", "--num-envs", "16", "--workers", "2")
-    assert error == 'error: ray is not installed: pip install "tf_trpo[ray]"'
+    assert error == f"error: {not_installed('ray')}"
 
 
 def test_without_a_cluster_the_error_is_one_line(refused, small, tmp_path, monkeypatch):

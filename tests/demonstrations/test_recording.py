@@ -34,6 +34,17 @@ def test_a_functions_episodes_are_those_of_the_environment(walk, stray):
     assert record(stray, walk, 1, seed=4).episodes[0].observations["seen"][0, 0] != noises[0]
 
 
+def test_only_an_id_is_the_name_of_the_recorded_environment():
+    """Minari makes the environment from this name, and knows ids only."""
+
+    def none(observation):
+        return np.zeros(1, np.float32)
+
+    named = "gymnasium.envs.classic_control:PendulumEnv"
+    assert record(none, named, 1, max_episode_steps=2).environment is None
+    assert record(none, "Pendulum-v1", 1, max_episode_steps=2).environment == "Pendulum-v1"
+
+
 def test_a_longer_episode_is_truncated(walk):
     [episode] = record(lambda observation: 5, walk, 1, max_episode_steps=3).episodes
     assert (len(episode.rewards), episode.terminated) == (3, False)

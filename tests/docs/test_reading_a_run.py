@@ -13,7 +13,15 @@ from tf_trpo.demonstrations import record
 from tf_trpo.figures.charts import CHARTS, FIGURES
 from tf_trpo.models import PolicySettings
 from tf_trpo.numerics import ConjugateGradientStatus, LineSearchStatus
-from tf_trpo.optimizers import DemonstrationBonus, EntropyBonus, KLPenalty, TrustRegion, VanillaPolicyGradient
+from tf_trpo.optimizers import (
+    ConstrainedTrustRegion,
+    DemonstrationBonus,
+    EntropyBonus,
+    KLPenalty,
+    LagrangianTrustRegion,
+    TrustRegion,
+    VanillaPolicyGradient,
+)
 from tf_trpo.rollouts import VineSettings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reading_a_run.md").read_text(encoding="utf-8")
@@ -24,21 +32,26 @@ EXPLAINED = {name for row in re.findall(r"^\| (`.+?) \|", TABLES, re.M) for name
 class Scored(gym.Wrapper):
     def step(self, action):
         *step, info = self.env.step(action)
-        return *step, {**info, "KEY": 1.0}
+        # KEY is an info of an episode's end, and NAME is a cost.
+        return *step, {**info, "KEY": 1.0, "NAME": 1.0}
 
 
 @pytest.fixture(scope="module")
 def logged():
     """Names of the figures that trainings with several algorithms and distributions log."""
     names = set()
-    for env, optimizer, distribution in (
-        ("Pendulum-v1", TrustRegion(entropy=EntropyBonus(0.01), imitation=DemonstrationBonus(0.1)), "gaussian"),
-        ("CartPole-v1", KLPenalty(), "gaussian"),
-        ("Pendulum-v1", VanillaPolicyGradient(), "beta"),
+    for env, optimizer, distribution, costs in (
+        ("Pendulum-v1", TrustRegion(entropy=EntropyBonus(0.01), imitation=DemonstrationBonus(0.1)), "gaussian", ()),
+        ("CartPole-v1", KLPenalty(), "gaussian", ()),
+        ("Pendulum-v1", VanillaPolicyGradient(), "beta", ()),
+        ("CartPole-v1", ConstrainedTrustRegion(cost_limits=(25.0,), anchor_kl=0.05), "gaussian", ("NAME",)),
+        ("CartPole-v1", LagrangianTrustRegion(cost_limits=(25.0,)), "gaussian", ("NAME",)),
     ):
         making = {"wrappers": [Scored]}
-        agent = tf_trpo.TRPO.for_env(env, policy=PolicySettings(distribution=distribution), seed=0, **making)
-        agent.compile(optimizer, jit_compile=False)
+        policy = PolicySettings(distribution=distribution)
+        agent = tf_trpo.TRPO.for_env(env, policy=policy, costs=costs, seed=0, **making)
+        anchored = isinstance(optimizer, ConstrainedTrustRegion)
+        agent.compile(optimizer, jit_compile=False, anchor=agent if anchored else None)
         if optimizer.imitates:
             agent.imitate(record(lambda observation: np.zeros(1, np.float32), env, 1, **making))
         evaluate = tf_trpo.callbacks.Evaluate(env, every_steps=100, episodes=1, info_keys=["KEY"], **making)
@@ -50,7 +63,7 @@ def logged():
 
 
 def test_every_figure_that_is_logged_is_explained(logged):
-    assert len(logged) > 35
+    assert len(logged) > 45
     assert logged - EXPLAINED == set()
 
 

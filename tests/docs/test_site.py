@@ -1,5 +1,6 @@
 """The site: it builds without a warning, documents every public name, and fetches nothing from other hosts."""
 
+import dataclasses
 import importlib
 import importlib.util
 import os
@@ -8,8 +9,14 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from tf_trpo import Experiment
+from tf_trpo.cli import COMMANDS
+from tf_trpo.experiment.conversion import fields
+from tf_trpo.optimizers import ALGORITHMS
 
 pytest.importorskip("mkdocs")
 ROOT = Path(__file__).parents[2]
@@ -96,13 +103,37 @@ def test_every_link_of_every_page_leads_somewhere(site):
     assert followed > 1000
 
 
-def test_every_marked_table_of_settings_is_whole(site):
-    marks = re.findall(r"<!-- settings: (\S+) (\w+) -->", (ROOT / "docs" / "settings.md").read_text(encoding="utf-8"))
-    page = (site / "settings" / "index.html").read_text(encoding="utf-8")
-    assert len(marks) > 10
-    assert "<!-- settings" not in page
-    from tf_trpo import Experiment
+MARKS = re.findall(r"<!-- settings: (\S+) (\w+) -->", (ROOT / "docs" / "settings.md").read_text(encoding="utf-8"))
 
+
+def settings_classes(kind):
+    """A settings class, the classes of its own that it extends, and those of its parts."""
+    own = {each for each in kind.__mro__ if dataclasses.is_dataclass(each) and dataclasses.fields(each)}
+    for _, hint in fields(kind):
+        for part in filter(dataclasses.is_dataclass, (hint, *get_args(hint))):
+            own |= settings_classes(part)
+    return own
+
+
+def test_every_class_of_settings_and_every_option_of_a_command_is_on_the_page_of_settings():
+    shown = {(file, name) for file, name in MARKS}
+    assert len(shown) == len(MARKS)
+    options = set()
+    for command in COMMANDS:
+        module = importlib.import_module(f"tf_trpo.cli.{command.replace('-', '_')}")
+        options |= {each for name, each in vars(module).items() if name.endswith("Options")}
+    wanted = settings_classes(Experiment).union(*map(settings_classes, options)) - {Experiment}
+    places = {(f"{each.__module__.replace('.', '/')}.py", each.__name__) for each in wanted}
+    assert shown == places
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert {
+        name for name in (*ALGORITHMS, *COMMANDS, "env", "radius") if not re.search(rf"(`|### ){name}\b", text)
+    } == set()
+
+
+def test_every_marked_table_of_settings_is_whole(site):
+    page = (site / "settings" / "index.html").read_text(encoding="utf-8")
+    assert "<!-- settings" not in page
     names = Experiment(env="Pendulum-v1").flat().keys() - {"env", "algorithm", "radius"}
     assert {name for name in names if f"<code>{name}</code>" not in page} == set()
 

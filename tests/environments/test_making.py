@@ -56,6 +56,64 @@ def test_wrappers_are_applied_in_order(environment, wrappers, backend, reward, m
     environments.close()
 
 
+NAMED = "module_of_named_environments"
+NAMED_TEXT = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv, PendulumEnv
+
+class Both(PendulumEnv):
+    pass
+
+def made(speed=8):
+    env = PendulumEnv()
+    env.max_speed = speed
+    return env
+
+def nothing():
+    return []
+
+if "Both" not in gymnasium.registry:
+    gymnasium.register("Both", CartPoleEnv)
+"""
+
+
+@pytest.mark.parametrize("backend", ["sync", "async"])
+def test_a_class_or_a_function_can_be_named_by_its_module(backend, importable):
+    importable(NAMED, NAMED_TEXT)
+    for name, making in ((f"{NAMED}:PendulumEnv", {}), (f"{NAMED}:made", {"env_kwargs": {"speed": 3}})):
+        environments = make_vector_environment(name, 2, backend=backend, **making)
+        observations, _ = environments.reset(seed=0)
+        assert observations.shape == (2, 3)
+        if making and backend == "sync":
+            assert [env.unwrapped.max_speed for env in environments.unwrapped.envs] == [3, 3]
+        environments.close()
+
+
+def test_an_id_that_is_registered_comes_before_a_class_of_its_name(importable):
+    importable(NAMED, NAMED_TEXT)
+    try:
+        environments = make_vector_environment(f"{NAMED}:Both")
+        assert isinstance(environments.single_action_space, gym.spaces.Discrete)
+        environments.close()
+    finally:
+        gym.registry.pop("Both")
+
+
+@pytest.mark.parametrize(
+    ("name", "making", "message"),
+    [
+        ("no_such_module:Room", {}, "the module of no_such_module:Room cannot be imported: No module named"),
+        (f"{NAMED}:nothing", {}, rf"the function {NAMED}:nothing must make a gymnasium\.Env, it gave a list"),
+        (f"{NAMED}:made", {"env_kwargs": {"size": 3}}, "cannot be made with the env_kwargs .+ unexpected keyword"),
+    ],
+)
+def test_a_name_that_makes_no_environment_is_refused(name, making, message, importable):
+    importable(NAMED, NAMED_TEXT)
+    with pytest.raises(ValueError, match=message):
+        make_vector_environment(name, **making)
+    gym.registry.pop("Both", None)
+
+
 @pytest.mark.parametrize(
     ("wrappers", "message"),
     [

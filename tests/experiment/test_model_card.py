@@ -1,9 +1,15 @@
 """The head of a model's card, for any name of the environment and any evaluations."""
 
+import configparser
+import re
+from pathlib import Path
+
 import pytest
 import yaml
 
-from tf_trpo.experiment.model_card import card_head
+from tf_trpo.experiment.model_card import CARD_FOOT, card_head
+
+ROOT = Path(__file__).parents[2]
 
 RESULT = {"mean_return": -0.04, "std_return": 12.345, "mean_length": 7.0, "episodes": 20}
 
@@ -21,6 +27,17 @@ def test_the_head_is_what_the_hub_reads(environment, tmp_path, card_metrics):
     assert card_metrics(card_head(model, environment, "trpo", {"stochastic": RESULT | {"mean_return": 1e6}})) == {
         "mean_reward, sampled actions": "1000000.0 +/- 12.3"
     }
+
+
+def test_the_license_and_the_installation_are_those_of_the_package(tmp_path):
+    package = configparser.ConfigParser()
+    package.read(ROOT / "setup.cfg")
+    head = card_head(tmp_path, "E-v0", "trpo", {"stochastic": RESULT})
+    assert yaml.safe_load(head.split("---\n")[1])["license"] == package["metadata"]["license"].lower()
+    (page,) = re.findall(r"docs/\w+\.md", CARD_FOOT)
+    assert (ROOT / page).is_file()
+    # No index has the package.
+    assert re.findall(r"`(pip install .+?)`", CARD_FOOT) == ["pip install -e ."]
 
 
 def test_the_film_is_shown_if_there_is_one(tmp_path):

@@ -9,6 +9,8 @@ import pytest
 
 import tf_trpo
 from tf_trpo.callbacks import StopOnSignal
+from tf_trpo.experiment import RunFolder
+from tf_trpo.experiment.run import Run
 from tf_trpo.rollouts import actor
 
 TINY = {"total_steps": 48, "num_envs": 2, "num_steps": 12, "value_epochs": 1, "jit_compile": False}
@@ -36,11 +38,20 @@ def test_a_warning_before_the_folder_is_made_does_not_end_the_run(tmp_path, monk
 
 
 def test_a_run_that_cannot_begin_restores_the_signal_handlers(tmp_path):
-    (tmp_path / "run").mkdir()
     before = [signal.getsignal(number) for number in StopOnSignal.SIGNALS]
+    # The folder was made by somebody else after the first check.
+    run = Run(tf_trpo.Experiment().replace(**TINY), RunFolder(tmp_path / "run"))
+    (tmp_path / "run").mkdir()
     with pytest.raises(FileExistsError, match="the run folder exists"):
-        tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run")
+        run.train()
     assert [signal.getsignal(number) for number in StopOnSignal.SIGNALS] == before
+
+
+def test_a_run_folder_that_exists_is_refused_before_the_agent_is_made(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(tf_trpo.Experiment, "make_agent", lambda self: pytest.fail("the agent was made"))
+    with pytest.raises(FileExistsError, match=r"train into another folder .+, or continue this run with resume=True"):
+        tf_trpo.Experiment().replace(**TINY).train(tmp_path / "run")
 
 
 def test_an_environment_that_uses_the_global_generators_is_seeded_too():

@@ -305,7 +305,7 @@ def test_vector_environments_and_shared_environments_are_refused():
 
 def test_without_ray_the_error_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ImportError, match=r'ray is not installed: pip install "tf_trpo\[ray\]"'):
+    with pytest.raises(ImportError, match=r'ray is not installed; it is in the extra ray: pip install -e "\.\[ray\]"'):
         train(2)
 
 

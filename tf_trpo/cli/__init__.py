@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,15 +18,15 @@ COMMANDS = {
     "evaluate": "run whole episodes with a trained agent",
     "export": "write a model for serving",
     "serve": "answer REST requests for an exported model",
-    "play": "drive an environment by an exported model",
+    "play": "run episodes with an exported model",
     "plot": "draw learning curves of runs, or report on one",
 }
 
 
 FIRST_STEPS = """\
 first steps:
-  python -m tf_trpo train                        train on CartPole-v1, half a minute
-  python -m tf_trpo train --env Pendulum-v1      another environment, by its published settings
+  python -m tf_trpo train                        train on CartPole-v1, about a minute
+  python -m tf_trpo train --env Pendulum-v1      another environment, with its published settings
   python -m tf_trpo train --resume runs/NAME     continue a run that was stopped
   python -m tf_trpo tune --env Pendulum-v1       search for better settings
   python -m tf_trpo check-env my_module:MyEnv    your own environment: what will go wrong
@@ -56,7 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run_command(command: str, argv: Sequence[str] | None = None) -> None:
-    """Run one command with the given arguments, or the process's own."""
+    """Run one command with the given arguments, or the process's own.
+
+    The command can import modules of the working folder, however the process was started.
+    """
+    _add_working_folder()
     # The import takes seconds, in which the user may press Ctrl-C.
     with one_line_errors():
         if command not in COMMANDS:
@@ -64,3 +69,14 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> None:
             hint = "" if near is None else f"; the nearest is {near}"
             raise ValueError(f"no command {command!r}{hint}; there are {', '.join(COMMANDS)}")
         importlib.import_module(f"tf_trpo.cli.{command.replace('-', '_')}").main(sys.argv[1:] if argv is None else argv)
+
+
+def _add_working_folder() -> None:
+    """Put the working folder on `sys.path`, as `python -m` does; otherwise my_env:Room is found by `python -m` only.
+
+    The folder comes last, so that no file in it can take the place of an installed module.
+    """
+    here = os.getcwd()
+    # An empty entry is the working folder too, and safe_path is Python's own option to leave it out.
+    if not sys.flags.safe_path and not {"", here} & {*sys.path}:
+        sys.path.append(here)

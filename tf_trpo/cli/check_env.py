@@ -8,12 +8,11 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import tyro
 from rich.console import Console
 
 from tf_trpo.cli.environment_id import check_imports, flag_for
 from tf_trpo.cli.errors import FAILED, one_line
-from tf_trpo.cli.parsing import option_name, parse
+from tf_trpo.cli.parsing import Positional, option_name, parse
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment.settings import SEEDS, EnvironmentSettings
 from tf_trpo.ranges import require_allowed
@@ -29,14 +28,14 @@ class CheckOptions(EnvironmentSettings):
     The exit status is 0 if nothing prevents training, and 3 otherwise.
     """
 
-    env: tyro.conf.Positional[str] = dataclasses.field(kw_only=True)
+    env: Positional[str] = dataclasses.field(kw_only=True)
     """A class or a function that makes environments, as module:Class, or a Gymnasium id. Its code is run."""
     steps: int = 2000
     """Environment steps to take."""
     seed: int = 0
     """Seed of the episodes and of the actions."""
     allow_import: bool = False
-    """Allow wrappers, and an id of the form module:Id-v0, to import their modules, which runs their code."""
+    """Allow wrappers, and an id of the form module:Id, to import their modules, which runs their code."""
     json: bool = False
     """Print one JSON object: findings (severity, name, what, advice) and facts."""
 
@@ -55,25 +54,20 @@ def main(argv: Sequence[str]) -> None:
 
     for wrapper in options.wrapper:
         find_wrapper(wrapper)
-    making = options.arguments()
     # To name a class is to ask for its code to run, but an id may look harmless.
-    maker = find_maker(options.env, making["env_kwargs"])
-    if maker is None:
+    if find_maker(options.env) is None:
         check_imports(options.env, allow_import=options.allow_import)
-    else:
-        del making["env_kwargs"]
-    report = check_environment(
-        maker or options.env, **making, info_keys=options.info_keys, steps=options.steps, seed=options.seed
-    )
+    how = {**options.arguments(), "info_keys": options.info_keys, "steps": options.steps, "seed": options.seed}
+    report = check_environment(options.env, **how)
     if options.json:
         print(json.dumps(dataclasses.asdict(report)))
     else:
-        _show(report, options, is_id=maker is None)
+        _show(report, options)
     if report.prevents_training:
         raise SystemExit(FAILED)
 
 
-def _show(report: EnvironmentReport, options: CheckOptions, *, is_id: bool) -> None:
+def _show(report: EnvironmentReport, options: CheckOptions) -> None:
     console = Console(highlight=False, soft_wrap=True)
 
     def say(*lines: str, **style: Any) -> None:
@@ -92,19 +86,7 @@ def _show(report: EnvironmentReport, options: CheckOptions, *, is_id: bool) -> N
     errors = sum(finding.severity == "error" for finding in report.findings)
     say(f"\nFound: {errors} that prevent training, {len(report.findings) - errors} others.")
     if not errors:
-        say(f"To train in it: {_training(options, is_id=is_id)}")
-
-
-def _training(options: CheckOptions, *, is_id: bool) -> str:
-    """Return how to train an agent in the environment; the command line needs an id, so a class must be registered."""
-    if is_id:
-        return f"python -m tf_trpo train {_arguments(options)}"
-    module, _, name = options.env.rpartition(":")
-    return (
-        f"in Python tf_trpo.TRPO.for_env({name}).fit({name}, 100_000). "
-        f'Or write gymnasium.register("{name}-v0", {name}) below it, and '
-        f"python -m tf_trpo train --env {module}:{name}-v0 --allow-import"
-    )
+        say(f"To train in it: python -m tf_trpo train {_arguments(options)}")
 
 
 def _arguments(options: CheckOptions) -> str:

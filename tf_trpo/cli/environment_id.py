@@ -1,4 +1,4 @@
-"""Ids, wrappers and costs on the command line that make Python import a module, which needs a flag."""
+"""Environments, wrappers and costs on the command line that make Python import a module, which needs a flag."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Sequence
 ALLOW_IMPORT = "--allow-import"
 """A command line option; no preset, config.json or checkpoint can set it."""
 _OWN = ("tf_trpo.environments", "gymnasium.wrappers")
-"""Modules that need no flag, since they are imported in any case."""
+"""Modules whose wrappers and costs need no flag, since the modules are imported in any case. As environments, their
+functions would be called with any arguments."""
 
 
 def imported_modules(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] = ()) -> dict[str, str]:
-    """Return the modules that an id such as my_package.envs:MyEnv-v0, wrappers and costs import, by a description."""
-    named = {f"env {env}": env} if ":" in env else {}
-    named |= {f"wrapper {wrapper}": wrapper for wrapper in wrappers}
+    """Return the modules that an environment such as my_envs:MyEnv, wrappers and costs import, by a description."""
+    named = {f"wrapper {wrapper}": wrapper for wrapper in wrappers}
     named |= {f"cost {cost}": cost for cost in costs if ":" in cost}
-    return {what: module for what, name in named.items() if (module := name.partition(":")[0]) not in _OWN}
+    found = {what: module for what, name in named.items() if (module := name.partition(":")[0]) not in _OWN}
+    return ({f"env {env}": env.partition(":")[0]} if ":" in env else {}) | found
 
 
 def check_imports(env: str, wrappers: Sequence[str] = (), costs: Sequence[str] = (), *, allow_import: bool) -> None:

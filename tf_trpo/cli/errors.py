@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tf_trpo.extras import EXTRAS, not_installed
+
 _LONGEST = 1000
 INTERRUPTED = 128 + signal.SIGINT
 BAD_INPUT, NOT_WRITTEN, FAILED = 2, 1, 3
@@ -26,14 +28,6 @@ _STATUS = {
 """Exit statuses of the library's own errors; all other errors have `BAD_INPUT`."""
 _RAISING = ("RAISE_VARARGS", "RERAISE")
 """Python's bytecode instructions that raise."""
-_EXTRAS = {
-    **dict.fromkeys(("matplotlib", "jinja2"), "figures"),
-    **dict.fromkeys(("orjson", "uvicorn"), "serve"),
-    **dict.fromkeys(("imageio", "pygame"), "play"),
-    "optuna": "tune",
-    "ray": "ray",
-}
-"""Module -> the extra that installs it."""
 
 
 @contextmanager
@@ -91,6 +85,6 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         # Without the errno, which str(error) begins with.
         message = f"{error.filename}: {error.strerror}"
-    if isinstance(error, ImportError) and error.name in _EXTRAS:
-        message = f'{error.name} is not installed: pip install "tf_trpo[{_EXTRAS[error.name]}]"'
+    if isinstance(error, ImportError) and error.name in EXTRAS:
+        message = str(not_installed(error.name))
     return " ".join([message, *getattr(error, "__notes__", ())])

@@ -7,10 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
-
 from tf_trpo.cli.environment_id import check_imports
-from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.settings import EPISODES, SEEDS
@@ -21,7 +19,7 @@ from tf_trpo.ranges import require_allowed
 class EvaluateOptions:
     """Run whole episodes with a trained agent and report returns in the environment's own rewards."""
 
-    run_dir: tyro.conf.Positional[Path]
+    run_dir: Positional[Path]
     """Folder of a run, as train writes it."""
     episodes: int = 20
     """Number of whole episodes to run."""
@@ -30,7 +28,8 @@ class EvaluateOptions:
     seed: int = 0
     """Seed of environments and actions."""
     allow_import: bool = False
-    """Allow an id of the form module:Id, and wrappers, to import their modules, which runs their code."""
+    """Allow an environment of the form module:Class or module:Id, and wrappers, to import their modules, which runs
+    their code."""
     json: bool = False
     """Print one JSON object: mean_return, std_return, mean_length, episodes, cost/NAME, and info/KEY of the run."""
 

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from tf_trpo.cli.environment_id import check_imports
-from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.play import PlayOptions, check_film, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
@@ -25,7 +23,7 @@ SAMPLED_EPISODES = 20
 class ExportOptions:
     """Export a trained agent as a model in TensorFlow Serving's layout, OUTPUT/VERSION."""
 
-    run_dir: tyro.conf.Positional[Path]
+    run_dir: Positional[Path]
     """Folder of a run, as train writes it."""
     output: Path
     """Folder of the model, such as saved_models/Hopper-v5; each export adds the next version."""
@@ -39,7 +37,8 @@ class ExportOptions:
     film: bool = False
     """Film an episode as OUTPUT/film.gif, which the card shows (extra play)."""
     allow_import: bool = False
-    """For card and film: allow ids of the form module:Id, and wrappers, to import modules, which runs their code."""
+    """For card and film: allow environments of the form module:Class or module:Id, and wrappers, to import their
+    modules, which runs their code."""
 
     def __post_init__(self) -> None:
         playable = self.format == "saved_model"

@@ -1,7 +1,7 @@
-"""Parse the options of commands, which are the fields of dataclasses.
+"""Parse the options of commands, which are the fields of dataclasses, and show the help of commands.
 
-argparse splits the command line, because its `error` can be overridden to give one-line errors. Values are converted
-and checked by the same code as those of files. tyro draws --help from the same classes.
+argparse splits the command line and draws the help, because its `error` can be overridden to give one-line errors.
+Values are converted and checked by the same code as those of files.
 """
 
 from __future__ import annotations
@@ -11,21 +11,53 @@ import ast
 import dataclasses
 import inspect
 import itertools
-import json
+import shutil
 import textwrap
+import types
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
-import tyro
-
-from tf_trpo.experiment.conversion import convert, fields, leaves
+from tf_trpo.experiment.conversion import CHOICES, convert, fields, leaves
 from tf_trpo.ranges import nearest
 
 T = TypeVar("T")
+_POSITIONAL, _REPEATED = "positional", "repeated"
+Positional = Annotated[T, _POSITIONAL]
+"""The type of a field that is an argument without an option's name."""
+Repeated = Annotated[T, _REPEATED]
+"""The type of a field, a tuple, whose option may be given several times, each time with one value."""
 HELP = {"-h", "--help"}
 """Arguments that ask for help."""
 HELP_ALL = "--help-all"
 """Argument that asks for help with every setting, in commands with many settings."""
+_LONGEST, _NAME = 40, "NAME"
+"""Characters of the choices of an option that the help shows in place of its value, and what it shows if there are
+more."""
+_METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH", types.NoneType: "None"}
+
+
+class Option(NamedTuple):
+    """An option as the help shows it.
+
+    Attributes:
+      hint: its type.
+      default: its default value; `dataclasses.MISSING` if it is required.
+      words: its description.
+      marks: `Positional`'s or `Repeated`'s mark, if it has one.
+    """
+
+    hint: Any
+    default: Any
+    words: str
+    marks: tuple[str, ...] = ()
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Breaks lines between words only; argparse would also break names such as natural-policy-gradient."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -40,10 +72,9 @@ class OptionParser(argparse.ArgumentParser):
         super().__init__(command, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
         self._names = [name for each in options for name in leaves(each)]
         for each in options:
-            marked = get_type_hints(each, include_extras=True)
-            required = {field.name for field in dataclasses.fields(each) if field.default is dataclasses.MISSING}
+            own = options_of(each)
             for name, hint in leaves(each).items():
-                self._add(name, hint, getattr(marked.get(name), "__metadata__", ()), name in required)
+                self.add(self, name, own.get(name, Option(hint, None, "")))
 
     def read(self, argv: Sequence[str]) -> dict[str, Any]:
         """Return the given options by name: text, or True or False for an option without a value.
@@ -63,26 +94,31 @@ class OptionParser(argparse.ArgumentParser):
         """Raise ValueError, instead of printing the usage and ending the process as argparse does."""
         raise ValueError(f"{message}; see {self.prog} --help")
 
-    def _add(self, name: str, hint: Any, marks: tuple[Any, ...], required: bool) -> None:
+    def add(self, group: argparse._ActionsContainer, name: str, option: Option) -> None:
+        """Add an option to a group of the help, or to the parser itself."""
+        hint, required = option.hint, option.default is dataclasses.MISSING
         several = get_origin(hint) is tuple
-        if tyro.conf.Positional in marks:
-            self.add_argument(name, nargs="*" if several else None if required else "?")
+        shown: dict[str, Any] = {"help": _described(option)}
+        if _POSITIONAL in option.marks:
+            group.add_argument(name, nargs="*" if several else None if required else "?", **shown)
         elif hint is bool:
-            self.add_argument(option_name(name), action=argparse.BooleanOptionalAction)
+            group.add_argument(option_name(name), action=argparse.BooleanOptionalAction, **shown)
         elif bool in get_args(hint):
-            self.add_argument(option_name(name), nargs="?", const=True)
-            self.add_argument(option_name(f"no_{name}"), dest=name, action="store_false")
-        elif tyro.conf.UseAppendAction in marks:
-            self.add_argument(option_name(name), action="append")
+            group.add_argument(option_name(name), nargs="?", const=True, metavar=_metavar(hint), **shown)
+            off = f"the same as {option_name(name)} False"
+            group.add_argument(option_name(f"no_{name}"), dest=name, action="store_false", help=off)
+        elif _REPEATED in option.marks:
+            group.add_argument(option_name(name), action="append", metavar=_metavar(hint), **shown)
         else:
-            self.add_argument(option_name(name), nargs="*" if several else None, required=required)
+            shown |= {"nargs": "*" if several else None, "metavar": _metavar(hint)}
+            group.add_argument(option_name(name), required=required, **shown)
 
 
 def parse(options: type[T], argv: Sequence[str], command: str) -> T:
     """Parse the options of a command.
 
     Args:
-      options: a dataclass; its fields are the options.
+      options: a dataclass; its fields are the options, and its docstring describes the command.
       argv: the arguments after the command.
       command: name of the command, for messages.
 
@@ -91,7 +127,7 @@ def parse(options: type[T], argv: Sequence[str], command: str) -> T:
       SystemExit: after --help, with status 0.
     """
     if HELP & set(argv):
-        show_help(options, command)
+        show_help(command, inspect.getdoc(options) or "", {"options": options_of(options)})
     return make(options, OptionParser(command, options).read(argv))
 
 
@@ -101,34 +137,40 @@ def make(options: type[T], given: Mapping[str, Any]) -> T:
     return options(**{name: convert(given[name], hint, name) for name, hint in hints.items() if name in given})
 
 
-def selected(settings: type, values: Mapping[str, Any], name: str) -> type:
-    """Make an options class with some of the settings of a settings class and its nested classes.
+def options_of(settings: Any) -> dict[str, Option]:
+    """Return the options of an options class, or of an object, whose values are then the defaults.
 
-    Args:
-      settings: the settings class.
-      values: defaults of the options, by the names of the settings, in the order of the help.
-      name: name of the new class.
+    Fields that hold other settings classes are left out. Of a field that holds one of several classes, the option is
+    the name of the class.
     """
-    hints, words = leaves(settings), descriptions(settings)
-    options = [
-        (option, Annotated[hints[option], tyro.conf.arg(help=words[option])], dataclasses.field(default=value))
-        for option, value in values.items()
-    ]
-    return dataclasses.make_dataclass(name, options, frozen=True)
+    is_class = isinstance(settings, type)
+    kind = settings if is_class else type(settings)
+    marked, words, choices = get_type_hints(kind, include_extras=True), descriptions(kind), leaves(kind)
+    found = {}
+    for field in dataclasses.fields(kind):
+        name = field.name
+        if name in choices:
+            default = field.default if is_class else getattr(settings, name)
+            if name in CHOICES:
+                default = next(key for key, each in CHOICES[name].items() if each in (default, type(default)))
+            marks = getattr(marked[name], "__metadata__", ())
+            found[name] = Option(choices[name], default, words.get(name, ""), marks)
+    return found
 
 
-def together(**options: Any) -> type:
-    """Combine options classes, which need no arguments, into one; each is a group of the help under its name."""
-    made = [(name, each, dataclasses.field(default=each())) for name, each in options.items()]
-    return dataclasses.make_dataclass("Options", made, frozen=True)
+def groups_of(settings: Any, title: str) -> dict[str, dict[str, Option]]:
+    """Return the options of a settings object and of the parts that it has, by the names of the parts."""
+    found = {title: options_of(settings)}
+    for field in dataclasses.fields(settings):
+        part = getattr(settings, field.name)
+        if dataclasses.is_dataclass(part):
+            found |= groups_of(part, field.name)
+    return found
 
 
-def descriptions(settings: Any) -> dict[str, str]:
-    """Return the docstrings of the fields of a settings class and its nested classes, by the names of the fields."""
+def descriptions(settings: type) -> dict[str, str]:
+    """Return the docstrings of the fields of a settings class, by the names of the fields."""
     found: dict[str, str] = {}
-    for _, hint in fields(settings):
-        for each in filter(dataclasses.is_dataclass, (hint, *get_args(hint))):
-            found = descriptions(each) | found
     for each in reversed(settings.__mro__[:-1]):
         [definition] = ast.parse(textwrap.dedent(inspect.getsource(each))).body
         assert isinstance(definition, ast.ClassDef)
@@ -144,26 +186,56 @@ def documented_fields(definition: ast.ClassDef) -> Iterator[tuple[ast.AnnAssign,
             yield field, inspect.cleandoc(ast.literal_eval(ast.unparse(text)))
 
 
-def show_help(options: Any, command: str, **settings: Any) -> NoReturn:
-    """Print the help of a command, and exit with status 0."""
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
-    with _registry():
-        tyro.cli(options, args=["--help"], prog=command, config=config, **settings)
-    raise AssertionError("tyro ends the process")
+def show_help(command: str, description: str, groups: Mapping[str, Mapping[str, Option]]) -> NoReturn:
+    """Print the help of a command, and exit with status 0.
+
+    Args:
+      command: name of the command.
+      description: paragraphs that describe the command.
+      groups: the options by name, under the heading of their group.
+    """
+    parser = OptionParser(command)
+    parser.formatter_class = _Formatter
+    width = shutil.get_terminal_size().columns - 2
+    parser.description = "\n\n".join(textwrap.fill(each, width) for each in description.split("\n\n"))
+    options = {name: option for group in groups.values() for name, option in group.items()}
+    arguments = [name for name, option in options.items() if _POSITIONAL in option.marks]
+    parser.usage = " ".join(["tf_trpo", command, "[OPTIONS]", *arguments])
+    parser.add_argument("-h", "--help", action="help", help="show this help and exit")
+    for title, group in groups.items():
+        # The parser has groups of its own, for arguments and for options.
+        target = parser if title == "options" else parser.add_argument_group(title)
+        for name, option in group.items():
+            parser.add(target, name, option)
+    print(parser.format_help(), end="")
+    raise SystemExit(0)
 
 
-def _registry() -> tyro.constructors.ConstructorRegistry:
-    """Make a tyro registry that shows a mapping as one value, a JSON object."""
-    registry = tyro.constructors.ConstructorRegistry()
-    shown = tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="JSON",
-        instance_from_str=lambda args: json.loads(args[0]),
-        is_instance=lambda _: True,
-        str_from_instance=lambda value: ["None" if value is None else json.dumps(value)],
-    )
-    registry.primitive_rule(lambda info: shown if info.type == dict[str, Any] | None else None)
-    return registry
+def _described(option: Option) -> str:
+    """Return an option's description and default; None is shown only if the description says what it means."""
+    default, words = option.default, " ".join(option.words.split())
+    if get_origin(option.hint) is Literal and _metavar(option.hint) == _NAME:
+        words += f" One of {', '.join(get_args(option.hint))}."
+    if default is dataclasses.MISSING:
+        words += " (required)"
+    elif default != () and (default is not None or "None" in words):
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        words += f" (default: {shown})"
+    return words.replace("%", "%%")
+
+
+def _metavar(hint: Any) -> str:
+    """Return what the help shows for the value of an option."""
+    if get_origin(hint) is Literal:
+        choices = f"{{{','.join(get_args(hint))}}}"
+        return choices if len(choices) <= _LONGEST else _NAME
+    if get_origin(hint) is tuple:
+        return _metavar(get_args(hint)[0])
+    if get_origin(hint) is dict or dict[str, Any] in get_args(hint):
+        return "JSON"
+    if get_args(hint):
+        return "|".join(_metavar(each) for each in get_args(hint) if each is not bool)
+    return _METAVARS[hint]
 
 
 def option_name(name: str) -> str:

@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
 from tf_trpo.cli.environment_id import check_imports
-from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.experiment.conversion import changed
 from tf_trpo.experiment.run_folder import RunFolder
@@ -31,11 +29,11 @@ if TYPE_CHECKING:
 class PlayOptions:
     """Run episodes with an exported model, or with a server's model, and optionally record a video."""
 
-    model: tyro.conf.Positional[str]
+    model: Positional[str]
     """Folder of a model, such as saved_models/CartPole-v1, of a version of a model, or of an exported run; or the URL
     of a served model, such as http://127.0.0.1:8501/v1/models/CartPole-v1."""
     env: str | None = None
-    """Gymnasium id; by default the one in the model's metadata. Required with a URL."""
+    """Gymnasium id or module:Class; by default the environment in the model's metadata. Required with a URL."""
     episodes: int = 1
     """Number of whole episodes to run."""
     stochastic: bool = False
@@ -51,7 +49,8 @@ class PlayOptions:
     json: bool = False
     """Print one JSON object: returns, lengths, mean_return."""
     allow_import: bool = False
-    """Allow an id of the form module:Id, and wrappers, to import their modules, which runs their code."""
+    """Allow an environment of the form module:Class or module:Id, and wrappers, to import their modules, which runs
+    their code."""
     trust: bool = False
     """Also load a SavedModel that tf_trpo did not write. A SavedModel is a program: it can do what you can."""
 

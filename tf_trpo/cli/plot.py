@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
-
-from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.experiment import RunFolder
 from tf_trpo.experiment.settings import hyperparameters
 from tf_trpo.files import write_whole
@@ -38,7 +36,7 @@ class PlotOptions:
     The band is the 95% bootstrap interval over the runs of a group. --report writes a report of one run instead.
     """
 
-    run_dirs: tyro.conf.Positional[tuple[Path, ...]] = ()
+    run_dirs: Positional[tuple[Path, ...]] = ()
     """Folders of runs, as train writes them."""
     metric: str = "rollout/ep_rew_mean"
     """Column of history.csv."""

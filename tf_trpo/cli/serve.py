@@ -8,9 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import tyro
-
-from tf_trpo.cli.parsing import parse
+from tf_trpo.cli.parsing import Positional, parse
 from tf_trpo.cli.startup import start_tensorflow
 from tf_trpo.serving.settings import ServerSettings
 
@@ -19,7 +17,7 @@ from tf_trpo.serving.settings import ServerSettings
 class ServeOptions(ServerSettings):
     """Serve an exported model by TensorFlow Serving's REST API; TensorFlow computes the model, Keras is not loaded."""
 
-    model: tyro.conf.Positional[Path] = dataclasses.field(kw_only=True)
+    model: Positional[Path] = dataclasses.field(kw_only=True)
     """Folder of the model, such as saved_models/CartPole-v1; the newest version is served, even if added later."""
 
 

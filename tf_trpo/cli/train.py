@@ -7,19 +7,26 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-import tyro
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
 from tf_trpo.cli.environment_id import check_imports, flag_for
-from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, make, selected, show_help, together
+from tf_trpo.cli.parsing import (
+    HELP,
+    HELP_ALL,
+    Option,
+    OptionParser,
+    Repeated,
+    groups_of,
+    make,
+    options_of,
+    show_help,
+)
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.conversion import leaves
 from tf_trpo.experiment.presets import bundled_for, bundled_presets
 from tf_trpo.experiment.run_folder import free_run_dir
-from tf_trpo.optimizers import ALGORITHMS
 
 if TYPE_CHECKING:
     from tf_trpo.experiment.run import Run, TrainedRun
@@ -49,26 +56,13 @@ class CommandOptions:
 
     run_dir: Path | None = None
     """Folder of the run, which must not exist; by default runs/ENV-SEED, or runs/ENV-SEED-2 and so on."""
-    preset: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    preset: Repeated[tuple[str, ...]] = ()
     """Preset with default settings: a name, a YAML file, or none; may be given several times."""
     resume: Path | None = None
     """Folder of a run that was stopped or killed, to continue with its own settings."""
     allow_import: bool = False
-    """Allow an --env of the form module:Id, and wrappers, to import their modules, which runs their code."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Train:
-    """Train an agent by Trust Region Policy Optimization, or by one of the algorithms that came before or after."""
-
-    command: CommandOptions = CommandOptions()
-    """The run's folder, and the source of its settings."""
-    experiment: Experiment = Experiment()
-    """The settings of the run."""
-    algorithm: Literal[tuple(ALGORITHMS)] = "trpo"  # type: ignore[valid-type]
-    """The policy optimizer; --algorithm NAME --help-all shows its settings."""
-    radius: Literal["fixed", "adaptive"] = "fixed"
-    """For trpo. fixed: max_kl is constant; adaptive: max_kl follows how well the last improvement was predicted."""
+    """Allow an --env of the form module:Class or module:Id, and wrappers, to import their modules, which runs their
+    code."""
 
 
 class Command(NamedTuple):
@@ -82,10 +76,8 @@ class Command(NamedTuple):
 def main(argv: Sequence[str]) -> None:
     """Train or resume, evaluate, save, and print what to do next."""
     options, experiment, source = read_command([each for each in argv if each not in {*HELP, HELP_ALL}])
-    if HELP_ALL in argv:
-        _show_all_help(experiment)
-    if HELP & set(argv):
-        _show_help(experiment)
+    if {*HELP, HELP_ALL} & set(argv):
+        _show_help(experiment, is_whole=HELP_ALL in argv)
     making = experiment.environment
     check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
     reuse_compiled_programs(experiment.run.threads)
@@ -155,27 +147,28 @@ def read_experiment(presets: Sequence[str], settings: Mapping[str, Any]) -> tupl
     return experiment, source
 
 
-def _show_help(experiment: Experiment) -> None:
-    settings = experiment.flat()
-    names = [next(name for name in group if name in settings) for group in COMMON]
+def common_options(experiment: Experiment, groups: Sequence[Sequence[str]]) -> dict[str, Option]:
+    """Return the options of some settings of an experiment: of each group of names, the first that it has."""
+    known = {name: option for part in groups_of(experiment, "settings").values() for name, option in part.items()}
+    names = [next(name for name in group if name in known) for group in groups]
+    return {name: known[name] for name in names}
+
+
+def _show_help(experiment: Experiment, *, is_whole: bool) -> None:
+    own = {"options of the command": options_of(CommandOptions)}
     count = len(leaves(Experiment))
-    words = _description(f"These are the most common settings; {HELP_ALL} shows all {count}.")
-    common = selected(Experiment, {name: settings[name] for name in names}, "Settings")
-    show_help(together(settings=common, command=CommandOptions), "train", description=words)
-
-
-def _show_all_help(experiment: Experiment) -> None:
-    settings = experiment.flat()
-    chosen = {name: settings[name] for name in ("algorithm", "radius") if name in settings}
-    description = _description("All settings follow, grouped by topic.")
-    show_help(Train, "train", default=Train(experiment=experiment, **chosen), description=description)
-
-
-def _description(which: str) -> str:
-    return (
-        f"{Train.__doc__}\n\n{which} The defaults come from the preset that names --env, or from --preset. Bundled "
-        f"presets: {', '.join(bundled_presets())}; --preset {NO_PRESET} uses none. Options override presets."
+    which = (
+        "All settings of the algorithm follow, grouped by topic; --algorithm NAME shows those of another one."
+        if is_whole
+        else f"These are the most common settings; {HELP_ALL} shows all {count}."
     )
+    description = (
+        "Train an agent by Trust Region Policy Optimization, or by one of the algorithms that came before or after.\n\n"
+        f"{which} The defaults come from the preset that names --env, or from --preset. Bundled presets: "
+        f"{', '.join(bundled_presets())}; --preset {NO_PRESET} uses none. Options override presets."
+    )
+    settings = groups_of(experiment, "settings") if is_whole else {"settings": common_options(experiment, COMMON)}
+    show_help("train", description, {**settings, **own})
 
 
 def _say_how_to_resume(run: Run) -> None:
@@ -199,7 +192,7 @@ def _say_what_next(run: Run, trained: TrainedRun) -> None:
     if run.experiment.run.export:
         print(f"Serve the model:    {_program()} -m tf_trpo serve {_quoted(run.folder.saved_model)} --name {name}")
     else:
-        print(f"Export for serving: {_program()} -m tf_trpo export {run_dir} --output saved_models/{name}")
+        print(f"Export for serving: {_program()} -m tf_trpo export {run_dir} --output models/{name}")
 
 
 def _flag(run: Run) -> str:

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
-
 from tf_trpo.cli.compiled import reuse_compiled_programs
 from tf_trpo.cli.environment_id import check_imports, flag_for
-from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, make, selected, show_help, together
+from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, Repeated, make, options_of, show_help
 from tf_trpo.cli.startup import start_keras
-from tf_trpo.cli.train import BY_SIGNAL, read_experiment
+from tf_trpo.cli.train import BY_SIGNAL, common_options, read_experiment
 from tf_trpo.experiment import Experiment
 from tf_trpo.experiment.run_folder import folder_name
 from tf_trpo.tuning.space import read_space
@@ -53,18 +51,19 @@ class TuneOptions:
     """Number of processes that train at the same time."""
     output: Path | None = None
     """Folder of the search; by default tuning/ENV. If it holds the same search already, the search continues."""
-    preset: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    preset: Repeated[tuple[str, ...]] = ()
     """Preset with the default settings, as for train: a name, a YAML file, or none; may be given several times."""
     allow_import: bool = False
-    """Allow an --env of the form module:Id, and wrappers, to import their modules, which runs their code."""
+    """Allow an --env of the form module:Class or module:Id, and wrappers, to import their modules, which runs their
+    code."""
 
 
 def main(argv: Sequence[str]) -> None:
     """Search or continue a search, check the best settings, and print the result."""
-    if {*HELP, HELP_ALL} & set(argv):
-        _show_help()
-    options, tuning, source = read_command(argv)
+    options, tuning, source = read_command([each for each in argv if each not in {*HELP, HELP_ALL}])
     experiment = tuning.experiment
+    if {*HELP, HELP_ALL} & set(argv):
+        _show_help(experiment)
     making = experiment.environment
     check_imports(experiment.env, making.wrapper, making.costs, allow_import=options.allow_import)
     # Imported before TensorFlow, so that a user without Optuna gets the error at once.
@@ -100,16 +99,16 @@ def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
     return options, Tuning(experiment, space=space, **{name: getattr(options, name) for name in names}), source
 
 
-def _show_help() -> None:
-    settings = Experiment().flat()
-    common = selected(Experiment, {name: settings[name] for name in COMMON}, "Settings")
-    words = (
+def _show_help(experiment: Experiment) -> None:
+    description = (
         "Search for settings with a larger return after the same number of steps, by Optuna (extra tune), and compare "
         "the best with the default settings on seeds that the search has not seen.\n\nAll settings of train are "
-        f"options too, and the same for all trials: train {HELP_ALL} shows them. The same command continues a "
+        f"options too, and the same for all trials: train {HELP_ALL} shows them. Their defaults are those of "
+        "train. The same command continues a "
         "search that was stopped or killed."
     )
-    show_help(together(search=TuneOptions, settings=common), "tune", description=words)
+    common = common_options(experiment, [(name,) for name in COMMON])
+    show_help("tune", description, {"options of the search": options_of(TuneOptions), "settings": common})
 
 
 def _say(result: TuningResult) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.demonstrations.episodes import Demonstrations, Episode
+from tf_trpo.extras import not_installed
 
 
 def write(demonstrations: Demonstrations, dataset_id: str, **metadata: Any) -> None:
@@ -91,5 +92,5 @@ def _minari() -> ModuleType:
     try:
         import minari
     except ImportError as error:
-        raise ImportError('demonstrations are kept by Minari: pip install "tf_trpo[demonstrations]"') from error
+        raise not_installed("minari") from error
     return minari

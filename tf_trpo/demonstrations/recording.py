@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv
 from tf_trpo.demonstrations.episodes import Demonstrations, Episode
 from tf_trpo.environments import ActionMasks, open_vector_environment
 from tf_trpo.environments.fitting import fitting_actions
-from tf_trpo.environments.making import Wrapper
+from tf_trpo.environments.making import Wrapper, find_maker
 from tf_trpo.ranges import check_whole_numbers
 
 
@@ -79,7 +79,8 @@ def record(
             for number in range(episodes)
         ]
         spaces = environments.single_observation_space, environments.single_action_space
-    return Demonstrations(*spaces, played, environment if isinstance(environment, str) else None)
+    name = environment if isinstance(environment, str) and find_maker(environment) is None else None
+    return Demonstrations(*spaces, played, name)
 
 
 def _episode(environments: VectorEnv, act: Act, seed: int | None, longest: int) -> Episode:

@@ -40,7 +40,8 @@ def check_environment(
     """Step an environment with random actions, and report what will go wrong when an agent is trained in it.
 
     Args:
-      environment: a Gymnasium id, or a function or class without arguments that makes a new environment at every call.
+      environment: a Gymnasium id, a function or class without arguments that makes a new environment at every call, or
+        the name "module:Class" of one.
       env_kwargs, wrappers, action_masks, info_keys: as for `make_vector_environment`.
       steps: number of steps to take, >= 1; fewer if they take longer than `probing.LONGEST` seconds.
       seed: seed of the episodes and the actions, >= 0.

@@ -11,6 +11,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from tf_trpo.extras import not_installed
+
 
 class EnvPoolVectorEnv(VectorEnv):
     """An EnvPool pool of `num_envs` environments. Each call steps all of them; the first reset makes the pool.
@@ -26,7 +28,7 @@ class EnvPoolVectorEnv(VectorEnv):
         try:
             import envpool
         except ImportError as error:
-            raise ImportError('EnvPool is not installed: pip install "tf_trpo[envpool]"') from error
+            raise not_installed("envpool") from error
         if environment_id not in envpool.list_all_envs():
             raise ValueError(f"EnvPool has no environment {environment_id!r}; the sync and async backends may")
         self._make_pool = functools.partial(

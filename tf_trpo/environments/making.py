@@ -75,12 +75,20 @@ def _made(environment: str | Callable[[], gym.Env], env_kwargs: Mapping[str, Any
         if env_kwargs:
             raise ValueError("env_kwargs go with an environment id; a factory already knows its arguments")
         return check_new(_checked(environment(), "function must make"))
+    maker = find_maker(environment)
     try:
+        if maker is not None:
+            return check_new(_checked(maker(**env_kwargs), f"function {environment} must make"))
         return gym.make(environment, **env_kwargs)
     except TypeError as error:
         if not env_kwargs:
             raise
         raise ValueError(f"{environment} cannot be made with the env_kwargs {env_kwargs}: {error}") from error
+    except gym.error.UnregisteredEnv as error:
+        module, _, name = environment.rpartition(":")
+        if module:
+            error.add_note(f"{module} has no class or function {name} either.")
+        raise
 
 
 def _checked(env: Any, giver: str) -> gym.Env:
@@ -100,15 +108,14 @@ def wrapper_name(wrapper: Wrapper) -> str:
     return f"{wrapper.__module__}:{getattr(wrapper, '__qualname__', type(wrapper).__name__)}"
 
 
-def find_maker(name: str, env_kwargs: Mapping[str, Any] | None = None) -> Callable[[], gym.Env] | None:
-    """Import the environment class or factory that "module:Class" names.
+def find_maker(name: str) -> Callable[..., gym.Env] | None:
+    """Import the environment class, or the function that makes environments, that "module:Class" names.
 
     Args:
       name: "module:Class", or a Gymnasium id, which may begin with a module too.
-      env_kwargs: arguments of the class or function.
 
     Returns:
-      A function without arguments; None if the name does not name a class or function and so must be an id.
+      The class or function; None if the name does not name one, or if it is a registered id, and so must be an id.
 
     Raises:
       ValueError: the module cannot be imported.
@@ -120,7 +127,7 @@ def find_maker(name: str, env_kwargs: Mapping[str, Any] | None = None) -> Callab
         found = getattr(importlib.import_module(module), attribute, None)
     except ImportError as error:
         raise ValueError(f"the module of {name} cannot be imported: {error}") from None
-    return functools.partial(found, **(env_kwargs or {})) if callable(found) else None
+    return found if callable(found) and attribute not in gym.registry else None
 
 
 def find_wrapper(name: str) -> Callable[[gym.Env], gym.Env]:

@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.vector import open_vector_environment
+from tf_trpo.extras import installation
 
 _PATIENCE = 300.0
 """Seconds that the process may take to answer."""
 _CLOSING = 5.0
 """Seconds that the process may take to close the environment."""
 _HINT = (
-    'classic control and toy text need pip install "tf_trpo[play]", MuJoCo a display, MUJOCO_GL=egl or MUJOCO_GL=osmesa'
+    f"classic control and toy text need {installation('play')}; MuJoCo needs a display, MUJOCO_GL=egl or "
+    "MUJOCO_GL=osmesa"
 )
 
 
@@ -99,8 +101,8 @@ def open_rendered_environment(environment: str | Callable[[], gym.Env], **making
     """Open one environment in a separate process, which ends with the context.
 
     Args:
-      environment: a Gymnasium id, which is made with the render mode rgb_array, or a function that makes an
-        environment with that render mode.
+      environment: a Gymnasium id or the name "module:Class" of a class or function, which is given the argument
+        render_mode="rgb_array", or a function that makes an environment with that render mode.
       **making: env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
 
     Raises:

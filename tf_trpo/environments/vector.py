@@ -47,15 +47,15 @@ def make_vector_environment(
     infos of a step are empty except for the costs and, if an episode ended, the numbers named by `info_keys`.
 
     Args:
-      environment: a Gymnasium id, a function without arguments that makes a new environment at every call, or a vector
-        environment in any autoreset mode, including Gymnasium's vector entry points and SuperSuit's vectors of
-        PettingZoo environments.
+      environment: a Gymnasium id, a function without arguments that makes a new environment at every call, the name
+        "module:Class" of a class or function, or a vector environment in any autoreset mode, including Gymnasium's
+        vector entry points and SuperSuit's vectors of PettingZoo environments.
       num_envs: number of environments to step together, >= 1; a vector environment has its own number.
       backend: "sync" steps one after the other in this process (fastest for cheap environments), "async" in a process
         each, "envpool" in EnvPool's C++ threads (an extra; ids only), "vector" all together, by the vector entry point
         with which the environment is registered (ids only). An environment that computes by TensorFlow works with
         "sync" only.
-      env_kwargs: arguments of the environment; ids only.
+      env_kwargs: arguments of the environment; ids and names only.
       wrappers: wrapper classes, or their names "module:Class", applied to each environment in this order.
       action_masks: where action masks come from: "auto", "info" or "off"; see `ActionMasks`.
       info_keys: names of numbers in the infos, returned at the end of an episode as float64 [B], NaN for environments

@@ -63,7 +63,7 @@ class Experiment:
     """
 
     env: str = "CartPole-v1"
-    """Gymnasium id of the environment."""
+    """Gymnasium id of the environment, or module:Class for a class, or a function, that makes it."""
     environment: EnvironmentSettings = EnvironmentSettings()
     """How the environment is made from its id."""
     run: RunSettings = RunSettings()

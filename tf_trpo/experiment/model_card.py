@@ -94,6 +94,7 @@ def card_head(model: Path, environment: str, algorithm: str, evaluations: Evalua
         "metrics": metrics,
     }
     metadata = {
+        "license": "mit",
         "library_name": "tf_trpo",
         "pipeline_tag": _TASK,
         "tags": [environment, f"deep-{_TASK}", _TASK, algorithm, "tensorflow", "keras"],
@@ -105,11 +106,13 @@ def card_head(model: Path, environment: str, algorithm: str, evaluations: Evalua
 
 CARD_FOOT = f"""The folder of this card has:
 
-- {AGENT_FILE}: `tf_trpo.load(FOLDER)` gives the agent, which acts, is evaluated and can be trained further;
-- a folder for each exported version: `python -m tf_trpo play FOLDER` runs episodes by the newest SavedModel, and
+- {AGENT_FILE}: `tf_trpo.load(FOLDER)` returns the agent, which can act, be evaluated and be trained further;
+- a folder for each exported version: `python -m tf_trpo play FOLDER` runs episodes with the newest SavedModel, and
   `python -m tf_trpo serve FOLDER` answers requests.
 
-docs/serving.md of tf_trpo describes endpoints, servers and limits.
+All of these need tf_trpo, which is installed from its repository: `pip install -e .` in the folder of the checkout.
+The checkout's docs/serving.md describes endpoints, servers and limits. TensorFlow Serving needs only the folder of the
+version.
 """
 """The end of a card."""
 

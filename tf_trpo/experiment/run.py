@@ -69,6 +69,9 @@ class Run:
     """
 
     def __init__(self, experiment: Experiment, folder: RunFolder, *, resume: bool = False) -> None:
+        if not resume:
+            # To make the agent takes seconds. The folder itself is made when training begins.
+            folder.check_new()
         self.experiment = _resumed(experiment, folder) if resume else experiment
         self.folder = folder
         self.agent = self.experiment.make_agent()

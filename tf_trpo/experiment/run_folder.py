@@ -43,7 +43,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True)
         except FileExistsError:
-            raise FileExistsError(errno.EEXIST, "the run folder exists; name another (--run-dir)", path) from None
+            raise self._exists() from None
         except (OSError, ValueError) as error:
             for folder in missing:
                 with contextlib.suppress(OSError, ValueError):
@@ -51,6 +51,15 @@ class RunFolder:
             reason = getattr(error, "strerror", None) or error
             raise OSError(errno.EINVAL, f"the run folder cannot be made: {reason}", path) from None
         self.write_config(settings)
+
+    def check_new(self) -> None:
+        """Raise FileExistsError if the folder exists."""
+        if os.path.lexists(self.path):
+            raise self._exists()
+
+    def _exists(self) -> FileExistsError:
+        advice = "train into another folder (--run-dir), or continue this run with resume=True (--resume)"
+        return FileExistsError(errno.EEXIST, f"the run folder exists: {advice}", str(self.path))
 
     def write_config(self, settings: dict[str, Any]) -> None:
         """Write config.json, or replace it atomically."""
@@ -72,6 +81,9 @@ class RunFolder:
             config = json.loads(read_small(self.config))
             if not (isinstance(config["settings"], dict) and isinstance(config.setdefault("versions", {}), dict)):
                 raise ValueError("its settings or versions are not mappings")
+        except FileNotFoundError:
+            hint = "; for an exported model use tf_trpo play" if self.agent.is_file() else ""
+            raise ValueError(f"{self.path} is no run folder (it has no {self.config.name}){hint}") from None
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
             raise ValueError(f"{self.config} cannot be read as that of a run: {reason}") from None

@@ -74,7 +74,8 @@ class TrustRegion(PolicyOptimizer):
     constraint: KLConstraint = "mean"
     """Limit the mean KL over the sampled states, or the largest one."""
     radius: AdaptiveRadius | None = None
-    """Rule that adapts the limit to how well the linear model predicted the last improvement; None: no adaptation."""
+    """Rule that adapts the limit to how well the linear model predicted the last improvement; None, or fixed on
+    the command line: no adaptation."""
     anchor_kl: float | None = None
     """Limit on the mean joint KL(anchor || policy), in nats, positive and finite; None without an anchor."""
     direction: NaturalDirection = NaturalDirection()

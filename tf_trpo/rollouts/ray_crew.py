@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tf_trpo.extras import not_installed
 from tf_trpo.optimizers.parts import Request
 from tf_trpo.quiet import errors_only
 from tf_trpo.rollouts.worker import Call, Setup, ShardWorker, WorkerLostError
@@ -145,7 +146,7 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ImportError('ray is not installed: pip install "tf_trpo[ray]"', name="ray") from error
+        raise not_installed("ray") from error
     return ray
 
 

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import keras
 import tensorflow as tf
 
+from tf_trpo.extras import not_installed
 from tf_trpo.serving.metadata import INITIAL_STATE
 
 ExportFormat = Literal["saved_model", "litert", "onnx"]
@@ -60,7 +61,7 @@ def write_warmup_requests(described: Mapping[str, Endpoint], model_name: str, fo
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError as error:
-        raise ImportError('tensorflow-serving-api is not installed: pip install "tf_trpo[warmup]"') from error
+        raise not_installed("tensorflow_serving") from error
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -100,7 +101,7 @@ def _onnx(described: Mapping[str, Endpoint]) -> bytes:
         import onnx
         import tf2onnx
     except ImportError as error:
-        raise ImportError('tf2onnx is not installed: pip install "tf_trpo[onnx]"') from error
+        raise not_installed("tf2onnx") from error
     # `initial_state` takes no observations.
     joined = [endpoint for name, endpoint in described.items() if name != INITIAL_STATE]
     inputs = {spec.name: spec for endpoint in joined for spec in endpoint.inputs}

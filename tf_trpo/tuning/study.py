@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tf_trpo.experiment import Experiment
+from tf_trpo.extras import not_installed
 from tf_trpo.tuning.seeds import sampler_seed
 from tf_trpo.tuning.space import Range, SearchSpace, is_whole, values_in
 
@@ -23,7 +24,7 @@ try:
     import optuna
     from optuna.trial import FrozenTrial, TrialState
 except ImportError as error:
-    raise ImportError('optuna is not installed: pip install "tf_trpo[tune]"', name="optuna") from error
+    raise not_installed("optuna") from error
 
 _REPEATS, _DEFAULT, _FIXED, _REASON, _WORKER = "repeats", "default", "fixed", "reason", "worker"
 """Names of user attributes of a trial: the number of the killed trial that it repeats, whether it has the default

@@ -89,7 +89,7 @@ class Tuning:
     """Number of fresh seeds on which the best and the default settings are trained at the end; 0 for no check."""
     jobs: int = 1
     """Number of processes that train at the same time; with 1, training happens in this process. Other processes can
-    only make environments from Gymnasium's own ids, or from module:Id."""
+    only make environments from Gymnasium's own ids, or from module:Class or module:Id."""
 
     def __post_init__(self) -> None:
         seeds = f"[1, {MOST_SEEDS}]"
