@@ -211,6 +211,22 @@ def collect(job: Job, backend: VectorBackend, open_environments: ExitStack) -> C
     return run
 
 
+def act(job: Job) -> Callable[[], float]:
+    """Measure the seconds that the policy takes for the actions of all environments in one step, as a mean."""
+    agent = make_agent(job)
+    observed, noise = collect_rollout(agent, job).observations, _noise(agent, job)
+    rows = [tf.nest.map_structure(lambda part, t=t: part[t], observed) for t in range(job.num_steps)]
+    actor = make_actor(agent.policy, job.num_envs)
+
+    def run() -> float:
+        states, start = actor.initial_states, time.perf_counter()
+        for row, draw in zip(rows, noise, strict=True):
+            states = actor(row, draw, states).states
+        return (time.perf_counter() - start) / job.num_steps
+
+    return run
+
+
 def step_at_random(
     job: Job, backend: VectorBackend, open_environments: ExitStack, *, gymnasium: bool = False
 ) -> Callable[[], float]:
