@@ -1,4 +1,4 @@
-"""`memory`: measure the cost of a memory in collection, in the update, and until the first update is compiled."""
+"""`memory`: measure the cost of a memory in acting, collection and update, and until the first update is compiled."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ class Memory(Measurement):
                 jobs[f"{kind}, segments of {length}"] = job._replace(memory=kind, segment_length=length)
         first = {name: seconds(lambda job=job: workloads.update(job)()) for name, job in jobs.items()}  # type: ignore[misc]
         with ExitStack() as stack:
-            collected, updated, trained = (
+            acted, collected, updated, trained = (
                 in_turns({name: prepare(job) for name, job in jobs.items()}, self.repeats, calls=calls)
                 for prepare, calls in (
+                    (workloads.act, 3),
                     (lambda job: workloads.collect(job, "sync", stack), 3),
                     (workloads.update, 3),
                     (lambda job: workloads.train(job, "sync", stack), 1),
@@ -45,6 +46,7 @@ class Memory(Measurement):
         rows: list[Row] = [
             {
                 "memory": name,
+                "acting, us/step": acted[name].times(1e6),
                 "collection, steps/s": collected[name],
                 "update, ms": updated[name].times(1e3),
                 "training, steps/s": trained[name],

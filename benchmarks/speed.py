@@ -114,7 +114,7 @@ class Collect(_AgainstPeer):
             ways: dict[str, Callable[[], float]] = {
                 "ours": workloads.collect(job, backend, stack),
                 "raw": workloads.step_at_random(job, backend, stack, gymnasium=backend != "envpool"),
-                "acting": workloads.act(job, backend, stack),
+                "acting": _steps_per_second(workloads.act(job), num_envs),
             }
             if backend == "sync":
                 ways["raw, no infos"] = workloads.step_at_random(job, backend, stack)
@@ -130,6 +130,10 @@ class Collect(_AgainstPeer):
         # Stepping and acting take turns.
         row["ours / both in turns"] = measured["ours"].median * sum(1 / limit for limit in limits)
         return row
+
+
+def _steps_per_second(seconds_of_all: Callable[[], float], num_envs: int) -> Callable[[], float]:
+    return lambda: num_envs / seconds_of_all()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -210,18 +210,18 @@ def collect(job: Job, backend: VectorBackend, open_environments: ExitStack, shar
     return run
 
 
-def act(job: Job, backend: VectorBackend, open_environments: ExitStack) -> Callable[[], float]:
-    """Measure the actions per second of the policy, always for the same observations: the other upper limit."""
+def act(job: Job) -> Callable[[], float]:
+    """Measure the seconds that the policy takes for the actions of all environments in one step, as a mean."""
     agent = make_agent(job)
-    environments = make_vector_environment(job.env, job.num_envs, backend=backend)
-    open_environments.callback(environments.close)
-    actor, (observations, _) = make_actor(agent.policy, job.num_envs), environments.reset(seed=0)
-    actor.set_weights(_weights(agent))
-    noise = _noise(agent, job)
+    observed, noise = collect_rollout(agent, job).observations, _noise(agent, job)
+    rows = [tf.nest.map_structure(lambda part, t=t: part[t], observed) for t in range(job.num_steps)]
+    actor = make_actor(agent.policy, job.num_envs)
 
     def run() -> float:
-        taken = seconds(lambda: [actor(observations, row, actor.initial_states) for row in noise])
-        return job.num_steps * job.num_envs / taken
+        states, start = actor.initial_states, time.perf_counter()
+        for row, draw in zip(rows, noise, strict=True):
+            states = actor(row, draw, states).states
+        return (time.perf_counter() - start) / job.num_steps
 
     return run
 

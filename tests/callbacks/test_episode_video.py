@@ -17,12 +17,14 @@ from tf_trpo.callbacks.episode_video import EpisodeVideo, encode_gif
 from tf_trpo.models.settings import PolicySettings
 
 LENGTH = 9
+TIMES = np.repeat(np.arange(LENGTH, dtype=np.float32) / LENGTH, 2).reshape(LENGTH, 1, 2)
+"""The observations of one environment, step by step."""
 # Pickled by value, so that the process that renders does not import this file, and TensorFlow with it.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Counter(gym.Env):
-    """Nine steps; a frame shows the number of steps and the last action as grey levels."""
+    """Nine steps; an observation and a frame, as a grey level, show the number of steps."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 45}  # noqa: RUF012
     observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
@@ -34,11 +36,14 @@ class Counter(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.time = 0
-        return np.zeros(2, np.float32), {}
+        return self.seen(), {}
 
     def step(self, action):
         self.time += 1
-        return np.zeros(2, np.float32), 1.0, self.time == LENGTH, False, {}
+        return self.seen(), 1.0, self.time == LENGTH, False, {}
+
+    def seen(self):
+        return np.full(2, self.time / LENGTH, np.float32)
 
     def render(self):
         return np.full((6, 8, 3), 25 * self.time, np.uint8) if self.render_mode else None
@@ -83,7 +88,28 @@ def test_a_film_is_of_the_actions_that_the_agent_predicts(agent, film):
 
     recorder = Recorder()
     assert EpisodeVideo("Counter-v0", 1).record(recorder) == film
-    np.testing.assert_array_equal(recorder.seen, np.zeros((LENGTH, 1, 2), np.float32))
+    np.testing.assert_array_equal(recorder.seen, TIMES)
+
+
+def test_a_film_goes_on_with_the_state_of_the_memory():
+    remembering, given = tf_trpo.TRPO.for_env(Counter, memory="lstm", memory_units=3, seed=0), []
+
+    class Recorder:
+        policy = remembering.policy
+
+        def predict(self, observations, state=None):
+            given.append(state)
+            return remembering.predict(observations, state)
+
+    EpisodeVideo(lambda: Counter(render_mode="rgb_array"), 1).record(Recorder())
+    assert len(given) == LENGTH
+    state = None
+    for observations, found in zip(TIMES, given, strict=True):
+        assert (found is None) == (state is None)
+        for part, expected in zip(found or (), state or (), strict=True):
+            np.testing.assert_array_equal(part, expected)
+        _, state = remembering.predict(observations, state)
+    assert np.abs(given[-1][0] - given[-2][0]).max() > 1e-4
 
 
 def test_a_function_that_makes_the_environment_is_filmed_too(agent, film):

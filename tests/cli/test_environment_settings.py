@@ -121,7 +121,10 @@ def test_a_preset_sets_them_in_yaml(imported, refused, tmp_path):
         (["--wrapper", "no_such_module:Twice", "--allow-import"], "cannot be imported: No module named"),
         (["--frame-stack", "0"], "frame_stack must be in [1, 64], got 0"),
         (["--env", "FrozenLake-v1", "--frame-stack", "2"], "Discrete(16) has no Box to stack"),
-        (["--backend", "envpool", "--frame-stack", "2"], "the backend envpool takes no wrappers"),
+        (
+            ["--backend", "envpool", "--frame-stack", "2"],
+            "frame_stack and action_masks info do nothing with the backend envpool",
+        ),
         (["--action-masks", "yes"], "action_masks must be one of auto, info, off, got 'yes'"),
         (["--backend", "envpool", "--action-masks", "info"], "do nothing with the backend envpool"),
     ],

@@ -151,6 +151,9 @@ REFUSED = {
     "surplus": "unrecognized options: surplus; see train --help",
     "--total-stepps 3": "unrecognized options: --total-stepps 3; there is --total-steps; see train --help",
     "--run x": "unrecognized options: --run x",
+    # What a memory excludes, also if a preset sets it.
+    "--env Acrobot-v1 --memory gru": "memory and mirror exclude each other, since an observation and its image would n",
+    "--memory gru --num-steps 128 --segment-length 48": "num_steps must be a multiple of segment_length, 48, got 128",
     # What the environment does not have.
     "--final-std 0.1": "final_std",
     "--clipped-likelihood": "clipped_likelihood",

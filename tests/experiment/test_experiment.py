@@ -189,6 +189,18 @@ def test_values_are_converted_to_the_type_of_their_setting(name, text, value):
         ({"normalize_observations": False, "observation_min_std": 0.5}, "observation_min_std must be 0 if"),
         ({"radius": "adaptive", "final_max_kl": 0.005}, "final_max_kl must be None if the radius adapts"),
         ({"value_function_first": True, "value_epochs": 0}, "value_function_first needs a fit of the value function"),
+        ({"frame_stack": 4, "backend": "envpool"}, "wrapper, frame_stack and action_masks info do nothing with"),
+        ({"segment_length": 64}, "segment_length and burn_in need a policy with a memory"),
+        ({"burn_in": 1}, "segment_length and burn_in need a policy with a memory"),
+        (
+            {"memory": "gru", "num_steps": 128, "segment_length": 48},
+            "num_steps must be a multiple of segment_length, 48, got 128",
+        ),
+        ({"memory": "gru", "burn_in": 4096}, "burn_in must be at most num_steps less segment_length, 1984, got 4096"),
+        ({"memory": "gru", "preconditioner_rank": 8}, "preconditioner_rank must be 0 with a memory, got 8"),
+        ({"memory": "gru", "demonstrations": "mine-v0"}, "demonstrations must be None with a memory, got 'mine-v0'"),
+        ({"memory": "gru", "anchor": "a.keras"}, "anchor must be None with a memory, got 'a.keras'"),
+        ({"memory": "gru", "mirror": True}, "memory and mirror exclude each other.*--no-mirror"),
     ],
     ids=str,
 )

@@ -43,7 +43,7 @@ def other_than_default():
     choices |= {"costs": ("speed", "a:b"), "anchor": None, "anchor_kl": None}
     choices |= {"cg_iterations": 18, "preconditioner_rank": 3}
     choices |= {"curvature_fraction": 0.5, "chunk_size": 100, "fisher_vector_product": "double-backprop"}
-    choices |= {"memory": "lstm", "memory_units": 7, "segment_length": 32, "mirror": False}
+    choices |= {"memory": None, "memory_units": None, "segment_length": None, "burn_in": 0}
     choices |= {"num_envs": 4, "shards": 2, "workers": 2, "ray_address": "auto", "backend": "sync"}
     choices |= {"update_parts": 6}
     choices |= {"advantage_clip": 2.5, "value_target": "reward-to-go", "value_learning_rate": 0.002}
@@ -169,14 +169,18 @@ def test_two_presets_apply_their_differences_and_the_later_one_sets_the_environm
 
 
 def test_a_yaml_file_can_set_everything(tmp_path):
-    settings = other_than_default()
-    as_yaml = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
-    path = preset_file(tmp_path, yaml.safe_dump(as_yaml))
-    assert parsed("--preset", path) == Experiment.from_file(path).flat() == settings
-    same = {name for name, value in Experiment().replace(radius="adaptive").flat().items() if settings[name] == value}
+    default, without_memory = Experiment().replace(radius="adaptive").flat(), other_than_default()
+    excluded = ("mirror", "preconditioner_rank", "demonstrations", "clone_epochs", "demonstration_weight")
+    with_memory = without_memory | {name: default[name] for name in excluded}
+    with_memory |= {"memory": "lstm", "memory_units": 7, "num_steps": 96, "segment_length": 32, "burn_in": 3}
+    same = set(default)
+    for settings in (without_memory, with_memory):
+        as_yaml = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+        path = preset_file(tmp_path, yaml.safe_dump(as_yaml))
+        assert parsed("--preset", path) == Experiment.from_file(path).flat() == settings
+        same &= {name for name, value in default.items() if settings[name] == value}
     # A std that goes by schedule does not depend on the observation, a radius that adapts follows no schedule, without
-    # normalisation there is no least std, with a memory no mirror and no branches, and with a radius that adapts no
-    # anchor.
+    # normalisation there is no least std, with workers there are no branches, and with a radius that adapts no anchor.
     others = {
         "vine_states",
         "vine_actions",
@@ -187,7 +191,6 @@ def test_a_yaml_file_can_set_everything(tmp_path):
         "state_dependent_std",
         "final_max_kl",
         "normalize_observations",
-        "mirror",
     }
     assert same == {"algorithm", "radius", *others}
 

@@ -1,5 +1,7 @@
 """A memory row by row, and the Fisher matrix of a policy through time against dense derivatives, in float64."""
 
+import itertools
+import re
 import types
 
 import keras
@@ -21,9 +23,36 @@ from tf_trpo.numerics import (
 S, L, F = 3, 5, 2
 
 
+class Cell(keras.layers.Layer):
+    """Adds its inputs to its state, with a fault of the given name."""
+
+    state_size = output_size = F
+
+    def __init__(self, wrong=None, **kwargs):
+        super().__init__(**kwargs)
+        self.wrong = wrong
+        self.scale = self.add_weight(shape=(F,), initializer="ones", name="scale")
+        self.built = True
+
+    def get_initial_state(self, batch_size):
+        first = tf.fill([1 if self.wrong == "one episode" else batch_size, F], 0.5)
+        if self.wrong == "trained":
+            return [first * self.scale]
+        return [tf.cast(first, tf.int32) if self.wrong == "integers" else first]
+
+    def call(self, inputs, states, training=False):
+        state = states[0] + self.scale * inputs
+        return tf.tanh(state), [state]
+
+
 def cells():
     stacked = keras.layers.StackedRNNCells([keras.layers.GRUCell(3, seed=0), keras.layers.LSTMCell(2, seed=1)])
-    return {"gru": make_cell("gru", 4, 0), "lstm": make_cell("lstm", 3, 0), "own, stacked": stacked}
+    return {
+        "gru": make_cell("gru", 4, 0),
+        "lstm": make_cell("lstm", 3, 0),
+        "own, stacked": stacked,
+        "begins at 0.5": Cell(),
+    }
 
 
 def marks(seed, shape=(S, L)):
@@ -95,7 +124,7 @@ def test_the_fisher_product_through_time_is_the_dense_hessian_of_the_kl(name, se
     units, length, count = random.integers(2, 4), random.integers(2, 6), random.integers(1, 4)
     kinds = {"gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell, "own": keras.layers.SimpleRNNCell}
     cell = kinds[name](int(units), dtype="float64", seed=seed)
-    memory = Memory(cell, F)
+    memory = Memory(cell, F, dtype="float64")
     features = tf.constant(random.normal(size=(length, count, F)))
     ends, holds = (tf.constant(flags.T) for flags in marks(seed, (count, length)))
     states = tuple(tf.constant(random.normal(size=part.shape)) for part in memory.initial(count))
@@ -214,42 +243,73 @@ def test_a_cell_that_was_changed_is_traced_again():
     assert np.abs(after - tf.reshape(before, expected.shape)).max() > 0.01
 
 
-class Cell(keras.layers.Layer):
-    """Adds its inputs to its state, with a fault of the given name."""
-
-    state_size = output_size = F
-
-    def __init__(self, wrong=None, **kwargs):
-        super().__init__(**kwargs)
-        self.wrong = wrong
-        self.scale = self.add_weight(shape=(F,), initializer="ones", name="scale")
-        self.built = True
-
-    def get_initial_state(self, batch_size):
-        first = tf.fill([batch_size, F], 0.5)
-        if self.wrong == "trained":
-            return [first * self.scale]
-        return [tf.cast(first, tf.int32) if self.wrong == "integers" else first]
-
-    def call(self, inputs, states, training=False):
-        if self.wrong == "mixes":
-            inputs = inputs - tf.reduce_mean(inputs, axis=0)
-        state = tf.cast(states[0], tf.float32) + self.scale * inputs
-        return tf.tanh(state), [state]
-
-    def get_config(self):
-        return {**super().get_config(), "wrong": self.wrong}
-
-
 def test_cells_that_cannot_be_trained_are_refused():
     for wrong, message in (
-        ("mixes", "its cell mixes rows"),
         ("trained", "the first states of a memory must not be trained"),
-        ("integers", "the states of a memory must be floats"),
+        ("integers", r"first states of 3 episodes must be float32 arrays \[3, ...\], .* gives int32 \[3, 2\]$"),
+        ("one episode", r"first states of 3 episodes must be .* gives float32 \[1, 2\]$"),
     ):
         with pytest.raises(ValueError, match=message):
             Memory(Cell(wrong), F)
     np.testing.assert_array_equal(Memory(Cell(), F).initial(2)[0], np.full((2, F), 0.5))
+
+
+def odd(state_size=F, **kwargs):
+    """odd(function): a cell that computes a function (inputs, states) -> (outputs, new states)."""
+
+    def make(function):
+        cell = keras.layers.Layer(**kwargs)
+        cell.state_size, cell.call = state_size, lambda inputs, states, training=False: function(inputs, states)
+        return cell
+
+    return make
+
+
+def mixed(rows):
+    return rows - tf.reduce_mean(rows, axis=0)
+
+
+NEW, MIXES = "must give new states like those that it gets: it gets float32 [3, 2], and gives ", "its cell mixes rows"
+OUTPUTS = "must give float32 outputs [N, U], U at least 1, and for N = 3 it gives "
+SAME = "must give the same for the same inputs and states: it is random, or counts calls"
+ODD = {
+    "mixes outputs": (odd()(lambda x, s: (mixed(x), s)), MIXES),
+    "mixes inputs into states": (odd()(lambda x, s: (tf.tanh(s[0]), [tf.tanh(s[0] + mixed(x))])), MIXES),
+    "mixes states": (odd()(lambda x, s: (mixed(s[0]), [s[0] + x])), MIXES),
+    "no outputs": (odd()(lambda x, s: (x[:, :0], s)), OUTPUTS + "float32 [3, 0]"),
+    "outputs of rank 3": (odd()(lambda x, s: (x[:, None], s)), OUTPUTS + "float32 [3, 1, 2]"),
+    "outputs of float64": (odd()(lambda x, s: (tf.cast(x, tf.float64), s)), OUTPUTS + "float64 [3, 2]"),
+    "outputs of float16": (odd()(lambda x, s: (tf.cast(x, tf.float16), s)), OUTPUTS + "float16 [3, 2]"),
+    "no state": (odd([])(lambda x, s: (x, s)), "the cell of a memory must have a state"),
+    "an empty state": (
+        odd(0)(lambda x, s: (x, s)),
+        "must be float32 arrays [3, ...], and the cell of the memory gives f",
+    ),
+    "two states for one": (odd()(lambda x, s: (x, [s[0], s[0]])), NEW + "float32 [3, 2], float32 [3, 2]"),
+    "a state that grows": (odd()(lambda x, s: (x, [tf.concat([s[0], x], 1)])), NEW + "float32 [3, 4]"),
+    "a state of another type": (odd()(lambda x, s: (x, [tf.cast(s[0], tf.float64)])), NEW + "float64 [3, 2]"),
+    "random": (odd()(lambda x, s: (x + tf.random.normal([F]), s)), SAME),
+    "not finite": (odd()(lambda x, s: (x * np.nan, s)), "gives outputs or states that are not finite"),
+}
+ODD |= {
+    f"computes in {dtype}": (keras.layers.GRUCell(4, dtype=dtype), f"must compute in float32, not in {found}")
+    for dtype, found in {"mixed_float16": "float16", "float64": "float64", "bfloat16": "bfloat16"}.items()
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_cell_that_could_not_act_or_learn_is_refused_by_its_reason(name):
+    cell, message = ODD[name]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Memory(cell, F)
+
+
+def test_a_cell_that_counts_its_calls_is_refused_and_a_numpy_number_is_a_size():
+    calls = itertools.count()
+    with pytest.raises(ValueError, match="counts calls"):
+        Memory(odd()(lambda x, s: (x + next(calls), s)), F)
+    memory = Memory(odd(np.int64(F))(lambda x, s: (x, [s[0] + x])), F)
+    assert [part.shape.as_list() for part in memory.initial(3)] == [[3, F]]
 
 
 def test_objects_that_are_not_cells_and_observations_without_states_are_refused(policy):
@@ -260,8 +320,9 @@ def test_objects_that_are_not_cells_and_observations_without_states_are_refused(
     assert [states.numpy().tolist() for states in _first_states(plain, 1)] == [[[0, 0]], [[0, 0, 0]]]
     with pytest.raises(TypeError, match="must have a state_size"):
         like(keras.layers.Dense(3), 0)
-    with pytest.raises(ValueError, match="it has a memory"):
-        policy(tf.zeros([4, F]))
+    for call in (policy, policy.step):
+        with pytest.raises(ValueError, match="it has a memory"):
+            call(tf.zeros([4, F]))
     flat = Policy(Encoder((F,), 4, seed=0), Gaussian([-1.0] * 2, [1.0] * 2, state_dependent_std=True))
     with pytest.raises(ValueError, match="it has no memory"):
         flat(segments_of(policy, 0))

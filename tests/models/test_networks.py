@@ -14,7 +14,7 @@ from tf_trpo.models.networks import (
     channels_first,
     convolutions_for,
     default_network,
-    first_dense_layer,
+    first_affine_layer,
 )
 from tf_trpo.spaces import flatten_to, observation_spec, parts, without_masks
 
@@ -170,7 +170,7 @@ def test_config_and_seed_determine_a_network():
 )
 def test_only_a_dense_layer_on_the_whole_observation_absorbs_statistics(shape, layers, found):
     network = keras.Sequential([keras.Input(shape), *layers])
-    assert (first_dense_layer(network, keras.layers.Dense(2)) is not None) == found
+    assert (first_affine_layer(network, keras.layers.Dense(2)) is not None) == found
 
 
 def test_no_hidden_layer_is_the_identity():

@@ -19,13 +19,13 @@ def row(weights, inputs, states, marks):
     return new * other, (kept, other)
 
 
-def problem(seed=0):
+def problem(seed=0, rows=ROWS):
     random = np.random.default_rng(seed)
     shapes = [(INPUTS, UNITS), (UNITS, UNITS), (UNITS, UNITS)]
     weights = tuple(tf.constant(random.normal(size=shape)) for shape in shapes)
-    inputs = tf.constant(random.normal(size=(ROWS, COLUMNS, INPUTS)))
+    inputs = tf.constant(random.normal(size=(rows, COLUMNS, INPUTS)))
     states = tuple(tf.constant(random.normal(size=(COLUMNS, UNITS))) for _ in range(2))
-    marks = tf.constant(random.random((ROWS, COLUMNS)) < 0.3), tf.constant(random.normal(size=(ROWS, COLUMNS)))
+    marks = tf.constant(random.random((rows, COLUMNS)) < 0.3), tf.constant(random.normal(size=(rows, COLUMNS)))
     return weights, inputs, states, marks
 
 
@@ -84,6 +84,19 @@ def test_both_derivatives_equal_those_of_the_plain_loop(jit_compile):
         plain = tf.function(derivatives, autograph=False)()
     for own, expected in zip(tf.nest.flatten(ours), tf.nest.flatten(plain), strict=True):
         np.testing.assert_allclose(own, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_a_graph_has_as_many_nodes_for_128_rows_as_for_8():
+    sizes = []
+    for rows in (8, 128):
+        *point, marks = problem(0, rows)
+        cotangent = tf.ones([rows, COLUMNS, UNITS], tf.float64)
+        derivatives = tf.function(both_derivatives, autograph=False).get_concrete_function(
+            point, marks, cotangent, point
+        )
+        graph = derivatives.graph.as_graph_def()
+        sizes.append(len(graph.node) + sum(len(function.node_def) for function in graph.library.function))
+    assert sizes[0] == sizes[1] > 100
 
 
 def test_j_v_is_the_difference_quotient():

@@ -14,6 +14,7 @@ import tensorflow_probability as tfp
 
 from tf_trpo.distributions import ActionDistribution, Categorical, Gaussian
 from tf_trpo.models import Encoder, Policy, mlp
+from tf_trpo.models.memory import make_cell
 from tf_trpo.models.networks import default_network
 from tf_trpo.rollouts import CompiledActor, LiteActor, conversion, make_actor
 from tf_trpo.rollouts.conversion import litert_flatbuffer
@@ -58,6 +59,7 @@ MAKERS = {
     "categorical": lambda: compose(Categorical(4, 3)),
     "images, gaussian": lambda: compose(Gaussian([-0.5], [0.5]), (8, 8, 2), conv_network()),
     "images, categorical": lambda: compose(Categorical(4), (8, 8, 2), conv_network()),
+    "gaussian, a memory": lambda: compose(Gaussian([-0.5] * 2, [0.5] * 2), cell=make_cell("gru", 5, 0)),
 }
 
 
@@ -76,12 +78,14 @@ def weights_of(policy):
 def inputs(policy, seed=0):
     rng = np.random.default_rng(seed)
     observations = rng.standard_normal((NUM_ENVS, *policy.encoder.spec.shape)).astype(np.float32)
-    return observations, policy.action_distribution.noise([NUM_ENVS], tf.constant([seed, 1])).numpy()
+    states = tuple(rng.standard_normal(part.shape).astype(np.float32) for part in policy.initial_states(NUM_ENVS))
+    return observations, policy.action_distribution.noise([NUM_ENVS], tf.constant([seed, 1])).numpy(), states
 
 
-def expected_actions(policy, observations, noise, deterministic):
-    """By the distribution that calling the policy gives: mean + std * noise, or the largest logit + noise."""
-    distribution = policy(observations)
+def expected_actions(policy, observations, noise, states, deterministic=False):
+    """By the distribution of the policy's step: mean + std * noise, or the largest logit + noise."""
+    parameters, _ = policy.step(tf.constant(observations), tuple(map(tf.constant, states)))
+    distribution = policy.action_distribution.distribution(parameters)
     if isinstance(policy.action_distribution, Categorical):
         logits = distribution.logits_parameter().numpy()
         sampled = (logits if deterministic else logits + noise).argmax(axis=-1)
@@ -126,7 +130,7 @@ def test_policies_of_equal_structure_are_converted_once(monkeypatch):
         count = len(converted)
         randomize(policy, count)
         lite, compiled = LiteActor(policy, num_envs, **kwargs), CompiledActor(policy, num_envs, **kwargs)
-        observations, noise = (rows[:num_envs] for rows in inputs(policy))
+        observations, noise = (rows[:num_envs] for rows in inputs(policy)[:2])
         np.testing.assert_allclose(*(each(observations, noise).sampled for each in (lite, compiled)), rtol=1e-5)
         return len(converted) > count
 
@@ -148,13 +152,16 @@ def test_both_actors_act_by_the_distribution_of_the_policy_with_the_weights_they
     ]
     for seed in range(4):
         randomize(policy, seed)
-        observations, noise = inputs(policy, seed % 2)
-        sampled, environment = expected_actions(policy, observations, noise, deterministic)
+        given = inputs(policy, seed % 2)
+        sampled, environment = expected_actions(policy, *given, deterministic)
+        _, after = policy.step(*(tf.nest.map_structure(tf.constant, given[i]) for i in (0, 2)))
         for actor in actors:
             actor.set_weights(weights_of(policy))
-            actions = actor(observations, noise)
+            actions = actor(*given)
             np.testing.assert_allclose(actions.sampled, sampled, rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(actions.environment, environment, rtol=1e-5, atol=1e-5)
+            for found, expected in zip(actions.states, after, strict=True):
+                np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         outcomes.append(sampled)
     assert not np.allclose(outcomes[::2], outcomes[0], atol=0.1), "the weights make no difference: nothing is tested"
 
@@ -163,7 +170,7 @@ def test_an_actor_keeps_the_weights_it_was_given_and_takes_every_new_one(make):
     policy = gaussian()
     randomize(policy, seed=1)
     actor = make(policy)
-    observations, noise = inputs(policy)
+    observations, noise, _ = inputs(policy)
     first = previous = actor(observations, noise).sampled
     copy = first.copy()
     randomize(policy, seed=2)
@@ -175,7 +182,7 @@ def test_an_actor_keeps_the_weights_it_was_given_and_takes_every_new_one(make):
         weight.assign(weight.numpy() + 0.3)
         actor.set_weights(weights_of(policy))
         actions = actor(observations, noise).sampled
-        expected = expected_actions(policy, observations, noise, False)[0]
+        expected = expected_actions(policy, observations, noise, ())[0]
         np.testing.assert_allclose(actions, expected, rtol=1e-5, atol=1e-5)
         assert np.abs(actions - previous).max() > 1e-3, f"{weight.path} makes no difference"
         previous = actions
@@ -214,7 +221,7 @@ def test_a_policy_that_litert_cannot_convert_is_run_by_tensorflow_with_a_warning
     [record] = spoken(caplog)
     assert record.levelno == logging.WARNING
     assert "acting through TensorFlow, which is slower: LiteRT cannot run this policy (" in record.getMessage()
-    observations, noise = inputs(policy)
+    observations, noise, _ = inputs(policy)
     actions = actor(observations, noise).sampled
     assert actions.shape == (NUM_ENVS, 2)
     np.testing.assert_array_equal(actor(observations, noise).sampled, actions)
@@ -246,16 +253,16 @@ def test_where_there_is_a_gpu_tensorflow_acts_on_images_of_a_single_shard(caplog
     assert isinstance(make_actor(policies[0], NUM_ENVS, shards=2), LiteActor)
 
 
-@pytest.mark.parametrize("name", ["gaussian", "images, categorical"])
+@pytest.mark.parametrize("name", ["gaussian", "images, categorical", "gaussian, a memory"])
 def test_a_shard_acts_as_it_would_alone(name, make):
     policy = MAKERS[name]()
     randomize(policy, 3)
-    observations, noise = inputs(policy)
+    given = inputs(policy)
     whole = type(make(policy))(policy, NUM_ENVS, shards=4)
-    alone = [type(whole)(policy, NUM_ENVS // 4)(observations[i : i + 2], noise[i : i + 2]) for i in range(0, 8, 2)]
-    for position in range(2):
-        together = whole(observations, noise)[position]
-        assert together.tobytes() == np.concatenate([actions[position] for actions in alone]).tobytes()
+    parts = [tf.nest.map_structure(lambda rows, i=i: rows[i : i + 2], given) for i in range(0, 8, 2)]
+    alone = [tf.nest.flatten(type(whole)(policy, NUM_ENVS // 4)(*part)) for part in parts]
+    for together, *apart in zip(tf.nest.flatten(whole(*given)), *alone, strict=True):
+        assert together.tobytes() == np.concatenate(apart).tobytes()
     with pytest.raises(ValueError, match="shards must be a divisor of 8 environments, got 3"):
         type(whole)(policy, NUM_ENVS, shards=3)
 
@@ -264,16 +271,16 @@ def test_a_shard_acts_as_it_would_alone(name, make):
 def test_a_pickled_actor_acts_alike_in_a_process_without_tensorflow(name, tmp_path):
     policy = MAKERS[name]()
     randomize(policy, 4)
-    observations, noise = inputs(policy)
+    given = inputs(policy)
     actor, weights = LiteActor(policy, NUM_ENVS), weights_of(policy)
-    expected = actor(observations, noise)
-    (tmp_path / "given").write_bytes(pickle.dumps((actor, weights, observations, noise)))
+    expected = tf.nest.flatten(actor(*given))
+    (tmp_path / "given").write_bytes(pickle.dumps((actor, weights, *given)))
     code = (
         "import pickle, sys; actor, weights, *given = pickle.load(open('given', 'rb')); actor.set_weights(weights);"
         "pickle.dump(actor(*given), open('found', 'wb')); assert not {'tensorflow', 'keras'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
-    for found, wanted in zip(pickle.loads((tmp_path / "found").read_bytes())[:2], expected[:2], strict=True):
+    for found, wanted in zip(tf.nest.flatten(pickle.loads((tmp_path / "found").read_bytes())), expected, strict=True):
         assert found.dtype == wanted.dtype
         assert found.tobytes() == wanted.tobytes()
 
@@ -297,7 +304,7 @@ class Own(ActionDistribution):
 def test_a_distribution_of_a_users_own_goes_to_another_process_too():
     policy = compose(Own(2))
     randomize(policy, 5)
-    observations, noise = inputs(policy)
+    observations, noise, _ = inputs(policy)
     actor = LiteActor(policy, NUM_ENVS)
     copy = cloudpickle.loads(cloudpickle.dumps(actor))
     copy.set_weights(weights_of(policy))

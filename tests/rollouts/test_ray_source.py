@@ -288,21 +288,24 @@ def test_a_failing_first_rollout_is_left_to_the_training(monkeypatch):
 
 
 def test_episodes_that_cannot_be_replayed_are_reported_as_lost(caplog, monkeypatch):
-    monkeypatch.setitem(CASES, "fickle", (Fickle, {"hidden_sizes": (4,)}, {}))
-    source, pupils = spread("fickle", 2)
+    monkeypatch.setitem(CASES, "remembers", (Fickle, {"hidden_sizes": (4,), "memory": "gru", "memory_units": 3}, {}))
+    source, pupils = spread("remembers", 2)
     assert "the environment does something else when it is played again with the same seed" in caplog.text
-    rollout = collect("fickle", source, 0)
+    rollout = collect("remembers", source, 0)
     assert not len(rollout.begun)
+    [kept] = source.episodes.states
     numbers, starts = source.episodes.numbers.copy(), source.episodes.observations.copy()
     home = source._scheduler._homes.of(1)
     pupils.workers[home] = ShardWorker()
     lost = np.repeat([source._scheduler._homes.of(shard) == home for shard in range(SHARDS)], SIZE)
-    rollout = collect("fickle", source, 1)
+    rollout = collect("remembers", source, 1)
     np.testing.assert_array_equal(rollout.begun, lost)
+    assert np.abs(kept).min() > 0
+    np.testing.assert_array_equal(rollout.memory.states[0][0], np.where(lost[:, None], 0.0, kept))
     np.testing.assert_array_equal((rollout.observations[0] == starts).all(axis=1), ~lost)
     np.testing.assert_array_equal(source.episodes.numbers, numbers + lost)
     # The stored episodes are those of the environments now.
-    assert not len(collect("fickle", source, 2).begun)
+    assert not len(collect("remembers", source, 2).begun)
 
 
 def test_a_training_continues_after_lost_episodes_with_a_warning(monkeypatch):

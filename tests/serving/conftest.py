@@ -16,7 +16,7 @@ from tf_trpo.distributions import Categorical, Gaussian
 from tf_trpo.models import Encoder, Policy, ValueFunction, mlp
 from tf_trpo.models.making import make_policy, make_value_function
 from tf_trpo.models.settings import PolicySettings, ValueSettings
-from tf_trpo.serving.endpoints import state_names
+from tf_trpo.serving.endpoints import named_states
 from tf_trpo.spaces import named
 
 OBSERVATIONS = (3,)
@@ -229,8 +229,8 @@ def _by_agent(agent, rows):
         sampled, _ = agent.predict(row, state, stochastic=True, seed=7)
         parameters, policy_state = agent.policy.step(inputs, policy_state)
         values, value_state = agent.value_function.step(inputs, value_state)
-        states = state_names("state", after)
-        of_value = state_names("value_state", value_state)
+        states = named_states("state", after)
+        of_value = named_states("value_state", value_state)
         expected.append(
             {
                 "act": named("actions", actions) | states,

@@ -74,7 +74,7 @@ class Partial:
 
 
 class Recurrent:
-    """A policy with a memory of two numbers, which observes the last observation only."""
+    """A policy with a memory of two numbers; besides them, it sees the last observation and the last action."""
 
     def __init__(self, rng, scale):
         self.into, self.recurrent, self.out = (

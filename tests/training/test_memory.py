@@ -21,6 +21,7 @@ from tf_trpo.rollouts import LocalSource, make_actor
 from tf_trpo.training import UpdateSettings
 from tf_trpo.training.critic import Critic
 from tf_trpo.training.learner import Learner
+from tf_trpo.training.prepared import finite_or_first
 from tf_trpo.training.segments import Segmentation, arrangement
 
 T, B, L = 24, 3, 8
@@ -115,14 +116,15 @@ def test_rollouts_remember_across_rows_and_rollouts_and_begin_again_with_episode
 @pytest.mark.parametrize("burn_in", [0, 3])
 def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_rollout(collected, burn_in):
     agent, rollouts = collected
-    agent.compile(update=UpdateSettings(segment_length=L, burn_in=burn_in, normalize_advantages=False, gamma=0.9))
+    update = {"normalize_advantages": False, "normalize_rewards": False, "gamma": 0.9}
+    agent.compile(update=UpdateSettings(segment_length=L, burn_in=burn_in, **update))
     carry, samples = agent.learner.first_carry(B), []
     for rollout in rollouts:
         prepared, carry = agent.learner.prepare(rollout, carry)
         samples.append(prepared)
     parameters, _, _ = stepwise(agent.policy.step, [part.numpy() for part in agent.policy.initial_states(B)], rollouts)
     initial = [part.numpy() for part in agent.value_function.encoder.memory.initial(B)]
-    values, _, after = stepwise(agent.value_function.step, initial, rollouts)
+    values, before, after = stepwise(agent.value_function.step, initial, rollouts)
     for now, expected in zip(carry.states, after, strict=True):
         np.testing.assert_allclose(now, expected, rtol=1e-4, atol=1e-5)
     for number, (rollout, prepared) in enumerate(zip(rollouts, samples, strict=True)):
@@ -137,6 +139,13 @@ def test_samples_have_the_parameters_that_acted_and_values_go_through_the_whole_
         again = tf.reshape(agent.value_function(own.observations), [B * T // L, burn_in + L])
         np.testing.assert_allclose(again[counts], by_segment(values[rows]), rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(batch.actions.numpy()[counts], by_segment(rollout.actions))
+        # The last row's target is bootstrapped by the state that the last row leaves.
+        left = [part[T] for part in before] if number == 0 else after
+        bootstrap, _ = agent.value_function.step(tf.constant(rollout.observations[T]), tuple(map(tf.constant, left)))
+        target = rollout.rewards[-1] + 0.9 * np.where(rollout.terminated[-1], 0.0, bootstrap)
+        found, is_step = np.reshape(own.targets.numpy()[counts], [B, T])[:, -1], rollout.valid[-1]
+        np.testing.assert_allclose(found[is_step], target[is_step], rtol=1e-4, atol=1e-5)
+        assert (is_step & ~rollout.terminated[-1]).any()
         weights = batch.weights.numpy()
         np.testing.assert_allclose(weights[counts], by_segment(rollout.valid / rollout.valid.sum()), rtol=1e-6)
         assert not weights[:, :burn_in].any()
@@ -237,10 +246,27 @@ def test_settings_of_a_memory_are_refused_without_one_and_where_they_do_not_fit(
     rollout = collect(agent, source_of(agent))
     with pytest.raises(ValueError, match="its rollout source records no states"):
         agent.learner.prepare(rollout._replace(memory=()), agent.learner.first_carry(B))
-    with pytest.raises(ValueError, match="memory_units must be None"):
+    with pytest.raises(ValueError, match="memory_units must be None without a memory: set memory in the same settings"):
         PolicySettings(memory_units=3)
-    with pytest.raises(ValueError, match="memory and mirror"):
+    for arguments, message in (
+        ({}, "memory_units must be None without a memory"),
+        ({"memory": keras.layers.GRUCell(3)}, "memory_units must be None with the cell <GRUCell.*own number of units"),
+        (
+            {"memory": "gru", "policy": PolicySettings(memory="gru", memory_units=4)},
+            "memory_units: the settings have 4, and 3 is given",
+        ),
+        ({"memory": "gru", "policy": PolicySettings(memory="lstm")}, "the settings name lstm, and 'gru' is given"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tf_trpo.TRPO.for_env(Cue, memory_units=3, **arguments)
+    with pytest.raises(ValueError, match=r"memory and mirror exclude each other.*--no-mirror"):
         PolicySettings(memory="gru", mirror=True)
+    for one, anchor, message in (
+        (agent, flat, "anchor must be None for a policy with a memory"),
+        (flat, agent, "anchor must be a policy without a memory"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            one.compile(TrustRegion(0.01, anchor_kl=0.1), anchor=anchor)
     with pytest.raises(ValueError, match="memory"):
         tf_trpo.TRPO.for_env(Cue, memory="rnn")
     with pytest.raises(ValueError, match="must both have a memory"):
@@ -248,6 +274,22 @@ def test_settings_of_a_memory_are_refused_without_one_and_where_they_do_not_fit(
     with pytest.raises(ValueError, match="preconditioner_rank must be 0 with a memory"):
         make_agent(TrustRegion(direction=NaturalDirection(preconditioner_rank=8))).fit(Cue, 10, num_steps=8, verbose=0)
     assert arrangement(None, UpdateSettings(), 7, 3).count == 21
+
+
+def test_units_can_be_given_next_to_a_memory():
+    for memory, settings in (("gru", None), (None, PolicySettings(memory="gru"))):
+        agent = tf_trpo.TRPO.for_env(Cue, memory=memory, memory_units=3, policy=settings)
+        assert [part.shape.as_list() for part in agent.policy.initial_states(2)] == [[2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "length"), [(1, 1), (40, 40), (64, 64), (100, 100), (101, 101), (130, 65), (2047, 89), (2048, 64)]
+)
+def test_by_default_segments_are_as_short_as_they_can_be_from_64_rows_on(num_steps, length):
+    settings = UpdateSettings()
+    assert settings.segment_length_for(num_steps) == length
+    agent = make_agent(segment_length=None)
+    assert agent.learner.orders(num_steps, 3, np.random.default_rng(0)).shape == (1, 3 * num_steps // length)
 
 
 def test_predict_goes_on_with_the_state_it_gives():
@@ -264,7 +306,9 @@ def test_predict_goes_on_with_the_state_it_gives():
             action, single[i] = agent.predict(rows[i], single[i])
             assert action == actions[i]
             np.testing.assert_allclose(single[i][0], state[0][i], rtol=1e-6, atol=1e-7)
-    for wrong in (state[0], (), (np.zeros(3),), (*state, *state)):
+    nan, text, units = np.full(4, np.nan), np.array(["a"] * 4), np.ones(4)
+    odd = (nan, np.where(np.arange(4) == 2, np.inf, 0.0), 1j * units, text, units > 0, units.astype(object))
+    for wrong in (state[0], (), (np.zeros(3),), (*state, *state), *((np.stack([part, part]),) for part in odd)):
         with pytest.raises(ValueError, match="state must be as predict returned it"):
             agent.predict(observations[0], wrong)
     with pytest.raises(ValueError, match="the agent has no memory"):
@@ -330,7 +374,23 @@ def test_other_settings_go_with_a_memory():
     assert 0 <= agent.evaluate(Masked, 5)["mean_return"] <= 1
 
 
-def test_a_memory_that_is_not_finite_begins_again():
+def test_an_environment_whose_memory_is_not_finite_begins_again_with_the_whole_of_it():
+    agent = make_agent(memory="lstm")
+    source = source_of(agent)
+    rollout = collect(agent, source)
+    states = [part + np.float32(0.5) for part in rollout.memory.states]
+    states[0][-1, 1, 2] = np.inf
+    source.episodes.follow(rollout._replace(memory=rollout.memory._replace(states=tuple(states))))
+    last = tuple(part[-1] for part in states)
+    found = finite_or_first(tuple(map(tf.constant, last)), agent.policy.initial_states(B))
+    assert np.abs(last[1]).min() > 0
+    for part, own, then in zip(found, source.episodes.states, last, strict=True):
+        expected = np.where(np.arange(B)[:, None] == 1, 0.0, then)
+        np.testing.assert_array_equal(part, expected)
+        np.testing.assert_array_equal(own, expected)
+
+
+def test_training_goes_on_after_a_memory_that_is_not_finite():
     agent = make_agent()
     source = source_of(agent)
     collect(agent, source)

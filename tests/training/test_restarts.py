@@ -68,6 +68,28 @@ def row_by_row(every):
     return rows
 
 
+def test_a_memory_begins_again_where_an_episode_is_cut_and_is_kept_elsewhere(borrow_agent, monkeypatch):
+    policy, update = {"memory": "lstm", "memory_units": 3}, {"value_optimizer": "sgd", "value_epochs": 0}
+    agent = borrow_agent(Clock, VanillaPolicyGradient("sgd"), policy=policy, **update)
+    learn, remembered = agent.learner.update, []
+
+    def noting(rollout, carry, *others):
+        result, after = learn(rollout, carry, *others)
+        remembered.append(([*rollout.memory.states, *carry.states], after.states))
+        return result, after
+
+    monkeypatch.setattr(agent.learner, "update", noting)
+    fit(agent)
+    for iteration in range(1, 9):
+        begins = np.array([[iteration in turns] for turns in TURNS[5]])
+        (now, _), (rows, values) = remembered[iteration], remembered[iteration - 1]
+        # The policy's states before the first row and after the last one, and those of the value function.
+        before = [*(part[0] for part in now[:2]), *now[2:]]
+        for part, then in zip(before, [*(part[-1] for part in rows[:2]), *values], strict=True):
+            assert np.abs(then).min(axis=1).max() > 0
+            np.testing.assert_array_equal(part, np.where(begins, 0.0, then))
+
+
 @pytest.mark.parametrize("every", TURNS)
 def test_every_row_is_of_the_episode_that_it_should_be(agent, every):
     rollouts, _ = fit(agent, restart_every=every)

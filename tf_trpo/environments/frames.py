@@ -1,4 +1,4 @@
-"""Stack the last few observations into one, for policies without a memory."""
+"""Stack the last few observations into one."""
 
 from __future__ import annotations
 

@@ -96,10 +96,12 @@ class Experiment:
                 f"backend must be sync with workers, each of which is a process, not {self.rollouts.backend}"
             )
         self._check_vine()
+        self._check_memory()
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
-        if self.rollouts.steps_together and (self.environment.wrapper or self.environment.action_masks == "info"):
-            unused = f"wrapper and action_masks info do nothing with the backend {self.rollouts.backend}"
+        wraps = self.environment.wrapper or self.environment.frame_stack > 1
+        if self.rollouts.steps_together and (wraps or self.environment.action_masks == "info"):
+            unused = f"wrapper, frame_stack and action_masks info do nothing with the backend {self.rollouts.backend}"
             raise ValueError(f"{unused}: use another backend")
 
     def _check_vine(self) -> None:
@@ -111,6 +113,16 @@ class Experiment:
         }
         for name in (name for name, is_so in found.items() if is_so and self.vine.vine_states):
             raise ValueError(f"vine_states must be 0 with {name}: environments of this process are set back")
+
+    def _check_memory(self) -> None:
+        if self.policy.memory is None:
+            self.update.check_without_memory()
+            return
+        self.update.segment_length_for(self.rollouts.num_steps)
+        settings = self.flat()
+        for name, only in {"preconditioner_rank": 0, "demonstrations": None, "anchor": None}.items():
+            value = settings.get(name)
+            require(not value, name, f"{only} with a memory", value)
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> Experiment:

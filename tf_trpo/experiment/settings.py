@@ -36,7 +36,7 @@ class EnvironmentSettings:
     wrapper: tuple[str, ...] = ()
     """Wrappers to apply in this order, each as module:Class, or module:Class(4) with an integer argument."""
     frame_stack: int = 1
-    """Number of latest observations to stack, after the wrappers, in [1, 64]; for policies without a memory."""
+    """Number of latest observations to stack, after the wrappers, in [1, 64]."""
     action_masks: Literal["auto", "info", "off"] = "auto"
     """Where masks of allowed actions come from. auto: the environment's method action_masks(), if it has one; info:
     info["action_mask"]; off: neither. An entry action_mask of the observation is always used."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_trpo.estimation import Moments, weighted_moments
 from tf_trpo.models.memory import Memory, Segments, States
-from tf_trpo.models.networks import default_network, feature_shape, first_dense_layer, layer_seeds
+from tf_trpo.models.networks import default_network, feature_shape, first_affine_layer, layer_seeds
 from tf_trpo.models.normalization import RunningNormalization, Statistics
 from tf_trpo.spaces import PartSpec, Spec, as_spec, flatten_to, from_json, map_parts, parts, to_json, without_masks
 
@@ -37,7 +37,7 @@ class Encoder(keras.layers.Layer):
         with the given names (see `parts`).
       observation_min_std: `min_std` of the normalisation.
       function_preserving: adjust the first layer when statistics change, so that the outputs stay the same. This has an
-        effect only if the observation is one vector and `first_dense_layer` finds a layer.
+        effect only if the observation is one vector and `first_affine_layer` finds a layer.
       output_gain: gain of the output layer's orthogonal initialiser, >= 0. With 0 all initial outputs are 0, so that
         the first statistics do not change them.
       cell: a Keras cell; if given, the encoder has a `Memory` between the network and the output layer.
@@ -124,6 +124,8 @@ class Encoder(keras.layers.Layer):
         """
         if self.memory is None:
             return self.from_centred(observations), states
+        if not states:
+            raise ValueError(_WITHOUT_STATES)
         outputs, states = self.memory.step(self.features(observations), states)
         return self.output_layer(outputs), states
 
@@ -181,10 +183,11 @@ class Encoder(keras.layers.Layer):
         sound = [normalization.update(part, absorbed_by=layer) for normalization, part in pairs]
         return functools.reduce(tf.logical_and, sound) if sound else tf.constant(True)
 
-    def absorbing_layer(self) -> keras.layers.Dense | None:
+    def absorbing_layer(self) -> keras.layers.Layer | None:
         """Return the layer that can absorb a change of statistics, or None."""
         lone = len(self.normalization) == 1 and isinstance(without_masks(self.spec, self.spec), PartSpec)
-        return first_dense_layer(self.network, self.memory or self.output_layer) if lone else None
+        after = self.output_layer if self.memory is None else self.memory.cell
+        return first_affine_layer(self.network, after) if lone else None
 
     @property
     def normalizations(self) -> list[RunningNormalization | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any, cast, get_args
 
@@ -169,6 +170,23 @@ def _cell(
         require(memory in get_args(MemoryKind), "memory", described(MemoryKind), memory)
         return make_cell(cast(MemoryKind, memory), settings.memory_units or DEFAULT_UNITS, seed)
     return None if memory is None else like(memory, seed)
+
+
+def with_units(
+    settings: PolicySettings, memory: MemoryKind | keras.layers.Layer | None, units: int | None
+) -> PolicySettings:
+    """Return settings with the number of units of a memory; None keeps the settings.
+
+    Raises:
+      ValueError: there is no memory, or it is a Keras cell, or the settings have another number.
+    """
+    if units is None:
+        return settings
+    if isinstance(memory, keras.layers.Layer):
+        raise ValueError(f"memory_units must be None with the cell {memory!r}, which has its own number of units")
+    if settings.memory_units not in (None, units):
+        raise ValueError(f"memory_units: the settings have {settings.memory_units}, and {units} is given")
+    return dataclasses.replace(settings, memory=settings.memory or memory, memory_units=units)
 
 
 def _check_mirror(settings: PolicySettings, mirror: MirrorSymmetry | None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import numbers
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_trpo.models.networks import layer_seeds
+from tf_trpo.models.structure import layers_of
 from tf_trpo.numerics import Recurrence, merged
 
 MemoryKind = Literal["gru", "lstm"]
@@ -53,15 +55,15 @@ class Memory(keras.layers.Layer):
       cell: a Keras cell, such as `keras.layers.GRUCell(64)`: a function from inputs [N, F] and states to outputs
         [N, units] and new states. It is called in inference mode: no dropout.
       num_features: number of features F.
-      **kwargs: arguments of `keras.layers.Layer`.
+      **kwargs: arguments of `keras.layers.Layer`, such as the dtype, which the cell must have too.
 
     Attributes:
       num_outputs: number of the cell's outputs.
 
     Raises:
       TypeError: the cell is not a Keras cell.
-      ValueError: the cell's outputs for a row depend on other rows, its states are not floats, or its initial states
-        are trainable.
+      ValueError: the cell computes in another dtype, mixes rows, is random or counts its calls, or its initial states
+        are trainable; or its outputs or states have a wrong shape or dtype, or are not finite.
     """
 
     def __init__(self, cell: keras.layers.Layer, num_features: int, **kwargs: Any) -> None:
@@ -69,8 +71,11 @@ class Memory(keras.layers.Layer):
         _check_cell(cell)
         self.cell = cell
         self.num_features = num_features
+        # Building fails in some other dtypes, and may add weights in others.
+        self._check_precision()
         if not cell.built:
             cell.build((None, num_features))
+            self._check_precision()
         self._structure = _first_states(cell, 1)
         self.num_outputs = self._tried()
         self.trace_again()
@@ -80,20 +85,69 @@ class Memory(keras.layers.Layer):
         """Discard the traced functions; needed if the cell may compute something else now."""
         self._recurrence = Recurrence(self._row, self.num_outputs)
 
+    def _check_precision(self) -> None:
+        found = {layer.compute_dtype for layer in layers_of(self.cell)} | {each.dtype for each in self._variables}
+        for other in found - {self.compute_dtype}:
+            raise ValueError(f"the cell of a memory must compute in {self.compute_dtype}, not in {other}")
+
     def _tried(self) -> int:
-        """Check the cell on a few rows, and return the number of its outputs."""
+        """Check the cell in two steps of a few rows, and return the number of its outputs."""
+        self._check_first_states()
+        features = keras.random.normal([2, _ROWS, self.num_features], dtype=self.compute_dtype, seed=0)
+        num_outputs = self._checked_outputs(features[0])
+        found = self._results(features)
+        if not all(np.isfinite(part).all() for part in found):
+            raise ValueError("the cell of a memory gives outputs or states that are not finite")
+        if not _agree(found, self._results(features)):
+            raise ValueError(
+                "the cell of a memory must give the same for the same inputs and states: it is random, or counts calls"
+            )
+        if not _agree([part[:1] for part in found], self._results(features[:, :1])):
+            raise ValueError(
+                "a memory must give each row the same outputs and states alone and in a batch: its cell mixes rows"
+            )
+        return num_outputs
+
+    def _check_first_states(self) -> None:
         with tf.GradientTape() as tape:
             states = self.initial(_ROWS)
-        if not all(part.dtype.is_floating for part in states):
-            raise ValueError("the states of a memory must be floats")
+        if not states:
+            raise ValueError("the cell of a memory must have a state")
+        if any(part.shape[:1] != [_ROWS] or part.dtype != self.compute_dtype or not tf.size(part) for part in states):
+            raise ValueError(
+                f"the first states of {_ROWS} episodes must be {self.compute_dtype} arrays [{_ROWS}, ...], and the "
+                f"cell of the memory gives {_described(states)}"
+            )
         if any(part is not None for part in tape.gradient(states, self._variables)):
             raise ValueError("the first states of a memory must not be trained: episodes begin with fixed ones")
-        features = keras.random.normal([_ROWS, self.num_features], seed=0)
-        outputs, _ = self.step(features, states)
-        alone, _ = self.step(features[:1], tuple(part[:1] for part in states))
-        if not np.allclose(outputs[:1], alone, rtol=1e-3, atol=1e-4, equal_nan=True):
-            raise ValueError("a memory must give each row the same outputs alone and in a batch: its cell mixes rows")
-        return int(outputs.shape[-1])
+
+    def _checked_outputs(self, features: tf.Tensor) -> int:
+        """Check the form of one step's outputs and new states, and return the number of outputs."""
+        states = self.initial(_ROWS)
+        outputs, after = self.step(features, states)
+        outputs = tf.convert_to_tensor(outputs)
+        if _described(after) != _described(states):
+            raise ValueError(
+                f"the cell of a memory must give new states like those that it gets: it gets {_described(states)}, and "
+                f"gives {_described(after)}"
+            )
+        if len(outputs.shape) != 2 or outputs.dtype != self.compute_dtype or not outputs.shape[1]:
+            raise ValueError(
+                f"the cell of a memory must give {self.compute_dtype} outputs [N, U], U at least 1, and for N = "
+                f"{_ROWS} it gives {_described([outputs])}"
+            )
+        return int(outputs.shape[1])
+
+    def _results(self, features: tf.Tensor) -> list[tf.Tensor]:
+        """Compute all outputs and new states of rows [T, N, F], which begin with the initial states.
+
+        The initial states of all rows are equal. In the second step, a cell that mixes the states of rows is found too.
+        """
+        states, found = self.initial(features.shape[1]), []
+        for rows in features:
+            outputs, states = self.step(rows, states)
+            found += [outputs, *states]
+        return found
 
     @property
     def _variables(self) -> list[keras.Variable]:
@@ -102,7 +156,7 @@ class Memory(keras.layers.Layer):
 
     def initial(self, count: int | tf.Tensor) -> States:
         """Return the initial states of episodes, [count, ...]."""
-        return tuple(tf.nest.flatten(_first_states(self.cell, count)))
+        return tuple(map(tf.convert_to_tensor, tf.nest.flatten(_first_states(self.cell, count))))
 
     def step(self, features: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
         """Process one row of each environment: features [N, F], states [N, ...] -> outputs [N, U], new states."""
@@ -220,8 +274,16 @@ def _first_states(cell: keras.layers.Layer, count: int | tf.Tensor) -> Any:
     """Make a cell's states for the start of episodes, in its own structure; zeros by default, as keras.layers.RNN."""
     if hasattr(cell, "get_initial_state"):
         return cell.get_initial_state(batch_size=count)
-    sizes = [cell.state_size] if isinstance(cell.state_size, int) else cell.state_size
-    return [tf.zeros([count, size], cell.compute_dtype) for size in sizes]
+    sizes = [cell.state_size] if isinstance(cell.state_size, numbers.Integral) else cell.state_size
+    return [tf.zeros([count, int(size)], cell.compute_dtype) for size in sizes]
+
+
+def _agree(found: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> bool:
+    return all(np.allclose(one, other, rtol=1e-3, atol=1e-4) for one, other in zip(found, others, strict=True))
+
+
+def _described(arrays: Sequence[tf.Tensor]) -> str:
+    return ", ".join(f"{part.dtype.name} {part.shape.as_list()}" for part in arrays) or "none"
 
 
 def chosen(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:

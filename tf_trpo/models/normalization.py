@@ -103,7 +103,7 @@ class RunningNormalization(_RunningMoments):
         limit = tf.convert_to_tensor(self.limit.value)
         return tf.minimum(tf.maximum(centred / self.scale.value, -limit), limit)
 
-    def begin(self, moments: Moments, free: tf.Tensor, *, absorbed_by: keras.layers.Dense | None) -> Statistics:
+    def begin(self, moments: Moments, free: tf.Tensor, *, absorbed_by: keras.layers.Layer | None) -> Statistics:
         """Compute the statistics including a new batch of samples; if it is the first batch, also apply them at once.
 
         The first samples are left out if applying them would change the model's outputs.
@@ -129,7 +129,7 @@ class RunningNormalization(_RunningMoments):
         self.scale.assign(own_scale)
         return Statistics(combined, scale, sound)
 
-    def update(self, statistics: Statistics, *, absorbed_by: keras.layers.Dense | None = None) -> tf.Tensor:
+    def update(self, statistics: Statistics, *, absorbed_by: keras.layers.Layer | None = None) -> tf.Tensor:
         """Apply the statistics that `begin` returned; a linear layer that follows can absorb the change.
 
         Then the two layers together compute the same function as before, up to rounding and clipping:
@@ -141,7 +141,7 @@ class RunningNormalization(_RunningMoments):
 
         Args:
           statistics: statistics of the earlier and the new samples.
-          absorbed_by: the Dense layer, with a bias, on the flattened result; None lets the function change.
+          absorbed_by: the layer on the flattened result, as of `first_affine_layer`; None lets the function change.
 
         Returns:
           Bool scalar: whether the moments of the new samples were finite, or were not needed.
@@ -212,8 +212,10 @@ def _where(condition: tf.Tensor, values: Any, others: Any) -> Any:
     return tf.nest.map_structure(lambda value, other: tf.where(condition, value, other), values, others)
 
 
-def _absorb(layer: keras.layers.Dense, growth: tf.Tensor, moved: tf.Tensor, scale: tf.Tensor) -> None:
+def _absorb(layer: keras.layers.Layer, growth: tf.Tensor, moved: tf.Tensor, scale: tf.Tensor) -> None:
     kernel = tf.reshape(growth, [-1, 1]) * layer.kernel.value
     shift = tf.reshape(tf.cast(moved, tf.float32) / scale, [-1])
-    layer.bias.assign_add(tf.linalg.matvec(kernel, shift, transpose_a=True))
+    added = tf.linalg.matvec(kernel, shift, transpose_a=True)
+    # The second row of a GRU cell's biases is for its states.
+    layer.bias.assign_add(added if len(layer.bias.shape) == 1 else tf.stack([added, tf.zeros_like(added)]))
     layer.kernel.assign(kernel)

@@ -65,10 +65,11 @@ class PolicySettings:
         require_allowed(self, memory_units=f"[1, {_WIDEST}]")
         _check_sizes("hidden_sizes", self.hidden_sizes)
         if self.memory_units is not None and self.memory is None:
-            raise ValueError("memory_units must be None without a memory")
+            raise ValueError("memory_units must be None without a memory: set memory in the same settings")
         if self.memory is not None and self.mirror:
             raise ValueError(
-                "memory and mirror exclude each other: an observation and its image would need separate memories"
+                "memory and mirror exclude each other, since an observation and its image would need separate "
+                "memories: set mirror to False, on the command line by --no-mirror"
             )
         if self.observation_min_std and not self.normalize_observations:
             raise ValueError("observation_min_std must be 0 if normalize_observations is off: nothing is divided by it")

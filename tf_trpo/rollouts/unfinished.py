@@ -84,8 +84,7 @@ class UnfinishedEpisodes:
         for part, new in zip(self._parts(self.observations), self._parts(observations), strict=True):
             part[chosen] = new[chosen]
         self.just_ended[chosen] = False
-        for now, first in zip(self.states, self._initial_states, strict=True):
-            now[chosen] = first[chosen]
+        self._forget(chosen)
         self.numbers[chosen] += 1
         for index in np.flatnonzero(chosen).tolist():
             self._actions[index] = _Played() if self.can_replay else None
@@ -95,9 +94,10 @@ class UnfinishedEpisodes:
         self.observations = map_parts(lambda _, rows: rows[-1].copy(), self._spec, rollout.observations)
         self.just_ended = rollout.terminated[-1] | rollout.truncated[-1]
         if isinstance(rollout.memory, Remembered):
-            # A state that is not finite would stay so until the episode ends, so it is reset.
-            pairs = zip((part[-1] for part in rollout.memory.states), self._initial_states, strict=True)
-            self.states = tuple(np.where(np.isfinite(now), now, first) for now, first in pairs)
+            self.states = tuple(part[-1].copy() for part in rollout.memory.states)
+            # A state that is not finite would stay so until the episode ends.
+            finite = [np.isfinite(part).reshape(self.num_envs, -1).all(axis=1) for part in self.states]
+            self._forget(~np.all(finite, axis=0))
         # The row after an episode's end is not a step: the new episode's actions begin in the row after it.
         begins = ~rollout.valid
         self.numbers += begins.sum(axis=0)
@@ -115,6 +115,11 @@ class UnfinishedEpisodes:
                 played.add(actions[start:, index].copy())
                 if played.count > _LONGEST_REPLAY:
                     self._actions[index] = None
+
+    def _forget(self, chosen: np.ndarray) -> None:
+        """Reset the memory of the chosen environments, bool [B]."""
+        for now, first in zip(self.states, self._initial_states, strict=True):
+            now[chosen] = first[chosen]
 
     def state(self, rows: slice = slice(None)) -> dict[str, Any]:
         """Return some environments' episodes as arrays and numbers; actions are None if they cannot be replayed."""

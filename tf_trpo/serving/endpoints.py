@@ -43,20 +43,20 @@ def endpoints(
 
     def act(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         parameters, states = policy.step(nest(inputs[:count]), inputs[count:])
-        return _actions(policy, parameters, None) | state_names(STATE, states)
+        return _actions(policy, parameters, None) | named_states(STATE, states)
 
     def act_stochastic(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         noise = distribution.noise([tf.shape(inputs[0])[0]], inputs[-1])
         parameters, states = policy.step(nest(inputs[:count]), inputs[count:-1])
-        return _actions(policy, parameters, noise) | state_names(STATE, states)
+        return _actions(policy, parameters, noise) | named_states(STATE, states)
 
     def value(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         values, states = value_function.step(nest(inputs[:count]), inputs[count:])
-        return {"values": values / return_scale(tf.ones([]))} | state_names(VALUE_STATE, states)
+        return {"values": values / return_scale(tf.ones([]))} | named_states(VALUE_STATE, states)
 
     def parameters(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         parameters, states = policy.step(nest(inputs[:count]), inputs[count:])
-        return distribution.named_parameters(parameters) | state_names(STATE, states)
+        return distribution.named_parameters(parameters) | named_states(STATE, states)
 
     def initial_state(episodes: tf.Tensor) -> dict[str, tf.Tensor]:
         return initial_states(policy, value_function, tf.shape(episodes)[0])
@@ -94,10 +94,10 @@ def _nest(spec: Spec, has_float64: bool, inputs: tuple[tf.Tensor, ...]) -> Any:
 def initial_states(policy: Policy, value_function: ValueFunction, count: int | tf.Tensor) -> dict[str, tf.Tensor]:
     """Return the initial states of `count` episodes, by their names in exported models."""
     of_value = value_function.encoder.initial_states(count)
-    return state_names(STATE, policy.initial_states(count)) | state_names(VALUE_STATE, of_value)
+    return named_states(STATE, policy.initial_states(count)) | named_states(VALUE_STATE, of_value)
 
 
-def state_names(prefix: str, states: Sequence[Any]) -> dict[str, Any]:
+def named_states(prefix: str, states: Sequence[Any]) -> dict[str, Any]:
     """Name the parts of a memory's state: PREFIX if there is one part, else PREFIX_0, PREFIX_1 and so on."""
     return named(prefix, states[0] if len(states) == 1 else tuple(states))
 
@@ -107,5 +107,5 @@ def _actions(policy: Policy, parameters: tf.Tensor, noise: tf.Tensor | None) -> 
 
 
 def _state_specs(prefix: str, encoder: Encoder | MirroredEncoder) -> tuple[tf.TensorSpec, ...]:
-    states = state_names(prefix, encoder.initial_states(1)).items()
+    states = named_states(prefix, encoder.initial_states(1)).items()
     return tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype, name=name) for name, part in states)

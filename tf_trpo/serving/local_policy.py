@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, is_state
+from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, check_episodes, is_state
 from tf_trpo.serving.model_versions import no_version, version_folders
 from tf_trpo.serving.saved_model import Arrays, ModelError, SavedModel, Signature, Specs, is_batched
 from tf_trpo.spaces.specs import named, unnamed
@@ -47,7 +47,7 @@ class LocalPolicy:
             raise ModelError(f"the model takes a state, and has no endpoint {INITIAL_STATE} that gives the first one")
 
     def begin(self) -> None:
-        """Reset the memory: the next observations are the first ones of their episodes."""
+        """Reset the memory: the next observations, all rows of them, are the first ones of their episodes."""
         self._state = {}
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
@@ -72,9 +72,7 @@ class LocalPolicy:
         if self._state_names and not self._state:
             begun = self._model.signatures[INITIAL_STATE]({EPISODES: np.zeros(count, np.int32)})
             self._state = {name: begun[name] for name in self._state_names}
-        kept = {len(part) for part in self._state.values()}
-        if kept - {count}:
-            raise ModelError(f"the memory is one of {min(kept)} episodes, not of {count}: call begin() for new ones")
+        check_episodes(self._state, count, ModelError)
         inputs = {**given, **self._state}
         if seed is not None:
             inputs["seed"] = np.asarray(seed)

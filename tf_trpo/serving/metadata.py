@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sized
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,12 @@ class _MetadataFile(ModelMetadata):
 def is_state(name: str) -> bool:
     """Return whether an input of an endpoint is a part of the policy's state."""
     return name == STATE or name.startswith(f"{STATE}_")
+
+
+def check_episodes(state: Mapping[str, Sized], count: int, error: type[Exception]) -> None:
+    """Raise `error` if the parts of a memory's state, [N, ...], are not of `count` episodes; no parts are right."""
+    for others in {len(part) for part in state.values()} - {count}:
+        raise error(f"the memory is one of {others} episodes, not of {count}: call begin() for new ones")
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:

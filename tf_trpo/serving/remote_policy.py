@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 
-from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, is_state
+from tf_trpo.serving.metadata import EPISODES, INITIAL_STATE, check_episodes, is_state
 from tf_trpo.spaces.specs import named, unnamed
 
 _LARGEST_ANSWER = 2**26
@@ -49,7 +49,7 @@ class RemotePolicy:
         self._where = f"{self._connection.host}:{self._connection.port}{self._path}"
 
     def begin(self) -> None:
-        """Reset the memory: the next observations are the first ones of their episodes."""
+        """Reset the memory: the next observations, all rows of them, are the first ones of their episodes."""
         self._state = {}
 
     def act(self, observations: Any, seed: tuple[int, int] | None = None) -> Any:
@@ -74,9 +74,7 @@ class RemotePolicy:
         names, states = list(named("actions", self._action)), self._states()
         if states and not self._state:
             self._state = self._predicted(INITIAL_STATE, {EPISODES: [0] * count}, states)
-        kept = {len(part) for part in self._state.values()}
-        if kept - {count}:
-            raise RemoteError(f"the memory is one of {min(kept)} episodes, not of {count}: call begin() for new ones")
+        check_episodes(self._state, count, RemoteError)
         inputs |= self._state
         if seed is not None:
             inputs["seed"] = list(seed)

@@ -66,9 +66,10 @@ def _states(policy: Policy, state: Any, count: int, *, single: bool) -> tuple[tf
     parts = [
         np.asarray(part)[None] if single else np.asarray(part) for part in (state if isinstance(state, tuple) else ())
     ]
-    if [part.shape for part in parts] != [tuple(part.shape) for part in initial]:
+    fits = [part.shape for part in parts] == [tuple(part.shape) for part in initial]
+    if not fits or not all(part.dtype.kind in "fiu" and np.isfinite(part).all() for part in parts):
         shapes = ", ".join(str(list(part.shape[single:])) for part in initial)
-        raise ValueError(f"state must be as predict returned it for the previous observations: arrays {shapes}")
+        raise ValueError(f"state must be as predict returned it for the previous observations: finite arrays {shapes}")
     return tuple(tf.cast(part, now.dtype) for part, now in zip(parts, initial, strict=True))
 
 

@@ -23,6 +23,7 @@ from tf_trpo.training.prepared import (
     ValueSamples,
     advantages_and_targets,
     as_floats,
+    finite_or_first,
     mean_weights,
     scaled_advantages,
     scaled_rewards,
@@ -58,8 +59,8 @@ class Preparation:
     ) -> None:
         if any((policy.memory is None) != (critic.value_function.encoder.memory is None) for critic in critics):
             raise ValueError("the policy and the value function must both have a memory, or neither")
-        if policy.memory is None and (settings.segment_length or settings.burn_in):
-            raise ValueError("segment_length and burn_in need a policy with a memory, and the agent has none")
+        if policy.memory is None:
+            settings.check_without_memory()
         if policy.memory is not None and anchor is not None:
             raise ValueError("anchor must be None for a policy with a memory: their memories would differ")
         self._policy = policy
@@ -155,11 +156,8 @@ class Preparation:
         samples = ValueSamples(
             before, rewards, arranged.rows(values[:-1]), arranged.rows(targets), (), statistics, sound
         )
-        # A state that is not finite would stay so until the episode ends, so it is reset.
-        first = critic.value_function.encoder.initial_states(shape[1])
-        pairs = zip((part[-1] for part in states), first, strict=True)
-        carry = Carry(returns, tuple(tf.where(tf.math.is_finite(now), now, begun) for now, begun in pairs))
-        return samples, advantages, carry
+        last, first = tuple(part[-1] for part in states), critic.value_function.encoder.initial_states(shape[1])
+        return samples, advantages, Carry(returns, finite_or_first(last, first))
 
     def chunk_size(self, rows: Any) -> int:
         """Return the largest number of samples, or segments, in memory at once."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from tf_trpo.estimation import (
@@ -45,11 +44,15 @@ class Carry(NamedTuple):
     costs: tuple[Carry, ...] = ()
 
 
-def restarted(carry: Carry, first: Carry, restarts: np.ndarray) -> Carry:
-    """Reset the carry of the environments that restart, bool [B], to the first carry."""
+def restarted(carry: Any, first: Any, restarts: Any) -> Any:
+    """Reset a nest of arrays [B, ...] to the first ones, in the environments that restart, bool [B]."""
+    return tf.nest.map_structure(lambda now, new: chosen(restarts, new, now), carry, first)
 
-    begun: Carry = tf.nest.map_structure(lambda now, new: chosen(restarts, new, now), carry, first)
-    return begun
+
+def finite_or_first(states: States, first: States) -> States:
+    """Reset a memory's states [B, ...] in the environments where a number is not finite; it would stay so."""
+    rows = [tf.reshape(part, [part.shape[0], -1]) for part in states]
+    return restarted(states, first, ~tf.reduce_all(tf.math.is_finite(tf.concat(rows, 1)), 1)) if rows else ()
 
 
 class ValueSamples(NamedTuple):

@@ -10,12 +10,9 @@ import tensorflow as tf
 
 from tf_trpo.models.memory import Memory, Segments, States
 from tf_trpo.numerics import compiled_at_once, merged
-from tf_trpo.ranges import require
 from tf_trpo.rollouts import Rollout
 from tf_trpo.rollouts.stepping import Remembered
 from tf_trpo.training.settings import UpdateSettings
-
-DEFAULT_LENGTH = 64
 
 
 class Arrangement(Protocol):
@@ -45,15 +42,11 @@ def arrangement(memory: Memory | None, settings: UpdateSettings, num_steps: int,
     """Make the arrangement for rollouts of T steps of B environments, for models with or without a memory.
 
     Raises:
-      ValueError: segment_length does not divide num_steps, or burn_in is above num_steps less segment_length.
+      ValueError: as `UpdateSettings.segment_length_for`.
     """
     if memory is None:
         return Flat(num_steps * num_envs)
-    length = settings.segment_length or min(DEFAULT_LENGTH, num_steps)
-    require(num_steps % length == 0, "num_steps", f"a multiple of segment_length, {length}", num_steps)
-    most = num_steps - length
-    require(settings.burn_in <= most, "burn_in", f"at most num_steps less segment_length, {most}", settings.burn_in)
-    return Segmentation(num_steps, num_envs, length, settings.burn_in)
+    return Segmentation(num_steps, num_envs, settings.segment_length_for(num_steps), settings.burn_in)
 
 
 class Flat(NamedTuple):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from tf_trpo.ranges import require_allowed
+from tf_trpo.ranges import require, require_allowed
 
+_SEGMENT_LENGTH = 64
 ValueTarget = Literal["lambda-return", "reward-to-go"]
 JitCompile = bool | Literal["auto"]
 """Whether XLA compiles an update."""
@@ -49,10 +50,12 @@ class UpdateSettings:
     with the same result up to rounding. None: 32,768, or fewer if observations are large, such as images."""
 
     segment_length: int | None = None
-    """With a memory: number of rows over which gradients and curvature are backpropagated, >= 1, a divisor of
-    num_steps. A segment starts with the memory's states from acting. None: 64, or num_steps if that is smaller."""
+    """With a memory: number of rows of a segment, >= 1, a divisor of num_steps. Gradients and curvature are
+    backpropagated to the first row of the segment's burn-in, or of the segment if there is none, where the memory has
+    the states from acting. None: the smallest divisor of num_steps from 64 on, or num_steps if that is smaller."""
     burn_in: int = 0
-    """With a memory: number of rows before each segment, >= 0, that only update the memory and are not samples."""
+    """With a memory: number of rows before each segment, >= 0, through which gradients and curvature are
+    backpropagated too, but which are not samples."""
 
     def __post_init__(self) -> None:
         require_allowed(
@@ -69,3 +72,21 @@ class UpdateSettings:
         )
         if self.value_function_first and self.value_epochs == 0:
             raise ValueError("value_function_first needs a fit of the value function: value_epochs of at least 1")
+
+    def segment_length_for(self, num_steps: int) -> int:
+        """Return the number of rows of a memory's segments, for rollouts of `num_steps` rows.
+
+        Raises:
+          ValueError: segment_length does not divide num_steps, or burn_in is above num_steps less segment_length.
+        """
+        least = min(_SEGMENT_LENGTH, num_steps)
+        length = self.segment_length or next(each for each in range(least, num_steps + 1) if num_steps % each == 0)
+        require(num_steps % length == 0, "num_steps", f"a multiple of segment_length, {length}", num_steps)
+        most = num_steps - length
+        require(self.burn_in <= most, "burn_in", f"at most num_steps less segment_length, {most}", self.burn_in)
+        return length
+
+    def check_without_memory(self) -> None:
+        """Raise ValueError if a setting has an effect only for policies with a memory."""
+        if self.segment_length or self.burn_in:
+            raise ValueError("segment_length and burn_in need a policy with a memory, and the agent has none")

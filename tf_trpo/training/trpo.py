@@ -15,7 +15,7 @@ from tf_trpo.environments.costs import Cost, cost_labels
 from tf_trpo.environments.making import Wrapper, wrapper_name
 from tf_trpo.environments.vector import Environment
 from tf_trpo.models import MirrorSymmetry
-from tf_trpo.models.making import make_policy, make_value_functions
+from tf_trpo.models.making import make_policy, make_value_functions, with_units
 from tf_trpo.models.memory import MemoryKind
 from tf_trpo.models.settings import PolicySettings, ValueSettings
 from tf_trpo.ranges import check_types, check_whole_numbers
@@ -59,6 +59,7 @@ class TRPO(Imitator):
         network: keras.Model | None = None,
         value_network: keras.Model | None = None,
         memory: MemoryKind | keras.layers.Layer | None = None,
+        memory_units: int | None = None,
         mirror: MirrorSymmetry | None = None,
         seed: int | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
@@ -77,6 +78,7 @@ class TRPO(Imitator):
           value_network: the same for the value function.
           memory: recurrent memory of policy and value function: "gru", "lstm" or a Keras cell, of which each gets its
             own; by default that of the settings, which is none. See `PolicySettings.memory`.
+          memory_units: units of a "gru" or "lstm"; by default those of the settings, which are 64.
           mirror: a reflection of the environment that policy and value function respect; by default none, or the known
             reflection of a Gymnasium id if the settings have `mirror=True`.
           seed: makes the initial weights reproducible.
@@ -94,7 +96,7 @@ class TRPO(Imitator):
         check_types(
             policy=(policy, PolicySettings | None), value=(value, ValueSettings | None), seed=(seed, int | None)
         )
-        policy, value = policy or PolicySettings(), value or ValueSettings()
+        policy, value = with_units(policy or PolicySettings(), memory, memory_units), value or ValueSettings()
         both_given = network is not None and value_network is not None
         if both_given and policy.activation != PolicySettings.activation:
             raise ValueError("activation is for the default networks, and both networks are given")
