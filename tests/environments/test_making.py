@@ -157,7 +157,7 @@ def test_arguments_for_making_environments_are_refused_with_a_vector_environment
     for name, value in {"info_keys": "is_success", "env_kwargs": [1], "num_envs": 2.0}.items():
         with pytest.raises(TypeError, match=f"^{name} must be "):
             make_vector_environment(Game, **{name: value})
-    with pytest.raises(ValueError, match="take no wrappers"):
+    with pytest.raises(ValueError, match="the backend envpool takes no wrappers"):
         make_vector_environment("CartPole-v1", backend="envpool", wrappers=[Plus])
     with pytest.raises(ValueError, match=r"the function must make a gymnasium\.Env, it gave a list"):
         make_vector_environment(list)
