@@ -99,11 +99,13 @@ def importable(tmp_path, monkeypatch):
 def run_examples(tmp_path, monkeypatch, capsys):
     """run_examples(Markdown): run its Python examples in order in an empty folder, and return their output.
 
-    XLA is used only with `xla`, since compiling takes longer than the examples.
+    `folder` is the folder's name; without it, all calls in a test run in the same folder. XLA is used only with `xla`,
+    since compiling takes longer than the examples.
     """
 
-    def run(text, xla=False):
-        monkeypatch.chdir(tmp_path)
+    def run(text, xla=False, folder=""):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
         monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
         if not xla:
             monkeypatch.setattr("tf_trpo.training.learner.xla_is_fast", lambda *models: False)
