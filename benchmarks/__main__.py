@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import Any
 
@@ -55,6 +54,4 @@ def parse(arguments: list[str]) -> Any:
 
 # Processes that `learn` starts import this module again.
 if __name__ == "__main__":
-    # Set before TensorFlow is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     parse(sys.argv[1:]).run()

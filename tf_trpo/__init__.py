@@ -3,9 +3,15 @@
 The names below are imported when they are first used, so `import tf_trpo` and `--help` do not wait for TensorFlow.
 """
 
+import os
 from typing import TYPE_CHECKING
 
 from tf_trpo.lazy import exports
+
+# Must be set before TensorFlow is imported. On a machine without a GPU, TensorFlow would log an error of CUDA, and XLA
+# one for each program that it loads ("prefer-no-gather" is not a feature of the processor). Errors of operations are
+# exceptions, and are not affected.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import os
 from pathlib import Path
 
 import tyro
@@ -40,7 +39,5 @@ def main(options: Figures) -> list[Path]:
 
 
 if __name__ == "__main__":
-    # Set before TensorFlow is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for path in main(tyro.cli(Figures, prog="python -m examples.lecture")):
         print(path)

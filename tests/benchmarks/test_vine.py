@@ -50,7 +50,7 @@ class Noise(gym.Env):
         return np.zeros(1, np.float32), float(action) + self.np_random.uniform(0, 0.5), False, False, {}
 
 
-def test_the_noise_of_the_environment_is_drawn_anew_and_common_to_branches():
+def test_the_noise_of_the_environment_is_drawn_again_and_common_to_branches():
     settings = vine.Vine(states=2, repetitions=40, actions=3, lengths=(2,), horizon=4)
     agent = tf_trpo.TRPO.for_env(Noise, seed=0)
     played = vine.Player(agent, Noise, settings).played()

@@ -381,6 +381,19 @@ def test_settings_of_the_gaussian_reach_it_and_the_default_folder_is_named_by_en
     assert shlex.split(command) == [sys.executable, *expected]
 
 
+def test_git_ignores_what_commands_and_examples_write_in_a_checkout():
+    root = SCRIPTS.parent
+    if not (root / ".git").exists():
+        pytest.skip("not a checkout of git")
+    written = ["runs/", "tuning/", "models/", "room.keras"]
+    found = subprocess.run(["git", "check-ignore", *written], cwd=root, capture_output=True, text=True, check=False)
+    assert found.stdout.split() == written
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--no-index", "tf_trpo/models/", "tests/tuning/"], cwd=root, check=False
+    )
+    assert ignored.returncode == 1
+
+
 def test_the_default_folder_is_the_first_one_that_does_not_exist(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     taken = []

@@ -77,14 +77,13 @@ if "Both" not in gymnasium.registry:
 """
 
 
-@pytest.mark.parametrize("backend", ["sync", "async"])
-def test_a_class_or_a_function_can_be_named_by_its_module(backend, importable):
+def test_a_class_or_a_function_can_be_named_by_its_module(importable):
     importable(NAMED, NAMED_TEXT)
     for name, making in ((f"{NAMED}:PendulumEnv", {}), (f"{NAMED}:made", {"env_kwargs": {"speed": 3}})):
-        environments = make_vector_environment(name, 2, backend=backend, **making)
+        environments = make_vector_environment(name, 2, **making)
         observations, _ = environments.reset(seed=0)
         assert observations.shape == (2, 3)
-        if making and backend == "sync":
+        if making:
             assert [env.unwrapped.max_speed for env in environments.unwrapped.envs] == [3, 3]
         environments.close()
 

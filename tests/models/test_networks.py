@@ -116,7 +116,7 @@ def test_a_single_part_that_is_not_an_image_gets_the_mlp_alone(space):
 
 def test_a_mask_is_not_an_input_and_a_mask_alone_is_refused():
     mask = gym.spaces.Dict(action_mask=gym.spaces.MultiBinary(4))
-    with pytest.raises(ValueError, match="nothing besides an action mask"):
+    with pytest.raises(ValueError, match="nothing other than an action mask"):
         default_network(observation_spec(mask))
     lone = gym.spaces.Dict(action_mask=gym.spaces.MultiBinary(4), only=Box(-1, 1, (3,)))
     assert default_network(observation_spec(lone)).input_shape == (None, 3)

@@ -118,7 +118,7 @@ def test_functions_that_are_not_computed_in_parts_are_refused(small):
     objective = parted(small, small.batch(0, samples=SAMPLES))
     with pytest.raises(ValueError, match="its step needs minibatches, which are not computed in parts"):
         objective.minibatch_gradient(objective.improvement, objective.theta, tf.range(3), tf.ones(3))
-    with pytest.raises(ValueError, match="limits besides its KL, or costs in its advantages"):
+    with pytest.raises(ValueError, match="limits in addition to its KL, or costs in its advantages"):
         objective.with_samples(advantages=tf.zeros(SAMPLES))
     with pytest.raises(ValueError, match="another gradient than those of the surrogate and the entropy"):
         objective.gradient(objective.kl)

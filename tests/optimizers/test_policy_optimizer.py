@@ -143,7 +143,7 @@ def test_without_a_finite_gradient_weights_and_state_stay_bit_for_bit(name, step
     state, theta = stepper.state_values(), stepper.theta()
     changes = [with_one(np.nan), with_one(np.inf)]
     if "vanilla" not in name and "first-order" not in name:
-        # Adam would go on by its moments.
+        # Adam's moments would still move the parameters.
         changes.append(lambda batch: batch._replace(advantages=tf.zeros(48)))
     for change in changes:
         outcome = stepper.outcome(change(stepper.batch(1)))

@@ -1,4 +1,4 @@
-"""Environments at the edges of what numbers and episodes can be: training goes on, and every weight stays finite."""
+"""Environments at the edges of what numbers and episodes can be: training continues, and every weight stays finite."""
 
 import gymnasium as gym
 import numpy as np

@@ -47,7 +47,7 @@ def test_agents_of_equal_structure_share_a_trace_and_learn_as_alone(made, traces
     assert_same_weights(first, fitted(alone))
     assert len(traces) == 2
     assert any(not np.array_equal(ours, theirs) for ours, theirs in zip(first, second, strict=True))
-    # The first one goes on with its own variables.
+    # The first one continues with its own variables.
     assert_same_weights(fitted(one, 1), fitted(alone, 1))
     assert_same_weights(second, state_of(other))
 

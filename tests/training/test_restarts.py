@@ -13,7 +13,7 @@ SIZES = {"num_envs": NUM_ENVS, "num_steps": NUM_STEPS, "verbose": 0}
 
 
 class Clock(gym.Env):
-    """Observes (number of the episode, its steps so far), and pays those; goes on until a time limit."""
+    """Observes (number of the episode, its steps so far), and pays them; continues until a time limit."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,))
     action_space = gym.spaces.Box(-1, 1, (1,))
@@ -43,7 +43,7 @@ def fit(agent, environment=Clock, restart_every=5, iterations=9):
     return seen, history
 
 
-# By restart_every, for each environment: the iterations, of the first nine, before which it begins anew.
+# By restart_every, for each environment: the iterations, of the first nine, before which it is restarted.
 # By 5, an episode of the last environment has just ended then, and leaves no empty row.
 TURNS = {
     0: ((), (), (), ()),
@@ -100,7 +100,7 @@ def test_every_row_is_of_the_episode_that_it_should_be(agent, every):
     assert len(set(ages)) == {0: 1, 2: 2, 5: NUM_ENVS, 8: NUM_ENVS}[every]
 
 
-def test_a_cut_episode_is_not_reported_and_the_rewards_scale_begins_anew_with_it(agent):
+def test_a_cut_episode_is_not_reported_and_the_rewards_scale_is_restarted_with_it(agent):
     rollouts, history = fit(agent)
     # An episode up to the limit pays 1 + 2 + ... + LIMIT, and no other is counted.
     assert history["rollout/ep_len_mean"][-1] == LIMIT

@@ -108,7 +108,7 @@ def test_steps_episodes_and_statistics_are_those_of_the_environments(make_agent,
     assert len(finished) >= 10
     assert history["rollout/ep_rew_mean"][-1] == pytest.approx(finished[:, 0].mean(), rel=1e-6)
     assert history["rollout/ep_len_mean"][-1] == pytest.approx(finished[:, 1].mean())
-    # An environment that starts anew keeps no episode of the fit before.
+    # An environment that starts again keeps no episode of the fit before.
     agent.fit(scripted, 20, **sizes)
     seen = np.concatenate([environment.acted_on for environment in scripted.made if environment.acted_on])
     assert len(seen) == agent.env_steps.numpy()

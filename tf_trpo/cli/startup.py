@@ -39,8 +39,6 @@ def start_tensorflow(threads: int = 0) -> None:
     gc.set_threshold(_MANY, *gc.get_threshold()[1:])
     # A garbage collection at the end of the process would take seconds.
     atexit.register(gc.freeze)
-    # Otherwise XLA logs an error that "prefer-no-gather" is not a feature of the processor when it loads programs.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as said:

@@ -10,7 +10,7 @@ from tf_trpo.numerics import check_shapes
 def surrogate_improvement(
     log_prob: tf.Tensor, old_log_prob: tf.Tensor, advantages: tf.Tensor, weights: tf.Tensor
 ) -> tf.Tensor:
-    """Estimate L(new) - L(old), with L(new) = E[ pi_new(a|s) / pi_old(a|s) A(s, a) ], which is to be maximised.
+    """Estimate L(new) - L(old), where the surrogate L(new) = E[ pi_new(a|s) / pi_old(a|s) A(s, a) ] is maximised.
 
     The difference is computed directly, because subtracting two surrogates would lose precision by cancellation.
 

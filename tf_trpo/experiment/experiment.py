@@ -56,7 +56,7 @@ class Experiment:
         experiment.train("runs/humanoid")
         tf_trpo.Experiment.from_run("runs/humanoid")  # the same value again
 
-    A setting is named by its field alone, in whichever part the field is: `max_kl`, not `algorithm.max_kl`.
+    The name of a setting is that of its field, without the part that has the field: `max_kl`, not `algorithm.max_kl`.
 
     Raises:
       ValueError: a setting is outside its range, or two settings exclude each other.

@@ -99,7 +99,7 @@ def default_network(
     spec = without_masks(spec, spec)
     found = list(parts(spec))
     if not found:
-        raise ValueError("the observation has nothing besides an action mask: there is no input for a network")
+        raise ValueError("the observation has nothing other than an action mask: there is no input for a network")
     if isinstance(spec, PartSpec) and spec.kind != "image":
         return mlp(spec.input_shape, hidden_sizes, activation=activation, seed=seed)
     # Keras requires that an input in a dict is named by its key. Names of layers are fixed, since runs are compared by

@@ -25,7 +25,7 @@ def check_network(name: str, network: keras.Model, spec: Spec, *, normalize: boo
       name: name of the argument for the network, for messages.
       network: model from the encoder's inputs to features [N, F]; it is built if necessary.
       spec: spec of one observation.
-      normalize: whether vectors are to be normalised.
+      normalize: whether to normalise vectors.
 
     Returns:
       The names (see `parts`) of the vectors to normalise; True for all, False for none.

@@ -61,7 +61,7 @@ class PartedObjective(Objective):
         return _refuse("another gradient than those of the surrogate and the entropy")
 
     def with_samples(self, **replaced: tf.Tensor) -> Objective:
-        return _refuse("limits besides its KL, or costs in its advantages")
+        return _refuse("limits in addition to its KL, or costs in its advantages")
 
     def minibatch_gradient(self, value: Value, theta: tf.Tensor, rows: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
         return _refuse("minibatches")

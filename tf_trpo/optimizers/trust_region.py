@@ -107,7 +107,7 @@ class TrustRegion(PolicyOptimizer):
 
     @property
     def is_constrained(self) -> bool:
-        """Whether a step has limits besides max_kl."""
+        """Whether a step has limits in addition to max_kl."""
         return self.anchor_kl is not None
 
     def check_problem(self, num_costs: int, *, anchored: bool) -> None:
@@ -165,7 +165,7 @@ class TrustRegion(PolicyOptimizer):
         return rising
 
     def _constraints(self, objective: Objective, state: State) -> list[Constraint]:
-        """Return the constraints besides the KL; the anchor's is the last one."""
+        """Return the constraints in addition to the KL; the anchor's is the last one."""
         return [] if self.anchor_kl is None else [anchor_constraint(objective, self.anchor_kl)]
 
     def _figures(self, found: ConstrainedDirection, figures: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:

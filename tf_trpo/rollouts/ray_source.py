@@ -32,8 +32,8 @@ class RaySource:
     """A `RolloutSource` whose shards are stepped by workers.
 
     Each shard of a rollout is a function of the weights, the shard's noise and its unfinished episodes. So the rollouts
-    are bit for bit those of a `LocalSource` whose actor has the same shards, whichever worker steps a shard, and
-    however often. States are interchangeable with those of such a `LocalSource`.
+    are bit for bit those of a `LocalSource` whose actor has the same shards. They do not depend on which worker steps a
+    shard, or on how often it is stepped. A `LocalSource` with the same shards can restore the states, and the reverse.
 
     Args:
       setup: everything that a worker needs to step a shard.

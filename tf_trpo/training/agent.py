@@ -54,7 +54,7 @@ class Agent(keras.Model):
       ema_momentum: momentum of the moving average of the policy's weights, in [0, 1), which is evaluated, exported and
         used by `predict`; it covers about 1 / (1 - ema_momentum) iterations. None: the policy itself is used. Training
         is the same either way.
-      costs: signals of the environment besides the reward; see `tf_trpo.environments.Cost`.
+      costs: signals of the environment in addition to the reward; see `tf_trpo.environments.Cost`.
       cost_value_functions, anchor: one value function for each cost, in order; the policy to stay near, or None.
 
     Attributes:

@@ -65,7 +65,7 @@ def check_config(config: Any, custom_objects: Mapping[str, Any], root: type) -> 
 
     Args:
       config: the parsed file.
-      custom_objects: classes and functions by name that are allowed besides the registered ones.
+      custom_objects: classes and functions by name that are allowed in addition to the registered ones.
       root: class of the object that the file must hold.
 
     Raises:

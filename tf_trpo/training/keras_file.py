@@ -34,7 +34,7 @@ def read_checked(path: str | os.PathLike[str], custom_objects: Mapping[str, Any]
 
     Args:
       path: the file.
-      custom_objects: classes and functions by name that config.json may name besides the registered ones.
+      custom_objects: classes and functions by name that config.json may name in addition to the registered ones.
       root: class of the object that the file must hold.
 
     Returns:

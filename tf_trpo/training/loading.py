@@ -35,7 +35,7 @@ def load(path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | No
     Args:
       path: the file, not a link; or a folder with the file agent.keras, such as the folder of a run, or of a model
         that was exported with a card. The folder of an exported model alone holds no agent.
-      custom_objects: classes and functions by name, besides the registered ones.
+      custom_objects: classes and functions by name, in addition to the registered ones.
 
     Raises:
       ValueError: the file is missing or damaged, holds something else, or names something that is neither a harmless

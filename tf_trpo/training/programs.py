@@ -42,7 +42,7 @@ class Program:
 
     @property
     def knows_its_variables(self) -> bool:
-        """Whether the function has no variables besides the given ones."""
+        """Whether the function has no variables other than the given ones."""
         captured = zip(self._function.captured_inputs, self._places, strict=True)
         return not any(tensor.dtype == tf.resource and place is None for tensor, place in captured)
 

@@ -70,7 +70,8 @@ class TRPO(Imitator):
         """Make an agent for an environment's spaces, compiled with the default settings.
 
         Args:
-          environment: a Gymnasium id, a function that makes an environment, or a vector environment.
+          environment: a Gymnasium id, a function that makes an environment, the name "module:Class" of one, or a vector
+            environment.
           policy: settings of the policy; by default `PolicySettings()`.
           value: settings of the value function; by default `ValueSettings()`.
           network: any keras.Model from observations [N, ...] to features [N, F] for the policy; by default an MLP of
@@ -83,8 +84,8 @@ class TRPO(Imitator):
             reflection of a Gymnasium id if the settings have `mirror=True`.
           seed: makes the initial weights reproducible.
           env_kwargs, wrappers, action_masks: as for `make_vector_environment`.
-          costs: signals of the environment besides the reward: keys of infos, or functions of a step. Each has its own
-            value function. See `tf_trpo.environments.Cost`.
+          costs: signals of the environment in addition to the reward: keys of infos, or functions of a step. Each has
+            its own value function. See `tf_trpo.environments.Cost`.
 
         Raises:
           TypeError: an argument is of another type.

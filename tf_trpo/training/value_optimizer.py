@@ -21,8 +21,7 @@ def choose_value_optimizer(
       given, update: the new optimizer and settings, if any. A new optimizer keeps its own learning rate.
 
     Raises:
-      ValueError: both a new optimizer and a rate are given, or the rate is to be set or to decay although it is a Keras
-        schedule.
+      ValueError: both a new optimizer and a rate are given, or the settings change a rate that is a Keras schedule.
     """
     optimizer, settings = present or (keras.optimizers.Adam(1e-3), UpdateSettings())
     rate, settings = (None, settings) if update is None else (update.value_learning_rate, update)

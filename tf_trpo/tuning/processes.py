@@ -108,9 +108,7 @@ def _start(folder: Path, index: int, jobs: int, task: Task) -> subprocess.Popen[
     command = [sys.executable, "-m", "tf_trpo.tuning.worker", str(folder), str(index), str(jobs), task]
     log: IO[bytes]
     with log_of(folder, index).open("ab") as log:
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-        )
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
 
 def _wait_for_workers(folder: Path) -> None:
