@@ -86,7 +86,7 @@ def test_both_derivatives_equal_those_of_the_plain_loop(jit_compile):
         np.testing.assert_allclose(own, expected, rtol=1e-11, atol=1e-12)
 
 
-def test_a_graph_has_as_many_nodes_for_128_rows_as_for_8():
+def test_the_loop_is_not_unrolled_so_that_128_rows_have_as_many_nodes_as_8():
     sizes = []
     for rows in (8, 128):
         *point, marks = problem(0, rows)
@@ -96,7 +96,8 @@ def test_a_graph_has_as_many_nodes_for_128_rows_as_for_8():
         )
         graph = derivatives.graph.as_graph_def()
         sizes.append(len(graph.node) + sum(len(function.node_def) for function in graph.library.function))
-    assert sizes[0] == sizes[1] > 100
+    # A large array of zeros has a few more nodes than a small one, which is a constant.
+    assert 100 < sizes[0] <= sizes[1] < sizes[0] + 10
 
 
 def test_j_v_is_the_difference_quotient():
