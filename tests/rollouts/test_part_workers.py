@@ -1,5 +1,7 @@
 """Parts of an update on simulated workers, some of which are lost, slow, new or compute other bits."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -20,13 +22,14 @@ class Simulation:
       wrong: workers whose results are wrong.
       errors: by worker, the error that its calls raise.
       handed: bytes of all results.
+      starts: by worker, how many processes it has had, as far as the workers of the update must know.
     """
 
     def __init__(self, size, seconds=lambda worker: 0.1, seed=0):
         self.size, self.seconds, self.rng = size, seconds, np.random.default_rng(seed)
         self.now, self.made, self.wrong = 0.0, [], set()
         self.errors, self.handed = {}, 0
-        self.ends, self.lost = {}, {}
+        self.ends, self.lost, self.starts = {}, {}, Counter()
 
     def clock(self):
         return self.now
@@ -234,3 +237,15 @@ def test_workers_with_other_bits_are_not_used_or_cause_a_warning(play, allowed, 
         play(workers, crew, 4)
     assert "worker 1 does not compute gradients as this process does, and is not used for the update" in caplog.text
     assert [worker for worker, _ in calls(crew)].count(1) == 1
+
+
+def test_the_next_process_of_a_checked_worker_is_checked_too(play, caplog):
+    crew = Simulation(2)
+    workers = PartWorkers(crew, clock=crew.clock)
+    play(workers, crew, 4)
+    # Between two updates, worker 1 gets another process, on a machine that computes other bits.
+    crew.starts[1] += 1
+    crew.wrong = {1}
+    for _ in range(2):
+        play(workers, crew, 4)
+    assert "worker 1 does not compute gradients as this process does, and is not used for the update" in caplog.text

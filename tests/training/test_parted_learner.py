@@ -1,6 +1,7 @@
 """Updates in parts equal ordinary updates up to rounding; their bits do not depend on the processes."""
 
 import pickle
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ class Shuffled:
         self.size, self.losses, self.rng = size, losses, np.random.default_rng(seed)
         self.workers = [ShardWorker(pickle.loads) for _ in range(size)]
         self.lost = self.functions = 0
+        self.starts = Counter()
 
     def share(self, value):
         self.functions += len(value) if isinstance(value, bytes) else 0

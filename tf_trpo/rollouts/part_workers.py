@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +23,13 @@ _PATIENCE = 60.0
 
 
 class ComputingCrew(Workers, Protocol):
-    """Workers that compute requests."""
+    """Workers that compute requests.
+
+    Attributes:
+      starts: by worker, how many processes it has had so far.
+    """
+
+    starts: Counter[int]
 
     def share(self, value: Any) -> Any:
         """Store a value for all workers, and return a reference to it."""
@@ -40,14 +47,16 @@ class _Late(NamedTuple):
     worker: int
     expected: list[bytes] | None = None
     """Bytes of the right results, if the call checks a new worker."""
+    starts: int = 0
+    """Number of the process that is checked."""
 
 
 class PartWorkers:
     """A `PartCrew` of workers. This process computes parts for which there is no worker.
 
-    A new worker, or one that was lost and is back, first computes a gradient that this process computes too. It gets
-    parts if the bits are the same. The first round waits for the first usable worker, at most a minute, and as long
-    again for the others. Later rounds do not wait for new workers.
+    A new worker, or a new process of a worker that was lost, first computes a gradient that this process computes too.
+    It gets parts if the bits are the same. The first round waits for the first usable worker, at most a minute, and as
+    long again for the others. Later rounds do not wait for new workers.
 
     A part goes to the same worker in each round, because this worker has the part's rows. If the worker is lost,
     another worker fetches the rows and computes the part. If the worker takes three times as long as the last round, an
@@ -79,7 +88,8 @@ class PartWorkers:
         self._waits = True
         """Whether the next check waits for workers."""
         self._lost: set[int] = set()
-        self._checked: set[int] = set()
+        self._checked: dict[int, int] = {}
+        """By worker, the number of its process that was checked."""
         self._refused: set[int] = set()
         self._seconds: dict[str, float] = {}
 
@@ -132,27 +142,30 @@ class PartWorkers:
             results[late[0]] = self._home.compute(requests[late[0]])
 
     def _look_around(self) -> None:
-        """Take late answers, and test whether lost workers answer again."""
+        """Take late answers, forget the checks of processes that are gone, and test if lost workers answer again."""
         self._take_late(0.0)
+        # A process that was lost in a rollout has been replaced, perhaps on another machine.
+        self._checked = {worker: made for worker, made in self._checked.items() if self._crew.starts[worker] == made}
         for worker in self._lost - self._refused - self._occupied():
             self._late[self._crew.compute(worker, None, _threads())] = _Late(worker)
         self._lost.clear()
 
     def _take_late(self, timeout: float) -> None:
         for ended in self._crew.wait(list(self._late), timeout) if self._late else ():
-            worker, expected = self._late.pop(ended)
+            worker, expected, starts = self._late.pop(ended)
             found = self._result(worker, ended)
             if found is not None and expected is not None:
-                self._judge(worker, [array.tobytes() for array in found] == expected)
+                self._judge(worker, starts, [array.tobytes() for array in found] == expected)
 
     def _check_new(self) -> None:
         """Let each new or restarted worker compute a gradient that this process computes too."""
-        new = set(range(self._crew.size)) - self._checked - self._refused - self._lost - self._occupied()
+        new = set(range(self._crew.size)) - self._checked.keys() - self._refused - self._lost - self._occupied()
         if not new or self._probe is None:
             return
         calls = {self._call(worker, self._probe): worker for worker in sorted(new)}
         expected = [array.tobytes() for array in self._home.compute(self._probe)]
-        self._late.update({call: _Late(worker, expected) for call, worker in calls.items()})
+        starts = self._crew.starts
+        self._late.update({call: _Late(worker, expected, starts[worker]) for call, worker in calls.items()})
         if self._waits:
             self._await_workers()
 
@@ -167,7 +180,7 @@ class PartWorkers:
         while self._late and self._clock() < latest:
             self._take_late(POLL)
 
-    def _judge(self, worker: int, same: bool) -> None:
+    def _judge(self, worker: int, starts: int, same: bool) -> None:
         if not same:
             what = f"worker {worker} does not compute gradients as this process does"
             if not self._allow_different:
@@ -175,13 +188,13 @@ class PartWorkers:
                 _logger.warning("%s, and is not used for the update; allow_different_workers allows it", what)
                 return
             _logger.warning("%s; it is allowed, and the results agree with those of one process up to rounding", what)
-        self._checked.add(worker)
+        self._checked[worker] = starts
 
     def _occupied(self) -> set[int]:
         return {late.worker for late in self._late.values()}
 
     def _usable(self) -> list[int]:
-        return sorted(self._checked - self._occupied())
+        return sorted(self._checked.keys() - self._occupied())
 
     def _worker_for(self, place: int) -> int | None:
         """Choose the worker that has a part's rows, or else another one; None if no worker can be used."""
@@ -198,7 +211,7 @@ class PartWorkers:
         except WorkerLostError as error:
             if worker in self._checked:
                 _logger.warning("worker %d was lost (%s): others compute its parts of the batch", worker, error)
-            self._checked.discard(worker)
+            self._checked.pop(worker, None)
             self._lost.add(worker)
             return None
         except Exception as error:
@@ -206,7 +219,7 @@ class PartWorkers:
             if worker not in self._refused:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 _logger.warning("worker %d is not used for the update any more (%s)", worker, reason)
-            self._checked.discard(worker)
+            self._checked.pop(worker, None)
             self._refused.add(worker)
             return None
         self.received += _bytes(found)

@@ -7,6 +7,7 @@ import pickle
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,6 +48,10 @@ class RayCrew:
       address: address of a Ray cluster, as for `ray.init`. None: the Ray that this process has already initialised,
         or else a private Ray on this machine, which ends with this object or with this process.
 
+    Attributes:
+      size: as given.
+      starts: by worker, how many processes it has had so far.
+
     Raises:
       ImportError: Ray is not installed.
       ValueError: Ray is initialised already and an address is given, or the environment's function cannot be pickled.
@@ -55,7 +60,7 @@ class RayCrew:
 
     def __init__(self, setup: Setup, size: int, address: str | None = None) -> None:
         self._ray = ray = import_ray()
-        self.size = size
+        self.size, self.starts = size, Counter[int]()
         self._owned = not ray.is_initialized()
         if not self._owned and address is not None:
             raise ValueError("Ray is initialised in this process already: leave its address out")
@@ -87,6 +92,7 @@ class RayCrew:
     def start(self, worker: int) -> Hashable:
         # A worker also counts as lost if its machine cannot be reached, and then its process may still run.
         self.dismiss(worker)
+        self.starts[worker] += 1
         self._actors[worker] = self._kind.remote(self._ray.get)
         return self._actors[worker].start.remote(self._setup)
 
