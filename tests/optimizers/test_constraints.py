@@ -11,7 +11,13 @@ import tensorflow as tf
 from tf_trpo.distributions import Categorical
 from tf_trpo.estimation import Batch, Costs
 from tf_trpo.models import Encoder, Policy
-from tf_trpo.optimizers import ConstrainedTrustRegion, LagrangianTrustRegion, NaturalDirection, TrustRegion
+from tf_trpo.optimizers import (
+    ConstrainedTrustRegion,
+    EntropyBonus,
+    LagrangianTrustRegion,
+    NaturalDirection,
+    TrustRegion,
+)
 from tf_trpo.theory import FiniteMDP, random_mdp
 
 S, A, GAMMA = 4, 3, 0.8
@@ -225,6 +231,25 @@ def test_a_multiplier_of_zero_does_not_change_the_step():
     )
     assert mixed[2][-1].multipliers == 0
     assert plain[:2] == mixed[:2]
+
+
+@pytest.mark.parametrize("entropy", [EntropyBonus(), EntropyBonus(0.1)])
+def test_figures_of_a_step_with_multipliers_are_those_of_the_rewards(entropy):
+    problem = ConstrainedMDP(11, 1)
+    settings = {"entropy": entropy, "direction": EXACT}
+    optimizer = LagrangianTrustRegion(1e-5, cost_limits=(0.1,), initial_multiplier=5.0, **settings)
+    steps = Steps(optimizer, 1)
+    batch, old = steps.batch(problem), steps.probabilities()
+    [outcome] = steps.train(lambda: batch)
+    assert outcome.accepted
+    gains = (batch.weights.numpy() * batch.advantages.numpy()).reshape(S, A) * (steps.probabilities() / old - 1)
+    assert float(outcome.actual_improvement) == pytest.approx(gains.sum(), rel=1e-4)
+    # With short steps, the surrogate is nearly linear.
+    assert float(outcome.improvement_ratio) == pytest.approx(1, abs=0.05)
+    # The residual is that of the gradient of the mixture.
+    assert outcome.cg_residual < 1e-3
+    # Without multipliers, the step would have raised the return.
+    assert outcome.actual_improvement < 0
 
 
 def kl_from(anchor, weights, probabilities):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tf_trpo
-from tf_trpo.optimizers import AdaptiveRadius, TrustRegion
+from tf_trpo.optimizers import AdaptiveRadius, ClippedSurrogate, TrustRegion
 from tf_trpo.training import UpdateSettings
 from tf_trpo.training.identity import check_unchanged
 
@@ -44,6 +44,22 @@ def test_what_is_not_named_stays(make_agent, variables_of, assert_same_weights):
     assert isinstance(agent.optimizer, keras.optimizers.SGD)
     assert agent.update_settings.gamma == 0.9
     assert agent.jit_compile is True
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "other", "last"),
+    [
+        (TrustRegion(0.02, radius=AdaptiveRadius()), TrustRegion(0.05, radius=AdaptiveRadius()), 0.05),
+        (ClippedSurrogate(ppo_learning_rate=0.1), ClippedSurrogate(ppo_learning_rate=0.2), np.float32(0.2)),
+        (TrustRegion(), TrustRegion(0.03, radius=AdaptiveRadius()), 0.03),
+    ],
+)
+def test_a_policy_optimizer_that_is_set_begins_with_a_state_of_its_own(optimizer, other, last, make_agent):
+    agent = make_agent("Pendulum-v1", optimizer)
+    agent.policy_optimizer = other
+    agent.compile()
+    state = [variable.numpy() for variable in agent.learner.variables()["policy optimizer"]]
+    assert last in [value for value in state if value.shape == ()]
 
 
 def test_the_value_optimizer_that_stays_gets_a_rate_that_is_named(agent):

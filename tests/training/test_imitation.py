@@ -73,6 +73,16 @@ def test_an_agent_that_is_loaded_needs_them_again(make_agent, tmp_path):
     agent.fit("CartPole-v1", 32, **FIT)
 
 
+def test_demonstrations_that_are_set_after_compile_are_refused_until_compile_is_called(make_agent):
+    agent, other = (imitating(make_agent, always(action)) for action in (0, 1))
+    agent.shown = other.shown
+    with pytest.raises(ValueError, match=r"^shown was changed after compile, to another one .*: call compile again"):
+        agent.fit("CartPole-v1", 32, **FIT)
+    agent.compile()
+    assert agent.learner.digest_of_shown() == other.learner.digest_of_shown()
+    agent.fit("CartPole-v1", 32, **FIT)
+
+
 def test_what_would_do_nothing_is_refused(make_agent):
     with pytest.raises(ValueError, match="demonstration_weight must be positive in order to imitate"):
         make_agent("CartPole-v1").imitate(always(0))

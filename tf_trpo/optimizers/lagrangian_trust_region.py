@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tf_trpo.estimation import Batch, costs_of
 from tf_trpo.lazy import tensorflow as tf
+from tf_trpo.numerics import LineSearchResult
 from tf_trpo.optimizers.constrained_trust_region import check_number_of_limits
 from tf_trpo.optimizers.objective import Objective
-from tf_trpo.optimizers.policy_optimizer import Proposal, State
+from tf_trpo.optimizers.policy_optimizer import Proposal, State, was_taken
 from tf_trpo.optimizers.trust_region import TrustRegion
 from tf_trpo.ranges import require, require_allowed
 
@@ -47,8 +48,8 @@ class LagrangianTrustRegion(TrustRegion):
     With kp = kd = 0 this is gradient ascent on the multipliers. The proportional and derivative terms damp its
     oscillations. The error is clipped so that costs far above the limit count no more than costs far below it.
 
-    The figures of the step, such as its improvement, are those of the mixed advantages. A limit is met in the long run,
-    if the policy can meet it, but not in each step.
+    The figures of a step that was taken, such as its improvement, are those of the rewards' advantages alone. A limit
+    is met in the long run, if the policy can meet it, but not in each step.
 
     Raises:
       ValueError: a setting is outside its range.
@@ -90,7 +91,11 @@ class LagrangianTrustRegion(TrustRegion):
         multipliers = self._multipliers(objective.batch, state)
         mixed = _mixed_advantages(objective.batch, multipliers)
         proposal = super().propose(objective.with_samples(advantages=mixed), state, progress)
-        return proposal._replace(figures={**dict(proposal.figures), "multipliers": multipliers})
+        return proposal._replace(
+            gradient=objective.gradient(),
+            search=_of_rewards(objective, proposal),
+            figures={**dict(proposal.figures), "multipliers": multipliers},
+        )
 
     def _multipliers(self, batch: Batch, state: Controller) -> tf.Tensor:
         """Compute the multipliers [C], and update the controllers' memory."""
@@ -101,6 +106,15 @@ class LagrangianTrustRegion(TrustRegion):
         state.memory.assign(tf.stack([integral, error]))
         rise = tf.maximum(error - last, 0.0)
         return tf.maximum(self.multiplier_kp * error + integral + self.multiplier_kd * rise, 0.0)
+
+
+def _of_rewards(objective: Objective, proposal: Proposal) -> LineSearchResult:
+    """Return the search with the improvement of the rewards' surrogate, plus the bonuses, if the step was taken."""
+    search = proposal.search
+    improvement = objective.figures(search.theta).improvement
+    for gain in proposal.bonuses.values():
+        improvement += gain
+    return search._replace(improvement=tf.where(was_taken(search), improvement, search.improvement))
 
 
 def _mixed_advantages(batch: Batch, multipliers: tf.Tensor) -> tf.Tensor:

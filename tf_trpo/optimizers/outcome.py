@@ -24,8 +24,9 @@ class Outcome(NamedTuple):
       kl: float64, mean joint KL(old || new) over valid samples, in nats; 0 if refused.
       candidate_kl: float64, KL(old || candidate), in nats: the largest over valid samples if the algorithm limits it,
         otherwise the mean.
-      candidate_improvement: float64, L(candidate) - L(old) plus the bonuses, if any; for a refused step that restores
-        a limit, how much the figure above that limit fell.
+      candidate_improvement: float64, L(candidate) - L(old) plus the bonuses, if any; for a refused step, what the line
+        search judged: with multipliers, the same with the mixed advantages; for a step that restores a limit, how much
+        the figure above that limit fell.
       max_kl_over_states: float64, the largest KL(old || new) over valid samples, in nats.
       gradient_norm: |g|, Euclidean norm of the surrogate's gradient.
       step_norm: |theta_new - theta_old|, Euclidean.

@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 
-class Bonus(NamedTuple):
-    """A bonus in a step: its gradient [P] at the old parameters, and its gain at the new ones, float64 scalar."""
-
-    gradient: tf.Tensor
-    gain: tf.Tensor
-
-
 KL_PER_DIMENSION = 0.01
 """Default KL of a step for each action dimension, in nats."""
 
@@ -41,7 +34,9 @@ class Proposal(NamedTuple):
       solution: solution of the linear system; None without one.
       radius: limit on the KL in nats, float64 or a number; None without a limit.
       penalty_coefficient: weight of a nat of KL against the surrogate, float64 or a number; None without a penalty.
-      bonuses: bonuses by their names in the `Outcome`; `search.improvement` is the surrogate's plus their gains.
+      uphill: [P], the right-hand side of the linear system; None if it is g.
+      bonuses: gains of the bonuses, float64 scalars by their names in the `Outcome`; `search.improvement` is the
+        surrogate's plus these gains.
       figures: further figures by their names in the `Outcome`.
     """
 
@@ -50,7 +45,8 @@ class Proposal(NamedTuple):
     solution: ConjugateGradientResult | None = None
     radius: tf.Tensor | float | None = None
     penalty_coefficient: tf.Tensor | float | None = None
-    bonuses: dict[str, Bonus] = {}  # noqa: RUF012  TensorFlow returns dicts from traced functions, and no proxies
+    uphill: tf.Tensor | None = None
+    bonuses: dict[str, tf.Tensor] = {}  # noqa: RUF012  TensorFlow returns dicts from traced functions, and no proxies
     figures: dict[str, tf.Tensor] = {}  # noqa: RUF012
 
 
@@ -244,17 +240,16 @@ def _kept_if(condition: tf.Tensor, search: LineSearchResult, old: OldPolicy) -> 
 
 
 def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
-    gradient, search, solution, radius, coefficient, bonuses, figures = proposal
+    gradient, search, solution, radius, coefficient, uphill, bonuses, figures = proposal
     batch = batch.rows
     accepted = was_taken(search)
     step = search.theta - old.theta
     # If the step is refused because the gradient is not finite, the product is NaN, not 0.
     predicted = tf.where(accepted, tf.cast(tf.reduce_sum(gradient * step), tf.float64), 0.0)
-    gains = {name: tf.where(accepted, bonus.gain, 0.0) for name, bonus in bonuses.items()}
+    gains = {name: tf.where(accepted, gain, 0.0) for name, gain in bonuses.items()}
     actual = tf.where(accepted, search.improvement, 0.0)
-    uphill = gradient
-    for name, bonus in bonuses.items():
-        actual, uphill = actual - gains[name], uphill + bonus.gradient
+    for gain in gains.values():
+        actual -= gain
     gradient_norm = tf.norm(gradient)
     old_surrogate = weighted_mean(tf.cast(batch.advantages, tf.float64), tf.cast(batch.weights, tf.float64))
     kl, max_kl_over_states, *entropy = search.figures
@@ -280,7 +275,7 @@ def _outcome(batch: Batch, old: OldPolicy, proposal: Proposal) -> Outcome:
     )
     if solution is None:
         return outcome
-    residual = tf.math.divide_no_nan(solution.residual_norm, tf.norm(uphill) if bonuses else gradient_norm)
+    residual = tf.math.divide_no_nan(solution.residual_norm, gradient_norm if uphill is None else tf.norm(uphill))
     return outcome._replace(cg_status=solution.status, cg_iterations=solution.iterations, cg_residual=residual)
 
 

@@ -21,7 +21,7 @@ from tf_trpo.optimizers.demonstration_bonus import DemonstrationBonus
 from tf_trpo.optimizers.entropy_bonus import EntropyBonus
 from tf_trpo.optimizers.natural_direction import NaturalDirection
 from tf_trpo.optimizers.objective import Objective, PolicyFigures, Rising
-from tf_trpo.optimizers.policy_optimizer import Bonus, PolicyOptimizer, Proposal, State, default_kl
+from tf_trpo.optimizers.policy_optimizer import PolicyOptimizer, Proposal, State, default_kl
 from tf_trpo.ranges import require, require_allowed
 
 if TYPE_CHECKING:
@@ -151,9 +151,9 @@ class TrustRegion(PolicyOptimizer):
             predicted = tf.cast(predicted, tf.float64)
             state.adapted.assign(self.radius.after(limit, predicted, search, self.search.backtrack_ratio))
         new = PolicyFigures(search.improvement, *search.figures)
-        bonuses = {name: Bonus(each.gradient, each.gain(search.theta, new)) for name, each in rising.items()}
+        bonuses = {name: each.gain(search.theta, new) for name, each in rising.items()}
         figures = self._figures(found, limited)
-        return Proposal(gradient, search, solution, radius=limit, bonuses=bonuses, figures=figures)
+        return Proposal(gradient, search, solution, limit, uphill=uphill, bonuses=bonuses, figures=figures)
 
     def _rising(self, objective: Objective, state: State) -> dict[str, Rising]:
         """Return the bonuses as terms of the objective, by their names in the `Outcome`."""

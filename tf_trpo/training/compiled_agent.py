@@ -86,7 +86,8 @@ class CompiledAgent(Agent):
         )
         self.optimizer, self.update_settings, self.cost_optimizers = optimizer, settings, cost_optimizers
         self.anchor, self.policy_optimizer, self.jit_compile, self.learner = near, algorithm, jit, learner
-        if before is not None and policy_optimizer is None:
+        # The attribute may have been set to another one, whose settings the old state would hide.
+        if before is not None and policy_optimizer is None and algorithm == before.parts["policy_optimizer"]:
             self.learner.take_over(before)
         self.compiled = True
         self._obstacle = warn_of_obstacle(self, "the agent learns", self._obstacle)

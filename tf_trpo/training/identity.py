@@ -24,7 +24,7 @@ _IMMATERIAL = ("name", "shared_object_id", "fisher_vector_product", "chunk_size"
 that is a variable."""
 _PARTS = [
     *("policy", "value_function", "return_scale", "average", "optimizer", "policy_optimizer", "update_settings"),
-    *("costs", "cost_value_functions", "cost_return_scales", "cost_optimizers", "anchor"),
+    *("costs", "cost_value_functions", "cost_return_scales", "cost_optimizers", "anchor", "shown"),
 ]
 
 
