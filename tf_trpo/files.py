@@ -9,6 +9,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 AGENT_FILE = "agent.keras"
 """Name of the agent's file in the folder of a run, and in a folder with a model card."""
@@ -59,6 +62,19 @@ def read_small(path: Path) -> str:
       ValueError: the file is not UTF-8, or it is too large.
     """
     return read_untrusted(os.path.realpath(path), _LARGEST_SMALL).decode("utf-8")
+
+
+def parsed_yaml(text: str, name: str) -> Any:
+    """Parse YAML that people write, which may hold numbers, text, lists and mappings only.
+
+    Raises:
+      ValueError: the text is not YAML; the message begins with the name.
+    """
+    try:
+        return yaml.safe_load(text)
+    # For malformed scalars, PyYAML passes on exceptions of int, datetime and dict look-ups.
+    except Exception as error:
+        raise ValueError(f"{name} is not YAML: {error}") from None
 
 
 def read_untrusted(path: str | os.PathLike[str], largest: int) -> bytes:

@@ -13,7 +13,7 @@ from tensorboard.compat.proto import summary_pb2
 from tensorboard.plugins.image import metadata
 from tensorboard.util import tensor_util
 
-from tf_trpo.environments import open_rendered_environment
+from tf_trpo.environments import check_rendering, open_rendered_environment
 
 LARGEST_SIDE = 300
 """Maximum width and height in pixels; larger frames are shrunk."""
@@ -45,9 +45,7 @@ class EpisodeVideo:
     def check(self) -> None:
         """Raise ValueError if the environment cannot be rendered."""
         try:
-            with self._open() as environment:
-                environment.reset(seed=self._seed)
-                environment.render()
+            check_rendering(self._env, seed=self._seed, **self._making)
         except Exception as error:
             raise ValueError(f"{error}; video_every 0 trains without a film") from None
 
@@ -60,7 +58,7 @@ class EpisodeVideo:
         """
         frames: list[Frame] = []
         memory: Sequence[Any] = ()
-        with self._open() as environment:
+        with open_rendered_environment(self._env, **self._making) as environment:
             rate = float(environment.metadata.get("render_fps", 30))
             stride = max(1, round(rate / FRAMES_PER_SECOND))
             observations, _ = environment.reset(seed=self._seed)
@@ -74,9 +72,6 @@ class EpisodeVideo:
                 if terminated[0] or truncated[0]:
                     break
         return encode_gif(frames, milliseconds=stride * 1000 / rate)
-
-    def _open(self) -> Any:
-        return open_rendered_environment(self._env, **self._making)
 
 
 def encode_gif(frames: list[Frame], *, milliseconds: float) -> bytes:

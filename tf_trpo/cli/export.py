@@ -9,7 +9,7 @@ from typing import Literal
 
 from tf_trpo.cli.environment_id import check_imports
 from tf_trpo.cli.parsing import Positional, parse
-from tf_trpo.cli.play import PlayOptions, check_film, play
+from tf_trpo.cli.play import PlayOptions, play
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.experiment import Experiment, RunFolder
 from tf_trpo.experiment.model_card import FILM, write_model_card
@@ -56,7 +56,9 @@ def main(argv: Sequence[str]) -> None:
         check_imports(experiment.env, environment.wrapper, environment.costs, allow_import=options.allow_import)
     evaluation, making = folder.read_evaluation(), experiment.environment.arguments()
     if options.film:
-        check_film(experiment.env, making)
+        from tf_trpo.environments import check_rendering
+
+        check_rendering(experiment.env, **making)
     start_keras()
     import tf_trpo
     from tf_trpo.environments.costs import import_costs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,15 +101,6 @@ def play(options: PlayOptions) -> list[tuple[float, int]]:
             environment.render()
         with _open_video(options.video, float(environment.metadata.get("render_fps", 30))) as video:
             return _episodes(options, environment, policy, video)
-
-
-def check_film(env: str, making: Mapping[str, Any]) -> None:
-    """Raise ValueError if an environment cannot be rendered."""
-    from tf_trpo.environments import open_rendered_environment
-
-    with open_rendered_environment(env, **making) as environment:
-        environment.reset(seed=0)
-        environment.render()
 
 
 def _local_policy(model: Path, *, trust: bool) -> LocalPolicy:

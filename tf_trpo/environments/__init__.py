@@ -12,6 +12,7 @@ from tf_trpo.environments.masks import ActionMask as ActionMask
 from tf_trpo.environments.masks import ActionMasks as ActionMasks
 from tf_trpo.environments.masks import WithoutText as WithoutText
 from tf_trpo.environments.mirrors import known_mirror as known_mirror
+from tf_trpo.environments.rendering import check_rendering as check_rendering
 from tf_trpo.environments.rendering import open_rendered_environment as open_rendered_environment
 from tf_trpo.environments.vector import VectorBackend as VectorBackend
 from tf_trpo.environments.vector import can_replay as can_replay

@@ -96,6 +96,13 @@ class RenderedEnvironment:
         return result
 
 
+def check_rendering(environment: str | Callable[[], gym.Env], *, seed: int = 0, **making: Any) -> None:
+    """Raise as `open_rendered_environment` unless an environment, made with its arguments, can be rendered."""
+    with open_rendered_environment(environment, **making) as rendered:
+        rendered.reset(seed=seed)
+        rendered.render()
+
+
 @contextlib.contextmanager
 def open_rendered_environment(environment: str | Callable[[], gym.Env], **making: Any) -> Iterator[RenderedEnvironment]:
     """Open one environment in a separate process, which ends with the context.

@@ -8,10 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from tf_trpo.experiment.conversion import Flat, foreign, unknown_names
-from tf_trpo.files import read_small
+from tf_trpo.files import parsed_yaml, read_small
 
 _BUNDLED = resources.files("tf_trpo.experiment") / "presets"
 _ENVIRONMENTS = "environments"
@@ -108,7 +106,7 @@ def layered(presets: Sequence[Preset], given: Mapping[str, Any], default_env: st
 
 
 def _parsed(preset: str | Path) -> Any:
-    """Parse a preset's YAML, which may hold numbers, text, lists and mappings only."""
+    """Read and parse a preset's YAML."""
     if preset in bundled_presets():
         text = (_BUNDLED / f"{preset}.yaml").read_text(encoding="utf-8")
     else:
@@ -117,11 +115,7 @@ def _parsed(preset: str | Path) -> Any:
         except (OSError, ValueError) as error:
             kind, names = type(error).__name__, ", ".join(bundled_presets())
             raise ValueError(f"preset {preset}: neither a file that can be read ({kind}) nor one of {names}") from None
-    try:
-        return yaml.safe_load(text)
-    # For malformed scalars, PyYAML passes on exceptions of int, datetime and dict look-ups.
-    except Exception as error:
-        raise ValueError(f"preset {preset} is not YAML: {error}") from None
+    return parsed_yaml(text, f"preset {preset}")
 
 
 def _check_names(settings: dict[Any, object], known: Collection[str], where: str) -> None:

@@ -9,11 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
-import yaml
-
 from tf_trpo.experiment import Experiment
 from tf_trpo.experiment.conversion import convert, leaves, unknown_names
-from tf_trpo.files import read_small
+from tf_trpo.files import parsed_yaml, read_small
 from tf_trpo.optimizers.policy_optimizer import KL_PER_DIMENSION
 from tf_trpo.ranges import require
 
@@ -184,13 +182,10 @@ def read_space(path: str | Path) -> dict[str, Range | Choice]:
     """
     where = f"search space {path}"
     try:
-        found = yaml.safe_load(read_small(Path(path)))
-    except OSError as error:
-        raise ValueError(f"{where} cannot be read: {error.strerror or error}") from None
-    # For malformed scalars, PyYAML passes on exceptions of int, datetime and dict look-ups.
-    except Exception as error:
-        raise ValueError(f"{where} is not YAML: {error}") from None
-    return parsed_space(found, where)
+        text = read_small(Path(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{where} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return parsed_space(parsed_yaml(text, where), where)
 
 
 def parsed_space(found: Any, where: str) -> dict[str, Range | Choice]:
