@@ -229,13 +229,13 @@ class Broken(Simulation):
         return super().start(worker)
 
 
-def test_workers_that_are_lost_at_three_consecutive_starts_are_dismissed(caplog):
+def test_workers_that_are_lost_at_eight_consecutive_starts_are_dismissed(caplog):
     crew = Broken(2)
     crew.broken = (1,)
     of = scheduler(crew)
     assert play(of, 2, at=None) == [0, 0]
     assert crew.dismissed == [1]
-    message = "it was lost 3 times while it started, when it makes and plays the environment (lost)"
+    message = "it was lost 8 times while it started, when it makes and plays the environment (lost)"
     assert f"worker 1 is not used: {message}" in caplog.text
     # A single failed start is not enough.
     crew.lose(0, at=crew.now + 0.1)
@@ -243,7 +243,7 @@ def test_workers_that_are_lost_at_three_consecutive_starts_are_dismissed(caplog)
     assert play(of, 2) == [0, 0]
     crew.broken = (0,)
     crew.lose(0, at=crew.now + 0.1)
-    with pytest.raises(EnvironmentFailedError, match="no worker is left: worker 0 is not used: it was lost 3 times"):
+    with pytest.raises(EnvironmentFailedError, match="no worker is left: worker 0 is not used: it was lost 8 times"):
         play(of, 2)
 
 

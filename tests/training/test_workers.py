@@ -20,7 +20,7 @@ from gymnasium.vector import SyncVectorEnv
 import tf_trpo
 from tf_trpo.environments import EnvironmentFailedError
 from tf_trpo.models.settings import PolicySettings
-from tf_trpo.rollouts import ray_crew
+from tf_trpo.rollouts import ray_crew, scheduling
 
 ray = pytest.importorskip("ray")
 ENVS, STEPS, ITERATIONS = 6, 16, 4
@@ -325,7 +325,11 @@ def test_the_error_names_an_environment_that_cannot_be_pickled(instance):
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_at_each_start_is_given_up_while_the_others_work(instance, expected, tmp_path, caplog):
+def test_a_worker_that_dies_at_each_start_is_given_up_while_the_others_work(
+    instance, expected, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(scheduling, "_MOST_STARTS", 3)
+    monkeypatch.setattr(scheduling, "_GRACE", 300.0)
     here = os.getpid()
 
     def make():
@@ -344,7 +348,8 @@ def test_a_worker_that_dies_at_each_start_is_given_up_while_the_others_work(inst
 
 
 @pytest.mark.slow
-def test_an_environment_that_ends_each_worker_at_its_start_ends_the_run(instance):
+def test_an_environment_that_ends_each_worker_at_its_start_ends_the_run(instance, monkeypatch):
+    monkeypatch.setattr(scheduling, "_MOST_STARTS", 3)
     here = os.getpid()
 
     def make():

@@ -21,8 +21,8 @@ _MOST_DEATHS = 5
 """Workers lost with the same call after which the environments are reported to kill their processes."""
 _GRACE = 30.0
 """Seconds that a run waits for the other workers once the first has started."""
-_MOST_STARTS = 3
-"""Consecutive losses of a worker during its start after which it is not started again."""
+_MOST_STARTS = 8
+"""Consecutive losses of a worker during its start after which it is not started again; a few may be chance."""
 
 
 class Crew(Workers, Protocol):
