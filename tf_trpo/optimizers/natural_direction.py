@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 from tf_trpo.lazy import tensorflow as tf
@@ -19,15 +20,6 @@ _WIDE = 65_536
 """Fewest weights of a policy that has a preconditioner by default, as measured with two layers of 256 units."""
 _MOST_OUTPUTS = 32
 """Most outputs of a policy that has one by default: factoring their metric takes time cubic in their number."""
-
-
-def _default_fraction(objective: Objective) -> float:
-    """Return a share of the samples whose Fisher matrix changes the direction less than the gradient's noise does."""
-    size = objective.batch.weights.shape.num_elements()
-    if size is None:
-        return 1.0
-    share, least = (0.1, 64) if objective.sees_images else (0.5, 1024)
-    return min(1.0, max(share, least / max(size, 1)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +42,8 @@ class NaturalDirection:
     cg_tolerance: float = 1e-6
     """Relative residual at which conjugate gradient stops; zero or positive."""
     curvature_fraction: float | None = None
-    """Share of the samples for Fisher-vector products, in (0, 1]; gradient and line search use all samples. None: 0.5,
-    but at least 1,024 samples; with images, 0.1, but at least 64 samples."""
+    """Share of the samples for Fisher-vector products, in (0, 1]; gradient and line search use all samples. None: 0.1,
+    but at least 64 samples, if observations are or contain images, otherwise 1."""
     fisher_vector_product: FisherVectorProduct = "gauss-newton"
     """How Fisher-vector products are computed; double-backprop gives the same result and takes longer."""
     preconditioner_rank: int | None = None
@@ -79,7 +71,8 @@ class NaturalDirection:
 
     def solver(self, objective: Objective) -> Callable[[tf.Tensor], ConjugateGradientResult]:
         """Return the function g [P] -> solution, for several right-hand sides."""
-        fraction = self.curvature_fraction or _default_fraction(objective)
+        size = objective.batch.weights.shape.num_elements() or math.inf
+        fraction = self.curvature_fraction or (min(1.0, max(0.1, 64 / size)) if objective.sees_images else 1.0)
         preconditioner = self._preconditioner(objective)
         return functools.partial(
             conjugate_gradient,
