@@ -293,7 +293,7 @@ def test_episodes_that_cannot_be_replayed_are_reported_as_lost(caplog, monkeypat
     assert "the environment does something else when it is played again with the same seed" in caplog.text
     rollout = collect("remembers", source, 0)
     assert not len(rollout.begun)
-    [kept] = source.episodes.states
+    [kept] = (part.copy() for part in source.episodes.states)
     numbers, starts = source.episodes.numbers.copy(), source.episodes.observations.copy()
     home = source._scheduler._homes.of(1)
     pupils.workers[home] = ShardWorker()
