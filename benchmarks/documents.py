@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.report import markdown
 from benchmarks.runs import MODES
-from benchmarks.tables import RunResult, by_settings, read_table
+from benchmarks.tables import CostResult, RunResult, by_settings, read_table
 from tf_trpo.figures.statistics import interquartile_mean
 from tf_trpo.files import write_whole
 
@@ -21,7 +21,7 @@ FOLDERS = (RESULTS, Path("benchmarks/results"))
 """Folders of the tables of reported results and of trials."""
 PEERS = RESULTS / "peers"
 _SECTION = re.compile(
-    r"(?P<begin>^<!-- results: (?P<suite>\S+)(?P<crossed> crossed)? -->\n)"
+    r"(?P<begin>^<!-- results: (?P<suite>\S+)(?P<form> crossed| costs)? -->\n)"
     r"(?:(?!^<!-- results: ).)*?"
     r"(?P<end>^<!-- end of results -->$)",
     re.DOTALL | re.MULTILINE,
@@ -37,7 +37,8 @@ class Results:
     """Print the results of a suite as a Markdown table, or update such tables in documents.
 
     In a document, a table stands between the lines <!-- results: SUITE --> and <!-- end of results -->. If the first
-    line is <!-- results: SUITE crossed -->, the table has settings as rows and environments as columns.
+    line is <!-- results: SUITE crossed -->, the table has settings as rows and environments as columns; if it is
+    <!-- results: SUITE costs -->, the table has the returns and the costs of each seed.
     """
 
     suite: str | None = None
@@ -69,25 +70,32 @@ def refreshed(text: str) -> str:
         raise ValueError("each line <!-- results: SUITE --> needs a line <!-- end of results --> after it")
 
     def table(section: re.Match[str]) -> str:
-        made = table_of(section["suite"], is_crossed=section["crossed"] is not None)
+        made = table_of(section["suite"], (section["form"] or "").strip())
         return f"{section['begin']}\n{made}\n\n{section['end']}"
 
     return _SECTION.sub(table, text)
 
 
-def table_of(suite: str, *, is_crossed: bool = False) -> str:
+def table_of(suite: str, form: str = "") -> str:
     """Return the Markdown table of a suite.
 
     Args:
       suite: name of a folder in one of `FOLDERS`.
-      is_crossed: make a column for each environment.
+      form: "crossed" for a column for each environment, "costs" for returns and costs, "" for statistics of returns.
 
     Raises:
       OSError: the suite has no table.
     """
     paths = [folder / suite / "results.csv" for folder in FOLDERS]
-    results = read_table(next((path for path in paths if path.exists()), paths[0]), RunResult)
-    return "\n".join(markdown(crossed(results) if is_crossed else summary(results, read_peers())))
+    path = next((path for path in paths if path.exists()), paths[0])
+    results = read_table(path, RunResult)
+    if form == "crossed":
+        rows = crossed(results)
+    elif form == "costs":
+        rows = with_costs(results, read_table(path.with_name("costs.csv"), CostResult))
+    else:
+        rows = summary(results, read_peers())
+    return "\n".join(markdown(rows))
 
 
 def read_peers() -> Peers:
@@ -131,6 +139,22 @@ def crossed(results: Sequence[RunResult]) -> list[dict[str, str]]:
         cell = " / ".join(" ± ".join(_numbers(returns.mean(), returns.std())) for returns in modes)
         rows.setdefault(name, {"settings": name})[f"{env}, {_thousands(group[0].steps)} steps"] = cell
     return [rows[name] for name in sorted(rows)]
+
+
+def with_costs(results: Sequence[RunResult], costs: Sequence[CostResult]) -> list[dict[str, str]]:
+    """Return a row per environment, name and cost: for both modes, mean ± std of the returns, and each seed's cost."""
+    rows = []
+    for (env, name), group in by_settings(results).items():
+        own = [each for each in costs if (each.env, each.name) == (env, name)]
+        for cost in sorted({each.cost for each in own}):
+            row = {"environment": env, "settings": name, "seeds": str(len(group))}
+            of_cost = sorted((each for each in own if each.cost == cost), key=lambda each: each.seed)
+            for mode in MODES:
+                returns = _returns(group, mode)
+                row[f"{mode}: mean ± std"] = " ± ".join(_numbers(returns.mean(), returns.std()))
+                row[f"{mode}: {cost} of each seed"] = ", ".join(f"{getattr(each, mode):.1f}" for each in of_cost)
+            rows.append(row)
+    return rows
 
 
 def _returns(results: Sequence[RunResult], mode: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.documents import crossed, read_peers, refreshed, summary, table_of
-from benchmarks.tables import RunResult, read_table, write_table
+from benchmarks.tables import CostResult, RunResult, read_table, write_table
 
 RETURNS = {0: (1.0, 10.0), 1: (2.0, 20.0), 2: (6.0, 60.0), 3: (100.0, -1000.0)}
 
@@ -56,6 +56,19 @@ def test_numbers_of_a_cell_have_equal_decimals_and_zero_has_no_sign():
     assert rows_of("s")[1]["stochastic: IQM [95%]"] == "100 [100, 100]"
 
 
+def test_costs_stand_beside_returns(tables):
+    costs = [("E-v1", "a", seed, 300_000, "speed", seed / 2, 10.0 * seed) for seed in (3, 0, 2, 1)]
+    write_table(tables / "s" / "costs.csv", [CostResult(*row) for row in costs])
+    assert table_of("s", "costs").splitlines() == [
+        "| environment | settings | seeds | deterministic: mean ± std | deterministic: speed of each seed "
+        "| stochastic: mean ± std | stochastic: speed of each seed |",
+        "|---|---|---|---|---|---|---|",
+        "| E-v1 | a | 4 | 27.2 ± 42.0 | 0.0, 0.5, 1.0, 1.5 | -228 ± 446 | 0.0, 10.0, 20.0, 30.0 |",
+    ]
+    begin, end = "<!-- results: s costs -->", "<!-- end of results -->"
+    assert refreshed(f"{begin}\n{end}") == f"{begin}\n\n{table_of('s', 'costs')}\n\n{end}"
+
+
 def test_peers_are_shown_only_with_runs_of_the_same_environment_and_steps(tables):
     rows = rows_of("s")
     assert [row.get("peer: deterministic / stochastic (seeds)") for row in rows] == [None, None, "3.5 / 4.0 (2)"]
@@ -66,7 +79,7 @@ def test_peers_are_shown_only_with_runs_of_the_same_environment_and_steps(tables
 def test_a_document_is_changed_only_between_its_marks():
     text = "`<!-- results: t -->` is no line of its own\n<!-- results: s crossed -->\n{}<!-- end of results -->\n"
     text += "<!-- results: t -->\n{}<!-- end of results -->"
-    expected = text.format(f"\n{table_of('s', is_crossed=True)}\n\n", f"\n{table_of('t')}\n\n")
+    expected = text.format(f"\n{table_of('s', 'crossed')}\n\n", f"\n{table_of('t')}\n\n")
     assert refreshed(text.format("old\n", "")) == refreshed(expected) == expected
     for text in ("text\n", "<!-- results: s -->\ntext\n"):
         with pytest.raises(ValueError, match="needs a line"):
