@@ -242,7 +242,7 @@ def broken(path, name, text):
 
 REFUSED = {
     "no run": ([], "plot needs the folder of a run"),
-    "nowhere": (["nowhere"], "nowhere/config.json cannot be read"),
+    "nowhere": (["nowhere"], "nowhere is no run folder (it has no config.json)"),
     "no history": (["bare"], "bare/history.csv: No such file or directory"),
     "truncated": (["truncated"], "truncated/history.csv is not whole: line 3 has 1 fields, not 2"),
     "empty": (["empty"], "empty/history.csv has no rows yet"),
