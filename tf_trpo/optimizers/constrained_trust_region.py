@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tf_trpo.models import Policy
 
 
+_LARGEST_MARGIN = 4.0
+"""Largest margin: a limit that is lowered this far is out of reach, so that all steps reduce the cost."""
+
+
 def check_number_of_limits(limits: Sequence[float], num_costs: int) -> None:
     """Raise ValueError unless there is a limit for each cost."""
     if len(limits) != num_costs:
@@ -39,9 +43,9 @@ class ConstrainedTrustRegion(TrustRegion):
 
     The surrogate of a cost is an estimate. If it errs in the same direction again and again, the totals stay above the
     limit although each step should bring them below it. So the steps use the limit d_i - m_i |d_i| for cost i, with a
-    margin m_i in [0, 1] that starts at 0 and follows the measured totals J_i:
+    margin m_i that starts at 0 and follows the measured totals J_i:
 
-        m_i <- clip(m_i + margin_gain clip((J_i - d_i) / |d_i|, -1, 1), 0, 1)
+        m_i <- clip(m_i + margin_gain clip((J_i - d_i) / |d_i|, -1, 1), 0, 4)
 
     A limit of 0 has no margin. The limits hold for means: an episode may cost more.
 
@@ -80,7 +84,7 @@ class ConstrainedTrustRegion(TrustRegion):
         limits = tf.constant(self.cost_limits, tf.float64)
         excess = tf.math.divide_no_nan(costs_of(objective.batch).totals - limits, tf.abs(limits))
         margins = state.adapted + self.margin_gain * tf.clip_by_value(excess, -1.0, 1.0)
-        state.adapted.assign(tf.clip_by_value(margins, 0.0, 1.0))
+        state.adapted.assign(tf.clip_by_value(margins, 0.0, _LARGEST_MARGIN))
         proposal = super().propose(objective, state, progress)
         return proposal._replace(figures={**proposal.figures, "cost_margins": state.adapted.value()})
 
