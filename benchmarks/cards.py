@@ -61,7 +61,7 @@ def refreshed(path: Path) -> str:
         raise ValueError(f"{path} is no card of a model")
     algorithm = _ALGORITHM.search(found[0])
     evaluations = {mode: _evaluation(found[0], actions) for mode, actions in ACTIONS.items()}
-    head = card_head(path.parent, found["env"], algorithm[1] if algorithm else "trpo", evaluations)
+    head = card_head(path.parent, found["env"], algorithm[1] if algorithm else "trpo", evaluations, license_id="mit")
     return f"{head}\n{found[0]}\n\n{CARD_FOOT}"
 
 

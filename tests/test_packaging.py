@@ -85,6 +85,8 @@ def test_every_extra_that_an_error_names_exists_and_no_message_names_a_published
     texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tf_trpo").rglob("*.py")}
     assert {path.name for path, text in texts.items() if "pip install -e" in text} == {"extras.py", "model_card.py"}
     assert [path for path, text in texts.items() if re.search(r"pip install (?!-e )|tf_trpo\[", text)] == []
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert [path for path in pages if re.search(r"pip install \S*tf_trpo\[", path.read_text(encoding="utf-8"))] == []
 
 
 def test_the_source_distribution_makes_the_same_wheel(checkout, wheel, tmp_path):

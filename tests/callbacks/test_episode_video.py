@@ -150,7 +150,7 @@ def test_cartpole_can_be_filmed():
 def test_without_pygame_the_message_says_what_to_install(monkeypatch, tmp_path):
     (tmp_path / "pygame.py").write_text("raise ModuleNotFoundError('No module named pygame', name='pygame')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match=r'CartPole-v1 cannot be filmed: .*pip install "tf_trpo\[play\]"'):
+    with pytest.raises(ValueError, match=r'CartPole-v1 cannot be filmed: .*pip install -e "\.\[play\]"'):
         EpisodeVideo("CartPole-v1", 1).check()
 
 

@@ -78,7 +78,7 @@ def test_a_missing_dataset_is_one_line(monkeypatch, walk):
     with pytest.raises(ValueError, match=r"^there is no dataset 'cartpole/none-v0': "):
         read("cartpole/none-v0")
     monkeypatch.setitem(sys.modules, "minari", None)
-    with pytest.raises(ImportError, match=r'pip install "tf_trpo\[demonstrations\]"'):
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[demonstrations\]"'):
         read("cartpole/none-v0")
-    with pytest.raises(ImportError, match=r'pip install "tf_trpo\[demonstrations\]"'):
+    with pytest.raises(ImportError, match=r'pip install -e "\.\[demonstrations\]"'):
         write(record(lambda observation: 6, walk, 1), "mine/walk-v0")

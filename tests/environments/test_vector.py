@@ -213,6 +213,10 @@ def test_the_backend_vector_takes_ids_with_a_vector_entry_point_only():
         make_vector_environment("Pendulum-v1", backend="vector")
     with pytest.raises(ValueError, match="the backend vector takes no wrappers"):
         make_vector_environment("CartPole-v1", backend="vector", wrappers=[gym.wrappers.ClipAction])
+    with pytest.raises(ValueError, match="is a function of a step, which environments that are stepped together"):
+        make_vector_environment("CartPole-v1", backend="vector", costs=[lambda *step: 0.0])
+    with pytest.raises(ValueError, match=r"CartPole-v1 cannot be made with the env_kwargs .+ unexpected keyword"):
+        make_vector_environment("CartPole-v1", backend="vector", env_kwargs={"size": 3})
 
 
 def test_environments_do_not_import_tensorflow():

@@ -183,6 +183,10 @@ def test_values_are_converted_to_the_type_of_their_setting(name, text, value):
         ({"max_kl": 0.02, "target_kl": 1}, "target_kl is a setting of kl-penalty, and does nothing in trpo"),
         ({"min_radius": 0.1}, "min_radius is a setting of radius adaptive, and does nothing in radius fixed"),
         ({"restart_every": 4, "backend": "envpool"}, "restart_every must be 0 with the backend envpool"),
+        (
+            {"costs": ("my_costs:far",), "backend": "vector"},
+            "costs must be keys of infos with the backend vector, got my_costs:far",
+        ),
         ({"restart_every": 4, "backend": "vector"}, "restart_every must be 0 with the backend vector"),
         ({"wrapper": ("gymnasium.wrappers:ClipAction",), "backend": "vector"}, "do nothing with the backend vector"),
         ({"mirror": True, "backend": "envpool"}, "mirror must be false with the backend envpool"),

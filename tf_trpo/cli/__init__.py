@@ -61,9 +61,9 @@ def run_command(command: str, argv: Sequence[str] | None = None) -> None:
 
     The command can import modules of the working folder, however the process was started.
     """
-    _add_working_folder()
     # The import takes seconds, in which the user may press Ctrl-C.
     with one_line_errors():
+        _add_working_folder()
         if command not in COMMANDS:
             near = nearest(command, COMMANDS)
             hint = "" if near is None else f"; the nearest is {near}"

@@ -196,7 +196,7 @@ def show_help(command: str, description: str, groups: Mapping[str, Mapping[str, 
     """
     parser = OptionParser(command)
     parser.formatter_class = _Formatter
-    width = shutil.get_terminal_size().columns - 2
+    width = max(shutil.get_terminal_size().columns - 2, 11)
     parser.description = "\n\n".join(textwrap.fill(each, width) for each in description.split("\n\n"))
     options = {name: option for group in groups.values() for name, option in group.items()}
     arguments = [name for name, option in options.items() if _POSITIONAL in option.marks]

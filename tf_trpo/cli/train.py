@@ -156,11 +156,11 @@ def common_options(experiment: Experiment, groups: Sequence[Sequence[str]]) -> d
 
 def _show_help(experiment: Experiment, *, is_whole: bool) -> None:
     own = {"options of the command": options_of(CommandOptions)}
-    count = len(leaves(Experiment))
+    count = len(experiment.flat())
     which = (
         "All settings of the algorithm follow, grouped by topic; --algorithm NAME shows those of another one."
         if is_whole
-        else f"These are the most common settings; {HELP_ALL} shows all {count}."
+        else f"These are the most common settings; {HELP_ALL} shows all {count} of the algorithm."
     )
     description = (
         "Train an agent by Trust Region Policy Optimization, or by one of the algorithms that came before or after.\n\n"

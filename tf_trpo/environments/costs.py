@@ -51,8 +51,8 @@ def refuse_functions(costs: Sequence[Cost]) -> None:
     for cost in costs:
         if not isinstance(cost, str) or ":" in cost:
             raise ValueError(
-                f"the cost {cost_labels([cost])[0]} is a function of a step, and the environments are made already: "
-                "give it to make_vector_environment"
+                f"the cost {cost_labels([cost])[0]} is a function of a step, which environments that are stepped "
+                "together do not take: name a key of their infos, or let the backend sync or async make the environments"
             )
 
 

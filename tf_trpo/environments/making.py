@@ -120,7 +120,7 @@ def find_maker(name: str) -> Callable[..., gym.Env] | None:
     Raises:
       ValueError: the module cannot be imported.
     """
-    if not re.fullmatch(r"[\w.]+:\w+", name):
+    if not re.fullmatch(r"\w[\w.]*:\w+", name):
         return None
     module, _, attribute = name.partition(":")
     try:

@@ -18,7 +18,7 @@ from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
 from tf_trpo.environments.infos import KeptInfos, kept_costs
-from tf_trpo.environments.making import Wrapper, make_environment
+from tf_trpo.environments.making import Wrapper, find_maker, make_environment
 from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.environments.own_vectors import AdaptedVectorEnv
 from tf_trpo.environments.processes import GuardedAsyncVectorEnv
@@ -97,6 +97,7 @@ def make_vector_environment(
     elif backend in ("envpool", "vector"):
         if wrappers or action_masks == "info":
             raise ValueError(f"the backend {backend} takes no wrappers and gives no masks: use another backend")
+        refuse_functions(costs)
         make_together = _make_envpool if backend == "envpool" else _make_by_vector_entry_point
         environments = AdaptedVectorEnv(make_together(environment, num_envs, env_kwargs or {}))
     else:
@@ -199,11 +200,14 @@ def _make_envpool(environment: Any, num_envs: int, env_kwargs: Mapping[str, Any]
 
 
 def _make_by_vector_entry_point(environment: Any, num_envs: int, env_kwargs: Mapping[str, Any]) -> VectorEnv:
-    if not isinstance(environment, str):
+    if not isinstance(environment, str) or find_maker(environment) is not None:
         raise ValueError("the backend vector makes environments from ids only")
     if gym.spec(environment).vector_entry_point is None:
         raise ValueError(f"{environment!r} is registered without a vector_entry_point: use another backend")
-    return gym.make_vec(environment, num_envs, vectorization_mode="vector_entry_point", **env_kwargs)
+    try:
+        return gym.make_vec(environment, num_envs, vectorization_mode="vector_entry_point", **env_kwargs)
+    except TypeError as error:
+        raise ValueError(f"{environment} cannot be made with the env_kwargs {env_kwargs}: {error}") from error
 
 
 def _make_gymnasium(makers: Sequence[Callable[[], gym.Env]], backend: str, timeout: float) -> VectorEnv:

@@ -103,6 +103,11 @@ class Experiment:
         if self.rollouts.steps_together and (wraps or self.environment.action_masks == "info"):
             unused = f"wrapper, frame_stack and action_masks info do nothing with the backend {self.rollouts.backend}"
             raise ValueError(f"{unused}: use another backend")
+        functions = [cost for cost in self.environment.costs if ":" in cost]
+        if self.rollouts.steps_together and functions:
+            raise ValueError(
+                f"costs must be keys of infos with the backend {self.rollouts.backend}, got {functions[0]}"
+            )
 
     def _check_vine(self) -> None:
         self.vine.check_rollout(self.rollouts.num_steps)

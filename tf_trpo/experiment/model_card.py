@@ -68,7 +68,9 @@ Version {version.name}: a policy for {experiment.env}, {trained}.
     write_whole(version.parent / CARD, card)
 
 
-def card_head(model: Path, environment: str, algorithm: str, evaluations: Evaluations) -> str:
+def card_head(
+    model: Path, environment: str, algorithm: str, evaluations: Evaluations, *, license_id: str | None = None
+) -> str:
     """Return the head of a card: the metadata for Hugging Face's hub as YAML, a title, and the film if there is one.
 
     Args:
@@ -94,7 +96,7 @@ def card_head(model: Path, environment: str, algorithm: str, evaluations: Evalua
         "metrics": metrics,
     }
     metadata = {
-        "license": "mit",
+        **({} if license_id is None else {"license": license_id}),
         "library_name": "tf_trpo",
         "pipeline_tag": _TASK,
         "tags": [environment, f"deep-{_TASK}", _TASK, algorithm, "tensorflow", "keras"],

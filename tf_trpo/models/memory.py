@@ -124,7 +124,10 @@ class Memory(keras.layers.Layer):
     def _checked_outputs(self, features: tf.Tensor) -> int:
         """Check the form of one step's outputs and new states, and return the number of outputs."""
         states = self.initial(_ROWS)
-        outputs, after = self.step(features, states)
+        try:
+            outputs, after = self.step(features, states)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the cell of a memory must return outputs and new states: {error}") from error
         outputs = tf.convert_to_tensor(outputs)
         if _described(after) != _described(states):
             raise ValueError(
@@ -161,7 +164,7 @@ class Memory(keras.layers.Layer):
     def step(self, features: tf.Tensor, states: States) -> tuple[tf.Tensor, States]:
         """Process one row of each environment: features [N, F], states [N, ...] -> outputs [N, U], new states."""
         outputs, new = self.cell(features, tf.nest.pack_sequence_as(self._structure, states), training=False)
-        return outputs, tuple(tf.nest.flatten(new))
+        return outputs, tuple(map(tf.convert_to_tensor, tf.nest.flatten(new)))
 
     def call(self, features: tf.Tensor, segments: Segments) -> tf.Tensor:
         """Unroll the cell over segments.

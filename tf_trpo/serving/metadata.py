@@ -71,8 +71,9 @@ def is_state(name: str) -> bool:
 
 def check_episodes(state: Mapping[str, Sized], count: int, error: type[Exception]) -> None:
     """Raise `error` if the parts of a memory's state, [N, ...], are not of `count` episodes; no parts are right."""
-    for others in {len(part) for part in state.values()} - {count}:
-        raise error(f"the memory is one of {others} episodes, not of {count}: call begin() for new ones")
+    others = {len(part) for part in state.values()} - {count}
+    if others:
+        raise error(f"the memory is one of {others.pop()} episodes, not of {count}: call begin() for new ones")
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:

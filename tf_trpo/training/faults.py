@@ -63,7 +63,7 @@ def update_faults(result: UpdateResult) -> list[str]:
     if not np.isfinite(outcome.gradient_norm):
         causes.append("the policy gradient is not finite")
     elif outcome.cg_status == ConjugateGradientStatus.BREAKDOWN:
-        causes.append("a Fisher-vector product is not finite")
+        causes.append("a Fisher-vector product, or the right-hand side of its linear system, is not finite")
     elif searched == LineSearchStatus.NOT_FINITE:
         causes.append("the surrogate advantage, the KL or the weights of the new policy are not finite")
     elif searched == LineSearchStatus.NO_DIRECTION and (outcome.cg_iterations or 0) > 0:

@@ -13,7 +13,7 @@ from tf_trpo.optimizers import Outcome
 
 
 class PolicyResult(NamedTuple):
-    """Result of the policy's stage of an update; scalar tensors.
+    """Result of the policy's stage of an update; scalars: tensors in the update, float64 arrays after it.
 
     Attributes:
       outcome: of the policy optimizer's step.
@@ -32,7 +32,7 @@ class PolicyResult(NamedTuple):
 
 
 class ValueResult(NamedTuple):
-    """Result of the value function's stage of an update; scalar tensors.
+    """Result of the value function's stage of an update; scalars, as in `PolicyResult`.
 
     Attributes:
       loss: mean of the minibatch losses; None without epochs, NaN if the fit was undone.
