@@ -52,7 +52,7 @@ def refuse_functions(costs: Sequence[Cost]) -> None:
         if not isinstance(cost, str) or ":" in cost:
             raise ValueError(
                 f"the cost {cost_labels([cost])[0]} is a function of a step, which environments that are stepped "
-                "together do not take: name a key of their infos, or let the backend sync or async make the environments"
+                "together do not take: name a key of their infos, or use the backend sync or async"
             )
 
 

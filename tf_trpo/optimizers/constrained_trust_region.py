@@ -7,10 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tf_trpo.estimation import costs_of
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import MOST_CONSTRAINTS
-from tf_trpo.optimizers.constraints import ConstrainedDirection, Constraint, cost_constraints
+from tf_trpo.optimizers.constraints import ConstrainedDirection, Constraint, cost_constraints, relative_excess
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import Proposal, State
 from tf_trpo.optimizers.trust_region import TrustRegion
@@ -81,9 +80,7 @@ class ConstrainedTrustRegion(TrustRegion):
         return dataclasses.replace(super().make_state(policy), adapted=margins)
 
     def propose(self, objective: Objective, state: State, progress: float | tf.Tensor) -> Proposal:
-        limits = tf.constant(self.cost_limits, tf.float64)
-        excess = tf.math.divide_no_nan(costs_of(objective.batch).totals - limits, tf.abs(limits))
-        margins = state.adapted + self.margin_gain * tf.clip_by_value(excess, -1.0, 1.0)
+        margins = state.adapted + self.margin_gain * relative_excess(objective.batch, self.cost_limits)
         state.adapted.assign(tf.clip_by_value(margins, 0.0, _LARGEST_MARGIN))
         proposal = super().propose(objective, state, progress)
         return proposal._replace(figures={**proposal.figures, "cost_margins": state.adapted.value()})

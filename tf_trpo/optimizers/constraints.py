@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from tf_trpo.estimation import costs_of
+from tf_trpo.estimation import Batch, costs_of
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import (
     ConjugateGradientResult,
@@ -23,6 +23,17 @@ from tf_trpo.optimizers.objective import Objective
 Evaluate: TypeAlias = "Callable[[tf.Tensor], tuple[tf.Tensor, ...]]"
 _CORRECTIONS = 6
 """Largest number of corrections of the linear models."""
+
+
+def relative_excess(batch: Batch, limits: Sequence[float]) -> tf.Tensor:
+    """Return the shares by which the mean totals of costs are above their limits, float64 [C], clipped to [-1, 1].
+
+    They are clipped so that costs far above their limits count no more than costs far below them. A limit of 0 has the
+    share 0.
+    """
+    largest = tf.constant(limits, tf.float64)
+    shares = tf.math.divide_no_nan(costs_of(batch).totals - largest, tf.abs(largest))
+    return tf.clip_by_value(shares, -1.0, 1.0)
 
 
 class Constraint(NamedTuple):

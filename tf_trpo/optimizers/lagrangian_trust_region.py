@@ -10,6 +10,7 @@ from tf_trpo.estimation import Batch, costs_of
 from tf_trpo.lazy import tensorflow as tf
 from tf_trpo.numerics import LineSearchResult
 from tf_trpo.optimizers.constrained_trust_region import check_number_of_limits
+from tf_trpo.optimizers.constraints import relative_excess
 from tf_trpo.optimizers.objective import Objective
 from tf_trpo.optimizers.policy_optimizer import Proposal, State, was_taken
 from tf_trpo.optimizers.trust_region import TrustRegion
@@ -99,8 +100,7 @@ class LagrangianTrustRegion(TrustRegion):
 
     def _multipliers(self, batch: Batch, state: Controller) -> tf.Tensor:
         """Compute the multipliers [C], and update the controllers' memory."""
-        limits = tf.constant(self.cost_limits, tf.float64)
-        error = tf.clip_by_value(costs_of(batch).totals / limits - 1.0, -1.0, 1.0)
+        error = relative_excess(batch, self.cost_limits)
         integral, last = tf.unstack(state.memory.value())
         integral = tf.maximum(integral + self.multiplier_ki * error, 0.0)
         state.memory.assign(tf.stack([integral, error]))
