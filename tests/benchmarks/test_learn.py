@@ -17,7 +17,9 @@ from benchmarks.tables import CurvePoint, RunResult, read_table
 from tf_trpo.experiment import experiment
 
 ROOT = Path(__file__).parents[2]
-NOT_REPORTED = {"anywhere", "velocity"}
+NOT_REPORTED = {"anywhere"}
+PARTLY_REPORTED = {"velocity": {"benchmarks.tasks:AntVelocity-v0"}}
+"""Suites, and their environments without results."""
 TINY = "{preset: none, total_steps: 48, num_envs: 2, num_steps: 12, hidden_sizes: [4], value_hidden_sizes: [4]"
 TINY += ", value_epochs: 1, jit_compile: false}"
 TABLE = Path("docs") / "results" / "tiny" / "results.csv"
@@ -150,6 +152,7 @@ def test_every_entry_of_a_suite_can_be_trained_and_its_seeds_are_those_of_its_ta
     if suite in NOT_REPORTED:
         assert not tables
         return
+    entries = {key: entry for key, entry in entries.items() if key[0] not in PARTLY_REPORTED.get(suite, set())}
     reported = {}
     for row in read_table(*tables, RunResult):
         reported.setdefault((row.env, row.name), set()).add(row.seed)
