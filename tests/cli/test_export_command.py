@@ -80,8 +80,8 @@ def test_warm_up_requests_metadata_and_card(finished, exported, refused, card_me
     assert [value.split(" ")[0] for value in values.values()] == [returned for _, returned, _ in rows]
     with Image.open("model/film.gif") as frames:
         assert frames.n_frames > 8
-    # The program that updates cards does not change this one.
-    assert refreshed(path) == card
+    # The program that updates the cards of this repository adds its license only.
+    assert refreshed(path) == card.replace("---\n", "---\nlicense: mit\n", 1)
     weights = [tf_trpo.load(folder).get_weights() for folder in ("model", run.path)]
     np.testing.assert_equal(*weights)
     error = refused("export", run.path, "--output", "model", "--format", "litert")

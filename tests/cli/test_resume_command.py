@@ -243,9 +243,9 @@ def test_a_complete_run_is_not_changed_unless_it_is_extended(run, refused):
         (["--resume", "run", "--algorithm", "kl-penalty"], "a resumed run keeps its algorithm, constraint, "),
         (["--resume", "run", "--run-dir", "other"], "a resumed run keeps its settings and its folder"),
         (["--resume", "run", "--preset", "none"], "a resumed run keeps its settings and its folder"),
-        (["--resume", "nowhere"], "nowhere/config.json cannot be read"),
+        (["--resume", "nowhere"], "nowhere is no run folder (it has no config.json)"),
         (["--resume"], "argument --resume: expected one argument"),
-        (["--resume="], "config.json cannot be read"),
+        (["--resume="], ". is no run folder (it has no config.json)"),
     ],
 )
 def test_what_cannot_be_resumed_is_refused_in_one_line(run, refused, arguments, words):

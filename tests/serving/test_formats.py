@@ -108,9 +108,9 @@ def test_a_network_that_cannot_be_converted_is_refused_and_nothing_is_written(fo
 def test_without_the_extra_the_message_names_it(gaussian_agent, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
-    with pytest.raises(ImportError, match=r"tf_trpo\[onnx\]"):
+    with pytest.raises(ImportError, match=r"pip install -e .\.\[onnx\]"):
         gaussian_agent.export(tmp_path, format="onnx")
-    with pytest.raises(ImportError, match=r"tf_trpo\[warmup\]"):
+    with pytest.raises(ImportError, match=r"pip install -e .\.\[warmup\]"):
         gaussian_agent.export(tmp_path, warmup=True)
     assert list(tmp_path.iterdir()) == []
 

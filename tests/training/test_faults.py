@@ -161,7 +161,10 @@ SEARCHED = "the surrogate advantage, the KL or the weights of the new policy are
 FITTED = "the value loss, its gradient or the fitted weights are not finite"
 FAULTS = {
     "gradient": ("the policy gradient is not finite", "policy"),
-    "Fisher-vector product": ("a Fisher-vector product is not finite", "policy"),
+    "Fisher-vector product": (
+        "a Fisher-vector product, or the right-hand side of its linear system, is not finite",
+        "policy",
+    ),
     "KL": (SEARCHED, "policy"),
     "surrogate": (SEARCHED, "policy"),
     "step": ("the step has no finite length", "policy"),
