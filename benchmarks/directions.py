@@ -60,8 +60,10 @@ class Directions(Tables):
         exact = _Direction(policy, batch, _EXACT)
         rows = []
         for iterations, rank, fraction in self.settings:
-            settings = NaturalDirection(iterations, cg_tolerance=0.0, preconditioner_rank=rank)
-            found = _Direction(policy, batch, dataclasses.replace(settings, curvature_fraction=fraction))
+            settings = NaturalDirection(
+                iterations, cg_tolerance=0.0, curvature_fraction=fraction, preconditioner_rank=rank
+            )
+            found = _Direction(policy, batch, settings)
             rows.append(
                 {
                     "updates": updates,

@@ -83,12 +83,17 @@ def _made(environment: str | Callable[[], gym.Env], env_kwargs: Mapping[str, Any
     except TypeError as error:
         if not env_kwargs:
             raise
-        raise ValueError(f"{environment} cannot be made with the env_kwargs {env_kwargs}: {error}") from error
+        raise unfit_arguments(environment, env_kwargs, error) from error
     except gym.error.UnregisteredEnv as error:
         module, _, name = environment.rpartition(":")
         if module:
             error.add_note(f"{module} has no class or function {name} either.")
         raise
+
+
+def unfit_arguments(environment: str, env_kwargs: Mapping[str, Any], error: TypeError) -> ValueError:
+    """Return the error for arguments with which an environment cannot be made."""
+    return ValueError(f"{environment} cannot be made with the env_kwargs {env_kwargs}: {error}")
 
 
 def _checked(env: Any, giver: str) -> gym.Env:

@@ -18,7 +18,7 @@ from tf_trpo.environments.episodes import REPLAY
 from tf_trpo.environments.failures import EnvironmentFailedError, described
 from tf_trpo.environments.in_use import ExclusiveVectorEnv, check_free, exclusive, in_use
 from tf_trpo.environments.infos import KeptInfos, kept_costs
-from tf_trpo.environments.making import Wrapper, find_maker, make_environment
+from tf_trpo.environments.making import Wrapper, find_maker, make_environment, unfit_arguments
 from tf_trpo.environments.masks import ActionMasks
 from tf_trpo.environments.own_vectors import AdaptedVectorEnv
 from tf_trpo.environments.processes import GuardedAsyncVectorEnv
@@ -207,7 +207,7 @@ def _make_by_vector_entry_point(environment: Any, num_envs: int, env_kwargs: Map
     try:
         return gym.make_vec(environment, num_envs, vectorization_mode="vector_entry_point", **env_kwargs)
     except TypeError as error:
-        raise ValueError(f"{environment} cannot be made with the env_kwargs {env_kwargs}: {error}") from error
+        raise unfit_arguments(environment, env_kwargs, error) from error
 
 
 def _make_gymnasium(makers: Sequence[Callable[[], gym.Env]], backend: str, timeout: float) -> VectorEnv:

@@ -99,15 +99,8 @@ class Experiment:
         self._check_memory()
         if self.policy.mirror and self.rollouts.backend == "envpool":
             raise ValueError("mirror must be false with the backend envpool: it is known of Gymnasium's environments")
-        wraps = self.environment.wrapper or self.environment.frame_stack > 1
-        if self.rollouts.steps_together and (wraps or self.environment.action_masks == "info"):
-            unused = f"wrapper, frame_stack and action_masks info do nothing with the backend {self.rollouts.backend}"
-            raise ValueError(f"{unused}: use another backend")
-        functions = [cost for cost in self.environment.costs if ":" in cost]
-        if self.rollouts.steps_together and functions:
-            raise ValueError(
-                f"costs must be keys of infos with the backend {self.rollouts.backend}, got {functions[0]}"
-            )
+        if self.rollouts.steps_together:
+            self._check_stepped_together()
 
     def _check_vine(self) -> None:
         self.vine.check_rollout(self.rollouts.num_steps)
@@ -118,6 +111,15 @@ class Experiment:
         }
         for name in (name for name, is_so in found.items() if is_so and self.vine.vine_states):
             raise ValueError(f"vine_states must be 0 with {name}: environments of this process are set back")
+
+    def _check_stepped_together(self) -> None:
+        backend, environment = self.rollouts.backend, self.environment
+        if environment.wrapper or environment.frame_stack > 1 or environment.action_masks == "info":
+            unused = f"wrapper, frame_stack and action_masks info do nothing with the backend {backend}"
+            raise ValueError(f"{unused}: use another backend")
+        functions = [cost for cost in environment.costs if ":" in cost]
+        if functions:
+            raise ValueError(f"costs must be keys of infos with the backend {backend}, got {functions[0]}")
 
     def _check_memory(self) -> None:
         if self.policy.memory is None:

@@ -77,7 +77,7 @@ class UnfinishedEpisodes:
         self.observations, self.failed = observations, False
         self.just_ended = np.zeros(self.num_envs, bool)
         self.states = tuple(part.copy() for part in self._initial_states)
-        self._actions = [_Played() if self.can_replay else None for _ in range(self.num_envs)]
+        self._actions = [self._begun() for _ in range(self.num_envs)]
 
     def begin_next(self, chosen: np.ndarray, observations: Any) -> None:
         """Begin the next episodes of the chosen environments, bool [B]; the others' observations are ignored."""
@@ -87,7 +87,7 @@ class UnfinishedEpisodes:
         self._forget(chosen)
         self.numbers[chosen] += 1
         for index in np.flatnonzero(chosen).tolist():
-            self._actions[index] = _Played() if self.can_replay else None
+            self._actions[index] = self._begun()
 
     def follow(self, rollout: Rollout) -> None:
         """Advance to the end of a rollout of all environments; an episode that ended in its last row is still kept."""
@@ -115,6 +115,9 @@ class UnfinishedEpisodes:
                 played.add(actions[start:, index].copy())
                 if played.count > _LONGEST_REPLAY:
                     self._actions[index] = None
+
+    def _begun(self) -> _Played | None:
+        return _Played() if self.can_replay else None
 
     def _forget(self, chosen: np.ndarray) -> None:
         """Reset the memory of the chosen environments, bool [B]."""
