@@ -100,6 +100,27 @@ def test_settings_reach_the_gaussian():
     assert isinstance(make(BOX, distribution="beta"), Beta)
 
 
+@pytest.mark.parametrize(
+    ("space", "std"),
+    [
+        (gym.spaces.Box(-2, 2), 1.0),
+        (BOX, 1.0),
+        (gym.spaces.Box(-2, 2, (2, 4)), 0.5),
+        (gym.spaces.Dict(one=gym.spaces.Box(-2, 2, (5,)), other=gym.spaces.Tuple([BOX, gym.spaces.Box(0, 1)])), 0.5),
+        (gym.spaces.Dict(one=BOX, other=gym.spaces.MultiDiscrete([3] * 20)), 1.0),
+    ],
+)
+def test_the_noise_of_all_continuous_dimensions_together_begins_as_long_as_that_of_two(space, std):
+    def gaussians(distribution):
+        parts = getattr(distribution, "parts", None)
+        return [distribution] if parts is None else [each for part in parts for each in gaussians(part)]
+
+    for settings in {}, {"state_dependent_std": True}:
+        found = [each.initial_std for each in gaussians(make(space, **settings)) if isinstance(each, Gaussian)]
+        assert found == pytest.approx([std] * len(found))
+        assert found
+
+
 def test_actions_that_mirror_each_other_share_a_standard_deviation():
     mirror = Reflection((1, 0), (1, 1))
     assert make(BOX, mirror).std_groups == (0, 0)

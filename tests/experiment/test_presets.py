@@ -37,7 +37,13 @@ def other_than_default():
     }
     choices = {"env": "Pendulum-v1", "env_kwargs": {"g": 1.5}, "wrapper": ("a:B", "c.d:E"), "action_masks": "info"}
     choices |= {"info_keys": ("is_success", "episode/r"), "schedule_steps": 7, "jit_compile": False}
-    choices |= {"activation": "relu", "distribution": "beta", "final_std": 0.125, "state_dependent_std": False}
+    choices |= {
+        "activation": "relu",
+        "distribution": "beta",
+        "initial_std": 0.75,
+        "final_std": 0.125,
+        "state_dependent_std": False,
+    }
     choices |= {"normalize_observations": True, "observation_min_std": 0.25, "ema_momentum": 0.75}
     choices |= {"algorithm": "trpo", "radius": "adaptive", "constraint": "max", "max_kl": 0.0125, "final_max_kl": None}
     choices |= {"costs": ("speed", "a:b"), "anchor": None, "anchor_kl": None}

@@ -2,6 +2,7 @@
 
 import re
 
+import gymnasium as gym
 import hypothesis
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tf_trpo import Experiment
 from tf_trpo.experiment.conversion import leaves
 from tf_trpo.optimizers import ALGORITHMS
+from tf_trpo.tuning.search import written_out
 from tf_trpo.tuning.space import (
     NOT_SEARCHED,
     Choice,
@@ -21,7 +23,6 @@ from tf_trpo.tuning.space import (
     plain_space,
     read_space,
     values_in,
-    with_default_kl,
 )
 
 SPACE = {
@@ -124,8 +125,9 @@ def test_settings_that_cannot_be_searched_are_refused(space, message):
 @pytest.mark.parametrize("continuous", [False, True])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_default_space_can_be_searched_and_has_the_default_settings(algorithm, continuous):
-    experiment = with_default_kl(Experiment("Pendulum-v1").replace(algorithm=algorithm), 3)
-    space = default_space(experiment, continuous=continuous)
+    actions = gym.spaces.Box(-1, 1, (3,)) if continuous else gym.spaces.Discrete(3)
+    experiment = written_out(Experiment().replace(algorithm=algorithm), actions)
+    space = default_space(experiment)
     check_space(space, experiment)
     assert parsed_space(plain_space(space), "") == space
     assert values_in(space, experiment).keys() == space.keys()
@@ -138,14 +140,22 @@ def test_the_default_space_can_be_searched_and_has_the_default_settings(algorith
 @pytest.mark.parametrize("preset", ["Humanoid-v5", "Pendulum-v1", "LunarLander-v3"])
 def test_the_default_space_lies_around_a_preset(preset):
     experiment = Experiment.from_preset(preset)
-    space = default_space(experiment, continuous=True)
+    space = default_space(experiment)
     check_space(space, experiment)
     assert values_in(space, experiment).keys() == space.keys()
 
 
 def test_a_beta_distribution_has_no_standard_deviation_to_search():
-    assert "initial_std" not in default_space(Experiment().replace(distribution="beta"), continuous=True)
-    check_space(default_space(Experiment().replace(value_epochs=0), continuous=False), Experiment())
+    beta = written_out(Experiment().replace(distribution="beta"), gym.spaces.Box(-1, 1, (3,)))
+    assert "initial_std" not in default_space(beta)
+    check_space(default_space(Experiment().replace(value_epochs=0)), Experiment())
+
+
+def test_defaults_that_depend_on_the_actions_are_written_out():
+    found = written_out(Experiment(), gym.spaces.Box(-1, 1, (8,))).flat()
+    assert (found["max_kl"], found["initial_std"]) == pytest.approx((0.08, 0.5))
+    given = Experiment().replace(max_kl=0.3, initial_std=2.0)
+    assert written_out(given, gym.spaces.Box(-1, 1, (8,))) == given
 
 
 def test_only_values_in_the_space_are_returned():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -28,7 +29,7 @@ class ActionSettings(Protocol):
     @property
     def distribution(self) -> Literal["gaussian", "beta"]: ...
     @property
-    def initial_std(self) -> float: ...
+    def initial_std(self) -> float | None: ...
     @property
     def final_std(self) -> float | None: ...
     @property
@@ -52,14 +53,35 @@ def make_action_distribution(
       ValueError: the space is not supported, the mirror has another number of actions, or a setting has no effect in
         the space; the message says what to do.
     """
-    if not any(_is_continuous(space) for space in _leaves(action_space)):
+    std = settings.initial_std
+    if not continuous_dimensions(action_space):
         _refuse(settings, ("distribution", *_OF_GAUSSIANS), f"the actions of {action_space} are not continuous")
     elif settings.distribution == "beta":
         _refuse(settings, _OF_GAUSSIANS, "a Beta distribution does not use it")
-    return _make(action_space, settings, mirror, "")
+    elif std is None:
+        std = default_std(continuous_dimensions(action_space))
+    return _make(action_space, settings, std, mirror, "")
 
 
-def _make(space: gym.Space, settings: ActionSettings, mirror: Reflection | None, place: str) -> ActionDistribution:
+def default_std(dimensions: int) -> float:
+    """Return the initial standard deviation of Gaussians with this number of dimensions >= 1: at most sqrt(2 / d).
+
+    So the length of the noise over all dimensions, whose mean square is d times the variance, does not grow with d.
+    """
+    return min(1.0, math.sqrt(2.0 / dimensions))
+
+
+def continuous_dimensions(action_space: gym.Space) -> int:
+    """Count the dimensions of the Boxes of floats in an action space."""
+    leaves = _leaves(action_space)
+    return sum(
+        space.low.size for space in leaves if isinstance(space, spaces.Box) and np.dtype(space.dtype).kind == "f"
+    )
+
+
+def _make(
+    space: gym.Space, settings: ActionSettings, std: float | None, mirror: Reflection | None, place: str
+) -> ActionDistribution:
     if isinstance(space, spaces.Discrete):
         return Categorical(int(space.n), int(space.start), action_dtype=str(space.dtype))
     if isinstance(space, spaces.MultiDiscrete):
@@ -68,18 +90,21 @@ def _make(space: gym.Space, settings: ActionSettings, mirror: Reflection | None,
         sizes = np.full(space.shape, 2).tolist()
         return MultiCategorical(sizes, action_dtype=str(space.dtype), space="MultiBinary")
     if isinstance(space, spaces.Box) and space.low.size:
-        return _make_box(space, settings, mirror, place)
+        return _make_box(space, settings, std, mirror, place)
     if isinstance(space, spaces.Dict) and space.spaces and all(isinstance(name, str) for name in space.spaces):
-        return Product({name: _make(part, settings, None, f"{place}{name}/") for name, part in space.spaces.items()})
+        parts = space.spaces.items()
+        return Product({name: _make(part, settings, std, None, f"{place}{name}/") for name, part in parts})
     if isinstance(space, spaces.Tuple) and space.spaces:
-        return Product(tuple(_make(part, settings, None, f"{place}{i}/") for i, part in enumerate(space.spaces)))
+        return Product(tuple(_make(part, settings, std, None, f"{place}{i}/") for i, part in enumerate(space.spaces)))
     raise ValueError(
         f"{_named(place)}the action space {space} is not supported: turn it into a Box, Discrete, MultiDiscrete, "
         "MultiBinary, or a Dict or Tuple of these by a wrapper (gymnasium.wrappers.TransformAction)"
     )
 
 
-def _make_box(space: spaces.Box, settings: ActionSettings, mirror: Reflection | None, place: str) -> ActionDistribution:
+def _make_box(
+    space: spaces.Box, settings: ActionSettings, std: float | None, mirror: Reflection | None, place: str
+) -> ActionDistribution:
     dtype = np.dtype(space.dtype)
     if dtype.kind in "biu":
         low, high = (bound.astype(np.int64) if dtype.kind == "b" else bound for bound in (space.low, space.high))
@@ -105,7 +130,7 @@ def _make_box(space: spaces.Box, settings: ActionSettings, mirror: Reflection | 
         *bounds,
         action_dtype=str(dtype),
         state_dependent_std=settings.state_dependent_std,
-        initial_std=settings.initial_std,
+        initial_std=1.0 if std is None else std,
         final_std=settings.final_std,
         clipped_likelihood=settings.clipped_likelihood,
         std_groups=None if mirror is None or settings.state_dependent_std else _groups(mirror, space),
@@ -132,10 +157,6 @@ def _leaves(space: gym.Space) -> Iterator[gym.Space]:
             yield from _leaves(part)
     else:
         yield space
-
-
-def _is_continuous(space: Any) -> bool:
-    return isinstance(space, spaces.Box) and np.dtype(space.dtype).kind == "f"
 
 
 def _named(place: str) -> str:

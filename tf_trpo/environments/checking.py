@@ -118,8 +118,8 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
     if unbounded:
         yield warning(
             "unbounded-actions",
-            f"{', '.join(unbounded)} has no bounds: the policy's first standard deviation, initial_std, is 1 in the "
-            "action's own unit, which may be far too large or too small.",
+            f"{', '.join(unbounded)} has no bounds: the policy's first standard deviation, initial_std, is about 1 "
+            "in the action's own unit, which may be far too large or too small.",
             f"give the Box finite bounds, by {WRAPPER} if need be, or choose --initial-std in units of the action.",
         )
 

@@ -30,9 +30,10 @@ class PolicySettings:
     """Keras activation of the MLPs of the policy and the value function."""
     distribution: Literal["gaussian", "beta"] = "gaussian"
     """Distribution of continuous actions; beta needs two bounds, and does not use the next four settings."""
-    initial_std: float = 1.0
+    initial_std: float | None = None
     """Initial standard deviation of the Gaussian, > 0, as a fraction of half the range between an action's bounds, or
-    in the action's own units if it does not have two bounds."""
+    in the action's own units if it does not have two bounds. None: 1 for up to two dimensions of continuous actions,
+    and sqrt(2 / d) for d dimensions."""
     final_std: float | None = None
     """Final standard deviation, > 0, in the same unit. If set, the standard deviation is not learned, but follows a
     geometric schedule from initial_std to this value over the run's environment steps. None to learn it."""

@@ -9,13 +9,14 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 
-from tf_trpo.distributions import make_action_distribution
+from tf_trpo.distributions.making import continuous_dimensions, default_std, make_action_distribution
 from tf_trpo.environments import make_vector_environment
-from tf_trpo.environments.probing import boxes
 from tf_trpo.experiment import Experiment
 from tf_trpo.files import write_whole
+from tf_trpo.optimizers.policy_optimizer import KL_PER_DIMENSION
 from tf_trpo.tuning.comparison import Comparison, compared
 from tf_trpo.tuning.files import (
     preset_text,
@@ -29,11 +30,21 @@ from tf_trpo.tuning.files import (
 from tf_trpo.tuning.processes import run_workers, sole_owner
 from tf_trpo.tuning.progress import TrialTable
 from tf_trpo.tuning.seeds import check_seeds
-from tf_trpo.tuning.space import SearchSpace, check_space, default_space, with_default_kl
+from tf_trpo.tuning.space import KL_OF_A_STEP, SearchSpace, check_space, default_space
 from tf_trpo.tuning.study import Study, TrialRecord, best_of
 from tf_trpo.tuning.training import finished_value
 from tf_trpo.tuning.tuning import Tuning, TuningFailedError, TuningResult
 from tf_trpo.tuning.work import DEFAULT, check_runs, work_on_check, work_on_trials
+
+
+def written_out(experiment: Experiment, action_space: gym.Space) -> Experiment:
+    """Replace a KL limit and an initial standard deviation of None by their defaults for an action space."""
+    policy, found = experiment.policy, experiment.flat()
+    dimensions = make_action_distribution(action_space, policy).dimensions
+    defaults: dict[str, float] = dict.fromkeys(KL_OF_A_STEP, KL_PER_DIMENSION * dimensions)
+    if policy.distribution == "gaussian" and (size := continuous_dimensions(action_space)):
+        defaults["initial_std"] = default_std(size)
+    return experiment.replace(**{name: value for name, value in defaults.items() if found.get(name, 0) is None})
 
 
 class Search:
@@ -52,10 +63,10 @@ class Search:
         if not settings_file(self.folder).exists() and any(_others(self.folder)):
             raise ValueError(f"{self.folder} is not empty, and holds no search: name another folder")
         # Make the environment once before the trials, so that its faults are not reported as failures of trials.
-        experiment, is_continuous = self._start()
+        experiment = self._start()
         self.folder.mkdir(parents=True, exist_ok=True)
         with sole_owner(self.folder):
-            space = self._space(experiment, is_continuous)
+            space = self._space(experiment)
             write_settings(self.folder, self.tuning, space)
             study = Study(self.folder, space, self.tuning.experiment.run.seed, prune=self.tuning.prune)
             study.enqueue_default(experiment)
@@ -69,19 +80,17 @@ class Search:
                 comparison = self._compare(study, best, table)
             return self._finish(study, best, comparison)
 
-    def _start(self) -> tuple[Experiment, bool]:
-        """Return the experiment with its KL written out for the environment's actions, and whether any are floats."""
+    def _start(self) -> Experiment:
+        """Return the experiment with the defaults written out that depend on the environment's actions."""
         experiment = self.tuning.experiment
         environments = make_vector_environment(
             experiment.env, 1, backend=experiment.rollouts.backend, **experiment.environment.arguments()
         )
-        dimensions = make_action_distribution(environments.single_action_space, experiment.policy).dimensions
-        found = boxes(environments.single_action_space)
+        action_space = environments.single_action_space
         environments.close()
-        is_continuous = any(box.dtype is not None and box.dtype.kind == "f" for _, box, _ in found)
-        return with_default_kl(experiment, dimensions), is_continuous
+        return written_out(experiment, action_space)
 
-    def _space(self, experiment: Experiment, is_continuous: bool) -> SearchSpace:
+    def _space(self, experiment: Experiment) -> SearchSpace:
         """Return the search space; raise ValueError if the folder has another search."""
         if settings_file(self.folder).exists():
             differing = self.tuning.differences(read_settings(self.folder))
@@ -90,7 +99,7 @@ class Search:
             # The file is missing if the search was killed between writing its two files.
             if space_file(self.folder).exists():
                 return read_space_of(self.folder)
-        space = self.tuning.space or default_space(experiment, continuous=is_continuous)
+        space = self.tuning.space or default_space(experiment)
         check_space(space, experiment)
         return space
 

@@ -12,7 +12,6 @@ from typing import Any, get_args
 from tf_trpo.experiment import Experiment
 from tf_trpo.experiment.conversion import convert, leaves, unknown_names
 from tf_trpo.files import parsed_yaml, read_small
-from tf_trpo.optimizers.policy_optimizer import KL_PER_DIMENSION
 from tf_trpo.ranges import require
 
 OF_RUNS = frozenset(
@@ -30,7 +29,8 @@ NOT_SEARCHED = OF_RUNS | {
 """Settings that determine the task or the logging, so that their values cannot be compared by returns."""
 INSTEAD_OF_NONE: Mapping[str, Any] = MappingProxyType({"value_learning_rate": 0.001})
 """Values equivalent to None, for settings whose range cannot contain None."""
-_KL_OF_A_STEP = ("max_kl", "natural_max_kl", "target_kl")
+KL_OF_A_STEP = ("max_kl", "natural_max_kl", "target_kl")
+"""Limits and targets of a step's KL, of several algorithms."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,36 +94,28 @@ SearchSpace = Mapping[str, Range | Choice]
 """Name of a setting -> the values that are searched."""
 
 
-def with_default_kl(experiment: Experiment, dimensions: int) -> Experiment:
-    """Replace a KL limit of None by its default for actions with the given number of dimensions."""
-    found = experiment.flat()
-    left_open = [name for name in _KL_OF_A_STEP if name in found and found[name] is None]
-    return experiment.replace(**dict.fromkeys(left_open, KL_PER_DIMENSION * dimensions)) if left_open else experiment
-
-
-def default_space(experiment: Experiment, *, continuous: bool) -> dict[str, Range | Choice]:
+def default_space(experiment: Experiment) -> dict[str, Range | Choice]:
     """Make the default search space of an experiment: the settings on which learning most often depends.
 
     Ranges are centred at the experiment's own values, so that the search starts from those of a preset.
 
     Args:
-      experiment: the settings from which the search starts, after `with_default_kl`.
-      continuous: whether some actions are continuous, so that the policy has a standard deviation.
+      experiment: the settings from which the search starts, after `tf_trpo.tuning.search.written_out`.
 
     Returns:
       A space of the size of a step, its damping, the discount, lambda, the number of samples, and the fit of the value
-      function; for Gaussian policies also the initial standard deviation.
+      function; also the initial standard deviation, unless it is None.
     """
     found = experiment.flat()
     space: dict[str, Range | Choice] = {}
     for name, factor in {
-        **dict.fromkeys(_KL_OF_A_STEP, 5.0),
+        **dict.fromkeys(KL_OF_A_STEP, 5.0),
         **dict.fromkeys(("vanilla_learning_rate", "ppo_learning_rate", "cg_damping", "value_learning_rate"), 10.0),
         "initial_std": 3.0,
     }.items():
         value = found.get(name, INSTEAD_OF_NONE.get(name))
         value = INSTEAD_OF_NONE.get(name) if value is None else value
-        if name in found and value and (name != "initial_std" or (continuous and found["distribution"] == "gaussian")):
+        if name in found and value:
             # Rounded, so that 0.3 / 3 is shown as 0.1.
             space[name] = Range(float(f"{value / factor:.3g}"), float(f"{value * factor:.3g}"), log=True)
     gammas, lambdas, steps = (0.95, 0.97, 0.98, 0.99, 0.995, 0.999), (0.8, 0.9, 0.95, 0.98, 1.0), found["num_steps"]
