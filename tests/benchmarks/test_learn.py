@@ -17,9 +17,13 @@ from benchmarks.tables import CurvePoint, RunResult, read_table
 from tf_trpo.experiment import experiment
 
 ROOT = Path(__file__).parents[2]
-NOT_REPORTED = {"anywhere"}
-PARTLY_REPORTED = {"velocity": {"benchmarks.tasks:AntVelocity-v0"}}
+PARTLY_REPORTED = {
+    "velocity": {"benchmarks.tasks:AntVelocity-v0"},
+    "anywhere": {"CarRacing-v3", "highway_env:highway-fast-v0"},
+}
 """Suites, and their environments without results."""
+FEWER_SEEDS = {"anywhere": 1}
+"""Suites that have results of their first seeds only, and the number of these."""
 TINY = "{preset: none, total_steps: 48, num_envs: 2, num_steps: 12, hidden_sizes: [4], value_hidden_sizes: [4]"
 TINY += ", value_epochs: 1, jit_compile: false}"
 TABLE = Path("docs") / "results" / "tiny" / "results.csv"
@@ -147,13 +151,10 @@ def test_every_entry_of_a_suite_can_be_trained_and_its_seeds_are_those_of_its_ta
     entries = {(entry.env, entry.name): entry for entry in read_suite(suite)}
     for entry in entries.values():
         settings = suite_run(entry, entry.first_seed, Path("runs"), suite).experiment.flat()
-        assert settings["total_steps"] >= (20_000 if suite in NOT_REPORTED else 100_000)
+        assert settings["total_steps"] >= (20_000 if suite == "anywhere" else 100_000)
     tables = [path for folder in FOLDERS if (path := ROOT / folder / suite / "results.csv").exists()]
-    if suite in NOT_REPORTED:
-        assert not tables
-        return
     entries = {key: entry for key, entry in entries.items() if key[0] not in PARTLY_REPORTED.get(suite, set())}
     reported = {}
     for row in read_table(*tables, RunResult):
         reported.setdefault((row.env, row.name), set()).add(row.seed)
-    assert reported == {key: set(entry.seeds()) for key, entry in entries.items()}
+    assert reported == {key: set(entry.seeds(count=FEWER_SEEDS.get(suite))) for key, entry in entries.items()}
