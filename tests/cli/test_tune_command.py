@@ -60,6 +60,12 @@ def test_options_are_those_of_the_search_and_the_settings_of_train(tmp_path):
     assert source == "preset classic_control, for Pendulum-v1"
 
 
+def test_settings_that_are_given_as_options_are_not_searched_by_default():
+    given = ["--env", "Pendulum-v1", "--gamma", "0.9", "--max-kl", "0.05", "--no-normalize-rewards", "--quiet"]
+    assert read_command(given)[1].fixed_settings == ("gamma", "max_kl", "normalize_rewards")
+    assert read_command(["--env", "Pendulum-v1", "--seed", "3", "--threads", "1"])[1].fixed_settings == ()
+
+
 def test_no_option_of_a_search_has_the_name_of_a_setting():
     assert not {field.name for field in dataclasses.fields(TuneOptions)} & leaves(Experiment).keys()
 

@@ -17,7 +17,7 @@ from tf_trpo.cli.startup import start_keras
 from tf_trpo.cli.train import BY_SIGNAL, common_options, read_experiment
 from tf_trpo.experiment import Experiment
 from tf_trpo.experiment.run_folder import folder_name
-from tf_trpo.tuning.space import read_space
+from tf_trpo.tuning.space import NOT_SEARCHED, read_space
 from tf_trpo.tuning.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class TuneOptions:
     space: Path | None = None
     """YAML file with the search space, such as `max_kl: {low: 0.003, high: 0.1, log: true}` and
     `num_steps: [128, 256]`; by default the step's size and damping, gamma, gae_lambda, num_steps, the fit of the value
-    function, initial_std."""
+    function, initial_std, except those that are given as options."""
     seeds: int = Tuning.seeds
     """Trainings per trial, each with its own seed; the value of the trial is their mean."""
     evaluations: int = Tuning.evaluations
@@ -95,8 +95,11 @@ def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
     settings = {name: value for name, value in given.items() if not hasattr(options, name)}
     experiment, source = read_experiment(options.preset, {**settings, "total_steps": options.steps})
     space = None if options.space is None else read_space(options.space)
-    names = [field.name for field in dataclasses.fields(Tuning) if field.name not in ("experiment", "space")]
-    return options, Tuning(experiment, space=space, **{name: getattr(options, name) for name in names}), source
+    # Without settings such as quiet, so that a search may be continued with others of them.
+    fixed = () if space else tuple(sorted(settings.keys() - NOT_SEARCHED))
+    made = {"experiment": experiment, "space": space, "fixed_settings": fixed}
+    names = [field.name for field in dataclasses.fields(Tuning) if field.name not in made]
+    return options, Tuning(**made, **{name: getattr(options, name) for name in names}), source
 
 
 def _show_help(experiment: Experiment) -> None:
