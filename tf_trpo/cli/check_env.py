@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tf_trpo.cli.environment_id import check_imports, flag_for
 from tf_trpo.cli.errors import FAILED, one_line
 from tf_trpo.cli.parsing import Positional, option_name, parse
 from tf_trpo.cli.startup import start_keras
+from tf_trpo.experiment.environment_id import check_imports, flag_for
 from tf_trpo.experiment.settings import SEEDS, EnvironmentSettings
 from tf_trpo.ranges import require_allowed
 
