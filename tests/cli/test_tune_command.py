@@ -10,10 +10,12 @@ import yaml
 
 from tf_trpo import Experiment
 from tf_trpo.cli import main
-from tf_trpo.cli.tune import TuneOptions, read_command
+from tf_trpo.cli.parsing import option_name
+from tf_trpo.cli.tune import REFUSED, TuneOptions, read_command
 from tf_trpo.experiment.conversion import leaves
 from tf_trpo.extras import not_installed
 from tf_trpo.tuning import Choice, Range, Tuning
+from tf_trpo.tuning.training import watched
 
 TINY = ["--trials", "3", "--steps", "64", "--evaluations", "2", "--check-seeds", "2"]
 
@@ -68,6 +70,17 @@ def test_settings_that_are_given_as_options_are_not_searched_by_default():
 
 def test_no_option_of_a_search_has_the_name_of_a_setting():
     assert not {field.name for field in dataclasses.fields(TuneOptions)} & leaves(Experiment).keys()
+
+
+def test_the_settings_that_a_search_sets_itself_are_refused():
+    given = {"eval_every": 7, "checkpoint_every": 7, "histogram_every": 7, "video_every": 7, "export": True}
+    experiment = Experiment().replace(**given)
+    found, wanted = watched(experiment, 2).flat(), experiment.flat()
+    replaced = {name for name in found if found[name] != wanted[name]} - {"quiet"}
+    assert {*REFUSED} == replaced | {"total_steps"}
+    for name in replaced:
+        with pytest.raises(ValueError, match=f"^{option_name(name)}: the "):
+            read_command([option_name(name), *([] if name == "export" else ["5"])])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
-from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, Repeated, make, options_of, show_help
+from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, Repeated, make, option_name, options_of, show_help
 from tf_trpo.cli.startup import start_keras
 from tf_trpo.cli.train import BY_SIGNAL, common_options, read_experiment
 from tf_trpo.experiment import Experiment
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 
 COMMON = ("env", "seed", "algorithm", "num_envs", "eval_episodes", "threads", "quiet")
 """The settings of `train` that --help shows."""
+
+REFUSED = {
+    "total_steps": "the steps of a training are given by --steps",
+    "eval_every": "the evaluations of a training are given by --evaluations",
+    **dict.fromkeys(
+        ("checkpoint_every", "histogram_every", "video_every", "export"),
+        "the trainings of a search write no checkpoints, histograms, films or models",
+    ),
+}
+"""Settings of `train` that a search sets itself, and why they cannot be given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +100,9 @@ def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
     """
     given = OptionParser("tune", TuneOptions, Experiment).read(argv)
     options = make(TuneOptions, given)
-    if "total_steps" in given:
-        raise ValueError("--total-steps: the steps of a training are given by --steps")
+    for name, reason in REFUSED.items():
+        if name in given:
+            raise ValueError(f"{option_name(name)}: {reason}")
     settings = {name: value for name, value in given.items() if not hasattr(options, name)}
     experiment, source = read_experiment(options.preset, {**settings, "total_steps": options.steps})
     space = None if options.space is None else read_space(options.space)
@@ -105,9 +116,9 @@ def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
 def _show_help(experiment: Experiment) -> None:
     description = (
         "Search for settings with a larger return after the same number of steps, by Optuna (extra tune), and compare "
-        "the best with the default settings on seeds that the search has not seen.\n\nAll settings of train are "
-        f"options too, and the same for all trials: train {HELP_ALL} shows them. Their defaults are those of "
-        "train. The same command continues a "
+        f"the best with the default settings on seeds that the search has not seen.\n\nThe settings that train "
+        f"{HELP_ALL} shows are options too, and the same for all trials; only {', '.join(map(option_name, REFUSED))} "
+        "are refused, since a search sets them itself. The defaults are those of train. The same command continues a "
         "search that was stopped or killed."
     )
     common = common_options(experiment, [(name,) for name in COMMON])
