@@ -56,8 +56,15 @@ def main(argv: Sequence[str]) -> None:
     for wrapper in options.wrapper:
         find_wrapper(wrapper)
     import_costs(options.costs)
+    try:
+        is_id = find_maker(options.env) is None
+    except ValueError:
+        raise
+    except (Exception, SystemExit):
+        # The module itself fails. The check imports it again, and reports that.
+        is_id = False
     # To name a class is to ask for its code to run, but an id may look harmless.
-    if find_maker(options.env) is None:
+    if is_id:
         check_imports(options.env, allow_import=options.allow_import)
     how = {name: getattr(options, name) for name in ("info_keys", "costs", "steps", "seed")}
     report = check_environment(options.env, **options.arguments(), **how)
