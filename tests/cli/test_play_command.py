@@ -166,6 +166,12 @@ def test_a_renderer_that_crashes_is_one_line_and_leaves_no_file(tmp_path, import
     assert not imported()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:99999", "127.0.0.1:abc", "[::1", "[x]:1", "a\x01b:1", ":1"])
+def test_a_url_whose_host_or_port_cannot_be_read_is_refused(host):
+    with pytest.raises(ValueError, match="is not the URL of a model: http://HOST:PORT/v1/models/NAME"):
+        RemotePolicy(f"http://{host}/v1/models/x")
+
+
 def test_a_server_and_the_model_itself_play_the_same(model, server, capsys):
     """tests/serving tests our own server."""
     policy = LocalPolicy(model)
