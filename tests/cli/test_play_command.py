@@ -350,6 +350,13 @@ def test_a_server_with_another_answer_is_named_with_its_answer(server, refused):
     assert "answers with status 404: no such model" in refused("play", server.url, "--env", "CartPole-v1")
 
 
+@pytest.mark.parametrize("body", [b"no backend", b"<html>", b"", b"[]", b"{}", b"\xff", b"[" * 100_000])
+def test_the_status_of_an_answer_without_a_reason_is_named(body, server):
+    server.answer = lambda _: (503, body)
+    with pytest.raises(RemoteError, match=r"/v1/models/x answers with status 503$"):
+        RemotePolicy(server.url).act(np.zeros((1, 4)))
+
+
 def test_an_action_outside_of_the_action_space_is_refused(server, refused):
     policy = RemotePolicy(server.url)
     for outputs in UNFIT:

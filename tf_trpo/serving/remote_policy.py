@@ -115,13 +115,19 @@ class RemotePolicy:
                 # A server may close an idle connection. Repeating the request is safe: the server keeps no state.
                 self.close()
                 response = self._send(method, what, body)
-            answer = msgspec.json.decode(response.read(_LARGEST_ANSWER), type=dict[str, Any])
+            content = response.read(_LARGEST_ANSWER)
+            if response.status == http.HTTPStatus.OK:
+                return msgspec.json.decode(content, type=dict[str, Any])
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             self.close()
             raise RemoteError(f"{self._where}: {error}") from None
-        if response.status != http.HTTPStatus.OK:
-            raise RemoteError(f"{self._where} answers with status {response.status}: {answer.get('error')}")
-        return answer
+        self.close()
+        # A server that stands in between, such as a proxy, may answer with text or HTML.
+        try:
+            reason = msgspec.json.decode(content, type=dict[str, Any]).get("error")
+        except (ValueError, RecursionError):
+            reason = None
+        raise RemoteError(f"{self._where} answers with status {response.status}" + (f": {reason}" if reason else ""))
 
     def _send(self, method: str, what: str, body: bytes | None) -> http.client.HTTPResponse:
         self._connection.request(method, self._path + what, body, {"Content-Type": "application/json"})
