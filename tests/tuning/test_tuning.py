@@ -132,6 +132,21 @@ def test_trials_are_pruned_at_bad_evaluations(tiny, returning, tmp_path):
     assert result.trials == {"complete": 12}
 
 
+def test_no_trial_is_pruned_at_its_first_evaluation_wherever_that_is(tiny, monkeypatch, tmp_path):
+    stops = []
+
+    def train_once(experiment, folder, evaluations, report):
+        value = -len(stops)
+        # Rollouts longer than the distance between evaluations skip position 0.
+        stops.append([report(position, value) for position in (1, 2)])
+        return None if any(stops[-1]) else value
+
+    monkeypatch.setattr("tf_trpo.tuning.work.train_once", train_once)
+    found = Tuning(tiny, trials=8, space=SPACE, check_seeds=0).run(tmp_path / "search")
+    assert stops == [[False, False]] * 5 + [[False, True]] * 3
+    assert found.trials == {"complete": 5, "pruned": 3}
+
+
 def test_a_failed_trial_is_recorded_and_the_search_continues(tiny, returning, tmp_path):
     def fails_with_long_steps(experiment):
         if experiment.algorithm.max_kl > 0.02:
