@@ -104,6 +104,19 @@ def test_without_optuna_the_extra_is_named():
     assert (result.returncode, result.stderr) == (2, f"error: {not_installed('optuna')}\n")
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_only_a_search_in_this_process_uses_the_cache_of_programs(jobs, base, tmp_path, monkeypatch):
+    def stopped(self, folder):
+        raise KeyboardInterrupt
+
+    used = []
+    monkeypatch.setattr("tf_trpo.cli.tune.reuse_compiled_programs", used.append)
+    monkeypatch.setattr(Tuning, "run", stopped)
+    with pytest.raises(SystemExit):
+        main(["tune", *base, "--jobs", str(jobs), "--output", str(tmp_path / "found")])
+    assert len(used) == (jobs == 1)
+
+
 def test_ctrl_c_says_how_to_continue(base, tmp_path, monkeypatch, capsys):
     def stopped(self, folder):
         raise KeyboardInterrupt

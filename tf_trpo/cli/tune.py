@@ -79,7 +79,9 @@ def main(argv: Sequence[str]) -> None:
     # Imported before TensorFlow, so that a user without Optuna gets the error at once.
     import tf_trpo.tuning.study  # noqa: F401
 
-    reuse_compiled_programs(experiment.run.threads)
+    if tuning.jobs == 1:
+        # Several processes would inherit this one's cache, but not its number of threads, on which programs depend.
+        reuse_compiled_programs(experiment.run.threads)
     start_keras(experiment.run.threads)
     if not experiment.run.quiet:
         print(f"default settings: {source}", file=sys.stderr, flush=True)
