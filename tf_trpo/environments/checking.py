@@ -119,7 +119,7 @@ def _of_spaces(env: gym.Env) -> Iterator[Finding]:
     if unbounded:
         yield warning(
             "unbounded-actions",
-            f"{', '.join(unbounded)} has no bounds: the policy's first standard deviation, initial_std, is about 1 "
+            f"{', '.join(unbounded)} has no bounds: the policy's first standard deviation, initial_std, is at most 1 "
             "in the action's own unit, which may be far too large or too small.",
             f"give the Box finite bounds, by {WRAPPER} if need be, or choose --initial-std in units of the action.",
         )
