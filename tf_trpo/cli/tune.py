@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tf_trpo.cli.compiled import reuse_compiled_programs
 from tf_trpo.cli.parsing import HELP, HELP_ALL, OptionParser, Repeated, make, option_name, options_of, show_help
@@ -110,7 +110,7 @@ def read_command(argv: Sequence[str]) -> tuple[TuneOptions, Tuning, str]:
     space = None if options.space is None else read_space(options.space)
     # Without settings such as quiet, so that a search may be continued with others of them.
     fixed = () if space else tuple(sorted(settings.keys() - NOT_SEARCHED))
-    made = {"experiment": experiment, "space": space, "fixed_settings": fixed}
+    made: dict[str, Any] = {"experiment": experiment, "space": space, "fixed_settings": fixed}
     names = [field.name for field in dataclasses.fields(Tuning) if field.name not in made]
     return options, Tuning(**made, **{name: getattr(options, name) for name in names}), source
 
